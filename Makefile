@@ -1,0 +1,171 @@
+# One entry point for everything. Each target makes .venv first when it is missing; `make` alone prints this list.
+#
+#   PYTHON=...  the interpreter to make .venv from (default: the first of python3, python3.13, 3.12, 3.11 that works)
+#   ARGS=...    further arguments for pytest (test, test-all) or for the benchmarks (bench)
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.ready-bench
+EXTRAS := sweeps,samplers,checkpoints,experiments,docs,test
+
+# A folder with a run.py is an experiment: a new one needs no line here.
+TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
+PIP := $(PY) -m pip --disable-pip-version-check
+PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4
+
+##@ Results
+
+.PHONY: figures smoke check bench
+figures: $(TOPICS:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
+	$(call list_figures,$^)
+
+smoke: $(TOPICS:%=smoke-%) ## every experiment at its smallest, with its plots, in build/smoke
+
+check: $(TOPICS:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
+	$(PY) -m experiments.common.check
+
+bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in docs
+	$(PY) -m benchmarks.run $(ARGS)
+
+##@ Development
+
+.PHONY: test test-all test-annotations lint types docs lock
+test: $(READY) ## tests (all but the slow ones) and doctests
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: $(READY) ## tests, slow ones too, and doctests
+	$(PYTEST) $(ARGS)
+
+test-annotations: $(READY) ## fast tests with every annotation of the library checked at run time
+	$(PYTEST) tests -m "not slow and not bad_input" --jaxtyping-packages=nce_jax,beartype.beartype $(ARGS)
+
+lint: $(READY) ## ruff
+	$(PY) -m ruff check .
+
+types: $(READY) ## mypy
+	$(PY) -m mypy
+
+docs: $(READY) ## the documentation in build/docs; a warning is an error
+	$(PY) -m sphinx -W --keep-going -b html -d build/doctrees docs build/docs
+
+lock: ## write both lock files anew, from the newest versions that pyproject.toml allows
+	@$(find_python); echo "==> resolving in a fresh environment ($$python)"; \
+	"$$python" -m venv --clear build/lock; \
+	pip() { build/lock/bin/python -m pip --disable-pip-version-check "$$@"; }; \
+	freeze() { pip freeze --exclude nce_jax | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; }; \
+	pip install '.[$(EXTRAS)]'; freeze > build/lock/all.txt; \
+	pip install '.[$(EXTRAS),bench]'; freeze > build/lock/bench.txt; \
+	unpinned=$$(grep -hv '^[A-Za-z0-9._-]*==[^ ]*$$' build/lock/all.txt build/lock/bench.txt || true); \
+	[ -z "$$unpinned" ] || { echo "error: not plain pins: $$unpinned" >&2; exit 1; }; \
+	moved=$$(LC_ALL=C comm -23 <(LC_ALL=C sort build/lock/all.txt) <(LC_ALL=C sort build/lock/bench.txt)); \
+	[ -z "$$moved" ] || { echo "error: the bench extra moves $$moved" >&2; exit 1; }; \
+	{ echo "# Every package of every extra but bench, for Python 3.11 to 3.13. Regenerate with: make lock"; \
+	  cat build/lock/all.txt; } > requirements.lock; \
+	{ echo "# What the bench extra adds to requirements.lock. Regenerate with: make lock"; \
+	  echo "# The CUDA packages that torch asks for on some platforms are left to it: nothing here uses them."; \
+	  grep -vxFf build/lock/all.txt build/lock/bench.txt | grep -v '^nvidia-\|^cuda-\|^triton==' ; } > requirements-bench.lock; \
+	rm -rf build/lock; wc -l requirements*.lock
+
+##@ Housekeeping
+
+.PHONY: help clean distclean
+help: ## this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '\nOne experiment: fig-<topic> or smoke-<topic>, with <topic> one of\n  $(or $(TOPICS),(none yet))\n'
+
+clean: ## remove what the targets wrote, but keep .venv
+	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv as well
+	rm -rf $(VENV)
+
+# ---- the environment -----------------------------------------------------------------------------------------------
+
+# A version manager's shim can be on the path and yet fail, so a candidate counts only once it has run.
+define find_python
+python=; for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+      > /dev/null 2>&1; then python=$$candidate; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+  echo "error: no working Python 3.11, 3.12 or 3.13 $(if $(PYTHON),at $(PYTHON),on the path); name one with PYTHON=..." >&2; \
+  exit 1; \
+fi
+endef
+
+.PHONY: always
+always:
+
+# The stamp goes first and comes back last: an interrupted set-up leaves none, and the next call starts from nothing.
+# So it does when the interpreter behind .venv is gone.
+$(READY): pyproject.toml requirements.lock $(if $(shell test -e $(PY) && echo found),,always)
+	@if [ -e $@ ] && [ -e $(PY) ]; then \
+	  echo "==> updating $(VENV): $(?F) changed"; \
+	else \
+	  $(find_python); \
+	  echo "==> making $(VENV) with $$("$$python" --version) ($$python); a few minutes, once"; \
+	  "$$python" -m venv --clear $(VENV); \
+	fi
+	@rm -f $(READY) $(BENCH_READY)
+	$(PIP) install --progress-bar off -r requirements.lock
+	$(PIP) install --progress-bar off --no-deps --editable .
+	@touch $@; echo "==> $(VENV) is ready"
+
+$(BENCH_READY): requirements-bench.lock $(READY)
+	@echo "==> adding the packages that the benchmarks compare with"
+	$(PIP) install --progress-bar off -r requirements-bench.lock
+	@touch $@
+
+# ---- experiments ---------------------------------------------------------------------------------------------------
+
+# Numbers depend on the library and on all of an experiment but its plot.py; figures on the numbers and on what draws.
+LIBRARY := $(shell find nce_jax -name '*.py')
+DRAWING := experiments/common/plotting.py
+COMPUTING := $(filter-out $(DRAWING) experiments/common/check.py,$(wildcard experiments/common/*.py))
+
+# Files named in the list $(1) that are gone: a figure deleted by hand is drawn again.
+missing = $(strip $(foreach file,$(shell cat $(1) 2> /dev/null),$(if $(wildcard $(file)),,$(file))))
+
+define topic_rules
+.PHONY: fig-$(1) smoke-$(1)
+fig-$(1): build/figures/$(1).list
+	$$(call list_figures,$$^)
+
+build/results/$(1)/paper/manifest.json: $$(filter-out %/plot.py,$$(wildcard experiments/$(1)/*.py)) $(COMPUTING) $(LIBRARY) | $(READY)
+	@echo "==> $(1): computing"
+	$(PY) -m experiments.$(1).run --preset paper
+
+build/figures/$(1).list: build/results/$(1)/paper/manifest.json experiments/$(1)/plot.py $(DRAWING) \
+  $(if $(call missing,build/figures/$(1).list),always)
+	@echo "==> $(1): drawing"
+	$(PY) -m experiments.$(1).plot --preset paper
+
+smoke-$(1): $(READY)
+	@echo "==> $(1): smoke"
+	$(PY) -m experiments.$(1).run --preset smoke
+	$(PY) -m experiments.$(1).plot --preset smoke
+endef
+$(foreach topic,$(TOPICS),$(eval $(call topic_rules,$(topic))))
+
+# Figures newer than this call were written by it.
+ifneq ($(filter fig%,$(MAKECMDGOALS)),)
+STARTED := build/.started
+$(shell mkdir -p build && touch $(STARTED))
+endif
+
+define list_figures
+@echo "==> figures"; for file in $$(cat $(or $(1),/dev/null)); do \
+  if [ $$file -nt $(STARTED) ]; then state=written; else state="up to date"; fi; \
+  printf '  %-64s %s\n' "$$file" "$$state"; \
+done
+endef

@@ -1,0 +1,38 @@
+"""Sphinx settings. Everything is built offline and a warning is an error: see the target `docs` of the Makefile."""
+
+import re
+
+import nce_jax
+
+project = "nce_jax"
+author = "The nce_jax authors"
+version = release = nce_jax.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["amsmath", "dollarmath"]
+myst_heading_anchors = 3
+
+autodoc_preserve_defaults = True
+default_role = "code"  # what docstrings put in single backticks
+napoleon_numpy_docstring = False
+napoleon_use_ivar = True  # attributes of a NamedTuple are described by its docstring, once
+napoleon_attr_annotations = False  # shapes are in the text, and a star in an annotation is no markup
+
+html_theme = "furo"
+html_title = f"nce_jax {release}"
+html_copy_source = False
+
+
+def escape_markup(app, what, name, obj, options, lines):
+    """Keeps docstrings plain text, read as well in a terminal: a star is a product, a bar an absolute value."""
+    in_doctest = False
+    for index, line in enumerate(lines):
+        in_doctest = bool(line.strip()) and (in_doctest or line.lstrip().startswith(">>>"))
+        if not in_doctest:
+            prose_and_code = line.split("`")
+            prose_and_code[::2] = [re.sub(r"[*|]|_(?!\w)", r"\\\g<0>", prose) for prose in prose_and_code[::2]]
+            lines[index] = "`".join(prose_and_code)
+
+
+def setup(app):
+    app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before napoleon, at 500

@@ -1,0 +1,1 @@
+"""Experiments on nce_jax: one folder per question, each with its claim, its setting and its numbers."""

@@ -1,0 +1,94 @@
+"""Compares headline numbers with the committed ones: `python -m experiments.common.check [topic ...]`.
+
+Committed, in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolerance": 0.1, "note": "..."}}.
+Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. A committed entry that some machines
+cannot compute adds "needs": "what it takes"; where it was not computed it is left out instead of failed.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.common import results
+
+
+class Row(NamedTuple):
+    """One number: what was committed, what was seen (None where absent), and the verdict."""
+
+    name: str
+    committed: float | None
+    seen: float | None
+    tolerance: float | None
+    verdict: str
+    failed: bool
+
+
+def compare(committed: Mapping[str, Mapping[str, Any]], seen: Mapping[str, float]) -> list[Row]:
+    """A row per number of either side. One that is not committed fails: nothing would notice its change."""
+    rows = []
+    for name, entry in committed.items():
+        value, tolerance = float(entry["value"]), float(entry["tolerance"])
+        if name in seen:
+            close = abs(seen[name] - value) <= tolerance  # False for NaN
+            rows.append(Row(name, value, seen[name], tolerance, "ok" if close else "DIFFERS", not close))
+        elif "needs" in entry:
+            rows.append(Row(name, value, None, tolerance, f"left out: needs {entry['needs']}", False))
+        else:
+            rows.append(Row(name, value, None, tolerance, "MISSING", True))
+    new = [name for name in seen if name not in committed]
+    return rows + [Row(name, None, seen[name], None, "NOT COMMITTED", True) for name in new]
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows as aligned text."""
+
+    def cell(value: float | None) -> str:
+        return "-" if value is None else f"{value:.6g}"
+
+    width = max((len(row.name) for row in rows), default=4)
+    lines = [f"  {'name':{width}} {'committed':>12} {'seen':>12} {'tolerance':>12}  verdict"]
+    for row in rows:
+        numbers = " ".join(f"{cell(number):>12}" for number in (row.committed, row.seen, row.tolerance))
+        lines.append(f"  {row.name:{width}} {numbers}  {row.verdict}")
+    return "\n".join(lines)
+
+
+def check_topic(topic: str, root: Path) -> list[Row]:
+    """Rows of one topic; a missing or damaged file raises ResultError."""
+    command = f"python -m experiments.{topic}.run --preset paper"
+    seen = results.load_json(root / results.default_folder(topic, "paper") / results.HEADLINE, command)
+    path = root / "experiments" / topic / results.HEADLINE
+    try:
+        return compare(results.load_json(path, "an editor: copy the numbers from the results"), seen)
+    except (KeyError, TypeError) as error:
+        raise results.ResultError(f"{path}: every entry needs a value and a tolerance ({error!r})") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.common.check",
+        description="Compare headline numbers with the committed ones.",
+    )
+    parser.add_argument("topics", nargs="*", help="folders under experiments/ [all]")
+    parser.add_argument("--root", type=Path, default=Path(), help="the checkout [here]")
+    arguments = parser.parse_args(argv)
+    found = sorted(path.parent.name for path in arguments.root.glob("experiments/*/run.py"))
+    failures = 0
+    for topic in arguments.topics or found:
+        print(topic)
+        try:
+            rows = check_topic(topic, arguments.root)
+        except results.ResultError as error:
+            print(f"  error: {error}")
+            failures += 1
+            continue
+        print(table(rows))
+        failures += sum(row.failed for row in rows)
+    print(f"{failures} of the headline numbers do not hold" if failures else "all headline numbers hold")
+    return min(failures, 1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""The command line of an experiment: pick a preset, override any field of its config, run, save.
+
+An experiment's `run.py` is its pure function and three lines:
+
+    def experiment(config: Config, key: jax.Array) -> Result: ...
+
+    if __name__ == "__main__":
+        cli.main("topic", PRESETS, experiment)
+"""
+
+import dataclasses
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import jax
+import tyro
+
+from experiments.common import results
+
+Experiment = Callable[[Any, jax.Array], results.Result]
+
+
+def main(
+    topic: str, presets: Mapping[str, Any], experiment: Experiment, argv: Sequence[str] | None = None
+) -> None:
+    """Runs `experiment(config, key)` as the command line asks, and saves what it returns.
+
+    Args:
+        topic: the experiment's folder under experiments/.
+        presets: name -> config, a frozen dataclass with a field `seed`; the first is the default.
+        experiment: a pure function of the config and a key made from its seed.
+        argv: arguments; by default those of the process.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    preset, config, folder = parse(topic, presets, argv)
+    command = shlex.join(["python", "-m", f"experiments.{topic}.run", *argv])
+    print(f"{topic}, preset {preset}: {config}", flush=True)
+    start = time.perf_counter()
+    result = experiment(config, jax.random.key(config.seed))
+    jax.block_until_ready(result.arrays)
+    context = {
+        "topic": topic,
+        "preset": preset,
+        "command": command,
+        "config": config,
+        "seed": config.seed,
+        "wall_time_seconds": round(time.perf_counter() - start, 3),
+    }
+    manifest = results.save(folder, result, **context)
+    for name, value in result.headline.items():
+        print(f"  {name} = {float(value):.6g}")
+    for name, lanes in manifest["failed_lanes"].items():
+        print(f"  failed: {name}: {lanes}")
+    print(f"{topic}: {manifest['wall_time_seconds']:.1f} s, results in {folder}", flush=True)
+
+
+def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[str, Any, Path]:
+    """Preset, config and output folder that the arguments ask for; exits where they make no sense."""
+    preset = _preset_in(argv, presets)
+    arguments = dataclasses.make_dataclass(
+        "Arguments",
+        [
+            ("preset", _documented(Literal[*presets], "settings to start from: the defaults shown here")),
+            ("output", _documented(Path | None, "folder [build/results/<topic>/<preset>]"), None),
+            ("config", tyro.conf.OmitArgPrefixes[type(presets[preset])], presets[preset]),
+        ],
+    )
+    parsed = tyro.cli(
+        arguments,
+        args=argv,
+        default=arguments(preset=preset),
+        prog=f"python -m experiments.{topic}.run",
+        description=f"Compute the results of experiments/{topic}.",
+    )
+    # With other settings a run is not the preset's, and must not lie where figures and checks look for that.
+    name = preset if parsed.config == presets[preset] else "custom"
+    return preset, parsed.config, parsed.output or results.default_folder(topic, name)
+
+
+def _preset_in(argv: Sequence[str], presets: Mapping[str, Any]) -> str:
+    """The preset among the arguments, needed before the rest can be parsed: the defaults are its values."""
+    joined = " ".join(argv).replace("--preset=", "--preset ").split()
+    name = joined[joined.index("--preset") + 1 :][:1] if "--preset" in joined else []
+    return name[0] if name and name[0] in presets else next(iter(presets))  # tyro refuses any other name
+
+
+def _documented(kind: Any, text: str) -> Any:
+    return Annotated[kind, tyro.conf.arg(help=text)]

@@ -1,0 +1,109 @@
+"""One look for all figures, and the command line of an experiment's `plot.py`.
+
+A `plot.py` is one function from stored results to named figures, and one call:
+
+    def draw(stored: Stored) -> dict[str, Figure]: ...
+
+    if __name__ == "__main__":
+        plotting.main("topic", draw)
+"""
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")  # before pyplot: figures are files, with or without a display
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from experiments.common import results
+
+STYLE = {
+    "figure.figsize": (6.0, 3.7),
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 180,
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "grid.linewidth": 0.6,
+    "lines.linewidth": 1.6,
+    "lines.markersize": 4,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "pdf.fonttype": 42,  # text stays text
+}
+
+# A method looks the same in every figure. Colours are Okabe and Ito's, told apart without colour vision; the
+# line style says the same once more for print.
+METHODS: dict[str, dict[str, Any]] = {
+    "NCE": {"color": "#000000", "linestyle": "-", "marker": "o"},
+    "NCE, raised rate": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
+    "BAR": {"color": "#0072B2", "linestyle": "-", "marker": "^"},
+    "binary search": {"color": "#D55E00", "linestyle": "-.", "marker": "v"},
+    "Newton": {"color": "#009E73", "linestyle": ":", "marker": "D"},
+}
+UNDATED = ({"Software": None}, {"CreationDate": None, "Creator": None, "Producer": None})
+"""What to leave out of PNG and PDF, so that a file changes only when its picture does."""
+
+OTHER_COLORS = ("#CC79A7", "#56B4E9", "#F0E442")
+"""Colours that belong to no method: data, noise, truth."""
+
+
+def method_style(name: str, *, marker: bool = False) -> dict[str, Any]:
+    """Keywords for `Axes.plot` that mark a method, its label included."""
+    if name not in METHODS:
+        raise KeyError(f"no method {name!r}: expected one of {', '.join(METHODS)}")
+    style = {**METHODS[name], "label": name}
+    if not marker:
+        del style["marker"]
+    return style
+
+
+def graded_colors(count: int) -> list[tuple[float, ...]]:
+    """Colours for values with an order (a grid of M), dark to light, without the palest end."""
+    return [mpl.colormaps["viridis"](0.9 * index / max(count - 1, 1)) for index in range(count)]
+
+
+def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures")) -> list[Path]:
+    """Writes `<name>.png` and `<name>.pdf`, byte for byte the same for the same figure, and closes it."""
+    paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
+    for path, metadata in zip(paths, UNDATED, strict=True):
+        with results.atomic(path) as temporary, mpl.rc_context(STYLE):
+            figure.savefig(temporary, metadata=metadata)
+    plt.close(figure)
+    return paths
+
+
+def main(
+    topic: str,
+    draw: Callable[[results.Stored], Mapping[str, Figure]],
+    argv: Sequence[str] | None = None,
+) -> None:
+    """Draws the figures of a topic from its stored results and records their files in `<topic>.list`."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m experiments.{topic}.plot", description=f"Draw the figures of experiments/{topic}."
+    )
+    parser.add_argument("--preset", default="paper", help="whose results to draw [paper]")
+    parser.add_argument("--results", type=Path, help="folder of the results [build/results/<topic>/<preset>]")
+    parser.add_argument("--output", type=Path, help="folder to draw into [build/figures, or build/<preset>]")
+    arguments = parser.parse_args(argv)
+    preset = arguments.preset
+    folder = arguments.output or Path("build") / ("figures" if preset == "paper" else preset)
+    stored_in = arguments.results or results.default_folder(topic, preset)
+    try:
+        stored = results.load(stored_in, f"python -m experiments.{topic}.run --preset {preset}")
+    except results.ResultError as error:
+        parser.exit(1, f"error: {error}\n")
+    with mpl.rc_context(STYLE):
+        figures = draw(stored)
+    paths = [path for name, figure in figures.items() for path in save_figure(figure, name, folder)]
+    with results.atomic(folder / f"{topic}.list") as temporary:
+        temporary.write_text("".join(f"{path}\n" for path in paths))
+    print(f"{topic}: {len(paths)} files in {folder}")

@@ -1,0 +1,169 @@
+"""Results on disk: a folder of arrays, headline numbers and a manifest that says where they came from.
+
+The manifest is written last and holds the digest of the arrays: a folder is whole, or refused when read.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+ARRAYS, HEADLINE, MANIFEST = "arrays.npz", "headline.json", "manifest.json"
+
+
+class Result(NamedTuple):
+    """What an experiment returns: arrays to keep, headline numbers, and the lanes that failed, by method."""
+
+    arrays: Mapping[str, Any]
+    headline: Mapping[str, float] = {}
+    failed_lanes: Mapping[str, Any] = {}
+
+
+class Stored(NamedTuple):
+    """What `load` returns: the arrays, the headline numbers and the manifest."""
+
+    arrays: dict[str, np.ndarray]
+    headline: dict[str, float]
+    manifest: dict[str, Any]
+
+
+class ResultError(Exception):
+    """A result file is missing or damaged."""
+
+
+def default_folder(topic: str, preset: str) -> Path:
+    """Where the results of a topic under a preset lie unless told otherwise, seen from the checkout."""
+    return Path("build/results") / topic / preset
+
+
+@contextlib.contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside `path` that takes its place on success and is removed on failure.
+
+    >>> with atomic(target) as temporary:  # doctest: +SKIP
+    ...     temporary.write_text("all or nothing")
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o644)  # mkstemp makes files private
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
+    """Writes a result and returns its manifest, which holds `context` (topic, preset, config, ...) too."""
+    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is written, the folder counts as missing
+    arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
+    with atomic(folder / ARRAYS) as temporary:
+        np.savez_compressed(temporary, **arrays)
+    headline = {name: float(value) for name, value in result.headline.items()}
+    _write_json(folder / HEADLINE, headline)
+    manifest = {
+        **context,
+        **provenance(),
+        "failed_lanes": _plain(result.failed_lanes),
+        "arrays": {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()},
+        "arrays_sha256": _digest(folder / ARRAYS),
+    }
+    _write_json(folder / MANIFEST, manifest)
+    return manifest
+
+
+def load(folder: Path, command: str) -> Stored:
+    """Reads a result; a missing or damaged file is named in the error, beside the `command` that makes it."""
+    manifest = load_json(folder / MANIFEST, command)
+    headline = load_json(folder / HEADLINE, command)
+    path = folder / ARRAYS
+    try:
+        if _digest(path) != manifest.get("arrays_sha256"):
+            raise ResultError(f"{path}: not the file of its manifest. Make it again with: {command}")
+        with np.load(path, allow_pickle=False) as arrays:
+            return Stored(dict(arrays), headline, manifest)
+    except FileNotFoundError:
+        raise ResultError(f"{path}: no such file. Make it with: {command}") from None
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise ResultError(f"{path}: damaged ({error}). Make it again with: {command}") from error
+
+
+def load_json(path: Path, command: str) -> dict[str, Any]:
+    """Reads a JSON object with the same errors as `load`."""
+    try:
+        value = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise ResultError(f"{path}: no such file. Make it with: {command}") from None
+    except (OSError, ValueError) as error:
+        raise ResultError(f"{path}: damaged ({error}). Make it again with: {command}") from error
+    if not isinstance(value, dict):
+        raise ResultError(f"{path}: damaged (not a JSON object). Make it again with: {command}")
+    return value
+
+
+def provenance() -> dict[str, Any]:
+    """The code, the packages and the machine behind a result."""
+    devices = jax.devices()
+    return {
+        "commit": _git("rev-parse", "HEAD"),
+        "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
+        "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in ("jax", "jaxlib", "numpy", "nce_jax")},
+        },
+        "device": {
+            "platform": devices[0].platform,
+            "kind": devices[0].device_kind,
+            "count": len(devices),
+            "machine": platform.machine(),
+            "cpu_count": os.cpu_count(),
+        },
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """Git's answer about this checkout; None where there is no git or no commit (an unpacked archive)."""
+    with contextlib.suppress(OSError, subprocess.CalledProcessError):
+        command = ["git", "-C", str(ROOT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return None
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(_plain(value), indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """`value` in JSON's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic | jax.Array):
+        return np.asarray(value).tolist()
+    return value if isinstance(value, str | int | float | bool | None) else str(value)

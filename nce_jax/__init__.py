@@ -1,0 +1,93 @@
+"""nce_jax: noise-contrastive estimation in JAX.
+
+Losses, normalisers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) - log q(x) for data and for
+noise; they need jax alone and are imported here. What needs more loads on first use: `nce_jax.noise` (distrax),
+`nce_jax.models` (flax), `nce_jax.training` (optax), `nce_jax.sweeps`.
+"""
+
+import importlib
+from typing import Any
+
+from nce_jax.criteria import Criterion as Criterion
+from nce_jax.criteria import exponential_nce as exponential_nce
+from nce_jax.criteria import nce as nce
+from nce_jax.criteria import profiled_nce_loss as profiled_nce_loss
+from nce_jax.diagnostics import Bootstrap as Bootstrap
+from nce_jax.diagnostics import ImportanceEstimate as ImportanceEstimate
+from nce_jax.diagnostics import bootstrap_log_partition as bootstrap_log_partition
+from nce_jax.diagnostics import effective_sample_size as effective_sample_size
+from nce_jax.diagnostics import importance_log_partition as importance_log_partition
+from nce_jax.diagnostics import log_partition_standard_error as log_partition_standard_error
+from nce_jax.diagnostics import overlap as overlap
+from nce_jax.free_energy import FreeEnergy as FreeEnergy
+from nce_jax.free_energy import bar as bar
+from nce_jax.log_partition import Solution as Solution
+from nce_jax.log_partition import Solver as Solver
+from nce_jax.log_partition import Status as Status
+from nce_jax.log_partition import bisection as bisection
+from nce_jax.log_partition import check_solution as check_solution
+from nce_jax.log_partition import fixed_point as fixed_point
+from nce_jax.log_partition import newton as newton
+from nce_jax.log_partition import solve_log_partition as solve_log_partition
+from nce_jax.losses import exponential_log_partition as exponential_log_partition
+from nce_jax.losses import exponential_nce_loss as exponential_nce_loss
+from nce_jax.losses import nce_loss as nce_loss
+from nce_jax.losses import nce_loss_terms as nce_loss_terms
+from nce_jax.losses import profiled_exponential_nce_loss as profiled_exponential_nce_loss
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "noise": "nce_jax.noise",
+    "models": "nce_jax.models",
+    "training": "nce_jax.training",
+    "sweeps": "nce_jax.sweeps",
+    "make_train_step": "nce_jax.training",
+    "sweep": "nce_jax.sweeps",
+}
+
+__all__ = [
+    "Bootstrap",
+    "Criterion",
+    "FreeEnergy",
+    "ImportanceEstimate",
+    "Solution",
+    "Solver",
+    "Status",
+    "bar",
+    "bisection",
+    "bootstrap_log_partition",
+    "check_solution",
+    "effective_sample_size",
+    "exponential_log_partition",
+    "exponential_nce",
+    "exponential_nce_loss",
+    "fixed_point",
+    "importance_log_partition",
+    "log_partition_standard_error",
+    "make_train_step",
+    "models",
+    "nce",
+    "nce_loss",
+    "nce_loss_terms",
+    "newton",
+    "noise",
+    "overlap",
+    "profiled_exponential_nce_loss",
+    "profiled_nce_loss",
+    "solve_log_partition",
+    "sweep",
+    "sweeps",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'nce_jax' has no attribute {name!r}")
+    module = importlib.import_module(_LAZY[name])
+    return module if _LAZY[name].endswith(f".{name}") else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,104 @@
+"""Static checks of arguments: shapes, dtypes, and the values of plain Python numbers.
+
+Every message names the argument, what was expected and what came. Values of arrays are never read here: under `jit` they
+are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad *shape* as an error at the call.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_samples(name: str, values: Any, *, min_samples: int = 1) -> jax.Array:
+    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or ValueError otherwise."""
+    if not hasattr(values, "dtype"):
+        values = np.asarray(values)
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected a floating array, got dtype {values.dtype}")
+    if values.ndim == 0:
+        raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
+    if values.shape[-1] < min_samples:
+        raise ValueError(f"{name}: expected at least {min_samples} sample(s) on the last axis, got shape {values.shape}")
+    return jnp.asarray(values)
+
+
+def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
+    """Raises ValueError unless both arrays agree in every axis but the last."""
+    if first.shape[:-1] != second.shape[:-1]:
+        raise ValueError(f"{names[1]}: expected the batch axes of {names[0]}, {first.shape[:-1]}, got shape {second.shape}")
+
+
+def check_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
+    """Returns sample weights in the samples' dtype, or None; raises on a shape that does not broadcast to the samples."""
+    if weights is None:
+        return None
+    if isinstance(weights, list | tuple | np.ndarray):
+        _check_weight_values(name, np.asarray(weights))
+    weights = jnp.asarray(weights)
+    if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
+        raise TypeError(f"{name}: expected floating or boolean weights, got dtype {weights.dtype}")
+    if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
+        raise ValueError(f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}")
+    try:
+        return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+    except ValueError:
+        raise ValueError(f"{name}: expected shape {samples.shape}, got shape {weights.shape}") from None
+
+
+def _check_weight_values(name: str, weights: np.ndarray) -> None:
+    if not np.issubdtype(weights.dtype, np.number) and weights.dtype != bool:
+        raise TypeError(f"{name}: expected numbers, got dtype {weights.dtype}")
+    if weights.dtype != bool and (weights < 0).any():
+        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {weights.min()}")
+
+
+def check_positive(name: str, value: Any) -> None:
+    """Raises if a plain number (Python or NumPy) is not finite and positive; arrays and tracers pass unseen."""
+    if isinstance(value, bool | str):
+        raise TypeError(f"{name}: expected a positive number, got {value!r}")
+    if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
+        raise ValueError(f"{name}: expected a finite positive number, got {value}")
+
+
+def check_positive_int(name: str, value: Any) -> None:
+    """Raises unless `value` is a Python (or NumPy) integer of at least one: a static count."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name}: expected at least 1, got {value}")
+
+
+def compute_dtype(*arrays: jax.Array) -> Any:
+    """The dtype that losses and solvers compute in: the inputs' own, but never less than float32."""
+    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+
+
+def check_pair(
+    log_ratio_data: Any, log_ratio_noise: Any, weights_data: Any = None, weights_noise: Any = None
+) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
+    """Checks two log-ratio arrays and their weights; returns all four in the compute dtype."""
+    data = check_samples("log_ratio_data", log_ratio_data)
+    noise = check_samples("log_ratio_noise", log_ratio_noise)
+    check_same_batch(("log_ratio_data", "log_ratio_noise"), data, noise)
+    dtype = compute_dtype(data, noise)
+    data, noise = data.astype(dtype), noise.astype(dtype)
+    return (
+        data,
+        noise,
+        check_weights("weights_data", weights_data, data),
+        check_weights("weights_noise", weights_noise, noise),
+    )
+
+
+def check_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
+    batch = samples.shape[:-1]
+    try:
+        return jnp.broadcast_to(jnp.asarray(value, samples.dtype), batch)
+    except ValueError:
+        raise ValueError(
+            f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape {jnp.shape(value)}"
+        ) from None

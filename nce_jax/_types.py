@@ -1,0 +1,31 @@
+"""Type aliases and protocols shared by every room."""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray, Real
+
+LogRatio: TypeAlias = Float[Array, "*batch samples"]
+"""Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis."""
+
+Scalars: TypeAlias = Real[ArrayLike, "*#batch"]
+"""A number, or one per batch entry: magnification, noise ratio, log partition."""
+
+Params: TypeAlias = Any
+"""Any pytree of arrays."""
+
+LogDensityFn: TypeAlias = Callable[[Params, Any], Float[Array, " samples"]]
+"""`log_density_fn(params, x)`: the unnormalised model log density phi of every sample."""
+
+__all__ = [
+    "Array",
+    "ArrayLike",
+    "Float",
+    "LogDensityFn",
+    "LogRatio",
+    "PRNGKeyArray",
+    "Params",
+    "Real",
+    "Scalars",
+]

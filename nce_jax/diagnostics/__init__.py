@@ -1,0 +1,24 @@
+"""How far an estimate can be trusted: overlap, effective sample size, standard errors, bootstrap; from log-ratio arrays.
+
+Two different quantities are called log Z; both appear here, under different names. The *profiled normaliser* F*(kappa) is
+what training needs; its error is `log_partition_standard_error` or `bootstrap_log_partition`. The *log Z of a model* is
+estimated by `importance_log_partition`, from noise samples alone.
+"""
+
+from nce_jax.diagnostics._bootstrap import Bootstrap as Bootstrap
+from nce_jax.diagnostics._bootstrap import bootstrap_log_partition as bootstrap_log_partition
+from nce_jax.diagnostics._importance import ImportanceEstimate as ImportanceEstimate
+from nce_jax.diagnostics._importance import effective_sample_size as effective_sample_size
+from nce_jax.diagnostics._importance import importance_log_partition as importance_log_partition
+from nce_jax.diagnostics._overlap import overlap as overlap
+from nce_jax.diagnostics._standard_error import log_partition_standard_error as log_partition_standard_error
+
+__all__ = [
+    "Bootstrap",
+    "ImportanceEstimate",
+    "bootstrap_log_partition",
+    "effective_sample_size",
+    "importance_log_partition",
+    "log_partition_standard_error",
+    "overlap",
+]

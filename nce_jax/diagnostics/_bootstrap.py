@@ -1,0 +1,101 @@
+"""Bootstrap of the profiled normaliser."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive_int
+from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Real, Scalars
+from nce_jax.log_partition._solve import solve_problem
+from nce_jax.log_partition._types import Samples, make_problem
+
+_CHUNK = 1 << 18
+"""Samples in flight at once: large enough to amortise dispatch, small enough to stay in a processor's cache."""
+
+
+class Bootstrap(NamedTuple):
+    """Bootstrap replicates of the profiled normaliser.
+
+    Attributes:
+      log_partition: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
+      standard_error: their standard deviation, (*batch); NaN if any replicate failed.
+    """
+
+    log_partition: Float[Array, "replicates *batch"]
+    standard_error: Float[Array, "*batch"]
+
+
+def bootstrap_log_partition(
+    key: PRNGKeyArray,
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    num_replicates: int,
+    magnification: Scalars = 1.0,
+    noise_ratio: Scalars = 1.0,
+    weights_data: Real[Array, "..."] | None = None,
+    weights_noise: Real[Array, "..."] | None = None,
+) -> Bootstrap:
+    """Bootstrap of F*(kappa): both sample sets redrawn with replacement, and the equation solved again for each draw.
+
+    Replicates run as one vmapped program, in chunks that keep memory bounded; every solve starts from the F* of the
+    original samples.
+
+    Args:
+      key: a typed PRNG key.
+      log_ratio_data: s of the data samples, (*batch, n), in nats; independent samples.
+      log_ratio_noise: s of the noise samples, (*batch, m).
+      num_replicates: how many draws; 100 give the standard error to about 7 %.
+      magnification: M > 0, a number or one per batch entry.
+      noise_ratio: nu > 0, likewise.
+      weights_data: weights >= 0 of the data samples. Samples are drawn together with their weights; those of weight zero
+        (padding) are never drawn.
+      weights_noise: the same for the noise samples.
+
+    Returns:
+      A `Bootstrap`.
+
+    Raises:
+      TypeError: log-ratios or weights that are not floating.
+      ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
+
+    Examples:
+      >>> import jax
+      >>> import nce_jax
+      >>> keys = jax.random.split(jax.random.key(0), 3)
+      >>> s_data, s_noise = 1 + jax.random.normal(keys[0], (500,)), jax.random.normal(keys[1], (500,))
+      >>> replicates = nce_jax.bootstrap_log_partition(keys[2], s_data, s_noise, num_replicates=200)
+      >>> print(replicates.log_partition.shape, f"{replicates.standard_error:.4f}")
+      (200,) 0.0306
+
+    References:
+      Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
+    """
+    check_positive_int("num_replicates", num_replicates)
+    problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
+    initial = solve_problem(problem).log_partition
+
+    def replicate(key: PRNGKeyArray) -> jax.Array:
+        key_data, key_noise = jax.random.split(key)
+        redrawn = problem._replace(data=_redraw(key_data, problem.data), noise=_redraw(key_noise, problem.noise))
+        return solve_problem(redrawn, initial=initial).log_partition
+
+    together = max(1, _CHUNK // (problem.data.values.size + problem.noise.values.size))
+    values = jax.lax.map(replicate, jax.random.split(key, num_replicates), batch_size=min(together, num_replicates))
+    return Bootstrap(values, jnp.std(values, axis=0, ddof=min(1, num_replicates - 1)))
+
+
+def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
+    """As many draws with replacement as there are samples of positive weight, each with its weight."""
+    values, weights, _ = samples
+    if weights is None:
+        index = jax.random.randint(key, values.shape, 0, values.shape[-1])
+        return samples._replace(values=jnp.take_along_axis(values, index, axis=-1))
+    positive_first = jnp.argsort(weights == 0, axis=-1, stable=True)
+    num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
+    index = jax.random.randint(key, values.shape, 0, jnp.maximum(num_positive, 1))
+    index = jnp.take_along_axis(positive_first, index, axis=-1)
+    is_drawn = jnp.arange(values.shape[-1]) < num_positive
+    redrawn = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
+    return Samples(jnp.take_along_axis(values, index, axis=-1), redrawn, jnp.sum(redrawn, axis=-1))

@@ -1,0 +1,64 @@
+"""Overlap of model and noise at the root."""
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_scalar
+from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax.log_partition._equations import evaluate
+from nce_jax.log_partition._solve import solve_problem
+from nce_jax.log_partition._types import Problem, make_problem
+
+
+def overlap(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    log_partition: Scalars | None = None,
+    magnification: Scalars = 1.0,
+    noise_ratio: Scalars = 1.0,
+    weights_data: Real[Array, "..."] | None = None,
+    weights_noise: Real[Array, "..."] | None = None,
+) -> Float[Array, "*batch"]:
+    """Overlap of model and noise, O = (1 + kappa) / kappa * E_data[sigma(log kappa - u)] at the root F*.
+
+    For data from the model it estimates the integral of the weighted harmonic mean of the two densities: 1 if they are
+    equal, 0 if they are disjoint. A value above 1 says that the ratios are inverted (data score below noise). Below
+    1 / (n + m) hardly any sample of one set is plausible under the other: F* is then no estimate of a log Z.
+
+    Args:
+      log_ratio_data: s of the data samples, (*batch, n), in nats.
+      log_ratio_noise: s of the noise samples, (*batch, m).
+      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for it.
+      magnification: M > 0, a number or one per batch entry.
+      noise_ratio: nu > 0, likewise. At nu = m / n this is pymbar's overlap scalar.
+      weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
+      weights_noise: the same for the noise samples.
+
+    Returns:
+      The overlap, (*batch); NaN where F* is.
+
+    Raises:
+      TypeError: log-ratios or weights that are not floating.
+      ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> print(f"{nce_jax.overlap(s_data, s_noise):.4f}")
+      0.5303
+
+    References:
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, section IV.
+      Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015 (overlap).
+    """
+    problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
+    return jnp.exp(evaluate(problem, root_of(problem, log_partition)).log_overlap)
+
+
+def root_of(problem: Problem, log_partition: Scalars | None) -> jax.Array:
+    """The root that the caller brought, or that of `problem` where there is none."""
+    if log_partition is not None:
+        return check_scalar("log_partition", log_partition, problem.data.values)
+    return solve_problem(problem).log_partition

@@ -1,0 +1,110 @@
+"""Free energy differences from work values: the Bennett acceptance ratio, for users who come from molecular simulation."""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive, check_same_batch, check_samples, check_scalar
+from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax.diagnostics import effective_sample_size, overlap
+from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
+from nce_jax.numerics import expand
+
+_NEWTON = newton()
+
+
+class FreeEnergy(NamedTuple):
+    """A free energy difference with what it is worth; every field has the batch shape.
+
+    Attributes:
+      delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED.
+      standard_error: its standard error in kT; NaN unless the status is CONVERGED, inf with a single work value on a side.
+      overlap: of the two ensembles, between 0 and 1 for consistent samples; pymbar's overlap scalar.
+      status: a `Status`, int32.
+    """
+
+    delta_f: Float[Array, "*batch"]
+    standard_error: Float[Array, "*batch"]
+    overlap: Float[Array, "*batch"]
+    status: Real[Array, "*batch"]
+
+
+def bar(
+    work_forward: LogRatio,
+    work_reverse: LogRatio,
+    *,
+    statistical_inefficiency: Scalars = 1.0,
+    solver: Solver = _NEWTON,
+    tolerance: Scalars | None = None,
+    max_steps: int = 200,
+) -> FreeEnergy:
+    """Bennett acceptance ratio: the free energy difference of two states from work values in both directions.
+
+    Solves sum_F 1 / (1 + exp(log(m / n) + w_F - delta_f)) = sum_R 1 / (1 + exp(-log(m / n) + w_R + delta_f)) for delta_f,
+    with m values w_F = `work_forward` and n values w_R = `work_reverse`. It is `solve_log_partition` with
+    s_noise = -w_F, s_data = w_R, kappa = m / n and delta_f = -F*. Here the "data" come from the final state itself, so that
+    F* is an estimate of a ratio of partition functions, and kappa = m / n minimises its variance. The variance is Bennett's,
+    1 / ESS_F - 1 / m + 1 / ESS_R - 1 / n, with the effective sample sizes of the acceptance probabilities: it presumes that
+    the work values are consistent, which `log_partition_standard_error` (for data from anywhere) does not.
+
+    Args:
+      work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the initial state. For
+        equilibrium samples, w_F = u_final(x) - u_initial(x).
+      work_reverse: work from the final to the initial state, (*batch, n), sampled in the final state.
+      statistical_inefficiency: correlated samples in place of one independent one, g >= 1; the error grows by sqrt(g).
+      solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent iteration).
+      tolerance: admissible error of delta_f in kT; None takes that of `solve_log_partition`.
+      max_steps: evaluations allowed.
+
+    Returns:
+      A `FreeEnergy`, in pymbar's sign convention. Where the solve fails, or the two ensembles do not overlap, delta_f and
+      standard_error are NaN and the status says why: never a plausible number.
+
+    Raises:
+      TypeError: work values that are not floating.
+      ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
+
+    Examples:
+      >>> import jax
+      >>> import nce_jax
+      >>> key_forward, key_reverse = jax.random.split(jax.random.key(0))
+      >>> # Gaussian work with delta_f = 1 and standard deviation 2: means 1 + 2 and -1 + 2
+      >>> work_forward = 3 + 2 * jax.random.normal(key_forward, (10_000,))
+      >>> work_reverse = 1 + 2 * jax.random.normal(key_reverse, (10_000,))
+      >>> result = nce_jax.bar(work_forward, work_reverse)
+      >>> print(f"{result.delta_f:.4f} +- {result.standard_error:.4f}, overlap {result.overlap:.4f}")
+      0.9871 +- 0.0157, overlap 0.4514
+
+    References:
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs. 10-14.
+      Shirts, Bair, Hooker and Pande, Equilibrium free energies from nonequilibrium measurements using maximum-likelihood
+      methods, 2003.
+    """
+    check_positive("statistical_inefficiency", statistical_inefficiency)
+    forward = check_samples("work_forward", work_forward)
+    reverse = check_samples("work_reverse", work_reverse)
+    check_same_batch(("work_forward", "work_reverse"), forward, reverse)
+    noise_ratio = forward.shape[-1] / reverse.shape[-1]
+    solution = solve_log_partition(
+        reverse, -forward, noise_ratio=noise_ratio, solver=solver, tolerance=tolerance, max_steps=max_steps
+    )
+    is_estimate = solution.status == Status.CONVERGED
+    variance = _variance(forward, reverse, -solution.log_partition)
+    variance *= check_scalar("statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None])
+    return FreeEnergy(
+        delta_f=jnp.where(is_estimate, -solution.log_partition, jnp.nan),
+        standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
+        overlap=overlap(reverse, -forward, log_partition=solution.log_partition, noise_ratio=noise_ratio),
+        status=solution.status,
+    )
+
+
+def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax.Array:
+    """Bennett's variance of delta_f for independent work values (eq. 10a)."""
+    if min(forward.shape[-1], reverse.shape[-1]) == 1:
+        return jnp.full_like(delta_f, jnp.inf)
+    offset = expand(delta_f) - math.log(forward.shape[-1] / reverse.shape[-1])
+    accepted = (jax.nn.log_sigmoid(offset - forward), jax.nn.log_sigmoid(-offset - reverse))
+    return sum((1 / effective_sample_size(log_p) - 1 / log_p.shape[-1] for log_p in accepted), jnp.zeros_like(delta_f))

@@ -1,0 +1,176 @@
+"""The equation for the profiled normaliser, in a form that can be solved anywhere.
+
+With b = F + log kappa the stationarity condition of the loss is a statement about the *pooled* log-ratios, data with weight
+1 and noise with weight kappa: sum_k w_k sigma(b - s_k) = kappa. F* + log kappa is the kappa / (1 + kappa) quantile of the
+pool, smoothed by a logistic kernel.
+
+Bennett's form, rho = log mean P - log(kappa mean Q), is blind wherever both means are close to constants: it rounds to
+zero over a wide range of F. Here every sigmoid is a step plus a tail, sigma(d) = [d > 0] - sign(d) sigma(-|d|). The steps
+add up to a difference C of two weighted counts, known exactly, and the tails are as small as the slope H of the equation,
+so that the *residual* g / H, the Newton step, is accurate to rounding everywhere. It also says how far the root is: sums of
+sigmoids satisfy |H'| <= H, hence log(1 + |g / H|) <= |F - F*| <= -log(1 - |g / H|).
+
+Far from the root, in a gap between the samples, g / H says little: there the tails on either side of b are compared on the
+log scale, log(above + max(C, 0)) - log(below + max(-C, 0)), which is nearly straight in F (slope between 1/2 and 2). Proofs
+are in docs/design.md.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax.log_partition._types import Problem, Samples
+from nce_jax.numerics import expand, log_mean_exp, weighted_sum
+
+_NEAR = 0.5
+"""Residuals up to this many nats are g / H; larger ones are compared on the log scale."""
+
+
+class Balance(NamedTuple):
+    """The equation evaluated at one F; every field has the batch shape.
+
+    `residual` estimates F - F* in nats and has its sign, `newton_move` is the step that removes it, and `log_overlap` is the
+    log of the overlap if F is the root.
+    """
+
+    residual: jax.Array
+    newton_move: jax.Array
+    log_overlap: jax.Array
+
+
+class _Sums(NamedTuple):
+    """Weighted means over one side: of the step [d > 0], of the signed tail, and of the slope sigma'(d)."""
+
+    mass: jax.Array
+    tail: jax.Array
+    slope: jax.Array
+
+
+def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
+    """Evaluates the equation at `log_partition`: one exponential per sample, and more only far from the root."""
+    kappa = jnp.exp(problem.log_kappa)
+    data_distance, noise_distance = distances(problem, log_partition)
+    data, noise = _sums(data_distance, problem.data), _sums(noise_distance, problem.noise)
+    count = _count_difference(data.mass, kappa * noise.mass)
+    slope = data.slope + kappa * noise.slope
+    residual = (count + (data.tail - kappa * noise.tail)) / slope
+    residual = jnp.where(slope > _underflow(slope.dtype), residual, jnp.inf)
+    residual, newton_move = _near_or_far(problem, log_partition, count, residual)
+    log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
+    log_overlap = log_mean_p + jnp.logaddexp(problem.log_kappa, 0.0) - problem.log_kappa
+    return Balance(residual, newton_move, log_overlap)
+
+
+def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:
+    """rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)), Bennett's own form."""
+    distance = distances(problem, log_partition)
+    log_mean_p, log_mean_q = (
+        log_mean_exp(jax.nn.log_sigmoid(d), side.weights) for d, side in zip(distance, problem[:2], strict=True)
+    )
+    return log_mean_p - problem.log_kappa - log_mean_q
+
+
+def distances(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Arguments of the sigmoids: b - s for the data (P) and s - b for the noise (Q)."""
+    # F - s first: it is exact near the root, whatever common offset both carry, so that nothing needs centring.
+    shift, offset = expand(log_partition), expand(problem.log_kappa)
+    return (shift - problem.data.values) + offset, (problem.noise.values - shift) - offset
+
+
+def _sums(distance: jax.Array, samples: Samples) -> _Sums:
+    is_positive = distance > 0
+    decay = jnp.exp(-jnp.abs(distance))
+    body = 1 / (1 + decay)
+    tail = decay * body
+    terms = is_positive.astype(tail.dtype), jnp.where(is_positive, -tail, tail), tail * body
+    return _Sums(*(weighted_sum(term, samples.weights) / samples.total for term in terms))
+
+
+def _count_difference(first: jax.Array, second: jax.Array) -> jax.Array:
+    """first - second, and exactly zero where they agree to rounding: the answer is then exact for a kappa a few ulp away."""
+    difference = first - second
+    rounding = 4 * jnp.finfo(first.dtype).eps * jnp.maximum(first, second)
+    return jnp.where(jnp.abs(difference) <= rounding, 0, difference)
+
+
+@jax.custom_batching.custom_vmap
+def _near_or_far(problem: Problem, log_partition, count, residual) -> tuple[jax.Array, jax.Array]:
+    """Residual and Newton step: those given where the residual is small, from the log scale where it is not.
+
+    The log scale costs twice the rest and is rarely needed, so that it stands behind a `cond`. Under `vmap` a `cond` would
+    compute both branches always: hence the rule below, which turns the mapped axis into a leading batch axis instead.
+    """
+    is_near = jnp.abs(residual) <= _NEAR
+
+    def with_far():
+        far_residual, far_move = _far(problem, log_partition, count)
+        return jnp.where(is_near, residual, far_residual), jnp.where(is_near, -residual, far_move)
+
+    return jax.lax.cond(jnp.all(is_near), lambda: (residual, -residual), with_far)
+
+
+@_near_or_far.def_vmap
+def _near_or_far_vmap(axis_size, in_batched, *args):
+    def add_batch(leaf, is_batched):
+        return leaf if is_batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
+
+    return _near_or_far(*jax.tree.map(add_batch, args, tuple(in_batched))), (True, True)
+
+
+def _underflow(dtype: jnp.dtype) -> float:
+    """Below this, sums of tails have lost digits to underflow."""
+    return float(jnp.finfo(dtype).tiny / jnp.finfo(dtype).eps)
+
+
+class _LogTails(NamedTuple):
+    """Logs of the weighted mean tails where d > 0 and where d <= 0, and of the slopes there."""
+
+    positive: jax.Array
+    negative: jax.Array
+    positive_slope: jax.Array
+    negative_slope: jax.Array
+
+
+def _far(problem: Problem, log_partition: jax.Array, count: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The same from the log scale: g / H where that is small, else the difference of the logs and its own Newton step."""
+    log_kappa = problem.log_kappa
+    data_distance, noise_distance = distances(problem, log_partition)
+    data, noise = _log_tails(data_distance, problem.data), _log_tails(noise_distance, problem.noise)
+    left = jnp.logaddexp(jnp.logaddexp(data.negative, log_kappa + noise.positive), jnp.log(jnp.maximum(count, 0)))
+    right = jnp.logaddexp(jnp.logaddexp(data.positive, log_kappa + noise.negative), jnp.log(jnp.maximum(-count, 0)))
+    left_slope = jnp.logaddexp(data.negative_slope, log_kappa + noise.positive_slope)
+    right_slope = jnp.logaddexp(data.positive_slope, log_kappa + noise.negative_slope)
+    difference = left - right
+    far_move = -difference / (jnp.exp(left_slope - left) + jnp.exp(right_slope - right))
+    residual = jnp.expm1(difference) * jnp.exp(right - jnp.logaddexp(left_slope, right_slope))
+    is_near = jnp.abs(difference) <= _NEAR
+    return jnp.where(is_near, residual, difference), jnp.where(is_near, -residual, far_move)
+
+
+def _log_tails(distance: jax.Array, samples: Samples) -> _LogTails:
+    is_positive, size = distance > 0, jnp.abs(distance)
+    # Each side is scaled by its nearest sample, so that a gap of thousands of nats does not underflow.
+    nearest = [jnp.min(size, axis=-1, initial=jnp.inf, where=mask) for mask in (is_positive, ~is_positive)]
+    decay = jnp.exp(jnp.where(is_positive, expand(nearest[0]), expand(nearest[1])) - size)
+    body = 1 / (1 + jnp.exp(-size))
+    log_total = jnp.log(samples.total)
+
+    def log_sum(values, mask, nearest):
+        total = weighted_sum(jnp.where(mask, values, 0), samples.weights)
+        return jnp.where(total == 0, -jnp.inf, jnp.log(total) - nearest - log_total)
+
+    sides = (is_positive, nearest[0]), (~is_positive, nearest[1])
+    return _LogTails(*(log_sum(values, *side) for values in (decay * body, decay * body * body) for side in sides))
+
+
+def error_bound(residual: jax.Array) -> jax.Array:
+    """A bound on |F - F*| in nats from the residual at F; infinite where the residual is too large to tell."""
+    size = jnp.abs(residual)
+    return jnp.where(size <= _NEAR, -jnp.log1p(-jnp.minimum(size, _NEAR)), jnp.inf)
+
+
+def newton_error_bound(residual: jax.Array) -> jax.Array:
+    """A bound on the error *after* the Newton step: delta^2 exp(delta) / 2, since |H'| <= H."""
+    delta = error_bound(residual)
+    return 0.5 * jnp.square(delta) * jnp.exp(delta)

@@ -1,0 +1,57 @@
+"""Newton's method inside the bracket: the default solver."""
+
+import jax.numpy as jnp
+
+from nce_jax.log_partition._bisection import initial_state, midpoint, narrow
+from nce_jax.log_partition._equations import Balance, evaluate, newton_error_bound
+from nce_jax.log_partition._types import Problem, Solver, State
+
+
+def newton() -> Solver:
+    """Newton's method, safeguarded by the bracket.
+
+    The equation is solved in a form that is nearly straight far from the root and smooth near it, so that 2 to 4 steps
+    suffice at any overlap. A step that leaves the bracket, or fails to halve the step before it, is replaced by bisection.
+    Convergence is certified, not guessed: the residual bounds the distance to the root, and so the error that the last
+    step leaves.
+
+    Returns:
+      A `Solver` for `solve_log_partition`.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> s_data, s_noise = jnp.array([0.2, 1.0, 3.0]), jnp.array([-2.0, -0.5, 0.1])
+      >>> solution = nce_jax.solve_log_partition(s_data, s_noise, solver=nce_jax.newton())
+      >>> print(f"{solution.log_partition:.4f} in {solution.num_steps} steps")
+      0.2364 in 2 steps
+
+    References:
+      Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton); the residual is this library's.
+    """
+    return Solver(initial_state, _step)
+
+
+def _step(problem: Problem, state: State) -> State:
+    balance = evaluate(problem, state.estimate)
+    lower, upper = narrow(state, balance.residual)
+    proposal = state.estimate + balance.newton_move
+    is_good = _is_good(balance, state, proposal, lower, upper)
+    estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))
+    error = jnp.where(is_good, newton_error_bound(balance.residual), jnp.inf)
+    return state._replace(
+        estimate=estimate,
+        lower=lower,
+        upper=upper,
+        error=jnp.minimum(error, jnp.maximum(upper - estimate, estimate - lower)),
+        residual=balance.residual,
+        log_overlap=balance.log_overlap,
+        move=jnp.abs(estimate - state.estimate),
+    )
+
+
+def _is_good(balance: Balance, state: State, proposal, lower, upper):
+    """Inside the bracket and at most half the previous step, or so close that quadratic convergence is certified."""
+    inside = (proposal >= lower) & (proposal <= upper)
+    shrinking = jnp.abs(balance.newton_move) <= state.move / 2
+    return inside & shrinking | (newton_error_bound(balance.residual) < 0.1)

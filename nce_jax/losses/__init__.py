@@ -1,0 +1,15 @@
+"""Losses: pure functions of log-ratio arrays. They know neither samples nor models."""
+
+from nce_jax.losses._binary import nce_loss as nce_loss
+from nce_jax.losses._binary import nce_loss_terms as nce_loss_terms
+from nce_jax.losses._exponential import exponential_log_partition as exponential_log_partition
+from nce_jax.losses._exponential import exponential_nce_loss as exponential_nce_loss
+from nce_jax.losses._exponential import profiled_exponential_nce_loss as profiled_exponential_nce_loss
+
+__all__ = [
+    "exponential_log_partition",
+    "exponential_nce_loss",
+    "nce_loss",
+    "nce_loss_terms",
+    "profiled_exponential_nce_loss",
+]

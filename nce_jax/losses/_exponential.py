@@ -1,0 +1,132 @@
+"""eNCE: the exponential loss, whose normaliser has a closed form."""
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_pair, check_scalar
+from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
+
+
+def exponential_nce_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    log_partition: Scalars = 0.0,
+    weights_data: Real[Array, "..."] | None = None,
+    weights_noise: Real[Array, "..."] | None = None,
+) -> Float[Array, "*batch"]:
+    """Exponential noise-contrastive loss (eNCE).
+
+    L = E_data[exp(-u / 2)] / 2 + E_noise[exp(u / 2)] / 2, u = s - F, with s given by `log_ratio_data` and
+    `log_ratio_noise` and F = `log_partition`. It overflows by nature where |u| is large; `profiled_exponential_nce_loss`
+    is the same objective with F solved, on the log scale, and finite everywhere.
+
+    Args:
+      log_ratio_data: s of the data samples, (*batch, n), in nats.
+      log_ratio_noise: s of the noise samples, (*batch, m).
+      log_partition: F, a number or one per batch entry.
+      weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
+      weights_noise: the same for the noise samples.
+
+    Returns:
+      The loss, (*batch).
+
+    Raises:
+      TypeError: log-ratios or weights that are not floating.
+      ValueError: empty arrays or mismatched batches.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> print(f"{nce_jax.exponential_nce_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      0.6200
+
+    References:
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+    """
+    data, noise, weights_data, weights_noise = check_pair(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
+    shift = expand(check_scalar("log_partition", log_partition, data))
+    mean_data = weighted_mean(jnp.exp((shift - data) / 2), weights_data)
+    mean_noise = weighted_mean(jnp.exp((noise - shift) / 2), weights_noise)
+    return (mean_data + mean_noise) / 2
+
+
+def exponential_log_partition(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    weights_data: Real[Array, "..."] | None = None,
+    weights_noise: Real[Array, "..."] | None = None,
+) -> Float[Array, "*batch"]:
+    """The profiled normaliser of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s / 2)]).
+
+    Args:
+      log_ratio_data: s of the data samples, (*batch, n), in nats.
+      log_ratio_noise: s of the noise samples, (*batch, m).
+      weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
+      weights_noise: the same for the noise samples.
+
+    Returns:
+      F*, (*batch): the minimiser of `exponential_nce_loss` in `log_partition`.
+
+    Raises:
+      TypeError: log-ratios or weights that are not floating.
+      ValueError: empty arrays or mismatched batches.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> print(f"{nce_jax.exponential_log_partition(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      0.4351
+
+    References:
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+    """
+    log_mean_data, log_mean_noise = _log_means(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    return log_mean_noise - log_mean_data
+
+
+def profiled_exponential_nce_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    weights_data: Real[Array, "..."] | None = None,
+    weights_noise: Real[Array, "..."] | None = None,
+) -> Float[Array, "*batch"]:
+    """log of eNCE with its normaliser solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) / 2.
+
+    The profiled loss is sqrt(E_data[exp(-s / 2)] E_noise[exp(s / 2)]); its logarithm has the same minimiser and direction
+    of descent, is finite at any finite s, and does not change when s is shifted by a constant.
+
+    Args:
+      log_ratio_data: s of the data samples, (*batch, n), in nats.
+      log_ratio_noise: s of the noise samples, (*batch, m).
+      weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
+      weights_noise: the same for the noise samples.
+
+    Returns:
+      The log of the profiled loss, (*batch).
+
+    Raises:
+      TypeError: log-ratios or weights that are not floating.
+      ValueError: empty arrays or mismatched batches.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> print(f"{nce_jax.profiled_exponential_nce_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      -0.5015
+
+    References:
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+    """
+    log_mean_data, log_mean_noise = _log_means(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    return (log_mean_data + log_mean_noise) / 2
+
+
+def _log_means(data, noise, weights_data, weights_noise) -> tuple[jax.Array, jax.Array]:
+    data, noise, weights_data, weights_noise = check_pair(data, noise, weights_data, weights_noise)
+    data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
+    return log_mean_exp(-data / 2, weights_data), log_mean_exp(noise / 2, weights_noise)

@@ -1,0 +1,65 @@
+"""Numerical building blocks, and the one place where stability is argued.
+
+Everything stays on the log scale until the last operation. Samples are on the last axis. A sample of weight zero takes no
+part at all: whatever it holds, padding or NaN, reaches neither a value nor a gradient, because it is replaced *before* the
+first function sees it (masking afterwards would leave `0 * NaN` in the gradient).
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive, check_scalar
+
+
+def expand(values: jax.Array) -> jax.Array:
+    """Adds the sample axis to a per-batch quantity, so that it meets arrays of samples."""
+    return values[..., None]
+
+
+def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -> jax.Array:
+    """log kappa = log(noise_ratio) + log(magnification), one per batch entry of `samples`."""
+    check_positive("magnification", magnification)
+    check_positive("noise_ratio", noise_ratio)
+    log_magnification = jnp.log(check_scalar("magnification", magnification, samples))
+    return log_magnification + jnp.log(check_scalar("noise_ratio", noise_ratio, samples))
+
+
+def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Replaces samples of weight zero by the largest one that counts: finite, inside the range, and constant."""
+    if weights is None:
+        return samples
+    counts = weights != 0
+    largest = jnp.max(samples, axis=-1, keepdims=True, initial=-jnp.inf, where=counts)
+    return jnp.where(counts, samples, jax.lax.stop_gradient(largest))
+
+
+def total_weight(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The sum of the weights, or the number of samples, one per batch entry."""
+    if weights is None:
+        return jnp.full(samples.shape[:-1], samples.shape[-1], samples.dtype)
+    return jnp.sum(weights, axis=-1)
+
+
+def weighted_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Sum over the sample axis of weight times value."""
+    return jnp.sum(values if weights is None else weights * values, axis=-1)
+
+
+def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Mean over the sample axis with unnormalised weights."""
+    return weighted_sum(values, weights) / total_weight(values, weights)
+
+
+def log_mean_exp(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """log of the weighted mean of exp(values), without overflow."""
+    total = jnp.log(total_weight(values, weights))
+    return jax.nn.logsumexp(values, axis=-1, b=weights) - total
+
+
+def sample_count(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Effective number of samples (Kish): the plain number without weights, the number of ones for 0/1 weights."""
+    if weights is None:
+        return total_weight(samples, None)
+    return jnp.square(jnp.sum(weights, axis=-1)) / jnp.sum(jnp.square(weights), axis=-1)

@@ -1,0 +1,218 @@
+"""The train step: noise, log-ratios, normaliser, gradient, update; one pure function."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from nce_jax._checks import check_positive_int
+from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real, Scalars
+from nce_jax.criteria import Criterion, nce
+from nce_jax.log_partition import Status
+from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
+
+_NCE = nce()
+_SOLVED = solved()
+
+
+class TrainState(NamedTuple):
+    """Everything a step needs to go on: a pytree of arrays.
+
+    Attributes:
+      params: the model's parameters.
+      log_partition: F, a scalar.
+      opt_state: the optimizer's state.
+      step: steps taken, int32.
+    """
+
+    params: Params
+    log_partition: Float[Array, ""]
+    opt_state: Any
+    step: Real[Array, ""]
+
+
+class Batch(NamedTuple):
+    """A batch with more than data: `x_noise` in place of fresh draws, and sample weights (zero for padding).
+
+    `x_data` is (n, ...), `x_noise` (m, ...) or None, the weights (n,) and (m,) or None.
+    """
+
+    x_data: Any
+    x_noise: Any = None
+    weights_data: Real[Array, " n"] | None = None
+    weights_noise: Real[Array, " m"] | None = None
+
+
+class Metrics(NamedTuple):
+    """What a step saw; scalars. `loss` and `log_partition` belong to the parameters *before* the update.
+
+    Attributes:
+      loss: of the batch, in nats.
+      log_partition: the F at which loss and gradient were taken.
+      gradient_norm: of the parameters' gradient.
+      num_steps: solver evaluations spent on F.
+      status: a `Status`, int32.
+    """
+
+    loss: Float[Array, ""]
+    log_partition: Float[Array, ""]
+    gradient_norm: Float[Array, ""]
+    num_steps: Real[Array, ""]
+    status: Real[Array, ""]
+
+
+TrainStep = Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]
+
+
+def init_train_state(
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    *,
+    treatment: Treatment = _SOLVED,
+    log_partition: Scalars = 0.0,
+) -> TrainState:
+    """The state before the first step.
+
+    Args:
+      params: initial parameters, a pytree of arrays.
+      optimizer: the one given to `make_train_step`.
+      treatment: the one given to `make_train_step`.
+      log_partition: initial F.
+
+    Returns:
+      A `TrainState`.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from nce_jax import training
+      >>> training.init_train_state(jnp.zeros(2), optax.sgd(1.0)).params.shape
+      (2,)
+
+    References:
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
+    """
+    dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
+    log_partition = jnp.asarray(log_partition, dtype)
+    opt_state = _optimizer(optimizer, treatment).init((params, log_partition))
+    return TrainState(params, log_partition, opt_state, jnp.int32(0))
+
+
+def make_train_step(
+    log_density_fn: LogDensityFn,
+    noise: Any,
+    optimizer: optax.GradientTransformation,
+    *,
+    criterion: Criterion = _NCE,
+    treatment: Treatment = _SOLVED,
+    num_noise: int | None = None,
+) -> TrainStep:
+    """Composes a model, a noise, a criterion, a treatment of F and an optimizer into one pure train step.
+
+    Every treatment costs one forward and one backward pass of the model over data and noise: the log-ratios are computed
+    once, F moves on them alone, and the loss's cotangents are pulled back through the same pass.
+
+    Args:
+      log_density_fn: `log_density_fn(params, x)`, the unnormalised log density of every sample of x, (n, ...) -> (n,).
+      noise: a distrax distribution, or any object with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(m,))`.
+      optimizer: any optax transformation.
+      criterion: `nce(magnification=..., noise_ratio=...)`, `exponential_nce()`, or one of your own.
+      treatment: `joint_gradient()`, `joint_gradient(optimizer)`, `bar_step()`, `solved()` or `held()`.
+      num_noise: noise samples drawn per step; None draws as many as there are data samples.
+
+    Returns:
+      `step(state, batch, key) -> (state, metrics)`. `batch` is an array of data samples or a `Batch`. Pass the same typed
+      key at every step: the step folds in its own number, so that a resumed run repeats the same draws. The step is not
+      jitted: wrap it in `jax.jit`, with donation and shardings as you like.
+
+    Raises:
+      ValueError: the criterion does not support the treatment (both are named).
+      TypeError: `num_noise` is not an integer.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from nce_jax import models, noise, training
+      >>> params, log_density_fn = models.exponential_family(
+      ...     models.linear_statistics, jnp.zeros(1), log_base_measure=noise.standard_normal(1).log_prob
+      ... )
+      >>> optimizer = optax.sgd(0.5)
+      >>> step = jax.jit(training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer))
+      >>> state = training.init_train_state(params, optimizer)
+      >>> x_data = 2 + jax.random.normal(jax.random.key(0), (512, 1))
+      >>> for _ in range(100):
+      ...     state, metrics = step(state, x_data, jax.random.key(1))
+      >>> print(f"theta {state.params[0]:.1f}, F {state.log_partition:.1f}")
+      theta 2.0, F 2.1
+
+    References:
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (magnification).
+    """
+    reason = treatment.refuses(criterion)
+    if reason is not None:
+        raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
+    if num_noise is not None:
+        check_positive_int("num_noise", num_noise)
+    pair_optimizer = _optimizer(optimizer, treatment)
+
+    def step(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
+        batch = batch if isinstance(batch, Batch) else Batch(batch)
+        weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
+        noise_draw = _draw(noise, batch, num_noise, jax.random.fold_in(key, state.step))
+        ratios, pull_back = jax.vjp(
+            lambda params: _log_ratios(log_density_fn, params, noise, batch, *noise_draw), state.params
+        )
+        update = _treat(treatment, criterion, {**ratios, **weights}, state.log_partition)
+        loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, update.used, criterion, weights)
+        gradient = (pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype))
+        new = _descend(pair_optimizer, state, gradient)
+        if treatment.update is not None:
+            new = new._replace(log_partition=update.kept.astype(state.log_partition.dtype))
+        metrics = Metrics(loss, update.used, optax.tree.norm(gradient[0]), update.num_steps, update.status)
+        return new, metrics
+
+    return step
+
+
+def _draw(noise: Any, batch: Batch, num_noise: int | None, key: PRNGKeyArray) -> tuple[Any, jax.Array]:
+    if batch.x_noise is not None:
+        return batch.x_noise, noise.log_prob(batch.x_noise)
+    count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
+    return noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+
+
+def _log_ratios(log_density_fn, params, noise, batch: Batch, x_noise, log_q_noise) -> dict[str, jax.Array]:
+    return {
+        "log_ratio_data": log_density_fn(params, batch.x_data) - noise.log_prob(batch.x_data),
+        "log_ratio_noise": log_density_fn(params, x_noise) - log_q_noise,
+    }
+
+
+def _treat(treatment: Treatment, criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
+    if treatment.update is None:
+        return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), jnp.int32(Status.CONVERGED))
+    update = treatment.update(criterion, jax.lax.stop_gradient(log_ratios), log_partition)
+    return jax.lax.stop_gradient(update)
+
+
+def _loss(ratios: dict[str, jax.Array], log_partition: jax.Array, criterion: Criterion, weights) -> jax.Array:
+    return criterion.loss(**ratios, log_partition=log_partition, **weights)
+
+
+def _optimizer(optimizer: optax.GradientTransformation, treatment: Treatment) -> optax.GradientTransformation:
+    """The optimizer of the pair (params, log_partition)."""
+    if treatment.update is None and treatment.optimizer is None:
+        return optimizer
+    own = optax.set_to_zero() if treatment.optimizer is None else treatment.optimizer
+    return optax.partition({"params": optimizer, "log_partition": own}, ("params", "log_partition"))
+
+
+def _descend(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> TrainState:
+    pair = state.params, state.log_partition
+    updates, opt_state = optimizer.update(gradient, state.opt_state, pair)
+    params, log_partition = optax.apply_updates(pair, updates)
+    return TrainState(params, log_partition, opt_state, state.step + 1)

@@ -1,0 +1,36 @@
+"""Fixtures and settings of the whole suite.
+
+Nothing of nce_jax is imported here: the run-time type checks must be installed before.
+"""
+
+from collections.abc import Iterator
+
+import hypothesis
+import jax
+import jax.numpy as jnp
+import pytest
+
+FLOAT_DTYPES = ("float32", "float64")
+
+# Timings of compiled code vary too much for a deadline; a failure must come back on the next run.
+hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.load_profile("suite")
+
+
+def pytest_configure() -> None:
+    """Silent broadcasting between ranks is an error here; the library itself sets nothing global."""
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def x64() -> Iterator[None]:
+    """float64 for the length of one test, and nowhere else."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture(params=FLOAT_DTYPES)
+def float_dtype(request: pytest.FixtureRequest) -> Iterator[jnp.dtype]:
+    """Runs a test once per floating dtype, with x64 on where the dtype needs it."""
+    with jax.enable_x64(request.param == "float64"):
+        yield jnp.dtype(request.param)

@@ -1,0 +1,52 @@
+"""Figures: same picture, same bytes; one look per method; a plot command that lists what it wrote."""
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pytest
+
+from experiments.common import plotting, results
+
+
+def draw(stored):
+    figure, axes = plt.subplots()
+    axes.plot(stored.arrays["x"], **plotting.method_style("BAR"))
+    axes.legend()
+    return {"some_figure": figure}
+
+
+@pytest.fixture
+def stored():
+    return results.Stored({"x": [1.0, 2.0]}, {}, {})
+
+
+def test_the_backend_needs_no_display():
+    assert mpl.get_backend().lower() == "agg"
+
+
+def test_saving_is_deterministic(tmp_path, stored):
+    written = [plotting.save_figure(draw(stored)["some_figure"], "f", tmp_path / name) for name in "ab"]
+    for first, second in zip(*written, strict=True):
+        assert first.read_bytes() == second.read_bytes()
+    assert [path.suffix for path in written[0]] == [".png", ".pdf"]
+    assert not plt.get_fignums()
+
+
+def test_methods_differ_in_colour_and_an_unknown_one_is_named():
+    colors = [style["color"] for style in plotting.METHODS.values()]
+    assert len({*colors, *plotting.OTHER_COLORS}) == len(colors) + len(plotting.OTHER_COLORS)
+    with pytest.raises(KeyError, match=r"no method 'SGD': expected one of NCE, .*Newton"):
+        plotting.method_style("SGD")
+
+
+def test_plot_command_writes_figures_and_their_list(tmp_path):
+    results.save(tmp_path / "results", results.Result({"x": [1.0, 2.0]}))
+    where = ["--results", str(tmp_path / "results"), "--output", str(tmp_path / "figures")]
+    plotting.main("some", draw, where)
+    listed = (tmp_path / "figures" / "some.list").read_text().splitlines()
+    assert listed == [str(tmp_path / "figures" / f"some_figure{suffix}") for suffix in (".png", ".pdf")]
+
+
+def test_plot_command_without_results_names_the_run(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        plotting.main("some", draw, ["--results", str(tmp_path)])
+    assert "python -m experiments.some.run --preset paper" in capsys.readouterr().err

@@ -1,0 +1,126 @@
+"""A failed solve is data: its lane says so, holds no number, and leaves its neighbours as they were."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nce_jax
+from nce_jax import Status
+from tests.log_partition.cases import SOLVERS, gaussian_log_ratios, solve, status_names
+
+BAD = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+
+
+def four_lanes(dtype=np.float32):
+    problems = [gaussian_log_ratios(1 + seed / 4, seed=seed, dtype=dtype) for seed in range(4)]
+    return tuple(jnp.stack(side) for side in zip(*problems, strict=True))
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("bad", BAD)
+def test_a_lane_that_is_not_finite(bad, side, solver):
+    samples = list(four_lanes())
+    clean = solve(*samples, solver=SOLVERS[solver])
+    samples[side] = samples[side].at[1, 3].set(BAD[bad])
+    solution = solve(*samples, solver=SOLVERS[solver])
+    assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]
+    assert np.isnan(solution.log_partition[1])
+    assert np.isnan(solution.residual[1])
+    for name in ("log_partition", "residual", "num_steps"):
+        kept, expected = (np.delete(getattr(s, name), 1) for s in (solution, clean))
+        np.testing.assert_array_equal(kept, expected)  # to the last bit
+
+
+def test_weights_and_noise_weight_out_of_range():
+    """Traced values cannot raise: negative, NaN or all-zero weights and kappa outside (0, inf) are NONFINITE."""
+    data, noise = four_lanes()
+    weights = jnp.ones_like(data)
+    for bad in (weights.at[1, 0].set(-1), weights.at[1].set(0), weights.at[1, 0].set(np.nan), weights.at[1, 0].set(np.inf)):
+        solution = solve(data, noise, weights_data=bad, weights_noise=jnp.ones_like(noise))
+        assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]
+        assert np.isnan(solution.log_partition[1])
+    for bad in (-1.0, 0.0, np.inf, np.nan):
+        solution = solve(data, noise, magnification=jnp.array([1, bad, 2, 3]))
+        assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]
+        solution = solve(data, noise, noise_ratio=jnp.array([1, bad, 2, 3]))
+        assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]
+
+
+def test_negative_weights_on_both_sides_do_not_cancel():
+    """Two negative magnifications have a positive product, and all-negative weights a positive mean: still refused."""
+    data, noise = four_lanes()
+    assert status_names(solve(data, noise, magnification=-1.0, noise_ratio=-2.0)) == ["NONFINITE"] * 4
+    solution = solve(data, noise, weights_data=-jnp.ones_like(data), weights_noise=-jnp.ones_like(noise))
+    assert status_names(solution) == ["NONFINITE"] * 4
+
+
+@pytest.mark.parametrize("max_steps", [1, 3])
+def test_the_step_limit(max_steps):
+    """No number without a certificate; the residual says how far it came."""
+    data, noise = four_lanes()
+    solution = solve(data, noise, solver=SOLVERS["bisection"], max_steps=max_steps)
+    assert status_names(solution) == ["MAX_STEPS"] * 4
+    assert np.all(np.isnan(solution.log_partition))
+    assert np.all(np.isfinite(solution.residual))
+    assert np.all(solution.num_steps == max_steps)
+
+
+def test_an_easy_lane_does_not_pay_for_a_hard_one():
+    """A finished lane stands still: the steps it reports are its own."""
+    easy, hard = gaussian_log_ratios(0.1, seed=0, dtype=np.float32), gaussian_log_ratios(-20.0, seed=1, dtype=np.float32)
+    both = [jnp.stack(side) for side in zip(easy, hard, strict=True)]
+    alone = [solve(*problem, solver=SOLVERS["newton"]) for problem in (easy, hard)]
+    together = solve(*both, solver=SOLVERS["newton"])
+    np.testing.assert_array_equal(together.num_steps, [solution.num_steps for solution in alone])
+    np.testing.assert_allclose(together.log_partition, [solution.log_partition for solution in alone], rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["newton", "bisection"])
+def test_a_failed_warm_start_begins_afresh(solver):
+    data, noise = four_lanes()
+    cold = solve(data, noise, solver=SOLVERS[solver])
+    initial = jnp.array([np.nan, np.inf, -np.inf, 0], jnp.float32)
+    warm = solve(data, noise, solver=SOLVERS[solver], initial=initial)
+    assert status_names(warm) == ["CONVERGED"] * 4
+    np.testing.assert_allclose(warm.log_partition, cold.log_partition, rtol=0, atol=2e-5)
+
+
+def test_check_solution_hands_on_what_is_good():
+    solution = solve(*four_lanes())
+    assert nce_jax.check_solution(solution) is solution
+
+
+def test_check_solution_names_the_lanes():
+    data, noise = four_lanes()
+    data = data.at[2, 0].set(np.nan).reshape(2, 2, -1)
+    solution = solve(data, noise.reshape(2, 2, -1))
+    with pytest.raises(FloatingPointError) as caught:
+        nce_jax.check_solution(solution)
+    expected = "log_partition: 1 of 4 solves failed: lane (1, 0) NONFINITE (residual nan after 0 steps)"
+    assert str(caught.value) == expected
+
+
+def test_check_solution_of_many_failures_is_short():
+    lanes = 25
+    solution = nce_jax.Solution(*(jnp.full((lanes,), value) for value in (np.nan, 0.5, 7, int(Status.MAX_STEPS))))
+    with pytest.raises(FloatingPointError) as caught:
+        nce_jax.check_solution(solution)
+    message = str(caught.value)
+    assert message.startswith("log_partition: 25 of 25 solves failed: lane (0,) MAX_STEPS (residual 0.5 after 7 steps); ")
+    assert message.endswith("; and 15 more")
+    assert len(message) < 800
+
+
+def test_check_solution_of_a_single_solve_and_of_no_overlap():
+    solution = solve(*gaussian_log_ratios(16.0, dtype=np.float32))
+    with pytest.raises(FloatingPointError, match="NO_OVERLAP"):
+        nce_jax.check_solution(solution)
+
+
+def test_status_survives_transformations():
+    data, noise = four_lanes()
+    data = data.at[1, 0].set(np.nan)
+    solution = jax.vmap(lambda d, n: solve(d, n))(data, noise)
+    assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]

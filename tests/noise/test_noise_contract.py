@@ -1,0 +1,131 @@
+"""What every noise distribution promises: shapes, dtypes, normalisation, and use inside transformations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nce_jax.noise import (
+    fitted_gaussian,
+    product_of_marginals,
+    standard_normal,
+    uniform_box,
+    uniform_box_around,
+)
+
+BUILDERS = {
+    "standard_normal": lambda x: standard_normal(x.shape[-1], dtype=x.dtype),
+    "fitted_gaussian": fitted_gaussian,
+    "uniform_box": lambda x: uniform_box(jnp.array([-9.0, -9.0], x.dtype), 9.0),
+    "uniform_box_around": uniform_box_around,
+    "product_of_marginals": lambda x: product_of_marginals(x, num_components=8),
+}
+
+
+@pytest.fixture(params=BUILDERS)
+def build(request):
+    return BUILDERS[request.param]
+
+
+def data(num_samples=200, dtype=np.float32, seed=0):
+    generator = np.random.default_rng(seed)
+    first = generator.normal(size=num_samples)
+    return jnp.asarray(np.stack([first + 1, 0.5 * first + generator.normal(size=num_samples)], axis=-1), dtype)
+
+
+def test_shapes_and_joint_sampling(build):
+    noise = build(data())
+    assert noise.event_shape == (2,)
+    assert noise.batch_shape == ()
+    x_noise, log_prob = noise.sample_and_log_prob(seed=jax.random.key(1), sample_shape=7)
+    assert (x_noise.shape, log_prob.shape) == ((7, 2), (7,))
+    np.testing.assert_array_equal(x_noise, noise.sample(seed=jax.random.key(1), sample_shape=7))
+    np.testing.assert_allclose(log_prob, noise.log_prob(x_noise), rtol=1e-5, atol=1e-5)
+
+
+def test_density_integrates_to_one(build):
+    with jax.enable_x64(True):
+        noise = build(data(dtype=np.float64))
+        edges = np.linspace(-15, 15, 601)
+        centres = (edges[1:] + edges[:-1]) / 2
+        grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+        log_prob = noise.log_prob(grid)
+        total = jnp.exp(log_prob).sum() * (edges[1] - edges[0]) ** 2
+    # The midpoint rule is exact to rounding for the smooth densities, to the grid for the edges of a box.
+    np.testing.assert_allclose(total, 1, atol=2e-2 if np.isneginf(log_prob[0]) else 1e-9)
+
+
+def test_same_under_jit_and_as_an_argument(build):
+    x_data = data()
+    noise = build(x_data)
+    expected = noise.log_prob(x_data)
+    built_inside = jax.jit(lambda x: build(x).log_prob(x))(x_data)
+    passed_through = jax.jit(lambda noise, x: noise.log_prob(x))(jax.jit(build)(x_data), x_data)
+    np.testing.assert_allclose(built_inside, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(passed_through, expected, rtol=1e-5, atol=1e-5)
+    drawn = jax.jit(lambda noise, key: noise.sample(seed=key, sample_shape=5))(noise, jax.random.key(3))
+    np.testing.assert_allclose(drawn, noise.sample(seed=jax.random.key(3), sample_shape=5), rtol=1e-6, atol=1e-6)
+
+
+def test_vmap_over_data_sets_and_keys(build):
+    stacked = jnp.stack([data(seed=seed) for seed in range(3)])
+    keys = jax.random.split(jax.random.key(0), 3)
+
+    def draw(key, x):
+        return build(x).sample_and_log_prob(seed=key, sample_shape=4)
+
+    x_noise, log_prob = jax.vmap(draw)(keys, stacked)
+    for lane in range(3):
+        x_alone, log_prob_alone = draw(keys[lane], stacked[lane])
+        np.testing.assert_allclose(x_noise[lane], x_alone, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(log_prob[lane], log_prob_alone, rtol=1e-5, atol=1e-5)
+
+
+def test_building_broadcasts_no_ranks_silently(build):
+    with jax.numpy_rank_promotion("raise"):
+        build(data())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dtype_is_the_data_s_own_even_under_x64(build, dtype):
+    with jax.enable_x64(True):
+        noise = build(data(dtype=dtype))
+        x_noise = noise.sample(seed=jax.random.key(0), sample_shape=3)
+        x_joint, log_prob = noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=3)
+        assert {x_noise.dtype, x_joint.dtype, log_prob.dtype, noise.log_prob(x_noise).dtype} == {np.dtype(dtype)}
+
+
+def test_half_precision_data_give_float32_noise():
+    x_data = data().astype(jnp.bfloat16)
+    for build in (fitted_gaussian, uniform_box_around, product_of_marginals):
+        assert build(x_data).sample(seed=jax.random.key(0)).dtype == jnp.float32
+
+
+def test_nan_in_the_data_is_not_hidden():
+    x_data = data().at[3, 0].set(jnp.nan)
+    for build in (fitted_gaussian, product_of_marginals):
+        assert jnp.isnan(build(x_data).log_prob(jnp.zeros(2)))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("build", [fitted_gaussian, uniform_box_around, product_of_marginals])
+@pytest.mark.parametrize(
+    ("x_data", "error", "message"),
+    [
+        (np.zeros((5, 2), np.int32), TypeError, "x_data: expected a floating array, got dtype int32"),
+        (np.zeros(5, np.float32), ValueError, r"x_data: expected shape \(samples, dim\).*got shape \(5,\)"),
+        (np.zeros((2, 5, 2), np.float32), ValueError, r"x_data: .*got shape \(2, 5, 2\)"),
+        (np.zeros((5, 0), np.float32), ValueError, r"x_data: .*got shape \(5, 0\)"),
+        (np.zeros((0, 2), np.float32), ValueError, r"x_data: expected at least \d sample.*got shape \(0, 2\)"),
+    ],
+)
+def test_bad_data_are_named(build, x_data, error, message):
+    with pytest.raises(error, match=message):
+        build(x_data)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("build", [fitted_gaussian, product_of_marginals])
+def test_one_sample_has_no_spread(build):
+    with pytest.raises(ValueError, match=r"x_data: expected at least 2 sample.*got shape \(1, 3\)"):
+        build(np.zeros((1, 3), np.float32))

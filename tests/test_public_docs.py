@@ -1,0 +1,55 @@
+"""Every public name has a docstring and a place on the API page; a function has an example and its source."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OPTIONAL_MODULES = ("noise", "models", "samplers", "training", "sweeps", "adaptive_noise")
+# Functions that compute something somebody published, as opposed to plumbing; they name their source.
+ESTIMATORS = re.compile(r"loss|log_partition|overlap|effective_sample_size|standard_error|^bar$|divergence")
+
+
+def public_modules() -> list[str]:
+    optional = [f"nce_jax.{name}" for name in OPTIONAL_MODULES]
+    return ["nce_jax", *(name for name in optional if importlib.util.find_spec(name) is not None)]
+
+
+def public_names() -> list[tuple[str, str]]:
+    modules = {name: importlib.import_module(name) for name in public_modules()}
+    return [(m, name) for m, module in modules.items() for name in getattr(module, "__all__", ())]
+
+
+def documented() -> set[str]:
+    """Full names with an autodoc directive on the API page."""
+    page = (ROOT / "docs" / "api.md").read_text()
+    return set(re.findall(r"^\.\. auto(?:function|class|exception|data|module):: (\S+)", page, re.MULTILINE))
+
+
+def is_own_function(value: object) -> bool:
+    return callable(value) and not inspect.isclass(value) and not inspect.ismodule(value)
+
+
+@pytest.mark.parametrize(("module", "name"), public_names())
+def test_public_name_is_documented(module, name):
+    value = getattr(importlib.import_module(module), name)
+    if inspect.ismodule(value):
+        assert value.__doc__
+        return
+    # A name handed on by two modules needs one entry.
+    assert {f"{module}.{name}", f"nce_jax.{name}"} & documented(), f"{module}.{name} is not in docs/api.md"
+    if is_own_function(value) or inspect.isclass(value):
+        assert inspect.getdoc(value), f"{module}.{name} has no docstring"
+    if is_own_function(value):
+        assert ">>>" in inspect.getdoc(value), f"{module}.{name} has no runnable example"
+        if ESTIMATORS.search(name):
+            assert "References" in inspect.getdoc(value), f"{module}.{name} names no source"
+
+
+def test_the_api_page_names_nothing_else():
+    known = {f"{module}.{name}" for module, name in public_names()} | set(public_modules())
+    assert documented() <= known
