@@ -69,7 +69,7 @@ lock: ## write both lock files anew, from the newest versions that pyproject.tom
 	{ echo "# Every package of every extra but bench, for Python 3.11 to 3.13. Regenerate with: make lock"; \
 	  cat build/lock/all.txt; } > requirements.lock; \
 	{ echo "# What the bench extra adds to requirements.lock. Regenerate with: make lock"; \
-	  echo "# The CUDA packages that torch asks for on some platforms are left to it: nothing here uses them."; \
+	  echo "# What torch asks for beyond these (setuptools; CUDA packages on some platforms) is left to it: nothing here uses it."; \
 	  grep -vxFf build/lock/all.txt build/lock/bench.txt | grep -v '^nvidia-\|^cuda-\|^triton==' ; } > requirements-bench.lock; \
 	rm -rf build/lock; wc -l requirements*.lock
 

@@ -47,6 +47,7 @@ class _Sums(NamedTuple):
     slope: jax.Array
 
 
+@jax.jit
 def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
     """Evaluates the equation at `log_partition`: one exponential per sample, and more only far from the root."""
     kappa = jnp.exp(problem.log_kappa)

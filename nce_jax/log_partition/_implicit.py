@@ -58,7 +58,9 @@ def _side_tangent(distance: jax.Array, samples: Samples, tangent: Samples, log_s
     log_scale = log_scale - jnp.log(samples.total)
     influence = jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(distance) + jax.nn.log_sigmoid(-distance))
     moved = weighted_sum(influence * tangent.values, samples.weights)
-    return moved if samples.weights is None else moved - _weight_tangent(distance, samples, tangent, log_scale)
+    if samples.weights is None:
+        return moved
+    return moved - _weight_tangent(distance, samples, tangent, log_scale)
 
 
 def _weight_tangent(distance: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array) -> jax.Array:
@@ -68,4 +70,4 @@ def _weight_tangent(distance: jax.Array, samples: Samples, tangent: Samples, log
     is_small = weighted_sum(jax.nn.sigmoid(distance), samples.weights) < samples.total / 2
     sigma = jnp.where(expand(is_small), small, complement)
     mean = weighted_sum(sigma, samples.weights) / samples.total
-    return jnp.sum(tangent.weights * sigma, axis=-1) - mean * tangent.total
+    return weighted_sum(sigma, tangent.weights) - mean * tangent.total

@@ -1,5 +1,6 @@
 """`solve_log_partition`: the one function that owns the loop, the tolerance and the step limit."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -89,7 +90,7 @@ def solve_problem(
     """`solve_log_partition` for arguments that are already checked and gathered."""
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
-    run = _iterate(fixed, solver, _initial(fixed, initial), tolerance, max_steps, is_valid)
+    run = _iterate(fixed, _initial(fixed, initial), tolerance, is_valid, solver=solver, max_steps=max_steps)
     root = implicit_root(run.state.estimate, problem)
     status = _status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
@@ -107,8 +108,12 @@ class _Run(NamedTuple):
     is_done: jax.Array
 
 
-def _iterate(problem: Problem, solver: Solver, initial, tolerance, max_steps: int, is_valid: jax.Array) -> _Run:
-    """Steps all lanes until each is certified within the tolerance; finished lanes stand still."""
+@functools.partial(jax.jit, static_argnames=("solver", "max_steps"))
+def _iterate(problem: Problem, initial, tolerance, is_valid: jax.Array, *, solver: Solver, max_steps: int) -> _Run:
+    """Steps all lanes until each is certified within the tolerance; finished lanes stand still.
+
+    Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled anew at every call.
+    """
     state = solver.init(problem, initial)
 
     def step(run: _Run) -> _Run:

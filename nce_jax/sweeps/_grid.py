@@ -92,7 +92,7 @@ def _run(fn: Callable[..., Any], axes: dict[str, jax.Array]) -> Any:
 
 def _compile(fn: Callable[..., Any], axes: dict[str, jax.Array]) -> Any:
     return _compiled(
-        fn, tuple((name, values.shape, values.dtype) for name, values in axes.items()), jax.config.jax_enable_x64
+        fn, tuple((name, values.shape, values.dtype) for name, values in axes.items()), jax.config.read("jax_enable_x64")
     )
 
 

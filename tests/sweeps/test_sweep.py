@@ -1,0 +1,128 @@
+"""Sweeps: equal to loops, share what an axis does not touch, compile once, chunk without changing a bit."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nce_jax
+from nce_jax import sweeps
+
+
+def estimate(kappa, seed):
+    keys = jax.random.split(jax.random.key(seed))
+    s_data, s_noise = 1 + jax.random.normal(keys[0], (64,)), jax.random.normal(keys[1], (64,))
+    solution = nce_jax.solve_log_partition(s_data, s_noise, magnification=kappa)
+    return {"log_partition": solution.log_partition, "status": solution.status, "s_noise": s_noise}
+
+
+KAPPA, SEED = jnp.array([0.1, 1.0, 30.0]), jnp.arange(5)
+
+
+def test_every_point_equals_a_call_of_its_own():
+    result = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED)
+    for i, kappa in enumerate(KAPPA):
+        for j, seed in enumerate(SEED):
+            alone = jax.jit(estimate)(kappa, seed)
+            np.testing.assert_allclose(result.values["log_partition"][i, j], alone["log_partition"], atol=2e-6)
+    assert list(result.axes) == ["kappa", "seed"]
+
+
+def test_draws_are_made_once_per_seed_and_shared_along_the_other_axis():
+    def normal_draws(text):
+        """Sizes of the random draws in a traced program."""
+        return [line for line in text.splitlines() if "random_bits" in line]
+
+    def mapped(kappa, seed):
+        return jax.vmap(jax.vmap(estimate, (None, 0)), (0, None))(kappa, seed)
+
+    text = str(jax.make_jaxpr(mapped)(KAPPA, SEED))
+    assert normal_draws(text)
+    assert not any("3,5" in line for line in normal_draws(text)), "draws were repeated for every kappa"
+    values = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED).values["s_noise"]
+    np.testing.assert_array_equal(values[0], values[2])
+
+
+def test_one_trace_serves_the_grid_and_the_next_sweep():
+    traces = []
+
+    def fn(a, b):
+        traces.append(1)
+        return a * b
+
+    nce_jax.sweep(fn, a=jnp.arange(3.0), b=jnp.arange(4.0))
+    after_first = len(traces)
+    nce_jax.sweep(fn, a=jnp.arange(3.0) + 7, b=jnp.arange(4.0))
+    assert (after_first, len(traces)) == (1, 1)
+
+
+@pytest.mark.parametrize("max_lanes", [1, 4, 7, 15, 100])
+def test_chunks_change_nothing(max_lanes):
+    seen = []
+    whole = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED)
+    parts = nce_jax.sweep(
+        estimate, max_lanes=max_lanes, progress=lambda done, total: seen.append((done, total)), kappa=KAPPA, seed=SEED
+    )
+    assert parts.num_chunks == -(-5 // max(1, min(5, max_lanes // 3)))
+    assert len(seen) == parts.num_chunks
+    assert seen[-1] == (5, 5)
+    np.testing.assert_allclose(parts.values["log_partition"], whole.values["log_partition"], atol=2e-6)
+    np.testing.assert_array_equal(parts.values["s_noise"], whole.values["s_noise"])
+
+
+def test_a_memory_limit_asks_for_chunks():
+    def fn(lane):
+        block = jnp.sin(lane + jnp.arange(10_000.0))
+        return jnp.cumsum(block)[::1000]  # a cumulative sum needs its block in memory
+
+    free = nce_jax.sweep(fn, lane=jnp.arange(64.0))
+    tight = nce_jax.sweep(fn, memory_limit=400_000, lane=jnp.arange(64.0))
+    assert free.num_chunks == 1
+    assert tight.num_chunks > 1
+    np.testing.assert_array_equal(free.values, tight.values)
+
+
+def test_xarray_knows_the_axes():
+    xarray = pytest.importorskip("xarray")
+    dataset = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED).to_xarray()
+    assert isinstance(dataset, xarray.Dataset)
+    assert dataset["log_partition"].dims == ("kappa", "seed")
+    assert dataset["s_noise"].dims == ("kappa", "seed", "s_noise_dim_0")
+    np.testing.assert_array_equal(dataset["kappa"], KAPPA)
+    assert float(dataset["log_partition"].sel(kappa=1.0, seed=2)) == pytest.approx(
+        float(estimate(1.0, 2)["log_partition"]), abs=2e-6
+    )
+
+
+def test_keys_are_an_axis_too():
+    keys = jax.random.split(jax.random.key(0), 4)
+    result = nce_jax.sweep(lambda key: jax.random.normal(key), key=keys)
+    np.testing.assert_array_equal(result.values, jax.vmap(jax.random.normal)(keys))
+    if "xarray" in sys.modules or pytest.importorskip("xarray"):
+        np.testing.assert_array_equal(result.to_xarray()["key"], np.arange(4))
+
+
+def test_a_missing_xarray_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "xarray", None)
+    result = nce_jax.sweep(lambda a: a, a=jnp.arange(2.0))
+    with pytest.raises(ImportError, match=r"nce_jax\[sweeps\]"):
+        result.to_xarray()
+
+
+@pytest.mark.bad_input
+def test_axes_are_checked():
+    with pytest.raises(ValueError, match="axes: expected at least one"):
+        nce_jax.sweep(lambda: 0.0)
+    with pytest.raises(ValueError, match="kappa: expected an array"):
+        nce_jax.sweep(lambda kappa: kappa, kappa=1.0)
+    with pytest.raises(ValueError, match="kappa: expected an array"):
+        nce_jax.sweep(lambda kappa: kappa, kappa=jnp.zeros((0,)))
+    with pytest.raises(ValueError, match="max_lanes"):
+        nce_jax.sweep(lambda kappa: kappa, max_lanes=0, kappa=jnp.zeros(3))
+
+
+def test_the_result_is_a_plain_value():
+    result = sweeps.SweepResult({"a": jnp.arange(2)}, jnp.zeros(2))
+    assert result.num_chunks == 1
