@@ -41,8 +41,9 @@ def exponential_family(
         A Gaussian with mean theta, up to its normaliser theta^2 / 2 (and the constant in h):
 
         >>> import jax.numpy as jnp
-        >>> params, log_density_fn = exponential_family(
-        ...     linear_statistics, jnp.array([2.0]), log_base_measure=lambda x: -0.5 * x[:, 0] ** 2
+        >>> from nce_jax import models
+        >>> params, log_density_fn = models.exponential_family(
+        ...     models.linear_statistics, jnp.array([2.0]), log_base_measure=lambda x: -0.5 * x[:, 0] ** 2
         ... )
         >>> print([f"{value:.4f}" for value in log_density_fn(params, jnp.array([[0.0], [1.0]]))])
         ['0.0000', '1.5000']
@@ -92,7 +93,8 @@ def linear_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples dim
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> linear_statistics(jnp.array([[1.0, 2.0]])).tolist()
+        >>> from nce_jax import models
+        >>> models.linear_statistics(jnp.array([[1.0, 2.0]])).tolist()
         [[1.0, 2.0]]
     """
     check_inputs(x)
@@ -116,7 +118,8 @@ def quadratic_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples 
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> quadratic_statistics(jnp.array([[2.0, 3.0]])).tolist()
+        >>> from nce_jax import models
+        >>> models.quadratic_statistics(jnp.array([[2.0, 3.0]])).tolist()
         [[4.0, 9.0, 2.0, 3.0]]
     """
     check_inputs(x)

@@ -51,7 +51,8 @@ def mlp_energy(
     Examples:
         >>> import jax
         >>> import jax.numpy as jnp
-        >>> params, log_density_fn = mlp_energy(jax.random.key(0), 2, hidden=(8,))
+        >>> from nce_jax import models
+        >>> params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
         >>> jax.tree.map(jnp.shape, params["hidden_0"])
         {'bias': (8,), 'kernel': (2, 8)}
         >>> log_density_fn(params, jnp.zeros((3, 2))).tolist()
@@ -60,7 +61,7 @@ def mlp_energy(
         Four seeds at once:
 
         >>> keys = jax.random.split(jax.random.key(0), 4)
-        >>> stacked = jax.vmap(lambda key: mlp_energy(key, 2, hidden=(8,))[0])(keys)
+        >>> stacked = jax.vmap(lambda key: models.mlp_energy(key, 2, hidden=(8,))[0])(keys)
         >>> jax.vmap(log_density_fn, in_axes=(0, None))(stacked, jnp.zeros((3, 2))).shape
         (4, 3)
     """

@@ -11,9 +11,8 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
 
     phi(x) = module(x), with `params` in the place of the module's `nnx.Param` variables.
 
-    Everything else that the module holds (running averages, random streams) is fixed at its present value,
-    and changes to
-    it are dropped: set the module to evaluation first (`module.eval()`) where it has dropout or batch
+    Everything else that the module holds (running averages, random streams) is fixed at its present value, and
+    changes to it are dropped: set the module to evaluation first (`module.eval()`) where it has dropout or batch
     normalisation, which would also couple the samples of a batch.
 
     Args:
@@ -32,7 +31,8 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> from flax import nnx
-        >>> params, log_density_fn = split_module(nnx.Linear(3, 1, rngs=nnx.Rngs(jax.random.key(0))))
+        >>> from nce_jax import models
+        >>> params, log_density_fn = models.split_module(nnx.Linear(3, 1, rngs=nnx.Rngs(jax.random.key(0))))
         >>> jax.tree.map(jnp.shape, params)
         {'bias': (1,), 'kernel': (3, 1)}
         >>> log_density_fn(params, jnp.zeros((5, 3))).shape

@@ -28,8 +28,9 @@ def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Inde
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> noise = standard_normal(2)
-        >>> print(f"{noise.log_prob(jnp.zeros(2)):.4f}")
+        >>> from nce_jax import noise
+        >>> normal = noise.standard_normal(2)
+        >>> print(f"{normal.log_prob(jnp.zeros(2)):.4f}")
         -1.8379
     """
     check_positive_int("dim", dim)
@@ -50,8 +51,7 @@ def fitted_gaussian(
     `ridge`, and D the diagonal of C. Where a dimension is constant, D holds the average variance of the
     others instead (one, if all are constant). The ridge therefore scales with the units of each dimension,
     costs every variance a relative r, and keeps the covariance positive definite when pixels are constant,
-    dimensions are copies of each other, or there are fewer samples
-    than dimensions: q has full support, which NCE needs. It does not make such a noise a *good* one: across a
+    dimensions are copies of each other, or there are fewer samples than dimensions: q has full support, which NCE needs. It does not make such a noise a *good* one: across a
     direction in which the data do not vary its standard deviation is about sqrt(r) of theirs, and a larger
     ridge (0.01, say) then gives noise that is harder to tell from the data.
 
@@ -74,8 +74,9 @@ def fitted_gaussian(
     Examples:
         >>> import jax.numpy as jnp
         >>> x_data = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 5.0], [2.0, 5.0]])
-        >>> noise = fitted_gaussian(x_data, ridge=1e-6)
-        >>> print([f"{value:.4f}" for value in noise.mean()], [f"{value:.4f}" for value in noise.variance()])
+        >>> from nce_jax import noise
+        >>> fitted = noise.fitted_gaussian(x_data, ridge=1e-6)
+        >>> print([f"{value:.4f}" for value in fitted.mean()], [f"{value:.4f}" for value in fitted.variance()])
         ['1.0000', '3.0000'] ['1.0000', '4.0000']
     """
     x_data = check_points("x_data", x_data, min_samples=2)

@@ -47,8 +47,9 @@ def product_of_marginals(x_data: Float[ArrayLike, "samples dim"], *, num_compone
         >>> import jax
         >>> import jax.numpy as jnp
         >>> first = jax.random.normal(jax.random.key(0), (1000,))
-        >>> noise = product_of_marginals(jnp.stack([first, first], axis=-1))
-        >>> x_noise = noise.sample(seed=jax.random.key(1), sample_shape=10_000)
+        >>> from nce_jax import noise
+        >>> independent = noise.product_of_marginals(jnp.stack([first, first], axis=-1))
+        >>> x_noise = independent.sample(seed=jax.random.key(1), sample_shape=10_000)
         >>> bool(abs(jnp.corrcoef(x_noise.T)[0, 1]) < 0.03)
         True
 
