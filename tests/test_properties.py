@@ -49,9 +49,7 @@ def specs(max_size: int) -> st.SearchStrategy[list[Spec]]:
     kappas = st.floats(-6, 6).map(lambda exponent: 10**exponent) | balanced
     separations = st.floats(0, 40) | st.floats(-40, 0)
     offsets = st.sampled_from([0.0, 0.0, 3.0, -1e3, 1e6])
-    spec = st.builds(
-        Spec, st.integers(0, 2**32), separations, st.sampled_from(sorted(TAILS)), sizes, sizes, kappas, offsets
-    )
+    spec = st.builds(Spec, st.integers(0, 2**32), separations, st.sampled_from(sorted(TAILS)), sizes, sizes, kappas, offsets)
     return st.lists(spec, min_size=LANES, max_size=LANES)
 
 
@@ -98,10 +96,10 @@ def allowed_error(log_partition: float, lane: Lane, eps: float) -> float:
 def distance_to_roots(log_partition: float, lane: Lane, eps: float, allowed: float) -> float:
     """How far F lies from the root, in units of what is allowed.
 
-    Where equal counts of data and (kappa times) noise lie below a gap, the root moves along the whole gap while kappa changes
-    by one rounding error: a kappa of 1/3 is not a third. The library takes counts that agree to 4 eps for equal, and log kappa
-    itself, up to 14, is known to 4 eps of kappa. So an F is also right that is the root for some kappa within 8 eps of the
-    one given. A root that is well conditioned does not move by that, and there the allowance is none.
+    Where equal counts of data and (kappa times) noise lie below a gap, the root moves along the whole gap while kappa
+    changes by one rounding error: a kappa of 1/3 is not a third. The library takes counts that agree to 4 eps for equal, and
+    works with log kappa, whose rounding (up to 14 in size) is another 4 eps of kappa. So an F is also right that is the root
+    for some kappa within 8 eps of the one given. A root that is well conditioned does not move by that: no allowance there.
     """
     exact = root(lane.data, lane.noise, kappa=lane.magnification)
     if abs(log_partition - exact) <= allowed:

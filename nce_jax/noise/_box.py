@@ -36,8 +36,9 @@ def uniform_box(
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> noise = uniform_box(0.0, [2.0, 5.0])
-        >>> print(f"{noise.log_prob(jnp.array([1.0, 1.0])):.4f} {noise.log_prob(jnp.array([3.0, 1.0])):.4f}")
+        >>> from nce_jax import noise
+        >>> box = noise.uniform_box(0.0, [2.0, 5.0])
+        >>> print(f"{box.log_prob(jnp.array([1.0, 1.0])):.4f} {box.log_prob(jnp.array([3.0, 1.0])):.4f}")
         -2.3026 -inf
     """
     low, high = check_bounds(low, high)
@@ -67,8 +68,9 @@ def uniform_box_around(
 
     Examples:
         >>> import jax.numpy as jnp
-        >>> noise = uniform_box_around(jnp.array([[0.0], [10.0]]))
-        >>> print(f"{noise.log_prob(jnp.array([10.9])):.4f} {noise.log_prob(jnp.array([11.1])):.4f}")
+        >>> from nce_jax import noise
+        >>> box = noise.uniform_box_around(jnp.array([[0.0], [10.0]]))
+        >>> print(f"{box.log_prob(jnp.array([10.9])):.4f} {box.log_prob(jnp.array([11.1])):.4f}")
         -2.4849 -inf
     """
     x_data = check_points("x_data", x_data)

@@ -18,6 +18,13 @@ def solve(data, noise, *, magnification=1.0, noise_ratio=1.0, **options) -> nce_
     return _compiled(data, noise, **{name: jnp.asarray(value, dtype) for name, value in kappa.items()}, **options)
 
 
+_compiled_standard_error = jax.jit(nce_jax.log_partition_standard_error, static_argnames="block_size")
+
+
+def standard_error(data, noise, *, magnification=1.0, **options):
+    return _compiled_standard_error(data, noise, magnification=jnp.asarray(magnification, data.dtype), **options)
+
+
 def gaussian_log_ratios(separation=1.5, num_data=40, num_noise=60, *, offset=0.0, seed=0, dtype=np.float64):
     """s of samples of N(separation, 1) and of N(0, 1), for the model N(separation, 1) with log partition `offset`."""
     generator = np.random.default_rng(seed)
