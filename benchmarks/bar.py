@@ -1,0 +1,70 @@
+"""BAR on Gaussian work values against every method of pymbar's `bar`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import nce_jax
+from benchmarks.harness import Check, Report, Row, compare, measure
+from benchmarks.peers import PYMBAR_METHODS, peer, pymbar_bar
+
+TOLERANCES = {"float64": 1e-9, "float32": 1e-5}
+TARGETS = {"float64": 25.0, "float32": 50.0}
+
+
+def gaussian_work(size: int, delta_f: float = 1.0, sigma: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Forward and reverse work in kT that obey Crooks' theorem: normal, with means +-delta_f + sigma^2 / 2."""
+    forward, reverse = np.random.default_rng(seed).normal(sigma**2 / 2, sigma, (2, size))
+    return forward + delta_f, reverse - delta_f
+
+
+def run(quick: bool) -> Report:
+    """Two sizes, with and without error bar, in float64 and float32."""
+    peer("pymbar")
+    with jax.enable_x64(True):
+        settings = [(size, error_bar) for size in (100_000, 1_000) for error_bar in (False, True)]
+        return Report([row for setting in settings for row in _rows(*setting, quick)])
+
+
+def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
+    work = gaussian_work(size)
+    contenders = {
+        f"pymbar, {method}": partial(pymbar_bar, *work, method=method, error_bar=error_bar) for method in PYMBAR_METHODS
+    }
+    contenders |= {f"nce_jax, {dtype}": _solve(work, dtype, error_bar) for dtype in TOLERANCES}
+    what = f"BAR, 2 x {size:,}" + (", with error bar" if error_bar else "")
+    timed = measure(contenders, repetitions=3 if quick else 25, label=what)
+    return [
+        compare(
+            f"{what}, {dtype}",
+            timed,
+            ours=f"nce_jax, {dtype}",
+            against=[name for name in contenders if name.startswith("pymbar")],
+            check=Check("difference from pymbar in kT", _difference, tolerance),
+            at_least=TARGETS[dtype] if size == 100_000 and not error_bar else None,
+            unit="solve",
+        )
+        for dtype, tolerance in TOLERANCES.items()
+    ]
+
+
+def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> Callable[[], Any]:
+    """Our solve as a program in `dtype` and nothing wider, on arrays that are on the device already."""
+
+    def solve(forward, reverse):
+        result = nce_jax.bar(forward, reverse)
+        return (result.delta_f, result.standard_error) if error_bar else result.delta_f
+
+    program, arrays = jax.jit(solve), [jnp.asarray(side, dtype) for side in work]
+    if dtype == "float32" and "f64" in program.lower(*arrays).compile().as_text():
+        raise TypeError("the float32 program computes in float64 somewhere")
+    assert all(leaf.dtype == dtype for leaf in jax.tree.leaves(program(*arrays)))
+    return partial(program, *arrays)
+
+
+def _difference(ours: Any, theirs: Any) -> float:
+    return float(np.max(np.abs(np.subtract(ours, theirs))))

@@ -1,0 +1,111 @@
+"""The page of the benchmarks and its figure, from the JSON file alone: `python -m benchmarks.render`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks import figure, tables
+from experiments.common import results
+
+COMMAND = "python -m benchmarks.run"
+
+
+class Output(NamedTuple):
+    """Where the numbers are, and where page and figure go."""
+
+    json: Path
+    page: Path
+    image: Path
+    figures: Path
+
+
+def _output(*paths: str) -> Output:
+    return Output(*(results.ROOT / path for path in paths))
+
+
+COMMITTED = _output("benchmarks/results.json", "docs/benchmarks.md", "docs/images/lanes.png", "build/figures")
+TRIAL = _output(*(f"build/benchmarks/{name}" for name in ("results.json", "benchmarks.md", "images/lanes.png", "figures")))
+
+HEAD = """\
+# Benchmarks
+
+<!-- Written by `python -m benchmarks.run` from benchmarks/results.json: edit benchmarks/render.py instead. -->
+
+`make bench` installs the packages to compare with, runs everything below and writes this page;
+`make bench ARGS="--only bar"` runs one topic anew and keeps the others, `ARGS="--quick"` tries everything in short and
+writes to `build/benchmarks` only.
+
+**How it is measured.** All contenders of a topic run in one process, in turn and in a new random order at every
+repetition; short calls are repeated until a block lasts 20 ms, and every call is waited for. A *ratio* is taken within
+each repetition, between blocks that ran moments apart, so that other work on the machine hits both sides. Given are the
+median and, in brackets, the quartiles. Ratios with a target "≥" are other / ours, those with "≤" ours / other. The first
+call of everything, with its compilation, is not timed. Every row first checks its answers, and a row that fails its check is
+an error, not a number. Where a peer offers several methods, all are timed and the fastest is the one in the table.
+"""
+
+SECTIONS = {
+    "bar": (
+        "BAR",
+        "Gaussian work values that obey Crooks' theorem, free energy difference 1 kT, standard deviation 2 kT. Our side is"
+        " `jax.jit` of `nce_jax.bar`, on arrays that are on the device; pymbar computes in float64 always.",
+    ),
+    "many_problems": (
+        "Many problems at once",
+        "A vmapped loop runs until its worst lane is done, so that the largest number of steps is what every lane pays.",
+    ),
+    "bootstrap": (
+        "Bootstrap",
+        "FastMBAR with `bootstrap=True` and its default settings (blocks of three samples, Newton), against"
+        " `nce_jax.bootstrap_log_partition`.",
+    ),
+    "train_step": (
+        "Training step",
+        "Eight Gaussians on a ring in 2-D, noise N(0, 2 I), perceptron 128-64, batch 512, Adam, float32. Every treatment"
+        " goes on training while it is timed.",
+    ),
+    "sweep_lanes": (
+        "Sweeps",
+        "Training the mean of a Gaussian, 4 standard deviations from the noise, over M x seeds (float32): one"
+        " `nce_jax.sweep`, which draws the samples of a seed once for all M, against the same lanes one after another in one"
+        " compiled program.",
+    ),
+    "solver_steps": ("Steps of the solvers", ""),
+}
+
+
+def render(output: Output) -> None:
+    """Draws the figure and writes the page."""
+    stored = results.load_json(output.json, COMMAND)
+    if "sweep_lanes" in stored:
+        figure.draw(stored["sweep_lanes"]["details"], output.image, output.figures)
+    with results.atomic(output.page) as temporary:
+        temporary.write_text(page(stored))
+
+
+def page(stored: Mapping[str, Any]) -> str:
+    """The page, in the order of the sections."""
+    sections = [_section(topic, stored[topic]) for topic in SECTIONS if topic in stored]
+    return "\n".join([HEAD, *sections, tables.provenance(stored)])
+
+
+def summary(stored: Mapping[str, Any]) -> str:
+    """The table for the terminal."""
+    rows = [row for topic in SECTIONS if topic in stored for row in stored[topic]["rows"]]
+    width = max([len(row["name"]) for row in rows], default=0)
+    lines = (f"{row['name']:<{width}}  {tables.ratio(row):<24} {tables.target(row):<8} {row['verdict']}" for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _section(topic: str, entry: Mapping[str, Any]) -> str:
+    title, text = SECTIONS[topic]
+    parts = [f"## {title}\n"]
+    if text:
+        parts.append(f"{text}\n")
+    if entry["rows"]:
+        parts.append(tables.rows(entry["rows"]))
+    details = tables.DETAILS.get(topic)
+    return "\n".join([*parts, details(entry["details"])] if details else parts)
+
+
+if __name__ == "__main__":
+    render(COMMITTED)

@@ -1,0 +1,109 @@
+"""`python -m benchmarks.run [--only NAME ...] [--quick]`: runs benchmarks, writes results.json and docs/benchmarks.md."""
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks import render
+from benchmarks.harness import AccuracyError, Report
+from benchmarks.peers import MissingPeerError
+from experiments.common import results
+
+TOPICS = ("bar", "many_problems", "bootstrap", "train_step", "sweep_lanes", "solver_steps")
+PEERS = ("pymbar", "FastMBAR", "torch")
+COMMAND = "python -m benchmarks.run"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the topics asked for; returns the exit status, which is 1 where a topic failed its accuracy check."""
+    arguments = _parse(argv)
+    output = render.TRIAL if arguments.quick else render.COMMITTED
+    stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
+    failed = False
+    for topic in arguments.only or TOPICS:
+        print(f"==> {topic}", file=sys.stderr, flush=True)
+        try:
+            stored[topic] = run_topic(topic, arguments.quick)
+        except MissingPeerError as error:
+            print(f"  left out: {error}", file=sys.stderr)
+            continue
+        except AccuracyError as error:
+            print(f"  error: {error}", file=sys.stderr)
+            failed = True
+            continue
+        write(output.json, {name: stored[name] for name in TOPICS if name in stored})
+    if stored:
+        render.render(output)
+        print(render.summary(stored))
+    return int(failed)
+
+
+def run_topic(topic: str, quick: bool) -> dict[str, Any]:
+    """One topic's entry of the JSON file: rows, details, and the machine as it was before and after."""
+    load_before, start = _load_average(), time.perf_counter()
+    report: Report = importlib.import_module(f"benchmarks.{topic}").run(quick)
+    return {
+        "rows": [row.to_json() for row in report.rows],
+        "details": dict(report.details),
+        "seconds": round(time.perf_counter() - start, 1),
+        "load_before": load_before,
+        "load_after": _load_average(),
+        **context(),
+    }
+
+
+def context() -> dict[str, Any]:
+    """The code, the packages and the machine behind a benchmark."""
+    found = results.provenance()
+    versions = {**found["versions"], **{name: version for name in PEERS if (version := _version(name)) is not None}}
+    return {
+        "finished": found["finished"],
+        "commit": found["commit"],
+        "dirty": found["dirty"],
+        "versions": versions,
+        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "platform": found["device"]["platform"]},
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name, as far as the system tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def write(path: Path, stored: Mapping[str, Any]) -> None:
+    """Writes the JSON file, all or nothing."""
+    with results.atomic(path) as temporary:
+        temporary.write_text(json.dumps(stored, indent=1) + "\n")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _load_average() -> float | None:
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog=COMMAND, description="Run the benchmarks and render their page.")
+    parser.add_argument("--only", nargs="+", choices=TOPICS, metavar="NAME", help=f"of {', '.join(TOPICS)} [all]")
+    parser.add_argument("--quick", action="store_true", help="fewer repetitions, into build/benchmarks: a trial, no result")
+    return parser.parse_args(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""What the treatments of F cost in a training step, against the joint gradient; and the joint gradient against itself."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from scipy.optimize import brentq
+from scipy.special import expit
+
+import nce_jax
+from benchmarks.harness import Check, Contender, Report, compare, measure
+from nce_jax import models, training
+
+BATCH, STEPS = 512, 20
+TREATMENTS = {
+    "joint gradient": training.joint_gradient(),
+    "joint gradient, again (noise floor)": training.joint_gradient(),
+    "one BAR step": training.bar_step(),
+    "solved, Newton": training.solved(),
+    "solved, bisection": training.solved(nce_jax.bisection()),
+}
+TARGETS = {"one BAR step": 1.05, "solved, Newton": 1.10}
+
+
+class Run(NamedTuple):
+    """What a block of steps leaves behind: the last metrics, and the first step's F with the one it should have been."""
+
+    metrics: training.Metrics
+    first: float
+    expected: float
+
+
+def eight_gaussians(key: jax.Array, size: int) -> jax.Array:
+    """A ring of radius 2 with eight modes of standard deviation 0.2."""
+    key_mode, key_spread = jax.random.split(key)
+    angle = jnp.pi / 4 * jax.random.randint(key_mode, (size,), 0, 8)
+    return 2 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1) + 0.2 * jax.random.normal(key_spread, (size, 2))
+
+
+def run(quick: bool) -> Report:
+    """Every treatment goes on training through the whole measurement, on fresh noise and batches that return in turn."""
+    with jax.enable_x64(False):
+        contenders = {name: Contender(_trainer(treatment), STEPS) for name, treatment in TREATMENTS.items()}
+        timed = measure(contenders, repetitions=10 if quick else 120, label="train step")
+    rows = [
+        compare(
+            f"Train step, {name}",
+            timed,
+            ours=name,
+            against=["joint gradient"],
+            check=Check("F of the first step, from a root found in float64", _difference, 2e-5),
+            at_most=TARGETS.get(name),
+            is_cost=True,
+            unit="step",
+        )
+        for name in list(TREATMENTS)[1:]
+    ]
+    return Report(rows, {"solver_steps": {name: int(timed[name].value.metrics.num_steps) for name in TREATMENTS}})
+
+
+def _trainer(treatment: training.Treatment) -> Callable[[], Run]:
+    """`STEPS` steps of one run, dispatched as a training loop does: one after another, the last one waited for."""
+    noise = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(2.0)))
+    params, log_density_fn = models.mlp_energy(jax.random.key(1), 2, hidden=(128, 64))
+    optimizer = optax.adam(1e-3)
+    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment), donate_argnums=0)
+    key = jax.random.key(2)
+    batches = list(eight_gaussians(jax.random.key(0), STEPS * BATCH).reshape(STEPS, BATCH, 2))
+    assert batches[0].dtype == jnp.float32
+
+    def log_ratio(x: jax.Array) -> np.ndarray:
+        return np.asarray(log_density_fn(params, x) - noise.log_prob(x), np.float64)
+
+    x_noise = noise.sample(seed=jax.random.fold_in(key, 0), sample_shape=(BATCH,))
+    expected = _expected(treatment.name, log_ratio(batches[0]), log_ratio(x_noise))
+    state = training.init_train_state(jax.tree.map(jnp.copy, params), optimizer, treatment=treatment)
+    state, metrics = step(state, batches[0], key)
+    first = float(state.log_partition if treatment.name == "bar_step" else metrics.log_partition)
+
+    def block() -> Run:
+        nonlocal state, metrics
+        for batch in batches:
+            state, metrics = step(state, batch, key)
+        jax.block_until_ready(state)
+        return Run(metrics, first, expected)
+
+    return block
+
+
+def _expected(treatment: str, s_data: np.ndarray, s_noise: np.ndarray) -> float:
+    """F of the first step, from F = 0 and kappa = 1: untouched, one step of Bennett's fixed point, or the root."""
+    if treatment == "joint_gradient":
+        return 0.0
+    if treatment == "bar_step":
+        return float(np.log(expit(s_noise).mean()) - np.log(expit(-s_data).mean()))
+    return float(brentq(lambda f: expit(f - s_data).mean() - expit(s_noise - f).mean(), -50, 50, xtol=1e-12))
+
+
+def _difference(ours: Run, _: Any) -> float:
+    if int(ours.metrics.status) != nce_jax.Status.CONVERGED:
+        return float("nan")
+    return abs(ours.first - ours.expected)

@@ -1,0 +1,1 @@
+"""Magnification on real input: an energy of handwritten digits, trained against a fitted Gaussian."""

@@ -1,0 +1,1 @@
+"""BAR where the answer is known: harmonic oscillators, and published alchemical work values of benzene."""

@@ -1,0 +1,56 @@
+"""Published work values of benzene's Coulomb leg, read from the folder that NCE_JAX_DATA names."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+VARIABLE = "NCE_JAX_DATA"
+FILE = "benzene_coulomb_work_kT.npz"
+SHA256 = "a37e90f80eddbee42238b4ed47814e6b650d8b9b54b2457aa0a982cb3dfc18b1"
+NUM_PAIRS = 4
+SOURCE = (
+    f"{FILE}: the Coulomb leg of benzene from alchemtest (its GROMACS set, load_benzene; BSD-3), as NumPy arrays in kT: "
+    "forward and reverse work Coulomb_0<k>_wF and Coulomb_0<k>_wR of the pairs k = 0 to 3 of neighbouring states, 4,001 "
+    "values each, and Coulomb_bar, the BAR estimate and its standard deviation per pair from pymbar. Published at "
+    "https://github.com/alchemistry/alchemtest"
+)
+
+
+class DataError(Exception):
+    """The data file is missing or is not the expected one."""
+
+
+class Benzene(NamedTuple):
+    """Work in kT, (pair, sample), and pymbar's estimate with its standard deviation, (pair, 2)."""
+
+    work_forward: np.ndarray
+    work_reverse: np.ndarray
+    reference: np.ndarray
+
+
+def load_benzene() -> Benzene | None:
+    """The work values, verified; None where NCE_JAX_DATA is not set."""
+    folder = os.environ.get(VARIABLE)
+    return None if not folder else read_benzene(Path(folder) / FILE)
+
+
+def read_benzene(path: Path) -> Benzene:
+    """Reads the file after checking its digest.
+
+    Raises:
+      DataError: says which file is expected and where it is published.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: no such file ({VARIABLE} names its folder). Expected {SOURCE}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != SHA256:
+        raise DataError(f"{path}: sha256 is {digest}, expected {SHA256}. Expected {SOURCE}")
+    with np.load(path, allow_pickle=False) as arrays:
+        forward, reverse = (
+            np.stack([arrays[f"Coulomb_{pair:02d}_w{side}"] for pair in range(NUM_PAIRS)]) for side in "FR"
+        )
+        return Benzene(forward, reverse, arrays["Coulomb_bar"])

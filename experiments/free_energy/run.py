@@ -1,0 +1,108 @@
+"""`python -m experiments.free_energy.run`: are BAR's estimates right, and its error bars honest?"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import nce_jax
+from experiments.common import cli
+from experiments.common.progress import track
+from experiments.common.results import Result
+from experiments.free_energy import data, summary
+from experiments.free_energy.config import PRESETS, Config
+
+Arrays = dict[str, np.ndarray]
+
+
+def experiment(config: Config, key: jax.Array) -> Result:
+    """Oscillators, unequal sample sizes, and benzene where its data are at hand; float64."""
+    with jax.enable_x64(True):  # the published numbers have more digits than float32
+        arrays = _oscillators(config, jax.random.fold_in(key, 0)) | _unequal(config, jax.random.fold_in(key, 1))
+        benzene = data.load_benzene()
+        if benzene is None:
+            print(f"  benzene left out: {data.VARIABLE} is not set", file=sys.stderr)
+        else:
+            arrays |= _benzene(benzene, config)
+    return Result(arrays, summary.headline(arrays, config), summary.failed_lanes(arrays))
+
+
+def work(
+    key: jax.Array, spring_constant: jax.Array, separation: jax.Array, num_forward: int, num_reverse: int
+) -> tuple[jax.Array, jax.Array]:
+    """Equilibrium work in kT between u_0 = x^2 / 2 and u_1 = k / 2 (x - mu)^2: u_1 - u_0 in state 0, u_0 - u_1 in state 1."""
+    keys = jax.random.split(key)
+    initial = jax.random.normal(keys[0], (num_forward,))
+    final = separation + jax.random.normal(keys[1], (num_reverse,)) / jnp.sqrt(spring_constant)
+
+    def energy_difference(x: jax.Array) -> jax.Array:
+        return spring_constant / 2 * jnp.square(x - separation) - jnp.square(x) / 2
+
+    return energy_difference(initial), -energy_difference(final)
+
+
+def _oscillators(config: Config, key: jax.Array) -> Arrays:
+    """BAR for every pair of states and seed, (spring constant, separation, seed); draws of their own for each."""
+    springs, separations = jnp.asarray(config.spring_constants), jnp.asarray(config.separations)
+
+    def estimate(spring: jax.Array, separation: jax.Array, key: jax.Array) -> tuple[nce_jax.FreeEnergy, jax.Array]:
+        key = jax.random.fold_in(jax.random.fold_in(key, spring), separation)
+        pair = work(key, springs[spring], separations[separation], config.num_work, config.num_work)
+        # What a solver finds, whether or not it estimates anything: to show what the status keeps from the reader.
+        unguarded = -nce_jax.solve_log_partition(pair[1], -pair[0]).log_partition
+        return nce_jax.bar(*pair), unguarded
+
+    keys = jax.random.split(key, config.num_seeds)
+    axes = {"spring": jnp.arange(springs.size), "separation": jnp.arange(separations.size)}
+    # One pair of states at a time: a batch of lanes takes as many steps as its slowest.
+    found, unguarded = nce_jax.sweep(estimate, **axes, key=keys).values
+    return {
+        "spring_constants": np.asarray(springs),
+        "separations": np.asarray(separations),
+        "exact": np.asarray(jnp.log(springs) / 2),
+        **{f"oscillators_{name}": np.asarray(value) for name, value in found._asdict().items()},
+        "oscillators_unguarded": np.asarray(unguarded),
+    }
+
+
+def _unequal(config: Config, key: jax.Array) -> Arrays:
+    """Many forward and few reverse work values, delta_f = 0: kappa = m / n, as in `bar`, against kappa = 1; (seed,)."""
+
+    def estimate(key: jax.Array) -> dict[str, jax.Array]:
+        one = jnp.asarray(1.0)
+        forward, reverse = work(key, one, config.unequal_separation * one, config.num_forward, config.num_reverse)
+        found = nce_jax.bar(forward, reverse)
+        at_one = nce_jax.solve_log_partition(reverse, -forward).log_partition
+        error = nce_jax.log_partition_standard_error(reverse, -forward, log_partition=at_one)
+        return {
+            "unequal_delta_f": found.delta_f,
+            "unequal_standard_error": found.standard_error,
+            "unequal_delta_f_at_one": -at_one,
+            "unequal_standard_error_at_one": error,
+        }
+
+    keys = jax.random.split(key, config.num_unequal_seeds)
+    values = nce_jax.sweep(estimate, max_lanes=min(200, config.num_unequal_seeds), key=keys).values
+    return jax.tree.map(np.asarray, values)
+
+
+def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
+    """BAR per pair of states, (pair,), and its standard error from blocks, (block size, pair)."""
+    forward, reverse = jnp.asarray(benzene.work_forward), jnp.asarray(benzene.work_reverse)
+    found = nce_jax.bar(forward, reverse)
+    options = {"log_partition": -found.delta_f, "noise_ratio": forward.shape[-1] / reverse.shape[-1]}
+    blocks = [
+        nce_jax.log_partition_standard_error(reverse, -forward, block_size=size, **options)
+        for size in track(config.block_sizes, "benzene")
+    ]
+    return {
+        **{f"benzene_{name}": np.asarray(value) for name, value in found._asdict().items()},
+        "benzene_reference": benzene.reference,
+        "benzene_block_sizes": np.asarray(config.block_sizes),
+        "benzene_block_standard_error": np.stack([np.asarray(block) for block in blocks]),
+    }
+
+
+if __name__ == "__main__":
+    cli.main("free_energy", PRESETS, experiment)

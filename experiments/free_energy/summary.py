@@ -1,0 +1,103 @@
+"""From arrays to numbers: z-scores, coverage, headline, failed lanes. NumPy alone."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.free_energy.config import Config
+from nce_jax import Status
+
+QUANTILE = 1.959964
+"""Half the width of a 95 % interval in standard errors."""
+
+
+def z_scores(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """Error in standard errors, (spring constant, separation, seed); NaN where there is no estimate."""
+    error = arrays["oscillators_delta_f"] - arrays["exact"][:, None, None]
+    return error / arrays["oscillators_standard_error"]
+
+
+class Coverage(NamedTuple):
+    """Of all estimates whose reported overlap lies between two edges: how many, and how their error bars do."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    count: np.ndarray
+    share: np.ndarray
+    z_sd: np.ndarray
+
+
+def coverage(arrays: dict[str, np.ndarray], num_work: int) -> Coverage:
+    """Share of 95 % intervals that hold the truth, by the overlap times (n + m) that the user sees."""
+    z = z_scores(arrays)
+    plausible = 2 * num_work * arrays["oscillators_overlap"]
+    edges = np.geomspace(1, 2 * num_work, 12)
+    inside = [(plausible >= low) & (plausible < high) & np.isfinite(z) for low, high in zip(edges, edges[1:], strict=False)]
+    count = np.array([mask.sum() for mask in inside])
+    share = np.array([np.mean(np.abs(z[mask]) < QUANTILE) if mask.any() else np.nan for mask in inside])
+    z_sd = np.array([np.std(z[mask]) if mask.any() else np.nan for mask in inside])
+    return Coverage(edges[:-1], edges[1:], count, share, z_sd)
+
+
+def headline(arrays: dict[str, np.ndarray], config: Config) -> dict[str, float]:
+    """The numbers that README and check compare."""
+    return {name: float(value) for name, value in (_oscillators(arrays, config) | _unequal(arrays) | _benzene(arrays)).items()}
+
+
+def _oscillators(arrays: dict[str, np.ndarray], config: Config) -> dict[str, Any]:
+    z, status, overlap = z_scores(arrays), arrays["oscillators_status"], arrays["oscillators_overlap"]
+    # By the mean over seeds: choosing runs by their own overlap would choose among errors.
+    good = z[np.mean(overlap, axis=-1) >= config.good_overlap]
+    without = status == Status.NO_OVERLAP
+    poor = np.isfinite(z) & (2 * config.num_work * overlap < 10)
+    return {
+        "good_overlap_z_mean": np.mean(good),
+        "good_overlap_z_sd": np.std(good),
+        "good_overlap_coverage": np.mean(np.abs(good) < QUANTILE),
+        "poor_overlap_coverage": np.mean(np.abs(z[poor]) < QUANTILE),
+        "numbers_without_overlap": np.sum(np.isfinite(arrays["oscillators_delta_f"][without])),
+        "no_overlap_share_at_largest_separation": np.mean(without[:, -1]),
+        "unguarded_error_at_largest_separation": np.median(_unguarded_error(arrays)[:, -1]),
+    }
+
+
+def _unguarded_error(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    return np.abs(arrays["oscillators_unguarded"] - arrays["exact"][:, None, None])
+
+
+def _unequal(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    sd, at_one = (np.std(arrays[f"unequal_delta_f{suffix}"]) for suffix in ("", "_at_one"))
+    reported, reported_at_one = (
+        np.sqrt(np.mean(np.square(arrays[f"unequal_standard_error{suffix}"]))) for suffix in ("", "_at_one")
+    )
+    return {
+        "unequal_sd": sd,
+        "unequal_sd_at_kappa_one": at_one,
+        "unequal_reported_over_sd": reported / sd,
+        "unequal_reported_over_sd_at_kappa_one": reported_at_one / at_one,
+    }
+
+
+def _benzene(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    if "benzene_delta_f" not in arrays:
+        return {}
+    values, errors = arrays["benzene_delta_f"], arrays["benzene_standard_error"]
+    reference, blocks = arrays["benzene_reference"], arrays["benzene_block_standard_error"]
+    return {
+        "benzene_sum": np.sum(values),
+        "benzene_standard_error": np.linalg.norm(errors),
+        "benzene_largest_deviation": np.max(np.abs(values - reference[:, 0])),
+        "benzene_largest_deviation_of_error": np.max(np.abs(errors - reference[:, 1])),
+        "benzene_block_error_over_independent": np.max(np.linalg.norm(blocks, axis=-1)) / np.linalg.norm(errors),
+    }
+
+
+def failed_lanes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """How many seeds gave no estimate, by pair of states and status."""
+    failed = {}
+    for spring, rows in zip(arrays["spring_constants"], arrays["oscillators_status"], strict=True):
+        for separation, row in zip(arrays["separations"], rows, strict=True):
+            for status in (Status.MAX_STEPS, Status.NONFINITE, Status.NO_OVERLAP):
+                if count := int(np.sum(row == status)):
+                    failed[f"k = {spring:g}, mu = {separation:g}"] = f"{count} of {row.size} seeds {status.name}"
+    return failed

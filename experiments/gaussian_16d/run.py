@@ -1,0 +1,89 @@
+"""Trains every treatment, counts the steps that each needs, and looks at the overlap on the way."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import nce_jax
+from experiments.common import cli, results
+from experiments.gaussian_16d.config import PRESETS, Config
+from experiments.gaussian_16d.lanes import errors, overlap_at, train, treatments
+from experiments.gaussian_16d.problem import Problem, make_problem, model_log_partition, starts
+from experiments.gaussian_16d.statistics import headline
+from nce_jax import training
+
+FOLLOWED = ("NCE", "BAR", "Newton")
+"""Treatments whose overlap is measured along the way."""
+
+
+def experiment(config: Config, key: jax.Array) -> results.Result:
+    key_problem, key_runs, key_overlap = jax.random.split(key, 3)
+    problem = make_problem(config, key_problem)
+    keys = jax.vmap(lambda index: jax.random.fold_in(key_runs, index))(jnp.arange(config.num_seeds))
+    arrays, checkpoints, failed = _figure(config, problem, keys)
+    arrays |= _starts(config, problem, keys[: config.num_runs])
+    arrays |= _overlap(config, problem, checkpoints, jax.random.split(key_overlap, config.num_batches))
+    return results.Result(arrays, headline(arrays), failed)
+
+
+def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, dict, dict]:
+    """(method, seed, step): distance of theta, error of F, loss; params at checkpoints; lanes without a finite answer."""
+    named = treatments(config.raised_rate)
+    rates = {f"F rate {rate:g}": training.joint_gradient(optax.sgd(rate / 2)) for rate in config.raised_rates}
+    begin = [next(iter(starts(config).values()))]
+    traces = train(named | rates, problem, config, config.num_steps, begin, keys)
+    theta, log_partition = (
+        np.stack(part)[:, 0] for part in zip(*(errors(t, problem) for t in traces.values()), strict=True)
+    )
+    count = len(named)
+    arrays = {
+        "variances": np.asarray(problem.variances),
+        "methods": np.array(list(named)),
+        "theta_distance": theta[:count],
+        "log_partition_error": log_partition[:count],
+        "loss": np.stack([traces[name].loss[0] for name in named]),
+        "no_overlap": np.stack([(traces[name].status != 0).mean() for name in named]),
+        "rates": np.array(config.raised_rates),
+        "rate_distance": np.hypot(theta, log_partition)[count:, : config.num_runs],
+    }
+    checkpoints = {name: traces[name].params[0, 0] for name in FOLLOWED}
+    lasts = np.hypot(theta, log_partition)[..., -1]
+    return arrays, checkpoints, {name: np.argwhere(~np.isfinite(last)) for name, last in zip(traces, lasts, strict=True)}
+
+
+def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
+    """(method, start, run, step) from every start, and whether log Z of the model is infinite there."""
+    named = treatments(config.raised_rate)
+    del named["binary search"]  # the same root as Newton's
+    begin = starts(config)
+    traces = train(named, problem, config, config.num_steps_starts, list(begin.values()), keys)
+    theta, log_partition = (np.stack(part) for part in zip(*(errors(t, problem) for t in traces.values()), strict=True))
+    unbounded = [np.any(trace.params[..., : config.dim] >= 0, axis=-1) for trace in traces.values()]
+    return {
+        "starts": np.array(list(begin)),
+        "start_methods": np.array(list(named)),
+        "start_theta_distance": theta,
+        "start_log_partition_error": log_partition,
+        "start_unnormalisable": np.stack(unbounded),
+    }
+
+
+def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Array) -> dict:
+    """(method or truth, checkpoint, batch) of the first run, on fresh batches; the last row is the data's own model."""
+    steps = np.unique(np.concatenate([[0], np.geomspace(1, config.num_steps, 30).round().astype(int)]))
+    params = np.stack([*(path[steps] for path in checkpoints.values()), np.tile(problem.params, (steps.size, 1))])
+
+    def measure(params, key):
+        return overlap_at(params, problem, config.batch_size, key)
+
+    flat = jnp.asarray(params.reshape(-1, params.shape[-1]))
+    seen = jax.tree.map(np.asarray, nce_jax.sweep(measure, params=flat, key=keys).values)
+    shape = (*params.shape[:2], -1)
+    named = {f"checkpoint_{name}": leaf.reshape(shape) for name, leaf in seen.items()}
+    log_z = np.asarray(model_log_partition(jnp.asarray(params)))
+    return {"checkpoint_steps": steps, "checkpoint_methods": np.array(FOLLOWED), "checkpoint_log_z": log_z} | named
+
+
+if __name__ == "__main__":
+    cli.main("gaussian_16d", PRESETS, experiment)

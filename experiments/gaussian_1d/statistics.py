@@ -1,0 +1,67 @@
+"""Headline numbers of the stored arrays: distances of (theta, F) to the data's parameters, means over seeds."""
+
+import numpy as np
+
+from experiments.gaussian_1d.lanes import REPORTED
+
+SHORT = {"NCE": "nce", "NCE, raised rate": "nce_raised", "BAR": "bar", "binary search": "search", "Newton": "newton"}
+NCE, BAR, NEWTON = range(3)
+"""Positions among the three treatments of the studies around the figures."""
+
+
+def headline(arrays) -> dict[str, float]:
+    return _finals(arrays) | _orders(arrays) | _open_settings(arrays) | _magnification(arrays)
+
+
+def _finals(arrays) -> dict[str, float]:
+    """After the last step."""
+    final = arrays["parameter_distance"][..., -1].mean(-1)
+    return {
+        f"{SHORT[str(method)]}_at_{distance:g}": final[i, j]
+        for i, method in enumerate(arrays["methods"])
+        for j, distance in enumerate(arrays["distances"])
+    }
+
+
+def _orders(arrays) -> dict[str, float]:
+    """Binary search less BAR on the same draws, and how often five runs would have shown the paper's order."""
+    final, methods = arrays["parameter_distance"][..., -1], list(arrays["methods"])
+    bar, search, newton = (final[methods.index(name)] for name in ("BAR", "binary search", "Newton"))
+    return {
+        "search_minus_bar_at_4": (search - bar)[1].mean(),
+        "search_minus_bar_at_16": (search - bar)[2].mean(),
+        "share_of_five_runs_with_search_best_at_16": five_runs(search[2], bar[2]),
+        "largest_difference_search_newton": np.abs(search - newton).max(),
+    }
+
+
+def five_runs(first: np.ndarray, second: np.ndarray, num_draws: int = 20_000) -> float:
+    """Share of random sets of five seeds over which the mean of `first` is below that of `second`."""
+    chosen = np.random.default_rng(0).integers(first.size, size=(num_draws, 5))
+    return float(np.mean(first[chosen].mean(-1) < second[chosen].mean(-1)))
+
+
+def _open_settings(arrays) -> dict[str, float]:
+    """Where the paper's order appears at distance 16: a loss without its 1/2, and a start of the wrong sign."""
+    names, seen = list(arrays["settings"]), arrays["setting_distance"]
+    plain, wrong = (names.index(name) for name in ("loss without its 1/2", "without 1/2, theta0 = -1"))
+    return {
+        "bar_without_half": seen[BAR, plain].mean(),
+        "newton_without_half": seen[NEWTON, plain].mean(),
+        "newton_without_half_spread": seen[NEWTON, plain].std(ddof=1),
+        "bar_without_half_from_minus_1": seen[BAR, wrong].mean(),
+        "newton_without_half_from_minus_1": seen[NEWTON, wrong].mean(),
+    }
+
+
+def _magnification(arrays) -> dict[str, float]:
+    """After the first budget: what M adds to a solved F at distance 4, and what the largest does to a free one at 1."""
+    early = int(np.searchsorted(arrays["kept_steps"], REPORTED[0]))
+    seen = arrays["magnified_distance"][..., early].mean(-1)
+    hundred = list(arrays["magnifications"]).index(100)
+    return {
+        "newton_at_4_after_50_m_1": seen[NEWTON, 1, 0],
+        "newton_at_4_after_50_m_100": seen[NEWTON, 1, hundred],
+        "nce_at_1_after_50_m_largest": seen[NCE, 0, -1],
+        "newton_at_1_after_50_m_largest": seen[NEWTON, 0, -1],
+    }

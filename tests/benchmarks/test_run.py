@@ -1,0 +1,120 @@
+"""The JSON file, the page and the command line of the benchmarks, on invented numbers."""
+
+import json
+
+import pytest
+
+from benchmarks import peers, render, run, tables
+from benchmarks.harness import AccuracyError
+
+SPREAD = {"median": 0.0123456, "lower": 0.01, "upper": 0.02}
+ROW = {
+    "name": "BAR, small", "ours": "nce_jax", "peer": "pymbar, bisection", "unit": "solve", "our_seconds": SPREAD,
+    "peer_seconds": SPREAD, "ratio": {"median": 25.04, "lower": 24.0, "upper": 26.51}, "direction": "at least",
+    "target": 25.0, "checked": "difference", "error": 1.234e-12, "tolerance": 1e-9, "note": "invented", "verdict": "met",
+}  # fmt: skip
+STEPS = {"min": 2, "median": 2.5, "max": 3, "unsolved": 0}
+POINTS = [{"lanes": lanes, "seconds_per_lane": SPREAD} for lanes in (1, 4_096)]
+DETAILS = {
+    "many_problems": {"steps_per_lane": [2, 2, 4]},
+    "sweep_lanes": {"steps": 1_000, "lanes": {"NCE": POINTS, "BAR": POINTS, "Newton": POINTS}},
+    "solver_steps": {
+        "setting": {"size": 512, "offset": 3.0, "draws": 7, "max_steps": 1_000},
+        "lines": [
+            {"separation": -4.0, "dtype": "float32", "Newton": STEPS, "bisection": STEPS,
+             "fixed point": STEPS | {"max": 1_000, "unsolved": 5}}
+        ],
+    },
+}  # fmt: skip
+
+
+def entry(topic, quick=False):
+    machine = {"cpu": "Abacus 9", "cores": 3, "platform": "cpu"}
+    return {
+        "rows": [] if topic == "solver_steps" else [ROW | {"name": f"{topic} row"}],
+        "details": DETAILS.get(topic, {}),
+        "seconds": 12.3, "load_before": 0.1, "load_after": 1.5, "finished": "2026-01-02T03:04:05+00:00",
+        "commit": "abc", "dirty": False, "versions": {"jax": "1.2.3"}, "machine": machine,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def output(tmp_path, monkeypatch):
+    """The command line writes here, and every topic is invented."""
+    paths = render.Output(*(tmp_path / name for name in ("results.json", "page.md", "images/lanes.png", "figures")))
+    monkeypatch.setattr(render, "COMMITTED", paths)
+    monkeypatch.setattr(run, "run_topic", entry)
+    return paths
+
+
+def test_formats():
+    assert [tables.seconds(value) for value in (12.0, 0.0123456, 3.684e-4)] == ["12.0 s", "12.3 ms", "368 µs"]
+    assert tables.ratio(ROW) == "25.0 [24.0, 26.5]"
+    assert tables.ratio(ROW | {"direction": "at most", "ratio": SPREAD}) == "0.012 [0.010, 0.020]"
+    assert [tables.target(ROW | {"target": target}) for target in (25.0, None)] == ["≥ 25", ""]
+    assert tables.table(("", "a"), [("x", 1)]) == "|  | a |\n| --- | ---: |\n| x | 1 |\n"
+
+
+def test_page_shows_every_section_its_details_and_the_machine():
+    page = render.page({topic: entry(topic) for topic in run.TOPICS})
+    for title, _ in render.SECTIONS.values():
+        assert f"## {title}\n" in page
+    assert "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 1e-12 (1e-09) |" in page
+    assert "Note: invented." in page
+    assert "2 to 4, median 2" in page
+    assert "1.50 times the evaluations" in page
+    assert "| 4,096 | 12.3 ms | 12.3 ms | 12.3 ms |" in page
+    assert "| -4 | float32 | 2 / 2.5 / 3 | 2 / 2.5 / 3 | 2 / 2.5 / 1000 (5) |" in page
+    assert "Abacus 9, 3 cores" in page
+    assert page.count("Versions: jax 1.2.3.") == 1
+
+
+def test_everything_is_written_and_summed_up(output, capsys):
+    assert run.main([]) == 0
+    assert list(json.loads(output.json.read_text())) == list(run.TOPICS)
+    assert "## BAR" in output.page.read_text()
+    assert 0 < output.image.stat().st_size < 100_000
+    assert (output.figures / "lanes.pdf").exists()
+    assert "bar row            25.0 [24.0, 26.5]        ≥ 25     met" in capsys.readouterr().out
+
+
+def test_only_keeps_the_other_topics(output, monkeypatch):
+    run.main(["--only", "bar", "bootstrap"])
+    monkeypatch.setattr(run, "run_topic", lambda topic, quick: entry(topic) | {"commit": "def"})
+    run.main(["--only", "bootstrap"])
+    commits = {topic: found["commit"] for topic, found in json.loads(output.json.read_text()).items()}
+    assert commits == {"bar": "abc", "bootstrap": "def"}
+
+
+def failing(error, failing_topic="bar"):
+    def run_topic(topic, quick):
+        if topic == failing_topic:
+            raise error
+        return entry(topic)
+
+    return run_topic
+
+
+def test_a_missing_peer_leaves_its_topic_out(output, monkeypatch, capsys):
+    monkeypatch.setattr(run, "run_topic", failing(peers.MissingPeerError("needs pymbar: install nce_jax[bench]")))
+    assert run.main(["--only", "bar", "train_step"]) == 0
+    assert list(json.loads(output.json.read_text())) == ["train_step"]
+    assert "left out: needs pymbar: install nce_jax[bench]" in capsys.readouterr().err
+
+
+def test_a_wrong_answer_fails_the_run_and_keeps_the_rest(output, monkeypatch, capsys):
+    monkeypatch.setattr(run, "run_topic", failing(AccuracyError("bar: off by 1")))
+    assert run.main(["--only", "bar", "train_step"]) == 1
+    assert list(json.loads(output.json.read_text())) == ["train_step"]
+    assert "error: bar: off by 1" in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_installed_is_named_with_its_extra():
+    with pytest.raises(peers.MissingPeerError, match=r"needs no_such_package: install nce_jax\[bench\]"):
+        peers.peer("no_such_package")
+
+
+def test_context_names_code_packages_and_machine():
+    found = run.context()
+    assert {"jax", "numpy", "python"} <= found["versions"].keys()
+    assert found["machine"]["cpu"]
