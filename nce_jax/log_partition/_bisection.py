@@ -5,6 +5,7 @@ import jax.numpy as jnp
 
 from nce_jax.log_partition._equations import evaluate
 from nce_jax.log_partition._types import Problem, Solver, State, bracket
+from nce_jax.numerics import weighted_sum
 
 
 def bisection() -> Solver:
@@ -44,17 +45,21 @@ def _step(problem: Problem, state: State) -> State:
         error=jnp.maximum(upper - estimate, estimate - lower),
         residual=balance.residual,
         log_overlap=balance.log_overlap,
-        move=jnp.abs(estimate - state.estimate),
     )
 
 
 def initial_state(problem: Problem, initial: jax.Array) -> State:
-    """The state that every solver starts from: the whole bracket, the initial point inside it, nothing known."""
+    """The state that every solver starts from: the whole bracket, a point inside it, nothing known.
+
+    An initial point outside the bracket tells nothing, and a warm start from a failed solve is NaN: begin halfway between the
+    sample means instead, which is the root itself for Gaussians of one width.
+    """
     lower, upper = bracket(problem)
     unknown = jnp.full_like(lower, jnp.inf)
-    # A warm start from a failed solve is NaN: begin afresh rather than fail again.
-    estimate = jnp.clip(jnp.where(jnp.isfinite(initial), initial, midpoint(lower, upper)), lower, upper)
-    return State(estimate, lower, upper, error=unknown, residual=unknown, log_overlap=-unknown, move=upper - lower)
+    means = [weighted_sum(side.values, side.weights) / side.total for side in (problem.data, problem.noise)]
+    is_inside = (initial >= lower) & (initial <= upper)
+    estimate = jnp.where(is_inside, initial, jnp.clip(midpoint(*means), lower, upper))
+    return State(estimate, lower, upper, error=unknown, residual=unknown, log_overlap=-unknown)
 
 
 def narrow(state: State, residual: jax.Array) -> tuple[jax.Array, jax.Array]:

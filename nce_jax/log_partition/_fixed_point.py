@@ -46,7 +46,6 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
             error=stretch * error_bound(balance.residual),
             residual=balance.residual,
             log_overlap=balance.log_overlap,
-            move=jnp.abs(estimate - state.estimate),
         )
 
     return Solver(_init, step)

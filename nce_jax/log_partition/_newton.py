@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from nce_jax.log_partition._bisection import initial_state, midpoint, narrow
-from nce_jax.log_partition._equations import Balance, evaluate, newton_error_bound
+from nce_jax.log_partition._equations import evaluate, newton_error_bound
 from nce_jax.log_partition._types import Problem, Solver, State
 
 
@@ -11,9 +11,9 @@ def newton() -> Solver:
     """Newton's method, safeguarded by the bracket.
 
     The equation is solved in a form that is nearly straight far from the root and smooth near it, so that 2 to 4 steps
-    suffice at any overlap. A step that leaves the bracket, or fails to halve the step before it, is replaced by bisection.
-    Convergence is certified, not guessed: the residual bounds the distance to the root, and so the error that the last
-    step leaves.
+    suffice at any overlap. Where a step would leave the bracket, or the one before failed to halve the residual, bisection
+    takes its place. Convergence is certified, not guessed: the residual bounds the distance to the root, and so the error
+    that the last step leaves.
 
     Returns:
       A `Solver` for `solve_log_partition`.
@@ -36,7 +36,10 @@ def _step(problem: Problem, state: State) -> State:
     balance = evaluate(problem, state.estimate)
     lower, upper = narrow(state, balance.residual)
     proposal = state.estimate + balance.newton_move
-    is_good = _is_good(balance, state, proposal, lower, upper)
+    is_inside = (proposal >= lower) & (proposal <= upper)
+    has_halved = jnp.abs(balance.residual) <= jnp.abs(state.residual) / 2
+    is_quadratic = newton_error_bound(balance.residual) < 0.1  # by proof; rounding may push it out of the bracket
+    is_good = is_inside & has_halved | is_quadratic
     estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))
     error = jnp.where(is_good, newton_error_bound(balance.residual), jnp.inf)
     return state._replace(
@@ -46,12 +49,4 @@ def _step(problem: Problem, state: State) -> State:
         error=jnp.minimum(error, jnp.maximum(upper - estimate, estimate - lower)),
         residual=balance.residual,
         log_overlap=balance.log_overlap,
-        move=jnp.abs(estimate - state.estimate),
     )
-
-
-def _is_good(balance: Balance, state: State, proposal, lower, upper):
-    """Inside the bracket and at most half the previous step, or so close that quadratic convergence is certified."""
-    inside = (proposal >= lower) & (proposal <= upper)
-    shrinking = jnp.abs(balance.newton_move) <= state.move / 2
-    return inside & shrinking | (newton_error_bound(balance.residual) < 0.1)

@@ -11,7 +11,7 @@ from nce_jax._types import Array, LogRatio, Real, Scalars
 from nce_jax.log_partition._implicit import implicit_root
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._types import Problem, Solution, Solver, State, Status, bracket, make_problem
-from nce_jax.numerics import sample_count, weighted_sum
+from nce_jax.numerics import sample_count
 
 _NEWTON = newton()
 
@@ -46,7 +46,8 @@ def solve_log_partition(
       weights_data: weights >= 0 of the data samples, broadcastable to them; need not be normalised.
       weights_noise: the same for the noise samples.
       solver: `newton()`, `bisection()` or `fixed_point()`.
-      initial: where to start; None starts halfway between the two sample means. A warm start saves steps.
+      initial: where to start; None, or a value outside the range of the log-ratios, starts halfway between the two sample
+        means. A warm start saves steps.
       tolerance: admissible error of F in nats; None takes eps^(3/4) of the dtype (6e-6, or 2e-12 in float64). It is never
         taken smaller than F's own rounding.
       max_steps: evaluations allowed.
@@ -134,10 +135,8 @@ def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
 
 
 def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
-    if initial is not None:
-        return check_scalar("initial", jax.lax.stop_gradient(initial), problem.data.values)
-    means = [weighted_sum(side.values, side.weights) / side.total for side in (problem.data, problem.noise)]
-    return (means[0] + means[1]) / 2
+    """The caller's starting point; NaN, where there is none, lets the solver choose."""
+    return check_scalar("initial", jnp.nan if initial is None else jax.lax.stop_gradient(initial), problem.data.values)
 
 
 def _is_valid(problem: Problem) -> jax.Array:

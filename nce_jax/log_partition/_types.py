@@ -66,7 +66,7 @@ class State(NamedTuple):
     """Where an iteration stands; every field has the batch shape.
 
     `estimate` is the current F and `error` a bound on its distance to the root, in nats (inf when nothing is known).
-    `residual` and `log_overlap` belong to the last point evaluated, `move` is the length of the last step.
+    `residual` and `log_overlap` belong to the last point evaluated.
     """
 
     estimate: jax.Array
@@ -75,7 +75,6 @@ class State(NamedTuple):
     error: jax.Array
     residual: jax.Array
     log_overlap: jax.Array
-    move: jax.Array
 
 
 class Solver(NamedTuple):
