@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import nce_jax
-from benchmarks.harness import Check, Report, Row, compare, measure
+from benchmarks.harness import measure
 from benchmarks.peers import PYMBAR_METHODS, peer, pymbar_bar
+from benchmarks.rows import Check, Report, Row, compare
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-5}
 TARGETS = {"float64": 25.0, "float32": 50.0}

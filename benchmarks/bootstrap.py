@@ -8,8 +8,9 @@ import numpy as np
 
 import nce_jax
 from benchmarks.bar import gaussian_work
-from benchmarks.harness import Check, Contender, Report, compare, measure
+from benchmarks.harness import Contender, measure
 from benchmarks.peers import peer
+from benchmarks.rows import Check, Report, compare
 
 SIZE, OUR_REPLICATES, PEER_REPLICATES = 100_000, 200, 4
 TARGETS = {"float64": 50.0, "float32": None}

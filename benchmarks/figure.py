@@ -1,6 +1,5 @@
 """The figure: time per lane against the number of lanes in one sweep."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from experiments.common.results import atomic
 
 
 def draw(details: Mapping[str, Any], image: Path, folder: Path) -> None:
-    """Draws a PNG and a PDF into `folder`, and the PNG as `image` too."""
+    """Draws a PNG and a PDF into `folder`, and a smaller PNG for the page as `image`."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     from experiments.common import plotting
 
@@ -23,10 +23,14 @@ def draw(details: Mapping[str, Any], image: Path, folder: Path) -> None:
             axes.loglog(lanes, median, **style)
             axes.fill_between(lanes, lower, upper, color=style["color"], alpha=0.15, linewidth=0)
         axes.set(xlabel="lanes in one sweep (M x seeds)", ylabel=f"ms per lane of {details['steps']:,} steps")
+        axes.set_xticks(lanes, [f"{count:,}" for count in lanes], minor=False)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.legend()
-    paths = plotting.save_figure(figure, image.stem, folder)
-    with atomic(image) as temporary:
-        shutil.copyfile(paths[0], temporary)
+        with atomic(image) as temporary:
+            figure.savefig(temporary, dpi=120, metadata=plotting.UNDATED[0])
+    plotting.save_figure(figure, image.stem, folder)
 
 
 def _milliseconds(points: Sequence[Mapping[str, Any]], key: str) -> list[float]:

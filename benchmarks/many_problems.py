@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import nce_jax
-from benchmarks.harness import Check, Contender, Report, compare, measure
+from benchmarks.harness import Contender, measure
 from benchmarks.peers import PYMBAR_METHODS, peer, pymbar_bar
+from benchmarks.rows import Check, Report, compare
 
 NUM_PROBLEMS, SIZE = 64, 10_000
 NOTE = "separations 0.2 to 6, offsets up to 1e3, half of the ratios inverted; pymbar gets those with the sides exchanged"

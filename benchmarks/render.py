@@ -41,6 +41,7 @@ each repetition, between blocks that ran moments apart, so that other work on th
 median and, in brackets, the quartiles. Ratios with a target "≥" are other / ours, those with "≤" ours / other. The first
 call of everything, with its compilation, is not timed. Every row first checks its answers, and a row that fails its check is
 an error, not a number. Where a peer offers several methods, all are timed and the fastest is the one in the table.
+The ratio of processor time counts the work of all threads: it says what a loaded machine, or one core, would show.
 """
 
 SECTIONS = {

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import render
-from benchmarks.harness import AccuracyError, Report
 from benchmarks.peers import MissingPeerError
+from benchmarks.rows import AccuracyError, Report
 from experiments.common import results
 
 TOPICS = ("bar", "many_problems", "bootstrap", "train_step", "sweep_lanes", "solver_steps")

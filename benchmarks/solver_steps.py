@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import nce_jax
-from benchmarks.harness import Report
+from benchmarks.rows import Report
 
 SEPARATIONS = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, -1.0, -4.0, -8.0, -16.0)
 SIZE, OFFSET, MAX_STEPS = 512, 3.0, 1_000

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 
 import nce_jax
-from benchmarks.harness import Check, Contender, Report, Row, Timed, compare, measure, spread
+from benchmarks.harness import Contender, Timed, measure
+from benchmarks.rows import Check, Report, Row, compare, spread
 from nce_jax import models, noise, training
 
 DISTANCE, BATCH, STEPS, SIDE = 4.0, 512, 200, 32

@@ -17,7 +17,7 @@ def table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 def rows(entries: Sequence[Mapping[str, Any]]) -> str:
     """The rows of a topic, with the checks and notes below."""
-    head = ("", "ours", "other", "", "ratio", "target", "verdict", "error (admitted)")
+    head = ("", "ours", "other", "", "ratio", "target", "verdict", "ratio of processor time", "error (admitted)")
     lines = (
         (
             row["name"],
@@ -27,6 +27,7 @@ def rows(entries: Sequence[Mapping[str, Any]]) -> str:
             ratio(row),
             target(row),
             row["verdict"],
+            _digits(row["processor_ratio"]),
             f"{row['error']:.1g} ({row['tolerance']:.1g})",
         )
         for row in entries

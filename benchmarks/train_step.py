@@ -12,7 +12,8 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 import nce_jax
-from benchmarks.harness import Check, Contender, Report, compare, measure
+from benchmarks.harness import Contender, measure
+from benchmarks.rows import Check, Report, compare
 from nce_jax import models, training
 
 BATCH, STEPS = 512, 20

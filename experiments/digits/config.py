@@ -29,7 +29,7 @@ class Config:
 
     # Evaluation, on fresh noise at every checkpoint; tables show the reported two.
     num_checkpoints: int = 10
-    reported_steps: tuple[int, int] = (200, 1000)
+    reported_steps: tuple[int, int] = (300, 1000)
     num_evaluation_noise: int = 50_000
     evaluation_chunk: int = 1_000  # noise samples in memory at once, per lane
     min_effective_samples: float = 100.0  # below it, or below the fraction, log Z and likelihood are withheld
@@ -45,14 +45,14 @@ PRESETS = {
         magnifications=(1.0, 10.0),
         noise_ratios=(1.0, 10.0),
         num_seeds=2,
-        hidden=(16,),
-        learning_rate=1e-2,
+        hidden=(32, 32),
+        learning_rate=3e-3,
         batch_size=64,
-        num_steps=60,
+        num_steps=400,
         study_noise_per_image=2,
         study_kappas=(1.0, 10.0),
         num_checkpoints=2,
-        reported_steps=(30, 60),
+        reported_steps=(200, 400),
         num_evaluation_noise=2_000,
         evaluation_chunk=500,
     ),

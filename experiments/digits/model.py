@@ -30,7 +30,7 @@ def make(config: Config, digits: Digits, key: jax.Array) -> Model:
     bound = config.log_ratio_bound
 
     def log_ratio_fn(params: Any, x: jax.Array) -> jax.Array:
-        free = network(params, (x - digits.mean) / digits.scale)
+        free = network(params, (x - digits.mean[None]) / digits.scale[None])
         return free if bound is None else bound * jnp.tanh(free / bound)
 
     def log_density_fn(params: Any, x: jax.Array) -> jax.Array:

@@ -23,7 +23,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     `unbounded` (no bound on f, at noise ratio one).
 
     Arrays of a sweep are named after it and have its axes first, (magnification, noise ratio, seed), (corner, seed),
-    (kappa, seed) and (kappa, seed), then the checkpoint; in `test_log_ratio` these are the reported checkpoints, then images.
+    (kappa, seed) and (kappa, seed), then the checkpoint; `test_log_ratio` has the reported checkpoints only, then images.
     """
     key_data, key_run = jax.random.split(key)
     digits = data.load(config, key_data)
@@ -33,7 +33,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         arrays |= {f"{name}_{field}": value for field, value in _lane_arrays(config, lanes).items()}
         lost = np.argwhere(np.asarray(lanes.num_failed).sum(axis=-1) > 0).tolist()
         failed |= {name: lost} if lost else {}
-    return results.Result(arrays, headline.numbers(config, arrays), failed)
+    return results.Result(arrays, headline.numbers(arrays), failed)
 
 
 def corners(config: Config) -> np.ndarray:
@@ -101,6 +101,7 @@ def _shared_arrays(config: Config, digits: data.Digits, key: jax.Array) -> dict[
         "noise_ratios": np.array(config.noise_ratios),
         "corners": corners(config),
         "study_kappas": np.array(config.study_kappas),
+        "study_noise_per_image": np.array(config.study_noise_per_image),
         "steps": np.arange(1, config.num_checkpoints + 1) * (config.num_steps // config.num_checkpoints),
         "reported_steps": np.array(config.reported_steps),
         "least_effective_samples": np.array(least_effective_samples(config)),

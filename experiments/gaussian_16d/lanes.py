@@ -58,7 +58,7 @@ def make_run(named: Treatments, problem: Problem, config: Config, num_steps: int
             x_data, x_noise = (
                 jax.random.normal(jax.random.fold_in(key, index), (config.batch_size, dim)) for key in (key_data, key_noise)
             )
-            batch = training.Batch(deviations * x_data, x_noise)
+            batch = training.Batch(deviations[None] * x_data, x_noise)
             stepped = {name: steps[name](state, batch, key_noise) for name, state in states.items()}
             traces = {
                 name: Trace(metrics.loss, states[name].params, metrics.log_partition, metrics.status)
@@ -91,7 +91,7 @@ def overlap_at(params: jax.Array, problem: Problem, batch_size: int, key: Any) -
     dim = problem.variances.size
     _, log_density_fn = models.exponential_family(models.quadratic_statistics, params)
     key_data, key_noise = jax.random.split(key)
-    x_data = jnp.sqrt(problem.variances) * jax.random.normal(key_data, (batch_size, dim))
+    x_data = jnp.sqrt(problem.variances)[None] * jax.random.normal(key_data, (batch_size, dim))
     noise_distribution = noise.standard_normal(dim)
     x_noise, log_q = noise_distribution.sample_and_log_prob(seed=key_noise, sample_shape=(batch_size,))
     ratios = log_density_fn(params, x_data) - noise_distribution.log_prob(x_data), log_density_fn(params, x_noise) - log_q

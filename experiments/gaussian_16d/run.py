@@ -8,7 +8,7 @@ import optax
 import nce_jax
 from experiments.common import cli, results
 from experiments.gaussian_16d.config import PRESETS, Config
-from experiments.gaussian_16d.lanes import errors, overlap_at, train, treatments
+from experiments.gaussian_16d.lanes import Trace, errors, overlap_at, train, treatments
 from experiments.gaussian_16d.problem import Problem, make_problem, model_log_partition, starts
 from experiments.gaussian_16d.statistics import headline
 from nce_jax import training
@@ -52,13 +52,19 @@ def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, di
     return arrays, checkpoints, {name: np.argwhere(~np.isfinite(last)) for name, last in zip(traces, lasts, strict=True)}
 
 
+def _errors(traces: dict[str, Trace], problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of theta and error of F, (method, start, seed, step)."""
+    by_method = [errors(trace, problem) for trace in traces.values()]
+    return np.stack([theta for theta, _ in by_method]), np.stack([error for _, error in by_method])
+
+
 def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
     """(method, start, run, step) from every start, and whether log Z of the model is infinite there."""
     named = treatments(config.raised_rate)
     del named["binary search"]  # the same root as Newton's
     begin = starts(config)
     traces = train(named, problem, config, config.num_steps_starts, list(begin.values()), keys)
-    theta, log_partition = (np.stack(part) for part in zip(*(errors(t, problem) for t in traces.values()), strict=True))
+    theta, log_partition = _errors(traces, problem)
     unbounded = [np.any(trace.params[..., : config.dim] >= 0, axis=-1) for trace in traces.values()]
     return {
         "starts": np.array(list(begin)),

@@ -25,7 +25,7 @@ class Config:
     """Runs per M. Our choice."""
     other_sizes: tuple[tuple[int, int], ...] = ((1000, 64), (1000, 2048), (5000, 512))
     """(steps, batch size): what else the training could have been."""
-    num_seeds_other: int = 25
+    num_seeds_other: int = 15
     """Runs of these. Our choice."""
     seed: int = 0
     """Of everything random."""

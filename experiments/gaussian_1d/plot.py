@@ -12,7 +12,9 @@ from experiments.gaussian_1d.plot_magnification import draw_budgets, draw_magnif
 from experiments.gaussian_1d.plot_settings import draw_settings
 
 PAPER_FIGURE = {1.0: 8, 4.0: 9, 16.0: 10}
-DISTANCE_LABEL = r"parameter distance $\|(\theta, F) - (\theta_*, F_*)\|$"
+
+SMALLEST = 1e-6
+"""Where a logarithmic axis ends: smaller losses mean that a batch was separated, and no more."""
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -37,52 +39,71 @@ def _run_distance(arrays, index: int) -> np.ndarray:
 
 
 def _figure_2(arrays) -> Figure:
-    figure, axes = plt.subplots()
-    _bands(axes, arrays["methods"], _run_distance(arrays, -1), floor=0.0)
-    axes.set(xlabel="training step", ylabel=DISTANCE_LABEL, ylim=(0, None))
-    axes.set_title(f"means 16 apart: mean and s.d. over {arrays['run_loss'].shape[2]} runs")
-    _legend_below(figure, axes)
+    figure, axes = plt.subplots(figsize=(6.0, 4.0))
+    _bands(axes, arrays["methods"], _run_distance(arrays, -1))
+    axes.set(ylabel=r"parameter distance $\|(\theta, F) - (\theta_*, F_*)\|$", ylim=(0, None))
+    axes.set_title(_title(arrays, -1))
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 
 def _panels(arrays, index: int) -> Figure:
     """Loss, parameter distance and the path of the first run, as in the paper."""
-    figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.7))
-    _bands(axes[0], arrays["methods"], arrays["run_loss"][:, index], floor=1e-12)
-    axes[0].set(xlabel="training step", ylabel="NCE loss [nats]", yscale="log")
-    _bands(axes[1], arrays["methods"], _run_distance(arrays, index), floor=1e-3)
-    axes[1].set(xlabel="training step", ylabel=DISTANCE_LABEL, yscale="log")
+    figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
+    is_far = float(arrays["distances"][index]) > 10  # only there does the loss span decades, and the distance none
+    for panel, label, values in zip(axes, ("loss [nats]", "parameter distance"), _seen(arrays, index), strict=False):
+        _bands(panel, arrays["methods"], values, is_log=(label == "parameter distance") != is_far)
+        panel.set_ylabel(label)
     _paths(axes[2], arrays, index)
-    figure.suptitle(f"means {arrays['distances'][index]:g} apart", fontsize=10)
-    _legend_below(figure, axes[0])
+    figure.suptitle(_title(arrays, index), fontsize=10)
+    handles, labels = axes[0].get_legend_handles_labels()
+    star = axes[2].lines[-1]
+    figure.legend([*handles, star], [*labels, star.get_label()], loc="outside lower center", ncols=6)
     return figure
 
 
-def _bands(axes: Axes, methods, values: np.ndarray, floor: float) -> None:
-    """Mean and s.d. over runs against the step; `floor` is where a logarithm has to stop."""
-    steps = np.arange(values.shape[-1])
+def _seen(arrays, index: int) -> tuple[np.ndarray, np.ndarray]:
+    return arrays["run_loss"][:, index], _run_distance(arrays, index)
+
+
+def _title(arrays, index: int) -> str:
+    return f"means {arrays['distances'][index]:g} apart: mean and s.d. over {arrays['run_loss'].shape[2]} runs"
+
+
+def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> None:
+    """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a decade."""
+    lowest = np.inf
     for method, runs in zip(methods, values, strict=True):
-        mean, spread = runs.mean(0), runs.std(0, ddof=1)
+        steps, mean, spread = _in_windows(runs.mean(0), runs.std(0, ddof=1))
         style = plotting.method_style(str(method))
-        axes.plot(steps, np.maximum(mean, floor), **style)
-        axes.fill_between(steps, np.maximum(mean - spread, floor), mean + spread, color=style["color"], alpha=0.15, lw=0)
+        axes.plot(steps, mean, **style)
+        axes.fill_between(steps, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0)
+        lowest = min(lowest, mean[mean > 0].min())
     axes.set_xscale("symlog", linthresh=1, linscale=0.3)
-    axes.set_xlim(0, steps[-1])
+    axes.set(xlim=(0, values.shape[-1] - 1), xlabel="training step")
+    if is_log:
+        axes.set_yscale("log", nonpositive="clip")
+        axes.set_ylim(bottom=max(lowest / 3, SMALLEST))  # a band that reaches zero runs off the bottom
+
+
+def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early steps stay alone."""
+    count = curves[0].size
+    edges = np.unique(np.concatenate([[0], np.geomspace(1, count, int(20 * np.log10(count))).round().astype(int)]))
+    width = np.diff(edges)
+    return tuple(np.add.reduceat(curve, edges[:-1]) / width for curve in (np.arange(count), *curves))
 
 
 def _paths(axes: Axes, arrays, index: int) -> None:
+    """The first run in the plane of (theta, F), with a marker at its end."""
     theta, log_partition = arrays["run_theta"][:, index, 0], arrays["run_log_partition"][:, index, 0]
     for method, x, y in zip(arrays["methods"], theta, log_partition, strict=True):
         style = plotting.method_style(str(method))
-        axes.plot(x, y, **style | {"linewidth": 1.0})
+        axes.plot(x, y, **style | {"linewidth": 1.0, "alpha": 0.35 if "raised" in method else 0.9})
         axes.plot(x[-1], y[-1], marker=plotting.METHODS[str(method)]["marker"], color=style["color"], markersize=5)
-    axes.plot(*_target(arrays, index), "*", color=plotting.OTHER_COLORS[0], markersize=14, markeredgecolor="k", zorder=5)
-    axes.annotate("optimum", _target(arrays, index), xytext=(-10, -2), textcoords="offset points", ha="right", va="top")
-    axes.set(xlabel=r"$\theta$", ylabel=r"$F$ [nats]")
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    color = plotting.OTHER_COLORS[0]
+    axes.plot(*_target(arrays, index), "*", color=color, markersize=13, markeredgecolor="k", zorder=5, label="optimum")
+    axes.set(xlabel=r"$\theta$", ylabel=r"$F$ [nats]", title="first run")
 
 
 if __name__ == "__main__":

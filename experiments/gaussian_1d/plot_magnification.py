@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 
 NAMES = ("NCE", "BAR", "Newton")
-TITLES = ("NCE: F follows its gradient", "BAR: one step of F", "F solved (Newton)")
+TITLES = ("NCE", "BAR", "F solved (Newton)")
 
 
 def draw_magnified(arrays) -> Figure:

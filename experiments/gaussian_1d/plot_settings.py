@@ -12,7 +12,7 @@ COMPARED = {"NCE": "NCE", "BAR": "BAR", "Newton": "binary search"}
 
 def draw_settings(arrays) -> Figure:
     rows = _rows(arrays)
-    figure, axes = plt.subplots(figsize=(7.0, 5.2))
+    figure, axes = plt.subplots(figsize=(7.0, 6.0))
     for line, (_, by_method) in enumerate(rows):
         for offset, (method, values) in enumerate(by_method.items()):
             style = plotting.METHODS[method]
@@ -27,11 +27,11 @@ def draw_settings(arrays) -> Figure:
                 capsize=2,
                 label=method if line == 0 else None,
             )
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [_with_symbols(name) for name, _ in rows])
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set(xlabel="parameter distance after the last step (dots: runs; bars: mean and s.d.)", xlim=(0, None))
-    axes.set_title("means 16 apart, one setting changed at a time")
+    axes.set(xlabel="parameter distance after the last step", xlim=(0, None))
+    axes.set_title("means 16 apart; dots: runs, bars: mean and s.d.")
     figure.legend(loc="outside lower center", ncols=3)
     return figure
 
@@ -42,8 +42,12 @@ def _rows(arrays) -> list[tuple[str, dict[str, np.ndarray]]]:
         for index, name in enumerate(arrays["settings"])
     ]
     bar, solved = arrays["elsewhere_distance"][:, -1]
-    rows.append(("gradient on the other side of F's update", {"BAR": bar, "binary search": solved}))
+    rows.append(("gradient across F's update", {"BAR": bar, "binary search": solved}))
     for (num_steps, batch_size), seen in zip(arrays["sizes"], arrays["size_distance"], strict=True):
         by_method = dict(zip(COMPARED.values(), seen[:, -1], strict=True))
         rows.append((f"{num_steps:,} steps, batch {batch_size:,}", by_method))
     return rows
+
+
+def _with_symbols(name: str) -> str:
+    return name.replace("theta0", r"$\theta_0$").replace("F0", "$F_0$").replace(" -1", " $-1$")

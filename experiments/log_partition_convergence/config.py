@@ -19,8 +19,10 @@ class Config:
     """Figure 1: of the circle of means in the (x1, x2)-plane. Stated."""
     random_angles: bool = False
     """Figure 1: whether the means are drawn on the circle instead of evenly spaced; the paper's words allow both."""
+    log_partition: float = 3.0
+    """log Z of the unnormalised model, both figures: what all methods have to find. Our choice."""
     initial: float = 0.0
-    """Where F starts, both figures. Our choice."""
+    """Where F starts, both figures; outside their bracket, binary search and Newton start elsewhere. Our choice."""
     learning_rate: float = 1.0
     """Of NCE in the paper's convention. Stated for its figures 2 and 8 to 10, our choice here."""
     raised_factor: float = 10.0
@@ -35,8 +37,6 @@ class Config:
     """Figure 7: distance of the two means. Our choice: the paper says "low overlap"."""
     num_pairs: int = 20
     """Figure 7: batches per separation. Our choice."""
-    log_partition: float = 3.0
-    """Figure 7: log Z of the unnormalised model. Our choice."""
     max_steps: int = 10_000
     """Figure 7: steps after which BAR or NCE has not arrived. Our choice."""
     solve_max_steps: int = 200

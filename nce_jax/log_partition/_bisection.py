@@ -51,8 +51,8 @@ def _step(problem: Problem, state: State) -> State:
 def initial_state(problem: Problem, initial: jax.Array) -> State:
     """The state that every solver starts from: the whole bracket, a point inside it, nothing known.
 
-    An initial point outside the bracket tells nothing, and a warm start from a failed solve is NaN: begin halfway between the
-    sample means instead, which is the root itself for Gaussians of one width.
+    An initial point outside the bracket tells nothing, and a warm start from a failed solve is NaN: begin halfway between
+    the sample means instead, which is the root itself for Gaussians of one width.
     """
     lower, upper = bracket(problem)
     unknown = jnp.full_like(lower, jnp.inf)

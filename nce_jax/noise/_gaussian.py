@@ -51,9 +51,10 @@ def fitted_gaussian(
     `ridge`, and D the diagonal of C. Where a dimension is constant, D holds the average variance of the
     others instead (one, if all are constant). The ridge therefore scales with the units of each dimension,
     costs every variance a relative r, and keeps the covariance positive definite when pixels are constant,
-    dimensions are copies of each other, or there are fewer samples than dimensions: q has full support, which NCE needs. It does not make such a noise a *good* one: across a
-    direction in which the data do not vary its standard deviation is about sqrt(r) of theirs, and a larger
-    ridge (0.01, say) then gives noise that is harder to tell from the data.
+    dimensions are copies of each other, or there are fewer samples than dimensions: q has full support, which
+    NCE needs. It does not make such a noise a *good* one: across a direction in which the data do not vary its
+    standard deviation is about sqrt(r) of theirs, and a larger ridge (0.01, say) then gives noise that is
+    harder to tell from the data.
 
     Args:
         x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and drawn, in

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.harness import AccuracyError, Check, Contender, Timed, compare, measure, spread
+from benchmarks.harness import Contender, Timed, measure
+from benchmarks.rows import AccuracyError, Check, compare, spread
 
 EXACT = Check("difference", lambda ours, theirs: abs(ours - theirs), 1e-9)
 
@@ -31,15 +32,16 @@ class FakeWork:
 
 
 def timed(value=1.0, **seconds):
-    return {name: Timed(np.array(times), value) for name, times in seconds.items()}
+    return {name: Timed(np.array(times), 2 * np.array(times), value) for name, times in seconds.items()}
 
 
 def test_seconds_are_per_call_and_per_unit():
     work = FakeWork()
     contenders = {"one": work.contender("one", 0.5, "a"), "many": Contender(work.contender("many", 2.0, "b"), units=4)}
-    result = measure(contenders, repetitions=3, block=0.0, clock=work.clock)
+    result = measure(contenders, repetitions=3, block=0.0, clock=work.clock, processor_clock=lambda: 3 * work.now)
     np.testing.assert_allclose(result["one"].seconds, [0.5] * 3)
     np.testing.assert_allclose(result["many"].seconds, [0.5] * 3)
+    np.testing.assert_allclose(result["many"].processor_seconds, [1.5] * 3)
     assert (result["one"].value, result["many"].value) == ("a", "b")
 
 
@@ -77,6 +79,7 @@ def test_the_fastest_peer_counts():
     times = timed(ours=[1.0, 1.0], slow=[9.0, 9.0], fast=[3.0, 3.0])
     row = compare("row", times, ours="ours", against=["slow", "fast"], check=EXACT, at_least=4)
     assert (row.peer, row.ratio.median, row.verdict) == ("fast", 3, "missed")
+    assert row.processor_ratio == 3
 
 
 def test_a_cost_is_ours_over_the_baseline():
@@ -90,7 +93,7 @@ def test_a_cost_is_ours_over_the_baseline():
 
 @pytest.mark.parametrize("value", [1.1, math.nan, math.inf])
 def test_a_wrong_answer_is_an_error_and_not_a_number(value):
-    times = timed(ours=[1.0], peer=[2.0]) | {"ours": Timed(np.array([1.0]), value)}
+    times = timed(ours=[1.0], peer=[2.0]) | {"ours": Timed(np.array([1.0]), np.array([1.0]), value)}
     with pytest.raises(AccuracyError, match="BAR: difference: .* where at most 1e-09"):
         compare("BAR", times, ours="ours", against=["peer"], check=EXACT)
 

@@ -5,13 +5,14 @@ import json
 import pytest
 
 from benchmarks import peers, render, run, tables
-from benchmarks.harness import AccuracyError
+from benchmarks.rows import AccuracyError
 
 SPREAD = {"median": 0.0123456, "lower": 0.01, "upper": 0.02}
 ROW = {
     "name": "BAR, small", "ours": "nce_jax", "peer": "pymbar, bisection", "unit": "solve", "our_seconds": SPREAD,
     "peer_seconds": SPREAD, "ratio": {"median": 25.04, "lower": 24.0, "upper": 26.51}, "direction": "at least",
     "target": 25.0, "checked": "difference", "error": 1.234e-12, "tolerance": 1e-9, "note": "invented", "verdict": "met",
+    "processor_ratio": 31.0,
 }  # fmt: skip
 STEPS = {"min": 2, "median": 2.5, "max": 3, "unsolved": 0}
 POINTS = [{"lanes": lanes, "seconds_per_lane": SPREAD} for lanes in (1, 4_096)]
@@ -59,7 +60,9 @@ def test_page_shows_every_section_its_details_and_the_machine():
     page = render.page({topic: entry(topic) for topic in run.TOPICS})
     for title, _ in render.SECTIONS.values():
         assert f"## {title}\n" in page
-    assert "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 1e-12 (1e-09) |" in page
+    assert (
+        "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 31.0 | 1e-12 (1e-09) |" in page
+    )
     assert "Note: invented." in page
     assert "2 to 4, median 2" in page
     assert "1.50 times the evaluations" in page

@@ -56,8 +56,8 @@ def test_weights_are_drawn_with_their_samples_and_padding_never():
 
 
 def test_uneven_weights_agree_with_the_formula():
-    data, noise = gaussian_log_ratios(1.0, 300, 300, dtype=np.float32)
-    weights = {"weights_data": random_weights(data, 1), "weights_noise": random_weights(noise, 2)}
+    data, noise = gaussian_log_ratios(1.0, 350, 350, dtype=np.float32)
+    weights = {"weights_data": random_weights(data, 1, 50), "weights_noise": random_weights(noise, 2, 50)}
     result = bootstrap(5, data, noise, **weights)
     expected = standard_error(data, noise, **weights)
     np.testing.assert_allclose(result.standard_error, expected, rtol=0.15)
