@@ -128,7 +128,7 @@ $(BENCH_READY): requirements-bench.lock $(READY)
 
 # ---- experiments ---------------------------------------------------------------------------------------------------
 
-# Numbers depend on the library and on all of an experiment but its plot.py; figures on the numbers and on what draws.
+# Numbers depend on the library and on all of an experiment but its plot*.py; figures on the numbers and on what draws.
 LIBRARY := $(shell find nce_jax -name '*.py')
 DRAWING := experiments/common/plotting.py
 COMPUTING := $(filter-out $(DRAWING) experiments/common/check.py,$(wildcard experiments/common/*.py))
@@ -141,11 +141,11 @@ define topic_rules
 fig-$(1): build/figures/$(1).list
 	$$(call list_figures,$$^)
 
-build/results/$(1)/paper/manifest.json: $$(filter-out %/plot.py,$$(wildcard experiments/$(1)/*.py)) $(COMPUTING) $(LIBRARY) | $(READY)
+build/results/$(1)/paper/manifest.json: $$(filter-out experiments/$(1)/plot%.py,$$(wildcard experiments/$(1)/*.py)) $(COMPUTING) $(LIBRARY) | $(READY)
 	@echo "==> $(1): computing"
 	$(PY) -m experiments.$(1).run --preset paper
 
-build/figures/$(1).list: build/results/$(1)/paper/manifest.json experiments/$(1)/plot.py $(DRAWING) \
+build/figures/$(1).list: build/results/$(1)/paper/manifest.json $$(wildcard experiments/$(1)/plot*.py) $(DRAWING) \
   $(if $(call missing,build/figures/$(1).list),always)
 	@echo "==> $(1): drawing"
 	$(PY) -m experiments.$(1).plot --preset paper

@@ -38,7 +38,7 @@ def measure(
     contenders: Mapping[str, Callable[[], Any] | Contender],
     *,
     repetitions: int,
-    block: float = 0.02,
+    block: float = 0.05,
     label: str = "timing",
     clock: Callable[[], float] = time.perf_counter,
     processor_clock: Callable[[], float] = time.process_time,

@@ -36,7 +36,7 @@ HEAD = """\
 writes to `build/benchmarks` only.
 
 **How it is measured.** All contenders of a topic run in one process, in turn and in a new random order at every
-repetition; short calls are repeated until a block lasts 20 ms, and every call is waited for. A *ratio* is taken within
+repetition; short calls are repeated until a block lasts 50 ms, and every call is waited for. A *ratio* is taken within
 each repetition, between blocks that ran moments apart, so that other work on the machine hits both sides. Given are the
 median and, in brackets, the quartiles. Ratios with a target "≥" are other / ours, those with "≤" ours / other. The first
 call of everything, with its compilation, is not timed. Every row first checks its answers, and a row that fails its check is

@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+import nce_jax
+
 ROOT = Path(__file__).parents[2]
 ARRAYS, HEADLINE, MANIFEST = "arrays.npz", "headline.json", "manifest.json"
 
@@ -126,7 +128,8 @@ def provenance() -> dict[str, Any]:
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("jax", "jaxlib", "numpy", "nce_jax")},
+            "nce_jax": nce_jax.__version__,
+            **{name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")},
         },
         "device": {
             "platform": devices[0].platform,

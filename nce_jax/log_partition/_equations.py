@@ -23,8 +23,8 @@ import jax.numpy as jnp
 from nce_jax.log_partition._types import Problem, Samples
 from nce_jax.numerics import expand, log_mean_exp, weighted_sum
 
-_NEAR = 0.5
-"""Residuals up to this many nats are g / H; larger ones are compared on the log scale."""
+_NEAR = 0.9
+"""Residuals up to this size are g / H, which saturates at 1 in a gap; larger ones are compared on the log scale."""
 
 
 class Balance(NamedTuple):
