@@ -78,6 +78,13 @@ def test_the_residual_has_the_sign_of_the_error(table):
     np.testing.assert_array_equal(np.sign(table["residual"])[outside], signs[outside])
 
 
+def test_a_newton_step_goes_towards_the_root(table):
+    """From anywhere among the samples: the bracket would hide a step that does not, at the price of time."""
+    outside = table["inside"] & (table["error"] > 1e-8)
+    direction = np.sign(table["newton"] - (table["exact"] + STEPS))
+    np.testing.assert_array_equal(direction[outside], -np.broadcast_to(np.sign(STEPS), outside.shape)[outside])
+
+
 def test_a_newton_step_is_as_good_as_certified(table):
     finite = np.isfinite(table["newton_bound"])
     after = np.abs(table["newton"] - table["exact"])
