@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, Real
 
-LogRatio: TypeAlias = Float[Array, "*batch samples"]
-"""Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis."""
+LogRatio: TypeAlias = Float[Array, "*batch _"]
+"""Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may differ between arguments."""
 
 Scalars: TypeAlias = Real[ArrayLike, "*#batch"]
 """A number, or one per batch entry: magnification, noise ratio, log partition."""

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive, check_same_batch, check_samples, check_scalar
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
-from nce_jax.diagnostics import effective_sample_size, overlap
+from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
-from nce_jax.numerics import expand
+from nce_jax.numerics import expand, sample_count, scaled_sigmoid
 
 _NEWTON = newton()
 
@@ -106,5 +106,5 @@ def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax
     if min(forward.shape[-1], reverse.shape[-1]) == 1:
         return jnp.full_like(delta_f, jnp.inf)
     offset = expand(delta_f) - math.log(forward.shape[-1] / reverse.shape[-1])
-    accepted = (jax.nn.log_sigmoid(offset - forward), jax.nn.log_sigmoid(-offset - reverse))
-    return sum((1 / effective_sample_size(log_p) - 1 / log_p.shape[-1] for log_p in accepted), jnp.zeros_like(delta_f))
+    acceptances = (scaled_sigmoid(offset - forward)[0], scaled_sigmoid(-offset - reverse)[0])
+    return sum((1 / sample_count(p, p) - 1 / p.shape[-1] for p in acceptances), jnp.zeros_like(delta_f))

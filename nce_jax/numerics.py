@@ -52,6 +52,32 @@ def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     return weighted_sum(values, weights) / total_weight(values, weights)
 
 
+@jax.custom_jvp
+def softplus(values: jax.Array) -> jax.Array:
+    """log(1 + exp(values)), whose derivative is a sigmoid and nothing else.
+
+    JAX differentiates `jax.nn.softplus` through its value, which keeps a logarithm per sample in every gradient.
+    """
+    return jax.nn.softplus(values)
+
+
+@softplus.defjvp
+def _softplus_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+    return softplus(*primals), jax.nn.sigmoid(*primals) * tangents[0]
+
+
+def scaled_sigmoid(values: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """sigma(values) * exp(-m) and m, the largest of min(values, 0) over the samples: the largest result is at least 1/2.
+
+    So their sum neither underflows nor needs a logarithm per sample.
+    """
+    log_scale = jnp.max(jnp.minimum(values, 0), axis=-1)
+    # Where any value is positive the scale is one; where none is, exp(-|v| - m) is the scaled numerator.
+    decay = jnp.exp(-jnp.abs(values) - expand(log_scale))
+    scaled = jnp.where(values < 0, decay, 1) / (1 + decay * jnp.exp(expand(log_scale)))
+    return scaled, log_scale
+
+
 def log_mean_exp(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     """log of the weighted mean of exp(values), without overflow."""
     total = jnp.log(total_weight(values, weights))

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax.log_partition._types import Problem, Samples
-from nce_jax.numerics import expand, log_mean_exp, weighted_sum
+from nce_jax.numerics import expand, scaled_sigmoid, weighted_sum
 
 _NEAR = 0.9
 """Residuals up to this size are g / H, which saturates at 1 in a gap; larger ones are compared on the log scale."""
@@ -65,11 +65,14 @@ def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
 
 def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:
     """rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)), Bennett's own form."""
-    distance = distances(problem, log_partition)
-    log_mean_p, log_mean_q = (
-        log_mean_exp(jax.nn.log_sigmoid(d), side.weights) for d, side in zip(distance, problem[:2], strict=True)
-    )
+    data_distance, noise_distance = distances(problem, log_partition)
+    log_mean_p, log_mean_q = _log_mean(data_distance, problem.data), _log_mean(noise_distance, problem.noise)
     return log_mean_p - problem.log_kappa - log_mean_q
+
+
+def _log_mean(distance: jax.Array, samples: Samples) -> jax.Array:
+    acceptance, log_scale = scaled_sigmoid(distance)
+    return jnp.log(weighted_sum(acceptance, samples.weights) / samples.total) + log_scale
 
 
 def distances(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -11,7 +11,7 @@ def newton() -> Solver:
     """Newton's method, safeguarded by the bracket.
 
     The equation is solved in a form that is nearly straight far from the root and smooth near it, so that 2 to 4 steps
-    suffice at any overlap. Where a step would leave the bracket, or the one before failed to halve the residual, bisection
+    suffice at any overlap. Where a step would leave the bracket, or the one before hardly shrank the residual, bisection
     takes its place. Convergence is certified, not guessed: the residual bounds the distance to the root, and so the error
     that the last step leaves.
 
@@ -37,9 +37,9 @@ def _step(problem: Problem, state: State) -> State:
     lower, upper = narrow(state, balance.residual)
     proposal = state.estimate + balance.newton_move
     is_inside = (proposal >= lower) & (proposal <= upper)
-    has_halved = jnp.abs(balance.residual) <= jnp.abs(state.residual) / 2
+    has_shrunk = jnp.abs(balance.residual) <= 0.75 * jnp.abs(state.residual)
     is_quadratic = newton_error_bound(balance.residual) < 0.1  # by proof; rounding may push it out of the bracket
-    is_good = is_inside & has_halved | is_quadratic
+    is_good = is_inside & has_shrunk | is_quadratic
     estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))
     error = jnp.where(is_good, newton_error_bound(balance.residual), jnp.inf)
     return state._replace(

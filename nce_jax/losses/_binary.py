@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_pair, check_scalar
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
-from nce_jax.numerics import expand, ignore_unweighted, log_noise_weight, weighted_mean
+from nce_jax.numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
 
 
 def nce_loss(
@@ -107,6 +107,6 @@ def _terms(data: jax.Array, noise: jax.Array, log_partition, magnification, nois
     log_kappa = log_noise_weight(magnification, noise_ratio, data)
     offset = expand(log_kappa)
     shift = expand(check_scalar("log_partition", log_partition, data))
-    terms_data = jax.nn.softplus(offset - (data - shift))
-    terms_noise = jnp.exp(offset) * jax.nn.softplus((noise - shift) - offset)
+    terms_data = softplus(offset - (data - shift))
+    terms_noise = jnp.exp(offset) * softplus((noise - shift) - offset)
     return terms_data, terms_noise
