@@ -37,8 +37,8 @@ def sweep(
       **axes: the values of each axis, arrays with the axis first (typed keys too), in the order of the result's axes.
 
     Returns:
-      A `SweepResult`: what `fn` returns, every leaf with one leading axis per named axis. (JAX sorts the keys of dictionaries:
-      look leaves up by name, not by position.)
+      A `SweepResult`: what `fn` returns, every leaf with one leading axis per named axis. (JAX sorts the keys of
+      dictionaries: look leaves up by name, not by position.)
 
     Raises:
       ValueError: no axis, an axis that is a scalar or empty.
