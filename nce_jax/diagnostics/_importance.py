@@ -60,7 +60,8 @@ def importance_log_partition(
 
     This is the log Z that likelihoods need, not the profiled F* of training; it is the limit of F*(kappa) as
     kappa -> infinity. Use noise samples that did not train the model. The estimate is biased low, and worthless once the
-    effective sample size is a handful; its standard error is then too small as well.
+    effective sample size is a handful; its standard error is then too small as well. With heavy-tailed weights, draws that
+    miss the tail look best: do not pick draws by their effective sample size.
 
     Args:
       log_ratio_noise: s(y) = log_density(y) - log q(y) of samples y from the noise q, (*batch, m), in nats.
