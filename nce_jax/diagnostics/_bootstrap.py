@@ -19,7 +19,7 @@ class Bootstrap(NamedTuple):
 
     Attributes:
       log_partition: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
-      standard_error: their standard deviation, (*batch); NaN if any replicate failed.
+      standard_error: their standard deviation, (*batch); NaN if any replicate failed, or there is but one.
     """
 
     log_partition: Float[Array, "replicates *batch"]
@@ -83,7 +83,7 @@ def bootstrap_log_partition(
 
     together = max(1, _CHUNK // (problem.data.values.size + problem.noise.values.size))
     values = jax.lax.map(replicate, jax.random.split(key, num_replicates), batch_size=min(together, num_replicates))
-    return Bootstrap(values, jnp.std(values, axis=0, ddof=min(1, num_replicates - 1)))
+    return Bootstrap(values, jnp.std(values, axis=0, ddof=1))
 
 
 def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:

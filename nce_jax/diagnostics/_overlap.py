@@ -31,7 +31,7 @@ def overlap(
       log_ratio_noise: s of the noise samples, (*batch, m).
       log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for it.
       magnification: M > 0, a number or one per batch entry.
-      noise_ratio: nu > 0, likewise. At nu = m / n this is pymbar's overlap scalar.
+      noise_ratio: nu > 0, likewise. At nu = m / n pymbar's overlap scalar estimates the same number.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
 

@@ -1,6 +1,7 @@
 """`solve_log_partition`: the one function that owns the loop, the tolerance and the step limit."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -74,8 +75,6 @@ def solve_log_partition(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, eq. 3.
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976.
     """
-    check_positive("tolerance", tolerance)
-    check_positive_int("max_steps", max_steps)
     problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
     return solve_problem(problem, solver=solver, initial=initial, tolerance=tolerance, max_steps=max_steps)
 
@@ -89,6 +88,8 @@ def solve_problem(
     max_steps: int = 200,
 ) -> Solution:
     """`solve_log_partition` for arguments that are already checked and gathered."""
+    check_positive("tolerance", tolerance)
+    check_positive_int("max_steps", max_steps)
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
     run = _iterate(fixed, _initial(fixed, initial), tolerance, is_valid, solver=solver, max_steps=max_steps)
@@ -140,9 +141,11 @@ def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
 
 
 def _is_valid(problem: Problem) -> jax.Array:
-    """True where a lane can be solved: finite log-ratios, weights >= 0 that sum to something, kappa in (0, inf)."""
+    """True where a lane can be solved: finite log-ratios, weights >= 0 that sum to something, kappa in range."""
     lower, upper = bracket(problem)  # a NaN anywhere is the minimum and the maximum
-    is_valid = jnp.isfinite(upper - lower) & jnp.isfinite(problem.log_kappa)
+    # The square root of the dtype's range, 1e-19 to 1e19 in float32, keeps kappa times a mean from under- or overflow.
+    largest = 0.5 * math.log(jnp.finfo(lower.dtype).max)
+    is_valid = jnp.isfinite(upper - lower) & (jnp.abs(problem.log_kappa) <= largest)
     for side in (problem.data, problem.noise):
         is_valid &= jnp.isfinite(side.total) & (side.total > 0)
         if side.weights is not None:
