@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def check_samples(name: str, values: Any, *, min_samples: int = 1) -> jax.Array:
+def check_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with a non-empty last axis; raises TypeError or ValueError otherwise."""
     if not hasattr(values, "dtype"):
         values = np.asarray(values)
@@ -20,8 +20,8 @@ def check_samples(name: str, values: Any, *, min_samples: int = 1) -> jax.Array:
         raise TypeError(f"{name}: expected a floating array, got dtype {values.dtype}")
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
-    if values.shape[-1] < min_samples:
-        raise ValueError(f"{name}: expected at least {min_samples} sample(s) on the last axis, got shape {values.shape}")
+    if values.shape[-1] == 0:
+        raise ValueError(f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}")
     return jnp.asarray(values)
 
 
@@ -96,9 +96,11 @@ def check_pair(
 def check_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
     batch = samples.shape[:-1]
+    if value is None or isinstance(value, str):
+        raise TypeError(f"{name}: expected a number or an array of numbers, got {value!r}")
     try:
         return jnp.broadcast_to(jnp.asarray(value, samples.dtype), batch)
     except ValueError:
         raise ValueError(
-            f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape {jnp.shape(value)}"
+            f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape {np.shape(value)}"
         ) from None

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray, Real
+from jaxtyping import Array, Float, PRNGKeyArray, Real, Shaped
 
 LogRatio: TypeAlias = Float[Array, "*batch _"]
 """Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may differ between arguments."""
 
 Scalars: TypeAlias = Real[ArrayLike, "*#batch"]
 """A number, or one per batch entry: magnification, noise ratio, log partition."""
+
+Weights: TypeAlias = Shaped[Array, "..."]
+"""Sample weights, floating or boolean, broadcastable to the samples; need not be normalised."""
 
 Params: TypeAlias = Any
 """Any pytree of arrays."""
@@ -28,4 +31,5 @@ __all__ = [
     "Params",
     "Real",
     "Scalars",
+    "Weights",
 ]

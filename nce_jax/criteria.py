@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax._checks import check_positive
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import Solution, Solver, Status, newton
 from nce_jax.log_partition._solve import solve_problem
 from nce_jax.log_partition._types import Problem, make_problem
@@ -52,6 +53,9 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
     Returns:
       The criterion of `nce_loss` and `solve_log_partition`.
 
+    Raises:
+      ValueError: a plain number that is not positive.
+
     Examples:
       >>> import nce_jax
       >>> nce_jax.nce(magnification=100.0).name
@@ -60,6 +64,8 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
     References:
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the objective L_M).
     """
+    check_positive("magnification", magnification)
+    check_positive("noise_ratio", noise_ratio)
     options: dict[str, Any] = {"magnification": magnification, "noise_ratio": noise_ratio}
     return Criterion("nce", partial(nce_loss, **options), equation=partial(make_problem, **options))
 
@@ -98,8 +104,8 @@ def profiled_nce_loss(
     *,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
     solver: Solver = _NEWTON,
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,

@@ -84,6 +84,8 @@ def bar(
       methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
+    if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
+        raise ValueError(f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}")
     forward = check_samples("work_forward", work_forward)
     reverse = check_samples("work_reverse", work_reverse)
     check_same_batch(("work_forward", "work_reverse"), forward, reverse)

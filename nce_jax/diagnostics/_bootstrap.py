@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
-from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Real, Scalars
+from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
 from nce_jax.log_partition._solve import solve_problem
 from nce_jax.log_partition._types import Samples, make_problem
 
@@ -34,8 +34,8 @@ def bootstrap_log_partition(
     num_replicates: int,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
 ) -> Bootstrap:
     """Bootstrap of F*(kappa): both sample sets redrawn with replacement, and the equation solved again for each draw.
 

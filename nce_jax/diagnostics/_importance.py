@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import check_samples, check_weights, compute_dtype
-from nce_jax._types import Array, Float, LogRatio, Real
+from nce_jax._types import Array, Float, LogRatio, Weights
 from nce_jax.diagnostics._standard_error import jackknife_variance
 from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, sample_count
 
@@ -53,9 +53,7 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
     return sample_count(relative, relative)
 
 
-def importance_log_partition(
-    log_ratio_noise: LogRatio, *, weights_noise: Real[Array, "..."] | None = None
-) -> ImportanceEstimate:
+def importance_log_partition(log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None) -> ImportanceEstimate:
     """Estimates a *model's* log Z by importance sampling from the noise: log E_noise[exp(s)].
 
     This is the log Z that likelihoods need, not the profiled F* of training; it is the limit of F*(kappa) as

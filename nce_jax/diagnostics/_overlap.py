@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_scalar
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
-from nce_jax.log_partition._equations import evaluate
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
+from nce_jax.log_partition._equations import log_overlap_at
 from nce_jax.log_partition._solve import solve_problem
 from nce_jax.log_partition._types import Problem, make_problem
 
@@ -17,8 +17,8 @@ def overlap(
     log_partition: Scalars | None = None,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """Overlap of model and noise, O = (1 + kappa) / kappa * E_data[sigma(log kappa - u)] at the root F*.
 
@@ -54,7 +54,7 @@ def overlap(
       Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015 (overlap).
     """
     problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
-    return jnp.exp(evaluate(problem, root_of(problem, log_partition)).log_overlap)
+    return jnp.exp(log_overlap_at(problem, root_of(problem, log_partition)))
 
 
 def root_of(problem: Problem, log_partition: Scalars | None) -> jax.Array:

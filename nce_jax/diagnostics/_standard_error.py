@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.diagnostics._overlap import root_of
-from nce_jax.log_partition._equations import evaluate
+from nce_jax.log_partition._equations import log_overlap_at
 from nce_jax.log_partition._implicit import implicit_root
 from nce_jax.log_partition._types import Problem, Samples, make_problem
 from nce_jax.numerics import sample_count
@@ -19,8 +19,8 @@ def log_partition_standard_error(
     log_partition: Scalars | None = None,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
     block_size: int = 1,
 ) -> Float[Array, "*batch"]:
     """Standard error of F*(kappa), for independent samples or, by block means, for correlated ones.
@@ -68,7 +68,7 @@ def log_partition_standard_error(
     sides = zip(influences, (problem.data, problem.noise), strict=True)
     variance = sum(jackknife_variance(influence, side.weights, block_size) for influence, side in sides)
     counts = sum(sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
-    no_overlap = evaluate(problem, root).log_overlap + jnp.log(counts) < 0
+    no_overlap = log_overlap_at(problem, root) + jnp.log(counts) < 0
     return jnp.where(no_overlap, jnp.inf, jnp.sqrt(variance))
 
 

@@ -1,11 +1,10 @@
 """Bisection of the bracket: binary search, the slow and certain method."""
 
-import jax
 import jax.numpy as jnp
 
+from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
 from nce_jax.log_partition._equations import evaluate
-from nce_jax.log_partition._types import Problem, Solver, State, bracket
-from nce_jax.numerics import weighted_sum
+from nce_jax.log_partition._types import Problem, Solver, State
 
 
 def bisection() -> Solver:
@@ -27,11 +26,7 @@ def bisection() -> Solver:
     References:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, lemma 3.2.
     """
-    return Solver(_init, _step)
-
-
-def _init(problem: Problem, initial: jax.Array) -> State:
-    return initial_state(problem, initial)
+    return Solver(initial_state, _step)
 
 
 def _step(problem: Problem, state: State) -> State:
@@ -46,29 +41,3 @@ def _step(problem: Problem, state: State) -> State:
         residual=balance.residual,
         log_overlap=balance.log_overlap,
     )
-
-
-def initial_state(problem: Problem, initial: jax.Array) -> State:
-    """The state that every solver starts from: the whole bracket, a point inside it, nothing known.
-
-    An initial point outside the bracket tells nothing, and a warm start from a failed solve is NaN: begin halfway between
-    the sample means instead, which is the root itself for Gaussians of one width.
-    """
-    lower, upper = bracket(problem)
-    unknown = jnp.full_like(lower, jnp.inf)
-    means = [weighted_sum(side.values, side.weights) / side.total for side in (problem.data, problem.noise)]
-    is_inside = (initial >= lower) & (initial <= upper)
-    estimate = jnp.where(is_inside, initial, jnp.clip(midpoint(*means), lower, upper))
-    return State(estimate, lower, upper, error=unknown, residual=unknown, log_overlap=-unknown)
-
-
-def narrow(state: State, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The bracket after the sign of the residual at the estimate is known; a root hit exactly closes it."""
-    lower = jnp.where(residual <= 0, state.estimate, state.lower)
-    upper = jnp.where(residual >= 0, state.estimate, state.upper)
-    return lower, upper
-
-
-def midpoint(lower: jax.Array, upper: jax.Array) -> jax.Array:
-    """The middle of an interval, without overflow."""
-    return lower + (upper - lower) / 2

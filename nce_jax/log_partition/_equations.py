@@ -11,8 +11,8 @@ so that the *residual* g / H, the Newton step, is accurate to rounding everywher
 sigmoids satisfy |H'| <= H, hence log(1 + |g / H|) <= |F - F*| <= -log(1 - |g / H|).
 
 Far from the root, in a gap between the samples, g / H says little: there the tails on either side of b are compared on the
-log scale, log(above + max(C, 0)) - log(below + max(-C, 0)), which is nearly straight in F (slope between 1/2 and 2). Proofs
-are in docs/design.md.
+log scale, log(above + max(C, 0)) - log(below + max(-C, 0)), which is nearly straight in F (slope between 1/2 and 2 from
+one sample to the next). Proofs are in docs/design.md.
 """
 
 from typing import NamedTuple
@@ -59,8 +59,16 @@ def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
     residual = jnp.where(slope > _underflow(slope.dtype), residual, jnp.inf)
     residual, newton_move = _near_or_far(problem, log_partition, count, residual)
     log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
-    log_overlap = log_mean_p + jnp.logaddexp(problem.log_kappa, 0.0) - problem.log_kappa
-    return Balance(residual, newton_move, log_overlap)
+    return Balance(residual, newton_move, _log_overlap(log_mean_p, problem.log_kappa))
+
+
+def log_overlap_at(problem: Problem, log_partition: jax.Array) -> jax.Array:
+    """log O = log((1 + kappa) / kappa) + log mean P at the root, differentiable in every argument."""
+    return _log_overlap(_log_mean(distances(problem, log_partition)[0], problem.data), problem.log_kappa)
+
+
+def _log_overlap(log_mean_p: jax.Array, log_kappa: jax.Array) -> jax.Array:
+    return log_mean_p + jnp.logaddexp(log_kappa, 0.0) - log_kappa
 
 
 def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:

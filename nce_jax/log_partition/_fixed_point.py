@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._types import Scalars
-from nce_jax.log_partition._bisection import initial_state
+from nce_jax.log_partition._bracket import initial_state
 from nce_jax.log_partition._equations import bennett_residual, error_bound, evaluate
 from nce_jax.log_partition._types import Problem, Solver, State
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from nce_jax.log_partition._bisection import initial_state, midpoint, narrow
+from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
 from nce_jax.log_partition._equations import evaluate, newton_error_bound
 from nce_jax.log_partition._types import Problem, Solver, State
 
@@ -10,10 +10,10 @@ from nce_jax.log_partition._types import Problem, Solver, State
 def newton() -> Solver:
     """Newton's method, safeguarded by the bracket.
 
-    The equation is solved in a form that is nearly straight far from the root and smooth near it, so that 2 to 4 steps
-    suffice at any overlap. Where a step would leave the bracket, or the one before hardly shrank the residual, bisection
-    takes its place. Convergence is certified, not guessed: the residual bounds the distance to the root, and so the error
-    that the last step leaves.
+    The equation is solved in a form that is nearly straight far from the root and smooth near it, so that a median of 1 to 4
+    evaluations suffices at any overlap. Where a step would leave the bracket, or the one before hardly shrank the residual,
+    bisection takes its place. Convergence is certified, not guessed: the residual bounds the distance to the root, and so
+    the error that the last step leaves.
 
     Returns:
       A `Solver` for `solve_log_partition`.

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive, check_positive_int, check_scalar
-from nce_jax._types import Array, LogRatio, Real, Scalars
+from nce_jax._types import LogRatio, Scalars, Weights
 from nce_jax.log_partition._implicit import implicit_root
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._types import Problem, Solution, Solver, State, Status, bracket, make_problem
@@ -23,8 +23,8 @@ def solve_log_partition(
     *,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
     solver: Solver = _NEWTON,
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
@@ -47,8 +47,8 @@ def solve_log_partition(
       weights_data: weights >= 0 of the data samples, broadcastable to them; need not be normalised.
       weights_noise: the same for the noise samples.
       solver: `newton()`, `bisection()` or `fixed_point()`.
-      initial: where to start; None, or a value outside the range of the log-ratios, starts halfway between the two sample
-        means. A warm start saves steps.
+      initial: where to start; None, or (but for `fixed_point`) a value outside the range of the log-ratios, starts halfway
+        between the two sample means. A warm start saves steps.
       tolerance: admissible error of F in nats; None takes eps^(3/4) of the dtype (6e-6, or 2e-12 in float64). It is never
         taken smaller than F's own rounding.
       max_steps: evaluations allowed.
@@ -88,6 +88,8 @@ def solve_problem(
     max_steps: int = 200,
 ) -> Solution:
     """`solve_log_partition` for arguments that are already checked and gathered."""
+    if not isinstance(solver, Solver):
+        raise TypeError(f"solver: expected a Solver such as newton(), got {solver!r}")
     check_positive("tolerance", tolerance)
     check_positive_int("max_steps", max_steps)
     fixed = jax.lax.stop_gradient(problem)

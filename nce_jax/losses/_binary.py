@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_pair, check_scalar
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
 
 
@@ -15,8 +15,8 @@ def nce_loss(
     log_partition: Scalars = 0.0,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """Binary noise-contrastive loss.
 

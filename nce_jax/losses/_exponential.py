@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_pair, check_scalar
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
 
 
@@ -13,8 +13,8 @@ def exponential_nce_loss(
     log_ratio_noise: LogRatio,
     *,
     log_partition: Scalars = 0.0,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """Exponential noise-contrastive loss (eNCE).
 
@@ -57,8 +57,8 @@ def exponential_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
     *,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """The profiled normaliser of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s / 2)]).
 
@@ -92,8 +92,8 @@ def profiled_exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
     *,
-    weights_data: Real[Array, "..."] | None = None,
-    weights_noise: Real[Array, "..."] | None = None,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """log of eNCE with its normaliser solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) / 2.
 

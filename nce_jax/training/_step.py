@@ -187,9 +187,17 @@ def _draw(noise: Any, batch: Batch, num_noise: int | None, key: PRNGKeyArray) ->
 
 def _log_ratios(log_density_fn, params, noise, batch: Batch, x_noise, log_q_noise) -> dict[str, jax.Array]:
     return {
-        "log_ratio_data": log_density_fn(params, batch.x_data) - noise.log_prob(batch.x_data),
-        "log_ratio_noise": log_density_fn(params, x_noise) - log_q_noise,
+        "log_ratio_data": _log_ratio(log_density_fn(params, batch.x_data), noise.log_prob(batch.x_data)),
+        "log_ratio_noise": _log_ratio(log_density_fn(params, x_noise), log_q_noise),
     }
+
+
+def _log_ratio(log_density: jax.Array, log_q: jax.Array) -> jax.Array:
+    if log_density.shape != log_q.shape:
+        raise ValueError(
+            f"log_density_fn: expected one value per sample, shape {log_q.shape}, got shape {log_density.shape}"
+        )
+    return log_density - log_q
 
 
 def _treat(treatment: Treatment, criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
@@ -200,7 +208,7 @@ def _treat(treatment: Treatment, criterion: Criterion, log_ratios, log_partition
 
 
 def _loss(ratios: dict[str, jax.Array], log_partition: jax.Array, criterion: Criterion, weights) -> jax.Array:
-    return criterion.loss(**ratios, log_partition=log_partition, **weights)
+    return criterion.loss(ratios["log_ratio_data"], ratios["log_ratio_noise"], log_partition=log_partition, **weights)
 
 
 def _optimizer(optimizer: optax.GradientTransformation, treatment: Treatment) -> optax.GradientTransformation:

@@ -28,8 +28,9 @@ class Treatment(NamedTuple):
 
     Attributes:
       name: what error messages call it.
-      update: `update(criterion, log_ratios, log_partition) -> LogPartitionUpdate`, from the log-ratios of the batch alone;
-        None where F is a parameter that follows its gradient.
+      update: `update(criterion, log_ratios, log_partition) -> LogPartitionUpdate`, from the batch alone: `log_ratios` is a
+        dictionary of log_ratio_data, log_ratio_noise and both weights, as `criterion.profile(**log_ratios)` takes them. None
+        where F is a parameter that follows its gradient.
       optimizer: of F, where it follows its gradient apart from the parameters.
       refuses: `refuses(criterion)` says why the pair is impossible, or returns None.
     """
