@@ -17,9 +17,21 @@ hypothesis.settings.register_profile("suite", deadline=None, derandomize=True, p
 hypothesis.settings.load_profile("suite")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Silent broadcasting between ranks is an error here; the library itself sets nothing global."""
     jax.config.update("jax_numpy_rank_promotion", "raise")
+    config.pluginmanager.register(ExamplesAsUsersRunThem())
+
+
+class ExamplesAsUsersRunThem:
+    """Doctests keep JAX's defaults; distrax, in some of them, broadcasts between ranks."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
+        if type(item).__name__ != "DoctestItem":
+            return (yield)
+        with jax.numpy_rank_promotion("allow"):
+            return (yield)
 
 
 @pytest.fixture

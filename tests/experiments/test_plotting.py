@@ -24,11 +24,12 @@ def test_the_backend_needs_no_display():
 
 
 def test_saving_is_deterministic(tmp_path, stored):
+    open_before = plt.get_fignums()
     written = [plotting.save_figure(draw(stored)["some_figure"], "f", tmp_path / name) for name in "ab"]
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
     assert [path.suffix for path in written[0]] == [".png", ".pdf"]
-    assert not plt.get_fignums()
+    assert plt.get_fignums() == open_before
 
 
 def test_methods_differ_in_colour_and_an_unknown_one_is_named():
