@@ -11,7 +11,7 @@ import optax
 import nce_jax
 from benchmarks.harness import Contender, Timed, measure
 from benchmarks.rows import Check, Report, Row, compare, spread
-from nce_jax import models, noise, training
+from nce_jax import models, noise, sweeps, training
 
 DISTANCE, BATCH, STEPS, SIDE = 4.0, 512, 200, 32
 TREATMENTS = {"NCE": training.joint_gradient(), "BAR": training.bar_step(), "Newton": training.solved()}
@@ -41,7 +41,8 @@ def gaussian_1d(treatment: training.Treatment, steps: int) -> Train:
         step = training.make_train_step(log_density_fn, reference, optimizer, criterion=criterion, treatment=treatment)
 
         def body(state, _):
-            x_data = DISTANCE + jax.random.normal(jax.random.fold_in(key_data, state.step), (BATCH, 1))
+            key = jax.random.fold_in(key_data, state.step)
+            x_data = sweeps.shared(lambda key: DISTANCE + jax.random.normal(key, (BATCH, 1)), key, step=state.step)
             return step(state, x_data, key_noise)[0], None
 
         state = training.init_train_state(params, optimizer, treatment=treatment)

@@ -2,5 +2,6 @@
 
 from nce_jax.sweeps._grid import sweep as sweep
 from nce_jax.sweeps._result import SweepResult as SweepResult
+from nce_jax.sweeps._shared import shared as shared
 
-__all__ = ["SweepResult", "sweep"]
+__all__ = ["SweepResult", "shared", "sweep"]

@@ -1,6 +1,7 @@
 """The train step: noise, log-ratios, normaliser, gradient, update; one pure function."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real, Scalars
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition import Status
+from nce_jax.sweeps import shared
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
 
 _NCE = nce()
@@ -162,7 +164,7 @@ def make_train_step(
     def step(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
         batch = batch if isinstance(batch, Batch) else Batch(batch)
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
-        noise_draw = _draw(noise, batch, num_noise, jax.random.fold_in(key, state.step))
+        noise_draw = _draw(noise, batch, num_noise, key, state.step)
         ratios, pull_back = jax.vjp(
             lambda params: _log_ratios(log_density_fn, params, noise, batch, *noise_draw), state.params
         )
@@ -178,11 +180,13 @@ def make_train_step(
     return step
 
 
-def _draw(noise: Any, batch: Batch, num_noise: int | None, key: PRNGKeyArray) -> tuple[Any, jax.Array]:
+def _draw(noise: Any, batch: Batch, num_noise: int | None, key: PRNGKeyArray, step: jax.Array) -> tuple[Any, jax.Array]:
     if batch.x_noise is not None:
         return batch.x_noise, noise.log_prob(batch.x_noise)
     count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
-    return noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+    # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
+    draw = partial(noise.sample_and_log_prob, sample_shape=(count,))
+    return shared(lambda key: draw(seed=key), jax.random.fold_in(key, step), step=step)
 
 
 def _log_ratios(log_density_fn, params, noise, batch: Batch, x_noise, log_q_noise) -> dict[str, jax.Array]:

@@ -111,6 +111,19 @@ def test_a_missing_xarray_names_the_extra(monkeypatch):
         result.to_xarray()
 
 
+def test_shared_draws_are_the_same_draws():
+    def draw(key):
+        return jax.random.normal(key, (5,)), jax.random.uniform(key, (2,))
+
+    def lane(scale, seed):
+        return jax.tree.map(lambda x: scale * x, sweeps.shared(draw, jax.random.key(seed), step=jnp.int32(3)))
+
+    seen = nce_jax.sweep(lane, scale=jnp.array([1.0, 2.0]), seed=jnp.arange(3)).values
+    for seed in range(3):
+        for leaf, expected in zip(seen, draw(jax.random.key(seed)), strict=True):
+            np.testing.assert_allclose(leaf[1, seed], 2 * expected, rtol=1e-6)
+
+
 @pytest.mark.bad_input
 def test_axes_are_checked():
     with pytest.raises(ValueError, match="axes: expected at least one"):
