@@ -62,7 +62,7 @@ def softplus(values: jax.Array) -> jax.Array:
 
 
 @softplus.defjvp
-def _softplus_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> tuple[jax.Array, jax.Array]:
+def _softplus_jvp(primals, tangents):
     return softplus(*primals), jax.nn.sigmoid(*primals) * tangents[0]
 
 
