@@ -53,7 +53,7 @@ def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 
 @jax.custom_jvp
-def softplus(values: jax.Array) -> jax.Array:
+def softplus(values: Any) -> jax.Array:
     """log(1 + exp(values)), whose derivative is a sigmoid and nothing else.
 
     JAX differentiates `jax.nn.softplus` through its value, which keeps a logarithm per sample in every gradient.
