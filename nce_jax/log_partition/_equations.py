@@ -93,10 +93,13 @@ def distances(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, ja
 def _sums(distance: jax.Array, samples: Samples) -> _Sums:
     is_positive = distance > 0
     decay = jnp.exp(-jnp.abs(distance))
-    body = 1 / (1 + decay)
-    tail = decay * body
-    terms = is_positive.astype(tail.dtype), jnp.where(is_positive, -tail, tail), tail * body
-    return _Sums(*(weighted_sum(term, samples.weights) / samples.total for term in terms))
+    tail = decay / (1 + decay)
+    weighted = tail if samples.weights is None else samples.weights * tail
+    # Tails are at most 1/2, their squares at most half of them: the difference keeps its digits, the dot saves a pass.
+    slope = jnp.sum(weighted, axis=-1) - jnp.vecdot(weighted, tail, precision=jax.lax.Precision.HIGHEST)
+    signed = jnp.sum(jnp.where(is_positive, -weighted, weighted), axis=-1)
+    steps = weighted_sum(is_positive.astype(tail.dtype), samples.weights)
+    return _Sums(*(part / samples.total for part in (steps, signed, slope)))
 
 
 def _count_difference(first: jax.Array, second: jax.Array) -> jax.Array:
