@@ -71,6 +71,13 @@ def _log_overlap(log_mean_p: jax.Array, log_kappa: jax.Array) -> jax.Array:
     return log_mean_p + jnp.logaddexp(log_kappa, 0.0) - log_kappa
 
 
+def log_overlap_bound(problem: Problem, log_partition: jax.Array) -> jax.Array:
+    """A lower bound on log O from any F, exact at the root: mean P grows with F, kappa mean Q falls, at F* they meet."""
+    data_distance, noise_distance = distances(problem, log_partition)
+    log_mean_q = problem.log_kappa + _log_mean(noise_distance, problem.noise)
+    return _log_overlap(jnp.minimum(_log_mean(data_distance, problem.data), log_mean_q), problem.log_kappa)
+
+
 def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:
     """rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)), Bennett's own form."""
     data_distance, noise_distance = distances(problem, log_partition)

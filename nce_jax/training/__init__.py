@@ -1,5 +1,10 @@
-"""Training: the train step and the treatments of the normaliser. Needs optax, which is imported with this room."""
+"""Training: the train step, the treatments of the normaliser, and the loop. Needs optax, imported with this room."""
 
+from nce_jax.training._checkpoints import CheckpointWarning as CheckpointWarning
+from nce_jax.training._loop import FitResult as FitResult
+from nce_jax.training._loop import fit as fit
+from nce_jax.training._records import LowOverlapWarning as LowOverlapWarning
+from nce_jax.training._records import NonFiniteError as NonFiniteError
 from nce_jax.training._step import Batch as Batch
 from nce_jax.training._step import Metrics as Metrics
 from nce_jax.training._step import TrainState as TrainState
@@ -14,11 +19,16 @@ from nce_jax.training._treatments import solved as solved
 
 __all__ = [
     "Batch",
+    "CheckpointWarning",
+    "FitResult",
     "LogPartitionUpdate",
+    "LowOverlapWarning",
     "Metrics",
+    "NonFiniteError",
     "TrainState",
     "Treatment",
     "bar_step",
+    "fit",
     "held",
     "init_train_state",
     "joint_gradient",

@@ -12,6 +12,8 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real, Scalars
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition import Status
+from nce_jax.log_partition._equations import log_overlap_bound
+from nce_jax.log_partition._types import make_problem
 from nce_jax.sweeps import shared
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
 
@@ -56,6 +58,8 @@ class Metrics(NamedTuple):
       gradient_norm: of the parameters' gradient.
       num_steps: solver evaluations spent on F.
       status: a `Status`, int32.
+      overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one): the `overlap` of the
+        diagnostics where F is solved for, and a lower bound on it at any other F.
     """
 
     loss: Float[Array, ""]
@@ -63,6 +67,7 @@ class Metrics(NamedTuple):
     gradient_norm: Float[Array, ""]
     num_steps: Real[Array, ""]
     status: Real[Array, ""]
+    overlap: Float[Array, ""]
 
 
 TrainStep = Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]
@@ -110,6 +115,7 @@ def make_train_step(
     criterion: Criterion = _NCE,
     treatment: Treatment = _SOLVED,
     num_noise: int | None = None,
+    relative_to_noise: bool = False,
 ) -> TrainStep:
     """Composes a model, a noise, a criterion, a treatment of F and an optimizer into one pure train step.
 
@@ -123,6 +129,9 @@ def make_train_step(
       criterion: `nce(magnification=..., noise_ratio=...)`, `exponential_nce()`, or one of your own.
       treatment: `joint_gradient()`, `joint_gradient(optimizer)`, `bar_step()`, `solved()` or `held()`.
       num_noise: noise samples drawn per step; None draws as many as there are data samples.
+      relative_to_noise: `log_density_fn` gives the log-ratio s itself, the log density over that of the noise: the model
+        is the noise, tilted. The noise density is then never evaluated, and `noise` may be None if every `Batch` brings
+        samples of it.
 
     Returns:
       `step(state, batch, key) -> (state, metrics)`. `batch` is an array of data samples or a `Batch`. Pass the same typed
@@ -131,7 +140,7 @@ def make_train_step(
 
     Raises:
       ValueError: the criterion does not support the treatment (both are named).
-      TypeError: `num_noise` is not an integer.
+      TypeError: `num_noise` is not an integer, or there is no noise to draw from.
 
     Examples:
       >>> import jax
@@ -159,49 +168,71 @@ def make_train_step(
         raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)
+    if noise is None and not relative_to_noise:
+        raise TypeError("noise: expected a distribution (None goes with relative_to_noise=True), got None")
     pair_optimizer = _optimizer(optimizer, treatment)
 
     def step(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
         batch = batch if isinstance(batch, Batch) else Batch(batch)
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
-        noise_draw = _draw(noise, batch, num_noise, key, state.step)
-        ratios, pull_back = jax.vjp(
-            lambda params: _log_ratios(log_density_fn, params, noise, batch, *noise_draw), state.params
-        )
-        update = _treat(treatment, criterion, {**ratios, **weights}, state.log_partition)
+        draws = _draws(noise, batch, num_noise, key, state.step, relative_to_noise)
+        ratios, pull_back = jax.vjp(lambda params: _log_ratios(log_density_fn, params, *draws), state.params)
+        inputs = {**ratios, **weights}
+        update = _treat(treatment, criterion, inputs, state.log_partition)
         loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, update.used, criterion, weights)
         gradient = (pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype))
         new = _descend(pair_optimizer, state, gradient)
         if treatment.update is not None:
             new = new._replace(log_partition=update.kept.astype(state.log_partition.dtype))
-        metrics = Metrics(loss, update.used, optax.tree.norm(gradient[0]), update.num_steps, update.status)
+        overlap = _overlap(criterion, inputs, update.used)
+        metrics = Metrics(loss, update.used, optax.tree.norm(gradient[0]), update.num_steps, update.status, overlap)
         return new, metrics
 
     return step
 
 
-def _draw(noise: Any, batch: Batch, num_noise: int | None, key: PRNGKeyArray, step: jax.Array) -> tuple[Any, jax.Array]:
-    if batch.x_noise is not None:
-        return batch.x_noise, noise.log_prob(batch.x_noise)
-    count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
+class _Draw(NamedTuple):
+    """Samples of one side and their log noise density: None where the model is relative to the noise."""
+
+    x: Any
+    log_q: jax.Array | None
+
+
+def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step: jax.Array, relative: bool) -> tuple[_Draw, _Draw]:
+    x_noise, log_q_noise = batch.x_noise, None
+    if x_noise is None:
+        x_noise, log_q_noise = _draw(noise, num_noise or jax.tree.leaves(batch.x_data)[0].shape[0], key, step)
+    if relative:
+        return _Draw(batch.x_data, None), _Draw(x_noise, None)
+    log_q_noise = noise.log_prob(x_noise) if log_q_noise is None else log_q_noise
+    return _Draw(batch.x_data, noise.log_prob(batch.x_data)), _Draw(x_noise, log_q_noise)
+
+
+def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array) -> tuple[Any, jax.Array]:
+    if noise is None:
+        raise TypeError("noise: expected a distribution, or a Batch with x_noise, got None and a batch without")
     # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
     draw = partial(noise.sample_and_log_prob, sample_shape=(count,))
     return shared(lambda key: draw(seed=key), jax.random.fold_in(key, step), step=step)
 
 
-def _log_ratios(log_density_fn, params, noise, batch: Batch, x_noise, log_q_noise) -> dict[str, jax.Array]:
+def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw) -> dict[str, jax.Array]:
     return {
-        "log_ratio_data": _log_ratio(log_density_fn(params, batch.x_data), noise.log_prob(batch.x_data)),
-        "log_ratio_noise": _log_ratio(log_density_fn(params, x_noise), log_q_noise),
+        "log_ratio_data": _log_ratio(log_density_fn(params, data.x), data),
+        "log_ratio_noise": _log_ratio(log_density_fn(params, noise.x), noise),
     }
 
 
-def _log_ratio(log_density: jax.Array, log_q: jax.Array) -> jax.Array:
-    if log_density.shape != log_q.shape:
-        raise ValueError(
-            f"log_density_fn: expected one value per sample, shape {log_q.shape}, got shape {log_density.shape}"
-        )
-    return log_density - log_q
+def _log_ratio(log_density: jax.Array, draw: _Draw) -> jax.Array:
+    expected = jax.tree.leaves(draw.x)[0].shape[:1] if draw.log_q is None else draw.log_q.shape
+    if log_density.shape != expected:
+        raise ValueError(f"log_density_fn: expected one value per sample, shape {expected}, got shape {log_density.shape}")
+    return log_density if draw.log_q is None else log_density - draw.log_q
+
+
+def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Array) -> jax.Array:
+    problem = (criterion.equation or make_problem)(**jax.lax.stop_gradient(inputs))
+    return jnp.exp(log_overlap_bound(problem, log_partition))
 
 
 def _treat(treatment: Treatment, criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:

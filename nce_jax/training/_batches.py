@@ -1,0 +1,126 @@
+"""Where batches come from: arrays shuffled by a key, any iterable, or a function of the step number.
+
+The batch of a step depends on that step's number alone (and on the key), so that a resumed run sees what an uninterrupted
+one would have seen.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive_int
+from nce_jax.training._step import Batch
+
+
+class Source(NamedTuple):
+    """Batches in two parts: what the host hands over at a step, and what is made of it inside the compiled step.
+
+    Attributes:
+      arguments: `arguments(step)`, a tuple of arrays; called for consecutive steps from the first one of the run.
+      batch: `batch(*arguments)`, pure: gathering rows inside the compiled step costs no extra call.
+      num_examples: data samples in a batch, for the examples per second; None where only the batch knows.
+      context: what must be the same for a run to be resumed, by name.
+    """
+
+    arguments: Callable[[int], tuple[Any, ...]]
+    batch: Callable[..., Any]
+    num_examples: int | None
+    context: dict[str, Any]
+
+
+def make_source(batches: Any, batch_size: int | None, key: jax.Array, start: int) -> Source:
+    """The source for what the caller of `fit` gave: arrays, a `Batch` of arrays, a function of the step, or an iterable."""
+    if isinstance(batches, Batch) or _is_array(batches):
+        return _from_arrays(batches if isinstance(batches, Batch) else Batch(batches), batch_size, key)
+    if batch_size is not None:
+        raise ValueError(f"batch_size: goes with arrays, got {batch_size} and batches of type {type(batches).__name__}")
+    if callable(batches):
+        return Source(lambda step: (batches(step),), _identity, None, {})
+    if not isinstance(batches, Iterable):
+        raise TypeError(
+            f"batches: expected an array, a Batch, an iterable or a function of the step, got {type(batches).__name__}"
+        )
+    stream = _endless(batches, start)
+    return Source(lambda step: (next(stream),), _identity, None, {})
+
+
+def _identity(batch: Any) -> Any:
+    return batch
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype")
+
+
+def _endless(batches: Iterable[Any], start: int) -> Iterator[Any]:
+    """Goes through `batches` again and again, from the batch of step `start`."""
+    position = 0
+    while True:
+        before = position
+        for batch in batches:
+            position += 1
+            if position > start:
+                yield batch
+        if position == before:
+            raise ValueError(f"batches: ran out after {position}; give a list, a function of the step, or fewer steps")
+
+
+def _from_arrays(data: Batch, batch_size: int | None, key: jax.Array) -> Source:
+    data = Batch(*(None if field is None else jax.tree.map(jnp.asarray, field) for field in data))
+    sides = {"data": _size(data.x_data, "x_data"), "noise": _size(data.x_noise, "x_noise")}
+    context = {f"num_{name}": size for name, size in sides.items()} | {"batch_size": batch_size}
+    if batch_size is None:
+        return Source(lambda step: (data,), _identity, sides["data"], context)
+    check_positive_int("batch_size", batch_size)
+    for name, size in sides.items():
+        if size is not None and size < batch_size:
+            raise ValueError(f"batch_size: expected at most the {size} samples of x_{name}, got {batch_size}")
+    shuffles = {
+        name: _Shuffle(size, batch_size, jax.random.fold_in(key, index))
+        for index, (name, size) in enumerate(sides.items())
+        if size is not None
+    }
+
+    def arguments(step: int) -> tuple[Any, ...]:
+        return data, {name: shuffle.rows(step) for name, shuffle in shuffles.items()}
+
+    return Source(arguments, partial(_gather, batch_size=batch_size), batch_size, context)
+
+
+def _size(samples: Any, name: str) -> int | None:
+    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(samples)}
+    if samples is None:
+        return None
+    if len(sizes) != 1 or () in sizes or (0,) in sizes:
+        raise ValueError(f"{name}: expected arrays with one number of samples on the first axis, got {sorted(sizes)}")
+    return sizes.pop()[0]
+
+
+class _Shuffle:
+    """Rows of a side: a fresh permutation per pass, of which the last, incomplete batch is left out."""
+
+    def __init__(self, size: int, batch_size: int, key: jax.Array) -> None:
+        self._per_pass, self._batch_size, self._pass = size // batch_size, batch_size, -1
+        self._permute = jax.jit(lambda number: jax.random.permutation(jax.random.fold_in(key, number), size))
+
+    def rows(self, step: int) -> tuple[jax.Array, int]:
+        """The permutation of the pass that `step` belongs to, and where in it the batch starts."""
+        number, position = divmod(step, self._per_pass)
+        if number != self._pass:
+            self._pass, self._order = number, self._permute(number)
+        return self._order, position * self._batch_size
+
+
+def _gather(data: Batch, rows: dict[str, tuple[jax.Array, Any]], *, batch_size: int) -> Batch:
+    def take(samples: Any, side: str) -> Any:
+        if samples is None:
+            return None
+        order, start = rows[side]
+        index = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+        return jax.tree.map(lambda leaf: leaf.at[index].get(mode="promise_in_bounds", unique_indices=True), samples)
+
+    weights_noise = data.weights_noise if data.x_noise is None else take(data.weights_noise, "noise")
+    return Batch(take(data.x_data, "data"), take(data.x_noise, "noise"), take(data.weights_data, "data"), weights_noise)

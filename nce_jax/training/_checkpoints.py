@@ -1,0 +1,165 @@
+"""Checkpoints that are whole or refused: written by orbax, each vouched for by a file of digests that is written last."""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+class CheckpointWarning(UserWarning):
+    """A checkpoint is damaged or unfinished and was passed over."""
+
+
+class Loaded(NamedTuple):
+    """A checkpoint that was read: its step, the tree, and its context."""
+
+    step: int
+    tree: Any
+    context: dict[str, Any]
+
+
+class Checkpoints:
+    """The checkpoints of one run: `<folder>/<step>/` by orbax and `<folder>/<step>.json` with digests and context.
+
+    Saving goes on in the background; a checkpoint counts once `finish` has written its digests.
+    """
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        # orbax takes a second to import, and only runs that keep checkpoints need it
+        import orbax.checkpoint as ocp
+
+        self.folder, self._keep = folder.absolute(), keep
+        self._checkpointer = ocp.StandardCheckpointer()
+        self._pending: tuple[int, dict[str, Any]] | None = None
+
+    def steps(self) -> list[int]:
+        """Steps of all checkpoints, finished or not, oldest first."""
+        return sorted({int(path.stem) for path in self.folder.glob("*") if path.stem.isdecimal()})
+
+    def save(self, step: int, tree: Any, context: dict[str, Any]) -> None:
+        """Starts to save; what was there for this step (damaged, or it would have been resumed) is replaced."""
+        self.finish()
+        self._remove(step)
+        self._checkpointer.save(self.folder / str(step), _plain_keys(tree))
+        self._pending = step, {"context": context, "leaves": _describe(tree)}
+
+    def finish(self) -> None:
+        """Waits for the save in progress, vouches for it, and removes what is older than the newest `keep`."""
+        if self._pending is None:
+            return
+        (step, record), self._pending = self._pending, None
+        self._checkpointer.wait_until_finished()
+        record["sha256"] = _digests(self.folder / str(step))
+        write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
+        for old in [other for other in self.steps() if other < step][: -self._keep + 1 or None]:
+            self._remove(old)
+
+    def newest(self) -> Path | None:
+        """The newest checkpoint that is finished."""
+        return next((self.folder / str(step) for step in reversed(self.steps()) if self._vouched(step)), None)
+
+    def load(self, like: Any) -> Loaded | None:
+        """The newest whole checkpoint as a tree like `like`; warns of each newer one that is not."""
+        passed_over: list[str] = []
+        for step in reversed(self.steps()):
+            fault = self._fault(step)
+            if fault is None:
+                self._warn(passed_over, f"using {self.folder / str(step)} instead")
+                return self._read(step, like)
+            passed_over.append(f"{self.folder / str(step)}: {fault}")
+        self._warn(passed_over, "there is no older one: starting from the beginning")
+        return None
+
+    def _warn(self, passed_over: list[str], instead: str) -> None:
+        if passed_over:
+            warnings.warn(f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=5)
+
+    def _vouched(self, step: int) -> bool:
+        return (self.folder / f"{step}.json").is_file()
+
+    def _fault(self, step: int) -> str | None:
+        """What is wrong with a checkpoint, or None."""
+        if not self._vouched(step):
+            return "unfinished"
+        try:
+            record = json.loads((self.folder / f"{step}.json").read_text())
+            expected = dict(record["sha256"])
+            record["context"], record["leaves"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return f"damaged ({step}.json: {error!r})"
+        found = _digests(self.folder / str(step))
+        wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        return f"damaged ({', '.join(wrong)})" if wrong else None
+
+    def _read(self, step: int, like: Any) -> Loaded:
+        record = json.loads((self.folder / f"{step}.json").read_text())
+        _check_same_leaves(record["leaves"], _describe(like), self.folder / str(step))
+        target = jax.tree.map(_abstract, _plain_keys(like))
+        tree = self._checkpointer.restore(self.folder / str(step), target)
+        return Loaded(step, _typed_keys(tree, like), record["context"])
+
+    def _remove(self, step: int) -> None:
+        # The digests go first: what is left, should this be interrupted, counts as unfinished.
+        (self.folder / f"{step}.json").unlink(missing_ok=True)
+        for path in [self.folder / str(step), *self.folder.glob(f"{step}.*")]:  # orbax's unfinished ones have a suffix
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Writes a small file so that it is there whole or not at all, even when the machine stops."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    found = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+
+
+def _plain_keys(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+
+
+def _typed_keys(tree: Any, like: Any) -> Any:
+    def restore(leaf: Any, old: Any) -> Any:
+        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf
+
+    return jax.tree.map(restore, tree, like)
+
+
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=getattr(leaf, "sharding", None))
+
+
+def _describe(tree: Any) -> dict[str, str]:
+    """Path -> dtype and shape of every leaf."""
+
+    def text(leaf: Any) -> str:
+        return f"{jnp.result_type(leaf)}{list(np.shape(leaf))}"
+
+    return {jax.tree_util.keystr(path): text(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _check_same_leaves(saved: dict[str, str], wanted: dict[str, str], path: Path) -> None:
+    for name in [*wanted, *saved]:
+        if saved.get(name) != wanted.get(name):
+            raise ValueError(f"state: expected {saved.get(name)} at {name} as in {path}, got {wanted.get(name)}")

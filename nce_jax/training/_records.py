@@ -1,0 +1,150 @@
+"""Metrics of a run: gathered on the device, averaged over windows of steps, written as JSON lines."""
+
+import json
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from nce_jax.log_partition import Status
+from nce_jax.training._checkpoints import write_atomic
+
+
+class NonFiniteError(FloatingPointError):
+    """A metric or parameter became NaN or infinite.
+
+    Attributes:
+      step: the step at which it did.
+      metric: its name.
+      checkpoint: path of the last good checkpoint, or None.
+    """
+
+    def __init__(self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None) -> None:
+        has_failed = status in (Status.NONFINITE, Status.MAX_STEPS)
+        why = f" (solver status {Status(status).name})" if has_failed else ""
+        last = f"last good checkpoint: {checkpoint}" if checkpoint else "there is no checkpoint"
+        super().__init__(f"step {step}: {metric} is {value}{why}; {last}")
+        self.step, self.metric, self.checkpoint = step, metric, checkpoint
+
+
+class LowOverlapWarning(UserWarning):
+    """Data and noise are so far apart that the loss has next to nothing to learn from."""
+
+
+class Window:
+    """Metrics of the steps since the last record; they stay on the device until `close`, so that no step waits."""
+
+    def __init__(self, log_every: int, low_overlap: float) -> None:
+        self._every, self._low_overlap = log_every, low_overlap
+        self._steps: list[int] = []
+        self._metrics: list[Any] = []
+        self._examples, self._since, self._has_warned = 0, time.perf_counter(), False
+
+    def add(self, step: int, metrics: Any, num_examples: int) -> None:
+        self._steps.append(step)
+        self._metrics.append(metrics)
+        self._examples += num_examples
+
+    def close(self, last_checkpoint: Callable[[], Path | None]) -> list[dict[str, float]]:
+        """Records of the steps added, one per `log_every` of them; raises NonFiniteError at the first bad step."""
+        if not self._steps:
+            return []
+        columns = _columns(jax.device_get(self._metrics))
+        _check_finite(self._steps, columns, last_checkpoint)
+        now = time.perf_counter()
+        rate = self._examples / max(now - self._since, 1e-9)
+        # Records end at multiples of `log_every`, wherever the run was begun.
+        numbers = (np.asarray(self._steps) - 1) // self._every
+        windows = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
+        records = [self._record(columns, window, rate) for window in windows]
+        self._warn(records)
+        self._steps, self._metrics, self._examples, self._since = [], [], 0, now
+        return records
+
+    def _record(self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float) -> dict[str, float]:
+        record: dict[str, float] = {"step": self._steps[window[-1]]}
+        for name, values in columns.items():
+            if name == "status":
+                failed = ~np.isin(values[window], (Status.CONVERGED, Status.NO_OVERLAP))
+                record["failed_solves"] = int(failed.sum())
+            else:
+                record[name] = float(np.mean(values[window], dtype=np.float64))
+        if "overlap" in columns:
+            record["low_overlap"] = float(np.mean(columns["overlap"][window] < self._low_overlap))
+        return record | {"examples_per_second": rate}
+
+    def _warn(self, records: list[dict[str, float]]) -> None:
+        low = next((record for record in records if record.get("low_overlap", 0) > 0.5), None)
+        if low is None or self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            f"step {low['step']}: the overlap is {low['overlap']:.2g} (below {self._low_overlap:g} in most"
+            " steps): few samples carry the gradient (a density chasm), or F is far from its root. Noise nearer to the"
+            " data, or bridges between them, would help.",
+            LowOverlapWarning,
+            stacklevel=4,
+        )
+
+
+def _columns(metrics: list[Any]) -> dict[str, np.ndarray]:
+    rows = [entry._asdict() if hasattr(entry, "_asdict") else dict(entry) for entry in metrics]
+    return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+
+
+def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpoint) -> None:
+    floating = {name: values for name, values in columns.items() if not np.issubdtype(values.dtype, np.integer)}
+    bad = {name: int(np.argmin(np.isfinite(v))) for name, v in floating.items() if not np.isfinite(v).all()}
+    if bad:
+        metric = min(bad, key=bad.__getitem__)  # the first to go, and of several the one that the step names first
+        row = bad[metric]
+        status = columns["status"][row].item() if "status" in columns else None
+        raise NonFiniteError(steps[row], metric, float(columns[metric][row]), status, last_checkpoint())
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one JSON object per line, appended; a torn last line is dropped when a run goes on."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.records: list[dict[str, Any]] = []
+
+    def keep_until(self, step: int) -> None:
+        """Keeps the lines up to `step`: what came after is going to be computed again."""
+        if self.path is None or not self.path.exists():
+            return
+        lines = map(_parse, self.path.read_text().splitlines())
+        self.records = [record for record in lines if record.get("step", step + 1) <= step]
+        write_atomic(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
+
+    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self.records += [dict(record) for record in records]
+        if self.path is None or not records:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as file:
+            file.writelines(f"{json.dumps(_json_safe(record))}\n" for record in records)
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
+    """NaN and infinities are no JSON: an evaluation that gives one is written as null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+
+
+def history(records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Records as columns."""
+    names = dict.fromkeys(name for record in records for name in record)
+    return {name: np.asarray([record.get(name, np.nan) for record in records], float) for name in names}

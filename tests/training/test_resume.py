@@ -1,0 +1,161 @@
+"""Runs that were cut off end where an uninterrupted run does; checkpoints that were harmed are passed over by name."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from nce_jax import training
+from tests.training import kill_me
+from tests.training.problems import assert_trees_equal
+
+ROOT = Path(__file__).parents[2]
+KEY = jax.random.key(4)
+
+
+def count(state, batch, key):
+    """A step whose state depends on every batch, in order, and on the step's key."""
+    total = 0.9 * state["total"] + batch.x_data.sum() + jax.random.uniform(jax.random.fold_in(key, state["step"]))
+    return {"total": total, "step": state["step"] + 1, "key": state["key"]}, {"loss": total}
+
+
+def fit(num_steps, folder, **options):
+    state = {"total": jnp.float32(0), "step": jnp.int32(0), "key": jax.random.key(9)}
+    options = {"checkpoint_every": 10, "log_every": 5, "batch_size": 7, "progress": False, "resume": True} | options
+    return training.fit(count, state, jnp.arange(30.0), KEY, num_steps=num_steps, folder=folder, **options)
+
+
+def records(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "examples_per_second"} for line in lines]
+
+
+def plain(state):
+    return {**state, "key": jax.random.key_data(state["key"])}
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
+    whole = fit(45, tmp_path / "whole")
+    for num_steps in (10, 20, 32, 45, 45):
+        parts = fit(num_steps, tmp_path / "parts")
+    assert_trees_equal(plain(parts.state), plain(whole.state))
+    assert_trees_equal(plain(fit(45, None, resume=False).state), plain(whole.state))
+    # One record was cut in two where a part ended; all others are the same.
+    cut = (32, 35)
+    parts, wanted = ([r for r in records(tmp_path / name) if r["step"] not in cut] for name in ("parts", "whole"))
+    assert parts == wanted
+
+
+def test_an_iterable_goes_on_where_it_was(tmp_path):
+    """Position: the batches that were seen are drawn and dropped."""
+    batches = [training.Batch(jnp.full(3, float(value))) for value in range(7)]
+    state = {"total": jnp.float32(0), "step": jnp.int32(0), "key": jax.random.key(9)}
+    options = {"checkpoint_every": 1, "log_every": 1, "progress": False}
+    whole = training.fit(count, state, batches, KEY, num_steps=17, **options)
+    for num_steps in (3, 11, 17):
+        parts = training.fit(count, state, batches, KEY, num_steps=num_steps, folder=tmp_path, resume=True, **options)
+    assert_trees_equal(plain(parts.state), plain(whole.state))
+
+
+def test_the_newest_few_checkpoints_are_kept(tmp_path):
+    fit(100, tmp_path, keep=2)
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["100", "100.json", "90", "90.json"]
+
+
+def flip_a_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def largest_file(folder):
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+HARMS = {
+    "a byte flipped": lambda folder: flip_a_byte(largest_file(folder / "30")),
+    "a file cut short": lambda folder: os.truncate(largest_file(folder / "30"), 10),
+    "a file gone": lambda folder: largest_file(folder / "30").unlink(),
+    "everything gone but the digests": lambda folder: shutil.rmtree(folder / "30"),
+    "half-written": lambda folder: (folder / "30.json").unlink(),
+    "its digests cut short": lambda folder: os.truncate(folder / "30.json", 20),
+    "its digests emptied": lambda folder: (folder / "30.json").write_text("{}"),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_harmed_checkpoint_is_passed_over_by_name(tmp_path, harm):
+    whole = fit(40, None, resume=False)
+    fit(30, tmp_path)
+    HARMS[harm](tmp_path / "checkpoints")
+    with pytest.warns(training.CheckpointWarning, match=r"checkpoints/30: (damaged|unfinished).*; using .*/20 instead"):
+        again = fit(40, tmp_path)
+    assert_trees_equal(plain(again.state), plain(whole.state))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # what was harmed has been written anew
+        fit(40, tmp_path)
+
+
+def test_with_no_whole_checkpoint_the_run_begins_anew(tmp_path):
+    fit(10, tmp_path)
+    flip_a_byte(largest_file(tmp_path / "checkpoints" / "10"))
+    with pytest.warns(training.CheckpointWarning, match="starting from the beginning"):
+        again = fit(20, tmp_path)
+    assert_trees_equal(plain(again.state), plain(fit(20, None, resume=False).state))
+
+
+def test_a_torn_line_of_metrics_is_dropped(tmp_path):
+    fit(20, tmp_path)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 25, "lo')
+    fit(30, tmp_path)
+    assert [record["step"] for record in records(tmp_path)] == [5, 10, 15, 20, 25, 30]
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
+    """SIGKILL, at least ten times, at moments drawn with seed 0; then the run is left to end."""
+    moments, kills, deadline = random.Random(0), 0, time.monotonic() + 500
+    while True:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.training.kill_me", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        before = kills
+        if kills < 12:
+            kills += kill_within(process, tmp_path / "checkpoints", moments)
+        out, _ = process.communicate()
+        if before == kills:
+            break
+        assert time.monotonic() < deadline, "the run never ends"
+    assert kills >= 10, f"only {kills} kills before the run was through"
+    assert out.startswith("through"), out
+    resumed = kill_me.run(str(tmp_path))  # at its end already: this reads the last checkpoint
+    whole = kill_me.run(None)
+    assert_trees_equal(resumed.state, whole.state)
+
+
+def kill_within(process, folder, moments):
+    """Kills once the run has written something new, a random moment later; 1 if that came before its end."""
+    seen = newest(folder)
+    while process.poll() is None and newest(folder) == seen:
+        time.sleep(0.002)
+    time.sleep(moments.uniform(0, 0.15))
+    if process.poll() is not None:
+        return 0
+    process.send_signal(signal.SIGKILL)
+    return 1
+
+
+def newest(folder):
+    return max((path.stat().st_mtime_ns for path in folder.glob("*")), default=0) if folder.exists() else 0
