@@ -2,7 +2,8 @@
 
 Losses, normalisers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) - log q(x) for data and for
 noise; they need jax (and jaxtyping) alone and are imported here. What needs more loads on first use: `nce_jax.noise`
-(distrax), `nce_jax.models` (flax), `nce_jax.training` (optax), `nce_jax.sweeps`.
+(distrax), `nce_jax.models` (flax), `nce_jax.samplers` (blackjax), `nce_jax.training` (optax), `nce_jax.likelihood`,
+`nce_jax.estimators`, `nce_jax.sweeps`.
 """
 
 import importlib
@@ -41,6 +42,8 @@ _LAZY = {
     "noise": "nce_jax.noise",
     "models": "nce_jax.models",
     "training": "nce_jax.training",
+    "estimators": "nce_jax.estimators",
+    "fit_log_ratio": "nce_jax.estimators",
     "sweeps": "nce_jax.sweeps",
     "make_train_step": "nce_jax.training",
     "sweep": "nce_jax.sweeps",
@@ -59,9 +62,11 @@ __all__ = [
     "bootstrap_log_partition",
     "check_solution",
     "effective_sample_size",
+    "estimators",
     "exponential_log_partition",
     "exponential_nce",
     "exponential_nce_loss",
+    "fit_log_ratio",
     "fixed_point",
     "importance_log_partition",
     "log_partition_standard_error",

@@ -25,8 +25,8 @@ class NonFiniteError(FloatingPointError):
     """
 
     def __init__(self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None) -> None:
-        has_failed = status in (Status.NONFINITE, Status.MAX_STEPS)
-        why = f" (solver status {Status(status).name})" if has_failed else ""
+        has_failed = status is not None and status in (Status.NONFINITE, Status.MAX_STEPS)
+        why = f" (solver status {Status(status or 0).name})" if has_failed else ""
         last = f"last good checkpoint: {checkpoint}" if checkpoint else "there is no checkpoint"
         super().__init__(f"step {step}: {metric} is {value}{why}; {last}")
         self.step, self.metric, self.checkpoint = step, metric, checkpoint
