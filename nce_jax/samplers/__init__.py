@@ -1,0 +1,37 @@
+"""Drawing from a model, and its log Z by annealed importance sampling; thin over blackjax (the extra `samplers`).
+
+`log_density_fn(x)` takes positions (chains, ...) to unnormalised log densities (chains,): bind the parameters of a model
+with `lambda x: log_density_fn(params, x)`. Nothing here is jitted: wrap calls in `jax.jit` (step sizes may be traced).
+"""
+
+try:
+    import blackjax as _blackjax  # noqa: F401
+except ImportError as error:
+    raise ImportError("nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'") from error
+
+from nce_jax.samplers._adaptation import AdaptedStepSize, adapt_step_size
+from nce_jax.samplers._annealing import (
+    AnnealedEstimate,
+    annealed_importance_sampling,
+    reverse_annealed_importance_sampling,
+)
+from nce_jax.samplers._chains import Chains, sample_chains
+from nce_jax.samplers._kernels import Kernel, Transition, hmc, langevin, mala
+from nce_jax.samplers._schedules import linear_schedule, sigmoid_schedule
+
+__all__ = [
+    "AdaptedStepSize",
+    "AnnealedEstimate",
+    "Chains",
+    "Kernel",
+    "Transition",
+    "adapt_step_size",
+    "annealed_importance_sampling",
+    "hmc",
+    "langevin",
+    "linear_schedule",
+    "mala",
+    "reverse_annealed_importance_sampling",
+    "sample_chains",
+    "sigmoid_schedule",
+]

@@ -1,0 +1,130 @@
+"""Many chains at once: a kernel mapped over starting points."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive_int
+from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
+from nce_jax.samplers._checks import check_key, check_log_density_fn, check_positions
+from nce_jax.samplers._kernels import Kernel
+
+
+class Chains(NamedTuple):
+    """Where the chains ended, and what happened on the way.
+
+    Attributes:
+      x: final positions, (chains, ...).
+      log_density: unnormalised log densities there, (chains,).
+      acceptance_rate: mean probability of acceptance of each chain, (chains,); one for an unadjusted kernel.
+      num_nonfinite: steps of each chain, (chains,), int32, at which the state or its proposal was not finite (see
+        `Transition`). Zero for a healthy chain. A Metropolis test refuses such a proposal, and the chain goes on. One that
+        *starts* at a NaN may stand still for good: its count equals the number of steps.
+      trajectory: kept positions, (chains, kept, ...), or None. Reshaped to (-1, ...) they are in time order chain by chain.
+    """
+
+    x: Float[Array, "chains ..."]
+    log_density: Float[Array, " chains"]
+    acceptance_rate: Float[Array, " chains"]
+    num_nonfinite: Real[Array, " chains"]
+    trajectory: Float[Array, "chains kept ..."] | None
+
+
+def sample_chains(
+    key: PRNGKeyArray,
+    log_density_fn: Callable[[Any], Any],
+    x_initial: Float[ArrayLike, "chains ..."],
+    *,
+    kernel: Kernel,
+    num_steps: int,
+    keep_every: int | None = None,
+) -> Chains:
+    """Runs one Markov chain per starting point, all with the density exp(phi), phi = `log_density_fn`.
+
+    Args:
+      key: a typed PRNG key.
+      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; a position's value must not depend on the
+        others.
+      x_initial: starting points, (chains, ...).
+      kernel: `mala(...)`, `hmc(...)` or `langevin(...)`.
+      num_steps: transitions of every chain.
+      keep_every: keeps every so many-th position, the last one among them; None keeps the last alone. Must divide
+        `num_steps`. Discard those before the chains have forgotten where they started.
+
+    Returns:
+      `Chains`. The library does not jit: wrap the call where it is repeated.
+
+    Raises:
+      TypeError: `key` is not a typed key, `x_initial` is not floating, or a count is no integer.
+      ValueError: shapes that do not fit, or counts below one.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import samplers
+      >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 1) ** 2, axis=-1)  # N(1, I)
+      >>> chains = samplers.sample_chains(
+      ...     jax.random.key(0), log_density_fn, jnp.zeros((500, 2)), kernel=samplers.mala(0.5), num_steps=40
+      ... )
+      >>> print(chains.x.shape, f"{chains.x.mean():.2f}", int(chains.num_nonfinite.sum()))
+      (500, 2) 1.05 0
+
+    References:
+      Cabezas et al., BlackJAX: composable Bayesian inference in JAX, 2024.
+    """
+    check_key(key)
+    x_initial = check_positions("x_initial", x_initial)
+    check_positive_int("num_steps", num_steps)
+    check_log_density_fn(log_density_fn, x_initial)
+    stride = num_steps if keep_every is None else keep_every
+    check_positive_int("keep_every", stride)
+    if num_steps % stride:
+        raise ValueError(f"keep_every: expected a divisor of num_steps = {num_steps}, got {keep_every}")
+    one_fn = of_one(log_density_fn)
+
+    def stretch(tally, index):
+        tally = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, stride)
+        return tally, None if keep_every is None else tally.state.position
+
+    tally, kept = jax.lax.scan(stretch, start(kernel, one_fn, x_initial), jnp.arange(num_steps // stride))
+    return Chains(
+        x=tally.state.position,
+        log_density=tally.state.logdensity,
+        acceptance_rate=tally.acceptance / num_steps,
+        num_nonfinite=tally.num_nonfinite,
+        trajectory=None if kept is None else jnp.moveaxis(kept, 0, 1),
+    )
+
+
+class Tally(NamedTuple):
+    """States of all chains, with the sums over steps of acceptance probabilities and of steps that were not finite."""
+
+    state: Any
+    acceptance: jax.Array
+    num_nonfinite: jax.Array
+
+
+def of_one(log_density_fn: Callable[[Any], Any]) -> Callable[[jax.Array], jax.Array]:
+    """The log density of a single position, as blackjax wants it."""
+    return lambda x: log_density_fn(x[None])[0]
+
+
+def start(kernel: Kernel, log_density_fn: Callable[[jax.Array], jax.Array], x: jax.Array) -> Tally:
+    """Fresh states at the positions `x`."""
+    state = jax.vmap(lambda x: kernel.init(x, log_density_fn))(x)
+    return Tally(state, jnp.zeros_like(state.logdensity), jnp.zeros(x.shape[0], jnp.int32))
+
+
+def advance(key, kernel: Kernel, log_density_fn: Callable[[jax.Array], jax.Array], tally: Tally, num_steps: int) -> Tally:
+    """`num_steps` transitions of every chain."""
+    step = jax.vmap(lambda key, state: kernel.step(key, state, log_density_fn))
+
+    def body(tally, index):
+        keys = jax.random.split(jax.random.fold_in(key, index), tally.num_nonfinite.size)
+        state, transition = step(keys, tally.state)
+        acceptance = tally.acceptance + transition.acceptance_rate
+        return Tally(state, acceptance, tally.num_nonfinite + ~transition.is_finite), None
+
+    return jax.lax.scan(body, tally, jnp.arange(num_steps))[0]
