@@ -64,6 +64,22 @@ SECTIONS = {
         "Eight Gaussians on a ring in 2-D, noise N(0, 2 I), perceptron 128-64, batch 512, Adam, float32. Every treatment"
         " goes on training while it is timed.",
     ),
+    "torch_step": (
+        "Training step beside PyTorch",
+        "The energy 2-128-128-1 on one batch of 1,000 + 1,000, F a parameter, Adam, float32, from the same weights. PyTorch"
+        " in its best eager form (one forward pass of both sets together, fused Adam) and under `torch.compile`.",
+    ),
+    "fit_loop": (
+        "The training loop",
+        "`training.fit` on arrays, with shuffling, metrics file, progress bar and a checkpoint every 1,000 steps, against a"
+        " plain Python loop over the compiled step and batches made beforehand; the energy 2-128-128-1, batch 1,000 + 1,000."
+        " Blocks of 100 steps in turn, within one run.",
+    ),
+    "resnet_step": (
+        "ResNet-18",
+        "A step of the full ResNet-18 energy (width 64, 28 x 28 images, 8 + 8 samples, float32), F solved for against F a"
+        " parameter.",
+    ),
     "sweep_lanes": (
         "Sweeps",
         "Training the mean of a Gaussian, 4 standard deviations from the noise, over M x seeds (float32): one"

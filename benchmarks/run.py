@@ -17,7 +17,11 @@ from benchmarks.peers import MissingPeerError
 from benchmarks.rows import AccuracyError, Report
 from experiments.common import results
 
-TOPICS = ("bar", "many_problems", "bootstrap", "train_step", "sweep_lanes", "solver_steps")
+TOPICS = (
+    "bar", "many_problems", "bootstrap",
+    "train_step", "torch_step", "fit_loop", "resnet_step",
+    "sweep_lanes", "solver_steps",
+)  # fmt: skip
 PEERS = ("pymbar", "FastMBAR", "torch")
 COMMAND = "python -m benchmarks.run"
 

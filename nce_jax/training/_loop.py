@@ -1,5 +1,6 @@
 """`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train step."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -15,7 +16,7 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
 from nce_jax.training._checkpoints import Checkpoints, Loaded
-from nce_jax.training._records import MetricsFile, NonFiniteError, Window, history
+from nce_jax.training._records import MetricsFile, NonFiniteError, Packing, Window, history
 from nce_jax.training._step import TrainState, TrainStep
 
 _FLUSH = 64
@@ -118,9 +119,15 @@ def fit(
     start = files.open(state, key, resume)
     source = make_source(batches, batch_size, key_shuffle, start.step)
     files.check_context(start.context, source.context)
-    advance = jax.jit(lambda state, arguments: step(state, source.batch(*arguments), key_step), donate_argnums=0)
+    packing = Packing()
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def advance(state, arguments):
+        state, metrics = step(state, source.batch(*arguments), key_step)
+        return state, packing.pack(metrics)
+
     due = _Due(num_steps, log_every, checkpoint_every if files.checkpoints else None, evaluate_every if evaluate else None)
-    window, state = Window(log_every, low_overlap), start.tree["state"]
+    window, state = Window(packing, log_every, low_overlap), start.tree["state"]
     with tqdm(total=num_steps, initial=start.step, disable=not progress, unit="step", dynamic_ncols=True) as bar:
         for number in range(start.step + 1, num_steps + 1):
             arguments = source.arguments(number - 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nce_jax.log_partition import Status
@@ -36,16 +37,38 @@ class LowOverlapWarning(UserWarning):
     """Data and noise are so far apart that the loss has next to nothing to learn from."""
 
 
+class Packing:
+    """Metrics as few arrays: fetching six scalars a step from the device costs a small model some percent of its time."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = {}
+
+    def pack(self, metrics: Any) -> dict[str, jax.Array]:
+        """Scalars by name to one array per dtype; called while the step is traced."""
+        scalars = metrics._asdict() if hasattr(metrics, "_asdict") else dict(metrics)
+        self._order, self._names = list(scalars), {}
+        for name, value in scalars.items():
+            self._names.setdefault(str(jnp.result_type(value)), []).append(name)
+        return {dtype: jnp.stack([scalars[name] for name in names]) for dtype, names in self._names.items()}
+
+    def columns(self, packed: list[dict[str, jax.Array]]) -> dict[str, np.ndarray]:
+        """Arrays of several steps to one column per name, in the order of the metrics."""
+        rows = jax.device_get(packed)
+        tables = {dtype: np.stack([row[dtype] for row in rows]) for dtype in self._names}
+        found = {name: tables[dtype][:, i] for dtype, names in self._names.items() for i, name in enumerate(names)}
+        return {name: found[name] for name in self._order}
+
+
 class Window:
     """Metrics of the steps since the last record; they stay on the device until `close`, so that no step waits."""
 
-    def __init__(self, log_every: int, low_overlap: float) -> None:
-        self._every, self._low_overlap = log_every, low_overlap
+    def __init__(self, packing: Packing, log_every: int, low_overlap: float) -> None:
+        self._packing, self._every, self._low_overlap = packing, log_every, low_overlap
         self._steps: list[int] = []
         self._metrics: list[Any] = []
         self._examples, self._since, self._has_warned = 0, time.perf_counter(), False
 
-    def add(self, step: int, metrics: Any, num_examples: int) -> None:
+    def add(self, step: int, metrics: dict[str, jax.Array], num_examples: int) -> None:
         self._steps.append(step)
         self._metrics.append(metrics)
         self._examples += num_examples
@@ -54,7 +77,7 @@ class Window:
         """Records of the steps added, one per `log_every` of them; raises NonFiniteError at the first bad step."""
         if not self._steps:
             return []
-        columns = _columns(jax.device_get(self._metrics))
+        columns = self._packing.columns(self._metrics)
         _check_finite(self._steps, columns, last_checkpoint)
         now = time.perf_counter()
         rate = self._examples / max(now - self._since, 1e-9)
@@ -90,11 +113,6 @@ class Window:
             LowOverlapWarning,
             stacklevel=4,
         )
-
-
-def _columns(metrics: list[Any]) -> dict[str, np.ndarray]:
-    rows = [entry._asdict() if hasattr(entry, "_asdict") else dict(entry) for entry in metrics]
-    return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
 
 
 def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpoint) -> None:

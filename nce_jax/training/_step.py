@@ -1,7 +1,6 @@
 """The train step: noise, log-ratios, normaliser, gradient, update; one pure function."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -199,21 +198,24 @@ class _Draw(NamedTuple):
 
 
 def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step: jax.Array, relative: bool) -> tuple[_Draw, _Draw]:
-    x_noise, log_q_noise = batch.x_noise, None
-    if x_noise is None:
-        x_noise, log_q_noise = _draw(noise, num_noise or jax.tree.leaves(batch.x_data)[0].shape[0], key, step)
-    if relative:
-        return _Draw(batch.x_data, None), _Draw(x_noise, None)
-    log_q_noise = noise.log_prob(x_noise) if log_q_noise is None else log_q_noise
-    return _Draw(batch.x_data, noise.log_prob(batch.x_data)), _Draw(x_noise, log_q_noise)
+    if batch.x_noise is None:
+        count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
+        draw = _draw(noise, count, key, step, relative)
+    else:
+        draw = _Draw(batch.x_noise, None if relative else noise.log_prob(batch.x_noise))
+    return _Draw(batch.x_data, None if relative else noise.log_prob(batch.x_data)), draw
 
 
-def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array) -> tuple[Any, jax.Array]:
+def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: bool) -> _Draw:
     if noise is None:
         raise TypeError("noise: expected a distribution, or a Batch with x_noise, got None and a batch without")
+
+    def draw(key: PRNGKeyArray) -> _Draw:
+        x, log_q = noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+        return _Draw(x, None if relative else log_q)
+
     # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
-    draw = partial(noise.sample_and_log_prob, sample_shape=(count,))
-    return shared(lambda key: draw(seed=key), jax.random.fold_in(key, step), step=step)
+    return shared(draw, jax.random.fold_in(key, step), step=step)
 
 
 def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw) -> dict[str, jax.Array]:

@@ -1,0 +1,58 @@
+"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside that network."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from benchmarks.harness import measure
+from benchmarks.rows import Check, Report, compare
+from nce_jax import models, noise, training
+
+SHAPE, BATCH = (28, 28, 1), 8
+TREATMENTS = {
+    "joint gradient": training.joint_gradient(),
+    "joint gradient, again (noise floor)": training.joint_gradient(),
+    "solved, Newton": training.solved(),
+}
+
+
+def run(quick: bool) -> Report:
+    """Width 64, 28 x 28 images, 8 + 8 samples: the fewest that make sense, where the solver weighs most."""
+    with jax.enable_x64(False):
+        params, log_ratio_fn = models.resnet18_energy(jax.random.key(0), SHAPE, width=4 if quick else 64)
+        contenders = {name: _stepper(params, log_ratio_fn, treatment) for name, treatment in TREATMENTS.items()}
+        timed = measure(contenders, repetitions=3 if quick else 20, label="ResNet-18 step")
+    return Report(
+        [
+            compare(
+                f"ResNet-18 step, {name}",
+                timed,
+                ours=name,
+                against=["joint gradient"],
+                check=Check("status of the solve", lambda ours, theirs: float(ours), 0.5),
+                at_most=1.02 if name.startswith("solved") else None,
+                is_cost=True,
+                unit="step",
+            )
+            for name in list(TREATMENTS)[1:]
+        ]
+    )
+
+
+def _stepper(params, log_ratio_fn, treatment: training.Treatment) -> Callable[[], int]:
+    optimizer, dim = optax.adam(1e-5), SHAPE[0] * SHAPE[1]
+    step = training.make_train_step(
+        log_ratio_fn, noise.standard_normal(dim), optimizer, treatment=treatment, relative_to_noise=True
+    )
+    step = jax.jit(step, donate_argnums=0)
+    state = training.init_train_state(jax.tree.map(jnp.copy, params), optimizer, treatment=treatment)
+    x_data, key = 0.5 * jax.random.normal(jax.random.key(1), (BATCH, dim)), jax.random.key(2)
+
+    def advance() -> int:
+        nonlocal state
+        state, metrics = step(state, x_data, key)
+        return int(metrics.status)
+
+    return advance
