@@ -2,6 +2,7 @@
 #
 #   PYTHON=...  the interpreter to make .venv from (default: the first of python3, python3.13, 3.12, 3.11 that works)
 #   ARGS=...    further arguments for pytest (test, test-all) or for the benchmarks (bench)
+#   PRESET=...  of the experiments that follow the hardware (fig-mnist): cpu or gpu (default: gpu where there is one)
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,19 +18,24 @@ EXTRAS := sweeps,samplers,checkpoints,experiments,docs,test
 
 # A folder with a run.py is an experiment: a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
+# Those that take long have a target of their own and a preset by hardware, and are no part of `figures` and `check`.
+SEPARATE := mnist
+TOGETHER := $(filter-out $(SEPARATE),$(TOPICS))
+PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
+preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4
 
 ##@ Results
 
 .PHONY: figures smoke check bench
-figures: $(TOPICS:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
+figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
 smoke: $(TOPICS:%=smoke-%) ## every experiment at its smallest, with its plots, in build/smoke
 
-check: $(TOPICS:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
-	$(PY) -m experiments.common.check
+check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
+	$(PY) -m experiments.common.check $(TOGETHER)
 
 bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in docs
 	$(PY) -m benchmarks.run $(ARGS)
@@ -80,7 +86,8 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nOne experiment: fig-<topic> or smoke-<topic>, with <topic> one of\n  $(or $(TOPICS),(none yet))\n'
+	@printf '\nOne experiment: fig-<topic> or smoke-<topic>, with <topic> one of\n  $(or $(TOGETHER),(none yet))\n'
+	@printf 'or, apart from `make figures` because it takes long,\n  $(SEPARATE), and check-<topic> to compare its numbers\n'
 
 clean: ## remove what the targets wrote, but keep .venv
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -137,18 +144,21 @@ COMPUTING := $(filter-out $(DRAWING) experiments/common/check.py,$(wildcard expe
 missing = $(strip $(foreach file,$(shell cat $(1) 2> /dev/null),$(if $(wildcard $(file)),,$(file))))
 
 define topic_rules
-.PHONY: fig-$(1) smoke-$(1)
+.PHONY: fig-$(1) check-$(1) smoke-$(1)
 fig-$(1): build/figures/$(1).list
 	$$(call list_figures,$$^)
 
-build/results/$(1)/paper/manifest.json: $$(filter-out experiments/$(1)/plot%.py,$$(wildcard experiments/$(1)/*.py)) $(COMPUTING) $(LIBRARY) | $(READY)
+build/results/$(1)/$(call preset,$(1))/manifest.json: $$(filter-out experiments/$(1)/plot%.py,$$(wildcard experiments/$(1)/*.py)) $(COMPUTING) $(LIBRARY) | $(READY)
 	@echo "==> $(1): computing"
-	$(PY) -m experiments.$(1).run --preset paper
+	$(PY) -m experiments.$(1).run --preset $(call preset,$(1))
 
-build/figures/$(1).list: build/results/$(1)/paper/manifest.json $$(wildcard experiments/$(1)/plot*.py) $(DRAWING) \
+build/figures/$(1).list: build/results/$(1)/$(call preset,$(1))/manifest.json $$(wildcard experiments/$(1)/plot*.py) $(DRAWING) \
   $(if $(call missing,build/figures/$(1).list),always)
 	@echo "==> $(1): drawing"
-	$(PY) -m experiments.$(1).plot --preset paper
+	$(PY) -m experiments.$(1).plot --preset $(call preset,$(1)) --output build/figures
+
+check-$(1): build/results/$(1)/$(call preset,$(1))/manifest.json
+	$(PY) -m experiments.common.check $(1) --preset $(call preset,$(1))
 
 smoke-$(1): $(READY)
 	@echo "==> $(1): smoke"

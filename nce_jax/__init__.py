@@ -2,8 +2,8 @@
 
 Losses, normalisers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) - log q(x) for data and for
 noise; they need jax (and jaxtyping) alone and are imported here. What needs more loads on first use: `nce_jax.noise`
-(distrax), `nce_jax.models` (flax), `nce_jax.samplers` (blackjax), `nce_jax.training` (optax), `nce_jax.likelihood`,
-`nce_jax.estimators`, `nce_jax.sweeps`.
+(distrax), `nce_jax.models` (flax), `nce_jax.samplers` (blackjax), `nce_jax.training` (optax), `nce_jax.adaptive_noise`,
+`nce_jax.likelihood`, `nce_jax.estimators`, `nce_jax.sweeps`.
 """
 
 import importlib
@@ -39,6 +39,7 @@ from nce_jax.losses import profiled_exponential_nce_loss as profiled_exponential
 __version__ = "0.1.0"
 
 _LAZY = {
+    "adaptive_noise": "nce_jax.adaptive_noise",
     "noise": "nce_jax.noise",
     "models": "nce_jax.models",
     "training": "nce_jax.training",
@@ -59,6 +60,7 @@ __all__ = [
     "Solution",
     "Solver",
     "Status",
+    "adaptive_noise",
     "bar",
     "bisection",
     "bootstrap_log_partition",

@@ -1,7 +1,8 @@
 """Compares headline numbers with the committed ones: `python -m experiments.common.check [topic ...]`.
 
 Committed, in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolerance": 0.1, "note": "..."}}.
-Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. A committed entry that some machines
+Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. Another preset has a file of its own,
+headline-<preset>.json, and is compared with `--preset`. A committed entry that some machines
 cannot compute adds "needs": "what it takes"; where it was not computed it is left out instead of failed.
 """
 
@@ -55,15 +56,19 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(lines)
 
 
-def check_topic(topic: str, root: Path) -> list[Row]:
+def check_topic(topic: str, root: Path, preset: str = "paper") -> list[Row]:
     """Rows of one topic; a missing or damaged file raises ResultError."""
-    command = f"python -m experiments.{topic}.run --preset paper"
-    seen = results.load_json(root / results.default_folder(topic, "paper") / results.HEADLINE, command)
-    path = root / "experiments" / topic / results.HEADLINE
+    command = f"python -m experiments.{topic}.run --preset {preset}"
+    seen = results.load_json(root / results.default_folder(topic, preset) / results.HEADLINE, command)
+    path = root / "experiments" / topic / (results.HEADLINE if preset == "paper" else f"headline-{preset}.json")
     try:
         return compare(results.load_json(path, "an editor: copy the numbers from the results"), seen)
     except (KeyError, TypeError) as error:
         raise results.ResultError(f"{path}: every entry needs a value and a tolerance ({error!r})") from error
+
+
+def _has_own_presets(path: Path) -> bool:
+    return not (path.parent / results.HEADLINE).exists() and any(path.parent.glob("headline-*.json"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,13 +78,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("topics", nargs="*", help="folders under experiments/ [all]")
     parser.add_argument("--root", type=Path, default=Path(), help="the checkout [here]")
+    parser.add_argument("--preset", default="paper", help="whose results to compare [paper]")
     arguments = parser.parse_args(argv)
-    found = sorted(path.parent.name for path in arguments.root.glob("experiments/*/run.py"))
+    found = sorted(path.parent.name for path in arguments.root.glob("experiments/*/run.py") if not _has_own_presets(path))
     failures = 0
     for topic in arguments.topics or found:
         print(topic)
         try:
-            rows = check_topic(topic, arguments.root)
+            rows = check_topic(topic, arguments.root, arguments.preset)
         except results.ResultError as error:
             print(f"  error: {error}")
             failures += 1

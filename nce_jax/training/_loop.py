@@ -17,7 +17,6 @@ from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
 from nce_jax.training._checkpoints import Checkpoints, Loaded
 from nce_jax.training._records import MetricsFile, NonFiniteError, Packing, Window, history
-from nce_jax.training._step import TrainState, TrainStep
 
 _FLUSH = 64
 """Steps that may be in flight: reading metrics off the device waits for it, and so happens rarely."""
@@ -38,8 +37,8 @@ class FitResult(NamedTuple):
 
 
 def fit(
-    step: TrainStep,
-    state: TrainState,
+    step: Callable[[Any, Any, PRNGKeyArray], tuple[Any, Any]],
+    state: Any,
     batches: Any,
     key: PRNGKeyArray,
     *,
@@ -196,7 +195,7 @@ class _Files:
             if saved[name] != given.get(name):
                 raise ValueError(f"{name}: expected {saved[name]} as in the run in {self.folder}, got {given.get(name)}")
 
-    def record(self, window: Window) -> dict[str, float]:
+    def record(self, window: Window) -> dict[str, Any]:
         """Writes the records of a window; the last of them is returned for the progress bar."""
         records = window.close(self.last_checkpoint)
         self.metrics.append(records)
@@ -237,7 +236,7 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in values.items()}
 
 
-def _show(bar: tqdm, number: int, record: Mapping[str, float]) -> None:
+def _show(bar: tqdm, number: int, record: Mapping[str, Any]) -> None:
     shown = {"loss": "loss", "log_partition": "F", "overlap": "overlap", "examples_per_second": "examples/s"}
     bar.set_postfix({label: f"{record[name]:.4g}" for name, label in shown.items() if name in record}, refresh=False)
     bar.update(number - bar.n)

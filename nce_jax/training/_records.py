@@ -73,7 +73,7 @@ class Window:
         self._metrics.append(metrics)
         self._examples += num_examples
 
-    def close(self, last_checkpoint: Callable[[], Path | None]) -> list[dict[str, float]]:
+    def close(self, last_checkpoint: Callable[[], Path | None]) -> list[dict[str, Any]]:
         """Records of the steps added, one per `log_every` of them; raises NonFiniteError at the first bad step."""
         if not self._steps:
             return []
@@ -89,8 +89,8 @@ class Window:
         self._steps, self._metrics, self._examples, self._since = [], [], 0, now
         return records
 
-    def _record(self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float) -> dict[str, float]:
-        record: dict[str, float] = {"step": self._steps[window[-1]]}
+    def _record(self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float) -> dict[str, Any]:
+        record: dict[str, Any] = {"step": self._steps[window[-1]]}
         for name, values in columns.items():
             if name == "status":
                 failed = ~np.isin(values[window], (Status.CONVERGED, Status.NO_OVERLAP))
@@ -101,7 +101,7 @@ class Window:
             record["low_overlap"] = float(np.mean(columns["overlap"][window] < self._low_overlap))
         return record | {"examples_per_second": rate}
 
-    def _warn(self, records: list[dict[str, float]]) -> None:
+    def _warn(self, records: list[dict[str, Any]]) -> None:
         low = next((record for record in records if record.get("low_overlap", 0) > 0.5), None)
         if low is None or self._has_warned:
             return
