@@ -78,9 +78,9 @@ def gains(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def late(losses: np.ndarray) -> np.ndarray:
-    """Geometric mean over the last fifth of the records: single batches scatter over orders of magnitude."""
+    """Median over the last fifth of the records, and at least 1e-12: single batches scatter over orders of magnitude."""
     tail = losses[..., -max(losses.shape[-1] // 5, 1) :]
-    return np.exp(np.log(np.maximum(tail, np.finfo(np.float32).tiny)).mean(axis=-1))
+    return np.maximum(np.median(tail, axis=-1), 1e-12)
 
 
 if __name__ == "__main__":
