@@ -5,6 +5,7 @@
 #   PRESET=...  of the experiments that follow the hardware (fig-mnist): cpu or gpu (default: gpu where there is one)
 
 SHELL := bash
+export XLA_FLAGS ?=
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,6 +26,8 @@ PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4
+# Nearly all of the tests' time is compilation: those that are run often leave XLA's optimisations out, test-all does not.
+UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 
 ##@ Results
 
@@ -44,13 +47,13 @@ bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in
 
 .PHONY: test test-all test-annotations lint types docs lock
 test: $(READY) ## tests (all but the slow ones) and doctests
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(UNOPTIMISED) $(PYTEST) -m "not slow" $(ARGS)
 
 test-all: $(READY) ## tests, slow ones too, and doctests
 	$(PYTEST) $(ARGS)
 
 test-annotations: $(READY) ## fast tests with every annotation of the library checked at run time
-	$(PYTEST) tests -m "not slow and not bad_input" --jaxtyping-packages=nce_jax,beartype.beartype $(ARGS)
+	$(UNOPTIMISED) $(PYTEST) tests -m "not slow and not bad_input" --jaxtyping-packages=nce_jax,beartype.beartype $(ARGS)
 
 lint: $(READY) ## ruff
 	$(PY) -m ruff check .

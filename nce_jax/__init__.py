@@ -44,7 +44,7 @@ _LAZY = {
     "models": "nce_jax.models",
     "training": "nce_jax.training",
     "estimators": "nce_jax.estimators",
-    "likelihood": "nce_jax.likelihood",
+    "likelihood": "nce_jax.diagnostics.likelihood",
     "samplers": "nce_jax.samplers",
     "fit_log_ratio": "nce_jax.estimators",
     "sweeps": "nce_jax.sweeps",

@@ -116,7 +116,6 @@ def fit_log_ratio(
       TypeError: samples that are not arrays.
       ValueError: samples of different shapes, too few of them, or a share out of its range.
       FloatingPointError: the training broke (`training.NonFiniteError`), or F could not be solved for.
-      ImportError: scikit-learn, which makes the curves, is missing: install nce_jax[estimators].
 
     Examples:
       >>> import jax
@@ -134,7 +133,6 @@ def fit_log_ratio(
       classification).
       Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
     """
-    _metrics()  # before the training rather than after it
     for name, value in (("num_steps", num_steps), ("batch_size", batch_size), ("num_groups", num_groups)):
         check_positive_int(name, value)
     x_data, x_noise = _check_sets(x_data, x_noise)
@@ -210,16 +208,11 @@ def _calibration(probability: np.ndarray, is_data: np.ndarray, num_groups: int) 
 
 
 def _roc(probability: np.ndarray, is_data: np.ndarray) -> RocCurve:
-    false_positive, true_positive, _ = _metrics().roc_curve(is_data, probability)
-    return RocCurve(false_positive, true_positive, float(_metrics().auc(false_positive, true_positive)))
-
-
-def _metrics() -> Any:
-    try:
-        from sklearn import metrics
-    except ImportError as error:
-        raise ImportError("fit_log_ratio needs scikit-learn: pip install 'nce_jax[estimators]'") from error
-    return metrics
+    """A point per distinct probability, from the largest down: samples that tie make one step, up and to the right."""
+    order = np.argsort(-probability, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(probability[order])), len(order) - 1)
+    true, false = (np.append(0, np.cumsum(side[order])[last_of_ties]) / side.sum() for side in (is_data, ~is_data))
+    return RocCurve(false, true, float(np.trapezoid(true, false)))
 
 
 class _Split(NamedTuple):

@@ -16,7 +16,7 @@ FLOORS = {
     "_types": 0, "_checks": 0, "numerics": 0,
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "samplers": 1, "sweeps": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2,
-    "free_energy": 3, "likelihood": 3, "telescoping": 3, "training": 3,
+    "free_energy": 3, "telescoping": 3, "training": 3,
     "adaptive_noise": 4, "estimators": 4,
 }  # fmt: skip
 
@@ -28,7 +28,7 @@ FENCES = {
     "matplotlib": set(),
     "optax": {"training", "adaptive_noise", "estimators"},
     "orbax": {"training"},
-    "sklearn": {"estimators"},
+    "sklearn": set(),
     "tensorflow_probability": set(),
     "tqdm": {"training"},
     "tyro": set(),

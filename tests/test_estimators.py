@@ -6,11 +6,12 @@ import numpy as np
 import optax
 import pytest
 from scipy.stats import norm
+from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
 import nce_jax
 from nce_jax import estimators, models
-from nce_jax.estimators import _calibration, fit_log_ratio
+from nce_jax.estimators import _calibration, _roc, fit_log_ratio
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 NUM_DATA, NUM_NOISE = 12_000, 6_000
@@ -89,6 +90,18 @@ def test_calibration_groups_are_scikit_learns():
     ours = _calibration(probability, is_data, 10)
     np.testing.assert_allclose(ours.observed, observed, atol=0.011)  # one sample may fall on either side of an edge
     np.testing.assert_allclose(ours.predicted, predicted, atol=0.001)
+
+
+def test_the_roc_is_scikit_learns():
+    """Oracle, with many ties."""
+    generator = np.random.default_rng(2)
+    probability = generator.integers(0, 20, 300) / 20
+    is_data = generator.uniform(size=300) < probability
+    ours = _roc(probability, is_data)
+    false_positive, true_positive, _ = metrics.roc_curve(is_data, probability, drop_intermediate=False)
+    np.testing.assert_allclose(ours.false_positive_rate, false_positive, atol=1e-15)
+    np.testing.assert_allclose(ours.true_positive_rate, true_positive, atol=1e-15)
+    np.testing.assert_allclose(ours.area, metrics.roc_auc_score(is_data, probability), rtol=1e-14)
 
 
 def test_a_wrong_level_shows_in_the_calibration(estimate):

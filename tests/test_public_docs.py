@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OPTIONAL_MODULES = ("noise", "models", "samplers", "training", "sweeps", "adaptive_noise", "estimators", "likelihood")
+OPTIONAL_MODULES = (
+    "noise", "models", "samplers", "training", "sweeps", "adaptive_noise", "estimators", "diagnostics.likelihood",
+)  # fmt: skip
 # Functions that compute something somebody published, as opposed to plumbing; they name their source.
 ESTIMATORS = re.compile(r"loss|log_partition|overlap|effective_sample_size|standard_error|^bar$|divergence")
 

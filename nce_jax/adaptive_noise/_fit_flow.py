@@ -12,7 +12,7 @@ import optax
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
-from nce_jax.likelihood import log_likelihood
+from nce_jax.diagnostics.likelihood import log_likelihood
 from nce_jax.training import Batch, fit
 
 _ADAM = optax.adam(1e-3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import distrax
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -53,12 +54,18 @@ def test_divergence_of_the_data_and_of_a_gaussian(square):
     assert abs(seen - difference.mean()) < 4 * difference.std() / np.sqrt(difference.size)
 
 
-def test_overlap_with_data(square):
-    """One for the data themselves; 2 c / (1 + c) of a part with a share c of it cut out of them; near zero far off."""
-    np.testing.assert_allclose(measures.overlap_with_data(square, square.log_data), 1, rtol=1e-4)
-    is_right = square.x[:, 0] > 0
-    half = jnp.where(is_right, square.log_data + jnp.log(2.0), -jnp.inf)
-    np.testing.assert_allclose(measures.overlap_with_data(square, half), 2 / 3, rtol=1e-3)
+def test_half_and_half_is_a_normalised_mixture(square):
+    """Density by hand; mass one; and a draw comes from either half as often (seed 4, 4 standard errors)."""
+    first, second = (stats.norm([-6, 0], 0.5), stats.norm([2, 0], 1))
+    parts = [distrax.MultivariateNormalDiag(jnp.array(part.mean()), jnp.array(part.std())) for part in (first, second)]
+    mixture = noises.HalfAndHalf(*parts)
+    x = np.array([[-6.0, 0.5], [2.0, -1.0], [0.0, 0.0]], np.float32)
+    expected = np.log(0.5 * (np.prod(first.pdf(x), axis=-1) + np.prod(second.pdf(x), axis=-1)))
+    np.testing.assert_allclose(mixture.log_prob(x), expected, rtol=1e-5)
+    np.testing.assert_allclose(measures.log_integral(mixture.log_prob(square.x), square.log_area), 0, atol=1e-4)
+    draws, log_prob = mixture.sample_and_log_prob(seed=jax.random.key(4), sample_shape=(10_000,))
+    np.testing.assert_allclose(log_prob, mixture.log_prob(draws), rtol=1e-5)
+    assert abs(np.mean(draws[:, 0] < -3) - 0.5) < 4 * 0.5 / 100
 
 
 def test_the_energy_begins_at_the_fitted_gaussian_and_is_normalised_there(plane):

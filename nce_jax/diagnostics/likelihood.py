@@ -13,7 +13,8 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int, check_same_batch, check_samples, check_scalar, compute_dtype
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, PRNGKeyArray, Real, Scalars
-from nce_jax.diagnostics import log_partition_standard_error, overlap
+from nce_jax.diagnostics._overlap import overlap
+from nce_jax.diagnostics._standard_error import log_partition_standard_error
 from nce_jax.log_partition import Status, solve_log_partition
 
 __all__ = [
