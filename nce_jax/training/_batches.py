@@ -32,7 +32,7 @@ class Source(NamedTuple):
     context: dict[str, Any]
 
 
-def make_source(batches: Any, batch_size: int | None, key: jax.Array, start: int) -> Source:
+def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array, start: int) -> Source:
     """The source for what the caller of `fit` gave: arrays, a `Batch` of arrays, a function of the step, or an iterable."""
     if isinstance(batches, Batch) or _is_array(batches):
         return _from_arrays(batches if isinstance(batches, Batch) else Batch(batches), batch_size, key)
@@ -69,26 +69,35 @@ def _endless(batches: Iterable[Any], start: int) -> Iterator[Any]:
             raise ValueError(f"batches: ran out after {position}; give a list, a function of the step, or fewer steps")
 
 
-def _from_arrays(data: Batch, batch_size: int | None, key: jax.Array) -> Source:
+def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax.Array) -> Source:
     data = Batch(*(None if field is None else jax.tree.map(jnp.asarray, field) for field in data))
-    sides = {"data": _size(data.x_data, "x_data"), "noise": _size(data.x_noise, "x_noise")}
-    context = {f"num_{name}": size for name, size in sides.items()} | {"batch_size": batch_size}
+    sizes = {"data": _size(data.x_data, "x_data"), "noise": _size(data.x_noise, "x_noise")}
+    _check_weights(data, sizes)
+    context = {f"num_{name}": size for name, size in sizes.items()} | {"batch_size": _plain(batch_size)}
     if batch_size is None:
-        return Source(lambda step: (data,), _identity, sides["data"], context)
-    check_positive_int("batch_size", batch_size)
-    for name, size in sides.items():
-        if size is not None and size < batch_size:
-            raise ValueError(f"batch_size: expected at most the {size} samples of x_{name}, got {batch_size}")
+        return Source(lambda step: (data,), _identity, sizes["data"], context)
+    shares = dict(zip(sizes, batch_size if isinstance(batch_size, tuple) else (batch_size, batch_size), strict=True))
     shuffles = {
-        name: _Shuffle(size, batch_size, jax.random.fold_in(key, index))
-        for index, (name, size) in enumerate(sides.items())
+        name: _Shuffle(name, size, shares[name], jax.random.fold_in(key, index))
+        for index, (name, size) in enumerate(sizes.items())
         if size is not None
     }
 
     def arguments(step: int) -> tuple[Any, ...]:
         return data, {name: shuffle.rows(step) for name, shuffle in shuffles.items()}
 
-    return Source(arguments, partial(_gather, batch_size=batch_size), batch_size, context)
+    return Source(arguments, partial(_gather, shares=shares), shares["data"], context)
+
+
+def _plain(batch_size: Any) -> Any:
+    """As JSON gives it back."""
+    return list(batch_size) if isinstance(batch_size, tuple) else batch_size
+
+
+def _check_weights(data: Batch, sizes: dict[str, int | None]) -> None:
+    for side, weights in (("data", data.weights_data), ("noise", data.weights_noise)):
+        if weights is not None and sizes[side] is not None and jnp.shape(weights) != (sizes[side],):
+            raise ValueError(f"weights_{side}: expected shape ({sizes[side]},), as x_{side} has, got {jnp.shape(weights)}")
 
 
 def _size(samples: Any, name: str) -> int | None:
@@ -103,7 +112,10 @@ def _size(samples: Any, name: str) -> int | None:
 class _Shuffle:
     """Rows of a side: a fresh permutation per pass, of which the last, incomplete batch is left out."""
 
-    def __init__(self, size: int, batch_size: int, key: jax.Array) -> None:
+    def __init__(self, name: str, size: int, batch_size: int, key: jax.Array) -> None:
+        check_positive_int("batch_size", batch_size)
+        if size < batch_size:
+            raise ValueError(f"batch_size: expected at most the {size} samples of x_{name}, got {batch_size}")
         self._size, self._batch_size, self._per_pass = size, batch_size, size // batch_size
         self._seed, self._pass = np.asarray(jax.random.key_data(key)).tolist(), -1
         self._starts: dict[int, jax.Array] = {}
@@ -120,12 +132,12 @@ class _Shuffle:
         return self._order, self._starts[position]
 
 
-def _gather(data: Batch, rows: dict[str, tuple[jax.Array, Any]], *, batch_size: int) -> Batch:
+def _gather(data: Batch, rows: dict[str, tuple[jax.Array, Any]], *, shares: dict[str, int]) -> Batch:
     def take(samples: Any, side: str) -> Any:
         if samples is None:
             return None
         order, start = rows[side]
-        index = jax.lax.dynamic_slice_in_dim(order, start, batch_size)
+        index = jax.lax.dynamic_slice_in_dim(order, start, shares[side])
         return jax.tree.map(lambda leaf: leaf.at[index].get(mode="promise_in_bounds", unique_indices=True), samples)
 
     weights_noise = data.weights_noise if data.x_noise is None else take(data.weights_noise, "noise")

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,16 +29,19 @@ class Loaded(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run: `<folder>/<step>/` by orbax and `<folder>/<step>.json` with digests and context.
 
-    Saving goes on in the background; a checkpoint counts once `finish` has written its digests.
+    Saving and digests go on in the background; a checkpoint counts once its digests are there.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
-        # orbax takes a second to import, and only runs that keep checkpoints need it
-        import orbax.checkpoint as ocp
+        try:  # here, since orbax takes a second to import and only runs that keep checkpoints need it
+            import orbax.checkpoint as ocp
+        except ImportError as error:
+            raise ImportError("checkpoints need orbax: pip install 'nce_jax[checkpoints]'") from error
 
         self.folder, self._keep = folder.absolute(), keep
         self._checkpointer = ocp.StandardCheckpointer()
-        self._pending: tuple[int, dict[str, Any]] | None = None
+        self._thread = ThreadPoolExecutor(1)
+        self._pending: Future[None] | None = None
 
     def steps(self) -> list[int]:
         """Steps of all checkpoints, finished or not, oldest first."""
@@ -48,22 +52,36 @@ class Checkpoints:
         self.finish()
         self._remove(step)
         self._checkpointer.save(self.folder / str(step), _plain_keys(tree))
-        self._pending = step, {"context": context, "leaves": _describe(tree)}
+        self._pending = self._thread.submit(self._vouch, step, {"context": context, "leaves": describe(tree)})
 
-    def finish(self) -> None:
-        """Waits for the save in progress, vouches for it, and removes what is older than the newest `keep`."""
-        if self._pending is None:
-            return
-        (step, record), self._pending = self._pending, None
+    def _vouch(self, step: int, record: dict[str, Any]) -> None:
+        """Waits for the save, writes its digests, and removes the checkpoints that it makes superfluous."""
         self._checkpointer.wait_until_finished()
         record["sha256"] = _digests(self.folder / str(step))
         write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
-        for old in [other for other in self.steps() if other < step][: -self._keep + 1 or None]:
-            self._remove(old)
+        older = [other for other in self.steps() if other < step and self._is_vouched(other)]
+        kept = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
+        for other in set(self.steps()) - kept:  # later ones, too: the run passed over them, and they are not its future
+            self._remove(other)
+
+    def finish(self) -> None:
+        """Waits until the save in progress counts."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Finishes, and lets go of threads: a run may be taken up again in the same process."""
+        try:
+            self.finish()
+        finally:
+            self._thread.shutdown()
+            self._checkpointer.close()
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is finished."""
-        return next((self.folder / str(step) for step in reversed(self.steps()) if self._vouched(step)), None)
+        """The newest checkpoint that is whole."""
+        self.finish()
+        return next((self.folder / str(step) for step in reversed(self.steps()) if self._fault(step) is None), None)
 
     def load(self, like: Any) -> Loaded | None:
         """The newest whole checkpoint as a tree like `like`; warns of each newer one that is not."""
@@ -81,12 +99,12 @@ class Checkpoints:
         if passed_over:
             warnings.warn(f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=5)
 
-    def _vouched(self, step: int) -> bool:
+    def _is_vouched(self, step: int) -> bool:
         return (self.folder / f"{step}.json").is_file()
 
     def _fault(self, step: int) -> str | None:
         """What is wrong with a checkpoint, or None."""
-        if not self._vouched(step):
+        if not self._is_vouched(step):
             return "unfinished"
         try:
             record = json.loads((self.folder / f"{step}.json").read_text())
@@ -100,10 +118,10 @@ class Checkpoints:
 
     def _read(self, step: int, like: Any) -> Loaded:
         record = json.loads((self.folder / f"{step}.json").read_text())
-        _check_same_leaves(record["leaves"], _describe(like), self.folder / str(step))
+        _check_same_leaves(record["leaves"], describe(like), self.folder / str(step))
         target = jax.tree.map(_abstract, _plain_keys(like))
         tree = self._checkpointer.restore(self.folder / str(step), target)
-        return Loaded(step, _typed_keys(tree, like), record["context"])
+        return Loaded(step, _as_before(tree, like), record["context"])
 
     def _remove(self, step: int) -> None:
         # The digests go first: what is left, should this be interrupted, counts as unfinished.
@@ -139,8 +157,11 @@ def _plain_keys(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
 
 
-def _typed_keys(tree: Any, like: Any) -> Any:
+def _as_before(tree: Any, like: Any) -> Any:
+    """Restored arrays as those of `like`: typed keys, and free to move to other devices where those were."""
+
     def restore(leaf: Any, old: Any) -> Any:
+        leaf = leaf if getattr(old, "committed", True) else jnp.asarray(np.asarray(leaf))
         return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf
 
     return jax.tree.map(restore, tree, like)
@@ -150,7 +171,7 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=getattr(leaf, "sharding", None))
 
 
-def _describe(tree: Any) -> dict[str, str]:
+def describe(tree: Any) -> dict[str, str]:
     """Path -> dtype and shape of every leaf."""
 
     def text(leaf: Any) -> str:

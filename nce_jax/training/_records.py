@@ -45,7 +45,12 @@ class Packing:
 
     def pack(self, metrics: Any) -> dict[str, jax.Array]:
         """Scalars by name to one array per dtype; called while the step is traced."""
-        scalars = metrics._asdict() if hasattr(metrics, "_asdict") else dict(metrics)
+        scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
+        if not isinstance(scalars, Mapping) or "step" in scalars:
+            raise ValueError("step: expected metrics as a NamedTuple or a dictionary, without a 'step' of their own")
+        wrong = {name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()}
+        if wrong:
+            raise ValueError(f"step: expected scalar metrics, got shapes {wrong}")
         self._order, self._names = list(scalars), {}
         for name, value in scalars.items():
             self._names.setdefault(str(jnp.result_type(value)), []).append(name)
@@ -60,34 +65,48 @@ class Packing:
 
 
 class Window:
-    """Metrics of the steps since the last record; they stay on the device until `close`, so that no step waits."""
+    """Metrics on their way from the device to records; they stay there for some dozens of steps, so that no step waits."""
 
     def __init__(self, packing: Packing, log_every: int, low_overlap: float) -> None:
         self._packing, self._every, self._low_overlap = packing, log_every, low_overlap
         self._steps: list[int] = []
         self._metrics: list[Any] = []
-        self._examples, self._since, self._has_warned = 0, time.perf_counter(), False
+        self._columns: dict[str, np.ndarray] = {}
+        self._examples, self._seconds, self._since, self._has_warned = 0, 0.0, time.perf_counter(), False
 
     def add(self, step: int, metrics: dict[str, jax.Array], num_examples: int) -> None:
         self._steps.append(step)
         self._metrics.append(metrics)
         self._examples += num_examples
 
-    def close(self, last_checkpoint: Callable[[], Path | None]) -> list[dict[str, Any]]:
-        """Records of the steps added, one per `log_every` of them; raises NonFiniteError at the first bad step."""
-        if not self._steps:
-            return []
-        columns = self._packing.columns(self._metrics)
-        _check_finite(self._steps, columns, last_checkpoint)
-        now = time.perf_counter()
-        rate = self._examples / max(now - self._since, 1e-9)
-        # Records end at multiples of `log_every`, wherever the run was begun.
+    def restart_clock(self) -> None:
+        """Leaves out of the examples per second what came since `collect`."""
+        self._since = time.perf_counter()
+
+    def collect(self, last_checkpoint: Callable[[], Path | None], is_last: bool) -> list[dict[str, Any]]:
+        """Fetches what was added; returns the records that are complete, or all of them after the last step.
+
+        Raises NonFiniteError at the first bad step. Records end at multiples of `log_every`, wherever the run was begun.
+        """
+        new = self._packing.columns(self._metrics)
+        _check_finite(self._steps[-len(self._metrics) :], new, last_checkpoint)
+        self._metrics = []
+        self._columns = {name: np.append(self._columns.get(name, values[:0]), values) for name, values in new.items()}
+        self._seconds += time.perf_counter() - self._since
         numbers = (np.asarray(self._steps) - 1) // self._every
-        windows = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
-        records = [self._record(columns, window, rate) for window in windows]
-        self._warn(records)
-        self._steps, self._metrics, self._examples, self._since = [], [], 0, now
+        is_complete = self._steps[-1] % self._every == 0
+        complete = [number for number in np.unique(numbers) if is_last or is_complete or number < numbers[-1]]
+        rate = self._examples / max(self._seconds, 1e-9)
+        records = [self._record(self._columns, np.flatnonzero(numbers == number), rate) for number in complete]
+        if records:
+            self._drop(int(np.isin(numbers, complete).sum()))
+            self._warn(records)
         return records
+
+    def _drop(self, count: int) -> None:
+        self._examples, self._seconds = 0, 0.0
+        self._steps = self._steps[count:]
+        self._columns = {name: values[count:] for name, values in self._columns.items()}
 
     def _record(self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float) -> dict[str, Any]:
         record: dict[str, Any] = {"step": self._steps[window[-1]]}

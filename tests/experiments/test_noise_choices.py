@@ -91,7 +91,7 @@ def test_digits_are_split_by_image_and_covered_by_the_box():
 
 def test_a_run_is_that_of_the_train_step_by_hand(plane):
     """Parameters, F and overlap after every step, with the draws that `train` describes."""
-    noise = noises.make(TINY, plane, "marginals", jax.random.key(2)).noise
+    noise = noises.make(TINY, plane, "standard normal", jax.random.key(2)).noise
     key, kept = jax.random.key(3), train.checkpoints(TINY, plane)
     run = train.make_runner(TINY, plane, noise)(key, 2.0)
     key_begin, key_steps = jax.random.split(key)
@@ -110,8 +110,6 @@ def test_a_run_is_that_of_the_train_step_by_hand(plane):
     kernel = run.params["hidden_0"]["kernel"][-1]
     np.testing.assert_allclose(kernel, state.params["hidden_0"]["kernel"], atol=1e-4)
     np.testing.assert_array_equal(run.unsolved, 0)
-
-
 
 
 def test_a_noise_is_withheld_whole():

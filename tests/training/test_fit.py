@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from nce_jax import training
 from tests.training.problems import assert_trees_equal, samples, tilted_normal
 
 KEY = jax.random.key(1)
+X = np.ones((9, 1), np.float32)
 
 
 def make_problem(treatment):
@@ -156,8 +158,46 @@ def test_no_checkpoint_of_non_finite_parameters(tmp_path):
     def step(state, batch, key):
         return jax.tree.map(lambda leaf: leaf * jnp.inf, state), {"loss": jnp.float32(0)}
 
-    with pytest.raises(training.NonFiniteError, match=r"step 3: parameter \['w'\] is nan; there is no checkpoint"):
-        training.fit(step, {"w": jnp.ones(2)}, [jnp.ones(1)], KEY, num_steps=3, folder=tmp_path, progress=False)
+    message = r"step 3: parameter \['w'\] is inf; there is no checkpoint"
+    for folder in (tmp_path, None):
+        with pytest.raises(training.NonFiniteError, match=message):
+            training.fit(step, {"w": jnp.ones(2)}, [jnp.ones(1)], KEY, num_steps=3, folder=folder, progress=False)
+
+
+def test_an_infinite_normaliser_is_no_good_checkpoint(tmp_path):
+    class State(NamedTuple):
+        params: jax.Array
+        log_partition: jax.Array
+
+    def step(state, batch, key):
+        return state._replace(log_partition=state.log_partition * jnp.inf), {"loss": jnp.float32(0)}
+
+    options = {"num_steps": 3, "folder": tmp_path, "checkpoint_every": 1, "log_every": 1, "progress": False}
+    with pytest.raises(training.NonFiniteError, match="log_partition.* is inf; there is no checkpoint"):
+        training.fit(step, State(jnp.ones(1), jnp.ones(())), [jnp.ones(1)], KEY, **options)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("message", "metrics"),
+    [
+        ("scalar metrics, got shapes {'loss': \\(3,\\)}", {"loss": jnp.zeros(3)}),
+        ("without a 'step' of their own", {"step": jnp.zeros(())}),
+        ("metrics as a NamedTuple or a dictionary", jnp.zeros(())),
+    ],
+)
+def test_metrics_that_cannot_be_recorded_are_refused(message, metrics):
+    def step(state, batch, key):
+        return state, metrics
+
+    with pytest.raises(ValueError, match=message):
+        training.fit(step, {"w": jnp.ones(2)}, [jnp.ones(1)], KEY, num_steps=1, progress=False)
+
+
+def test_sides_may_have_batches_of_their_own_size():
+    columns = seen(None, 4, (2, 3), training.Batch(2.0 ** jnp.arange(8), 2.0 ** jnp.arange(12), weights_data=jnp.ones(8)))
+    assert (columns["pair"] == 2).all()
+    assert columns["noise"].sum() == 2**12 - 1
 
 
 def test_a_density_chasm_is_reported_while_it_happens(problem):
@@ -200,6 +240,9 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
         ("batch_size: goes with arrays", {"num_steps": 1, "batches": [jnp.ones((3, 1))], "batch_size": 3}),
         ("batches: expected an array", {"num_steps": 1, "batches": 3}),
         ("batches: ran out after 2", {"num_steps": 5, "batches": iter([jnp.ones((3, 1))] * 2)}),
+        ("weights_data: expected shape", {"num_steps": 1, "batches": training.Batch(X, weights_data=jnp.ones(5))}),
+        ("batches: expected batches of arrays", {"num_steps": 1, "batches": lambda step: ()}),
+        ("evaluate: expected a dictionary", {"num_steps": 1, "evaluate": lambda state: None}),
         ("x_data: expected arrays", {"num_steps": 1, "batches": training.Batch(jnp.ones((0, 1)))}),
     ],
 )

@@ -123,6 +123,111 @@ def test_a_torn_line_of_metrics_is_dropped(tmp_path):
     assert [record["step"] for record in records(tmp_path)] == [5, 10, 15, 20, 25, 30]
 
 
+def test_a_checkpoint_counts_as_soon_as_it_is_written(tmp_path):
+    """Not only when the next one is: a run killed in between loses nothing that was on disk."""
+
+    def evaluate(state):
+        if state["step"] == 15:
+            vouched, deadline = tmp_path / "checkpoints" / "10.json", time.monotonic() + 20
+            while not vouched.exists() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            seen.append(vouched.exists())
+        return {}
+
+    seen = []
+    fit(20, tmp_path, evaluate=evaluate, evaluate_every=5)
+    assert seen == [True]
+
+
+def test_an_interrupted_run_goes_on_in_the_same_process(tmp_path):
+    whole = fit(40, None, resume=False)
+
+    def interrupt(state):
+        if state["step"] == 25:
+            raise KeyboardInterrupt
+        return {}
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(40, tmp_path, evaluate=interrupt, evaluate_every=5)
+    assert (tmp_path / "checkpoints" / "20.json").exists()
+    assert_trees_equal(plain(fit(40, tmp_path).state), plain(whole.state))
+
+
+def test_weak_types_cannot_make_a_difference(tmp_path):
+    """bfloat16 times a weak float32 is bfloat16, times a restored one float32: weak types are dropped from the start."""
+
+    def step(state, batch, key):
+        return {"w": state["w"] * state["c"] + 0.1, "c": state["c"]}, {"loss": jnp.float32(0)}
+
+    def run(num_steps, folder, dtype):
+        state = {"w": jnp.ones((), dtype), "c": jnp.asarray(1.01)}
+        options = {"checkpoint_every": 1, "log_every": 1, "progress": False, "folder": folder, "resume": folder is not None}
+        return training.fit(step, state, [jnp.ones(3)], KEY, num_steps=num_steps, **options).state
+
+    run(3, tmp_path, jnp.float32)
+    assert_trees_equal(run(9, tmp_path, jnp.float32), run(9, None, jnp.float32))
+    with pytest.raises(ValueError, match=r"step: expected a state with bfloat16\[\] at \['w'\], .* got float32"):
+        run(1, None, jnp.bfloat16)
+
+
+def test_fewer_steps_than_there_are_is_refused(tmp_path):
+    fit(30, tmp_path)
+    with pytest.raises(ValueError, match="num_steps: the run in .* has 30 steps already, got 10"):
+        fit(10, tmp_path)
+
+
+def test_an_evaluation_that_was_not_asked_for_before_is_caught_up(tmp_path):
+    fit(20, tmp_path)
+    assert fit(20, tmp_path, evaluate=lambda state: {"total": state["total"]}).evaluations["step"].tolist() == [20]
+
+
+def test_a_refused_resumption_leaves_the_records_alone(tmp_path):
+    fit(20, tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_text() + '{"step": 25}'
+    (tmp_path / "metrics.jsonl").write_text(before)
+    with pytest.raises(ValueError, match="batch_size"):
+        fit(30, tmp_path, batch_size=3)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+def test_what_was_passed_over_is_neither_kept_nor_called_good(tmp_path):
+    def broken(state, batch, key):
+        state, metrics = count(state, batch, key)
+        return state, {"loss": jnp.where(state["step"] > 26, jnp.nan, metrics["loss"])}
+
+    fit(30, tmp_path)
+    flip_a_byte(largest_file(tmp_path / "checkpoints" / "30"))
+    state = {"total": jnp.float32(0), "step": jnp.int32(0), "key": jax.random.key(9)}
+    options = {"checkpoint_every": 10, "log_every": 5, "batch_size": 7, "progress": False, "resume": True}
+    with pytest.warns(training.CheckpointWarning), pytest.raises(training.NonFiniteError, match="good checkpoint: .*/20$"):
+        training.fit(broken, state, jnp.arange(30.0), KEY, num_steps=40, folder=tmp_path, **options)
+    with pytest.warns(training.CheckpointWarning):
+        fit(25, tmp_path, keep=2, checkpoint_every=5)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["20", "20.json", "25", "25.json"]
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_is_resumed(tmp_path):
+    """Data over two devices and a state on none in particular: restored, it is free to move to both."""
+    program = """
+import sys, jax, jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from nce_jax import training
+x = jax.device_put(jnp.arange(8.0), NamedSharding(Mesh(jax.devices(), "data"), PartitionSpec("data")))
+def step(state, batch, key):
+    return {"t": 0.5 * state["t"] + batch.x_data.sum()}, {"loss": state["t"]}
+for num_steps in (2, 4):
+    options = {"folder": sys.argv[1], "resume": True, "checkpoint_every": 1, "log_every": 1, "progress": False}
+    result = training.fit(step, {"t": jnp.zeros(())}, x, jax.random.key(0), num_steps=num_steps, **options)
+print(float(result.state["t"]))
+"""
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) == 28 * (1 + 0.5 + 0.25 + 0.125)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
     """SIGKILL, at least ten times, at moments drawn with seed 0; then the run is left to end."""

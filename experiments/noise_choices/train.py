@@ -1,0 +1,133 @@
+"""Training against one noise, from checkpoint to checkpoint, with the time that every step takes."""
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import nce_jax
+from experiments.noise_choices.config import Config
+from experiments.noise_choices.problems import Problem, kernel, make_model
+from nce_jax import adaptive_noise, samplers, training
+
+TIMED = 20
+"""Windows of fewer steps are not timed, unless it is the last: the call itself would be most of it."""
+
+
+class Run(NamedTuple):
+    """A training run at its checkpoints.
+
+    Attributes:
+      params: of the model.
+      log_partition: F, solved on the last batch before the checkpoint.
+      overlap: of data and noise under the model, mean over the steps since the checkpoint before.
+      unsolved: steps since then whose status was not CONVERGED.
+      seconds: per step, of the windows that are timed.
+      noise: the noise in the end; its diagnostics tell of the self-noise.
+    """
+
+    params: Any
+    log_partition: np.ndarray
+    overlap: np.ndarray
+    unsolved: np.ndarray
+    seconds: np.ndarray
+    noise: Any
+
+
+def checkpoints(config: Config, problem: Problem) -> np.ndarray:
+    return np.unique(np.geomspace(1, problem.num_steps, config.num_checkpoints).round().astype(int))
+
+
+def make_runner(config: Config, problem: Problem, noise: Any) -> Callable[[jax.Array, float], Run]:
+    """`run(key, magnification)`, compiled once; `noise` None stands for the self-noise."""
+    advance, begin = (_self_noise if noise is None else _fixed_noise)(config, problem)
+    kept = checkpoints(config, problem)
+
+    def run(key: jax.Array, magnification: float) -> Run:
+        key_begin, key_steps = jax.random.split(key)
+        state, rows, seconds = _strong(begin(key_begin)), [], []
+        for first, last in zip([0, *kept[:-1]], kept, strict=True):
+            start = time.process_time()
+            arguments = key_steps, magnification, np.int32(first), np.int32(last)
+            state, seen = jax.block_until_ready(advance(state, noise, *arguments))
+            if last - first >= TIMED or last == kept[-1]:
+                seconds.append((time.process_time() - start) / (last - first))
+            rows.append((state.params, *(np.asarray(value) for value in seen)))
+        columns = zip(*rows, strict=True)
+        params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *next(columns))
+        return Run(params, *map(np.stack, columns), np.array(seconds), state.noise if noise is None else noise)
+
+    # Compilation is not a step's time.
+    arguments = jax.random.key(0), config.magnifications[0], np.int32(0), np.int32(1)
+    advance(_strong(begin(jax.random.key(0))), noise, *arguments)
+    return run
+
+
+def _strong(state: Any) -> Any:
+    """Without weak types, which the steps do not keep: a state that changes its type is compiled for once more."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
+
+
+def _fixed_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
+    optimizer = optax.adam(config.learning_rate)
+    _, log_density_fn = make_model(config, problem, jax.random.key(0))
+
+    def make_step(noise: Any, criterion: nce_jax.Criterion) -> Callable:
+        return training.make_train_step(log_density_fn, noise, optimizer, criterion=criterion, treatment=training.solved())
+
+    def begin(key: jax.Array) -> training.TrainState:
+        return training.init_train_state(make_model(config, problem, key)[0], optimizer)
+
+    return _advance(problem, make_step), begin
+
+
+def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
+    optimizer, moves = optax.adam(config.learning_rate), kernel(config, problem)
+    _, log_density_fn = make_model(config, problem, jax.random.key(0))
+
+    def make_step(noise: None, criterion: nce_jax.Criterion) -> Callable:
+        return adaptive_noise.make_self_noise_step(
+            log_density_fn, optimizer, kernel=moves, refresh_every=config.refresh_every,
+            num_steps=config.refresh_moves, criterion=criterion, treatment=training.solved(),
+        )  # fmt: skip
+
+    @jax.jit
+    def first_noise(key: jax.Array, params: Any) -> adaptive_noise.SelfNoise:
+        # The model is its base measure still: all weights are one, and there is nothing to anneal.
+        return adaptive_noise.self_noise(
+            key, log_density_fn, params, problem.gaussian, kernel=moves,
+            schedule=samplers.linear_schedule(1), num_samples=config.buffer_size, num_steps=1,
+        )  # fmt: skip
+
+    def begin(key: jax.Array) -> adaptive_noise.SelfNoiseState:
+        params = make_model(config, problem, key)[0]
+        return adaptive_noise.SelfNoiseState(training.init_train_state(params, optimizer), first_noise(key, params))
+
+    return _advance(problem, make_step), begin
+
+
+def _advance(problem: Problem, make_step: Callable[[Any, nce_jax.Criterion], Callable]) -> Callable:
+    """`advance(state, noise, key, magnification, first, last)`: the steps from `first` up to `last`, and what they saw."""
+
+    @jax.jit
+    def advance(state, noise, key, magnification, first, last):
+        step = make_step(noise, nce_jax.nce(magnification=magnification))
+        key_data, key_step = jax.random.split(key)
+
+        def one_step(index, carry):
+            state, _, overlap, unsolved = carry
+            rows = jax.random.randint(jax.random.fold_in(key_data, index), (problem.batch_size,), 0, len(problem.x_train))
+            state, metrics = step(state, problem.x_train[rows], key_step)
+            seen = metrics if isinstance(metrics, dict) else metrics._asdict()
+            is_unsolved = seen["status"] != nce_jax.Status.CONVERGED
+            return state, seen["log_partition"], overlap + seen["overlap"], unsolved + is_unsolved
+
+        carry = state, jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)
+        state, log_partition, overlap, unsolved = jax.lax.fori_loop(first, last, one_step, carry)
+        return state, (log_partition, overlap / (last - first), unsolved)
+
+    return advance
