@@ -132,6 +132,8 @@ def _points(x_data: Any) -> jax.Array:
     x_data = jnp.asarray(x_data)
     if x_data.ndim != 2 or not jnp.issubdtype(x_data.dtype, jnp.floating):
         raise ValueError(f"x_data: expected a floating array (samples, dim), got {x_data.dtype} of shape {x_data.shape}")
+    if not bool(jnp.isfinite(x_data).all()):  # in the held-out part a NaN would look like a flow that never improves
+        raise ValueError("x_data: expected finite samples, got NaN or infinity in some")
     return x_data
 
 

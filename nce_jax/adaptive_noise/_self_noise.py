@@ -66,9 +66,9 @@ class SelfNoise:
     def sample_and_log_prob(
         self, *, seed: PRNGKeyArray, sample_shape: Any = ()
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-        """Draws from the buffer, with replacement, and log q of each, which costs nothing."""
+        """Draws from the first half of the buffer, with replacement, and log q of each, which costs nothing."""
         shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
-        row = jax.random.randint(seed, shape, 0, self.x.shape[0])
+        row = jax.random.randint(seed, shape, 0, _half(self.x))
         return self.x[row], self.log_density[row] - self.log_partition
 
 
@@ -103,7 +103,8 @@ def self_noise(
       kernel: `samplers.mala(...)` or `samplers.hmc(...)`.
       schedule: inverse temperatures from 0 to 1, `samplers.linear_schedule(...)` say. Take more of them where the effective
         sample size comes out small.
-      num_samples: chains, and size of the buffer.
+      num_samples: chains, and size of the buffer, at least 2: the first half is drawn from, the second is kept from the
+        training, for `refresh_self_noise` to follow log Z with.
       num_steps: transitions after the resampling, enough for copies of one chain to forget each other.
 
     Returns:
@@ -136,6 +137,9 @@ def self_noise(
     """
     check_key(key)
     check_positive_int("num_steps", num_steps)
+    check_positive_int("num_samples", num_samples)
+    if num_samples < 2:
+        raise ValueError(f"num_samples: expected at least 2, half to draw from and half to follow log Z, got {num_samples}")
     key_annealing, key_resample, key_chains = jax.random.split(key, 3)
 
     def log_model(x: jax.Array) -> jax.Array:
@@ -160,9 +164,11 @@ def refresh_self_noise(
 
     With w_i = exp(phi_new(x_i) - phi_old(x_i)) over the buffer, log Z_new = log Z_old + log mean_i w_i; the buffer is
     resampled by w, and every chain takes `num_steps` transitions at the new snapshot. This is one step of a sequential Monte
-    Carlo sampler along the path of the training. The variance of log mean w is added to that of log Z_old, as if the
-    transitions made the samples forget: so the error grows with every refresh; `self_noise`, called anew, brings it back.
-    Refresh before the effective sample size falls low.
+    Carlo sampler along the path of the training. The mean is over the second half of the buffer, which is never drawn from:
+    a model is pushed down at the very samples that it was trained against, and their weights would say so, refresh by
+    refresh. The variance of log mean w is added to that of log Z_old, as if the transitions made the samples forget: so the
+    error grows with every refresh; `self_noise`, called anew, brings it back. Refresh before the effective sample size falls
+    low.
 
     Args:
       key: a typed PRNG key.
@@ -207,14 +213,19 @@ def refresh_self_noise(
     def log_model(x: jax.Array) -> jax.Array:
         return noise.log_density_fn(params, x)
 
-    log_weights = log_model(noise.x) - noise.log_density
-    change = importance_log_partition(log_weights)
-    x = noise.x[_systematic(key_resample, log_weights)]
-    chains = sample_chains(key_chains, log_model, x, kernel=kernel, num_steps=num_steps)
+    log_weights, half = log_model(noise.x) - noise.log_density, _half(noise.x)
+    change = importance_log_partition(log_weights[half:])
+    rows = [_systematic(key_resample, log_weights[:half]), half + _systematic(key_resample, log_weights[half:])]
+    chains = sample_chains(key_chains, log_model, noise.x[jnp.concatenate(rows)], kernel=kernel, num_steps=num_steps)
     log_partition, size = noise.log_partition + change.log_partition, change.effective_sample_size
     error = jnp.hypot(noise.standard_error, change.standard_error)
     status = jnp.where(noise.status == Status.CONVERGED, _status(log_partition, size), noise.status)
     return _assemble(noise.log_density_fn, params, log_partition, error, size, status, chains)
+
+
+def _half(x: jax.Array) -> int:
+    """Rows that are drawn from; those behind them follow the change of log Z."""
+    return x.shape[0] // 2
 
 
 def _systematic(key: PRNGKeyArray, log_weights: jax.Array) -> jax.Array:

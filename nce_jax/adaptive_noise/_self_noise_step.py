@@ -67,7 +67,8 @@ def make_self_noise_step(
 
     Returns:
       `step(state, batch, key) -> (state, metrics)` on a `SelfNoiseState`, pure, for `jax.jit` or `training.fit`. Its metrics
-      are those of the train step, with `noise_standard_error`, `noise_effective_sample_size` and `noise_acceptance_rate`.
+      are those of the train step, with `noise_standard_error`, `noise_effective_sample_size`, `noise_acceptance_rate` and
+      `noise_status`.
 
     Raises:
       TypeError: a count that is not an integer.
@@ -120,7 +121,7 @@ def make_self_noise_step(
         )
         train, metrics = train_step(noise)(state.train, batch, key_train)
         names = "standard_error", "effective_sample_size", "acceptance_rate"
-        of_noise = {f"noise_{name}": getattr(noise, name) for name in names}
+        of_noise = {f"noise_{name}": getattr(noise, name) for name in names} | {"noise_status": noise.status}
         return SelfNoiseState(train, noise), metrics._asdict() | of_noise
 
     return step
