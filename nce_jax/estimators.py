@@ -1,7 +1,9 @@
 """One call from two sets of samples to the log ratio of their densities, with what it is worth."""
 
+import json
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -102,11 +104,11 @@ def fit_log_ratio(
       criterion: the loss, `nce(magnification=...)` say.
       optimizer: None takes Adam, its rate falling from 1e-3 to zero along a cosine (our choice).
       num_steps: of training.
-      batch_size: samples of each set in a step, where the set has as many.
+      batch_size: samples of each set in a step, or all where a set has fewer.
       held_out: share of each set that is kept from training, between 0 and 1.
       num_groups: of the calibration curve.
       folder: for metrics and checkpoints, as in `fit`.
-      resume: as in `fit`.
+      resume: as in `fit`, with the same settings.
       progress: whether to show a progress bar.
 
     Returns:
@@ -114,7 +116,8 @@ def fit_log_ratio(
 
     Raises:
       TypeError: samples that are not arrays.
-      ValueError: samples of different shapes, too few of them, or a share out of its range.
+      ValueError: samples of different shapes, too few of them, or such as float32 cannot tell apart; a share out of its
+        range; a resumed run with other settings.
       FloatingPointError: the training broke (`training.NonFiniteError`), or F could not be solved for.
 
     Examples:
@@ -149,6 +152,7 @@ def fit_log_ratio(
         ratios = held_out_ratios(state.params)
         return {"held_out_loss": nce_loss(*ratios, log_partition=solve_log_partition(*ratios).log_partition)}
 
+    _remember(folder, num_steps=num_steps, batch_size=batch_size, held_out=held_out)
     log_every = min(100, num_steps)
     result = fit(
         make_train_step(log_density_fn, None, optimizer, criterion=criterion, relative_to_noise=True),
@@ -156,7 +160,7 @@ def fit_log_ratio(
         Batch(data.train, noise.train),
         key_fit,
         num_steps=num_steps,
-        batch_size=min(batch_size, len(data.train), len(noise.train)),
+        batch_size=(min(batch_size, len(data.train)), min(batch_size, len(noise.train))),
         folder=folder,
         resume=resume,
         log_every=log_every,
@@ -166,6 +170,19 @@ def fit_log_ratio(
         progress=progress,
     )
     return _assess(result, log_density_fn, held_out_ratios(result.state.params), num_groups)
+
+
+def _remember(folder: str | PathLike[str] | None, **settings: Any) -> None:
+    """Keeps beside the checkpoints what a resumed run has to share: rate and split follow from it."""
+    if folder is None:
+        return
+    path = Path(folder) / "fit_log_ratio.json"
+    before = json.loads(path.read_text()) if path.exists() else settings
+    for name, value in settings.items():
+        if before.get(name) != value:
+            raise ValueError(f"{name}: expected {before.get(name)} as in the run in {folder}, got {value}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(settings))
 
 
 def _assess(result: FitResult, log_density_fn: LogDensityFn, ratios, num_groups: int) -> LogRatioEstimate:
@@ -200,10 +217,13 @@ def _predictions(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> tuple
 
 
 def _calibration(probability: np.ndarray, is_data: np.ndarray, num_groups: int) -> Calibration:
-    """Groups of equal size; scikit-learn's curve gives no counts, without which there are no error bars."""
-    order = np.argsort(probability, kind="stable")
-    groups = [group for group in np.array_split(order, num_groups) if group.size]
-    columns = [(probability[group].mean(), is_data[group].mean(), group.size) for group in groups]
+    """Groups of about equal size; scikit-learn's curve gives no counts, without which there are no error bars."""
+    _, tie, size = np.unique(probability, return_inverse=True, return_counts=True)
+    # A sample goes where the middle of those that tie with it belongs: equal predictions are never parted.
+    middle = np.cumsum(size) - size / 2
+    group = np.minimum(middle * num_groups / probability.size, num_groups - 1).astype(int)[tie]
+    members = [group == number for number in np.unique(group)]
+    columns = [(probability[member].mean(), is_data[member].mean(), member.sum()) for member in members]
     return Calibration(*(np.asarray(column) for column in zip(*columns, strict=True)))
 
 
@@ -231,22 +251,36 @@ def _split(key: jax.Array, name: str, samples: jax.Array, share: float) -> _Spli
 
 
 def _check_sets(x_data: Any, x_noise: Any) -> tuple[jax.Array, jax.Array]:
-    sets = {"x_data": jnp.asarray(x_data), "x_noise": jnp.asarray(x_noise)}
+    sets = {"x_data": x_data, "x_noise": x_noise}
     for name, samples in sets.items():
-        if samples.ndim == 0:
+        if np.ndim(samples) == 0:
             raise ValueError(f"{name}: expected samples on the first axis, got a scalar")
-        if not bool(jnp.isfinite(samples).all()):
-            raise ValueError(f"{name}: expected finite samples, got NaN or infinity in some")
+        sets[name] = _as_floats(name, samples)
     data, noise = sets.values()
     if data.shape[1:] != noise.shape[1:]:
         raise ValueError(f"x_noise: expected samples of the shape of x_data's, {data.shape[1:]}, got {noise.shape[1:]}")
     return data, noise
 
 
+def _as_floats(name: str, samples: Any) -> jax.Array:
+    """Samples in the default float type, unless that would lose what tells them apart."""
+    given = np.asarray(samples)
+    if not (np.issubdtype(given.dtype, np.number) or given.dtype == bool or given.dtype == jnp.bfloat16):
+        raise TypeError(f"{name}: expected numbers, got dtype {given.dtype}")
+    if not np.isfinite(given.astype(np.float64)).all():
+        raise ValueError(f"{name}: expected finite samples, got NaN or infinity in some")
+    floats = jnp.asarray(samples, jnp.promote_types(jnp.result_type(samples), jnp.float32))
+    rounding = np.abs(np.asarray(floats, np.float64) - given).max(axis=0)
+    if (rounding > 1e-3 * given.std(axis=0, dtype=np.float64)).any():
+        raise ValueError(f"{name}: {floats.dtype} cannot tell the samples apart; subtract their mean, or enable x64")
+    return floats
+
+
 def _default_model(key: jax.Array, *samples: jax.Array) -> tuple[Params, LogDensityFn]:
     """An MLP on coordinates standardised by the mean and spread of the training samples of both sets."""
     if samples[0].ndim != 2:
-        raise ValueError(f"model: samples of shape {samples[0].shape[1:]} need one; the default takes vectors (dim,)")
+        hint = "; for numbers, x[:, None]" if samples[0].ndim == 1 else ""
+        raise ValueError(f"model: the default takes samples (n, dim), got {samples[0].shape}: give one of your own{hint}")
     pooled = jnp.concatenate(samples)
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
     spread = jnp.where(spread > 0, spread, 1)

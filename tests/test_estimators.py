@@ -92,6 +92,27 @@ def test_calibration_groups_are_scikit_learns():
     np.testing.assert_allclose(ours.predicted, predicted, atol=0.001)
 
 
+def test_equal_predictions_are_not_parted():
+    """Two sets alike, on two values: whatever the order of the samples, the observed fraction is that of the value."""
+    probability = np.repeat([0.4, 0.6], [300, 500])
+    is_data = np.arange(800) < 400
+    calibration = _calibration(probability, is_data, 10)
+    np.testing.assert_allclose(calibration.predicted, [0.4, 0.6])
+    np.testing.assert_allclose(calibration.observed, [1.0, 0.2])
+    assert calibration.num_samples.tolist() == [300, 500]
+
+
+def test_a_resumed_fit_has_the_same_settings(tmp_path):
+    sets = [np.random.default_rng(seed).normal(size=(60, 2)).astype(np.float32) for seed in (0, 1)]
+    options = {"num_steps": 5, "folder": tmp_path, "resume": True, "progress": False, "model": linear()}
+    first = fit_log_ratio(KEYS[2], *sets, **options)
+    again = fit_log_ratio(KEYS[2], *sets, **options)
+    np.testing.assert_array_equal(first.params, again.params)
+    for name, value in {"num_steps": 9, "held_out": 0.4, "batch_size": 8}.items():
+        with pytest.raises(ValueError, match=f"{name}: expected .* as in the run in"):
+            fit_log_ratio(KEYS[2], *sets, **(options | {name: value}))
+
+
 def test_the_roc_is_scikit_learns():
     """Oracle, with many ties."""
     generator = np.random.default_rng(2)
@@ -104,11 +125,13 @@ def test_the_roc_is_scikit_learns():
     np.testing.assert_allclose(ours.area, metrics.roc_auc_score(is_data, probability), rtol=1e-14)
 
 
-def test_a_wrong_level_shows_in_the_calibration(estimate):
-    """The curve can fail: shift every logit by one."""
-    predicted, observed, count = estimate.calibration
-    shifted = 1 / (1 + (1 - predicted) / predicted * np.exp(-1))
-    assert (abs(observed - shifted) > 4 * np.sqrt(shifted * (1 - shifted) / count)).sum() >= 5
+def test_a_wrong_level_shows_in_the_calibration():
+    """The curve can fail: predictions whose logits are one too high."""
+    generator = np.random.default_rng(3)
+    logits = generator.normal(size=5000)
+    is_data = generator.uniform(size=5000) < 1 / (1 + np.exp(-logits))
+    predicted, observed, count = _calibration(1 / (1 + np.exp(-logits - 1)), is_data, 10)
+    assert (predicted - observed > 4 * np.sqrt(predicted * (1 - predicted) / count)).sum() >= 8
 
 
 def test_disjoint_sets_are_said_to_be_disjoint():
@@ -127,7 +150,9 @@ def test_disjoint_sets_are_said_to_be_disjoint():
         ("x_noise: expected more than 4 samples", (jnp.ones((9, 1)), jnp.ones((3, 1))), {}),
         ("x_noise: expected samples of the shape of x_data", (jnp.ones((9, 1)), jnp.ones((9, 2))), {}),
         ("x_data: expected finite samples", (jnp.full((9, 1), jnp.nan), jnp.ones((9, 1))), {}),
-        ("model: samples of shape", (jnp.ones((9, 2, 2)), jnp.ones((9, 2, 2))), {}),
+        ("model: the default takes samples", (jnp.ones((9, 2, 2)), jnp.ones((9, 2, 2))), {}),
+        ("for numbers, x", (jnp.ones(9), jnp.ones(9)), {}),
+        ("x_data: float32 cannot tell the samples apart", (1e9 + np.arange(9.0)[:, None], np.ones((9, 1))), {}),
         ("num_steps", (jnp.ones((9, 1)), jnp.ones((9, 1))), {"num_steps": 0}),
     ],
 )

@@ -55,7 +55,7 @@ def read(file: PublishedFile) -> bytes:
     """
     tried = [f"{VARIABLE} is not set"]
     if folder := os.environ.get(VARIABLE):
-        path = Path(folder) / file.folder / file.name
+        path = Path(folder).expanduser() / file.folder / file.name
         content = _content(path)
         if content is not None:
             if problem := _difference(file, content):

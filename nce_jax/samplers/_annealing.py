@@ -175,12 +175,23 @@ def reverse_annealed_importance_sampling(
     x_model = check_positions("x_model", x_model)
     schedule = _check_annealing(kernel, schedule, num_steps)
     check_log_density_fn(log_density_fn, x_model)
+    _check_noise(noise, x_model)
     path = _Path(log_density_fn, noise)
     return _estimate(_anneal(key, path, x_model, kernel, schedule, num_steps, reverse=True), sign=-1)
 
 
+def _check_noise(noise: Noise, x_model: jax.Array) -> None:
+    """Raises unless the noise draws what the model's samples are: a shape that broadcasts would give a wrong number."""
+    drawn = jax.eval_shape(lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))[0])
+    if drawn.shape[1:] != x_model.shape[1:]:
+        expected = f"{drawn.shape[1:]}, as the noise draws"
+        raise ValueError(f"x_model: expected samples of shape {expected}, got {x_model.shape[1:]}")
+
+
 def _check_annealing(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
     check_positive_int("num_steps", num_steps)
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")
     if not kernel.is_adjusted:
         raise ValueError("kernel: expected one with a Metropolis test (mala, hmc): without it the weights are wrong")
     schedule = jnp.asarray(schedule)
@@ -214,7 +225,7 @@ class _Annealed(NamedTuple):
 def _anneal(key, path: _Path, x: jax.Array, kernel: Kernel, schedule: jax.Array, num_steps: int, reverse=False) -> _Annealed:
     """Weighs at every change of temperature and moves in between: after the last change a move would change no weight."""
     schedule = schedule.astype(x.dtype)
-    is_valid = (schedule[0] == 0) & (schedule[-1] == 1)
+    is_valid = (schedule[0] == 0) & (schedule[-1] == 1) & (jnp.diff(schedule) >= 0).all()
     schedule = jnp.flip(schedule) if reverse else schedule
     log_ratio = jax.vmap(path.log_ratio)
 

@@ -75,6 +75,8 @@ def sample_chains(
       Cabezas et al., BlackJAX: composable Bayesian inference in JAX, 2024.
     """
     check_key(key)
+    if not isinstance(kernel, Kernel):
+        raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")
     x_initial = check_positions("x_initial", x_initial)
     check_positive_int("num_steps", num_steps)
     check_log_density_fn(log_density_fn, x_initial)

@@ -244,7 +244,7 @@ def test_weights_that_are_not_finite_leave_no_estimate():
     assert (np.isnan(estimate.log_weights) <= (estimate.num_nonfinite > 0)).all()
 
 
-@pytest.mark.parametrize("schedule", [[0.0, 0.5], [0.1, 1.0], [1.0, 0.5, 0.0]])
+@pytest.mark.parametrize("schedule", [[0.0, 0.5], [0.1, 1.0], [1.0, 0.5, 0.0], [0.0, 0.9, 0.1, 1.0]])
 def test_a_schedule_that_does_not_run_from_noise_to_model_leaves_no_estimate(schedule):
     estimate = forward(jax.random.key(12), 2, None, 10, samplers.mala(0.1), schedule=jnp.array(schedule))
     assert np.isnan(estimate.log_partition)
@@ -273,6 +273,13 @@ def test_bad_arguments_are_named():
         forward(jax.random.key(0), 2, 3, 10, samplers.langevin(0.1))
     with pytest.raises(ValueError, match=r"schedule: expected at least two values on one axis, got shape \(1,\)"):
         forward(jax.random.key(0), 2, 3, 10, samplers.mala(0.1), schedule=jnp.ones(1))
+    with pytest.raises(TypeError, match="kernel: expected a Kernel, such as mala"):
+        forward(jax.random.key(0), 2, 3, 10, samplers.mala)
+    with pytest.raises(ValueError, match=r"x_model: expected samples of shape \(2,\), as the noise draws, got \(1,\)"):
+        samplers.reverse_annealed_importance_sampling(
+            jax.random.key(0), lambda x: x.sum(axis=-1), noise.standard_normal(2), jnp.zeros((4, 1)),
+            kernel=samplers.mala(0.1), schedule=samplers.linear_schedule(2),
+        )  # fmt: skip
     with pytest.raises(ValueError, match="num_samples: expected at least 1, got 0"):
         forward(jax.random.key(0), 2, 3, 0, samplers.mala(0.1))
     with pytest.raises(ValueError, match="log_density_fn: expected floating values of shape .10,."):
