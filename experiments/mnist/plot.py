@@ -41,7 +41,7 @@ def losses(arrays: dict[str, np.ndarray]) -> Figure:
     smooth = max(arrays["train_step"].shape[-1] // 30, 1)
     _curves(left, arrays, "train_step", "train_loss", smooth=smooth)
     _curves(right, arrays, "step", "held_out_loss")
-    left.set(title=f"batches (geometric mean over {smooth} records)", ylabel="NCE loss (nats)")
+    left.set(title="batches (at the method's own M)", ylabel="NCE loss (nats), geometric mean over seeds")
     right.set(title="test images and fresh noise, M = 1")
     right.legend(fontsize=8)
     return figure
@@ -67,17 +67,18 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 
 def bits(arrays: dict[str, np.ndarray]) -> Figure:
-    """Bits per dimension of test images, with log Z by annealing."""
+    """Bits per dimension of test images. Annealing bounds log Z from below, and so the bits: what is shown is the least."""
     figure, axes = plt.subplots()
     names, rows = arrays["methods"].tolist(), np.arange(len(arrays["methods"]))
-    axes.barh(rows, arrays["eval_bits"], xerr=2 * arrays["eval_bits_error"], color="#56B4E9", ecolor="black")
+    axes.errorbar(arrays["eval_bits"], rows, xerr=2 * arrays["eval_bits_error"], fmt="o", color="#0072B2", capsize=3)
     axes.axvline(float(arrays["noise_bits"]), color="black", linestyle="--", label="the noise itself")
     for row in rows:
-        chains = arrays["eval_effective_samples"][row]
-        axes.annotate(f" ESS {chains:.1f}", (arrays["eval_bits"][row], row), va="center", fontsize=8)
-    axes.set(yticks=rows, yticklabels=names, xlabel="bits per dimension of test images (lower is better)")
-    axes.invert_yaxis()
-    axes.legend()
+        text = f"ESS {arrays['eval_effective_samples'][row]:.1f} of {arrays['eval_samples'].shape[1]}"
+        place = {"xytext": (0, 8), "textcoords": "offset points", "fontsize": 8, "ha": "center"}
+        axes.annotate(text, (arrays["eval_bits"][row], row), **place)
+    axes.set(yticks=rows, yticklabels=names, xlabel="bits per dimension of test images, at least (2 standard errors)")
+    axes.set_ylim(len(rows) - 0.5, -0.8)
+    axes.legend(loc="lower left")
     return figure
 
 
