@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from benchmarks.harness import Timed
-from benchmarks.rows import Check, Report, compare
+from benchmarks.rows import Check, Report, Row, compare
 from nce_jax import models, noise, training
 
 BATCH, BLOCK = 1000, 100
@@ -34,10 +34,14 @@ class _Clock(NamedTuple):
 def run(quick: bool) -> Report:
     """Blocks of 100 steps in turn: the bare ones run inside the evaluation hook of `fit`, where its clock stands still."""
     with jax.enable_x64(False):
-        timed = _measure(num_blocks=6 if quick else 80)
-    row = compare(
-        "fit over the bare step, 2-128-128-1",
-        timed,
+        rows = [_row(what, num_blocks=6 if quick else 80) for what in ("batches made beforehand", "arrays, shuffled")]
+    return Report(rows, {"checkpoint_every": 10 * BLOCK, "batch": BATCH})
+
+
+def _row(what: str, num_blocks: int) -> Row:
+    return compare(
+        f"fit over the bare step, {what}",
+        _measure(what, num_blocks),
         ours="fit",
         against=["bare step"],
         check=Check("steps counted", lambda ours, theirs: abs(ours - theirs), 0.5),
@@ -45,10 +49,9 @@ def run(quick: bool) -> Report:
         is_cost=True,
         unit="step",
     )
-    return Report([row], {"checkpoint_every": 10 * BLOCK, "batch": BATCH})
 
 
-def _measure(num_blocks: int) -> dict[str, Timed]:
+def _measure(what: str, num_blocks: int) -> dict[str, Timed]:
     params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(128, 128))
     optimizer, key = optax.adam(1e-3), jax.random.key(1)
     step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer)
@@ -69,19 +72,11 @@ def _measure(num_blocks: int) -> dict[str, Timed]:
         resumed[0] = _now()
         return {}
 
+    given = {"batches": x_data, "batch_size": BATCH} if what.startswith("arrays") else {"batches": batches}
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        result = training.fit(
-            step,
-            training.init_train_state(params, optimizer),
-            x_data,
-            key,
-            num_steps=num_blocks * BLOCK,
-            batch_size=BATCH,
-            folder=Path(folder) / "run",
-            checkpoint_every=10 * BLOCK,
-            evaluate=hook,
-            evaluate_every=BLOCK,
-        )
+        options = {"folder": Path(folder) / "run", "checkpoint_every": 10 * BLOCK, "evaluate": hook, "evaluate_every": BLOCK}
+        state = training.init_train_state(params, optimizer)
+        result = training.fit(step, state, **given, key=key, num_steps=num_blocks * BLOCK, **options)
     clocks, steps = {"fit": fit, "bare step": bare}, {"fit": int(result.state.step), "bare step": int(bare_state.step)}
     return {  # the first block of each compiles
         name: Timed(np.array(clock.wall[1:]), np.array(clock.processor[1:]), steps[name]) for name, clock in clocks.items()

@@ -16,7 +16,7 @@ from nce_jax.training._batches import make_source
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._records import Packing, Window, history
 
-_FLUSH = 64
+_FLUSH = 128
 """Steps that may be in flight: reading metrics off the device waits for it, and so happens rarely."""
 
 

@@ -58,8 +58,7 @@ class Packing:
 
     def columns(self, packed: list[dict[str, jax.Array]]) -> dict[str, np.ndarray]:
         """Arrays of several steps to one column per name, in the order of the metrics."""
-        rows = jax.device_get(packed)
-        tables = {dtype: np.stack([row[dtype] for row in rows]) for dtype in self._names}
+        tables = {dtype: np.stack([np.asarray(row[dtype]) for row in packed]) for dtype in self._names}
         found = {name: tables[dtype][:, i] for dtype, names in self._names.items() for i, name in enumerate(names)}
         return {name: found[name] for name in self._order}
 
