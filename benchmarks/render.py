@@ -72,8 +72,8 @@ SECTIONS = {
     "fit_loop": (
         "The training loop",
         "`training.fit`, with metrics file, progress bar and a checkpoint every 1,000 steps, against a plain Python loop"
-        " over the compiled step and batches made beforehand; the energy 2-128-128-1, batch 1,000 + 1,000. On arrays `fit` also"
-        " shuffles and gathers the batches, which the plain loop is spared."
+        " over the compiled step and batches made beforehand; the energy 2-128-128-1, batch 1,000 + 1,000. On arrays `fit`"
+        " also shuffles and gathers the batches, which the plain loop is spared."
         " Blocks of 100 steps in turn, within one run.",
     ),
     "resnet_step": (
