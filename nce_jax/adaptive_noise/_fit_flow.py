@@ -88,8 +88,8 @@ def fit_flow(
       A `FlowFit`; its `noise` goes where any noise goes.
 
     Raises:
-      NonFiniteError: from `training.fit`, where the likelihood is not finite (NaN in the data, say).
-      ValueError: too few samples for the split, or arguments out of their range.
+      NonFiniteError: from `training.fit`, where the likelihood stops being finite.
+      ValueError: NaN or infinity in the data, too few samples for the split, or arguments out of their range.
 
     Examples:
       >>> import jax

@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from nce_jax import noise, training
+from nce_jax import noise
 from nce_jax.adaptive_noise import fit_flow
 from nce_jax.adaptive_noise._fit_flow import _split
 
@@ -92,10 +92,10 @@ def test_the_split_is_a_partition():
     assert (np.sort(x_held_out[:, 0]) != np.arange(0.0, 10.0, 2.0)).any()
 
 
-@pytest.mark.slow
-def test_nan_in_the_data_stops_the_run():
-    x_data = mixture(jax.random.key(0), 100).at[:, 0].set(jnp.nan)
-    with pytest.raises(training.NonFiniteError, match="step 1: .* is nan"):
+def test_nan_in_the_data_is_refused():
+    """Even one: in the held-out part it would look like a flow that never improves."""
+    x_data = mixture(jax.random.key(0), 100).at[3, 0].set(jnp.nan)
+    with pytest.raises(ValueError, match="x_data: expected finite samples, got NaN or infinity"):
         fit_flow(jax.random.key(1), x_data, num_steps=2, **SMALL)
 
 
