@@ -12,7 +12,7 @@ import numpy as np
 import optax
 
 from nce_jax._checks import check_positive_int
-from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real
+from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray, Real
 from nce_jax.criteria import Criterion, nce
 from nce_jax.diagnostics import log_partition_standard_error, overlap
 from nce_jax.log_partition import Solution, check_solution, solve_log_partition
@@ -74,8 +74,8 @@ class LogRatioEstimate(NamedTuple):
 
 def fit_log_ratio(
     key: PRNGKeyArray,
-    x_data: Real[Array, "n *shape"],
-    x_noise: Real[Array, "m *shape"],
+    x_data: Real[ArrayLike, "n *shape"],
+    x_noise: Real[ArrayLike, "m *shape"],
     *,
     model: tuple[Params, LogDensityFn] | None = None,
     criterion: Criterion = _NCE,
