@@ -134,6 +134,7 @@ def test_a_wrong_level_shows_in_the_calibration():
     assert (predicted - observed > 4 * np.sqrt(predicted * (1 - predicted) / count)).sum() >= 8
 
 
+@pytest.mark.slow
 def test_disjoint_sets_are_said_to_be_disjoint():
     x_data, x_noise = 60 + jax.random.normal(KEYS[0], (500, 1)), jax.random.normal(KEYS[1], (500, 1))
     with jax.numpy_rank_promotion("allow"), pytest.warns(nce_jax.training.LowOverlapWarning):

@@ -50,6 +50,7 @@ def test_log_z_is_within_its_error_and_the_buffer_is_of_the_snapshot(snapshot):
     assert_buffer_is_of(snapshot, THETA)
 
 
+@pytest.mark.slow
 def test_bennett_agrees_on_log_z(snapshot):
     """An estimate that rests on the buffer: model samples against fresh samples of the base noise. Seed 5, 4 errors."""
     base = noise.standard_normal(2)
@@ -131,6 +132,7 @@ def two_modes(share, x):
     return jnp.logaddexp(*parts)
 
 
+@pytest.mark.slow
 def test_modes_get_their_share_by_weights_where_chains_cannot_cross():
     """Seed 0, 4 standard errors of a share; the refresh turns 80 % into 30 %, and inherits the error of the 80."""
     base = noise.fitted_gaussian(jnp.array([[-6.0], [6.0]]))

@@ -185,6 +185,7 @@ def test_bad_arguments_are_named(options, message):
         make_self_noise_step(log_density_fn, optax.sgd(1.0), **options)
 
 
+@pytest.mark.slow
 def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
     """600 refreshes of a flexible model with a buffer of 2 x 100, seed 0: log Z by quadrature, within k = 4 standard errors.
 

@@ -86,6 +86,7 @@ def test_no_overlap_and_nan_leave_no_estimate():
     assert np.isnan([bad.log_partition, bad.standard_error]).all()
 
 
+@pytest.mark.slow
 def test_bennett_importance_sampling_and_annealing_agree_on_a_sampled_model():
     """A model without closed form, exp(-x^4 / 4 + x) in 1-D: log Z by quadrature, x by Langevin chains; seed 5."""
 

@@ -20,6 +20,8 @@ from experiments.noise_choices.plot import draw
 from experiments.noise_choices.run import experiment
 from nce_jax import training
 
+pytestmark = pytest.mark.slow  # all of it: compilation
+
 PAPER, SMOKE = Config(), PRESETS["smoke"]
 TINY = dataclasses.replace(SMOKE, hidden=(4,), num_points=200, plane_steps=6, plane_batch=16)
 

@@ -97,6 +97,7 @@ def test_imbalance_by_hand():
     np.testing.assert_allclose(imbalance(np.array([[1.0, 3.0], [2.0, 2.0]])), [1, 0])
 
 
+@pytest.mark.slow
 def test_a_path_is_that_of_the_train_step_by_hand():
     """Entry k: parameters after k updates, the F of the loss there, and the mean loss since the entry before.
 

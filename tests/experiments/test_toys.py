@@ -10,6 +10,8 @@ from scipy import optimize, stats
 
 from experiments.common import toys
 
+pytestmark = pytest.mark.slow  # all of it: compilation
+
 KEY_SEED, NUM_SAMPLES, NUM_CELLS = 0, 20_000, 12
 # A pinwheel so wide that a good part of its mass lies where the map folds.
 FOLDED = toys.pinwheel(3, radial_std=0.4, tangential_std=0.4, rate=0.4, scale=1.0)

@@ -7,6 +7,8 @@ import pytest
 import nce_jax
 from nce_jax.models import resnet18_energy
 
+pytestmark = pytest.mark.slow  # all of it: compilation
+
 SHAPE, WIDTH = (12, 10, 2), 4  # 2 x 2 pixels are left at the end
 
 
