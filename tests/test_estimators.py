@@ -29,9 +29,7 @@ def _estimate():
     x_noise = jax.random.normal(KEYS[1], (NUM_NOISE, 2))
     with jax.numpy_rank_promotion("allow"):
         optimizer = optax.adam(optax.cosine_decay_schedule(0.05, 800))
-        return fit_log_ratio(
-            KEYS[2], x_data, x_noise, model=linear(), optimizer=optimizer, num_steps=800, progress=False
-        )
+        return fit_log_ratio(KEYS[2], x_data, x_noise, model=linear(), optimizer=optimizer, num_steps=800, progress=False)
 
 
 def test_the_log_ratio_is_the_true_one(estimate):

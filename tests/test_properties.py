@@ -13,6 +13,8 @@ from nce_jax import Status
 from tests.log_partition.cases import SOLVERS, solve
 from tests.oracles import overlap, root
 
+pytestmark = pytest.mark.slow
+
 # Problems are padded with samples of weight zero, so that a few compiled shapes serve every size.
 LANES = 16
 SHAPES = {"small": 24, "medium": 200, "large": 2000}
@@ -142,7 +144,6 @@ def test_no_answer_is_wrong_and_called_solved(solver, float_dtype):
     run()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_answer_is_wrong_in_thousands(solver, shape, float_dtype):

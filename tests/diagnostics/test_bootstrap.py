@@ -8,6 +8,8 @@ import pytest
 import nce_jax
 from tests.log_partition.cases import gaussian_log_ratios, random_weights, solve, standard_error
 
+pytestmark = pytest.mark.slow
+
 _compiled = jax.jit(nce_jax.bootstrap_log_partition, static_argnames="num_replicates")
 
 
@@ -47,7 +49,6 @@ def test_replicates_are_roots_of_redrawn_samples(x64):
     np.testing.assert_allclose(result.standard_error, 0, atol=1e-11)
 
 
-@pytest.mark.slow
 def test_weights_are_drawn_with_their_samples_and_padding_never():
     """Padding of NaN is not drawn; a uniform weight of two changes the spread not at all beyond its own noise."""
     data, noise = gaussian_log_ratios(1.0, 300, 300, dtype=np.float32)
@@ -67,7 +68,6 @@ def test_uneven_weights_agree_with_the_formula():
     np.testing.assert_allclose(result.standard_error, expected, rtol=0.15)
 
 
-@pytest.mark.slow
 def test_batches_chunks_and_failures():
     """Lanes of a batch fail alone; many samples make several chunks of replicates."""
     lanes = [gaussian_log_ratios(1.0, 20_000, 20_000, seed=seed, dtype=np.float32) for seed in range(2)]

@@ -14,6 +14,8 @@ from experiments.digits.config import PRESETS
 from experiments.digits.train import train_lane
 from nce_jax import training
 
+pytestmark = pytest.mark.slow
+
 SMOKE = PRESETS["smoke"]
 
 
@@ -90,7 +92,6 @@ def result():
     return run.experiment(SMOKE, jax.random.key(SMOKE.seed))
 
 
-@pytest.mark.slow
 class TestSmokePreset:
     def test_shapes(self, result):
         assert result.failed_lanes == {}

@@ -10,6 +10,8 @@ import nce_jax
 from experiments.common import results
 from experiments.free_energy import config, data, plot, run, summary
 
+pytestmark = pytest.mark.slow
+
 SMOKE = config.PRESETS["smoke"]
 
 

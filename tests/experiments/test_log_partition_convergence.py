@@ -7,6 +7,8 @@ import pytest
 from experiments.common import results
 from experiments.log_partition_convergence import config, plot, problems, run, summary
 
+pytestmark = pytest.mark.slow
+
 SMOKE = config.PRESETS["smoke"]
 
 

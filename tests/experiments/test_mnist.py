@@ -9,6 +9,8 @@ from experiments.mnist import data, run
 from experiments.mnist.config import PRESETS
 from experiments.mnist.train import methods
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _rank_promotion():

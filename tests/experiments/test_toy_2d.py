@@ -19,6 +19,8 @@ from experiments.toy_2d.statistics import excess_loss, headline
 from experiments.toy_2d.train import checkpoints, make_model, noise, train
 from nce_jax import training
 
+pytestmark = pytest.mark.slow
+
 PAPER, SMOKE = Config(), PRESETS["smoke"]
 TINY = dataclasses.replace(SMOKE, hidden=(4,), num_steps=5, batch_size=16, num_checkpoints=2, reported_steps=(2, 3, 5, 5))
 
@@ -97,7 +99,6 @@ def test_imbalance_by_hand():
     np.testing.assert_allclose(imbalance(np.array([[1.0, 3.0], [2.0, 2.0]])), [1, 0])
 
 
-@pytest.mark.slow
 def test_a_path_is_that_of_the_train_step_by_hand():
     """Entry k: parameters after k updates, the F of the loss there, and the mean loss since the entry before.
 
@@ -136,7 +137,6 @@ def smoke():
     return experiment(config, jax.random.key(config.seed))
 
 
-@pytest.mark.slow
 def test_the_smoke_preset_learns_and_its_solvers_agree(smoke):
     arrays, kept = smoke.arrays, checkpoints(SMOKE).size
     for reading, count in (("energy", 5), ("ratio", 4)):
@@ -152,7 +152,6 @@ def test_the_smoke_preset_learns_and_its_solvers_agree(smoke):
     np.testing.assert_allclose(headline(arrays)["pinwheel_ratio_bar_excess_200"], last.mean())
 
 
-@pytest.mark.slow
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     figures = draw(results.load(tmp_path, ""))

@@ -12,7 +12,7 @@ import pytest
 import nce_jax
 from nce_jax import noise, samplers
 
-pytestmark = pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")]
 
 MEAN, DEVIATION = 1.0, 0.6
 
