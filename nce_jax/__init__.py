@@ -10,12 +10,18 @@ import importlib
 from typing import Any
 
 from nce_jax.criteria import Criterion as Criterion
+from nce_jax.criteria import donsker_varadhan as donsker_varadhan
 from nce_jax.criteria import exponential_nce as exponential_nce
+from nce_jax.criteria import least_squares as least_squares
 from nce_jax.criteria import nce as nce
+from nce_jax.criteria import nwj as nwj
 from nce_jax.criteria import profiled_nce_loss as profiled_nce_loss
+from nce_jax.criteria import ratio_regularised as ratio_regularised
 from nce_jax.diagnostics import Bootstrap as Bootstrap
+from nce_jax.diagnostics import Divergence as Divergence
 from nce_jax.diagnostics import ImportanceEstimate as ImportanceEstimate
 from nce_jax.diagnostics import bootstrap_log_partition as bootstrap_log_partition
+from nce_jax.diagnostics import divergence as divergence
 from nce_jax.diagnostics import effective_sample_size as effective_sample_size
 from nce_jax.diagnostics import importance_log_partition as importance_log_partition
 from nce_jax.diagnostics import log_partition_standard_error as log_partition_standard_error
@@ -30,10 +36,14 @@ from nce_jax.log_partition import check_solution as check_solution
 from nce_jax.log_partition import fixed_point as fixed_point
 from nce_jax.log_partition import newton as newton
 from nce_jax.log_partition import solve_log_partition as solve_log_partition
+from nce_jax.losses import donsker_varadhan_loss as donsker_varadhan_loss
 from nce_jax.losses import exponential_log_partition as exponential_log_partition
 from nce_jax.losses import exponential_nce_loss as exponential_nce_loss
+from nce_jax.losses import least_squares_log_partition as least_squares_log_partition
+from nce_jax.losses import least_squares_loss as least_squares_loss
 from nce_jax.losses import nce_loss as nce_loss
 from nce_jax.losses import nce_loss_terms as nce_loss_terms
+from nce_jax.losses import nwj_loss as nwj_loss
 from nce_jax.losses import profiled_exponential_nce_loss as profiled_exponential_nce_loss
 
 __version__ = "0.1.0"
@@ -55,6 +65,7 @@ _LAZY = {
 __all__ = [
     "Bootstrap",
     "Criterion",
+    "Divergence",
     "FreeEnergy",
     "ImportanceEstimate",
     "Solution",
@@ -65,6 +76,9 @@ __all__ = [
     "bisection",
     "bootstrap_log_partition",
     "check_solution",
+    "divergence",
+    "donsker_varadhan",
+    "donsker_varadhan_loss",
     "effective_sample_size",
     "estimators",
     "exponential_log_partition",
@@ -73,6 +87,9 @@ __all__ = [
     "fit_log_ratio",
     "fixed_point",
     "importance_log_partition",
+    "least_squares",
+    "least_squares_log_partition",
+    "least_squares_loss",
     "likelihood",
     "log_partition_standard_error",
     "make_train_step",
@@ -82,9 +99,12 @@ __all__ = [
     "nce_loss_terms",
     "newton",
     "noise",
+    "nwj",
+    "nwj_loss",
     "overlap",
     "profiled_exponential_nce_loss",
     "profiled_nce_loss",
+    "ratio_regularised",
     "samplers",
     "solve_log_partition",
     "sweep",

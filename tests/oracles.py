@@ -72,6 +72,42 @@ def exponential_log_partition(data, noise, *, weights_data=None, weights_noise=N
     return log_mean_noise - log_sum_exp(-data / 2 + np.log(shares(data, weights_data)))
 
 
+def nwj_loss(data, noise, *, log_partition=0.0, weights_data=None, weights_noise=None) -> float:
+    """L = -E_data[u] + E_noise[exp(u)] - 1."""
+    (data, weights_data), (noise, weights_noise) = counted(data, weights_data), counted(noise, weights_noise)
+    return mean(np.exp(noise - log_partition), weights_noise) - mean(data - log_partition, weights_data) - 1
+
+
+def donsker_varadhan_loss(data, noise, *, weights_data=None, weights_noise=None) -> float:
+    """L = -(E_data[s] - log E_noise[exp(s)])."""
+    return importance_log_partition(noise, weights_noise) - mean(*counted(data, weights_data))
+
+
+def least_squares_loss(data, noise, *, log_partition=0.0, weights_data=None, weights_noise=None) -> float:
+    """L = E_noise[r^2] / 2 - E_data[r], r = exp(u)."""
+    (data, weights_data), (noise, weights_noise) = counted(data, weights_data), counted(noise, weights_noise)
+    of_noise = mean(np.exp(2 * (noise - log_partition)), weights_noise)
+    return of_noise / 2 - mean(np.exp(data - log_partition), weights_data)
+
+
+def least_squares_log_partition(data, noise, *, weights_data=None, weights_noise=None) -> float:
+    """F* = log(E_noise[exp(2 s)] / E_data[exp(s)])."""
+    (data, weights_data), (noise, weights_noise) = counted(data, weights_data), counted(noise, weights_noise)
+    log_mean_square = log_sum_exp(2 * noise + np.log(shares(noise, weights_noise)))
+    return log_mean_square - log_sum_exp(data + np.log(shares(data, weights_data)))
+
+
+def ratio_regularised_loss(
+    data, noise, *, strength, log_partition, kappa=1.0, weights_data=None, weights_noise=None
+) -> float:
+    """The NCE loss plus strength * (E_data[u^2] + E_noise[u^2])."""
+    weights = {"weights_data": weights_data, "weights_noise": weights_noise}
+    base = nce_loss(data, noise, log_partition=log_partition, kappa=kappa, **weights)
+    (data, weights_data), (noise, weights_noise) = counted(data, weights_data), counted(noise, weights_noise)
+    squares = mean((data - log_partition) ** 2, weights_data) + mean((noise - log_partition) ** 2, weights_noise)
+    return base + strength * squares
+
+
 # ---- the root ------------------------------------------------------------------------------------------------------
 
 
@@ -154,6 +190,22 @@ def root_in_extended_precision(data, noise, *, kappa=1, weights_data=None, weigh
 
         everything = np.concatenate([values for values, _ in sides])
         return bisect(is_below_root, float(everything.min()) - 1, float(everything.max()) + 1)
+
+
+def ratio_regularised_root(data, noise, *, strength, kappa=1.0, weights_data=None, weights_noise=None) -> float:
+    """The F at which mean sigma(log kappa - u) - kappa mean sigma(u - log kappa) + 2 strength (2 F - both means of s) = 0.
+
+    The regulariser's slope keeps the equation from being constant anywhere: as it stands it is good to rounding.
+    """
+    (data, weights_data), (noise, weights_noise) = counted(data, weights_data), counted(noise, weights_noise)
+    means = mean(data, weights_data) + mean(noise, weights_noise)
+
+    def is_below_root(log_partition: float) -> bool:
+        p, q = probabilities(data, noise, log_partition, kappa)
+        return mean(p, weights_data) - kappa * mean(q, weights_noise) + 2 * strength * (2 * log_partition - means) < 0
+
+    pool = np.concatenate([data, noise])
+    return bisect(is_below_root, pool.min() - 1, pool.max() + 1)
 
 
 # ---- what the root is worth ----------------------------------------------------------------------------------------
@@ -239,3 +291,16 @@ def bar_standard_error(work_forward, work_reverse, delta_f: float) -> float:
         sigmoid(log_ratio - delta_f - np.asarray(work_reverse, np.float64)),
     )
     return math.sqrt(sum((np.mean(f**2) / np.mean(f) ** 2 - 1) / len(f) for f in accepted))
+
+
+def divergence(data, noise, log_partition, kappa=1.0, weights_data=None, weights_noise=None, block_size=1):
+    """-L + log(1 + kappa) + kappa log(1 + 1 / kappa), L the NCE loss, and the standard error of its two sample means."""
+    (data, weights_data), (noise, weights_noise) = counted(data, weights_data), counted(noise, weights_noise)
+    of_data = -softplus(math.log(kappa) - (data - log_partition))
+    of_noise = -kappa * softplus((noise - log_partition) - math.log(kappa))
+    ceiling = math.log1p(kappa) + kappa * math.log1p(1 / kappa)
+    value, variance = ceiling, 0.0
+    for terms, weights in ((of_data, shares(data, weights_data)), (of_noise, shares(noise, weights_noise))):
+        value += weights @ terms
+        variance += _block_variance(weights * (terms - weights @ terms), weights, block_size)
+    return value, math.sqrt(variance)

@@ -7,6 +7,8 @@ estimated by `importance_log_partition`, from noise samples alone.
 
 from nce_jax.diagnostics._bootstrap import Bootstrap as Bootstrap
 from nce_jax.diagnostics._bootstrap import bootstrap_log_partition as bootstrap_log_partition
+from nce_jax.diagnostics._divergence import Divergence as Divergence
+from nce_jax.diagnostics._divergence import divergence as divergence
 from nce_jax.diagnostics._importance import ImportanceEstimate as ImportanceEstimate
 from nce_jax.diagnostics._importance import effective_sample_size as effective_sample_size
 from nce_jax.diagnostics._importance import importance_log_partition as importance_log_partition
@@ -15,8 +17,10 @@ from nce_jax.diagnostics._standard_error import log_partition_standard_error as 
 
 __all__ = [
     "Bootstrap",
+    "Divergence",
     "ImportanceEstimate",
     "bootstrap_log_partition",
+    "divergence",
     "effective_sample_size",
     "importance_log_partition",
     "log_partition_standard_error",

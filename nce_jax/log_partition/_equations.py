@@ -55,9 +55,14 @@ def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
     data, noise = _sums(data_distance, problem.data), _sums(noise_distance, problem.noise)
     count = _count_difference(data.mass, kappa * noise.mass)
     slope = data.slope + kappa * noise.slope
-    residual = (count + (data.tail - kappa * noise.tail)) / slope
-    residual = jnp.where(slope > _underflow(slope.dtype), residual, jnp.inf)
-    residual, newton_move = _near_or_far(problem, log_partition, count, residual)
+    value = count + (data.tail - kappa * noise.tail)
+    if problem.pull is not None:
+        value, slope = value + problem.pull.slope * (log_partition - problem.pull.centre), slope + problem.pull.slope
+    residual = value / slope
+    residual = jnp.where(slope > _underflow(slope.dtype), residual, jnp.where(value < 0, -jnp.inf, jnp.inf))
+    newton_move = -residual
+    if problem.pull is None:  # a pull has no log scale; its slope keeps the residual telling in every gap
+        residual, newton_move = _near_or_far(problem, log_partition, count, residual)
     log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
     return Balance(residual, newton_move, _log_overlap(log_mean_p, problem.log_kappa))
 

@@ -5,10 +5,12 @@ v_k proportional to w_k sigma'(b - s_k) over the pool. The rule is written with 
 so that derivatives of every order follow.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
-from nce_jax.log_partition._types import Problem, Samples
+from nce_jax.log_partition._types import Problem, Pull, Samples
 from nce_jax.numerics import expand, weighted_sum
 
 
@@ -33,15 +35,26 @@ def _root_tangent(root: jax.Array, problem: Problem, tangent: Problem) -> jax.Ar
         _log_slope(data, problem.data),
         log_kappa + _log_slope(noise, problem.noise),
     )
-    log_slope = jnp.logaddexp(log_slope_data, log_slope_noise)
+    log_own_slope = jnp.logaddexp(log_slope_data, log_slope_noise)
+    log_slope, from_pull = _with_pull(root, log_own_slope, problem.pull, tangent.pull)
     from_data = _side_tangent(data, problem.data, tangent.data, -log_slope)
     # The noise side of the equation is -kappa mean sigma(-d) = kappa (mean sigma(d) - 1): the same expression, times kappa.
     from_noise = _side_tangent(noise, problem.noise, tangent.noise, log_kappa - log_slope)
     log_mean_q = jax.nn.logsumexp(jax.nn.log_sigmoid(-noise), axis=-1, b=problem.noise.weights) - jnp.log(
         problem.noise.total
     )
-    from_kappa = (jnp.exp(log_kappa + log_mean_q - log_slope) - 1) * tangent.log_kappa
-    return from_data + from_noise + from_kappa
+    own_share = 1 if problem.pull is None else jnp.exp(log_own_slope - log_slope)
+    from_kappa = (jnp.exp(log_kappa + log_mean_q - log_slope) - own_share) * tangent.log_kappa
+    return from_data + from_noise + from_kappa + from_pull
+
+
+def _with_pull(root: jax.Array, log_slope: jax.Array, pull: Pull | None, tangent: Pull | None) -> tuple[jax.Array, Any]:
+    """The slope of the whole equation, on the log scale, and the root's change when a regulariser's pull changes."""
+    if pull is None or tangent is None:
+        return log_slope, 0
+    log_total = jnp.logaddexp(log_slope, jnp.log(pull.slope))
+    moved = pull.slope * tangent.centre + (pull.centre - root) * tangent.slope
+    return log_total, jnp.exp(-log_total) * moved
 
 
 def _distance(root: jax.Array, samples: Samples, log_kappa: jax.Array) -> jax.Array:

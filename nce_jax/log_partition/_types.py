@@ -54,12 +54,20 @@ class Samples(NamedTuple):
     total: jax.Array
 
 
+class Pull(NamedTuple):
+    """A straight line added to the equation, slope (F - centre): what a quadratic penalty on u adds. Both (*batch)."""
+
+    slope: jax.Array
+    centre: jax.Array
+
+
 class Problem(NamedTuple):
-    """The equation to solve: log-ratios of data and noise, and log kappa per batch entry."""
+    """The equation to solve: log-ratios of data and noise, log kappa per batch entry, and a regulariser's pull if any."""
 
     data: Samples
     noise: Samples
     log_kappa: jax.Array
+    pull: Pull | None = None
 
 
 class State(NamedTuple):

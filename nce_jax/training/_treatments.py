@@ -91,7 +91,9 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
         return LogPartitionUpdate(log_partition, kept, jnp.int32(1), _finite_status(kept))
 
     def refuses(criterion: Criterion) -> str | None:
-        return None if criterion.equation is not None else "its normaliser is not the root of an equation"
+        if criterion.equation is None:
+            return "its normaliser is not the root of an equation"
+        return None if criterion.has_bennett_step else "Bennett's step knows no regulariser"
 
     return Treatment("bar_step", update, refuses=refuses)
 

@@ -1,4 +1,4 @@
-"""Criteria and profiled losses: the pair of a loss and its normaliser, differentiated to second order."""
+"""The profiled NCE loss: binary NCE at the root, differentiated to second order."""
 
 import functools
 
@@ -152,25 +152,3 @@ def test_finite_at_extreme_log_ratios(size, float_dtype):
         sides = jnp.array([data, data + 1], float_dtype), jnp.array([noise, noise - 1], float_dtype)
         assert np.isfinite(profiled(*sides))
         assert all(np.all(np.isfinite(slope)) for slope in gradient(*sides))
-
-
-def test_the_criterion_of_nce_binds_its_kappa_to_both_parts(x64):
-    data, noise = gaussian_log_ratios()
-    criterion = nce_jax.nce(magnification=50.0, noise_ratio=0.5)
-    solution = criterion.profile(data, noise, weights_data=None, weights_noise=None, solver=SOLVERS["bisection"])
-    np.testing.assert_allclose(solution.log_partition, oracles.root(data, noise, kappa=25), atol=1e-11)
-    value = criterion.loss(data, noise, log_partition=0.3, weights_data=None, weights_noise=None)
-    np.testing.assert_allclose(value, oracles.nce_loss(data, noise, log_partition=0.3, kappa=25), rtol=1e-14)
-
-
-def test_the_criterion_of_ence_has_a_closed_form():
-    data, noise = gaussian_log_ratios(dtype=np.float32)
-    criterion = nce_jax.exponential_nce()
-    both = jnp.stack([data, data.at[0].set(np.nan)]), jnp.stack([noise, noise])
-    solution = criterion.profile(*both, weights_data=None, weights_noise=None, max_steps=3)
-    expected = oracles.exponential_log_partition(data, noise)
-    np.testing.assert_allclose(solution.log_partition, [expected, np.nan], rtol=1e-5)
-    np.testing.assert_array_equal(solution.status, [nce_jax.Status.CONVERGED, nce_jax.Status.NONFINITE])
-    np.testing.assert_array_equal(solution.num_steps, [0, 0])
-    value = criterion.loss(data, noise, log_partition=0.2, weights_data=None, weights_noise=None)
-    np.testing.assert_allclose(value, oracles.exponential_nce_loss(data, noise, log_partition=0.2), rtol=1e-5)

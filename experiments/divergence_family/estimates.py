@@ -1,0 +1,72 @@
+"""What the library says: bounds by quadrature at true and wrong ratios, and estimates from samples with their errors."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import nce_jax
+from experiments.divergence_family.pairs import Quadrature
+
+Arrays = dict[str, np.ndarray]
+bound = jax.jit(nce_jax.divergence)
+
+TREATMENTS = ("held", "solved")
+"""F held at the truth, zero; F solved for on the same samples, at the same kappa."""
+LIMITS = ("NWJ", "DV")
+"""kappa -> infinity: with F held, and solved."""
+
+
+def bounds(quadrature: Quadrature, kappas: jax.Array, scales: Sequence[float], offsets: Sequence[float]) -> Arrays:
+    """D_kappa of s scaled with F solved, (1 + scale, kappa), and of s at F held off the truth, (1 + offset, kappa)."""
+
+    def over(count: int, factor: jax.Array, **options) -> nce_jax.Divergence:
+        shape = (count, kappas.size, quadrature.p.size)
+        ratio = jnp.broadcast_to(factor[:, None, None] * quadrature.log_ratio[None, None], shape)
+        weights = {"weights_data": quadrature.p[None, None], "weights_noise": quadrature.q[None, None]}
+        return bound(ratio, ratio, magnification=kappas[None], **weights, **options)
+
+    held = jnp.array([0.0, *offsets])
+    solved = over(1 + len(scales), jnp.array([1.0, *scales]))
+    shifted = over(held.size, jnp.ones(held.size), log_partition=held[:, None])
+    return {
+        "scaled": np.asarray(solved.value),
+        "scaled_status": np.asarray(solved.status),
+        "shifted": np.asarray(shifted.value),
+    }
+
+
+@jax.jit
+def _at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Array]:
+    held = nce_jax.divergence(data, noise, log_partition=0.0, magnification=kappa)
+    solved = nce_jax.divergence(data, noise, magnification=kappa)
+    # What a sample counts for in the loss's gradient: 1 / (kappa + r) over the data, r / (kappa + r) over the noise.
+    weights = -jax.nn.softplus(data - jnp.log(kappa)), -jax.nn.softplus(jnp.log(kappa) - noise)
+    return {
+        "value": jnp.stack([held.value, solved.value]),
+        "error": jnp.stack([held.standard_error, solved.standard_error]),
+        "status": solved.status,
+        "effective": jnp.minimum(*(nce_jax.effective_sample_size(side) for side in weights)),
+    }
+
+
+def sampled(data: jax.Array, noise: jax.Array, kappas: jax.Array) -> Arrays:
+    """For log-ratios (..., n): value and error (kappa, treatment, ...), status, and the smaller effective sample size."""
+    parts = [jax.tree.map(np.asarray, _at(data, noise, kappa)) for kappa in kappas]
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+@jax.jit
+def _limits(data: jax.Array, noise: jax.Array) -> dict[str, jax.Array]:
+    log_mean = nce_jax.importance_log_partition(noise).log_partition
+    shifts = jnp.stack([jnp.zeros_like(log_mean), log_mean])[..., None]
+    variance = jnp.var(data, axis=-1, ddof=1)[None] / data.shape[-1]
+    variance += jnp.var(jnp.exp(noise[None] - shifts), axis=-1, ddof=1) / noise.shape[-1]
+    value = jnp.stack([-nce_jax.nwj_loss(data, noise), -nce_jax.donsker_varadhan_loss(data, noise)])
+    return {"value": value, "error": jnp.sqrt(variance)}
+
+
+def limits(data: jax.Array, noise: jax.Array) -> Arrays:
+    """NWJ and Donsker-Varadhan on the same samples: value and standard error (F's to first order), (limit, ...)."""
+    return jax.tree.map(np.asarray, _limits(data, noise))

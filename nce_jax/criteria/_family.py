@@ -1,0 +1,124 @@
+"""The family: every loss of this library as a criterion."""
+
+from functools import partial
+from typing import Any
+
+import jax
+
+from nce_jax._checks import check_positive
+from nce_jax._types import Scalars
+from nce_jax.criteria._criterion import Criterion
+from nce_jax.log_partition._types import make_problem
+from nce_jax.losses import (
+    donsker_varadhan_loss,
+    exponential_log_partition,
+    exponential_nce_loss,
+    least_squares_log_partition,
+    least_squares_loss,
+    nce_loss,
+    nwj_loss,
+)
+from nce_jax.losses._divergence import log_mean_ratio
+
+
+def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterion:
+    """Binary NCE as a criterion, its normaliser solved at the loss's own kappa = noise_ratio * magnification.
+
+    Args:
+      magnification: M > 0, a traced number.
+      noise_ratio: nu > 0, a traced number.
+
+    Returns:
+      The criterion of `nce_loss` and `solve_log_partition`.
+
+    Raises:
+      ValueError: a plain number that is not positive.
+
+    Examples:
+      >>> import nce_jax
+      >>> nce_jax.nce(magnification=100.0).name
+      'nce'
+
+    References:
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the objective L_M).
+    """
+    check_positive("magnification", magnification)
+    check_positive("noise_ratio", noise_ratio)
+    options: dict[str, Any] = {"magnification": magnification, "noise_ratio": noise_ratio}
+    return Criterion("nce", partial(nce_loss, **options), equation=partial(make_problem, **options))
+
+
+def exponential_nce() -> Criterion:
+    """eNCE as a criterion: its normaliser has a closed form, and no Bennett step.
+
+    Returns:
+      The criterion of `exponential_nce_loss` and `exponential_log_partition`.
+
+    Examples:
+      >>> import nce_jax
+      >>> nce_jax.exponential_nce().equation is None  # so that Bennett's step does not apply
+      True
+
+    References:
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+    """
+    return Criterion("exponential_nce", exponential_nce_loss, closed_form=exponential_log_partition)
+
+
+def nwj() -> Criterion:
+    """The loss of Nguyen, Wainwright and Jordan as a criterion, its normaliser in closed form: log E_noise[exp(s)].
+
+    Returns:
+      The criterion of `nwj_loss`. With F solved its gradient is that of `donsker_varadhan`.
+
+    Examples:
+      >>> import nce_jax
+      >>> nce_jax.nwj().name
+      'nwj'
+
+    References:
+      Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by convex risk minimization,
+      2010, eq. 11.
+    """
+    return Criterion("nwj", nwj_loss, closed_form=log_mean_ratio)
+
+
+def donsker_varadhan() -> Criterion:
+    """The loss of Donsker and Varadhan as a criterion: it has no normaliser in it, and any treatment leaves it the same.
+
+    The F that `solved()` reports is log E_noise[exp(s)], which normalises the model.
+
+    Returns:
+      The criterion of `donsker_varadhan_loss`.
+
+    Examples:
+      >>> import nce_jax
+      >>> nce_jax.donsker_varadhan().name
+      'donsker_varadhan'
+
+    References:
+      Belghazi et al., Mutual information neural estimation, 2018, eq. 7.
+    """
+    return Criterion("donsker_varadhan", _without_log_partition, closed_form=log_mean_ratio)
+
+
+def _without_log_partition(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> jax.Array:
+    del log_partition  # it cancels
+    return donsker_varadhan_loss(log_ratio_data, log_ratio_noise, **weights)
+
+
+def least_squares() -> Criterion:
+    """The least-squares loss as a criterion, its normaliser in closed form.
+
+    Returns:
+      The criterion of `least_squares_loss` and `least_squares_log_partition`.
+
+    Examples:
+      >>> import nce_jax
+      >>> nce_jax.least_squares().name
+      'least_squares'
+
+    References:
+      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009, eq. 3.
+    """
+    return Criterion("least_squares", least_squares_loss, closed_form=least_squares_log_partition)
