@@ -3,7 +3,7 @@
 Losses, normalisers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) - log q(x) for data and for
 noise; they need jax (and jaxtyping) alone and are imported here. What needs more loads on first use: `nce_jax.noise`
 (distrax), `nce_jax.models` (flax), `nce_jax.samplers` (blackjax), `nce_jax.training` (optax), `nce_jax.adaptive_noise`,
-`nce_jax.likelihood`, `nce_jax.estimators`, `nce_jax.sweeps`.
+`nce_jax.likelihood`, `nce_jax.telescoping`, `nce_jax.estimators`, `nce_jax.sweeps`.
 """
 
 import importlib
@@ -57,6 +57,8 @@ _LAZY = {
     "likelihood": "nce_jax.diagnostics.likelihood",
     "samplers": "nce_jax.samplers",
     "fit_log_ratio": "nce_jax.estimators",
+    "fit_telescope": "nce_jax.estimators",
+    "telescoping": "nce_jax.telescoping",
     "sweeps": "nce_jax.sweeps",
     "make_train_step": "nce_jax.training",
     "sweep": "nce_jax.sweeps",
@@ -85,6 +87,7 @@ __all__ = [
     "exponential_nce",
     "exponential_nce_loss",
     "fit_log_ratio",
+    "fit_telescope",
     "fixed_point",
     "importance_log_partition",
     "least_squares",
@@ -109,6 +112,7 @@ __all__ = [
     "solve_log_partition",
     "sweep",
     "sweeps",
+    "telescoping",
     "training",
 ]
 

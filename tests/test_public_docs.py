@@ -10,7 +10,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL_MODULES = (
-    "noise", "models", "samplers", "training", "sweeps", "adaptive_noise", "estimators", "diagnostics.likelihood",
+    "noise", "models", "samplers", "training", "sweeps", "telescoping", "adaptive_noise", "estimators",
+    "diagnostics.likelihood",
 )  # fmt: skip
 # Functions that compute something somebody published, as opposed to plumbing; they name their source.
 ESTIMATORS = re.compile(r"loss|log_partition|overlap|effective_sample_size|standard_error|^bar$|divergence")

@@ -11,7 +11,8 @@ from sklearn.calibration import calibration_curve
 
 import nce_jax
 from nce_jax import estimators, models
-from nce_jax.estimators import _calibration, _roc, fit_log_ratio
+from nce_jax.estimators import fit_log_ratio
+from nce_jax.estimators._log_ratio import _calibration, _roc
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 NUM_DATA, NUM_NOISE = 12_000, 6_000

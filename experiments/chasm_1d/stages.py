@@ -1,0 +1,112 @@
+"""The chain of log ratios: one call per run, the same for every separation."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import nce_jax
+from experiments.chasm_1d.config import Config
+from nce_jax import estimators
+
+_POINTS = ((0.0,), (1.0,))
+"""A log ratio theta x - F is known from two points: F = -u(0), theta = u(1) - u(0)."""
+
+
+_FEWEST_LANES = 64
+"""Lanes of the quadrature's solve, whatever the number of stages: one compilation."""
+
+
+class Run(NamedTuple):
+    """One run: arrays of the stages are padded with NaN to the longest schedule."""
+
+    theta: float
+    log_partition: float
+    log_partition_error: float
+    """Standard error of F, that of the parameters included."""
+    kl: float
+    kl_error: float
+    fixed_error: float
+    """Joint standard error of the stages' F at the parameters as they are, and that of the summed variances."""
+    summed_error: float
+    fixed_deviation: float
+    """Where the stages' F really lie at these parameters, by quadrature, subtracted."""
+    schedule: np.ndarray
+    overlap: np.ndarray
+    share: np.ndarray
+    path_steps: np.ndarray
+    path_theta: np.ndarray
+    path_log_partition: np.ndarray
+    num_steps: int
+    num_pilot_steps: int
+
+
+def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
+    """T = [x, -1] of one stage, without its F."""
+    return theta * x[:, 0]
+
+
+def draw_noise(key: jax.Array, count: int) -> jax.Array:
+    return jax.random.normal(key, (count, 1))
+
+
+def run(config: Config, separation: float, key: jax.Array) -> Run:
+    """No setting knows the separation."""
+
+    def draw_data(key, count):
+        return separation + jax.random.normal(key, (count, 1))
+
+    model = (jnp.zeros(()), log_ratio)
+    result = nce_jax.fit_telescope(
+        key, draw_data, draw_noise, model, num_steps=config.num_steps, batch_size=config.batch_size
+    )
+    values, errors = (np.asarray(side, np.float64) for side in result.log_ratio(jnp.array(_POINTS)))
+    path = _path(result)
+    return Run(
+        theta=values[1] - values[0],
+        log_partition=-values[0],
+        log_partition_error=errors[0],
+        kl=result.mean_log_ratio,
+        kl_error=result.mean_full_standard_error,
+        fixed_error=result.standard_error,
+        summed_error=float(np.linalg.norm(result.stages.standard_error)),
+        fixed_deviation=_deviation(result, separation),
+        schedule=result.schedule,
+        overlap=np.asarray(result.stages.overlap),
+        share=np.asarray(result.stages.share),
+        path_steps=result.path[0],
+        path_theta=path[1] - path[0],
+        path_log_partition=-path[0],
+        num_steps=result.num_steps,
+        num_pilot_steps=result.num_pilot_steps,
+    )
+
+
+def _path(result: estimators.Telescope) -> np.ndarray:
+    """u(0) and u(1) along the training, (2, c)."""
+    _, models, roots = (np.asarray(part, np.float64) for part in result.path)
+    location, scale = (np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale"))
+    return np.stack([(models * (point - location) / scale).sum(1) - roots.sum(1) for (point,) in _POINTS])
+
+
+def _deviation(result: estimators.Telescope, separation: float) -> float:
+    """sum_k F_k of the run less that of infinitely many samples at the same parameters."""
+    num_stages = len(result.schedule) - 1
+    shape = 0, max(_FEWEST_LANES, num_stages) - num_stages
+    location, scale = (np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale"))
+    slopes = np.asarray(result.params["model"], np.float64) / scale
+    means = separation * np.sqrt((1 - result.schedule) * (1 + result.schedule))
+    grid = np.linspace(-8, 8, 801)
+    sides = [slopes[:, None] * (m[:, None] + grid - location[:, None]) for m in (means[:-1], means[1:])]
+    with jax.enable_x64(True):
+        exact = _roots(*(jnp.asarray(np.pad(side, (shape, (0, 0)))) for side in sides), jnp.asarray(np.exp(-0.5 * grid**2)))
+    seen = np.asarray(result.stages.log_partition, np.float64)
+    return float(np.sum(seen - np.asarray(exact)[:num_stages]))
+
+
+@jax.jit
+def _roots(data: jax.Array, noise: jax.Array, weights: jax.Array) -> jax.Array:
+    """Samples on a grid with weights in proportion to their density are a quadrature rule."""
+    each = jnp.broadcast_to(weights, data.shape)
+    return nce_jax.solve_log_partition(data, noise, weights_data=each, weights_noise=each).log_partition

@@ -1,0 +1,144 @@
+"""One call from data and noise to a chain of log ratios: pilot fits, a schedule, training, and what the result is worth."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from nce_jax._checks import check_positive, check_positive_int
+from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray
+from nce_jax.estimators._telescope.draws import make_source
+from nce_jax.estimators._telescope.evaluate import evaluate, full_worth
+from nce_jax.estimators._telescope.model import SharedBody, make_spec
+from nce_jax.estimators._telescope.newton import num_params
+from nce_jax.estimators._telescope.result import Telescope, make_telescope
+from nce_jax.estimators._telescope.search import search_schedule
+from nce_jax.estimators._telescope.settings import Settings, padded
+from nce_jax.estimators._telescope.train import Trained, train
+from nce_jax.telescoping._bridges import Numbers, Space, check_schedule
+from nce_jax.telescoping._schedule import MIN_OVERLAP
+
+_MOST_FOR_NEWTON = 32
+_EVALUATION_SHARE = 10
+
+
+def fit_telescope(
+    key: PRNGKeyArray,
+    x_data: Float[ArrayLike, "n *shape"] | Callable[[PRNGKeyArray, int], Float[Array, "n *shape"]],
+    noise: Any,
+    model: tuple[Params, LogDensityFn] | SharedBody,
+    *,
+    schedule: Numbers | None = None,
+    min_overlap: float = MIN_OVERLAP,
+    max_stages: int = 128,
+    magnification: float = 1.0,
+    optimizer: optax.GradientTransformation | None = None,
+    num_steps: int = 1000,
+    batch_size: int = 512,
+    space: Space | None = None,
+    standardise: bool = True,
+) -> Telescope:
+    """Estimates log p / q across a gap by a chain of K log ratios between bridges that overlap.
+
+    log p / q = sum_k log p_k / p_k+1, with p_k the distribution of sqrt(1 - a_k^2) x + a_k y: every stage is an NCE problem
+    of its own, all are trained as one vmapped program on the same pairs (x, y), and every F_k is solved for. The schedule a
+    is found by pilot fits from [0, 1] on: stages whose overlap is below `min_overlap` are cut, then all are spaced evenly;
+    the number of stages is an outcome (`refine_schedule`, `even_schedule`).
+
+    Models with up to 32 parameters are trained by Newton's method: on an array of data all at once, on a sampler one step
+    per fresh batch, every batch with the same weight in the end. Others by gradient descent with the normalisers solved on
+    every batch; the average of the second half of the iterates counts. F and its errors come from a last tenth of fresh
+    batches, from a fifth of an array that is kept from training, or, for Newton's method on an array, from all of it.
+
+    The sum is evaluated at the data, where the stages near the noise have seen nothing: a model must extrapolate as the
+    truth does, as an exponential family will. Networks may not, and no error given here tells.
+
+    Args:
+      key: typed key: draws, pairs, splits.
+      x_data: samples (n, ...), or `x_data(key, n)` that draws them.
+      noise: a distribution with `sample(seed=key, sample_shape=(n,))`, samples (m, ...), or `noise(key, n)`.
+      model: `(params, log_density_fn)` of one stage's log ratio, up to a constant; or a `SharedBody`.
+      schedule: a_0 = 0 < ... < a_K = 1; None finds one.
+      min_overlap: what a stage must have, between 0 and 1.
+      max_stages: where the search gives up.
+      magnification: M > 0, of every stage.
+      optimizer: an optax transformation; None takes Newton's method, or Adam at 3e-3 for more than 32 parameters.
+      num_steps: most training steps (batches), those of pilots and evaluation among them; for Newton's method on an array,
+        most steps of the last fit.
+      batch_size: pairs in a step.
+      space: (to, back), an invertible map of samples; bridges are straight in its image, a flow's latent space say.
+      standardise: whether a stage's model sees samples standardised by the mean and spread of that stage's sets, as one
+        batch has them. No knowledge of the data enters otherwise.
+
+    Returns:
+      A `Telescope`.
+
+    Raises:
+      TypeError: samples, noise or a model of no known kind, or counts that are not integers.
+      ValueError: shapes that do not fit, numbers out of their range, no schedule of `max_stages` stages, or too few steps.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import estimators
+      >>> x_data, x_noise = (jax.random.normal(jax.random.key(seed), (4000, 1)) for seed in (0, 1))
+      >>> model = (jnp.zeros(1), lambda theta, x: x @ theta)
+      >>> result = estimators.fit_telescope(jax.random.key(2), 8 + x_data, x_noise, model)  # KL = 32 nats
+      >>> print(len(result.schedule) - 1, f"{result.mean_log_ratio:.0f} +- {result.mean_full_standard_error:.0f}")
+      4 32 +- 1
+
+    References:
+      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020.
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (M and multi-stage estimation).
+    """
+    _check(num_steps=num_steps, batch_size=batch_size, max_stages=max_stages)
+    check_positive("magnification", magnification)
+    template, spec = make_spec(model, space)
+    if optimizer is None and (spec.body_fn is not None or num_params(template) > _MOST_FOR_NEWTON):
+        optimizer = _default_optimizer()
+    key_source, key_pilot, key_train, key_evaluate = jax.random.split(key, 4)
+    source = make_source(key_source, x_data, noise, hold_out=optimizer is not None)
+    settings = Settings(
+        spec, template, source, optimizer, magnification, num_steps, batch_size, standardise, min_overlap, max_stages
+    )
+    pilot_steps, is_given = 0, schedule is not None
+    if schedule is None:
+        schedule, pilot_steps = search_schedule(key_pilot, settings)
+    schedule = np.asarray(schedule, np.float64)
+    check_schedule(schedule)
+    levels = jnp.asarray(schedule if is_given else padded(schedule), jnp.result_type(float))
+    num_evaluated = max(num_steps // _EVALUATION_SHARE, 4)
+    left = num_steps if settings.is_full_batch else num_steps - pilot_steps - num_evaluated
+    if left < num_steps // 4:
+        raise ValueError(f"num_steps: the search for a schedule took {pilot_steps} and leaves {left}; got {num_steps}")
+    trained = train(key_train, settings, levels, left)
+    return _assess(key_evaluate, settings, trained, schedule, levels, pilot_steps, num_evaluated)
+
+
+def _assess(key, settings: Settings, trained: Trained, schedule, levels: jax.Array, pilot_steps: int, num_evaluated: int):
+    """F, its errors and the stages' diagnostics, on pairs apart from the training where there are such."""
+    source, kappa = settings.source, settings.kappas(len(levels) - 1)
+    count = min(num_evaluated * settings.batch_size, source.num_held_out or num_evaluated * settings.batch_size)
+    pairs = trained.pairs or source.draw_held_out(key, count)
+    worth, full = evaluate(settings.spec, trained.params, pairs, levels, kappa), None
+    if trained.theta is not None:
+        moments = {name: trained.params[name] for name in ("location", "scale")}
+        fixed = settings.spec, settings.template, trained.theta, moments, worth.stages.log_partition
+        full = full_worth(*fixed, pairs, levels, kappa, trained.num_pairs)
+    num_steps = trained.num_steps + pilot_steps + (0 if trained.pairs else num_evaluated)
+    return make_telescope(settings, trained, worth, full, schedule, num_steps, pilot_steps)
+
+
+@functools.cache
+def _default_optimizer() -> optax.GradientTransformation:
+    """One object for all calls: the compiled descent is found again by it."""
+    return optax.adam(3e-3)
+
+
+def _check(**counts: Any) -> None:
+    for name, value in counts.items():
+        check_positive_int(name, value)

@@ -1,0 +1,82 @@
+"""The stages' model inside a fit: what is static, what is trained, and the samples' standardisation."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._types import LogDensityFn, Params
+from nce_jax.telescoping._bridges import Space, StagesFn, bridges, separate, shared_body
+
+
+class SharedBody(NamedTuple):
+    """A model for `fit`: one body for all stages, and a head for each.
+
+    Attributes:
+      body: `(params, body_fn)`, `body_fn(params, x)` the features of samples (n, ...).
+      head: `(params, head_fn)`, `head_fn(params, features)` with values (n,); every stage starts from these parameters.
+    """
+
+    body: tuple[Params, Callable[[Params, Any], Any]]
+    head: tuple[Params, Callable[[Params, Any], jax.Array]]
+
+
+class Spec(NamedTuple):
+    """The functions of a fit: hashable, so that a second fit with the same functions compiles nothing."""
+
+    log_density_fn: LogDensityFn
+    body_fn: Callable[[Params, Any], Any] | None = None
+    space: Space | None = None
+
+    def stages_fn(self, params: Params, x: jax.Array) -> jax.Array:
+        """Log ratios of all stages, (K, n, ...) -> (K, n), of `params` with the standardisation among them."""
+        return self._plain()(params["model"], standardise(params, x))
+
+    def _plain(self) -> StagesFn:
+        return separate(self.log_density_fn) if self.body_fn is None else shared_body(self.body_fn, self.log_density_fn)
+
+
+def make_spec(model: Any, space: Space | None) -> tuple[Params, Spec]:
+    """Initial parameters of one stage, and the functions; raises on what is no model."""
+    if isinstance(model, SharedBody):
+        return {"body": model.body[0], "heads": model.head[0]}, Spec(model.head[1], model.body[1], space)
+    if not (isinstance(model, tuple) and len(model) == 2 and callable(model[1])):
+        raise TypeError(f"model: expected (params, log_density_fn) or a SharedBody, got {type(model).__name__}")
+    return jax.tree.map(jnp.asarray, model[0]), Spec(model[1], None, space)
+
+
+def initial_params(template: Params, spec: Spec, num_stages: int) -> Params:
+    """Every stage (or head) starts from the same parameters."""
+
+    def repeat(leaf: Any) -> jax.Array:
+        return jnp.broadcast_to(leaf, (num_stages, *jnp.shape(leaf)))
+
+    if spec.body_fn is None:
+        return jax.tree.map(repeat, template)
+    return {"body": template["body"], "heads": jax.tree.map(repeat, template["heads"])}
+
+
+@jax.jit
+def moments(x: jax.Array) -> dict[str, jax.Array]:
+    """Location and scale of every stage, (K, ...), from both of its sets; coordinates that do not vary keep their scale."""
+    pooled = jnp.concatenate([x[:-1], x[1:]], axis=1)
+    scale = jnp.std(pooled, axis=1)
+    return {"location": jnp.mean(pooled, axis=1), "scale": jnp.where(scale > 0, scale, 1)}
+
+
+def no_moments(x: jax.Array) -> dict[str, jax.Array]:
+    """The identity in the place of `moments`."""
+    return {"location": jnp.zeros_like(x[:-1, 0]), "scale": jnp.ones_like(x[:-1, 0])}
+
+
+def standardise(params: Params, x: jax.Array) -> jax.Array:
+    """Samples (K, n, ...) in the units of their stages."""
+    return (x - params["location"][:, None]) / params["scale"][:, None]
+
+
+@partial(jax.jit, static_argnames="spec")
+def bridges_of(spec: Spec, pairs: tuple[jax.Array, jax.Array], schedule: jax.Array) -> jax.Array:
+    """Jitted, so that calls outside `jit` do not compile it operation by operation."""
+    return bridges(*pairs, schedule, space=spec.space)

@@ -1,0 +1,71 @@
+"""Bridges, the stages' log ratios, and their sum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from nce_jax import telescoping
+
+KEYS = jax.random.split(jax.random.key(0), 4)
+X_DATA, X_NOISE = 3 + jax.random.normal(KEYS[0], (50, 2)), jax.random.normal(KEYS[1], (50, 2))
+SCHEDULE = [0.0, 0.28, 0.8, 1.0]
+
+
+def linear(theta, x):
+    return x @ theta
+
+
+def test_bridges_are_the_coupled_interpolation():
+    x = telescoping.bridges(X_DATA, X_NOISE, SCHEDULE)
+    data, noise = np.asarray(X_DATA, np.float64), np.asarray(X_NOISE, np.float64)
+    expected = np.stack([np.sqrt(1 - a**2) * data + a * noise for a in SCHEDULE])
+    np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(x[0], X_DATA)
+    np.testing.assert_array_equal(x[-1], X_NOISE)
+
+
+def test_a_space_bends_the_bridges_and_keeps_the_ends():
+    x_data, x_noise = jnp.exp(X_DATA), jnp.exp(X_NOISE)
+    x = telescoping.bridges(x_data, x_noise, SCHEDULE, space=(jnp.log, jnp.exp))
+    np.testing.assert_allclose(jnp.log(x), telescoping.bridges(X_DATA, X_NOISE, SCHEDULE), atol=1e-5)
+    np.testing.assert_array_equal(x[0], x_data)
+
+
+def test_the_sum_of_stages_is_the_model():
+    theta = jax.random.normal(KEYS[2], (3, 2))
+    stages_fn = telescoping.separate(linear)
+    data, noise = telescoping.stage_log_ratios(stages_fn, theta, telescoping.bridges(X_DATA, X_NOISE, SCHEDULE))
+    np.testing.assert_allclose(data[0], X_DATA @ theta[0], rtol=1e-5)
+    np.testing.assert_allclose(noise[-1], X_NOISE @ theta[2], rtol=1e-5)
+    log_density_fn = telescoping.telescoped(stages_fn, 3, log_density_noise_fn=lambda x: x[:, 0])
+    np.testing.assert_allclose(log_density_fn(theta, X_DATA), X_DATA @ theta.sum(0) + X_DATA[:, 0], rtol=1e-4)
+
+
+def test_a_shared_body_is_evaluated_once_and_equals_separate_models():
+    heads = jax.random.normal(KEYS[3], (3, 2))
+    x = telescoping.bridges(X_DATA, X_NOISE, SCHEDULE)[:-1]
+    calls = []
+
+    def body(scale, x):
+        calls.append(x.shape)
+        return jnp.tanh(scale * x)
+
+    shared = telescoping.shared_body(body, linear)({"body": jnp.array(0.5), "heads": heads}, x)
+    assert calls == [(150, 2)]
+    np.testing.assert_allclose(shared, telescoping.separate(linear)(heads, jnp.tanh(0.5 * x)), rtol=1e-5)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("schedule", [[0.0, 0.5], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [1.0], 0.5])
+def test_schedules_that_do_not_rise_from_0_to_1_are_refused(schedule):
+    with pytest.raises(ValueError, match="schedule: expected"):
+        telescoping.bridges(X_DATA, X_NOISE, schedule)
+
+
+@pytest.mark.bad_input
+def test_sets_that_are_no_pairs_are_refused():
+    with pytest.raises(ValueError, match="x_noise: expected the shape of x_data"):
+        telescoping.bridges(X_DATA, X_NOISE[:10], SCHEDULE)
+    with pytest.raises(ValueError, match="num_stages"):
+        telescoping.telescoped(telescoping.separate(linear), 0)
