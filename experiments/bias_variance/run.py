@@ -1,0 +1,99 @@
+"""Bias and variance exactly and on samples, the U-curve in three settings, and the exponent of the best M in each."""
+
+import jax
+import numpy as np
+
+from experiments.bias_variance import descent, estimators, exact, gradients
+from experiments.bias_variance.config import PRESETS, Config
+from experiments.bias_variance.problem import Problem, grid
+from experiments.bias_variance.statistics import fitted, variance_slopes
+from experiments.bias_variance.summary import headline
+from experiments.common import cli, results
+from experiments.common.progress import track
+
+
+def experiment(config: Config, key: jax.Array) -> results.Result:
+    arrays = _exact(config)
+    arrays |= {
+        "sample_sizes": np.array(config.sample_sizes),
+        "budgets": np.array(config.budgets),
+        "gradient_magnifications": np.asarray(grid(config.gradient_per_decade, 5)),
+        "descent_magnifications": np.asarray(grid(config.descent_per_decade, 5)),
+        "estimator_magnifications": np.asarray(grid(config.estimator_per_decade, 3)),
+    }
+    failed = {}
+    for index, num_samples in track(enumerate(config.sample_sizes), "sample sizes"):
+        found = _sampled(config, jax.random.fold_in(key, index), index)
+        arrays |= {f"{name}_{num_samples}": value for name, value in found.items()}
+        failed |= _failed(found, num_samples)
+    arrays |= _best(config, arrays) | _slopes(config, arrays)
+    return results.Result(arrays, headline(arrays), failed)
+
+
+def _exact(config: Config) -> dict[str, np.ndarray]:
+    """Fields of `exact.Exact`, (treatment, mean, point, M)."""
+    with jax.enable_x64(True):  # squared biases down to 1e-10
+        magnifications = grid(config.exact_per_decade, 7)
+        found = exact.study(config.dim, config.means, config.points, magnifications)
+        values = {"magnifications": np.asarray(magnifications)} | found
+    arrays = {f"exact_{name}": value for name, value in values.items()}
+    return arrays | {"means": np.array(config.means), "points": np.array(config.points), "mean": np.array(config.mean)}
+
+
+def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray]:
+    """The three settings at one n: squared errors by seed, all on the same draws as far as their seeds go."""
+    problem = Problem(config.dim, config.mean)
+    seeds = config.gradient_seeds[index], config.descent_seeds[index], config.estimator_seeds[index]
+    draws = problem.draw(key, max(seeds), config.sample_sizes[index])
+    found = gradients.squared_errors(problem, config.points, grid(config.gradient_per_decade, 5), draws[: seeds[0]])
+    arrays = {f"gradient_{name}": value for name, value in found.items()}
+    options = config.rate, config.budgets
+    arrays["descent_errors"] = descent.squared_errors(
+        problem, grid(config.descent_per_decade, 5), draws[: seeds[1]], *options
+    )
+    arrays["estimator_errors"] = estimators.squared_errors(
+        problem, grid(config.estimator_per_decade, 3), draws[: seeds[2]], config.newton_steps
+    )
+    return {name: value.astype(np.float32) for name, value in arrays.items()}
+
+
+def _failed(found: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
+    """How many lanes have no finite answer, where any: (treatment, budget, M) of descent, (treatment, M) of Newton."""
+    counts = {
+        f"{name}, n = {num_samples}": (~np.isfinite(found[f"{name}_errors"])).sum(-1) for name in ("descent", "estimator")
+    }
+    return {name: count for name, count in counts.items() if count.any()}
+
+
+def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Best M (..., n, 3) and exponents (..., 3): estimate and 95 % interval. Leading axes are those of the errors."""
+    best = {}
+    for name, measure in (("gradient", "mean"), ("descent", "median"), ("estimator", "median")):
+        errors = [arrays[f"{name}_errors_{n}"] for n in config.sample_sizes]
+        magnifications, cases = arrays[f"{name}_magnifications"], errors[0].shape[:-2]
+        fits = [
+            fitted(magnifications, config.sample_sizes, [e[case] for e in errors], measure, config.resamples)
+            for case in np.ndindex(*cases)
+        ]
+        for field in ("best", "exponent"):
+            stacked = np.stack([fit[field] for fit in fits])
+            best[f"{name}_{field}"] = stacked.reshape(*cases, *stacked.shape[1:])
+    return best
+
+
+def _slopes(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of the sampled variance, (treatment, point, ..., 3): against n at each M, and against M between those at each n."""
+    magnifications = arrays["gradient_magnifications"]
+    nodes = [int(np.argmin(np.abs(np.log(magnifications / m)))) for m in config.slope_magnifications]
+    deviations = [arrays[f"gradient_deviations_{n}"] for n in config.sample_sizes]
+    cases, sizes = deviations[0].shape[:2], np.array(config.sample_sizes, float)
+    found = [
+        variance_slopes(magnifications, sizes, [d[case] for d in deviations], nodes, config.resamples)
+        for case in np.ndindex(*cases)
+    ]
+    stacked = [np.stack(part).reshape(*cases, *np.shape(part)[1:]) for part in zip(*found, strict=True)]
+    return dict(zip(("variance_slope_in_n", "variance_slope_in_m"), stacked, strict=True))
+
+
+if __name__ == "__main__":
+    cli.main("bias_variance", PRESETS, experiment)
