@@ -21,7 +21,9 @@ EXTRAS := sweeps,samplers,checkpoints,experiments,docs,test
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
 # Those that take long have a target of their own and a preset by hardware, and are no part of `figures` and `check`.
 SEPARATE := mnist
-TOGETHER := $(filter-out $(SEPARATE),$(TOPICS))
+# Those that take minutes more are drawn by `figures-full` only.
+LONGER := peaked_1d
+TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
@@ -31,14 +33,19 @@ UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 
 ##@ Results
 
-.PHONY: figures smoke check bench
+.PHONY: figures figures-full smoke check check-full bench
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
+	$(call list_figures,$^)
+
+figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more)
 	$(call list_figures,$^)
 
 smoke: $(TOPICS:%=smoke-%) ## every experiment at its smallest, with its plots, in build/smoke
 
 check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
 	$(PY) -m experiments.common.check $(TOGETHER)
+
+check-full: check $(LONGER:%=check-%) ## the same, and the longer ones
 
 bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in docs
 	$(PY) -m benchmarks.run $(ARGS)
@@ -89,7 +96,7 @@ help: ## this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nOne experiment: fig-<topic> or smoke-<topic>, with <topic> one of\n  $(or $(TOGETHER),(none yet))\n'
+	@printf '\nOne experiment: fig-<topic> or smoke-<topic>, with <topic> one of\n  $(or $(TOGETHER) $(LONGER),(none yet))\n'
 	@printf 'or, apart from `make figures` because it takes long,\n  $(SEPARATE), and check-<topic> to compare its numbers\n'
 
 clean: ## remove what the targets wrote, but keep .venv
