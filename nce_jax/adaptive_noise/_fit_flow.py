@@ -175,8 +175,6 @@ class _Run(NamedTuple):
     def choose(self, state: _State) -> _State:
         """The better of the present parameters and the best so far; NaN is never better."""
         state = state._replace(log_likelihood=jnp.mean(self.held_out_log_prob(state.params)))
-        better = state._replace(
-            best_params=state.params, best_step=state.step, best_log_likelihood=state.log_likelihood
-        )
+        better = state._replace(best_params=state.params, best_step=state.step, best_log_likelihood=state.log_likelihood)
         is_better = state.log_likelihood > state.best_log_likelihood
         return jax.tree.map(lambda new, old: jnp.where(is_better, new, old), better, state)

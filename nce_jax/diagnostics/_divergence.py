@@ -10,7 +10,7 @@ from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics._standard_error import jackknife_variance
 from nce_jax.log_partition import Status
 from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem, Samples, make_problem
+from nce_jax.log_partition._types import Problem, Samples, bracket, make_problem
 from nce_jax.numerics import expand, softplus, weighted_mean
 
 
@@ -101,7 +101,9 @@ def _normaliser(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Ar
         solution = solve_problem(problem)
         return solution.log_partition, solution.status
     shift = check_scalar("log_partition", log_partition, problem.data.values)
-    return shift, jnp.where(jnp.isfinite(shift), Status.CONVERGED, Status.NONFINITE).astype(jnp.int32)
+    lower, upper = bracket(problem)
+    is_finite = jnp.isfinite(shift + (upper - lower))
+    return jnp.where(is_finite, shift, jnp.nan), jnp.where(is_finite, Status.CONVERGED, Status.NONFINITE).astype(jnp.int32)
 
 
 def _terms(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -30,7 +30,9 @@ def bridges(
     """Coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K, with the same pair of samples for every k.
 
     Stage k is then the pair of neighbours (x_k, x_k+1): its data and its noise. With `space` = (to, back) the line is drawn
-    between to(x_data) and to(x_noise), in the latent space of a flow say, and mapped back.
+    between to(x_data) and to(x_noise), in the latent space of a flow say (its bijector's `inverse` and `forward`), and
+    mapped back. The noise should be centred there: sqrt(1 - a^2) + a exceeds 1, and a common offset c would be carried to
+    1.41 c.
 
     Args:
       x_data: samples of the data, (n, ...).
@@ -42,7 +44,8 @@ def bridges(
       The bridges, (K + 1, n, ...): the first are `x_data`, the last `x_noise`, both untouched.
 
     Raises:
-      ValueError: sets of different shapes, or a schedule that does not rise from 0 to 1.
+      TypeError: samples that are not floating.
+      ValueError: sets of different shapes, or a schedule that does not rise from 0 to 1 (not seen in a JAX array).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -53,6 +56,9 @@ def bridges(
     References:
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, eq. 5.
     """
+    for name, side in (("x_data", x_data), ("x_noise", x_noise)):
+        if not jnp.issubdtype(jnp.result_type(side), jnp.floating):
+            raise TypeError(f"{name}: expected a floating array, got dtype {jnp.result_type(side)}")
     if jnp.shape(x_data) != jnp.shape(x_noise):
         raise ValueError(f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape {jnp.shape(x_noise)}")
     check_schedule(schedule)

@@ -10,11 +10,10 @@ import optax
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real, Scalars
 from nce_jax.criteria import Criterion, nce
-from nce_jax.log_partition import Status
 from nce_jax.log_partition._equations import log_overlap_bound
 from nce_jax.log_partition._types import make_problem
 from nce_jax.sweeps import shared
-from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
+from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
 
 _NCE = nce()
 _SOLVED = solved()
@@ -239,7 +238,7 @@ def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Ar
 
 def _treat(treatment: Treatment, criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
     if treatment.update is None:
-        return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), jnp.int32(Status.CONVERGED))
+        return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), finite_status(log_partition))
     update = treatment.update(criterion, jax.lax.stop_gradient(log_ratios), log_partition)
     return jax.lax.stop_gradient(update)
 

@@ -88,7 +88,7 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
         assert criterion.equation is not None  # `refuses` has seen to it
         problem = criterion.equation(**log_ratios)
         kept = solver.step(problem, solver.init(problem, log_partition)).estimate
-        return LogPartitionUpdate(log_partition, kept, jnp.int32(1), _finite_status(kept))
+        return LogPartitionUpdate(log_partition, kept, jnp.int32(1), finite_status(kept))
 
     def refuses(criterion: Criterion) -> str | None:
         if criterion.equation is None:
@@ -154,10 +154,11 @@ def held() -> Treatment:
     """
 
     def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), _finite_status(log_partition))
+        return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), finite_status(log_partition))
 
     return Treatment("held", update)
 
 
-def _finite_status(log_partition: jax.Array) -> jax.Array:
+def finite_status(log_partition: jax.Array) -> jax.Array:
+    """CONVERGED where F is a number."""
     return jnp.where(jnp.isfinite(log_partition), Status.CONVERGED, Status.NONFINITE).astype(jnp.int32)

@@ -160,3 +160,10 @@ def test_bad_arguments_are_named():
         nce_jax.divergence(good, good, magnification=-1.0)
     with pytest.raises(ValueError, match="block_size: expected at least 1"):
         nce_jax.divergence(good, good, block_size=0)
+
+
+def test_a_given_normaliser_does_not_hide_an_infinite_log_ratio():
+    """+inf among the data has a finite term: the status has to say it."""
+    estimate = nce_jax.divergence(jnp.array([jnp.inf, 1.0, 2.0]), jnp.array([0.0, 1.0]), log_partition=0.0)
+    assert np.isnan(estimate.value)
+    assert estimate.status == nce_jax.Status.NONFINITE

@@ -1,4 +1,4 @@
-"""`fit` end to end: a gap bridged without settings, by Newton's method and by gradient descent."""
+"""`fit_telescope` end to end: a gap bridged without settings, by Newton's method and by gradient descent."""
 
 import jax
 import jax.numpy as jnp
@@ -53,6 +53,23 @@ def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     assert np.isinf(single.log_ratio(X_DATA[:2])[1]).all()
 
 
+def test_a_common_offset_changes_nothing(result):
+    """Bridges are drawn about the noise's own location: 1,000 is as good an origin as 0."""
+    moved = nce_jax.fit_telescope(KEYS[2], X_DATA + 1000, X_NOISE + 1000, MODEL)
+    assert len(moved.schedule) == len(result.schedule)
+    np.testing.assert_allclose(moved.mean_log_ratio, result.mean_log_ratio, atol=2 * result.mean_full_standard_error)
+
+
+@pytest.mark.slow
+def test_a_descent_that_has_not_arrived_says_so():
+    """A rate too small for 16 apart: the pilots see no gap, since nothing is fitted, and the estimate still drifts."""
+    slow = nce_jax.fit_telescope(KEYS[2], 8 + X_DATA, X_NOISE, MODEL, optimizer=optax.adam(1e-3), num_steps=400)
+    assert slow.mean_log_ratio < 10  # the truth is 128
+    assert not slow.is_converged
+    assert slow.mean_standard_error == np.inf
+    assert "NOT CONVERGED" in slow.summary()
+
+
 @pytest.mark.slow
 def test_sixteen_apart_from_a_sampler():
     """At most 1,000 steps; KL 128 and F within 4 joint standard errors, which are below 0.3."""
@@ -83,6 +100,7 @@ def test_a_shared_body_by_gradient_descent():
     assert len(result.schedule) == 4
     assert abs(result.mean_log_ratio - 18) < 0.9
     assert np.isnan(result.mean_full_standard_error)
+    assert result.is_converged
     assert np.isfinite(result.mean_standard_error)
     assert np.all(result.stages.overlap > 0.2)
     assert result.log_density_fn(result.params, x_data[:3]).shape == (3,)
@@ -106,6 +124,10 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ({"x_data": X_DATA[:1]}, "x_data: expected at least 2 samples"),
         ({"noise": "normal"}, "noise: expected an array or a function"),
         ({"noise": X_NOISE[:, 0]}, "noise: expected samples like the data's"),
+        ({"x_data": X_DATA.at[3].set(jnp.nan)}, "x_data: expected finite samples, got 1 of 1000"),
+        ({"noise": X_NOISE.at[0].set(jnp.inf)}, "noise: expected finite samples"),
+        ({"noise": X_NOISE[:50]}, "noise: expected at least as many samples as x_data"),
+        ({"x_data": lambda key, count: jax.random.normal(key, (count, 1))}, "noise: an array serves beside an array"),
         ({"model": linear}, "model: expected"),
         ({"num_steps": 0}, "num_steps: expected at least 1"),
         ({"schedule": [0.0, 0.5]}, "schedule: expected"),

@@ -69,3 +69,10 @@ def test_sets_that_are_no_pairs_are_refused():
         telescoping.bridges(X_DATA, X_NOISE[:10], SCHEDULE)
     with pytest.raises(ValueError, match="num_stages"):
         telescoping.telescoped(telescoping.separate(linear), 0)
+
+
+@pytest.mark.bad_input
+def test_integers_are_refused():
+    """A schedule in their type would be 0 and 1 throughout."""
+    with pytest.raises(TypeError, match="x_data: expected a floating array"):
+        telescoping.bridges(jnp.array([10, 20]), jnp.array([1, 2]), SCHEDULE)

@@ -27,8 +27,22 @@ def make_source(key: PRNGKeyArray, x_data: Any, noise: Any, *, hold_out: bool) -
     key_data, key_noise = jax.random.split(key)
     data = _drawers(key_data, "x_data", x_data, hold_out)
     others = _drawers(key_noise, "noise", noise, hold_out)
+    _check_counts(data.counts, others.counts)
     draw, draw_held_out = (_pair(*sides) for sides in zip(data.draws, others.draws, strict=True))
     return Source(draw, draw_held_out, data.counts[0], data.counts[1])
+
+
+def _check_counts(data: tuple[int | None, int | None], noise: tuple[int | None, int | None]) -> None:
+    """Every error given here takes pairs for independent: no noise sample may serve in two of them."""
+    if noise[0] is None:
+        return
+    if data[0] is None:
+        raise ValueError("noise: an array serves beside an array of data only; give a distribution, or a function")
+    if noise[0] < data[0]:
+        raise ValueError(
+            f"noise: expected at least as many samples as x_data to train on, {data[0]}, got {noise[0]}; "
+            "a distribution or a function gives as many as are needed"
+        )
 
 
 class _Drawers(NamedTuple):
@@ -73,6 +87,9 @@ def _check(name: str, samples: Any) -> jax.Array:
         raise TypeError(f"{name}: expected a floating array, got dtype {samples.dtype}")
     if samples.ndim == 0 or len(samples) < 2:
         raise ValueError(f"{name}: expected at least 2 samples on the first axis, got shape {samples.shape}")
+    num_bad = int(np.sum(~np.isfinite(np.asarray(samples, np.float32)).reshape(len(samples), -1).all(axis=1)))
+    if num_bad:
+        raise ValueError(f"{name}: expected finite samples, got {num_bad} of {len(samples)} that are not")
     return jnp.asarray(samples)
 
 

@@ -12,7 +12,7 @@ import optax
 from nce_jax._checks import check_positive, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray
 from nce_jax.estimators._telescope.draws import make_source
-from nce_jax.estimators._telescope.evaluate import evaluate, full_worth
+from nce_jax.estimators._telescope.evaluate import Worth, evaluate, full_worth
 from nce_jax.estimators._telescope.model import SharedBody, make_spec
 from nce_jax.estimators._telescope.newton import num_params
 from nce_jax.estimators._telescope.result import Telescope, make_telescope
@@ -24,6 +24,8 @@ from nce_jax.telescoping._schedule import MIN_OVERLAP
 
 _MOST_FOR_NEWTON = 32
 _EVALUATION_SHARE = 10
+_DRIFT = 0.01
+"""Relative change of the mean log ratio, from one quarter of a descent to the next, that counts as none."""
 
 
 def fit_telescope(
@@ -55,12 +57,15 @@ def fit_telescope(
     batches, from a fifth of an array that is kept from training, or, for Newton's method on an array, from all of it.
 
     The sum is evaluated at the data, where the stages near the noise have seen nothing: a model must extrapolate as the
-    truth does, as an exponential family will. Networks may not, and no error given here tells.
+    truth does, as an exponential family that contains it will. Networks and misspecified families may not, no error given
+    here tells, and the sum is no bound then. The errors presume many more pairs than parameters: with ten pairs per
+    parameter of a stage the mean log ratio is high by about one of them.
 
     Args:
       key: typed key: draws, pairs, splits.
       x_data: samples (n, ...), or `x_data(key, n)` that draws them.
-      noise: a distribution with `sample(seed=key, sample_shape=(n,))`, samples (m, ...), or `noise(key, n)`.
+      noise: a distribution with `sample(seed=key, sample_shape=(n,))`, `noise(key, n)`, or, beside an array of data, samples
+        (m, ...), m >= n.
       model: `(params, log_density_fn)` of one stage's log ratio, up to a constant; or a `SharedBody`.
       schedule: a_0 = 0 < ... < a_K = 1; None finds one.
       min_overlap: what a stage must have, between 0 and 1.
@@ -79,7 +84,8 @@ def fit_telescope(
 
     Raises:
       TypeError: samples, noise or a model of no known kind, or counts that are not integers.
-      ValueError: shapes that do not fit, numbers out of their range, no schedule of `max_stages` stages, or too few steps.
+      ValueError: samples that are not finite, shapes that do not fit, numbers out of their range, fewer noise samples than
+        data, no schedule of `max_stages` stages, or too few steps.
 
     Examples:
       >>> import jax
@@ -116,10 +122,20 @@ def fit_telescope(
     if left < num_steps // 4:
         raise ValueError(f"num_steps: the search for a schedule took {pilot_steps} and leaves {left}; got {num_steps}")
     trained = train(key_train, settings, levels, left)
-    return _assess(key_evaluate, settings, trained, schedule, levels, pilot_steps, num_evaluated)
+    return _assess(key_evaluate, settings, trained, schedule, levels, pilot_steps, num_evaluated, is_searched=not is_given)
 
 
-def _assess(key, settings: Settings, trained: Trained, schedule, levels: jax.Array, pilot_steps: int, num_evaluated: int):
+def _assess(
+    key: PRNGKeyArray,
+    settings: Settings,
+    trained: Trained,
+    schedule: np.ndarray,
+    levels: jax.Array,
+    pilot_steps: int,
+    num_evaluated: int,
+    *,
+    is_searched: bool,
+) -> Telescope:
     """F, its errors and the stages' diagnostics, on pairs apart from the training where there are such."""
     source, kappa = settings.source, settings.kappas(len(levels) - 1)
     count = min(num_evaluated * settings.batch_size, source.num_held_out or num_evaluated * settings.batch_size)
@@ -130,7 +146,21 @@ def _assess(key, settings: Settings, trained: Trained, schedule, levels: jax.Arr
         fixed = settings.spec, settings.template, trained.theta, moments, worth.stages.log_partition
         full = full_worth(*fixed, pairs, levels, kappa, trained.num_pairs)
     num_steps = trained.num_steps + pilot_steps + (0 if trained.pairs else num_evaluated)
-    return make_telescope(settings, trained, worth, full, schedule, num_steps, pilot_steps)
+    # Where the model was fitted too little to see a gap, the search has missed it: the trained stages show it.
+    overlap = np.asarray(worth.stages.overlap)[: len(schedule) - 1]
+    is_settled = not (is_searched and bool(np.any(overlap < settings.min_overlap / 2)))
+    if trained.is_converged is None:
+        is_settled = is_settled and _is_settled(settings, trained, worth, pairs, levels, kappa)
+    return make_telescope(settings, trained, worth, full, is_settled, schedule, num_steps, pilot_steps)
+
+
+def _is_settled(settings: Settings, trained: Trained, worth: Worth, pairs, levels: jax.Array, kappa: jax.Array) -> bool:
+    """Whether a descent has stopped moving: the mean log ratio of the third quarter's average and of the fourth's agree."""
+    steps, models, _ = trained.path
+    earlier = jax.tree.map(lambda leaf: leaf[max(3 * len(steps) // 4 - 1, 0)], models)
+    before = evaluate(settings.spec, {**trained.params, "model": earlier}, pairs, levels, kappa).mean.value
+    drift = 2 * abs(float(worth.mean.value) - float(before))  # half of the final average is the third quarter itself
+    return drift <= max(3 * float(worth.mean.standard_error), _DRIFT * max(1, abs(float(worth.mean.value))))
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from nce_jax.telescoping._bridges import Space, StagesFn, bridges, separate, sha
 
 
 class SharedBody(NamedTuple):
-    """A model for `fit`: one body for all stages, and a head for each.
+    """A model for `fit_telescope`: one body for all stages, and a head for each.
 
     Attributes:
       body: `(params, body_fn)`, `body_fn(params, x)` the features of samples (n, ...).
@@ -78,5 +78,20 @@ def standardise(params: Params, x: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames="spec")
 def bridges_of(spec: Spec, pairs: tuple[jax.Array, jax.Array], schedule: jax.Array) -> jax.Array:
-    """Jitted, so that calls outside `jit` do not compile it operation by operation."""
-    return bridges(*pairs, schedule, space=spec.space)
+    """Bridges about the noise's own location: sqrt(1 - a^2) x + a y would carry a common offset far beyond both sets.
+
+    Jitted, so that calls outside `jit` do not compile it operation by operation.
+    """
+    to, back = spec.space or (_same, _same)
+    offset = _offset(to(pairs[1]))
+    return bridges(*pairs, schedule, space=(lambda x: to(x) - offset, lambda z: back(z + offset)))
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def _offset(noise: jax.Array) -> jax.Array:
+    """The mean where it is further from 0 than the spread; nearer ones do no harm."""
+    mean = jnp.mean(noise, axis=0, keepdims=True)
+    return jax.lax.stop_gradient(jnp.where(jnp.abs(mean) > jnp.std(noise, axis=0, keepdims=True), mean, 0))

@@ -15,7 +15,7 @@ from nce_jax.telescoping._errors import StageDiagnostics
 
 
 class Telescope(NamedTuple):
-    """What `fit` returns; arrays of the K stages in the order from data to noise.
+    """What `fit_telescope` returns; arrays of the K stages in the order from data to noise.
 
     Attributes:
       log_density_fn: `log_density_fn(params, x)`, the sum of the stages' log ratios s(x), (n, ...) -> (n,): an estimate of
@@ -24,10 +24,13 @@ class Telescope(NamedTuple):
       log_partition: F = sum_k F_k, in nats.
       standard_error: of F, joint over stages, for the parameters as they are; inf where a stage has no overlap.
       mean_log_ratio: E_data[s] - F, an estimate of KL(p || q), in nats.
-      mean_standard_error: its error for the parameters as they are; inf where a stage has no overlap.
+      mean_standard_error: its error for the parameters as they are; inf where a stage has no overlap, or `is_converged` is
+        false.
       mean_full_standard_error: its error with that of the parameters; inf and NaN as for `covariance`.
       covariance: of the parameters (stage after stage) and all F_k behind them; inf where a stage has no optimum (sets that
         the model can tell apart have none); None where gradient descent found the parameters.
+      is_converged: whether training found its end (Newton's method: an optimum in every stage; gradient descent: the mean
+        log ratio no longer drifts) and no stage's overlap ended below half of `min_overlap`, a gap that the pilots missed.
       schedule: a_0 = 0 < ... < a_K = 1.
       stages: a `StageDiagnostics`: overlap, effective samples, share of the variance, status of every stage.
       num_steps: training steps taken in all, those of pilots and of the evaluation among them.
@@ -43,6 +46,7 @@ class Telescope(NamedTuple):
     mean_standard_error: float
     mean_full_standard_error: float
     covariance: np.ndarray | None
+    is_converged: bool
     schedule: np.ndarray
     stages: StageDiagnostics
     num_steps: int
@@ -51,7 +55,10 @@ class Telescope(NamedTuple):
 
     def log_ratio(self, x: Float[Array, "n *shape"]) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         """log p(x) - log q(x) at points (n, ...), and its standard error with that of the parameters (NaN without)."""
-        values = self.log_density_fn(self.params, x) - self.log_partition
+        shape = jnp.shape(self.params["location"])[1:]
+        if jnp.shape(x)[1:] != shape or not jnp.shape(x):
+            raise ValueError(f"x: expected points of shape (n, {', '.join(map(str, shape))}), got shape {jnp.shape(x)}")
+        values = self.log_density_fn(self.params, jnp.asarray(x)) - self.log_partition
         if self.covariance is None or not np.isfinite(self.covariance).all():
             return values, jnp.full_like(values, jnp.nan if self.covariance is None else jnp.inf)
         fixed = {name: self.params[name] for name in ("location", "scale")}
@@ -75,6 +82,8 @@ class Telescope(NamedTuple):
         rows.append(f"F {self.log_partition:.3f} +- {self.standard_error:.3f} for the parameters as they are")
         errors = f"+- {self.mean_standard_error:.3f} ({self.mean_full_standard_error:.3f} with the parameters' error)"
         rows.append(f"mean log ratio {self.mean_log_ratio:.3f} {errors}; {self.num_steps} steps")
+        if not self.is_converged:
+            rows.append("NOT CONVERGED: training found no end, or a stage has a gap; the mean log ratio is no estimate")
         return "\n".join(rows)
 
 
@@ -83,6 +92,7 @@ def make_telescope(
     trained: Trained,
     worth: Worth,
     full: FullWorth | None,
+    is_settled: bool,
     schedule: np.ndarray,
     num_steps: int,
     num_pilot_steps: int,
@@ -90,6 +100,8 @@ def make_telescope(
     """Gathers a fit, without the stages that were added for a round number."""
     num_stages, (steps, models, roots) = len(schedule) - 1, trained.path
     covariance, mean_error = _full_errors(trained, full, num_stages)
+    has_found = trained.is_converged is None or bool(trained.is_converged[:num_stages].all())
+    is_converged = is_settled and has_found
     models = _first({"model": models}, settings, num_stages, axis=1)["model"]
     return Telescope(
         log_density_fn=telescoped(settings.spec.stages_fn, num_stages),
@@ -97,9 +109,10 @@ def make_telescope(
         log_partition=float(np.sum(np.asarray(worth.stages.log_partition[:num_stages], np.float64))),
         standard_error=float(worth.standard_error),
         mean_log_ratio=float(worth.mean.value),
-        mean_standard_error=float(worth.mean.standard_error),
+        mean_standard_error=float(worth.mean.standard_error) if is_converged else np.inf,
         mean_full_standard_error=mean_error,
         covariance=covariance,
+        is_converged=is_converged,
         schedule=schedule,
         stages=jax.tree.map(lambda leaf: leaf[:num_stages], worth.stages),
         num_steps=num_steps,

@@ -42,7 +42,10 @@ def pilot_overlap(key: PRNGKeyArray, settings: Settings, schedule: np.ndarray) -
     levels = jnp.asarray(padded(schedule), jnp.result_type(float))
     # The gap belongs to the sets and not to the loss: the overlap at another kappa would hide it.
     kappa = settings._replace(kappa=1.0).kappas(len(levels) - 1)
-    fitted, seen = _pilot_pairs(key, settings)
+    fitted, seen = _pilot_pairs(key, settings)  # the same for every pilot: their differences are the schedules'
+    for name, side in zip(("x_data", "noise"), fitted, strict=True):
+        if not jnp.isfinite(side).all():
+            raise ValueError(f"{name}: expected finite samples, got some that are not")
     x = bridges_of(settings.spec, fitted, levels)
     moments = settings.moments(x)
     if settings.optimizer is None:
