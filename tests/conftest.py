@@ -21,6 +21,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Silent broadcasting between ranks is an error here; the library itself sets nothing global."""
     jax.config.update("jax_numpy_rank_promotion", "raise")
     config.pluginmanager.register(ExamplesAsUsersRunThem())
+    config.pluginmanager.register(CompiledProgramsAreDropped())
 
 
 class ExamplesAsUsersRunThem:
@@ -32,6 +33,18 @@ class ExamplesAsUsersRunThem:
             return (yield)
         with jax.numpy_rank_promotion("allow"):
             return (yield)
+
+
+class CompiledProgramsAreDropped:
+    """Every compiled program holds memory maps, of which a process may have 65,530: the whole suite would use them up."""
+
+    every = 200
+    count = 0
+
+    def pytest_runtest_teardown(self, nextitem: pytest.Item | None) -> None:
+        self.count += 1
+        if self.count % self.every == 0 and nextitem is not None:
+            jax.clear_caches()
 
 
 @pytest.fixture
