@@ -114,7 +114,7 @@ def shared_body(body_fn: Callable[[Params, Any], Any], head_fn: Callable[[Params
       head_fn: `head_fn(params, features)` of one stage, with values (n,).
 
     Returns:
-      `stages_fn(params, x)` of `params = {"body": ..., "heads": ...}`, where every leaf of the heads has a leading axis K.
+      `stages_fn(params, x)` of a dictionary with the entries body and heads; every leaf of the heads has a leading axis K.
 
     Examples:
       >>> import jax.numpy as jnp
