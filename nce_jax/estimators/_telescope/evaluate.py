@@ -10,9 +10,16 @@ from nce_jax._types import Params
 from nce_jax.estimators._telescope.model import Spec, bridges_of, standardise
 from nce_jax.estimators._telescope.newton import curvature_of, stage_arrays, stage_distances
 from nce_jax.log_partition import solve_log_partition
-from nce_jax.log_partition._types import Problem, make_problem
+from nce_jax.log_partition._types import make_problem
 from nce_jax.telescoping._bridges import stage_log_ratios
-from nce_jax.telescoping._errors import MeanLogRatio, StageDiagnostics, diagnose, joint_error, pair_influences
+from nce_jax.telescoping._errors import (
+    MeanLogRatio,
+    StageDiagnostics,
+    diagnose,
+    joint_standard_error,
+    mean_log_ratio,
+    pair_influences,
+)
 
 
 class Worth(NamedTuple):
@@ -33,19 +40,15 @@ class FullWorth(NamedTuple):
 @partial(jax.jit, static_argnames="spec")
 def evaluate(spec: Spec, params: Params, pairs: tuple[jax.Array, jax.Array], schedule: jax.Array, kappa: jax.Array) -> Worth:
     """On pairs that did not train the parameters, or of which there are many more than parameters."""
-    problem, solution = _solved(spec, params, pairs, schedule, kappa)
-    roots = solution.log_partition
-    influences = pair_influences(problem, roots)
-    total = jnp.sum(spec.stages_fn(params, _everywhere(pairs[0], schedule)), axis=0)
-    of_mean = (total - jnp.mean(total)) / total.size
-    of_roots = jnp.sum(influences, axis=0)
-    mean = MeanLogRatio(jnp.mean(total) - jnp.sum(roots), joint_error(problem, roots, of_mean - of_roots))
-    return Worth(diagnose(problem, solution, influences), joint_error(problem, roots, of_roots), mean)
-
-
-def _solved(spec: Spec, params: Params, pairs, schedule: jax.Array, kappa: jax.Array) -> tuple[Problem, Any]:
     data, noise = stage_log_ratios(spec.stages_fn, params, bridges_of(spec, pairs, schedule))
-    return make_problem(data, noise, magnification=kappa), solve_log_partition(data, noise, magnification=kappa)
+    problem, solution = make_problem(data, noise, magnification=kappa), solve_log_partition(data, noise, magnification=kappa)
+    known: dict[str, Any] = {"log_partition": solution.log_partition, "magnification": kappa}
+    total = jnp.sum(spec.stages_fn(params, _everywhere(pairs[0], schedule)), axis=0)
+    return Worth(
+        diagnose(problem, solution, pair_influences(problem, solution.log_partition)),
+        joint_standard_error(data, noise, **known),
+        mean_log_ratio(total, data, noise, **known),
+    )
 
 
 def _everywhere(x_data: jax.Array, schedule: jax.Array) -> jax.Array:
