@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._types import Params
+from nce_jax.estimators._telescope.misfit import misfit
 from nce_jax.estimators._telescope.model import Spec, bridges_of, standardise
 from nce_jax.estimators._telescope.newton import curvature_of, stage_arrays, stage_distances
 from nce_jax.log_partition import solve_log_partition
@@ -31,10 +32,14 @@ class Worth(NamedTuple):
 
 
 class FullWorth(NamedTuple):
-    """What the parameters' own error adds: the covariance of all theta_k, then all F_k, and the mean log ratio's error."""
+    """What the parameters' own error adds: the covariance of all theta_k, then all F_k, and the mean log ratio's error.
+
+    `misfit` (K,) is what the test of every stage's model says, in standard errors.
+    """
 
     covariance: jax.Array
     mean_standard_error: jax.Array
+    misfit: jax.Array
 
 
 @partial(jax.jit, static_argnames="spec")
@@ -74,7 +79,9 @@ def full_worth(
     that these very pairs do, and both parts are one.
     """
     x, num_pairs = bridges_of(spec, pairs, schedule), pairs[0].shape[0]
-    arrays = [stage_arrays(spec, template, theta, standardise(moments, side)) for side in (x[:-1], x[1:])]
+    z = [standardise(moments, side) for side in (x[:-1], x[1:])]
+    arrays = [stage_arrays(spec, template, theta, side) for side in z]
+    scores = misfit(arrays, z, roots, jnp.log(kappa))
     own = pair_influences(make_problem(arrays[0][0], arrays[1][0], magnification=kappa), roots)
     of_theta, slope = _parameter_influence(arrays, roots, jnp.log(kappa))
     through = jnp.einsum("kp,kpn->kn", slope, of_theta, precision="highest")
@@ -86,11 +93,11 @@ def full_worth(
     parts = [jnp.concatenate([jnp.zeros_like(flat), own]), jnp.concatenate([flat, through])]
     if num_fitted is None:
         both = parts[0] + parts[1]
-        return FullWorth(_square(both), jnp.sqrt(_square(of_mean[None] + (gradient @ both)[None])[0, 0]))
+        return FullWorth(_square(both), jnp.sqrt(_square(of_mean[None] + (gradient @ both)[None])[0, 0]), scores)
     scale = num_pairs / num_fitted
     means = (of_mean + gradient @ parts[0])[None], (gradient @ parts[1])[None]
     variance = (_square(means[0]) + _square(means[1]) * scale)[0, 0]
-    return FullWorth(_square(parts[0]) + _square(parts[1]) * scale, jnp.sqrt(variance))
+    return FullWorth(_square(parts[0]) + _square(parts[1]) * scale, jnp.sqrt(variance), scores)
 
 
 def _square(influences: jax.Array) -> jax.Array:

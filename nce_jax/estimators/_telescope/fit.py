@@ -13,6 +13,7 @@ from nce_jax._checks import check_positive, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray
 from nce_jax.estimators._telescope.draws import make_source
 from nce_jax.estimators._telescope.evaluate import Worth, evaluate, full_worth
+from nce_jax.estimators._telescope.misfit import descent_misfit
 from nce_jax.estimators._telescope.model import SharedBody, make_spec
 from nce_jax.estimators._telescope.newton import num_params
 from nce_jax.estimators._telescope.result import Telescope, make_telescope
@@ -57,9 +58,10 @@ def fit_telescope(
     batches, from a fifth of an array that is kept from training, or, for Newton's method on an array, from all of it.
 
     The sum is evaluated at the data, where the stages near the noise have seen nothing: a model must extrapolate as the
-    truth does, as an exponential family that contains it will. Networks and misspecified families may not, no error given
-    here tells, and the sum is no bound then. The errors presume many more pairs than parameters: with ten pairs per
-    parameter of a stage the mean log ratio is high by about one of them.
+    truth does, as an exponential family that contains it will. Misspecified families do not, and the sum is no bound then:
+    every stage's model is tested, and where one fails `is_converged` is false and the errors are infinite. The test sees
+    what shows where a stage's sets overlap: a network may pass it and extrapolate badly all the same. The errors presume
+    many more pairs than parameters: with ten pairs per parameter of a stage the mean log ratio is high by about one of them.
 
     Args:
       key: typed key: draws, pairs, splits.
@@ -141,17 +143,20 @@ def _assess(
     count = min(num_evaluated * settings.batch_size, source.num_held_out or num_evaluated * settings.batch_size)
     pairs = trained.pairs or source.draw_held_out(key, count)
     worth, full = evaluate(settings.spec, trained.params, pairs, levels, kappa), None
-    if trained.theta is not None:
+    if trained.theta is None:
+        misfit = descent_misfit(settings.spec, trained.params, worth.stages.log_partition, pairs, levels, kappa)
+    else:
         moments = {name: trained.params[name] for name in ("location", "scale")}
         fixed = settings.spec, settings.template, trained.theta, moments, worth.stages.log_partition
         full = full_worth(*fixed, pairs, levels, kappa, trained.num_pairs)
+        misfit = full.misfit
     num_steps = trained.num_steps + pilot_steps + (0 if trained.pairs else num_evaluated)
     # Where the model was fitted too little to see a gap, the search has missed it: the trained stages show it.
     overlap = np.asarray(worth.stages.overlap)[: len(schedule) - 1]
     is_settled = not (is_searched and bool(np.any(overlap < settings.min_overlap / 2)))
     if trained.is_converged is None:
         is_settled = is_settled and _is_settled(settings, trained, worth, pairs, levels, kappa)
-    return make_telescope(settings, trained, worth, full, is_settled, schedule, num_steps, pilot_steps)
+    return make_telescope(settings, trained, worth, full, misfit, is_settled, schedule, num_steps, pilot_steps)
 
 
 def _is_settled(settings: Settings, trained: Trained, worth: Worth, pairs, levels: jax.Array, kappa: jax.Array) -> bool:

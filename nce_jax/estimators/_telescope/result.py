@@ -8,6 +8,7 @@ import numpy as np
 
 from nce_jax._types import Array, Float, LogDensityFn, Params
 from nce_jax.estimators._telescope.evaluate import FullWorth, Worth
+from nce_jax.estimators._telescope.misfit import is_misfit
 from nce_jax.estimators._telescope.settings import Settings
 from nce_jax.estimators._telescope.train import Trained
 from nce_jax.telescoping._bridges import telescoped
@@ -28,9 +29,12 @@ class Telescope(NamedTuple):
         false.
       mean_full_standard_error: its error with that of the parameters; inf and NaN as for `covariance`.
       covariance: of the parameters (stage after stage) and all F_k behind them; inf where a stage has no optimum (sets that
-        the model can tell apart have none); None where gradient descent found the parameters.
+        the model can tell apart have none) or a misfit; None where gradient descent found the parameters.
       is_converged: whether training found its end (Newton's method: an optimum in every stage; gradient descent: the mean
-        log ratio no longer drifts) and no stage's overlap ended below half of `min_overlap`, a gap that the pilots missed.
+        log ratio no longer drifts), no stage's overlap ended below half of `min_overlap`, a gap that the pilots missed, and
+        no stage's model shows a misfit.
+      misfit: of every stage, (K,), in standard errors: how clearly its model does not contain the log ratio; of true models
+        some two fits in 1,000 are flagged (beyond about 4). docs/design.md says what is tested.
       schedule: a_0 = 0 < ... < a_K = 1.
       stages: a `StageDiagnostics`: overlap, effective samples, share of the variance, status of every stage.
       num_steps: training steps taken in all, those of pilots and of the evaluation among them.
@@ -47,6 +51,7 @@ class Telescope(NamedTuple):
     mean_full_standard_error: float
     covariance: np.ndarray | None
     is_converged: bool
+    misfit: np.ndarray
     schedule: np.ndarray
     stages: StageDiagnostics
     num_steps: int
@@ -75,15 +80,20 @@ class Telescope(NamedTuple):
 
     def summary(self) -> str:
         """The stages as a table, and the totals."""
-        columns = (self.stages.overlap, self.stages.effective_sample_size, self.stages.share, self.stages.log_partition)
-        rows = [f"{'from':>9} {'to':>9} {'overlap':>8} {'samples':>8} {'share':>6} {'F':>9}"]
+        stages = self.stages
+        columns = (stages.overlap, stages.effective_sample_size, stages.share, stages.log_partition, self.misfit)
+        rows = [f"{'from':>9} {'to':>9} {'overlap':>8} {'samples':>8} {'share':>6} {'F':>9} {'misfit':>6}"]
         for start, end, *values in zip(self.schedule[:-1], self.schedule[1:], *map(np.asarray, columns), strict=True):
-            rows.append("{:9.3g} {:9.3g} {:8.2f} {:8.0f} {:6.2f} {:9.3f}".format(start, end, *values))
+            rows.append("{:9.3g} {:9.3g} {:8.2f} {:8.0f} {:6.2f} {:9.3f} {:6.1f}".format(start, end, *values))
         rows.append(f"F {self.log_partition:.3f} +- {self.standard_error:.3f} for the parameters as they are")
         errors = f"+- {self.mean_standard_error:.3f} ({self.mean_full_standard_error:.3f} with the parameters' error)"
         rows.append(f"mean log ratio {self.mean_log_ratio:.3f} {errors}; {self.num_steps} steps")
+        flagged = np.flatnonzero(is_misfit(self.misfit))
+        if len(flagged):
+            rows.append(f"MISFIT in stages {flagged.tolist()}: the model does not contain the log ratio there")
         if not self.is_converged:
-            rows.append("NOT CONVERGED: training found no end, or a stage has a gap; the mean log ratio is no estimate")
+            why = "the model does not fit" if len(flagged) else "training found no end, or a stage has a gap"
+            rows.append(f"NOT CONVERGED: {why}; the mean log ratio is no estimate")
         return "\n".join(rows)
 
 
@@ -92,6 +102,7 @@ def make_telescope(
     trained: Trained,
     worth: Worth,
     full: FullWorth | None,
+    misfit: jax.Array,
     is_settled: bool,
     schedule: np.ndarray,
     num_steps: int,
@@ -99,9 +110,11 @@ def make_telescope(
 ) -> Telescope:
     """Gathers a fit, without the stages that were added for a round number."""
     num_stages, (steps, models, roots) = len(schedule) - 1, trained.path
-    covariance, mean_error = _full_errors(trained, full, num_stages)
     has_found = trained.is_converged is None or bool(trained.is_converged[:num_stages].all())
-    is_converged = is_settled and has_found
+    scores = np.asarray(misfit[:num_stages])
+    is_found = has_found and not is_misfit(scores).any()
+    is_converged = is_settled and is_found
+    covariance, mean_error = _full_errors(trained, full, num_stages, is_found)
     models = _first({"model": models}, settings, num_stages, axis=1)["model"]
     return Telescope(
         log_density_fn=telescoped(settings.spec.stages_fn, num_stages),
@@ -113,6 +126,7 @@ def make_telescope(
         mean_full_standard_error=mean_error,
         covariance=covariance,
         is_converged=is_converged,
+        misfit=scores,
         schedule=schedule,
         stages=jax.tree.map(lambda leaf: leaf[:num_stages], worth.stages),
         num_steps=num_steps,
@@ -121,14 +135,16 @@ def make_telescope(
     )
 
 
-def _full_errors(trained: Trained, full: FullWorth | None, num_stages: int) -> tuple[np.ndarray | None, float]:
-    """Covariance of (theta, F) and the mean log ratio's error: infinite if any stage's optimum was not found."""
-    if full is None or trained.theta is None or trained.is_converged is None:
+def _full_errors(
+    trained: Trained, full: FullWorth | None, num_stages: int, is_found: bool
+) -> tuple[np.ndarray | None, float]:
+    """Covariance of (theta, F) and the mean log ratio's error: infinite if any stage has no optimum, or a misfit."""
+    if full is None or trained.theta is None:
         return None, np.nan
     num_padded, num_params = trained.theta.shape
     kept = np.concatenate([np.arange(num_stages * num_params), num_padded * num_params + np.arange(num_stages)])
     covariance = np.asarray(full.covariance, np.float64)[np.ix_(kept, kept)]
-    if trained.is_converged[:num_stages].all():
+    if is_found:
         return covariance, float(full.mean_standard_error)
     return np.full_like(covariance, np.inf), np.inf
 
