@@ -6,10 +6,9 @@ import jax.numpy as jnp
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.diagnostics._overlap import root_of
-from nce_jax.log_partition._equations import log_overlap_at
+from nce_jax.log_partition._equations import lacks_overlap, log_overlap_at
 from nce_jax.log_partition._implicit import implicit_root
 from nce_jax.log_partition._types import Problem, Samples, make_problem
-from nce_jax.numerics import sample_count
 
 
 def log_partition_standard_error(
@@ -67,9 +66,7 @@ def log_partition_standard_error(
     influences = _influences(problem, root)
     sides = zip(influences, (problem.data, problem.noise), strict=True)
     variance = sum(jackknife_variance(influence, side.weights, block_size) for influence, side in sides)
-    counts = sum(sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
-    no_overlap = log_overlap_at(problem, root) + jnp.log(counts) < 0
-    return jnp.where(no_overlap, jnp.inf, jnp.sqrt(variance))
+    return jnp.where(lacks_overlap(problem, log_overlap_at(problem, root)), jnp.inf, jnp.sqrt(variance))
 
 
 def _influences(problem: Problem, root: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax.log_partition._types import Problem, Samples
-from nce_jax.numerics import expand, scaled_sigmoid, weighted_sum
+from nce_jax.numerics import expand, sample_count, scaled_sigmoid, weighted_sum
 
 _NEAR = 0.9
 """Residuals up to this size are g / H, which saturates at 1 in a gap; larger ones are compared on the log scale."""
@@ -81,6 +81,12 @@ def log_overlap_bound(problem: Problem, log_partition: jax.Array) -> jax.Array:
     data_distance, noise_distance = distances(problem, log_partition)
     log_mean_q = problem.log_kappa + _log_mean(noise_distance, problem.noise)
     return _log_overlap(jnp.minimum(_log_mean(data_distance, problem.data), log_mean_q), problem.log_kappa)
+
+
+def lacks_overlap(problem: Problem, log_overlap: jax.Array) -> jax.Array:
+    """The rule of `Status.NO_OVERLAP`, O (n + m) < 1: hardly any sample of one set is plausible under the other."""
+    counts = (sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
+    return log_overlap + jnp.log(sum(counts)) < 0
 
 
 def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:

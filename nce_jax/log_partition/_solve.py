@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive, check_positive_int, check_scalar
 from nce_jax._types import LogRatio, Scalars, Weights
+from nce_jax.log_partition._equations import lacks_overlap
 from nce_jax.log_partition._implicit import implicit_root
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._types import Problem, Solution, Solver, State, Status, bracket, make_problem
-from nce_jax.numerics import sample_count
 
 _NEWTON = newton()
 
@@ -156,7 +156,5 @@ def _is_valid(problem: Problem) -> jax.Array:
 
 
 def _status(problem: Problem, run: _Run, is_valid: jax.Array) -> jax.Array:
-    counts = (sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
-    has_overlap = run.state.log_overlap + jnp.log(sum(counts)) >= 0
-    solved = jnp.where(has_overlap, Status.CONVERGED, Status.NO_OVERLAP)
+    solved = jnp.where(lacks_overlap(problem, run.state.log_overlap), Status.NO_OVERLAP, Status.CONVERGED)
     return jnp.select([~is_valid, ~run.is_done], [Status.NONFINITE, Status.MAX_STEPS], solved).astype(jnp.int32)

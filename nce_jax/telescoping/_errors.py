@@ -11,7 +11,7 @@ from nce_jax.diagnostics import effective_sample_size
 from nce_jax.diagnostics._overlap import root_of
 from nce_jax.diagnostics._standard_error import jackknife_variance
 from nce_jax.log_partition import Solution, Status
-from nce_jax.log_partition._equations import distances, log_overlap_at
+from nce_jax.log_partition._equations import distances, lacks_overlap, log_overlap_at
 from nce_jax.log_partition._solve import solve_problem
 from nce_jax.log_partition._types import Problem, make_problem
 from nce_jax.numerics import expand
@@ -206,9 +206,7 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
 
 def joint_error(problem: Problem, roots: jax.Array, influence: jax.Array, block_size: int = 1) -> jax.Array:
     """Standard error from the influences of the pairs, (n,); inf where any stage has no overlap."""
-    # `Status.NO_OVERLAP`'s rule: hardly any sample of one set is plausible under the other.
-    num_samples = problem.data.values.shape[-1] + problem.noise.values.shape[-1]
-    has_gap = jnp.any(log_overlap_at(problem, roots) + jnp.log(num_samples) < 0)
+    has_gap = jnp.any(lacks_overlap(problem, log_overlap_at(problem, roots)))
     return jnp.where(has_gap, jnp.inf, jnp.sqrt(jackknife_variance(influence, None, block_size)))
 
 
