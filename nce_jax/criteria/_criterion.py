@@ -6,9 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.log_partition import Solution, Status
+from nce_jax._types import LogRatio, Scalars, Weights
+from nce_jax.log_partition import Solution, Solver, Status, newton
+from nce_jax.log_partition._equations import lacks_overlap, log_overlap_bound
 from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem
+from nce_jax.log_partition._types import Problem, make_problem
+
+_NEWTON = newton()
 
 
 class Criterion(NamedTuple):
@@ -29,22 +33,43 @@ class Criterion(NamedTuple):
     closed_form: Callable[..., jax.Array] | None = None
     has_bennett_step: bool = True
 
-    def profile(self, log_ratio_data, log_ratio_noise, *, weights_data=None, weights_noise=None, **options) -> Solution:
-        """The minimiser of the loss in the log partition; `options` are those of `solve_log_partition`."""
+    def profile(
+        self,
+        log_ratio_data: LogRatio,
+        log_ratio_noise: LogRatio,
+        *,
+        weights_data: Weights | None = None,
+        weights_noise: Weights | None = None,
+        solver: Solver = _NEWTON,
+        initial: Scalars | None = None,
+        tolerance: Scalars | None = None,
+        max_steps: int = 200,
+    ) -> Solution:
+        """The minimiser of the loss in the log partition.
+
+        `solver`, `initial`, `tolerance` and `max_steps` are those of `solve_log_partition`; a closed form takes no steps and
+        ignores all four, so that one caller serves every criterion. Its status is NO_OVERLAP where min(E_data[sigma(-u)],
+        E_noise[sigma(u)]) < 1 / (2 (n + m)) at its own F: hardly any sample of one set is then plausible under the other.
+        """
+        sides = log_ratio_data, log_ratio_noise
         weights = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
-            return solve_problem(self.equation(log_ratio_data, log_ratio_noise, **weights), **options)
+            options = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
+            return solve_problem(self.equation(*sides, **weights), **options)
         if self.closed_form is not None:
-            return _exact(self.closed_form(log_ratio_data, log_ratio_noise, **weights))
+            return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))
         raise ValueError(f"criterion {self.name}: has no normaliser to solve for")
 
 
-def _exact(log_partition: jax.Array) -> Solution:
-    """A closed form as a solution: converged in no step, or not finite."""
+def _exact(log_partition: jax.Array, problem: Problem) -> Solution:
+    """A closed form as a solution: converged in no step, not finite, or without overlap at `problem`'s kappa = 1."""
     is_finite = jnp.isfinite(log_partition)
+    fixed = jax.lax.stop_gradient((problem, log_partition))
+    # F is no root of that equation: the bound is the smaller side, and the root could only have more of it.
+    solved = jnp.where(lacks_overlap(problem, log_overlap_bound(*fixed)), Status.NO_OVERLAP, Status.CONVERGED)
     return Solution(
         log_partition=jnp.where(is_finite, log_partition, jnp.nan),
         residual=jnp.where(is_finite, 0, jnp.nan).astype(log_partition.dtype),
         num_steps=jnp.zeros(log_partition.shape, jnp.int32),
-        status=jnp.where(is_finite, Status.CONVERGED, Status.NONFINITE).astype(jnp.int32),
+        status=jnp.where(is_finite, solved, Status.NONFINITE).astype(jnp.int32),
     )

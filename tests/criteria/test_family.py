@@ -48,6 +48,27 @@ def test_closed_forms_are_converged_or_not_finite(name):
     np.testing.assert_allclose(value, loss(data, noise, log_partition=0.2), rtol=1e-5)
 
 
+@pytest.mark.parametrize("name", CLOSED_FORMS)
+def test_closed_forms_say_where_there_is_no_overlap(name):
+    """Gaussians 1 and 30 apart with their true ratio; samples of weight zero are none."""
+    x, y = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32)
+    data, noise = jnp.stack([x + 1, 30 * (x + 30)]), jnp.stack([y, 30 * y])
+    solution = getattr(nce_jax, name)().profile(data, noise)
+    np.testing.assert_array_equal(solution.status, [nce_jax.Status.CONVERGED, nce_jax.Status.NO_OVERLAP])
+    assert np.isfinite(solution.log_partition).all()
+    kept = jnp.where(jnp.arange(500) < 250, 1.0, 0.0)
+    hidden = jnp.where(kept > 0, data, jnp.nan)
+    weighted = getattr(nce_jax, name)().profile(hidden, noise, weights_data=kept)
+    np.testing.assert_array_equal(weighted.status, solution.status)
+
+
+@pytest.mark.parametrize("name", ["nce", *CLOSED_FORMS])
+def test_options_that_no_solver_has_are_refused_by_name(name):
+    data, noise = gaussian_log_ratios(dtype=np.float32)
+    with pytest.raises(TypeError, match="num_iterations"):
+        getattr(nce_jax, name)().profile(data, noise, num_iterations=3)
+
+
 THETA, START, STEP = 0.6, 0.3, 1e-6
 TREATMENTS = {"held": training.held(), "joint": training.joint_gradient(), "solved": training.solved()}
 BATCH = training.Batch(1 + np.random.default_rng(1).normal(size=200), np.random.default_rng(2).normal(size=300))
