@@ -20,6 +20,18 @@ def linear(theta, x):
 MODEL = (jnp.zeros(()), linear)
 
 
+class Unhashable:
+    """A function that equals others like it, and has no hash."""
+
+    __hash__ = None
+
+    def __eq__(self, other):
+        return isinstance(other, Unhashable)
+
+    def __call__(self, *args):
+        return args[-1][:, 0]
+
+
 @pytest.fixture(scope="module")
 def result():
     return nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, MODEL)
@@ -130,6 +142,22 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ({"x_data": lambda key, count: jax.random.normal(key, (count, 1))}, "noise: an array serves beside an array"),
         ({"model": linear}, "model: expected"),
         ({"num_steps": 0}, "num_steps: expected at least 1"),
+        (
+            {"model": (jnp.zeros(()), lambda theta, x: x * theta)},
+            r"model: expected one value per sample, .* got shape \(1000, 1\)",
+        ),
+        ({"model": (jnp.zeros((), jnp.int32), linear)}, "model: expected floating parameters, got dtype int32"),
+        (
+            {"model": (jnp.zeros((), jnp.bfloat16), linear)},
+            "model: Newton's method expected parameters in float32 or float64",
+        ),
+        (
+            {"model": (jnp.zeros(()), lambda theta, x: jnp.ones(len(x), int))},
+            "model: expected floating values, got dtype int32",
+        ),
+        ({"model": (jnp.zeros(()), Unhashable())}, "model: expected hashable functions, got a Unhashable"),
+        ({"space": (jnp.log, Unhashable())}, "space: expected hashable functions, got a Unhashable"),
+        ({"space": jnp.log}, "space: expected a pair of functions"),
         ({"schedule": [0.0, 0.5]}, "schedule: expected"),
         ({"magnification": 0.0}, "magnification: expected"),
     ],
@@ -144,3 +172,27 @@ def test_too_few_stages_are_refused_by_name():
     """Reuses the shapes of the first fit: two rounds of pilots, and the third would need more than two stages."""
     with pytest.raises(ValueError, match="max_stages: 2 do not bridge data and noise"):
         nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, MODEL, max_stages=2)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(("optimizer", "fewest"), [(None, 14), (optax.adam(1e-2), 44)])
+def test_more_steps_than_allowed_are_never_taken(optimizer, fewest):
+    """4 steps to evaluate, and 10 for Newton's method on a stream or 40 for a descent: fewer are refused."""
+
+    def draw(key, count):
+        return jax.random.normal(key, (count, 1))
+
+    options = {"schedule": [0.0, 1.0], "optimizer": optimizer, "batch_size": 64}
+    with pytest.raises(ValueError, match=f"num_steps: expected at least {fewest}, got {fewest - 1}: 0 for the search"):
+        nce_jax.fit_telescope(KEYS[2], draw, draw, MODEL, num_steps=fewest - 1, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("optimizer", "fewest"), [(None, 14), (optax.adam(1e-2), 44)])
+def test_the_fewest_steps_suffice(optimizer, fewest):
+    def draw(key, count):
+        return jax.random.normal(key, (count, 1))
+
+    options = {"schedule": [0.0, 1.0], "optimizer": optimizer, "batch_size": 64}
+    result = nce_jax.fit_telescope(KEYS[2], draw, draw, MODEL, num_steps=fewest, **options)
+    assert result.num_steps == fewest

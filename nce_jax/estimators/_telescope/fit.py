@@ -15,7 +15,7 @@ from nce_jax.estimators._telescope.draws import make_source
 from nce_jax.estimators._telescope.evaluate import Worth, evaluate, full_worth
 from nce_jax.estimators._telescope.misfit import descent_misfit
 from nce_jax.estimators._telescope.model import SharedBody, make_spec
-from nce_jax.estimators._telescope.newton import num_params
+from nce_jax.estimators._telescope.newton import check_dtypes, num_params
 from nce_jax.estimators._telescope.result import Telescope, make_telescope
 from nce_jax.estimators._telescope.search import search_schedule
 from nce_jax.estimators._telescope.settings import Settings, padded
@@ -108,6 +108,8 @@ def fit_telescope(
     template, spec = make_spec(model, space)
     if optimizer is None and (spec.body_fn is not None or num_params(template) > _MOST_FOR_NEWTON):
         optimizer = _default_optimizer()
+    if optimizer is None:
+        check_dtypes(template)
     key_source, key_pilot, key_train, key_evaluate = jax.random.split(key, 4)
     source = make_source(key_source, x_data, noise, hold_out=optimizer is not None)
     settings = Settings(
@@ -120,10 +122,7 @@ def fit_telescope(
     check_schedule(schedule)
     levels = jnp.asarray(schedule if is_given else padded(schedule), jnp.result_type(float))
     num_evaluated = max(num_steps // _EVALUATION_SHARE, 4)
-    left = num_steps if settings.is_full_batch else num_steps - pilot_steps - num_evaluated
-    if left < num_steps // 4:
-        raise ValueError(f"num_steps: the search for a schedule took {pilot_steps} and leaves {left}; got {num_steps}")
-    trained = train(key_train, settings, levels, left)
+    trained = train(key_train, settings, levels, settings.check_steps(pilot_steps, num_evaluated))
     return _assess(key_evaluate, settings, trained, schedule, levels, pilot_steps, num_evaluated, is_searched=not is_given)
 
 

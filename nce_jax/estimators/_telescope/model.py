@@ -32,19 +32,59 @@ class Spec(NamedTuple):
 
     def stages_fn(self, params: Params, x: jax.Array) -> jax.Array:
         """Log ratios of all stages, (K, n, ...) -> (K, n), of `params` with the standardisation among them."""
-        return self._plain()(params["model"], standardise(params, x))
+        return check_values(self._plain()(params["model"], standardise(params, x)), x)
 
     def _plain(self) -> StagesFn:
         return separate(self.log_density_fn) if self.body_fn is None else shared_body(self.body_fn, self.log_density_fn)
 
 
 def make_spec(model: Any, space: Space | None) -> tuple[Params, Spec]:
-    """Initial parameters of one stage, and the functions; raises on what is no model."""
-    if isinstance(model, SharedBody):
-        return {"body": model.body[0], "heads": model.head[0]}, Spec(model.head[1], model.body[1], space)
-    if not (isinstance(model, tuple) and len(model) == 2 and callable(model[1])):
+    """Initial parameters of one stage, and the functions; raises on what is no model, or no space."""
+    is_shared = isinstance(model, SharedBody)
+    parts = model if is_shared else (model,)
+    if not all(isinstance(part, tuple) and len(part) == 2 and callable(part[1]) for part in parts):
         raise TypeError(f"model: expected (params, log_density_fn) or a SharedBody, got {type(model).__name__}")
-    return jax.tree.map(jnp.asarray, model[0]), Spec(model[1], None, space)
+    if space is not None and not (isinstance(space, tuple | list) and len(space) == 2 and all(map(callable, space))):
+        raise TypeError(f"space: expected a pair of functions (to, back), got {space!r}")
+    for name, functions in (("model", [part[1] for part in parts]), ("space", space or ())):
+        _check_hashable(name, functions)
+    params = [_check_params(part[0]) for part in parts]
+    space = None if space is None else (space[0], space[1])
+    if is_shared:
+        return {"body": params[0], "heads": params[1]}, Spec(model.head[1], model.body[1], space)
+    return params[0], Spec(model[1], None, space)
+
+
+def _check_hashable(name: str, functions: Any) -> None:
+    """Compiled programs are found again by the functions in them."""
+    for function in functions:
+        try:
+            hash(function)
+        except TypeError:
+            raise TypeError(
+                f"{name}: expected hashable functions, got a {type(function).__name__}; wrap it in a def"
+            ) from None
+
+
+def _check_params(params: Params) -> Params:
+    params = jax.tree.map(jnp.asarray, params)
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            where = jax.tree_util.keystr(path) or "params"
+            raise TypeError(f"model: expected floating parameters, got dtype {leaf.dtype} at {where}")
+    return params
+
+
+def check_values(values: jax.Array, x: jax.Array) -> jax.Array:
+    """Raises unless a model has given one number per sample of x (K, n, ...); seen while it is traced."""
+    if jnp.shape(values) != x.shape[:2]:
+        raise ValueError(
+            f"model: expected one value per sample, shape {x.shape[1:2]}, got shape {jnp.shape(values)[1:]} "
+            f"for samples of shape {x.shape[1:]}"
+        )
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(f"model: expected floating values, got dtype {values.dtype}")
+    return values
 
 
 def initial_params(template: Params, spec: Spec, num_stages: int) -> Params:

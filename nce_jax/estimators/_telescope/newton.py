@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from nce_jax._types import Params
-from nce_jax.estimators._telescope.model import Spec, standardise
+from nce_jax.estimators._telescope.model import Spec, check_values, standardise
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.losses import nce_loss
 
@@ -86,6 +86,16 @@ def num_params(template: Params) -> int:
     return sum(jnp.size(leaf) for leaf in jax.tree.leaves(template))
 
 
+def check_dtypes(template: Params) -> None:
+    """Raises on parameters that are too coarse to solve linear systems in."""
+    for leaf in jax.tree.leaves(template):
+        if leaf.dtype not in (jnp.float32, jnp.float64):
+            raise TypeError(
+                f"model: Newton's method expected parameters in float32 or float64, got dtype {leaf.dtype}; "
+                "convert them, or give an optimizer"
+            )
+
+
 def unravelled(template: Params, theta: jax.Array) -> Params:
     """The parameters of all stages as the model takes them, from (K, P)."""
     return jax.vmap(ravel_pytree(template)[1])(theta)
@@ -103,7 +113,7 @@ def stage_arrays(spec: Spec, template: Params, theta: jax.Array, z: jax.Array) -
     def log_ratio(theta: jax.Array, z: jax.Array) -> jax.Array:
         return spec.log_density_fn(unravel(theta), z)
 
-    return jax.vmap(log_ratio)(theta, z), jax.vmap(jax.jacfwd(log_ratio))(theta, z)
+    return check_values(jax.vmap(log_ratio)(theta, z), z), jax.vmap(jax.jacfwd(log_ratio))(theta, z)
 
 
 def stage_distances(

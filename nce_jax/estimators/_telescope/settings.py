@@ -11,6 +11,8 @@ from nce_jax._types import Params
 from nce_jax.estimators._telescope.draws import Source
 from nce_jax.estimators._telescope.model import Spec, moments, no_moments
 
+CHUNK = 20
+"""Batches that one compiled program takes."""
 _NEWTON_STEPS = 10
 _DESCENT_SHARE = 20
 
@@ -38,6 +40,18 @@ class Settings(NamedTuple):
     def pilot_steps(self) -> int:
         """Steps of one pilot fit."""
         return _NEWTON_STEPS if self.optimizer is None else max(self.num_steps // _DESCENT_SHARE, 10)
+
+    def check_steps(self, pilot_steps: int, num_evaluated: int) -> int:
+        """Steps left for training; raises where they are less than it takes, or than a quarter of all."""
+        if self.is_full_batch:
+            return self.num_steps
+        fewest = max(self.num_steps // 4, self.pilot_steps if self.optimizer is None else 2 * CHUNK)
+        if pilot_steps + num_evaluated + fewest > self.num_steps:
+            raise ValueError(
+                f"num_steps: expected at least {pilot_steps + num_evaluated + fewest}, got {self.num_steps}: {pilot_steps} "
+                f"for the search of a schedule, {fewest} to train and {num_evaluated} to evaluate"
+            )
+        return self.num_steps - pilot_steps - num_evaluated
 
     def moments(self, x: jax.Array) -> dict[str, jax.Array]:
         return jax.lax.stop_gradient((moments if self.is_standardised else no_moments)(x))

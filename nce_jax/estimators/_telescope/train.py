@@ -10,10 +10,8 @@ from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.estimators._telescope.gradient import descend, start_descent
 from nce_jax.estimators._telescope.model import bridges_of, initial_params
 from nce_jax.estimators._telescope.newton import newton_fit, newton_stream, repeated, unravelled
-from nce_jax.estimators._telescope.settings import Settings
+from nce_jax.estimators._telescope.settings import CHUNK, Settings
 
-CHUNK = 20
-"""Batches that one compiled program takes."""
 _FULL_BATCH_STEPS, _FEW_BATCHES = 60, 4
 
 
@@ -90,7 +88,7 @@ def _descent(key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps
     assert settings.optimizer is not None
     state = start_descent(initial_params(settings.template, settings.spec, len(kappa)), settings.optimizer)
     moments: dict[str, jax.Array] = {}
-    path, num_chunks = [], max(num_steps // CHUNK, 2)
+    path, num_chunks = [], num_steps // CHUNK
     for index in range(num_chunks):
         pairs = settings.source.draw(jax.random.fold_in(key, index), CHUNK * size)
         x = bridges_of(settings.spec, pairs, levels)
