@@ -1,7 +1,7 @@
 """A criterion: a loss together with its way to profile the normaliser."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,9 +52,9 @@ class Criterion(NamedTuple):
         E_noise[sigma(u)]) < 1 / (2 (n + m)) at its own F: hardly any sample of one set is then plausible under the other.
         """
         sides = log_ratio_data, log_ratio_noise
-        weights = {"weights_data": weights_data, "weights_noise": weights_noise}
+        weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
-            options = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
+            options: dict[str, Any] = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
             return solve_problem(self.equation(*sides, **weights), **options)
         if self.closed_form is not None:
             return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))

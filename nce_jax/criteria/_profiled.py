@@ -1,5 +1,7 @@
 """Binary NCE with its normaliser solved inside."""
 
+from typing import Any
+
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.criteria._family import nce
 from nce_jax.log_partition import Solver, newton
@@ -60,7 +62,7 @@ def profiled_nce_loss(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, appendix A.2.
     """
     criterion = nce(magnification=magnification, noise_ratio=noise_ratio)
-    weights = {"weights_data": weights_data, "weights_noise": weights_noise}
-    options = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
+    weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
+    options: dict[str, Any] = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
     solution = criterion.profile(log_ratio_data, log_ratio_noise, **weights, **options)
     return criterion.loss(log_ratio_data, log_ratio_noise, log_partition=solution.log_partition, **weights)
