@@ -40,6 +40,7 @@ class Run(NamedTuple):
     path_log_partition: np.ndarray
     num_steps: int
     num_pilot_steps: int
+    is_converged: bool
 
 
 def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
@@ -80,6 +81,7 @@ def run(config: Config, separation: float, key: jax.Array) -> Run:
         path_log_partition=-path[0],
         num_steps=result.num_steps,
         num_pilot_steps=result.num_pilot_steps,
+        is_converged=result.is_converged,
     )
 
 

@@ -25,6 +25,8 @@ def headline(arrays) -> dict[str, float]:
             f"stages_error_over_spread_{separation:g}": np.nanmean(arrays["stages_log_partition_error"][index])
             / np.sqrt(np.nanmean(deviation**2)),
         }  # fmt: skip
+    numbers |= _coverage(arrays)
+    numbers["stages_converged"] = np.nanmean(arrays["stages_is_converged"])
     numbers["stages_distance_16_first_runs"] = np.mean(ends[paper, : arrays["single_theta"].shape[1]])
     numbers["stages_most_steps"] = np.nanmax(arrays["stages_num_steps"])
     deviations = np.sqrt(np.nanmean(arrays["stages_fixed_deviation"][paper] ** 2))
@@ -37,6 +39,16 @@ def headline(arrays) -> dict[str, float]:
         numbers[f"{SHORT[str(name)]}_overlap_16"] = np.mean(arrays["single_overlap"][index])
         excess = arrays["single_root"][index] - arrays["single_log_z"][index]
         numbers[f"{SHORT[str(name)]}_root_less_log_z_16"] = np.mean(excess)
+    return numbers
+
+
+def _coverage(arrays) -> dict[str, float]:
+    """Over the runs of all separations: share of deviations within 1.96 standard errors, and their root mean square."""
+    truth, numbers = arrays["separations"][:, None] ** 2 / 2, {}  # both of F and of KL
+    for name, part in (("F", "log_partition"), ("kl", "kl")):
+        scores = covered(arrays[f"stages_{part}"], truth, arrays[f"stages_{part}_error"])
+        numbers[f"stages_coverage_{name}"] = np.mean(np.abs(scores) < 1.96)
+        numbers[f"stages_score_{name}"] = np.sqrt(np.mean(scores**2))
     return numbers
 
 
