@@ -22,7 +22,7 @@ TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
 # Those that take long have a target of their own and a preset by hardware, and are no part of `figures` and `check`.
 SEPARATE := mnist
 # Those that take minutes more are drawn by `figures-full` only.
-LONGER := peaked_1d
+LONGER := mutual_information peaked_1d
 TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
@@ -37,7 +37,7 @@ UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
-figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more)
+figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, mutual_information: some 45)
 	$(call list_figures,$^)
 
 smoke: $(TOPICS:%=smoke-%) ## every experiment at its smallest, with its plots, in build/smoke

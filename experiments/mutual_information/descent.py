@@ -1,0 +1,67 @@
+"""Adam on batches, as in the literature: one ratio or a chain of them, every stage a training step of the library."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+import nce_jax
+from experiments.mutual_information.config import Config
+from experiments.mutual_information.stages import Fit, log_ratio, over_stages, zeros
+from nce_jax import training
+
+LOSSES: dict[str, Callable[[Any], nce_jax.Criterion]] = {
+    "nce": lambda magnification: nce_jax.nce(magnification=magnification),
+    "dv": lambda magnification: nce_jax.donsker_varadhan(),
+    "nwj": lambda magnification: nce_jax.nwj(),
+}
+
+
+def fit(
+    config: Config, x: jax.Array, key: jax.Array, *, loss: str = "nce", num_stages: int = 1, magnification: float = math.inf
+) -> Iterator[Fit]:
+    """A fixed number of steps. F is solved for on every batch, but for NWJ, where it is learned: solved, NWJ would be DV."""
+    is_single = num_stages == 1
+    optimizer = _adam(config.single_rate if is_single else config.stages_rate)
+    schedule = jnp.linspace(0, 1, num_stages + 1)  # a_k = k / K, as published
+    init = functools.partial(training.init_train_state, optimizer=optimizer, treatment=_treatment(loss))
+    states = jax.vmap(init)(zeros(num_stages, x.shape[1]))
+    num_steps = (config.single_steps if is_single else config.stages_steps) // config.num_records
+    for index in range(config.num_records):
+        keys = jax.random.split(jax.random.fold_in(key, index), num_steps)
+        states = _run(states, keys, x, schedule, magnification, loss, optimizer, config.batch_size)
+        yield Fit(states.params, schedule, magnification, states.log_partition[0] if loss == "nwj" else None)
+
+
+@functools.cache
+def _adam(rate: float) -> optax.GradientTransformation:
+    """One object per rate: the compiled descent is found again by it."""
+    return optax.adam(rate)
+
+
+@functools.cache
+def _treatment(loss: str) -> training.Treatment:
+    return training.joint_gradient() if loss == "nwj" else training.solved()
+
+
+@functools.partial(jax.jit, static_argnames=("loss", "optimizer", "batch_size"))
+def _run(states: Any, keys: jax.Array, x: jax.Array, schedule, magnification, loss: str, optimizer, batch_size: int) -> Any:
+    """A step of every stage per key, each with a fresh batch; all stages see the same pairs."""
+    options = {"criterion": LOSSES[loss](magnification), "treatment": _treatment(loss), "relative_to_noise": True}
+    step = training.make_train_step(log_ratio, None, optimizer, **options)
+
+    def advance(states: Any, key: jax.Array) -> tuple[Any, None]:
+        key_data, key_noise = jax.random.split(key)
+        data = x[jax.random.randint(key_data, (batch_size,), 0, len(x))]
+        noise = jax.random.normal(key_noise, data.shape)
+
+        def one(state, data, noise):
+            return step(state, training.Batch(data, noise), key)[0]
+
+        return over_stages(one, states, schedule, data, noise), None
+
+    return jax.lax.scan(advance, states, keys)[0]
