@@ -20,7 +20,7 @@ import numpy as np
 
 from nce_jax._types import Params
 from nce_jax.estimators._telescope.model import Spec, bridges_of, standardise
-from nce_jax.estimators._telescope.newton import curvature_of, stage_distances
+from nce_jax.estimators._telescope.newton import curvature_of
 
 FALSE_ALARMS = 0.001
 """Share of the fits of true models that may be flagged, all stages and functions together (Bonferroni)."""
@@ -28,6 +28,8 @@ _LOG_FACTOR = float(np.log(3))
 _TOLERANCE, _TOLERANCE_DESCENT = 0.01, 0.05
 """Root mean square change of a stage's log ratio, in nats, that counts as none: Newton's own, and what descents leave."""
 _NUM_FUNCTIONS = 3
+_MOST_PAIRS = 16384
+"""Are looked at: the test is to cost little beside the fit, and what these do not show is small."""
 
 
 def is_misfit(scores: np.ndarray) -> np.ndarray:
@@ -37,32 +39,25 @@ def is_misfit(scores: np.ndarray) -> np.ndarray:
 
 def misfit(arrays: Any, z: Any, roots: jax.Array, log_kappa: jax.Array, tolerance: float = _TOLERANCE) -> jax.Array:
     """The largest |score| of every stage in standard errors, (K,); 0 where all are below the tolerance, or hidden."""
-    curvature, count = curvature_of(arrays, roots, log_kappa), z[0].shape[1]
-    distances = stage_distances(arrays[0][0], arrays[1][0], roots, log_kappa)
-    p, q = (jax.nn.sigmoid(d)[..., None] for d in distances)
-    factors = p, jnp.exp(log_kappa)[:, None, None] * q
-    weights = [side * (1 - sigma) / count for side, sigma in zip(factors, (p, q), strict=True)]
-    functions = [_functions(-distances[0], z[0]), _functions(distances[1], z[1])]
-
-    def mean(parts: Any) -> jax.Array:
-        return sum(jnp.sum(w * part, axis=1) for w, part in zip(weights, parts, strict=True)) / curvature.slope[:, None]
-
-    centre = mean(functions)[:, None]
-    functions = [h - centre for h in functions]
-    jacobians = [jacobian - curvature.mean_jacobian[:, None] for _, jacobian in arrays]
-    joint = [
-        jnp.einsum("knp,knr->kpr", j, w * h, precision="highest")
-        for j, w, h in zip(jacobians, weights, functions, strict=True)
-    ]
-    slopes = curvature.solve(joint[0] + joint[1])
-    rest = [
-        h - jnp.einsum("knp,kpr->knr", j, slopes, precision="highest") for h, j in zip(functions, jacobians, strict=True)
-    ]
-    each = factors[0] * rest[0] - factors[1] * rest[1]
-    size = jnp.sqrt(mean([side**2 for side in rest]))
+    count = min(z[0].shape[1], _MOST_PAIRS)
+    arrays, z = jax.tree.map(lambda leaf: leaf[:, :count], (arrays, z))
+    curvature = curvature_of(arrays, roots, log_kappa)
+    slope = curvature.slope[:, None]
+    values, jacobian, z = (jnp.concatenate(sides, axis=1) for sides in (*zip(*arrays, strict=True), z))
+    distance, is_data = values - (roots + log_kappa)[:, None], jnp.arange(2 * count) < count
+    p, q = jax.nn.sigmoid(-distance), jax.nn.sigmoid(distance)
+    factor = jnp.where(is_data, p, jnp.exp(log_kappa)[:, None] * q)
+    weights = (factor * jnp.where(is_data, q, p))[..., None] / count
+    jacobian, functions = jacobian - curvature.mean_jacobian[:, None], _functions(distance, z)
+    functions = functions - (jnp.sum(weights * functions, axis=1) / slope)[:, None]
+    slopes = curvature.solve(jnp.einsum("knp,knr->kpr", jacobian, weights * functions, precision="highest"))
+    rest = functions - jnp.einsum("knp,kpr->knr", jacobian, slopes, precision="highest")
+    each = factor[..., None] * rest
+    each = each[:, :count] - each[:, count:]
+    size = jnp.sqrt(jnp.sum(weights * rest**2, axis=1) / slope)
     score, error = jnp.abs(jnp.mean(each, axis=1)), jnp.std(each, axis=1) / jnp.sqrt(count)
     # Functions lie between 0 and 1: what is left of one that the model has already is rounding.
-    is_seen = (size > 1e-3) & (score > tolerance * size * curvature.slope[:, None])
+    is_seen = (size > 1e-3) & (score > tolerance * size * slope)
     return jnp.max(jnp.where(is_seen, score / jnp.where(is_seen, error, 1), 0), axis=-1)
 
 
