@@ -1,5 +1,7 @@
 """Draws the estimates over the truth in every dimension, and the error against time where it matters."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
@@ -25,27 +27,30 @@ def draw(stored: Stored) -> dict[str, Figure]:
     return {"mutual_information": _estimates(stored.arrays), "mutual_information_time": _frontier(stored.arrays)}
 
 
-def _color(name: str) -> str:
-    return COLORS.get(name, "#E69F00")
+def _colors(arrays) -> dict[str, Any]:
+    """Those of the single N2CE ratios are graded by M."""
+    names = list(map(str, arrays["methods"]))
+    graded = [name for name in names if name not in COLORS]
+    return COLORS | dict(zip(graded, plotting.graded_colors(len(graded) + 1)[1:], strict=True))
 
 
 def _estimates(arrays) -> Figure:
     """A point per run with its stated interval, hollow if the run says of itself that it failed."""
     dims, names = arrays["dims"], list(map(str, arrays["methods"]))
     figure, panels = plt.subplots(1, len(dims), figsize=(2.4 * len(dims) + 1.6, 4.2), sharey=True, squeeze=False)
-    flagged = is_flagged(arrays)
+    flagged, colors = is_flagged(arrays), _colors(arrays)
     for column, axes in enumerate(panels[0]):
         truth = arrays["truth"][column]
         for row, name in enumerate(names):
             parts = (arrays[part][row, column, :REPORTED] / truth for part in ("estimate", "standard_error"))
-            _runs(axes, len(names) - row, *parts, flagged[row, column], _color(name))
+            _runs(axes, len(names) - row, *parts, flagged[row, column], colors[name])
         axes.axvline(1, color="0.4", lw=0.8)
         axes.set(xlim=(-0.1, 1.4), title=f"d = {dims[column]}, truth {truth:.0f} nats", xlabel="estimate / truth")
     panels[0, 0].set_yticks(range(len(names), 0, -1), names)
     return figure
 
 
-def _runs(axes: Axes, height: int, ratios: np.ndarray, errors: np.ndarray, flagged: np.ndarray, color: str) -> None:
+def _runs(axes: Axes, height: int, ratios: np.ndarray, errors: np.ndarray, flagged: np.ndarray, color: Any) -> None:
     """Those beyond the panel stand at its edge, as arrows."""
     for seed in np.flatnonzero(np.isfinite(ratios)):
         ratio, place = ratios[seed], height + 0.12 * (seed - 2)
@@ -60,6 +65,7 @@ def _frontier(arrays) -> Figure:
     """|held-out estimate / truth - 1| along the run: the median over seeds, against the clock."""
     columns = [column for column, dim in enumerate(arrays["dims"]) if dim in GOALS] or [len(arrays["dims"]) - 1]
     figure, panels = plt.subplots(1, len(columns), figsize=(4.4 * len(columns) + 0.6, 4.2), sharey=True, squeeze=False)
+    colors = _colors(arrays)
     for axes, column in zip(panels[0], columns, strict=True):
         dim, truth = int(arrays["dims"][column]), arrays["truth"][column]
         for row, name in enumerate(map(str, arrays["methods"])):
@@ -67,9 +73,15 @@ def _frontier(arrays) -> Figure:
                 continue
             error = np.abs(arrays["trace"][row, column, :REPORTED] / truth - 1)
             seconds = arrays["trace_seconds"][row, column, :REPORTED]
+            steps = np.isfinite(error).any(axis=0)
             line = "--" if name.startswith("N2CE, ") else "-"
             axes.plot(
-                np.nanmedian(seconds, axis=0), np.nanmedian(error, axis=0), line, marker=".", color=_color(name), label=name
+                np.nanmedian(seconds[:, steps], axis=0),
+                np.nanmedian(error[:, steps], axis=0),
+                line,
+                marker=".",
+                color=colors[name],
+                label=name,
             )
         if dim in GOALS:
             axes.fill_between([1, MINUTES], 0, GOALS[dim], color="0.9", lw=0, label="goal")

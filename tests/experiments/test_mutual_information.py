@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.common import results
-from experiments.mutual_information import methods, natural, problem, run, statistics
+from experiments.mutual_information import methods, natural, problem, run, statistics, table
 from experiments.mutual_information.config import PRESETS
 from experiments.mutual_information.plot import draw
 from experiments.mutual_information.stages import Fit, over_stages
@@ -145,3 +145,10 @@ def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert set(draw(results.load(tmp_path, ""))) == {"mutual_information", "mutual_information_time"}
     plt.close("all")
+
+
+@pytest.mark.slow
+def test_the_table_has_a_row_per_method(smoke):
+    lines = table.rows(smoke.arrays)
+    assert len(lines) == 2 + len(smoke.arrays["methods"])
+    assert len({line.count("|") for line in lines}) == 1
