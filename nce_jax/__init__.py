@@ -45,6 +45,9 @@ from nce_jax.losses import nce_loss as nce_loss
 from nce_jax.losses import nce_loss_terms as nce_loss_terms
 from nce_jax.losses import nwj_loss as nwj_loss
 from nce_jax.losses import profiled_exponential_nce_loss as profiled_exponential_nce_loss
+from nce_jax.magnification import MagnificationRule as MagnificationRule
+from nce_jax.magnification import adaptive_magnification as adaptive_magnification
+from nce_jax.magnification import choose_magnification as choose_magnification
 
 __version__ = "0.1.0"
 
@@ -70,14 +73,17 @@ __all__ = [
     "Divergence",
     "FreeEnergy",
     "ImportanceEstimate",
+    "MagnificationRule",
     "Solution",
     "Solver",
     "Status",
+    "adaptive_magnification",
     "adaptive_noise",
     "bar",
     "bisection",
     "bootstrap_log_partition",
     "check_solution",
+    "choose_magnification",
     "divergence",
     "donsker_varadhan",
     "donsker_varadhan_loss",

@@ -25,6 +25,7 @@ class Criterion(NamedTuple):
         the equation at the loss's own kappa, for any `Solver`.
       closed_form: for a normaliser with a closed form: a function of the same that returns it.
       has_bennett_step: whether Bennett's fixed point applies to the equation.
+      at_magnification: the same criterion at another M, for those that have one.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Criterion(NamedTuple):
     equation: Callable[..., Problem] | None = None
     closed_form: Callable[..., jax.Array] | None = None
     has_bennett_step: bool = True
+    at_magnification: Callable[[Scalars], "Criterion"] | None = None
 
     def profile(
         self,

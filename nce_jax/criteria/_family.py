@@ -45,7 +45,12 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
     check_positive("magnification", magnification)
     check_positive("noise_ratio", noise_ratio)
     options: dict[str, Any] = {"magnification": magnification, "noise_ratio": noise_ratio}
-    return Criterion("nce", partial(nce_loss, **options), equation=partial(make_problem, **options))
+    return Criterion(
+        "nce",
+        partial(nce_loss, **options),
+        equation=partial(make_problem, **options),
+        at_magnification=lambda magnification: nce(magnification=magnification, noise_ratio=noise_ratio),
+    )
 
 
 def exponential_nce() -> Criterion:

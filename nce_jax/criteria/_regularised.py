@@ -49,7 +49,14 @@ def ratio_regularised(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
     check_positive("strength", strength)
     equation = None if criterion.equation is None else partial(_equation, criterion, strength)
     loss = partial(_loss, criterion, strength)
-    return Criterion(f"ratio_regularised {criterion.name}", loss, equation=equation, has_bennett_step=False)
+    inner = criterion.at_magnification
+    return Criterion(
+        f"ratio_regularised {criterion.name}",
+        loss,
+        equation=equation,
+        has_bennett_step=False,
+        at_magnification=None if inner is None else lambda magnification: ratio_regularised(inner(magnification), strength),
+    )
 
 
 def _loss(criterion: Criterion, strength: Scalars, log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> Any:

@@ -48,6 +48,7 @@ class Packing:
         scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
         if not isinstance(scalars, Mapping) or "step" in scalars:
             raise ValueError("step: expected metrics as a NamedTuple or a dictionary, without a 'step' of their own")
+        scalars = {name: value for name, value in scalars.items() if value is not None}  # what a step has not
         wrong = {name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()}
         if wrong:
             raise ValueError(f"step: expected scalar metrics, got shapes {wrong}")

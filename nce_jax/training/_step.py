@@ -1,6 +1,7 @@
 """The train step: noise, log-ratios, normaliser, gradient, update; one pure function."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,8 @@ from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Rea
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition._equations import log_overlap_bound
 from nce_jax.log_partition._types import make_problem
+from nce_jax.magnification import MagnificationRule
+from nce_jax.magnification._adaptive import Choice
 from nce_jax.sweeps import shared
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
 
@@ -27,12 +30,14 @@ class TrainState(NamedTuple):
       log_partition: F, a scalar.
       opt_state: the optimizer's state.
       step: steps taken, int32.
+      magnification_state: what a magnification rule remembers; () without one.
     """
 
     params: Params
     log_partition: Float[Array, ""]
     opt_state: Any
     step: Real[Array, ""]
+    magnification_state: Any = ()
 
 
 class Batch(NamedTuple):
@@ -58,6 +63,7 @@ class Metrics(NamedTuple):
       status: a `Status`, int32.
       overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one): the `overlap` of the
         diagnostics where F is solved for, and a lower bound on it at any other F.
+      magnification: M of the step where it adapts, else None.
     """
 
     loss: Float[Array, ""]
@@ -66,6 +72,7 @@ class Metrics(NamedTuple):
     num_steps: Real[Array, ""]
     status: Real[Array, ""]
     overlap: Float[Array, ""]
+    magnification: Float[Array, ""] | None = None
 
 
 TrainStep = Callable[[TrainState, Any, PRNGKeyArray], tuple[TrainState, Metrics]]
@@ -77,6 +84,7 @@ def init_train_state(
     *,
     treatment: Treatment = _SOLVED,
     log_partition: Scalars = 0.0,
+    magnification_rule: MagnificationRule | None = None,
 ) -> TrainState:
     """The state before the first step.
 
@@ -85,6 +93,7 @@ def init_train_state(
       optimizer: the one given to `make_train_step`.
       treatment: the one given to `make_train_step`.
       log_partition: initial F.
+      magnification_rule: the one given to `make_train_step`.
 
     Returns:
       A `TrainState`.
@@ -102,7 +111,8 @@ def init_train_state(
     dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
     log_partition = jnp.asarray(log_partition, dtype)
     opt_state = _optimizer(optimizer, treatment).init((params, log_partition))
-    return TrainState(params, log_partition, opt_state, jnp.int32(0))
+    remembered = () if magnification_rule is None else magnification_rule.init(params, dtype)
+    return TrainState(params, log_partition, opt_state, jnp.int32(0), remembered)
 
 
 def make_train_step(
@@ -114,6 +124,7 @@ def make_train_step(
     treatment: Treatment = _SOLVED,
     num_noise: int | None = None,
     relative_to_noise: bool = False,
+    magnification_rule: MagnificationRule | None = None,
 ) -> TrainStep:
     """Composes a model, a noise, a criterion, a treatment of F and an optimizer into one pure train step.
 
@@ -130,6 +141,8 @@ def make_train_step(
       relative_to_noise: `log_density_fn` gives the log-ratio s itself, the log density over that of the noise: the model
         is the noise, tilted. The noise density is then never evaluated, and `noise` may be None if every `Batch` brings
         samples of it.
+      magnification_rule: `adaptive_magnification()` chooses M anew at every step, in place of the criterion's own; give it
+        to `init_train_state` as well. It needs a criterion with a magnification and a solved F.
 
     Returns:
       `step(state, batch, key) -> (state, metrics)`. `batch` is an array of data samples or a `Batch`. Pass the same typed
@@ -137,7 +150,7 @@ def make_train_step(
       jitted: wrap it in `jax.jit`, with donation and shardings as you like.
 
     Raises:
-      ValueError: the criterion does not support the treatment (both are named).
+      ValueError: the criterion does not support the treatment, or one of them an adaptive M (all are named).
       TypeError: `num_noise` is not an integer, or there is no noise to draw from.
 
     Examples:
@@ -161,9 +174,7 @@ def make_train_step(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (magnification).
     """
-    reason = treatment.refuses(criterion)
-    if reason is not None:
-        raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
+    _check_composition(criterion, treatment, magnification_rule)
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)
     if noise is None and not relative_to_noise:
@@ -174,17 +185,19 @@ def make_train_step(
         batch = batch if isinstance(batch, Batch) else Batch(batch)
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
         draws = _draws(noise, batch, num_noise, key, state.step, relative_to_noise)
-        ratios, pull_back = jax.vjp(lambda params: _log_ratios(log_density_fn, params, *draws), state.params)
+        forward = partial(_log_ratios, log_density_fn, data=draws[0], noise=draws[1])
+        ratios, pull_back, push = _differentiate(forward, state.params, magnification_rule is not None)
         inputs = {**ratios, **weights}
-        update = _treat(treatment, criterion, inputs, state.log_partition)
-        loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, update.used, criterion, weights)
+        choice, used = _magnify(magnification_rule, criterion, state, inputs, push)
+        update = _treat(treatment, used, inputs, state.log_partition)
+        loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, update.used, used, weights)
         gradient = (pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype))
-        new = _descend(pair_optimizer, state, gradient)
+        new = _descend(pair_optimizer, state, gradient, magnification_rule, choice)
         if treatment.update is not None:
             new = new._replace(log_partition=update.kept.astype(state.log_partition.dtype))
-        overlap = _overlap(criterion, inputs, update.used)
-        metrics = Metrics(loss, update.used, optax.tree.norm(gradient[0]), update.num_steps, update.status, overlap)
-        return new, metrics
+        overlap, norm = _overlap(used, inputs, update.used), optax.tree.norm(gradient[0])
+        chosen = None if choice is None else choice.magnification
+        return new, Metrics(loss, update.used, norm, update.num_steps, update.status, overlap, chosen)
 
     return step
 
@@ -215,6 +228,38 @@ def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: 
 
     # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
     return shared(draw, jax.random.fold_in(key, step), step=step)
+
+
+def _check_composition(criterion: Criterion, treatment: Treatment, rule: MagnificationRule | None) -> None:
+    reason = treatment.refuses(criterion)
+    if reason is not None:
+        raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
+    if rule is None:
+        return
+    if not isinstance(rule, MagnificationRule):
+        raise TypeError(f"magnification_rule: expected adaptive_magnification() (a fixed M goes to nce()), got {rule!r}")
+    if criterion.at_magnification is None:
+        raise ValueError(f"magnification_rule: criterion {criterion.name} has no magnification to adapt")
+    if not treatment.is_profiled:
+        raise ValueError(f"magnification_rule: expected a solved F, as by solved(), got treatment {treatment.name}")
+
+
+def _differentiate(forward, params: Params, has_push: bool):
+    """The log ratios, their pull-back of cotangents, and, where it is asked for, their push-forward of directions."""
+    if not has_push:
+        return *jax.vjp(forward, params), None
+    ratios, push = jax.linearize(forward, params)
+    return ratios, jax.linear_transpose(push, params), lambda direction: tuple(push(direction).values())
+
+
+def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainState, inputs, push):
+    """The choice of M, and the criterion at it."""
+    if rule is None:
+        return None, criterion
+    at: Any = criterion.at_magnification  # `_check_composition` has seen to it that there is one
+    fixed = jax.lax.stop_gradient(inputs)
+    choice = rule.choose(state.magnification_state, state.step, lambda m: at(m).equation(**fixed), push)
+    return choice, at(choice.magnification)
 
 
 def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw) -> dict[str, jax.Array]:
@@ -255,8 +300,30 @@ def _optimizer(optimizer: optax.GradientTransformation, treatment: Treatment) ->
     return optax.partition({"params": optimizer, "log_partition": own}, ("params", "log_partition"))
 
 
-def _descend(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> TrainState:
+def _descend(optimizer, state: TrainState, gradient, rule: MagnificationRule | None, choice: Choice | None):
     pair = state.params, state.log_partition
+    remembered = state.magnification_state
+    if choice is not None:
+        remembered = choice.state._replace(response=_response(optimizer, state, gradient))
+        scale = choice.target_acceptance ** (remembered.response - 1)
+        gradient = jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, pair)
+    if rule is not None and choice is not None:
+        remembered = rule.follow(choice._replace(state=remembered), updates[0], state.step)
     params, log_partition = optax.apply_updates(pair, updates)
-    return TrainState(params, log_partition, opt_state, state.step + 1)
+    return TrainState(params, log_partition, opt_state, state.step + 1, remembered)
+
+
+def _response(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> jax.Array:
+    """The power of the gradient's scale with which the updates grow, tried out at the first step: 1 for SGD, 0 for Adam."""
+    pair = state.params, state.log_partition
+
+    def size(factor: float) -> jax.Array:
+        scaled = jax.tree.map(lambda leaf: factor * leaf, gradient)
+        return optax.tree.norm(optimizer.update(scaled, state.opt_state, pair)[0])
+
+    def attempt() -> jax.Array:
+        power = jnp.clip(jnp.log2(size(2.0) / size(1.0)), 0, 1)
+        return jnp.where(jnp.isfinite(power), power, 1).astype(state.magnification_state.response.dtype)
+
+    return jax.lax.cond(state.step == 0, attempt, lambda: state.magnification_state.response)

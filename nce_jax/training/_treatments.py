@@ -33,12 +33,14 @@ class Treatment(NamedTuple):
         where F is a parameter that follows its gradient.
       optimizer: of F, where it follows its gradient apart from the parameters.
       refuses: `refuses(criterion)` says why the pair is impossible, or returns None.
+      is_profiled: whether the F in use minimises the batch's loss.
     """
 
     name: str
     update: Callable[..., LogPartitionUpdate] | None = None
     optimizer: optax.GradientTransformation | None = None
     refuses: Callable[[Criterion], str | None] = lambda criterion: None
+    is_profiled: bool = False
 
 
 def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Treatment:
@@ -135,7 +137,7 @@ def solved(
         has_profile = criterion.equation is not None or criterion.closed_form is not None
         return None if has_profile else "it has no normaliser to solve for"
 
-    return Treatment("solved", update, refuses=refuses)
+    return Treatment("solved", update, refuses=refuses, is_profiled=True)
 
 
 def held() -> Treatment:

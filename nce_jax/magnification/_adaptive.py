@@ -1,0 +1,193 @@
+"""An M for every training step: the one whose next update lowers the loss most, drift against noise."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._types import Params
+from nce_jax.log_partition._types import Problem
+from nce_jax.magnification._candidates import Candidates, examine
+from nce_jax.magnification._windows import FRACTION, Measured, Motion, Windows, advance, combine, separate, still
+from nce_jax.numerics import weighted_mean
+
+_PER_DECADE = 3
+_SIGNIFICANCE = 3.0
+"""Standard errors by which the mass that an M overlooks has to stand out before that M is excluded."""
+
+Push = Callable[[Params], tuple[jax.Array, jax.Array]]
+"""A direction in the parameters to the change of the log ratios along it, of data and of noise."""
+
+
+class MagnificationState(NamedTuple):
+    """What the choice of M remembers; arrays, part of the train state.
+
+    Attributes:
+      place: of the M of the last step among the candidates.
+      windows: how far the parameters moved, and by what M.
+      measured: running means of the batches' measurements.
+      unseen: running mean of the model's mass that every candidate overlooks, in nats, and its variance.
+      log_partitions: F of every candidate, where the next solve starts.
+      response: how updates scale with the gradient: 1 for plain descent, 0 for Adam; found at the first step.
+    """
+
+    place: jax.Array
+    windows: Windows
+    measured: Measured
+    unseen: tuple[jax.Array, jax.Array]
+    log_partitions: jax.Array
+    response: jax.Array
+
+
+class Choice(NamedTuple):
+    """M of a step, what it makes of the gradient's scale, and what `follow` needs."""
+
+    magnification: jax.Array
+    target_acceptance: jax.Array
+    acceptance: jax.Array
+    variance: jax.Array
+    state: MagnificationState
+
+
+class MagnificationRule(NamedTuple):
+    """The rule, as pure functions for a train step.
+
+    Attributes:
+      init: `init(params, dtype) -> MagnificationState`.
+      choose: `choose(state, step, equation_at, push) -> Choice`, before the gradient is taken.
+      follow: `follow(choice, updates, step) -> MagnificationState`, after the update is known.
+    """
+
+    init: Callable[[Params, Any], MagnificationState]
+    choose: Callable[[MagnificationState, jax.Array, Callable[[jax.Array], Problem], Push], Choice]
+    follow: Callable[[Choice, Any, jax.Array], MagnificationState]
+
+
+def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> MagnificationRule:
+    """M chosen anew at every training step, for `make_train_step(..., magnification_rule=...)`.
+
+    The rule takes the M that lowers the loss most in the next step, -s A(M) + (c A(M)^2 + n_0 nu(M)) / 2: its drift grows
+    with the acceptance A(M), its noise with nu(M), both read off the batch's log ratios for every candidate; s, c and n_0
+    are measured on the training itself (docs/magnification.md derives it). Two bounds go with it. From above, the noise
+    samples must support M: ten effective ones. From below, M must not overlook the model's mass: F at a larger M then
+    exceeds its own, in the mean over the last eighth of the steps and by three standard errors. The constants are the same
+    for every problem. A step costs two more passes of the model forwards.
+
+    Optimizers that ignore the gradient's scale (Adam) remember it for a thousand steps, so that a change of M would change
+    their rate: for them the gradient is divided by the acceptance at the largest supported M. Plain descent sees the loss
+    as it is.
+
+    Args:
+      smallest: smallest M considered, above zero.
+      largest: largest M considered.
+
+    Returns:
+      An `MagnificationRule`.
+
+    Raises:
+      ValueError: unless 0 < `smallest` < `largest`.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> import nce_jax
+      >>> from nce_jax import noise, training
+      >>> rule, optimizer = nce_jax.adaptive_magnification(), optax.sgd(0.3)
+      >>> log_ratio_fn = lambda theta, x: x @ theta
+      >>> options = {"relative_to_noise": True, "magnification_rule": rule}
+      >>> step = jax.jit(training.make_train_step(log_ratio_fn, noise.standard_normal(5), optimizer, **options))
+      >>> state = training.init_train_state(jnp.zeros(5), optimizer, magnification_rule=rule)
+      >>> seen = []
+      >>> for number in range(200):
+      ...     x_data = 1 + jax.random.normal(jax.random.fold_in(jax.random.key(0), number), (512, 5))
+      ...     state, metrics = step(state, x_data, jax.random.key(1))
+      ...     seen.append(float(metrics.magnification))
+      >>> print(f"M from {seen[0]:.0f} to {seen[-1]:.1f}, largest error {abs(state.params - 1).max():.2f}")
+      M from 10000 to 0.1, largest error 0.01
+
+    References:
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (choosing M).
+      Ionides, Truncated importance sampling, 2008.
+    """
+    if not 0 < smallest < largest < np.inf:
+        raise ValueError(f"smallest, largest: expected 0 < smallest < largest, got {smallest} and {largest}")
+    number = max(2, round(_PER_DECADE * np.log10(largest / smallest)) + 1)
+    grid = np.geomspace(smallest, largest, number)
+
+    def init(params: Params, dtype: Any) -> MagnificationState:
+        zero, zeros = jnp.zeros((), dtype), jnp.zeros(number, dtype)
+        measured = Measured(*(zero,) * len(Measured._fields))
+        start = zeros + jnp.nan  # the solver chooses where to begin
+        return MagnificationState(
+            jnp.int32(number - 1), still(params, dtype), measured, (zeros, zeros), start, jnp.ones((), dtype)
+        )
+
+    def choose(state: MagnificationState, step: jax.Array, equation_at, push: Push) -> Choice:
+        magnifications = jnp.asarray(grid, state.log_partitions.dtype)
+        table = examine(equation_at, magnifications, state.log_partitions)
+        measured = _measure(state, table, equation_at(magnifications[0]), push)
+        state = _remember(state, table, measured, step)
+        index = _best(table, separate(state.measured), state.unseen, is_first=step == 0)
+        index = jnp.where(jnp.isfinite(table.acceptance[index]), index, state.place)
+        at = table.acceptance[index], table.variance[index]
+        return Choice(magnifications[index], table.acceptance[table.largest], *at, state._replace(place=index))
+
+    def follow(choice: Choice, updates: Any, step: jax.Array) -> MagnificationState:
+        windows = advance(choice.state.windows, updates, choice.acceptance, choice.variance, step)
+        return choice.state._replace(windows=windows)
+
+    return MagnificationRule(init, choose, follow)
+
+
+def _measure(state: MagnificationState, table: Candidates, problem: Problem, push: Push) -> Measured:
+    """Slope and curvatures of the loss at the last step's M along the two displacements."""
+    at = state.place
+    sides = (problem.data.weights, table.curvature_data[at]), (problem.noise.weights, table.curvature_noise[at])
+
+    def mean(data: jax.Array, noise: jax.Array) -> jax.Array:
+        parts = [weighted_mean(curve * x, weights) for (weights, curve), x in zip(sides, (data, noise), strict=True)]
+        return parts[0] + parts[1]
+
+    def centred(direction: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        # F follows the parameters: the profiled loss sees only what differs from the weighted mean.
+        shift = mean(*direction) / mean(*(jnp.ones_like(x) for x in direction))
+        return direction[0] - shift, direction[1] - shift
+
+    short, long = (push(direction) for direction in (state.windows.short, state.windows.long))
+    slope = weighted_mean(table.pull_noise[at] * short[1], problem.noise.weights)
+    slope -= weighted_mean(table.pull_data[at] * short[0], problem.data.weights)
+    short, long = centred(short), centred(long)
+    curvature, cross = (mean(short[0] * other[0], short[1] * other[1]) for other in (short, long))
+    return combine(state.windows, slope, curvature, cross, table.acceptance[at])
+
+
+def _remember(state: MagnificationState, table: Candidates, measured: Measured, step: jax.Array) -> MagnificationState:
+    """Running means over the last eighth of the steps. What is not finite leaves no trace."""
+
+    def blend(old: Any, new: Any, keep: jax.Array, gain: jax.Array) -> Any:
+        is_finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new)]))
+        return jax.tree.map(lambda a, b: jnp.where(is_finite, keep * a + gain * b, a).astype(a.dtype), old, new)
+
+    gain = FRACTION / (step + FRACTION)
+    mean, variance = state.unseen
+    unseen = blend(mean, table.unseen, 1 - gain, gain), blend(variance, table.unseen_variance, (1 - gain) ** 2, gain**2)
+    gain = FRACTION / (jnp.maximum(step, 1) - 1 + FRACTION)  # the first step has no displacement to measure
+    moved = blend(state.measured, measured, 1 - gain, gain)
+    roots = blend(state.log_partitions, table.log_partition, jnp.float32(0), jnp.float32(1))
+    return state._replace(measured=moved, unseen=unseen, log_partitions=roots)
+
+
+def _best(table: Candidates, motion: Motion, unseen: tuple[jax.Array, jax.Array], is_first: jax.Array) -> jax.Array:
+    """The index of the candidate to take."""
+    places = jnp.arange(table.acceptance.size)
+    change = -motion.signal * table.acceptance
+    change += (motion.curvature * table.acceptance**2 + motion.noise * table.variance) / 2
+    greedy = jnp.argmin(jnp.where((places <= table.largest) & jnp.isfinite(change), change, jnp.inf))
+    mean, variance = unseen
+    overlooks = mean > _SIGNIFICANCE * jnp.sqrt(variance)
+    least = jnp.minimum(jnp.max(jnp.where(overlooks, places + 1, 0)), table.largest)
+    # Nothing has moved yet at the first step: there the gradient nearest to maximum likelihood is best.
+    return jnp.where(is_first, table.largest, jnp.maximum(greedy, least))
