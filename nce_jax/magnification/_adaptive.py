@@ -17,6 +17,9 @@ _PER_DECADE = 3
 _SIGNIFICANCE = 3.0
 """Standard errors by which the mass that an M overlooks has to stand out before that M is excluded."""
 
+_LOOKS = 32
+"""Looks at the training within a window, an eighth of the steps so far: every step at first, then ever fewer of them."""
+
 Push = Callable[[Params], tuple[jax.Array, jax.Array]]
 """A direction in the parameters to the change of the log ratios along it, of data and of noise."""
 
@@ -25,7 +28,9 @@ class MagnificationState(NamedTuple):
     """What the choice of M remembers; arrays, part of the train state.
 
     Attributes:
-      place: of the M of the last step among the candidates.
+      place: of M among the candidates.
+      at: acceptance and variance at M, and the acceptance at the largest supported M, at the last look.
+      last: the step of the last look.
       windows: how far the parameters moved, and by what M.
       measured: running means of the batches' measurements.
       unseen: running mean of the model's mass that every candidate overlooks, in nats, and its variance.
@@ -34,6 +39,8 @@ class MagnificationState(NamedTuple):
     """
 
     place: jax.Array
+    at: tuple[jax.Array, jax.Array, jax.Array]
+    last: jax.Array
     windows: Windows
     measured: Measured
     unseen: tuple[jax.Array, jax.Array]
@@ -42,12 +49,10 @@ class MagnificationState(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """M of a step, what it makes of the gradient's scale, and what `follow` needs."""
+    """M of a step, the acceptance at the largest supported M, and what is remembered."""
 
     magnification: jax.Array
     target_acceptance: jax.Array
-    acceptance: jax.Array
-    variance: jax.Array
     state: MagnificationState
 
 
@@ -105,8 +110,8 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
       ...     x_data = 1 + jax.random.normal(jax.random.fold_in(jax.random.key(0), number), (512, 5))
       ...     state, metrics = step(state, x_data, jax.random.key(1))
       ...     seen.append(float(metrics.magnification))
-      >>> print(f"M from {seen[0]:.0f} to {seen[-1]:.1f}, largest error {abs(state.params - 1).max():.2f}")
-      M from 10000 to 0.1, largest error 0.01
+      >>> print(f"M at first {seen[0]:.0f}, at last below 3: {seen[-1] < 3}; theta {state.params.mean():.1f}")
+      M at first 10000, at last below 3: True; theta 1.0
 
     References:
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (choosing M).
@@ -122,24 +127,40 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
         measured = Measured(*(zero,) * len(Measured._fields))
         start = zeros + jnp.nan  # the solver chooses where to begin
         return MagnificationState(
-            jnp.int32(number - 1), still(params, dtype), measured, (zeros, zeros), start, jnp.ones((), dtype)
+            place=jnp.int32(number - 1),
+            at=(zero + 1, zero + 1, zero + 1),
+            last=jnp.int32(-1),
+            windows=still(params, dtype),
+            measured=measured,
+            unseen=(zeros, zeros),
+            log_partitions=start,
+            response=zero + 1,
         )
 
     def choose(state: MagnificationState, step: jax.Array, equation_at, push: Push) -> Choice:
         magnifications = jnp.asarray(grid, state.log_partitions.dtype)
-        table = examine(equation_at, magnifications, state.log_partitions)
-        measured = _measure(state, table, equation_at(magnifications[0]), push)
-        state = _remember(state, table, measured, step)
-        index = _best(table, separate(state.measured), state.unseen, is_first=step == 0)
-        index = jnp.where(jnp.isfinite(table.acceptance[index]), index, state.place)
-        at = table.acceptance[index], table.variance[index]
-        return Choice(magnifications[index], table.acceptance[table.largest], *at, state._replace(place=index))
+        is_due = step - state.last > step // int(_LOOKS * FRACTION)
+        state = jax.lax.cond(is_due, lambda: _look(state, step, magnifications, equation_at, push), lambda: state)
+        return Choice(magnifications[state.place], state.at[2], state)
 
     def follow(choice: Choice, updates: Any, step: jax.Array) -> MagnificationState:
-        windows = advance(choice.state.windows, updates, choice.acceptance, choice.variance, step)
+        windows = advance(choice.state.windows, updates, *choice.state.at[:2], step)
         return choice.state._replace(windows=windows)
 
     return MagnificationRule(init, choose, follow)
+
+
+def _look(state: MagnificationState, step: jax.Array, magnifications, equation_at, push: Push) -> MagnificationState:
+    """The batch's table and the training's motion, and the M that follows from them."""
+    table = examine(equation_at, magnifications, state.log_partitions)
+    measured = _measure(state, table, equation_at(magnifications[0]), push)
+    state = _remember(state, table, measured, step)
+    place = _best(table, separate(state.measured), state.unseen, is_first=step == 0)
+    place = jnp.minimum(place, jnp.where(step == 0, place, state.place + 1))  # up by one: an estimate errs, and M overshoots
+    found = table.acceptance[place], table.variance[place], table.acceptance[table.largest]
+    is_finite = jnp.isfinite(jnp.stack(found)).all()
+    place, at = jax.tree.map(lambda new, old: jnp.where(is_finite, new, old), (place, found), (state.place, state.at))
+    return state._replace(place=place.astype(jnp.int32), at=at, last=step)
 
 
 def _measure(state: MagnificationState, table: Candidates, problem: Problem, push: Push) -> Measured:
@@ -171,10 +192,11 @@ def _remember(state: MagnificationState, table: Candidates, measured: Measured, 
         is_finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new)]))
         return jax.tree.map(lambda a, b: jnp.where(is_finite, keep * a + gain * b, a).astype(a.dtype), old, new)
 
-    gain = FRACTION / (step + FRACTION)
+    passed = (step - state.last).astype(jnp.float32)
+    gain = jnp.minimum(1, FRACTION * passed / (step + FRACTION))
     mean, variance = state.unseen
     unseen = blend(mean, table.unseen, 1 - gain, gain), blend(variance, table.unseen_variance, (1 - gain) ** 2, gain**2)
-    gain = FRACTION / (jnp.maximum(step, 1) - 1 + FRACTION)  # the first step has no displacement to measure
+    gain = jnp.minimum(1, FRACTION * passed / (jnp.maximum(step, 1) - 1 + FRACTION))  # the first step has no displacement
     moved = blend(state.measured, measured, 1 - gain, gain)
     roots = blend(state.log_partitions, table.log_partition, jnp.float32(0), jnp.float32(1))
     return state._replace(measured=moved, unseen=unseen, log_partitions=roots)

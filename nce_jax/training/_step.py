@@ -186,9 +186,9 @@ def make_train_step(
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
         draws = _draws(noise, batch, num_noise, key, state.step, relative_to_noise)
         forward = partial(_log_ratios, log_density_fn, data=draws[0], noise=draws[1])
-        ratios, pull_back, push = _differentiate(forward, state.params, magnification_rule is not None)
+        ratios, pull_back = jax.vjp(forward, state.params)
         inputs = {**ratios, **weights}
-        choice, used = _magnify(magnification_rule, criterion, state, inputs, push)
+        choice, used = _magnify(magnification_rule, criterion, state, inputs, forward)
         update = _treat(treatment, used, inputs, state.log_partition)
         loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, update.used, used, weights)
         gradient = (pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype))
@@ -244,18 +244,14 @@ def _check_composition(criterion: Criterion, treatment: Treatment, rule: Magnifi
         raise ValueError(f"magnification_rule: expected a solved F, as by solved(), got treatment {treatment.name}")
 
 
-def _differentiate(forward, params: Params, has_push: bool):
-    """The log ratios, their pull-back of cotangents, and, where it is asked for, their push-forward of directions."""
-    if not has_push:
-        return *jax.vjp(forward, params), None
-    ratios, push = jax.linearize(forward, params)
-    return ratios, jax.linear_transpose(push, params), lambda direction: tuple(push(direction).values())
-
-
-def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainState, inputs, push):
+def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainState, inputs, forward):
     """The choice of M, and the criterion at it."""
     if rule is None:
         return None, criterion
+
+    def push(direction: Params) -> tuple[jax.Array, jax.Array]:
+        return tuple(jax.jvp(forward, (state.params,), (direction,))[1].values())
+
     at: Any = criterion.at_magnification  # `_check_composition` has seen to it that there is one
     fixed = jax.lax.stop_gradient(inputs)
     choice = rule.choose(state.magnification_state, state.step, lambda m: at(m).equation(**fixed), push)
