@@ -22,7 +22,7 @@ TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
 # Those that take long have a target of their own and a preset by hardware, and are no part of `figures` and `check`.
 SEPARATE := mnist
 # Those that take minutes more are drawn by `figures-full` only.
-LONGER := mutual_information peaked_1d
+LONGER := choosing_m mutual_information peaked_1d
 TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)

@@ -22,19 +22,35 @@ LOSSES: dict[str, Callable[[Any], nce_jax.Criterion]] = {
 
 
 def fit(
-    config: Config, x: jax.Array, key: jax.Array, *, loss: str = "nce", num_stages: int = 1, magnification: float = math.inf
+    config: Config,
+    x: jax.Array,
+    key: jax.Array,
+    *,
+    loss: str = "nce",
+    num_stages: int = 1,
+    magnification: float | None = None,
 ) -> Iterator[Fit]:
-    """A fixed number of steps. F is solved for on every batch, but for NWJ, where it is learned: solved, NWJ would be DV."""
+    """A fixed number of steps, M adaptive where none is given.
+
+    F is solved for on every batch, but for NWJ, where it is learned: solved, NWJ would be DV.
+    """
     is_single = num_stages == 1
     optimizer = _adam(config.single_rate if is_single else config.stages_rate)
     schedule = jnp.linspace(0, 1, num_stages + 1)  # a_k = k / K, as published
-    init = functools.partial(training.init_train_state, optimizer=optimizer, treatment=_treatment(loss))
+    rule = _RULE if loss == "nce" and magnification is None else None
+    init = functools.partial(
+        training.init_train_state, optimizer=optimizer, treatment=_treatment(loss), magnification_rule=rule
+    )
     states = jax.vmap(init)(zeros(num_stages, x.shape[1]))
     num_steps = (config.single_steps if is_single else config.stages_steps) // config.num_records
     for index in range(config.num_records):
         keys = jax.random.split(jax.random.fold_in(key, index), num_steps)
-        states = _run(states, keys, x, schedule, magnification, loss, optimizer, config.batch_size)
-        yield Fit(states.params, schedule, magnification, states.log_partition[0] if loss == "nwj" else None)
+        states, chosen = _run(states, keys, x, schedule, magnification, loss, optimizer, config.batch_size)
+        last = {"nwj": math.inf, "dv": math.inf}.get(loss, magnification if rule is None else float(chosen[-1, 0]))
+        yield Fit(states.params, schedule, last, states.log_partition[0] if loss == "nwj" else None)
+
+
+_RULE = nce_jax.adaptive_magnification()
 
 
 @functools.cache
@@ -50,18 +66,21 @@ def _treatment(loss: str) -> training.Treatment:
 
 @functools.partial(jax.jit, static_argnames=("loss", "optimizer", "batch_size"))
 def _run(states: Any, keys: jax.Array, x: jax.Array, schedule, magnification, loss: str, optimizer, batch_size: int) -> Any:
-    """A step of every stage per key, each with a fresh batch; all stages see the same pairs."""
-    options = {"criterion": LOSSES[loss](magnification), "treatment": _treatment(loss), "relative_to_noise": True}
-    step = training.make_train_step(log_ratio, None, optimizer, **options)
+    """A step of every stage per key, each with a fresh batch, and M of the steps; all stages see the same pairs."""
+    rule = _RULE if loss == "nce" and magnification is None else None
+    criterion = nce_jax.nce() if rule is not None else LOSSES[loss](magnification)
+    options = {"treatment": _treatment(loss), "relative_to_noise": True, "magnification_rule": rule}
+    step = training.make_train_step(log_ratio, None, optimizer, criterion=criterion, **options)
 
-    def advance(states: Any, key: jax.Array) -> tuple[Any, None]:
+    def advance(states: Any, key: jax.Array) -> tuple[Any, jax.Array | None]:
         key_data, key_noise = jax.random.split(key)
         data = x[jax.random.randint(key_data, (batch_size,), 0, len(x))]
         noise = jax.random.normal(key_noise, data.shape)
 
         def one(state, data, noise):
-            return step(state, training.Batch(data, noise), key)[0]
+            state, metrics = step(state, training.Batch(data, noise), key)
+            return state, metrics.magnification
 
-        return over_stages(one, states, schedule, data, noise), None
+        return over_stages(one, states, schedule, data, noise)
 
-    return jax.lax.scan(advance, states, keys)[0]
+    return jax.lax.scan(advance, states, keys)

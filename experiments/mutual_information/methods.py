@@ -44,6 +44,7 @@ def methods(config: Config, num_stages: int) -> dict[str, Method]:
         "DV": partial(descent.fit, loss="dv"),
     }
     named |= {f"N2CE, M = {value:g}": partial(descent.fit, magnification=value) for value in config.magnifications}
+    named["N2CE, M automatic"] = partial(descent.fit, magnification=None)
     named["TRE"] = partial(descent.fit, num_stages=num_stages, magnification=1.0)
     return named | {OURS: natural.fit, PLUG_IN: plug_in}
 

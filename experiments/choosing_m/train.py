@@ -1,0 +1,94 @@
+"""Runs of one problem: at every M of the grid, under the adaptive rule, and at a constant chosen from a pilot run."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import nce_jax
+from experiments.choosing_m.config import Config
+from experiments.choosing_m.problems import Problem
+from nce_jax import training
+
+
+class Runs(NamedTuple):
+    """Errors at the budgets, (M, seed, budget) and (seed, budget); M of the rule at every step, (seed, step)."""
+
+    grid: np.ndarray
+    adaptive: np.ndarray
+    constant: np.ndarray
+    path: np.ndarray
+    constant_magnification: np.ndarray
+
+
+def run(problem: Problem, config: Config, key: jax.Array) -> Runs:
+    keys = jax.random.split(key, config.num_seeds)
+    budgets = scaled_budgets(problem, config)
+
+    def fixed(magnification, key):
+        return _train(problem, budgets, key, nce_jax.nce(magnification=magnification), None)[0]
+
+    def adaptive(key):
+        errors, path, states = _train(problem, budgets, key, nce_jax.nce(), nce_jax.adaptive_magnification())
+        return errors, path, nce_jax.choose_magnification(*_log_ratios(problem, states, jax.random.fold_in(key, 1)))
+
+    over_seeds = jax.jit(jax.vmap(fixed))
+    grid = [over_seeds(jnp.full(len(keys), m, jnp.float32), keys) for m in config.magnifications]
+    errors, path, chosen = jax.jit(jax.vmap(adaptive))(keys)
+    found = jnp.stack(grid), errors, over_seeds(chosen, keys), path, chosen
+    return Runs(*map(np.asarray, found))
+
+
+def scaled_budgets(problem: Problem, config: Config) -> tuple[int, ...]:
+    return tuple(max(2, round(config.share * budget)) for budget in problem.budgets)
+
+
+def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
+    """Errors at the budgets, M at every step (NaN where it is the criterion's), and the parameters at the first budget."""
+    optimizer = problem.optimizer if optimizer is None else optimizer
+    step = training.make_train_step(
+        problem.log_ratio_fn, problem.noise, optimizer, criterion=criterion, relative_to_noise=True, magnification_rule=rule
+    )
+    key_init, key_data, key_noise = jax.random.split(key, 3)
+
+    def body(number, carry):
+        state, path = carry
+        x_data = problem.draw(jax.random.fold_in(key_data, number), problem.batch_size)
+        state, metrics = step(state, x_data, key_noise)
+        return state, path if metrics.magnification is None else path.at[number].set(metrics.magnification)
+
+    def until(carry, bounds):
+        state, path = jax.lax.fori_loop(*bounds, body, carry)
+        return (state, path), (problem.error(state.params), state.params)
+
+    state = training.init_train_state(problem.init(key_init), optimizer, magnification_rule=rule)
+    bounds = jnp.array([0, *budgets[:-1]]), jnp.array(budgets)
+    (_, path), (errors, params) = jax.lax.scan(until, (state, jnp.full(budgets[-1], jnp.nan)), bounds)
+    return errors, path, jax.tree.map(lambda leaf: leaf[0], params)
+
+
+def _log_ratios(problem: Problem, params, key: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Of a batch that trained nothing."""
+    key_data, key_noise = jax.random.split(key)
+    x_noise = problem.noise.sample(seed=key_noise, sample_shape=(problem.batch_size,))
+    x_data = problem.draw(key_data, problem.batch_size)
+    return problem.log_ratio_fn(params, x_data), problem.log_ratio_fn(params, x_noise)
+
+
+def least_error(problem: Problem, config: Config, key: jax.Array) -> float:
+    """The error that counts as none: zero for a KL, and for a held-out loss the least of longer runs."""
+    if problem.has_truth:
+        return 0.0
+    length = config.reference_length * scaled_budgets(problem, config)[-1]
+    optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, length))
+    keys = jax.random.split(jax.random.fold_in(key, 2), config.reference_seeds)
+
+    def one(magnification, key):
+        marks = tuple(range(length // 10, length + 1, max(1, length // 10)))
+        return _train(problem, marks, key, nce_jax.nce(magnification=magnification), None, optimizer)[0]
+
+    trained = jax.jit(jax.vmap(one, in_axes=(None, 0)))
+    means = [trained(jnp.float32(m), keys).mean(axis=0).min() for m in config.reference_magnifications]
+    return float(min(means))
