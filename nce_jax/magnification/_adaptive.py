@@ -10,7 +10,7 @@ import numpy as np
 from nce_jax._types import Params
 from nce_jax.log_partition._types import Problem
 from nce_jax.magnification._candidates import Candidates, examine
-from nce_jax.magnification._windows import FRACTION, Measured, Motion, Windows, advance, combine, separate, still
+from nce_jax.magnification._windows import FRACTION, Measured, Motion, Windows, advance, combine, solve_motion, still
 from nce_jax.numerics import weighted_mean
 
 _PER_DECADE = 3
@@ -155,7 +155,7 @@ def _look(state: MagnificationState, step: jax.Array, magnifications, equation_a
     table = examine(equation_at, magnifications, state.log_partitions)
     measured = _measure(state, table, equation_at(magnifications[0]), push)
     state = _remember(state, table, measured, step)
-    place = _best(table, separate(state.measured), state.unseen, is_first=step == 0)
+    place = _best(table, solve_motion(state.measured), state.unseen, is_first=step == 0)
     place = jnp.minimum(place, jnp.where(step == 0, place, state.place + 1))  # up by one: an estimate errs, and M overshoots
     found = table.acceptance[place], table.variance[place], table.acceptance[table.largest]
     is_finite = jnp.isfinite(jnp.stack(found)).all()

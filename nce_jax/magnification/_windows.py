@@ -96,7 +96,7 @@ def combine(windows: Windows, slope: jax.Array, curvature: jax.Array, cross: jax
     )
 
 
-def separate(mean: Measured) -> Motion:
+def solve_motion(mean: Measured) -> Motion:
     """Solves the two equations for drift and noise; where the windows are still the same, all is taken for drift."""
     determinant = mean.drift_square * mean.energy_cross - mean.drift_cross * mean.energy
     is_solvable = jnp.abs(determinant) > 1e-6 * mean.drift_square * mean.energy_cross

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax.magnification._windows import Measured, advance, combine, separate, still
+from nce_jax.magnification._windows import Measured, advance, combine, solve_motion, still
 
 DRIFT, NOISE, SLOPE, DIM = 0.3, 0.02, 0.7, 40
 
@@ -21,12 +21,12 @@ def test_expectations_give_back_what_they_were_made_of():
         energy=energy,
         energy_cross=energy_cross,
     )
-    motion = separate(Measured(*map(jnp.float32, expected)))
+    motion = solve_motion(Measured(*map(jnp.float32, expected)))
     np.testing.assert_allclose(motion, (SLOPE, DRIFT, NOISE), rtol=1e-4)
 
 
 def test_equal_windows_leave_everything_to_the_drift():
-    motion = separate(Measured(*map(jnp.float32, (0.5, 1.0, 2.0, 2.0, 4.0, 4.0, 1.0, 1.0))))
+    motion = solve_motion(Measured(*map(jnp.float32, (0.5, 1.0, 2.0, 2.0, 4.0, 4.0, 1.0, 1.0))))
     np.testing.assert_allclose(motion, (0.5, 0.5, 0.0), rtol=1e-6)
 
 
@@ -65,8 +65,8 @@ def test_drift_and_noise_of_a_simulated_training_are_found():
         return combine(windows, *parts, jnp.float32(1))
 
     runs = jax.jit(jax.vmap(run))(jax.random.split(jax.random.key(0), 400))
-    mean = separate(jax.tree.map(lambda leaf: leaf.mean(), runs))
-    batches = [separate(jax.tree.map(lambda leaf, i=i: leaf[i::10].mean(), runs)) for i in range(10)]
+    mean = solve_motion(jax.tree.map(lambda leaf: leaf.mean(), runs))
+    batches = [solve_motion(jax.tree.map(lambda leaf, i=i: leaf[i::10].mean(), runs)) for i in range(10)]
     error = np.std(batches, axis=0, ddof=1) / np.sqrt(10)
     assert np.all(np.abs(np.array(mean) - (SLOPE, DRIFT, NOISE)) < 4 * error), (mean, error)
 
