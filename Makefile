@@ -37,7 +37,7 @@ UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
-figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, mutual_information: some 45)
+figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, choosing_m: 35, mutual_information: 80)
 	$(call list_figures,$^)
 
 smoke: $(TOPICS:%=smoke-%) ## every experiment at its smallest, with its plots, in build/smoke
