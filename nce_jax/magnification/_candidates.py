@@ -48,7 +48,8 @@ def examine(equation_at: Callable[[jax.Array], Problem], magnifications: jax.Arr
     """Tabulates the candidates; `equation_at(M)` is the equation for F at that M, `initial` where its solve starts."""
     problem = equation_at(magnifications[0])
     count_data, count_noise = (sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
-    weights_data, weights_noise = problem.data.weights, problem.noise.weights
+    sides = problem.data.weights, problem.noise.weights
+    weights_data, weights_noise = (None if weights is None else weights[None] for weights in sides)
 
     def solve(magnification: jax.Array, initial: jax.Array) -> tuple[jax.Array, ...]:
         problem = equation_at(magnification)
@@ -70,8 +71,8 @@ def examine(equation_at: Callable[[jax.Array], Problem], magnifications: jax.Arr
     influence_data = (p - acceptance[:, None]) / slope[:, None]
     influence_noise = (pull_noise - weighted_mean(pull_noise, weights_noise)[:, None]) / slope[:, None]
     spread = (
-        weighted_mean((influence_data - influence_data[largest]) ** 2, weights_data) / count_data
-        + weighted_mean((influence_noise - influence_noise[largest]) ** 2, weights_noise) / count_noise
+        weighted_mean((influence_data - influence_data[largest][None]) ** 2, weights_data) / count_data
+        + weighted_mean((influence_noise - influence_noise[largest][None]) ** 2, weights_noise) / count_noise
     )
     below = jnp.arange(magnifications.size) < largest
     return Candidates(

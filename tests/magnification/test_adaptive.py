@@ -13,6 +13,12 @@ RULE = nce_jax.adaptive_magnification()
 DIM, BATCH = 5, 512
 
 
+@pytest.fixture(autouse=True)
+def rank_promotion_as_distrax_needs_it():
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def log_ratio(theta, x):
     return x @ theta
 
