@@ -27,8 +27,10 @@ TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
-PYTEST := $(PY) -m pytest --numprocesses auto --maxprocesses 4
-# Nearly all of the tests' time is compilation: those that are run often leave XLA's optimisations out, test-all does not.
+# Nearly all of the tests' time is compilation: what one test has compiled serves the others and the next run, and those
+# that are run often leave XLA's optimisations out, which the slow ones and test-all do not.
+PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0 $(PY) -m pytest --numprocesses auto --maxprocesses 4
 UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 
 ##@ Results
@@ -52,15 +54,18 @@ bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in
 
 ##@ Development
 
-.PHONY: test test-all test-annotations lint types docs lock
+.PHONY: test test-slow test-all test-annotations lint types docs lock
 test: $(READY) ## tests (all but the slow ones) and doctests
 	$(UNOPTIMISED) $(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(READY) ## the slow tests alone
+	$(PYTEST) tests -m slow $(ARGS)
 
 test-all: $(READY) ## tests, slow ones too, and doctests
 	$(PYTEST) $(ARGS)
 
-test-annotations: $(READY) ## fast tests with every annotation of the library checked at run time
-	$(UNOPTIMISED) $(PYTEST) tests -m "not slow and not bad_input" --jaxtyping-packages=nce_jax,beartype.beartype $(ARGS)
+test-annotations: $(READY) ## fast tests and doctests with every annotation of the library checked at run time
+	$(UNOPTIMISED) $(PYTEST) -m "not slow and not bad_input" --jaxtyping-packages=nce_jax,beartype.beartype $(ARGS)
 
 lint: $(READY) ## ruff
 	$(PY) -m ruff check .

@@ -24,9 +24,7 @@ from experiments.common import results
 Experiment = Callable[[Any, jax.Array], results.Result]
 
 
-def main(
-    topic: str, presets: Mapping[str, Any], experiment: Experiment, argv: Sequence[str] | None = None
-) -> None:
+def main(topic: str, presets: Mapping[str, Any], experiment: Experiment, argv: Sequence[str] | None = None) -> None:
     """Runs `experiment(config, key)` as the command line asks, and saves what it returns.
 
     Args:

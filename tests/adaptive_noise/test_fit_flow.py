@@ -57,6 +57,7 @@ def test_it_reaches_the_entropy_of_a_mixture():
     np.testing.assert_allclose(result.log_likelihood, result.evaluations["log_likelihood"][best], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_only_gets_worse_keeps_the_gaussian():
     """A negative learning rate ascends the loss: the evaluation before the first step is the best."""
     x_data = mixture(jax.random.key(0), 500)

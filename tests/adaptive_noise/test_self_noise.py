@@ -40,6 +40,7 @@ def assert_buffer_is_of(noise, theta):
     np.testing.assert_allclose(np.cov(x.T), VARIANCE * np.eye(2), atol=5 * VARIANCE * np.sqrt(2 / size))
 
 
+@pytest.mark.slow
 def test_log_z_is_within_its_error_and_the_buffer_is_of_the_snapshot(snapshot):
     """Seed 0, 4 standard errors."""
     assert snapshot.status == Status.CONVERGED
@@ -102,6 +103,7 @@ def test_the_standard_error_is_the_spread_over_repetitions():
         assert abs(ratio.mean() - 1) < 4 * ratio.std() / 10
 
 
+@pytest.mark.slow
 def test_a_refresh_follows_the_model(snapshot, refresh):
     """Seed 2: half a standard deviation on, 4 standard errors; the error grows."""
     theta = THETA + jnp.array([0.5, 0.5])
@@ -166,6 +168,7 @@ def test_what_is_not_finite_is_said_and_not_hidden(snapshot, refresh):
     assert np.isnan(broken.log_prob(jnp.zeros((1, 2)))).all()
 
 
+@pytest.mark.slow
 def test_resampling_gives_every_row_its_share():
     """Systematic: floor or ceiling of n w_i, and n w_i on average (100 seeds, 4 standard errors)."""
     log_weights = jnp.log(jnp.array([0.5, 0.05, 0.3, 0.0, 0.15])) + 40.0

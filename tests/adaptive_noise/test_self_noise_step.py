@@ -56,6 +56,7 @@ TREATMENTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TREATMENTS)
 def test_an_error_in_log_z_shifts_f_and_nothing_else(name, x64):
     """u = phi - F - (phi_old - log Z_old): an error e in log Z_old is an error e in F, along the whole path of theta.
@@ -78,6 +79,7 @@ def test_an_error_in_log_z_does_move_theta_where_f_is_held(x64):
     assert abs(run(shifted, start).params - run(snapshot, start).params).max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kappa", [1.0, 5.0])
 def test_at_the_snapshot_the_gradient_is_a_share_of_the_likelihood_s(kappa, x64):
     """u = 0 on every sample, so that the weights are kappa / (1 + kappa): half at kappa = 1. Exact for finite samples."""
@@ -133,6 +135,7 @@ def test_data_are_recovered_within_their_error():
     assert residual.std(ddof=1) < 3 * standard_error.mean() < 0.5
 
 
+@pytest.mark.slow
 def test_the_snapshot_is_renewed_on_time_and_compiled_once():
     step, start = make_run(200, refresh_every=3)
     traces = []

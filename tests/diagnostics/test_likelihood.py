@@ -54,6 +54,7 @@ def test_log_partition_has_its_closed_form_and_coverage(x64):
     assert 0.91 < np.mean(np.abs(deviation) < 1.96 * estimate.standard_error) < 0.99
 
 
+@pytest.mark.slow
 def test_blocks_of_correlated_chains_give_the_error_that_single_samples_hide(x64):
     """AR(1) chains of correlation 0.9, 10 chains of 100; each chain one block. 200 replicates, seed 3."""
     generator = np.random.default_rng(3)

@@ -33,6 +33,7 @@ def _estimate():
         return fit_log_ratio(KEYS[2], x_data, x_noise, model=linear(), optimizer=optimizer, num_steps=800, progress=False)
 
 
+@pytest.mark.slow
 def test_the_log_ratio_is_the_true_one(estimate):
     """Truth x_1 + x_2 - 1. The error of NCE in a linear model at n = 9,600: about 0.03 in slope; k = 4."""
     x = jax.random.normal(jax.random.key(5), (400, 2))
@@ -40,6 +41,7 @@ def test_the_log_ratio_is_the_true_one(estimate):
     assert abs(error).max() < 4 * 0.03 * 3.5  # |x| reaches 3.5
 
 
+@pytest.mark.slow
 def test_its_mean_under_the_noise_is_one(estimate):
     """E_noise[p_data / p_noise] = 1, on fresh noise; k = 4 standard errors of both F and the mean."""
     ratio = np.exp(np.asarray(estimate.log_ratio_fn(jax.random.normal(jax.random.key(6), (100_000, 2))), np.float64))
@@ -47,6 +49,7 @@ def test_its_mean_under_the_noise_is_one(estimate):
     assert abs(ratio.mean() - 1) < 4 * spread + 0.05  # 0.05: the slopes' own error moves the mean, exp(0.5 d|mu|^2)
 
 
+@pytest.mark.slow
 def test_the_roc_area_is_the_closed_form(estimate):
     """Phi(|mu| / sqrt 2) = 0.8413 for |mu| = sqrt 2; k = 4 of Hanley and McNeil's standard error, 0.006 at most."""
     assert abs(estimate.roc.area - norm.cdf(1)) < 4 * 0.008
@@ -54,6 +57,7 @@ def test_the_roc_area_is_the_closed_form(estimate):
     assert estimate.roc.true_positive_rate[-1] == 1
 
 
+@pytest.mark.slow
 def test_the_classifier_is_calibrated(estimate):
     """Observed fractions within k = 4 standard errors of the predicted ones, in each of the ten groups."""
     predicted, observed, count = estimate.calibration
@@ -63,6 +67,7 @@ def test_the_classifier_is_calibrated(estimate):
     assert (np.diff(predicted) > 0).all()
 
 
+@pytest.mark.slow
 def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
     """At kappa = 1 the overlap of N(1, I) and N(0, I) is 2 E_data[sigma(-u)], here by an independent sample."""
     x = 1 + np.random.default_rng(0).normal(size=(200_000, 2))
@@ -71,6 +76,7 @@ def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
     assert 0 < estimate.standard_error < 0.1
 
 
+@pytest.mark.slow
 def test_the_held_out_loss_ends_at_its_optimum(estimate):
     """The loss of the true ratio, on 200,000 samples of each set (seed 0); k = 4 of the held-out set's standard error."""
     x_data, x_noise = np.random.default_rng(0).normal([[[1.0]], [[0.0]]], 1, (2, 200_000, 2))
@@ -101,6 +107,7 @@ def test_equal_predictions_are_not_parted():
     assert calibration.num_samples.tolist() == [300, 500]
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_has_the_same_settings(tmp_path):
     sets = [np.random.default_rng(seed).normal(size=(60, 2)).astype(np.float32) for seed in (0, 1)]
     options = {"num_steps": 5, "folder": tmp_path, "resume": True, "progress": False, "model": linear()}

@@ -37,6 +37,7 @@ def result():
     return nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, MODEL)
 
 
+@pytest.mark.slow
 def test_the_schedule_is_found_and_every_stage_overlaps(result):
     """8 apart is four stages of overlap 0.45."""
     assert len(result.schedule) == 5
@@ -46,6 +47,7 @@ def test_the_schedule_is_found_and_every_stage_overlaps(result):
     assert "mean log ratio" in result.summary()
 
 
+@pytest.mark.slow
 def test_the_log_ratio_is_the_truth_within_its_error(result):
     """u(x) = 8 x - 32 at the data, the noise and in between, KL = 32; 4 standard errors."""
     x = jnp.array([[0.0], [4.0], [8.0]])
@@ -58,6 +60,7 @@ def test_the_log_ratio_is_the_truth_within_its_error(result):
     np.testing.assert_allclose(values, model, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     """The two sets can be told apart: no optimum, and every error is infinite."""
     single = nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, MODEL, schedule=[0.0, 1.0])
@@ -65,6 +68,7 @@ def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     assert np.isinf(single.log_ratio(X_DATA[:2])[1]).all()
 
 
+@pytest.mark.slow
 def test_a_common_offset_changes_nothing(result):
     """Bridges are drawn about the noise's own location: 1,000 is as good an origin as 0."""
     moved = nce_jax.fit_telescope(KEYS[2], X_DATA + 1000, X_NOISE + 1000, MODEL)

@@ -55,6 +55,7 @@ def small():
         return jax.tree.map(np.asarray, (pairs, x, fit, worth, jnp.concatenate([x, x_later], axis=1), stream, apart))
 
 
+@pytest.mark.slow
 def test_a_fit_is_the_minimiser_of_the_plain_loss(small):
     _, x, fit, *_ = small
     for stage in range(2):
@@ -63,6 +64,7 @@ def test_a_fit_is_the_minimiser_of_the_plain_loss(small):
         np.testing.assert_allclose(fit.log_partition[stage], eta[2], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_covariance_is_that_of_all_stages_together(small):
     """Influences of both stages' (theta, F) side by side, their outer product summed over pairs."""
     pairs, x, fit, worth, *_ = small
@@ -77,6 +79,7 @@ def test_the_covariance_is_that_of_all_stages_together(small):
     np.testing.assert_allclose(worth.mean_standard_error, np.sqrt((total**2).sum() * 300 / 299), rtol=2e-4)
 
 
+@pytest.mark.slow
 def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
     """To within a small part of that fit's own error: every batch counts the same, the first 300 pairs as five batches."""
     everything, stream = small[4:6]
@@ -87,6 +90,7 @@ def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
         assert np.all(np.abs(seen - eta) < 0.3 * error)
 
 
+@pytest.mark.slow
 def test_separated_sets_give_a_large_finite_log_ratio(small):
     """No optimum exists in the first stage; the step limit keeps the numbers finite, and the second stage is untouched."""
     _, x, fit, *_, apart = small

@@ -42,6 +42,7 @@ def _plane(kappa: float, point: float):
         yield bias @ bias, data @ np.sum(of_data**2, -1) + noise @ np.sum(of_noise**2, -1) - means
 
 
+@pytest.mark.slow
 def test_bias_and_variance_equal_integrals_over_the_plane(study):
     for index, kappa in ((0, 0.1), (2, 10.0), (3, 1e3)):
         for name, expected in zip(("fixed", "joint"), _plane(kappa, POINTS[0]), strict=True):
@@ -75,6 +76,7 @@ def sampled():
     return problem, draws, gradients.squared_errors(problem, POINTS[:1], jnp.asarray(MAGNIFICATIONS[:4]), draws)
 
 
+@pytest.mark.slow
 def test_sampled_gradients_have_the_exact_bias_and_variance(study, sampled):
     """400 seeds of n = 300, F = log Z and F held: mean squared error within 4 standard errors."""
     errors = sampled[2]["errors"][:2, 0]

@@ -64,6 +64,7 @@ def test_the_divergence_of_scaled_gaussians_vanishes_at_the_truth_and_is_infinit
     np.testing.assert_allclose(x.var(axis=0), variance, rtol=0.06)  # k = 6 standard errors of a variance, seed 0
 
 
+@pytest.mark.slow
 def test_a_network_starts_at_the_noise_whose_divergence_is_known_by_sampling():
     problem, toy = planar("8-gaussians"), toys.TOYS["8-gaussians"]
     params = problem.init(jax.random.key(0))

@@ -57,6 +57,7 @@ def flow():
     return landscape.flow_times((2.0, 3.0), np.array([0.0, 30.0]), 0.1, 256)
 
 
+@pytest.mark.slow
 def test_flow_at_a_huge_m_takes_the_time_of_the_likelihood(flow):
     for name in ("fixed", "solved"):
         np.testing.assert_allclose(flow[name][:, 1], np.log([20.0, 30.0]), rtol=1e-6)

@@ -34,6 +34,7 @@ def _density(x, mean, covariance):
     return np.exp(-quadratic / 2) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
 
 
+@pytest.mark.slow
 def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
     """integral of r / (kappa + r) (p_data - p_theta) (T - E_theta T), written out in NumPy."""
     data, start, family, params, rule = problem

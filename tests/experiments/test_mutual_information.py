@@ -68,6 +68,7 @@ def _truth(dim: int, levels: list[float]) -> dict[str, jax.Array]:
     return {"quadratic": jnp.asarray(quadratic, jnp.float32), "linear": jnp.zeros((len(each) - 1, dim))}
 
 
+@pytest.mark.slow
 def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
     levels, key = [0.0, 0.5, 1.0], jax.random.split(jax.random.key(1), 3)
     schedule, params = jnp.array(levels), _truth(4, levels)

@@ -3,44 +3,99 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from nce_jax.magnification._windows import Measured, advance, combine, solve_motion, still
 
 DRIFT, NOISE, SLOPE, DIM = 0.3, 0.02, 0.7, 40
 
 
-def test_expectations_give_back_what_they_were_made_of():
-    square, cross, energy, energy_cross, noise_per_drift = 6.0, 11.0, 2.5, 3.0, 0.9
-    expected = Measured(
-        slope=SLOPE - noise_per_drift * NOISE,
-        noise_per_drift=noise_per_drift,
-        curvature=DRIFT * square + NOISE * energy,
-        cross=DRIFT * cross + NOISE * energy_cross,
-        drift_square=square,
-        drift_cross=cross,
-        energy=energy,
-        energy_cross=energy_cross,
-    )
-    motion = solve_motion(Measured(*map(jnp.float32, expected)))
-    np.testing.assert_allclose(motion, (SLOPE, DRIFT, NOISE), rtol=1e-4)
+@jax.jit
+def windows_after(updates, acceptance, variance):
+    """The windows after every step, from the steps' updates (steps, ...), A and nu."""
+
+    def body(windows, step):
+        windows = advance(windows, updates[step], acceptance[step], variance[step], step)
+        return windows, windows
+
+    start = still(updates[0], acceptance.dtype)
+    return jax.lax.scan(body, start, jnp.arange(len(acceptance)))[1]
 
 
-def test_equal_windows_leave_everything_to_the_drift():
-    motion = solve_motion(Measured(*map(jnp.float32, (0.5, 1.0, 2.0, 2.0, 4.0, 4.0, 1.0, 1.0))))
-    np.testing.assert_allclose(motion, (0.5, 0.5, 0.0), rtol=1e-6)
+def weights(steps: int, lag: float) -> np.ndarray:
+    """r_j of every past update after `steps` steps: what is kept at a width of `lag` eighths of the steps, or `lag`."""
+    keep = [1 - 1 / (lag * max(1, (step + 1) / 8)) for step in range(steps)]
+    return np.array([np.prod(keep[j + 1 :]) for j in range(steps)])
 
 
-def test_windows_keep_one_step_before_the_eighth_and_an_eighth_later():
-    windows = still(jnp.zeros(2), jnp.float32)
-    one = jnp.float32(1)
-    for step in range(800):
-        windows = advance(windows, jnp.ones(2), one, one, jnp.int32(step))
-        if step == 5:
-            np.testing.assert_allclose((windows.short[0], windows.drift), 1)
-    # A width that grows as t / 8 lags: weights r^j reach back to where it was smaller.
-    assert 70 < windows.drift < 100
-    assert 120 < windows.drift_long < 200
-    np.testing.assert_allclose(windows.short, windows.drift, rtol=1e-5)
+def history(steps=60, seed=0):
+    generator = np.random.default_rng(seed)
+    return generator.uniform(0.1, 1, steps), generator.uniform(0.1, 2, steps), generator.standard_normal((steps, 3))
+
+
+def test_the_windows_hold_the_sums_that_belong_to_their_displacements(x64):
+    a, nu, updates = history()
+    found = windows_after(updates, a, nu)
+    for steps in (1, 5, 8, 9, 20, 60):
+        r, long = weights(steps, 1), weights(steps, 2)
+        expected = {
+            "short": r @ updates[:steps],
+            "long": long @ updates[:steps],
+            "drift": r @ a[:steps],
+            "drift_long": long @ a[:steps],
+            "energy": r**2 @ nu[:steps],
+            "energy_cross": (r * long) @ nu[:steps],
+            "noise": r @ nu[:steps],
+        }
+        for name, value in expected.items():
+            np.testing.assert_allclose(getattr(found, name)[steps - 1], value, rtol=1e-10, err_msg=f"{name} {steps}")
+
+
+def test_the_short_window_is_one_step_wide_up_to_the_eighth_and_then_grows(x64):
+    ones = np.ones(800)
+    found = windows_after(np.ones((800, 2)), ones, ones)
+    np.testing.assert_allclose(found.drift[:8], 1)
+    np.testing.assert_allclose(found.drift_long[:8], 2 * (1 - 0.5 ** np.arange(1, 9)))
+    assert found.drift[8] > 1
+    assert np.all(np.diff(found.drift[8:]) > 0)
+    # A width that grows as t / 8 lags: the weights reach back to where it was smaller. W with dW/dt = 1 - 8 W / t is t / 9.
+    np.testing.assert_allclose(found.drift[-1], 800 / 9, rtol=0.02)
+    np.testing.assert_allclose(found.drift_long[-1], 800 / 5, rtol=0.02)
+
+
+def test_exact_expectations_give_back_what_they_were_made_of(x64):
+    """Through every stage, with a history of unequal A and nu and the loss at yet another acceptance."""
+    a, nu, updates = history()
+    path = windows_after(updates, a, nu)
+    for steps in (3, 9, 60):
+        r, long = weights(steps, 1), weights(steps, 2)
+        (drift, drift_long), energy, cross = (r @ a[:steps], long @ a[:steps]), r**2 @ nu[:steps], (r * long) @ nu[:steps]
+        at = 0.37
+        parts = (
+            at * (-SLOPE * drift + NOISE * (r @ nu[:steps])),
+            at * (DRIFT * drift**2 + NOISE * energy),
+            at * (DRIFT * drift * drift_long + NOISE * cross),
+        )
+        windows = jax.tree.map(lambda leaf, steps=steps: leaf[steps - 1], path)
+        motion = solve_motion(combine(windows, *map(jnp.asarray, parts), jnp.asarray(at)))
+        np.testing.assert_allclose(motion, (SLOPE, DRIFT, NOISE), rtol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("measured", "expected"),
+    [
+        # slope, noise_per_drift, curvature, cross, drift_square, drift_cross, energy, energy_cross
+        ((0.5, 1.0, 2.0, 2.0, 4.0, 4.0, 1.0, 1.0), (0.5, 0.5, 0.0)),  # equal windows
+        ((0.0,) * 8, (0.0, 0.0, 0.0)),  # nothing has moved
+        ((0.5, 1.0, 2.0, 9.0, 4.0, 8.0, 1.0, 1.0), (0.5, 0.5, 0.0)),  # a negative estimate of the noise counts as none
+        ((0.5, 1.0, 2.0, 0.0, 4.0, 8.0, 1.0, 1.0), (2.5, 0.0, 2.0)),  # all noise, and no more than there is motion
+        ((0.5, 1.0, -2.0, 0.0, 4.0, 8.0, 1.0, 1.0), (-1.5, 0.0, -2.0)),
+    ],
+)
+def test_degenerate_and_impossible_measurements(measured, expected):
+    motion = solve_motion(Measured(*map(jnp.float32, measured)))
+    assert np.all(np.isfinite(motion))
+    np.testing.assert_allclose(motion, expected, rtol=1e-6)
 
 
 def test_drift_and_noise_of_a_simulated_training_are_found():
@@ -69,5 +124,3 @@ def test_drift_and_noise_of_a_simulated_training_are_found():
     batches = [solve_motion(jax.tree.map(lambda leaf, i=i: leaf[i::10].mean(), runs)) for i in range(10)]
     error = np.std(batches, axis=0, ddof=1) / np.sqrt(10)
     assert np.all(np.abs(np.array(mean) - (SLOPE, DRIFT, NOISE)) < 4 * error), (mean, error)
-
-

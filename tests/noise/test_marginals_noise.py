@@ -85,6 +85,7 @@ def test_marginals_are_kept_and_dependence_is_not():
     assert abs(np.corrcoef(x_noise.T)[0, 1]) < 4 / np.sqrt(20_000)
 
 
+@pytest.mark.slow
 def test_extremes_of_heavy_tails_are_covered():
     """Student t with 2 degrees of freedom: with Silverman's width alone the extreme lies beyond 100 widths."""
     x_data = np.random.default_rng(5).standard_t(2, size=(10_000, 1)).astype(np.float32)

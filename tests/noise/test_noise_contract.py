@@ -67,6 +67,7 @@ def test_same_under_jit_and_as_an_argument(build):
     np.testing.assert_allclose(drawn, noise.sample(seed=jax.random.key(3), sample_shape=5), rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_vmap_over_data_sets_and_keys(build):
     stacked = jnp.stack([data(seed=seed) for seed in range(3)])
     keys = jax.random.split(jax.random.key(0), 3)

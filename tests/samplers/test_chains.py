@@ -32,6 +32,7 @@ def spheres(step_size):
     return samplers.hmc(step_size, 3, inverse_mass_matrix=COVARIANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "step_size"), [(samplers.mala, 0.3), (hmc_of_five, 0.3), (spheres, 0.6)])
 def test_adjusted_chains_have_the_moments_of_a_correlated_gaussian(make, step_size):
     """4,000 independent chains, seed 1, from a start outside: mean and covariance within 4 standard errors."""
@@ -112,6 +113,7 @@ def test_chains_that_meet_nan_are_counted(make):
     assert np.isfinite(chains.log_density[1]) == kernel.is_adjusted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("make", "target"), [(samplers.mala, 0.6), (hmc_of_five, 0.8)])
 def test_tuning_finds_the_acceptance_asked_for(make, target):
     """From a step 100 times too small or too large, seed 6; then 200 chains of 40 steps show the rate within 0.05."""

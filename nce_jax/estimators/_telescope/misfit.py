@@ -37,7 +37,9 @@ def is_misfit(scores: np.ndarray) -> np.ndarray:
     return scores > -statistics.NormalDist().inv_cdf(FALSE_ALARMS / (2 * _NUM_FUNCTIONS * len(scores)))
 
 
-def misfit(arrays: Any, z: Any, roots: jax.Array, log_kappa: jax.Array, tolerance: float = _TOLERANCE) -> jax.Array:
+def misfit(
+    arrays: Any, z: Any, roots: jax.Array, log_kappa: jax.Array, tolerance: jax.Array | float = _TOLERANCE
+) -> jax.Array:
     """The largest |score| of every stage in standard errors, (K,); 0 where all are below the tolerance, or hidden."""
     count = min(z[0].shape[1], _MOST_PAIRS)
     arrays, z = jax.tree.map(lambda leaf: leaf[:, :count], (arrays, z))
