@@ -1,41 +1,58 @@
 """Every problem, at every M of the grid, under the adaptive rule and at a constant chosen from a pilot run."""
 
+import shutil
 import zlib
+from pathlib import Path
 
 import jax
 import numpy as np
 
 from experiments.choosing_m.config import PRESETS, Config
 from experiments.choosing_m.problems import PROBLEMS
-from experiments.choosing_m.statistics import headline
-from experiments.choosing_m.train import least_error, run
-from experiments.common import cli, progress, results
+from experiments.choosing_m.statistics import RULES, headline
+from experiments.choosing_m.train import at_fixed, by_rules, least_error
+from experiments.common import cli, pieces, progress, results
+
+COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("problems", "tables", "train")]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
     names = (*config.designed_on, *config.fresh)
-    runs, references, paths = [], [], {}
-    for name in progress.track(names, "problems"):
-        problem, own = PROBLEMS[name](), jax.random.fold_in(key, zlib.crc32(name.encode()))
-        found = run(problem, config, own)
-        references.append(least_error(problem, config, own))
-        paths[f"path: {name}"] = np.quantile(found.path, (0.1, 0.5, 0.9), axis=0)
-        runs.append(found)
-        jax.clear_caches()
-    excess = {
-        field: np.stack([getattr(found, field) - reference for found, reference in zip(runs, references, strict=True)])
-        for field in ("grid", "adaptive", "constant")
-    }
-    arrays = {**excess, **paths} | {
-        "constant_magnification": np.stack([found.constant_magnification for found in runs]),
+    folder = pieces.folder("choosing_m", config, COMPUTING)
+    found = {name: _kept(folder, config, name, key) for name in progress.track(names, "problems")}
+    shutil.rmtree(folder)  # it served an interrupted run
+    arrays = _arrays(config, found)
+    failed = {field: np.argwhere(~np.isfinite(arrays[field])) for field in ("grid", *RULES)}
+    return results.Result(arrays, headline(arrays), failed)
+
+
+def _kept(folder: Path, config: Config, name: str, key: jax.Array) -> dict[str, np.ndarray]:
+    """What all runs of a problem found, in two pieces: the grid and the rules."""
+    problem, own = PROBLEMS[name](), jax.random.fold_in(key, zlib.crc32(name.encode()))
+    file = "".join(filter(str.isalnum, name))
+
+    def grid():
+        return {"grid": at_fixed(problem, config, own), "reference": least_error(problem, config, own)}
+
+    fixed = pieces.kept(folder / f"{file}-grid.npz", grid)
+    ruled = pieces.kept(folder / f"{file}-rules.npz", lambda: by_rules(problem, config, own)._asdict())
+    jax.clear_caches()
+    return {**fixed, **ruled}
+
+
+def _arrays(config: Config, found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Of all problems; errors in excess of the least."""
+    runs, names = list(found.values()), list(found)
+    excess = {field: np.stack([run[field] - run["reference"] for run in runs]) for field in ("grid", *RULES)}
+    paths = {f"path: {name}": np.quantile(run["path"], (0.1, 0.5, 0.9), axis=0) for name, run in found.items()}
+    return {**excess, **paths} | {
+        "constant_magnification": np.stack([run["constant_magnification"] for run in runs]),
         "problems": np.array(names),
         "is_fresh": np.isin(names, config.fresh),
         "magnifications": np.array(config.magnifications),
-        "references": np.array(references),
+        "references": np.array([run["reference"] for run in runs]),
         "budgets": np.array([PROBLEMS[name]().budgets for name in names]),
     }
-    failed = {field: np.argwhere(~np.isfinite(values)) for field, values in excess.items()}
-    return results.Result(arrays, headline(arrays), failed)
 
 
 if __name__ == "__main__":

@@ -13,32 +13,41 @@ from experiments.choosing_m.problems import Problem
 from nce_jax import training
 
 
-class Runs(NamedTuple):
-    """Errors at the budgets, (M, seed, budget) and (seed, budget); M of the rule at every step, (seed, step)."""
+class Ruled(NamedTuple):
+    """Errors at the budgets, (seed, budget); the adaptive M at every step, (seed, step), and the constant, (seed,)."""
 
-    grid: np.ndarray
     adaptive: np.ndarray
     constant: np.ndarray
     path: np.ndarray
     constant_magnification: np.ndarray
 
 
-def run(problem: Problem, config: Config, key: jax.Array) -> Runs:
-    keys = jax.random.split(key, config.num_seeds)
-    budgets = scaled_budgets(problem, config)
+def at_fixed(problem: Problem, config: Config, key: jax.Array) -> np.ndarray:
+    """Errors at every M of the grid, (M, seed, budget)."""
+    keys, over_seeds = jax.random.split(key, config.num_seeds), _over_seeds(problem, config)
+    return np.stack([over_seeds(jnp.full(len(keys), m, jnp.float32), keys) for m in config.magnifications])
 
-    def fixed(magnification, key):
-        return _train(problem, budgets, key, nce_jax.nce(magnification=magnification), None)[0]
+
+def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
+    """Under the adaptive rule, and at the constant that a pilot run of it supports."""
+    keys, budgets = jax.random.split(key, config.num_seeds), scaled_budgets(problem, config)
 
     def adaptive(key):
         errors, path, states = _train(problem, budgets, key, nce_jax.nce(), nce_jax.adaptive_magnification())
         return errors, path, nce_jax.choose_magnification(*_log_ratios(problem, states, jax.random.fold_in(key, 1)))
 
-    over_seeds = jax.jit(jax.vmap(fixed))
-    grid = [over_seeds(jnp.full(len(keys), m, jnp.float32), keys) for m in config.magnifications]
     errors, path, chosen = jax.jit(jax.vmap(adaptive))(keys)
-    found = jnp.stack(grid), errors, over_seeds(chosen, keys), path, chosen
-    return Runs(*map(np.asarray, found))
+    return Ruled(*map(np.asarray, (errors, _over_seeds(problem, config)(chosen, keys), path, chosen)))
+
+
+def _over_seeds(problem: Problem, config: Config):
+    """(M, key) of every seed to its errors at the budgets, at that M throughout."""
+    budgets = scaled_budgets(problem, config)
+
+    def fixed(magnification, key):
+        return _train(problem, budgets, key, nce_jax.nce(magnification=magnification), None)[0]
+
+    return jax.jit(jax.vmap(fixed))
 
 
 def scaled_budgets(problem: Problem, config: Config) -> tuple[int, ...]:

@@ -1,22 +1,20 @@
 """Every method in every dimension; an interrupted run goes on with the cells that it lacks."""
 
-import dataclasses
-import hashlib
-import json
 import shutil
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from experiments.common import cli, progress, results
+from experiments.common import cli, pieces, progress, results
 from experiments.mutual_information import problem
 from experiments.mutual_information.config import PRESETS, Config
 from experiments.mutual_information.methods import OURS, PLUG_IN, Cell, cell, methods
 from experiments.mutual_information.statistics import headline, is_flagged, is_run
 
-RUNS = Path("build/runs/mutual_information")
-COMPUTING = ("problem", "stages", "natural", "descent", "worth", "methods")
+COMPUTING = [
+    Path(__file__).with_name(f"{name}.py") for name in ("problem", "stages", "natural", "descent", "worth", "methods")
+]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -28,7 +26,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         for row, name in enumerate(named)
         if seed < (config.num_coverage_seeds if name in (OURS, PLUG_IN) else config.num_seeds)[column]
     ]
-    folder = RUNS / _fingerprint(config)
+    folder = pieces.folder("mutual_information", config, COMPUTING)
     cells = {
         (row, column, seed): _kept(folder, config, named[row], column, seed, key)
         for row, column, seed in progress.track(todo, "cells")
@@ -47,14 +45,11 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 def _kept(folder: Path, config: Config, name: str, column: int, seed: int, key: jax.Array) -> Cell:
     """The cell from an interrupted run, or a new one."""
-    path = folder / f"{name.replace(' ', '')}-{config.dims[column]}-{seed}.npz"
-    if path.exists():
-        with np.load(path) as stored:
-            return Cell(**{field: stored[field] for field in Cell._fields})
-    one = cell(config, name, config.dims[column], jax.random.fold_in(key, 1000 * column + seed))
-    with results.atomic(path) as temporary:
-        np.savez(temporary, **one._asdict())
-    return one
+    path, own = (
+        folder / f"{name.replace(' ', '')}-{config.dims[column]}-{seed}.npz",
+        jax.random.fold_in(key, 1000 * column + seed),
+    )
+    return Cell(**pieces.kept(path, lambda: cell(config, name, config.dims[column], own)._asdict()))
 
 
 def _table(values: list, places: list[tuple[int, ...]], shape: tuple[int, ...]) -> np.ndarray:
@@ -64,13 +59,6 @@ def _table(values: list, places: list[tuple[int, ...]], shape: tuple[int, ...]) 
     for place, part in zip(places, parts, strict=True):
         table[*place, : part.size] = part
     return table if np.ndim(values[0]) else table[..., 0]
-
-
-def _fingerprint(config: Config) -> str:
-    """Of the settings and of the code behind a cell: those of another make are not taken for these."""
-    sources = "".join((Path(__file__).parent / f"{name}.py").read_text() for name in COMPUTING)
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True) + sources
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 
 from nce_jax._types import Params
 from nce_jax.log_partition._types import Problem
-from nce_jax.magnification._candidates import Candidates, examine
+from nce_jax.magnification._candidates import Candidates, examine, share
 from nce_jax.magnification._windows import FRACTION, Measured, Motion, Windows, advance, combine, solve_motion, still
 from nce_jax.numerics import weighted_mean
 
@@ -20,8 +20,14 @@ _SIGNIFICANCE = 3.0
 _LOOKS = 32
 """Looks at the training within a window, an eighth of the steps so far: every step at first, then ever fewer of them."""
 
+_ANSWERS = 0.5
+"""Power of the gradient's scale in the updates from which on a smaller M is taken to make smaller steps."""
+
+EquationAt = Callable[[jax.Array], Problem]
 Push = Callable[[Params], tuple[jax.Array, jax.Array]]
 """A direction in the parameters to the change of the log ratios along it, of data and of noise."""
+Look = Callable[[Params], tuple[EquationAt, Push]]
+"""An offset of the parameters to what the batch shows there."""
 
 
 class MagnificationState(NamedTuple):
@@ -31,7 +37,8 @@ class MagnificationState(NamedTuple):
       place: of M among the candidates.
       at: acceptance and variance at M, and the acceptance at the largest supported M, at the last look.
       last: the step of the last look.
-      windows: how far the parameters moved, and by what M.
+      pending: how much further the parameters will move on what the optimizer remembers.
+      windows: how far they moved, what is pending included, and by what M.
       measured: running means of the batches' measurements.
       unseen: running mean of the model's mass that every candidate overlooks, in nats, and its variance.
       log_partitions: F of every candidate, where the next solve starts.
@@ -41,6 +48,7 @@ class MagnificationState(NamedTuple):
     place: jax.Array
     at: tuple[jax.Array, jax.Array, jax.Array]
     last: jax.Array
+    pending: Params
     windows: Windows
     measured: Measured
     unseen: tuple[jax.Array, jax.Array]
@@ -61,13 +69,13 @@ class MagnificationRule(NamedTuple):
 
     Attributes:
       init: `init(params, dtype) -> MagnificationState`.
-      choose: `choose(state, step, equation_at, push) -> Choice`, before the gradient is taken.
-      follow: `follow(choice, updates, step) -> MagnificationState`, after the update is known.
+      choose: `choose(state, step, equation_at, look) -> Choice`, before the gradient is taken.
+      follow: `follow(choice, updates, pending, step) -> MagnificationState`, after the update is known.
     """
 
     init: Callable[[Params, Any], MagnificationState]
-    choose: Callable[[MagnificationState, jax.Array, Callable[[jax.Array], Problem], Push], Choice]
-    follow: Callable[[Choice, Any, jax.Array], MagnificationState]
+    choose: Callable[[MagnificationState, jax.Array, EquationAt, Look], Choice]
+    follow: Callable[[Choice, Any, Any, jax.Array], MagnificationState]
 
 
 def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> MagnificationRule:
@@ -78,11 +86,12 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
     are measured on the training itself (docs/magnification.md derives it). Two bounds go with it. From above, the noise
     samples must support M: ten effective ones. From below, M must not overlook the model's mass: F at a larger M then
     exceeds its own, in the mean over the last eighth of the steps and by three standard errors. The constants are the same
-    for every problem. A step costs two more passes of the model forwards.
+    for every problem. A step costs three more passes of the model forwards.
 
-    Optimizers that ignore the gradient's scale (Adam) remember it for a thousand steps, so that a change of M would change
-    their rate: for them the gradient is divided by the acceptance at the largest supported M. Plain descent sees the loss
-    as it is.
+    What momentum still holds counts as done: displacement, slope and curvature are those of the parameters where they
+    would come to rest if no gradient followed. Optimizers that ignore the gradient's scale (Adam) remember it for a thousand
+    steps, so that a change of M would change their rate: for them the gradient is divided by the acceptance at the largest
+    supported M, and no M is taken below the one whose gradient is clearest, A^2 / nu. Plain descent sees the loss as it is.
 
     Args:
       smallest: smallest M considered, above zero.
@@ -130,6 +139,7 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
             place=jnp.int32(number - 1),
             at=(zero + 1, zero + 1, zero + 1),
             last=jnp.int32(-1),
+            pending=jax.tree.map(jnp.zeros_like, params),
             windows=still(params, dtype),
             measured=measured,
             unseen=(zeros, zeros),
@@ -137,25 +147,27 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
             response=zero + 1,
         )
 
-    def choose(state: MagnificationState, step: jax.Array, equation_at, push: Push) -> Choice:
+    def choose(state: MagnificationState, step: jax.Array, equation_at: EquationAt, look: Look) -> Choice:
         magnifications = jnp.asarray(grid, state.log_partitions.dtype)
         is_due = step - state.last > step // int(_LOOKS * FRACTION)
-        state = jax.lax.cond(is_due, lambda: _look(state, step, magnifications, equation_at, push), lambda: state)
+        state = jax.lax.cond(is_due, lambda: _look(state, step, magnifications, equation_at, look), lambda: state)
         return Choice(magnifications[state.place], state.at[2], state)
 
-    def follow(choice: Choice, updates: Any, step: jax.Array) -> MagnificationState:
-        windows = advance(choice.state.windows, updates, *choice.state.at[:2], step)
-        return choice.state._replace(windows=windows)
+    def follow(choice: Choice, updates: Any, pending: Any, step: jax.Array) -> MagnificationState:
+        moved = jax.tree.map(lambda update, new, old: update + new - old, updates, pending, choice.state.pending)
+        windows = advance(choice.state.windows, moved, *choice.state.at[:2], step)
+        return choice.state._replace(windows=windows, pending=pending)
 
     return MagnificationRule(init, choose, follow)
 
 
-def _look(state: MagnificationState, step: jax.Array, magnifications, equation_at, push: Push) -> MagnificationState:
+def _look(state: MagnificationState, step: jax.Array, magnifications, equation_at, look: Look) -> MagnificationState:
     """The batch's table and the training's motion, and the M that follows from them."""
     table = examine(equation_at, magnifications, state.log_partitions)
-    measured = _measure(state, table, equation_at(magnifications[0]), push)
+    measured = _measure(state, magnifications[state.place], table.log_partition[state.place], look)
     state = _remember(state, table, measured, step)
-    place = _best(table, solve_motion(state.measured), state.unseen, is_first=step == 0)
+    place = _best(table, solve_motion(state.measured), state)
+    place = jnp.where(step == 0, table.largest, place)  # nothing has moved yet: nearest to maximum likelihood is best
     place = jnp.minimum(place, jnp.where(step == 0, place, state.place + 1))  # up by one: an estimate errs, and M overshoots
     found = table.acceptance[place], table.variance[place], table.acceptance[table.largest]
     is_finite = jnp.isfinite(jnp.stack(found)).all()
@@ -163,10 +175,12 @@ def _look(state: MagnificationState, step: jax.Array, magnifications, equation_a
     return state._replace(place=place.astype(jnp.int32), at=at, last=step)
 
 
-def _measure(state: MagnificationState, table: Candidates, problem: Problem, push: Push) -> Measured:
-    """Slope and curvatures of the loss at the last step's M along the two displacements."""
-    at = state.place
-    sides = (problem.data.weights, table.curvature_data[at]), (problem.noise.weights, table.curvature_noise[at])
+def _measure(state: MagnificationState, magnification: jax.Array, initial: jax.Array, look: Look) -> Measured:
+    """Slope and curvatures of the loss at the last step's M along the two displacements, at the parameters to come."""
+    equation_at, push = look(state.pending)
+    problem = equation_at(magnification)
+    _, _, shares = share(problem, initial)
+    sides = (problem.data.weights, shares.curvature_data), (problem.noise.weights, shares.curvature_noise)
 
     def mean(data: jax.Array, noise: jax.Array) -> jax.Array:
         parts = [weighted_mean(curve * x, weights) for (weights, curve), x in zip(sides, (data, noise), strict=True)]
@@ -178,11 +192,11 @@ def _measure(state: MagnificationState, table: Candidates, problem: Problem, pus
         return direction[0] - shift, direction[1] - shift
 
     short, long = (push(direction) for direction in (state.windows.short, state.windows.long))
-    slope = weighted_mean(table.pull_noise[at] * short[1], problem.noise.weights)
-    slope -= weighted_mean(table.pull_data[at] * short[0], problem.data.weights)
+    slope = weighted_mean(shares.pull_noise * short[1], problem.noise.weights)
+    slope -= weighted_mean(shares.pull_data * short[0], problem.data.weights)
     short, long = centred(short), centred(long)
     curvature, cross = (mean(short[0] * other[0], short[1] * other[1]) for other in (short, long))
-    return combine(state.windows, slope, curvature, cross, table.acceptance[at])
+    return combine(state.windows, slope, curvature, cross, weighted_mean(shares.pull_data, problem.data.weights))
 
 
 def _remember(state: MagnificationState, table: Candidates, measured: Measured, step: jax.Array) -> MagnificationState:
@@ -202,14 +216,15 @@ def _remember(state: MagnificationState, table: Candidates, measured: Measured, 
     return state._replace(measured=moved, unseen=unseen, log_partitions=roots)
 
 
-def _best(table: Candidates, motion: Motion, unseen: tuple[jax.Array, jax.Array], is_first: jax.Array) -> jax.Array:
+def _best(table: Candidates, motion: Motion, state: MagnificationState) -> jax.Array:
     """The index of the candidate to take."""
     places = jnp.arange(table.acceptance.size)
     change = -motion.signal * table.acceptance
     change += (motion.curvature * table.acceptance**2 + motion.noise * table.variance) / 2
     greedy = jnp.argmin(jnp.where((places <= table.largest) & jnp.isfinite(change), change, jnp.inf))
-    mean, variance = unseen
+    # A smaller M brakes plain descent; where the optimizer takes the scale out again, it only blurs the gradient.
+    greedy = jnp.where(state.response < _ANSWERS, jnp.maximum(greedy, table.clearest), greedy)
+    mean, variance = state.unseen
     overlooks = mean > _SIGNIFICANCE * jnp.sqrt(variance)
     least = jnp.minimum(jnp.max(jnp.where(overlooks, places + 1, 0)), table.largest)
-    # Nothing has moved yet at the first step: there the gradient nearest to maximum likelihood is best.
-    return jnp.where(is_first, table.largest, jnp.maximum(greedy, least))
+    return jnp.maximum(greedy, least)

@@ -27,8 +27,7 @@ class Candidates(NamedTuple):
 
     `acceptance`, `variance` and `effective_samples` are A, nu and the effective noise samples m A^2 / E[(kappa Q)^2].
     `unseen` is F at the largest supported M less F at this one: log of the model's mass that this M overlooks, with its
-    sampling variance. `curvature_data` and `curvature_noise` weight every sample's share in the Hessian of the loss,
-    `pull_data` and `pull_noise` its share in the gradient; (M, n) and (M, m).
+    sampling variance. `clearest` is the index of the supported M whose gradient has the largest drift for its noise.
     """
 
     log_partition: jax.Array
@@ -38,10 +37,24 @@ class Candidates(NamedTuple):
     unseen: jax.Array
     unseen_variance: jax.Array
     largest: jax.Array
+    clearest: jax.Array
+
+
+class Shares(NamedTuple):
+    """Every sample's share in the gradient of the loss, P and kappa Q, and in its Hessian; (n,) and (m,)."""
+
     pull_data: jax.Array
     pull_noise: jax.Array
     curvature_data: jax.Array
     curvature_noise: jax.Array
+
+
+def share(problem: Problem, initial: jax.Array) -> tuple[jax.Array, jax.Array, Shares]:
+    """F, kappa and the shares at one M."""
+    root = solve_problem(problem, initial=initial).log_partition
+    kappa, (to_data, to_noise) = jnp.exp(problem.log_kappa), distances(problem, root)
+    p, q = jax.nn.sigmoid(to_data), jax.nn.sigmoid(to_noise)
+    return root, kappa, Shares(p, kappa * q, p * (1 - p), kappa * q * (1 - q))
 
 
 def examine(equation_at: Callable[[jax.Array], Problem], magnifications: jax.Array, initial: jax.Array) -> Candidates:
@@ -51,15 +64,8 @@ def examine(equation_at: Callable[[jax.Array], Problem], magnifications: jax.Arr
     sides = problem.data.weights, problem.noise.weights
     weights_data, weights_noise = (None if weights is None else weights[None] for weights in sides)
 
-    def solve(magnification: jax.Array, initial: jax.Array) -> tuple[jax.Array, ...]:
-        problem = equation_at(magnification)
-        root = solve_problem(problem, initial=initial).log_partition
-        kappa, (to_data, to_noise) = jnp.exp(problem.log_kappa), distances(problem, root)
-        p, q = jax.nn.sigmoid(to_data), jax.nn.sigmoid(to_noise)
-        return root, kappa, p, q, p * (1 - p), kappa * q * (1 - q)
-
-    root, kappa, p, q, curve_data, curve_noise = jax.vmap(solve)(magnifications, initial)
-    pull_noise = kappa[:, None] * q
+    root, kappa, shares = jax.vmap(lambda m, start: share(equation_at(m), start))(magnifications, initial)
+    p, pull_noise, curve_data, curve_noise = shares
     acceptance = weighted_mean(p, weights_data)
     # The larger of both views: where model and data differ, either may miss what the other sees.
     second_moment = kappa * weighted_mean(curve_data, weights_data)
@@ -74,17 +80,17 @@ def examine(equation_at: Callable[[jax.Array], Problem], magnifications: jax.Arr
         weighted_mean((influence_data - influence_data[largest][None]) ** 2, weights_data) / count_data
         + weighted_mean((influence_noise - influence_noise[largest][None]) ** 2, weights_noise) / count_noise
     )
-    below = jnp.arange(magnifications.size) < largest
+    variance = weighted_mean(p**2, weights_data) + count_data / count_noise * second_moment
+    places = jnp.arange(magnifications.size)
+    clearness = jnp.where(places <= largest, acceptance**2 / variance, 0)
+    below = places < largest
     return Candidates(
         log_partition=root,
         acceptance=acceptance,
-        variance=weighted_mean(p**2, weights_data) + count_data / count_noise * second_moment,
+        variance=variance,
         effective_samples=effective,
         unseen=jnp.where(below, root[largest] - root, 0),
         unseen_variance=jnp.where(below, spread, 0),
         largest=largest,
-        pull_data=p,
-        pull_noise=pull_noise,
-        curvature_data=curve_data,
-        curvature_noise=curve_noise,
+        clearest=jnp.argmax(clearness),
     )

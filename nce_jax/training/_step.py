@@ -16,6 +16,7 @@ from nce_jax.log_partition._types import make_problem
 from nce_jax.magnification import MagnificationRule
 from nce_jax.magnification._adaptive import Choice
 from nce_jax.sweeps import shared
+from nce_jax.training._memory import pending, response
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
 
 _NCE = nce()
@@ -249,12 +250,14 @@ def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainS
     if rule is None:
         return None, criterion
 
-    def push(direction: Params) -> tuple[jax.Array, jax.Array]:
-        return tuple(jax.jvp(forward, (state.params,), (direction,))[1].values())
-
     at: Any = criterion.at_magnification  # `_check_composition` has seen to it that there is one
     fixed = jax.lax.stop_gradient(inputs)
-    choice = rule.choose(state.magnification_state, state.step, lambda m: at(m).equation(**fixed), push)
+
+    def look(offset: Params):
+        ratios, push = jax.linearize(forward, optax.apply_updates(state.params, offset))
+        return lambda m: at(m).equation(**{**fixed, **ratios}), lambda direction: tuple(push(direction).values())
+
+    choice = rule.choose(state.magnification_state, state.step, lambda m: at(m).equation(**fixed), look)
     return choice, at(choice.magnification)
 
 
@@ -304,22 +307,18 @@ def _descend(optimizer, state: TrainState, gradient, rule: MagnificationRule | N
         scale = choice.target_acceptance ** (remembered.response - 1)
         gradient = jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), gradient)
     updates, opt_state = optimizer.update(gradient, state.opt_state, pair)
-    if rule is not None and choice is not None:
-        remembered = rule.follow(choice._replace(state=remembered), updates[0], state.step)
     params, log_partition = optax.apply_updates(pair, updates)
+    if rule is not None and choice is not None:
+        ahead = pending(optimizer, opt_state, (params, log_partition))[0]
+        remembered = rule.follow(choice._replace(state=remembered), updates[0], ahead, state.step)
     return TrainState(params, log_partition, opt_state, state.step + 1, remembered)
 
 
 def _response(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> jax.Array:
-    """The power of the gradient's scale with which the updates grow, tried out at the first step: 1 for SGD, 0 for Adam."""
-    pair = state.params, state.log_partition
-
-    def size(factor: float) -> jax.Array:
-        scaled = jax.tree.map(lambda leaf: factor * leaf, gradient)
-        return optax.tree.norm(optimizer.update(scaled, state.opt_state, pair)[0])
+    """Tried out at the first step, and then remembered."""
+    known = state.magnification_state.response
 
     def attempt() -> jax.Array:
-        power = jnp.clip(jnp.log2(size(2.0) / size(1.0)), 0, 1)
-        return jnp.where(jnp.isfinite(power), power, 1).astype(state.magnification_state.response.dtype)
+        return response(optimizer, state.opt_state, (state.params, state.log_partition), gradient).astype(known.dtype)
 
-    return jax.lax.cond(state.step == 0, attempt, lambda: state.magnification_state.response)
+    return jax.lax.cond(state.step == 0, attempt, lambda: known)

@@ -9,7 +9,7 @@ from scipy import integrate, stats
 from experiments.choosing_m import statistics
 from experiments.choosing_m.problems import PROBLEMS, planar, scaled, shifted
 from experiments.choosing_m.train import scaled_budgets
-from experiments.common import toys
+from experiments.common import pieces, results, toys
 
 
 @pytest.fixture(autouse=True)
@@ -82,14 +82,27 @@ def test_budgets_are_scaled_but_never_empty():
 
 
 @pytest.mark.slow
-def test_the_whole_experiment_at_its_smallest():
+def test_the_whole_experiment_at_its_smallest_and_an_interrupted_one_goes_on(tmp_path, monkeypatch):
+    from experiments.choosing_m import run
     from experiments.choosing_m.config import PRESETS
     from experiments.choosing_m.plot import draw
-    from experiments.choosing_m.run import experiment
-    from experiments.common.results import Stored
 
-    result = experiment(PRESETS["smoke"], jax.random.key(0))
+    monkeypatch.setattr(pieces, "RUNS", tmp_path)
+    by_rules, config, key = run.by_rules, PRESETS["smoke"], jax.random.key(0)
+
+    def killed_at_the_second(problem, *rest):
+        if problem.has_truth:
+            return by_rules(problem, *rest)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "by_rules", killed_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        run.experiment(config, key)
+    monkeypatch.setattr(run, "by_rules", by_rules)
+    monkeypatch.setattr(run, "at_fixed", lambda *_: pytest.fail("computed again"))  # both grids were there
+    result = run.experiment(config, key)
     assert result.arrays["adaptive"].shape == (2, 2, 3)
     assert np.isfinite(result.arrays["grid"]).all()
-    figures = draw(Stored(dict(result.arrays), dict(result.headline), {}))
+    assert not list(tmp_path.rglob("*.npz"))
+    figures = draw(results.Stored(dict(result.arrays), dict(result.headline), {}))
     assert set(figures) == {"choosing_m_errors", "choosing_m_ratios", "choosing_m_paths"}

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments.common import results
+from experiments.common import pieces, results
 from experiments.mutual_information import methods, natural, problem, run, statistics, table
 from experiments.mutual_information.config import PRESETS
 from experiments.mutual_information.plot import draw
@@ -116,7 +116,7 @@ def test_the_combined_error_holds_samples_parameters_and_half_the_gap():
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run, "RUNS", tmp_path_factory.mktemp("runs"))
+        patch.setattr(pieces, "RUNS", tmp_path_factory.mktemp("runs"))
         yield run.experiment(CONFIG, jax.random.key(CONFIG.seed))
 
 
@@ -133,7 +133,7 @@ def test_the_chain_finds_the_truth_and_the_others_say_that_they_have_not_arrived
 
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(run, "RUNS", tmp_path)
+    monkeypatch.setattr(pieces, "RUNS", tmp_path)
     first = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
     monkeypatch.setattr(run, "cell", lambda *args: pytest.fail("computed again"))
     again = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))

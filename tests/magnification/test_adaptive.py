@@ -13,6 +13,7 @@ from nce_jax.criteria import profiled_nce_loss
 from nce_jax.log_partition._types import make_problem
 from nce_jax.magnification._adaptive import _measure
 from nce_jax.magnification._candidates import examine
+from nce_jax.training._memory import pending
 from tests import oracles
 
 RULE = nce_jax.adaptive_magnification()
@@ -146,9 +147,9 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
     rule = nce_jax.adaptive_magnification(1.0, 10.0)
 
     def body(state, step):
-        push = lambda direction: (direction * s_data, direction * s_noise)  # noqa: E731
-        choice = rule.choose(state, step, lambda m: make_problem(s_data, s_noise, magnification=m), push)
-        return rule.follow(choice, jnp.float32(0.01), step), choice.state.last
+        at = lambda m: make_problem(s_data, s_noise, magnification=m)  # noqa: E731
+        choice = rule.choose(state, step, at, lambda _: (at, lambda direction: (direction * s_data, direction * s_noise)))
+        return rule.follow(choice, jnp.float32(0.01), jnp.float32(0), step), choice.state.last
 
     start = rule.init(jnp.float32(0), jnp.float32)
     looks = np.asarray(jax.jit(lambda: jax.lax.scan(body, start, jnp.arange(700))[1])())
@@ -165,13 +166,15 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     generator = np.random.default_rng(0)
     x_data, x_noise = jnp.asarray(1 + generator.standard_normal((60, 3))), jnp.asarray(generator.standard_normal((90, 3)))
     weights = jnp.asarray(generator.uniform(0.5, 1, 60)), jnp.asarray(generator.uniform(0.5, 1, 90))
-    theta, short, long = jnp.asarray(generator.standard_normal((3, 3)) / 2)
-    start = nce_jax.adaptive_magnification(1.0, 100.0).init(theta, theta.dtype)
+    here, pending, short, long = jnp.asarray(generator.standard_normal((4, 3)) / 2)
+    theta = here + pending  # where the parameters would come to rest
+    start = nce_jax.adaptive_magnification(1.0, 100.0).init(here, here.dtype)
     drift, drift_long = jnp.asarray(1.7), jnp.asarray(2.9)
     windows = start.windows._replace(short=short, long=long, drift=drift, drift_long=drift_long)
 
-    def problem_at(magnification):
-        return make_problem(x_data @ theta, x_noise @ theta, *weights, magnification, 2.0)
+    def look(offset):
+        ratios = x_data @ (here + offset), x_noise @ (here + offset)
+        return lambda magnification: make_problem(*ratios, *weights, magnification, 2.0), lambda u: (x_data @ u, x_noise @ u)
 
     def loss(theta, magnification):
         options = {"weights_data": weights[0], "weights_noise": weights[1], "noise_ratio": 2.0}
@@ -180,9 +183,9 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     @jax.jit
     @jax.vmap
     def measure(place):
-        table = examine(problem_at, grid, jnp.full(3, jnp.nan))
-        state = start._replace(place=place, windows=windows)
-        found = _measure(state, table, problem_at(grid[0]), lambda u: (x_data @ u, x_noise @ u))
+        table = examine(look(pending)[0], grid, jnp.full(3, jnp.nan))
+        state = start._replace(windows=windows, pending=pending)
+        found = _measure(state, grid[place], jnp.nan, look)
         return found, table.acceptance[place], jax.grad(loss)(theta, grid[place]), jax.hessian(loss)(theta, grid[place])
 
     found, acceptance, gradient, hessian = measure(jnp.arange(3))
@@ -191,6 +194,23 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     np.testing.assert_allclose(found.cross, hessian @ short @ long / acceptance, rtol=1e-7)
     np.testing.assert_allclose(found.drift_square, 1.7**2)
     np.testing.assert_allclose(found.drift_cross, 1.7 * 2.9)
+
+
+def test_the_windows_hold_moves_of_the_place_of_rest():
+    """Heavy ball at rate .1: every gradient moves it by its whole effect, .1 / (1 - .9), whatever came before."""
+    optimizer, rule = optax.sgd(0.1, momentum=0.9), nce_jax.adaptive_magnification(1.0, 10.0)
+    seen = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
+    at = lambda m: make_problem(*seen, magnification=m)  # noqa: E731
+    look = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))  # noqa: E731
+    choose = jax.jit(lambda state, step: rule.choose(state, step, at, look))
+    params, memory = jnp.float32(0), optimizer.init(jnp.float32(0))
+    state = rule.init(params, jnp.float32)
+    for step, gradient in enumerate((1.0, -2.0, 0.5)):
+        updates, memory = optimizer.update(jnp.float32(gradient), memory, params)
+        params = optax.apply_updates(params, updates)
+        choice = choose(state, jnp.int32(step))
+        state = rule.follow(choice, updates, pending(optimizer, memory, params), jnp.int32(step))
+        np.testing.assert_allclose(state.windows.short, -gradient, rtol=1e-4)  # a window of one step up to the eighth
 
 
 # ---- what it leaves alone -------------------------------------------------------------------------------------------

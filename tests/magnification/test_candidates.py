@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nce_jax.log_partition._types import make_problem
-from nce_jax.magnification._candidates import MIN_EFFECTIVE, examine
+from nce_jax.magnification._candidates import MIN_EFFECTIVE, examine, share
 from tests import oracles
 
 GRID = np.array([0.1, 1.0, 10.0, 100.0, 1e4])
@@ -86,15 +86,21 @@ def test_the_table_equals_the_formulas(is_weighted):
 def test_pulls_and_curvatures_are_those_of_the_loss():
     """Pulls: minus the loss's slope by each data sample's log ratio, and the slope by each noise sample's, times n, m."""
     s_data, s_noise = map(jnp.asarray, draws(2))
-    found = table(s_data, s_noise)
-    for place, kappa in enumerate(GRID):
-        p, q = oracles.probabilities(s_data, s_noise, float(found.log_partition[place]), kappa)
-        np.testing.assert_allclose(found.pull_data[place], p, rtol=1e-9)
-        np.testing.assert_allclose(found.pull_noise[place], kappa * q, rtol=1e-9)
-        np.testing.assert_allclose(found.curvature_data[place], p * (1 - p), rtol=1e-9, atol=1e-15)
-        np.testing.assert_allclose(found.curvature_noise[place], kappa * q * (1 - q), rtol=1e-9, atol=1e-15)
-    # Both sides weigh the same at the root.
-    np.testing.assert_allclose(found.pull_noise.mean(axis=1), found.acceptance, rtol=1e-8)
+    for kappa in GRID:
+        root, _, found = share(make_problem(s_data, s_noise, magnification=kappa), jnp.nan)
+        p, q = oracles.probabilities(s_data, s_noise, float(root), kappa)
+        np.testing.assert_allclose(found.pull_data, p, rtol=1e-9)
+        np.testing.assert_allclose(found.pull_noise, kappa * q, rtol=1e-9)
+        np.testing.assert_allclose(found.curvature_data, p * (1 - p), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(found.curvature_noise, kappa * q * (1 - q), rtol=1e-9, atol=1e-15)
+        # Both sides weigh the same at the root.
+        np.testing.assert_allclose(found.pull_noise.mean(), found.pull_data.mean(), rtol=1e-8)
+
+
+def test_the_clearest_has_the_most_drift_for_its_noise_among_the_supported():
+    found = table(*draws(2))
+    clearness = np.asarray(found.acceptance**2 / found.variance)[: int(found.largest) + 1]
+    assert found.clearest == clearness.argmax()
 
 
 def test_noise_ratio_and_m_enter_as_their_product():
