@@ -11,7 +11,7 @@ class Config:
     )  # fmt: skip
     """Names in `problems.PROBLEMS` that were looked at while the rule was made."""
     fresh: tuple[str, ...] = ("50-D", "8-D, both", "3-D, momentum", "rings", "elevators")
-    """Names of those that were written down when the rule was done, and run once."""
+    """Names of those that were written down when the rule was first done; two were looked at since (README)."""
     magnifications: tuple[float, ...] = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
     """The grid whose best is taken in hindsight, by the mean over seeds."""
     num_seeds: int = 20

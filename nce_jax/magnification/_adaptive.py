@@ -98,7 +98,7 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
       largest: largest M considered.
 
     Returns:
-      An `MagnificationRule`.
+      A `MagnificationRule`.
 
     Raises:
       ValueError: unless 0 < `smallest` < `largest`.
