@@ -185,7 +185,7 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     def measure(place):
         table = examine(look(pending)[0], grid, jnp.full(3, jnp.nan))
         state = start._replace(windows=windows, pending=pending)
-        found = _measure(state, grid[place], jnp.nan, look)
+        found = _measure(state, grid[place], jnp.asarray(jnp.nan), look)
         return found, table.acceptance[place], jax.grad(loss)(theta, grid[place]), jax.hessian(loss)(theta, grid[place])
 
     found, acceptance, gradient, hessian = measure(jnp.arange(3))

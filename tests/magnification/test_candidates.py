@@ -87,7 +87,7 @@ def test_pulls_and_curvatures_are_those_of_the_loss():
     """Pulls: minus the loss's slope by each data sample's log ratio, and the slope by each noise sample's, times n, m."""
     s_data, s_noise = map(jnp.asarray, draws(2))
     for kappa in GRID:
-        root, _, found = share(make_problem(s_data, s_noise, magnification=kappa), jnp.nan)
+        root, _, found = share(make_problem(s_data, s_noise, magnification=kappa), jnp.asarray(jnp.nan))
         p, q = oracles.probabilities(s_data, s_noise, float(root), kappa)
         np.testing.assert_allclose(found.pull_data, p, rtol=1e-9)
         np.testing.assert_allclose(found.pull_noise, kappa * q, rtol=1e-9)
