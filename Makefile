@@ -42,7 +42,8 @@ figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in bui
 figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, choosing_m: 35, mutual_information: 80)
 	$(call list_figures,$^)
 
-smoke: $(TOPICS:%=smoke-%) ## every experiment at its smallest, with its plots, in build/smoke
+smoke: $(READY) ## every experiment at its smallest, two at a time, with its plots, in build/smoke
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TOPICS:%=smoke-%)
 
 check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
 	$(PY) -m experiments.common.check $(TOGETHER)
