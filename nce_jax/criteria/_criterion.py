@@ -46,18 +46,20 @@ class Criterion(NamedTuple):
         initial: Scalars | None = None,
         tolerance: Scalars | None = None,
         max_steps: int = 200,
+        fixed_steps: int | None = None,
     ) -> Solution:
         """The minimiser of the loss in the log partition.
 
-        `solver`, `initial`, `tolerance` and `max_steps` are those of `solve_log_partition`; a closed form takes no steps and
-        ignores all four, so that one caller serves every criterion. Its status is NO_OVERLAP where min(E_data[sigma(-u)],
+        `solver`, `initial`, `tolerance` and the steps are those of `solve_log_partition`; a closed form takes no steps and
+        ignores all of them, so that one caller serves every criterion. Its status is NO_OVERLAP where min(E_data[sigma(-u)],
         E_noise[sigma(u)]) < 1 / (2 (n + m)) at its own F: hardly any sample of one set is then plausible under the other.
         """
         sides = log_ratio_data, log_ratio_noise
         weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
-            options: dict[str, Any] = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
-            return solve_problem(self.equation(*sides, **weights), **options)
+            options: dict[str, Any] = {"solver": solver, "initial": initial, "tolerance": tolerance}
+            limits = {"max_steps": max_steps, "fixed_steps": fixed_steps}
+            return solve_problem(self.equation(*sides, **weights), **options, **limits)
         if self.closed_form is not None:
             return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))
         raise ValueError(f"criterion {self.name}: has no normaliser to solve for")

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
-from nce_jax.log_partition._equations import evaluate
+from nce_jax.log_partition._equations import Balance, evaluate
 from nce_jax.log_partition._types import Problem, Solver, State
 
 
@@ -26,11 +26,18 @@ def bisection() -> Solver:
     References:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, lemma 3.2.
     """
-    return Solver(initial_state, _step)
+    return Solver(initial_state, _step, _fused_step)
 
 
 def _step(problem: Problem, state: State) -> State:
-    balance = evaluate(problem, state.estimate)
+    return _halve(state, evaluate(problem, state.estimate))
+
+
+def _fused_step(problem: Problem, state: State) -> State:
+    return _halve(state, evaluate(problem, state.estimate, is_branchless=True))
+
+
+def _halve(state: State, balance: Balance) -> State:
     lower, upper = narrow(state, balance.residual)
     estimate = midpoint(lower, upper)
     return state._replace(

@@ -15,6 +15,7 @@ log scale, log(above + max(C, 0)) - log(below + max(-C, 0)), which is nearly str
 one sample to the next). Proofs are in docs/design.md.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -47,9 +48,12 @@ class _Sums(NamedTuple):
     slope: jax.Array
 
 
-@jax.jit
-def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
-    """Evaluates the equation at `log_partition`: one exponential per sample, and more only far from the root."""
+@functools.partial(jax.jit, static_argnames="is_branchless")
+def evaluate(problem: Problem, log_partition: jax.Array, is_branchless: bool = False) -> Balance:
+    """Evaluates the equation at `log_partition`: one exponential per sample, and more only far from the root.
+
+    Without the branch for what is far, the residual saturates at one there, and says no more than on which side the root is.
+    """
     kappa = jnp.exp(problem.log_kappa)
     data_distance, noise_distance = distances(problem, log_partition)
     data, noise = _sums(data_distance, problem.data), _sums(noise_distance, problem.noise)
@@ -61,7 +65,7 @@ def evaluate(problem: Problem, log_partition: jax.Array) -> Balance:
     residual = value / slope
     residual = jnp.where(slope > _underflow(slope.dtype), residual, jnp.where(value < 0, -jnp.inf, jnp.inf))
     newton_move = -residual
-    if problem.pull is None:  # a pull has no log scale; its slope keeps the residual telling in every gap
+    if problem.pull is None and not is_branchless:  # a pull has no log scale; its slope keeps the residual telling in gaps
         residual, newton_move = _near_or_far(problem, log_partition, count, residual)
     log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
     return Balance(residual, newton_move, _log_overlap(log_mean_p, problem.log_kappa))

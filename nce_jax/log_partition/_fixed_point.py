@@ -1,5 +1,7 @@
 """Bennett's fixed point: F <- F - rho(F), the acceptance-ratio iteration of the paper."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -35,8 +37,8 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, eqs. 9-11.
     """
 
-    def step(problem: Problem, state: State) -> State:
-        balance = evaluate(problem, state.estimate)
+    def move(problem: Problem, state: State, is_branchless: bool) -> State:
+        balance = evaluate(problem, state.estimate, is_branchless)
         rate = jnp.asarray(learning_rate, state.estimate.dtype)
         estimate = state.estimate - rate * bennett_residual(problem, state.estimate)
         # Lemma B.1 carries the bound at the old point over to the new one; a rate above one stretches it.
@@ -48,7 +50,7 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
             log_overlap=balance.log_overlap,
         )
 
-    return Solver(_init, step)
+    return Solver(_init, partial(move, is_branchless=False), partial(move, is_branchless=True))
 
 
 def _init(problem: Problem, initial: jax.Array) -> State:

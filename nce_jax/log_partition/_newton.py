@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
-from nce_jax.log_partition._equations import evaluate, newton_error_bound
+from nce_jax.log_partition._equations import Balance, evaluate, newton_error_bound
 from nce_jax.log_partition._types import Problem, Solver, State
 
 
@@ -29,11 +29,18 @@ def newton() -> Solver:
     References:
       Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton); the residual is this library's.
     """
-    return Solver(initial_state, _step)
+    return Solver(initial_state, _step, _fused_step)
 
 
 def _step(problem: Problem, state: State) -> State:
-    balance = evaluate(problem, state.estimate)
+    return _move(state, evaluate(problem, state.estimate))
+
+
+def _fused_step(problem: Problem, state: State) -> State:
+    return _move(state, evaluate(problem, state.estimate, is_branchless=True))
+
+
+def _move(state: State, balance: Balance) -> State:
     lower, upper = narrow(state, balance.residual)
     proposal = state.estimate + balance.newton_move
     is_inside = (proposal >= lower) & (proposal <= upper)

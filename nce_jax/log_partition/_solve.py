@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,7 @@ from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._types import Problem, Solution, Solver, State, Status, bracket, make_problem
 
 _NEWTON = newton()
+_WRITTEN_OUT = 8
 
 
 def solve_log_partition(
@@ -29,6 +30,7 @@ def solve_log_partition(
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
     max_steps: int = 200,
+    fixed_steps: int | None = None,
 ) -> Solution:
     """Solves for the profiled normaliser F*(kappa), the minimiser of the NCE loss in the log partition.
 
@@ -52,6 +54,8 @@ def solve_log_partition(
       tolerance: admissible error of F in nats; None takes eps^(3/4) of the dtype (6e-6, or 2e-12 in float64). It is never
         taken smaller than F's own rounding.
       max_steps: evaluations allowed.
+      fixed_steps: makes exactly that many evaluations, with nothing to decide in between: an accelerator then never
+        waits to be told by the host whether to go on. What is not within the tolerance by then is MAX_STEPS.
 
     Returns:
       A `Solution` of arrays with the batch shape. Inputs in bfloat16 or float16 are solved in float32.
@@ -76,34 +80,45 @@ def solve_log_partition(
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976.
     """
     problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
-    return solve_problem(problem, solver=solver, initial=initial, tolerance=tolerance, max_steps=max_steps)
+    options: dict[str, Any] = {"initial": initial, "tolerance": tolerance, "max_steps": max_steps}
+    return solve_problem(problem, solver=solver, fixed_steps=fixed_steps, **options)
 
 
-def solve_problem(
+def solve_problem(problem: Problem, **options: Any) -> Solution:
+    """`solve_log_partition` for arguments that are already checked and gathered."""
+    return attempt(problem, **options)[0]
+
+
+def attempt(
     problem: Problem,
     *,
     solver: Solver = _NEWTON,
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
     max_steps: int = 200,
-) -> Solution:
-    """`solve_log_partition` for arguments that are already checked and gathered."""
+    fixed_steps: int | None = None,
+) -> tuple[Solution, jax.Array]:
+    """The solution, and the point that was reached: where to go on from if the steps ran out."""
     if not isinstance(solver, Solver):
         raise TypeError(f"solver: expected a Solver such as newton(), got {solver!r}")
     check_positive("tolerance", tolerance)
     check_positive_int("max_steps", max_steps)
+    if fixed_steps is not None:
+        check_positive_int("fixed_steps", fixed_steps)
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
-    run = _iterate(fixed, _initial(fixed, initial), tolerance, is_valid, solver=solver, max_steps=max_steps)
+    limits = {"max_steps": max_steps, "fixed_steps": fixed_steps}
+    run = _iterate(fixed, _initial(fixed, initial), tolerance, is_valid, solver=solver, **limits)
     root = implicit_root(run.state.estimate, problem)
     status = _status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
-    return Solution(
+    solution = Solution(
         log_partition=jnp.where(solved, root, jnp.nan),
         residual=jnp.where(is_valid, run.state.residual, jnp.nan),
         num_steps=run.num_steps,
         status=status,
     )
+    return solution, run.state.estimate
 
 
 class _Run(NamedTuple):
@@ -112,22 +127,29 @@ class _Run(NamedTuple):
     is_done: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("solver", "max_steps"))
-def _iterate(problem: Problem, initial, tolerance, is_valid: jax.Array, *, solver: Solver, max_steps: int) -> _Run:
+@functools.partial(jax.jit, static_argnames=("solver", "max_steps", "fixed_steps"))
+def _iterate(
+    problem: Problem, initial, tolerance, is_valid: jax.Array, *, solver: Solver, max_steps: int, fixed_steps: int | None
+) -> _Run:
     """Steps all lanes until each is certified within the tolerance; finished lanes stand still.
 
     Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled anew at every call.
     """
     state = solver.init(problem, initial)
+    move = solver.step if fixed_steps is None else solver.fused_step or solver.step
 
     def step(run: _Run) -> _Run:
-        state = jax.tree.map(lambda old, new: jnp.where(run.is_done, old, new), run.state, solver.step(problem, run.state))
+        state = jax.tree.map(lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state))
         return _Run(state, run.num_steps + ~run.is_done, run.is_done | (state.error <= _tolerance(tolerance, state)))
 
     def is_running(run: _Run) -> jax.Array:
         return jnp.any(~run.is_done & (run.num_steps < max_steps))
 
-    return jax.lax.while_loop(is_running, step, _Run(state, jnp.zeros(is_valid.shape, jnp.int32), ~is_valid))
+    run = _Run(state, jnp.zeros(is_valid.shape, jnp.int32), ~is_valid)
+    if fixed_steps is None:
+        return jax.lax.while_loop(is_running, step, run)
+    # A few are written out, for the compiler to fuse; a loop of known length asks nobody either.
+    return jax.lax.fori_loop(0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _WRITTEN_OUT)
 
 
 def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:

@@ -91,10 +91,12 @@ class Solver(NamedTuple):
     Attributes:
       init: `init(problem, initial) -> State`.
       step: `step(problem, state) -> State`, one evaluation of the equation.
+      fused_step: the same without a branch that an accelerator would have to ask the host about; None where `step` has none.
     """
 
     init: Callable[[Problem, jax.Array], State]
     step: Callable[[Problem, State], State]
+    fused_step: Callable[[Problem, State], State] | None = None
 
 
 def make_problem(

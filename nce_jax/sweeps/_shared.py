@@ -11,8 +11,8 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
     """Evaluates `fn(*args)` once for all lanes that do not differ in `args`.
 
     JAX maps only what depends on an axis, but XLA may then fuse a cheap computation, such as the normal transform of a
-    random draw, into the loop over the lanes that use it, and repeat it in each. A branch that it cannot decide stops that.
-    The value is that of `fn(*args)`.
+    random draw, into the loop over the lanes that use it, and repeat it in each. On CPU a branch that it cannot decide stops
+    that. The value is that of `fn(*args)`.
 
     Args:
       fn: a function of arrays, such as a draw from a key.
@@ -34,4 +34,8 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
     def never(*args: Any) -> Any:
         return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *args))
 
-    return jax.lax.cond(step >= 0, fn, never, *args)
+    def undecided(*args: Any) -> Any:
+        return jax.lax.cond(step >= 0, fn, never, *args)
+
+    # On an accelerator a branch makes the device wait for the host, at every step.
+    return jax.lax.platform_dependent(*args, cpu=undecided, default=fn)

@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nce_jax._checks import check_positive_int
+from nce_jax.training._processes import check_same
 
 LANE_AXIS, DATA_AXIS = "lane", "data"
 
@@ -102,7 +104,7 @@ def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
       The state, as arrays on the mesh.
 
     Raises:
-      ValueError: as `state_shardings`.
+      ValueError: as `state_shardings`; values that differ between processes.
 
     Examples:
       >>> import jax
@@ -116,8 +118,8 @@ def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
     shardings = state_shardings(state, mesh, rules)
-    # A copy, since a part that stayed where it is would be gone from the caller's arrays once the step has donated it.
-    return jax.device_put(jax.tree.map(jnp.copy, state), shardings)
+    check_same(state)
+    return jax.tree.map(_put, state, shardings)
 
 
 def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
@@ -165,6 +167,17 @@ def shares_threads(state: Any) -> bool:
     """
     devices = {device for leaf in jax.tree.leaves(state) for device in _devices(leaf)}
     return len(devices) > 1 and all(device.platform == "cpu" for device in devices)
+
+
+def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """A copy: a part that stayed where it is would be gone from the caller's arrays once the step has donated it."""
+    leaf = jnp.asarray(leaf)
+    if jax.process_count() == 1:
+        return jax.device_put(jnp.copy(leaf), sharding)
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
+    values = np.asarray(leaf)  # device_put compares the processes' values by itself, and NaN with NaN
+    return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
 def _devices(leaf: Any) -> set[Any]:

@@ -1,10 +1,12 @@
 """Several processes that train one model: how they find each other, and who writes files."""
 
 import functools
+import zlib
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -80,6 +82,20 @@ def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
         return method(*args, **kwargs) if is_writer() else None
 
     return wrapped
+
+
+def check_same(state: Any) -> None:
+    """Raises where processes give different values for what is to be one state."""
+    if jax.process_count() == 1:
+        return
+    digest = 0
+    for leaf in jax.tree.leaves(state):
+        is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+        digest = zlib.crc32(np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes(), digest)
+    found = multihost_utils.process_allgather(np.uint32(digest))
+    if (found != found[0]).any():
+        others = np.flatnonzero(found != found[0]).tolist()
+        raise ValueError(f"state: expected the same values on every process, got others than process 0's on {others}")
 
 
 def check_everywhere(state: Any) -> None:

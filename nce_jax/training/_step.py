@@ -203,6 +203,9 @@ def make_train_step(
         new = _descend(pair_optimizer, state, gradient, magnification_rule, choice)
         if treatment.update is not None:
             new = new._replace(log_partition=update.kept.astype(state.log_partition.dtype))
+        if update.waits is not None:
+            kept = state._replace(log_partition=new.log_partition, step=new.step)
+            new = jax.tree.map(partial(jnp.where, update.waits), kept, new)
         overlap, norm = _overlap(used, inputs, update.used), optax.tree.norm(gradient[0])
         chosen = None if choice is None else choice.magnification
         return new, Metrics(loss, update.used, norm, update.num_steps, update.status, overlap, chosen)

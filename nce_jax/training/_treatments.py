@@ -7,20 +7,26 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nce_jax._checks import check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
-from nce_jax.log_partition import Solver, Status, fixed_point, newton
+from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
+from nce_jax.log_partition._solve import attempt
 
 _NEWTON = newton()
 
 
 class LogPartitionUpdate(NamedTuple):
-    """What a treatment does in one step: the F at which the loss is taken, the F to keep, and how it was found."""
+    """What a treatment does in one step: the F at which the loss is taken, the F to keep, and how it was found.
+
+    Where `waits` is true the step moves F alone: parameters and optimizer stay as they are. None stands for never.
+    """
 
     used: jax.Array
     kept: jax.Array
     num_steps: jax.Array
     status: jax.Array
+    waits: jax.Array | None = None
 
 
 class Treatment(NamedTuple):
@@ -101,7 +107,12 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
 
 
 def solved(
-    solver: Solver = _NEWTON, *, tolerance: Scalars | None = None, max_steps: int = 200, warm_start: bool = True
+    solver: Solver = _NEWTON,
+    *,
+    tolerance: Scalars | None = None,
+    max_steps: int = 200,
+    fixed_steps: int | None = None,
+    warm_start: bool = True,
 ) -> Treatment:
     """F is solved for on every batch, at the loss's own kappa, before the gradient is taken.
 
@@ -112,6 +123,10 @@ def solved(
       solver: `newton()`, `bisection()` (the paper's binary search) or `fixed_point()`; ignored by closed forms.
       tolerance: admissible error of F in nats, as in `solve_log_partition`.
       max_steps: evaluations allowed.
+      fixed_steps: for accelerators: makes exactly that many evaluations, with nothing to decide in between, so that the
+        device never waits for the host to say whether to go on. Three or four are enough from the F of the step before.
+        Where they are not, as in the first steps, the status is MAX_STEPS and the parameters wait: the step moves F alone,
+        and the next one goes on from there.
       warm_start: whether to start from the F of the step before.
 
     Returns:
@@ -126,10 +141,15 @@ def solved(
     References:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, section 3.5.
     """
+    if fixed_steps is not None:
+        check_positive_int("fixed_steps", fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
 
     def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        solution = criterion.profile(**log_ratios, initial=log_partition if warm_start else None, **options)
+        given = options | {"initial": log_partition if warm_start else None}
+        if fixed_steps is not None and criterion.equation is not None:
+            return _in_steps(*attempt(criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps))
+        solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
         return LogPartitionUpdate(root, root, solution.num_steps, solution.status)
 
@@ -138,6 +158,13 @@ def solved(
         return None if has_profile else "it has no normaliser to solve for"
 
     return Treatment("solved", update, refuses=refuses, is_profiled=True)
+
+
+def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
+    """From a solve whose steps may have run out: the parameters then wait, and F goes on from where it came to."""
+    is_short = solution.status == Status.MAX_STEPS
+    estimate = jnp.where(is_short, reached, solution.log_partition)
+    return LogPartitionUpdate(estimate, estimate, solution.num_steps, solution.status, waits=is_short)
 
 
 def held() -> Treatment:
