@@ -30,7 +30,7 @@ FENCES = {
     "orbax": {"training"},
     "sklearn": set(),
     "tensorflow_probability": set(),
-    "tqdm": {"training"},
+    "tqdm": {"training", "sweeps"},
     "tyro": set(),
     "xarray": {"sweeps"},
 }
