@@ -1,5 +1,6 @@
 """Draws a stored sweep: a number against one axis, a line per value of another, panels along a third."""
 
+import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -16,7 +17,7 @@ from experiments.sweep.select import Selection, select
 
 BAND = (0.16, 0.84)
 STYLES = {"joint": "NCE", "raised": "NCE, raised rate", "bar": "BAR", "solved": "Newton"}
-FAILED = {"marker": "x", "color": plotting.OTHER_COLORS[0], "linestyle": "", "markersize": 7, "zorder": 3}
+FAILED = {"marker": "x", "linestyle": "", "markersize": 7, "markeredgewidth": 2, "zorder": 3}
 
 
 def main(arguments: Plot) -> None:
@@ -44,23 +45,25 @@ def draw(dataset: xarray.Dataset, selection: Selection) -> Figure:
             axes[0, -1].legend(title=selection.lines, loc="best")
         held = [f"{name} {_text(value)}" for name, value in selection.fixed.items()]
         spread = f"median and {BAND[0]:.0%} to {BAND[1]:.0%} of {dataset.sizes['seed']} seeds"
-        figure.suptitle(", ".join([dataset.attrs["experiment"], *held, spread]), fontsize=9)
+        title = ", ".join([dataset.attrs["experiment"], *held, spread])
+        figure.suptitle(textwrap.fill(title, round(14 * width)), fontsize=9)
     return figure
 
 
 def _panel(axis: Axes, part: xarray.Dataset, selection: Selection) -> None:
     values = [None] if selection.lines is None else list(part[selection.lines].values)
     medians = []
-    for value, color in zip(values, plotting.graded_colors(len(values)), strict=True):
+    for row, (value, color) in enumerate(zip(values, plotting.graded_colors(len(values)), strict=True)):
         line = part if value is None else part.sel({selection.lines: value})
-        medians.append(_line(axis, line, selection, _style(selection.lines, value, color)))
+        medians.append(_line(axis, line, selection, _style(selection.lines, value, color), row))
     x, is_number = _positions(part, selection.x)
     if not is_number:
         axis.set_xticks(x, [str(value) for value in part[selection.x].values])
     elif x.max() > 8 * x.min():
         axis.set_xscale("log")
     finite = np.concatenate(medians)
-    if (finite[np.isfinite(finite)] > 0).all():
+    finite = finite[np.isfinite(finite)]
+    if finite.size and (finite > 0).all():
         axis.set_yscale("log")
     axis.set_xlabel(selection.x.replace("_", " "))
 
@@ -71,20 +74,20 @@ def _positions(part: xarray.Dataset, x: str) -> tuple[np.ndarray, bool]:
     return (part[x].values if is_number else np.arange(part.sizes[x])), is_number
 
 
-def _line(axis: Axes, line: xarray.Dataset, selection: Selection, style: dict[str, Any]) -> np.ndarray:
+def _line(axis: Axes, line: xarray.Dataset, selection: Selection, style: dict[str, Any], row: int) -> np.ndarray:
     x, _ = _positions(line, selection.x)
     median, low, high, num_failed, num_lanes = summary(line, selection.value, selection.x)
     axis.plot(x, median, **style)
     axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
     marked = np.flatnonzero(num_failed)
     for at in marked if selection.x in line["failed"].dims else marked[-1:]:  # along the steps one mark says it all
-        # Where no lane is left there is no median: the mark sits at the bottom, so that nothing goes unseen.
+        # Where no lane is left there is no median: the mark sits at the bottom, each line's above the one before.
         is_gone = num_failed[at] == num_lanes
         transform = axis.get_xaxis_transform() if is_gone else axis.transData
-        where = (x[at], 0.03 if is_gone else median[at])
-        axis.plot(*where, transform=transform, **FAILED)
+        where = (x[at], 0.03 + 0.06 * row if is_gone else median[at])
+        axis.plot(*where, transform=transform, color=style["color"], **FAILED)
         text = f"{num_failed[at]}/{num_lanes} failed"
-        axis.annotate(text, where, xycoords=transform, xytext=(4, 4), textcoords="offset points", size=7)
+        axis.annotate(text, where, xycoords=transform, xytext=(-5, -2), textcoords="offset points", size=7, ha="right")
     return median
 
 

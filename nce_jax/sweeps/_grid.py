@@ -49,7 +49,8 @@ def sweep(
       folder: where finished chunks are kept, each with its digest; None keeps nothing. One process at a time.
       resume: go on with the sweep in `folder`, or begin there. It has to be the same sweep: function, axes, devices,
         versions. Its chunks are those of the folder, whatever the limits now say, and the result has, on CPU, the same bytes
-        as one that was never interrupted. A damaged chunk is named in a `ChunkWarning` and computed again.
+        as one that was never interrupted. A damaged chunk is named in a `ChunkWarning` and computed again. The function is
+        compared by what is compiled of it; a change in what it calls back on the host goes unseen.
       max_lanes: the largest number of lanes to run at once, but not less than one per device; None leaves it to the memory.
       memory_limit: bytes that a chunk may use on each device; None takes what is free there, or an equal share of half of
         what the host has free.

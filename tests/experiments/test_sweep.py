@@ -65,6 +65,7 @@ def test_the_manifest_says_where_the_numbers_come_from(swept):
     assert {"commit", "versions", "device", "sha256", "config"} <= manifest.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "method"), [("joint", "NCE"), ("bar", "BAR"), ("solved", "Newton")])
 def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
     """The same starts, draws and rates as gaussian_1d's own lanes, where all treatments see the same."""
@@ -120,6 +121,7 @@ def test_every_problem_is_swept(tmp_path, command, axis, treatments):
     assert (abs(last.isel({axis: 0}) - last.isel({axis: 1})) > 0).all(), "the axis changes nothing"
 
 
+@pytest.mark.slow
 def test_resume_ends_with_the_same_bytes(swept, tmp_path):
     before = (swept / "sweep.nc").read_bytes()
     manifest = json.loads((swept / "manifest.json").read_text())
@@ -179,6 +181,7 @@ def test_a_folder_in_use_is_left_alone(swept, capsys):
     assert "is not empty; --resume goes on with its sweep" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_limit_below_one_lane_is_an_argument_that_makes_no_sense(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["gaussian-1d", *TINY, "--memory-limit", "10", "--output", str(tmp_path / "out")])
@@ -196,6 +199,7 @@ def test_failed_lanes_are_kept_apart(tmp_path):
     assert (num_failed.tolist(), num_lanes) == ([2, 0, 4], 4)
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_reported(tmp_path, capsys):
     """A free F with a rate of 1e30 overflows; what is solved for does not."""
     main(["gaussian-1d", *TINY, "--learning-rate", "1", "1e38", "--treatment", "joint", "--output", str(tmp_path / "out")])
@@ -209,6 +213,7 @@ def test_a_diverged_run_is_reported(tmp_path, capsys):
     texts = [text.get_text() for text in figure.axes[0].texts]
     plt.close(figure)
     assert texts == ["3/3 failed"]
+    main(["plot", str(tmp_path / "out"), "--at", "learning_rate=1e38", "--output", str(tmp_path)])  # nothing but failures
 
 
 def test_types_survive_the_file(tmp_path):
