@@ -32,7 +32,7 @@ class Chunking:
     num_devices: int
     bytes_per_chunk: int
     bytes_per_lane: float
-    bytes_limit: float
+    bytes_limit: int | float
 
 
 class Block(NamedTuple):
@@ -106,7 +106,7 @@ def _record(
     layout: Layout,
     used: int,
     per_lane: float | None,
-    limit: float,
+    limit: int | float,
 ) -> Chunking:
     count = math.prod(-(-lengths[name] // sizes[name]) for name in lengths)
     lanes = math.prod(sizes.values()) / layout.num_devices
@@ -119,7 +119,7 @@ def _fit(
     sizes: dict[str, int],
     order: list[str],
     layout: Layout,
-    limit: float,
+    limit: int | float,
 ) -> tuple[dict[str, int], float | None]:
     """Cuts axis after axis until a chunk fits; memory is affine in the entries of an axis, or nearly so."""
     per_lane = None
@@ -153,7 +153,7 @@ def memory(program: Any) -> int:
     return analysis.temp_size_in_bytes + analysis.output_size_in_bytes + analysis.argument_size_in_bytes
 
 
-def free_memory(layout: Layout) -> float:
+def free_memory(layout: Layout) -> int | float:
     """Bytes that a chunk may use on each device: what is free there, or of the host, half of it in equal shares."""
     statistics = [device.memory_stats() or {} for device in layout.devices]
     if all("bytes_limit" in each for each in statistics):

@@ -68,4 +68,5 @@ def _masked(leaf: np.ndarray, counts: np.ndarray, position: int) -> tuple[np.nda
         rest = np.where(counts, np.abs(wide - np.expand_dims(mean, position)) ** 2, 0).sum(axis=position)
         error = np.sqrt(rest / (number - 1) / number)
     error = np.where(number > 1, error, np.nan)
-    return (mean.astype(leaf.dtype), error.astype(np.abs(leaf[:0]).dtype)) if is_inexact else (mean, error)
+    dtypes = (leaf.dtype, np.abs(leaf[:0]).dtype) if is_inexact else (mean.dtype, error.dtype)
+    return np.asarray(mean, dtypes[0]), np.asarray(error, dtypes[1])

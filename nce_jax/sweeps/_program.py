@@ -115,7 +115,7 @@ def is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def on_host(leaf: jax.Array) -> np.ndarray:
+def on_host(leaf: jax.Array | np.ndarray) -> np.ndarray:
     """A leaf as NumPy has it; keys as their words."""
     return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
 

@@ -54,13 +54,12 @@ class Store:
         path = self.folder / MANIFEST
         try:
             manifest = json.loads(path.read_text())
-            chunking = Chunking(**manifest["chunking"])
+            limit = manifest["chunking"]["bytes_limit"]
+            chunking = Chunking(**{**manifest["chunking"], "bytes_limit": math.inf if limit is None else limit})
             identity = dict(manifest["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             message = f"folder: {path} is missing or damaged ({error!r}); remove {self.folder} to begin anew"
             raise ValueError(message) from error
-        if chunking.bytes_limit is None:
-            chunking = dataclasses.replace(chunking, bytes_limit=math.inf)
         return identity, chunking
 
     def sweep_out(self) -> None:
