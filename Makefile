@@ -29,13 +29,15 @@ preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 # Nearly all of the tests' time is compilation: what one test has compiled serves the others and the next run, and those
 # that are run often leave XLA's optimisations out, which the slow ones and test-all do not.
-PYTEST := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
-  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0 $(PY) -m pytest --numprocesses auto --maxprocesses 4
+CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
+  JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
+PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
+ANNOTATED := --jaxtyping-packages=nce_jax,beartype.beartype
 UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 
 ##@ Results
 
-.PHONY: figures figures-full smoke check check-full sweep bench
+.PHONY: figures figures-full smoke two-processes check check-full sweep bench
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
@@ -44,6 +46,9 @@ figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list
 
 smoke: $(READY) ## every experiment at its smallest, two at a time, with its plots, in build/smoke
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TOPICS:%=smoke-%)
+
+two-processes: $(READY) ## trains on two processes of four virtual devices each; a run that was stopped goes on
+	$(PY) -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train $(ARGS)
 
 check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
 	$(PY) -m experiments.common.check $(TOGETHER)
@@ -62,14 +67,14 @@ bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in
 test: $(READY) ## tests (all but the slow ones) and doctests
 	$(UNOPTIMISED) $(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(READY) ## the slow tests alone
-	$(PYTEST) tests -m slow $(ARGS)
+test-slow: $(READY) ## the slow tests alone, with every annotation of the library checked at run time
+	$(PYTEST) tests -m "slow and not bad_input" $(ANNOTATED) $(ARGS)
 
 test-all: $(READY) ## tests, slow ones too, and doctests
 	$(PYTEST) $(ARGS)
 
 test-annotations: $(READY) ## fast tests and doctests with every annotation of the library checked at run time
-	$(UNOPTIMISED) $(PYTEST) -m "not slow and not bad_input" --jaxtyping-packages=nce_jax,beartype.beartype $(ARGS)
+	$(UNOPTIMISED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
 
 lint: $(READY) ## ruff
 	$(PY) -m ruff check .
@@ -181,7 +186,7 @@ check-$(1): build/results/$(1)/$(call preset,$(1))/manifest.json
 
 smoke-$(1): $(READY)
 	@echo "==> $(1): smoke"
-	$(PY) -m experiments.$(1).run --preset smoke
+	$(CACHED) $(PY) -m experiments.$(1).run --preset smoke
 	$(PY) -m experiments.$(1).plot --preset smoke
 endef
 $(foreach topic,$(TOPICS),$(eval $(call topic_rules,$(topic))))

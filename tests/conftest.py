@@ -20,7 +20,7 @@ hypothesis.settings.load_profile("suite")
 def pytest_configure(config: pytest.Config) -> None:
     """Silent broadcasting between ranks is an error here; the library itself sets nothing global."""
     jax.config.update("jax_numpy_rank_promotion", "raise")
-    jax.config.update("jax_num_cpu_devices", 8)
+    jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for the tests of meshes
     config.pluginmanager.register(ExamplesAsUsersRunThem())
     config.pluginmanager.register(CompiledProgramsAreDropped())
 

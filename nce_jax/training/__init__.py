@@ -1,8 +1,15 @@
 """Training: the train step, the treatments of the normaliser, and the loop. Needs optax, imported with this room."""
 
 from nce_jax.training._checkpoints import CheckpointWarning as CheckpointWarning
+from nce_jax.training._collectives import Collective as Collective
+from nce_jax.training._collectives import collectives as collectives
 from nce_jax.training._loop import FitResult as FitResult
 from nce_jax.training._loop import fit as fit
+from nce_jax.training._mesh import jit_train_step as jit_train_step
+from nce_jax.training._mesh import make_mesh as make_mesh
+from nce_jax.training._mesh import shard_state as shard_state
+from nce_jax.training._mesh import state_shardings as state_shardings
+from nce_jax.training._processes import start_processes as start_processes
 from nce_jax.training._records import LowOverlapWarning as LowOverlapWarning
 from nce_jax.training._records import NonFiniteError as NonFiniteError
 from nce_jax.training._step import Batch as Batch
@@ -20,6 +27,7 @@ from nce_jax.training._treatments import solved as solved
 __all__ = [
     "Batch",
     "CheckpointWarning",
+    "Collective",
     "FitResult",
     "LogPartitionUpdate",
     "LowOverlapWarning",
@@ -28,10 +36,16 @@ __all__ = [
     "TrainState",
     "Treatment",
     "bar_step",
+    "collectives",
     "fit",
     "held",
     "init_train_state",
+    "jit_train_step",
     "joint_gradient",
+    "make_mesh",
     "make_train_step",
+    "shard_state",
     "solved",
+    "start_processes",
+    "state_shardings",
 ]

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax.training._processes import agreed, by_writer
+
 
 class CheckpointWarning(UserWarning):
     """A checkpoint is damaged or unfinished and was passed over."""
@@ -29,7 +31,8 @@ class Loaded(NamedTuple):
 class Checkpoints:
     """The checkpoints of one run: `<folder>/<step>/` by orbax and `<folder>/<step>.json` with digests and context.
 
-    Saving and digests go on in the background; a checkpoint counts once its digests are there.
+    Saving and digests go on in the background; a checkpoint counts once its digests are there. Of several processes each
+    writes its own shards, and the first one the digests; the folder has to be one that all of them see.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -57,6 +60,10 @@ class Checkpoints:
     def _vouch(self, step: int, record: dict[str, Any]) -> None:
         """Waits for the save, writes its digests, and removes the checkpoints that it makes superfluous."""
         self._checkpointer.wait_until_finished()
+        self._record(step, record)
+
+    @by_writer
+    def _record(self, step: int, record: dict[str, Any]) -> None:
         record["sha256"] = _digests(self.folder / str(step))
         write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
         older = [other for other in self.steps() if other < step and self._is_vouched(other)]
@@ -85,19 +92,24 @@ class Checkpoints:
 
     def load(self, like: Any) -> Loaded | None:
         """The newest whole checkpoint as a tree like `like`; warns of each newer one that is not."""
+        step = agreed(self._choose() or 0)  # none is saved before the first step
+        return self._read(step, like) if step else None
+
+    @by_writer
+    def _choose(self) -> int | None:
         passed_over: list[str] = []
         for step in reversed(self.steps()):
             fault = self._fault(step)
             if fault is None:
                 self._warn(passed_over, f"using {self.folder / str(step)} instead")
-                return self._read(step, like)
+                return step
             passed_over.append(f"{self.folder / str(step)}: {fault}")
         self._warn(passed_over, "there is no older one: starting from the beginning")
         return None
 
     def _warn(self, passed_over: list[str], instead: str) -> None:
         if passed_over:
-            warnings.warn(f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=5)
+            warnings.warn(f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=7)
 
     def _is_vouched(self, step: int) -> bool:
         return (self.folder / f"{step}.json").is_file()
@@ -123,6 +135,7 @@ class Checkpoints:
         tree = self._checkpointer.restore(self.folder / str(step), target)
         return Loaded(step, _as_before(tree, like), record["context"])
 
+    @by_writer
     def _remove(self, step: int) -> None:
         # The digests go first: what is left, should this be interrupted, counts as unfinished.
         (self.folder / f"{step}.json").unlink(missing_ok=True)
@@ -154,15 +167,17 @@ def _is_key(leaf: Any) -> bool:
 
 
 def _plain_keys(tree: Any) -> Any:
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, tree)
+    """Keys as NumPy arrays, which one of several processes writes; other arrays as they are."""
+    return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf)) if _is_key(leaf) else leaf, tree)
 
 
 def _as_before(tree: Any, like: Any) -> Any:
     """Restored arrays as those of `like`: typed keys, and free to move to other devices where those were."""
 
     def restore(leaf: Any, old: Any) -> Any:
-        leaf = leaf if getattr(old, "committed", True) else jnp.asarray(np.asarray(leaf))
-        return jax.random.wrap_key_data(leaf, impl=jax.random.key_impl(old)) if _is_key(old) else leaf
+        if _is_key(old):
+            return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(old))
+        return leaf if getattr(old, "committed", True) else jnp.asarray(np.asarray(leaf))
 
     return jax.tree.map(restore, tree, like)
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax.training._checkpoints import Checkpoints, Loaded, describe
+from nce_jax.training._processes import agreed, check_everywhere, is_writer
 from nce_jax.training._records import MetricsFile, NonFiniteError, Window
 
 
@@ -42,7 +43,7 @@ class Files:
         self.folder = None if folder is None else Path(folder)
         self.checkpoints = None if self.folder is None else Checkpoints(self.folder / "checkpoints", keep)
         self.metrics, self.evaluations = (
-            MetricsFile(self.folder and self.folder / f"{name}.jsonl") for name in ("metrics", "evaluations")
+            MetricsFile(self.folder and self.folder / f"{name}.jsonl", is_writer()) for name in ("metrics", "evaluations")
         )
 
     def __enter__(self) -> "Files":
@@ -54,10 +55,11 @@ class Files:
 
     def start(self, state: Any, key: jax.Array, resume: bool, num_steps: int) -> Loaded:
         """Where the run starts: from the newest whole checkpoint, or from a copy of `state`, for the loop to donate."""
+        check_everywhere(state)
         fresh = Loaded(0, {"state": jax.tree.map(jnp.copy, strongly_typed(state)), "key": key}, {})
         if self.checkpoints is None or self.folder is None:
             return fresh
-        if not resume and (self.checkpoints.steps() or (self.metrics.path and self.metrics.path.exists())):
+        if not resume and agreed(self._holds_run()):
             raise FileExistsError(f"folder: {self.folder} holds a run already; resume=True goes on with it")
         start = self.checkpoints.load(fresh.tree) or fresh
         if (jax.random.key_data(start.tree["key"]) != jax.random.key_data(key)).any():
@@ -65,6 +67,10 @@ class Files:
         if start.step > num_steps:
             raise ValueError(f"num_steps: the run in {self.folder} has {start.step} steps already, got {num_steps}")
         return start
+
+    def _holds_run(self) -> bool:
+        assert self.checkpoints is not None
+        return bool(self.checkpoints.steps()) or (self.metrics.path is not None and self.metrics.path.exists())
 
     def open(self, start: Loaded, context: Mapping[str, Any]) -> None:
         """Compares what must not change, and drops the records of steps that are going to be computed again."""

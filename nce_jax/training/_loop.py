@@ -14,6 +14,8 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
 from nce_jax.training._files import Files, same_kind, strongly_typed
+from nce_jax.training._mesh import shares_threads, stays
+from nce_jax.training._processes import is_writer
 from nce_jax.training._records import Packing, Window, history
 
 _FLUSH = 128
@@ -120,18 +122,21 @@ def fit(
     files.open(start, source.context)
     packing = Packing()
 
-    @functools.partial(jax.jit, donate_argnums=0)
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=stays(start.tree["state"]))
     def advance(state, arguments):
         new, metrics = step(state, source.batch(*arguments), key_step)
         return same_kind(strongly_typed(new), state), packing.pack(metrics)
 
     due = _Due(num_steps, checkpoint_every if files.checkpoints else None, evaluate_every if evaluate else None)
     window, state = Window(packing, log_every, low_overlap), start.tree["state"]
-    with files, tqdm(total=num_steps, initial=start.step, disable=not progress, unit="step", dynamic_ncols=True) as bar:
+    must_wait, is_shown = shares_threads(state), progress and is_writer()
+    with files, tqdm(total=num_steps, initial=start.step, disable=not is_shown, unit="step", dynamic_ncols=True) as bar:
         for number in range(start.step + 1, num_steps + 1):
             arguments = source.arguments(number - 1)
             num_examples = source.num_examples or _num_examples(arguments)
             state, metrics = advance(state, arguments)
+            if must_wait:
+                jax.block_until_ready(metrics)
             window.add(number, metrics, num_examples)
             if due.flush(number):
                 _show(bar, number, files.record(window, is_last=number == num_steps))

@@ -145,10 +145,13 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpo
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one JSON object per line, appended; a torn last line is dropped when a run goes on."""
+    """`metrics.jsonl`: one JSON object per line, appended; a torn last line is dropped when a run goes on.
 
-    def __init__(self, path: Path | None) -> None:
-        self.path = path
+    Of several processes one is the writer; the others read what a run left, and keep their records in memory.
+    """
+
+    def __init__(self, path: Path | None, is_writer: bool = True) -> None:
+        self.path, self._is_writer = path, is_writer
         self.records: list[dict[str, Any]] = []
 
     def keep_until(self, step: int) -> None:
@@ -157,11 +160,12 @@ class MetricsFile:
             return
         lines = map(_parse, self.path.read_text().splitlines())
         self.records = [record for record in lines if record.get("step", step + 1) <= step]
-        write_atomic(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
+        if self._is_writer:
+            write_atomic(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
 
     def append(self, records: Sequence[Mapping[str, Any]]) -> None:
         self.records += [dict(record) for record in records]
-        if self.path is None or not records:
+        if self.path is None or not records or not self._is_writer:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:

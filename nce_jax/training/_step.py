@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real, Scalars
@@ -17,6 +18,7 @@ from nce_jax.magnification import MagnificationRule
 from nce_jax.magnification._adaptive import Choice
 from nce_jax.sweeps import shared
 from nce_jax.training._memory import pending, response
+from nce_jax.training._sharding import gather, split
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
 
 _NCE = nce()
@@ -126,6 +128,7 @@ def make_train_step(
     num_noise: int | None = None,
     relative_to_noise: bool = False,
     magnification_rule: MagnificationRule | None = None,
+    mesh: Mesh | None = None,
 ) -> TrainStep:
     """Composes a model, a noise, a criterion, a treatment of F and an optimizer into one pure train step.
 
@@ -144,6 +147,9 @@ def make_train_step(
         samples of it.
       magnification_rule: `adaptive_magnification()` chooses M anew at every step, in place of the criterion's own; give it
         to `init_train_state` as well. It needs a criterion with a magnification and a solved F.
+      mesh: what `make_mesh` returns: data and noise samples are split over its data axis, the noise is drawn where it is
+        used, and F is solved on the global batch. The numbers do not depend on how many devices there are, but for
+        rounding. Put the state there with `shard_state`, and compile with `jit_train_step` (`fit` does).
 
     Returns:
       `step(state, batch, key) -> (state, metrics)`. `batch` is an array of data samples or a `Batch`. Pass the same typed
@@ -184,9 +190,10 @@ def make_train_step(
 
     def step(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
         batch = batch if isinstance(batch, Batch) else Batch(batch)
-        weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
-        draws = _draws(noise, batch, num_noise, key, state.step, relative_to_noise)
-        forward = partial(_log_ratios, log_density_fn, data=draws[0], noise=draws[1])
+        batch = Batch(*(split(part, mesh, name) for name, part in batch._asdict().items()))
+        weights = gather({"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}, mesh)
+        draws = _draws(noise, batch, num_noise, key, state.step, relative_to_noise, mesh)
+        forward = partial(_log_ratios, log_density_fn, data=draws[0], noise=draws[1], mesh=mesh)
         ratios, pull_back = jax.vjp(forward, state.params)
         inputs = {**ratios, **weights}
         choice, used = _magnify(magnification_rule, criterion, state, inputs, forward)
@@ -210,22 +217,22 @@ class _Draw(NamedTuple):
     log_q: jax.Array | None
 
 
-def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step: jax.Array, relative: bool) -> tuple[_Draw, _Draw]:
+def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step, relative: bool, mesh) -> tuple[_Draw, _Draw]:
     if batch.x_noise is None:
         count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
-        draw = _draw(noise, count, key, step, relative)
+        draw = _draw(noise, count, key, step, relative, mesh)
     else:
         draw = _Draw(batch.x_noise, None if relative else noise.log_prob(batch.x_noise))
     return _Draw(batch.x_data, None if relative else noise.log_prob(batch.x_data)), draw
 
 
-def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: bool) -> _Draw:
+def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: bool, mesh: Mesh | None) -> _Draw:
     if noise is None:
         raise TypeError("noise: expected a distribution, or a Batch with x_noise, got None and a batch without")
 
     def draw(key: PRNGKeyArray) -> _Draw:
         x, log_q = noise.sample_and_log_prob(seed=key, sample_shape=(count,))
-        return _Draw(x, None if relative else log_q)
+        return _Draw(split(x, mesh, "num_noise"), None if relative else split(log_q, mesh, "num_noise"))
 
     # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
     return shared(draw, jax.random.fold_in(key, step), step=step)
@@ -261,11 +268,12 @@ def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainS
     return choice, at(choice.magnification)
 
 
-def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw) -> dict[str, jax.Array]:
-    return {
+def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw, mesh: Mesh | None) -> dict[str, jax.Array]:
+    own = {
         "log_ratio_data": _log_ratio(log_density_fn(params, data.x), data),
         "log_ratio_noise": _log_ratio(log_density_fn(params, noise.x), noise),
     }
+    return gather(own, mesh)
 
 
 def _log_ratio(log_density: jax.Array, draw: _Draw) -> jax.Array:

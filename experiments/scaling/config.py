@@ -1,0 +1,48 @@
+"""Settings; all are our choice, since no paper trains on more than one device."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    pairs: tuple[str, ...] = ()
+    """Criterion and treatment, as in "nce, solved"; () takes all that go together."""
+    dtypes: tuple[str, ...] = ("float32", "float64")
+    """In which the agreement is looked at."""
+    layouts: tuple[str, ...] = ("1x8", "2x4")
+    """Processes x devices of each, to be compared with one device."""
+    num_data: int = 32
+    """Data samples per step."""
+    num_noise: int = 48
+    """Noise samples per step."""
+    hidden: tuple[int, ...] = (16, 8)
+    """Of the perceptron in two dimensions."""
+    learning_rate: float = 0.01
+    """Of SGD."""
+    num_steps: int = 100
+    """After which the parameters are compared."""
+    num_devices: tuple[int, ...] = (1, 2, 4, 8)
+    """Over which a larger step is compiled, to count its work per device."""
+    batch_size: int = 8_192
+    """Samples of each side of that step: in all (strong scaling), or per eight devices (weak scaling)."""
+    width: int = 512
+    """Of its two hidden layers; 64 dimensions."""
+    num_repeats: int = 9
+    """Steps of it that are timed."""
+    seed: int = 0
+    """Of everything random."""
+
+
+PRESETS = {
+    "paper": Config(),
+    "smoke": Config(
+        pairs=("nce, solved", "noisier, joint"),
+        dtypes=("float32",),
+        layouts=("1x8",),
+        num_steps=10,
+        num_devices=(1, 8),
+        batch_size=64,
+        width=16,
+        num_repeats=2,
+    ),
+}

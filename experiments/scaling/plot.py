@@ -1,0 +1,61 @@
+"""Draws how far the layouts differ, and what a device has to do as there are more of them."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.common import plotting
+from experiments.common.results import Stored
+from experiments.scaling.cost import SCALINGS
+
+ROUNDING = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
+ADMITTED = {"float32": 1e-5, "float64": 1e-10}
+MARKERS = ("o", "^", "s", "D")
+COLORS = ("#0072B2", "#D55E00")
+
+
+def draw(stored: Stored) -> dict[str, Figure]:
+    return {"scaling_agreement": _agreement(stored.arrays), "scaling_cost": _cost(stored.arrays)}
+
+
+def _agreement(arrays) -> Figure:
+    dtypes, pairs = map(str, arrays["dtypes"]), list(map(str, arrays["pairs"]))
+    figure, panels = plt.subplots(
+        1, len(arrays["dtypes"]), figsize=(9.5, 1.6 + 0.2 * len(pairs)), sharey=True, squeeze=False
+    )
+    rows, parts = np.arange(len(pairs)), list(map(str, arrays["parts"]))
+    for index, (axes, dtype) in enumerate(zip(panels[0], dtypes, strict=True)):
+        floor = ROUNDING[dtype] / 4  # where zeros are drawn
+        for layout, name in enumerate(map(str, arrays["layouts"])):
+            for part, label in enumerate(parts):
+                shown = np.maximum(arrays["difference"][layout, index, :, part], floor)
+                style = {"marker": MARKERS[part], "color": plotting.graded_colors(len(parts))[part], "ls": "", "ms": 4}
+                filled = {} if layout == 0 else {"mfc": "none"}
+                axes.plot(shown, rows + 0.25 * layout, **style, **filled, label=f"{label.replace('_', ' ')}, {name}")
+        axes.axvline(ROUNDING[dtype], color="0.6", lw=1, label="rounding of the dtype")
+        axes.axvline(ADMITTED[dtype], color="0.3", lw=1, ls="--", label="admitted")
+        axes.set(xscale="log", xlabel="relative difference from one device", title=dtype)
+    panels[0, 0].set_yticks(rows, pairs, fontsize=8)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    return figure
+
+
+def _cost(arrays) -> Figure:
+    figure, panels = plt.subplots(1, 3, figsize=(10.0, 3.6))
+    shown = {"flops": "operations per device", "bytes": "bytes touched per device", "seconds": "time of a step"}
+    for axes, (name, label) in zip(panels, shown.items(), strict=True):
+        for row, scaling in enumerate(SCALINGS):
+            for place, treatment in enumerate(map(str, arrays["treatments"])):
+                values = arrays[name][row, :, place] / arrays[name][row, 0, place]
+                style = {"color": COLORS[row], "ls": "-" if treatment == "solved" else ":", "marker": MARKERS[row]}
+                axes.plot(arrays["num_devices"], values, **style, label=f"{scaling}, {treatment}")
+        axes.plot(arrays["num_devices"], 1 / arrays["num_devices"], color="0.7", lw=1, label="ideal, strong")
+        axes.set(xscale="log", yscale="log", xlabel="devices", title=f"{label},\nover that of one device")
+        axes.set_xticks(arrays["num_devices"], map(str, arrays["num_devices"]))
+        axes.minorticks_off()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    return figure
+
+
+if __name__ == "__main__":
+    plotting.main("scaling", draw)

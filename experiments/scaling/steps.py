@@ -1,0 +1,105 @@
+"""Every criterion under every treatment of F, as train steps on a mesh of any size, all in one program."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+import nce_jax
+from experiments.scaling.config import Config
+from nce_jax import models, noise, training
+
+CRITERIA = {
+    "nce": nce_jax.nce(noise_ratio=2.0),
+    "noisier": nce_jax.nce(magnification=100.0),
+    "exponential": nce_jax.exponential_nce(),
+    "nwj": nce_jax.nwj(),
+    "donsker_varadhan": nce_jax.donsker_varadhan(),
+    "least_squares": nce_jax.least_squares(),
+    "regularised": nce_jax.ratio_regularised(nce_jax.nce(), strength=0.1),
+}
+TREATMENTS = {
+    "joint": training.joint_gradient(),
+    "own rate": training.joint_gradient(optax.sgd(0.1)),
+    "bar": training.bar_step(),
+    "solved": training.solved(),
+    "bisection": training.solved(nce_jax.bisection()),
+    "fixed": training.held(),
+}
+ADAPTIVE = "nce, solved, adaptive M"
+PARTS = ("loss", "log_partition", "gradient", "params")
+
+
+class Named(NamedTuple):
+    """A train step and the state that it starts from."""
+
+    step: Any
+    state: training.TrainState
+
+
+def pairs(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Options of `make_train_step`, by name: every criterion with every treatment that it supports, or those asked for."""
+    for criterion, loss in CRITERIA.items():
+        for treatment, update in TREATMENTS.items():
+            name = f"{criterion}, {treatment}"
+            if update.refuses(loss) is None and (not config.pairs or name in config.pairs):
+                yield name, {"criterion": loss, "treatment": update}
+    if not config.pairs or ADAPTIVE in config.pairs:
+        yield ADAPTIVE, {"criterion": CRITERIA["nce"], "magnification_rule": nce_jax.adaptive_magnification()}
+
+
+def make_steps(config: Config, mesh: Mesh, dtype: str, key: jax.Array) -> dict[str, Named]:
+    params, log_density_fn = models.mlp_energy(key, 2, hidden=config.hidden, param_dtype=dtype)
+    optimizer, distribution = optax.sgd(config.learning_rate), noise.standard_normal(2, dtype=dtype)
+    fixed = {"mesh": mesh, "num_noise": config.num_noise}
+    named = {}
+    for name, options in pairs(config):
+        step = training.make_train_step(log_density_fn, distribution, optimizer, **fixed, **options)
+        of_state = {key: value for key, value in options.items() if key != "criterion"}
+        state = training.init_train_state(params, optimizer, **of_state)
+        named[name] = Named(step, training.shard_state(state, mesh))
+    return named
+
+
+def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.ndarray]:
+    """What must not depend on the mesh, by "pair: part": loss, F, gradient of the first step, last parameters."""
+    key, key_data, key_step = jax.random.split(jax.random.key(seed), 3)
+    named = make_steps(config, mesh, dtype, key)
+    x_data = 0.5 + 0.7 * jax.random.normal(key_data, (config.num_data, 2), dtype)
+    batch = training.Batch(x_data, weights_data=jnp.ones(config.num_data, dtype).at[::3].set(0.5))
+    before = {name: one.state for name, one in named.items()}
+
+    @jax.jit
+    def train(states):
+        def body(states, _):
+            done = {name: named[name].step(state, batch, key_step) for name, state in states.items()}
+            states = {name: state for name, (state, _) in done.items()}
+            return states, {name: (metrics, states[name].params) for name, (_, metrics) in done.items()}
+
+        return jax.lax.scan(body, states, None, length=config.num_steps)[1]
+
+    found = jax.tree.map(np.asarray, jax.device_get(train(before)))
+    return {
+        f"{name}: {part}": value
+        for name, (metrics, params) in found.items()
+        for part, value in _parts(config, before[name].params, metrics, params).items()
+    }
+
+
+def _parts(config: Config, start: Any, metrics: training.Metrics, params: Any) -> dict[str, np.ndarray]:
+    # SGD: the first step is the gradient times the rate.
+    moved = jax.tree.map(lambda old, new: (np.asarray(old) - new[0]) / config.learning_rate, start, params)
+    return {
+        "loss": metrics.loss[:1],
+        "log_partition": metrics.log_partition[:1],
+        "gradient": _flat(moved),
+        "params": _flat(jax.tree.map(lambda leaf: leaf[-1], params)),
+    }
+
+
+def _flat(tree: Any) -> np.ndarray:
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])

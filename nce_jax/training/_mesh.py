@@ -1,0 +1,210 @@
+"""The device mesh, and where on it the leaves of a train state lie."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from nce_jax._checks import check_positive_int
+
+LANE_AXIS, DATA_AXIS = "lane", "data"
+
+ShardingRules = Sequence[tuple[str, PartitionSpec]]
+"""(pattern, how to split): the first pattern found in a leaf's path decides; a leaf that none fits is on every device."""
+
+
+def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Mesh:
+    """A mesh of all devices with the axes "lane" and "data": lanes of a sweep along one, samples of a batch along the other.
+
+    Args:
+      num_lanes: devices along "lane"; the others lie along "data". A train step of its own wants 1.
+      devices: those to use; None takes all, those of other processes too.
+
+    Returns:
+      A `jax.sharding.Mesh` of shape (num_lanes, len(devices) / num_lanes).
+
+    Raises:
+      ValueError: `num_lanes` is no divisor of the number of devices.
+      TypeError: `num_lanes` is not an integer.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import training
+      >>> mesh = training.make_mesh(devices=jax.devices()[:1])
+      >>> dict(mesh.shape)
+      {'lane': 1, 'data': 1}
+
+    References:
+      Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
+    """
+    check_positive_int("num_lanes", num_lanes)
+    devices = jax.devices() if devices is None else list(devices)
+    if len(devices) % num_lanes:
+        raise ValueError(f"num_lanes: expected a divisor of the {len(devices)} devices, got {num_lanes}")
+    shape = num_lanes, len(devices) // num_lanes
+    return jax.make_mesh(shape, (LANE_AXIS, DATA_AXIS), (AxisType.Auto, AxisType.Auto), devices=devices)
+
+
+def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
+    """Where every leaf of a train state lies: split as the rules say, or whole on every device.
+
+    A leaf's path is that of its names and numbers, such as "params/layers/0/kernel". An optimizer's averages have the path
+    of their parameter at the end of their own, and are split with it.
+
+    Args:
+      state: what `init_train_state` returns, or any pytree of arrays.
+      mesh: the devices.
+      rules: pairs of a regular expression, searched for in the path, and a `jax.sharding.PartitionSpec`. The first that is
+        found decides.
+
+    Returns:
+      A pytree of `NamedSharding`, like `state`.
+
+    Raises:
+      ValueError: a pattern that no leaf has, a split that does not fit the parameter's shape, an axis that the mesh has not;
+        each is named.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from jax.sharding import PartitionSpec
+      >>> from nce_jax import training
+      >>> mesh = training.make_mesh(devices=jax.devices()[:1])
+      >>> rules = [("kernel", PartitionSpec(None, "data"))]
+      >>> shardings = training.state_shardings({"kernel": jnp.zeros((2, 8)), "bias": jnp.zeros(8)}, mesh, rules)
+      >>> tuple(shardings["kernel"].spec), tuple(shardings["bias"].spec)
+      ((None, 'data'), ())
+
+    References:
+      Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
+    """
+    leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
+    for pattern, spec in rules:
+        _check_rule(pattern, spec, mesh, [name for name, _ in leaves])
+    found = [NamedSharding(mesh, _spec(name, leaf, mesh, rules)) for name, leaf in leaves]
+    return jax.tree.unflatten(jax.tree.structure(state), found)
+
+
+def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
+    """Puts a train state onto a mesh, as `state_shardings` says.
+
+    With several processes every one of them calls it with the same values.
+
+    Args:
+      state: what `init_train_state` returns, or any pytree of arrays.
+      mesh: the devices.
+      rules: as in `state_shardings`; () keeps a copy on every device.
+
+    Returns:
+      The state, as arrays on the mesh.
+
+    Raises:
+      ValueError: as `state_shardings`.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import training
+      >>> mesh = training.make_mesh(devices=jax.devices()[:1])
+      >>> training.shard_state({"kernel": jnp.zeros((2, 8))}, mesh)["kernel"].sharding.is_fully_replicated
+      True
+
+    References:
+      Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
+    """
+    shardings = state_shardings(state, mesh, rules)
+    # A copy, since a part that stayed where it is would be gone from the caller's arrays once the step has donated it.
+    return jax.device_put(jax.tree.map(jnp.copy, state), shardings)
+
+
+def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
+    """Compiles a train step that gives its state back where it was, in the same memory.
+
+    Args:
+      step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`.
+      state: the state that it will be given, as `shard_state` returns it.
+
+    Returns:
+      `jax.jit(step)`, whose first argument is donated: the old state is gone after the call.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import training
+      >>> state = training.shard_state(jnp.zeros(2), training.make_mesh(devices=jax.devices()[:1]))
+      >>> step = training.jit_train_step(lambda state, batch, key: (state + batch, batch.sum()), state)
+      >>> state, metrics = step(state, jnp.ones(2), jax.random.key(0))
+      >>> print(state, metrics)
+      [1. 1.] 2.0
+
+    References:
+      Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
+    """
+    return jax.jit(step, donate_argnums=0, out_shardings=stays(state))
+
+
+def stays(state: Any) -> tuple[Any, NamedSharding | None]:
+    """Shardings of what a step returns: the state where it is, the metrics on every device; None where all may move."""
+    found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
+    meshes = [sharding.mesh for sharding in found if isinstance(sharding, NamedSharding)]
+    if not meshes:
+        return None, None
+    whole = NamedSharding(meshes[0], PartitionSpec())
+    kept = [sharding if isinstance(sharding, NamedSharding) else whole for sharding in found]
+    return jax.tree.unflatten(jax.tree.structure(state), kept), whole
+
+
+def shares_threads(state: Any) -> bool:
+    """Whether the devices are several CPU devices of one process.
+
+    They share its threads: with several steps in flight the threads can all be waiting in collective operations of which
+    another part has none left to run on.
+    """
+    devices = {device for leaf in jax.tree.leaves(state) for device in _devices(leaf)}
+    return len(devices) > 1 and all(device.platform == "cpu" for device in devices)
+
+
+def _devices(leaf: Any) -> set[Any]:
+    return leaf.sharding.addressable_devices if isinstance(leaf, jax.Array) else set()
+
+
+def _path(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _check_rule(pattern: str, spec: PartitionSpec, mesh: Mesh, names: list[str]) -> None:
+    if not any(re.search(pattern, name) for name in names):
+        raise ValueError(f"rules: expected a pattern found in a path such as {next(iter(names), '')}, got {pattern!r}")
+    wrong = sorted({axis for axes in spec for axis in _axes(axes)} - {*mesh.axis_names})
+    if wrong:
+        raise ValueError(f"rules: expected axes of the mesh, {list(mesh.axis_names)}, got {wrong} for {pattern!r}")
+
+
+def _axes(entry: Any) -> tuple[str, ...]:
+    """Axes of one entry of a PartitionSpec: none, one, or several."""
+    return () if entry is None else entry if isinstance(entry, tuple) else (entry,)
+
+
+def _spec(name: str, leaf: Any, mesh: Mesh, rules: ShardingRules) -> PartitionSpec:
+    spec = next((spec for pattern, spec in rules if re.search(pattern, name)), PartitionSpec())
+    shape = jnp.shape(leaf)
+    if _fits(spec, shape, mesh):
+        return spec
+    if "opt_state" in name.split("/"):  # counters and factored averages of a parameter are small: a copy each
+        return PartitionSpec()
+    raise ValueError(f"rules: expected a split that fits {name} of shape {shape} on a mesh {dict(mesh.shape)}, got {spec}")
+
+
+def _fits(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
+    parts = [_num_parts(entry, mesh) for entry in spec]
+    return len(parts) <= len(shape) and all(size % part == 0 for size, part in zip(shape, parts, strict=False))
+
+
+def _num_parts(entry: Any, mesh: Mesh) -> int:
+    count = 1
+    for axis in _axes(entry):
+        count *= mesh.shape[axis]
+    return count

@@ -1,0 +1,41 @@
+"""scaling: the smoke preset runs and plots; its steps agree between layouts; a difference would be seen."""
+
+import jax
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from experiments.common import results
+from experiments.scaling.config import PRESETS
+from experiments.scaling.plot import draw
+from experiments.scaling.run import experiment
+from experiments.scaling.statistics import differences
+from experiments.scaling.steps import CRITERIA, TREATMENTS, pairs
+
+CONFIG = PRESETS["smoke"]
+
+
+@pytest.mark.slow
+def test_layouts_agree_and_the_figures_are_drawn(tmp_path):
+    result = experiment(CONFIG, jax.random.key(0))
+    assert result.headline["float32_one_step"] < 1e-5
+    assert result.headline["float32_params"] < 1e-4
+    assert (result.headline["collectives_solved"], result.headline["collectives_in_loops"]) == (2, 0)
+    results.save(tmp_path, result)
+    assert set(draw(results.load(tmp_path, ""))) == {"scaling_agreement", "scaling_cost"}
+    plt.close("all")
+
+
+def test_every_criterion_and_every_treatment_is_among_the_pairs():
+    names = [name for name, _ in pairs(PRESETS["paper"])]
+    assert {name.split(", ")[0] for name in names} == {*CRITERIA}
+    assert {name.split(", ")[1] for name in names} == {*TREATMENTS}
+    assert "exponential, bar" not in names  # it has no Bennett step
+
+
+def test_differences_are_relative_to_one_device():
+    alone = {"float32/a: loss": np.array([2.0]), "float32/a: log_partition": np.array([0.0]),
+             "float32/a: gradient": np.array([3.0, 4.0]), "float32/a: params": np.array([1.0])}  # fmt: skip
+    other = {**alone, "float32/a: gradient": np.array([3.0, 4.5]), "float32/a: log_partition": np.array([0.1])}
+    found = differences({"1x1": alone, "1x8": other})
+    np.testing.assert_allclose(found["difference"], [[[[0, 0.1, 0.1, 0]]]])
