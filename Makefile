@@ -1,7 +1,7 @@
 # One entry point for everything. Each target makes .venv first when it is missing; `make` alone prints this list.
 #
 #   PYTHON=...  the interpreter to make .venv from (default: the first of python3, python3.13, 3.12, 3.11 that works)
-#   ARGS=...    further arguments for pytest (test, test-all) or for the benchmarks (bench)
+#   ARGS=...    further arguments for pytest (test, test-all), for the benchmarks (bench) or for a sweep (sweep)
 #   PRESET=...  of the experiments that follow the hardware (fig-mnist): cpu or gpu (default: gpu where there is one)
 
 SHELL := bash
@@ -37,7 +37,7 @@ UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 
 ##@ Results
 
-.PHONY: figures figures-full smoke two-processes check check-full bench
+.PHONY: figures figures-full smoke two-processes check check-full sweep bench
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
@@ -54,6 +54,9 @@ check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results 
 	$(PY) -m experiments.common.check $(TOGETHER)
 
 check-full: check $(LONGER:%=check-%) ## the same, and the longer ones
+
+sweep: $(READY) ## a grid of trainings of your own, stored, resumed and drawn: make sweep ARGS="--help"
+	$(PY) -m experiments.sweep $(or $(ARGS),--help)
 
 bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in docs
 	$(PY) -m benchmarks.run $(ARGS)

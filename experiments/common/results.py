@@ -78,15 +78,15 @@ def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
     with atomic(folder / ARRAYS) as temporary:
         np.savez_compressed(temporary, **arrays)
     headline = {name: float(value) for name, value in result.headline.items()}
-    _write_json(folder / HEADLINE, headline)
+    write_json(folder / HEADLINE, headline)
     manifest = {
         **context,
         **provenance(),
         "failed_lanes": _plain(result.failed_lanes),
         "arrays": {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()},
-        "arrays_sha256": _digest(folder / ARRAYS),
+        "arrays_sha256": digest(folder / ARRAYS),
     }
-    _write_json(folder / MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
     return manifest
 
 
@@ -96,7 +96,7 @@ def load(folder: Path, command: str) -> Stored:
     headline = load_json(folder / HEADLINE, command)
     path = folder / ARRAYS
     try:
-        if _digest(path) != manifest.get("arrays_sha256"):
+        if digest(path) != manifest.get("arrays_sha256"):
             raise ResultError(f"{path}: not the file of its manifest. Make it again with: {command}")
         with np.load(path, allow_pickle=False) as arrays:
             return Stored(dict(arrays), headline, manifest)
@@ -149,12 +149,12 @@ def _git(*arguments: str) -> str | None:
     return None
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(_plain(value), indent=2) + "\n")
 

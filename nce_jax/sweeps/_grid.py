@@ -1,39 +1,61 @@
-"""A pure function over the product of named axes, as one compiled program."""
+"""A pure function over the product of named axes: laid out, cut, run, put together."""
 
-import functools
+import contextlib
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
+from nce_jax.sweeps._chunks import Block, Chunking, blocks, choose, cut, own
+from nce_jax.sweeps._program import Layout, as_described, compiled, host_shape, make_layout, on_host, run
 from nce_jax.sweeps._result import SweepResult
+from nce_jax.sweeps._store import Store, check_identity, identity
 
 
 def sweep(
     fn: Callable[..., Any],
     *,
+    mesh: Mesh | None = None,
+    folder: str | PathLike[str] | None = None,
+    resume: bool = False,
     max_lanes: int | None = None,
     memory_limit: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: bool | Callable[[int, int], None] | None = None,
     **axes: Any,
 ) -> SweepResult:
     """Evaluates `fn(**point)` at every point of a grid, in one compilation.
 
     The axes are mapped one inside the other, and what does not depend on an axis is not computed along it: with
     `sweep(train, magnification=..., seed=...)` the random draws of a seed are made once and shared by every magnification,
-    which compares them on the same samples and saves the time. A grid too large for the memory runs in chunks of its longest
-    axis, through the same compiled program.
+    which compares them on the same samples and saves the time. A point of the grid is called a lane.
+
+    A grid too large for the memory runs in chunks, through one compiled program. Their size is chosen from the memory that
+    the compiler says a lane takes, and recorded in the result. The axis named `seed` or `key` is cut first, so that draws
+    stay shared, then the longest.
 
     Args:
       fn: a pure function of keyword arguments, one per axis, that returns any pytree of arrays. Seeds are an axis like any
         other: `fn` makes its key of the seed.
-      max_lanes: the largest number of grid points to run at once; None leaves it to the memory.
-      memory_limit: bytes that one chunk may use; None takes the device's memory, or half of what the host has free.
-      progress: called as `progress(done, total)` after every chunk.
+      mesh: devices over all of which the lanes are spread, along the axis `seed` or `key` if it has an entry for each, or
+        else along the longest. No device waits for another before a chunk ends. None runs on the default device.
+      folder: where finished chunks are kept, each with its digest; None keeps nothing. One process at a time.
+      resume: go on with the sweep in `folder`, or begin there. It has to be the same sweep: function, axes, devices,
+        versions. Its chunks are those of the folder, whatever the limits now say, and the result has, on CPU, the same bytes
+        as one that was never interrupted. A damaged chunk is named in a `ChunkWarning` and computed again. The function is
+        compared by what is compiled of it; a change in what it calls back on the host goes unseen.
+      max_lanes: the largest number of lanes to run at once, but not less than one per device; None leaves it to the memory.
+      memory_limit: bytes that a chunk may use on each device; None takes what is free there, or an equal share of half of
+        what the host has free.
+      progress: True shows a bar, which moves with every chunk; a function is called as `progress(done, total)`, in lanes,
+        after every chunk.
       **axes: the values of each axis, arrays with the axis first (typed keys too), in the order of the result's axes.
 
     Returns:
@@ -41,8 +63,10 @@ def sweep(
       dictionaries: look leaves up by name, not by position.)
 
     Raises:
-      ValueError: no axis, an axis that is a scalar or empty.
-      TypeError: `fn` does not take the axes as keywords.
+      ValueError: no axis, an axis that is a scalar or empty, a limit below one lane, devices of other processes, `resume`
+        without a folder, or a folder with another sweep (what differs is named).
+      TypeError: `fn` does not take the axes as keywords, or `mesh` is no mesh.
+      FileExistsError: `folder` holds a sweep and `resume` is False.
 
     Examples:
       >>> import jax
@@ -55,6 +79,8 @@ def sweep(
       >>> result = nce_jax.sweep(estimate, kappa=jnp.array([1.0, 10.0, 100.0]), seed=jnp.arange(5))
       >>> result.values.shape, list(result.axes)
       ((3, 5), ['kappa', 'seed'])
+      >>> result.mean("seed").mean.shape, result.failed.any().item()
+      ((3,), False)
 
     References:
       Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (vmap).
@@ -64,20 +90,17 @@ def sweep(
     axes = {name: _check_axis(name, values) for name, values in axes.items()}
     if not axes:
         raise ValueError("axes: expected at least one named axis, got none")
-    name, size = _chunk(fn, axes, max_lanes, memory_limit)
-    total = axes[name].shape[0]
-    position, parts = list(axes).index(name), []
-    for start in range(0, total, size):
-        # The last chunk overlaps the one before it, so that every chunk has the same shape and program.
-        begin = max(0, min(start, total - size))
-        part = _run(fn, {**axes, name: axes[name][begin : begin + size]})
-        parts.append(
-            jax.tree.map(lambda leaf, skip=start - begin: jax.lax.slice_in_dim(leaf, skip, None, axis=position), part)
-        )
-        if progress is not None:
-            progress(min(start + size, total), total)
-    values = parts[0] if len(parts) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves, axis=position), *parts)
-    return SweepResult(axes, values, num_chunks=len(parts))
+    layout = make_layout({name: values.shape[0] for name, values in axes.items()}, mesh)
+    store = _open(folder, resume)
+    chunking = _chunking(fn, axes, layout, store, (max_lanes, memory_limit))
+    total = math.prod(values.shape[0] for values in axes.values())
+    with _reporter(progress, total) as report:
+        if store is None and mesh is None and chunking.num_chunks == 1:
+            values = run(fn, axes, layout)  # stays where it was computed
+            report(total)
+        else:
+            values = _gather(fn, axes, layout, chunking, store, report)
+    return SweepResult(axes, values, chunking)
 
 
 def _check_axis(name: str, values: Any) -> jax.Array:
@@ -87,54 +110,77 @@ def _check_axis(name: str, values: Any) -> jax.Array:
     return values
 
 
-def _run(fn: Callable[..., Any], axes: dict[str, jax.Array]) -> Any:
-    return _compile(fn, axes)(*axes.values())
+def _open(folder: str | PathLike[str] | None, resume: bool) -> Store | None:
+    if folder is None:
+        if resume:
+            raise ValueError("resume: expected a folder to go on with, got folder=None")
+        return None
+    store = Store(Path(folder))
+    if not resume and store.holds_a_sweep():
+        raise FileExistsError(f"folder: {folder} holds a sweep already; resume=True goes on with it")
+    store.sweep_out()
+    return store
 
 
-def _compile(fn: Callable[..., Any], axes: dict[str, jax.Array]) -> Any:
-    return _compiled(
-        fn, tuple((name, values.shape, values.dtype) for name, values in axes.items()), jax.config.read("jax_enable_x64")
-    )
+def _chunking(
+    fn: Callable[..., Any],
+    axes: Mapping[str, jax.Array],
+    layout: Layout,
+    store: Store | None,
+    limits: tuple[int | None, int | None],
+) -> Chunking:
+    """That of the sweep in the store, which has to be this one; or a new one, which is recorded there."""
+    if store is not None and store.holds_a_sweep():
+        saved, chunking = store.recorded()
+        check_identity(saved, identity(fn, axes, layout, chunking.sizes), store.folder)
+        return chunking
+    chunking = choose(fn, axes, layout, *limits)
+    if store is not None:
+        store.begin(identity(fn, axes, layout, chunking.sizes), chunking)
+    return chunking
 
 
-@functools.lru_cache(maxsize=64)
-def _compiled(fn: Callable[..., Any], axes: tuple, x64: bool) -> Any:
-    """The compiled grid; kept, so that a second sweep of the same function and shapes compiles nothing."""
-    names = [name for name, _, _ in axes]
-
-    def mapped(*point):
-        return fn(**dict(zip(names, point, strict=True)))
-
-    for position in reversed(range(len(names))):
-        mapped = jax.vmap(mapped, in_axes=tuple(0 if i == position else None for i in range(len(names))))
-    return jax.jit(mapped).lower(*(jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in axes)).compile()
-
-
-def _chunk(
-    fn: Callable[..., Any], axes: dict[str, jax.Array], max_lanes: int | None, memory_limit: int | None
-) -> tuple[str, int]:
-    """The axis to cut and the length of its pieces: the longest axis, halved until one piece fits."""
-    name = max(axes, key=lambda axis: axes[axis].shape[0])
-    size = axes[name].shape[0]
-    others = math.prod(values.shape[0] for values in axes.values()) // size
-    if max_lanes is not None:
-        size = min(size, max(1, max_lanes // others))
-    limit = _free_memory() if memory_limit is None else memory_limit
-    while size > 1 and _memory(_compile(fn, {**axes, name: axes[name][:size]})) > limit:
-        size = -(-size // 2)
-    return name, size
-
-
-def _memory(compiled: Any) -> int:
-    """Bytes that one call of a compiled program needs, as far as the backend tells."""
-    analysis = compiled.memory_analysis()
-    return 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+def _gather(
+    fn: Callable[..., Any],
+    axes: Mapping[str, jax.Array],
+    layout: Layout,
+    chunking: Chunking,
+    store: Store | None,
+    report: Callable[[int], None],
+) -> Any:
+    """The whole result on the host, chunk after chunk; those that the store has are read, the others computed and kept."""
+    lengths = {name: values.shape[0] for name, values in axes.items()}
+    shapes = {n: jax.ShapeDtypeStruct((chunking.sizes[n], *v.shape[1:]), v.dtype) for n, v in axes.items()}
+    described, structure = jax.tree.flatten(compiled(fn, shapes, layout).out_info)
+    hosted = [host_shape(leaf) for leaf in described]
+    whole = [np.empty((*lengths.values(), *leaf.shape[len(axes) :]), leaf.dtype) for leaf in hosted]
+    done = 0
+    for number, block in enumerate(blocks(lengths, chunking.sizes, layout)):
+        part = None if store is None else store.load(number, [leaf.dtype for leaf in hosted])
+        if part is None:
+            part = _compute(fn, axes, layout, chunking, block)
+            if store is not None:
+                store.save(number, part)
+        where = tuple(slice(block.start[name], block.stop[name]) for name in axes)
+        for leaf, piece in zip(whole, part, strict=True):
+            leaf[where] = piece
+        done += block.num_lanes
+        report(done)
+    return jax.tree.unflatten(structure, map(as_described, whole, described))
 
 
-def _free_memory() -> float:
-    statistics = jax.devices()[0].memory_stats() or {}
-    if "bytes_limit" in statistics:
-        return statistics["bytes_limit"] - statistics.get("bytes_in_use", 0)
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2
-    return math.inf
+def _compute(
+    fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout, chunking: Chunking, block: Block
+) -> list[np.ndarray]:
+    values = run(fn, cut(axes, block, chunking.sizes), layout)
+    return [on_host(leaf)[own(block)] for leaf in jax.tree.leaves(values)]
+
+
+@contextlib.contextmanager
+def _reporter(progress: bool | Callable[[int, int], None] | None, total: int) -> Iterator[Callable[[int], None]]:
+    """A function of the lanes that are done."""
+    if callable(progress):
+        yield lambda done: progress(done, total)
+        return
+    with tqdm(total=total, disable=not progress, unit="lane", dynamic_ncols=True) as bar:
+        yield lambda done: bar.update(done - bar.n)

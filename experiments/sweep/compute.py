@@ -1,0 +1,139 @@
+"""Runs a sweep, treatment after treatment, and puts the results together."""
+
+import contextlib
+import json
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray
+from jax.sharding import Mesh
+
+import nce_jax
+from experiments.common import results
+from experiments.sweep import files, problems
+from experiments.sweep.arguments import Sweep, UsageError
+from experiments.sweep.train import make_lane, recorded_steps
+
+SETTINGS = "settings.json"
+NUM_CHUNKS = 20
+"""Chunks of a sweep that would fit into memory as a whole: what is lost when it is killed is one of them."""
+
+
+def run(sweep: Sweep, command: str) -> xarray.Dataset:
+    """Computes what is missing, saves the result and its manifest, and says where."""
+    if not sweep.resume and sweep.folder.exists() and any(sweep.folder.iterdir()):
+        raise UsageError(f"output: {sweep.folder} is not empty; --resume goes on with its sweep, or name another folder")
+    _keep_settings(sweep)
+    mesh, axes, start = make_mesh(sweep.devices), make_axes(sweep), time.perf_counter()
+    print(_announcement(sweep, axes), flush=True)
+    problem = problems.make(sweep)
+    swept = {name: _treated(sweep, problem, name, axes, mesh) for name in sweep.treatment}
+    dataset = together(sweep, swept)
+    files.save(
+        sweep.folder,
+        dataset,
+        experiment=sweep.name,
+        command=command,
+        config=sweep,
+        wall_time_seconds=round(time.perf_counter() - start, 3),
+        chunking={name: result.chunking for name, result in swept.items()},
+        failed_lanes={name: int(result.failed.sum()) for name, result in swept.items()},
+    )
+    print(_summary(sweep, swept), flush=True)
+    return dataset
+
+
+def _keep_settings(sweep: Sweep) -> None:
+    """Leaves the settings in the folder, or compares them with those that are there. Treatments may come and go."""
+    path = sweep.folder / SETTINGS
+    settings = json.loads(json.dumps({"experiment": sweep.name, **sweep.settings()}))
+    if path.exists():
+        for name, saved in results.load_json(path, "another --output").items():
+            if name != "treatment" and saved != settings.get(name):
+                raise UsageError(f"{name}: expected {saved} as in the sweep in {sweep.folder}, got {settings.get(name)}")
+    results.write_json(path, settings)
+
+
+def make_mesh(num_devices: int) -> Mesh | None:
+    """That many devices: of an accelerator if there is one, or else of the processor."""
+    if num_devices > jax.config.jax_num_cpu_devices:
+        with contextlib.suppress(RuntimeError):  # JAX has started already, with the devices that it has
+            jax.config.update("jax_num_cpu_devices", num_devices)
+    devices = jax.devices()
+    if num_devices > len(devices):
+        raise UsageError(f"devices: expected at most the {len(devices)} of {devices[0].platform}, got {num_devices}")
+    return None if num_devices == 1 else Mesh(np.array(devices[:num_devices]), ("lane",))
+
+
+def make_axes(sweep: Sweep) -> dict[str, jax.Array]:
+    """All axes but the treatment, those with one value too."""
+    return {name: jnp.array(getattr(sweep, name)) for name in sweep.axes} | {"seed": jnp.arange(sweep.seeds)}
+
+
+def _treated(
+    sweep: Sweep, problem: problems.Problem, name: str, axes: dict[str, jax.Array], mesh: Mesh | None
+) -> nce_jax.sweeps.SweepResult:
+    # A treatment is structure, not a number: each is a program of its own, on the draws of the others.
+    print(f"  {name}", flush=True)
+    try:
+        return nce_jax.sweep(
+            make_lane(problem, sweep, name),
+            mesh=mesh,
+            folder=sweep.folder / "chunks" / name,
+            resume=True,
+            max_lanes=sweep.max_lanes or _max_lanes(sweep, axes),
+            memory_limit=sweep.memory_limit,
+            progress=True,
+            **axes,
+        )
+    except ValueError as error:
+        if str(error).startswith(("folder:", "memory_limit:")):  # what the command line asked for
+            raise UsageError(str(error)) from error
+        raise
+
+
+def together(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarray.Dataset:
+    """One dataset with the treatment as an axis and named steps."""
+    parts = []
+    for result in swept.values():
+        part = result.to_xarray()
+        names = {dim: "step" for dim in part.dims if str(dim).endswith("_dim_0")}
+        for old in names:  # every leaf has its own; they are all the recorded steps
+            part = part.assign({str(old)[: -len("_dim_0")]: part[str(old)[: -len("_dim_0")]].rename({old: "step"})})
+        parts.append(part)
+    dataset = xarray.concat(parts, xarray.DataArray(list(swept), dims="treatment", name="treatment"))
+    steps = recorded_steps(sweep.num_steps, sweep.num_records)
+    settings: dict[str, Any] = {"experiment": sweep.name, **sweep.settings()}
+    asked = {name: list(getattr(sweep, name)) for name in sweep.axes}  # as written: a float32 is found by no decimal
+    return dataset.assign_coords(step=steps, **asked).assign_attrs(experiment=sweep.name, settings=json.dumps(settings))
+
+
+def _announcement(sweep: Sweep, axes: dict[str, jax.Array]) -> str:
+    grid = " x ".join(f"{values.shape[0]} {name}" for name, values in axes.items())
+    total = len(sweep.treatment) * _num_lanes(axes)
+    return f"{sweep.name}: {len(sweep.treatment)} treatment x {grid} = {total:,} lanes"
+
+
+def _max_lanes(sweep: Sweep, axes: dict[str, jax.Array]) -> int:
+    """A chunk's share of the grid, but a seed per device at the least: lanes of a seed share their draws."""
+    total = _num_lanes(axes)
+    return max(-(-total // NUM_CHUNKS), total // sweep.seeds * sweep.devices)
+
+
+def _num_lanes(axes: dict[str, jax.Array]) -> int:
+    return math.prod(values.shape[0] for values in axes.values())
+
+
+def _summary(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> str:
+    lines = []
+    for name, result in swept.items():
+        chunking, failed = result.chunking, result.failed
+        lines.append(
+            f"  {name}: {chunking.num_chunks} chunks of {math.prod(chunking.sizes.values()):,} lanes, "
+            f"{chunking.bytes_per_lane / 1e3:.1f} kB per lane; {failed.sum():,} of {failed.size:,} lanes failed"
+        )
+    return "\n".join([*lines, f"{sweep.name}: result in {sweep.folder / files.FILE}"])

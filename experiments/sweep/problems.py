@@ -1,0 +1,131 @@
+"""Problems that can be swept, put together from the experiments that they come from."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import distrax
+import jax
+import jax.numpy as jnp
+import optax
+
+from experiments.common.toys import TOYS
+from experiments.gaussian_16d import config as config_16d
+from experiments.gaussian_16d.problem import make_problem, starts
+from experiments.sweep.arguments import Gaussian1d, Gaussian16d, Sweep, Toy2d
+from experiments.toy_2d.config import Config as Toy2dConfig
+from experiments.toy_2d.measures import make_square, measure
+from nce_jax import models, noise
+
+Point = Mapping[str, jax.Array]
+"""The values of all axes at one lane."""
+
+
+class Problem(NamedTuple):
+    """What differs between problems; keys and training are common to all of them.
+
+    Attributes:
+        make_model: `make_model(key)` gives the parameters to start from and `log_density_fn(params, x)`.
+        log_partition: F to start from.
+        noise: `noise(point)` gives the noise distribution.
+        sample: `sample(key, num_samples, point)` gives data.
+        optimizer: `optimizer(learning_rate)`.
+        measure: `measure(params, log_partition, point)` gives numbers by name, `error` among them.
+    """
+
+    make_model: Callable[[jax.Array], tuple[Any, Callable[..., jax.Array]]]
+    log_partition: float
+    noise: Callable[[Point], distrax.Distribution]
+    sample: Callable[[jax.Array, int, Point], jax.Array]
+    optimizer: Callable[[jax.Array], optax.GradientTransformation]
+    measure: Callable[[Any, jax.Array, Point], dict[str, jax.Array]]
+
+
+def make(sweep: Sweep) -> Problem:
+    """The problem that a command line asks for."""
+    for kind, make_kind in ((Gaussian1d, gaussian_1d), (Gaussian16d, gaussian_16d), (Toy2d, toy_2d)):
+        if isinstance(sweep, kind):
+            return make_kind(sweep)
+    raise TypeError(f"sweep: expected one of a known problem, got {type(sweep).__name__}")
+
+
+def gaussian_1d(sweep: Gaussian1d) -> Problem:
+    """Data N(distance, 1), noise N(0, 1), model exp(theta x - F) times the noise, theta0 ~ N(0, 1), F0 = 0."""
+    distribution = noise.standard_normal(1)
+
+    def make_model(key):
+        theta = jax.random.normal(key, (1,))
+        return models.exponential_family(models.linear_statistics, theta, log_base_measure=distribution.log_prob)
+
+    def measured(params, log_partition, point):
+        distance = point["distance"]
+        return _distances(params[0] - distance, log_partition - distance**2 / 2)
+
+    def sample(key, num_samples, point):
+        return point["distance"] + jax.random.normal(key, (num_samples, 1))
+
+    return Problem(make_model, 0.0, lambda point: distribution, sample, _sgd, measured)
+
+
+def gaussian_16d(sweep: Gaussian16d) -> Problem:
+    """Data N(0, diag(v)), noise N(0, I), a diagonal Gaussian with all its parameters; it starts as the noise, normalised."""
+    config = config_16d.Config(dim=sweep.dim)
+    key_problem, *_ = jax.random.split(jax.random.key(config.seed), 3)  # the variances of the experiment
+    problem, distribution = make_problem(config, key_problem), noise.standard_normal(sweep.dim)
+    start = next(iter(starts(config).values()))
+    params = jnp.concatenate([jnp.full(sweep.dim, start.square), jnp.zeros(sweep.dim)])
+
+    def measured(params, log_partition, point):
+        return _distances(jnp.linalg.norm(params - problem.params), log_partition - problem.log_partition)
+
+    def sample(key, num_samples, point):
+        return jnp.sqrt(problem.variances)[None] * jax.random.normal(key, (num_samples, sweep.dim))
+
+    return Problem(
+        lambda key: models.exponential_family(models.quadratic_statistics, params),
+        start.log_partition,
+        lambda point: distribution,
+        sample,
+        _sgd,
+        measured,
+    )
+
+
+def toy_2d(sweep: Toy2d) -> Problem:
+    """A toy, Gaussian noise of the point's variance, a network as log density, F0 = 0."""
+    toy, half_width = TOYS[sweep.toy], Toy2dConfig().half_width
+    assert toy.log_density is not None  # one without an exact density cannot be measured
+    _, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=sweep.hidden)
+
+    def make_noise(point):
+        return distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(point["noise_variance"])))
+
+    def measured(params, log_partition, point):
+        square = make_square(toy.log_density, make_noise(point).log_prob, half_width, sweep.num_cells)
+        phi = log_density_fn(params, square.x)
+        found = measure(square, phi, phi[:1], log_partition)
+        best = measure(square, square.log_data, square.log_data[:1], jnp.zeros(()))
+        return {
+            "error": found.divergence,
+            "excess_loss": found.loss - best.loss,
+            "log_partition_error": log_partition - found.profiled,
+        }
+
+    def sample(key, num_samples, point):
+        return toy.sample(key, num_samples)
+
+    def make_model(key):
+        return models.mlp_energy(key, 2, hidden=sweep.hidden)
+
+    return Problem(make_model, 0.0, make_noise, sample, optax.adam, measured)
+
+
+def _sgd(learning_rate: jax.Array) -> optax.GradientTransformation:
+    return optax.sgd(learning_rate / 2)  # our loss is twice the paper's
+
+
+def _distances(theta: jax.Array, log_partition: jax.Array) -> dict[str, jax.Array]:
+    return {
+        "error": jnp.hypot(theta, log_partition),
+        "theta_distance": jnp.abs(theta),
+        "log_partition_error": log_partition,
+    }

@@ -1,0 +1,136 @@
+"""The compiled grid: the function mapped over every axis, and split over devices along one of them."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+RANDOM_AXES = ("seed", "key")
+"""Names of axes that random draws belong to: cut and split first, so that the draws stay shared by all other axes."""
+
+
+class Layout(NamedTuple):
+    """Where a grid runs.
+
+    Attributes:
+      lanes: a mesh of one axis over all devices, or None for the default device.
+      split: the axis whose entries are dealt out to the devices.
+    """
+
+    lanes: Mesh | None
+    split: str
+
+    @property
+    def num_devices(self) -> int:
+        return len(self.devices)
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        return jax.devices()[:1] if self.lanes is None else list(self.lanes.devices.flat)
+
+    def unit(self, name: str) -> int:
+        """The entries of an axis that belong together: one, or one per device."""
+        return self.num_devices if name == self.split else 1
+
+
+def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
+    """One grid axis over all devices of the mesh: that of the draws if it is long enough, or else the longest."""
+    longest = max(lengths, key=lambda name: lengths[name])
+    if mesh is None:
+        return Layout(None, longest)
+    if not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh: expected a jax.sharding.Mesh, got {type(mesh).__name__}")
+    process = jax.process_index()
+    if others := [device for device in mesh.devices.flat if device.process_index != process]:
+        raise ValueError(f"mesh: expected devices of this process ({process}), got {others[0]} among {mesh.devices.size}")
+    enough = [name for name in RANDOM_AXES if lengths.get(name, 0) >= mesh.devices.size]
+    # Lanes have no use for a second axis of the mesh: its devices take lanes as well.
+    return Layout(Mesh(mesh.devices.ravel(), ("lane",)), (enough or [longest])[0])
+
+
+def run(fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout) -> Any:
+    """What `fn` returns on the product of the axes, with one leading axis per named axis."""
+    values = list(axes.values())
+    if layout.lanes is not None:
+        values = [jax.device_put(v, s) for v, s in zip(values, _shardings(tuple(axes), layout), strict=True)]
+    return compiled(fn, axes, layout)(*values)
+
+
+def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
+    """The compiled program for axes of these shapes."""
+    return _compiled(fn, _signature(axes), layout, jax.config.read("jax_enable_x64"))
+
+
+def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> str:
+    """SHA-256 of the program's text before compilation: the function, its constants, the shapes and the devices."""
+    return hashlib.sha256(_lowered(fn, _signature(axes), layout).as_text().encode()).hexdigest()
+
+
+def _signature(axes: Mapping[str, Any]) -> tuple:
+    return tuple((name, values.shape, values.dtype) for name, values in axes.items())
+
+
+@functools.lru_cache(maxsize=64)
+def _compiled(fn: Callable[..., Any], signature: tuple, layout: Layout, x64: bool) -> Any:
+    """Kept, so that a second sweep of the same function and shapes compiles nothing."""
+    return _lowered(fn, signature, layout).compile()
+
+
+def _lowered(fn: Callable[..., Any], signature: tuple, layout: Layout) -> Any:
+    shapes = [jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in signature]
+    return _jitted(fn, tuple(name for name, _, _ in signature), layout).lower(*shapes)
+
+
+@functools.lru_cache(maxsize=64)
+def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout) -> Any:
+    """Kept, so that what has been traced for its digest is not traced again to be compiled."""
+
+    def mapped(*point):
+        return fn(**dict(zip(names, point, strict=True)))
+
+    for position in reversed(range(len(names))):
+        mapped = jax.vmap(mapped, in_axes=tuple(0 if i == position else None for i in range(len(names))))
+    if layout.lanes is None:
+        return jax.jit(mapped)
+    spec = PartitionSpec(*(["lane" if name == layout.split else None for name in names]))
+    inputs = tuple(PartitionSpec("lane") if name == layout.split else PartitionSpec() for name in names)
+    # Each device runs its own loops to its own end. Nothing is exchanged, so there is nothing for the check to find.
+    mapped = jax.shard_map(mapped, mesh=layout.lanes, in_specs=inputs, out_specs=spec, check_vma=False)
+    return jax.jit(mapped, in_shardings=_shardings(names, layout))
+
+
+def _shardings(names: tuple[str, ...], layout: Layout) -> tuple[NamedSharding, ...]:
+    assert layout.lanes is not None
+    specs = (PartitionSpec("lane") if name == layout.split else PartitionSpec() for name in names)
+    return tuple(NamedSharding(layout.lanes, spec) for spec in specs)
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf or its description is of typed keys."""
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def on_host(leaf: jax.Array | np.ndarray) -> np.ndarray:
+    """A leaf as NumPy has it; keys as their words."""
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def host_shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    """Shape and dtype that a described leaf has on the host."""
+    described = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    return jax.eval_shape(jax.random.key_data, described) if is_key(leaf) else described
+
+
+def as_described(array: np.ndarray, leaf: Any) -> Any:
+    """A leaf from the host as `fn` gave it: words as typed keys again."""
+    if not is_key(leaf):
+        return array
+    implementations: list[Any] = []  # only a tracer tells which one a dtype stands for
+    described = jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+    jax.eval_shape(lambda keys: implementations.append(jax.random.key_impl(keys)), described)
+    return jax.random.wrap_key_data(jnp.asarray(array), impl=implementations[0])
