@@ -6,17 +6,30 @@ from pathlib import Path
 import jax
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "neural.md"
+DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.slow
-def test_the_blocks_of_the_guide_run(capsys):
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) >= 5
+def run_blocks(page):
+    """Names after running every Python block of a page, but those that say no-run."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
     names: dict = {}
     with jax.numpy_rank_promotion("allow"):  # as users have it
         for block in blocks:
             exec(block, names)
+    return names
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_scaling_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("scaling.md")
+    assert dict(names["result"].axes)["seed"].shape == (200,)
+    assert not names["result"].failed.any()
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_guide_run(capsys):
+    names = run_blocks("neural.md")
     means = names["chains"].x.mean(axis=0)
     assert abs(means - 1).max() < 0.25  # the data's mean: k = 4 of 0.5 / sqrt(200), and what 300 steps leave
     annealed, bridged = names["annealed"], names["bridged"]

@@ -15,9 +15,9 @@ class Config:
     """Stated; those held out are among them."""
     num_held_out: int = 10_000
     """Data that no fit sees. Our choice."""
-    num_seeds: tuple[int, ...] = (4, 4, 4, 4)
+    num_seeds: tuple[int, ...] = (5, 5, 5, 5)
     """Runs of every method, per dimension. Our choice."""
-    num_coverage_seeds: tuple[int, ...] = (4, 4, 4, 4)
+    num_coverage_seeds: tuple[int, ...] = (5, 5, 5, 5)
     """Runs of the natural gradient and of the plug-in. Our choice."""
     magnifications: tuple[float, ...] = (10.0, 100.0, 1000.0)
     """M of the single N2CE ratios. Our choice."""
