@@ -32,18 +32,16 @@ class Bmi:
             self._process = subprocess.Popen(
                 [python, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
             )
-        except OSError as error:
+            self.versions = self._answer()["versions"]
+        except (OSError, RuntimeError) as error:
             hint = f"needs benchmark-mi in an environment of its own, .venv-bmi: run `make bench` ({error})"
             raise MissingPeerError(hint) from error
-        self.versions = self._answer()["versions"]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        self._close()
 
     def draw(self, task: str, size: int, path: Path) -> dict[str, Any]:
         """Samples x and y into an npz file; returns the task's `name` and its mutual information, `truth`."""
@@ -67,5 +65,10 @@ class Bmi:
     def _answer(self) -> dict[str, Any]:
         line = self._process.stdout.readline()
         if not line:
-            raise MissingPeerError(f"benchmark-mi's process ended with status {self._process.wait()}: run `make bench`")
+            raise RuntimeError(f"its process ended with status {self._close()}")
         return json.loads(line)
+
+    def _close(self) -> int:
+        self._process.stdin.close()
+        self._process.stdout.close()
+        return self._process.wait()

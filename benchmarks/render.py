@@ -33,15 +33,23 @@ HEAD = """\
 
 `make bench` installs the packages to compare with, runs everything below and writes this page;
 `make bench ARGS="--only bar"` runs one topic anew and keeps the others, `ARGS="--quick"` tries everything in short and
-writes to `build/benchmarks` only.
+writes to `build/benchmarks` only. `make bench-check` runs the shorter topics anew and fails where a ratio is worse than here
+by more than the spread of both measurements.
 
 **How it is measured.** All contenders of a topic run in one process, in turn and in a new random order at every
 repetition; short calls are repeated until a block lasts 50 ms, and every call is waited for. A *ratio* is taken within
 each repetition, between blocks that ran moments apart, so that other work on the machine hits both sides. Given are the
 median and, in brackets, the quartiles. Ratios with a target "≥" are other / ours, those with "≤" ours / other. The first
-call of everything, with its compilation, is not timed. Every row first checks its answers, and a row that fails its check is
-an error, not a number. Where a peer offers several methods, all are timed and the fastest is the one in the table.
+call of everything, with its compilation, is not timed, but where whole fits are, which compile at every call. Every row
+first checks its answers, and a row that fails its check is an error, not a number; where both sides estimate from samples,
+a row that loses says `less accurate`. Where a peer offers several methods, all are timed and the fastest is the one in the
+table.
 The ratio of processor time counts the work of all threads: it says what a loaded machine, or one core, would show.
+
+**The floor** is the least time that the work of our side can take here, and *over the floor* our time divided by it. For
+solvers: every evaluation has to read all log ratios and to take one exponential of each; what the slower of the two costs is
+measured beside, on arrays of the same size and dtype. For training steps: the step's own matrix products and convolutions,
+found in its program and run alone with the same shapes. Factors below 1 are noise.
 """
 
 SECTIONS = {
