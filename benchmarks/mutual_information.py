@@ -25,9 +25,9 @@ TASKS = (
     "swissroll_x-normal_cdf-1v1-normal-0.75", "student-identity-5-5-2", "multinormal-dense-5-5-0.5",
     "multinormal-dense-25-25-0.5", "multinormal-sparse-5-5-2-2.0", "spiral-multinormal-sparse-3-3-2-2.0",
 )  # fmt: skip
-SIZE, TRAIN_SHARE, SHUFFLES, STEPS = 10_000, 0.7, 10, 2_000
+SIZE, TRAIN_SHARE, SHUFFLES, STEPS = 5_000, 0.7, 10, 2_000
 PEERS = {"KSG": "KSGEnsembleFirstEstimator", "CCA": "CCAMutualInformationEstimator"}
-NEURAL, NEURAL_STEPS = "InfoNCE", 2_000
+NEURAL, NEURAL_STEPS = "InfoNCE", 1_000  # of its default 10,000, whose tests on all pairs take minutes
 OURS, WITHIN_NATS, WITHIN_SHARE = "nce_jax", 0.05, 0.1
 
 
@@ -58,14 +58,14 @@ def run(quick: bool) -> Report:
 
 
 def _task(bmi: Bmi, task: str, path: Path, quick: bool) -> tuple[Row, dict[str, Any]]:
-    about = bmi.draw(task, SIZE // 10 if quick else SIZE, path)
+    about = bmi.draw(task, SIZE // 5 if quick else SIZE, path)
     contenders = {name: partial(_peer, bmi, method, path) for name, method in PEERS.items()}
     with np.load(path) as samples:
         contenders[OURS] = partial(estimate, samples["x"], samples["y"], num_steps=STEPS // 10 if quick else STEPS)
     clock = {"processor_clock": bmi.processor_clock}
     timed = measure(contenders, repetitions=1 if quick else 3, block=0, label=about["name"], **clock)
     # Trains anew, and compiles anew, at every call: a first one for the caches would be as long.
-    options = {"max_n_steps": NEURAL_STEPS // 10 if quick else NEURAL_STEPS, "verbose": False}
+    options = {"max_n_steps": NEURAL_STEPS // 2 if quick else NEURAL_STEPS, "verbose": False}
     timed[NEURAL] = once(partial(_peer, bmi, f"{NEURAL}Estimator", path, **options), **clock)
     return _row(about, timed), _line(about, timed)
 
@@ -74,7 +74,7 @@ def _row(about: Mapping[str, Any], timed: dict[str, Timed]) -> Row:
     truth = about["truth"]
 
     def error(found: Estimate) -> float:
-        return abs(found.value - truth)
+        return abs(found.value - truth) if np.isfinite(found.value) else float("inf")
 
     tolerance = max(WITHIN_NATS, WITHIN_SHARE * truth)
     peers = [*PEERS, NEURAL]
