@@ -30,7 +30,7 @@ def rows(entries: Sequence[Mapping[str, Any]]) -> str:
             target(row),
             row["verdict"],
             _digits(row["processor_ratio"]),
-            f"{row['error']:.1g} ({row['tolerance']:.1g})",
+            _error(row),
             *_floor(row) * has_floor,
         )
         for row in entries
@@ -94,6 +94,12 @@ def ratio(row: Mapping[str, Any]) -> str:
     show = "{:.3f}".format if row["direction"] == "at most" else _digits
     median, lower, upper = (show(row["ratio"][name]) for name in ("median", "lower", "upper"))
     return f"{median} [{lower}, {upper}]"
+
+
+def _error(row: Mapping[str, Any]) -> str:
+    """One digit of what is rounding, three where both sides estimate and the two numbers may be close."""
+    digits = 1 if row["error"] < 0.01 else 3
+    return f"{row['error']:.{digits}g} ({row['tolerance']:.{digits}g})"
 
 
 def _floor(row: Mapping[str, Any]) -> tuple[str, str]:
