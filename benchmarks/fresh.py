@@ -42,8 +42,11 @@ def _imports(dtype: str) -> dict[str, float]:
 
 
 def peak_bytes() -> float:
-    """The largest resident set so far; Linux's getrusage would count what the parent had at the fork."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    """The largest resident set so far; Linux's getrusage would count what the parent had at the fork. NaN elsewhere."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    lines = status.read_text().splitlines()
     return 1024.0 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
 
 
