@@ -28,6 +28,7 @@ TASKS = (
 SIZE, TRAIN_SHARE, SHUFFLES, STEPS = 5_000, 0.7, 10, 2_000
 PEERS = {"KSG": "KSGEnsembleFirstEstimator", "CCA": "CCAMutualInformationEstimator"}
 NEURAL, NEURAL_STEPS = "InfoNCE", 1_000  # of its default 10,000, whose tests on all pairs take minutes
+REPETITIONS = 3
 OURS, WITHIN_NATS, WITHIN_SHARE = "nce_jax", 0.05, 0.1
 
 
@@ -53,7 +54,7 @@ def run(quick: bool) -> Report:
     with Bmi() as bmi, tempfile.TemporaryDirectory() as folder, jax.enable_x64(False):
         found = [_task(bmi, task, Path(folder) / f"{task}.npz", quick) for task in tasks]
         versions = bmi.versions
-    setting = {"size": SIZE, "neural_steps": NEURAL_STEPS, "versions": versions}
+    setting = {"size": SIZE, "neural_steps": NEURAL_STEPS, "repetitions": 1 if quick else REPETITIONS, "versions": versions}
     return Report([row for row, _ in found], {"setting": setting, "lines": [line for _, line in found]})
 
 
@@ -63,7 +64,7 @@ def _task(bmi: Bmi, task: str, path: Path, quick: bool) -> tuple[Row, dict[str, 
     with np.load(path) as samples:
         contenders[OURS] = partial(estimate, samples["x"], samples["y"], num_steps=STEPS // 10 if quick else STEPS)
     clock = {"processor_clock": bmi.processor_clock}
-    timed = measure(contenders, repetitions=1 if quick else 3, block=0, label=about["name"], **clock)
+    timed = measure(contenders, repetitions=1 if quick else REPETITIONS, block=0, label=about["name"], **clock)
     # Trains anew, and compiles anew, at every call: a first one for the caches would be as long.
     options = {"max_n_steps": NEURAL_STEPS // 2 if quick else NEURAL_STEPS, "verbose": False}
     timed[NEURAL] = once(partial(_peer, bmi, f"{NEURAL}Estimator", path, **options), **clock)

@@ -191,7 +191,8 @@ def _information(details: Mapping[str, Any]) -> str:
     lines = ((line["task"], f"{line['truth']:.3f}", *(_estimate(line[name]) for name in names)) for line in details["lines"])
     versions = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
     return (
-        f"Estimates in nats from {setting['size']:,} samples, and their times. The error of ours is that of its averages,"
+        f"Estimates in nats from {setting['size']:,} samples, and their times, of {setting['repetitions']} run(s) each."
+        f" The error of ours is that of its averages,"
         f" for the log ratio as it was fitted, and does not tell how well that was."
         f" InfoNCE: at most {setting['neural_steps']:,} steps, one run. bmi ran on {versions}."
         f"\n\n{table(('task', 'truth', *names), lines)}"

@@ -39,7 +39,7 @@ DETAILS = {
             {"method": "KLIEP", "log_error": 0.5154, "square_error": 0.55, "seconds": 0.2}]}],
     },
     "mutual_information": {
-        "setting": {"size": 10_000, "neural_steps": 2_000, "versions": {"jax": "0.4.33"}},
+        "setting": {"size": 10_000, "neural_steps": 2_000, "repetitions": 3, "versions": {"jax": "0.4.33"}},
         "lines": [{"task": "Spiral", "truth": 1.0217, "KSG": GUESS,
                    "nce_jax": GUESS | {"standard_error": 0.021, "model": "perceptron"}}],
     },
