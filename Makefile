@@ -15,6 +15,9 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
+# benchmark-mi wants an older JAX than ours: it gets an environment of its own, from a lock file of its own.
+BMI_VENV := .venv-bmi
+BMI_READY := $(BMI_VENV)/.ready
 EXTRAS := sweeps,samplers,checkpoints,experiments,docs,test
 
 # A folder with a run.py is an experiment: a new one needs no line here.
@@ -37,7 +40,7 @@ UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
 
 ##@ Results
 
-.PHONY: figures figures-full smoke two-processes check check-full sweep bench
+.PHONY: figures figures-full smoke two-processes check check-full sweep bench bench-check
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
@@ -58,8 +61,11 @@ check-full: check $(LONGER:%=check-%) ## the same, and the longer ones
 sweep: $(READY) ## a grid of trainings of your own, stored, resumed and drawn: make sweep ARGS="--help"
 	$(PY) -m experiments.sweep $(or $(ARGS),--help)
 
-bench: $(BENCH_READY) ## benchmarks against other packages; writes their page in docs
+bench: $(BENCH_READY) $(BMI_READY) ## benchmarks against other packages; writes their page in docs
 	$(PY) -m benchmarks.run $(ARGS)
+
+bench-check: $(BENCH_READY) $(BMI_READY) ## those that take up to a minute, or ARGS="--only ...", anew: fails where they are worse than committed
+	$(PY) -m benchmarks.regression $(ARGS)
 
 ##@ Development
 
@@ -85,7 +91,10 @@ types: $(READY) ## mypy
 docs: $(READY) ## the documentation in build/docs; a warning is an error
 	$(PY) -m sphinx -W --keep-going -b html -d build/doctrees docs build/docs
 
-lock: ## write both lock files anew, from the newest versions that pyproject.toml allows
+# Its release allows jax < 0.5, but equinox 0.10.11, the newest it allows, does not import with jax 0.4.34 and later.
+BMI := "benchmark-mi==0.1.3" "jax<0.4.34" "jaxlib<0.4.34"
+
+lock: ## write the lock files anew, from the newest versions that pyproject.toml and benchmark-mi allow
 	@$(find_python); echo "==> resolving in a fresh environment ($$python)"; \
 	"$$python" -m venv --clear build/lock; \
 	pip() { build/lock/bin/python -m pip --disable-pip-version-check "$$@"; }; \
@@ -101,6 +110,10 @@ lock: ## write both lock files anew, from the newest versions that pyproject.tom
 	{ echo "# What the bench extra adds to requirements.lock. Regenerate with: make lock"; \
 	  echo "# What torch asks for beyond these (setuptools; CUDA packages on some platforms) is left to it: nothing here uses it."; \
 	  grep -vxFf build/lock/all.txt build/lock/bench.txt | grep -v '^nvidia-\|^cuda-\|^triton==' ; } > requirements-bench.lock; \
+	$(call find_bmi_python); [ -n "$$python" ] || { echo "error: no Python 3.11 for benchmark-mi" >&2; exit 1; }; \
+	"$$python" -m venv --clear build/lock; pip install $(BMI); freeze > build/lock/bmi.txt; \
+	{ echo "# benchmark-mi, the package bmi, in an environment of its own ($(BMI_VENV)), for Python 3.11. Regenerate with: make lock"; \
+	  cat build/lock/bmi.txt; } > requirements-bmi.lock; \
 	rm -rf build/lock; wc -l requirements*.lock
 
 ##@ Housekeeping
@@ -115,10 +128,10 @@ help: ## this list
 
 clean: ## remove what the targets wrote, but keep .venv
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(BMI_VENV)/*' -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv as well
-	rm -rf $(VENV)
+distclean: clean ## remove .venv and .venv-bmi as well
+	rm -rf $(VENV) $(BMI_VENV)
 
 # ---- the environment -----------------------------------------------------------------------------------------------
 
@@ -156,6 +169,25 @@ $(BENCH_READY): requirements-bench.lock $(READY)
 	@echo "==> adding the packages that the benchmarks compare with"
 	$(PIP) install --progress-bar off -r requirements-bench.lock
 	@touch $@
+
+# pandas 1.5.3, which benchmark-mi requires, is built for Python up to 3.11. Without one the benchmarks leave their topic out.
+define find_bmi_python
+python=; for candidate in "$(PY)" python3.11 python3; do \
+  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' > /dev/null 2>&1; then \
+    python=$$candidate; break; \
+  fi; \
+done
+endef
+
+$(BMI_READY): requirements-bmi.lock $(READY)
+	@rm -rf $(BMI_VENV); mkdir -p $(BMI_VENV); $(find_bmi_python); \
+	if [ -z "$$python" ]; then \
+	  echo "==> no Python 3.11: benchmark-mi is left out, and with it the topic mutual_information" >&2; \
+	else \
+	  echo "==> making $(BMI_VENV) for benchmark-mi"; "$$python" -m venv $(BMI_VENV); \
+	  $(BMI_VENV)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r $<; \
+	fi; \
+	touch $@
 
 # ---- experiments ---------------------------------------------------------------------------------------------------
 

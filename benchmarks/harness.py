@@ -43,9 +43,11 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     processor_clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Timed]:
-    """Times all contenders in turn; each block repeats one of them until it lasts at least `block` seconds, or nearly.
+    """Times all contenders in turn; each block repeats one of them until it lasts at least `block` seconds, or nearly;
+    with `block` zero that is one call.
 
-    The first call of each is not timed: it compiles and fills caches. Every call is waited for.
+    The first call of each is not timed: it compiles and fills caches. Not so with `block` zero, which is for whole fits:
+    they are long, and compile at every call. Every call is waited for.
     """
     entries = {name: entry if isinstance(entry, Contender) else Contender(entry) for name, entry in contenders.items()}
     clocks = clock, processor_clock
@@ -60,8 +62,20 @@ def measure(
     return {name: Timed(*np.transpose(elapsed[name]), values[name]) for name in entries}
 
 
+def once(
+    fn: Callable[[], Any],
+    clock: Callable[[], float] = time.perf_counter,
+    processor_clock: Callable[[], float] = time.process_time,
+) -> Timed:
+    """One call, the first one, for what takes too long to repeat: it goes into ratios as it is."""
+    taken, value = _time_block(fn, 1, (clock, processor_clock))
+    return Timed(*taken[:, None], value)
+
+
 def _calibrate(fn: Callable[[], Any], block: float, clocks: tuple[Callable[[], float], ...]) -> int:
     """Calls per block, from one timed call after the first."""
+    if block <= 0:
+        return 1
     jax.block_until_ready(fn())
     (elapsed, _), _ = _time_block(fn, 1, clocks)
     return max(1, math.ceil(block / elapsed)) if elapsed > 0 else 1

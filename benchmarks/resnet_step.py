@@ -1,11 +1,13 @@
 """What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside that network."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
+from benchmarks import floors
 from benchmarks.harness import measure
 from benchmarks.rows import Check, Report, compare
 from nce_jax import models, noise, training
@@ -23,7 +25,8 @@ def run(quick: bool) -> Report:
     with jax.enable_x64(False):
         params, log_ratio_fn = models.resnet18_energy(jax.random.key(0), SHAPE, width=4 if quick else 64)
         contenders = {name: _stepper(params, log_ratio_fn, treatment) for name, treatment in TREATMENTS.items()}
-        timed = measure(contenders, repetitions=3 if quick else 20, label="ResNet-18 step")
+        products = floors.products(*_program(params, log_ratio_fn, training.joint_gradient()))
+        timed = measure(contenders | products.contenders, repetitions=3 if quick else 20, label="ResNet-18 step")
     return Report(
         [
             compare(
@@ -35,20 +38,26 @@ def run(quick: bool) -> Report:
                 at_most=1.02 if name.startswith("solved") else None,
                 is_cost=True,
                 unit="step",
+                floor=products.floor,
             )
             for name in list(TREATMENTS)[1:]
         ]
     )
 
 
-def _stepper(params, log_ratio_fn, treatment: training.Treatment) -> Callable[[], int]:
+def _program(params, log_ratio_fn, treatment: training.Treatment) -> tuple[Any, ...]:
+    """A step, and the arguments of its first call."""
     optimizer, dim = optax.adam(1e-5), SHAPE[0] * SHAPE[1]
     step = training.make_train_step(
         log_ratio_fn, noise.standard_normal(dim), optimizer, treatment=treatment, relative_to_noise=True
     )
-    step = jax.jit(step, donate_argnums=0)
     state = training.init_train_state(jax.tree.map(jnp.copy, params), optimizer, treatment=treatment)
-    x_data, key = 0.5 * jax.random.normal(jax.random.key(1), (BATCH, dim)), jax.random.key(2)
+    return step, state, 0.5 * jax.random.normal(jax.random.key(1), (BATCH, dim)), jax.random.key(2)
+
+
+def _stepper(params, log_ratio_fn, treatment: training.Treatment) -> Callable[[], int]:
+    step, state, x_data, key = _program(params, log_ratio_fn, treatment)
+    step = jax.jit(step, donate_argnums=0)
 
     def advance() -> int:
         nonlocal state

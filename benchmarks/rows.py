@@ -22,11 +22,23 @@ class Spread(NamedTuple):
 
 
 class Check(NamedTuple):
-    """An accuracy check: what is compared, how its error follows from our value and the peer's, and what is admitted."""
+    """An accuracy check: what is compared, how its error follows from our value and the peer's, and what is admitted.
+
+    Exact answers are either right or wrong, and a wrong one is an AccuracyError. Of statistical estimates one may be worse
+    than another without being wrong: with `is_contest` that is a row whose verdict says so.
+    """
 
     what: str
     error: Callable[[Any, Any], float]
     tolerance: float
+    is_contest: bool = False
+
+
+class Floor(NamedTuple):
+    """The least time of some work, from what was timed beside it: seconds per unit at every repetition."""
+
+    what: str
+    seconds: Callable[[Mapping[str, Timed]], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +59,15 @@ class Row:
     error: float
     tolerance: float
     note: str = ""
+    floor_seconds: Spread | None = None
+    over_floor: Spread | None = None
+    floor_what: str = ""
 
     @property
     def verdict(self) -> str:
-        """`met`, `missed`, or nothing where no target was set."""
+        """`less accurate` before all else; `met`, `missed`, or nothing where no target was set."""
+        if not self.error <= self.tolerance:
+            return "less accurate"
         if self.target is None:
             return ""
         is_met = self.ratio.median >= self.target if self.direction == "at least" else self.ratio.median <= self.target
@@ -62,11 +79,32 @@ class Row:
         return {**vars(self), **spreads, "verdict": self.verdict}
 
 
+@dataclasses.dataclass(frozen=True)
+class Amount:
+    """One line of a table without a race: seconds or bytes of ours, a target for them, and what to see them beside."""
+
+    name: str
+    unit: str
+    value: Spread
+    target: float | None = None
+    beside: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """`met`, `missed`, or nothing where no target was set."""
+        return "" if self.target is None else "met" if self.value.median <= self.target else "missed"
+
+    def to_json(self) -> dict[str, Any]:
+        """The amount in JSON's own types, verdict included."""
+        return {**vars(self), "value": self.value._asdict(), "beside": dict(self.beside), "verdict": self.verdict}
+
+
 class Report(NamedTuple):
     """What a topic returns: its rows, and whatever else its section of the page shows."""
 
-    rows: Sequence[Row]
+    rows: Sequence[Row] = ()
     details: Mapping[str, Any] = {}
+    amounts: Sequence[Amount] = ()
 
 
 def spread(values: np.ndarray) -> Spread:
@@ -86,15 +124,17 @@ def compare(
     is_cost: bool = False,
     unit: str = "call",
     note: str = "",
+    floor: Floor | None = None,
 ) -> Row:
     """A row: ours against the fastest of `against`, checked before it counts.
 
     `at_least` is a target for peer / ours, `at_most` one for ours / peer; with neither, `is_cost` says which ratio to show.
+    `floor` is the least time that our side's work can take, from ceilings measured in the same repetitions.
     """
     peer = min(against, key=lambda candidate: np.median(timed[candidate].seconds))
     mine, theirs = timed[ours], timed[peer]
     error = float(check.error(mine.value, theirs.value))
-    if not error <= check.tolerance:  # NaN fails too
+    if not (check.is_contest and np.isfinite(error)) and not error <= check.tolerance:  # NaN fails too
         raise AccuracyError(f"{name}: {check.what}: {error:.3g} where at most {check.tolerance:.3g} is admitted")
     is_cost = is_cost or at_most is not None
     above, below = (mine, theirs) if is_cost else (theirs, mine)
@@ -114,4 +154,7 @@ def compare(
         error=error,
         tolerance=check.tolerance,
         note=note,
+        floor_seconds=spread(floor.seconds(timed)) if floor else None,
+        over_floor=spread(mine.seconds / floor.seconds(timed)) if floor else None,
+        floor_what=floor.what if floor else "",
     )

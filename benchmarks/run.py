@@ -21,8 +21,10 @@ TOPICS = (
     "bar", "many_problems", "bootstrap",
     "train_step", "torch_step", "fit_loop", "resnet_step",
     "sweep_lanes", "solver_steps",
+    "ratio_estimation", "mutual_information",
+    "first_call", "memory",
 )  # fmt: skip
-PEERS = ("pymbar", "FastMBAR", "torch")
+PEERS = ("pymbar", "FastMBAR", "torch", "densratio")
 COMMAND = "python -m benchmarks.run"
 
 
@@ -56,6 +58,7 @@ def run_topic(topic: str, quick: bool) -> dict[str, Any]:
     report: Report = importlib.import_module(f"benchmarks.{topic}").run(quick)
     return {
         "rows": [row.to_json() for row in report.rows],
+        "amounts": [amount.to_json() for amount in report.amounts],
         "details": dict(report.details),
         "seconds": round(time.perf_counter() - start, 1),
         "load_before": load_before,

@@ -17,7 +17,9 @@ def table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
 
 def rows(entries: Sequence[Mapping[str, Any]]) -> str:
     """The rows of a topic, with the checks and notes below."""
+    has_floor = any(row.get("over_floor") for row in entries)
     head = ("", "ours", "other", "", "ratio", "target", "verdict", "ratio of processor time", "error (admitted)")
+    head += ("floor", "over the floor") * has_floor
     lines = (
         (
             row["name"],
@@ -28,14 +30,45 @@ def rows(entries: Sequence[Mapping[str, Any]]) -> str:
             target(row),
             row["verdict"],
             _digits(row["processor_ratio"]),
-            f"{row['error']:.1g} ({row['tolerance']:.1g})",
+            _error(row),
+            *_floor(row) * has_floor,
         )
         for row in entries
     )
     units = ", ".join(dict.fromkeys(row["unit"] for row in entries))
     checks = "; ".join(dict.fromkeys(row["checked"] for row in entries))
     notes = "; ".join(dict.fromkeys(row["note"] for row in entries if row["note"]))
-    return f"{table(head, lines)}\nTimes per {units}. Error: {checks}.{f' Note: {notes}.' if notes else ''}\n"
+    floors = "; ".join(dict.fromkeys(row["floor_what"] for row in entries if row.get("over_floor")))
+    below = f"Times per {units}. Error: {checks}." + (f" Note: {notes}." if notes else "")
+    return f"{table(head, lines)}\n{below}{f' Floor: {floors}.' if floors else ''}\n"
+
+
+def amounts(entries: Sequence[Mapping[str, Any]]) -> str:
+    """The amounts of a topic, with a column for everything that some are seen beside."""
+    others = list(dict.fromkeys(name for each in entries for name in each["beside"]))
+    show = {"s": seconds, "B": megabytes}
+
+    def line(each: Mapping[str, Any]) -> tuple[str, ...]:
+        beside = (show[each["unit"]](each["beside"][name]) if name in each["beside"] else "" for name in others)
+        return each["name"], *amount(each), each["verdict"], *beside
+
+    return table(("", "ours", "target", "verdict", *others), map(line, entries))
+
+
+def amount(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Value with its quartiles, and the target or nothing."""
+    show = {"s": seconds, "B": megabytes}[entry["unit"]]
+    median, lower, upper = (show(entry["value"][name]) for name in ("median", "lower", "upper"))
+    return f"{median} [{lower}, {upper}]", "" if entry["target"] is None else f"≤ {show(entry['target'])}"
+
+
+def megabytes(value: float) -> str:
+    """Three digits.
+
+    >>> megabytes(88_001_608.0), megabytes(46_664.0)
+    ('88.0 MB', '0.0467 MB')
+    """
+    return f"{_digits(value / 1e6)} MB"
 
 
 def seconds(value: float) -> str:
@@ -61,6 +94,20 @@ def ratio(row: Mapping[str, Any]) -> str:
     show = "{:.3f}".format if row["direction"] == "at most" else _digits
     median, lower, upper = (show(row["ratio"][name]) for name in ("median", "lower", "upper"))
     return f"{median} [{lower}, {upper}]"
+
+
+def _error(row: Mapping[str, Any]) -> str:
+    """One digit of what is rounding, three where both sides estimate and the two numbers may be close."""
+    digits = 1 if row["error"] < 0.01 else 3
+    return f"{row['error']:.{digits}g} ({row['tolerance']:.{digits}g})"
+
+
+def _floor(row: Mapping[str, Any]) -> tuple[str, str]:
+    return (seconds(row["floor_seconds"]["median"]), _spread(row["over_floor"])) if row.get("over_floor") else ("", "")
+
+
+def _spread(value: Mapping[str, float]) -> str:
+    return f"{_digits(value['median'])} [{_digits(value['lower'])}, {_digits(value['upper'])}]"
 
 
 def target(row: Mapping[str, Any]) -> str:
@@ -123,8 +170,45 @@ def _steps(cell: Mapping[str, Any]) -> str:
     return f"{cell['min']} / {cell['median']:g} / {cell['max']}{unsolved}"
 
 
+def _ratio_errors(details: Mapping[str, Any]) -> str:
+    head = ("", "method", "log ratio", "ratio", "time")
+    lines = (
+        (of["problem"], fit["method"], f"{fit['log_error']:.3f}", f"{fit['square_error']:.3f}", seconds(fit["seconds"]))
+        for of in details["problems"]
+        for fit in of["fits"]
+    )
+    measures = details["measures"]
+    return (
+        f"Errors of all, with {details['size']:,} training samples a side and {details['held_out']:,} held out. Log ratio:"
+        f" {measures['log_error']}; ratio: {measures['square_error']}, which is what uLSIF minimises.\n\n"
+        f"{table(head, lines)}"
+    )
+
+
+def _information(details: Mapping[str, Any]) -> str:
+    setting = details["setting"]
+    names = [name for name in details["lines"][0] if name not in ("task", "truth")]
+    lines = ((line["task"], f"{line['truth']:.3f}", *(_estimate(line[name]) for name in names)) for line in details["lines"])
+    versions = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
+    return (
+        f"Estimates in nats from {setting['size']:,} samples, and their times, of {setting['repetitions']} run(s) each."
+        f" The error of ours is that of its averages,"
+        f" for the log ratio as it was fitted, and does not tell how well that was."
+        f" InfoNCE: at most {setting['neural_steps']:,} steps, one run. bmi ran on {versions}."
+        f"\n\n{table(('task', 'truth', *names), lines)}"
+    )
+
+
+def _estimate(cell: Mapping[str, Any]) -> str:
+    error = "" if cell["standard_error"] is None else f" ± {cell['standard_error']:.3f}"
+    model = f" {cell['model']}" if cell["model"] else ""
+    return f"{cell['value']:.3f}{error} ({seconds(cell['seconds'])}{model})"
+
+
 DETAILS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "many_problems": _steps_per_lane,
     "sweep_lanes": _lanes,
     "solver_steps": _solver_steps,
+    "ratio_estimation": _ratio_errors,
+    "mutual_information": _information,
 }

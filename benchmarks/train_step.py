@@ -12,6 +12,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 import nce_jax
+from benchmarks import floors
 from benchmarks.harness import Contender, measure
 from benchmarks.rows import Check, Report, compare
 from nce_jax import models, training
@@ -46,7 +47,8 @@ def run(quick: bool) -> Report:
     """Every treatment goes on training through the whole measurement, on fresh noise and batches that return in turn."""
     with jax.enable_x64(False):
         contenders = {name: Contender(_trainer(treatment), STEPS) for name, treatment in TREATMENTS.items()}
-        timed = measure(contenders, repetitions=10 if quick else 120, label="train step")
+        products = floors.products(*_program(training.joint_gradient()), calls=STEPS)
+        timed = measure(contenders | products.contenders, repetitions=10 if quick else 120, label="train step")
     rows = [
         compare(
             f"Train step, {name}",
@@ -57,10 +59,20 @@ def run(quick: bool) -> Report:
             at_most=TARGETS.get(name),
             is_cost=True,
             unit="step",
+            floor=products.floor,
         )
         for name in list(TREATMENTS)[1:]
     ]
     return Report(rows, {"solver_steps": {name: int(timed[name].value.metrics.num_steps) for name in TREATMENTS}})
+
+
+def _program(treatment: training.Treatment) -> tuple[Any, ...]:
+    """A step with arguments for it; its products are the same for every treatment."""
+    noise = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(2.0)))
+    params, log_density_fn = models.mlp_energy(jax.random.key(1), 2, hidden=(128, 64))
+    step = training.make_train_step(log_density_fn, noise, optax.adam(1e-3), treatment=treatment)
+    state = training.init_train_state(params, optax.adam(1e-3), treatment=treatment)
+    return step, state, jnp.zeros((BATCH, 2)), jax.random.key(2)
 
 
 def _trainer(treatment: training.Treatment) -> Callable[[], Run]:

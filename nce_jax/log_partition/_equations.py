@@ -63,7 +63,8 @@ def evaluate(problem: Problem, log_partition: jax.Array, is_branchless: bool = F
     if problem.pull is not None:
         value, slope = value + problem.pull.slope * (log_partition - problem.pull.centre), slope + problem.pull.slope
     residual = value / slope
-    residual = jnp.where(slope > _underflow(slope.dtype), residual, jnp.where(value < 0, -jnp.inf, jnp.inf))
+    unbounded = jnp.where(value < 0, -jnp.inf, jnp.asarray(jnp.inf, value.dtype))  # two plain infinities would be float64
+    residual = jnp.where(slope > _underflow(slope.dtype), residual, unbounded)
     newton_move = -residual
     if problem.pull is None and not is_branchless:  # a pull has no log scale; its slope keeps the residual telling in gaps
         residual, newton_move = _near_or_far(problem, log_partition, count, residual)

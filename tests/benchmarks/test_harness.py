@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.harness import Contender, Timed, measure
-from benchmarks.rows import AccuracyError, Check, compare, spread
+from benchmarks.harness import Contender, Timed, measure, once
+from benchmarks.rows import AccuracyError, Amount, Check, compare, spread
 
 EXACT = Check("difference", lambda ours, theirs: abs(ours - theirs), 1e-9)
 
@@ -108,3 +108,32 @@ def test_a_row_goes_into_json_with_its_verdict():
     assert entry["verdict"] == "met"
     assert entry["ratio"] == {"median": 2, "lower": 2, "upper": 2}
     assert entry["note"] == "n"
+
+
+def test_without_a_block_every_call_is_timed_and_the_first_one_too():
+    work = FakeWork()
+    result = measure({"fit": work.contender("fit", 3.0)}, repetitions=2, block=0, clock=work.clock)
+    np.testing.assert_allclose(result["fit"].seconds, [3.0, 3.0])
+    assert len(work.calls) == 2
+
+
+def test_what_ran_once_goes_into_a_ratio_with_every_repetition():
+    work = FakeWork()
+    single = once(work.contender("long", 8.0), clock=work.clock, processor_clock=work.clock)
+    times = timed(ours=[1.0, 2.0, 4.0]) | {"peer": single}
+    assert compare("row", times, ours="ours", against=["peer"], check=EXACT).ratio.median == 4
+
+
+def test_a_contest_that_is_lost_is_a_row_that_says_so():
+    contest = EXACT._replace(is_contest=True)
+    times = timed(ours=[1.0], peer=[2.0]) | {"ours": Timed(np.array([1.0]), np.array([1.0]), 1.1)}
+    assert compare("row", times, ours="ours", against=["peer"], check=contest, at_least=1).verdict == "less accurate"
+    times["ours"] = times["ours"]._replace(value=math.nan)
+    with pytest.raises(AccuracyError):
+        compare("row", times, ours="ours", against=["peer"], check=contest)
+
+
+def test_an_amount_goes_into_json_with_its_verdict():
+    amount = Amount("first call", "s", spread(np.array([1.0])), 1.5, {"processor time": 2.0})
+    assert json.loads(json.dumps(amount.to_json()))["verdict"] == "met"
+    assert Amount("first call", "s", spread(np.array([2.0])), 1.5).verdict == "missed"

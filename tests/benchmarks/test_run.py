@@ -12,9 +12,16 @@ ROW = {
     "name": "BAR, small", "ours": "nce_jax", "peer": "pymbar, bisection", "unit": "solve", "our_seconds": SPREAD,
     "peer_seconds": SPREAD, "ratio": {"median": 25.04, "lower": 24.0, "upper": 26.51}, "direction": "at least",
     "target": 25.0, "checked": "difference", "error": 1.234e-12, "tolerance": 1e-9, "note": "invented", "verdict": "met",
-    "processor_ratio": 31.0,
+    "processor_ratio": 31.0, "floor_seconds": SPREAD, "over_floor": {"median": 1.5, "lower": 1.25, "upper": 2.0},
+    "floor_what": "every sample is read",
 }  # fmt: skip
 STEPS = {"min": 2, "median": 2.5, "max": 3, "unsolved": 0}
+AMOUNTS = [
+    {"name": "first call", "unit": "s", "value": SPREAD, "target": 1.5, "beside": {"processor time": 0.5}, "verdict": "met"},
+    {"name": "a program", "unit": "B", "value": {"median": 88e6, "lower": 87e6, "upper": 89e6}, "target": None,
+     "beside": {"inputs": 16e6}, "verdict": ""},
+]  # fmt: skip
+GUESS = {"value": 0.41, "seconds": 1.5, "standard_error": None, "model": ""}
 POINTS = [{"lanes": lanes, "seconds_per_lane": SPREAD} for lanes in (1, 4_096)]
 DETAILS = {
     "many_problems": {"steps_per_lane": [2, 2, 4]},
@@ -26,6 +33,16 @@ DETAILS = {
              "fixed point": STEPS | {"max": 1_000, "unsolved": 5}}
         ],
     },
+    "ratio_estimation": {
+        "size": 1_000, "held_out": 2_000, "measures": {"log_error": "of the log ratio", "square_error": "of the ratio"},
+        "problems": [{"problem": "bump", "fits": [
+            {"method": "KLIEP", "log_error": 0.5154, "square_error": 0.55, "seconds": 0.2}]}],
+    },
+    "mutual_information": {
+        "setting": {"size": 10_000, "neural_steps": 2_000, "repetitions": 3, "versions": {"jax": "0.4.33"}},
+        "lines": [{"task": "Spiral", "truth": 1.0217, "KSG": GUESS,
+                   "nce_jax": GUESS | {"standard_error": 0.021, "model": "perceptron"}}],
+    },
 }  # fmt: skip
 
 
@@ -33,6 +50,7 @@ def entry(topic, quick=False):
     machine = {"cpu": "Abacus 9", "cores": 3, "platform": "cpu"}
     return {
         "rows": [] if topic == "solver_steps" else [ROW | {"name": f"{topic} row"}],
+        "amounts": AMOUNTS if topic == "memory" else [],
         "details": DETAILS.get(topic, {}),
         "seconds": 12.3, "load_before": 0.1, "load_after": 1.5, "finished": "2026-01-02T03:04:05+00:00",
         "commit": "abc", "dirty": False, "versions": {"jax": "1.2.3"}, "machine": machine,
@@ -61,8 +79,14 @@ def test_page_shows_every_section_its_details_and_the_machine():
     for title, _ in render.SECTIONS.values():
         assert f"## {title}\n" in page
     assert (
-        "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 31.0 | 1e-12 (1e-09) |" in page
+        "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 31.0 | 1e-12 (1e-09)"
+        " | 12.3 ms | 1.50 [1.25, 2.00] |" in page
     )
+    assert "Floor: every sample is read." in page
+    assert "| first call | 12.3 ms [10.0 ms, 20.0 ms] | ≤ 1.50 s | met | 500 ms |  |" in page
+    assert "| a program | 88.0 MB [87.0 MB, 89.0 MB] |  |  |  | 16.0 MB |" in page
+    assert "| bump | KLIEP | 0.515 | 0.550 | 200 ms |" in page
+    assert "| Spiral | 1.022 | 0.410 (1.50 s) | 0.410 ± 0.021 (1.50 s perceptron) |" in page
     assert "Note: invented." in page
     assert "2 to 4, median 2" in page
     assert "1.50 times the evaluations" in page
@@ -78,7 +102,9 @@ def test_everything_is_written_and_summed_up(output, capsys):
     assert "## BAR" in output.page.read_text()
     assert 0 < output.image.stat().st_size < 100_000
     assert (output.figures / "lanes.pdf").exists()
-    assert "bar row            25.0 [24.0, 26.5]        ≥ 25     met" in capsys.readouterr().out
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["bar", "row", "25.0", "[24.0,", "26.5]", "≥", "25", "met"] in printed
+    assert ["first", "call", "12.3", "ms", "[10.0", "ms,", "20.0", "ms]", "≤", "1.50", "s", "met"] in printed
 
 
 def test_only_keeps_the_other_topics(output, monkeypatch):

@@ -64,3 +64,11 @@ changed = {k for k, v in jax.config.values.items() if before[k] != v}
 assert not changed, changed
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_float32_problem_computes_in_float32_where_x64_is_on():
+    # Two plain infinities to choose between are float64 then; only the compiled program tells.
+    with jax.enable_x64(True):
+        data, noise = (jnp.asarray(side) for side in gaussian_log_ratios(dtype=np.float32))
+        program = jax.jit(nce_jax.solve_log_partition).lower(data, noise).compile()
+    assert "f64" not in program.as_text()

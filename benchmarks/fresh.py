@@ -1,0 +1,127 @@
+"""What only a new process can tell: the first call of a program, and the peak of memory.
+
+Nothing of ours or of JAX is imported above: imports are on the clock.
+
+`python -m benchmarks.fresh PROGRAM [SIZE DTYPE]` runs one program once and prints what it took, as JSON; `ask` starts that.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def ask(*arguments: str) -> dict[str, float]:
+    """Runs a program in a process of its own, which finds no program that another one has compiled."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION_CACHE")}
+    command = [sys.executable, "-m", "benchmarks.fresh", *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def main(program: str, size: str = "0", dtype: str = "float32") -> None:
+    """Imports, each on the clock; then the program. pymbar's process has nothing of ours in it."""
+    imports = {} if program == "pymbar" else _imports(dtype)
+    print(json.dumps({**imports, **PROGRAMS[program](int(size), dtype)}))
+
+
+def _imports(dtype: str) -> dict[str, float]:
+    import_jax = _seconds(lambda: __import__("jax"))
+    import jax
+
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    return {"import_jax": import_jax, "import_nce_jax": _seconds(lambda: __import__("nce_jax"))}
+
+
+def peak_bytes() -> float:
+    """The largest resident set so far; Linux's getrusage would count what the parent had at the fork. NaN elsewhere."""
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return float("nan")
+    lines = status.read_text().splitlines()
+    return 1024.0 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+def _seconds(fn: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    fn()
+    return time.perf_counter() - start
+
+
+def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float]:
+    """Tracing, compilation and the run, from arguments that are on the device; then what the compiler says of memory.
+
+    The peak before holds the imports and the arguments."""
+    import jax
+
+    arguments = jax.block_until_ready(arguments)
+    before, compiled = peak_bytes(), jax.jit(program)
+    processor = time.process_time()
+    seconds = _seconds(lambda: jax.block_until_ready(compiled(*arguments)))
+    processor = time.process_time() - processor
+    after, memory = peak_bytes(), compiled.lower(*arguments).compile().memory_analysis()
+    parts = {name: float(getattr(memory, f"{name}_size_in_bytes")) for name in ("temp", "output", "argument")}
+    times = {"seconds": seconds, "processor_seconds": processor}
+    return {**times, "peak_before": before, "peak": after, **parts, "program": sum(parts.values())}
+
+
+def _log_ratios(size: int, dtype: str) -> list[Any]:
+    """Of unit Gaussians two standard deviations apart, made by numpy, so that nothing is compiled for them."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    x = np.random.default_rng(0).normal(size=(2, size)).astype(dtype)
+    return [jnp.asarray(side) for side in (2 * x[0] + 2, 2 * x[1] - 2)]
+
+
+def _solve(size: int, dtype: str) -> dict[str, float]:
+    import nce_jax
+
+    return _first_call(nce_jax.solve_log_partition, *_log_ratios(size, dtype))
+
+
+def _loss(size: int, dtype: str) -> dict[str, float]:
+    import jax
+
+    import nce_jax
+
+    return _first_call(jax.value_and_grad(nce_jax.nce_loss, argnums=(0, 1)), *_log_ratios(size, dtype))
+
+
+def _train_step(size: int, dtype: str) -> dict[str, float]:
+    """The step of the `train_step` benchmark with F solved; making the state comes before the clock."""
+    from benchmarks import train_step
+    from nce_jax import training
+
+    step, state, _, key = train_step._program(training.solved())
+    from jax import numpy as jnp
+
+    return _first_call(step, state, jnp.zeros((size, 2), dtype), key)
+
+
+def _pymbar(size: int, dtype: str) -> dict[str, float]:
+    """The same solve as `_solve`, by pymbar on numpy arrays and in float64 as always."""
+    import numpy as np
+    import pymbar
+
+    x = np.random.default_rng(0).normal(size=(2, size))
+    work = -(2 * x[1] - 2), 2 * x[0] + 2
+    before = peak_bytes()
+    seconds = _seconds(lambda: pymbar.bar(*work, method="false-position", compute_uncertainty=False))
+    return {"seconds": seconds, "peak_before": before, "peak": peak_bytes()}
+
+
+PROGRAMS: dict[str, Callable[[int, str], dict[str, float]]] = {
+    "solve": _solve, "loss": _loss, "train_step": _train_step, "pymbar": _pymbar,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
