@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -105,10 +106,22 @@ def attempt(
     check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
+    limits = {"max_steps": max_steps, "fixed_steps": fixed_steps}
+    return _attempt(problem, initial, tolerance, solver=solver, **limits)
+
+
+@functools.partial(jax.jit, static_argnames=("solver", "max_steps", "fixed_steps"))
+def _attempt(
+    problem: Problem, initial, tolerance, *, solver: Solver, max_steps: int, fixed_steps: int | None
+) -> tuple[Solution, jax.Array]:
+    """Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled anew at every call, and
+    every operation around it once, which takes a third of the first call's time.
+    """
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
-    limits = {"max_steps": max_steps, "fixed_steps": fixed_steps}
-    run = _iterate(fixed, _initial(fixed, initial), tolerance, is_valid, solver=solver, **limits)
+    move = solver.step if fixed_steps is None else solver.fused_step or solver.step
+    start = _Run(solver.init(fixed, _initial(fixed, initial)), jnp.zeros(is_valid.shape, jnp.int32), ~is_valid)
+    run = _iterate(functools.partial(_step, problem=fixed, tolerance=tolerance, move=move), start, max_steps, fixed_steps)
     root = implicit_root(run.state.estimate, problem)
     status = _status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
@@ -127,29 +140,22 @@ class _Run(NamedTuple):
     is_done: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames=("solver", "max_steps", "fixed_steps"))
-def _iterate(
-    problem: Problem, initial, tolerance, is_valid: jax.Array, *, solver: Solver, max_steps: int, fixed_steps: int | None
-) -> _Run:
-    """Steps all lanes until each is certified within the tolerance; finished lanes stand still.
-
-    Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled anew at every call.
-    """
-    state = solver.init(problem, initial)
-    move = solver.step if fixed_steps is None else solver.fused_step or solver.step
-
-    def step(run: _Run) -> _Run:
-        state = jax.tree.map(lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state))
-        return _Run(state, run.num_steps + ~run.is_done, run.is_done | (state.error <= _tolerance(tolerance, state)))
+def _iterate(step: Callable[[_Run], _Run], run: _Run, max_steps: int, fixed_steps: int | None) -> _Run:
+    """Steps all lanes until each is certified within the tolerance, or a fixed number of times."""
 
     def is_running(run: _Run) -> jax.Array:
         return jnp.any(~run.is_done & (run.num_steps < max_steps))
 
-    run = _Run(state, jnp.zeros(is_valid.shape, jnp.int32), ~is_valid)
     if fixed_steps is None:
         return jax.lax.while_loop(is_running, step, run)
     # A few are written out, for the compiler to fuse; a loop of known length asks nobody either.
     return jax.lax.fori_loop(0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _WRITTEN_OUT)
+
+
+def _step(run: _Run, problem: Problem, tolerance: Scalars | None, move: Callable[[Problem, State], State]) -> _Run:
+    """One evaluation for every lane; finished lanes stand still."""
+    state = jax.tree.map(lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state))
+    return _Run(state, run.num_steps + ~run.is_done, run.is_done | (state.error <= _tolerance(tolerance, state)))
 
 
 def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
