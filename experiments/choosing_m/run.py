@@ -12,8 +12,13 @@ from experiments.choosing_m.problems import PROBLEMS
 from experiments.choosing_m.statistics import RULES, headline
 from experiments.choosing_m.train import at_fixed, by_rules, least_error
 from experiments.common import cli, pieces, progress, results
+from nce_jax import magnification, training
 
-COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("problems", "tables", "train")]
+COMPUTING = [
+    *(Path(__file__).with_name(f"{name}.py") for name in ("problems", "tables", "train")),
+    *(path for room in (magnification, training) for path in sorted(Path(room.__file__).parent.glob("*.py"))),
+]
+"""What the pieces of an interrupted run depend on: another rule must not take up where this one stopped."""
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:

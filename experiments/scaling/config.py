@@ -20,7 +20,20 @@ class Config:
     learning_rate: float = 0.01
     """Of SGD."""
     num_steps: int = 100
-    """After which the parameters are compared."""
+    """After which the parameters are compared, ..."""
+    long_pairs: tuple[str, ...] = (
+        "nce, solved",
+        "nce, bar",
+        "noisier, joint",
+        "noisier, bisection",
+        "exponential, solved",
+        "nwj, own rate",
+        "donsker_varadhan, joint",
+        "least_squares, fixed",
+        "regularised, solved",
+        "nce, solved, adaptive M",
+    )
+    """... of these: every criterion and every treatment once, since eight devices of two processes take long to exchange."""
     num_devices: tuple[int, ...] = (1, 2, 4, 8)
     """Over which a larger step is compiled, to count its work per device."""
     batch_size: int = 8_192
@@ -40,6 +53,7 @@ PRESETS = {
         dtypes=("float32",),
         layouts=("1x8",),
         num_steps=10,
+        long_pairs=("nce, solved",),
         num_devices=(1, 8),
         batch_size=64,
         width=16,

@@ -28,7 +28,7 @@ def _agreement(arrays) -> Figure:
         floor = ROUNDING[dtype] / 4  # where zeros are drawn
         for layout, name in enumerate(map(str, arrays["layouts"])):
             for part, label in enumerate(parts):
-                shown = np.maximum(arrays["difference"][layout, index, :, part], floor)
+                shown = np.maximum(arrays["difference"][layout, index, :, part], floor)  # NaN stays NaN
                 style = {"marker": MARKERS[part], "color": plotting.graded_colors(len(parts))[part], "ls": "", "ms": 4}
                 filled = {} if layout == 0 else {"mfc": "none"}
                 axes.plot(shown, rows + 0.25 * layout, **style, **filled, label=f"{label.replace('_', ' ')}, {name}")

@@ -27,14 +27,21 @@ def differences(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.n
 
 
 def _relative(found: Mapping[str, np.ndarray], alone: Mapping[str, np.ndarray], name: str) -> float:
+    """NaN for what was not trained on, infinite where it diverged; F that is not trained is 0, and compared as it is."""
+    if name not in alone:
+        return np.nan
     first, second = (np.asarray(arrays[name], np.float64) for arrays in (found, alone))
-    size = np.linalg.norm(second)  # F that is not trained stays at exactly 0
-    return float(np.linalg.norm(first - second) / (size if size > 0 else 1.0))
+    size = np.linalg.norm(second)
+    return (
+        np.inf
+        if not np.isfinite([size, first.sum()]).all()
+        else float(np.linalg.norm(first - second) / (size if size != 0 else 1.0))
+    )
 
 
 def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
     worst = {
-        f"{dtype}_{name}": arrays["difference"][:, index][..., parts].max()
+        f"{dtype}_{name}": np.nanmax(arrays["difference"][:, index][..., parts])
         for index, dtype in enumerate(map(str, arrays["dtypes"]))
         for name, parts in (("one_step", slice(0, 3)), ("params", slice(3, 4)))
     }

@@ -57,8 +57,12 @@ def make_steps(config: Config, mesh: Mesh, dtype: str, key: jax.Array) -> dict[s
     optimizer, distribution = optax.sgd(config.learning_rate), noise.standard_normal(2, dtype=dtype)
     fixed = {"mesh": mesh, "num_noise": config.num_noise}
     named = {}
+
+    def tilted(params, x):  # the model is the noise, tilted: no ratio is large, and every loss has its minimum
+        return log_density_fn(params, x) + distribution.log_prob(x)
+
     for name, options in pairs(config):
-        step = training.make_train_step(log_density_fn, distribution, optimizer, **fixed, **options)
+        step = training.make_train_step(tilted, distribution, optimizer, **fixed, **options)
         of_state = {key: value for key, value in options.items() if key != "criterion"}
         state = training.init_train_state(params, optimizer, **of_state)
         named[name] = Named(step, training.shard_state(state, mesh))
@@ -71,34 +75,33 @@ def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.n
     named = make_steps(config, mesh, dtype, key)
     x_data = 0.5 + 0.7 * jax.random.normal(key_data, (config.num_data, 2), dtype)
     batch = training.Batch(x_data, weights_data=jnp.ones(config.num_data, dtype).at[::3].set(0.5))
-    before = {name: one.state for name, one in named.items()}
+    first = _train(named, batch, key_step, 1)
+    last = _train({name: named[name] for name in config.long_pairs}, batch, key_step, config.num_steps)
+    found = {}
+    for name, one in named.items():
+        state, metrics = first[name]
+        # SGD: the first step is the gradient times the rate.
+        moved = jax.tree.map(lambda old, new: (np.asarray(old) - new) / config.learning_rate, one.state.params, state.params)
+        parts = dict(zip(PARTS, (metrics.loss, metrics.log_partition, moved), strict=False))
+        parts |= {"params": last[name][0].params} if name in last else {}
+        found |= {f"{name}: {part}": _flat(value) for part, value in parts.items()}
+    return found
+
+
+def _train(named: dict[str, Named], batch: training.Batch, key: jax.Array, num_steps: int) -> dict[str, Any]:
+    """By name, the state after `num_steps` and the metrics of the last: all in one program."""
+
+    def once(states):
+        return {name: named[name].step(state, batch, key) for name, state in states.items()}
 
     @jax.jit
     def train(states):
-        def body(states, _):
-            done = {name: named[name].step(state, batch, key_step) for name, state in states.items()}
-            states = {name: state for name, (state, _) in done.items()}
-            return states, {name: (metrics, states[name].params) for name, (_, metrics) in done.items()}
+        def body(_, done):
+            return once({name: state for name, (state, _) in done.items()})
 
-        return jax.lax.scan(body, states, None, length=config.num_steps)[1]
+        return jax.lax.fori_loop(1, num_steps, body, once(states))
 
-    found = jax.tree.map(np.asarray, jax.device_get(train(before)))
-    return {
-        f"{name}: {part}": value
-        for name, (metrics, params) in found.items()
-        for part, value in _parts(config, before[name].params, metrics, params).items()
-    }
-
-
-def _parts(config: Config, start: Any, metrics: training.Metrics, params: Any) -> dict[str, np.ndarray]:
-    # SGD: the first step is the gradient times the rate.
-    moved = jax.tree.map(lambda old, new: (np.asarray(old) - new[0]) / config.learning_rate, start, params)
-    return {
-        "loss": metrics.loss[:1],
-        "log_partition": metrics.log_partition[:1],
-        "gradient": _flat(moved),
-        "params": _flat(jax.tree.map(lambda leaf: leaf[-1], params)),
-    }
+    return jax.tree.map(np.asarray, jax.device_get(train({name: one.state for name, one in named.items()})))
 
 
 def _flat(tree: Any) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A training run on all devices of all processes, for `make two-processes`; one that was stopped goes on.
 
-    python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train --num-steps 400
+python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train --num-steps 400
 """
 
 from pathlib import Path

@@ -24,12 +24,13 @@ def choose_magnification(
 
     At M the noise side of the gradient is a sum of weights kappa Q_j, kappa = noise_ratio M, and its effective samples are
     m E_data[P]^2 / (kappa E_data[P (1 - P)]), P = sigma(log kappa - u): a second moment taken from the data, which lie where
-    the noise samples that would carry it are missing. Ten of them are asked for. This is an M for few steps, as near to
-    maximum likelihood as the samples allow; for many steps `adaptive_magnification` goes on to a smaller one.
+    the noise samples that would carry it are missing; or the one seen on the noise, where that is larger. Ten are asked for.
+    This is as near to maximum likelihood as the samples allow, which is not the best M: for many steps M = 1 or
+    `adaptive_magnification` ends at smaller errors.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), at parameters of which a batch of this size can tell: after a short
-        pilot run, say. Where s is constant every M is supported.
+        pilot run, say. Where s is constant and m at least ten every M is supported.
       log_ratio_noise: s of the noise samples, (*batch, m), m as in training.
       noise_ratio: nu > 0, a number or one per batch entry.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.

@@ -17,6 +17,7 @@ from nce_jax.log_partition._types import make_problem
 from nce_jax.magnification import MagnificationRule
 from nce_jax.magnification._adaptive import Choice
 from nce_jax.sweeps import shared
+from nce_jax.training._composition import check_composition, check_rule, check_same_rule
 from nce_jax.training._memory import pending, response
 from nce_jax.training._sharding import gather, split
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
@@ -101,6 +102,9 @@ def init_train_state(
     Returns:
       A `TrainState`.
 
+    Raises:
+      TypeError: `magnification_rule` is no rule.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> import optax
@@ -111,6 +115,7 @@ def init_train_state(
     References:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
     """
+    check_rule(magnification_rule)
     dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
     log_partition = jnp.asarray(log_partition, dtype)
     opt_state = _optimizer(optimizer, treatment).init((params, log_partition))
@@ -181,7 +186,7 @@ def make_train_step(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (magnification).
     """
-    _check_composition(criterion, treatment, magnification_rule)
+    check_composition(criterion, treatment, magnification_rule)
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)
     if noise is None and not relative_to_noise:
@@ -189,6 +194,7 @@ def make_train_step(
     pair_optimizer = _optimizer(optimizer, treatment)
 
     def step(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
+        check_same_rule(magnification_rule, state.magnification_state)
         batch = batch if isinstance(batch, Batch) else Batch(batch)
         batch = Batch(*(split(part, mesh, name) for name, part in batch._asdict().items()))
         weights = gather({"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}, mesh)
@@ -239,20 +245,6 @@ def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: 
 
     # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
     return shared(draw, jax.random.fold_in(key, step), step=step)
-
-
-def _check_composition(criterion: Criterion, treatment: Treatment, rule: MagnificationRule | None) -> None:
-    reason = treatment.refuses(criterion)
-    if reason is not None:
-        raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
-    if rule is None:
-        return
-    if not isinstance(rule, MagnificationRule):
-        raise TypeError(f"magnification_rule: expected adaptive_magnification() (a fixed M goes to nce()), got {rule!r}")
-    if criterion.at_magnification is None:
-        raise ValueError(f"magnification_rule: criterion {criterion.name} has no magnification to adapt")
-    if not treatment.is_profiled:
-        raise ValueError(f"magnification_rule: expected a solved F, as by solved(), got treatment {treatment.name}")
 
 
 def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainState, inputs, forward):
@@ -326,10 +318,10 @@ def _descend(optimizer, state: TrainState, gradient, rule: MagnificationRule | N
 
 
 def _response(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> jax.Array:
-    """Tried out at the first step, and then remembered."""
+    """Tried out where it is not known, at the first step, and then remembered."""
     known = state.magnification_state.response
 
     def attempt() -> jax.Array:
         return response(optimizer, state.opt_state, (state.params, state.log_partition), gradient).astype(known.dtype)
 
-    return jax.lax.cond(state.step == 0, attempt, lambda: known)
+    return jax.lax.cond(jnp.isnan(known), attempt, lambda: known)

@@ -357,3 +357,38 @@ def test_a_run_that_goes_on_ends_in_the_same_bits_and_records_m(tmp_path, stop):
     assert whole.history["magnification"].shape == (4,)
     assert whole.history["magnification"][0] > whole.history["magnification"][-1]
     assert "magnification" not in run(5, None).history
+
+
+def test_adam_whose_first_rate_is_zero_is_still_adam():
+    """A warm-up begins with an update of zero, which says nothing of the gradient's scale."""
+    optimizer = optax.adam(optax.linear_schedule(0.0, 0.1, 10))
+    state, _, _ = go(jax.jit(make(optimizer)), begin(optimizer), [batch(0)])
+    np.testing.assert_allclose(state.magnification_state.response, 0, atol=1e-3)
+
+
+def test_a_step_that_waits_for_f_is_no_first_step():
+    """One evaluation never finds F: parameters, M and what was measured stay as at the start, as long as it takes."""
+    options = {"relative_to_noise": True, "magnification_rule": RULE, "treatment": training.solved(fixed_steps=1)}
+    step = jax.jit(training.make_train_step(log_ratio, None, SGD, **options))
+    state = begin(SGD)._replace(params=jnp.full(DIM, 0.3))
+    waited, _, chosen = go(step, state, [batch(number) for number in range(3)])
+    np.testing.assert_array_equal(waited.params, state.params)
+    assert (chosen == chosen[0]).all()
+    assert chosen[0] > 1
+    _, thetas, chosen = go(jax.jit(make(SGD)), waited, [batch(3), batch(4)])
+    assert chosen[0] > 1
+    assert np.ptp(thetas, axis=0).min() > 0
+
+
+def test_log_ratios_wider_than_the_parameters(x64):
+    optimizer = optax.sgd(0.3)
+    state = training.init_train_state(jnp.zeros(DIM, jnp.float32), optimizer, magnification_rule=RULE)
+    _, thetas, chosen = go(jax.jit(make(optimizer)), state, [batch(0), batch(1)])
+    assert thetas.dtype == np.float32
+    assert np.isfinite(chosen).all()
+
+
+@pytest.mark.parametrize(("of_step", "of_state"), [(RULE, None), (None, RULE)])
+def test_a_rule_in_one_place_only_is_named(of_step, of_state):
+    with pytest.raises(ValueError, match="magnification_rule: expected the same in make_train_step and init_train_state"):
+        make(SGD, rule=of_step)(begin(SGD, rule=of_state), batch(0), KEY)

@@ -57,7 +57,7 @@ def last_loss(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, victim):
-    """Killed after the first checkpoint; the survivor ends by itself, and says why; the resumed job ends as one process."""
+    """Killed after a checkpoint; the survivor ends by itself, and says why; the resumed job ends as one process."""
     port = processes.free_port()
     running = [start(tmp_path / "run", number, port, num_steps=100_000) for number in (0, 1)]
     try:
@@ -69,6 +69,8 @@ def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, vict
             process.kill()
     assert running[1 - victim].returncode != 0
     assert "another task died" in said
+    if victim == 0:  # once is enough for what follows
+        return
     steps = max(int(path.stem) for path in (tmp_path / "run/checkpoints").glob("*.json")) + 20
     processes.launch(command(tmp_path / "run", steps), 2, 2)
     processes.launch(command(tmp_path / "alone", steps), 1, 1)

@@ -1,0 +1,34 @@
+"""Which criterion, treatment of F and rule for M go together: refused by name when a step is built, or first called."""
+
+from typing import Any
+
+import jax
+
+from nce_jax.criteria import Criterion
+from nce_jax.magnification import MagnificationRule
+from nce_jax.training._treatments import Treatment
+
+
+def check_rule(rule: Any) -> None:
+    if rule is not None and not isinstance(rule, MagnificationRule):
+        raise TypeError(f"magnification_rule: expected adaptive_magnification() (a fixed M goes to nce()), got {rule!r}")
+
+
+def check_same_rule(rule: MagnificationRule | None, state: Any) -> None:
+    if (rule is None) != (not jax.tree.leaves(state)):
+        raise ValueError(
+            "magnification_rule: expected the same in make_train_step and init_train_state, got one in only one"
+        )
+
+
+def check_composition(criterion: Criterion, treatment: Treatment, rule: MagnificationRule | None) -> None:
+    reason = treatment.refuses(criterion)
+    if reason is not None:
+        raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
+    check_rule(rule)
+    if rule is None:
+        return
+    if criterion.at_magnification is None:
+        raise ValueError(f"magnification_rule: criterion {criterion.name} has no magnification to adapt")
+    if not treatment.is_profiled:
+        raise ValueError(f"magnification_rule: expected a solved F, as by solved(), got treatment {treatment.name}")
