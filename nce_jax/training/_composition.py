@@ -10,11 +10,13 @@ from nce_jax.training._treatments import Treatment
 
 
 def check_rule(rule: Any) -> None:
+    """Raises unless this is a rule for M, or none."""
     if rule is not None and not isinstance(rule, MagnificationRule):
         raise TypeError(f"magnification_rule: expected adaptive_magnification() (a fixed M goes to nce()), got {rule!r}")
 
 
 def check_same_rule(rule: MagnificationRule | None, state: Any) -> None:
+    """Raises where a state remembers nothing for a rule, or something without one."""
     if (rule is None) != (not jax.tree.leaves(state)):
         raise ValueError(
             "magnification_rule: expected the same in make_train_step and init_train_state, got one in only one"
@@ -22,6 +24,7 @@ def check_same_rule(rule: MagnificationRule | None, state: Any) -> None:
 
 
 def check_composition(criterion: Criterion, treatment: Treatment, rule: MagnificationRule | None) -> None:
+    """Raises where the three do not go together."""
     reason = treatment.refuses(criterion)
     if reason is not None:
         raise ValueError(f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}")
