@@ -19,6 +19,7 @@ VOCABULARY = {
     "initial": {None},
     "tolerance": {None},
     "max_steps": ANY,
+    "fixed_steps": ANY,
     "block_size": ANY,
     "num_blocks": ANY,
     "num_replicates": ANY,
