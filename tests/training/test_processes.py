@@ -67,6 +67,8 @@ def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, vict
     finally:
         for process in running:
             process.kill()
+            process.stdout.close()
+            process.wait()
     assert running[1 - victim].returncode != 0
     assert "another task died" in said
     if victim == 0:  # once is enough for what follows
