@@ -83,6 +83,7 @@ def test_closed_forms_take_no_steps():
     assert np.isfinite(states[-1].params).all()
 
 
+@pytest.mark.bad_input
 def test_wrong_numbers_of_steps_are_named():
     with pytest.raises(TypeError, match="fixed_steps: expected an integer"):
         training.solved(fixed_steps=2.0)
