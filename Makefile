@@ -31,12 +31,13 @@ PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 # Nearly all of the tests' time is compilation: what one test has compiled serves the others and the next run, and those
-# that are run often leave XLA's optimisations out, which the slow ones and test-all do not.
+# that are run often leave XLA's optimisations and its newer code generator out (half the time), which the slow ones and
+# test-all do not.
 CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
 PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
 ANNOTATED := --jaxtyping-packages=nce_jax,beartype.beartype
-UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
+UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
 
 ##@ Results
 
@@ -47,7 +48,7 @@ figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in bui
 figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, scaling: 10, choosing_m: 35, mutual_information: 80)
 	$(call list_figures,$^)
 
-smoke: $(READY) ## every experiment at its smallest, two at a time, with its plots, in build/smoke
+smoke: $(READY) ## every experiment at its smallest (XLA's optimisations left out), two at a time, with its plots, in build/smoke
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TOPICS:%=smoke-%)
 
 two-processes: $(READY) ## trains on two processes of four virtual devices each; a run that was stopped goes on
@@ -218,7 +219,7 @@ check-$(1): build/results/$(1)/$(call preset,$(1))/manifest.json
 
 smoke-$(1): $(READY)
 	@echo "==> $(1): smoke"
-	$(CACHED) $(PY) -m experiments.$(1).run --preset smoke
+	$(CACHED) $$(UNOPTIMISED) $(PY) -m experiments.$(1).run --preset smoke
 	$(PY) -m experiments.$(1).plot --preset smoke
 endef
 $(foreach topic,$(TOPICS),$(eval $(call topic_rules,$(topic))))

@@ -18,7 +18,7 @@ class Config:
     hidden: tuple[int, ...] = (16, 8)
     """Of the perceptron in two dimensions."""
     learning_rate: float = 0.01
-    """Of SGD."""
+    """Of SGD over `num_steps`; the gradient is read off one step at a rate of 1."""
     num_steps: int = 100
     """After which the parameters are compared, ..."""
     long_pairs: tuple[str, ...] = (

@@ -9,7 +9,10 @@ from experiments.scaling.steps import PARTS
 
 
 def differences(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """(layout, dtype, pair, part): |a - b| / |b|, b on one device, norms over all entries; and the names of the axes."""
+    """(layout, dtype, pair, part): |a - b| / |b|, b on one device, norms over all entries; and the names of the axes.
+
+    F is an offset of log-ratios: one below a nat is compared as it is, not to its own size.
+    """
     alone, layouts = found["1x1"], [layout for layout in found if layout != "1x1"]
     dtypes = list(dict.fromkeys(name.split("/")[0] for name in alone))
     pairs = list(dict.fromkeys(name.split("/")[1].split(": ")[0] for name in alone))
@@ -27,16 +30,14 @@ def differences(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.n
 
 
 def _relative(found: Mapping[str, np.ndarray], alone: Mapping[str, np.ndarray], name: str) -> float:
-    """NaN for what was not trained on, infinite where it diverged; F that is not trained is 0, and compared as it is."""
+    """NaN for what was not trained on, infinite where it diverged."""
     if name not in alone:
         return np.nan
     first, second = (np.asarray(arrays[name], np.float64) for arrays in (found, alone))
-    size = np.linalg.norm(second)
-    return (
-        np.inf
-        if not np.isfinite([size, first.sum()]).all()
-        else float(np.linalg.norm(first - second) / (size if size != 0 else 1.0))
-    )
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        return np.inf
+    least = 1.0 if name.endswith("log_partition") else np.finfo(np.float64).tiny
+    return float(np.linalg.norm(first - second) / max(np.linalg.norm(second), least))
 
 
 def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -43,6 +43,7 @@ class Config:
 PRESETS = {
     "paper": Config(),
     "smoke": Config(
+        toys=("pinwheel",),
         hidden=(32, 16),
         starts=(8.0,),
         num_steps=200,

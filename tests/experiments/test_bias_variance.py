@@ -140,8 +140,8 @@ def test_bootstrap_keeps_seeds_together_and_covers():
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(smoke_result):
+    return smoke_result("bias_variance", CONFIG, experiment)
 
 
 @pytest.mark.slow

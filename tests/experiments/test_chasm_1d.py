@@ -1,6 +1,5 @@
 """chasm_1d: the smoke preset runs and plots; the chain bridges the gap and single-stage methods do not."""
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ CONFIG = PRESETS["smoke"]
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(smoke_result):
+    return smoke_result("chasm_1d", CONFIG, experiment)
 
 
 @pytest.mark.slow

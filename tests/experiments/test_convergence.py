@@ -97,8 +97,8 @@ def test_magnification_needed_interpolates():
 
 
 @pytest.fixture(scope="module")
-def smoke(double_precision):
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(double_precision, smoke_result):
+    return smoke_result("convergence", CONFIG, experiment)
 
 
 @pytest.mark.slow

@@ -88,8 +88,8 @@ def test_a_cell_is_withheld_whole_and_a_diagonal_is_one_kappa():
 
 
 @pytest.fixture(scope="module")
-def result():
-    return run.experiment(SMOKE, jax.random.key(SMOKE.seed))
+def result(smoke_result):
+    return smoke_result("digits", SMOKE, run.experiment)
 
 
 class TestSmokePreset:

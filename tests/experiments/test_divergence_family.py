@@ -1,6 +1,5 @@
 """divergence_family: the bound is the divergence at the true ratio and less elsewhere; samples, plots, and the summary."""
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -16,8 +15,8 @@ CONFIG = PRESETS["smoke"]
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(smoke_result):
+    return smoke_result("divergence_family", CONFIG, experiment)
 
 
 def test_arrays_have_their_shapes_and_nothing_failed(smoke):

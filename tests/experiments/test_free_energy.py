@@ -16,10 +16,10 @@ SMOKE = config.PRESETS["smoke"]
 
 
 @pytest.fixture(scope="module")
-def result():
+def result(smoke_result):
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv(data.VARIABLE, raising=False)
-        return run.experiment(SMOKE, jax.random.key(SMOKE.seed))
+        return smoke_result("free_energy", SMOKE, run.experiment)
 
 
 def test_shapes(result):

@@ -26,8 +26,8 @@ def rank_promotion_as_distrax_needs_it():
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(smoke_result):
+    return smoke_result("gaussian_16d", CONFIG, experiment)
 
 
 def test_arrays_have_their_shapes_and_nothing_failed(smoke):

@@ -97,8 +97,8 @@ def test_distances_and_slopes():
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(smoke_result):
+    return smoke_result("gradient_alignment", CONFIG, experiment)
 
 
 @pytest.mark.slow

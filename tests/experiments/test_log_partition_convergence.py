@@ -20,8 +20,8 @@ def rank_promotion():
 
 
 @pytest.fixture(scope="module")
-def result(rank_promotion):
-    return run.experiment(SMOKE, jax.random.key(SMOKE.seed))
+def result(rank_promotion, smoke_result):
+    return smoke_result("log_partition_convergence", SMOKE, run.experiment)
 
 
 def test_shapes(result):

@@ -114,10 +114,10 @@ def test_the_combined_error_holds_samples_parameters_and_half_the_gap():
 
 
 @pytest.fixture(scope="module")
-def smoke(tmp_path_factory):
+def smoke(tmp_path_factory, smoke_result):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pieces, "RUNS", tmp_path_factory.mktemp("runs"))
-        yield run.experiment(CONFIG, jax.random.key(CONFIG.seed))
+        yield smoke_result("mutual_information", CONFIG, run.experiment)
 
 
 @pytest.mark.slow

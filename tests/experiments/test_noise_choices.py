@@ -139,8 +139,8 @@ def test_annealed_log_z_of_a_known_model():
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(SMOKE, jax.random.key(SMOKE.seed))
+def smoke(smoke_result):
+    return smoke_result("noise_choices", SMOKE, experiment)
 
 
 @pytest.mark.slow

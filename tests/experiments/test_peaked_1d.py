@@ -1,6 +1,5 @@
 """peaked_1d: the smoke preset runs and plots; automatic stages find the scale that one ratio misses."""
 
-import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -15,8 +14,8 @@ CONFIG = PRESETS["smoke"]
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    return experiment(CONFIG, jax.random.key(CONFIG.seed))
+def smoke(smoke_result):
+    return smoke_result("peaked_1d", CONFIG, experiment)
 
 
 @pytest.mark.slow

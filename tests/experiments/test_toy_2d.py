@@ -132,9 +132,8 @@ def test_readings_differ_by_the_noise():
 
 
 @pytest.fixture(scope="module")
-def smoke():
-    config = dataclasses.replace(SMOKE, toys=("pinwheel",))
-    return experiment(config, jax.random.key(config.seed))
+def smoke(smoke_result):
+    return smoke_result("toy_2d", SMOKE, experiment)
 
 
 def test_the_smoke_preset_learns_and_its_solvers_agree(smoke):
