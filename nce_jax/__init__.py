@@ -16,14 +16,17 @@ from nce_jax.criteria import least_squares as least_squares
 from nce_jax.criteria import nce as nce
 from nce_jax.criteria import nwj as nwj
 from nce_jax.criteria import profiled_nce_loss as profiled_nce_loss
+from nce_jax.criteria import ranking_nce as ranking_nce
 from nce_jax.criteria import ratio_regularised as ratio_regularised
 from nce_jax.diagnostics import Bootstrap as Bootstrap
 from nce_jax.diagnostics import Divergence as Divergence
 from nce_jax.diagnostics import ImportanceEstimate as ImportanceEstimate
+from nce_jax.diagnostics import InfoNCEBound as InfoNCEBound
 from nce_jax.diagnostics import bootstrap_log_partition as bootstrap_log_partition
 from nce_jax.diagnostics import divergence as divergence
 from nce_jax.diagnostics import effective_sample_size as effective_sample_size
 from nce_jax.diagnostics import importance_log_partition as importance_log_partition
+from nce_jax.diagnostics import info_nce_bound as info_nce_bound
 from nce_jax.diagnostics import log_partition_standard_error as log_partition_standard_error
 from nce_jax.diagnostics import overlap as overlap
 from nce_jax.free_energy import FreeEnergy as FreeEnergy
@@ -36,15 +39,27 @@ from nce_jax.log_partition import check_solution as check_solution
 from nce_jax.log_partition import fixed_point as fixed_point
 from nce_jax.log_partition import newton as newton
 from nce_jax.log_partition import solve_log_partition as solve_log_partition
+from nce_jax.losses import balanced_nre_loss as balanced_nre_loss
+from nce_jax.losses import clip_loss as clip_loss
+from nce_jax.losses import conditional_nce_loss as conditional_nce_loss
 from nce_jax.losses import donsker_varadhan_loss as donsker_varadhan_loss
 from nce_jax.losses import exponential_log_partition as exponential_log_partition
 from nce_jax.losses import exponential_nce_loss as exponential_nce_loss
+from nce_jax.losses import info_nce_loss as info_nce_loss
+from nce_jax.losses import info_nce_loss_terms as info_nce_loss_terms
 from nce_jax.losses import least_squares_log_partition as least_squares_log_partition
 from nce_jax.losses import least_squares_loss as least_squares_loss
 from nce_jax.losses import nce_loss as nce_loss
 from nce_jax.losses import nce_loss_terms as nce_loss_terms
+from nce_jax.losses import nre_a_loss as nre_a_loss
+from nce_jax.losses import nre_b_loss as nre_b_loss
+from nce_jax.losses import nre_c_loss as nre_c_loss
+from nce_jax.losses import nt_xent_loss as nt_xent_loss
 from nce_jax.losses import nwj_loss as nwj_loss
 from nce_jax.losses import profiled_exponential_nce_loss as profiled_exponential_nce_loss
+from nce_jax.losses import ranking_nce_loss as ranking_nce_loss
+from nce_jax.losses import ranking_nce_loss_terms as ranking_nce_loss_terms
+from nce_jax.losses import siglip_loss as siglip_loss
 from nce_jax.magnification import MagnificationRule as MagnificationRule
 from nce_jax.magnification import adaptive_magnification as adaptive_magnification
 from nce_jax.magnification import choose_magnification as choose_magnification
@@ -73,17 +88,21 @@ __all__ = [
     "Divergence",
     "FreeEnergy",
     "ImportanceEstimate",
+    "InfoNCEBound",
     "MagnificationRule",
     "Solution",
     "Solver",
     "Status",
     "adaptive_magnification",
     "adaptive_noise",
+    "balanced_nre_loss",
     "bar",
     "bisection",
     "bootstrap_log_partition",
     "check_solution",
     "choose_magnification",
+    "clip_loss",
+    "conditional_nce_loss",
     "divergence",
     "donsker_varadhan",
     "donsker_varadhan_loss",
@@ -96,6 +115,9 @@ __all__ = [
     "fit_telescope",
     "fixed_point",
     "importance_log_partition",
+    "info_nce_bound",
+    "info_nce_loss",
+    "info_nce_loss_terms",
     "least_squares",
     "least_squares_log_partition",
     "least_squares_loss",
@@ -108,13 +130,21 @@ __all__ = [
     "nce_loss_terms",
     "newton",
     "noise",
+    "nre_a_loss",
+    "nre_b_loss",
+    "nre_c_loss",
+    "nt_xent_loss",
     "nwj",
     "nwj_loss",
     "overlap",
     "profiled_exponential_nce_loss",
     "profiled_nce_loss",
+    "ranking_nce",
+    "ranking_nce_loss",
+    "ranking_nce_loss_terms",
     "ratio_regularised",
     "samplers",
+    "siglip_loss",
     "solve_log_partition",
     "sweep",
     "sweeps",

@@ -84,6 +84,18 @@ def log_mean_exp(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     return jax.nn.logsumexp(values, axis=-1, b=weights) - total
 
 
+def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int = -1) -> jax.Array:
+    """log of the sum of weights times exp(values); minus infinity, with derivatives of zero, where nothing is summed."""
+    counts = None if weights is None else weights != 0
+    largest = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf, where=counts)
+    # Where infinities are all there is, they are left as they are: a difference of two would be NaN.
+    shift = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
+    terms = jnp.exp((values if counts is None else jnp.where(counts, values, shift)) - shift)
+    total = jnp.sum(terms if weights is None else weights * terms, axis=axis)
+    is_empty = total == 0
+    return jnp.where(is_empty, -jnp.inf, jnp.log(jnp.where(is_empty, 1, total)) + jnp.squeeze(shift, axis))
+
+
 def sample_count(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Effective number of samples (Kish): the plain number without weights, the number of ones for 0/1 weights."""
     if weights is None:

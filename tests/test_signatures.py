@@ -24,6 +24,9 @@ VOCABULARY = {
     "num_blocks": ANY,
     "num_replicates": ANY,
     "criterion": ANY,
+    "log_ratio_contrast": {None},
+    "gamma": {1.0},
+    "strength": ANY,
 }
 
 

@@ -6,6 +6,7 @@ from nce_jax.criteria._family import exponential_nce as exponential_nce
 from nce_jax.criteria._family import least_squares as least_squares
 from nce_jax.criteria._family import nce as nce
 from nce_jax.criteria._family import nwj as nwj
+from nce_jax.criteria._family import ranking_nce as ranking_nce
 from nce_jax.criteria._profiled import profiled_nce_loss as profiled_nce_loss
 from nce_jax.criteria._regularised import ratio_regularised as ratio_regularised
 
@@ -17,5 +18,6 @@ __all__ = [
     "nce",
     "nwj",
     "profiled_nce_loss",
+    "ranking_nce",
     "ratio_regularised",
 ]

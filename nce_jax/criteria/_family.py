@@ -17,6 +17,7 @@ from nce_jax.losses import (
     least_squares_loss,
     nce_loss,
     nwj_loss,
+    ranking_nce_loss,
 )
 from nce_jax.losses._divergence import log_mean_ratio
 
@@ -127,3 +128,35 @@ def least_squares() -> Criterion:
       Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009, eq. 3.
     """
     return Criterion("least_squares", least_squares_loss, closed_form=least_squares_log_partition)
+
+
+def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
+    """Ranking NCE as a criterion: every data sample among all noise samples of the batch. No normaliser is in it.
+
+    The F that `solved()` reports is log E_noise[exp(s)], which normalises the model.
+
+    Args:
+      magnification: M > 0, a traced number.
+
+    Returns:
+      The criterion of `ranking_nce_loss`, with noise samples that all data samples share.
+
+    Raises:
+      ValueError: a plain number that is not positive.
+
+    Examples:
+      >>> import nce_jax
+      >>> nce_jax.ranking_nce(magnification=10.0).name
+      'ranking_nce'
+
+    References:
+      Ma and Collins, Noise contrastive estimation and negative sampling for conditional models: consistency and statistical
+      efficiency, 2018.
+    """
+    check_positive("magnification", magnification)
+
+    def loss(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> jax.Array:
+        del log_partition  # it cancels
+        return ranking_nce_loss(log_ratio_data, log_ratio_noise, magnification=magnification, **weights)
+
+    return Criterion("ranking_nce", loss, closed_form=log_mean_ratio)

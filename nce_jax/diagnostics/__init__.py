@@ -12,6 +12,8 @@ from nce_jax.diagnostics._divergence import divergence as divergence
 from nce_jax.diagnostics._importance import ImportanceEstimate as ImportanceEstimate
 from nce_jax.diagnostics._importance import effective_sample_size as effective_sample_size
 from nce_jax.diagnostics._importance import importance_log_partition as importance_log_partition
+from nce_jax.diagnostics._info_nce import InfoNCEBound as InfoNCEBound
+from nce_jax.diagnostics._info_nce import info_nce_bound as info_nce_bound
 from nce_jax.diagnostics._overlap import overlap as overlap
 from nce_jax.diagnostics._standard_error import log_partition_standard_error as log_partition_standard_error
 
@@ -19,10 +21,12 @@ __all__ = [
     "Bootstrap",
     "Divergence",
     "ImportanceEstimate",
+    "InfoNCEBound",
     "bootstrap_log_partition",
     "divergence",
     "effective_sample_size",
     "importance_log_partition",
+    "info_nce_bound",
     "log_partition_standard_error",
     "overlap",
 ]

@@ -1,0 +1,78 @@
+"""Mutual information from InfoNCE, with the ceiling that no estimate of it can pass."""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive, check_samples, check_weights, compute_dtype
+from nce_jax._types import Array, Float, Scalars, Weights
+from nce_jax.diagnostics._standard_error import jackknife_variance
+from nce_jax.numerics import expand, total_weight, weighted_mean
+
+
+class InfoNCEBound(NamedTuple):
+    """A lower bound on mutual information; every field has the batch shape.
+
+    Attributes:
+      value: the bound, in nats; negative where the scores are worse than none.
+      ceiling: the largest value there can be, the mean log of the number of candidates. A value near it says that the mutual
+        information is at least about that, and no more: take more candidates.
+      standard_error: of the value over independent anchors, in nats; inf with a single one. In-batch negatives are shared,
+        and anchors then not quite independent.
+    """
+
+    value: Float[Array, "*batch"]
+    ceiling: Float[Array, "*batch"]
+    standard_error: Float[Array, "*batch"]
+
+
+def info_nce_bound(
+    loss_terms: Float[Array, "*batch n"], num_candidates: Scalars, *, weights: Weights | None = None
+) -> InfoNCEBound:
+    """The mutual information that the terms of an InfoNCE loss certify: log(number of candidates) - loss.
+
+    I(x; y) >= mean_i(log K_i - terms_i), with terms_i of `loss_terms` and K_i of `num_candidates`, those that anchor i
+    chooses from: its partner and all its negatives, drawn independently of it; n for in-batch ones. The scores must not
+    have been fitted to the same samples.
+
+    Args:
+      loss_terms: what `info_nce_loss_terms` or `ranking_nce_loss_terms` return at M = 1, (*batch, n), in nats.
+      num_candidates: K, a number, or one per anchor.
+      weights: weights >= 0 of the anchors, broadcastable to them.
+
+    Returns:
+      An `InfoNCEBound`.
+
+    Raises:
+      TypeError: terms that are not floating.
+      ValueError: empty terms, or a plain number of candidates that is not positive.
+
+    Examples:
+      >>> import jax
+      >>> import nce_jax
+      >>> key_x, key_y = jax.random.split(jax.random.key(0))
+      >>> x = jax.random.normal(key_x, (500, 1))
+      >>> y = 0.9 * x + 0.19**0.5 * jax.random.normal(key_y, (500, 1))  # I = -log(0.19) / 2 = 0.8304
+      >>> log_ratio = lambda x, y: (2 * 0.9 * x * y - 0.81 * (x**2 + y**2)) / (2 * 0.19)  # and a constant, which cancels
+      >>> s = log_ratio(x, y.T)
+      >>> noise = s[~jax.numpy.eye(500, dtype=bool)].reshape(500, 499)
+      >>> bound = nce_jax.info_nce_bound(nce_jax.ranking_nce_loss_terms(s.diagonal(), noise), 500)
+      >>> print(f"{bound.value:.4f} +- {bound.standard_error:.4f}, at most {bound.ceiling:.4f}")
+      0.8175 +- 0.0402, at most 6.2146
+
+    References:
+      van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding, 2018, section 2.3.
+      Poole et al., On variational bounds of mutual information, 2019 (the ceiling).
+    """
+    check_positive("num_candidates", num_candidates)
+    terms = check_samples("loss_terms", loss_terms)
+    terms = terms.astype(compute_dtype(terms))
+    weights = check_weights("weights", weights, terms)
+    log_candidates = jnp.broadcast_to(jnp.log(jnp.asarray(num_candidates, terms.dtype)), terms.shape)
+    gains = log_candidates - terms
+    gains = gains if weights is None else jnp.where(weights == 0, 0, gains)
+    value = weighted_mean(gains, weights)
+    shares = jnp.ones_like(gains) if weights is None else weights
+    influence = shares / expand(total_weight(gains, weights)) * (gains - expand(value))
+    variance = jackknife_variance(influence, weights, 1)
+    return InfoNCEBound(value, weighted_mean(log_candidates, weights), jnp.sqrt(variance))

@@ -1,0 +1,82 @@
+"""Losses of embeddings over a mesh: value and gradient are those of one device, by gathering and around a ring."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import nce_jax
+from nce_jax import training
+from tests.losses import dense
+
+LOSSES = {
+    "info_nce": functools.partial(nce_jax.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)),
+    "explicit": functools.partial(nce_jax.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))),
+    "clip": functools.partial(nce_jax.clip_loss, ids=np.arange(16) % 11, weights=np.arange(16.0)),
+    "nt_xent": nce_jax.nt_xent_loss,
+    "siglip": functools.partial(nce_jax.siglip_loss, bias=-1.0),
+}
+
+
+def mesh_of(num_lanes=1):
+    return training.make_mesh(num_lanes, devices=jax.devices()[:8])
+
+
+def spread_over(mesh, *arrays):
+    return [jax.device_put(array, NamedSharding(mesh, PartitionSpec("data"))) for array in arrays]
+
+
+def value_and_gradients(loss, x, y):
+    """Of x, y and the temperature."""
+    function = jax.value_and_grad(lambda x, y, temperature: loss(x, y, temperature=temperature), (0, 1, 2))
+    return jax.jit(function)(x, y, jnp.asarray(0.4, x.dtype))
+
+
+@pytest.mark.parametrize("exchange", ["gather", "ring"])
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("num_lanes", [1, 2])
+def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
+    x, y = dense.batch(n=16, dtype=float_dtype)
+    alone = value_and_gradients(LOSSES[name], x, y)
+    mesh = mesh_of(num_lanes)
+    loss = functools.partial(LOSSES[name], mesh=mesh, exchange=exchange, chunk_size=3 if num_lanes == 2 else None)
+    tolerance = 1e-5 if float_dtype == jnp.float32 else 1e-10
+    for ours, theirs in zip(
+        jax.tree.leaves(value_and_gradients(loss, *spread_over(mesh, x, y))), jax.tree.leaves(alone), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=tolerance * np.linalg.norm(theirs))
+
+
+def test_left_to_the_compiler_it_is_the_same_too(x64):
+    """Without `mesh` the arrays are global all the same: there is no local loss to be had by mistake."""
+    x, y = dense.batch(n=16)
+    alone, spread = (value_and_gradients(LOSSES["clip"], *sides) for sides in ((x, y), spread_over(mesh_of(), x, y)))
+    for ours, theirs in zip(jax.tree.leaves(spread), jax.tree.leaves(alone), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-10 * np.linalg.norm(theirs))
+
+
+def test_a_ring_gathers_nothing_and_holds_less():
+    """n = 1,024 of dim 256 on 8 devices: 1 MiB of all y, 128 KiB on each."""
+    mesh = mesh_of()
+    x, y = spread_over(mesh, *dense.batch(n=1024, dim=256, dtype=jnp.float32))
+    programs = {}
+    for exchange in ("gather", "ring"):
+        loss = functools.partial(nce_jax.info_nce_loss, mesh=mesh, exchange=exchange, chunk_size=16)
+        programs[exchange] = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(x, y).compile()
+    assert "all-gather" in programs["gather"].as_text()
+    assert "all-gather" not in programs["ring"].as_text()
+    assert "collective-permute" in programs["ring"].as_text()
+    held = {exchange: program.memory_analysis().temp_size_in_bytes for exchange, program in programs.items()}
+    assert held["ring"] < held["gather"] / 2, held
+
+
+@pytest.mark.bad_input
+def test_what_cannot_be_split_is_named():
+    mesh, (x, y) = mesh_of(), dense.batch(n=12, dtype=jnp.float32)
+    with pytest.raises(ValueError, match="x: expected a multiple of the 8 devices along 'data', got 12 rows"):
+        nce_jax.clip_loss(x, y, mesh=mesh)
+    with pytest.raises(ValueError, match="axis_name: expected an axis of the mesh, .'lane', 'data'., got 'batch'"):
+        nce_jax.clip_loss(x, y, mesh=mesh, axis_name="batch")
