@@ -96,6 +96,21 @@ def _loss(size: int, dtype: str) -> dict[str, float]:
     return _first_call(jax.value_and_grad(nce_jax.nce_loss, argnums=(0, 1)), *_log_ratios(size, dtype))
 
 
+def _info_nce(size: int, dtype: str) -> dict[str, float]:
+    """InfoNCE of `size` pairs in 512 dimensions, in blocks, with its gradient."""
+    import functools
+
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    import nce_jax
+
+    sides = [jnp.asarray(np.random.default_rng(k).normal(size=(size, 512)).astype(dtype)) for k in range(2)]
+    loss = functools.partial(nce_jax.info_nce_loss, temperature=512.0, chunk_size=1_024)
+    return _first_call(jax.value_and_grad(loss, (0, 1)), *sides)
+
+
 def _train_step(size: int, dtype: str) -> dict[str, float]:
     """The step of the `train_step` benchmark with F solved; making the state comes before the clock."""
     from benchmarks import train_step
@@ -120,7 +135,7 @@ def _pymbar(size: int, dtype: str) -> dict[str, float]:
 
 
 PROGRAMS: dict[str, Callable[[int, str], dict[str, float]]] = {
-    "solve": _solve, "loss": _loss, "train_step": _train_step, "pymbar": _pymbar,
+    "solve": _solve, "loss": _loss, "info_nce": _info_nce, "train_step": _train_step, "pymbar": _pymbar,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -89,6 +89,12 @@ SECTIONS = {
         "A step of the full ResNet-18 energy (width 64, 28 x 28 images, 8 + 8 samples, float32), F solved for against F a"
         " parameter.",
     ),
+    "contrastive": (
+        "Contrastive losses",
+        "Value and gradient, float32; vectors are divided by their norms within what is timed. `optax.losses.ntxent` is"
+        " NT-Xent of the same views; info-nce-pytorch's loss is InfoNCE with in-batch negatives. In blocks the logits are"
+        " made twice and never stored: four matrix products in the place of three.",
+    ),
     "sweep_lanes": (
         "Sweeps",
         "Training the mean of a Gaussian, 4 standard deviations from the noise, over M x seeds (float32): one"

@@ -19,12 +19,12 @@ from experiments.common import results
 
 TOPICS = (
     "bar", "many_problems", "bootstrap",
-    "train_step", "torch_step", "fit_loop", "resnet_step",
+    "train_step", "torch_step", "fit_loop", "resnet_step", "contrastive",
     "sweep_lanes", "solver_steps",
     "ratio_estimation", "mutual_information",
     "first_call", "memory",
 )  # fmt: skip
-PEERS = ("pymbar", "FastMBAR", "torch", "densratio")
+PEERS = ("pymbar", "FastMBAR", "torch", "densratio", "info-nce-pytorch")
 COMMAND = "python -m benchmarks.run"
 
 
