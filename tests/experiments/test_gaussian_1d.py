@@ -81,8 +81,9 @@ def test_a_run_repeats_and_names_stay_with_their_method():
 def test_the_experiment_repeats(smoke):
     """One of its studies again, compiled anew."""
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(CONFIG.seed), index))(jnp.arange(CONFIG.num_seeds))
-    again = _open_settings(CONFIG, keys)
-    np.testing.assert_array_equal(again["setting_distance"], smoke.arrays["setting_distance"])
+    once, again = (_open_settings(CONFIG, keys)["setting_distance"] for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_allclose(once, smoke.arrays["setting_distance"], rtol=1e-3)
 
 
 def test_parameter_distance_by_hand():
