@@ -1,0 +1,1 @@
+"""Ratio estimation for simulation-based inference, where the posterior is known."""
