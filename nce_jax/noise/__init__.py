@@ -12,7 +12,7 @@ function. NCE
 needs a noise that covers the data: where p*(x) > 0, q(x) must be positive. `uniform_box` can break this, and tables of
 words with zeros.
 
-`categorical`, `unigram` and `log_uniform` are distributions over the words of a vocabulary: integers, of shape (num_samples,).
+`categorical`, `unigram` and `log_uniform` are over the words of a vocabulary: integers, of shape (num_samples,).
 """
 
 from nce_jax.noise._box import uniform_box, uniform_box_around

@@ -69,17 +69,18 @@ def test_draws_follow_the_distribution(name):
 
 
 def test_rare_words_of_a_large_vocabulary_are_told_apart():
-    """In one piece, float32 leaves many of the last ids out and doubles others; 2^18 draws, seed 1, 5 standard errors."""
-    count, last = 2**18, 500_000
+    """In one piece, float32 leaves many of the last ids out and doubles others; 2^21 draws, seed 1, 5 standard errors."""
+    count, last = 2**21, 500_000
     draws = np.asarray(noise.log_uniform(10**6).sample(seed=jax.random.key(1), sample_shape=count))
     q = np.log1p(1 / (np.arange(10**6) + 1)) / np.log(10**6 + 1)
     late = draws[draws >= last]
     assert draws.max() < 10**6
     error = np.sqrt(count * q[last:].sum())
     assert abs(len(late) - count * q[last:].sum()) < 5 * error
-    pairs = len(late) - len(np.unique(late))  # how often an id came again: few, if ids are spread as they should be
+    counts = np.bincount(late - last)
+    pairs = np.sum(counts * (counts - 1)) / 2  # of equal draws: as few as can be where ids are spread as they should be
     expected = count**2 / 2 * np.square(q[last:]).sum()
-    assert abs(pairs - expected) < 5 * np.sqrt(expected) + 1
+    assert abs(pairs - expected) < 5 * np.sqrt(expected)
 
 
 @pytest.mark.parametrize("name", WORDS)
@@ -111,7 +112,7 @@ def test_a_draw_does_not_go_through_the_vocabulary():
 REFUSED = [
     (lambda: noise.categorical(np.ones((2, 2))), ValueError, "probabilities: expected one number per word, shape (V,)"),
     (lambda: noise.categorical([]), ValueError, "probabilities: expected one number per word, shape (V,)"),
-    (lambda: noise.categorical([0.5, -0.1]), ValueError, "probabilities: expected finite numbers >= 0, not all zero, got -0.1"),
+    (lambda: noise.categorical([0.5, -0.1]), ValueError, "probabilities: expected finite numbers >= 0, not all zero, got"),
     (lambda: noise.categorical([0.0, 0.0]), ValueError, "probabilities: expected finite numbers >= 0, not all zero"),
     (lambda: noise.categorical(["a"]), TypeError, "probabilities: expected numbers, got dtype"),
     (lambda: jax.jit(noise.categorical)(jnp.ones(3)), TypeError, "probabilities: expected values known on the host"),
