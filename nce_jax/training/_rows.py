@@ -30,7 +30,8 @@ class Rows(NamedTuple):
 def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
     """Which rows a batch touches, and its ids as numbers of those rows.
 
-    U, how many there may be, is the number of ids, or of rows where that is less: a static bound, whatever the ids.
+    U, how many there may be, is the number of ids, or V + 1 where that is less: a static bound, whatever the ids. What is no
+    row, such as padding of -1, is `num_rows` in `ids`.
 
     Args:
       ids: arrays of integers 0 .. num_rows - 1 of any shape: targets and noise.
@@ -55,7 +56,8 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
     if not arrays or not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in arrays):
         raise TypeError(f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}")
     flat = jnp.concatenate([leaf.reshape(-1) for leaf in arrays])
-    size = min(flat.size, num_rows)
+    flat = jnp.where((flat < 0) | (flat >= num_rows), num_rows, flat)
+    size = min(flat.size, num_rows + 1)
     unique, inverse = jnp.unique(flat, return_inverse=True, size=size, fill_value=num_rows)
     ends = [math.prod(leaf.shape) for leaf in arrays]
     starts = [sum(ends[:i]) for i in range(len(ends))]
@@ -71,7 +73,7 @@ def gather_rows(tables: Params, rows: Rows) -> Params:
       rows: what `touched_rows` returns.
 
     Returns:
-      The same tree of arrays (U, ...), zero where `rows.ids` is filled up.
+      The same tree of arrays (U, ...), NaN where `rows.ids` is no row.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -80,7 +82,7 @@ def gather_rows(tables: Params, rows: Rows) -> Params:
       >>> print(training.gather_rows({"bias": jnp.array([0.1, 0.2, 0.3, 0.4])}, rows)["bias"])
       [0.2 0.4]
     """
-    return jax.tree.map(lambda leaf: _take(leaf, rows.ids), tables)
+    return jax.tree.map(lambda leaf: _take(leaf, rows.ids, jnp.nan), tables)
 
 
 def update_rows(
@@ -132,7 +134,8 @@ def update_rows(
     def is_table(leaf: Any) -> bool:
         return jnp.ndim(leaf) > 0 and leaf.shape[0] == num_rows
 
-    small = gather_rows(tables, rows)
+    # Zero where there is no row: an optimizer that looks for NaN must find none that is not its own.
+    small = jax.tree.map(lambda leaf: _take(leaf, rows.ids), tables)
     small_state = jax.tree.map(lambda leaf: _take(leaf, rows.ids) if is_table(leaf) else leaf, opt_state)
     updates, new_state = optimizer.update(gradient, small_state, small)
     new = optax.apply_updates(small, updates)
@@ -140,12 +143,12 @@ def update_rows(
     return jax.tree.map(lambda old, leaf: _put(old, rows.ids, leaf), tables, new), put_back
 
 
-def _take(table: jax.Array, ids: jax.Array) -> jax.Array:
-    return table.at[ids].get(mode="fill", fill_value=0, indices_are_sorted=True)
+def _take(table: jax.Array, ids: jax.Array, fill_value: float = 0) -> jax.Array:
+    return table.at[ids].get(mode="fill", fill_value=fill_value, indices_are_sorted=True)
 
 
 def _put(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
-    """Ids that are filled up lie outside and are dropped."""
+    """What is no row lies outside and is dropped."""
     return table.at[ids].set(rows.astype(table.dtype), mode="drop", indices_are_sorted=True)
 
 
