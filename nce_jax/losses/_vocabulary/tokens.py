@@ -171,11 +171,13 @@ def _split(leaf: jax.Array, size: int, fill: Any) -> jax.Array:
 
 def _block_total(reduction: Reduction, tokens: Tokens, excludes: bool, shift, ids, log_noise) -> jax.Array:
     counts = ids != LEFT_OUT
-    logits = word_scores(tokens, jnp.where(counts, ids, 0)) - _beside(log_noise, ids) - jnp.expand_dims(shift, -1)
+    logits = word_scores(tokens, jnp.where(counts, ids, 0)) - _beside(log_noise, ids)
+    logits = logits - (shift[:, None] if shift.ndim else shift)
+    counts = _beside(counts, ids)
     if excludes:
         counts = counts & (_beside(ids, ids) != tokens.targets[:, None])
     # Summed below minus infinity, a left out word adds nothing, and its derivative is not looked at.
-    return reduction.total(jnp.where(_beside(counts, ids), logits, -jnp.inf), 1)
+    return reduction.total(jnp.where(counts, logits, -jnp.inf), 1)
 
 
 def word_scores(tokens: Tokens, ids: jax.Array) -> jax.Array:
