@@ -256,6 +256,7 @@ def gradients(loss, count, draws, seed):
     return found, jax.grad(lambda e: full_softmax({**arrays, "embedding": e}))(arrays["embedding"])
 
 
+@pytest.mark.slow
 def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
     """K = 20,000, 64 draws, seed 5: all 33 components within 4.5 standard errors plus the bias, which is O(1/K)."""
     found, full = gradients(_sampled, 20_000, 64, 5)
@@ -266,6 +267,7 @@ def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
     assert np.abs(few - full).max() > 0.02  # few words: biased
 
 
+@pytest.mark.slow
 def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64):
     """K = 20,000 and M = 1,000, F = log Z of each token, 64 draws, seed 7: within 4.5 standard errors plus O(1/kappa)."""
     arrays = problem()
