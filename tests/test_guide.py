@@ -43,7 +43,7 @@ def test_the_blocks_of_the_page_on_vocabularies_run():
     """The layer comes near the truth that it does not know, and normalises itself."""
     names = run_blocks("vocabulary.md")
     assert names["best"] < names["learned"] < 1.15 * names["best"]
-    assert abs(names["report"].mean) < 0.1
+    assert abs(names["report"].mean) < 0.2
     assert names["report"].standard_deviation < 0.5
     assert names["solution"].status == 0
     log_noise = {key: names["batch"][key] for key in ("log_noise_targets", "log_noise_ids")}

@@ -20,7 +20,7 @@ def categorical(probabilities: Real[ArrayLike, " num_words"]) -> distrax.Distrib
 
     q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalised. A draw looks up one cell of V and
     compares one random integer with its threshold: O(1), where `distrax.Categorical` makes V random numbers for each. The
-    table is built on the host, in float64: O(V), half a second for a million words. Words of probability zero are never
+    table is built on the host, in float64: O(V), about a second for a million words. Words of probability zero are never
     drawn.
 
     Args:
