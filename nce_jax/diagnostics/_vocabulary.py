@@ -114,8 +114,8 @@ def self_normalisation(
       log Z 0.3870 +- 0.3733
 
     References:
-      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models, 2012, section 3.1.
-      Devlin et al., Fast and robust neural network joint models for statistical machine translation, 2014, section 2.3.
+      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models, 2012.
+      Devlin et al., Fast and robust neural network joint models for statistical machine translation, 2014.
     """
     log_z = vocabulary_log_partition(hidden, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size)
     error = log_z - _beside(log_partition, log_z)

@@ -55,8 +55,8 @@ class VocabularyHead(nnx.Module):
 
     References:
         Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language models", 2012.
-        Devlin et al., "Fast and robust neural network joint models for statistical machine translation", 2014,
-        section 2.3 (the start at -log V).
+        Devlin et al., "Fast and robust neural network joint models for statistical machine translation", 2014
+        (the start at -log V).
     """
 
     def __init__(

@@ -92,7 +92,7 @@ def vocabulary_nce_loss(
 
     References:
       Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012, eq. 8.
-      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models, 2012, eq. 8.
+      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models, 2012.
     """
     tokens = check_tokens(hidden, targets, embedding, bias, weights)
     words = check_words(tokens, noise_ids, log_noise_ids, accidental_hits)

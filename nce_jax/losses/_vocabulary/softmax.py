@@ -84,7 +84,7 @@ def sampled_softmax_loss(
 
     References:
       Bengio and Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language model, 2008.
-      Blanc and Rendle, Adaptive sampled softmax with kernel based sampling, 2018, eq. 2.
+      Blanc and Rendle, Adaptive sampled softmax with kernel based sampling, 2018.
     """
     tokens = check_tokens(hidden, targets, embedding, bias, weights)
     words = check_words(tokens, noise_ids, log_noise_ids, accidental_hits)
