@@ -22,6 +22,7 @@ from nce_jax.diagnostics import Bootstrap as Bootstrap
 from nce_jax.diagnostics import Divergence as Divergence
 from nce_jax.diagnostics import ImportanceEstimate as ImportanceEstimate
 from nce_jax.diagnostics import InfoNCEBound as InfoNCEBound
+from nce_jax.diagnostics import SelfNormalisation as SelfNormalisation
 from nce_jax.diagnostics import bootstrap_log_partition as bootstrap_log_partition
 from nce_jax.diagnostics import divergence as divergence
 from nce_jax.diagnostics import effective_sample_size as effective_sample_size
@@ -29,6 +30,8 @@ from nce_jax.diagnostics import importance_log_partition as importance_log_parti
 from nce_jax.diagnostics import info_nce_bound as info_nce_bound
 from nce_jax.diagnostics import log_partition_standard_error as log_partition_standard_error
 from nce_jax.diagnostics import overlap as overlap
+from nce_jax.diagnostics import perplexity as perplexity
+from nce_jax.diagnostics import self_normalisation as self_normalisation
 from nce_jax.free_energy import FreeEnergy as FreeEnergy
 from nce_jax.free_energy import bar as bar
 from nce_jax.log_partition import Solution as Solution
@@ -45,6 +48,7 @@ from nce_jax.losses import conditional_nce_loss as conditional_nce_loss
 from nce_jax.losses import donsker_varadhan_loss as donsker_varadhan_loss
 from nce_jax.losses import exponential_log_partition as exponential_log_partition
 from nce_jax.losses import exponential_nce_loss as exponential_nce_loss
+from nce_jax.losses import full_softmax_loss as full_softmax_loss
 from nce_jax.losses import info_nce_loss as info_nce_loss
 from nce_jax.losses import info_nce_loss_terms as info_nce_loss_terms
 from nce_jax.losses import least_squares_log_partition as least_squares_log_partition
@@ -59,7 +63,11 @@ from nce_jax.losses import nwj_loss as nwj_loss
 from nce_jax.losses import profiled_exponential_nce_loss as profiled_exponential_nce_loss
 from nce_jax.losses import ranking_nce_loss as ranking_nce_loss
 from nce_jax.losses import ranking_nce_loss_terms as ranking_nce_loss_terms
+from nce_jax.losses import sampled_softmax_loss as sampled_softmax_loss
 from nce_jax.losses import siglip_loss as siglip_loss
+from nce_jax.losses import vocabulary_log_partition as vocabulary_log_partition
+from nce_jax.losses import vocabulary_log_ratios as vocabulary_log_ratios
+from nce_jax.losses import vocabulary_nce_loss as vocabulary_nce_loss
 from nce_jax.magnification import MagnificationRule as MagnificationRule
 from nce_jax.magnification import adaptive_magnification as adaptive_magnification
 from nce_jax.magnification import choose_magnification as choose_magnification
@@ -90,6 +98,7 @@ __all__ = [
     "ImportanceEstimate",
     "InfoNCEBound",
     "MagnificationRule",
+    "SelfNormalisation",
     "Solution",
     "Solver",
     "Status",
@@ -114,6 +123,7 @@ __all__ = [
     "fit_log_ratio",
     "fit_telescope",
     "fixed_point",
+    "full_softmax_loss",
     "importance_log_partition",
     "info_nce_bound",
     "info_nce_loss",
@@ -137,19 +147,25 @@ __all__ = [
     "nwj",
     "nwj_loss",
     "overlap",
+    "perplexity",
     "profiled_exponential_nce_loss",
     "profiled_nce_loss",
     "ranking_nce",
     "ranking_nce_loss",
     "ranking_nce_loss_terms",
     "ratio_regularised",
+    "sampled_softmax_loss",
     "samplers",
+    "self_normalisation",
     "siglip_loss",
     "solve_log_partition",
     "sweep",
     "sweeps",
     "telescoping",
     "training",
+    "vocabulary_log_partition",
+    "vocabulary_log_ratios",
+    "vocabulary_nce_loss",
 ]
 
 

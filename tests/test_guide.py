@@ -36,3 +36,16 @@ def test_the_blocks_of_the_guide_run(capsys):
     error = (annealed.standard_error**2 + bridged.standard_error**2) ** 0.5
     assert abs(annealed.log_partition - bridged.log_partition) < 4 * error
     assert "log Z: annealing" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_vocabularies_run():
+    """The layer comes near the truth that it does not know, and normalises itself."""
+    names = run_blocks("vocabulary.md")
+    assert names["best"] < names["learned"] < 1.15 * names["best"]
+    assert abs(names["report"].mean) < 0.2
+    assert names["report"].standard_deviation < 0.5
+    assert names["solution"].status == 0
+    log_noise = {key: names["batch"][key] for key in ("log_noise_targets", "log_noise_ids")}
+    fixed = names["loss"](names["table"], names["hidden"], names["targets"], names["noise_ids"], log_noise)
+    assert names["value"] <= fixed + 1e-6  # F = 0 is no better than the solved one

@@ -12,7 +12,7 @@ ANY = object()
 VOCABULARY = {
     "log_partition": {0.0, None, EMPTY},
     "magnification": {1.0},
-    "noise_ratio": {1.0},
+    "noise_ratio": {1.0, None},  # None: the number of sampled words, in the vocabulary losses
     "weights_data": {None},
     "weights_noise": {None},
     "solver": ANY,

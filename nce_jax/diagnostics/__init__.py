@@ -16,12 +16,16 @@ from nce_jax.diagnostics._info_nce import InfoNCEBound as InfoNCEBound
 from nce_jax.diagnostics._info_nce import info_nce_bound as info_nce_bound
 from nce_jax.diagnostics._overlap import overlap as overlap
 from nce_jax.diagnostics._standard_error import log_partition_standard_error as log_partition_standard_error
+from nce_jax.diagnostics._vocabulary import SelfNormalisation as SelfNormalisation
+from nce_jax.diagnostics._vocabulary import perplexity as perplexity
+from nce_jax.diagnostics._vocabulary import self_normalisation as self_normalisation
 
 __all__ = [
     "Bootstrap",
     "Divergence",
     "ImportanceEstimate",
     "InfoNCEBound",
+    "SelfNormalisation",
     "bootstrap_log_partition",
     "divergence",
     "effective_sample_size",
@@ -29,4 +33,6 @@ __all__ = [
     "info_nce_bound",
     "log_partition_standard_error",
     "overlap",
+    "perplexity",
+    "self_normalisation",
 ]

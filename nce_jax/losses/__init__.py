@@ -21,6 +21,11 @@ from nce_jax.losses._ranking import nt_xent_loss as nt_xent_loss
 from nce_jax.losses._ranking import ranking_nce_loss as ranking_nce_loss
 from nce_jax.losses._ranking import ranking_nce_loss_terms as ranking_nce_loss_terms
 from nce_jax.losses._ranking import siglip_loss as siglip_loss
+from nce_jax.losses._vocabulary import full_softmax_loss as full_softmax_loss
+from nce_jax.losses._vocabulary import sampled_softmax_loss as sampled_softmax_loss
+from nce_jax.losses._vocabulary import vocabulary_log_partition as vocabulary_log_partition
+from nce_jax.losses._vocabulary import vocabulary_log_ratios as vocabulary_log_ratios
+from nce_jax.losses._vocabulary import vocabulary_nce_loss as vocabulary_nce_loss
 
 __all__ = [
     "balanced_nre_loss",
@@ -29,6 +34,7 @@ __all__ = [
     "donsker_varadhan_loss",
     "exponential_log_partition",
     "exponential_nce_loss",
+    "full_softmax_loss",
     "info_nce_loss",
     "info_nce_loss_terms",
     "least_squares_log_partition",
@@ -43,5 +49,9 @@ __all__ = [
     "profiled_exponential_nce_loss",
     "ranking_nce_loss",
     "ranking_nce_loss_terms",
+    "sampled_softmax_loss",
     "siglip_loss",
+    "vocabulary_log_partition",
+    "vocabulary_log_ratios",
+    "vocabulary_nce_loss",
 ]

@@ -3,6 +3,8 @@
 `params` is a plain pytree of arrays, for optax, `jax.grad` and `jax.vmap` (over seeds, say);
 `log_density_fn(params, x)` takes samples of shape (samples, dim), or images, and returns phi(x), minus the energy, of
 shape (samples,). The normaliser F is never part of `params`: it is solved for or learned beside them.
+
+`VocabularyHead` is another kind of model: the output layer of a language model, whose arrays the vocabulary losses take.
 """
 
 from nce_jax.models._convolutional import conv_energy
@@ -11,9 +13,11 @@ from nce_jax.models._mlp import mlp_energy
 from nce_jax.models._module import split_module
 from nce_jax.models._quadratic_head import QuadraticHead, quadratic_energy
 from nce_jax.models._resnet import resnet18_energy
+from nce_jax.models._vocabulary_head import VocabularyHead
 
 __all__ = [
     "QuadraticHead",
+    "VocabularyHead",
     "conv_energy",
     "exponential_family",
     "linear_statistics",

@@ -12,6 +12,10 @@ from nce_jax.training._mesh import state_shardings as state_shardings
 from nce_jax.training._processes import start_processes as start_processes
 from nce_jax.training._records import LowOverlapWarning as LowOverlapWarning
 from nce_jax.training._records import NonFiniteError as NonFiniteError
+from nce_jax.training._rows import Rows as Rows
+from nce_jax.training._rows import gather_rows as gather_rows
+from nce_jax.training._rows import touched_rows as touched_rows
+from nce_jax.training._rows import update_rows as update_rows
 from nce_jax.training._step import Batch as Batch
 from nce_jax.training._step import Metrics as Metrics
 from nce_jax.training._step import TrainState as TrainState
@@ -33,11 +37,13 @@ __all__ = [
     "LowOverlapWarning",
     "Metrics",
     "NonFiniteError",
+    "Rows",
     "TrainState",
     "Treatment",
     "bar_step",
     "collectives",
     "fit",
+    "gather_rows",
     "held",
     "init_train_state",
     "jit_train_step",
@@ -48,4 +54,6 @@ __all__ = [
     "solved",
     "start_processes",
     "state_shardings",
+    "touched_rows",
+    "update_rows",
 ]

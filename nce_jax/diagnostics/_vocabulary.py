@@ -1,0 +1,135 @@
+"""How good a vocabulary's output layer is, by its whole vocabulary: perplexity, and how far it is self-normalised."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_weights
+from nce_jax._types import Array, Float, Int, Real, Weights
+from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
+from nce_jax.numerics import weighted_mean
+
+_CHUNK_SIZE = 4096
+
+
+class SelfNormalisation(NamedTuple):
+    """How the log partition is distributed over contexts; every field is a number in nats.
+
+    Attributes:
+      mean: of log Z - F. What one constant more would correct.
+      standard_deviation: of log Z over the contexts. What no constant can.
+      lowest: the smallest log Z - F.
+      highest: the largest. Unnormalised scores, read as log probabilities, are wrong by up to these.
+    """
+
+    mean: Float[Array, ""]
+    standard_deviation: Float[Array, ""]
+    lowest: Float[Array, ""]
+    highest: Float[Array, ""]
+
+
+def perplexity(
+    hidden: Float[Array, "n dim"],
+    targets: Int[Array, " n"],
+    *,
+    embedding: Float[Array, "V dim"],
+    bias: Float[Array, " V"] | None = None,
+    weights: Weights | None = None,
+    chunk_size: int = _CHUNK_SIZE,
+) -> Float[Array, ""]:
+    """Perplexity by the full softmax, whatever the model was trained with.
+
+    exp(-mean_i log p(w_i | context i)), log p = phi_i - log Z_i with the sum over all V words, in blocks: exp of
+    `full_softmax_loss`. A perplexity from unnormalised scores, as if log Z were zero, may be below what the data allow. For
+    a text in several batches average that loss, by the number of tokens, and take exp last.
+
+    Args:
+      hidden: states of the network, (n, dim).
+      targets: the words that followed, (n,).
+      embedding: one row per word, (V, dim).
+      bias: one number per word, (V,), or None.
+      weights: weights >= 0 of the tokens, (n,); those of weight zero are ignored.
+      chunk_size: words per block.
+
+    Returns:
+      The perplexity, a number; V for a model that knows nothing.
+
+    Raises:
+      TypeError: states, ids or weights of the wrong kind.
+      ValueError: mismatched shapes.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> hidden, targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 2])
+      >>> print(f"{nce_jax.perplexity(hidden, targets, embedding=jnp.zeros((50, 2))):.4f}")
+      50.0000
+
+    References:
+      Bengio et al., A neural probabilistic language model, 2003, section 4.
+    """
+    return jnp.exp(
+        full_softmax_loss(hidden, targets, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size)
+    )
+
+
+def self_normalisation(
+    hidden: Float[Array, "n dim"],
+    *,
+    embedding: Float[Array, "V dim"],
+    bias: Float[Array, " V"] | None = None,
+    log_partition: Real[Any, "..."] | float = 0.0,
+    weights: Weights | None = None,
+    chunk_size: int = _CHUNK_SIZE,
+) -> SelfNormalisation:
+    """How far a vocabulary's output layer is self-normalised: log Z over contexts, less the F that stood in for it.
+
+    log Z_i = log sum_w e^{phi_iw} over all V words, in blocks; reported are mean, spread and range of log Z_i - F, F =
+    `log_partition`. NCE at a fixed F drives all of them towards zero; what is left is by how much scores less F miss log
+    probabilities.
+
+    Args:
+      hidden: states of the network, one per context, (n, dim).
+      embedding: one row per word, (V, dim).
+      bias: one number per word, (V,), or None.
+      log_partition: F in training: 0, a number, or one per context, (n,).
+      weights: weights >= 0 of the contexts, (n,); those of weight zero are ignored.
+      chunk_size: words per block.
+
+    Returns:
+      A `SelfNormalisation`.
+
+    Raises:
+      TypeError: states or weights of the wrong kind.
+      ValueError: mismatched shapes.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> hidden, embedding = jax.random.normal(jax.random.key(0), (100, 8)), jnp.eye(8).repeat(4, axis=0)
+      >>> report = nce_jax.self_normalisation(hidden, embedding=embedding, bias=jnp.full(32, -jnp.log(32.0)))
+      >>> print(f"log Z {report.mean:.4f} +- {report.standard_deviation:.4f}")
+      log Z 0.3870 +- 0.3733
+
+    References:
+      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models, 2012.
+      Devlin et al., Fast and robust neural network joint models for statistical machine translation, 2014.
+    """
+    log_z = vocabulary_log_partition(hidden, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size)
+    error = log_z - _beside(log_partition, log_z)
+    weights = check_weights("weights", weights, error)
+    counts = None if weights is None else weights != 0
+    error = error if counts is None else jnp.where(counts, error, 0)
+    mean = weighted_mean(error, weights)
+    spread = jnp.sqrt(weighted_mean(jnp.square(error - mean), weights))
+    lowest = jnp.min(error, initial=jnp.inf, where=counts)
+    return SelfNormalisation(mean, spread, lowest, jnp.max(error, initial=-jnp.inf, where=counts))
+
+
+def _beside(log_partition: Any, log_z: jax.Array) -> jax.Array:
+    values = jnp.asarray(log_partition, log_z.dtype)
+    if values.shape not in ((), log_z.shape):
+        raise ValueError(f"log_partition: expected a number or shape {log_z.shape}, got shape {values.shape}")
+    return jnp.broadcast_to(values, log_z.shape)

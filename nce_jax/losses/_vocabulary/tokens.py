@@ -1,0 +1,192 @@
+"""Tokens and sampled words: what is checked of them, their scores, and the sums over sampled words."""
+
+import functools
+from typing import Any, Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_positive_int, check_weights, compute_dtype
+from nce_jax.losses._ranking.embeddings import check_ids, check_matrix
+from nce_jax.losses._ranking.pairs import LEFT_OUT, Pairs, Plan, Reduction, reduce_pairs
+
+AccidentalHits = Literal["keep", "exclude"]
+
+
+class Table(NamedTuple):
+    """The output layer: one row and one number per word, (V, dim) and (V,) or None."""
+
+    embedding: jax.Array
+    bias: jax.Array | None
+
+
+class Tokens(NamedTuple):
+    """A checked batch: tokens of weight zero have a hidden state of zero and word 0 for target.
+
+    Attributes:
+      hidden: (n, dim), floating.
+      targets: int32, (n,).
+      table: the output layer.
+      weights: (n,) or None.
+      dtype: what to compute in.
+    """
+
+    hidden: jax.Array
+    targets: jax.Array
+    table: Table
+    weights: jax.Array | None
+    dtype: Any
+
+    def scores(self) -> jax.Array:
+        """The scores of the targets, (n,)."""
+        rows, bias = look_up(self.table, self.targets, self.dtype)
+        return jnp.sum(self.hidden.astype(self.dtype) * rows.astype(self.dtype), axis=-1) + bias
+
+    def keep(self, values: jax.Array) -> jax.Array:
+        """Numbers of the tokens, (n,), zero where the weight is."""
+        return values if self.weights is None else jnp.where(self.weights == 0, 0, values)
+
+
+class Words(NamedTuple):
+    """Checked sampled words: ids, (K,) or (n, K), and what is subtracted from their scores, of the same shape.
+
+    Those that are their token's target are left out where `excludes`.
+    """
+
+    ids: jax.Array
+    log_noise: jax.Array
+    excludes: bool
+
+    @property
+    def num_words(self) -> int:
+        """K."""
+        return self.ids.shape[-1]
+
+
+def check_tokens(hidden: Any, targets: Any, embedding: Any, bias: Any, weights: Any) -> Tokens:
+    """Checks hidden states (n, dim), targets (n,), the output layer, and weights of the tokens."""
+    hidden = check_matrix("hidden", hidden)
+    table = check_table(hidden, embedding, bias)
+    dtype = compute_dtype(hidden, table.embedding)
+    targets = _check_integers("targets", targets, (hidden.shape[0],))
+    weights = check_weights("weights", weights, hidden[:, 0].astype(dtype))
+    if weights is not None:
+        hidden, targets = jnp.where(weights[:, None] == 0, 0, hidden), jnp.where(weights == 0, 0, targets)
+    return Tokens(hidden, targets, table, weights, dtype)
+
+
+def check_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
+    """Checks an embedding (V, dim) that fits the hidden states, and a bias (V,) or None."""
+    embedding = check_matrix("embedding", embedding)
+    if embedding.shape[1] != hidden.shape[1]:
+        expected = f"the {hidden.shape[1]} dimensions of hidden"
+        raise ValueError(f"embedding: expected {expected}, shape (V, {hidden.shape[1]}), got shape {embedding.shape}")
+    if bias is not None:
+        bias = jnp.asarray(bias)
+        if bias.shape != embedding.shape[:1]:
+            raise ValueError(f"bias: expected one per word, shape {embedding.shape[:1]}, got shape {bias.shape}")
+    return Table(embedding, bias)
+
+
+def check_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits: Any) -> Words:
+    """Checks the ids of sampled words, (K,) or (n, K), and their log noise probabilities."""
+    if accidental_hits not in get_args(AccidentalHits):
+        raise ValueError(f"accidental_hits: expected one of {get_args(AccidentalHits)}, got {accidental_hits!r}")
+    shape, n = jnp.shape(noise_ids), tokens.hidden.shape[0]
+    if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[0] != n):
+        raise ValueError(f"noise_ids: expected shape (K,) or ({n}, K), got shape {shape}")
+    ids = _check_integers("noise_ids", noise_ids, shape)
+    log_noise = check_numbers("log_noise_ids", log_noise_ids, shape, tokens.dtype)
+    if tokens.weights is not None and ids.ndim == 2:
+        ids, log_noise = (jnp.where(tokens.weights[:, None] == 0, 0, leaf) for leaf in (ids, log_noise))
+    return Words(ids, log_noise, accidental_hits == "exclude")
+
+
+def check_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Returns an array of numbers of that shape."""
+    if values is None:
+        raise TypeError(f"{name}: expected an array of shape {shape}, got None")
+    values = jnp.asarray(values, dtype)
+    if values.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got shape {values.shape}")
+    return values
+
+
+def _check_integers(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
+    if ids is None:
+        raise TypeError(f"{name}: expected integers of shape {shape}, got None")
+    return check_ids(name, ids, shape).astype(jnp.int32)
+
+
+def look_up(table: Table, ids: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Rows and biases of words; NaN for what is no word, never those of another."""
+
+    def rows_of(leaf: jax.Array) -> jax.Array:
+        return leaf.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+
+    bias = jnp.zeros(ids.shape, dtype) if table.bias is None else rows_of(table.bias).astype(dtype)
+    return rows_of(table.embedding), bias
+
+
+def sum_words(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size: int | None) -> jax.Array:
+    """Sums over the words of score - log_noise - shift, (n,), with `shift` a number or one per token."""
+    if chunk_size is not None:
+        check_positive_int("chunk_size", chunk_size)
+    if words.ids.ndim == 1 and shift.ndim == 0:
+        return _sum_shared(reduction, tokens, words, shift, chunk_size)
+    return _sum_in_blocks(reduction, tokens, words, shift, chunk_size)
+
+
+def _sum_shared(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size) -> jax.Array:
+    rows, bias = look_up(tokens.table, words.ids, tokens.dtype)
+    low = jnp.result_type(tokens.hidden, rows)
+    own, others = tokens.targets, words.ids
+    if not words.excludes:  # ids that are never equal leave nothing out
+        own, others = jnp.zeros_like(own), jnp.ones_like(others)
+    if tokens.weights is not None:
+        own = jnp.where(tokens.weights == 0, LEFT_OUT, own)
+    offset = bias - words.log_noise - shift
+    pairs = Pairs(tokens.hidden.astype(low), rows.astype(low), jnp.ones((), tokens.dtype), offset, own, others)
+    return reduce_pairs(Plan(reduction, False, chunk_size), pairs)[0]
+
+
+def _sum_in_blocks(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size) -> jax.Array:
+    """The same where numbers belong to pairs of token and word: K in blocks, looked up again for the derivative."""
+    size = words.num_words if chunk_size is None else min(chunk_size, words.num_words)
+    total = functools.partial(_block_total, reduction, tokens, words.excludes, shift)
+    blocks = tuple(_split(leaf, size, fill) for leaf, fill in ((words.ids, LEFT_OUT), (words.log_noise, 0)))
+    if len(blocks[0]) == 1:
+        return total(*(leaf[0] for leaf in blocks))
+    remade = jax.checkpoint(total)
+    start = jnp.full(tokens.targets.shape, reduction.empty, tokens.dtype)
+    return jax.lax.scan(lambda sums, block: (reduction.join(sums, remade(*block)), None), start, blocks)[0]
+
+
+def _split(leaf: jax.Array, size: int, fill: Any) -> jax.Array:
+    """Blocks of the last axis on a new first one, the last of them filled up."""
+    missing = [(0, 0)] * (leaf.ndim - 1) + [(0, -leaf.shape[-1] % size)]
+    filled = jnp.pad(leaf, missing, constant_values=fill)
+    return jnp.moveaxis(filled.reshape(*leaf.shape[:-1], -1, size), -2, 0)
+
+
+def _block_total(reduction: Reduction, tokens: Tokens, excludes: bool, shift, ids, log_noise) -> jax.Array:
+    counts = ids != LEFT_OUT
+    logits = word_scores(tokens, jnp.where(counts, ids, 0)) - _beside(log_noise, ids)
+    logits = logits - (shift[:, None] if shift.ndim else shift)
+    counts = _beside(counts, ids)
+    if excludes:
+        counts = counts & (_beside(ids, ids) != tokens.targets[:, None])
+    # Summed below minus infinity, a left out word adds nothing, and its derivative is not looked at.
+    return reduction.total(jnp.where(counts, logits, -jnp.inf), 1)
+
+
+def word_scores(tokens: Tokens, ids: jax.Array) -> jax.Array:
+    """The scores of words (K,) or (n, K) after every token, (n, K)."""
+    rows, bias = look_up(tokens.table, ids, tokens.dtype)
+    product = functools.partial(jnp.einsum, "nd,kd->nk" if ids.ndim == 1 else "nd,nkd->nk")
+    return product(tokens.hidden, rows, preferred_element_type=tokens.dtype) + _beside(bias, ids)
+
+
+def _beside(leaf: jax.Array, ids: jax.Array) -> jax.Array:
+    """Numbers of shared words with an axis for the tokens; those of a token's own words have it."""
+    return leaf[None, :] if ids.ndim == 1 else leaf
