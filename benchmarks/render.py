@@ -95,6 +95,12 @@ SECTIONS = {
         " NT-Xent of the same views; info-nce-pytorch's loss is InfoNCE with in-batch negatives. In blocks the logits are"
         " made twice and never stored: four matrix products in the place of three.",
     ),
+    "vocabulary": (
+        "A vocabulary's output layer",
+        "512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradients in the hidden states too, float32."
+        " Ours is `vocabulary_nce_loss` on the rows that the batch touches (`training.update_rows`); the other side"
+        " `full_softmax_loss` with the dense step. Logits of a million words would take 2 GB, and that step is not run.",
+    ),
     "sweep_lanes": (
         "Sweeps",
         "Training the mean of a Gaussian, 4 standard deviations from the noise, over M x seeds (float32): one"

@@ -19,7 +19,7 @@ from experiments.common import results
 
 TOPICS = (
     "bar", "many_problems", "bootstrap",
-    "train_step", "torch_step", "fit_loop", "resnet_step", "contrastive",
+    "train_step", "torch_step", "fit_loop", "resnet_step", "contrastive", "vocabulary",
     "sweep_lanes", "solver_steps",
     "ratio_estimation", "mutual_information",
     "first_call", "memory",
