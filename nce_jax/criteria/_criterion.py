@@ -25,7 +25,7 @@ class Criterion(NamedTuple):
         the equation at the loss's own kappa, for any `Solver`.
       closed_form: for a normaliser with a closed form: a function of the same that returns it.
       has_bennett_step: whether Bennett's fixed point applies to the equation.
-      at_magnification: the same criterion at another M, for those that have one.
+      at_magnification: the same criterion at another M, for those whose M a rule may adapt: binary NCE.
     """
 
     name: str

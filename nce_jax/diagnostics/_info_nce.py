@@ -32,8 +32,9 @@ def info_nce_bound(
     """The mutual information that the terms of an InfoNCE loss certify: log(number of candidates) - loss.
 
     I(x; y) >= mean_i(log K_i - terms_i), with terms_i of `loss_terms` and K_i of `num_candidates`, those that anchor i
-    chooses from: its partner and all its negatives, drawn independently of it; n for in-batch ones. The scores must not
-    have been fitted to the same samples.
+    chooses from: its partner and all its negatives, drawn independently of it; n for in-batch ones. Terms made with `ids` or
+    `ids_negatives` certify nothing: negatives chosen for being unlike the anchor are not independent of it. Nor may the
+    scores have been fitted to the same samples, or `weights` depend on the terms.
 
     Args:
       loss_terms: what `info_nce_loss_terms` or `ranking_nce_loss_terms` return at M = 1, (*batch, n), in nats.

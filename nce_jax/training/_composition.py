@@ -32,6 +32,6 @@ def check_composition(criterion: Criterion, treatment: Treatment, rule: Magnific
     if rule is None:
         return
     if criterion.at_magnification is None:
-        raise ValueError(f"magnification_rule: criterion {criterion.name} has no magnification to adapt")
+        raise ValueError(f"magnification_rule: criterion {criterion.name} has no magnification that a rule could adapt")
     if not treatment.is_profiled:
         raise ValueError(f"magnification_rule: expected a solved F, as by solved(), got treatment {treatment.name}")

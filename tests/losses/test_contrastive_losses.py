@@ -173,6 +173,41 @@ def test_a_grid_of_temperatures_is_compiled_once():
     assert len(set(map(float, values))) == 4
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "int64", "uint32"])
+def test_ids_of_any_integer_type(dtype):
+    x, y = dense.batch(dtype=jnp.float32)
+    for loss in (nce_jax.clip_loss, nce_jax.nt_xent_loss, nce_jax.siglip_loss):
+        expected = loss(x, y, ids=jnp.asarray(IDS, jnp.int32), weights=WEIGHTS)
+        np.testing.assert_array_equal(loss(x, y, ids=IDS.astype(dtype), weights=WEIGHTS), expected)
+
+
+@pytest.mark.parametrize("name", ["padded", "left out"])
+def test_negatives_that_do_not_count_may_hold_anything(name):
+    x, y = dense.batch(dtype=jnp.float32)
+    negatives = jnp.asarray(NEGATIVES, jnp.float32).at[2].set(jnp.nan)
+    options = {"weights": jnp.ones(12).at[2].set(0)}
+    if name == "left out":
+        options = {"ids": jnp.arange(12), "ids_negatives": jnp.full((12, 5), -1).at[2].set(2)}
+
+    def loss(x, negatives, temperature):
+        return nce_jax.info_nce_loss(x, y, negatives=negatives, temperature=temperature, **options)
+
+    found = jax.value_and_grad(loss, (0, 1, 2))(x, negatives, 0.5)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+def test_float16_keeps_small_slopes():
+    """A slope of the order 1 / n^2 per pair is below float16's range: nearly constant encoders, 2,048 pairs."""
+    x, y = (1 + 0.01 * side for side in dense.batch(n=2048, dtype=jnp.float32))
+    slope = jax.jit(jax.grad(functools.partial(nce_jax.clip_loss, chunk_size=512)))
+    exact = slope(x, y)
+    half = slope(x.astype(jnp.float16), y.astype(jnp.float16)).astype(jnp.float32)
+    rounded = exact.astype(jnp.float16).astype(jnp.float32)
+    of_inputs = slope(*(side.astype(jnp.float16).astype(jnp.float32) for side in (x, y)))
+    floor = np.linalg.norm(rounded - exact) + np.linalg.norm(of_inputs - exact)
+    assert np.linalg.norm(half - exact) < 2 * floor
+
+
 X = jnp.ones((4, 2))
 REFUSED = [
     ({"y": jnp.ones((3, 2))}, ValueError, "y: expected a partner for every row of x, shape (4, 2), got shape (3, 2)"),
@@ -185,6 +220,7 @@ REFUSED = [
     ({"exchange": "send"}, ValueError, "exchange: expected one of ('gather', 'ring'), got 'send'"),
     ({"ids": jnp.ones(4)}, TypeError, "ids: expected integers, got dtype float32"),
     ({"ids": jnp.ones(3, int)}, ValueError, "ids: expected shape (4,), got shape (3,)"),
+    ({"ids": np.array([0, 1, 2, 2**40])}, ValueError, "ids: expected integers that fit an int32, got 0 to 1099511627776"),
     ({"weights": jnp.ones(3)}, ValueError, "weights: expected one weight per sample"),
     ({"log_noise": jnp.ones(3)}, ValueError, "log_noise: expected shape (4,), got shape (3,)"),
     ({"log_noise": jnp.ones(4), "two_sided": True}, ValueError, "log_noise: expected None where two_sided, got an array"),

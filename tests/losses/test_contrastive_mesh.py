@@ -73,6 +73,28 @@ def test_a_ring_gathers_nothing_and_holds_less():
     assert held["ring"] < held["gather"] / 2, held
 
 
+@pytest.mark.parametrize("exchange", ["gather", "ring"])
+def test_second_derivatives_and_bfloat16(exchange):
+    """The derivatives of all devices are added up in float32: as near to float32's as on one device."""
+    mesh, (x, y) = mesh_of(), dense.batch(n=64, dtype=jnp.float32)
+    alone, spread = (
+        functools.partial(nce_jax.siglip_loss, **options) for options in ({}, {"mesh": mesh, "exchange": exchange})
+    )
+    second = [jax.jit(jax.hessian(lambda t, loss=loss: loss(x, y, temperature=t)))(0.5) for loss in (alone, spread)]
+    np.testing.assert_allclose(*second, rtol=1e-4)
+    exact = jax.jit(jax.grad(alone))(x, y)
+    low = [side.astype(jnp.bfloat16) for side in (x, y)]
+    errors = [np.linalg.norm(jax.jit(jax.grad(loss))(*low).astype(jnp.float32) - exact) for loss in (alone, spread)]
+    assert errors[1] < 1.1 * errors[0]
+
+
+@pytest.mark.bad_input
+def test_a_mesh_of_explicit_axes_is_named():
+    x, y = dense.batch(n=16, dtype=jnp.float32)
+    with pytest.raises(ValueError, match="mesh: expected axes of type Auto, as training.make_mesh makes them"):
+        nce_jax.clip_loss(x, y, mesh=jax.make_mesh((8,), ("data",)))
+
+
 @pytest.mark.bad_input
 def test_what_cannot_be_split_is_named():
     mesh, (x, y) = mesh_of(), dense.batch(n=12, dtype=jnp.float32)

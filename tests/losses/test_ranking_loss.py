@@ -116,6 +116,15 @@ def test_what_has_no_weight_is_ignored_and_nan_is_not_hidden():
     assert nce_jax.ranking_nce_loss(jnp.ones(2, jnp.bfloat16), jnp.ones(3, jnp.bfloat16)).dtype == jnp.float32
 
 
+def test_corrections_of_padding_may_hold_anything_and_no_noise_is_zero():
+    data, noise = jnp.zeros(3), jnp.zeros((3, 2))
+    forward = noise.at[2].set(jnp.nan)
+    value = nce_jax.conditional_nce_loss(data, noise, log_forward=forward, weights_data=jnp.array([1.0, 1.0, 0.0]))
+    np.testing.assert_allclose(value, 2 * np.log(2), rtol=1e-6)
+    value = nce_jax.conditional_nce_loss(data, noise, weights_noise=jnp.ones((3, 2)).at[0].set(0))
+    np.testing.assert_allclose(value, 2 * np.log(2) * 2 / 3, rtol=1e-6)
+
+
 def test_the_criterion_trains_whatever_the_treatment():
     """F is in no gradient, and `solved()` reports the one that normalises the model."""
     criterion, (data, noise) = nce_jax.ranking_nce(magnification=3.0), log_ratios(dtype=np.float32)

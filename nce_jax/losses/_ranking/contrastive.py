@@ -51,6 +51,7 @@ def info_nce_loss(
     constant encoder is log n; nothing is corrected for how often a y occurs, unless `log_noise` says how often.
 
     The n^2 logits are stored, or, with `chunk_size`, made block by block, twice: memory is then O(n (dim + chunk_size)).
+    Derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
 
     Args:
       x: the anchors, (n, dim).
@@ -66,9 +67,10 @@ def info_nce_loss(
         every row as its own, and duplicates as negatives.
       ids_negatives: those of `negatives`, (K,) or (n, K): where equal to the anchor's, left out.
       weights: weights >= 0 of the pairs in the mean, (n,). A pair of weight zero takes no part, as a negative neither.
-      chunk_size: columns per block; None takes all at once.
-      mesh: splits x and y over the devices along `axis_name`: every x_i meets the y of all devices, and value and gradient
-        are those of one device. n is the number of all samples, in all devices and processes.
+      chunk_size: columns per block; None takes all at once. Without use, as `mesh`, for negatives (n, K, dim).
+      mesh: one with Auto axes (`training.make_mesh`); splits x and y over the devices along `axis_name`: every x_i meets the
+        y of all devices, and value and gradient are those of one device. n is the number of all samples, in all devices
+        and processes.
       axis_name: the axis of the mesh along which samples are split.
       exchange: "gather" holds all y on every device; "ring" passes them on, device to device, holding 1/D of them.
 
@@ -304,5 +306,7 @@ def _against(batch: Embeddings, negatives: Any, ids: Any, ids_negatives: Any, wo
             check_divisible("negatives", negatives, work.spread.mesh, work.spread.axis)
         pairs = Pairs(batch.x, negatives, batch.scale, jnp.zeros(shape, batch.scale.dtype), own, others)
         return reduce_everywhere(Plan(LOG_SUM_EXP, False, work.chunk_size), work.spread, pairs)[0]
-    products = jnp.einsum("nd,nkd->nk", batch.x, negatives, preferred_element_type=batch.scale.dtype)
-    return log_sum_exp(batch.scale * products, (others != own[:, None]).astype(products.dtype))
+    counts = (others != own[:, None]) & (own[:, None] != LEFT_OUT)
+    kept = jnp.where(counts[..., None], negatives, 0)  # what is left out may hold anything
+    products = jnp.einsum("nd,nkd->nk", batch.x, kept, preferred_element_type=batch.scale.dtype)
+    return log_sum_exp(batch.scale * products, counts.astype(products.dtype))

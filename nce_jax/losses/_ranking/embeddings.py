@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import AxisType, Mesh
 
 from nce_jax._checks import check_positive, check_positive_int, check_weights, compute_dtype
 from nce_jax.losses._ranking.pairs import LEFT_OUT, Pairs, Plan, Reduction, Sums
@@ -88,12 +88,16 @@ def check_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     """Returns ids as integers of that shape, every vector its own where none are given."""
     if ids is None:
         return jnp.arange(shape[0])
+    if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
+        smallest, largest = int(ids.min()), int(ids.max())
+        if not LEFT_OUT < smallest <= largest <= np.iinfo(np.int32).max:  # JAX would cut them off without a word
+            raise ValueError(f"{name}: expected integers that fit an int32, got {smallest} to {largest}")
     ids = jnp.asarray(ids)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{name}: expected integers, got dtype {ids.dtype}")
     if ids.shape != shape:
         raise ValueError(f"{name}: expected shape {shape}, got shape {ids.shape}")
-    return ids
+    return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))  # LEFT_OUT has to fit
 
 
 def inverse_temperature(temperature: Any, x: jax.Array) -> jax.Array:
@@ -120,6 +124,8 @@ def check_work(x: jax.Array, chunk_size: Any, mesh: Mesh | None, axis_name: str,
         return Work(chunk_size, None)
     if axis_name not in mesh.axis_names:
         raise ValueError(f"axis_name: expected an axis of the mesh, {list(mesh.axis_names)}, got {axis_name!r}")
+    if any(kind != AxisType.Auto for kind in mesh.axis_types):
+        raise ValueError(f"mesh: expected axes of type Auto, as training.make_mesh makes them, got {mesh.axis_types}")
     check_divisible("x", x, mesh, axis_name)
     return Work(chunk_size, Spread(mesh, axis_name, exchange))
 

@@ -106,7 +106,8 @@ def _reduce_fwd(plan: Plan, pairs: Pairs) -> tuple[Sums, Any]:
 
 def _reduce_bwd(plan: Plan, kept: Any, slopes: Sums) -> tuple[Pairs]:
     pairs, sums, logits = kept
-    return (backward(plan, pairs, sums, logits, slopes),)
+    found = backward(plan, pairs, sums, logits, slopes)
+    return (in_dtypes(pairs, found.x, found.y, found.scale, found.offset),)
 
 
 reduce_pairs.defvjp(_reduce_fwd, _reduce_bwd)
@@ -130,7 +131,7 @@ def forward(plan: Plan, pairs: Pairs) -> tuple[Sums, jax.Array | None]:
 
 
 def backward(plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, slopes: Sums) -> Pairs:
-    """Derivatives in x, y, scale and offset, from those of the two sums."""
+    """Derivatives in x, y, scale and offset, from those of the two sums, in the dtype of the sums."""
     pull = functools.partial(_pull, plan, pairs, (sums[0], slopes[0]))
     columns = Columns(pairs.y, pairs.offset, pairs.ids_y, sums[1], slopes[1])
     size = _block_size(plan, pairs)
@@ -147,7 +148,15 @@ def backward(plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, slo
         of_y, of_offset = (_joined(leaf, columns) for leaf in found)
     # Logits are products times the scale, so that one sum over x serves the derivative in the scale.
     of_scale = jnp.sum(pairs.x.astype(of_x.dtype) * of_x)
-    of_x, of_y = ((pairs.scale * leaf).astype(pairs.x.dtype) for leaf in (of_x, of_y))
+    return _of_arrays(pairs.scale * of_x, pairs.scale * of_y, of_scale, of_offset)
+
+
+def in_dtypes(pairs: Pairs, of_x: jax.Array, of_y: jax.Array, of_scale: jax.Array, of_offset: jax.Array) -> Pairs:
+    """Derivatives in the dtypes of what they are of, once everything is added up."""
+    return _of_arrays(of_x.astype(pairs.x.dtype), of_y.astype(pairs.y.dtype), of_scale, of_offset)
+
+
+def _of_arrays(of_x: jax.Array, of_y: jax.Array, of_scale: jax.Array, of_offset: jax.Array) -> Pairs:
     return Pairs(of_x, of_y, of_scale, of_offset, None, None)  # type: ignore[arg-type]  # ids have no derivative
 
 
@@ -206,6 +215,7 @@ def _pull(plan: Plan, pairs: Pairs, rows: Sums, columns: Columns, logits: jax.Ar
     weights = slope * plan.reduction.slope(logits, total)
     if plan.both:
         weights = weights + columns.slopes[None, :] * plan.reduction.slope(logits, columns.sums[None, :])
-    low, dtype = weights.astype(pairs.x.dtype), weights.dtype
+    # In float16 weights of the order 1 / n^2 would be zero.
+    low, dtype = weights if pairs.x.dtype == jnp.float16 else weights.astype(pairs.x.dtype), weights.dtype
     of_x = jnp.matmul(low, columns.y, preferred_element_type=dtype)
     return of_x, jnp.matmul(low.T, pairs.x, preferred_element_type=dtype), weights.sum(axis=0)

@@ -137,7 +137,8 @@ def conditional_nce_loss(
       log_forward: log q(y_ij | x_i), (*batch, n, K), or a number.
       log_backward: log q(x_i | y_ij), likewise.
       weights_data: weights >= 0 of the data samples, broadcastable to them.
-      weights_noise: the same for the noise samples; per data sample their mean becomes a weighted mean.
+      weights_noise: the same for the noise samples; per data sample their mean becomes a weighted mean, and zero where all
+        are zero.
 
     Returns:
       The loss, (*batch), in nats; 2 log 2 where the model is constant and the noise symmetric.
@@ -168,9 +169,12 @@ def conditional_nce_loss(
     correction = jnp.asarray(log_forward, noise.dtype) - jnp.asarray(log_backward, noise.dtype)
     if correction.ndim and correction.shape != noise.shape:
         raise ValueError(f"log_forward, log_backward: expected numbers or shape {noise.shape}, got {correction.shape}")
-    gain = expand(data) - noise + jnp.broadcast_to(correction, noise.shape)
-    per_data = weighted_mean(softplus(-ignore_unweighted(gain, weights_noise)), weights_noise)
-    return 2 * weighted_mean(per_data, weights_data)
+    gain = _without_rows(expand(data) - noise + jnp.broadcast_to(correction, noise.shape), weights_data)
+    if weights_noise is None:
+        return 2 * weighted_mean(jnp.mean(softplus(-gain), axis=-1), weights_data)
+    total = jnp.sum(weights_noise, axis=-1)
+    terms = jnp.sum(weights_noise * softplus(-jnp.where(weights_noise == 0, 0, gain)), axis=-1)
+    return 2 * weighted_mean(terms / jnp.where(total == 0, 1, total), weights_data)
 
 
 def _without_rows(noise: jax.Array, weights_data: jax.Array | None) -> jax.Array:

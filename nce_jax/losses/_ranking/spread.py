@@ -9,6 +9,8 @@ Per device, with D of them, n rows and columns of dim d in all, in numbers moved
 | --- | --- | --- | --- |
 | gather | n d (1 - 1/D) | 2 n d (1 - 1/D) | 2 n d |
 | ring | n d | 2 n d | 4 n d / D |
+
+Derivatives travel, and are added up, in float32 where vectors are in bfloat16.
 """
 
 import functools
@@ -18,7 +20,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from nce_jax.losses._ranking.pairs import Pairs, Plan, Sums, backward, forward, reduce_pairs
+from nce_jax.losses._ranking.pairs import Pairs, Plan, Sums, backward, forward, in_dtypes, reduce_pairs
 
 Exchange = Literal["gather", "ring"]
 EXCHANGES = get_args(Exchange)
@@ -46,14 +48,14 @@ def _reduce_spread(plan: Plan, spread: Spread, pairs: Pairs) -> Sums:
 
 
 def _spread_fwd(plan: Plan, spread: Spread, pairs: Pairs) -> tuple[Sums, Any]:
-    sums = _reduce_spread(plan, spread, pairs)
+    # Not by way of the function whose rule this is: a second derivative would stop at it.
+    sums = _mapped(_VALUE, plan, spread, (_SPLIT, _SPLIT), pairs)
     return sums, (pairs, sums)
 
 
 def _spread_bwd(plan: Plan, spread: Spread, kept: Any, slopes: Sums) -> tuple[Pairs]:
     found = _mapped(_SLOPE, plan, spread, (_SPLIT, _SPLIT, _WHOLE, _SPLIT), *kept, slopes)
-    of_x, of_y, of_scale, of_offset = found
-    return (Pairs(of_x, of_y, of_scale, of_offset, None, None),)  # type: ignore[arg-type]  # ids have no derivative
+    return (in_dtypes(kept[0], *found),)
 
 
 _reduce_spread.defvjp(_spread_fwd, _spread_bwd)
@@ -93,8 +95,8 @@ def _ring_slope(plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums) -
         return (of_x + here.x, of_scale + here.scale), passed
 
     block, columns = (pairs.y, pairs.offset, pairs.ids_y), (sums[1], slopes[1])
-    rows = jnp.zeros_like(pairs.x), jnp.zeros((), pairs.offset.dtype)
-    start = rows, (block, columns, jnp.zeros_like(pairs.y), jnp.zeros_like(pairs.offset))
+    zeros = [jnp.zeros(leaf.shape, pairs.offset.dtype) for leaf in (pairs.x, pairs.scale, pairs.y, pairs.offset)]
+    start = tuple(zeros[:2]), (block, columns, *zeros[2:])
     (of_x, of_scale), (_, _, of_y, of_offset) = jax.lax.fori_loop(0, jax.lax.axis_size(axis), visit, start)
     return of_x, of_y, jax.lax.psum(of_scale, axis), of_offset
 
