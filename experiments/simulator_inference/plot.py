@@ -36,7 +36,7 @@ def _accuracy(arrays) -> Figure:
     axes[1].set(xscale="log", yscale="log", xlabel="simulations", ylabel=r"$|\log \int p(\theta)\, r(\theta, x)\, d\theta|$")
     for panel in axes:
         panel.set_xticks(arrays["budgets"], [f"{budget:,}" for budget in arrays["budgets"]])
-        panel.minorticks_off()
+        panel.xaxis.minorticks_off()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
