@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Real, Shaped
+from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
 LogRatio: TypeAlias = Float[Array, "*batch _"]
 """Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may differ between arguments."""
@@ -26,6 +26,7 @@ __all__ = [
     "ArrayLike",
     "Float",
     "Int",
+    "Integer",
     "LogDensityFn",
     "LogRatio",
     "PRNGKeyArray",

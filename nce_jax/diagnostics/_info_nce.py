@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive, check_samples, check_weights, compute_dtype
-from nce_jax._types import Array, Float, Scalars, Weights
+from nce_jax._types import Array, ArrayLike, Float, Real, Weights
 from nce_jax.diagnostics._standard_error import jackknife_variance
 from nce_jax.numerics import expand, total_weight, weighted_mean
 
@@ -27,7 +27,7 @@ class InfoNCEBound(NamedTuple):
 
 
 def info_nce_bound(
-    loss_terms: Float[Array, "*batch n"], num_candidates: Scalars, *, weights: Weights | None = None
+    loss_terms: Float[Array, "*batch n"], num_candidates: Real[ArrayLike, "..."], *, weights: Weights | None = None
 ) -> InfoNCEBound:
     """The mutual information that the terms of an InfoNCE loss certify: log(number of candidates) - loss.
 

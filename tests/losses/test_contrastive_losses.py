@@ -11,7 +11,7 @@ import nce_jax
 from tests.losses import dense
 
 IDS = np.array([0, 1, 2, 0, 4, 5, 1, 7, 8, 9, 10, 0])
-WEIGHTS = np.array([1, 2, 0, 1, 0.5, 1, 1, 0, 3, 1, 1, 1.0])
+WEIGHTS = jnp.array([1, 2, 0, 1, 0.5, 1, 1, 0, 3, 1, 1, 1.0])
 LOG_NOISE = np.linspace(-3, -1, 12)
 NEGATIVES = np.random.default_rng(3).normal(size=(12, 5, 3))
 CASES = {

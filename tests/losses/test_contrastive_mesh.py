@@ -15,7 +15,7 @@ from tests.losses import dense
 LOSSES = {
     "info_nce": functools.partial(nce_jax.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)),
     "explicit": functools.partial(nce_jax.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))),
-    "clip": functools.partial(nce_jax.clip_loss, ids=np.arange(16) % 11, weights=np.arange(16.0)),
+    "clip": functools.partial(nce_jax.clip_loss, ids=np.arange(16) % 11, weights=jnp.arange(16.0)),
     "nt_xent": nce_jax.nt_xent_loss,
     "siglip": functools.partial(nce_jax.siglip_loss, bias=-1.0),
 }

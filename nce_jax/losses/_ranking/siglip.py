@@ -5,7 +5,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from nce_jax._types import Array, Float, Int, Scalars, Weights
+from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
 from nce_jax.losses._ranking.embeddings import check_embeddings, check_number, check_work, sum_pairs
 from nce_jax.losses._ranking.pairs import SOFTPLUS_SUM
 from nce_jax.numerics import softplus, weighted_mean
@@ -17,7 +17,7 @@ def siglip_loss(
     *,
     temperature: Scalars = 1.0,
     bias: Scalars = 0.0,
-    ids: Int[Array, " n"] | None = None,
+    ids: Integer[ArrayLike, " n"] | None = None,
     weights: Weights | None = None,
     chunk_size: int | None = None,
     mesh: Mesh | None = None,
