@@ -1,5 +1,6 @@
 """Noise over the words of a vocabulary: integers, drawn in constant time whatever their number."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import distrax
@@ -15,7 +16,7 @@ from nce_jax.noise._alias import alias_table
 _NUM_PIECES = 4096
 
 
-def categorical(probabilities: Real[ArrayLike, " num_words"]) -> distrax.Distribution:
+def categorical(probabilities: Real[ArrayLike, " num_words"] | Sequence[int | float]) -> distrax.Distribution:
     """Noise with any table of probabilities, drawn by the alias method.
 
     q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalised. A draw looks up one cell of V and
@@ -52,7 +53,7 @@ def categorical(probabilities: Real[ArrayLike, " num_words"]) -> distrax.Distrib
     return AliasCategorical(_check_table("probabilities", probabilities))
 
 
-def unigram(counts: Real[ArrayLike, " num_words"], *, power: float = 0.75) -> distrax.Distribution:
+def unigram(counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, power: float = 0.75) -> distrax.Distribution:
     """Noise that follows how often words occur, flattened by a power.
 
     q(k) = c_k^a / sum_l c_l^a, with c given by `counts` and a = `power`. a = 1 is the unigram distribution of the data,
