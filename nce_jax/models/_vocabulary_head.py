@@ -7,7 +7,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from nce_jax._checks import check_positive_int, compute_dtype
-from nce_jax._types import Array, Float, Real
+from nce_jax._types import Array, ArrayLike, Float, Real
 from nce_jax.models._checks import check_inputs
 
 
@@ -20,19 +20,23 @@ class VocabularyHead(nnx.Module):
     `jax.grad`, any dictionary of the same form; so do `full_softmax_loss`, `perplexity` and `self_normalisation`, which
     need not store all scores.
 
-    b starts at -log V and E with variance 1/dim, so that the log partition of every context starts near zero, not near
-    log V: where it is fixed at zero in training, there is less to unlearn.
+    E starts with variance 1/dim and b at -log V, or at `initial_bias`, so that the log partition of every context starts
+    near zero, not near log V: where it is fixed at zero in training, there is less to unlearn. Give the log frequencies of
+    the words where you have them: scores then start near the log probabilities of unigram noise, and NCE need not learn
+    first how often words occur, which is most of what it learns in the beginning.
 
     Args:
         num_words: V, the size of the vocabulary.
         dim: number of dimensions of a hidden state.
         use_bias: False leaves b out.
+        initial_bias: b at the start, (V,), such as `noise.unigram(counts, power=1).log_prob(ids)`; None takes -log V.
         param_dtype: dtype of the parameters.
         rngs: random streams of flax, for the initial E.
 
     Raises:
         TypeError: `num_words` or `dim` is not an integer.
-        ValueError: one of them is less than one; when called: `hidden` is not (n, dim).
+        ValueError: one of them is less than one; `initial_bias` is not (V,), or given without a bias; when called: `hidden`
+            is not (n, dim).
 
     Examples:
         >>> import jax
@@ -65,6 +69,7 @@ class VocabularyHead(nnx.Module):
         dim: int,
         *,
         use_bias: bool = True,
+        initial_bias: Real[ArrayLike, " num_words"] | None = None,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
@@ -73,8 +78,9 @@ class VocabularyHead(nnx.Module):
         self.num_words, self.dim = num_words, dim
         initial = nnx.initializers.normal(dim**-0.5)
         self.embedding = nnx.Param(initial(rngs.params(), (num_words, dim), param_dtype))
-        bias = jnp.full(num_words, -jnp.log(jnp.asarray(num_words, param_dtype)), param_dtype)
-        self.bias = nnx.Param(bias) if use_bias else None
+        if initial_bias is not None and not use_bias:
+            raise ValueError("initial_bias: expected None where use_bias is False, got an array")
+        self.bias = nnx.Param(_start(num_words, initial_bias, param_dtype)) if use_bias else None
 
     def __call__(self, hidden: Real[Array, "n dim"]) -> Float[Array, "n num_words"]:
         """Returns the scores of all words, float32 or wider: for evaluation, where n V of them fit."""
@@ -88,3 +94,11 @@ class VocabularyHead(nnx.Module):
         """Returns the arrays by the names that the losses have for them: `embedding` and, where there is one, `bias`."""
         table = {"embedding": self.embedding[...]}
         return table if self.bias is None else {**table, "bias": self.bias[...]}
+
+
+def _start(num_words: int, initial_bias: Any, dtype: DTypeLike) -> Array:
+    if initial_bias is None:
+        return jnp.full(num_words, -jnp.log(jnp.asarray(num_words, dtype)), dtype)
+    if jnp.shape(initial_bias) != (num_words,):
+        raise ValueError(f"initial_bias: expected shape ({num_words},), got shape {jnp.shape(initial_bias)}")
+    return jnp.array(initial_bias, dtype)

@@ -89,3 +89,14 @@ def test_bad_arguments_are_named(layer, hidden):
         layer(hidden[:, :3])
     with pytest.raises(ValueError, match="num_words: expected at least 1, got 0"):
         models.VocabularyHead(0, DIM, rngs=nnx.Rngs(jax.random.key(0)))
+    of_another_size, without = r"expected shape .20,., got shape .3,.", "expected None where use_bias is False"
+    for options, message in [({}, of_another_size), ({"use_bias": False}, without)]:
+        with pytest.raises(ValueError, match=f"initial_bias: {message}"):
+            models.VocabularyHead(20, DIM, initial_bias=jnp.zeros(3), **options, rngs=nnx.Rngs(jax.random.key(0)))
+
+
+def test_a_bias_that_starts_at_log_frequencies_makes_the_layer_the_noise_where_states_are_zero():
+    log_p = nce_jax.noise.unigram([4.0, 2.0, 1.0, 1.0], power=1).log_prob(jnp.arange(4))
+    layer = models.VocabularyHead(4, DIM, initial_bias=log_p, rngs=nnx.Rngs(jax.random.key(0)))
+    np.testing.assert_allclose(jnp.exp(layer(jnp.zeros((1, DIM))))[0], [0.5, 0.25, 0.125, 0.125], rtol=1e-6)
+    assert layer.table()["bias"] is not log_p

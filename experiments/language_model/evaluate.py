@@ -1,0 +1,46 @@
+"""What a trained network is worth: perplexity by all words, and how far its scores are log probabilities."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import nce_jax
+from experiments.language_model.config import Config
+from experiments.language_model.network import Params, empty, read
+from experiments.language_model.train import Trained, in_places
+
+LENGTH = 64
+
+
+def evaluate(config: Config, trained: Trained, test: np.ndarray) -> dict[str, float]:
+    """Perplexity of the test text, and mean and spread of log Z - F over its first contexts."""
+    inputs, targets = (jnp.asarray(side) for side in in_places(test, config.test_places))
+    loss, hidden = _read(config, trained.params, inputs, targets)
+    contexts = hidden.reshape(-1, hidden.shape[-1])[: config.num_contexts]
+    report = nce_jax.self_normalisation(contexts, **trained.params.table, log_partition=trained.log_partition)
+    return {
+        "perplexity": float(np.exp(loss)),
+        "log_z_mean": float(report.mean),
+        "log_z_standard_deviation": float(report.standard_deviation),
+    }
+
+
+def _read(config: Config, params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[float, jax.Array]:
+    """The mean loss of the full softmax, and the states that it was taken at."""
+    total, found, memory = 0.0, [], empty(config, len(inputs))
+    for start in range(0, inputs.shape[1], LENGTH):
+        piece = (side[:, start : start + LENGTH] for side in (inputs, targets))
+        loss, hidden, memory = _piece(config, params, memory, *piece)
+        total += float(loss) * hidden.shape[0] * hidden.shape[1]
+        found.append(hidden)
+    return total / inputs.size, jnp.concatenate(found, axis=1)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _piece(config: Config, params: Params, memory: jax.Array, inputs: jax.Array, targets: jax.Array) -> Any:
+    hidden, memory = read(config, params.core, params.table["embedding"][inputs], memory)
+    flat = hidden.reshape(-1, hidden.shape[-1])
+    return nce_jax.full_softmax_loss(flat, targets.reshape(-1), **params.table), hidden, memory

@@ -1,0 +1,90 @@
+"""Draws perplexity against K, M and time, and how far the scores are log probabilities."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.common import plotting
+from experiments.common.results import Stored
+from experiments.language_model import losses
+from experiments.language_model.statistics import rows
+
+STYLES = {
+    losses.SAMPLED: ("#000000", "o"),
+    "NCE, F = 0": ("#0072B2", "^"),
+    "NCE, F learned": ("#E69F00", "s"),
+    "NCE, F solved": ("#D55E00", "D"),
+}
+
+
+def draw(stored: Stored) -> dict[str, Figure]:
+    return {"language_model": _perplexity(stored.arrays), "language_model_log_z": _log_z(stored.arrays)}
+
+
+def _perplexity(arrays) -> Figure:
+    """Against K at M = 1, against M at one K, and against the seconds of training; small dots are seeds."""
+    figure, (by_k, by_m, by_time) = plt.subplots(1, 3, figsize=(11.5, 4.2), sharey=True)
+    for loss, (color, marker) in STYLES.items():
+        for axes, places, name in _panels(arrays, by_k, by_m, loss):
+            values = arrays["perplexity"][places]
+            axes.plot(arrays[name][places], values.mean(-1), color=color, marker=marker, label=loss)
+            axes.plot(arrays[name][places], values, ".", ms=3, color=color)
+        every = rows(arrays, loss, magnification=1)
+        by_time.plot(arrays["seconds"][every].min(-1), arrays["perplexity"][every].mean(-1), color=color, marker=marker)
+        for axes, name in ((by_k, "num_noise"), (by_time, "seconds")):
+            (place,) = rows(arrays, loss, start="equal")
+            _hollow(axes, arrays[name][place].min(), arrays["perplexity"][place].mean(), color, marker)
+    _full(arrays, by_k, by_m, by_time)
+    by_k.set(xscale="log", yscale="log", xlabel="K, sampled words", ylabel="perplexity of the test text", title="M = 1")
+    by_m.set(xscale="log", xlabel="M", title=f"K = {arrays['middle']}")
+    by_time.set(xscale="log", xlabel="seconds of training", title="every K at M = 1")
+    by_k.yaxis.set_major_formatter("{x:g}")
+    by_k.yaxis.set_minor_formatter("{x:g}")
+    by_k.plot([], [], "o", mfc="none", color="0.4", label="biases start equal")
+    figure.legend(*by_k.get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    return figure
+
+
+def _full(arrays, by_k, by_m, by_time) -> None:
+    """The full softmax knows no K and no M."""
+    for start, style in (("frequencies", "--"), ("equal", ":")):
+        (place,) = rows(arrays, losses.FULL, start=start)
+        mean = arrays["perplexity"][place].mean()
+        for axes in (by_k, by_m):
+            axes.axhline(mean, color="0.5", ls=style, lw=1, label=losses.FULL if start == "frequencies" else None)
+        if start == "equal":
+            _hollow(by_time, arrays["seconds"][place].min(), mean, "0.5", "*")
+        else:
+            by_time.plot(arrays["seconds"][place].min(), mean, "*", color="0.5", ms=11)
+
+
+def _hollow(axes, x: float, y: float, color: str, marker: str) -> None:
+    axes.plot(x, y, marker, mfc="none", color=color, ms=8)
+
+
+def _log_z(arrays) -> Figure:
+    """Mean and spread over contexts of log Z less the F of training, for the losses that ask for it."""
+    figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.8), sharey=True)
+    for index, loss in enumerate(losses.NCE):
+        color, marker = STYLES[loss]
+        for axes, places, name in _panels(arrays, *panels, loss):
+            mean, spread = (arrays[f"log_z_{what}"][places].mean(-1) for what in ("mean", "standard_deviation"))
+            apart = arrays[name][places] * 1.12 ** (index - 1)
+            axes.errorbar(apart, mean, spread, color=color, marker=marker, capsize=3, label=loss)
+    for axes, label in zip(panels, ("K, sampled words", "M"), strict=True):
+        axes.axhline(0, color="0.5", ls="--", lw=1)
+        axes.set(xscale="log", xlabel=label)
+    panels[0].set_ylabel("log Z - F over contexts, nats")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def _panels(arrays, by_k, by_m, loss: str):
+    """Axes, places of the methods, and the name of what changes."""
+    at_middle = rows(arrays, loss, num_noise=arrays["middle"])
+    yield by_k, rows(arrays, loss, magnification=1), "num_noise"
+    yield by_m, at_middle[np.argsort(arrays["magnification"][at_middle])], "magnification"
+
+
+if __name__ == "__main__":
+    plotting.main("language_model", draw)
