@@ -10,6 +10,7 @@ from nce_jax.training._mesh import make_mesh as make_mesh
 from nce_jax.training._mesh import shard_state as shard_state
 from nce_jax.training._mesh import state_shardings as state_shardings
 from nce_jax.training._processes import start_processes as start_processes
+from nce_jax.training._records import FailedSolvesWarning as FailedSolvesWarning
 from nce_jax.training._records import LowOverlapWarning as LowOverlapWarning
 from nce_jax.training._records import NonFiniteError as NonFiniteError
 from nce_jax.training._rows import Rows as Rows
@@ -32,6 +33,7 @@ __all__ = [
     "Batch",
     "CheckpointWarning",
     "Collective",
+    "FailedSolvesWarning",
     "FitResult",
     "LogPartitionUpdate",
     "LowOverlapWarning",

@@ -15,11 +15,14 @@ from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._mesh import shares_threads, stays
-from nce_jax.training._processes import is_writer
+from nce_jax.training._processes import check_same, is_writer
 from nce_jax.training._records import Packing, Window, history
 
 _FLUSH = 128
 """Steps that may be in flight: reading metrics off the device waits for it, and so happens rarely."""
+
+
+_LOCAL = "; each one's own samples become a part of global arrays by jax.make_array_from_process_local_data"
 
 
 class FitResult(NamedTuple):
@@ -79,7 +82,8 @@ def fit(
       evaluate: `evaluate(state)` returns a dictionary of numbers; it must not keep the state, whose memory is reused.
       evaluate_every: steps between evaluations, a multiple of `log_every`; None evaluates after the last step only.
       low_overlap: an overlap below this counts as low; where most steps of a record have it, a `LowOverlapWarning` is
-        given, once. The value is our choice: at 0.01 about one sample in a hundred carries the gradient.
+        given, once. The value is our choice: at 0.01 about one sample in a hundred carries the gradient. (Where F is not
+        solved at more than a fifth of the steps of a record, a `FailedSolvesWarning` is.)
       progress: whether to show a progress bar, on stderr.
 
     Returns:
@@ -90,7 +94,8 @@ def fit(
         was and the last good checkpoint.
       FileExistsError: `folder` holds a run already, and `resume` is False.
       ValueError: the run in `folder` had another key, other sizes, another state or more steps; batches ran out; numbers
-        out of range; metrics that are not scalars; a step that changes shapes or dtypes of its state.
+        out of range; metrics that are not scalars; a step that changes shapes or dtypes of its state; processes with
+        different keys, numbers of steps, or samples where they are to share them.
 
     Examples:
       >>> import jax
@@ -116,6 +121,7 @@ def fit(
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
     key_step, key_shuffle = jax.random.split(_check_key(key))
+    check_same("key, num_steps, checkpoint_every", [key, num_steps, checkpoint_every])
     files = Files(folder, keep)
     start = files.start(state, key, resume, num_steps)
     source = make_source(batches, batch_size, key_shuffle, start.step)
@@ -133,6 +139,8 @@ def fit(
     with files, tqdm(total=num_steps, initial=start.step, disable=not is_shown, unit="step", dynamic_ncols=True) as bar:
         for number in range(start.step + 1, num_steps + 1):
             arguments = source.arguments(number - 1)
+            if number == start.step + 1:
+                check_same("batches", arguments, _LOCAL)
             num_examples = source.num_examples or _num_examples(arguments)
             state, metrics = advance(state, arguments)
             if must_wait:

@@ -44,7 +44,7 @@ def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Me
     """
     check_positive_int("num_lanes", num_lanes)
     devices = jax.devices() if devices is None else list(devices)
-    if len(devices) % num_lanes:
+    if not devices or len(devices) % num_lanes:
         raise ValueError(f"num_lanes: expected a divisor of the {len(devices)} devices, got {num_lanes}")
     shape = num_lanes, len(devices) // num_lanes
     return jax.make_mesh(shape, (LANE_AXIS, DATA_AXIS), (AxisType.Auto, AxisType.Auto), devices=devices)
@@ -66,8 +66,9 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
       A pytree of `NamedSharding`, like `state`.
 
     Raises:
+      TypeError: no mesh; a rule that is no pair of a pattern and a `PartitionSpec`.
       ValueError: a pattern that no leaf has, a split that does not fit the parameter's shape, an axis that the mesh has not;
-        each is named.
+        each is named. A mesh without a data axis, or with axes that are not of type Auto.
 
     Examples:
       >>> import jax
@@ -83,8 +84,9 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     References:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
+    check_mesh(mesh)
     leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
-    for pattern, spec in rules:
+    for pattern, spec in _pairs(rules):
         _check_rule(pattern, spec, mesh, [name for name, _ in leaves])
     found = [NamedSharding(mesh, _spec(name, leaf, mesh, rules)) for name, leaf in leaves]
     return jax.tree.unflatten(jax.tree.structure(state), found)
@@ -118,7 +120,7 @@ def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
     shardings = state_shardings(state, mesh, rules)
-    check_same(state)
+    check_same("state", state)
     return jax.tree.map(_put, state, shardings)
 
 
@@ -186,6 +188,30 @@ def _devices(leaf: Any) -> set[Any]:
 
 def _path(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def check_mesh(mesh: Any) -> None:
+    """Raises unless `mesh` is None, or has a data axis that the compiler may split arrays along."""
+    if mesh is None:
+        return
+    if not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh: expected what make_mesh returns, got {type(mesh).__name__}")
+    kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
+    if DATA_AXIS not in kinds or any(kind != AxisType.Auto for kind in kinds.values()):
+        raise ValueError(f"mesh: expected an axis {DATA_AXIS!r} and axes of type Auto, as make_mesh makes them, got {kinds}")
+
+
+def _pairs(rules: Any) -> ShardingRules:
+    """The rules, each of them a regular expression and a PartitionSpec."""
+    found: list[Any] = [rules] if isinstance(rules, str) else list(rules)
+    for rule in found:
+        if not (isinstance(rule, tuple) and len(rule) == 2 and isinstance(rule[1], PartitionSpec)):
+            raise TypeError(f"rules: expected pairs of a pattern and a PartitionSpec, got {rule!r}")
+        try:
+            re.compile(rule[0])
+        except (re.error, TypeError) as error:
+            raise ValueError(f"rules: expected a regular expression, got {rule[0]!r} ({error})") from error
+    return found
 
 
 def _check_rule(pattern: str, spec: PartitionSpec, mesh: Mesh, names: list[str]) -> None:

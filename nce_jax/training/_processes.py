@@ -84,18 +84,25 @@ def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
     return wrapped
 
 
-def check_same(state: Any) -> None:
-    """Raises where processes give different values for what is to be one state."""
+def check_same(name: str, tree: Any, advice: str = "") -> None:
+    """Raises where processes give different values for what is to be one tree; arrays that they share are one by nature."""
     if jax.process_count() == 1:
         return
-    digest = 0
-    for leaf in jax.tree.leaves(state):
-        is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
-        digest = zlib.crc32(np.asarray(jax.random.key_data(leaf) if is_key else leaf).tobytes(), digest)
-    found = multihost_utils.process_allgather(np.uint32(digest))
+    found = multihost_utils.process_allgather(np.uint32(_digest(tree)))
     if (found != found[0]).any():
-        others = np.flatnonzero(found != found[0]).tolist()
-        raise ValueError(f"state: expected the same values on every process, got others than process 0's on {others}")
+        others = f"other values than process 0's on {np.flatnonzero(found != found[0]).tolist()}"
+        raise ValueError(f"{name}: expected the same on every process, got {others}{advice}")
+
+
+def _digest(tree: Any) -> int:
+    digest = 0
+    for leaf in jax.tree.leaves(tree):
+        if not getattr(leaf, "is_fully_addressable", True):
+            continue
+        is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
+        values = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+        digest = zlib.crc32(values.tobytes(), zlib.crc32(f"{values.dtype}{values.shape}".encode(), digest))
+    return digest
 
 
 def check_everywhere(state: Any) -> None:

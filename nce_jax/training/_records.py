@@ -37,6 +37,10 @@ class LowOverlapWarning(UserWarning):
     """Data and noise are so far apart that the loss has next to nothing to learn from."""
 
 
+class FailedSolvesWarning(UserWarning):
+    """F was not solved at many of the steps, and the parameters waited."""
+
+
 class Packing:
     """Metrics as few arrays: fetching six scalars a step from the device costs a small model some percent of its time."""
 
@@ -72,7 +76,8 @@ class Window:
         self._steps: list[int] = []
         self._metrics: list[Any] = []
         self._columns: dict[str, np.ndarray] = {}
-        self._examples, self._seconds, self._since, self._has_warned = 0, 0.0, time.perf_counter(), False
+        self._examples, self._seconds, self._since = 0, 0.0, time.perf_counter()
+        self._warned: set[type[UserWarning]] = set()
 
     def add(self, step: int, metrics: dict[str, jax.Array], num_examples: int) -> None:
         self._steps.append(step)
@@ -121,17 +126,26 @@ class Window:
         return record | {"examples_per_second": rate}
 
     def _warn(self, records: list[dict[str, Any]]) -> None:
-        low = next((record for record in records if record.get("low_overlap", 0) > 0.5), None)
-        if low is None or self._has_warned:
-            return
-        self._has_warned = True
-        warnings.warn(
-            f"step {low['step']}: the overlap is {low['overlap']:.2g} (below {self._low_overlap:g} in most"
-            " steps): few samples carry the gradient (a density chasm), or F is far from its root. Noise nearer to the"
-            " data, or bridges between them, would help.",
-            LowOverlapWarning,
-            stacklevel=4,
-        )
+        for record in records:
+            if record.get("low_overlap", 0) > 0.5:
+                self._warn_once(
+                    LowOverlapWarning,
+                    f"step {record['step']}: the overlap is {record['overlap']:.2g} (below {self._low_overlap:g} in most"
+                    " steps): few samples carry the gradient (a density chasm), or F is far from its root. Noise nearer to"
+                    " the data, or bridges between them, would help.",
+                )
+            # Solves of a few fixed steps may fail in the beginning.
+            if record.get("failed_solves", 0) > (0.5 if record["step"] <= self._every else 0.2) * self._every:
+                self._warn_once(
+                    FailedSolvesWarning,
+                    f"step {record['step']}: F was not solved at {record['failed_solves']} of {self._every} steps, and the"
+                    " parameters waited. More fixed_steps, a solver with more steps, or a smaller learning rate would help.",
+                )
+
+    def _warn_once(self, kind: type[UserWarning], message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, kind, stacklevel=5)
 
 
 def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpoint) -> None:

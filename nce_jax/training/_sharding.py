@@ -5,6 +5,7 @@ of the model, after which every device solves the same equation on the same numb
 device, and F, loss and status agree on all. docs/scaling.md compares this with reducing sums at every iteration.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -23,6 +24,8 @@ def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
 
     def place(leaf: jax.Array) -> jax.Array:
         num_devices = mesh.shape[DATA_AXIS]
+        if not jnp.ndim(leaf):
+            raise ValueError(f"{name}: expected samples on the first axis, got a number")
         if leaf.shape[0] % num_devices:
             raise ValueError(
                 f"{name}: expected a multiple of the {num_devices} devices of the data axis, got {leaf.shape[0]} samples"
@@ -31,6 +34,14 @@ def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
         return jax.lax.with_sharding_constraint(leaf, sharding)
 
     return jax.tree.map(place, tree)
+
+
+def where_they_are(function: Callable[[Any], jax.Array], mesh: Mesh | None) -> Callable[[Any], jax.Array]:
+    """A function of samples, by every device for its own: left to the compiler, a batched triangular solve gathers them."""
+    if mesh is None:
+        return function
+    own = PartitionSpec(DATA_AXIS)
+    return jax.shard_map(function, mesh=mesh, in_specs=own, out_specs=own, axis_names={DATA_AXIS}, check_vma=False)
 
 
 def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from nce_jax.magnification._adaptive import Choice
 from nce_jax.sweeps import shared
 from nce_jax.training._composition import check_composition, check_rule, check_same_rule
 from nce_jax.training._memory import pending, response
-from nce_jax.training._sharding import gather, split
+from nce_jax.training._mesh import check_mesh
+from nce_jax.training._sharding import gather, split, where_they_are
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
 
 _NCE = nce()
@@ -100,7 +101,7 @@ def init_train_state(
       magnification_rule: the one given to `make_train_step`.
 
     Returns:
-      A `TrainState`.
+      A `TrainState`, of copies: a compiled step that donates it leaves `params` alone.
 
     Raises:
       TypeError: `magnification_rule` is no rule.
@@ -116,6 +117,7 @@ def init_train_state(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
     """
     check_rule(magnification_rule)
+    params = jax.tree.map(jnp.copy, params)
     dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
     log_partition = jnp.asarray(log_partition, dtype)
     opt_state = _optimizer(optimizer, treatment).init((params, log_partition))
@@ -164,7 +166,7 @@ def make_train_step(
 
     Raises:
       ValueError: the criterion does not support the treatment, or one of them an adaptive M (all are named).
-      TypeError: `num_noise` is not an integer, or there is no noise to draw from.
+      TypeError: `num_noise` is not an integer, `mesh` is none, or there is no noise to draw from.
 
     Examples:
       >>> import jax
@@ -192,6 +194,7 @@ def make_train_step(
         check_positive_int("num_noise", num_noise)
     if noise is None and not relative_to_noise:
         raise TypeError("noise: expected a distribution (None goes with relative_to_noise=True), got None")
+    check_mesh(mesh)
     pair_optimizer = _optimizer(optimizer, treatment)
 
     def step(state: TrainState, batch: Any, key: PRNGKeyArray) -> tuple[TrainState, Metrics]:
@@ -228,12 +231,13 @@ class _Draw(NamedTuple):
 
 
 def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step, relative: bool, mesh) -> tuple[_Draw, _Draw]:
-    if batch.x_noise is None:
-        count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
-        draw = _draw(noise, count, key, step, relative, mesh)
-    else:
-        draw = _Draw(batch.x_noise, None if relative else noise.log_prob(batch.x_noise))
-    return _Draw(batch.x_data, None if relative else noise.log_prob(batch.x_data)), draw
+    def given(x: Any) -> _Draw:
+        return _Draw(x, None if relative else where_they_are(noise.log_prob, mesh)(x))
+
+    if batch.x_noise is not None:
+        return given(batch.x_data), given(batch.x_noise)
+    count = num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
+    return given(batch.x_data), _draw(noise, count, key, step, relative, mesh)
 
 
 def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: bool, mesh: Mesh | None) -> _Draw:

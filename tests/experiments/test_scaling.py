@@ -1,5 +1,8 @@
 """scaling: the smoke preset runs and plots; its steps agree between layouts; a difference would be seen."""
 
+import dataclasses
+
+import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -9,7 +12,8 @@ from experiments.scaling.config import PRESETS
 from experiments.scaling.plot import draw
 from experiments.scaling.run import experiment
 from experiments.scaling.statistics import differences
-from experiments.scaling.steps import CRITERIA, TREATMENTS, pairs
+from experiments.scaling.steps import CRITERIA, TREATMENTS, outcome, pairs
+from nce_jax import training
 
 CONFIG = PRESETS["smoke"]
 
@@ -23,6 +27,19 @@ def test_layouts_agree_and_the_figures_are_drawn(tmp_path, smoke_result):
     results.save(tmp_path, result)
     assert set(draw(results.load(tmp_path, ""))) == {"scaling_agreement", "scaling_cost"}
     plt.close("all")
+
+
+@pytest.mark.slow
+def test_every_pair_gives_on_eight_devices_what_it_gives_on_one(x64):
+    """Loss, F and gradient of one step, float64, relative to those of one device."""
+    config = dataclasses.replace(PRESETS["paper"], long_pairs=())
+    with jax.numpy_rank_promotion("allow"):
+        alone, spread = (
+            outcome(config, training.make_mesh(devices=jax.devices()[:count]), "float64", config.seed) for count in (1, 8)
+        )
+    assert len(alone) == 3 * len(list(pairs(config)))
+    for name, value in alone.items():
+        np.testing.assert_allclose(spread[name], value, rtol=1e-10, atol=1e-10 * np.linalg.norm(value), err_msg=name)
 
 
 def test_every_criterion_and_every_treatment_is_among_the_pairs():

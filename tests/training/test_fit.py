@@ -12,6 +12,7 @@ import pytest
 
 import nce_jax
 from nce_jax import training
+from nce_jax.log_partition import Status
 from tests.training.problems import assert_trees_equal, samples, tilted_normal
 
 KEY = jax.random.key(1)
@@ -208,6 +209,19 @@ def test_a_density_chasm_is_reported_while_it_happens(problem):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert (fit(problem, num_steps=30).history["low_overlap"] == 0).all()
+
+
+def test_solves_that_fail_are_reported_while_they_do(problem):
+    """By a step that says of every second solve that it ran out of steps."""
+
+    def step(state, batch, key):
+        new = {"w": state["w"] + 1}
+        return new, {"loss": jnp.float32(1), "status": jnp.where(new["w"] % 2 == 0, Status.MAX_STEPS, Status.CONVERGED)}
+
+    options = {"num_steps": 30, "log_every": 10, "progress": False}
+    with pytest.warns(training.FailedSolvesWarning, match="step 20: F was not solved at 5 of 10 steps"):
+        result = training.fit(step, {"w": jnp.zeros((), jnp.int32)}, [jnp.ones(1)], KEY, **options)
+    np.testing.assert_array_equal(result.history["failed_solves"], 5)
 
 
 def test_a_folder_in_use_is_not_written_over(problem, tmp_path):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import nce_jax
 from nce_jax import models, noise, training
@@ -17,11 +17,12 @@ KEY = jax.random.key(5)
 SPLIT = PartitionSpec(None, "data")
 
 
-def parts(mesh, *, rules=(), num_data=64, weights=None, **options):
+def parts(mesh, *, rules=(), num_data=64, weights=None, distribution=None, **options):
     """Step, state and batch of a perceptron in two dimensions."""
+    distribution = noise.standard_normal(2) if distribution is None else distribution
     params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(16, 8), param_dtype=float)
     optimizer = optax.sgd(1e-2, momentum=0.9)  # Adam divides what is zero but for rounding by its size
-    step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer, mesh=mesh, **options)
+    step = training.make_train_step(log_density_fn, distribution, optimizer, mesh=mesh, **options)
     state = training.init_train_state(params, optimizer, treatment=options.get("treatment", training.solved()))
     state = state if mesh is None else training.shard_state(state, mesh, rules)
     x_data = 1 + 0.5 * jax.random.normal(jax.random.key(1), (num_data, 2))
@@ -45,6 +46,8 @@ def test_the_mesh_has_lanes_and_data():
     assert dict(training.make_mesh(2).shape) == {"lane": 2, "data": 4}
     with pytest.raises(ValueError, match="num_lanes: expected a divisor of the 8 devices, got 3"):
         training.make_mesh(3)
+    with pytest.raises(ValueError, match="num_lanes: expected a divisor of the 0 devices, got 1"):
+        training.make_mesh(devices=[])
 
 
 @pytest.mark.parametrize("num_devices", [2, 8])
@@ -85,6 +88,17 @@ def test_one_gather_one_reduction_and_none_in_the_loop():
         assert next(operation.num_bytes for operation in found if operation.kind == "all-gather") == 128 * 4
 
 
+@pytest.mark.parametrize("name", ["fitted_gaussian", "product_of_marginals", "uniform_box_around"])
+def test_the_noise_density_gathers_no_samples(name):
+    """A batched triangular solve, as in a Gaussian's density, would gather them all if the compiler had its way."""
+    distribution = getattr(noise, name)(jax.random.normal(jax.random.key(3), (100, 2)))
+    mesh = training.make_mesh()
+    step, state, batch = parts(mesh, distribution=distribution)
+    batch = batch._replace(x_noise=batch.x_data)
+    found = training.collectives(training.jit_train_step(step, state).lower(state, batch, KEY).compile())
+    assert sorted((one.kind, one.num_bytes) for one in found if one.kind != "all-reduce") == [("all-gather", 128 * 4)]
+
+
 def test_a_reduction_in_the_loop_would_be_seen():
     """What the test above would find if log-ratios stayed where they are."""
     data = NamedSharding(training.make_mesh(), PartitionSpec("data"))
@@ -115,11 +129,31 @@ def named_leaves(tree):
         ([("kernel", PartitionSpec("model"))], r"rules: expected axes of the mesh, \['lane', 'data'\], got \['model'\]"),
         ([("hidden_0/kernel", PartitionSpec("data"))], "rules: expected a split that fits params/hidden_0/kernel of shape"),
         ([("hidden_0/bias", SPLIT)], "rules: expected a split that fits params/hidden_0/bias"),
+        ([("hidden_(", SPLIT)], r"rules: expected a regular expression, got 'hidden_\('"),
+        ([("hidden_0/bias", ("data",))], "rules: expected pairs of a pattern and a PartitionSpec, got"),
+        ("hidden_0", "rules: expected pairs of a pattern and a PartitionSpec, got 'hidden_0'"),
     ],
 )
+@pytest.mark.bad_input
 def test_rules_that_do_not_fit_are_named(rules, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         parts(training.make_mesh(), rules=rules)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("mesh", "message"),
+    [
+        (8, "mesh: expected what make_mesh returns, got int"),
+        ((("batch",), (AxisType.Auto,)), "mesh: expected an axis 'data' and axes of type Auto"),
+        ((("data",), (AxisType.Explicit,)), "mesh: expected an axis 'data' and axes of type Auto"),
+    ],
+)
+def test_what_is_no_mesh_is_named(mesh, message):
+    mesh = jax.make_mesh((8,), *mesh) if isinstance(mesh, tuple) else mesh
+    for make in (lambda: parts(mesh), lambda: training.shard_state(jnp.ones(8), mesh)):
+        with pytest.raises((TypeError, ValueError), match=message):
+            make()
 
 
 @pytest.mark.parametrize(
@@ -127,6 +161,7 @@ def test_rules_that_do_not_fit_are_named(rules, message):
     [
         ({"num_data": 60}, "x_data: expected a multiple of the 8 devices of the data axis, got 60 samples"),
         ({"num_noise": 50}, "num_noise: expected a multiple of the 8 devices"),
+        ({"weights": jnp.ones(())}, "weights_data: expected samples on the first axis, got a number"),
     ],
 )
 def test_batches_that_do_not_divide_are_named(options, message):
@@ -141,6 +176,13 @@ def test_a_donated_state_leaves_the_callers_arrays_alone():
     training.jit_train_step(lambda state, batch, key: (state + 1, batch), state)(state, jnp.ones(8), KEY)
     assert state.is_deleted()
     np.testing.assert_array_equal(params, 1)
+
+
+def test_a_donated_state_leaves_the_callers_parameters_alone():
+    params = {"theta": jnp.ones(3)}
+    state = training.init_train_state(params, optax.sgd(1.0))
+    training.jit_train_step(lambda state, batch, key: (state, batch), state)(state, jnp.ones(8), KEY)
+    training.init_train_state(params, optax.sgd(1.0))
 
 
 @pytest.mark.slow

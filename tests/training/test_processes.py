@@ -57,7 +57,10 @@ def last_loss(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, victim):
-    """Killed after a checkpoint; the survivor ends by itself, and says why; the resumed job ends as one process."""
+    """Killed after a checkpoint; the survivor ends by itself, and says why; the resumed job ends as one process would.
+
+    A checkpoint of two processes of two devices resumes on one process of eight, and that on two of four.
+    """
     port = processes.free_port()
     running = [start(tmp_path / "run", number, port, num_steps=100_000) for number in (0, 1)]
     try:
@@ -71,10 +74,22 @@ def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, vict
             process.wait()
     assert running[1 - victim].returncode != 0
     assert "another task died" in said
-    steps = max(int(path.stem) for path in (tmp_path / "run/checkpoints").glob("*.json")) + 20
-    processes.launch(command(tmp_path / "run", steps), 2, 2)
+    steps = max(int(path.stem) for path in (tmp_path / "run/checkpoints").glob("*.json"))
+    for num_processes, num_devices in ((1, 8), (2, 4)) if victim == 0 else ((2, 2),):
+        steps += 20
+        processes.launch(command(tmp_path / "run", steps), num_processes, num_devices)
     processes.launch(command(tmp_path / "alone", steps), 1, 1)
     assert last_loss(tmp_path / "run") == pytest.approx(last_loss(tmp_path / "alone"), rel=1e-4)
+
+
+@pytest.mark.slow
+def test_processes_that_were_given_different_things_say_so(capfd):
+    processes.launch(["tests.training.disagree"], 2, 2)
+    said = capfd.readouterr().out
+    for name in ("key, num_steps, checkpoint_every", "batches"):
+        assert f"{name}: expected the same on every process, got other values than process 0's on [1]" in said
+    assert said.count("make_array_from_process_local_data") == 6
+    assert said.count("the same: trained") == said.count("a share of each: trained") == 2
 
 
 def until(is_true, running, patience=180.0):
