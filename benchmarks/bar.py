@@ -1,6 +1,6 @@
-"""BAR on Gaussian work values against every method of pymbar's `bar`."""
+"""BAR on Gaussian work values against every method of pymbar's `bar`, and against FastMBAR."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,12 @@ import numpy as np
 
 import nce_jax
 from benchmarks import floors
-from benchmarks.harness import measure
+from benchmarks.harness import Timed, measure
 from benchmarks.peers import PYMBAR_METHODS, peer, pymbar_bar
 from benchmarks.rows import Check, Report, Row, compare
 
 TOLERANCES = {"float64": 1e-9, "float32": 1e-5}
+FAST = "FastMBAR, L-BFGS-B"
 TARGETS = {"float64": 25.0, "float32": 50.0}
 
 
@@ -26,7 +27,7 @@ def gaussian_work(size: int, delta_f: float = 1.0, sigma: float = 2.0, seed: int
 
 def run(quick: bool) -> Report:
     """Two sizes, with and without error bar, in float64 and float32."""
-    peer("pymbar")
+    peer("pymbar"), peer("FastMBAR")
     with jax.enable_x64(True):
         settings = [(size, error_bar) for size in (100_000, 1_000) for error_bar in (False, True)]
         return Report([row for setting in settings for row in _rows(*setting, quick)])
@@ -38,11 +39,13 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
         f"pymbar, {method}": partial(pymbar_bar, *work, method=method, error_bar=error_bar) for method in PYMBAR_METHODS
     }
     contenders |= {f"nce_jax, {dtype}": _solve(work, dtype, error_bar) for dtype in TOLERANCES}
+    contenders |= {} if error_bar else {FAST: partial(fast_mbar, *work)}
     what = f"BAR, 2 x {size:,}" + (", with error bar" if error_bar else "")
     ceilings = {dtype: floors.evaluations(2 * size, dtype) for dtype in TOLERANCES}
-    beside = ceilings["float64"].contenders | ceilings["float32"].contenders
-    timed = measure(contenders | beside, repetitions=3 if quick else 25, label=what)
-    return [
+    least = ceilings["float64"].contenders | ceilings["float32"].contenders
+    timed = measure(contenders | least, repetitions=3 if quick else 25, label=what)
+    beside = [] if error_bar else [_beside_fast_mbar(what, timed)]
+    return beside + [
         compare(
             f"{what}, {dtype}",
             timed,
@@ -55,6 +58,20 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
         )
         for dtype, tolerance in TOLERANCES.items()
     ]
+
+
+def _beside_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
+    check = Check("difference in kT", _difference, TOLERANCES["float64"])
+    name = f"{what}, float64, beside FastMBAR"
+    return compare(name, timed, ours="nce_jax, float64", against=[FAST], check=check, unit="solve")
+
+
+def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
+    """FastMBAR's free energy difference of two states, by the faster and more exact of its two methods."""
+    size = len(forward)
+    energy = np.stack([np.zeros(2 * size), np.concatenate([forward, -reverse])])
+    result = peer("FastMBAR").FastMBAR(energy, np.array([size, size]), method="L-BFGS-B")
+    return float(result.DeltaF[0, 1])
 
 
 def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> Callable[[], Any]:

@@ -116,7 +116,7 @@ def _train_step(size: int, dtype: str) -> dict[str, float]:
     from benchmarks import train_step
     from nce_jax import training
 
-    step, state, _, key = train_step._program(training.solved())
+    step, state, _, key = train_step._program(training.solved(), train_step.BATCH)
     from jax import numpy as jnp
 
     return _first_call(step, state, jnp.zeros((size, 2), dtype), key)
