@@ -63,9 +63,9 @@ def sweep(
       dictionaries: look leaves up by name, not by position.)
 
     Raises:
-      ValueError: no axis, an axis that is a scalar or empty, a limit below one lane, devices of other processes, `resume`
-        without a folder, or a folder with another sweep (what differs is named).
-      TypeError: `fn` does not take the axes as keywords, or `mesh` is no mesh.
+      ValueError: no axis, an axis that is a scalar or empty, a limit below one lane, a mesh without devices or with those of
+        other processes, `resume` without a folder, or a folder with another sweep (what differs is named).
+      TypeError: `fn` does not take the axes as keywords, `mesh` is no mesh, or a limit is no integer.
       FileExistsError: `folder` holds a sweep and `resume` is False.
 
     Examples:
@@ -85,8 +85,9 @@ def sweep(
     References:
       Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (vmap).
     """
-    if max_lanes is not None:
-        check_positive_int("max_lanes", max_lanes)
+    for name, limit in (("max_lanes", max_lanes), ("memory_limit", memory_limit)):
+        if limit is not None:
+            check_positive_int(name, limit)
     axes = {name: _check_axis(name, values) for name, values in axes.items()}
     if not axes:
         raise ValueError("axes: expected at least one named axis, got none")

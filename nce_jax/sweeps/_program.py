@@ -45,6 +45,8 @@ def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
         return Layout(None, longest)
     if not isinstance(mesh, Mesh):
         raise TypeError(f"mesh: expected a jax.sharding.Mesh, got {type(mesh).__name__}")
+    if mesh.devices.size == 0:
+        raise ValueError("mesh: expected at least one device, got none")
     process = jax.process_index()
     if others := [device for device in mesh.devices.flat if device.process_index != process]:
         raise ValueError(f"mesh: expected devices of this process ({process}), got {others[0]} among {mesh.devices.size}")

@@ -140,4 +140,3 @@ def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-

@@ -122,6 +122,8 @@ def test_keys_go_in_and_come_out(impl):
 
 @pytest.mark.bad_input
 def test_a_mesh_is_a_mesh():
+    with pytest.raises(ValueError, match="mesh: expected at least one device, got none"):
+        nce_jax.sweep(lambda a: a, mesh=Mesh(np.empty(0, object), ("lane",)), a=jnp.arange(3.0))
     with pytest.raises(TypeError, match="mesh: expected a jax.sharding.Mesh, got list"):
         nce_jax.sweep(estimate, mesh=jax.devices(), kappa=KAPPA, seed=jnp.arange(2))
 
