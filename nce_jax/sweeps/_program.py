@@ -72,15 +72,21 @@ def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) ->
     return _lowered(fn, axes, layout).compile()
 
 
+def shapes(axes: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The axes cut or padded to these sizes, as descriptions."""
+    return {name: jax.ShapeDtypeStruct((sizes[name], *v.shape[1:]), v.dtype) for name, v in axes.items()}
+
+
 def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> str:
     """SHA-256 of the program's text before compilation: the function, its constants, the shapes and the devices."""
     return hashlib.sha256(_lowered(fn, axes, layout).as_text().encode()).hexdigest()
 
 
 def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
-    shapes = [jax.ShapeDtypeStruct(values.shape, values.dtype) for values in axes.values()]
+    described = [jax.ShapeDtypeStruct(values.shape, values.dtype) for values in axes.values()]
     # The one setting of a traced value that JAX's own caches leave out: which generator a new key is of.
-    return _jitted(fn, tuple(axes), layout, jax.config.jax_default_prng_impl).lower(*shapes)
+    generator = jax.config.jax_default_prng_impl  # type: ignore[attr-defined]
+    return _jitted(fn, tuple(axes), layout, generator).lower(*described)
 
 
 @functools.lru_cache(maxsize=64)

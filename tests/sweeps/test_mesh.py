@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import Mesh
 
 import nce_jax
+from nce_jax import sweeps
 from nce_jax.sweeps import _program
 
 DEVICES = 8
@@ -82,6 +83,25 @@ def test_every_device_takes_its_own_entries_and_exchanges_nothing():
     shards = _program.run(estimate, {"kappa": KAPPA, "seed": jnp.arange(16)}, layout)["s_noise"].addressable_shards
     assert {shard.data.shape for shard in shards} == {(3, 2, 64)}
     assert len({shard.device for shard in shards}) == DEVICES
+
+
+@pytest.mark.parametrize("num_seeds", [16, 11])
+def test_the_program_of_a_sweep_can_be_read(num_seeds):
+    """It is the one that runs: the sweep compiles no other, and traces nothing."""
+    traces = []
+
+    def fn(kappa, seed):
+        traces.append(1)
+        return estimate(kappa, seed)
+
+    axes = {"kappa": KAPPA, "seed": jnp.arange(num_seeds)}
+    alone, shared = (sweeps.compiled_sweep(fn, mesh=mesh, **axes) for mesh in (None, make_mesh()))
+    assert shared.out_info["s_noise"].shape == (3, 16, 64)
+    assert COLLECTIVE.findall(shared.as_text()) == []
+    assert shared.cost_analysis()["flops"] < 0.3 * alone.cost_analysis()["flops"]
+    assert len(traces) == 2
+    nce_jax.sweep(fn, mesh=make_mesh(), **axes)
+    assert len(traces) == 2
 
 
 def test_collectives_would_be_seen():
