@@ -41,7 +41,13 @@ class Config:
     width: int = 512
     """Of its two hidden layers; 64 dimensions."""
     num_repeats: int = 9
-    """Steps of it that are timed."""
+    """Steps of it that are timed, and sweeps."""
+    sweep_lanes: tuple[int, int] = (16, 64)
+    """M x seeds of a sweep that is the same over all these devices."""
+    sweep_steps: int = 100
+    """Training steps of each of its lanes, ..."""
+    sweep_batch_size: int = 256
+    """... on so many samples of data, and of noise."""
     seed: int = 0
     """Of everything random."""
 
@@ -58,5 +64,8 @@ PRESETS = {
         batch_size=64,
         width=16,
         num_repeats=2,
+        sweep_lanes=(4, 16),
+        sweep_steps=20,
+        sweep_batch_size=64,
     ),
 }

@@ -11,7 +11,7 @@ from experiments.scaling.cost import SCALINGS
 ROUNDING = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
 ADMITTED = {"float32": 1e-5, "float64": 1e-10}
 MARKERS = ("o", "^", "s", "D")
-COLORS = ("#0072B2", "#D55E00")
+COLORS = ("#0072B2", "#D55E00", "#009E73")
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -42,18 +42,24 @@ def _agreement(arrays) -> Figure:
 
 def _cost(arrays) -> Figure:
     figure, panels = plt.subplots(1, 3, figsize=(10.0, 3.6))
-    shown = {"flops": "operations per device", "bytes": "bytes touched per device", "seconds": "time of a step"}
+    shown = {"flops": "operations per device", "bytes": "bytes touched per device", "seconds": "time of a step or sweep"}
     for axes, (name, label) in zip(panels, shown.items(), strict=True):
         for row, scaling in enumerate(SCALINGS):
             for place, treatment in enumerate(map(str, arrays["treatments"])):
                 values = arrays[name][row, :, place] / arrays[name][row, 0, place]
                 style = {"color": COLORS[row], "ls": "-" if treatment == "solved" else ":", "marker": MARKERS[row]}
                 axes.plot(arrays["num_devices"], values, **style, label=f"{scaling}, {treatment}")
+        for place, treatment in enumerate(map(str, arrays["treatments"])):
+            values = arrays[f"sweep_{name}"][:, place] / arrays[f"sweep_{name}"][0, place]
+            style = {"color": COLORS[2], "ls": "-" if treatment == "solved" else ":", "marker": MARKERS[2]}
+            axes.plot(arrays["num_devices"], values, **style, label=f"sweep (strong), {treatment}")
         axes.plot(arrays["num_devices"], 1 / arrays["num_devices"], color="0.7", lw=1, label="ideal, strong")
-        axes.set(xscale="log", yscale="log", xlabel="devices", title=f"{label},\nover that of one device")
+        axes.set(xscale="log", xlabel="devices", title=f"{label},\nover that of one device")
+        axes.set_yscale("log", base=2)
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_xticks(arrays["num_devices"], map(str, arrays["num_devices"]))
         axes.minorticks_off()
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 

@@ -49,10 +49,13 @@ def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
     solved = list(arrays["treatments"]).index("solved")
     most = arrays["collectives"][:, -1]
     weak, strong = (arrays["flops"][SCALINGS.index(name), :, solved] for name in SCALINGS)
+    swept = arrays["sweep_flops"][:, solved]
     return worst | {
         "collectives_solved": most[:, solved].max(),
         "collectives_joint": most[:, 1 - solved].max(),
         "collectives_in_loops": arrays["in_loops"].max(),
         "weak_flops_per_device": weak[-1] / weak[0],
         "strong_flops_per_device": strong[-1] / strong[0],
+        "collectives_sweep": arrays["sweep_collectives"].max(),
+        "sweep_flops_per_device": swept[-1] / swept[0],
     }

@@ -44,7 +44,7 @@ class Sweep:
     devices: int = 1
     """Over which the lanes are spread; of the processor, as many as asked for, unless there is an accelerator."""
     max_lanes: int | None = None
-    """Most lanes at once [a twentieth of the grid, or what fits into memory]: a killed sweep loses the chunk at hand."""
+    """Most lanes at once, lost by a kill [a twentieth of the grid, but a seed per device: few seeds make fewer chunks]."""
     memory_limit: int | None = None
     """Bytes that a chunk may use on each device."""
     output: Path | None = None

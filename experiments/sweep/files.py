@@ -23,8 +23,10 @@ def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any
 
 def load(path: Path) -> xarray.Dataset:
     """Reads a result by its file or its folder; a missing or damaged one is named in a `ResultError`."""
-    path = path / FILE if path.is_dir() else path
     command = "python -m experiments.sweep <experiment> --output ..."
+    if not path.exists():  # said of what was asked for, not of the manifest that would lie beside it
+        raise results.ResultError(f"{path}: no such file or folder. Make it with: {command}")
+    path = path / FILE if path.is_dir() else path
     manifest = results.load_json(path.parent / results.MANIFEST, command)
     try:
         if results.digest(path) != manifest.get("sha256"):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.sweeps._program import RANDOM_AXES, Layout, compiled
+from nce_jax.sweeps._program import RANDOM_AXES, Layout, compiled, shapes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ def blocks(lengths: Mapping[str, int], sizes: Mapping[str, int], layout: Layout)
     starts = [range(0, lengths[name], sizes[name]) for name in lengths]
     for corner in itertools.product(*starts):
         start = dict(zip(lengths, corner, strict=True))
-        begin = {name: max(0, min(at, _padded(lengths, name, layout) - sizes[name])) for name, at in start.items()}
+        begin = {name: max(0, min(at, padded(lengths, name, layout) - sizes[name])) for name, at in start.items()}
         yield Block(begin, start, {name: min(at + sizes[name], lengths[name]) for name, at in start.items()})
 
 
@@ -69,7 +69,8 @@ def own(block: Block) -> tuple[slice, ...]:
     return tuple(slice(block.start[name] - at, block.stop[name] - at) for name, at in block.begin.items())
 
 
-def _padded(lengths: Mapping[str, int], name: str, layout: Layout) -> int:
+def padded(lengths: Mapping[str, int], name: str, layout: Layout) -> int:
+    """The entries of an axis with those that fill up the last devices."""
     return -(-lengths[name] // layout.unit(name)) * layout.unit(name)
 
 
@@ -82,7 +83,7 @@ def choose(
 ) -> Chunking:
     """The largest chunks within both limits, from two measurements per axis that has to be cut."""
     lengths = {name: values.shape[0] for name, values in axes.items()}
-    sizes = {name: _padded(lengths, name, layout) for name in lengths}
+    sizes = {name: padded(lengths, name, layout) for name in lengths}
     order = sorted(lengths, key=lambda name: (name not in RANDOM_AXES, -lengths[name]))
     for name in order:
         if max_lanes is not None and (lanes := math.prod(sizes.values())) > max_lanes:
@@ -90,8 +91,7 @@ def choose(
     limit = free_memory(layout) if memory_limit is None else memory_limit
 
     def measure(sizes: Mapping[str, int]) -> int:
-        shapes = {n: jax.ShapeDtypeStruct((sizes[n], *v.shape[1:]), v.dtype) for n, v in axes.items()}
-        return memory(compiled(fn, shapes, layout))
+        return memory(compiled(fn, shapes(axes, sizes), layout))
 
     sizes, per_lane = _fit(measure, lengths, sizes, order, layout, limit)
     used = measure(sizes)
@@ -141,7 +141,7 @@ def _fit(
 def _even(lengths: Mapping[str, int], name: str, most: int, layout: Layout) -> int:
     """The size of chunks of at most `most` entries that are as equal as can be: no small last one that costs as much."""
     unit = layout.unit(name)
-    total, most = _padded(lengths, name, layout) // unit, max(1, most // unit)
+    total, most = padded(lengths, name, layout) // unit, max(1, most // unit)
     return unit * -(-total // -(-total // most))
 
 

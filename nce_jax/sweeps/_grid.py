@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
-from nce_jax.sweeps._chunks import Block, Chunking, blocks, choose, cut, own
-from nce_jax.sweeps._program import Layout, as_described, compiled, host_shape, make_layout, on_host, run
+from nce_jax.sweeps._chunks import Block, Chunking, blocks, choose, cut, own, padded
+from nce_jax.sweeps._program import Layout, as_described, compiled, host_shape, make_layout, on_host, run, shapes
 from nce_jax.sweeps._result import SweepResult
 from nce_jax.sweeps._store import Store, check_identity, identity
 
@@ -63,9 +63,9 @@ def sweep(
       dictionaries: look leaves up by name, not by position.)
 
     Raises:
-      ValueError: no axis, an axis that is a scalar or empty, a limit below one lane, devices of other processes, `resume`
-        without a folder, or a folder with another sweep (what differs is named).
-      TypeError: `fn` does not take the axes as keywords, or `mesh` is no mesh.
+      ValueError: no axis, an axis that is a scalar or empty, a limit below one lane, a mesh without devices or with those of
+        other processes, `resume` without a folder, or a folder with another sweep (what differs is named).
+      TypeError: `fn` does not take the axes as keywords, `mesh` is no mesh, or a limit is no integer.
       FileExistsError: `folder` holds a sweep and `resume` is False.
 
     Examples:
@@ -85,12 +85,10 @@ def sweep(
     References:
       Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (vmap).
     """
-    if max_lanes is not None:
-        check_positive_int("max_lanes", max_lanes)
-    axes = {name: _check_axis(name, values) for name, values in axes.items()}
-    if not axes:
-        raise ValueError("axes: expected at least one named axis, got none")
-    layout = make_layout({name: values.shape[0] for name, values in axes.items()}, mesh)
+    for name, limit in (("max_lanes", max_lanes), ("memory_limit", memory_limit)):
+        if limit is not None:
+            check_positive_int(name, limit)
+    axes, layout = _laid_out(axes, mesh)
     store = _open(folder, resume)
     chunking = _chunking(fn, axes, layout, store, (max_lanes, memory_limit))
     total = math.prod(values.shape[0] for values in axes.values())
@@ -101,6 +99,44 @@ def sweep(
         else:
             values = _gather(fn, axes, layout, chunking, store, report)
     return SweepResult(axes, values, chunking)
+
+
+def compiled_sweep(fn: Callable[..., Any], *, mesh: Mesh | None = None, **axes: Any) -> jax.stages.Compiled:
+    """The compiled program of a grid in one piece, to be read and not to be run: its memory, its work, its text.
+
+    It is the one that `sweep` runs where the grid fits into memory, and compiling it here spares the sweep that.
+
+    Args:
+      fn: the function, as for `sweep`.
+      mesh: the devices, as for `sweep`.
+      **axes: the values of each axis, as for `sweep`.
+
+    Returns:
+      What `jax.jit(...).lower(...).compile()` gives, with `memory_analysis()`, `cost_analysis()` (of each device) and
+      `as_text()`.
+
+    Raises:
+      ValueError: no axis, an axis that is a scalar or empty, a mesh without devices or with those of other processes.
+      TypeError: `fn` does not take the axes as keywords, or `mesh` is no mesh.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import sweeps
+      >>> program = sweeps.compiled_sweep(lambda a, b: a * b, a=jnp.arange(3.0), b=jnp.arange(4.0))
+      >>> program.out_info.shape, program.cost_analysis()["flops"]
+      ((3, 4), 12.0)
+    """
+    axes, layout = _laid_out(axes, mesh)
+    lengths = {name: values.shape[0] for name, values in axes.items()}
+    return compiled(fn, shapes(axes, {name: padded(lengths, name, layout) for name in lengths}), layout)
+
+
+def _laid_out(axes: Mapping[str, Any], mesh: Mesh | None) -> tuple[dict[str, jax.Array], Layout]:
+    """The axes as arrays, and where they run."""
+    if not axes:
+        raise ValueError("axes: expected at least one named axis, got none")
+    arrays = {name: _check_axis(name, values) for name, values in axes.items()}
+    return arrays, make_layout({name: values.shape[0] for name, values in arrays.items()}, mesh)
 
 
 def _check_axis(name: str, values: Any) -> jax.Array:
@@ -150,8 +186,7 @@ def _gather(
 ) -> Any:
     """The whole result on the host, chunk after chunk; those that the store has are read, the others computed and kept."""
     lengths = {name: values.shape[0] for name, values in axes.items()}
-    shapes = {n: jax.ShapeDtypeStruct((chunking.sizes[n], *v.shape[1:]), v.dtype) for n, v in axes.items()}
-    described, structure = jax.tree.flatten(compiled(fn, shapes, layout).out_info)
+    described, structure = jax.tree.flatten(compiled(fn, shapes(axes, chunking.sizes), layout).out_info)
     hosted = [host_shape(leaf) for leaf in described]
     whole = [np.empty((*lengths.values(), *leaf.shape[len(axes) :]), leaf.dtype) for leaf in hosted]
     done = 0

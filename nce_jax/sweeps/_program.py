@@ -45,6 +45,8 @@ def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
         return Layout(None, longest)
     if not isinstance(mesh, Mesh):
         raise TypeError(f"mesh: expected a jax.sharding.Mesh, got {type(mesh).__name__}")
+    if mesh.devices.size == 0:
+        raise ValueError("mesh: expected at least one device, got none")
     process = jax.process_index()
     if others := [device for device in mesh.devices.flat if device.process_index != process]:
         raise ValueError(f"mesh: expected devices of this process ({process}), got {others[0]} among {mesh.devices.size}")
@@ -62,33 +64,34 @@ def run(fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout) -
 
 
 def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
-    """The compiled program for axes of these shapes."""
-    return _compiled(fn, _signature(axes), layout, jax.config.read("jax_enable_x64"))
+    """The compiled program for axes of these shapes; the same function and shapes a second time compile nothing.
+
+    It is JAX that keeps traces and programs: it knows which of its settings they hang on (x64, the precision of products,
+    how random bits are made, the devices, ...), and a cache in front of it would have to know them all.
+    """
+    return _lowered(fn, axes, layout).compile()
+
+
+def shapes(axes: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, jax.ShapeDtypeStruct]:
+    """The axes cut or padded to these sizes, as descriptions."""
+    return {name: jax.ShapeDtypeStruct((sizes[name], *v.shape[1:]), v.dtype) for name, v in axes.items()}
 
 
 def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> str:
     """SHA-256 of the program's text before compilation: the function, its constants, the shapes and the devices."""
-    return hashlib.sha256(_lowered(fn, _signature(axes), layout).as_text().encode()).hexdigest()
+    return hashlib.sha256(_lowered(fn, axes, layout).as_text().encode()).hexdigest()
 
 
-def _signature(axes: Mapping[str, Any]) -> tuple:
-    return tuple((name, values.shape, values.dtype) for name, values in axes.items())
-
-
-@functools.lru_cache(maxsize=64)
-def _compiled(fn: Callable[..., Any], signature: tuple, layout: Layout, x64: bool) -> Any:
-    """Kept, so that a second sweep of the same function and shapes compiles nothing."""
-    return _lowered(fn, signature, layout).compile()
-
-
-def _lowered(fn: Callable[..., Any], signature: tuple, layout: Layout) -> Any:
-    shapes = [jax.ShapeDtypeStruct(shape, dtype) for _, shape, dtype in signature]
-    return _jitted(fn, tuple(name for name, _, _ in signature), layout).lower(*shapes)
+def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
+    described = [jax.ShapeDtypeStruct(values.shape, values.dtype) for values in axes.values()]
+    # The one setting of a traced value that JAX's own caches leave out: which generator a new key is of.
+    generator = jax.config.jax_default_prng_impl  # type: ignore[attr-defined]
+    return _jitted(fn, tuple(axes), layout, generator).lower(*described)
 
 
 @functools.lru_cache(maxsize=64)
-def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout) -> Any:
-    """Kept, so that what has been traced for its digest is not traced again to be compiled."""
+def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, generator: str) -> Any:
+    """Kept, since JAX keeps what it has traced and compiled by this very object."""
 
     def mapped(*point):
         return fn(**dict(zip(names, point, strict=True)))

@@ -16,7 +16,7 @@ import jaxlib
 import numpy as np
 
 from nce_jax.sweeps._chunks import Chunking
-from nce_jax.sweeps._program import Layout, digest, is_key, on_host
+from nce_jax.sweeps._program import Layout, digest, is_key, on_host, shapes
 
 MANIFEST, FORMAT = "manifest.json", 1
 
@@ -99,7 +99,8 @@ def identity(
     fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Everything that the bytes of a result hang on, as far as a program can tell."""
-    shapes = {n: jax.ShapeDtypeStruct((sizes.get(n, v.shape[0]), *v.shape[1:]), v.dtype) for n, v in axes.items()}
+    # An axis that the sizes do not know is one more than the store's sweep has: refused by name, whatever its program.
+    sizes = {name: sizes.get(name, values.shape[0]) for name, values in axes.items()}
     device = layout.devices[0]
     return {
         **{f"axis {name}": _describe(values) for name, values in axes.items()},
@@ -107,7 +108,7 @@ def identity(
         "devices": f"{layout.num_devices} x {device.platform} ({device.device_kind})",
         "jax": f"{jax.__version__}, jaxlib {jaxlib.__version__}",
         "jax_enable_x64": bool(jax.config.read("jax_enable_x64")),
-        "fn": f"program {digest(fn, shapes, layout)}",
+        "fn": f"program {digest(fn, shapes(axes, sizes), layout)}",
     }
 
 
@@ -140,4 +141,3 @@ def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-

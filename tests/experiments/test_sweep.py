@@ -162,7 +162,7 @@ def test_another_sweep_is_refused(swept, capsys, changes, message):
         (["toy-2d", "--hidden", "0"], "hidden: expected widths of at least 1, got [0]"),
         (["gaussian-16d", "--raised-rate", "-1"], "raised_rate: expected a finite positive number, got -1.0"),
         (["gaussian-1d", "--devices", "99"], "devices: expected at most the 8 of cpu, got 99"),
-        (["plot", "nowhere"], "manifest.json: no such file"),
+        (["plot", "nowhere/sweep"], "nowhere/sweep: no such file or folder. Make it with: python -m experiments.sweep"),
     ],
 )
 def test_bad_arguments_end_in_one_line(capsys, monkeypatch, tmp_path, argv, message):
@@ -299,6 +299,23 @@ def test_recorded_steps_end_with_the_last():
     assert train.recorded_steps(1000, 4).tolist() == [1, 10, 100, 1000]
     assert train.recorded_steps(5, 1).tolist() == [5]
     assert train.recorded_steps(3, 50).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "devices", "lanes"),
+    [(100, 1, 30), (100, 8, 48), (40, 2, 12), (10, 1, 6), (10, 8, 48), (4, 8, 48)],
+)
+def test_a_chunk_is_a_twentieth_of_the_grid_but_a_seed_per_device(seeds, devices, lanes):
+    sweep = arguments.Gaussian1d(magnification=(1.0, 2.0, 3.0), distance=(1.0, 2.0), seeds=seeds, devices=devices)
+    assert compute._max_lanes(sweep, compute.make_axes(sweep)) == lanes
+
+
+def test_the_help_says_how_large_a_chunk_is(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main(["gaussian-1d", "--help"])
+    said = " ".join(re.sub("[^ -~]", " ", capsys.readouterr().out).split())  # without the frame
+    assert "a twentieth of the grid, but a seed per device: few seeds make fewer chunks" in said
 
 
 def in_a_process(*argv):

@@ -65,6 +65,21 @@ def test_a_limit_below_one_lane_is_refused():
         nce_jax.sweep(heavy, memory_limit=10, lane=jnp.arange(4.0))
 
 
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("limit", "error", "message"),
+    [
+        ("1GB", TypeError, "memory_limit: expected an integer, got '1GB'"),
+        (1e9, TypeError, "memory_limit: expected an integer, got 1000000000.0"),
+        (-5, ValueError, "memory_limit: expected at least 1, got -5"),
+    ],
+)
+def test_a_limit_is_a_number_of_bytes(tmp_path, limit, error, message):
+    with pytest.raises(error, match=message):
+        nce_jax.sweep(heavy, folder=tmp_path / "s", memory_limit=limit, lane=jnp.arange(4.0))
+    assert not (tmp_path / "s").exists()
+
+
 def test_memory_is_counted_per_device():
     mesh = Mesh(np.array(jax.devices()[:4]), ("lane",))
     one = nce_jax.sweep(heavy, memory_limit=1_000_000, lane=jnp.arange(64.0)).chunking

@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import Mesh
 
 import nce_jax
+from nce_jax import sweeps
 from nce_jax.sweeps import _program
 
 DEVICES = 8
@@ -84,6 +85,25 @@ def test_every_device_takes_its_own_entries_and_exchanges_nothing():
     assert len({shard.device for shard in shards}) == DEVICES
 
 
+@pytest.mark.parametrize("num_seeds", [16, 11])
+def test_the_program_of_a_sweep_can_be_read(num_seeds):
+    """It is the one that runs: the sweep compiles no other, and traces nothing."""
+    traces = []
+
+    def fn(kappa, seed):
+        traces.append(1)
+        return estimate(kappa, seed)
+
+    axes = {"kappa": KAPPA, "seed": jnp.arange(num_seeds)}
+    alone, shared = (sweeps.compiled_sweep(fn, mesh=mesh, **axes) for mesh in (None, make_mesh()))
+    assert shared.out_info["s_noise"].shape == (3, 16, 64)
+    assert COLLECTIVE.findall(shared.as_text()) == []
+    assert shared.cost_analysis()["flops"] < 0.3 * alone.cost_analysis()["flops"]
+    assert len(traces) == 2
+    nce_jax.sweep(fn, mesh=make_mesh(), **axes)
+    assert len(traces) == 2
+
+
 def test_collectives_would_be_seen():
     """The pattern above finds what XLA calls them."""
     sharding = jax.sharding.NamedSharding(make_mesh(), jax.sharding.PartitionSpec("lane"))
@@ -122,6 +142,8 @@ def test_keys_go_in_and_come_out(impl):
 
 @pytest.mark.bad_input
 def test_a_mesh_is_a_mesh():
+    with pytest.raises(ValueError, match="mesh: expected at least one device, got none"):
+        nce_jax.sweep(lambda a: a, mesh=Mesh(np.empty(0, object), ("lane",)), a=jnp.arange(3.0))
     with pytest.raises(TypeError, match="mesh: expected a jax.sharding.Mesh, got list"):
         nce_jax.sweep(estimate, mesh=jax.devices(), kappa=KAPPA, seed=jnp.arange(2))
 

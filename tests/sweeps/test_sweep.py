@@ -130,6 +130,8 @@ def test_shared_draws_are_the_same_draws():
 def test_axes_are_checked():
     with pytest.raises(ValueError, match="axes: expected at least one"):
         nce_jax.sweep(lambda: 0.0)
+    with pytest.raises(ValueError, match="axes: expected at least one"):
+        sweeps.compiled_sweep(lambda: 0.0)
     with pytest.raises(ValueError, match="kappa: expected an array"):
         nce_jax.sweep(lambda kappa: kappa, kappa=1.0)
     with pytest.raises(ValueError, match="kappa: expected an array"):
