@@ -40,6 +40,8 @@ class Config:
     """Samples of each side of that step: in all (strong scaling), or per eight devices (weak scaling)."""
     width: int = 512
     """Of its two hidden layers; 64 dimensions."""
+    exchange_sizes: tuple[int, ...] = (1_024, 16_384, 262_144, 2_097_152)
+    """Samples of both sides in a solve alone, gathered first or reduced at every evaluation."""
     num_repeats: int = 9
     """Steps of it that are timed, and sweeps."""
     sweep_lanes: tuple[int, int] = (16, 64)
@@ -63,6 +65,7 @@ PRESETS = {
         num_devices=(1, 8),
         batch_size=64,
         width=16,
+        exchange_sizes=(64, 256),
         num_repeats=2,
         sweep_lanes=(4, 16),
         sweep_steps=20,

@@ -1,4 +1,4 @@
-"""Work, traffic and time of one larger train step, and of one sweep, over one device and more."""
+"""Work, traffic and time of one larger train step over one device and more; with those of a sweep and of a solve."""
 
 import time
 from typing import Any
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.scaling import sweep
+from experiments.scaling import exchange, sweep
 from experiments.scaling.config import Config
 from nce_jax import models, noise, training
 
@@ -28,7 +28,8 @@ def measure(config: Config) -> dict[str, np.ndarray]:
             for place, treatment in enumerate(treatments.values()):
                 table[row, column, place] = _step(config, num_devices, batch_size, treatment)
     counted = {name: table[..., index] for index, name in enumerate(QUANTITIES)}
-    return counted | sweep.measure(config, treatments) | {"treatments": np.array(list(treatments))}
+    beside = sweep.measure(config, treatments) | exchange.measure(config)
+    return counted | beside | {"treatments": np.array(list(treatments))}
 
 
 def _step(config: Config, num_devices: int, batch_size: int, treatment: training.Treatment) -> list[float]:

@@ -15,7 +15,9 @@ COLORS = ("#0072B2", "#D55E00", "#009E73")
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
-    return {"scaling_agreement": _agreement(stored.arrays), "scaling_cost": _cost(stored.arrays)}
+    arrays = stored.arrays
+    figures = {"agreement": _agreement, "cost": _cost, "exchange": _exchange}
+    return {f"scaling_{name}": one(arrays) for name, one in figures.items()}
 
 
 def _agreement(arrays) -> Figure:
@@ -60,6 +62,23 @@ def _cost(arrays) -> Figure:
         axes.set_xticks(arrays["num_devices"], map(str, arrays["num_devices"]))
         axes.minorticks_off()
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _exchange(arrays) -> Figure:
+    figure, axes = plt.subplots(figsize=(4.6, 3.4))
+    for way, name in enumerate(map(str, arrays["exchange_ways"])):
+        in_loop = int(arrays["exchange_in_loops"][:, way].max())
+        label = f"{name}: {in_loop} collectives in the loop"
+        axes.plot(
+            arrays["exchange_sizes"],
+            arrays["exchange_milliseconds"][:, way],
+            color=COLORS[way],
+            marker=MARKERS[way],
+            label=label,
+        )
+    axes.set(xscale="log", yscale="log", xlabel="samples of both sides", ylabel="one solve for F, ms")
+    axes.legend()
     return figure
 
 

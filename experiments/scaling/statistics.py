@@ -50,7 +50,9 @@ def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
     most = arrays["collectives"][:, -1]
     weak, strong = (arrays["flops"][SCALINGS.index(name), :, solved] for name in SCALINGS)
     swept = arrays["sweep_flops"][:, solved]
+    gather = list(arrays["exchange_ways"]).index("gather")
     return worst | {
+        "collectives_in_gathered_solve": arrays["exchange_in_loops"][:, gather].max(),
         "collectives_solved": most[:, solved].max(),
         "collectives_joint": most[:, 1 - solved].max(),
         "collectives_in_loops": arrays["in_loops"].max(),

@@ -24,11 +24,12 @@ def test_layouts_agree_and_the_figures_are_drawn(tmp_path, smoke_result):
     assert result.headline["float32_one_step"] < 1e-5
     assert result.headline["float32_params"] < 1e-4
     assert (result.headline["collectives_solved"], result.headline["collectives_in_loops"]) == (2, 0)
-    assert result.headline["collectives_sweep"] == 0
+    assert (result.headline["collectives_sweep"], result.headline["collectives_in_gathered_solve"]) == (0, 0)
+    assert (result.arrays["exchange_in_loops"][:, 1] > 0).all()
     assert result.headline["sweep_flops_per_device"] == pytest.approx(1 / 8, rel=0.1)
     assert result.arrays["sweep_seconds"].shape == (len(CONFIG.num_devices), 2)
     results.save(tmp_path, result)
-    assert set(draw(results.load(tmp_path, ""))) == {"scaling_agreement", "scaling_cost"}
+    assert set(draw(results.load(tmp_path, ""))) == {"scaling_agreement", "scaling_cost", "scaling_exchange"}
     plt.close("all")
 
 
