@@ -1,0 +1,55 @@
+"""Vocabulary losses of tokens, or of a table, that are spread over devices: value and gradient are those of one device."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+import nce_jax
+from nce_jax import training
+
+N, V, DIM, K = 16, 24, 3, 5
+
+
+def problem(per_token):
+    generator = np.random.default_rng(0)
+    log_q = np.log(generator.dirichlet(np.full(V, 3.0)))
+    targets, noise_ids = generator.integers(0, V, N), generator.integers(0, V, (N, K) if per_token else K)
+    return {
+        "hidden": generator.normal(size=(N, DIM)), "targets": targets, "noise_ids": noise_ids,
+        "embedding": generator.normal(size=(V, DIM)), "bias": generator.normal(size=V),
+        "log_noise_targets": log_q[targets], "log_noise_ids": log_q[noise_ids], "weights": generator.uniform(size=N),
+    }  # fmt: skip
+
+
+def nce(arrays):
+    return nce_jax.vocabulary_nce_loss(**arrays, log_partition=0.3, magnification=2.0)
+
+
+def sampled(arrays):
+    return nce_jax.sampled_softmax_loss(**{name: leaf for name, leaf in arrays.items() if name != "log_noise_targets"})
+
+
+def full(arrays):
+    return nce_jax.full_softmax_loss(**{name: leaf for name, leaf in arrays.items() if "noise" not in name})
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+@pytest.mark.parametrize("spread", ["tokens", "table", "both"])
+@pytest.mark.parametrize("loss", [nce, sampled, full])
+def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64):
+    mesh, arrays = training.make_mesh(), problem(per_token)
+
+    def place(name, leaf):
+        of_table = name in ("embedding", "bias")
+        is_split = len(leaf) in (N, V) and spread in ("both", "table" if of_table else "tokens")
+        return jax.device_put(jnp.asarray(leaf), NamedSharding(mesh, PartitionSpec("data" if is_split else None)))
+
+    def run(arrays):
+        learned = {name: arrays.pop(name) for name in ("hidden", "embedding", "bias")}
+        return jax.jit(jax.value_and_grad(lambda learned: loss({**arrays, **learned})))(learned)
+
+    alone = run({name: jnp.asarray(leaf) for name, leaf in arrays.items()})
+    found = run({name: place(name, leaf) for name, leaf in arrays.items()})
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a), b, rtol=1e-12, atol=1e-14), found, alone)
