@@ -101,6 +101,8 @@ SECTIONS = {
     "vocabulary": (
         "A vocabulary's output layer",
         "512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradients in the hidden states too, float32."
+        " Ours draws new targets and negatives at every step; operations and memory of a step do not depend on V, rows that"
+        " are not in the cache take longer to come."
         " Ours is `vocabulary_nce_loss` on the rows that the batch touches (`training.update_rows`); the other side"
         " `full_softmax_loss` with the dense step. Logits of a million words would take 2 GB, and that step is not run.",
     ),

@@ -45,7 +45,7 @@ TEXTS = {
 
 
 class Corpus(NamedTuple):
-    """Ids of the tokens, int32: a smaller id occurs at least as often. `counts`, (V,), are those of the training text."""
+    """Ids of the tokens, int32, in the order of how often words occur; `counts`, (V,), of <unk> with what became it."""
 
     train: np.ndarray
     test: np.ndarray

@@ -8,12 +8,12 @@ import jax.numpy as jnp
 from nce_jax._checks import compute_dtype
 
 
-def check_inputs(x: Any, *, dim: int | None = None) -> None:
+def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
     """Raises ValueError unless `x` has shape (samples, dim)."""
     shape = jnp.shape(x)
     if len(shape) != 2 or (dim is not None and shape[1] != dim):
         expected = "dim" if dim is None else dim
-        raise ValueError(f"x: expected shape (samples, {expected}), got shape {shape}")
+        raise ValueError(f"{name}: expected shape (samples, {expected}), got shape {shape}")
 
 
 def one_per_sample(name: str, values: Any, x: Any) -> jax.Array:

@@ -84,7 +84,7 @@ class VocabularyHead(nnx.Module):
 
     def __call__(self, hidden: Real[Array, "n dim"]) -> Float[Array, "n num_words"]:
         """Returns the scores of all words, float32 or wider: for evaluation, where n V of them fit."""
-        check_inputs(hidden, dim=self.dim)
+        check_inputs(hidden, dim=self.dim, name="hidden")
         table = self.table()
         dtype = compute_dtype(hidden, *table.values())
         scores = jnp.matmul(hidden, table["embedding"].T, preferred_element_type=dtype)

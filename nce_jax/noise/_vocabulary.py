@@ -190,7 +190,7 @@ def _ids(value: Any) -> Array:
     ids = jnp.asarray(value)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"value: expected integer ids, got dtype {ids.dtype}")
-    return ids
+    return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))  # bytes do not hold the number of words
 
 
 def _check_table(name: str, values: Any) -> np.ndarray:

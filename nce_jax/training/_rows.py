@@ -56,6 +56,7 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
     if not arrays or not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in arrays):
         raise TypeError(f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}")
     flat = jnp.concatenate([leaf.reshape(-1) for leaf in arrays])
+    flat = flat.astype(jnp.promote_types(flat.dtype, jnp.int32))  # bytes do not hold the number of rows
     flat = jnp.where((flat < 0) | (flat >= num_rows), num_rows, flat)
     size = min(flat.size, num_rows + 1)
     unique, inverse = jnp.unique(flat, return_inverse=True, size=size, fill_value=num_rows)
@@ -113,7 +114,8 @@ def update_rows(
       The tables and the optimizer's state after the step.
 
     Raises:
-      ValueError: arrays of different numbers of rows, or a gradient that is not one of the gathered rows.
+      ValueError: arrays of different numbers of rows; a gradient that is not one of the gathered rows; an optimizer that
+        factors its averages (Adafactor) or gathers the gradients of several steps (`optax.MultiSteps`).
 
     Examples:
       >>> import jax
@@ -129,18 +131,35 @@ def update_rows(
       ...     print(table["bias"])
       [ 0.  -0.1  0.   0.  -0.1  0. ]
     """
-    num_rows = _check_tables(gradient, tables, rows)
-
-    def is_table(leaf: Any) -> bool:
-        return jnp.ndim(leaf) > 0 and leaf.shape[0] == num_rows
-
+    _check_tables(gradient, tables, rows)
+    is_table = _tables_of(optimizer, opt_state, tables)
     # Zero where there is no row: an optimizer that looks for NaN must find none that is not its own.
     small = jax.tree.map(lambda leaf: _take(leaf, rows.ids), tables)
-    small_state = jax.tree.map(lambda leaf: _take(leaf, rows.ids) if is_table(leaf) else leaf, opt_state)
+    small_state = jax.tree.map(lambda leaf, table: _take(leaf, rows.ids) if table else leaf, opt_state, is_table)
     updates, new_state = optimizer.update(gradient, small_state, small)
     new = optax.apply_updates(small, updates)
-    put_back = jax.tree.map(lambda old, leaf: _put(old, rows.ids, leaf) if is_table(old) else leaf, opt_state, new_state)
+    put_back = jax.tree.map(
+        lambda old, leaf, table: _put(old, rows.ids, leaf) if table else leaf, opt_state, new_state, is_table
+    )
     return jax.tree.map(lambda old, leaf: _put(old, rows.ids, leaf), tables, new), put_back
+
+
+def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: Params) -> Any:
+    """Which leaves of the state are tables: those that belong to parameters, and have their shape."""
+    shapes = {jnp.shape(leaf) for leaf in jax.tree.leaves(tables)}
+
+    def is_table(leaf: Any) -> bool:
+        if jnp.ndim(leaf) and leaf.shape not in shapes:
+            expected = f"one that treats every element by itself, of arrays of shapes {sorted(shapes)}"
+            raise ValueError(f"optimizer: expected {expected}, got one that keeps {leaf.shape}")
+        return jnp.ndim(leaf) > 0
+
+    def adds_up(leaf: Any) -> bool:
+        return isinstance(leaf, optax.MultiStepsState)
+
+    if any(map(adds_up, jax.tree.leaves(opt_state, is_leaf=adds_up))):
+        raise ValueError("optimizer: expected one that moves rows when they come, got one that adds up gradients of steps")
+    return optax.tree_utils.tree_map_params(optimizer, is_table, opt_state, transform_non_params=lambda leaf: False)
 
 
 def _take(table: jax.Array, ids: jax.Array, fill_value: float = 0) -> jax.Array:
@@ -152,8 +171,7 @@ def _put(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
     return table.at[ids].set(rows.astype(table.dtype), mode="drop", indices_are_sorted=True)
 
 
-def _check_tables(gradient: Params, tables: Params, rows: Rows) -> int:
-    """Returns the number of rows."""
+def _check_tables(gradient: Params, tables: Params, rows: Rows) -> None:
     leaves = jax.tree.leaves(tables)
     shapes = [jnp.shape(leaf) for leaf in leaves]
     if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
@@ -162,4 +180,3 @@ def _check_tables(gradient: Params, tables: Params, rows: Rows) -> int:
     found = [jnp.shape(leaf) for leaf in jax.tree.leaves(gradient)]
     if found != expected:
         raise ValueError(f"gradient: expected that of the gathered rows, shapes {expected}, got shapes {found}")
-    return shapes[0][0]

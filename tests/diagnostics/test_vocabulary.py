@@ -85,7 +85,7 @@ def test_bad_arguments_are_named(layer, hidden):
         nce_jax.self_normalisation(hidden, **layer.table(), log_partition=jnp.ones(2))
     with pytest.raises(ValueError, match="chunk_size: expected at least 1, got 0"):
         nce_jax.perplexity(hidden, TARGETS, **layer.table(), chunk_size=0)
-    with pytest.raises(ValueError, match="x: expected shape .samples, 4., got shape .6, 3."):
+    with pytest.raises(ValueError, match="hidden: expected shape .samples, 4., got shape .6, 3."):
         layer(hidden[:, :3])
     with pytest.raises(ValueError, match="num_words: expected at least 1, got 0"):
         models.VocabularyHead(0, DIM, rngs=nnx.Rngs(jax.random.key(0)))

@@ -374,3 +374,23 @@ def test_bad_arguments_are_named(case):
     with pytest.raises(error) as caught:
         call(nce_jax.vocabulary_nce_loss, {**ARRAYS, **options})
     assert str(caught.value).startswith(message)
+
+
+def test_an_id_that_no_int32_holds_is_no_word(x64):
+    arrays = problem()
+    wrong = arrays["targets"].astype(jnp.int64).at[0].add(2**32)
+    assert np.isnan(nce_jax.full_softmax_loss(arrays["hidden"], wrong, embedding=arrays["embedding"]))
+
+
+def test_second_derivatives_where_a_block_is_empty(x64):
+    """The one word of the first block is the target, and left out."""
+    arrays = {**problem(count=3, per_token=True), "targets": jnp.zeros(N, jnp.int32)}
+    arrays["noise_ids"] = jnp.tile(jnp.arange(3), (N, 1))
+
+    def curvature(chunk_size):
+        def loss(h):
+            return call(nce_jax.sampled_softmax_loss, {**arrays, "hidden": h}, chunk_size=chunk_size)
+
+        return jax.hessian(loss)(arrays["hidden"])
+
+    np.testing.assert_allclose(curvature(1), curvature(None), rtol=1e-10, atol=1e-13)

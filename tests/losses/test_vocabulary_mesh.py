@@ -53,3 +53,18 @@ def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64
     alone = run({name: jnp.asarray(leaf) for name, leaf in arrays.items()})
     found = run({name: place(name, leaf) for name, leaf in arrays.items()})
     jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a), b, rtol=1e-12, atol=1e-14), found, alone)
+
+
+def test_blocks_of_a_table_over_devices_send_for_none_of_it():
+    """Each device has its share of every block; only sums per token, and the gradient in the states, are exchanged."""
+    mesh = training.make_mesh()
+    table = jax.ShapeDtypeStruct((4096, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec("data")))
+    hidden, targets = jnp.zeros((8, 16)), jnp.zeros(8, jnp.int32)
+
+    def loss(hidden, embedding):
+        return nce_jax.full_softmax_loss(hidden, targets, embedding=embedding, chunk_size=256)
+
+    compiled = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(hidden, table).compile()
+    assert {operation.kind for operation in training.collectives(compiled)} == {"all-reduce"}
+    assert max(operation.num_bytes for operation in training.collectives(compiled)) <= 2 * hidden.nbytes
+    assert compiled.output_shardings[1][1].spec == PartitionSpec("data")

@@ -133,3 +133,9 @@ def test_bad_arguments_are_named(case):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value).startswith(message)
+
+
+def test_bytes_are_ids_too():
+    ids = jnp.array([0, 200, 255], jnp.uint8)
+    for words in (noise.log_uniform(256), noise.unigram(np.arange(1, 257))):
+        np.testing.assert_array_equal(words.log_prob(ids), words.log_prob(ids.astype(jnp.int32)))

@@ -168,3 +168,35 @@ def test_bad_arguments_are_named(case):
     with pytest.raises(error) as caught:
         call()
     assert str(caught.value).startswith(message)
+
+
+def test_bytes_are_ids_too():
+    rows = training.touched_rows(jnp.array([1, 200, 7], jnp.uint8), num_rows=256)
+    np.testing.assert_array_equal(rows.ids, [1, 7, 200])
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (optax.adafactor(0.1, min_dim_size_to_factor=2), "optimizer: expected one that treats every element by itself"),
+        (optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(), "optimizer: expected one that moves rows when they"),
+    ],
+)
+def test_optimizers_that_rows_would_break_are_named(optimizer, message):
+    table = {"embedding": jnp.ones((9, 4))}
+    rows = training.touched_rows(jnp.array([3, 1]), num_rows=9)
+    gradient = training.gather_rows(table, rows)
+    with pytest.raises(ValueError, match=message):
+        training.update_rows(optimizer, gradient, optimizer.init(table), table, rows)
+
+
+def test_a_state_of_as_many_numbers_as_rows_is_no_table():
+    """A history of eight losses, and eight rows."""
+
+    def update(gradient, state, params=None):
+        return gradient, jnp.roll(state, 1)
+
+    optimizer = optax.GradientTransformation(lambda params: jnp.arange(8.0), update)
+    table, rows = {"bias": jnp.zeros(8)}, training.touched_rows(jnp.array([3, 1]), num_rows=8)
+    _, state = training.update_rows(optimizer, training.gather_rows(table, rows), optimizer.init(table), table, rows)
+    np.testing.assert_array_equal(state, jnp.roll(jnp.arange(8.0), 1))

@@ -79,7 +79,7 @@ def _log_sum_exp_over(total: jax.Array, axis: str) -> jax.Array:
 
 LOG_SUM_EXP = Reduction(
     total=lambda logits, axis: log_sum_exp(logits, axis=axis),
-    join=jnp.logaddexp,
+    join=lambda a, b: log_sum_exp(jnp.stack([a, b]), axis=0),  # logaddexp of two sums over nothing has no second derivative
     empty=-jnp.inf,
     slope=_softmax,
     over_devices=_log_sum_exp_over,
@@ -121,13 +121,15 @@ def forward(plan: Plan, pairs: Pairs) -> tuple[Sums, jax.Array | None]:
         logits = _logits(pairs, columns)
         return _totals(plan, logits), logits
 
-    def add(rows, block):
-        more, of_block = _totals(plan, _logits(pairs, block))
+    blocks, count = _blocks(columns, size)
+
+    def add(rows, number):
+        more, of_block = _totals(plan, _logits(pairs, _block(blocks, number)))
         return plan.reduction.join(rows, more), of_block
 
     start = jnp.full(pairs.x.shape[0], plan.reduction.empty, pairs.offset.dtype)
-    rows, found = jax.lax.scan(add, start, _blocks(columns, size))
-    return (rows, _joined(found, columns)), None
+    rows, found = jax.lax.scan(add, start, jnp.arange(count))
+    return (rows, _joined(found.T, columns)), None
 
 
 def backward(plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, slopes: Sums) -> Pairs:
@@ -138,14 +140,16 @@ def backward(plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, slo
     if size is None:
         of_x, of_y, of_offset = pull(columns, _logits(pairs, columns) if logits is None else logits)
     else:
+        blocks, count = _blocks(columns, size)
 
-        def add(of_x, block):
+        def add(found, number):
+            block, of_x, of_columns = _block(blocks, number), found[0], found[1:]
             more, *of_block = pull(block, _logits(pairs, block))
-            return of_x + more, of_block
+            return (of_x + more, *map(functools.partial(_put, number), of_columns, of_block)), None
 
-        start = jnp.zeros(pairs.x.shape, pairs.offset.dtype)
-        of_x, found = jax.lax.scan(add, start, _blocks(columns, size))
-        of_y, of_offset = (_joined(leaf, columns) for leaf in found)
+        start = [jnp.zeros(leaf.shape, pairs.offset.dtype) for leaf in (pairs.x, blocks.y, blocks.offset)]
+        (of_x, *of_columns), _ = jax.lax.scan(add, tuple(start), jnp.arange(count))
+        of_y, of_offset = (_joined(leaf, columns) for leaf in of_columns)
     # Logits are products times the scale, so that one sum over x serves the derivative in the scale.
     of_scale = jnp.sum(pairs.x.astype(of_x.dtype) * of_x)
     return _of_arrays(pairs.scale * of_x, pairs.scale * of_y, of_scale, of_offset)
@@ -178,16 +182,29 @@ def _block_size(plan: Plan, pairs: Pairs) -> int | None:
     return None if plan.chunk_size is None or plan.chunk_size >= pairs.y.shape[0] else plan.chunk_size
 
 
-def _blocks(columns: Columns, size: int) -> Columns:
-    """In blocks of `size` on a new first axis, the last one filled up."""
+def _blocks(columns: Columns, size: int) -> tuple[Columns, int]:
+    """Columns on two axes, the second of which counts blocks of at most `size`, as even as they can be; and their number.
+
+    A block is every so many-th column, not a run of them: where columns are spread over devices, each has its share of
+    every block, and none is sent for.
+    """
+    count = -(-columns.y.shape[0] // size)
 
     def split(leaf, fill):
         if leaf is None:
             return None
-        missing = [(0, -leaf.shape[0] % size)] + [(0, 0)] * (leaf.ndim - 1)
-        return jnp.pad(leaf, missing, constant_values=fill).reshape(-1, size, *leaf.shape[1:])
+        missing = [(0, -leaf.shape[0] % count)] + [(0, 0)] * (leaf.ndim - 1)
+        return jnp.pad(leaf, missing, constant_values=fill).reshape(-1, count, *leaf.shape[1:])
 
-    return Columns(*map(split, columns, _FILL))
+    return Columns(*map(split, columns, _FILL)), count
+
+
+def _block(blocks: Columns, number: jax.Array) -> Columns:
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, 1, keepdims=False), blocks)
+
+
+def _put(number: jax.Array, blocks: jax.Array, block: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(blocks, block, number, 1)
 
 
 def _joined(blocks: jax.Array, columns: Columns) -> jax.Array:

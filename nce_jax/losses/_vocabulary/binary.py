@@ -50,6 +50,8 @@ def vocabulary_nce_loss(
     The literature counts the K sampled words one by one, and so does this loss: `noise_ratio` None is K, and kappa/K = M.
     (`nce_loss` takes means of both sides, its noise ratio of one makes each side count the same.)
 
+    With shared words derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
+
     The model's own normaliser is one per context. F = 0 asks the network to normalise itself, which a bias that starts at
     -log V makes easy; see `self_normalisation` for how far it gets.
 
@@ -184,5 +186,5 @@ def _data_log_ratios(tokens: Tokens, log_noise_targets: Any) -> jax.Array:
 def _shift(tokens: Tokens, log_partition: Any) -> jax.Array:
     """F, a number or one per token; one number stays one."""
     if not hasattr(log_partition, "ndim") or log_partition.ndim == 0:
-        return check_scalar("log_partition", log_partition, tokens.hidden[0].astype(tokens.dtype))
+        return check_scalar("log_partition", log_partition, jnp.zeros(1, tokens.dtype))
     return tokens.keep(check_numbers("log_partition", log_partition, tokens.targets.shape, tokens.dtype))

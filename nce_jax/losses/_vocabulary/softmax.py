@@ -40,6 +40,8 @@ def sampled_softmax_loss(
     the target and phi_ij of K sampled words, h_i of `hidden`, E = `embedding`, b = `bias`, log q of `log_noise_ids` and M =
     `magnification`. A constant added to all scores of one token cancels: there is no log partition, and none is learned.
 
+    With shared words derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
+
     With accidental hits excluded and M = 1 the denominator has the expectation of the full softmax's, so that the loss and
     its gradient become the full softmax's as K -> infinity; at a finite K the gradient is biased. The target is in the
     denominator with certainty and has no correction: where other packages subtract log(K q) from it as well, the loss is

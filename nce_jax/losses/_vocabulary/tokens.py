@@ -115,7 +115,8 @@ def check_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) ->
 def _check_integers(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     if ids is None:
         raise TypeError(f"{name}: expected integers of shape {shape}, got None")
-    return check_ids(name, ids, shape).astype(jnp.int32)
+    # What an int32 cannot hold is no word, and must not become one.
+    return jnp.clip(check_ids(name, ids, shape), -1, jnp.iinfo(jnp.int32).max).astype(jnp.int32)
 
 
 def look_up(table: Table, ids: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
