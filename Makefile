@@ -45,7 +45,7 @@ UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusio
 figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
 	$(call list_figures,$^)
 
-figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, noise_choices: 4, simulator_inference: 6, representation and scaling: 10 each, choosing_m: 35, mutual_information: 80)
+figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, noise_choices: 4, simulator_inference: 6, representation and scaling: 10 each, choosing_m: 35, language_model: 50, mutual_information: 80)
 	$(call list_figures,$^)
 
 smoke: $(READY) ## every experiment at its smallest (XLA's optimisations left out), two at a time, with its plots, in build/smoke
