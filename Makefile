@@ -219,8 +219,7 @@ check-$(1): build/results/$(1)/$(call preset,$(1))/manifest.json
 
 smoke-$(1): $(READY)
 	@echo "==> $(1): smoke"
-	$(CACHED) $$(UNOPTIMISED) $(PY) -m experiments.$(1).run --preset smoke
-	$(PY) -m experiments.$(1).plot --preset smoke
+	$(CACHED) $$(UNOPTIMISED) $(PY) -m experiments.common.smoke $(1)
 endef
 $(foreach topic,$(TOPICS),$(eval $(call topic_rules,$(topic))))
 
