@@ -33,11 +33,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parse(argv)
     output = render.TRIAL if arguments.quick else render.COMMITTED
     stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
-    failed = False
+    failed, is_dirty = False, results.is_dirty()  # what is written below is no change of the code
     for topic in arguments.only or TOPICS:
         print(f"==> {topic}", file=sys.stderr, flush=True)
         try:
-            stored[topic] = run_topic(topic, arguments.quick)
+            stored[topic] = run_topic(topic, arguments.quick) | {"dirty": is_dirty}
         except MissingPeerError as error:
             print(f"  left out: {error}", file=sys.stderr)
             continue
@@ -74,7 +74,6 @@ def context() -> dict[str, Any]:
     return {
         "finished": found["finished"],
         "commit": found["commit"],
-        "dirty": found["dirty"],
         "versions": versions,
         "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "platform": found["device"]["platform"]},
     }

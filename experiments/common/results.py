@@ -124,7 +124,7 @@ def provenance() -> dict[str, Any]:
     devices = jax.devices()
     return {
         "commit": _git("rev-parse", "HEAD"),
-        "dirty": None if (status := _git("status", "--porcelain")) is None else bool(status),
+        "dirty": is_dirty(),
         "finished": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "versions": {
             "python": platform.python_version(),
@@ -139,6 +139,11 @@ def provenance() -> dict[str, Any]:
             "cpu_count": os.cpu_count(),
         },
     }
+
+
+def is_dirty() -> bool | None:
+    """Whether the checkout holds what no commit has; None where there is no git."""
+    return None if (status := _git("status", "--porcelain")) is None else bool(status)
 
 
 def _git(*arguments: str) -> str | None:
