@@ -84,7 +84,7 @@ test-annotations: $(READY) ## fast tests and doctests with every annotation of t
 	$(UNOPTIMISED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
 
 lint: $(READY) ## ruff
-	$(PY) -m ruff check .
+	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 types: $(READY) ## mypy
 	$(PY) -m mypy

@@ -1,1 +1,2 @@
-"""Benchmarks: one harness, one file per topic. `python -m benchmarks.run` writes results.json and docs/benchmarks.md."""
+"""Benchmarks: one harness, one file per topic. `python -m benchmarks.run` writes results.json and
+docs/benchmarks.md."""

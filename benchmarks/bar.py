@@ -19,8 +19,11 @@ FAST = "FastMBAR, L-BFGS-B"
 TARGETS = {"float64": 25.0, "float32": 50.0}
 
 
-def gaussian_work(size: int, delta_f: float = 1.0, sigma: float = 2.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Forward and reverse work in kT that obey Crooks' theorem: normal, with means +-delta_f + sigma^2 / 2."""
+def gaussian_work(
+    size: int, delta_f: float = 1.0, sigma: float = 2.0, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Forward and reverse work in kT that obey Crooks' theorem: normal, with means +-delta_f +
+    sigma^2 / 2."""
     forward, reverse = np.random.default_rng(seed).normal(sigma**2 / 2, sigma, (2, size))
     return forward + delta_f, reverse - delta_f
 
@@ -36,7 +39,8 @@ def run(quick: bool) -> Report:
 def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     work = gaussian_work(size)
     contenders = {
-        f"pymbar, {method}": partial(pymbar_bar, *work, method=method, error_bar=error_bar) for method in PYMBAR_METHODS
+        f"pymbar, {method}": partial(pymbar_bar, *work, method=method, error_bar=error_bar)
+        for method in PYMBAR_METHODS
     }
     contenders |= {f"nce_jax, {dtype}": _solve(work, dtype, error_bar) for dtype in TOLERANCES}
     contenders |= {} if error_bar else {FAST: partial(fast_mbar, *work)}
@@ -67,7 +71,8 @@ def _beside_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
 
 
 def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
-    """FastMBAR's free energy difference of two states, by the faster and more exact of its two methods."""
+    """FastMBAR's free energy difference of two states, by the faster and more exact of its two
+    methods."""
     size = len(forward)
     energy = np.stack([np.zeros(2 * size), np.concatenate([forward, -reverse])])
     result = peer("FastMBAR").FastMBAR(energy, np.array([size, size]), method="L-BFGS-B")
@@ -75,7 +80,8 @@ def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
 
 
 def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> Callable[[], Any]:
-    """Our solve as a program in `dtype` and nothing wider, on arrays that are on the device already."""
+    """Our solve as a program in `dtype` and nothing wider, on arrays that are on the device
+    already."""
 
     def solve(forward, reverse):
         result = nce_jax.bar(forward, reverse)

@@ -1,8 +1,8 @@
 """bmi (PyPI: benchmark-mi) as a peer: a process in its own environment, asked through a pipe.
 
-Its release 0.1.3 requires jax < 0.5 and numpy < 2, and equinox 0.10.11, the newest it allows, does not import with
-jax >= 0.4.34: no one environment holds it and us. `make bench` makes `.venv-bmi` from requirements-bmi.lock for it.
-"""
+Its release 0.1.3 requires jax < 0.5 and numpy < 2, and equinox 0.10.11, the newest it allows, does
+not import with jax >= 0.4.34: no one environment holds it and us. `make bench` makes `.venv-bmi`
+from requirements-bmi.lock for it."""
 
 import json
 import os
@@ -26,25 +26,40 @@ class Bmi:
         python = os.environ.get(INTERPRETER) or str(results.ROOT / ".venv-bmi/bin/python")
         worker = Path(__file__).with_name("bmi_worker.py")
         # Ours is not its business: neither the path of our packages nor the flags of our XLA.
-        clean = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "XLA_FLAGS")}
+        clean = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("PYTHONPATH", "XLA_FLAGS")
+        }
         self.processor_seconds = 0.0
         try:
             self._process = subprocess.Popen(
-                [python, str(worker)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
+                [python, str(worker)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+                env=clean,
             )
             self.versions = self._answer()["versions"]
         except (OSError, RuntimeError) as error:
-            hint = f"needs benchmark-mi in an environment of its own, .venv-bmi: run `make bench` ({error})"
+            hint = (
+                "needs benchmark-mi in an environment of its own, .venv-bmi: run `make bench`"
+                f" ({error})"
+            )
             raise MissingPeerError(hint) from error
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
     ) -> None:
         self._close()
 
     def draw(self, task: str, size: int, path: Path) -> dict[str, Any]:
-        """Samples x and y into an npz file; returns the task's `name` and its mutual information, `truth`."""
+        """Samples x and y into an npz file; returns the task's `name` and its mutual information,
+        `truth`."""
         return self._ask(do="draw", task=task, size=size, seed=0, path=str(path))
 
     def estimate(self, method: str, path: Path, **options: Any) -> float:

@@ -1,8 +1,9 @@
-"""Tasks and estimators of bmi (benchmark-mi), served from the environment of its own that it needs: it wants an old JAX.
+"""Tasks and estimators of bmi (benchmark-mi), served from the environment of its own that it needs:
+it wants an old JAX.
 
-`PYTHON benchmarks/bmi_worker.py` reads a request per line on stdin and answers with a line on stdout, both JSON. It imports
-nothing of ours: another interpreter runs it, in which neither nce_jax nor the other benchmarks exist.
-"""
+`PYTHON benchmarks/bmi_worker.py` reads a request per line on stdin and answers with a line on
+stdout, both JSON. It imports nothing of ours: another interpreter runs it, in which neither nce_jax
+nor the other benchmarks exist."""
 
 import json
 import os

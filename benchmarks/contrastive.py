@@ -1,4 +1,5 @@
-"""Contrastive losses, value and gradient: beside optax's, info-nce-pytorch's and their matrix products; in blocks."""
+"""Contrastive losses, value and gradient: beside optax's, info-nce-pytorch's and their matrix
+products; in blocks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -42,13 +43,24 @@ def _beside_optax(quick: bool) -> list[Row]:
     products = floors.products(jax.value_and_grad(ours, (0, 1)), x, y)
     (label,) = products.contenders
     contenders = {"nce_jax": _gradient(ours, x, y), "optax.ntxent": _gradient(theirs, x, y)}
-    timed = measure(contenders | products.contenders, repetitions=3 if quick else 11, label="NT-Xent")
+    timed = measure(
+        contenders | products.contenders, repetitions=3 if quick else 11, label="NT-Xent"
+    )
     name = f"NT-Xent, {PAIRS // 2} + {PAIRS // 2} x {DIM}"
     options: dict[str, Any] = {"ours": "nce_jax", "floor": products.floor}
-    timed[label] = timed[label]._replace(value=timed["nce_jax"].value)  # products have no loss to check
+    timed[label] = timed[label]._replace(
+        value=timed["nce_jax"].value
+    )  # products have no loss to check
     return [
         compare(name, timed, against=["optax.ntxent"], check=CHECK, at_least=100, **options),
-        compare(f"{name}, over its products", timed, against=[label], check=CHECK, at_most=1.5, **options),
+        compare(
+            f"{name}, over its products",
+            timed,
+            against=[label],
+            check=CHECK,
+            at_most=1.5,
+            **options,
+        ),
     ]
 
 
@@ -71,29 +83,51 @@ def _beside_torch(quick: bool) -> list[Row]:
 
     products = floors.products(jax.value_and_grad(ours, (0, 1)), x, y)
     contenders = {"nce_jax": _gradient(ours, x, y), "info-nce-pytorch": Contender(theirs)}
-    timed = measure(contenders | products.contenders, repetitions=5 if quick else 60, label="InfoNCE against PyTorch")
+    timed = measure(
+        contenders | products.contenders,
+        repetitions=5 if quick else 60,
+        label="InfoNCE against PyTorch",
+    )
     name = f"InfoNCE, {PAIRS:,} x {DIM}"
     return [
-        compare(name, timed, ours="nce_jax", against=["info-nce-pytorch"], check=CHECK, at_least=1, floor=products.floor)
+        compare(
+            name,
+            timed,
+            ours="nce_jax",
+            against=["info-nce-pytorch"],
+            check=CHECK,
+            at_least=1,
+            floor=products.floor,
+        )
     ]
 
 
 def _in_blocks(quick: bool) -> list[Row]:
     """The same loss with its logits made twice and never stored."""
     x, y = _pairs(LARGE)
-    losses = {"info_nce_loss": nce_jax.info_nce_loss, "clip_loss": nce_jax.clip_loss, "siglip_loss": nce_jax.siglip_loss}
+    losses = {
+        "info_nce_loss": nce_jax.info_nce_loss,
+        "clip_loss": nce_jax.clip_loss,
+        "siglip_loss": nce_jax.siglip_loss,
+    }
     rows = []
     for name, loss in losses.items():
         sides = {"in blocks": CHUNK, "all at once": None}
         contenders = {
-            label: _gradient(lambda x, y, loss=loss, size=size: loss(_unit(x), _unit(y), chunk_size=size), x, y)
+            label: _gradient(
+                lambda x, y, loss=loss, size=size: loss(_unit(x), _unit(y), chunk_size=size), x, y
+            )
             for label, size in sides.items()
         }
         timed = measure(contenders, repetitions=3 if quick else 15, label=f"{name} in blocks")
         row = compare(
-            f"{name}, {LARGE:,} x {DIM}, blocks of {CHUNK}", timed, ours="in blocks", against=["all at once"], check=CHECK,
+            f"{name}, {LARGE:,} x {DIM}, blocks of {CHUNK}",
+            timed,
+            ours="in blocks",
+            against=["all at once"],
+            check=CHECK,
             at_most=1.3,
-        )  # fmt: skip
+        )
         rows.append(row)
     return rows
 
@@ -101,10 +135,18 @@ def _in_blocks(quick: bool) -> list[Row]:
 def _memory(quick: bool) -> list[Amount]:
     """A process of its own: imports, arguments, compilation and one call."""
     size = 4_096 if quick else 32_768
-    found = [fresh.ask("info_nce", str(size)) for _ in track(range(1 if quick else 2), "memory of InfoNCE")]
-    peaks, seconds = (spread(np.array([each[name] for each in found])) for name in ("peak", "seconds"))
+    found = [
+        fresh.ask("info_nce", str(size))
+        for _ in track(range(1 if quick else 2), "memory of InfoNCE")
+    ]
+    peaks, seconds = (
+        spread(np.array([each[name] for each in found])) for name in ("peak", "seconds")
+    )
     what = f"info_nce_loss and gradient, {size:,} x 512, blocks of 1,024, float32"
-    return [Amount(f"{what}: peak of the process", "B", peaks, 4 * 2.0**30), Amount(f"{what}: first call", "s", seconds)]
+    return [
+        Amount(f"{what}: peak of the process", "B", peaks, 4 * 2.0**30),
+        Amount(f"{what}: first call", "s", seconds),
+    ]
 
 
 def _pairs(n: int) -> list[jax.Array]:

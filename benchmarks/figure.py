@@ -18,11 +18,16 @@ def draw(details: Mapping[str, Any], image: Path, folder: Path) -> None:
         figure, axes = plt.subplots()
         for name, points in details["lanes"].items():
             lanes = [point["lanes"] for point in points]
-            median, lower, upper = (_milliseconds(points, key) for key in ("median", "lower", "upper"))
+            median, lower, upper = (
+                _milliseconds(points, key) for key in ("median", "lower", "upper")
+            )
             style = plotting.method_style(name, marker=True)
             axes.loglog(lanes, median, **style)
             axes.fill_between(lanes, lower, upper, color=style["color"], alpha=0.15, linewidth=0)
-        axes.set(xlabel="lanes in one sweep (M x seeds)", ylabel=f"ms per lane of {details['steps']:,} steps")
+        axes.set(
+            xlabel="lanes in one sweep (M x seeds)",
+            ylabel=f"ms per lane of {details['steps']:,} steps",
+        )
         axes.set_xticks(lanes, [f"{count:,}" for count in lanes], minor=False)
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")

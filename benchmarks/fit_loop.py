@@ -1,4 +1,5 @@
-"""What `training.fit` costs over the bare compiled step: progress, metrics file, checkpoints, shuffling and all."""
+"""What `training.fit` costs over the bare compiled step: progress, metrics file, checkpoints,
+shuffling and all."""
 
 import contextlib
 import io
@@ -32,9 +33,13 @@ class _Clock(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """Blocks of 100 steps in turn: the bare ones run inside the evaluation hook of `fit`, where its clock stands still."""
+    """Blocks of 100 steps in turn: the bare ones run inside the evaluation hook of `fit`, where its
+    clock stands still."""
     with jax.enable_x64(False):
-        rows = [_row(what, num_blocks=6 if quick else 80) for what in ("batches made beforehand", "arrays, shuffled")]
+        rows = [
+            _row(what, num_blocks=6 if quick else 80)
+            for what in ("batches made beforehand", "arrays, shuffled")
+        ]
     return Report(rows, {"checkpoint_every": 10 * BLOCK, "batch": BATCH})
 
 
@@ -72,14 +77,29 @@ def _measure(what: str, num_blocks: int) -> dict[str, Timed]:
         resumed[0] = _now()
         return {}
 
-    given = {"batches": x_data, "batch_size": BATCH} if what.startswith("arrays") else {"batches": batches}
+    given = (
+        {"batches": x_data, "batch_size": BATCH}
+        if what.startswith("arrays")
+        else {"batches": batches}
+    )
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-        options = {"folder": Path(folder) / "run", "checkpoint_every": 10 * BLOCK, "evaluate": hook, "evaluate_every": BLOCK}
+        options = {
+            "folder": Path(folder) / "run",
+            "checkpoint_every": 10 * BLOCK,
+            "evaluate": hook,
+            "evaluate_every": BLOCK,
+        }
         state = training.init_train_state(params, optimizer)
-        result = training.fit(step, state, **given, key=key, num_steps=num_blocks * BLOCK, **options)
-    clocks, steps = {"fit": fit, "bare step": bare}, {"fit": int(result.state.step), "bare step": int(bare_state.step)}
+        result = training.fit(
+            step, state, **given, key=key, num_steps=num_blocks * BLOCK, **options
+        )
+    clocks, steps = (
+        {"fit": fit, "bare step": bare},
+        {"fit": int(result.state.step), "bare step": int(bare_state.step)},
+    )
     return {  # the first block of each compiles
-        name: Timed(np.array(clock.wall[1:]), np.array(clock.processor[1:]), steps[name]) for name, clock in clocks.items()
+        name: Timed(np.array(clock.wall[1:]), np.array(clock.processor[1:]), steps[name])
+        for name, clock in clocks.items()
     }
 
 

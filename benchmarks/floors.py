@@ -1,10 +1,13 @@
-"""Floors: the least time that a row's work can take here, from ceilings of this machine measured in the same repetitions.
+"""Floors: the least time that a row's work can take here, from ceilings of this machine measured in
+the same repetitions.
 
-A solver reads every log ratio once per evaluation and takes one exponential of it: bytes and exponentials are counted, and
-what one byte and one exponential cost is measured on arrays of the same size and dtype, so that they come from the same
-cache. The array goes through one program, on as many threads as XLA takes, and in parts through one program per core: the
-faster of the two counts. A step of training cannot be faster than its model's matrix products and convolutions alone: those
-are found in the step's own jaxpr and timed by themselves, with the step's shapes and number of calls.
+A solver reads every log ratio once per evaluation and takes one exponential of it: bytes and
+exponentials are counted, and what one byte and one exponential cost is measured on arrays of the
+same size and dtype, so that they come from the same cache. The array goes through one program, on
+as many threads as XLA takes, and in parts through one program per core: the faster of the two
+counts. A step of training cannot be faster than its model's matrix products and convolutions alone:
+those are found in the step's own jaxpr and timed by themselves, with the step's shapes and number
+of calls.
 
     ceilings = floors.evaluations(2 * size, "float64")
     timed = measure(contenders | ceilings.contenders, ...)
@@ -30,20 +33,24 @@ PASSES = 20
 
 
 class Evaluations(NamedTuple):
-    """The ceilings for arrays of `size` elements of `dtype`, as contenders whose unit is one pass over the array."""
+    """The ceilings for arrays of `size` elements of `dtype`, as contenders whose unit is one pass
+    over the array."""
 
     size: int
     dtype: str
     contenders: Mapping[str, Contender]
 
     def floor(self, count: float) -> Floor:
-        """Of `count` evaluations: the longer of reading everything and of one exponential per element."""
+        """Of `count` evaluations: the longer of reading everything and of one exponential per
+        element."""
 
         def seconds(timed: Mapping[str, Timed]) -> np.ndarray:
             reading = self._fastest(timed, "copying") / 2  # a copy reads and writes
             return count * np.maximum(reading, self._fastest(timed, "exp"))
 
-        return Floor("every evaluation reads all samples and takes one exponential of each", seconds)
+        return Floor(
+            "every evaluation reads all samples and takes one exponential of each", seconds
+        )
 
     def label(self, name: str, parts: int) -> str:
         """Name of a contender."""
@@ -51,14 +58,20 @@ class Evaluations(NamedTuple):
 
     def _fastest(self, timed: Mapping[str, Timed], name: str) -> np.ndarray:
         """Seconds per pass the way that does best, at every repetition."""
-        return np.min([timed[self.label(name, parts)].seconds for parts in {1, os.cpu_count() or 1}], axis=0)
+        return np.min(
+            [timed[self.label(name, parts)].seconds for parts in {1, os.cpu_count() or 1}], axis=0
+        )
 
 
-_PASSES: dict[str, Callable[[jax.Array], jax.Array]] = {"copying": lambda x: 0.5 * x, "exp": lambda x: jnp.exp(-x)}
+_PASSES: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "copying": lambda x: 0.5 * x,
+    "exp": lambda x: jnp.exp(-x),
+}
 
 
 def evaluations(size: int, dtype: str) -> Evaluations:
-    """Ceilings of copying and of exponentials: the array as one program, and a part of it on every core."""
+    """Ceilings of copying and of exponentials: the array as one program, and a part of it on every
+    core."""
     ceilings = Evaluations(size, dtype, {})
     contenders = {
         ceilings.label(name, parts): Contender(_repeated(pass_fn, size, dtype, parts), PASSES)
@@ -68,8 +81,11 @@ def evaluations(size: int, dtype: str) -> Evaluations:
     return ceilings._replace(contenders=contenders)
 
 
-def _repeated(pass_fn: Callable[[jax.Array], jax.Array], size: int, dtype: str, parts: int) -> Callable[[], None]:
-    """`PASSES` passes, each over what the one before has written; every part is a program and a thread of its own."""
+def _repeated(
+    pass_fn: Callable[[jax.Array], jax.Array], size: int, dtype: str, parts: int
+) -> Callable[[], None]:
+    """`PASSES` passes, each over what the one before has written; every part is a program and a
+    thread of its own."""
 
     def program(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, PASSES, lambda _, x: pass_fn(x), x)
@@ -94,16 +110,24 @@ class Products(NamedTuple):
     floor: Floor
 
 
-def products(program: Callable[..., Any], *arguments: Any, name: str = "", calls: int = 1) -> Products:
-    """The floor of a step: its products alone, with random operands, `calls` of them dispatched one after another."""
+def products(
+    program: Callable[..., Any], *arguments: Any, name: str = "", calls: int = 1
+) -> Products:
+    """The floor of a step: its products alone, with random operands, `calls` of them dispatched one
+    after another."""
     equations = list(_equations(jax.make_jaxpr(program)(*arguments).jaxpr))
     # No two alike: XLA would compute equal products once.
     seeds = itertools.count()
-    operands = [tuple(_random(variable.aval, next(seeds)) for variable in each.invars) for each in equations]
+    operands = [
+        tuple(_random(variable.aval, next(seeds)) for variable in each.invars) for each in equations
+    ]
 
     @jax.jit
     def alone(operands: Any) -> list[jax.Array]:
-        return [each.primitive.bind(*pair, **each.params) for each, pair in zip(equations, operands, strict=True)]
+        return [
+            each.primitive.bind(*pair, **each.params)
+            for each, pair in zip(equations, operands, strict=True)
+        ]
 
     def call() -> None:
         for _ in range(calls):
@@ -112,7 +136,9 @@ def products(program: Callable[..., Any], *arguments: Any, name: str = "", calls
 
     label, flops = f"products alone{f', {name}' if name else ''}", sum(map(_flops, equations))
     what = f"the step's {len(equations)} products alone ({flops / 1e6:.3g} Mflop)"
-    return Products({label: Contender(call, calls)}, Floor(what, lambda timed: timed[label].seconds))
+    return Products(
+        {label: Contender(call, calls)}, Floor(what, lambda timed: timed[label].seconds)
+    )
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
@@ -120,7 +146,9 @@ def _equations(jaxpr: Any) -> Iterator[Any]:
     for equation in jaxpr.eqns:
         if equation.primitive.name in PRODUCTS:
             yield equation
-        for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns")):
+        for inner in jax.tree.leaves(
+            list(equation.params.values()), is_leaf=lambda leaf: hasattr(leaf, "eqns")
+        ):
             if hasattr(inner, "eqns"):
                 yield from _equations(getattr(inner, "jaxpr", inner))
 

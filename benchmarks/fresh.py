@@ -2,8 +2,8 @@
 
 Nothing of ours or of JAX is imported above: imports are on the clock.
 
-`python -m benchmarks.fresh PROGRAM [SIZE DTYPE]` runs one program once and prints what it took, as JSON; `ask` starts that.
-"""
+`python -m benchmarks.fresh PROGRAM [SIZE DTYPE]` runs one program once and prints what it took, as
+JSON; `ask` starts that."""
 
 import json
 import os
@@ -18,12 +18,19 @@ ROOT = Path(__file__).parents[1]
 
 
 def ask(*arguments: str) -> dict[str, float]:
-    """Runs a program in a process of its own, which finds no program that another one has compiled."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION_CACHE")}
+    """Runs a program in a process of its own, which finds no program that another one has
+    compiled."""
+    clean = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("JAX_COMPILATION_CACHE")
+    }
     command = [sys.executable, "-m", "benchmarks.fresh", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=clean, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}")
+        raise RuntimeError(
+            f"{' '.join(command)} ended with status {done.returncode}:\n{done.stderr[-2000:]}"
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -42,7 +49,8 @@ def _imports(dtype: str) -> dict[str, float]:
 
 
 def peak_bytes() -> float:
-    """The largest resident set so far; Linux's getrusage would count what the parent had at the fork. NaN elsewhere."""
+    """The largest resident set so far; Linux's getrusage would count what the parent had at the
+    fork. NaN elsewhere."""
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")
@@ -57,7 +65,8 @@ def _seconds(fn: Callable[[], Any]) -> float:
 
 
 def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float]:
-    """Tracing, compilation and the run, from arguments that are on the device; then what the compiler says of memory.
+    """Tracing, compilation and the run, from arguments that are on the device; then what the
+    compiler says of memory.
 
     The peak before holds the imports and the arguments."""
     import jax
@@ -68,13 +77,17 @@ def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float
     seconds = _seconds(lambda: jax.block_until_ready(compiled(*arguments)))
     processor = time.process_time() - processor
     after, memory = peak_bytes(), compiled.lower(*arguments).compile().memory_analysis()
-    parts = {name: float(getattr(memory, f"{name}_size_in_bytes")) for name in ("temp", "output", "argument")}
+    parts = {
+        name: float(getattr(memory, f"{name}_size_in_bytes"))
+        for name in ("temp", "output", "argument")
+    }
     times = {"seconds": seconds, "processor_seconds": processor}
     return {**times, "peak_before": before, "peak": after, **parts, "program": sum(parts.values())}
 
 
 def _log_ratios(size: int, dtype: str) -> list[Any]:
-    """Of unit Gaussians two standard deviations apart, made by numpy, so that nothing is compiled for them."""
+    """Of unit Gaussians two standard deviations apart, made by numpy, so that nothing is compiled
+    for them."""
     import jax.numpy as jnp
     import numpy as np
 
@@ -93,7 +106,9 @@ def _loss(size: int, dtype: str) -> dict[str, float]:
 
     import nce_jax
 
-    return _first_call(jax.value_and_grad(nce_jax.nce_loss, argnums=(0, 1)), *_log_ratios(size, dtype))
+    return _first_call(
+        jax.value_and_grad(nce_jax.nce_loss, argnums=(0, 1)), *_log_ratios(size, dtype)
+    )
 
 
 def _info_nce(size: int, dtype: str) -> dict[str, float]:
@@ -106,13 +121,17 @@ def _info_nce(size: int, dtype: str) -> dict[str, float]:
 
     import nce_jax
 
-    sides = [jnp.asarray(np.random.default_rng(k).normal(size=(size, 512)).astype(dtype)) for k in range(2)]
+    sides = [
+        jnp.asarray(np.random.default_rng(k).normal(size=(size, 512)).astype(dtype))
+        for k in range(2)
+    ]
     loss = functools.partial(nce_jax.info_nce_loss, temperature=512.0, chunk_size=1_024)
     return _first_call(jax.value_and_grad(loss, (0, 1)), *sides)
 
 
 def _train_step(size: int, dtype: str) -> dict[str, float]:
-    """The step of the `train_step` benchmark with F solved; making the state comes before the clock."""
+    """The step of the `train_step` benchmark with F solved; making the state comes before the
+    clock."""
     from benchmarks import train_step
     from nce_jax import training
 
@@ -130,13 +149,19 @@ def _pymbar(size: int, dtype: str) -> dict[str, float]:
     x = np.random.default_rng(0).normal(size=(2, size))
     work = -(2 * x[1] - 2), 2 * x[0] + 2
     before = peak_bytes()
-    seconds = _seconds(lambda: pymbar.bar(*work, method="false-position", compute_uncertainty=False))
+    seconds = _seconds(
+        lambda: pymbar.bar(*work, method="false-position", compute_uncertainty=False)
+    )
     return {"seconds": seconds, "peak_before": before, "peak": peak_bytes()}
 
 
 PROGRAMS: dict[str, Callable[[int, str], dict[str, float]]] = {
-    "solve": _solve, "loss": _loss, "info_nce": _info_nce, "train_step": _train_step, "pymbar": _pymbar,
-}  # fmt: skip
+    "solve": _solve,
+    "loss": _loss,
+    "info_nce": _info_nce,
+    "train_step": _train_step,
+    "pymbar": _pymbar,
+}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

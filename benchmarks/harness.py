@@ -1,8 +1,10 @@
-"""One harness for all benchmarks: interleaved repetitions in one process, a ratio per repetition, median and quartiles.
+"""One harness for all benchmarks: interleaved repetitions in one process, a ratio per repetition,
+median and quartiles.
 
-On a machine with other work a time means little and a ratio of neighbours in time means much: contenders run in turn, in a
-new order at every repetition, and only what ran within the same repetition is divided by one another. Processor time, of all
-threads, is kept beside: it tells waiting from work where the machine is not ours alone.
+On a machine with other work a time means little and a ratio of neighbours in time means much:
+contenders run in turn, in a new order at every repetition, and only what ran within the same
+repetition is divided by one another. Processor time, of all threads, is kept beside: it tells
+waiting from work where the machine is not ours alone.
 
     timed = measure({"ours": solve, "peer": Contender(peer_solve)}, repetitions=15)
     row = compare("BAR, 2 x 1,000", timed, ours="ours", against=["peer"], check=check, at_least=10)
@@ -20,14 +22,16 @@ from experiments.common.progress import track
 
 
 class Contender(NamedTuple):
-    """What is timed: a callable, and how many units of work (replicates, steps, lanes) one call does."""
+    """What is timed: a callable, and how many units of work (replicates, steps, lanes) one call
+    does."""
 
     fn: Callable[[], Any]
     units: int = 1
 
 
 class Timed(NamedTuple):
-    """Seconds per unit at every repetition, by the wall and of processor time, and what the last call returned."""
+    """Seconds per unit at every repetition, by the wall and of processor time, and what the last
+    call returned."""
 
     seconds: np.ndarray
     processor_seconds: np.ndarray
@@ -43,13 +47,15 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     processor_clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Timed]:
-    """Times all contenders in turn; each block repeats one of them until it lasts at least `block` seconds, or nearly;
-    with `block` zero that is one call.
+    """Times all contenders in turn; each block repeats one of them until it lasts at least `block`
+    seconds, or nearly; with `block` zero that is one call.
 
-    The first call of each is not timed: it compiles and fills caches. Not so with `block` zero, which is for whole fits:
-    they are long, and compile at every call. Every call is waited for.
-    """
-    entries = {name: entry if isinstance(entry, Contender) else Contender(entry) for name, entry in contenders.items()}
+    The first call of each is not timed: it compiles and fills caches. Not so with `block` zero,
+    which is for whole fits: they are long, and compile at every call. Every call is waited for."""
+    entries = {
+        name: entry if isinstance(entry, Contender) else Contender(entry)
+        for name, entry in contenders.items()
+    }
     clocks = clock, processor_clock
     counts = {name: _calibrate(entry.fn, block, clocks) for name, entry in entries.items()}
     elapsed: dict[str, list[np.ndarray]] = {name: [] for name in entries}
@@ -81,7 +87,9 @@ def _calibrate(fn: Callable[[], Any], block: float, clocks: tuple[Callable[[], f
     return max(1, math.ceil(block / elapsed)) if elapsed > 0 else 1
 
 
-def _time_block(fn: Callable[[], Any], count: int, clocks: tuple[Callable[[], float], ...]) -> tuple[np.ndarray, Any]:
+def _time_block(
+    fn: Callable[[], Any], count: int, clocks: tuple[Callable[[], float], ...]
+) -> tuple[np.ndarray, Any]:
     start = np.array([clock() for clock in clocks])
     for _ in range(count):
         value = jax.block_until_ready(fn())

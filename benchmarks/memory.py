@@ -1,4 +1,5 @@
-"""Peak memory: of the compiled programs, as the compiler says, and of a process of its own that runs one once."""
+"""Peak memory: of the compiled programs, as the compiler says, and of a process of its own that
+runs one once."""
 
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,12 @@ from benchmarks.peers import peer
 from benchmarks.rows import Amount, Report, Spread, spread
 from experiments.common.progress import track
 
-SOLVES = ((100_000, "float32"), (100_000, "float64"), (1_000_000, "float32"), (1_000_000, "float64"))
+SOLVES = (
+    (100_000, "float32"),
+    (100_000, "float64"),
+    (1_000_000, "float32"),
+    (1_000_000, "float64"),
+)
 BATCH = 512
 
 
@@ -23,24 +29,39 @@ def run(quick: bool) -> Report:
         ours = _ask("solve", size, dtype, repetitions)
         amounts += _amounts(what, ours, _ask("pymbar", size, "float64", repetitions))
     amounts += _amounts(
-        f"train step, perceptron 128-64, batch {BATCH}", _ask("train_step", BATCH, "float32", repetitions), []
+        f"train step, perceptron 128-64, batch {BATCH}",
+        _ask("train_step", BATCH, "float32", repetitions),
+        [],
     )
     return Report(amounts=amounts)
 
 
 def _ask(program: str, size: int, dtype: str, repetitions: int) -> list[dict[str, float]]:
-    return [fresh.ask(program, str(size), dtype) for _ in track(range(repetitions), f"memory of {program}, {size:,}")]
+    return [
+        fresh.ask(program, str(size), dtype)
+        for _ in track(range(repetitions), f"memory of {program}, {size:,}")
+    ]
 
 
-def _amounts(what: str, ours: Sequence[dict[str, float]], theirs: Sequence[dict[str, float]]) -> Iterator[Amount]:
-    """Of the program: arguments, outputs and temporaries. Of the process: what the call adds to the peak before it."""
+def _amounts(
+    what: str, ours: Sequence[dict[str, float]], theirs: Sequence[dict[str, float]]
+) -> Iterator[Amount]:
+    """Of the program: arguments, outputs and temporaries. Of the process: what the call adds to the
+    peak before it."""
     inputs = {"inputs": ours[0]["argument"]}
-    yield Amount(f"{what}: program", "B", _spread([each["program"] for each in ours]), beside=inputs)
+    yield Amount(
+        f"{what}: program", "B", _spread([each["program"] for each in ours]), beside=inputs
+    )
     beside = {"process before": float(np.median([each["peak_before"] for each in ours]))}
     if theirs:
         beside |= {"pymbar adds": _spread([_added(each) for each in theirs]).median}
         beside |= {"pymbar before": float(np.median([each["peak_before"] for each in theirs]))}
-    yield Amount(f"{what}: the first call adds to the process", "B", _spread([_added(each) for each in ours]), beside=beside)
+    yield Amount(
+        f"{what}: the first call adds to the process",
+        "B",
+        _spread([_added(each) for each in ours]),
+        beside=beside,
+    )
 
 
 def _added(found: dict[str, float]) -> float:

@@ -1,4 +1,5 @@
-"""Mutual information on ten tasks of bmi: a log ratio of joint against shuffled samples, beside bmi's own estimators."""
+"""Mutual information on ten tasks of bmi: a log ratio of joint against shuffled samples, beside
+bmi's own estimators."""
 
 import dataclasses
 import tempfile
@@ -21,19 +22,30 @@ from benchmarks.rows import Check, Report, Row, compare
 from nce_jax import models
 
 TASKS = (
-    "1v1-normal-0.75", "1v1-additive-0.1", "wiggly-1v1-normal-0.75", "half_cube-1v1-normal-0.75",
-    "swissroll_x-normal_cdf-1v1-normal-0.75", "student-identity-5-5-2", "multinormal-dense-5-5-0.5",
-    "multinormal-dense-25-25-0.5", "multinormal-sparse-5-5-2-2.0", "spiral-multinormal-sparse-3-3-2-2.0",
-)  # fmt: skip
+    "1v1-normal-0.75",
+    "1v1-additive-0.1",
+    "wiggly-1v1-normal-0.75",
+    "half_cube-1v1-normal-0.75",
+    "swissroll_x-normal_cdf-1v1-normal-0.75",
+    "student-identity-5-5-2",
+    "multinormal-dense-5-5-0.5",
+    "multinormal-dense-25-25-0.5",
+    "multinormal-sparse-5-5-2-2.0",
+    "spiral-multinormal-sparse-3-3-2-2.0",
+)
 SIZE, TRAIN_SHARE, SHUFFLES, STEPS = 5_000, 0.7, 10, 2_000
 PEERS = {"KSG": "KSGEnsembleFirstEstimator", "CCA": "CCAMutualInformationEstimator"}
-NEURAL, NEURAL_STEPS = "InfoNCE", 1_000  # of its default 10,000, whose tests on all pairs take minutes
+NEURAL, NEURAL_STEPS = (
+    "InfoNCE",
+    1_000,
+)  # of its default 10,000, whose tests on all pairs take minutes
 REPETITIONS = 3
 OURS, WITHIN_NATS, WITHIN_SHARE = "nce_jax", 0.05, 0.1
 
 
 class Estimate(NamedTuple):
-    """In nats, with the standard error of its averages for the log ratio as it is, and the model that was taken."""
+    """In nats, with the standard error of its averages for the log ratio as it is, and the model
+    that was taken."""
 
     value: float
     standard_error: float | None = None
@@ -49,22 +61,34 @@ class Fitted(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """A row per task, against the fastest of bmi's estimators that is right within the tolerance."""
+    """A row per task, against the fastest of bmi's estimators that is right within the
+    tolerance."""
     tasks = TASKS[:2] if quick else TASKS
     with Bmi() as bmi, tempfile.TemporaryDirectory() as folder, jax.enable_x64(False):
         found = [_task(bmi, task, Path(folder) / f"{task}.npz", quick) for task in tasks]
         versions = bmi.versions
-    setting = {"size": SIZE, "neural_steps": NEURAL_STEPS, "repetitions": 1 if quick else REPETITIONS, "versions": versions}
-    return Report([row for row, _ in found], {"setting": setting, "lines": [line for _, line in found]})
+    setting = {
+        "size": SIZE,
+        "neural_steps": NEURAL_STEPS,
+        "repetitions": 1 if quick else REPETITIONS,
+        "versions": versions,
+    }
+    return Report(
+        [row for row, _ in found], {"setting": setting, "lines": [line for _, line in found]}
+    )
 
 
 def _task(bmi: Bmi, task: str, path: Path, quick: bool) -> tuple[Row, dict[str, Any]]:
     about = bmi.draw(task, SIZE // 5 if quick else SIZE, path)
     contenders = {name: partial(_peer, bmi, method, path) for name, method in PEERS.items()}
     with np.load(path) as samples:
-        contenders[OURS] = partial(estimate, samples["x"], samples["y"], num_steps=STEPS // 10 if quick else STEPS)
+        contenders[OURS] = partial(
+            estimate, samples["x"], samples["y"], num_steps=STEPS // 10 if quick else STEPS
+        )
     clock = {"processor_clock": bmi.processor_clock}
-    timed = measure(contenders, repetitions=1 if quick else REPETITIONS, block=0, label=about["name"], **clock)
+    timed = measure(
+        contenders, repetitions=1 if quick else REPETITIONS, block=0, label=about["name"], **clock
+    )
     # Trains anew, and compiles anew, at every call: a first one for the caches would be as long.
     options = {"max_n_steps": NEURAL_STEPS // 2 if quick else NEURAL_STEPS, "verbose": False}
     timed[NEURAL] = once(partial(_peer, bmi, f"{NEURAL}Estimator", path, **options), **clock)
@@ -83,8 +107,19 @@ def _row(about: Mapping[str, Any], timed: dict[str, Timed]) -> Row:
     best = min(peers, key=lambda name: error(timed[name].value))
     what = "of our estimate, in nats; within 0.05 or a tenth of the truth"
     check = Check(what, lambda ours, _: error(ours), tolerance, is_contest=True)
-    note = "the other is the fastest estimator of bmi within the same bounds, or the most accurate one (*) where none is"
-    row = compare(about["name"], timed, ours=OURS, against=right or [best], check=check, unit="estimate", note=note)
+    note = (
+        "the other is the fastest estimator of bmi within the same bounds, or the most accurate one"
+        " (*) where none is"
+    )
+    row = compare(
+        about["name"],
+        timed,
+        ours=OURS,
+        against=right or [best],
+        check=check,
+        unit="estimate",
+        note=note,
+    )
     return row if right else dataclasses.replace(row, peer=f"{row.peer} *")
 
 
@@ -92,7 +127,11 @@ def _line(about: Mapping[str, Any], timed: Mapping[str, Timed]) -> dict[str, Any
     def cell(name: str) -> dict[str, Any]:
         return {"seconds": float(np.median(timed[name].seconds)), **timed[name].value._asdict()}
 
-    return {"task": about["name"], "truth": about["truth"], **{name: cell(name) for name in (OURS, *PEERS, NEURAL)}}
+    return {
+        "task": about["name"],
+        "truth": about["truth"],
+        **{name: cell(name) for name in (OURS, *PEERS, NEURAL)},
+    }
 
 
 def _peer(bmi: Bmi, method: str, path: Path, **options: Any) -> Estimate:
@@ -100,22 +139,31 @@ def _peer(bmi: Bmi, method: str, path: Path, **options: Any) -> Estimate:
 
 
 def estimate(x: np.ndarray, y: np.ndarray, *, num_steps: int) -> Estimate:
-    """Two log ratios of joint over shuffled pairs are fitted; the one with the lower held-out loss is averaged.
+    """Two log ratios of joint over shuffled pairs are fitted; the one with the lower held-out loss
+    is averaged.
 
-    Mutual information does not see monotone maps of single coordinates: all are brought to normal scores. The fits see one
-    part of the samples, the average is over the other one; F there from as many shuffled pairs as shifts of y give.
-    """
+    Mutual information does not see monotone maps of single coordinates: all are brought to normal
+    scores. The fits see one part of the samples, the average is over the other one; F there from as
+    many shuffled pairs as shifts of y give."""
     x, y = _normal_scores(x), _normal_scores(y)
     count = int(TRAIN_SHARE * len(x))
-    fits = [_fit(name, *_pairs(x[:count], y[:count]), num_steps) for name in ("quadratic", "perceptron")]
+    fits = [
+        _fit(name, *_pairs(x[:count], y[:count]), num_steps) for name in ("quadratic", "perceptron")
+    ]
     best = min(fits, key=lambda fit: fit.loss)
-    joint, shuffled = (best.log_ratio_fn(jnp.asarray(pairs)) for pairs in _pairs(x[count:], y[count:]))
+    joint, shuffled = (
+        best.log_ratio_fn(jnp.asarray(pairs)) for pairs in _pairs(x[count:], y[count:])
+    )
     log_partition = nce_jax.solve_log_partition(joint, shuffled).log_partition
     # Shifts of the same samples are no new ones: the error counts the first shift alone.
-    error = nce_jax.log_partition_standard_error(joint, shuffled[: len(joint)], log_partition=log_partition)
+    error = nce_jax.log_partition_standard_error(
+        joint, shuffled[: len(joint)], log_partition=log_partition
+    )
     return Estimate(
-        float(jnp.mean(joint) - log_partition), float(jnp.hypot(jnp.std(joint) / len(joint) ** 0.5, error)), best.model
-    )  # fmt: skip
+        float(jnp.mean(joint) - log_partition),
+        float(jnp.hypot(jnp.std(joint) / len(joint) ** 0.5, error)),
+        best.model,
+    )
 
 
 def _normal_scores(x: np.ndarray) -> np.ndarray:
@@ -123,7 +171,8 @@ def _normal_scores(x: np.ndarray) -> np.ndarray:
 
 
 def _pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The joint samples, and those of the product of marginals: y shifted against x, `SHUFFLES` times."""
+    """The joint samples, and those of the product of marginals: y shifted against x, `SHUFFLES`
+    times."""
     shifts = 1 + len(x) // (SHUFFLES + 1) * np.arange(SHUFFLES)
     shuffled = [np.concatenate([x, np.roll(y, shift, axis=0)], axis=1) for shift in shifts]
     return np.concatenate([x, y], axis=1), np.concatenate(shuffled)
@@ -136,7 +185,9 @@ def _fit(name: str, joint: np.ndarray, shuffled: np.ndarray, num_steps: int) -> 
         num_steps //= 4  # a convex problem
         options["model"] = models.exponential_family(_quadratic, jnp.zeros(dim * (dim + 3) // 2))
         options["optimizer"] = optax.adam(optax.cosine_decay_schedule(0.03, num_steps))
-    fit = nce_jax.fit_log_ratio(jax.random.key(0), joint, shuffled, num_steps=num_steps, progress=False, **options)
+    fit = nce_jax.fit_log_ratio(
+        jax.random.key(0), joint, shuffled, num_steps=num_steps, progress=False, **options
+    )
     return Fitted(name, float(fit.result.evaluations["held_out_loss"][-1]), fit.log_ratio_fn)
 
 

@@ -19,15 +19,23 @@ def peer(name: str) -> ModuleType:
     """Imports a peer. Importing pymbar switches x64 on for the whole process: that is undone."""
     x64 = jax.config.read("jax_enable_x64")
     try:
-        logging.getLogger("pymbar").setLevel(logging.ERROR)  # it advertises its accelerator on import
+        logging.getLogger("pymbar").setLevel(
+            logging.ERROR
+        )  # it advertises its accelerator on import
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingPeerError(f"needs {name}: install nce_jax[bench], or run `make bench`") from error
+        raise MissingPeerError(
+            f"needs {name}: install nce_jax[bench], or run `make bench`"
+        ) from error
     finally:
         jax.config.update("jax_enable_x64", x64)
 
 
-def pymbar_bar(work_forward: np.ndarray, work_reverse: np.ndarray, method: str, error_bar: bool = False) -> Any:
+def pymbar_bar(
+    work_forward: np.ndarray, work_reverse: np.ndarray, method: str, error_bar: bool = False
+) -> Any:
     """pymbar's answer: the free energy difference, or the pair with its standard error."""
-    result = peer("pymbar").bar(work_forward, work_reverse, method=method, compute_uncertainty=error_bar)
+    result = peer("pymbar").bar(
+        work_forward, work_reverse, method=method, compute_uncertainty=error_bar
+    )
     return (result["Delta_f"], result["dDelta_f"]) if error_bar else result["Delta_f"]

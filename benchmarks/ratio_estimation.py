@@ -1,4 +1,5 @@
-"""Density ratios from samples: `fit_log_ratio` against densratio's uLSIF, RuLSIF and KLIEP, whole fits."""
+"""Density ratios from samples: `fit_log_ratio` against densratio's uLSIF, RuLSIF and KLIEP, whole
+fits."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,13 +20,15 @@ from nce_jax import models
 METHODS = ("uLSIF", "RuLSIF", "KLIEP")
 SIZE, HELD_OUT, ALPHA = 1_000, 20_000, 0.1
 LOWEST = 1e-6
-"""Ratios of a peer below this, zero among them, are taken to be this: their logarithm would know no bounds."""
+"""Ratios of a peer below this, zero among them, are taken to be this: their logarithm would know no
+bounds."""
 LOG_ERROR = "r.m.s. error of the log ratio on held-out samples of the numerator"
 SQUARE_ERROR = "r.m.s. error of the ratio on held-out samples of the denominator, over its r.m.s."
 
 
 class Problem(NamedTuple):
-    """Samples of numerator and denominator, (size, dim), held-out ones of both, and the true log ratio."""
+    """Samples of numerator and denominator, (size, dim), held-out ones of both, and the true log
+    ratio."""
 
     x: np.ndarray
     y: np.ndarray
@@ -35,7 +38,8 @@ class Problem(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """An estimate's two errors: of the log ratio, and of the ratio as least squares (uLSIF's own measure) sees it."""
+    """An estimate's two errors: of the log ratio, and of the ratio as least squares (uLSIF's own
+    measure) sees it."""
 
     log_error: float
     square_error: float
@@ -51,7 +55,8 @@ def gaussians(dim: int) -> Problem:
 
 
 def bump() -> Problem:
-    """The example of densratio's own documentation: N(1, 1/8^2) over N(1, 1/2^2), a Gaussian bump as its kernels are."""
+    """The example of densratio's own documentation: N(1, 1/8^2) over N(1, 1/2^2), a Gaussian bump
+    as its kernels are."""
     rng = np.random.default_rng(0)
     x, held_out_x = (rng.normal(1, 1 / 8, (size, 1)) for size in (SIZE, HELD_OUT))
     y, held_out_y = (rng.normal(1, 1 / 2, (size, 1)) for size in (SIZE, HELD_OUT))
@@ -59,7 +64,8 @@ def bump() -> Problem:
 
 
 def mixture() -> Problem:
-    """Four Gaussians in the plane, of spread 1/2 and 1.2 from the centre, over N(0, 1.5^2 I): at home for a few kernels."""
+    """Four Gaussians in the plane, of spread 1/2 and 1.2 from the centre, over N(0, 1.5^2 I): at
+    home for a few kernels."""
     rng, spread, wide = np.random.default_rng(4), 0.5, 1.5
     centres = 1.2 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
 
@@ -85,21 +91,30 @@ PROBLEMS: dict[str, tuple[Callable[[], Problem], str]] = {
 
 
 def run(quick: bool) -> Report:
-    """A row per problem and method; the details have both errors of everybody, and of the model of ours that has no row."""
+    """A row per problem and method; the details have both errors of everybody, and of the model of
+    ours that has no row."""
     peer("densratio")
     rows: list[Row] = []
     details = []
     for name, (make, model) in PROBLEMS.items():
         problem = make()
-        contenders = {method: _peer(problem, method) for method in (METHODS[-1:] if quick else METHODS)}
+        contenders = {
+            method: _peer(problem, method) for method in (METHODS[-1:] if quick else METHODS)
+        }
         ours = f"nce_jax, {model}"
         with jax.enable_x64(False):
-            contenders |= {f"nce_jax, {each}": _ours(problem, each) for each in ("quadratic", "perceptron")}
+            contenders |= {
+                f"nce_jax, {each}": _ours(problem, each) for each in ("quadratic", "perceptron")
+            }
             timed = measure(contenders, repetitions=1 if quick else 3, block=0, label=name)
         rows += [_row(name, timed, ours, method) for method in timed if method in METHODS]
-        details.append({"problem": name, "fits": [_line(method, found) for method, found in timed.items()]})
+        details.append(
+            {"problem": name, "fits": [_line(method, found) for method, found in timed.items()]}
+        )
     measures = {"log_error": LOG_ERROR, "square_error": SQUARE_ERROR}
-    return Report(rows, {"measures": measures, "size": SIZE, "held_out": HELD_OUT, "problems": details})
+    return Report(
+        rows, {"measures": measures, "size": SIZE, "held_out": HELD_OUT, "problems": details}
+    )
 
 
 def _row(name: str, timed: dict[str, Timed], ours: str, method: str) -> Row:
@@ -107,8 +122,13 @@ def _row(name: str, timed: dict[str, Timed], ours: str, method: str) -> Row:
         return mine.log_error / theirs.log_error
 
     check = Check(f"our {LOG_ERROR} over theirs", worse, 1.0, is_contest=True)
-    note = f"2 x {SIZE:,} samples; our fit compiles, trains and assesses itself, theirs searches its kernel width"
-    return compare(f"{name}, {method}", timed, ours=ours, against=[method], check=check, unit="fit", note=note)
+    note = (
+        f"2 x {SIZE:,} samples; our fit compiles, trains and assesses itself, theirs searches its"
+        " kernel width"
+    )
+    return compare(
+        f"{name}, {method}", timed, ours=ours, against=[method], check=check, unit="fit", note=note
+    )
 
 
 def _line(method: str, timed: Timed) -> dict[str, Any]:
@@ -116,20 +136,28 @@ def _line(method: str, timed: Timed) -> dict[str, Any]:
 
 
 def _ours(problem: Problem, model: str) -> Callable[[], Fit]:
-    """The default perceptron, or a full quadratic form of the samples, which contains the log ratio of Gaussians."""
+    """The default perceptron, or a full quadratic form of the samples, which contains the log ratio
+    of Gaussians."""
     x, y = (np.asarray(side, np.float32) for side in (problem.x, problem.y))
     dim, num_steps = x.shape[1], 600
     options: dict[str, Any] = {"num_steps": num_steps}
     if model == "quadratic":
         pooled, start = np.concatenate([x, y]), jnp.zeros(dim * (dim + 3) // 2)
         options |= {
-            "model": models.exponential_family(partial(_quadratic, pooled.mean(0), pooled.std(0)), start),
+            "model": models.exponential_family(
+                partial(_quadratic, pooled.mean(0), pooled.std(0)), start
+            ),
             "optimizer": optax.adam(optax.cosine_decay_schedule(0.1, num_steps)),
         }
 
     def fit() -> Fit:
-        estimate = nce_jax.fit_log_ratio(jax.random.key(0), x, y, progress=False, held_out=0.1, batch_size=len(x), **options)
-        return _errors(problem, lambda z: np.asarray(estimate.log_ratio_fn(jnp.asarray(z, jnp.float32)), np.float64))
+        estimate = nce_jax.fit_log_ratio(
+            jax.random.key(0), x, y, progress=False, held_out=0.1, batch_size=len(x), **options
+        )
+        return _errors(
+            problem,
+            lambda z: np.asarray(estimate.log_ratio_fn(jnp.asarray(z, jnp.float32)), np.float64),
+        )
 
     return fit
 
@@ -141,12 +169,15 @@ def _quadratic(mean: np.ndarray, spread: np.ndarray, x: jax.Array) -> jax.Array:
 
 
 def _peer(problem: Problem, method: str) -> Callable[[], Fit]:
-    """With its own cross-validation over its own grid, 81 pairs of width and penalty (KLIEP: a line search)."""
+    """With its own cross-validation over its own grid, 81 pairs of width and penalty (KLIEP: a line
+    search)."""
     densratio = peer("densratio").densratio
 
     def log_ratio(result: Any, z: np.ndarray) -> np.ndarray:
         ratio = np.asarray(result.compute_density_ratio(z), np.float64).ravel()
-        if method == "RuLSIF":  # it estimates p / (alpha p + (1 - alpha) q), which is below 1 / alpha
+        if (
+            method == "RuLSIF"
+        ):  # it estimates p / (alpha p + (1 - alpha) q), which is below 1 / alpha
             ratio = (1 - ALPHA) * ratio / np.maximum(1 - ALPHA * ratio, LOWEST)
         return np.log(np.maximum(ratio, LOWEST))
 
@@ -163,4 +194,6 @@ def _errors(problem: Problem, estimate: Callable[[np.ndarray], np.ndarray]) -> F
     off = estimate(problem.held_out_x) - problem.log_ratio(problem.held_out_x)
     truth = np.exp(problem.log_ratio(problem.held_out_y))
     misses = np.exp(estimate(problem.held_out_y)) - truth
-    return Fit(float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean(misses**2) / np.mean(truth**2))))
+    return Fit(
+        float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean(misses**2) / np.mean(truth**2)))
+    )

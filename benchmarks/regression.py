@@ -1,14 +1,16 @@
-"""`python -m benchmarks.regression [--only NAME ...]`: fails where benchmarks are worse than results.json.
+"""`python -m benchmarks.regression [--only NAME ...]`: fails where benchmarks are worse than
+results.json.
 
-Ratios are compared, not times: of ours and the peer's, and of ours and the floor, both measured within one repetition. One
-is a regression where its median is worse than the committed one by more than both interquartile ranges together, on the log
-scale, and by more than 5 %. With normal noise two runs of equal code differ by as much in 6 % of comparisons at 3
-repetitions, in 0.3 % at 7, 0.2 % at 9 and in none of 10,000 from 20 on (simulated): topics of 3 repetitions all take longer
-than a minute, so that they run only when asked for. The 5 % is what a new process changes by itself (memory layout, thread
-placement), which the spread within one process does not show. What fails is run a second time and is a regression only if it
-fails again. Amounts: bytes of a program by the same rule; seconds of a first call depend on the machine alone, so that only
-a target which was met, and now is not, counts.
-"""
+Ratios are compared, not times: of ours and the peer's, and of ours and the floor, both measured
+within one repetition. One is a regression where its median is worse than the committed one by more
+than both interquartile ranges together, on the log scale, and by more than 5 %. With normal noise
+two runs of equal code differ by as much in 6 % of comparisons at 3 repetitions, in 0.3 % at 7, 0.2
+% at 9 and in none of 10,000 from 20 on (simulated): topics of 3 repetitions all take longer than a
+minute, so that they run only when asked for. The 5 % is what a new process changes by itself
+(memory layout, thread placement), which the spread within one process does not show. What fails is
+run a second time and is a regression only if it fails again. Amounts: bytes of a program by the
+same rule; seconds of a first call depend on the machine alone, so that only a target which was met,
+and now is not, counts."""
 
 import argparse
 import math
@@ -64,7 +66,9 @@ def check_topic(topic: str, committed: Entry) -> list[Finding]:
     if not findings:
         return []
     print(f"  {len(findings)} worse than committed; once more", file=sys.stderr)
-    again = {(finding.row, finding.quantity): finding for finding in _run_and_compare(topic, committed)}
+    again = {
+        (finding.row, finding.quantity): finding for finding in _run_and_compare(topic, committed)
+    }
     return [again[key] for finding in findings if (key := (finding.row, finding.quantity)) in again]
 
 
@@ -72,12 +76,16 @@ def _run_and_compare(topic: str, committed: Entry) -> list[Finding]:
     print(f"==> {topic}", file=sys.stderr, flush=True)
     try:
         return list(compare(topic, committed, run.run_topic(topic, quick=False)))
-    except (MissingPeerError, AccuracyError) as error:  # a check that cannot be made, or a wrong answer, is no pass
+    except (
+        MissingPeerError,
+        AccuracyError,
+    ) as error:  # a check that cannot be made, or a wrong answer, is no pass
         return [Finding(topic, "all", "run", "ran", str(error))]
 
 
 def compare(topic: str, committed: Entry, now: Entry) -> Iterator[Finding]:
-    """What is worse in `now`, row by row of the committed; a row that is gone is worse, a new one is not."""
+    """What is worse in `now`, row by row of the committed; a row that is gone is worse, a new one
+    is not."""
     for kind, compare_row in (("rows", _compare_rows), ("amounts", _compare_amounts)):
         found = {row["name"]: row for row in now.get(kind, ())}
         for row in committed.get(kind, ()):
@@ -97,7 +105,11 @@ def _compare_rows(before: Entry, after: Entry) -> Iterator[tuple[str, str, str]]
     elif floors[0] and is_worse(*floors, larger_is_worse=True):
         yield "over the floor", *map(_show, floors)
     if after["verdict"] == "less accurate" != before["verdict"]:
-        yield "accuracy", f"{before['error']:.3g}", f"{after['error']:.3g}, admitted {after['tolerance']:.3g}"
+        yield (
+            "accuracy",
+            f"{before['error']:.3g}",
+            f"{after['error']:.3g}, admitted {after['tolerance']:.3g}",
+        )
 
 
 def _compare_amounts(before: Entry, after: Entry) -> Iterator[tuple[str, str, str]]:
@@ -110,7 +122,10 @@ def _compare_amounts(before: Entry, after: Entry) -> Iterator[tuple[str, str, st
 def is_worse(before: Entry, after: Entry, *, larger_is_worse: bool) -> bool:
     """The rule, see above.
 
-    >>> was, now = {"median": 20, "lower": 19, "upper": 21}, {"median": 15, "lower": 14.5, "upper": 15.5}
+    >>> was, now = (
+    ...     {"median": 20, "lower": 19, "upper": 21},
+    ...     {"median": 15, "lower": 14.5, "upper": 15.5},
+    ... )
     >>> is_worse(was, now, larger_is_worse=False), is_worse(was, now, larger_is_worse=True)
     (True, False)
     """
@@ -139,14 +154,20 @@ def _warn_of_another_machine(committed: Mapping[str, Entry], topics: Sequence[st
     others = [topic for topic in topics if committed[topic]["machine"] != here]
     if others:
         print(
-            f"warning: committed on another machine: {', '.join(others)}; ratios may differ for that alone", file=sys.stderr
+            f"warning: committed on another machine: {', '.join(others)}; ratios may differ for"
+            " that alone",
+            file=sys.stderr,
         )
 
 
 def _parse(argv: Sequence[str] | None, committed: Mapping[str, Entry]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Run benchmarks anew and compare with the committed results.")
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Run benchmarks anew and compare with the committed results."
+    )
     quick = f"those that took at most {QUICK_ENOUGH:g} s: {', '.join(quick_topics(committed))}"
-    parser.add_argument("--only", nargs="+", choices=list(committed), metavar="NAME", help=f"topics [{quick}]")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(committed), metavar="NAME", help=f"topics [{quick}]"
+    )
     return parser.parse_args(argv)
 
 

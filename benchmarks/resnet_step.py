@@ -1,4 +1,5 @@
-"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside that network."""
+"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside
+that network."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,12 +22,20 @@ TREATMENTS = {
 
 
 def run(quick: bool) -> Report:
-    """Width 64, 28 x 28 images, 8 + 8 samples: the fewest that make sense, where the solver weighs most."""
+    """Width 64, 28 x 28 images, 8 + 8 samples: the fewest that make sense, where the solver weighs
+    most."""
     with jax.enable_x64(False):
-        params, log_ratio_fn = models.resnet18_energy(jax.random.key(0), SHAPE, width=4 if quick else 64)
-        contenders = {name: _stepper(params, log_ratio_fn, treatment) for name, treatment in TREATMENTS.items()}
+        params, log_ratio_fn = models.resnet18_energy(
+            jax.random.key(0), SHAPE, width=4 if quick else 64
+        )
+        contenders = {
+            name: _stepper(params, log_ratio_fn, treatment)
+            for name, treatment in TREATMENTS.items()
+        }
         products = floors.products(*_program(params, log_ratio_fn, training.joint_gradient()))
-        timed = measure(contenders | products.contenders, repetitions=3 if quick else 20, label="ResNet-18 step")
+        timed = measure(
+            contenders | products.contenders, repetitions=3 if quick else 20, label="ResNet-18 step"
+        )
     return Report(
         [
             compare(
@@ -49,9 +58,15 @@ def _program(params, log_ratio_fn, treatment: training.Treatment) -> tuple[Any, 
     """A step, and the arguments of its first call."""
     optimizer, dim = optax.adam(1e-5), SHAPE[0] * SHAPE[1]
     step = training.make_train_step(
-        log_ratio_fn, noise.standard_normal(dim), optimizer, treatment=treatment, relative_to_noise=True
+        log_ratio_fn,
+        noise.standard_normal(dim),
+        optimizer,
+        treatment=treatment,
+        relative_to_noise=True,
     )
-    state = training.init_train_state(jax.tree.map(jnp.copy, params), optimizer, treatment=treatment)
+    state = training.init_train_state(
+        jax.tree.map(jnp.copy, params), optimizer, treatment=treatment
+    )
     return step, state, 0.5 * jax.random.normal(jax.random.key(1), (BATCH, dim)), jax.random.key(2)
 
 

@@ -22,11 +22,12 @@ class Spread(NamedTuple):
 
 
 class Check(NamedTuple):
-    """An accuracy check: what is compared, how its error follows from our value and the peer's, and what is admitted.
+    """An accuracy check: what is compared, how its error follows from our value and the peer's, and
+    what is admitted.
 
-    Exact answers are either right or wrong, and a wrong one is an AccuracyError. Of statistical estimates one may be worse
-    than another without being wrong: with `is_contest` that is a row whose verdict says so.
-    """
+    Exact answers are either right or wrong, and a wrong one is an AccuracyError. Of statistical
+    estimates one may be worse than another without being wrong: with `is_contest` that is a row
+    whose verdict says so."""
 
     what: str
     error: Callable[[Any, Any], float]
@@ -35,7 +36,8 @@ class Check(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """The least time of some work, from what was timed beside it: seconds per unit at every repetition."""
+    """The least time of some work, from what was timed beside it: seconds per unit at every
+    repetition."""
 
     what: str
     seconds: Callable[[Mapping[str, Timed]], np.ndarray]
@@ -43,7 +45,8 @@ class Floor(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table. Ratios are peer / ours under "at least", ours / peer under "at most"; times are per `unit`."""
+    """One line of the table. Ratios are peer / ours under "at least", ours / peer under "at most";
+    times are per `unit`."""
 
     name: str
     ours: str
@@ -70,18 +73,25 @@ class Row:
             return "less accurate"
         if self.target is None:
             return ""
-        is_met = self.ratio.median >= self.target if self.direction == "at least" else self.ratio.median <= self.target
+        is_met = (
+            self.ratio.median >= self.target
+            if self.direction == "at least"
+            else self.ratio.median <= self.target
+        )
         return "met" if is_met else "missed"
 
     def to_json(self) -> dict[str, Any]:
         """The row in JSON's own types, verdict included."""
-        spreads = {name: value._asdict() for name, value in vars(self).items() if isinstance(value, Spread)}
+        spreads = {
+            name: value._asdict() for name, value in vars(self).items() if isinstance(value, Spread)
+        }
         return {**vars(self), **spreads, "verdict": self.verdict}
 
 
 @dataclasses.dataclass(frozen=True)
 class Amount:
-    """One line of a table without a race: seconds or bytes of ours, a target for them, and what to see them beside."""
+    """One line of a table without a race: seconds or bytes of ours, a target for them, and what to
+    see them beside."""
 
     name: str
     unit: str
@@ -92,11 +102,18 @@ class Amount:
     @property
     def verdict(self) -> str:
         """`met`, `missed`, or nothing where no target was set."""
-        return "" if self.target is None else "met" if self.value.median <= self.target else "missed"
+        return (
+            "" if self.target is None else "met" if self.value.median <= self.target else "missed"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The amount in JSON's own types, verdict included."""
-        return {**vars(self), "value": self.value._asdict(), "beside": dict(self.beside), "verdict": self.verdict}
+        return {
+            **vars(self),
+            "value": self.value._asdict(),
+            "beside": dict(self.beside),
+            "verdict": self.verdict,
+        }
 
 
 class Report(NamedTuple):
@@ -128,14 +145,18 @@ def compare(
 ) -> Row:
     """A row: ours against the fastest of `against`, checked before it counts.
 
-    `at_least` is a target for peer / ours, `at_most` one for ours / peer; with neither, `is_cost` says which ratio to show.
-    `floor` is the least time that our side's work can take, from ceilings measured in the same repetitions.
-    """
+    `at_least` is a target for peer / ours, `at_most` one for ours / peer; with neither, `is_cost`
+    says which ratio to show. `floor` is the least time that our side's work can take, from ceilings
+    measured in the same repetitions."""
     peer = min(against, key=lambda candidate: np.median(timed[candidate].seconds))
     mine, theirs = timed[ours], timed[peer]
     error = float(check.error(mine.value, theirs.value))
-    if not (check.is_contest and np.isfinite(error)) and not error <= check.tolerance:  # NaN fails too
-        raise AccuracyError(f"{name}: {check.what}: {error:.3g} where at most {check.tolerance:.3g} is admitted")
+    if (
+        not (check.is_contest and np.isfinite(error)) and not error <= check.tolerance
+    ):  # NaN fails too
+        raise AccuracyError(
+            f"{name}: {check.what}: {error:.3g} where at most {check.tolerance:.3g} is admitted"
+        )
     is_cost = is_cost or at_most is not None
     above, below = (mine, theirs) if is_cost else (theirs, mine)
     direction, target = ("at most", at_most) if is_cost else ("at least", at_least)
@@ -147,7 +168,9 @@ def compare(
         our_seconds=spread(mine.seconds),
         peer_seconds=spread(theirs.seconds),
         ratio=spread(above.seconds / below.seconds),
-        processor_ratio=float(np.median(above.processor_seconds / np.maximum(below.processor_seconds, 1e-12))),
+        processor_ratio=float(
+            np.median(above.processor_seconds / np.maximum(below.processor_seconds, 1e-12))
+        ),
         direction=direction,
         target=target,
         checked=check.what,

@@ -1,4 +1,5 @@
-"""`python -m benchmarks.run [--only NAME ...] [--quick]`: runs benchmarks, writes results.json and docs/benchmarks.md."""
+"""`python -m benchmarks.run [--only NAME ...] [--quick]`: runs benchmarks, writes results.json and
+docs/benchmarks.md."""
 
 import argparse
 import importlib
@@ -29,7 +30,8 @@ COMMAND = "python -m benchmarks.run"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the topics asked for; returns the exit status, which is 1 where a topic failed its accuracy check."""
+    """Runs the topics asked for; returns the exit status, which is 1 where a topic failed its
+    accuracy check."""
     arguments = _parse(argv)
     output = render.TRIAL if arguments.quick else render.COMMITTED
     stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
@@ -53,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_topic(topic: str, quick: bool) -> dict[str, Any]:
-    """One topic's entry of the JSON file: rows, details, and the machine as it was before and after."""
+    """One topic's entry of the JSON file: rows, details, and the machine as it was before and
+    after."""
     load_before, start = _load_average(), time.perf_counter()
     report: Report = importlib.import_module(f"benchmarks.{topic}").run(quick)
     return {
@@ -70,12 +73,19 @@ def run_topic(topic: str, quick: bool) -> dict[str, Any]:
 def context() -> dict[str, Any]:
     """The code, the packages and the machine behind a benchmark."""
     found = results.provenance()
-    versions = {**found["versions"], **{name: version for name in PEERS if (version := _version(name)) is not None}}
+    versions = {
+        **found["versions"],
+        **{name: version for name in PEERS if (version := _version(name)) is not None},
+    }
     return {
         "finished": found["finished"],
         "commit": found["commit"],
         "versions": versions,
-        "machine": {"cpu": cpu_model(), "cores": os.cpu_count(), "platform": found["device"]["platform"]},
+        "machine": {
+            "cpu": cpu_model(),
+            "cores": os.cpu_count(),
+            "platform": found["device"]["platform"],
+        },
     }
 
 
@@ -105,9 +115,17 @@ def _load_average() -> float | None:
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog=COMMAND, description="Run the benchmarks and render their page.")
-    parser.add_argument("--only", nargs="+", choices=TOPICS, metavar="NAME", help=f"of {', '.join(TOPICS)} [all]")
-    parser.add_argument("--quick", action="store_true", help="fewer repetitions, into build/benchmarks: a trial, no result")
+    parser = argparse.ArgumentParser(
+        prog=COMMAND, description="Run the benchmarks and render their page."
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=TOPICS, metavar="NAME", help=f"of {', '.join(TOPICS)} [all]"
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="fewer repetitions, into build/benchmarks: a trial, no result",
+    )
     return parser.parse_args(argv)
 
 

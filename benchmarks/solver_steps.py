@@ -9,11 +9,16 @@ from benchmarks.rows import Report
 
 SEPARATIONS = (0.0, 0.5, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0, 16.0, -1.0, -4.0, -8.0, -16.0)
 SIZE, OFFSET, MAX_STEPS = 512, 3.0, 1_000
-SOLVERS = {"Newton": nce_jax.newton(), "bisection": nce_jax.bisection(), "fixed point": nce_jax.fixed_point()}
+SOLVERS = {
+    "Newton": nce_jax.newton(),
+    "bisection": nce_jax.bisection(),
+    "fixed point": nce_jax.fixed_point(),
+}
 
 
 def run(quick: bool) -> Report:
-    """Unit Gaussians some way apart, 2 x 512 samples, s offset by 3; a negative separation inverts the ratios."""
+    """Unit Gaussians some way apart, 2 x 512 samples, s offset by 3; a negative separation inverts
+    the ratios."""
     num_draws = 10 if quick else 100
     tables = []
     for dtype in ("float64", "float32"):
@@ -24,10 +29,13 @@ def run(quick: bool) -> Report:
 
 
 def draw(separation: float, num_draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log-ratios s = +-(d x - d^2 / 2) + offset of data x from N(d, 1) and noise x from N(0, 1), (draws, size)."""
+    """Log-ratios s = +-(d x - d^2 / 2) + offset of data x from N(d, 1) and noise x from N(0, 1),
+    (draws, size)."""
     distance, sign = abs(separation), np.sign(separation) or 1.0
     x_data, x_noise = np.random.default_rng(0).normal(size=(2, num_draws, SIZE))
-    return tuple(sign * (distance * x - distance**2 / 2) + OFFSET for x in (x_data + distance, x_noise))
+    return tuple(
+        sign * (distance * x - distance**2 / 2) + OFFSET for x in (x_data + distance, x_noise)
+    )
 
 
 def _line(separation: float, dtype: str, num_draws: int) -> dict:
@@ -43,4 +51,9 @@ def _steps(solution: nce_jax.Solution) -> dict:
     """Smallest, median and largest number of steps, and how many lanes ran out of them."""
     steps, status = np.asarray(solution.num_steps), np.asarray(solution.status)
     unsolved = int(np.sum(~np.isin(status, (nce_jax.Status.CONVERGED, nce_jax.Status.NO_OVERLAP))))
-    return {"min": int(steps.min()), "median": float(np.median(steps)), "max": int(steps.max()), "unsolved": unsolved}
+    return {
+        "min": int(steps.min()),
+        "median": float(np.median(steps)),
+        "max": int(steps.max()),
+        "unsolved": unsolved,
+    }

@@ -1,4 +1,5 @@
-"""A grid of M x seeds in one sweep, against its lanes one after another; and the cost of a lane against their number."""
+"""A grid of M x seeds in one sweep, against its lanes one after another; and the cost of a lane
+against their number."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +15,11 @@ from benchmarks.rows import Check, Report, Row, compare, spread
 from nce_jax import models, noise, sweeps, training
 
 DISTANCE, BATCH, STEPS, SIDE = 4.0, 512, 200, 32
-TREATMENTS = {"NCE": training.joint_gradient(), "BAR": training.bar_step(), "Newton": training.solved()}
+TREATMENTS = {
+    "NCE": training.joint_gradient(),
+    "BAR": training.bar_step(),
+    "Newton": training.solved(),
+}
 NAMES = {"NCE": "joint gradient", "BAR": "one BAR step", "Newton": "solved, Newton"}
 TARGETS = {"NCE": 10.0, "BAR": 10.0, "Newton": 3.0}
 
@@ -29,20 +34,27 @@ class Grid(NamedTuple):
 
 
 def gaussian_1d(treatment: training.Treatment, steps: int) -> Train:
-    """Trains the mean of a unit Gaussian from fresh samples at every step; returns F and theta as they end."""
+    """Trains the mean of a unit Gaussian from fresh samples at every step; returns F and theta as
+    they end."""
     reference, optimizer = noise.standard_normal(1), optax.sgd(0.1)
 
     def run(magnification, seed):
         key_params, key_data, key_noise = jax.random.split(jax.random.key(seed), 3)
         params, log_density_fn = models.exponential_family(
-            models.linear_statistics, jax.random.normal(key_params, (1,)), log_base_measure=reference.log_prob
+            models.linear_statistics,
+            jax.random.normal(key_params, (1,)),
+            log_base_measure=reference.log_prob,
         )
         criterion = nce_jax.nce(magnification=magnification)
-        step = training.make_train_step(log_density_fn, reference, optimizer, criterion=criterion, treatment=treatment)
+        step = training.make_train_step(
+            log_density_fn, reference, optimizer, criterion=criterion, treatment=treatment
+        )
 
         def body(state, _):
             key = jax.random.fold_in(key_data, state.step)
-            x_data = sweeps.shared(lambda key: DISTANCE + jax.random.normal(key, (BATCH, 1)), key, step=state.step)
+            x_data = sweeps.shared(
+                lambda key: DISTANCE + jax.random.normal(key, (BATCH, 1)), key, step=state.step
+            )
             return step(state, x_data, key_noise)[0], None
 
         state = training.init_train_state(params, optimizer, treatment=treatment)
@@ -74,7 +86,9 @@ def _row(name: str, steps: int, quick: bool) -> Row:
     lanes = [(points.magnification[i], points.seed[j]) for i, j in enumerate(seeds)]
     contenders = {
         "one sweep": Contender(lambda: nce_jax.sweep(train, **points._asdict()).values, SIDE**2),
-        "lane after lane": Contender(lambda: [jax.block_until_ready(one_lane(*lane)) for lane in lanes], SIDE),
+        "lane after lane": Contender(
+            lambda: [jax.block_until_ready(one_lane(*lane)) for lane in lanes], SIDE
+        ),
     }
     timed = measure(contenders, repetitions=2 if quick else 7, label=f"32 x 32, {name}")
 
@@ -83,21 +97,33 @@ def _row(name: str, steps: int, quick: bool) -> Row:
         return float(np.max(np.abs(ours - np.array(single).T)))
 
     return compare(
-        f"{SIDE} M x {SIDE} seeds, {NAMES[name]}", timed, ours="one sweep", against=["lane after lane"], unit="lane",
-        check=Check("difference of the lanes' F and theta", difference, 1e-3), at_least=TARGETS[name],
-        note=f"{steps:,} steps of batch {BATCH}; {SIDE} of the {SIDE**2:,} single lanes timed, one of every M",
-    )  # fmt: skip
+        f"{SIDE} M x {SIDE} seeds, {NAMES[name]}",
+        timed,
+        ours="one sweep",
+        against=["lane after lane"],
+        unit="lane",
+        check=Check("difference of the lanes' F and theta", difference, 1e-3),
+        at_least=TARGETS[name],
+        note=(
+            f"{steps:,} steps of batch {BATCH}; {SIDE} of the {SIDE**2:,} single lanes timed, one"
+            " of every M"
+        ),
+    )
 
 
 def _cost_of_a_lane(steps: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Seconds per lane of square grids; one measurement per size, so that large grids do not wait for small ones."""
+    """Seconds per lane of square grids; one measurement per size, so that large grids do not wait
+    for small ones."""
     sides = (1, 2, 4, 8) if quick else (1, 2, 4, 8, 16, 32, 64)
     trains = {name: gaussian_1d(treatment, steps) for name, treatment in TREATMENTS.items()}
     lanes: dict[str, list[dict[str, Any]]] = {name: [] for name in trains}
     for side in sides:
         points = grid(side)
         contenders = {
-            name: Contender(lambda train=train, points=points: nce_jax.sweep(train, **points._asdict()).values, side**2)
+            name: Contender(
+                lambda train=train, points=points: nce_jax.sweep(train, **points._asdict()).values,
+                side**2,
+            )
             for name, train in trains.items()
         }
         timed = measure(contenders, repetitions=3, label=f"{side**2:,} lanes")

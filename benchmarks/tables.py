@@ -12,13 +12,25 @@ SOLVERS = ("Newton", "bisection", "fixed point")
 def table(head: Sequence[str], lines: Iterable[Sequence[Any]]) -> str:
     """A Markdown table; the first column is text, the others are numbers."""
     rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, rule, *lines)) + "\n"
+    return (
+        "\n".join("| " + " | ".join(map(str, line)) + " |" for line in (head, rule, *lines)) + "\n"
+    )
 
 
 def rows(entries: Sequence[Mapping[str, Any]]) -> str:
     """The rows of a topic, with the checks and notes below."""
     has_floor = any(row.get("over_floor") for row in entries)
-    head = ("", "ours", "other", "", "ratio", "target", "verdict", "ratio of processor time", "error (admitted)")
+    head = (
+        "",
+        "ours",
+        "other",
+        "",
+        "ratio",
+        "target",
+        "verdict",
+        "ratio of processor time",
+        "error (admitted)",
+    )
     head += ("floor", "over the floor") * has_floor
     lines = (
         (
@@ -49,7 +61,10 @@ def amounts(entries: Sequence[Mapping[str, Any]]) -> str:
     show = {"s": seconds, "B": megabytes}
 
     def line(each: Mapping[str, Any]) -> tuple[str, ...]:
-        beside = (show[each["unit"]](each["beside"][name]) if name in each["beside"] else "" for name in others)
+        beside = (
+            show[each["unit"]](each["beside"][name]) if name in each["beside"] else ""
+            for name in others
+        )
         return each["name"], *amount(each), each["verdict"], *beside
 
     return table(("", "ours", "target", "verdict", *others), map(line, entries))
@@ -59,7 +74,9 @@ def amount(entry: Mapping[str, Any]) -> tuple[str, str]:
     """Value with its quartiles, and the target or nothing."""
     show = {"s": seconds, "B": megabytes}[entry["unit"]]
     median, lower, upper = (show(entry["value"][name]) for name in ("median", "lower", "upper"))
-    return f"{median} [{lower}, {upper}]", "" if entry["target"] is None else f"≤ {show(entry['target'])}"
+    return f"{median} [{lower}, {upper}]", (
+        "" if entry["target"] is None else f"≤ {show(entry['target'])}"
+    )
 
 
 def megabytes(value: float) -> str:
@@ -77,7 +94,10 @@ def seconds(value: float) -> str:
     >>> seconds(0.0123456), seconds(4.2e-5), seconds(12.0)
     ('12.3 ms', '42.0 µs', '12.0 s')
     """
-    unit, scale = next(((unit, scale) for unit, scale in (("s", 1.0), ("ms", 1e-3)) if value >= scale), ("µs", 1e-6))
+    unit, scale = next(
+        ((unit, scale) for unit, scale in (("s", 1.0), ("ms", 1e-3)) if value >= scale),
+        ("µs", 1e-6),
+    )
     return f"{_digits(value / scale)} {unit}"
 
 
@@ -97,13 +117,18 @@ def ratio(row: Mapping[str, Any]) -> str:
 
 
 def _error(row: Mapping[str, Any]) -> str:
-    """One digit of what is rounding, three where both sides estimate and the two numbers may be close."""
+    """One digit of what is rounding, three where both sides estimate and the two numbers may be
+    close."""
     digits = 1 if row["error"] < 0.01 else 3
     return f"{row['error']:.{digits}g} ({row['tolerance']:.{digits}g})"
 
 
 def _floor(row: Mapping[str, Any]) -> tuple[str, str]:
-    return (seconds(row["floor_seconds"]["median"]), _spread(row["over_floor"])) if row.get("over_floor") else ("", "")
+    return (
+        (seconds(row["floor_seconds"]["median"]), _spread(row["over_floor"]))
+        if row.get("over_floor")
+        else ("", "")
+    )
 
 
 def _spread(value: Mapping[str, float]) -> str:
@@ -118,14 +143,26 @@ def target(row: Mapping[str, Any]) -> str:
 def provenance(stored: Mapping[str, Mapping[str, Any]]) -> str:
     """Machines, versions, and when each topic ran."""
     lines = (
-        (topic, entry["finished"], f"{entry['seconds']:.0f} s", entry["load_before"], entry["load_after"], _machine(entry))
+        (
+            topic,
+            entry["finished"],
+            f"{entry['seconds']:.0f} s",
+            entry["load_before"],
+            entry["load_after"],
+            _machine(entry),
+        )
         for topic, entry in stored.items()
     )
     head = ("topic", "finished", "took", "load before", "load after", "machine")
     versions = dict.fromkeys(
-        ", ".join(f"{name} {version}" for name, version in entry["versions"].items()) for entry in stored.values()
+        ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
+        for entry in stored.values()
     )
-    return f"## Where and when\n\n{table(head, lines)}\n" + "\n".join(f"Versions: {line}." for line in versions) + "\n"
+    return (
+        f"## Where and when\n\n{table(head, lines)}\n"
+        + "\n".join(f"Versions: {line}." for line in versions)
+        + "\n"
+    )
 
 
 def _machine(entry: Mapping[str, Any]) -> str:
@@ -136,18 +173,22 @@ def _steps_per_lane(details: Mapping[str, Any]) -> str:
     steps = np.array(details["steps_per_lane"])
     paid = steps.max() * steps.size / steps.sum()
     return (
-        f"Steps per lane: {steps.min()} to {steps.max()}, median {np.median(steps):g}; a batch that waits for its worst lane"
-        f" makes {paid:.2f} times the evaluations that its lanes need.\n"
+        f"Steps per lane: {steps.min()} to {steps.max()}, median {np.median(steps):g}; a batch that"
+        f" waits for its worst lane makes {paid:.2f} times the evaluations that its lanes need.\n"
     )
 
 
 def _lanes(details: Mapping[str, Any]) -> str:
     names = list(details["lanes"])
     columns = zip(*details["lanes"].values(), strict=True)
-    lines = ((f"{row[0]['lanes']:,}", *(seconds(cell["seconds_per_lane"]["median"]) for cell in row)) for row in columns)
+    lines = (
+        (f"{row[0]['lanes']:,}", *(seconds(cell["seconds_per_lane"]["median"]) for cell in row))
+        for row in columns
+    )
     return (
-        f"Time per lane of {details['steps']:,} steps, on square grids of M x seeds:\n\n{table(('lanes', *names), lines)}\n"
-        "![Time per lane against the number of lanes](images/lanes.png)\n"
+        f"Time per lane of {details['steps']:,} steps, on square grids of M x"
+        f" seeds:\n\n{table(('lanes', *names), lines)}\n![Time per lane against the number of"
+        " lanes](images/lanes.png)\n"
     )
 
 
@@ -155,13 +196,15 @@ def _solver_steps(details: Mapping[str, Any]) -> str:
     setting = details["setting"]
     head = ("separation", "dtype", *SOLVERS)
     lines = (
-        (f"{line['separation']:g}", line["dtype"], *(_steps(line[name]) for name in SOLVERS)) for line in details["lines"]
+        (f"{line['separation']:g}", line["dtype"], *(_steps(line[name]) for name in SOLVERS))
+        for line in details["lines"]
     )
     return (
-        f"Evaluations until F is certain to the default tolerance: smallest / median / largest of {setting['draws']} draws"
-        f" of 2 x {setting['size']} samples of unit Gaussians, log-ratios offset by {setting['offset']:g}. A negative"
-        " separation inverts the ratios (data below noise). In brackets, draws that were not done after"
-        f" {setting['max_steps']:,} steps.\n\n{table(head, lines)}"
+        "Evaluations until F is certain to the default tolerance: smallest / median / largest of"
+        f" {setting['draws']} draws of 2 x {setting['size']} samples of unit Gaussians, log-ratios"
+        f" offset by {setting['offset']:g}. A negative separation inverts the ratios (data below"
+        f" noise). In brackets, draws that were not done after {setting['max_steps']:,}"
+        f" steps.\n\n{table(head, lines)}"
     )
 
 
@@ -173,29 +216,38 @@ def _steps(cell: Mapping[str, Any]) -> str:
 def _ratio_errors(details: Mapping[str, Any]) -> str:
     head = ("", "method", "log ratio", "ratio", "time")
     lines = (
-        (of["problem"], fit["method"], f"{fit['log_error']:.3f}", f"{fit['square_error']:.3f}", seconds(fit["seconds"]))
+        (
+            of["problem"],
+            fit["method"],
+            f"{fit['log_error']:.3f}",
+            f"{fit['square_error']:.3f}",
+            seconds(fit["seconds"]),
+        )
         for of in details["problems"]
         for fit in of["fits"]
     )
     measures = details["measures"]
     return (
-        f"Errors of all, with {details['size']:,} training samples a side and {details['held_out']:,} held out. Log ratio:"
-        f" {measures['log_error']}; ratio: {measures['square_error']}, which is what uLSIF minimises.\n\n"
-        f"{table(head, lines)}"
+        f"Errors of all, with {details['size']:,} training samples a side and"
+        f" {details['held_out']:,} held out. Log ratio: {measures['log_error']}; ratio:"
+        f" {measures['square_error']}, which is what uLSIF minimises.\n\n{table(head, lines)}"
     )
 
 
 def _information(details: Mapping[str, Any]) -> str:
     setting = details["setting"]
     names = [name for name in details["lines"][0] if name not in ("task", "truth")]
-    lines = ((line["task"], f"{line['truth']:.3f}", *(_estimate(line[name]) for name in names)) for line in details["lines"])
+    lines = (
+        (line["task"], f"{line['truth']:.3f}", *(_estimate(line[name]) for name in names))
+        for line in details["lines"]
+    )
     versions = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
     return (
-        f"Estimates in nats from {setting['size']:,} samples, and their times, of {setting['repetitions']} run(s) each."
-        f" The error of ours is that of its averages,"
-        f" for the log ratio as it was fitted, and does not tell how well that was."
-        f" InfoNCE: at most {setting['neural_steps']:,} steps, one run. bmi ran on {versions}."
-        f"\n\n{table(('task', 'truth', *names), lines)}"
+        f"Estimates in nats from {setting['size']:,} samples, and their times, of"
+        f" {setting['repetitions']} run(s) each. The error of ours is that of its averages, for the"
+        " log ratio as it was fitted, and does not tell how well that was. InfoNCE: at most"
+        f" {setting['neural_steps']:,} steps, one run. bmi ran on"
+        f" {versions}.\n\n{table(('task', 'truth', *names), lines)}"
     )
 
 

@@ -1,4 +1,5 @@
-"""One NCE training step of a small energy against the same step in PyTorch: same weights, same batch, Adam in both."""
+"""One NCE training step of a small energy against the same step in PyTorch: same weights, same
+batch, Adam in both."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -27,7 +28,8 @@ class Problem(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """The energy 2-128-128-1 at 1,000 + 1,000 samples; F is a parameter; noise N(0, I), its density taken in the step."""
+    """The energy 2-128-128-1 at 1,000 + 1,000 samples; F is a parameter; noise N(0, I), its density
+    taken in the step."""
     torch = peer("torch")
     with jax.enable_x64(False):
         problem = _problem()
@@ -37,11 +39,17 @@ def run(quick: bool) -> Report:
         }
         note = ""
         try:
-            contenders["PyTorch, compiled"] = Contender(_torch(torch, problem, compiled=True), STEPS)
+            contenders["PyTorch, compiled"] = Contender(
+                _torch(torch, problem, compiled=True), STEPS
+            )
         except Exception as error:  # it needs a C++ compiler, and says so in several ways
             note = f"torch.compile does not run here: {type(error).__name__}"
         products = floors.products(*_program(problem), calls=STEPS)
-        timed = measure(contenders | products.contenders, repetitions=5 if quick else 60, label="step against PyTorch")
+        timed = measure(
+            contenders | products.contenders,
+            repetitions=5 if quick else 60,
+            label="step against PyTorch",
+        )
     rows = [
         compare(
             f"Train step 2-128-128-1, {name}",
@@ -59,7 +67,9 @@ def run(quick: bool) -> Report:
 
 
 def _problem() -> Problem:
-    params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=HIDDEN, negative_slope=SLOPE)
+    params, log_density_fn = models.mlp_energy(
+        jax.random.key(0), 2, hidden=HIDDEN, negative_slope=SLOPE
+    )
     generator = np.random.default_rng(0)
     x_data, x_noise = generator.normal(size=(2, BATCH, 2)).astype(np.float32)
     return Problem(params, log_density_fn, x_data + 1, x_noise)
@@ -68,9 +78,18 @@ def _problem() -> Problem:
 def _program(problem: Problem) -> tuple[Any, ...]:
     """Our step, and the arguments of its first call."""
     optimizer, treatment = optax.adam(RATE), training.joint_gradient()
-    step = training.make_train_step(problem.log_density_fn, noise.standard_normal(2), optimizer, treatment=treatment)
-    state = training.init_train_state(jax.tree.map(jnp.copy, problem.params), optimizer, treatment=treatment)
-    return step, state, training.Batch(jnp.asarray(problem.x_data), jnp.asarray(problem.x_noise)), jax.random.key(0)
+    step = training.make_train_step(
+        problem.log_density_fn, noise.standard_normal(2), optimizer, treatment=treatment
+    )
+    state = training.init_train_state(
+        jax.tree.map(jnp.copy, problem.params), optimizer, treatment=treatment
+    )
+    return (
+        step,
+        state,
+        training.Batch(jnp.asarray(problem.x_data), jnp.asarray(problem.x_noise)),
+        jax.random.key(0),
+    )
 
 
 def _ours(problem: Problem) -> Callable[[], float]:
@@ -90,9 +109,12 @@ def _ours(problem: Problem) -> Callable[[], float]:
 
 
 def _torch(torch: Any, problem: Problem, compiled: bool = False) -> Callable[[], float]:
-    """PyTorch's best eager form: one forward pass of both sets together, fused Adam; or that under `torch.compile`."""
+    """PyTorch's best eager form: one forward pass of both sets together, fused Adam; or that under
+    `torch.compile`."""
     layers = [problem.params[name] for name in ("hidden_0", "hidden_1", "output")]
-    weights = [torch.tensor(np.asarray(layer["kernel"]).T.copy(), requires_grad=True) for layer in layers]
+    weights = [
+        torch.tensor(np.asarray(layer["kernel"]).T.copy(), requires_grad=True) for layer in layers
+    ]
     biases = [torch.tensor(np.asarray(layer["bias"]), requires_grad=True) for layer in layers]
     log_partition = torch.zeros((), requires_grad=True)
     optimizer = torch.optim.Adam([*weights, *biases, log_partition], lr=RATE, eps=1e-8, fused=True)

@@ -1,4 +1,5 @@
-"""What the treatments of F cost in a training step, against the joint gradient; and the joint gradient against itself."""
+"""What the treatments of F cost in a training step, against the joint gradient; and the joint
+gradient against itself."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -31,7 +32,8 @@ TARGETS = {"one BAR step": 1.05, "solved, Newton": 1.10}
 
 
 class Run(NamedTuple):
-    """What a block of steps leaves behind: the last metrics, and the first step's F with the one it should have been."""
+    """What a block of steps leaves behind: the last metrics, and the first step's F with the one it
+    should have been."""
 
     metrics: training.Metrics
     first: float
@@ -42,11 +44,14 @@ def eight_gaussians(key: jax.Array, size: int) -> jax.Array:
     """A ring of radius 2 with eight modes of standard deviation 0.2."""
     key_mode, key_spread = jax.random.split(key)
     angle = jnp.pi / 4 * jax.random.randint(key_mode, (size,), 0, 8)
-    return 2 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1) + 0.2 * jax.random.normal(key_spread, (size, 2))
+    return 2 * jnp.stack([jnp.cos(angle), jnp.sin(angle)], -1) + 0.2 * jax.random.normal(
+        key_spread, (size, 2)
+    )
 
 
 def run(quick: bool) -> Report:
-    """Every treatment goes on training through the whole measurement, on fresh noise and batches that return in turn."""
+    """Every treatment goes on training through the whole measurement, on fresh noise and batches
+    that return in turn."""
     with jax.enable_x64(False):
         small = _race(tuple(TREATMENTS), BATCH, repetitions=10 if quick else 120)
         large = _race(AT_LARGE, LARGE, repetitions=3 if quick else 25)
@@ -56,7 +61,11 @@ def run(quick: bool) -> Report:
 def _race(names: tuple[str, ...], batch_size: int, repetitions: int) -> Report:
     contenders = {name: Contender(_trainer(TREATMENTS[name], batch_size), STEPS) for name in names}
     products = floors.products(*_program(TREATMENTS["joint gradient"], batch_size), calls=STEPS)
-    timed = measure(contenders | products.contenders, repetitions=repetitions, label=f"train step, batch {batch_size:,}")
+    timed = measure(
+        contenders | products.contenders,
+        repetitions=repetitions,
+        label=f"train step, batch {batch_size:,}",
+    )
     of_batch = "" if batch_size == BATCH else f", batch {batch_size:,}"
     rows = [
         compare(
@@ -72,7 +81,9 @@ def _race(names: tuple[str, ...], batch_size: int, repetitions: int) -> Report:
         )
         for name in names[1:]
     ]
-    return Report(rows, {"solver_steps": {name: int(timed[name].value.metrics.num_steps) for name in names}})
+    return Report(
+        rows, {"solver_steps": {name: int(timed[name].value.metrics.num_steps) for name in names}}
+    )
 
 
 def _program(treatment: training.Treatment, batch_size: int) -> tuple[Any, ...]:
@@ -85,13 +96,19 @@ def _program(treatment: training.Treatment, batch_size: int) -> tuple[Any, ...]:
 
 
 def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run]:
-    """`STEPS` steps of one run, dispatched as a training loop does: one after another, the last one waited for."""
+    """`STEPS` steps of one run, dispatched as a training loop does: one after another, the last one
+    waited for."""
     noise = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(2.0)))
     params, log_density_fn = models.mlp_energy(jax.random.key(1), 2, hidden=(128, 64))
     optimizer = optax.adam(1e-3)
-    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment), donate_argnums=0)
+    step = jax.jit(
+        training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment),
+        donate_argnums=0,
+    )
     key = jax.random.key(2)
-    batches = list(eight_gaussians(jax.random.key(0), STEPS * batch_size).reshape(STEPS, batch_size, 2))
+    batches = list(
+        eight_gaussians(jax.random.key(0), STEPS * batch_size).reshape(STEPS, batch_size, 2)
+    )
     assert batches[0].dtype == jnp.float32
 
     def log_ratio(x: jax.Array) -> np.ndarray:
@@ -99,7 +116,9 @@ def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run
 
     x_noise = noise.sample(seed=jax.random.fold_in(key, 0), sample_shape=(batch_size,))
     expected = _expected(treatment.name, log_ratio(batches[0]), log_ratio(x_noise))
-    state = training.init_train_state(jax.tree.map(jnp.copy, params), optimizer, treatment=treatment)
+    state = training.init_train_state(
+        jax.tree.map(jnp.copy, params), optimizer, treatment=treatment
+    )
     state, metrics = step(state, batches[0], key)
     first = float(state.log_partition if treatment.name == "bar_step" else metrics.log_partition)
 
@@ -114,12 +133,15 @@ def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run
 
 
 def _expected(treatment: str, s_data: np.ndarray, s_noise: np.ndarray) -> float:
-    """F of the first step, from F = 0 and kappa = 1: untouched, one step of Bennett's fixed point, or the root."""
+    """F of the first step, from F = 0 and kappa = 1: untouched, one step of Bennett's fixed point,
+    or the root."""
     if treatment == "joint_gradient":
         return 0.0
     if treatment == "bar_step":
         return float(np.log(expit(s_noise).mean()) - np.log(expit(-s_data).mean()))
-    return float(brentq(lambda f: expit(f - s_data).mean() - expit(s_noise - f).mean(), -50, 50, xtol=1e-12))
+    return float(
+        brentq(lambda f: expit(f - s_data).mean() - expit(s_noise - f).mean(), -50, 50, xtol=1e-12)
+    )
 
 
 def _difference(ours: Run, _: Any) -> float:

@@ -1,4 +1,5 @@
-"""A step of a language model's output layer: NCE that touches sampled rows, against the full softmax and all rows."""
+"""A step of a language model's output layer: NCE that touches sampled rows, against the full
+softmax and all rows."""
 
 import itertools
 from collections.abc import Callable
@@ -20,7 +21,9 @@ DRAWS = 200
 SIZES = (10_000, 100_000, 1_000_000)
 LARGEST_FULL = 100_000
 """A million words ask for 2 GB of logits: the full softmax is not run there."""
-CHECK = Check("NCE loss by rows and by the whole table", lambda ours, theirs: abs(ours / theirs - 1), 1e-5)
+CHECK = Check(
+    "NCE loss by rows and by the whole table", lambda ours, theirs: abs(ours / theirs - 1), 1e-5
+)
 
 
 class Problem(NamedTuple):
@@ -33,11 +36,14 @@ class Problem(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradient in the hidden states too; float32."""
+    """512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradient in the hidden
+    states too; float32."""
     with jax.enable_x64(False):
         rows = [_row(size, quick) for size in SIZES if size <= LARGEST_FULL]
         sizes = SIZES[:2] if quick else SIZES
-        contenders = {f"{size:,} words": Contender(_by_rows(_problem(size)), STEPS) for size in sizes}
+        contenders = {
+            f"{size:,} words": Contender(_by_rows(_problem(size)), STEPS) for size in sizes
+        }
         timed = measure(contenders, repetitions=3 if quick else 15, label="step by vocabulary")
         names = list(contenders)
         growth = compare(
@@ -49,24 +55,38 @@ def run(quick: bool) -> Report:
 
 def _row(size: int, quick: bool) -> Any:
     problem = _problem(size)
-    contenders = {"nce_jax, rows": Contender(_by_rows(problem), STEPS), "full softmax": Contender(_full(problem))}
-    timed = measure(contenders, repetitions=2 if quick else 7, label=f"output layer, {size:,} words")
+    contenders = {
+        "nce_jax, rows": Contender(_by_rows(problem), STEPS),
+        "full softmax": Contender(_full(problem)),
+    }
+    timed = measure(
+        contenders, repetitions=2 if quick else 7, label=f"output layer, {size:,} words"
+    )
     return compare(
-        f"Output layer, {size:,} words", timed, ours="nce_jax, rows", against=["full softmax"], check=CHECK,
-        at_least=20 if size == LARGEST_FULL else None, unit="step",
-    )  # fmt: skip
+        f"Output layer, {size:,} words",
+        timed,
+        ours="nce_jax, rows",
+        against=["full softmax"],
+        check=CHECK,
+        at_least=20 if size == LARGEST_FULL else None,
+        unit="step",
+    )
 
 
 def _problem(size: int) -> Problem:
     keys = jax.random.split(jax.random.key(0), 3)
     words = noise.log_uniform(size)
-    table = {"embedding": 0.05 * jax.random.normal(keys[1], (size, DIM)), "bias": jnp.full(size, -np.log(size), jnp.float32)}
+    table = {
+        "embedding": 0.05 * jax.random.normal(keys[1], (size, DIM)),
+        "bias": jnp.full(size, -np.log(size), jnp.float32),
+    }
     targets = words.sample(seed=keys[2], sample_shape=TOKENS)
     return Problem(jax.random.normal(keys[0], (TOKENS, DIM)), targets, table, words)
 
 
 def _draws(problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Targets and noise of a step: new ones every time, so that their rows are not in the cache from the step before."""
+    """Targets and noise of a step: new ones every time, so that their rows are not in the cache
+    from the step before."""
     key_targets, key_noise = jax.random.split(key)
     targets = problem.words.sample(seed=key_targets, sample_shape=TOKENS)
     return targets, problem.words.sample(seed=key_noise, sample_shape=NEGATIVES)
@@ -94,7 +114,9 @@ def _by_rows(problem: Problem) -> Callable[[], float]:
         def loss(small, hidden):
             return _nce(problem, small, hidden, drawn, rows.positions)
 
-        value, (of_rows, of_hidden) = jax.value_and_grad(loss, (0, 1))(training.gather_rows(table, rows), problem.hidden)
+        value, (of_rows, of_hidden) = jax.value_and_grad(loss, (0, 1))(
+            training.gather_rows(table, rows), problem.hidden
+        )
         return *training.update_rows(optimizer, of_rows, state, table, rows), value, of_hidden
 
     step = jax.jit(step, donate_argnums=(0, 1))

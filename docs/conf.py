@@ -1,4 +1,5 @@
-"""Sphinx settings. Everything is built offline and a warning is an error: see the target `docs` of the Makefile."""
+"""Sphinx settings. Everything is built offline and a warning is an error: see the target `docs` of
+the Makefile."""
 
 import re
 
@@ -16,7 +17,9 @@ autodoc_preserve_defaults = True
 default_role = "code"  # what docstrings put in single backticks
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True  # attributes of a NamedTuple are described by its docstring, once
-napoleon_attr_annotations = False  # shapes are in the text, and a star in an annotation is no markup
+napoleon_attr_annotations = (
+    False  # shapes are in the text, and a star in an annotation is no markup
+)
 
 html_theme = "furo"
 html_title = f"nce_jax {release}"
@@ -24,13 +27,16 @@ html_copy_source = False
 
 
 def escape_markup(app, what, name, obj, options, lines):
-    """Keeps docstrings plain text, read as well in a terminal: a star is a product, a bar an absolute value."""
+    """Keeps docstrings plain text, read as well in a terminal: a star is a product, a bar an
+    absolute value."""
     in_doctest = False
     for index, line in enumerate(lines):
         in_doctest = bool(line.strip()) and (in_doctest or line.lstrip().startswith(">>>"))
         if not in_doctest:
             prose_and_code = line.split("`")
-            prose_and_code[::2] = [re.sub(r"[*|]|_(?!\w)", r"\\\g<0>", prose) for prose in prose_and_code[::2]]
+            prose_and_code[::2] = [
+                re.sub(r"[*|]|_(?!\w)", r"\\\g<0>", prose) for prose in prose_and_code[::2]
+            ]
             lines[index] = "`".join(prose_and_code)
 
 

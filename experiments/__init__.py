@@ -1,1 +1,2 @@
-"""Experiments on nce_jax: one folder per question, each with its claim, its setting and its numbers."""
+"""Experiments on nce_jax: one folder per question, each with its claim, its setting and its
+numbers."""

@@ -1,10 +1,10 @@
 """nce_jax: noise-contrastive estimation in JAX.
 
-Losses, normalisers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) - log q(x) for data and for
-noise; they need jax (and jaxtyping) alone and are imported here. What needs more loads on first use: `nce_jax.noise`
-(distrax), `nce_jax.models` (flax), `nce_jax.samplers` (blackjax), `nce_jax.training` (optax), `nce_jax.adaptive_noise`,
-`nce_jax.likelihood`, `nce_jax.telescoping`, `nce_jax.estimators`, `nce_jax.sweeps`.
-"""
+Losses, normalisers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) -
+log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imported here. What
+needs more loads on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
+`nce_jax.samplers` (blackjax), `nce_jax.training` (optax), `nce_jax.adaptive_noise`,
+`nce_jax.likelihood`, `nce_jax.telescoping`, `nce_jax.estimators`, `nce_jax.sweeps`."""
 
 import importlib
 from typing import Any

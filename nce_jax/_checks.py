@@ -1,8 +1,8 @@
 """Static checks of arguments: shapes, dtypes, and the values of plain Python numbers.
 
-Every message names the argument, what was expected and what came. Values of arrays are never read here: under `jit` they
-are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad *shape* as an error at the call.
-"""
+Every message names the argument, what was expected and what came. Values of arrays are never read
+here: under `jit` they are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad
+*shape* as an error at the call."""
 
 import math
 from typing import Any
@@ -13,7 +13,8 @@ import numpy as np
 
 
 def check_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or ValueError otherwise."""
+    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
+    ValueError otherwise."""
     if not hasattr(values, "dtype"):
         values = np.asarray(values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
@@ -21,18 +22,24 @@ def check_samples(name: str, values: Any) -> jax.Array:
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
-        raise ValueError(f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}")
+        raise ValueError(
+            f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}"
+        )
     return jnp.asarray(values)
 
 
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
     """Raises ValueError unless both arrays agree in every axis but the last."""
     if first.shape[:-1] != second.shape[:-1]:
-        raise ValueError(f"{names[1]}: expected the batch axes of {names[0]}, {first.shape[:-1]}, got shape {second.shape}")
+        raise ValueError(
+            f"{names[1]}: expected the batch axes of {names[0]}, {first.shape[:-1]}, got shape"
+            f" {second.shape}"
+        )
 
 
 def check_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
-    """Returns sample weights in the samples' dtype, or None; raises on a shape that does not broadcast to the samples."""
+    """Returns sample weights in the samples' dtype, or None; raises on a shape that does not
+    broadcast to the samples."""
     if weights is None:
         return None
     if isinstance(weights, list | tuple | np.ndarray):
@@ -41,11 +48,15 @@ def check_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | No
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
         raise TypeError(f"{name}: expected floating or boolean weights, got dtype {weights.dtype}")
     if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
-        raise ValueError(f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}")
+        raise ValueError(
+            f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
+        )
     try:
         return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
     except ValueError:
-        raise ValueError(f"{name}: expected shape {samples.shape}, got shape {weights.shape}") from None
+        raise ValueError(
+            f"{name}: expected shape {samples.shape}, got shape {weights.shape}"
+        ) from None
 
 
 def _check_weight_values(name: str, weights: np.ndarray) -> None:
@@ -56,7 +67,8 @@ def _check_weight_values(name: str, weights: np.ndarray) -> None:
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises if a plain number (Python or NumPy) is not finite and positive; arrays and tracers pass unseen."""
+    """Raises if a plain number (Python or NumPy) is not finite and positive; arrays and tracers
+    pass unseen."""
     if isinstance(value, bool | str):
         raise TypeError(f"{name}: expected a positive number, got {value!r}")
     if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
@@ -72,7 +84,8 @@ def check_positive_int(name: str, value: Any) -> None:
 
 
 def compute_dtype(*arrays: jax.Array) -> Any:
-    """The dtype that losses and solvers compute in: the inputs' own, but never less than float32."""
+    """The dtype that losses and solvers compute in: the inputs' own, but never less than
+    float32."""
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
@@ -102,5 +115,6 @@ def check_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
         return jnp.broadcast_to(jnp.asarray(value, samples.dtype), batch)
     except ValueError:
         raise ValueError(
-            f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape {np.shape(value)}"
+            f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"
+            f" {np.shape(value)}"
         ) from None

@@ -7,7 +7,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
 LogRatio: TypeAlias = Float[Array, "*batch _"]
-"""Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may differ between arguments."""
+"""Unnormalised log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may
+differ between arguments."""
 
 Scalars: TypeAlias = Real[ArrayLike, "*#batch"]
 """A number, or one per batch entry: magnification, noise ratio, log partition."""

@@ -1,4 +1,5 @@
-"""Free energy differences from work values: the Bennett acceptance ratio, for users who come from molecular simulation."""
+"""Free energy differences from work values: the Bennett acceptance ratio, for users who come from
+molecular simulation."""
 
 import math
 from typing import NamedTuple
@@ -20,7 +21,8 @@ class FreeEnergy(NamedTuple):
 
     Attributes:
       delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED.
-      standard_error: its standard error in kT; NaN unless the status is CONVERGED, inf with a single work value on a side.
+      standard_error: its standard error in kT; NaN unless the status is CONVERGED, inf with a
+        single work value on a side.
       overlap: of the two ensembles, between 0 and 1 for consistent samples; what pymbar's overlap
         scalar estimates in another way.
       status: a `Status`, int32.
@@ -41,27 +43,34 @@ def bar(
     tolerance: Scalars | None = None,
     max_steps: int = 200,
 ) -> FreeEnergy:
-    """Bennett acceptance ratio: the free energy difference of two states from work values in both directions.
+    """Bennett acceptance ratio: the free energy difference of two states from work values in both
+    directions.
 
-    Solves sum_F 1 / (1 + exp(log(m / n) + w_F - delta_f)) = sum_R 1 / (1 + exp(-log(m / n) + w_R + delta_f)) for delta_f,
-    with m values w_F = `work_forward` and n values w_R = `work_reverse`. It is `solve_log_partition` with
-    s_noise = -w_F, s_data = w_R, kappa = m / n and delta_f = -F*. Here the "data" come from the final state itself, so that
-    F* is an estimate of a ratio of partition functions, and kappa = m / n minimises its variance. The variance is Bennett's,
-    1 / ESS_F - 1 / m + 1 / ESS_R - 1 / n, with the effective sample sizes of the acceptance probabilities: it presumes that
-    the work values are consistent, which `log_partition_standard_error` (for data from anywhere) does not.
+    Solves sum_F 1 / (1 + exp(log(m / n) + w_F - delta_f)) = sum_R 1 / (1 + exp(-log(m / n) + w_R +
+    delta_f)) for delta_f, with m values w_F = `work_forward` and n values w_R = `work_reverse`. It
+    is `solve_log_partition` with s_noise = -w_F, s_data = w_R, kappa = m / n and delta_f = -F*.
+    Here the "data" come from the final state itself, so that F* is an estimate of a ratio of
+    partition functions, and kappa = m / n minimises its variance. The variance is Bennett's, 1 /
+    ESS_F - 1 / m + 1 / ESS_R - 1 / n, with the effective sample sizes of the acceptance
+    probabilities: it presumes that the work values are consistent, which
+    `log_partition_standard_error` (for data from anywhere) does not.
 
     Args:
-      work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the initial state. For
-        equilibrium samples, w_F = u_final(x) - u_initial(x).
-      work_reverse: work from the final to the initial state, (*batch, n), sampled in the final state.
-      statistical_inefficiency: correlated samples in place of one independent one, g >= 1; the error grows by sqrt(g).
-      solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent iteration).
+      work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
+        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
+      work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
+        state.
+      statistical_inefficiency: correlated samples in place of one independent one, g >= 1; the
+        error grows by sqrt(g).
+      solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
+        iteration).
       tolerance: admissible error of delta_f in kT; None takes that of `solve_log_partition`.
       max_steps: evaluations allowed.
 
     Returns:
-      A `FreeEnergy`, in pymbar's sign convention. Where the solve fails, or the two ensembles do not overlap, delta_f and
-      standard_error are NaN and the status says why: never a plausible number.
+      A `FreeEnergy`, in pymbar's sign convention. Where the solve fails, or the two ensembles do
+      not overlap, delta_f and standard_error are NaN and the status says why: never a plausible
+      number.
 
     Raises:
       TypeError: work values that are not floating.
@@ -75,31 +84,46 @@ def bar(
       >>> work_forward = 3 + 2 * jax.random.normal(key_forward, (10_000,))
       >>> work_reverse = 1 + 2 * jax.random.normal(key_reverse, (10_000,))
       >>> result = nce_jax.bar(work_forward, work_reverse)
-      >>> print(f"{result.delta_f:.4f} +- {result.standard_error:.4f}, overlap {result.overlap:.4f}")
+      >>> print(
+      ...     f"{result.delta_f:.4f} +- {result.standard_error:.4f}, overlap {result.overlap:.4f}"
+      ... )
       0.9871 +- 0.0157, overlap 0.4514
 
     References:
-      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs. 10-14.
-      Shirts, Bair, Hooker and Pande, Equilibrium free energies from nonequilibrium measurements using maximum-likelihood
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs.
+        10-14.
+      Shirts, Bair, Hooker and Pande, Equilibrium free energies from nonequilibrium measurements
+        using maximum-likelihood
       methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
     if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
-        raise ValueError(f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}")
+        raise ValueError(
+            f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
+        )
     forward = check_samples("work_forward", work_forward)
     reverse = check_samples("work_reverse", work_reverse)
     check_same_batch(("work_forward", "work_reverse"), forward, reverse)
     noise_ratio = forward.shape[-1] / reverse.shape[-1]
     solution = solve_log_partition(
-        reverse, -forward, noise_ratio=noise_ratio, solver=solver, tolerance=tolerance, max_steps=max_steps
+        reverse,
+        -forward,
+        noise_ratio=noise_ratio,
+        solver=solver,
+        tolerance=tolerance,
+        max_steps=max_steps,
     )
     is_estimate = solution.status == Status.CONVERGED
     variance = _variance(forward, reverse, -solution.log_partition)
-    variance *= check_scalar("statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None])
+    variance *= check_scalar(
+        "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
+    )
     return FreeEnergy(
         delta_f=jnp.where(is_estimate, -solution.log_partition, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
-        overlap=overlap(reverse, -forward, log_partition=solution.log_partition, noise_ratio=noise_ratio),
+        overlap=overlap(
+            reverse, -forward, log_partition=solution.log_partition, noise_ratio=noise_ratio
+        ),
         status=solution.status,
     )
 
@@ -114,5 +138,6 @@ def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax
 
 
 def _relative_variance(values: jax.Array) -> jax.Array:
-    """Variance over squared mean, from deviations: n / ESS - 1 would cancel where the values hardly vary."""
+    """Variance over squared mean, from deviations: n / ESS - 1 would cancel where the values hardly
+    vary."""
     return jnp.mean(jnp.square(values / jnp.mean(values, axis=-1, keepdims=True) - 1), axis=-1)

@@ -1,9 +1,9 @@
 """Numerical building blocks, and the one place where stability is argued.
 
-Everything stays on the log scale until the last operation. Samples are on the last axis. A sample of weight zero takes no
-part at all: whatever it holds, padding or NaN, reaches neither a value nor a gradient, because it is replaced *before* the
-first function sees it (masking afterwards would leave `0 * NaN` in the gradient).
-"""
+Everything stays on the log scale until the last operation. Samples are on the last axis. A sample
+of weight zero takes no part at all: whatever it holds, padding or NaN, reaches neither a value nor
+a gradient, because it is replaced *before* the first function sees it (masking afterwards would
+leave `0 * NaN` in the gradient)."""
 
 from typing import Any
 
@@ -27,7 +27,8 @@ def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -
 
 
 def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Replaces samples of weight zero by the largest one that counts: finite, inside the range, and constant."""
+    """Replaces samples of weight zero by the largest one that counts: finite, inside the range, and
+    constant."""
     if weights is None:
         return samples
     counts = weights != 0
@@ -56,8 +57,8 @@ def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 def softplus(values: Any) -> jax.Array:
     """log(1 + exp(values)), whose derivative is a sigmoid and nothing else.
 
-    JAX differentiates `jax.nn.softplus` through its value, which keeps a logarithm per sample in every gradient.
-    """
+    JAX differentiates `jax.nn.softplus` through its value, which keeps a logarithm per sample in
+    every gradient."""
     return jax.nn.softplus(values)
 
 
@@ -67,12 +68,14 @@ def _softplus_jvp(primals, tangents):
 
 
 def scaled_sigmoid(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """sigma(values) * exp(-m) and m, the largest of min(values, 0) over the samples: the largest result is at least 1/2.
+    """sigma(values) * exp(-m) and m, the largest of min(values, 0) over the samples: the largest
+    result is at least 1/2.
 
     So their sum neither underflows nor needs a logarithm per sample.
     """
     log_scale = jnp.max(jnp.minimum(values, 0), axis=-1)
-    # Where any value is positive the scale is one; where none is, exp(-|v| - m) is the scaled numerator.
+    # Where any value is positive the scale is one; where none is, exp(-|v| - m) is the scaled
+    # numerator.
     decay = jnp.exp(-jnp.abs(values) - expand(log_scale))
     scaled = jnp.where(values < 0, decay, 1) / (1 + decay * jnp.exp(expand(log_scale)))
     return scaled, log_scale
@@ -85,19 +88,24 @@ def log_mean_exp(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 
 def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int = -1) -> jax.Array:
-    """log of the sum of weights times exp(values); minus infinity, with derivatives of zero, where nothing is summed."""
+    """log of the sum of weights times exp(values); minus infinity, with derivatives of zero, where
+    nothing is summed."""
     counts = None if weights is None else weights != 0
     largest = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf, where=counts)
-    # Where infinities are all there is, they are left as they are: a difference of two would be NaN.
+    # Where infinities are all there is, they are left as they are: a difference of two would be
+    # NaN.
     shift = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
     terms = jnp.exp((values if counts is None else jnp.where(counts, values, shift)) - shift)
     total = jnp.sum(terms if weights is None else weights * terms, axis=axis)
     is_empty = total == 0
-    return jnp.where(is_empty, -jnp.inf, jnp.log(jnp.where(is_empty, 1, total)) + jnp.squeeze(shift, axis))
+    return jnp.where(
+        is_empty, -jnp.inf, jnp.log(jnp.where(is_empty, 1, total)) + jnp.squeeze(shift, axis)
+    )
 
 
 def sample_count(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Effective number of samples (Kish): the plain number without weights, the number of ones for 0/1 weights."""
+    """Effective number of samples (Kish): the plain number without weights, the number of ones for
+    0/1 weights."""
     if weights is None:
         return total_weight(samples, None)
     return jnp.square(jnp.sum(weights, axis=-1)) / jnp.sum(jnp.square(weights), axis=-1)

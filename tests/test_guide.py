@@ -11,7 +11,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 def run_blocks(page):
     """Names after running every Python block of a page, but those that say no-run."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```python\n(.*?)^```", (DOCS / page).read_text(), re.MULTILINE | re.DOTALL
+    )
     names: dict = {}
     with jax.numpy_rank_promotion("allow"):  # as users have it
         for block in blocks:
@@ -31,7 +33,9 @@ def test_the_blocks_of_the_page_on_scaling_run(tmp_path, monkeypatch):
 def test_the_blocks_of_the_guide_run(capsys):
     names = run_blocks("neural.md")
     means = names["chains"].x.mean(axis=0)
-    assert abs(means - 1).max() < 0.25  # the data's mean: k = 4 of 0.5 / sqrt(200), and what 300 steps leave
+    assert (
+        abs(means - 1).max() < 0.25
+    )  # the data's mean: k = 4 of 0.5 / sqrt(200), and what 300 steps leave
     annealed, bridged = names["annealed"], names["bridged"]
     error = (annealed.standard_error**2 + bridged.standard_error**2) ** 0.5
     assert abs(annealed.log_partition - bridged.log_partition) < 4 * error
@@ -47,5 +51,7 @@ def test_the_blocks_of_the_page_on_vocabularies_run():
     assert names["report"].standard_deviation < 0.5
     assert names["solution"].status == 0
     log_noise = {key: names["batch"][key] for key in ("log_noise_targets", "log_noise_ids")}
-    fixed = names["loss"](names["table"], names["hidden"], names["targets"], names["noise_ids"], log_noise)
+    fixed = names["loss"](
+        names["table"], names["hidden"], names["targets"], names["noise_ids"], log_noise
+    )
     assert names["value"] <= fixed + 1e-6  # F = 0 is no better than the solved one

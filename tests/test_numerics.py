@@ -1,4 +1,5 @@
-"""Numerical building blocks: exact in their ranges, finite beyond, and with the derivatives they claim."""
+"""Numerical building blocks: exact in their ranges, finite beyond, and with the derivatives they
+claim."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,9 @@ EXTREMES = (-1e4, -800.0, -90.0, -1.0, 0.0, 1.0, 90.0, 800.0, 1e4)
 
 def test_softplus_and_its_derivatives(float_dtype):
     values = jnp.array(EXTREMES, float_dtype)
-    np.testing.assert_allclose(numerics.softplus(values), np.logaddexp(0, np.array(EXTREMES)), rtol=1e-6, atol=1e-37)
+    np.testing.assert_allclose(
+        numerics.softplus(values), np.logaddexp(0, np.array(EXTREMES)), rtol=1e-6, atol=1e-37
+    )
     slopes = jax.vmap(jax.grad(numerics.softplus))(values)
     np.testing.assert_allclose(slopes, jax.nn.sigmoid(values), rtol=1e-6, atol=1e-37)
     curvatures = jax.vmap(jax.grad(jax.grad(numerics.softplus)))(values)
@@ -31,13 +34,17 @@ def test_scaled_sigmoids_keep_their_sum_off_zero(offset, float_dtype):
     assert scaled.dtype == values.dtype
     assert 0.5 <= scaled.max() <= 1
     expected = np.asarray(jax.nn.log_sigmoid(values)) - np.asarray(log_scale)[:, None]
-    np.testing.assert_allclose(np.log(np.maximum(scaled, 1e-37)), np.maximum(expected, np.log(1e-37)), atol=2e-6)
+    np.testing.assert_allclose(
+        np.log(np.maximum(scaled, 1e-37)), np.maximum(expected, np.log(1e-37)), atol=2e-6
+    )
 
 
 def test_a_weight_of_zero_hides_anything():
     samples = jnp.array([1.0, jnp.nan, 3.0, -jnp.inf])
     weights = jnp.array([1.0, 0.0, 1.0, 0.0])
-    np.testing.assert_array_equal(numerics.ignore_unweighted(samples, weights), [1.0, 3.0, 3.0, 3.0])
+    np.testing.assert_array_equal(
+        numerics.ignore_unweighted(samples, weights), [1.0, 3.0, 3.0, 3.0]
+    )
 
 
 def test_kish_counts():

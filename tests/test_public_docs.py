@@ -1,4 +1,5 @@
-"""Every public name has a docstring and a place on the API page; a function has an example and its source."""
+"""Every public name has a docstring and a place on the API page; a function has an example and its
+source."""
 
 import importlib
 import importlib.util
@@ -10,11 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OPTIONAL_MODULES = (
-    "noise", "models", "samplers", "training", "sweeps", "telescoping", "adaptive_noise", "estimators",
+    "noise",
+    "models",
+    "samplers",
+    "training",
+    "sweeps",
+    "telescoping",
+    "adaptive_noise",
+    "estimators",
     "diagnostics.likelihood",
-)  # fmt: skip
-# Functions that compute something somebody published, as opposed to plumbing; they name their source.
-ESTIMATORS = re.compile(r"loss|log_partition|overlap|effective_sample_size|standard_error|^bar$|divergence")
+)
+# Functions that compute something somebody published, as opposed to plumbing; they name their
+# source.
+ESTIMATORS = re.compile(
+    r"loss|log_partition|overlap|effective_sample_size|standard_error|^bar$|divergence"
+)
 
 
 def public_modules() -> list[str]:
@@ -30,7 +41,11 @@ def public_names() -> list[tuple[str, str]]:
 def documented() -> set[str]:
     """Full names with an autodoc directive on the API page."""
     page = (ROOT / "docs" / "api.md").read_text()
-    return set(re.findall(r"^\.\. auto(?:function|class|exception|data|module):: (\S+)", page, re.MULTILINE))
+    return set(
+        re.findall(
+            r"^\.\. auto(?:function|class|exception|data|module):: (\S+)", page, re.MULTILINE
+        )
+    )
 
 
 def is_own_function(value: object) -> bool:
@@ -44,7 +59,9 @@ def test_public_name_is_documented(module, name):
         assert value.__doc__
         return
     # A name handed on by two modules needs one entry.
-    assert {f"{module}.{name}", f"nce_jax.{name}"} & documented(), f"{module}.{name} is not in docs/api.md"
+    assert {f"{module}.{name}", f"nce_jax.{name}"} & documented(), (
+        f"{module}.{name} is not in docs/api.md"
+    )
     if is_own_function(value) or inspect.isclass(value):
         assert inspect.getdoc(value), f"{module}.{name} has no docstring"
     if is_own_function(value):

@@ -8,7 +8,8 @@ import nce_jax
 EMPTY = inspect.Parameter.empty
 ANY = object()
 
-# Keyword -> the defaults it may have. A new keyword enters here, with the one meaning that it has everywhere.
+# Keyword -> the defaults it may have. A new keyword enters here, with the one meaning that it has
+# everywhere.
 VOCABULARY = {
     "log_partition": {0.0, None, EMPTY},
     "magnification": {1.0},
@@ -38,8 +39,12 @@ def public_functions() -> dict[str, Callable]:
 
 def takes(name: str) -> dict[str, list[inspect.Parameter]]:
     """Parameters of every public function that has one of this name."""
-    signatures = {f: inspect.signature(function).parameters for f, function in public_functions().items()}
-    return {f: list(parameters.values()) for f, parameters in signatures.items() if name in parameters}
+    signatures = {
+        f: inspect.signature(function).parameters for f, function in public_functions().items()
+    }
+    return {
+        f: list(parameters.values()) for f, parameters in signatures.items() if name in parameters
+    }
 
 
 def test_the_rule_has_something_to_hold():

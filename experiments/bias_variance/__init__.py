@@ -1,1 +1,2 @@
-"""Bias and variance of the magnified gradient, the U-curve in M, and how the best M grows with n: Yu et al."""
+"""Bias and variance of the magnified gradient, the U-curve in M, and how the best M grows with n:
+Yu et al."""

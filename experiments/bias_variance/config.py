@@ -1,4 +1,5 @@
-"""Settings. The paper gives five dimensions, Gaussians and the rule M <= C sqrt(n); everything else is our choice."""
+"""Settings. The paper gives five dimensions, Gaussians and the rule M <= C sqrt(n); everything else
+is our choice."""
 
 import dataclasses
 
@@ -33,7 +34,8 @@ class Config:
     """Of M per decade from 0.1 to 1e3."""
     newton_steps: int = 8
     slope_magnifications: tuple[float, ...] = (1.0, 100.0, 10000.0)
-    """M at which the variance is fitted against n, and the windows between which it is fitted against M."""
+    """M at which the variance is fitted against n, and the windows between which it is fitted
+    against M."""
     resamples: int = 500
     """Bootstrap draws of the seeds behind every interval."""
     seed: int = 0

@@ -1,4 +1,5 @@
-"""Setting (b): error after a fixed number of gradient steps on one sample, by the library's train step."""
+"""Setting (b): error after a fixed number of gradient steps on one sample, by the library's train
+step."""
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +13,20 @@ from experiments.bias_variance.problem import Problem, log_ratio, normalised_log
 from nce_jax import training
 
 
-def descend(name: str, batch: training.Batch, dim: int, magnification: jax.Array, rate: float, num_steps: int) -> jax.Array:
+def descend(
+    name: str,
+    batch: training.Batch,
+    dim: int,
+    magnification: jax.Array,
+    rate: float,
+    num_steps: int,
+) -> jax.Array:
     """theta after every step, (step, dim), from theta = 0 and F = 0 = log Z(0)."""
-    treatment = {"fixed": training.held(), "joint": training.joint_gradient(), "solved": training.solved()}[name]
+    treatment = {
+        "fixed": training.held(),
+        "joint": training.joint_gradient(),
+        "solved": training.solved(),
+    }[name]
     optimizer = optax.sgd(rate)
     step = training.make_train_step(
         normalised_log_ratio if name == "fixed" else log_ratio,
@@ -33,12 +45,17 @@ def descend(name: str, batch: training.Batch, dim: int, magnification: jax.Array
     return jax.lax.scan(body, state, length=num_steps)[1]
 
 
-def squared_errors(problem: Problem, magnifications, draws: jax.Array, rate: float, budgets) -> np.ndarray:
+def squared_errors(
+    problem: Problem, magnifications, draws: jax.Array, rate: float, budgets
+) -> np.ndarray:
     """|theta - truth|^2, (treatment, budget, M, seed); infinite where a run leaves the numbers."""
 
     def run(magnification, draw):
         batch = training.Batch(*draw)
-        paths = [descend(name, batch, problem.dim, magnification, rate, max(budgets)) for name in TREATMENTS]
+        paths = [
+            descend(name, batch, problem.dim, magnification, rate, max(budgets))
+            for name in TREATMENTS
+        ]
         kept = jnp.stack(paths)[:, jnp.array(budgets) - 1]
         return jnp.sum((kept - problem.mean) ** 2, axis=-1)
 

@@ -13,7 +13,11 @@ TREATMENTS = ("fixed", "solved")
 
 
 def loss(
-    params: jax.Array, is_normalised: bool, x_data: jax.Array, x_noise: jax.Array, magnification: jax.Array
+    params: jax.Array,
+    is_normalised: bool,
+    x_data: jax.Array,
+    x_noise: jax.Array,
+    magnification: jax.Array,
 ) -> jax.Array:
     """params is theta, followed by F unless the model is normalised."""
     theta, log_partition = (params, log_z(params)) if is_normalised else (params[:-1], params[-1])
@@ -35,14 +39,22 @@ def minimise(start: jax.Array, is_normalised: bool, x_data, x_noise, magnificati
     return params, lengths[-1]
 
 
-def squared_errors(problem: Problem, magnifications, draws: jax.Array, num_steps: int) -> np.ndarray:
-    """|theta - truth|^2, (treatment, M, seed); infinite where Newton has not converged: there need be no minimum."""
+def squared_errors(
+    problem: Problem, magnifications, draws: jax.Array, num_steps: int
+) -> np.ndarray:
+    """|theta - truth|^2, (treatment, M, seed); infinite where Newton has not converged: there need
+    be no minimum."""
 
     def run(magnification, draw):
         truth = problem.truth
         starts = (truth, True), (jnp.append(truth, log_z(truth)), False)
         found = [minimise(*start, *draw, magnification, num_steps) for start in starts]
-        return jnp.stack([jnp.where(length < 1e-3, _squared(problem, params), jnp.inf) for params, length in found])
+        return jnp.stack(
+            [
+                jnp.where(length < 1e-3, _squared(problem, params), jnp.inf)
+                for params, length in found
+            ]
+        )
 
     swept = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
     errors = np.moveaxis(np.asarray(swept.values), -1, 0)

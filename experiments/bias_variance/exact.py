@@ -1,11 +1,12 @@
-"""Bias and variance without sampling: integrals over the line through noise and data, since theta lies on it.
+"""Bias and variance without sampling: integrals over the line through noise and data, since theta
+lies on it.
 
-For theta = c mu 1 the log ratio depends on t = <x, 1> / sqrt(dim) alone, and across the line data and noise are the same
-standard normal. With w = kappa / (kappa + r) and r the ratio, the ascent direction is
-E_data[w (x - c)] - E_noise[r w (x - c)], and treatments of F differ in two numbers only: F, and the centre c = dF/dtheta
-(theta where the model is normalised, 0 where F is a parameter, a weighted mean where F is solved). The variance is exact,
-but for F solved, where it is the leading order in 1 / n.
-"""
+For theta = c mu 1 the log ratio depends on t = <x, 1> / sqrt(dim) alone, and across the line data
+and noise are the same standard normal. With w = kappa / (kappa + r) and r the ratio, the ascent
+direction is E_data[w (x - c)] - E_noise[r w (x - c)], and treatments of F differ in two numbers
+only: F, and the centre c = dF/dtheta (theta where the model is normalised, 0 where F is a
+parameter, a weighted mean where F is solved). The variance is exact, but for F solved, where it is
+the leading order in 1 / n."""
 
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ import numpy as np
 import nce_jax
 
 TREATMENTS = ("fixed", "joint", "solved")
-"""F = log Z(theta), differentiated with the model; F a parameter, held at log Z(theta) here; F solved on the sample."""
+"""F = log Z(theta), differentiated with the model; F a parameter, held at log Z(theta) here; F
+solved on the sample."""
 
 
 class Line(NamedTuple):
@@ -45,17 +47,22 @@ class Exact(NamedTuple):
 
 
 def line(distance: float, reach: float, spacing: float = 0.02) -> Line:
-    """Data at `distance` from the noise, points to 12 beyond twice `reach`: E_noise[r^2] lives around 2 theta."""
+    """Data at `distance` from the noise, points to 12 beyond twice `reach`: E_noise[r^2] lives
+    around 2 theta."""
     t = spacing * jnp.arange(round(-12 / spacing), round((2 * reach + 12) / spacing) + 1)
     scale = spacing / np.sqrt(2 * np.pi)
     return Line(t, scale * jnp.exp(-((t - distance) ** 2) / 2), scale * jnp.exp(-(t**2) / 2))
 
 
-def exact(dim: int, distance: float, rule: Line, point: jax.Array, magnification: jax.Array) -> Exact:
+def exact(
+    dim: int, distance: float, rule: Line, point: jax.Array, magnification: jax.Array
+) -> Exact:
     """All treatments at theta = point * truth; `distance` is that between the means."""
     theta = point * distance
     s, normal = theta * rule.t, theta**2 / 2
-    root = nce_jax.solve_log_partition(s, s, magnification=magnification, **rule.weights).log_partition
+    root = nce_jax.solve_log_partition(
+        s, s, magnification=magnification, **rule.weights
+    ).log_partition
     found = []
     for name in TREATMENTS:
         log_partition = root if name == "solved" else normal
@@ -74,12 +81,14 @@ def exact(dim: int, distance: float, rule: Line, point: jax.Array, magnification
 
 
 def _weights(s: jax.Array, rule: Line, log_partition: jax.Array, magnification: jax.Array):
-    """w of data, r w of noise, and the curvature of the loss in s with its measure, from the library's own loss."""
+    """w of data, r w of noise, and the curvature of the loss in s with its measure, from the
+    library's own loss."""
     options = {"log_partition": log_partition, "magnification": magnification}
 
     def slopes(s):
         terms = jax.grad(
-            lambda data, noise: sum(map(jnp.sum, nce_jax.nce_loss_terms(data, noise, **options))), argnums=(0, 1)
+            lambda data, noise: sum(map(jnp.sum, nce_jax.nce_loss_terms(data, noise, **options))),
+            argnums=(0, 1),
         )
         return terms(s, s)
 
@@ -87,7 +96,9 @@ def _weights(s: jax.Array, rule: Line, log_partition: jax.Array, magnification: 
     return -data, noise, rule.weights_data * curve_data + rule.weights_noise * curve_noise
 
 
-def _moments(rule: Line, w: jax.Array, rw: jax.Array, centre) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _moments(
+    rule: Line, w: jax.Array, rw: jax.Array, centre
+) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The ascent direction along the line, and n times its variance along and across."""
     mean, variance, across = [], 0.0, 0.0
     for weights, share in ((rule.weights_data, w), (rule.weights_noise, rw)):
@@ -97,8 +108,11 @@ def _moments(rule: Line, w: jax.Array, rw: jax.Array, centre) -> tuple[jax.Array
     return mean[0] - mean[1], variance, across
 
 
-def study(dim: int, means: tuple[float, ...], points: tuple[float, ...], magnifications: jax.Array) -> dict[str, np.ndarray]:
-    """Fields of `Exact` by name, (treatment, mean, point, M); `overlap` of data and model at M = 1, (mean, point)."""
+def study(
+    dim: int, means: tuple[float, ...], points: tuple[float, ...], magnifications: jax.Array
+) -> dict[str, np.ndarray]:
+    """Fields of `Exact` by name, (treatment, mean, point, M); `overlap` of data and model at M = 1,
+    (mean, point)."""
     reach = float(np.sqrt(dim) * max(means))
 
     @jax.jit

@@ -26,12 +26,16 @@ def draw(stored) -> dict[str, Figure]:
 def _slopes(arrays) -> Figure:
     """Exact squared bias and n times variance, a column per distance of data and noise."""
     means, points, m = arrays["means"], arrays["points"], arrays["exact_magnifications"]
-    figure, axes = plt.subplots(2, len(means), figsize=(3.4 * len(means), 6.4), sharex=True, squeeze=False)
+    figure, axes = plt.subplots(
+        2, len(means), figsize=(3.4 * len(means), 6.4), sharex=True, squeeze=False
+    )
     colors = plotting.graded_colors(len(points))
     for column, mean in enumerate(means):
         for row, field in enumerate(("squared_bias", "variance")):
             panel = axes[row, column]
-            for (p, point), name in ((item, name) for item in enumerate(points) for name in TREATMENTS):
+            for (p, point), name in (
+                (item, name) for item in enumerate(points) for name in TREATMENTS
+            ):
                 curve = arrays[f"exact_{field}"][TREATMENTS.index(name), column, p]
                 if row == 0 and point == 1:
                     continue  # no bias at the truth
@@ -39,31 +43,45 @@ def _slopes(arrays) -> Figure:
             top = arrays[f"exact_{field}"][0, column].max()
             for power in (-2,) if row == 0 else (1, 2):
                 start = m[-1] if row == 0 else m[0]
-                anchor = arrays[f"exact_{field}"][0, column, 0 if row == 0 else -1, -1 if row == 0 else 0] * (
-                    4 if row == 0 else 2
-                )
+                anchor = arrays[f"exact_{field}"][
+                    0, column, 0 if row == 0 else -1, -1 if row == 0 else 0
+                ] * (4 if row == 0 else 2)
                 panel.loglog(m, anchor * (m / start) ** power, color="0.6", linewidth=0.9)
             panel.set_ylim(*((1e-10, 20) if row == 0 else (5e-3, 30 * top)))
         axes[0, column].set_title(f"KL(data : noise) = {2.5 * mean**2:.3g} nats")
         axes[1, column].set_xlabel("M")
     axes[0, 0].set_ylabel("squared bias\n(grey: slope −2)")
     axes[1, 0].set_ylabel("n × variance\n(grey: slopes 1 and 2)")
-    handles = [plt.Line2D([], [], color=c, label=rf"$\theta$ = {p:g} $\mu$") for c, p in zip(colors, points, strict=True)]
-    handles += [plt.Line2D([], [], color="0.3", linestyle=LINES[name], label=LABELS[name]) for name in TREATMENTS]
+    handles = [
+        plt.Line2D([], [], color=c, label=rf"$\theta$ = {p:g} $\mu$")
+        for c, p in zip(colors, points, strict=True)
+    ]
+    handles += [
+        plt.Line2D([], [], color="0.3", linestyle=LINES[name], label=LABELS[name])
+        for name in TREATMENTS
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
     return figure
 
 
 def _panels(arrays) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Title, setting and case of each column: the points without the truth, the budgets, convergence."""
-    gradient = [(rf"(a) gradient at {p:g} $\mu$", "gradient", (i,)) for i, p in enumerate(arrays["points"][:-1])]
+    """Title, setting and case of each column: the points without the truth, the budgets,
+    convergence."""
+    gradient = [
+        (rf"(a) gradient at {p:g} $\mu$", "gradient", (i,))
+        for i, p in enumerate(arrays["points"][:-1])
+    ]
     descent = [(f"(b) after {b} steps", "descent", (i,)) for i, b in enumerate(arrays["budgets"])]
     return [*gradient, *descent, ("(c) at convergence", "estimator", ())]
 
 
 def _row(name: str, setting: str) -> int:
     """Where a treatment lies in a setting's arrays: joint and solved converge to the same."""
-    return {"fixed": 0, "joint": 1, "solved": 1}[name] if setting == "estimator" else TREATMENTS.index(name)
+    return (
+        {"fixed": 0, "joint": 1, "solved": 1}[name]
+        if setting == "estimator"
+        else TREATMENTS.index(name)
+    )
 
 
 def _curves(arrays) -> Figure:
@@ -77,8 +95,18 @@ def _curves(arrays) -> Figure:
             for n, color in zip(sizes, colors, strict=True):
                 errors = arrays[f"{setting}_errors_{n}"][(index, *case)]
                 seen = errors.mean(-1) if setting == "gradient" else np.median(errors, axis=-1)
-                style = {"linestyle": "none" if setting == "gradient" else "-", "marker": ".", "linewidth": 1}
-                panel.loglog(arrays[f"{setting}_magnifications"], seen, color=color, label=f"n = {n:,}", **style)
+                style = {
+                    "linestyle": "none" if setting == "gradient" else "-",
+                    "marker": ".",
+                    "linewidth": 1,
+                }
+                panel.loglog(
+                    arrays[f"{setting}_magnifications"],
+                    seen,
+                    color=color,
+                    label=f"n = {n:,}",
+                    **style,
+                )
                 if setting == "gradient":
                     curve = exact_curves(arrays, [n])[(row, here, *case, 0)]
                     panel.loglog(arrays["exact_magnifications"], curve, color=color, linewidth=1)
@@ -89,18 +117,25 @@ def _curves(arrays) -> Figure:
     for panel in axes.flat:
         panel.yaxis.set_minor_formatter(NullFormatter())
         low, high = panel.get_ylim()
-        panel.set_ylim(min(low, 10 ** np.floor(np.log10(high) - 1) * 0.9), high)  # two labelled decades at least
+        panel.set_ylim(
+            min(low, 10 ** np.floor(np.log10(high) - 1) * 0.9), high
+        )  # two labelled decades at least
     for panel in axes[-1]:
         panel.set_xlabel("M")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(sizes))
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(sizes)
+    )
     return figure
 
 
 def _best(arrays) -> Figure:
-    """Dots with 95 % intervals: samples; lines: exact; grey: the rule between sqrt(n) and 10 sqrt(n)."""
+    """Dots with 95 % intervals: samples; lines: exact; grey: the rule between sqrt(n) and 10
+    sqrt(n)."""
     columns, sizes = _panels(arrays), arrays["sample_sizes"].astype(float)
     width = -(-len(columns) // 2)
-    figure, grid = plt.subplots(2, width, figsize=(3.5 * width, 6.8), sharex=True, sharey=True, squeeze=False)
+    figure, grid = plt.subplots(
+        2, width, figsize=(3.5 * width, 6.8), sharex=True, sharey=True, squeeze=False
+    )
     here = sampled_mean(arrays)
     exact = exact_best(arrays, sizes)
     for panel, (title, setting, case) in zip(grid.flat, columns, strict=False):
@@ -111,7 +146,9 @@ def _best(arrays) -> Figure:
             index = (_row(name, setting), *case)
             best, power = arrays[f"{setting}_best"][index], arrays[f"{setting}_exponent"][index]
             x, error = sizes * 1.09 ** (shift - 1), np.abs(best[:, 1:] - best[:, :1]).T
-            label = "{:.2f} [{:.2f}, {:.2f}]".format(*(np.round(power, 2) + 0.0)).replace("-", "−")  # no −0.00
+            label = "{:.2f} [{:.2f}, {:.2f}]".format(*(np.round(power, 2) + 0.0)).replace(
+                "-", "−"
+            )  # no −0.00
             style = {"color": COLORS[name], "marker": "o", "capsize": 2}
             panel.errorbar(x, best[:, 0], yerr=error, linestyle="none", label=label, **style)
             if setting == "gradient":
@@ -125,9 +162,17 @@ def _best(arrays) -> Figure:
         panel.set_ylabel("best M")
     for panel in list(grid.flat)[len(columns) :]:
         panel.set_visible(False)
-    handles = [plt.Line2D([], [], color=COLORS[name], marker="o", label=LABELS[name]) for name in TREATMENTS]
+    handles = [
+        plt.Line2D([], [], color=COLORS[name], marker="o", label=LABELS[name])
+        for name in TREATMENTS
+    ]
     handles.append(plt.Rectangle((0, 0), 1, 1, color="0.85", label=r"$\sqrt{n}$ to $10 \sqrt{n}$"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, title="in the panels: exponents with 95 % intervals")
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=4,
+        title="in the panels: exponents with 95 % intervals",
+    )
     return figure
 
 

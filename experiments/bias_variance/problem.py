@@ -1,4 +1,5 @@
-"""Five-dimensional Gaussians: noise N(0, I), data N(mu 1, I), the model tilts the noise by exp(<theta, x>)."""
+"""Five-dimensional Gaussians: noise N(0, I), data N(mu 1, I), the model tilts the noise by
+exp(<theta, x>)."""
 
 from typing import NamedTuple
 
@@ -7,7 +8,8 @@ import jax.numpy as jnp
 
 
 class Problem(NamedTuple):
-    """`mean` is mu; the data's own parameters are mu 1, and the exact likelihood gradient at theta is mu 1 - theta."""
+    """`mean` is mu; the data's own parameters are mu 1, and the exact likelihood gradient at theta
+    is mu 1 - theta."""
 
     dim: int
     mean: float

@@ -1,4 +1,5 @@
-"""Bias and variance exactly and on samples, the U-curve in three settings, and the exponent of the best M in each."""
+"""Bias and variance exactly and on samples, the U-curve in three settings, and the exponent of the
+best M in each."""
 
 import jax
 import numpy as np
@@ -37,15 +38,22 @@ def _exact(config: Config) -> dict[str, np.ndarray]:
         found = exact.study(config.dim, config.means, config.points, magnifications)
         values = {"magnifications": np.asarray(magnifications)} | found
     arrays = {f"exact_{name}": value for name, value in values.items()}
-    return arrays | {"means": np.array(config.means), "points": np.array(config.points), "mean": np.array(config.mean)}
+    return arrays | {
+        "means": np.array(config.means),
+        "points": np.array(config.points),
+        "mean": np.array(config.mean),
+    }
 
 
 def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray]:
-    """The three settings at one n: squared errors by seed, all on the same draws as far as their seeds go."""
+    """The three settings at one n: squared errors by seed, all on the same draws as far as their
+    seeds go."""
     problem = Problem(config.dim, config.mean)
     seeds = config.gradient_seeds[index], config.descent_seeds[index], config.estimator_seeds[index]
     draws = problem.draw(key, max(seeds), config.sample_sizes[index])
-    found = gradients.squared_errors(problem, config.points, grid(config.gradient_per_decade, 5), draws[: seeds[0]])
+    found = gradients.squared_errors(
+        problem, config.points, grid(config.gradient_per_decade, 5), draws[: seeds[0]]
+    )
     arrays = {f"gradient_{name}": value for name, value in found.items()}
     options = config.rate, config.budgets
     arrays["descent_errors"] = descent.squared_errors(
@@ -58,21 +66,30 @@ def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray
 
 
 def _failed(found: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
-    """How many lanes have no finite answer, where any: (treatment, budget, M) of descent, (treatment, M) of Newton."""
+    """How many lanes have no finite answer, where any: (treatment, budget, M) of descent,
+    (treatment, M) of Newton."""
     counts = {
-        f"{name}, n = {num_samples}": (~np.isfinite(found[f"{name}_errors"])).sum(-1) for name in ("descent", "estimator")
+        f"{name}, n = {num_samples}": (~np.isfinite(found[f"{name}_errors"])).sum(-1)
+        for name in ("descent", "estimator")
     }
     return {name: count for name, count in counts.items() if count.any()}
 
 
 def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Best M (..., n, 3) and exponents (..., 3): estimate and 95 % interval. Leading axes are those of the errors."""
+    """Best M (..., n, 3) and exponents (..., 3): estimate and 95 % interval. Leading axes are those
+    of the errors."""
     best = {}
     for name, measure in (("gradient", "mean"), ("descent", "median"), ("estimator", "median")):
         errors = [arrays[f"{name}_errors_{n}"] for n in config.sample_sizes]
         magnifications, cases = arrays[f"{name}_magnifications"], errors[0].shape[:-2]
         fits = [
-            fitted(magnifications, config.sample_sizes, [e[case] for e in errors], measure, config.resamples)
+            fitted(
+                magnifications,
+                config.sample_sizes,
+                [e[case] for e in errors],
+                measure,
+                config.resamples,
+            )
             for case in np.ndindex(*cases)
         ]
         for field in ("best", "exponent"):
@@ -82,16 +99,23 @@ def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def _slopes(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the sampled variance, (treatment, point, ..., 3): against n at each M, and against M between those at each n."""
+    """Of the sampled variance, (treatment, point, ..., 3): against n at each M, and against M
+    between those at each n."""
     magnifications = arrays["gradient_magnifications"]
-    nodes = [int(np.argmin(np.abs(np.log(magnifications / m)))) for m in config.slope_magnifications]
+    nodes = [
+        int(np.argmin(np.abs(np.log(magnifications / m)))) for m in config.slope_magnifications
+    ]
     deviations = [arrays[f"gradient_deviations_{n}"] for n in config.sample_sizes]
     cases, sizes = deviations[0].shape[:2], np.array(config.sample_sizes, float)
     found = [
-        variance_slopes(magnifications, sizes, [d[case] for d in deviations], nodes, config.resamples)
+        variance_slopes(
+            magnifications, sizes, [d[case] for d in deviations], nodes, config.resamples
+        )
         for case in np.ndindex(*cases)
     ]
-    stacked = [np.stack(part).reshape(*cases, *np.shape(part)[1:]) for part in zip(*found, strict=True)]
+    stacked = [
+        np.stack(part).reshape(*cases, *np.shape(part)[1:]) for part in zip(*found, strict=True)
+    ]
     return dict(zip(("variance_slope_in_n", "variance_slope_in_m"), stacked, strict=True))
 
 

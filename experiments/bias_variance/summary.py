@@ -16,10 +16,14 @@ LARGE = (1e4, 3e4, 1e5, 3e5, 1e6)
 
 
 def exact_slopes(arrays, name: str) -> np.ndarray:
-    """(treatment, mean, point, window, 2): slope of a field and half of its interval; NaN where it is 0."""
+    """(treatment, mean, point, window, 2): slope of a field and half of its interval; NaN where it
+    is 0."""
     curves, magnifications = arrays[f"exact_{name}"], arrays["exact_magnifications"]
     slopes = [
-        [slope(magnifications, np.where(curves[case] > 1e-20, curves[case], 0), *window) for window in WINDOWS]
+        [
+            slope(magnifications, np.where(curves[case] > 1e-20, curves[case], 0), *window)
+            for window in WINDOWS
+        ]
         for case in np.ndindex(*curves.shape[:-1])
     ]
     return np.array(slopes).reshape(*curves.shape[:-1], len(WINDOWS), 2)
@@ -28,12 +32,16 @@ def exact_slopes(arrays, name: str) -> np.ndarray:
 def exact_curves(arrays, sample_sizes) -> np.ndarray:
     """Mean squared error of the gradient, (treatment, mean, point, n, M)."""
     sizes = np.asarray(sample_sizes, float)[:, None]
-    return arrays["exact_squared_bias"][..., None, :] + arrays["exact_variance"][..., None, :] / sizes
+    return (
+        arrays["exact_squared_bias"][..., None, :] + arrays["exact_variance"][..., None, :] / sizes
+    )
 
 
 def exact_best(arrays, sample_sizes) -> np.ndarray:
     """(treatment, mean, point, n)."""
-    return best_magnification(arrays["exact_magnifications"], exact_curves(arrays, sample_sizes), window=FINE)
+    return best_magnification(
+        arrays["exact_magnifications"], exact_curves(arrays, sample_sizes), window=FINE
+    )
 
 
 def regret(arrays, sample_sizes, factor: float) -> np.ndarray:
@@ -58,11 +66,16 @@ def headline(arrays) -> dict[str, float]:
 
 def _exact(arrays) -> dict[str, float]:
     here, sizes = sampled_mean(arrays), arrays["sample_sizes"]
-    bias, variance = exact_slopes(arrays, "squared_bias")[:, here], exact_slopes(arrays, "variance")[:, here]
+    bias, variance = (
+        exact_slopes(arrays, "squared_bias")[:, here],
+        exact_slopes(arrays, "variance")[:, here],
+    )
     near, far = exact_best(arrays, sizes)[:, here], exact_best(arrays, LARGE)[:, here]
     rule = {factor: regret(arrays, sizes, factor)[:, here] for factor in (1.0, 10.0)}
     found = {}
-    for (t, name), (p, point) in itertools.product(enumerate(TREATMENTS), enumerate(arrays["points"][:-1])):
+    for (t, name), (p, point) in itertools.product(
+        enumerate(TREATMENTS), enumerate(arrays["points"][:-1])
+    ):
         label = f"{name}_at_{point:g}"
         found |= {
             f"exact_{label}_bias_slope_near": bias[t, p, 1, 0],
@@ -80,14 +93,22 @@ def _exact(arrays) -> dict[str, float]:
     estimator = arrays["exact_estimator"][:, here, -1]
     best = best_magnification(arrays["exact_magnifications"], estimator, window=FINE)
     kept = {"exact_variance_steepest": local.max(), "exact_variance_steepest_fixed": local[0].max()}
-    return found | kept | {"exact_converged_best_fixed": best[0], "exact_converged_best_solved": best[2]}
+    return (
+        found
+        | kept
+        | {"exact_converged_best_fixed": best[0], "exact_converged_best_solved": best[2]}
+    )
 
 
 def _sampled(arrays) -> dict[str, float]:
     found = {}
-    for (t, name), (p, point) in itertools.product(enumerate(TREATMENTS), enumerate(arrays["points"][:-1])):
+    for (t, name), (p, point) in itertools.product(
+        enumerate(TREATMENTS), enumerate(arrays["points"][:-1])
+    ):
         found[f"gradient_{name}_at_{point:g}_exponent"] = arrays["gradient_exponent"][t, p, 0]
-    for (t, name), (b, budget) in itertools.product(enumerate(TREATMENTS), enumerate(arrays["budgets"])):
+    for (t, name), (b, budget) in itertools.product(
+        enumerate(TREATMENTS), enumerate(arrays["budgets"])
+    ):
         found[f"descent_{name}_{budget}_steps_exponent"] = arrays["descent_exponent"][t, b, 0]
     for t, name in enumerate(("fixed", "solved")):
         found[f"estimator_{name}_exponent"] = arrays["estimator_exponent"][t, 0]

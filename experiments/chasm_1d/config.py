@@ -16,9 +16,11 @@ class Config:
     num_steps: int = 1000
     """Most training steps, those of the pilots and of the evaluation among them. Our choice."""
     batch_size: int = 512
-    """Fresh samples of data, and of noise, per step. Our choice: the paper states it for its figure 1 only."""
+    """Fresh samples of data, and of noise, per step. Our choice: the paper states it for its figure
+    1 only."""
     learning_rate: float = 1.0
-    """Of the single-stage methods, on the scale of the paper's loss, of theta and F. Stated. On our loss it is half."""
+    """Of the single-stage methods, on the scale of the paper's loss, of theta and F. Stated. On our
+    loss it is half."""
     magnification: float = 100.0
     """M of the single-stage N2CE. The paper's usual value."""
     seed: int = 0

@@ -21,12 +21,21 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _chains(config: Config, key: jax.Array) -> dict[str, np.ndarray]:
-    """(separation, seed, ...), padded with NaN: separations differ in their number of seeds, runs in that of stages."""
+    """(separation, seed, ...), padded with NaN: separations differ in their number of seeds, runs
+    in that of stages."""
     runs = [
-        [run(config, separation, jax.random.fold_in(key, 1000 * row + seed)) for seed in range(count)]
-        for row, (separation, count) in enumerate(zip(config.separations, config.num_seeds, strict=True))
+        [
+            run(config, separation, jax.random.fold_in(key, 1000 * row + seed))
+            for seed in range(count)
+        ]
+        for row, (separation, count) in enumerate(
+            zip(config.separations, config.num_seeds, strict=True)
+        )
     ]
-    return {f"stages_{name}": _padded([[getattr(one, name) for one in row] for row in runs]) for name in Run._fields}
+    return {
+        f"stages_{name}": _padded([[getattr(one, name) for one in row] for row in runs])
+        for name in Run._fields
+    }
 
 
 def _padded(rows: list[list]) -> np.ndarray:

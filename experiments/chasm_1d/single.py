@@ -13,7 +13,8 @@ from nce_jax import training
 
 
 class Trace(NamedTuple):
-    """theta and F along the training, and its end on a fresh batch: overlap, F* with error and status, and log Z."""
+    """theta and F along the training, and its end on a fresh batch: overlap, F* with error and
+    status, and log Z."""
 
     theta: jax.Array
     log_partition: jax.Array
@@ -44,10 +45,17 @@ def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
 def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
     """By method, NumPy leaves (key, ...): theta0 ~ N(0, 1), F0 = 0, SGD."""
     optimizer, named = optax.sgd(config.learning_rate / 2), methods(config.magnification)
-    criteria = {name: nce_jax.nce(magnification=magnification) for name, (_, magnification) in named.items()}
+    criteria = {
+        name: nce_jax.nce(magnification=magnification) for name, (_, magnification) in named.items()
+    }
     steps = {
         name: training.make_train_step(
-            log_ratio, None, optimizer, criterion=criteria[name], treatment=treatment, relative_to_noise=True
+            log_ratio,
+            None,
+            optimizer,
+            criterion=criteria[name],
+            treatment=treatment,
+            relative_to_noise=True,
         )
         for name, (treatment, _) in named.items()
     }
@@ -60,13 +68,18 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
         key_theta, key_steps, key_seen = jax.random.split(key, 3)
         theta = jax.random.normal(key_theta)
         states = {
-            name: training.init_train_state(theta, optimizer, treatment=treatment) for name, (treatment, _) in named.items()
+            name: training.init_train_state(theta, optimizer, treatment=treatment)
+            for name, (treatment, _) in named.items()
         }
 
         def body(states, index):
             batch = training.Batch(*draw(jax.random.fold_in(key_steps, index)))
-            states = {name: steps[name](state, batch, key_steps)[0] for name, state in states.items()}
-            return states, {name: (state.params, state.log_partition) for name, state in states.items()}
+            states = {
+                name: steps[name](state, batch, key_steps)[0] for name, state in states.items()
+            }
+            return states, {
+                name: (state.params, state.log_partition) for name, state in states.items()
+            }
 
         states, paths = jax.lax.scan(body, states, jnp.arange(config.num_steps))
         pair = draw(key_seen)
@@ -77,7 +90,8 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
 
 
 def _diagnose(theta, pair) -> tuple[jax.Array, ...]:
-    """Of theta's own log ratios: F* at kappa = 1, which is log Z for data of the model alone, and log Z from the noise."""
+    """Of theta's own log ratios: F* at kappa = 1, which is log Z for data of the model alone, and
+    log Z from the noise."""
     sides = [log_ratio(theta, x) for x in pair]
     solution = nce_jax.solve_log_partition(*sides)
     root = {"log_partition": solution.log_partition}

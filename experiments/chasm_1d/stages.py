@@ -28,7 +28,8 @@ class Run(NamedTuple):
     kl: float
     kl_error: float
     fixed_error: float
-    """Joint standard error of the stages' F at the parameters as they are, and that of the summed variances."""
+    """Joint standard error of the stages' F at the parameters as they are, and that of the summed
+    variances."""
     summed_error: float
     fixed_deviation: float
     """Where the stages' F really lie at these parameters, by quadrature, subtracted."""
@@ -88,21 +89,32 @@ def run(config: Config, separation: float, key: jax.Array) -> Run:
 def _path(result: estimators.Telescope) -> np.ndarray:
     """u(0) and u(1) along the training, (2, c)."""
     _, models, roots = (np.asarray(part, np.float64) for part in result.path)
-    location, scale = (np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale"))
-    return np.stack([(models * (point - location) / scale).sum(1) - roots.sum(1) for (point,) in _POINTS])
+    location, scale = (
+        np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale")
+    )
+    return np.stack(
+        [(models * (point - location) / scale).sum(1) - roots.sum(1) for (point,) in _POINTS]
+    )
 
 
 def _deviation(result: estimators.Telescope, separation: float) -> float:
     """sum_k F_k of the run less that of infinitely many samples at the same parameters."""
     num_stages = len(result.schedule) - 1
     shape = 0, max(_FEWEST_LANES, num_stages) - num_stages
-    location, scale = (np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale"))
+    location, scale = (
+        np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale")
+    )
     slopes = np.asarray(result.params["model"], np.float64) / scale
     means = separation * np.sqrt((1 - result.schedule) * (1 + result.schedule))
     grid = np.linspace(-8, 8, 801)
-    sides = [slopes[:, None] * (m[:, None] + grid - location[:, None]) for m in (means[:-1], means[1:])]
+    sides = [
+        slopes[:, None] * (m[:, None] + grid - location[:, None]) for m in (means[:-1], means[1:])
+    ]
     with jax.enable_x64(True):
-        exact = _roots(*(jnp.asarray(np.pad(side, (shape, (0, 0)))) for side in sides), jnp.asarray(np.exp(-0.5 * grid**2)))
+        exact = _roots(
+            *(jnp.asarray(np.pad(side, (shape, (0, 0)))) for side in sides),
+            jnp.asarray(np.exp(-0.5 * grid**2)),
+        )
     seen = np.asarray(result.stages.log_partition, np.float64)
     return float(np.sum(seen - np.asarray(exact)[:num_stages]))
 
@@ -111,4 +123,6 @@ def _deviation(result: estimators.Telescope, separation: float) -> float:
 def _roots(data: jax.Array, noise: jax.Array, weights: jax.Array) -> jax.Array:
     """Samples on a grid with weights in proportion to their density are a quadrature rule."""
     each = jnp.broadcast_to(weights, data.shape)
-    return nce_jax.solve_log_partition(data, noise, weights_data=each, weights_noise=each).log_partition
+    return nce_jax.solve_log_partition(
+        data, noise, weights_data=each, weights_noise=each
+    ).log_partition

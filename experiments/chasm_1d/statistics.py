@@ -1,4 +1,5 @@
-"""Headline numbers: parameter distances at the end, what the diagnostics say, and whether the errors cover."""
+"""Headline numbers: parameter distances at the end, what the diagnostics say, and whether the
+errors cover."""
 
 import numpy as np
 
@@ -20,18 +21,27 @@ def headline(arrays) -> dict[str, float]:
         deviation = arrays["stages_log_partition"][index] - separation**2 / 2
         numbers |= {
             f"stages_distance_{separation:g}": np.nanmean(ends[index]),
-            f"stages_number_{separation:g}": np.nanmean(np.isfinite(arrays["stages_overlap"][index]).sum(-1)[
-                np.isfinite(ends[index])]),
-            f"stages_error_over_spread_{separation:g}": np.nanmean(arrays["stages_log_partition_error"][index])
+            f"stages_number_{separation:g}": np.nanmean(
+                np.isfinite(arrays["stages_overlap"][index]).sum(-1)[np.isfinite(ends[index])]
+            ),
+            f"stages_error_over_spread_{separation:g}": np.nanmean(
+                arrays["stages_log_partition_error"][index]
+            )
             / np.sqrt(np.nanmean(deviation**2)),
-        }  # fmt: skip
+        }
     numbers |= _coverage(arrays)
     numbers["stages_converged"] = np.nanmean(arrays["stages_is_converged"])
-    numbers["stages_distance_16_first_runs"] = np.mean(ends[paper, : arrays["single_theta"].shape[1]])
+    numbers["stages_distance_16_first_runs"] = np.mean(
+        ends[paper, : arrays["single_theta"].shape[1]]
+    )
     numbers["stages_most_steps"] = np.nanmax(arrays["stages_num_steps"])
     deviations = np.sqrt(np.nanmean(arrays["stages_fixed_deviation"][paper] ** 2))
-    numbers["stages_joint_error_over_spread_16"] = np.nanmean(arrays["stages_fixed_error"][paper]) / deviations
-    numbers["stages_summed_error_over_spread_16"] = np.nanmean(arrays["stages_summed_error"][paper]) / deviations
+    numbers["stages_joint_error_over_spread_16"] = (
+        np.nanmean(arrays["stages_fixed_error"][paper]) / deviations
+    )
+    numbers["stages_summed_error_over_spread_16"] = (
+        np.nanmean(arrays["stages_summed_error"][paper]) / deviations
+    )
     for index, name in enumerate(arrays["methods"]):
         last = (arrays[f"single_{part}"][None, index, :, -1] for part in ("theta", "log_partition"))
         numbers[f"{SHORT[str(name)]}_distance_16"] = distances(*last, separations[[paper]]).mean()
@@ -43,7 +53,8 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _coverage(arrays) -> dict[str, float]:
-    """Over the runs of all separations: share of deviations within 1.96 standard errors, and their root mean square."""
+    """Over the runs of all separations: share of deviations within 1.96 standard errors, and their
+    root mean square."""
     truth, numbers = arrays["separations"][:, None] ** 2 / 2, {}  # both of F and of KL
     for name, part in (("F", "log_partition"), ("kl", "kl")):
         scores = covered(arrays[f"stages_{part}"], truth, arrays[f"stages_{part}_error"])

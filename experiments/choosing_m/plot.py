@@ -1,4 +1,5 @@
-"""Draws the errors against M beside both rules, the ratios to the best M, and the rule's M along the training."""
+"""Draws the errors against M beside both rules, the ratios to the best M, and the rule's M along
+the training."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,7 +15,11 @@ MARKERS = {"adaptive": "o", "constant": "s"}
 
 def draw(stored: Stored) -> dict[str, Figure]:
     arrays = stored.arrays
-    return {"choosing_m_errors": _errors(arrays), "choosing_m_ratios": _ratios(arrays), "choosing_m_paths": _paths(arrays)}
+    return {
+        "choosing_m_errors": _errors(arrays),
+        "choosing_m_ratios": _ratios(arrays),
+        "choosing_m_paths": _paths(arrays),
+    }
 
 
 def _panels(arrays, height: float):
@@ -35,11 +40,22 @@ def _errors(arrays) -> Figure:
     for place, axes in enumerate(panels):
         for column, budget in enumerate(BUDGETS):
             color, steps = COLORS[budget], arrays["budgets"][place][column]
-            axes.plot(arrays["magnifications"], arrays["grid"][place, :, :, column].mean(axis=1), ".-", color=color,
-                      label=f"{budget}" if place == 0 else None)  # fmt: skip
+            axes.plot(
+                arrays["magnifications"],
+                arrays["grid"][place, :, :, column].mean(axis=1),
+                ".-",
+                color=color,
+                label=f"{budget}" if place == 0 else None,
+            )
             axes.axhline(arrays["adaptive"][place, :, column].mean(), color=color, ls="--", lw=1)
-            axes.annotate(f"{steps} steps", (arrays["magnifications"][0], arrays["grid"][place, 0, :, column].mean()),
-                          fontsize=6, color=color, xytext=(2, 3), textcoords="offset points")  # fmt: skip
+            axes.annotate(
+                f"{steps} steps",
+                (arrays["magnifications"][0], arrays["grid"][place, 0, :, column].mean()),
+                fontsize=6,
+                color=color,
+                xytext=(2, 3),
+                textcoords="offset points",
+            )
         axes.set(xscale="log", yscale="log", title=_title(arrays, place))
     figure.supxlabel("M, fixed (lines: a grid; dashed: the adaptive rule)")
     figure.supylabel("error (KL, or excess held-out loss), mean over seeds")
@@ -53,8 +69,16 @@ def _ratios(arrays) -> Figure:
     for axes, rule in zip(panels, RULES, strict=True):
         to_best, error = ratios(arrays, rule, "best"), standard_errors(arrays, rule)
         for column, budget in enumerate(BUDGETS):
-            axes.errorbar(to_best[:, column], heights + 0.2 * (column - 1), xerr=error[:, column], fmt=MARKERS[rule],
-                          color=COLORS[budget], label=budget, ms=4, lw=1)  # fmt: skip
+            axes.errorbar(
+                to_best[:, column],
+                heights + 0.2 * (column - 1),
+                xerr=error[:, column],
+                fmt=MARKERS[rule],
+                color=COLORS[budget],
+                label=budget,
+                ms=4,
+                lw=1,
+            )
         axes.axvspan(0.9, 1.1, color="0.9", zorder=0)
         axes.set(xscale="log", title=f"{rule} M", xlabel="mean error over that of the best fixed M")
     panels[0].set_yticks(heights, [_title(arrays, place) for place in heights])
@@ -72,7 +96,9 @@ def _paths(arrays) -> Figure:
         axes.plot(steps, middle, color="#0072B2", lw=1)
         axes.set(xscale="log", yscale="log", title=_title(arrays, place))
     figure.supxlabel("step")
-    figure.supylabel("M of the adaptive rule: median, and from the first to the last tenth of the seeds")
+    figure.supylabel(
+        "M of the adaptive rule: median, and from the first to the last tenth of the seeds"
+    )
     return figure
 
 

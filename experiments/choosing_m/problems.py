@@ -1,4 +1,5 @@
-"""What is trained: data, noise, a model of the log ratio, an optimizer, three budgets and an error to compare by."""
+"""What is trained: data, noise, a model of the log ratio, an optimizer, three budgets and an error
+to compare by."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -41,8 +42,11 @@ class Problem(NamedTuple):
     has_truth: bool = True
 
 
-def shifted(mean: float, dim: int, optimizer: optax.GradientTransformation, batch_size: int = 512) -> Problem:
-    """N(mean 1, I) against N(0, I); the noise tilted by <theta, x>. KL(data : noise) = dim mean^2 / 2."""
+def shifted(
+    mean: float, dim: int, optimizer: optax.GradientTransformation, batch_size: int = 512
+) -> Problem:
+    """N(mean 1, I) against N(0, I); the noise tilted by <theta, x>. KL(data : noise) = dim mean^2 /
+    2."""
     return Problem(
         init=lambda key: jnp.zeros(dim),
         log_ratio_fn=lambda theta, x: x @ theta,
@@ -55,7 +59,9 @@ def shifted(mean: float, dim: int, optimizer: optax.GradientTransformation, batc
     )
 
 
-def scaled(least: float, most: float, mean: float, dim: int, optimizer: optax.GradientTransformation) -> Problem:
+def scaled(
+    least: float, most: float, mean: float, dim: int, optimizer: optax.GradientTransformation
+) -> Problem:
     """Variances from `least` to `most`, all means `mean`, against N(0, I); tilted by x^2 and x."""
     variance = jnp.linspace(least, most, dim)
 
@@ -73,7 +79,9 @@ def scaled(least: float, most: float, mean: float, dim: int, optimizer: optax.Gr
     return Problem(
         init=lambda key: {"linear": jnp.zeros(dim), "square": jnp.zeros(dim)},
         log_ratio_fn=log_ratio,
-        draw=lambda key, number: mean + jnp.sqrt(variance)[None] * jax.random.normal(key, (number, dim)),
+        draw=lambda key, number: (
+            mean + jnp.sqrt(variance)[None] * jax.random.normal(key, (number, dim))
+        ),
         noise=noise.standard_normal(dim),
         optimizer=optimizer,
         error=divergence,
@@ -93,7 +101,8 @@ def _network(dim: int) -> tuple[Callable, Callable]:
 
 
 def planar(name: str, variance: float = 2.0, reach: float = 4.2, num_cells: int = 120) -> Problem:
-    """A toy in the plane against N(0, variance I), both in units of the noise; KL on fixed samples, log Z by quadrature."""
+    """A toy in the plane against N(0, variance I), both in units of the noise; KL on fixed samples,
+    log Z by quadrature."""
     toy, scale = toys.TOYS[name], variance**0.5
     axis = reach * ((2 * jnp.arange(num_cells) + 1) / num_cells - 1)
     cells = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -104,13 +113,19 @@ def planar(name: str, variance: float = 2.0, reach: float = 4.2, num_cells: int 
     test = test / scale
 
     def divergence(params):
-        log_z = jax.nn.logsumexp(log_ratio(params, cells) + background.log_prob(cells)) + 2 * jnp.log(2 * reach / num_cells)
-        return negative_entropy + log_z - jnp.mean(log_ratio(params, test) + background.log_prob(test))
+        log_z = jax.nn.logsumexp(
+            log_ratio(params, cells) + background.log_prob(cells)
+        ) + 2 * jnp.log(2 * reach / num_cells)
+        return (
+            negative_entropy + log_z - jnp.mean(log_ratio(params, test) + background.log_prob(test))
+        )
 
     def draw(key, number):
         return toy.sample(key, number) / scale
 
-    return Problem(init, log_ratio, draw, background, optax.adam(1e-3), divergence, 256, NETWORK_BUDGETS)
+    return Problem(
+        init, log_ratio, draw, background, optax.adam(1e-3), divergence, 256, NETWORK_BUDGETS
+    )
 
 
 def tabular(load: Callable[[], tables.Split]) -> Problem:
@@ -124,9 +139,21 @@ def tabular(load: Callable[[], tables.Split]) -> Problem:
         return split.train[jax.random.randint(key, (number,), 0, len(split.train))]
 
     def loss(params):
-        return nce_jax.profiled_nce_loss(log_ratio(params, split.test), log_ratio(params, split.noise))
+        return nce_jax.profiled_nce_loss(
+            log_ratio(params, split.test), log_ratio(params, split.noise)
+        )
 
-    return Problem(init, log_ratio, draw, background, optax.adam(1e-3), loss, 256, NETWORK_BUDGETS, has_truth=False)
+    return Problem(
+        init,
+        log_ratio,
+        draw,
+        background,
+        optax.adam(1e-3),
+        loss,
+        256,
+        NETWORK_BUDGETS,
+        has_truth=False,
+    )
 
 
 PROBLEMS: dict[str, Callable[[], Problem]] = {

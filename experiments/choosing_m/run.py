@@ -1,4 +1,5 @@
-"""Every problem, at every M of the grid, under the adaptive rule and at a constant chosen from a pilot run."""
+"""Every problem, at every M of the grid, under the adaptive rule and at a constant chosen from a
+pilot run."""
 
 import shutil
 import zlib
@@ -16,9 +17,14 @@ from nce_jax import magnification, training
 
 COMPUTING = [
     *(Path(__file__).with_name(f"{name}.py") for name in ("problems", "tables", "train")),
-    *(path for room in (magnification, training) for path in sorted(Path(room.__file__).parent.glob("*.py"))),
+    *(
+        path
+        for room in (magnification, training)
+        for path in sorted(Path(room.__file__).parent.glob("*.py"))
+    ),
 ]
-"""What the pieces of an interrupted run depend on: another rule must not take up where this one stopped."""
+"""What the pieces of an interrupted run depend on: another rule must not take up where this one
+stopped."""
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -37,10 +43,15 @@ def _kept(folder: Path, config: Config, name: str, key: jax.Array) -> dict[str, 
     file = "".join(filter(str.isalnum, name))
 
     def grid():
-        return {"grid": at_fixed(problem, config, own), "reference": least_error(problem, config, own)}
+        return {
+            "grid": at_fixed(problem, config, own),
+            "reference": least_error(problem, config, own),
+        }
 
     fixed = pieces.kept(folder / f"{file}-grid.npz", grid)
-    ruled = pieces.kept(folder / f"{file}-rules.npz", lambda: by_rules(problem, config, own)._asdict())
+    ruled = pieces.kept(
+        folder / f"{file}-rules.npz", lambda: by_rules(problem, config, own)._asdict()
+    )
     jax.clear_caches()
     return {**fixed, **ruled}
 
@@ -48,8 +59,14 @@ def _kept(folder: Path, config: Config, name: str, key: jax.Array) -> dict[str, 
 def _arrays(config: Config, found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Of all problems; errors in excess of the least."""
     runs, names = list(found.values()), list(found)
-    excess = {field: np.stack([run[field] - run["reference"] for run in runs]) for field in ("grid", *RULES)}
-    paths = {f"path: {name}": np.quantile(run["path"], (0.1, 0.5, 0.9), axis=0) for name, run in found.items()}
+    excess = {
+        field: np.stack([run[field] - run["reference"] for run in runs])
+        for field in ("grid", *RULES)
+    }
+    paths = {
+        f"path: {name}": np.quantile(run["path"], (0.1, 0.5, 0.9), axis=0)
+        for name, run in found.items()
+    }
     return {**excess, **paths} | {
         "constant_magnification": np.stack([run["constant_magnification"] for run in runs]),
         "problems": np.array(names),

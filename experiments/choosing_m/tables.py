@@ -1,4 +1,5 @@
-"""Real data, whitened by their training part: the digits of scikit-learn and tables of the UCI repository."""
+"""Real data, whitened by their training part: the digits of scikit-learn and tables of the UCI
+repository."""
 
 import gzip
 import io
@@ -16,16 +17,25 @@ MIRRORS: tuple[str, ...] = ()
 
 FILES = {
     "wine": PublishedFile(
-        "uci", "wine.csv.gz", 35_578, "e2ca3346651ddb43fbc6a1355e70e74b7ce68f93059e04405e9cb749c219eae2", MIRRORS
+        "uci",
+        "wine.csv.gz",
+        35_578,
+        "e2ca3346651ddb43fbc6a1355e70e74b7ce68f93059e04405e9cb749c219eae2",
+        MIRRORS,
     ),
     "elevators": PublishedFile(
-        "uci", "elevators.csv.gz", 406_685, "e39bc18a80ec3611e4fd76d0f86ee377e96ba21b568b9997576d538dafe56b7b", MIRRORS
+        "uci",
+        "elevators.csv.gz",
+        406_685,
+        "e39bc18a80ec3611e4fd76d0f86ee377e96ba21b568b9997576d538dafe56b7b",
+        MIRRORS,
     ),
 }
 
 
 class Split(NamedTuple):
-    """Whitened rows, and as many noise samples to test with as there are rows to test, four times over."""
+    """Whitened rows, and as many noise samples to test with as there are rows to test, four times
+    over."""
 
     train: jax.Array
     test: jax.Array
@@ -47,7 +57,8 @@ def uci(name: str) -> Split:
 
 
 def _split(rows: np.ndarray, generator: np.random.Generator) -> Split:
-    """A quarter held out. Columns that hardly vary get a floor, so that whitening does not divide by nothing."""
+    """A quarter held out. Columns that hardly vary get a floor, so that whitening does not divide
+    by nothing."""
     rows = generator.permutation(rows)
     num_test = len(rows) // 4
     test, train = rows[:num_test], rows[num_test:]
@@ -56,4 +67,6 @@ def _split(rows: np.ndarray, generator: np.random.Generator) -> Split:
     values, vectors = np.linalg.eigh(np.cov(train.T) + 1e-3 * np.eye(train.shape[1]))
     whiten = vectors / np.sqrt(values)
     noise = generator.standard_normal((4 * num_test, train.shape[1]))
-    return Split(*(jnp.asarray(part, jnp.float32) for part in (train @ whiten, test @ whiten, noise)))
+    return Split(
+        *(jnp.asarray(part, jnp.float32) for part in (train @ whiten, test @ whiten, noise))
+    )

@@ -1,4 +1,5 @@
-"""Runs of one problem: at every M of the grid, under the adaptive rule, and at a constant chosen from a pilot run."""
+"""Runs of one problem: at every M of the grid, under the adaptive rule, and at a constant chosen
+from a pilot run."""
 
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from nce_jax import training
 
 
 class Ruled(NamedTuple):
-    """Errors at the budgets, (seed, budget); the adaptive M at every step, (seed, step), and the constant, (seed,)."""
+    """Errors at the budgets, (seed, budget); the adaptive M at every step, (seed, step), and the
+    constant, (seed,)."""
 
     adaptive: np.ndarray
     constant: np.ndarray
@@ -25,7 +27,9 @@ class Ruled(NamedTuple):
 def at_fixed(problem: Problem, config: Config, key: jax.Array) -> np.ndarray:
     """Errors at every M of the grid, (M, seed, budget)."""
     keys, over_seeds = jax.random.split(key, config.num_seeds), _over_seeds(problem, config)
-    return np.stack([over_seeds(jnp.full(len(keys), m, jnp.float32), keys) for m in config.magnifications])
+    return np.stack(
+        [over_seeds(jnp.full(len(keys), m, jnp.float32), keys) for m in config.magnifications]
+    )
 
 
 def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
@@ -33,11 +37,19 @@ def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
     keys, budgets = jax.random.split(key, config.num_seeds), scaled_budgets(problem, config)
 
     def adaptive(key):
-        errors, path, states = _train(problem, budgets, key, nce_jax.nce(), nce_jax.adaptive_magnification())
-        return errors, path, nce_jax.choose_magnification(*_log_ratios(problem, states, jax.random.fold_in(key, 1)))
+        errors, path, states = _train(
+            problem, budgets, key, nce_jax.nce(), nce_jax.adaptive_magnification()
+        )
+        return (
+            errors,
+            path,
+            nce_jax.choose_magnification(*_log_ratios(problem, states, jax.random.fold_in(key, 1))),
+        )
 
     errors, path, chosen = jax.jit(jax.vmap(adaptive))(keys)
-    return Ruled(*map(np.asarray, (errors, _over_seeds(problem, config)(chosen, keys), path, chosen)))
+    return Ruled(
+        *map(np.asarray, (errors, _over_seeds(problem, config)(chosen, keys), path, chosen))
+    )
 
 
 def _over_seeds(problem: Problem, config: Config):
@@ -55,10 +67,16 @@ def scaled_budgets(problem: Problem, config: Config) -> tuple[int, ...]:
 
 
 def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
-    """Errors at the budgets, M at every step (NaN where it is the criterion's), and the parameters at the first budget."""
+    """Errors at the budgets, M at every step (NaN where it is the criterion's), and the parameters
+    at the first budget."""
     optimizer = problem.optimizer if optimizer is None else optimizer
     step = training.make_train_step(
-        problem.log_ratio_fn, problem.noise, optimizer, criterion=criterion, relative_to_noise=True, magnification_rule=rule
+        problem.log_ratio_fn,
+        problem.noise,
+        optimizer,
+        criterion=criterion,
+        relative_to_noise=True,
+        magnification_rule=rule,
     )
     key_init, key_data, key_noise = jax.random.split(key, 3)
 
@@ -66,7 +84,9 @@ def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
         state, path = carry
         x_data = problem.draw(jax.random.fold_in(key_data, number), problem.batch_size)
         state, metrics = step(state, x_data, key_noise)
-        return state, path if metrics.magnification is None else path.at[number].set(metrics.magnification)
+        return state, path if metrics.magnification is None else path.at[number].set(
+            metrics.magnification
+        )
 
     def until(carry, bounds):
         state, path = jax.lax.fori_loop(*bounds, body, carry)
@@ -74,7 +94,9 @@ def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
 
     state = training.init_train_state(problem.init(key_init), optimizer, magnification_rule=rule)
     bounds = jnp.array([0, *budgets[:-1]]), jnp.array(budgets)
-    (_, path), (errors, params) = jax.lax.scan(until, (state, jnp.full(budgets[-1], jnp.nan)), bounds)
+    (_, path), (errors, params) = jax.lax.scan(
+        until, (state, jnp.full(budgets[-1], jnp.nan)), bounds
+    )
     return errors, path, jax.tree.map(lambda leaf: leaf[0], params)
 
 
@@ -87,7 +109,8 @@ def _log_ratios(problem: Problem, params, key: jax.Array) -> tuple[jax.Array, ja
 
 
 def least_error(problem: Problem, config: Config, key: jax.Array) -> float:
-    """The error that counts as none: zero for a KL, and for a held-out loss the least of longer runs."""
+    """The error that counts as none: zero for a KL, and for a held-out loss the least of longer
+    runs."""
     if problem.has_truth:
         return 0.0
     length = config.reference_length * scaled_budgets(problem, config)[-1]
@@ -96,8 +119,12 @@ def least_error(problem: Problem, config: Config, key: jax.Array) -> float:
 
     def one(magnification, key):
         marks = tuple(range(length // 10, length + 1, max(1, length // 10)))
-        return _train(problem, marks, key, nce_jax.nce(magnification=magnification), None, optimizer)[0]
+        return _train(
+            problem, marks, key, nce_jax.nce(magnification=magnification), None, optimizer
+        )[0]
 
     trained = jax.jit(jax.vmap(one, in_axes=(None, 0)))
-    means = [trained(jnp.float32(m), keys).mean(axis=0).min() for m in config.reference_magnifications]
+    means = [
+        trained(jnp.float32(m), keys).mean(axis=0).min() for m in config.reference_magnifications
+    ]
     return float(min(means))

@@ -1,1 +1,2 @@
-"""What all experiments share: command line, results on disk, plotting, the check of headline numbers."""
+"""What all experiments share: command line, results on disk, plotting, the check of headline
+numbers."""

@@ -1,10 +1,11 @@
-"""Compares headline numbers with the committed ones: `python -m experiments.common.check [topic ...]`.
+"""Compares headline numbers with the committed ones: `python -m experiments.common.check [topic
+...]`.
 
-Committed, in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolerance": 0.1, "note": "..."}}.
-Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. Another preset has a file of its own,
-headline-<preset>.json, and is compared with `--preset`. A committed entry that some machines
-cannot compute adds "needs": "what it takes"; where it was not computed it is left out instead of failed.
-"""
+Committed, in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolerance": 0.1, "note":
+"..."}}. Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. Another preset has a
+file of its own, headline-<preset>.json, and is compared with `--preset`. A committed entry that
+some machines cannot compute adds "needs": "what it takes"; where it was not computed it is left out
+instead of failed."""
 
 import argparse
 import sys
@@ -27,15 +28,20 @@ class Row(NamedTuple):
 
 
 def compare(committed: Mapping[str, Mapping[str, Any]], seen: Mapping[str, float]) -> list[Row]:
-    """A row per number of either side. One that is not committed fails: nothing would notice its change."""
+    """A row per number of either side. One that is not committed fails: nothing would notice its
+    change."""
     rows = []
     for name, entry in committed.items():
         value, tolerance = float(entry["value"]), float(entry["tolerance"])
         if name in seen:
             close = abs(seen[name] - value) <= tolerance  # False for NaN
-            rows.append(Row(name, value, seen[name], tolerance, "ok" if close else "DIFFERS", not close))
+            rows.append(
+                Row(name, value, seen[name], tolerance, "ok" if close else "DIFFERS", not close)
+            )
         elif "needs" in entry:
-            rows.append(Row(name, value, None, tolerance, f"left out: needs {entry['needs']}", False))
+            rows.append(
+                Row(name, value, None, tolerance, f"left out: needs {entry['needs']}", False)
+            )
         else:
             rows.append(Row(name, value, None, tolerance, "MISSING", True))
     new = [name for name in seen if name not in committed]
@@ -51,7 +57,9 @@ def table(rows: Sequence[Row]) -> str:
     width = max((len(row.name) for row in rows), default=4)
     lines = [f"  {'name':{width}} {'committed':>12} {'seen':>12} {'tolerance':>12}  verdict"]
     for row in rows:
-        numbers = " ".join(f"{cell(number):>12}" for number in (row.committed, row.seen, row.tolerance))
+        numbers = " ".join(
+            f"{cell(number):>12}" for number in (row.committed, row.seen, row.tolerance)
+        )
         lines.append(f"  {row.name:{width}} {numbers}  {row.verdict}")
     return "\n".join(lines)
 
@@ -59,16 +67,29 @@ def table(rows: Sequence[Row]) -> str:
 def check_topic(topic: str, root: Path, preset: str = "paper") -> list[Row]:
     """Rows of one topic; a missing or damaged file raises ResultError."""
     command = f"python -m experiments.{topic}.run --preset {preset}"
-    seen = results.load_json(root / results.default_folder(topic, preset) / results.HEADLINE, command)
-    path = root / "experiments" / topic / (results.HEADLINE if preset == "paper" else f"headline-{preset}.json")
+    seen = results.load_json(
+        root / results.default_folder(topic, preset) / results.HEADLINE, command
+    )
+    path = (
+        root
+        / "experiments"
+        / topic
+        / (results.HEADLINE if preset == "paper" else f"headline-{preset}.json")
+    )
     try:
-        return compare(results.load_json(path, "an editor: copy the numbers from the results"), seen)
+        return compare(
+            results.load_json(path, "an editor: copy the numbers from the results"), seen
+        )
     except (KeyError, TypeError) as error:
-        raise results.ResultError(f"{path}: every entry needs a value and a tolerance ({error!r})") from error
+        raise results.ResultError(
+            f"{path}: every entry needs a value and a tolerance ({error!r})"
+        ) from error
 
 
 def _has_own_presets(path: Path) -> bool:
-    return not (path.parent / results.HEADLINE).exists() and any(path.parent.glob("headline-*.json"))
+    return not (path.parent / results.HEADLINE).exists() and any(
+        path.parent.glob("headline-*.json")
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -80,7 +101,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the checkout [here]")
     parser.add_argument("--preset", default="paper", help="whose results to compare [paper]")
     arguments = parser.parse_args(argv)
-    found = sorted(path.parent.name for path in arguments.root.glob("experiments/*/run.py") if not _has_own_presets(path))
+    found = sorted(
+        path.parent.name
+        for path in arguments.root.glob("experiments/*/run.py")
+        if not _has_own_presets(path)
+    )
     failures = 0
     for topic in arguments.topics or found:
         print(topic)
@@ -92,7 +117,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         print(table(rows))
         failures += sum(row.failed for row in rows)
-    print(f"{failures} of the headline numbers do not hold" if failures else "all headline numbers hold")
+    print(
+        f"{failures} of the headline numbers do not hold"
+        if failures
+        else "all headline numbers hold"
+    )
     return min(failures, 1)
 
 

@@ -24,7 +24,12 @@ from experiments.common import results
 Experiment = Callable[[Any, jax.Array], results.Result]
 
 
-def main(topic: str, presets: Mapping[str, Any], experiment: Experiment, argv: Sequence[str] | None = None) -> None:
+def main(
+    topic: str,
+    presets: Mapping[str, Any],
+    experiment: Experiment,
+    argv: Sequence[str] | None = None,
+) -> None:
     """Runs `experiment(config, key)` as the command line asks, and saves what it returns.
 
     Args:
@@ -57,12 +62,16 @@ def main(topic: str, presets: Mapping[str, Any], experiment: Experiment, argv: S
 
 
 def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[str, Any, Path]:
-    """Preset, config and output folder that the arguments ask for; exits where they make no sense."""
+    """Preset, config and output folder that the arguments ask for; exits where they make no
+    sense."""
     preset = _preset_in(argv, presets)
     arguments = dataclasses.make_dataclass(
         "Arguments",
         [
-            ("preset", _documented(Literal[*presets], "settings to start from: the defaults shown here")),
+            (
+                "preset",
+                _documented(Literal[*presets], "settings to start from: the defaults shown here"),
+            ),
             ("output", _documented(Path | None, "folder [build/results/<topic>/<preset>]"), None),
             ("config", tyro.conf.OmitArgPrefixes[type(presets[preset])], presets[preset]),
         ],
@@ -74,16 +83,20 @@ def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[
         prog=f"python -m experiments.{topic}.run",
         description=f"Compute the results of experiments/{topic}.",
     )
-    # With other settings a run is not the preset's, and must not lie where figures and checks look for that.
+    # With other settings a run is not the preset's, and must not lie where figures and checks look
+    # for that.
     name = preset if parsed.config == presets[preset] else "custom"
     return preset, parsed.config, parsed.output or results.default_folder(topic, name)
 
 
 def _preset_in(argv: Sequence[str], presets: Mapping[str, Any]) -> str:
-    """The preset among the arguments, needed before the rest can be parsed: the defaults are its values."""
+    """The preset among the arguments, needed before the rest can be parsed: the defaults are its
+    values."""
     joined = " ".join(argv).replace("--preset=", "--preset ").split()
     name = joined[joined.index("--preset") + 1 :][:1] if "--preset" in joined else []
-    return name[0] if name and name[0] in presets else next(iter(presets))  # tyro refuses any other name
+    return (
+        name[0] if name and name[0] in presets else next(iter(presets))
+    )  # tyro refuses any other name
 
 
 def _documented(kind: Any, text: str) -> Any:

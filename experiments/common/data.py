@@ -1,4 +1,5 @@
-"""Image sets of the experiments: MNIST and Fashion-MNIST as published, 28 x 28 grey levels from 0 to 255."""
+"""Image sets of the experiments: MNIST and Fashion-MNIST as published, 28 x 28 grey levels from 0
+to 255."""
 
 from typing import Literal, NamedTuple
 
@@ -13,7 +14,8 @@ IMAGE_SHAPE = (28, 28)
 
 
 class Images(NamedTuple):
-    """Grey levels, uint8 (n, 28, 28), and classes from 0 to 9, uint8 (n,), in the published order."""
+    """Grey levels, uint8 (n, 28, 28), and classes from 0 to 9, uint8 (n,), in the published
+    order."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -26,18 +28,31 @@ class ImageFiles(NamedTuple):
     labels: PublishedFile
 
 
-def _files(folder: str, mirrors: tuple[str, ...], *sizes_and_digests: tuple[int, str]) -> dict[str, ImageFiles]:
+def _files(
+    folder: str, mirrors: tuple[str, ...], *sizes_and_digests: tuple[int, str]
+) -> dict[str, ImageFiles]:
     """The four files of a set in the layout of MNIST; train before test, images before labels."""
-    names = [f"{split}-{kind}-ubyte.gz" for split in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
-    files = [PublishedFile(folder, name, *item, mirrors) for name, item in zip(names, sizes_and_digests, strict=True)]
+    names = [
+        f"{split}-{kind}-ubyte.gz"
+        for split in ("train", "t10k")
+        for kind in ("images-idx3", "labels-idx1")
+    ]
+    files = [
+        PublishedFile(folder, name, *item, mirrors)
+        for name, item in zip(names, sizes_and_digests, strict=True)
+    ]
     return {"train": ImageFiles(*files[:2]), "test": ImageFiles(*files[2:])}
 
 
-# Sizes and digests are those of the compressed files, as published. A digest makes a mirror without TLS as good as one with.
+# Sizes and digests are those of the compressed files, as published. A digest makes a mirror without
+# TLS as good as one with.
 SETS = {
     "mnist": _files(
         "mnist",
-        ("https://storage.googleapis.com/cvdf-datasets/mnist/", "https://ossci-datasets.s3.amazonaws.com/mnist/"),
+        (
+            "https://storage.googleapis.com/cvdf-datasets/mnist/",
+            "https://ossci-datasets.s3.amazonaws.com/mnist/",
+        ),
         (9_912_422, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
         (28_881, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
         (1_648_877, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
@@ -57,11 +72,13 @@ SETS = {
 }
 
 
-def load_images(name: Literal["mnist", "fashion-mnist"], *, split: Literal["train", "test"] = "train") -> Images:
+def load_images(
+    name: Literal["mnist", "fashion-mnist"], *, split: Literal["train", "test"] = "train"
+) -> Images:
     """Images and labels of a published set, verified.
 
-    The files are looked for in `name`/ below the folder that NCE_JAX_DATA names, then in the user's cache, and are
-    otherwise downloaded into the cache.
+    The files are looked for in `name`/ below the folder that NCE_JAX_DATA names, then in the user's
+    cache, and are otherwise downloaded into the cache.
 
     Args:
         name: `"mnist"` or `"fashion-mnist"`.
@@ -72,27 +89,31 @@ def load_images(name: Literal["mnist", "fashion-mnist"], *, split: Literal["trai
 
     Raises:
         ValueError: there is no such set or split.
-        DataError: a file is missing and cannot be downloaded, or is not the published one; the message says which
-            file was expected, where it is published, and where to put it.
+        DataError: a file is missing and cannot be downloaded, or is not the published one; the
+            message says which file was expected, where it is published, and where to put it.
 
     Examples:
         >>> load_images("mnist").labels[:5]  # doctest: +SKIP
         array([5, 0, 4, 1, 9], dtype=uint8)
 
     References:
-        LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition, 1998.
-        Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine learning algorithms, 2017.
+        LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document recognition,
+          1998.
+        Xiao, Rasul and Vollgraf, Fashion-MNIST: a novel image dataset for benchmarking machine
+          learning algorithms, 2017.
     """
     if name not in SETS:
         raise ValueError(f"name: expected one of {', '.join(map(repr, SETS))}, got {name!r}")
     if split not in SETS[name]:
-        raise ValueError(f"split: expected one of {', '.join(map(repr, SETS[name]))}, got {split!r}")
+        raise ValueError(
+            f"split: expected one of {', '.join(map(repr, SETS[name]))}, got {split!r}"
+        )
     files = SETS[name][split]
     images, labels = _array(files.images, num_axes=3), _array(files.labels, num_axes=1)
     if images.shape != (len(labels), *IMAGE_SHAPE):
         raise DataError(
-            f"{name}/{files.images.name}: expected shape {(len(labels), *IMAGE_SHAPE)}, an image for every label, "
-            f"got shape {images.shape}"
+            f"{name}/{files.images.name}: expected shape {(len(labels), *IMAGE_SHAPE)}, an image"
+            f" for every label, got shape {images.shape}"
         )
     return Images(images, labels)
 

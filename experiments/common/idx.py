@@ -1,8 +1,8 @@
-"""The idx format of MNIST and its relatives: a magic number, the sizes of the axes, then the values in C order.
+"""The idx format of MNIST and its relatives: a magic number, the sizes of the axes, then the values
+in C order.
 
-Bytes 0 and 1 are zero, byte 2 is the type of the values (8: unsigned bytes), byte 3 the number of axes; one big-endian
-unsigned 32-bit integer per axis follows, then the values.
-"""
+Bytes 0 and 1 are zero, byte 2 is the type of the values (8: unsigned bytes), byte 3 the number of
+axes; one big-endian unsigned 32-bit integer per axis follows, then the values."""
 
 import gzip
 import math
@@ -38,22 +38,34 @@ def parse_gzip(content: bytes, *, num_axes: int) -> np.ndarray:
     try:
         return parse(gzip.decompress(content), num_axes=num_axes)
     except (OSError, EOFError, zlib.error) as error:
-        raise IdxError(f"gzip: expected a whole gzip file, got one that does not unpack ({error})") from error
+        raise IdxError(
+            f"gzip: expected a whole gzip file, got one that does not unpack ({error})"
+        ) from error
 
 
 def parse(content: bytes, *, num_axes: int) -> np.ndarray:
-    """The array in an idx file of unsigned bytes that is not compressed; arguments and errors as for `parse_gzip`."""
+    """The array in an idx file of unsigned bytes that is not compressed; arguments and errors as
+    for `parse_gzip`."""
     num_header = 4 + 4 * num_axes
     magic = bytes((0, 0, UNSIGNED_BYTE, num_axes))
     if content[:2] != magic[:2] or len(content) < 4:
-        raise IdxError(f"magic number: expected {magic.hex(' ')}, got {content[:4].hex(' ') or 'nothing'}")
+        raise IdxError(
+            f"magic number: expected {magic.hex(' ')}, got {content[:4].hex(' ') or 'nothing'}"
+        )
     if content[2] != UNSIGNED_BYTE:
-        raise IdxError(f"type of the values: expected {UNSIGNED_BYTE} (unsigned bytes), got {content[2]}")
+        raise IdxError(
+            f"type of the values: expected {UNSIGNED_BYTE} (unsigned bytes), got {content[2]}"
+        )
     if content[3] != num_axes:
         raise IdxError(f"number of axes: expected {num_axes}, got {content[3]}")
     if len(content) < num_header:
         raise IdxError(f"header: expected {num_header} bytes, got {len(content)}")
     shape = tuple(np.frombuffer(content, ">u4", num_axes, offset=4).tolist())
     if len(content) - num_header != math.prod(shape):
-        raise IdxError(f"values: expected {math.prod(shape):,} for shape {shape}, got {len(content) - num_header:,}")
-    return np.frombuffer(content, np.uint8, offset=num_header).reshape(shape).copy()  # a buffer of bytes is read-only
+        raise IdxError(
+            f"values: expected {math.prod(shape):,} for shape {shape}, got"
+            f" {len(content) - num_header:,}"
+        )
+    return (
+        np.frombuffer(content, np.uint8, offset=num_header).reshape(shape).copy()
+    )  # a buffer of bytes is read-only

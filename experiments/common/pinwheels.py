@@ -1,4 +1,5 @@
-"""The pinwheel with its exact density: a change of variables that has to be inverted numerically."""
+"""The pinwheel with its exact density: a change of variables that has to be inverted
+numerically."""
 
 import math
 from collections.abc import Callable
@@ -9,16 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 MAX_WINDING_RADIUS = 10.0
-"""Where the winding stops to grow in the density: phases of exp(10) are what float32 still resolves."""
+"""Where the winding stops to grow in the density: phases of exp(10) are what float32 still
+resolves."""
 
 
 class Pinwheel(NamedTuple):
-    """A feature f = (1 + radial_std e_1, tangential_std e_2), e standard normal, turned clockwise: x = scale R(-a) f.
+    """A feature f = (1 + radial_std e_1, tangential_std e_2), e standard normal, turned clockwise:
+    x = scale R(-a) f.
 
     The angle is a = 2 pi k / petals + rate exp(f_1) for the petal k, each as likely as the others.
 
     References:
-        Johnson, Duvenaud, Wiltschko, Datta and Adams, Composing graphical models with neural networks for structured
+        Johnson, Duvenaud, Wiltschko, Datta and Adams, Composing graphical models with neural
+          networks for structured
         representations and fast inference, 2016 (the code beside it).
     """
 
@@ -43,41 +47,55 @@ def sample(shape: Pinwheel, key: jax.Array, num_samples: int) -> jax.Array:
     radial, tangential = 1 + shape.radial_std * normal[0], shape.tangential_std * normal[1]
     angle = 2 * jnp.pi * petal / shape.petals + shape.rate * jnp.exp(radial)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
-    return shape.scale * jnp.stack([cos * radial + sin * tangential, cos * tangential - sin * radial], axis=-1)
+    return shape.scale * jnp.stack(
+        [cos * radial + sin * tangential, cos * tangential - sin * radial], axis=-1
+    )
 
 
 def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
     """Normalised log density, in nats, of points (n, 2).
 
-    Turning keeps the distance r = |f| = |x| / scale. A feature with polar angle t goes, in some petal, to the point with
-    polar angle theta exactly if the phase g(t) = t - rate exp(r cos t) is theta plus a multiple of 2 pi / petals. So
+    Turning keeps the distance r = |f| = |x| / scale. A feature with polar angle t goes, in some
+    petal, to the point with polar angle theta exactly if the phase g(t) = t - rate exp(r cos t) is
+    theta plus a multiple of 2 pi / petals. So
 
-        p(x) = 1 / (petals scale^2) sum_t N(r cos t; 1, radial_std) N(r sin t; 0, tangential_std) / |g'(t)|
+        p(x) = 1 / (petals scale^2) sum_t N(r cos t; 1, radial_std) N(r sin t; 0, tangential_std) /
+        |g'(t)|
 
-    over all such t in (-pi, pi]. Far out (|x| > 3.4 by default) the phase has two turning points: the map folds, a petal
-    has up to three features or more for a point, and the density is infinite along the fold. The sum has all features
-    up to r = 1 + 6 radial_std, and further out those that are near the petal's axis.
+    over all such t in (-pi, pi]. Far out (|x| > 3.4 by default) the phase has two turning points:
+    the map folds, a petal has up to three features or more for a point, and the density is infinite
+    along the fold. The sum has all features up to r = 1 + 6 radial_std, and further out those that
+    are near the petal's axis.
 
-    First derivatives with respect to x are exact; second derivatives are not. Where r > 10, many standard deviations out,
-    the phase is that of r = 10: the value is finite, but exact in its Gaussian factors only.
-    """
+    First derivatives with respect to x are exact; second derivatives are not. Where r > 10, many
+    standard deviations out, the phase is that of r = 10: the value is finite, but exact in its
+    Gaussian factors only."""
     radius, theta = _polar(x / shape.scale)
     winding = jnp.minimum(radius, MAX_WINDING_RADIUS)
     phases = _phases(shape, winding, theta)
     angle, is_root = _roots(shape, winding, phases)
-    # A Newton step that is zero in value carries the derivative of the root, which the bisection has not.
-    newton = (_phase(shape, winding, angle) - phases) / jnp.where(is_root, _slope(shape, winding, angle), 1)
+    # A Newton step that is zero in value carries the derivative of the root, which the bisection
+    # has not.
+    newton = (_phase(shape, winding, angle) - phases) / jnp.where(
+        is_root, _slope(shape, winding, angle), 1
+    )
     angle = angle - (newton - jax.lax.stop_gradient(newton))
-    radial, tangential = (radius * jnp.cos(angle) - 1) / shape.radial_std, radius * jnp.sin(angle) / shape.tangential_std
+    radial, tangential = (
+        (radius * jnp.cos(angle) - 1) / shape.radial_std,
+        radius * jnp.sin(angle) / shape.tangential_std,
+    )
     slope = jnp.where(is_root, _slope(shape, winding, angle), 1)
     log_terms = -0.5 * (jnp.square(radial) + jnp.square(tangential)) - jnp.log(jnp.abs(slope))
     log_sum = jax.nn.logsumexp(jnp.where(is_root, log_terms, -jnp.inf), axis=(0, 2))
-    log_constant = math.log(2 * math.pi * shape.radial_std * shape.tangential_std * shape.petals * shape.scale**2)
+    log_constant = math.log(
+        2 * math.pi * shape.radial_std * shape.tangential_std * shape.petals * shape.scale**2
+    )
     return log_sum - log_constant
 
 
 def _polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Distance and angle, (1, n, 1) each, with zero derivatives at the origin, as the density has by symmetry."""
+    """Distance and angle, (1, n, 1) each, with zero derivatives at the origin, as the density has
+    by symmetry."""
     x = x[None]
     is_origin = jnp.sum(jnp.square(x), axis=-1, keepdims=True) == 0
     x = jnp.where(is_origin, 1, x)
@@ -96,7 +114,8 @@ def _slope(shape: Pinwheel, radius: jax.Array, angle: jax.Array) -> jax.Array:
 
 
 def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
-    """The phases theta + 2 pi j / petals around g(0), where the features are likeliest, (1, n, phases)."""
+    """The phases theta + 2 pi j / petals around g(0), where the features are likeliest, (1, n,
+    phases)."""
     spacing = 2 * math.pi / shape.petals
     # The circle's phases differ from g(0) by at most pi + rate exp(r).
     num_each_side = math.ceil((math.pi + shape.rate * math.exp(1 + 6 * shape.radial_std)) / spacing)
@@ -106,11 +125,13 @@ def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
 
 
 def _roots(shape: Pinwheel, radius: jax.Array, phases: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The angle t of every phase on every branch, (branch, n, phases), and whether there is one; no derivatives."""
+    """The angle t of every phase on every branch, (branch, n, phases), and whether there is one; no
+    derivatives."""
     radius, phases = jax.lax.stop_gradient((radius, phases))
     ends = _branch_ends(shape, radius)
     ends_phase = _phase(shape, radius, ends)
-    # Half open, and with the very numbers that neighbours share: no feature is lost or found twice where branches meet.
+    # Half open, and with the very numbers that neighbours share: no feature is lost or found twice
+    # where branches meet.
     is_root = jnp.minimum(ends_phase[:-1], ends_phase[1:]) < phases
     is_root &= phases <= jnp.maximum(ends_phase[:-1], ends_phase[1:])
     sign = jnp.asarray([1, -1, 1], radius.dtype)[:, None, None]
@@ -119,8 +140,10 @@ def _roots(shape: Pinwheel, radius: jax.Array, phases: jax.Array) -> tuple[jax.A
 
 
 def _branch_ends(shape: Pinwheel, radius: jax.Array) -> jax.Array:
-    """-pi, the turning points of g (where it has none, the flattest twice) and pi, (4, n, 1): g rises, falls, rises."""
-    # sin(t) exp(r cos t) is least where r cos^2 t + cos t - r = 0, written without cancellation at small r.
+    """-pi, the turning points of g (where it has none, the flattest twice) and pi, (4, n, 1): g
+    rises, falls, rises."""
+    # sin(t) exp(r cos t) is least where r cos^2 t + cos t - r = 0, written without cancellation at
+    # small r.
     flattest = -jnp.arccos(2 * radius / (1 + jnp.sqrt(1 + 4 * jnp.square(radius))))
     end, sign = jnp.full_like(radius, math.pi), jnp.asarray([1, -1], radius.dtype)[:, None, None]
     low, high = jnp.concatenate([-end, flattest]), jnp.concatenate([flattest, jnp.zeros_like(end)])
@@ -129,8 +152,11 @@ def _branch_ends(shape: Pinwheel, radius: jax.Array) -> jax.Array:
     return jnp.concatenate([-end, turns, end])
 
 
-def _bisect(is_below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array) -> jax.Array:
-    """Where `is_below` turns from true to false between `low` and `high`, to the last bit of a number of order one."""
+def _bisect(
+    is_below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array
+) -> jax.Array:
+    """Where `is_below` turns from true to false between `low` and `high`, to the last bit of a
+    number of order one."""
 
     def halve(_, bounds):
         low, high = bounds

@@ -40,8 +40,8 @@ STYLE = {
     "pdf.fonttype": 42,  # text stays text
 }
 
-# A method looks the same in every figure. Colours are Okabe and Ito's, told apart without colour vision; the
-# line style says the same once more for print.
+# A method looks the same in every figure. Colours are Okabe and Ito's, told apart without colour
+# vision; the line style says the same once more for print.
 METHODS: dict[str, dict[str, Any]] = {
     "NCE": {"color": "#000000", "linestyle": "-", "marker": "o"},
     "NCE, raised rate": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
@@ -72,7 +72,8 @@ def graded_colors(count: int) -> list[tuple[float, ...]]:
 
 
 def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures")) -> list[Path]:
-    """Writes `<name>.png` and `<name>.pdf`, byte for byte the same for the same figure, and closes it."""
+    """Writes `<name>.png` and `<name>.pdf`, byte for byte the same for the same figure, and closes
+    it."""
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     for path, metadata in zip(paths, UNDATED, strict=True):
         with results.atomic(path) as temporary, mpl.rc_context(STYLE):
@@ -86,13 +87,19 @@ def main(
     draw: Callable[[results.Stored], Mapping[str, Figure]],
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Draws the figures of a topic from its stored results and records their files in `<topic>.list`."""
+    """Draws the figures of a topic from its stored results and records their files in
+    `<topic>.list`."""
     parser = argparse.ArgumentParser(
-        prog=f"python -m experiments.{topic}.plot", description=f"Draw the figures of experiments/{topic}."
+        prog=f"python -m experiments.{topic}.plot",
+        description=f"Draw the figures of experiments/{topic}.",
     )
     parser.add_argument("--preset", default="paper", help="whose results to draw [paper]")
-    parser.add_argument("--results", type=Path, help="folder of the results [build/results/<topic>/<preset>]")
-    parser.add_argument("--output", type=Path, help="folder to draw into [build/figures, or build/<preset>]")
+    parser.add_argument(
+        "--results", type=Path, help="folder of the results [build/results/<topic>/<preset>]"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="folder to draw into [build/figures, or build/<preset>]"
+    )
     arguments = parser.parse_args(argv)
     preset = arguments.preset
     folder = arguments.output or Path("build") / ("figures" if preset == "paper" else preset)

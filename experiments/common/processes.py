@@ -1,10 +1,10 @@
 """Several processes of one job on this machine, each with its share of (virtual) devices.
 
-    python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train --num-steps 2000
+    python -m experiments.common.processes --num-processes 2 --devices 4 --
+    experiments.scaling.train --num-steps 2000
 
-The program that is started calls `join()` first. Where a process ends before its time, the others are stopped, and
-the message says which one it was.
-"""
+The program that is started calls `join()` first. Where a process ends before its time, the others
+are stopped, and the message says which one it was."""
 
 import os
 import signal
@@ -35,7 +35,8 @@ def join() -> None:
 
 
 def launch(command: Sequence[str], num_processes: int, num_devices: int) -> None:
-    """Runs `python -m command` as `num_processes` processes of `num_devices` devices each, to their end."""
+    """Runs `python -m command` as `num_processes` processes of `num_devices` devices each, to their
+    end."""
     # A single process needs nobody to join.
     address = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}"} if num_processes > 1 else {}
     running = []
@@ -57,13 +58,18 @@ def _watch(running: list[subprocess.Popen]) -> None:
         for number, process in enumerate(running):
             if process.poll():
                 raise ProcessFailed(
-                    f"process {number} of {len(running)} {_ending(process.returncode)}; stopped the others."
-                    " What it said is above; the same command goes on from the newest checkpoint, if the program keeps any"
+                    f"process {number} of {len(running)} {_ending(process.returncode)}; stopped the"
+                    " others. What it said is above; the same command goes on from the newest"
+                    " checkpoint, if the program keeps any"
                 )
 
 
 def _ending(code: int) -> str:
-    return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
+    return (
+        f"was ended by {signal.Signals(-code).name}"
+        if code < 0
+        else f"ended with exit status {code}"
+    )
 
 
 def free_port() -> int:
@@ -85,7 +91,9 @@ def main(
         num_processes: how many.
         devices: virtual CPU devices of each.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # an exception: the processes are stopped on its way
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit("stopped")
+    )  # an exception: the processes are stopped on its way
     try:
         launch(command, num_processes, devices)
     except ProcessFailed as failure:

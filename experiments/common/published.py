@@ -1,8 +1,9 @@
-"""Files of published data sets: found on this machine or downloaded, and never used unless their digest is right.
+"""Files of published data sets: found on this machine or downloaded, and never used unless their
+digest is right.
 
-A file is looked for below the folder that NCE_JAX_DATA names, then in the user's cache, then at the set's mirrors, from
-where it goes into the cache. What lies in NCE_JAX_DATA belongs to the user and is never replaced.
-"""
+A file is looked for below the folder that NCE_JAX_DATA names, then in the user's cache, then at the
+set's mirrors, from where it goes into the cache. What lies in NCE_JAX_DATA belongs to the user and
+is never replaced."""
 
 import hashlib
 import http.client
@@ -27,7 +28,8 @@ class DataError(Exception):
 
 
 class PublishedFile(NamedTuple):
-    """One file of a set as published: `mirrors` are folders, as addresses with a closing slash, in the order to try."""
+    """One file of a set as published: `mirrors` are folders, as addresses with a closing slash, in
+    the order to try."""
 
     folder: str
     name: str
@@ -43,15 +45,19 @@ class PublishedFile(NamedTuple):
     def remedy(self) -> str:
         """What a reader of an error can do."""
         sources = " or ".join(f"{mirror}{self.name}" for mirror in self.mirrors)
-        return f"Put the published file ({sources}) in {self.folder}/ below the folder that {VARIABLE} names"
+        return (
+            f"Put the published file ({sources}) in {self.folder}/ below the folder that {VARIABLE}"
+            " names"
+        )
 
 
 def read(file: PublishedFile) -> bytes:
     """The content of a published file, verified.
 
     Raises:
-        DataError: the file lies in NCE_JAX_DATA but is not the published one, or it lies nowhere and no mirror gave it.
-            The message says which file was expected, what was tried, and what to do.
+        DataError: the file lies in NCE_JAX_DATA but is not the published one, or it lies nowhere
+            and no mirror gave it. The message says which file was expected, what was tried, and
+            what to do.
     """
     tried = [f"{VARIABLE} is not set"]
     if folder := os.environ.get(VARIABLE):
@@ -66,7 +72,8 @@ def read(file: PublishedFile) -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: nce_jax below XDG_CACHE_HOME, or below ~/.cache where that is not an absolute path."""
+    """Where downloads are kept: nce_jax below XDG_CACHE_HOME, or below ~/.cache where that is not
+    an absolute path."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "nce_jax"
 
@@ -85,7 +92,10 @@ def _cached(file: PublishedFile, tried: list[str]) -> bytes:
         with results.atomic(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:  # the data are good all the same
-        warnings.warn(f"{path}: cannot be kept for the next time ({error}). XDG_CACHE_HOME moves the cache", stacklevel=4)
+        warnings.warn(
+            f"{path}: cannot be kept for the next time ({error}). XDG_CACHE_HOME moves the cache",
+            stacklevel=4,
+        )
     return content
 
 
@@ -102,14 +112,26 @@ def _download(file: PublishedFile, tried: list[str]) -> bytes:
             return content
         tried.append(f"{url}: {problem}")
     attempts = "".join(f"\n  {attempt}" for attempt in tried)
-    raise DataError(f"{file.folder}/{file.name}: not found, expected {file.expected}. Tried:{attempts}\n{file.remedy}.")
+    raise DataError(
+        f"{file.folder}/{file.name}: not found, expected {file.expected}."
+        f" Tried:{attempts}\n{file.remedy}."
+    )
 
 
 def _fetch(url: str, num_bytes: int) -> bytes:
-    """At most one byte more than expected, which is enough to see that it is another file; progress on stderr."""
+    """At most one byte more than expected, which is enough to see that it is another file; progress
+    on stderr."""
     content = bytearray()
     interval = 0.2 if sys.stderr.isatty() else 10.0
-    bar = tqdm(desc=f"  {url}", total=num_bytes, unit="B", unit_scale=True, mininterval=interval, ascii=True, leave=False)
+    bar = tqdm(
+        desc=f"  {url}",
+        total=num_bytes,
+        unit="B",
+        unit_scale=True,
+        mininterval=interval,
+        ascii=True,
+        leave=False,
+    )
     with bar, urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response:
         while chunk := response.read(min(CHUNK_BYTES, num_bytes + 1 - len(content))):
             content += chunk
@@ -132,6 +154,10 @@ def _difference(file: PublishedFile, content: bytes) -> str:
     digest = hashlib.sha256(content).hexdigest()
     if digest == file.sha256:
         return ""
-    size = f"{len(content):,} bytes" if len(content) <= file.num_bytes else f"more than {file.num_bytes:,} bytes"
+    size = (
+        f"{len(content):,} bytes"
+        if len(content) <= file.num_bytes
+        else f"more than {file.num_bytes:,} bytes"
+    )
     kind = "truncated" if len(content) < file.num_bytes else "altered"
     return f"{kind}: {size} with sha256 {digest}, expected {file.expected}"

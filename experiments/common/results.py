@@ -1,7 +1,8 @@
-"""Results on disk: a folder of arrays, headline numbers and a manifest that says where they came from.
+"""Results on disk: a folder of arrays, headline numbers and a manifest that says where they came
+from.
 
-The manifest is written last and holds the digest of the arrays: a folder is whole, or refused when read.
-"""
+The manifest is written last and holds the digest of the arrays: a folder is whole, or refused when
+read."""
 
 import contextlib
 import dataclasses
@@ -28,7 +29,8 @@ ARRAYS, HEADLINE, MANIFEST = "arrays.npz", "headline.json", "manifest.json"
 
 
 class Result(NamedTuple):
-    """What an experiment returns: arrays to keep, headline numbers, and the lanes that failed, by method."""
+    """What an experiment returns: arrays to keep, headline numbers, and the lanes that failed, by
+    method."""
 
     arrays: Mapping[str, Any]
     headline: Mapping[str, float] = {}
@@ -48,13 +50,15 @@ class ResultError(Exception):
 
 
 def default_folder(topic: str, preset: str) -> Path:
-    """Where the results of a topic under a preset lie unless told otherwise, seen from the checkout."""
+    """Where the results of a topic under a preset lie unless told otherwise, seen from the
+    checkout."""
     return Path("build/results") / topic / preset
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that takes its place on success and is removed on failure.
+    """Gives a temporary path beside `path` that takes its place on success and is removed on
+    failure.
 
     >>> with atomic(target) as temporary:  # doctest: +SKIP
     ...     temporary.write_text("all or nothing")
@@ -72,8 +76,11 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
-    """Writes a result and returns its manifest, which holds `context` (topic, preset, config, ...) too."""
-    (folder / MANIFEST).unlink(missing_ok=True)  # until the new one is written, the folder counts as missing
+    """Writes a result and returns its manifest, which holds `context` (topic, preset, config, ...)
+    too."""
+    (folder / MANIFEST).unlink(
+        missing_ok=True
+    )  # until the new one is written, the folder counts as missing
     arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
     with atomic(folder / ARRAYS) as temporary:
         np.savez_compressed(temporary, **arrays)
@@ -91,13 +98,16 @@ def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
 
 
 def load(folder: Path, command: str) -> Stored:
-    """Reads a result; a missing or damaged file is named in the error, beside the `command` that makes it."""
+    """Reads a result; a missing or damaged file is named in the error, beside the `command` that
+    makes it."""
     manifest = load_json(folder / MANIFEST, command)
     headline = load_json(folder / HEADLINE, command)
     path = folder / ARRAYS
     try:
         if digest(path) != manifest.get("arrays_sha256"):
-            raise ResultError(f"{path}: not the file of its manifest. Make it again with: {command}")
+            raise ResultError(
+                f"{path}: not the file of its manifest. Make it again with: {command}"
+            )
         with np.load(path, allow_pickle=False) as arrays:
             return Stored(dict(arrays), headline, manifest)
     except FileNotFoundError:
@@ -147,7 +157,8 @@ def is_dirty() -> bool | None:
 
 
 def _git(*arguments: str) -> str | None:
-    """Git's answer about this checkout; None where there is no git or no commit (an unpacked archive)."""
+    """Git's answer about this checkout; None where there is no git or no commit (an unpacked
+    archive)."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,5 @@
-"""An experiment at its smallest, run and drawn by one process: `python -m experiments.common.smoke gaussian_1d`.
+"""An experiment at its smallest, run and drawn by one process: `python -m experiments.common.smoke
+gaussian_1d`.
 
 To import everything a second time takes longer than most of these figures.
 """

@@ -1,9 +1,9 @@
 """Two-dimensional toys: samples by key, and the exact log density where there is one.
 
-Shapes and constants are by default those of the FFJORD code (Grathwohl et al., FFJORD: free-form continuous dynamics for
-scalable reversible generative models, 2019, https://github.com/rtqichen/ffjord), which most published pictures share.
-Unlike there, every sample draws its component independently, so that samples are independent and identically distributed.
-"""
+Shapes and constants are by default those of the FFJORD code (Grathwohl et al., FFJORD: free-form
+continuous dynamics for scalable reversible generative models, 2019,
+https://github.com/rtqichen/ffjord), which most published pictures share. Unlike there, every sample
+draws its component independently, so that samples are independent and identically distributed."""
 
 import math
 from collections.abc import Callable
@@ -21,11 +21,12 @@ class Toy(NamedTuple):
 
     Attributes:
         name: its name in `TOYS`, in results and in figures.
-        sample: `sample(key, num_samples)` gives independent samples, (num_samples, 2), in the default floating dtype;
-            `num_samples` is static under jit.
-        log_density: `log_density(x)` of points x (n, 2) gives their normalised log densities (n,) in nats; None where
-            there is no exact one.
-        centres: the modes, or the middles of the petals, (num_modes, 2); None where the toy has none.
+        sample: `sample(key, num_samples)` gives independent samples, (num_samples, 2), in the
+            default floating dtype; `num_samples` is static under jit.
+        log_density: `log_density(x)` of points x (n, 2) gives their normalised log densities (n,)
+            in nats; None where there is no exact one.
+        centres: the modes, or the middles of the petals, (num_modes, 2); None where the toy has
+          none.
     """
 
     name: str
@@ -34,13 +35,15 @@ class Toy(NamedTuple):
     centres: np.ndarray | None = None
 
 
-def gaussians(num_modes: int = 8, *, radius: float = 4 / math.sqrt(2), std: float = 0.5 / math.sqrt(2)) -> Toy:
+def gaussians(
+    num_modes: int = 8, *, radius: float = 4 / math.sqrt(2), std: float = 0.5 / math.sqrt(2)
+) -> Toy:
     """Equal Gaussians of standard deviation `std` on a circle, the first at (radius, 0).
 
-    The defaults, radius 2.83 and standard deviation 0.354, are FFJORD's (4 and 0.5, divided by 1.414). The other usual
-    setting, of the improved Wasserstein GAN (Gulrajani et al., 2017), is radius sqrt(2) and standard deviation
-    0.02 / sqrt(2): the modes are then 54 standard deviations apart.
-    """
+    The defaults, radius 2.83 and standard deviation 0.354, are FFJORD's (4 and 0.5, divided by
+    1.414). The other usual setting, of the improved Wasserstein GAN (Gulrajani et al., 2017), is
+    radius sqrt(2) and standard deviation 0.02 / sqrt(2): the modes are then 54 standard deviations
+    apart."""
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
     centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
@@ -51,7 +54,9 @@ def gaussians(num_modes: int = 8, *, radius: float = 4 / math.sqrt(2), std: floa
 
     def log_density(x):
         _check_points(x)
-        square_distance = jnp.sum(jnp.square(x[:, None] - jnp.asarray(centres, x.dtype)[None]), axis=-1)
+        square_distance = jnp.sum(
+            jnp.square(x[:, None] - jnp.asarray(centres, x.dtype)[None]), axis=-1
+        )
         log_constant = math.log(2 * math.pi * std**2 * num_modes)
         return jax.nn.logsumexp(-square_distance / (2 * std**2), axis=-1) - log_constant
 
@@ -59,9 +64,15 @@ def gaussians(num_modes: int = 8, *, radius: float = 4 / math.sqrt(2), std: floa
 
 
 def pinwheel(
-    petals: int = 5, *, radial_std: float = 0.3, tangential_std: float = 0.1, rate: float = 0.25, scale: float = 2.0
+    petals: int = 5,
+    *,
+    radial_std: float = 0.3,
+    tangential_std: float = 0.1,
+    rate: float = 0.25,
+    scale: float = 2.0,
 ) -> Toy:
-    """Gaussian petals bent by a rotation that grows with the distance from the middle; see `pinwheels.Pinwheel`.
+    """Gaussian petals bent by a rotation that grows with the distance from the middle; see
+    `pinwheels.Pinwheel`.
 
     The defaults are FFJORD's; Johnson et al. (2016) have tangential_std = 0.05 and scale = 10.
     """
@@ -80,15 +91,17 @@ def pinwheel(
 
 
 def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.08) -> Toy:
-    """Circles about the origin, each as likely as the others, blurred by Gaussian noise of standard deviation `std`.
+    """Circles about the origin, each as likely as the others, blurred by Gaussian noise of standard
+    deviation `std`.
 
-    A blurred circle of radius R has the density exp(-(r - R)^2 / 2 std^2) I0e(r R / std^2) / (2 pi std^2), r = |x|, with the
-    exponentially scaled Bessel function I0e.
-    """
+    A blurred circle of radius R has the density exp(-(r - R)^2 / 2 std^2) I0e(r R / std^2) / (2 pi
+    std^2), r = |x|, with the exponentially scaled Bessel function I0e."""
 
     def sample(key, num_samples):
         key_ring, key_angle, key_normal = jax.random.split(key, 3)
-        radius = jnp.asarray(radii, float)[jax.random.randint(key_ring, (num_samples,), 0, len(radii))]
+        radius = jnp.asarray(radii, float)[
+            jax.random.randint(key_ring, (num_samples,), 0, len(radii))
+        ]
         angle = jax.random.uniform(key_angle, (num_samples,), maxval=2 * jnp.pi)
         circle = radius[:, None] * jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=-1)
         return circle + std * jax.random.normal(key_normal, (num_samples, 2))
@@ -96,17 +109,22 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
     def log_density(x):
         _check_points(x)
         square = jnp.sum(jnp.square(x), axis=-1)
-        is_origin = square == 0  # where the square root has no slope; that of the density is zero by symmetry
+        is_origin = (
+            square == 0
+        )  # where the square root has no slope; that of the density is zero by symmetry
         distance = jnp.where(is_origin, 0, jnp.sqrt(jnp.where(is_origin, 1, square)))[:, None]
         radius = jnp.asarray(radii, x.dtype)[None]
-        log_terms = jnp.log(jax.lax.bessel_i0e(distance * radius / std**2)) - jnp.square(distance - radius) / (2 * std**2)
+        log_terms = jnp.log(jax.lax.bessel_i0e(distance * radius / std**2)) - jnp.square(
+            distance - radius
+        ) / (2 * std**2)
         return jax.nn.logsumexp(log_terms, axis=-1) - math.log(2 * math.pi * std**2 * len(radii))
 
     return Toy("rings", sample, log_density)
 
 
 def checkerboard(width: float = 2.0) -> Toy:
-    """Uniform on half of the 16 squares of side `width` around the origin, like the dark ones of a board.
+    """Uniform on half of the 16 squares of side `width` around the origin, like the dark ones of a
+    board.
 
     The density is 1 / (8 width^2) there and zero elsewhere: its logarithm is -inf.
     """
@@ -115,7 +133,9 @@ def checkerboard(width: float = 2.0) -> Toy:
         key_column, key_row, key_place = jax.random.split(key, 3)
         column = jax.random.randint(key_column, (num_samples,), -2, 2)
         row = 2 * jax.random.randint(key_row, (num_samples,), -1, 1) + column % 2
-        return width * (jnp.stack([column, row], axis=-1) + jax.random.uniform(key_place, (num_samples, 2)))
+        return width * (
+            jnp.stack([column, row], axis=-1) + jax.random.uniform(key_place, (num_samples, 2))
+        )
 
     def log_density(x):
         _check_points(x)
@@ -127,11 +147,11 @@ def checkerboard(width: float = 2.0) -> Toy:
 
 
 def two_spirals(*, std: float = 0.1) -> Toy:
-    """Two spiral arms of one and a half turns, each the other turned by half a turn; no exact density.
+    """Two spiral arms of one and a half turns, each the other turned by half a turn; no exact
+    density.
 
-    x = +-(b - a cos a, c + a sin a) / 3 + `std` e, with a = 3 pi sqrt(u), u uniform on [0, 1], b and c uniform on [0, 1/2],
-    and e standard normal.
-    """
+    x = +-(b - a cos a, c + a sin a) / 3 + `std` e, with a = 3 pi sqrt(u), u uniform on [0, 1], b
+    and c uniform on [0, 1/2], and e standard normal."""
 
     def sample(key, num_samples):
         keys = jax.random.split(key, 4)
@@ -147,13 +167,14 @@ def two_spirals(*, std: float = 0.1) -> Toy:
 def swiss_roll(*, std: float = 0.2) -> Toy:
     """A spiral from three quarters of a turn to two and a quarter; no exact density.
 
-    x = a (cos a, sin a) / 5 + `std` e, with a uniform on [3 pi / 2, 9 pi / 2] and e standard normal: scikit-learn's
-    `make_swiss_roll` with noise 1, seen from above and divided by five.
-    """
+    x = a (cos a, sin a) / 5 + `std` e, with a uniform on [3 pi / 2, 9 pi / 2] and e standard
+    normal: scikit-learn's `make_swiss_roll` with noise 1, seen from above and divided by five."""
 
     def sample(key, num_samples):
         key_angle, key_normal = jax.random.split(key)
-        angle = jax.random.uniform(key_angle, (num_samples, 1), minval=1.5 * jnp.pi, maxval=4.5 * jnp.pi)
+        angle = jax.random.uniform(
+            key_angle, (num_samples, 1), minval=1.5 * jnp.pi, maxval=4.5 * jnp.pi
+        )
         roll = angle * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
         return roll / 5 + std * jax.random.normal(key_normal, (num_samples, 2))
 
@@ -161,7 +182,8 @@ def swiss_roll(*, std: float = 0.2) -> Toy:
 
 
 TOYS: dict[str, Toy] = {
-    toy.name: toy for toy in (gaussians(), pinwheel(), rings(), checkerboard(), two_spirals(), swiss_roll())
+    toy.name: toy
+    for toy in (gaussians(), pinwheel(), rings(), checkerboard(), two_spirals(), swiss_roll())
 }
 """Every toy with its usual constants, by name."""
 

@@ -13,7 +13,8 @@ class Config:
     """Of the data there."""
     magnifications: tuple[float, ...] = (1.0, 100.0, 10000.0)
     joint_rates: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01)
-    """Learning rates with a joint gradient: the length of a normalised step. Steps to a distance are those of the best."""
+    """Learning rates with a joint gradient: the length of a normalised step. Steps to a distance
+    are those of the best."""
     solved_rates: tuple[float, ...] = (0.3, 0.1, 0.03)
     """With F solved."""
     joint_steps: int = 8000

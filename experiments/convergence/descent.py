@@ -15,19 +15,22 @@ TREATMENTS = {"joint": training.joint_gradient(), "solved": training.solved(tole
 
 
 class Trace(NamedTuple):
-    """Entry k belongs to theta after k steps: its distance from the truth, and that of (theta, F)."""
+    """Entry k belongs to theta after k steps: its distance from the truth, and that of (theta,
+    F)."""
 
     theta: jax.Array
     pair: jax.Array
 
 
 def normalised(rate) -> optax.GradientTransformation:
-    """theta <- theta - rate g / |g|; in the joint treatment the norm is that of the pair (theta, F)."""
+    """theta <- theta - rate g / |g|; in the joint treatment the norm is that of the pair (theta,
+    F)."""
     return optax.chain(_normalise(), optax.sgd(rate))
 
 
 def _normalise() -> optax.GradientTransformation:
-    """optax.normalize_by_update_norm without its 1e-6, next to which the gradients of NCE vanish."""
+    """optax.normalize_by_update_norm without its 1e-6, next to which the gradients of NCE
+    vanish."""
 
     def update(gradient, state, params=None):
         del params
@@ -49,15 +52,17 @@ def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: i
         new, metrics = step(state, batch, jax.random.key(0))  # nothing is drawn
         return new, _trace(problem, state.params, metrics.log_partition)
 
-    state = training.init_train_state(problem.start, optimizer, treatment=kind, log_partition=initial)
+    state = training.init_train_state(
+        problem.start, optimizer, treatment=kind, log_partition=initial
+    )
     return jax.lax.scan(body, state, length=num_steps + 1)[1]
 
 
 def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Trace:
     """Newton's direction of the profiled loss, F solved, in steps no longer than `radius`.
 
-    Where the loss is not convex the absolute values of the curvatures are taken, so that every direction descends.
-    """
+    Where the loss is not convex the absolute values of the curvatures are taken, so that every
+    direction descends."""
     value = profiled(problem, magnification)
 
     def body(params, _):
@@ -71,7 +76,8 @@ def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Tr
 
 
 def profiled(problem: Problem, magnification) -> Callable[[jax.Array], jax.Array]:
-    """The loss with F solved, as a function of theta; M = infinity is the loss of Donsker and Varadhan."""
+    """The loss with F solved, as a function of theta; M = infinity is the loss of Donsker and
+    Varadhan."""
 
     def value(params):
         s = problem.log_ratio_fn(params, problem.rule.x)
@@ -83,4 +89,6 @@ def profiled(problem: Problem, magnification) -> Callable[[jax.Array], jax.Array
 
 
 def _trace(problem: Problem, params, log_partition) -> Trace:
-    return Trace(jnp.linalg.norm(params - problem.truth), problem.pair_distance(params, log_partition))
+    return Trace(
+        jnp.linalg.norm(params - problem.truth), problem.pair_distance(params, log_partition)
+    )

@@ -1,4 +1,5 @@
-"""The landscape itself: how long gradient flow takes, and the curvatures of the loss on the way to the truth."""
+"""The landscape itself: how long gradient flow takes, and the curvatures of the loss on the way to
+the truth."""
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,11 @@ from experiments.convergence.problems import Problem, mean_problem
 def flow_times(
     separations, log_magnifications, distance: float, num_points: int, num_nodes: int = 48
 ) -> dict[str, np.ndarray]:
-    """Time of d theta / dt = -gradient from 0 to m - distance, the integral of d theta / |gradient|: (separation, M).
+    """Time of d theta / dt = -gradient from 0 to m - distance, the integral of d theta /
+    |gradient|: (separation, M).
 
-    The family has one parameter, so that with F solved or F = log Z(theta) this says all about descent. For the likelihood
-    it is log(m / distance). Integrated in the logarithm of m - theta.
+    The family has one parameter, so that with F solved or F = log Z(theta) this says all about
+    descent. For the likelihood it is log(m / distance). Integrated in the logarithm of m - theta.
     """
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
 
@@ -23,13 +25,20 @@ def flow_times(
         problem = mean_problem(separation, num_points)
         length = jnp.log(separation / distance)
         gap = distance * jnp.exp(length * (jnp.asarray(nodes) + 1) / 2)
-        slopes = jax.vmap(lambda theta: _slope(problem, name, jnp.exp(log_magnification), theta))(separation - gap)
+        slopes = jax.vmap(lambda theta: _slope(problem, name, jnp.exp(log_magnification), theta))(
+            separation - gap
+        )
         return jnp.sum(jnp.asarray(weights) * length / 2 * gap / -slopes)
 
     found = {}
     for name in ("fixed", "solved"):
         times = jax.jit(jax.vmap(lambda log_m, m, name=name: at(m, log_m, name), in_axes=(0, None)))
-        found[name] = np.stack([np.asarray(times(jnp.asarray(log_magnifications), jnp.asarray(m))) for m in separations])
+        found[name] = np.stack(
+            [
+                np.asarray(times(jnp.asarray(log_magnifications), jnp.asarray(m)))
+                for m in separations
+            ]
+        )
     return found
 
 
@@ -46,7 +55,8 @@ def _slope(problem: Problem, name: str, magnification, theta) -> jax.Array:
 
 
 def profiled_curvatures(problem: Problem, magnification, positions) -> jax.Array:
-    """Eigenvalues of the Hessian in theta, F solved, on the segment from start (0) to truth (1): (position, theta)."""
+    """Eigenvalues of the Hessian in theta, F solved, on the segment from start (0) to truth (1):
+    (position, theta)."""
 
     def at(position):
         params = problem.start + position * (problem.truth - problem.start)
@@ -67,6 +77,8 @@ def joint_curvatures(problem: Problem, magnification, positions) -> jax.Array:
 
     def at(position):
         params = problem.start + position * (problem.truth - problem.start)
-        return jnp.linalg.eigvalsh(jax.hessian(value)(jnp.append(params, problem.log_partition_fn(params))))
+        return jnp.linalg.eigvalsh(
+            jax.hessian(value)(jnp.append(params, problem.log_partition_fn(params)))
+        )
 
     return jax.vmap(at)(positions)

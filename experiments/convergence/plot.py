@@ -1,4 +1,5 @@
-"""`python -m experiments.convergence.plot`: steps, curves, the time of gradient flow, curvatures."""
+"""`python -m experiments.convergence.plot`: steps, curves, the time of gradient flow,
+curvatures."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,11 @@ from experiments.common.results import Stored
 from experiments.convergence.summary import best_steps, condition_numbers, magnification_needed
 
 LOSSES = {"nwj": ("NWJ (infinite M)", "#D55E00", "v"), "ence": ("eNCE", "#CC79A7", "D")}
-PANELS = {"mean_joint": "mean, joint", "mean_solved": "mean, F solved", "precision_solved": "mean and precision, F solved"}
+PANELS = {
+    "mean_joint": "mean, joint",
+    "mean_solved": "mean, F solved",
+    "precision_solved": "mean and precision, F solved",
+}
 KL = {"mean": lambda m: m**2 / 2, "precision": lambda m: (0.5 + m**2 - 1 - np.log(0.5)) / 2}
 
 
@@ -31,9 +36,19 @@ def _lines(arrays, panel: str):
     for kind, linestyle, marker in (("ngd", "-", "o"), ("gd", ":", "s")):
         for row, m in enumerate(arrays["magnifications"]):
             label = f"NCE, M = {m:g}, {'normalised' if kind == 'ngd' else 'plain'}"
-            yield label, {"color": colors[row], "linestyle": linestyle, "marker": marker}, f"{panel}_nce_{kind}", row
+            yield (
+                label,
+                {"color": colors[row], "linestyle": linestyle, "marker": marker},
+                f"{panel}_nce_{kind}",
+                row,
+            )
     for loss, (label, color, marker) in LOSSES.items():
-        yield f"{label}, normalised", {"color": color, "linestyle": "--", "marker": marker}, f"{panel}_{loss}_ngd", 0
+        yield (
+            f"{label}, normalised",
+            {"color": color, "linestyle": "--", "marker": marker},
+            f"{panel}_{loss}_ngd",
+            0,
+        )
 
 
 def _steps(arrays) -> Figure:
@@ -53,7 +68,11 @@ def _steps(arrays) -> Figure:
         axes.set_xticks(kl, [f"{value:.2g}" if value < 10 else f"{value:.0f}" for value in kl])
         axes.minorticks_off()
     panels[0].set_ylabel("steps to distance 1, best rate\n(no marker: never reached)")
-    handles = dict(pair for axes in panels for pair in zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    handles = dict(
+        pair
+        for axes in panels
+        for pair in zip(*axes.get_legend_handles_labels()[::-1], strict=True)
+    )
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
@@ -73,12 +92,26 @@ def _distance(arrays) -> Figure:
         for label, style, study, row in _lines(arrays, panel):
             if f"{study}_hits" in arrays:
                 steps = best_steps(arrays, study)[row_of, row]
-                axes.loglog(distances, np.where(np.isfinite(steps), np.maximum(steps, 1), np.nan), label=label, **style)
+                axes.loglog(
+                    distances,
+                    np.where(np.isfinite(steps), np.maximum(steps, 1), np.nan),
+                    label=label,
+                    **style,
+                )
         for power in (-1, -2):
             axes.loglog(distances, 30 * distances**power, color="0.6", linewidth=0.8)
-            axes.annotate(f"power {power}".replace("-", "−"), (0.05, 30 * 0.05**power), color="0.4", fontsize=8)
+            axes.annotate(
+                f"power {power}".replace("-", "−"),
+                (0.05, 30 * 0.05**power),
+                color="0.4",
+                fontsize=8,
+            )
         separation = arrays[f"{family}_separations"][row_of]
-        axes.set(title=f"{PANELS[panel]}, means {separation:g} apart", xlabel="distance to reach", ylim=(1, 5e4))
+        axes.set(
+            title=f"{PANELS[panel]}, means {separation:g} apart",
+            xlabel="distance to reach",
+            ylim=(1, 5e4),
+        )
         axes.invert_xaxis()
     panels[0].set_ylabel("steps, best rate")
     figure.legend(*panels[1].get_legend_handles_labels(), loc="outside lower center", ncols=3)
@@ -86,13 +119,22 @@ def _distance(arrays) -> Figure:
 
 
 def _curves(arrays) -> Figure:
-    """Distance of (theta, F) against the step at the largest separation, joint gradient: a panel per rate."""
+    """Distance of (theta, F) against the step at the largest separation, joint gradient: a panel
+    per rate."""
     rates = arrays["mean_joint_nce_ngd_rates"]
-    figure, panels = plt.subplots(1, min(3, len(rates)), figsize=(11.0, 4.4), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, min(3, len(rates)), figsize=(11.0, 4.4), sharey=True, squeeze=False
+    )
     for position, axes in enumerate(panels[0]):
         for label, style, study, row in _lines(arrays, "mean_joint"):
             curve = arrays[f"{study}_curves"][-1, row, position]
-            axes.plot(arrays[f"{study}_curve_steps"], curve, label=label, **{**style, "marker": None}, linewidth=1.2)
+            axes.plot(
+                arrays[f"{study}_curve_steps"],
+                curve,
+                label=label,
+                **{**style, "marker": None},
+                linewidth=1.2,
+            )
         start = arrays["mean_joint_nce_ngd_start"][-1]
         axes.set(title=f"rate {rates[position]:g}", xlabel="step", ylim=(0, 1.3 * start))
         axes.set_xscale("symlog", linthresh=1, linscale=0.3)
@@ -104,21 +146,34 @@ def _curves(arrays) -> Figure:
 
 
 def _flow(arrays) -> Figure:
-    """Time of gradient flow against KL for a few M, and the M that brings it to twice the likelihood's."""
+    """Time of gradient flow against KL for a few M, and the M that brings it to twice the
+    likelihood's."""
     figure, panels = plt.subplots(1, 3, figsize=(11.0, 4.2))
     kl, log_m = arrays["flow_separations"] ** 2 / 2, arrays["flow_log_magnifications"]
     rows = [int(np.argmin(np.abs(log_m - np.log(m)))) for m in (1.0, 1e2, 1e4, 1e8)]
-    for axes, (name, title) in zip(panels, {"fixed": r"$F = \log Z(\theta)$", "solved": "F solved"}.items(), strict=False):
+    for axes, (name, title) in zip(
+        panels, {"fixed": r"$F = \log Z(\theta)$", "solved": "F solved"}.items(), strict=False
+    ):
         for color, row in zip(plotting.graded_colors(len(rows)), rows, strict=True):
-            axes.semilogy(kl, arrays[f"flow_{name}"][:, row], color=color, marker="o", label=f"M = {np.exp(log_m[row]):.0e}")
-        axes.semilogy(kl, arrays["flow_likelihood"], color="black", linestyle="--", label="likelihood")
+            axes.semilogy(
+                kl,
+                arrays[f"flow_{name}"][:, row],
+                color=color,
+                marker="o",
+                label=f"M = {np.exp(log_m[row]):.0e}",
+            )
+        axes.semilogy(
+            kl, arrays["flow_likelihood"], color="black", linestyle="--", label="likelihood"
+        )
         axes.semilogy(kl, np.exp(kl / 4), color="0.6", linewidth=0.8, label="exp(KL / 4)")
         axes.set(title=f"time of gradient flow, {title}", xlabel="KL(data : noise) [nats]")
         panels[2].plot(kl, magnification_needed(arrays, name), marker="o", label=title)
     panels[0].legend()
     panels[0].set_ylabel("time")
     panels[2].plot(kl, kl, color="0.6", linewidth=0.8, label="log M = KL")
-    panels[2].set(xlabel="KL(data : noise) [nats]", ylabel="log M", title="M for twice the likelihood's time")
+    panels[2].set(
+        xlabel="KL(data : noise) [nats]", ylabel="log M", title="M for twice the likelihood's time"
+    )
     panels[2].legend()
     return figure
 

@@ -1,4 +1,5 @@
-"""Two exponential families on the line, against noise N(0, 1), with expectations by the trapezoidal rule."""
+"""Two exponential families on the line, against noise N(0, 1), with expectations by the trapezoidal
+rule."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 from nce_jax import models
 
 SPAN = 8.0
-"""Standard deviations that the grid reaches beyond data and noise: the densities are 1e-14 there."""
+"""Standard deviations that the grid reaches beyond data and noise: the densities are 1e-14
+there."""
 
 
 class Rule(NamedTuple):
@@ -25,7 +27,8 @@ class Rule(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A family, where descent starts and where it should end; theta, and log Z as a function of it."""
+    """A family, where descent starts and where it should end; theta, and log Z as a function of
+    it."""
 
     rule: Rule
     start: jax.Array
@@ -40,10 +43,13 @@ class Problem(NamedTuple):
 
 
 def mean_problem(separation: jax.Array, num_points: int) -> Problem:
-    """T = x: N(theta, 1) against N(0, 1), s = theta x, log Z = theta^2 / 2; from theta = 0, the noise."""
+    """T = x: N(theta, 1) against N(0, 1), s = theta x, log Z = theta^2 / 2; from theta = 0, the
+    noise."""
     rule = _rule(separation, 1.0, -SPAN, separation + SPAN, num_points)
     log_ratio_fn = models.exponential_family(models.linear_statistics, jnp.zeros(1))[1]
-    return Problem(rule, jnp.zeros(1), separation[None], log_ratio_fn, lambda params: params[0] ** 2 / 2)
+    return Problem(
+        rule, jnp.zeros(1), separation[None], log_ratio_fn, lambda params: params[0] ** 2 / 2
+    )
 
 
 def precision_problem(separation: jax.Array, variance: float, num_points: int) -> Problem:
@@ -52,8 +58,10 @@ def precision_problem(separation: jax.Array, variance: float, num_points: int) -
     The grid is wide because the model, on its way, is much wider than where it starts and ends.
     """
     rule = _rule(separation, variance, -30.0, separation + 30.0, num_points)
-    base = lambda x: (x[:, 0] ** 2 + jnp.log(2 * jnp.pi)) / 2  # noqa: E731
-    log_ratio_fn = models.exponential_family(_linear_and_square, jnp.zeros(2), log_base_measure=base)[1]
+    base = lambda x: (x[:, 0] ** 2 + jnp.log(2 * jnp.pi)) / 2
+    log_ratio_fn = models.exponential_family(
+        _linear_and_square, jnp.zeros(2), log_base_measure=base
+    )[1]
     truth = jnp.stack([separation / variance, -0.5 / variance * jnp.ones_like(separation)])
     return Problem(rule, jnp.array([0.0, -0.5]), truth, log_ratio_fn, _gaussian_log_partition)
 
@@ -69,5 +77,7 @@ def _gaussian_log_partition(params: jax.Array) -> jax.Array:
 def _rule(mean, variance, low, high, num_points: int) -> Rule:
     x = jnp.linspace(low, high, num_points)
     cell = x[1] - x[0]
-    normal = lambda mean, variance: jnp.exp(-((x - mean) ** 2) / (2 * variance)) / jnp.sqrt(2 * jnp.pi * variance)  # noqa: E731
+    normal = lambda mean, variance: (
+        jnp.exp(-((x - mean) ** 2) / (2 * variance)) / jnp.sqrt(2 * jnp.pi * variance)
+    )
     return Rule(x[:, None], cell * normal(mean, variance), cell * normal(0.0, 1.0))

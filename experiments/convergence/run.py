@@ -18,7 +18,10 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     with jax.enable_x64(True):
         arrays = _settings(config)
         for study in track(studies.STUDIES, "studies"):
-            arrays |= {f"{study.name}_{field}": value for field, value in studies.run(study, config).items()}
+            arrays |= {
+                f"{study.name}_{field}": value
+                for field, value in studies.run(study, config).items()
+            }
         for family in FAMILIES:
             arrays[f"{family}_newton"] = studies.newton(family, config)
             arrays |= _curvatures(family, config)
@@ -39,7 +42,9 @@ def _settings(config: Config) -> dict[str, np.ndarray]:
 def _flow(config: Config) -> dict[str, np.ndarray]:
     log_magnifications = np.log(100.0) * np.arange(config.flow_magnifications)
     separations = config.flow_separations
-    times = landscape.flow_times(separations, log_magnifications, config.flow_distance, config.num_points)
+    times = landscape.flow_times(
+        separations, log_magnifications, config.flow_distance, config.num_points
+    )
     return {
         "flow_separations": np.array(separations),
         "flow_log_magnifications": log_magnifications,
@@ -49,7 +54,8 @@ def _flow(config: Config) -> dict[str, np.ndarray]:
 
 
 def _curvatures(family: str, config: Config) -> dict[str, np.ndarray]:
-    """Eigenvalues in rising order, (M, separation, position, eigenvalue); infinite M last. One parameter has one only."""
+    """Eigenvalues in rising order, (M, separation, position, eigenvalue); infinite M last. One
+    parameter has one only."""
     make, separations = studies.problem_of(family, config)
     positions = jnp.linspace(0.0, 1.0, config.num_positions)
     found = {}
@@ -57,12 +63,23 @@ def _curvatures(family: str, config: Config) -> dict[str, np.ndarray]:
     if family == "precision":
         kinds["solved"] = landscape.profiled_curvatures
     for name, curvatures in kinds.items():
-        finite = lambda magnification, separation, fn=curvatures: fn(make(separation), magnification, positions)  # noqa: E731
-        limit = lambda separation, fn=curvatures: fn(make(separation), None, positions)  # noqa: E731
-        axes = {"magnification": jnp.array(config.curvature_magnifications), "separation": separations}
-        by_sweep = [jax.jit(jax.vmap(jax.vmap(finite, in_axes=(None, 0)), in_axes=(0, None)))(*axes.values())]
+        finite = lambda magnification, separation, fn=curvatures: fn(
+            make(separation), magnification, positions
+        )
+        limit = lambda separation, fn=curvatures: fn(make(separation), None, positions)
+        axes = {
+            "magnification": jnp.array(config.curvature_magnifications),
+            "separation": separations,
+        }
+        by_sweep = [
+            jax.jit(jax.vmap(jax.vmap(finite, in_axes=(None, 0)), in_axes=(0, None)))(
+                *axes.values()
+            )
+        ]
         by_sweep.append(jax.jit(jax.vmap(limit))(separations)[None])
-        found[f"{family}_{name}_curvatures"] = np.concatenate([np.asarray(part) for part in by_sweep])
+        found[f"{family}_{name}_curvatures"] = np.concatenate(
+            [np.asarray(part) for part in by_sweep]
+        )
     return found
 
 

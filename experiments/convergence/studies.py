@@ -24,7 +24,9 @@ class Study(NamedTuple):
 
     @property
     def name(self) -> str:
-        return "_".join([self.family, self.treatment, self.loss, "ngd" if self.is_normalised else "gd"])
+        return "_".join(
+            [self.family, self.treatment, self.loss, "ngd" if self.is_normalised else "gd"]
+        )
 
 
 STUDIES = (
@@ -47,8 +49,10 @@ STUDIES = (
 def problem_of(family: str, config: Config) -> tuple[Callable[[jax.Array], Problem], jax.Array]:
     """The problem as a function of the separation, and the separations."""
     if family == "mean":
-        return lambda separation: mean_problem(separation, config.num_points), jnp.array(config.separations)
-    make = lambda separation: precision_problem(separation, config.variance, config.num_points)  # noqa: E731
+        return lambda separation: mean_problem(separation, config.num_points), jnp.array(
+            config.separations
+        )
+    make = lambda separation: precision_problem(separation, config.variance, config.num_points)
     return make, jnp.array(config.precision_separations)
 
 
@@ -59,7 +63,8 @@ def num_steps_of(study: Study, config: Config) -> int:
 
 
 def run(study: Study, config: Config) -> dict[str, np.ndarray]:
-    """First steps within each distance, (separation, M, rate, distance), infinite if never; curves at `curve_steps`."""
+    """First steps within each distance, (separation, M, rate, distance), infinite if never; curves
+    at `curve_steps`."""
     make, separations = problem_of(study.family, config)
     rates = config.joint_rates if study.treatment == "joint" else config.solved_rates
     num_steps = num_steps_of(study, config)
@@ -71,7 +76,11 @@ def run(study: Study, config: Config) -> dict[str, np.ndarray]:
         optimizer = descent.normalised(rate) if study.is_normalised else optax.sgd(rate)
         return descent.descend(make(separation), criterion, study.treatment, optimizer, num_steps)
 
-    axes = {"separation": separations, "magnification": jnp.array(magnifications), "rate": jnp.array(rates)}
+    axes = {
+        "separation": separations,
+        "magnification": jnp.array(magnifications),
+        "rate": jnp.array(rates),
+    }
     trace = nce_jax.sweep(lane, **axes).values
     distance = np.asarray(trace.pair if study.treatment == "joint" else trace.theta)
     return {
@@ -88,14 +97,17 @@ def newton(family: str, config: Config) -> np.ndarray:
     make, separations = problem_of(family, config)
 
     def lane(separation, magnification):
-        return descent.newton(make(separation), magnification, config.newton_radius, config.newton_steps).theta
+        return descent.newton(
+            make(separation), magnification, config.newton_radius, config.newton_steps
+        ).theta
 
     axes = {"separation": separations, "magnification": jnp.array(config.magnifications)}
     return np.asarray(nce_jax.sweep(lane, **axes).values)
 
 
 def first_hits(distance: np.ndarray, targets: tuple[float, ...]) -> np.ndarray:
-    """The first step at or below each target, (..., target): what the theorem counts, an overshoot included."""
+    """The first step at or below each target, (..., target): what the theorem counts, an overshoot
+    included."""
     reached = distance[..., None, :] <= np.asarray(targets)[:, None]
     return np.where(reached.any(-1), reached.argmax(-1), np.inf)
 

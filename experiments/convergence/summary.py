@@ -25,7 +25,8 @@ def best_end(arrays, name: str) -> np.ndarray:
 
 
 def distance_exponent(arrays, name: str, separation: int, magnification: int) -> float:
-    """a in steps ~ distance^a, over the distances that were reached in more than a step; the theorem's bound has -2."""
+    """a in steps ~ distance^a, over the distances that were reached in more than a step; the
+    theorem's bound has -2."""
     steps = best_steps(arrays, name)[separation, magnification]
     return line(np.log(arrays["distances"]), np.log(np.where(steps > 1, steps, np.inf)))
 
@@ -42,7 +43,8 @@ def likelihood_condition(arrays, family: str, treatment: str) -> np.ndarray:
 
 
 def magnification_needed(arrays, name: str) -> np.ndarray:
-    """log M from which gradient flow takes at most FACTOR times the likelihood's time, (separation,); NaN if none does."""
+    """log M from which gradient flow takes at most FACTOR times the likelihood's time,
+    (separation,); NaN if none does."""
     excess = np.log(arrays[f"flow_{name}"] / arrays["flow_likelihood"][:, None] / FACTOR)
     log_m, found = arrays["flow_log_magnifications"], []
     for row in excess:
@@ -60,7 +62,8 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _ends(arrays) -> dict[str, float]:
-    """Distance of (theta, F) after the last step at the largest separation of the means, joint gradient, best rate."""
+    """Distance of (theta, F) after the last step at the largest separation of the means, joint
+    gradient, best rate."""
     names = {"nce_ngd": 0, "nce_gd": 0, "nwj_ngd": 0, "ence_ngd": 0}
     found = {f"joint_{name}_end": best_end(arrays, f"mean_joint_{name}")[-1, 0] for name in names}
     return found | {"joint_nce_ngd_largest_m_end": best_end(arrays, "mean_joint_nce_ngd")[-1, -1]}
@@ -69,14 +72,27 @@ def _ends(arrays) -> dict[str, float]:
 def _steps(arrays) -> dict[str, float]:
     """Steps to distance 1 at the best rate; the precision family at its largest separation."""
     index = int(np.argmin(np.abs(arrays["distances"] - 1.0)))
-    joint, solved = best_steps(arrays, "mean_joint_nce_ngd")[-2, :, index], best_steps(arrays, "precision_solved_nce_ngd")
+    joint, solved = (
+        best_steps(arrays, "mean_joint_nce_ngd")[-2, :, index],
+        best_steps(arrays, "precision_solved_nce_ngd"),
+    )
     found = {"joint_nce_ngd_steps": joint[0], "joint_nce_ngd_largest_m_steps": joint[-1]}
-    found |= {"solved_nce_ngd_steps": solved[-1, 0, index], "solved_nwj_ngd_steps": _single(arrays, "nwj", index)}
+    found |= {
+        "solved_nce_ngd_steps": solved[-1, 0, index],
+        "solved_nwj_ngd_steps": _single(arrays, "nwj", index),
+    }
     descent = best_steps(arrays, "precision_solved_nce_gd")[1, :, index]
     found |= {"solved_nce_gd_steps": descent[0], "solved_nce_gd_largest_m_steps": descent[-1]}
-    newton = np.concatenate([arrays[f"{family}_newton"].reshape(-1, arrays["mean_newton"].shape[-1]) for family in FAMILIES])
+    newton = np.concatenate(
+        [
+            arrays[f"{family}_newton"].reshape(-1, arrays["mean_newton"].shape[-1])
+            for family in FAMILIES
+        ]
+    )
     reached = newton <= 0.1
-    return found | {"newton_most_steps": np.where(reached.any(-1), reached.argmax(-1), np.inf).max()}
+    return found | {
+        "newton_most_steps": np.where(reached.any(-1), reached.argmax(-1), np.inf).max()
+    }
 
 
 FAMILIES = ("mean", "precision")
@@ -87,14 +103,17 @@ def _single(arrays, loss: str, index: int) -> float:
 
 
 def _exponents(arrays) -> dict[str, float]:
-    """Of steps in the distance, and in the condition number once |theta_0 - theta*|^2 is divided out, F solved."""
+    """Of steps in the distance, and in the condition number once |theta_0 - theta*|^2 is divided
+    out, F solved."""
     index = int(np.argmin(np.abs(arrays["distances"] - 0.1)))
     steps = best_steps(arrays, "precision_solved_nwj_ngd")[:, 0, index]
     scaled = np.log(steps / arrays["precision_solved_nwj_ngd_start"] ** 2)
     return {
         "solved_nwj_distance_exponent": distance_exponent(arrays, "precision_solved_nwj_ngd", 1, 0),
         "joint_nce_distance_exponent": distance_exponent(arrays, "mean_joint_nce_ngd", 1, 0),
-        "solved_nwj_condition_exponent": line(np.log(likelihood_condition(arrays, "precision", "solved")), scaled),
+        "solved_nwj_condition_exponent": line(
+            np.log(likelihood_condition(arrays, "precision", "solved")), scaled
+        ),
     }
 
 
@@ -104,17 +123,22 @@ def _flow(arrays) -> dict[str, float]:
     for name in ("fixed", "solved"):
         times, needed = np.log(arrays[f"flow_{name}"]), magnification_needed(arrays, name)
         found[f"flow_{name}_growth"] = line(kl[heavy], times[heavy, 0])
-        found[f"flow_{name}_power_of_m"] = line(arrays["flow_log_magnifications"][:4], times[-1, :4])
+        found[f"flow_{name}_power_of_m"] = line(
+            arrays["flow_log_magnifications"][:4], times[-1, :4]
+        )
         found[f"flow_{name}_log_m_needed_per_kl"] = line(kl[heavy], needed[heavy])
     return found
 
 
 def _conditions(arrays) -> dict[str, float]:
-    """log10 of the largest condition number on the way, and of the smallest largest curvature, at the largest separation."""
+    """log10 of the largest condition number on the way, and of the smallest largest curvature, at
+    the largest separation."""
     found = {}
     for family, treatment in (("mean", "joint"), ("precision", "solved"), ("precision", "joint")):
         worst = np.log10(condition_numbers(arrays, family, treatment)[:, -1].max(axis=-1))
-        flattest = np.log10(arrays[f"{family}_{treatment}_curvatures"][:, -1].max(axis=-1).min(axis=-1))
+        flattest = np.log10(
+            arrays[f"{family}_{treatment}_curvatures"][:, -1].max(axis=-1).min(axis=-1)
+        )
         for label, row in (("m_1", 0), ("limit", -1)):
             found[f"{family}_{treatment}_condition_{label}"] = worst[row]
             found[f"{family}_{treatment}_flattest_{label}"] = flattest[row]

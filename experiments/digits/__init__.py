@@ -1,1 +1,2 @@
-"""Magnification on real input: an energy of handwritten digits, trained against a fitted Gaussian."""
+"""Magnification on real input: an energy of handwritten digits, trained against a fitted
+Gaussian."""

@@ -1,4 +1,5 @@
-"""Settings of the digits experiment. No paper states any of them: every field is our choice, and the comment says why."""
+"""Settings of the digits experiment. No paper states any of them: every field is our choice, and
+the comment says why."""
 
 from dataclasses import dataclass
 
@@ -7,32 +8,52 @@ from dataclasses import dataclass
 class Config:
     """One run of the experiment."""
 
-    # Data: 1,797 images of 8 x 8 pixels with 17 grey levels; what the split leaves over is trained on.
+    # Data: 1,797 images of 8 x 8 pixels with 17 grey levels; what the split leaves over is trained
+    # on.
     num_held_out: int = 300  # validation images, and as many test images
     logit_margin: float = 1e-6  # alpha of logit(alpha + (1 - 2 alpha) x): keeps the logit finite
 
-    # The grid, in factors of ten on both axes, so that one kappa = noise_ratio * magnification lies on a diagonal.
+    # The grid, in factors of ten on both axes, so that one kappa = noise_ratio * magnification lies
+    # on a diagonal.
     magnifications: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
-    noise_ratios: tuple[float, ...] = (0.1, 1.0, 10.0)  # prior odds in the loss; the noise samples stay `batch_size`
-    num_seeds: int = 5  # of initial weights, batches, noise and evaluation noise; all seeds share the split
+    noise_ratios: tuple[float, ...] = (
+        0.1,
+        1.0,
+        10.0,
+    )  # prior odds in the loss; the noise samples stay `batch_size`
+    num_seeds: int = (
+        5  # of initial weights, batches, noise and evaluation noise; all seeds share the split
+    )
 
     # Model and training.
-    hidden: tuple[int, ...] = (128, 64)  # the library's default, the widths of the literature's 2-D experiments
-    log_ratio_bound: float | None = 5.0  # |f| stays below it (None: unbounded); chosen on validation images and noise
+    hidden: tuple[int, ...] = (
+        128,
+        64,
+    )  # the library's default, the widths of the literature's 2-D experiments
+    log_ratio_bound: float | None = (
+        5.0  # |f| stays below it (None: unbounded); chosen on validation images and noise
+    )
     learning_rate: float = 1e-3  # Adam's default
     batch_size: int = 128  # images per step, and noise samples per step
     num_steps: int = 1000  # fixed in advance, not chosen by any held-out number
 
-    # Small study: a noise ratio of real samples, `study_noise_per_image` per image, with M = kappa / study_noise_per_image.
+    # Small study: a noise ratio of real samples, `study_noise_per_image` per image, with M = kappa
+    # / study_noise_per_image.
     study_noise_per_image: int = 10
-    study_kappas: tuple[float, ...] = (1.0, 10.0, 1000.0)  # where the grid has them with one noise sample per image
+    study_kappas: tuple[float, ...] = (
+        1.0,
+        10.0,
+        1000.0,
+    )  # where the grid has them with one noise sample per image
 
     # Evaluation, on fresh noise at every checkpoint; tables show the reported two.
     num_checkpoints: int = 10
     reported_steps: tuple[int, int] = (300, 1000)
     num_evaluation_noise: int = 50_000
     evaluation_chunk: int = 1_000  # noise samples in memory at once, per lane
-    min_effective_samples: float = 100.0  # below it, or below the fraction, log Z and likelihood are withheld
+    min_effective_samples: float = (
+        100.0  # below it, or below the fraction, log Z and likelihood are withheld
+    )
     min_effective_fraction: float = 0.005
 
     seed: int = 0

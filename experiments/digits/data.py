@@ -1,4 +1,5 @@
-"""The digits as points in R^64: split, dequantised, taken through the logit; and the Gaussian fitted to them."""
+"""The digits as points in R^64: split, dequantised, taken through the logit; and the Gaussian
+fitted to them."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ NUM_LEVELS = 17
 
 
 class Digits(NamedTuple):
-    """Training images as grey levels (every use draws its own dequantisation), held-out ones as fixed points.
+    """Training images as grey levels (every use draws its own dequantisation), held-out ones as
+    fixed points.
 
     `mean` and `scale` are of the training data, per pixel, and standardise what the network sees.
     """
@@ -32,7 +34,8 @@ def load(config: Config, key: jax.Array) -> Digits:
     levels = jnp.asarray(load_digits().data, jnp.float32)
     levels = levels[jax.random.permutation(key_split, len(levels))]
     validation, test, train = jnp.split(levels, (config.num_held_out, 2 * config.num_held_out))
-    # Ten dequantisations of every image: the covariance is that of the dequantised data, not of one draw.
+    # Ten dequantisations of every image: the covariance is that of the dequantised data, not of one
+    # draw.
     x_train = dequantise(key_fit, jnp.tile(train, (10, 1)), config.logit_margin)
     return Digits(
         train_levels=train,

@@ -15,7 +15,8 @@ class Evaluation(NamedTuple):
     """One model's numbers in nats, all with the same noise samples.
 
     Attributes:
-      validation_loss: NCE loss at kappa = 1 on the validation images, with F solved on them and the evaluation noise.
+      validation_loss: NCE loss at kappa = 1 on the validation images, with F solved on them and the
+        evaluation noise.
       test_loss: the same on the test images.
       profiled_at_one: F*(1), the F of `test_loss`; it depends on the images, and is no log Z.
       profiled_at_own: F*(kappa) of the same samples at the kappa of the training.
@@ -36,9 +37,14 @@ class Evaluation(NamedTuple):
 
 
 def evaluate(
-    config: Config, digits: Digits, log_ratio_fn: Callable[[jax.Array], jax.Array], kappa: jax.Array, key: jax.Array
+    config: Config,
+    digits: Digits,
+    log_ratio_fn: Callable[[jax.Array], jax.Array],
+    kappa: jax.Array,
+    key: jax.Array,
 ) -> Evaluation:
-    """Evaluates a model, given as its log-ratio s(x) = log density - log q, on noise drawn from `key`."""
+    """Evaluates a model, given as its log-ratio s(x) = log density - log q, on noise drawn from
+    `key`."""
     s_noise = _noise_log_ratios(config, digits, log_ratio_fn, key)
     s_validation, s_test = log_ratio_fn(digits.x_validation), log_ratio_fn(digits.x_test)
     # One batch of three problems: one solver to compile instead of three.
@@ -60,8 +66,11 @@ def evaluate(
     )
 
 
-def _noise_log_ratios(config: Config, digits: Digits, log_ratio_fn: Callable, key: jax.Array) -> jax.Array:
-    """s of fresh noise, in chunks: a hidden layer of all samples and lanes at once would not fit in memory."""
+def _noise_log_ratios(
+    config: Config, digits: Digits, log_ratio_fn: Callable, key: jax.Array
+) -> jax.Array:
+    """s of fresh noise, in chunks: a hidden layer of all samples and lanes at once would not fit in
+    memory."""
     keys = jax.random.split(key, config.num_evaluation_noise // config.evaluation_chunk)
 
     def chunk(key: jax.Array) -> jax.Array:

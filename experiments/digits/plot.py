@@ -29,29 +29,48 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
 
 
 def _grid(arrays: Mapping[str, Any]) -> Figure:
-    """Loss, gain and effective sample size at the last checkpoint against M, a line per noise ratio."""
+    """Loss, gain and effective sample size at the last checkpoint against M, a line per noise
+    ratio."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     magnifications, ratios = arrays["magnifications"], arrays["noise_ratios"]
-    for index, (ratio, color) in enumerate(zip(ratios, plotting.graded_colors(len(ratios)), strict=True)):
+    for index, (ratio, color) in enumerate(
+        zip(ratios, plotting.graded_colors(len(ratios)), strict=True)
+    ):
         style = {"color": color, "marker": RATIO_MARKERS[index % 4], "label": rf"$\nu={ratio:g}$"}
-        last = {name: arrays[f"grid_{name}"][:, index, :, -1] for name in ("test_loss", "gain", "gain_unscreened")}
+        last = {
+            name: arrays[f"grid_{name}"][:, index, :, -1]
+            for name in ("test_loss", "gain", "gain_unscreened")
+        }
         _error_bars(axes[0], magnifications, last["test_loss"], **style)
         _screened(axes[1], magnifications, last["gain"], last["gain_unscreened"], **style)
-        _share(axes[2], arrays, magnifications, arrays["grid_effective_samples"][:, index, :, -1], **style)
+        _share(
+            axes[2],
+            arrays,
+            magnifications,
+            arrays["grid_effective_samples"][:, index, :, -1],
+            **style,
+        )
     for axis, label in zip(axes, (LOSS, GAIN, SHARE), strict=True):
         axis.set(xscale="log", xlabel="magnification M", ylabel=label)
     _threshold(axes[2], arrays)
     axes[0].legend(title="noise ratio")
     num_seeds = arrays["grid_gain"].shape[2]
-    figure.suptitle(f"step {arrays['steps'][-1]}, F solved: mean and standard error of {num_seeds} seeds", size=10)
+    figure.suptitle(
+        f"step {arrays['steps'][-1]}, F solved: mean and standard error of {num_seeds} seeds",
+        size=10,
+    )
     return figure
 
 
 def _training(arrays: Mapping[str, Any]) -> Figure:
-    """The same three along training, a line per kappa; and the gain as a paired difference from the kappa nearest one."""
+    """The same three along training, a line per kappa; and the gain as a paired difference from the
+    kappa nearest one."""
     figure, grid = plt.subplots(2, 2, figsize=(8.4, 6.2))
     axes, steps = grid.ravel(), arrays["steps"]
-    lanes = {name: summary.by_kappa(arrays, name) for name in ("test_loss", "gain", "gain_unscreened", "effective_samples")}
+    lanes = {
+        name: summary.by_kappa(arrays, name)
+        for name in ("test_loss", "gain", "gain_unscreened", "effective_samples")
+    }
     reference = min(lanes["gain"], key=lambda kappa: abs(np.log(kappa)))
     for kappa, color in zip(lanes["gain"], plotting.graded_colors(len(lanes["gain"])), strict=True):
         style = {"color": color, "label": f"{kappa:g}", "marker": "."}
@@ -69,19 +88,32 @@ def _training(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _comparisons(arrays: Mapping[str, Any]) -> Figure:
-    """Loss and gain at the last checkpoint against kappa: the grid and what was varied beside it."""
+    """Loss and gain at the last checkpoint against kappa: the grid and what was varied beside
+    it."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.0))
     more = arrays["study_noise_per_image"]
     solved = {**plotting.method_style("Newton", marker=True), "label": "Newton (the grid)"}
-    joint = {**plotting.method_style("NCE", marker=True), "label": "NCE: F by gradient", "linestyle": "none"}
+    joint = {
+        **plotting.method_style("NCE", marker=True),
+        "label": "NCE: F by gradient",
+        "linestyle": "none",
+    }
     curves = {
         "grid": (np.array(list(summary.by_kappa(arrays, "gain"))), solved),
         "joint": (arrays["corners"].prod(axis=1), joint),
-        "study": (arrays["study_kappas"], _other(0, "^", f"Newton, {more} noise samples per image")),
-        "unbounded": (arrays["magnifications"], _other(1, "v", "Newton, f not bounded (hollow: withheld)")),
+        "study": (
+            arrays["study_kappas"],
+            _other(0, "^", f"Newton, {more} noise samples per image"),
+        ),
+        "unbounded": (
+            arrays["magnifications"],
+            _other(1, "v", "Newton, f not bounded (hollow: withheld)"),
+        ),
     }
     for name, (kappas, style) in curves.items():
-        last = {field: _lanes(arrays, name, field) for field in ("test_loss", "gain", "gain_unscreened")}
+        last = {
+            field: _lanes(arrays, name, field) for field in ("test_loss", "gain", "gain_unscreened")
+        }
         _error_bars(axes[0], kappas, last["test_loss"], **style)
         _screened(axes[1], kappas, last["gain"], last["gain_unscreened"], **style)
     for axis, label in zip(axes, (LOSS, GAIN), strict=True):
@@ -92,8 +124,15 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _images(arrays: Mapping[str, Any]) -> Figure:
-    """Noise samples, and the test images that the models find least and most likely against the noise."""
-    log_ratio = np.mean([lanes[:, -1].mean(axis=0) for lanes in summary.by_kappa(arrays, "test_log_ratio").values()], axis=0)
+    """Noise samples, and the test images that the models find least and most likely against the
+    noise."""
+    log_ratio = np.mean(
+        [
+            lanes[:, -1].mean(axis=0)
+            for lanes in summary.by_kappa(arrays, "test_log_ratio").values()
+        ],
+        axis=0,
+    )
     order = np.argsort(log_ratio)
     count = len(arrays["noise_images"])
     rows = {
@@ -120,7 +159,12 @@ def _lanes(arrays: Mapping[str, Any], sweep: str, field: str) -> np.ndarray:
 
 
 def _other(index: int, marker: str, label: str) -> dict[str, Any]:
-    return {"color": plotting.OTHER_COLORS[index], "linestyle": "--", "marker": marker, "label": label}
+    return {
+        "color": plotting.OTHER_COLORS[index],
+        "linestyle": "--",
+        "marker": marker,
+        "label": label,
+    }
 
 
 def _error_bars(axis: Axes, x: np.ndarray, lanes: np.ndarray, **style: Any) -> None:
@@ -130,22 +174,38 @@ def _error_bars(axis: Axes, x: np.ndarray, lanes: np.ndarray, **style: Any) -> N
     axis.errorbar(x[order], mean[order], error[order], capsize=2, elinewidth=1, **style)
 
 
-def _screened(axis: Axes, x: np.ndarray, lanes: np.ndarray, unscreened: np.ndarray, **style: Any) -> None:
+def _screened(
+    axis: Axes, x: np.ndarray, lanes: np.ndarray, unscreened: np.ndarray, **style: Any
+) -> None:
     """Means that count, and hollow markers for cells withheld for want of effective samples."""
     _error_bars(axis, x, lanes, **style)
     withheld = np.isnan(lanes).any(axis=-1)
-    hollow = {"color": style["color"], "marker": style["marker"], "linestyle": "none", "markerfacecolor": "none"}
+    hollow = {
+        "color": style["color"],
+        "marker": style["marker"],
+        "linestyle": "none",
+        "markerfacecolor": "none",
+    }
     axis.plot(x[withheld], unscreened[withheld].mean(axis=-1), **{**hollow, "markersize": 7})
 
 
-def _share(axis: Axes, arrays: Mapping[str, Any], x: np.ndarray, effective: np.ndarray, **style: Any) -> None:
+def _share(
+    axis: Axes, arrays: Mapping[str, Any], x: np.ndarray, effective: np.ndarray, **style: Any
+) -> None:
     _error_bars(axis, x, effective / arrays["num_evaluation_noise"], **style)
 
 
 def _threshold(axis: Axes, arrays: Mapping[str, Any]) -> None:
     share = arrays["least_effective_samples"] / arrays["num_evaluation_noise"]
     axis.axhline(share, color="0.4", linestyle=":")
-    axis.text(0.02, 1.04 * share, "log Z withheld below", transform=axis.get_yaxis_transform(), color="0.4", fontsize=8)
+    axis.text(
+        0.02,
+        1.04 * share,
+        "log Z withheld below",
+        transform=axis.get_yaxis_transform(),
+        color="0.4",
+        fontsize=8,
+    )
     axis.set_yscale("log")
 
 

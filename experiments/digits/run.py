@@ -1,4 +1,5 @@
-"""Trains over the grid of magnification x noise ratio x seed, and three comparisons: `python -m experiments.digits.run`."""
+"""Trains over the grid of magnification x noise ratio x seed, and three comparisons: `python -m
+experiments.digits.run`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,12 +20,12 @@ Fn = Callable[..., Lane]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Four sweeps: `grid` (F solved), `joint` (F by gradient, at the grid's corners), `study` (more noise samples) and
-    `unbounded` (no bound on f, at noise ratio one).
+    """Four sweeps: `grid` (F solved), `joint` (F by gradient, at the grid's corners), `study` (more
+    noise samples) and `unbounded` (no bound on f, at noise ratio one).
 
-    Arrays of a sweep are named after it and have its axes first, (magnification, noise ratio, seed), (corner, seed),
-    (kappa, seed) and (kappa, seed), then the checkpoint; `test_log_ratio` has the reported checkpoints only, then images.
-    """
+    Arrays of a sweep are named after it and have its axes first, (magnification, noise ratio,
+    seed), (corner, seed), (kappa, seed) and (kappa, seed), then the checkpoint; `test_log_ratio`
+    has the reported checkpoints only, then images."""
     key_data, key_run = jax.random.split(key)
     digits = data.load(config, key_data)
     arrays, failed = _shared_arrays(config, digits, key_data), {}
@@ -39,14 +40,18 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 def corners(config: Config) -> np.ndarray:
     """The four corners of the grid, rows of (magnification, noise ratio)."""
     ends = [(values[0], values[-1]) for values in (config.magnifications, config.noise_ratios)]
-    return np.array([(magnification, ratio) for magnification in ends[0] for ratio in ends[1]], np.float32)
+    return np.array(
+        [(magnification, ratio) for magnification in ends[0] for ratio in ends[1]], np.float32
+    )
 
 
 def _grid(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
     lane = _lane_fn(config, digits, key, training.solved(nce_jax.newton()))
     magnifications, noise_ratios = jnp.array(config.magnifications), jnp.array(config.noise_ratios)
     seeds = jnp.arange(config.num_seeds)
-    return nce_jax.sweep(lane, magnification=magnifications, noise_ratio=noise_ratios, seed=seeds).values
+    return nce_jax.sweep(
+        lane, magnification=magnifications, noise_ratio=noise_ratios, seed=seeds
+    ).values
 
 
 def _joint(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
@@ -55,18 +60,25 @@ def _joint(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
     def at_corner(corner: jax.Array, seed: jax.Array) -> Lane:
         return lane(corner[0], corner[1], seed)
 
-    return nce_jax.sweep(at_corner, corner=jnp.array(corners(config)), seed=jnp.arange(config.num_seeds)).values
+    return nce_jax.sweep(
+        at_corner, corner=jnp.array(corners(config)), seed=jnp.arange(config.num_seeds)
+    ).values
 
 
 def _study(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
-    """Gutmann and Hyvarinen's noise ratio: prior odds that are the odds of the samples, here with magnification on top."""
+    """Gutmann and Hyvarinen's noise ratio: prior odds that are the odds of the samples, here with
+    magnification on top."""
     ratio = config.study_noise_per_image
-    lane = _lane_fn(config, digits, key, training.solved(nce_jax.newton()), num_noise=ratio * config.batch_size)
+    lane = _lane_fn(
+        config, digits, key, training.solved(nce_jax.newton()), num_noise=ratio * config.batch_size
+    )
 
     def at_kappa(kappa: jax.Array, seed: jax.Array) -> Lane:
         return lane(kappa / ratio, float(ratio), seed)
 
-    return nce_jax.sweep(at_kappa, kappa=jnp.array(config.study_kappas), seed=jnp.arange(config.num_seeds)).values
+    return nce_jax.sweep(
+        at_kappa, kappa=jnp.array(config.study_kappas), seed=jnp.arange(config.num_seeds)
+    ).values
 
 
 def _unbounded(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
@@ -76,19 +88,30 @@ def _unbounded(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
     def at_kappa(kappa: jax.Array, seed: jax.Array) -> Lane:
         return lane(kappa, 1.0, seed)
 
-    return nce_jax.sweep(at_kappa, kappa=jnp.array(config.magnifications), seed=jnp.arange(config.num_seeds)).values
+    return nce_jax.sweep(
+        at_kappa, kappa=jnp.array(config.magnifications), seed=jnp.arange(config.num_seeds)
+    ).values
 
 
 SWEEPS = {"grid": _grid, "joint": _joint, "study": _study, "unbounded": _unbounded}
 
 
 def _lane_fn(
-    config: Config, digits: data.Digits, key: jax.Array, treatment: training.Treatment, num_noise: int | None = None
+    config: Config,
+    digits: data.Digits,
+    key: jax.Array,
+    treatment: training.Treatment,
+    num_noise: int | None = None,
 ) -> Fn:
-    """A lane as a function of what the sweeps vary; every sweep gives seed s the same weights, batches and evaluations."""
+    """A lane as a function of what the sweeps vary; every sweep gives seed s the same weights,
+    batches and evaluations."""
 
     def lane(magnification: jax.Array, noise_ratio: jax.Array | float, seed: jax.Array) -> Lane:
-        options = {"magnification": magnification, "noise_ratio": noise_ratio, "num_noise": num_noise}
+        options = {
+            "magnification": magnification,
+            "noise_ratio": noise_ratio,
+            "num_noise": num_noise,
+        }
         return train_lane(config, digits, treatment, jax.random.fold_in(key, seed), **options)
 
     return lane
@@ -102,7 +125,8 @@ def _shared_arrays(config: Config, digits: data.Digits, key: jax.Array) -> dict[
         "corners": corners(config),
         "study_kappas": np.array(config.study_kappas),
         "study_noise_per_image": np.array(config.study_noise_per_image),
-        "steps": np.arange(1, config.num_checkpoints + 1) * (config.num_steps // config.num_checkpoints),
+        "steps": np.arange(1, config.num_checkpoints + 1)
+        * (config.num_steps // config.num_checkpoints),
         "reported_steps": np.array(config.reported_steps),
         "least_effective_samples": np.array(least_effective_samples(config)),
         "num_evaluation_noise": np.array(config.num_evaluation_noise),
@@ -114,13 +138,19 @@ def _shared_arrays(config: Config, digits: data.Digits, key: jax.Array) -> dict[
 
 def least_effective_samples(config: Config) -> float:
     """The effective sample size below which log Z and the log-likelihood are withheld."""
-    return max(config.min_effective_samples, config.min_effective_fraction * config.num_evaluation_noise)
+    return max(
+        config.min_effective_samples, config.min_effective_fraction * config.num_evaluation_noise
+    )
 
 
 def _lane_arrays(config: Config, lanes: Lane) -> dict[str, np.ndarray]:
-    """The arrays of one sweep. `gain` is NaN where the effective sample size withholds it, `gain_unscreened` never."""
+    """The arrays of one sweep. `gain` is NaN where the effective sample size withholds it,
+    `gain_unscreened` never."""
     arrays = {name: np.asarray(value) for name, value in lanes.evaluation._asdict().items()}
-    arrays |= {"train_loss": np.asarray(lanes.train_loss), "num_no_overlap": np.asarray(lanes.num_no_overlap)}
+    arrays |= {
+        "train_loss": np.asarray(lanes.train_loss),
+        "num_no_overlap": np.asarray(lanes.num_no_overlap),
+    }
     gain = arrays["test_log_ratio"].mean(axis=-1) - arrays["log_partition"]
     is_trusted = arrays["effective_samples"] >= least_effective_samples(config)
     deviation = arrays["test_log_ratio"].std(axis=-1, ddof=1)

@@ -1,4 +1,5 @@
-"""Prints the tables of the README from stored results: `python -m experiments.digits.table [folder]`."""
+"""Prints the tables of the README from stored results: `python -m experiments.digits.table
+[folder]`."""
 
 import sys
 from collections.abc import Mapping
@@ -21,15 +22,25 @@ COLUMNS = {
 
 
 def table(arrays: Mapping[str, Any], checkpoint: int) -> str:
-    """The grid at one checkpoint as markdown: mean +- standard error over seeds, `withheld` where the ESS says so."""
-    lines = [f"| nu | M | kappa | {' | '.join(COLUMNS.values())} |", "|--:" * (len(COLUMNS) + 3) + "|"]
+    """The grid at one checkpoint as markdown: mean +- standard error over seeds, `withheld` where
+    the ESS says so."""
+    lines = [
+        f"| nu | M | kappa | {' | '.join(COLUMNS.values())} |",
+        "|--:" * (len(COLUMNS) + 3) + "|",
+    ]
     withheld = np.isnan(arrays["grid_gain"][..., checkpoint]).any(axis=-1)
     for row, ratio in enumerate(arrays["noise_ratios"]):
         for column, magnification in enumerate(arrays["magnifications"]):
             cells = [
-                _cell(name, arrays[f"grid_{name}"][column, row, :, checkpoint], withheld[column, row]) for name in COLUMNS
+                _cell(
+                    name, arrays[f"grid_{name}"][column, row, :, checkpoint], withheld[column, row]
+                )
+                for name in COLUMNS
             ]
-            lines.append(f"| {ratio:g} | {magnification:g} | {ratio * magnification:g} | {' | '.join(cells)} |")
+            lines.append(
+                f"| {ratio:g} | {magnification:g} | {ratio * magnification:g} |"
+                f" {' | '.join(cells)} |"
+            )
     return "\n".join(lines)
 
 

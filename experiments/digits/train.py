@@ -20,7 +20,8 @@ class Lane(NamedTuple):
       evaluation: of the model at the checkpoint.
       train_loss: mean over the steps since the last one, at the lane's own kappa, in nats.
       num_failed: training steps whose solve for F failed (not finite, or out of steps).
-      num_no_overlap: training steps whose batch had no overlap with the noise (F is still the minimiser there).
+      num_no_overlap: training steps whose batch had no overlap with the noise (F is still the
+        minimiser there).
     """
 
     evaluation: Evaluation
@@ -39,13 +40,19 @@ def train_lane(
     noise_ratio: jax.Array | float,
     num_noise: int | None,
 ) -> Lane:
-    """Trains and evaluates. All draws come from `key` and the step number alone, so that lanes of one seed share them."""
+    """Trains and evaluates. All draws come from `key` and the step number alone, so that lanes of
+    one seed share them."""
     key_model, key_batch, key_noise, key_evaluation = jax.random.split(key, 4)
     net = model.make(config, digits, key_model)
     optimizer = optax.adam(config.learning_rate)
     criterion = nce_jax.nce(magnification=magnification, noise_ratio=noise_ratio)
     step = training.make_train_step(
-        net.log_density_fn, digits.noise, optimizer, criterion=criterion, treatment=treatment, num_noise=num_noise
+        net.log_density_fn,
+        digits.noise,
+        optimizer,
+        criterion=criterion,
+        treatment=treatment,
+        num_noise=num_noise,
     )
 
     def train_step(state: training.TrainState, _: None):
@@ -53,9 +60,13 @@ def train_lane(
         return step(state, x_data, key_noise)
 
     def until_checkpoint(state: training.TrainState, key: jax.Array):
-        state, metrics = jax.lax.scan(train_step, state, None, length=config.num_steps // config.num_checkpoints)
+        state, metrics = jax.lax.scan(
+            train_step, state, None, length=config.num_steps // config.num_checkpoints
+        )
         kappa = magnification * noise_ratio
-        evaluation = evaluate(config, digits, lambda x: net.log_ratio_fn(state.params, x), kappa, key)
+        evaluation = evaluate(
+            config, digits, lambda x: net.log_ratio_fn(state.params, x), kappa, key
+        )
         failed = (metrics.status == Status.NONFINITE) | (metrics.status == Status.MAX_STEPS)
         no_overlap = metrics.status == Status.NO_OVERLAP
         return state, Lane(evaluation, metrics.loss.mean(), failed.sum(), no_overlap.sum())
@@ -69,4 +80,6 @@ def _batch(config: Config, digits: data.Digits, key: jax.Array) -> jax.Array:
     """Images drawn with replacement, dequantised anew."""
     key_index, key_level = jax.random.split(key)
     index = jax.random.randint(key_index, (config.batch_size,), 0, len(digits.train_levels))
-    return data.dequantise(key_level, jnp.take(digits.train_levels, index, axis=0), config.logit_margin)
+    return data.dequantise(
+        key_level, jnp.take(digits.train_levels, index, axis=0), config.logit_margin
+    )

@@ -1,1 +1,2 @@
-"""What the NCE loss measures: D_kappa, from Jensen-Shannon to Kullback-Leibler, of pairs with known answers."""
+"""What the NCE loss measures: D_kappa, from Jensen-Shannon to Kullback-Leibler, of pairs with known
+answers."""

@@ -33,5 +33,7 @@ class Config:
 
 PRESETS = {
     "paper": Config(),
-    "smoke": Config(num_kappas=10, num_samples=100, other_num_samples=(), num_seeds=40, num_grid=2001),
+    "smoke": Config(
+        num_kappas=10, num_samples=100, other_num_samples=(), num_seeds=40, num_grid=2001
+    ),
 }

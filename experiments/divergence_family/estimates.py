@@ -1,4 +1,5 @@
-"""What the library says: bounds by quadrature at true and wrong ratios, and estimates from samples with their errors."""
+"""What the library says: bounds by quadrature at true and wrong ratios, and estimates from samples
+with their errors."""
 
 from collections.abc import Sequence
 
@@ -18,13 +19,19 @@ LIMITS = ("NWJ", "DV")
 """kappa -> infinity: with F held, and solved."""
 
 
-def bounds(quadrature: Quadrature, kappas: jax.Array, scales: Sequence[float], offsets: Sequence[float]) -> Arrays:
-    """D_kappa of s scaled with F solved, (1 + scale, kappa), and of s at F held off the truth, (1 + offset, kappa)."""
+def bounds(
+    quadrature: Quadrature, kappas: jax.Array, scales: Sequence[float], offsets: Sequence[float]
+) -> Arrays:
+    """D_kappa of s scaled with F solved, (1 + scale, kappa), and of s at F held off the truth, (1 +
+    offset, kappa)."""
 
     def over(count: int, factor: jax.Array, **options) -> nce_jax.Divergence:
         shape = (count, kappas.size, quadrature.p.size)
         ratio = jnp.broadcast_to(factor[:, None, None] * quadrature.log_ratio[None, None], shape)
-        weights = {"weights_data": quadrature.p[None, None], "weights_noise": quadrature.q[None, None]}
+        weights = {
+            "weights_data": quadrature.p[None, None],
+            "weights_noise": quadrature.q[None, None],
+        }
         return bound(ratio, ratio, magnification=kappas[None], **weights, **options)
 
     held = jnp.array([0.0, *offsets])
@@ -41,7 +48,8 @@ def bounds(quadrature: Quadrature, kappas: jax.Array, scales: Sequence[float], o
 def _at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Array]:
     held = nce_jax.divergence(data, noise, log_partition=0.0, magnification=kappa)
     solved = nce_jax.divergence(data, noise, magnification=kappa)
-    # What a sample counts for in the loss's gradient: 1 / (kappa + r) over the data, r / (kappa + r) over the noise.
+    # What a sample counts for in the loss's gradient: 1 / (kappa + r) over the data, r / (kappa +
+    # r) over the noise.
     weights = -jax.nn.softplus(data - jnp.log(kappa)), -jax.nn.softplus(jnp.log(kappa) - noise)
     return {
         "value": jnp.stack([held.value, solved.value]),
@@ -52,7 +60,8 @@ def _at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Ar
 
 
 def sampled(data: jax.Array, noise: jax.Array, kappas: jax.Array) -> Arrays:
-    """For log-ratios (..., n): value and error (kappa, treatment, ...), status, and the smaller effective sample size."""
+    """For log-ratios (..., n): value and error (kappa, treatment, ...), status, and the smaller
+    effective sample size."""
     parts = [jax.tree.map(np.asarray, _at(data, noise, kappa)) for kappa in kappas]
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
@@ -68,5 +77,6 @@ def _limits(data: jax.Array, noise: jax.Array) -> dict[str, jax.Array]:
 
 
 def limits(data: jax.Array, noise: jax.Array) -> Arrays:
-    """NWJ and Donsker-Varadhan on the same samples: value and standard error (F's to first order), (limit, ...)."""
+    """NWJ and Donsker-Varadhan on the same samples: value and standard error (F's to first order),
+    (limit, ...)."""
     return jax.tree.map(np.asarray, _limits(data, noise))

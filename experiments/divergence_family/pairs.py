@@ -1,4 +1,5 @@
-"""Pairs of distributions with known answers: how to draw from them, their log ratio, and a quadrature."""
+"""Pairs of distributions with known answers: how to draw from them, their log ratio, and a
+quadrature."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +10,8 @@ import numpy as np
 
 
 class Quadrature(NamedTuple):
-    """Points as log-ratios, and what data and noise weigh there: the integral of f over p is sum f(s) p."""
+    """Points as log-ratios, and what data and noise weigh there: the integral of f over p is sum
+    f(s) p."""
 
     log_ratio: np.ndarray
     p: np.ndarray
@@ -21,7 +23,8 @@ class Quadrature(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Data p and noise q. `draw(key, n)` gives the true log p / q of n samples of p, or of q (n last)."""
+    """Data p and noise q. `draw(key, n)` gives the true log p / q of n samples of p, or of q (n
+    last)."""
 
     name: str
     kl: float
@@ -64,7 +67,11 @@ def discrete(name: str, p: tuple[float, ...], q: tuple[float, ...]) -> Pair:
         return jnp.asarray(ratios)[jax.random.categorical(key, logits, shape=shape)]
 
     return Pair(
-        name, float(p_array @ ratios), float(-q_array @ ratios), draw, lambda num_grid: Quadrature(ratios, p_array, q_array)
+        name,
+        float(p_array @ ratios),
+        float(-q_array @ ratios),
+        draw,
+        lambda num_grid: Quadrature(ratios, p_array, q_array),
     )
 
 
@@ -82,7 +89,8 @@ FARTHEST = "4 apart"
 
 
 def exact_divergence(quadrature: Quadrature, kappa: float) -> float:
-    """KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa): its definition, from the densities."""
+    """KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa): its definition, from the
+    densities."""
     _, p, q = quadrature
     m = (p + kappa * q) / (1 + kappa)
     return float(p @ np.log(p / m) + kappa * (q @ np.log(q / m)))

@@ -7,7 +7,13 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.divergence_family.statistics import ENOUGH, by_effective_samples, farthest, of_farthest, of_pairs
+from experiments.divergence_family.statistics import (
+    ENOUGH,
+    by_effective_samples,
+    farthest,
+    of_farthest,
+    of_pairs,
+)
 
 COLORS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7")
 """Of the pairs."""
@@ -15,11 +21,15 @@ STYLES = {"held": "-", "solved": "--"}
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
-    return {"divergence_family": _family(stored.arrays), "divergence_family_samples": _samples(stored.arrays)}
+    return {
+        "divergence_family": _family(stored.arrays),
+        "divergence_family_samples": _samples(stored.arrays),
+    }
 
 
 def _family(arrays) -> Figure:
-    """D_kappa of every pair, its share of KL with sample estimates, and the bound at wrong ratios."""
+    """D_kappa of every pair, its share of KL with sample estimates, and the bound at wrong
+    ratios."""
     figure, axes = plt.subplots(1, 3, figsize=(11.0, 4.2))
     _divergences(axes[0], arrays)
     _shares(axes[1], arrays)
@@ -32,14 +42,33 @@ def _family(arrays) -> Figure:
 def _divergences(axes: Axes, arrays) -> None:
     kappas = arrays["kappas"]
     for index, name in enumerate(arrays["pairs"]):
-        axes.plot(kappas, arrays["exact"][index], color=COLORS[index], label=f"{name}, KL {arrays['kl'][index]:.2g}")
-        axes.plot(kappas, arrays["scaled"][index, 0], "o", ms=2.5, color=COLORS[index], mfc="none", mew=0.7)
-        axes.plot(kappas[:7], kappas[:7] * arrays["reverse_kl"][index], ":", lw=1, color=COLORS[index])
-    axes.plot([], [], "o", ms=2.5, color="grey", mfc="none", mew=0.7, label="the loss, by quadrature")
+        axes.plot(
+            kappas,
+            arrays["exact"][index],
+            color=COLORS[index],
+            label=f"{name}, KL {arrays['kl'][index]:.2g}",
+        )
+        axes.plot(
+            kappas,
+            arrays["scaled"][index, 0],
+            "o",
+            ms=2.5,
+            color=COLORS[index],
+            mfc="none",
+            mew=0.7,
+        )
+        axes.plot(
+            kappas[:7], kappas[:7] * arrays["reverse_kl"][index], ":", lw=1, color=COLORS[index]
+        )
+    axes.plot(
+        [], [], "o", ms=2.5, color="grey", mfc="none", mew=0.7, label="the loss, by quadrature"
+    )
     axes.plot([], [], ":", lw=1, color="grey", label=r"$\kappa\,\mathrm{KL}(q\,\|\,p)$")
     ceiling = np.log1p(kappas) + kappas * np.log1p(1 / kappas)
     axes.plot(kappas, ceiling, color="0.6", lw=3, alpha=0.5, label="no overlap: the ceiling")
-    axes.set(xscale="log", yscale="log", ylim=(2e-4, 30), xlabel=r"$\kappa$", ylabel=r"$D_\kappa$ [nats]")
+    axes.set(
+        xscale="log", yscale="log", ylim=(2e-4, 30), xlabel=r"$\kappa$", ylabel=r"$D_\kappa$ [nats]"
+    )
     axes.axvline(1, color="0.8", lw=0.8)
     axes.text(1.3, 3e-4, "2 JS", fontsize=8, color="0.4")
 
@@ -55,7 +84,12 @@ def _shares(axes: Axes, arrays) -> None:
         shifted = arrays["kappas"] * 10 ** (0.07 * (index - 2))
         axes.errorbar(shifted, mean, spread, fmt=".", ms=4, lw=0.7, color=COLORS[index], alpha=0.8)
     axes.axhline(1, color="0.6", lw=0.8)
-    axes.set(xscale="log", ylim=(0, 1.4), xlabel=r"$\kappa$", ylabel=r"$D_\kappa\,/\,\mathrm{KL}(p\,\|\,q)$")
+    axes.set(
+        xscale="log",
+        ylim=(0, 1.4),
+        xlabel=r"$\kappa$",
+        ylabel=r"$D_\kappa\,/\,\mathrm{KL}(p\,\|\,q)$",
+    )
     axes.set_title(f"lines: exact; bars: {arrays['num_samples']} samples, F solved", fontsize=9)
 
 
@@ -71,14 +105,19 @@ def _wrong(axes: Axes, arrays) -> None:
             x, y = np.append(scales[keep], 1.0), np.append(share, 1.0)
             by_scale = np.argsort(x)
             axes.plot(x[by_scale], y[by_scale], style, marker=".", lw=1.1, color=COLORS[index])
-    axes.set(xlabel="log ratio used / true one", ylabel=r"bound / $D_\kappa$ (F solved)", ylim=(None, 1.02))
+    axes.set(
+        xlabel="log ratio used / true one",
+        ylabel=r"bound / $D_\kappa$ (F solved)",
+        ylim=(None, 1.02),
+    )
     axes.plot([], [], "-", color="grey", label=r"$\kappa = 1$")
     axes.plot([], [], "--", color="grey", label=r"$\kappa = 10^3$")
     axes.legend(loc="lower right")
 
 
 def _samples(arrays) -> Figure:
-    """The farthest pair at several sizes; and, for all, how coverage follows the effective number of samples."""
+    """The farthest pair at several sizes; and, for all, how coverage follows the effective number
+    of samples."""
     figure, axes = plt.subplots(2, 2, figsize=(9.0, 7.2))
     colors, kappas = plotting.graded_colors(len(arrays["sizes"])), arrays["kappas"]
     kl, truth = arrays["kl"][farthest(arrays)], arrays["exact"][farthest(arrays)]
@@ -96,9 +135,16 @@ def _samples(arrays) -> Figure:
         axes[1, 1].plot(kappas, middle, color=color)
         axes[1, 1].fill_between(kappas, low, high, color=color, alpha=0.2, lw=0)
     name = arrays["pairs"][farthest(arrays)]
-    figure.suptitle(f"Gaussians {name}, KL = {kl:g} nats; {arrays['sampled_value'].shape[-1]} replicates", fontsize=10)
-    axes[0, 0].set(xscale="log", ylim=(0, 1), ylabel="coverage of 95 % intervals", xlabel=r"$\kappa$")
-    axes[1, 0].set(xscale="log", yscale="log", ylabel="r.m.s. distance from KL [nats]", xlabel=r"$\kappa$")
+    figure.suptitle(
+        f"Gaussians {name}, KL = {kl:g} nats; {arrays['sampled_value'].shape[-1]} replicates",
+        fontsize=10,
+    )
+    axes[0, 0].set(
+        xscale="log", ylim=(0, 1), ylabel="coverage of 95 % intervals", xlabel=r"$\kappa$"
+    )
+    axes[1, 0].set(
+        xscale="log", yscale="log", ylabel="r.m.s. distance from KL [nats]", xlabel=r"$\kappa$"
+    )
     axes[1, 0].set_yticks([0.5, 1, 2, 4, 8], labels=["0.5", "1", "2", "4", "8"])
     axes[1, 0].minorticks_off()
     axes[1, 0].set_title("at the right end: NWJ (filled), Donsker-Varadhan (open)", fontsize=9)
@@ -118,7 +164,12 @@ def _by_effective(axes: Axes, arrays) -> None:
     axes.plot(effective, covered, ".", color="#0072B2", ms=5, alpha=0.6)
     axes.axhline(0.95, color="0.5", lw=0.8)
     axes.axvline(ENOUGH, color="0.5", lw=0.8, ls=":")
-    axes.set(xscale="log", ylim=(0, 1), xlabel="effective samples on the poorer side", ylabel="coverage, F solved")
+    axes.set(
+        xscale="log",
+        ylim=(0, 1),
+        xlabel="effective samples on the poorer side",
+        ylabel="coverage, F solved",
+    )
     axes.set_title("every pair, size and kappa", fontsize=9)
 
 

@@ -5,7 +5,8 @@ import numpy as np
 from experiments.divergence_family.pairs import FARTHEST
 
 COVERED = 0.9
-"""An interval of 95 % that covers less often than this has stopped working: three standard deviations of 200 replicates."""
+"""An interval of 95 % that covers less often than this has stopped working: three standard
+deviations of 200 replicates."""
 ENOUGH = 50
 """Effective samples from which intervals are said to work. Our choice, made after the fact."""
 
@@ -16,9 +17,13 @@ def coverage(value: np.ndarray, error: np.ndarray, truth: np.ndarray) -> np.ndar
 
 
 def by_effective_samples(arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage with F solved, and the median of the smaller effective sample size, of every pair, size and kappa."""
+    """Coverage with F solved, and the median of the smaller effective sample size, of every pair,
+    size and kappa."""
     sizes = [size for size in arrays["sizes"] if size != arrays["num_samples"]]
-    covered = [of_pairs(arrays)["coverage"][:, 1].ravel(), *(of_farthest(arrays, n)["coverage"][:, 1] for n in sizes)]
+    covered = [
+        of_pairs(arrays)["coverage"][:, 1].ravel(),
+        *(of_farthest(arrays, n)["coverage"][:, 1] for n in sizes),
+    ]
     effective = [np.median(arrays["sampled_effective"], -1).ravel()]
     effective += [np.median(arrays[f"far_{n}_effective"], -1) for n in sizes]
     return np.concatenate(covered), np.concatenate(effective)
@@ -29,7 +34,8 @@ def root_mean_square(value: np.ndarray, truth) -> np.ndarray:
 
 
 def covered_window(kappas: np.ndarray, covered: np.ndarray) -> tuple[float, float]:
-    """The smallest and largest kappa between which every interval works, kappa = 1 among them; NaN if there is none."""
+    """The smallest and largest kappa between which every interval works, kappa = 1 among them; NaN
+    if there is none."""
     good, one = covered >= COVERED, int(np.argmin(np.abs(np.log(kappas))))
     if not good[one]:
         return float("nan"), float("nan")
@@ -38,7 +44,8 @@ def covered_window(kappas: np.ndarray, covered: np.ndarray) -> tuple[float, floa
 
 
 def of_pairs(arrays, prefix: str = "sampled") -> dict[str, np.ndarray]:
-    """Bias, its standard error, spread, coverage of D_kappa and r.m.s. distance from KL, (kappa, treatment, pair)."""
+    """Bias, its standard error, spread, coverage of D_kappa and r.m.s. distance from KL, (kappa,
+    treatment, pair)."""
     value, error = arrays[f"{prefix}_value"], arrays[f"{prefix}_error"]
     truth = arrays["exact"].T[:, None]
     return _summary(value, error, np.broadcast_to(truth, value.shape[:-1]), arrays["kl"][..., None])
@@ -78,7 +85,9 @@ def _identities(arrays) -> dict[str, float]:
         "bound_minus_definition": np.max(np.abs(arrays["scaled"][:, 0] / exact - 1)),
         "bound_minus_definition_held": np.max(np.abs(arrays["shifted"][:, 0] / exact - 1)),
         "large_kappa_minus_kl": np.max(np.abs(arrays["exact_far"][:, 1] / kl - 1)),
-        "small_kappa_minus_reverse_kl": np.max(np.abs(arrays["exact_far"][:, 0] / arrays["reverse_kl"] - 1)),
+        "small_kappa_minus_reverse_kl": np.max(
+            np.abs(arrays["exact_far"][:, 0] / arrays["reverse_kl"] - 1)
+        ),
         "largest_share_at_a_wrong_ratio": np.max(arrays["scaled"][:, 1:] / exact[:, None]),
         "largest_share_at_a_wrong_normaliser": np.max(arrays["shifted"][:, 1:] / exact[:, None]),
     }
@@ -91,20 +100,31 @@ def _identities(arrays) -> dict[str, float]:
 
 
 def _errors(arrays) -> dict[str, float]:
-    """Coverage at kappa = 1, mean over pairs; at the largest kappa by pair; and by the effective number of samples."""
+    """Coverage at kappa = 1, mean over pairs; at the largest kappa by pair; and by the effective
+    number of samples."""
     covered = of_pairs(arrays)["coverage"]
     one = int(np.argmin(np.abs(np.log(arrays["kappas"]))))
-    numbers = {f"coverage_{treatment}_kappa_1": covered[one, i].mean() for i, treatment in enumerate(("held", "solved"))}
+    numbers = {
+        f"coverage_{treatment}_kappa_1": covered[one, i].mean()
+        for i, treatment in enumerate(("held", "solved"))
+    }
     for pair, name in enumerate(arrays["pairs"]):
-        numbers[f"coverage_solved_largest_kappa_{str(name).replace(' ', '_')}"] = covered[-1, 1, pair]
+        numbers[f"coverage_solved_largest_kappa_{str(name).replace(' ', '_')}"] = covered[
+            -1, 1, pair
+        ]
     everywhere, effective = by_effective_samples(arrays)
-    numbers["least_coverage_with_enough_effective_samples"] = np.min(everywhere[effective >= ENOUGH], initial=1)
-    numbers["largest_coverage_with_few_effective_samples"] = np.max(everywhere[effective < ENOUGH / 5], initial=0)
+    numbers["least_coverage_with_enough_effective_samples"] = np.min(
+        everywhere[effective >= ENOUGH], initial=1
+    )
+    numbers["largest_coverage_with_few_effective_samples"] = np.max(
+        everywhere[effective < ENOUGH / 5], initial=0
+    )
     return numbers
 
 
 def _sizes(arrays) -> dict[str, float]:
-    """The farthest pair: up to which kappa intervals cover, the kappa nearest to KL, and what the limits give."""
+    """The farthest pair: up to which kappa intervals cover, the kappa nearest to KL, and what the
+    limits give."""
     numbers, kl = {}, arrays["kl"][farthest(arrays)]
     for size in arrays["sizes"]:
         summary, limit = of_farthest(arrays, size), arrays[f"far_{size}_limit_value"]
@@ -112,11 +132,16 @@ def _sizes(arrays) -> dict[str, float]:
             window = covered_window(arrays["kappas"], summary["coverage"][:, index])
             best = summary["from_kl"][:, index].argmin()
             for end, worked in zip(("smallest", "largest"), window, strict=True):
-                if np.isfinite(worked):  # with few samples there is no such window: then there is no such number
+                if np.isfinite(
+                    worked
+                ):  # with few samples there is no such window: then there is no such number
                     numbers[f"log10_{end}_covered_kappa_{treatment}_{size}"] = np.log10(worked)
             numbers[f"log10_best_kappa_{treatment}_{size}"] = np.log10(arrays["kappas"][best])
-            numbers[f"distance_from_kl_at_the_best_{treatment}_{size}"] = summary["from_kl"][best, index]
+            numbers[f"distance_from_kl_at_the_best_{treatment}_{size}"] = summary["from_kl"][
+                best, index
+            ]
         numbers |= {
-            f"median_{name}_minus_kl_{size}": np.median(v) - kl for name, v in zip(("nwj", "dv"), limit, strict=True)
+            f"median_{name}_minus_kl_{size}": np.median(v) - kl
+            for name, v in zip(("nwj", "dv"), limit, strict=True)
         }
     return numbers

@@ -1,1 +1,2 @@
-"""BAR where the answer is known: harmonic oscillators, and published alchemical work values of benzene."""
+"""BAR where the answer is known: harmonic oscillators, and published alchemical work values of
+benzene."""

@@ -1,4 +1,5 @@
-"""Settings. The paper has no such experiment: all are choices made here, except for the published benzene data."""
+"""Settings. The paper has no such experiment: all are choices made here, except for the published
+benzene data."""
 
 from dataclasses import dataclass
 
@@ -24,7 +25,8 @@ class Config:
     num_unequal_seeds: int = 2000
     """Unequal sample sizes: independent repetitions."""
     good_overlap: float = 0.05
-    """Overlap from which error bars are judged; 1 for equal states, and 0.02 five standard deviations apart."""
+    """Overlap from which error bars are judged; 1 for equal states, and 0.02 five standard
+    deviations apart."""
     block_sizes: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     """Benzene: consecutive work values per block."""
     seed: int = 0

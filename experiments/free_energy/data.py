@@ -12,10 +12,11 @@ FILE = "benzene_coulomb_work_kT.npz"
 SHA256 = "a37e90f80eddbee42238b4ed47814e6b650d8b9b54b2457aa0a982cb3dfc18b1"
 NUM_PAIRS = 4
 SOURCE = (
-    f"{FILE} (sha256 {SHA256}): the Coulomb leg of benzene, made from the GROMACS set that alchemtest publishes as "
-    "load_benzene (BSD-3, https://github.com/alchemistry/alchemtest). NumPy arrays in kT: forward and reverse work "
-    "Coulomb_0<k>_wF and Coulomb_0<k>_wR of the pairs k = 0 to 3 of neighbouring states, 4,001 values each, and "
-    "Coulomb_bar, pymbar's BAR estimate and standard deviation per pair"
+    f"{FILE} (sha256 {SHA256}): the Coulomb leg of benzene, made from the GROMACS set that"
+    " alchemtest publishes as load_benzene (BSD-3, https://github.com/alchemistry/alchemtest)."
+    " NumPy arrays in kT: forward and reverse work Coulomb_0<k>_wF and Coulomb_0<k>_wR of the"
+    " pairs k = 0 to 3 of neighbouring states, 4,001 values each, and Coulomb_bar, pymbar's BAR"
+    " estimate and standard deviation per pair"
 )
 
 
@@ -50,5 +51,8 @@ def read_benzene(path: Path) -> Benzene:
     if digest != SHA256:
         raise DataError(f"{path}: sha256 is {digest}, expected {SHA256}. Expected {SOURCE}")
     with np.load(path, allow_pickle=False) as arrays:
-        forward, reverse = (np.stack([arrays[f"Coulomb_{pair:02d}_w{side}"] for pair in range(NUM_PAIRS)]) for side in "FR")
+        forward, reverse = (
+            np.stack([arrays[f"Coulomb_{pair:02d}_w{side}"] for pair in range(NUM_PAIRS)])
+            for side in "FR"
+        )
         return Benzene(forward, reverse, arrays["Coulomb_bar"])

@@ -1,4 +1,5 @@
-"""`python -m experiments.free_energy.plot`: error bars against overlap, estimates against separation, benzene."""
+"""`python -m experiments.free_energy.plot`: error bars against overlap, estimates against
+separation, benzene."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,15 +38,24 @@ def _error_bars(arrays: dict[str, np.ndarray], config: dict) -> Figure:
 def _histogram(axes: Axes, arrays: dict[str, np.ndarray], good_overlap: float) -> None:
     good = summary.z_scores(arrays)[np.mean(arrays["oscillators_overlap"], axis=-1) >= good_overlap]
     grid = np.linspace(-4, 4, 200)
-    axes.hist(good.ravel(), bins=np.linspace(-4, 4, 41), density=True, color=BAR, alpha=0.45, label="BAR")
-    axes.plot(grid, np.exp(-np.square(grid) / 2) / np.sqrt(2 * np.pi), color="k", linewidth=1, label="N(0, 1)")
+    axes.hist(
+        good.ravel(), bins=np.linspace(-4, 4, 41), density=True, color=BAR, alpha=0.45, label="BAR"
+    )
+    axes.plot(
+        grid,
+        np.exp(-np.square(grid) / 2) / np.sqrt(2 * np.pi),
+        color="k",
+        linewidth=1,
+        label="N(0, 1)",
+    )
     axes.set(xlim=(-4, 4), ylim=(0, 0.5), xlabel="error / standard error", ylabel="density")
     axes.set_title(f"(a) overlap of at least {good_overlap:g}")
     axes.legend(loc="upper right")
 
 
 def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
-    """One point of each kind per pair of states, against the mean over seeds of overlap * (n + m)."""
+    """One point of each kind per pair of states, against the mean over seeds of overlap * (n +
+    m)."""
     seen = summary.quality(arrays)
     order = np.argsort(seen.overlap, axis=None)
     plausible, right, wrong, without = (part.ravel()[order] for part in seen)
@@ -54,10 +64,24 @@ def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
     axes.axhline(0.95, color="0.6", linewidth=0.8)
     axes.axhline(0.05, color="0.6", linewidth=0.8)
     axes.plot([1, 1], [-0.03, 1.08], color="0.6", linewidth=0.8)
-    axes.plot(plausible, given, color=BAR, marker="o", linestyle="", label="right, of the intervals given")
-    axes.plot(plausible, wrong, color="#D55E00", marker="v", linestyle="", label="wrong, of all seeds")
-    axes.plot(plausible, without, color="0.5", marker="_", markersize=8, linestyle="", label="NO_OVERLAP, of all seeds")
-    axes.set(xscale="log", xlim=(1e-2, 3 * num_work), ylim=(-0.03, 1.45), yticks=np.arange(0, 1.1, 0.2))
+    axes.plot(
+        plausible, given, color=BAR, marker="o", linestyle="", label="right, of the intervals given"
+    )
+    axes.plot(
+        plausible, wrong, color="#D55E00", marker="v", linestyle="", label="wrong, of all seeds"
+    )
+    axes.plot(
+        plausible,
+        without,
+        color="0.5",
+        marker="_",
+        markersize=8,
+        linestyle="",
+        label="NO_OVERLAP, of all seeds",
+    )
+    axes.set(
+        xscale="log", xlim=(1e-2, 3 * num_work), ylim=(-0.03, 1.45), yticks=np.arange(0, 1.1, 0.2)
+    )
     axes.set(xlabel="overlap x (n + m)", ylabel="share", title="(b) 95 % intervals")
     axes.legend(loc="upper left", fontsize=8)
 
@@ -69,7 +93,13 @@ def _unequal(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
         label = f"{label}: s.d. {np.std(values):.3f}"
         axes.hist(values, bins=bins, density=True, color=color, alpha=0.5, label=label)
     axes.plot([0, 0], [0, 4.6], color="k", linewidth=0.8)
-    axes.set(xlim=(-0.8, 0.8), xticks=(-0.5, 0, 0.5), ylim=(0, 6.4), xlabel="estimate of 0 (kT)", ylabel="density")
+    axes.set(
+        xlim=(-0.8, 0.8),
+        xticks=(-0.5, 0, 0.5),
+        ylim=(0, 6.4),
+        xlabel="estimate of 0 (kT)",
+        ylabel="density",
+    )
     axes.legend(loc="upper left")
 
 
@@ -90,13 +120,23 @@ def _separation(arrays: dict[str, np.ndarray]) -> Figure:
             "the root where the status is NO_OVERLAP",
             marker="x",
         )
-        _spread(axes, separations - 0.12, np.where(without, np.nan, error), BAR, "BAR: median and 95 % of the seeds")
+        _spread(
+            axes,
+            separations - 0.12,
+            np.where(without, np.nan, error),
+            BAR,
+            "BAR: median and 95 % of the seeds",
+        )
         typical = summary.QUANTILE * _quantiles(reported)[1]
-        axes.plot(separations, typical, color=TRUTH, linewidth=1, label="reported 95 % interval, median")
+        axes.plot(
+            separations, typical, color=TRUTH, linewidth=1, label="reported 95 % interval, median"
+        )
         axes.plot(separations, -typical, color=TRUTH, linewidth=1)
         axes.set_yscale("symlog", linthresh=0.1)
         axes.set_ylim(-60, 700)
-        axes.set(xlabel="separation mu (s.d. of the initial state)", title=f"k = {springs[index]:g}")
+        axes.set(
+            xlabel="separation mu (s.d. of the initial state)", title=f"k = {springs[index]:g}"
+        )
         axes.set_xticks(separations, [f"{value:g}" for value in separations])
     panels[0, 0].set_ylabel("estimate - exact (kT)")
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -107,7 +147,12 @@ def _separation(arrays: dict[str, np.ndarray]) -> Figure:
 def _shade(axes: Axes, separations: np.ndarray, share: np.ndarray) -> None:
     """Grey from the first separation where most seeds end with NO_OVERLAP."""
     if np.any(share > 0.5):
-        axes.axvspan(separations[np.argmax(share > 0.5)] - 0.5, separations[-1] + 0.5, color="0.9", linewidth=0)
+        axes.axvspan(
+            separations[np.argmax(share > 0.5)] - 0.5,
+            separations[-1] + 0.5,
+            color="0.9",
+            linewidth=0,
+        )
         axes.text(0.98, 0.03, "mostly NO_OVERLAP", transform=axes.transAxes, ha="right", fontsize=9)
     axes.set_xlim(separations[0] - 0.5, separations[-1] + 0.5)
 
@@ -120,27 +165,66 @@ def _quantiles(values: np.ndarray) -> np.ndarray:
     return found
 
 
-def _spread(axes: Axes, at: np.ndarray, values: np.ndarray, color: str, label: str, marker: str = "o") -> None:
+def _spread(
+    axes: Axes, at: np.ndarray, values: np.ndarray, color: str, label: str, marker: str = "o"
+) -> None:
     low, middle, high = _quantiles(values)
     spread = np.stack([middle - low, high - middle])
-    axes.errorbar(at, middle, yerr=spread, color=color, marker=marker, linestyle="", elinewidth=1.2, label=label)
+    axes.errorbar(
+        at,
+        middle,
+        yerr=spread,
+        color=color,
+        marker=marker,
+        linestyle="",
+        elinewidth=1.2,
+        label=label,
+    )
 
 
 def _benzene(arrays: dict[str, np.ndarray]) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.5))
-    values, errors, reference = (arrays[f"benzene_{name}"] for name in ("delta_f", "standard_error", "reference"))
+    values, errors, reference = (
+        arrays[f"benzene_{name}"] for name in ("delta_f", "standard_error", "reference")
+    )
     at = np.arange(len(values))
-    left.bar(at - 0.2, values, 0.38, yerr=summary.QUANTILE * errors, color=BAR, alpha=0.8, label="nce_jax.bar")
-    left.bar(at + 0.2, reference[:, 0], 0.38, yerr=summary.QUANTILE * reference[:, 1], color="0.65", label="pymbar, stored")
+    left.bar(
+        at - 0.2,
+        values,
+        0.38,
+        yerr=summary.QUANTILE * errors,
+        color=BAR,
+        alpha=0.8,
+        label="nce_jax.bar",
+    )
+    left.bar(
+        at + 0.2,
+        reference[:, 0],
+        0.38,
+        yerr=summary.QUANTILE * reference[:, 1],
+        color="0.65",
+        label="pymbar, stored",
+    )
     left.set_xticks(at, [f"{pair} to {pair + 1}" for pair in at])
     left.set(xlabel="pair of states", ylabel="free energy difference (kT)")
     left.set_title(f"(a) sum {np.sum(values):.4f} $\\pm$ {np.linalg.norm(errors):.4f} kT")
     left.legend(loc="upper right")
     sizes, blocks = arrays["benzene_block_sizes"], arrays["benzene_block_standard_error"]
     for pair, color in enumerate(plotting.graded_colors(len(values))):
-        right.plot(sizes, blocks[:, pair] / errors[pair], color=color, marker="o", label=f"{pair} to {pair + 1}")
+        right.plot(
+            sizes,
+            blocks[:, pair] / errors[pair],
+            color=color,
+            marker="o",
+            label=f"{pair} to {pair + 1}",
+        )
     right.axhline(1, color="0.4", linewidth=0.8)
-    right.set(xscale="log", ylim=(0.7, 1.5), xlabel="work values per block", ylabel="error from blocks / independent")
+    right.set(
+        xscale="log",
+        ylim=(0.7, 1.5),
+        xlabel="work values per block",
+        ylabel="error from blocks / independent",
+    )
     right.set_title("(b) correlation between work values")
     right.legend(title="pair", ncols=2, loc="upper left")
     return figure

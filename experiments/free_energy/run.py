@@ -20,7 +20,9 @@ def experiment(config: Config, key: jax.Array) -> Result:
     """Oscillators, unequal sample sizes, and benzene where its data are at hand; float64."""
     benzene = data.load_benzene()  # first: a wrong folder should not cost a run
     with jax.enable_x64(True):  # the published numbers have more digits than float32
-        arrays = _oscillators(config, jax.random.fold_in(key, 0)) | _unequal(config, jax.random.fold_in(key, 1))
+        arrays = _oscillators(config, jax.random.fold_in(key, 0)) | _unequal(
+            config, jax.random.fold_in(key, 1)
+        )
         if benzene is None:
             print(f"  benzene left out: {data.VARIABLE} is not set", file=sys.stderr)
         else:
@@ -29,7 +31,11 @@ def experiment(config: Config, key: jax.Array) -> Result:
 
 
 def work(
-    key: jax.Array, spring_constant: jax.Array, separation: jax.Array, num_forward: int, num_reverse: int
+    key: jax.Array,
+    spring_constant: jax.Array,
+    separation: jax.Array,
+    num_forward: int,
+    num_reverse: int,
 ) -> tuple[jax.Array, jax.Array]:
     """Equilibrium work in kT: u_1 - u_0 sampled in state 0, and u_0 - u_1 sampled in state 1."""
     keys = jax.random.split(key)
@@ -43,13 +49,17 @@ def work(
 
 
 def _oscillators(config: Config, key: jax.Array) -> Arrays:
-    """BAR for every pair of states and seed, (spring constant, separation, seed); draws of their own for each."""
+    """BAR for every pair of states and seed, (spring constant, separation, seed); draws of their
+    own for each."""
     springs, separations = jnp.asarray(config.spring_constants), jnp.asarray(config.separations)
 
-    def estimate(spring: jax.Array, separation: jax.Array, key: jax.Array) -> tuple[nce_jax.FreeEnergy, jax.Array]:
+    def estimate(
+        spring: jax.Array, separation: jax.Array, key: jax.Array
+    ) -> tuple[nce_jax.FreeEnergy, jax.Array]:
         key = jax.random.fold_in(jax.random.fold_in(key, spring), separation)
         pair = work(key, springs[spring], separations[separation], config.num_work, config.num_work)
-        # What a solver finds, whether or not it estimates anything: to show what the status keeps from the reader.
+        # What a solver finds, whether or not it estimates anything: to show what the status keeps
+        # from the reader.
         unguarded = -nce_jax.solve_log_partition(pair[1], -pair[0]).log_partition
         return nce_jax.bar(*pair), unguarded
 
@@ -66,11 +76,14 @@ def _oscillators(config: Config, key: jax.Array) -> Arrays:
 
 
 def _unequal(config: Config, key: jax.Array) -> Arrays:
-    """Many forward and few reverse work values, delta_f = 0: kappa = m / n, as in `bar`, against kappa = 1; (seed,)."""
+    """Many forward and few reverse work values, delta_f = 0: kappa = m / n, as in `bar`, against
+    kappa = 1; (seed,)."""
 
     def estimate(key: jax.Array) -> dict[str, jax.Array]:
         one = jnp.asarray(1.0)
-        forward, reverse = work(key, one, config.unequal_separation * one, config.num_forward, config.num_reverse)
+        forward, reverse = work(
+            key, one, config.unequal_separation * one, config.num_forward, config.num_reverse
+        )
         found = nce_jax.bar(forward, reverse)
         at_one = nce_jax.solve_log_partition(reverse, -forward).log_partition
         error = nce_jax.log_partition_standard_error(reverse, -forward, log_partition=at_one)
@@ -90,7 +103,10 @@ def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
     """BAR per pair of states, (pair,), and its standard error from blocks, (block size, pair)."""
     forward, reverse = jnp.asarray(benzene.work_forward), jnp.asarray(benzene.work_reverse)
     found = nce_jax.bar(forward, reverse)
-    options = {"log_partition": -found.delta_f, "noise_ratio": forward.shape[-1] / reverse.shape[-1]}
+    options = {
+        "log_partition": -found.delta_f,
+        "noise_ratio": forward.shape[-1] / reverse.shape[-1],
+    }
     blocks = [
         nce_jax.log_partition_standard_error(reverse, -forward, block_size=size, **options)
         for size in track(config.block_sizes, "benzene")

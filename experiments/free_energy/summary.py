@@ -12,7 +12,8 @@ QUANTILE = 1.959964
 
 
 def z_scores(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Error in standard errors, (spring constant, separation, seed); NaN where there is no estimate."""
+    """Error in standard errors, (spring constant, separation, seed); NaN where there is no
+    estimate."""
     error = arrays["oscillators_delta_f"] - arrays["exact"][:, None, None]
     return error / arrays["oscillators_standard_error"]
 
@@ -20,9 +21,9 @@ def z_scores(arrays: dict[str, np.ndarray]) -> np.ndarray:
 class Quality(NamedTuple):
     """What a pair of states leads to, as shares of its seeds, (spring constant, separation).
 
-    `right` and `wrong` count 95 % intervals that hold the truth and that miss it, `without` seeds with no number.
-    `overlap` is the mean over seeds: to choose seeds by their own overlap would be to choose among errors.
-    """
+    `right` and `wrong` count 95 % intervals that hold the truth and that miss it, `without` seeds
+    with no number. `overlap` is the mean over seeds: to choose seeds by their own overlap would be
+    to choose among errors."""
 
     overlap: np.ndarray
     right: np.ndarray
@@ -40,7 +41,10 @@ def quality(arrays: dict[str, np.ndarray]) -> Quality:
 def headline(arrays: dict[str, np.ndarray], config: Config) -> dict[str, float]:
     """The numbers that README and check compare."""
     return {
-        name: float(value) for name, value in (_oscillators(arrays, config) | _unequal(arrays) | _benzene(arrays)).items()
+        name: float(value)
+        for name, value in (
+            _oscillators(arrays, config) | _unequal(arrays) | _benzene(arrays)
+        ).items()
     }
 
 
@@ -71,7 +75,8 @@ def _unguarded_error(arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _unequal(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     sd, at_one = (np.std(arrays[f"unequal_delta_f{suffix}"]) for suffix in ("", "_at_one"))
     reported, reported_at_one = (
-        np.sqrt(np.mean(np.square(arrays[f"unequal_standard_error{suffix}"]))) for suffix in ("", "_at_one")
+        np.sqrt(np.mean(np.square(arrays[f"unequal_standard_error{suffix}"])))
+        for suffix in ("", "_at_one")
     )
     return {
         "unequal_sd": sd,
@@ -91,7 +96,8 @@ def _benzene(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         "benzene_standard_error": np.linalg.norm(errors),
         "benzene_largest_deviation": np.max(np.abs(values - reference[:, 0])),
         "benzene_largest_deviation_of_error": np.max(np.abs(errors - reference[:, 1])),
-        "benzene_block_error_over_independent": np.max(np.linalg.norm(blocks, axis=-1)) / np.linalg.norm(errors),
+        "benzene_block_error_over_independent": np.max(np.linalg.norm(blocks, axis=-1))
+        / np.linalg.norm(errors),
     }
 
 
@@ -102,5 +108,7 @@ def failed_lanes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         for separation, row in zip(arrays["separations"], rows, strict=True):
             for status in (Status.MAX_STEPS, Status.NONFINITE, Status.NO_OVERLAP):
                 if count := int(np.sum(row == status)):
-                    failed[f"k = {spring:g}, mu = {separation:g}"] = f"{count} of {row.size} seeds {status.name}"
+                    failed[f"k = {spring:g}, mu = {separation:g}"] = (
+                        f"{count} of {row.size} seeds {status.name}"
+                    )
     return failed

@@ -1,1 +1,2 @@
-"""Sixteen-dimensional Gaussians of the same mean, the data wider than the noise: figure 3 of Sevekari et al."""
+"""Sixteen-dimensional Gaussians of the same mean, the data wider than the noise: figure 3 of
+Sevekari et al."""

@@ -1,4 +1,5 @@
-"""Training runs as a pure function of a start and a key, so that one sweep compiles all treatments, starts and seeds."""
+"""Training runs as a pure function of a start and a key, so that one sweep compiles all treatments,
+starts and seeds."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,7 +18,8 @@ Treatments = dict[str, training.Treatment]
 
 
 class Trace(NamedTuple):
-    """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its loss was taken."""
+    """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its
+    loss was taken."""
 
     loss: jax.Array
     params: jax.Array
@@ -26,7 +28,8 @@ class Trace(NamedTuple):
 
 
 def treatments(raised_rate: float) -> Treatments:
-    """The paper's, and Newton's method; a learning rate of F on the paper's scale is half of it on ours."""
+    """The paper's, and Newton's method; a learning rate of F on the paper's scale is half of it on
+    ours."""
     return {
         "NCE": training.joint_gradient(),
         "NCE, raised rate": training.joint_gradient(optax.sgd(raised_rate / 2)),
@@ -36,8 +39,11 @@ def treatments(raised_rate: float) -> Treatments:
     }
 
 
-def make_run(named: Treatments, problem: Problem, config: Config, num_steps: int) -> Callable[..., dict[str, Trace]]:
-    """`run(start, key)`: every treatment on the same draws, which are those of the key whatever the start is."""
+def make_run(
+    named: Treatments, problem: Problem, config: Config, num_steps: int
+) -> Callable[..., dict[str, Trace]]:
+    """`run(start, key)`: every treatment on the same draws, which are those of the key whatever the
+    start is."""
     dim, deviations = config.dim, jnp.sqrt(problem.variances)
     noise_distribution, optimizer = noise.standard_normal(dim), optax.sgd(config.learning_rate / 2)
 
@@ -45,23 +51,29 @@ def make_run(named: Treatments, problem: Problem, config: Config, num_steps: int
         start, (key_params, key_data, key_noise) = Start(*start), jax.random.split(key, 3)
         centre = jnp.concatenate([jnp.full(dim, start.square), jnp.zeros(dim)])
         params, log_density_fn = models.exponential_family(
-            models.quadratic_statistics, centre + start.scale * jax.random.normal(key_params, (2 * dim,))
+            models.quadratic_statistics,
+            centre + start.scale * jax.random.normal(key_params, (2 * dim,)),
         )
         steps, states = {}, {}
         for name, treatment in named.items():
-            steps[name] = training.make_train_step(log_density_fn, noise_distribution, optimizer, treatment=treatment)
+            steps[name] = training.make_train_step(
+                log_density_fn, noise_distribution, optimizer, treatment=treatment
+            )
             states[name] = training.init_train_state(
                 params, optimizer, treatment=treatment, log_partition=start.log_partition
             )
 
         def body(states, index):
             x_data, x_noise = (
-                jax.random.normal(jax.random.fold_in(key, index), (config.batch_size, dim)) for key in (key_data, key_noise)
+                jax.random.normal(jax.random.fold_in(key, index), (config.batch_size, dim))
+                for key in (key_data, key_noise)
             )
             batch = training.Batch(deviations[None] * x_data, x_noise)
             stepped = {name: steps[name](state, batch, key_noise) for name, state in states.items()}
             traces = {
-                name: Trace(metrics.loss, states[name].params, metrics.log_partition, metrics.status)
+                name: Trace(
+                    metrics.loss, states[name].params, metrics.log_partition, metrics.status
+                )
                 for name, (_, metrics) in stepped.items()
             }
             return {name: state for name, (state, _) in stepped.items()}, traces
@@ -72,12 +84,20 @@ def make_run(named: Treatments, problem: Problem, config: Config, num_steps: int
 
 
 def train(
-    named: Treatments, problem: Problem, config: Config, num_steps: int, begin: list[Start], keys: jax.Array
+    named: Treatments,
+    problem: Problem,
+    config: Config,
+    num_steps: int,
+    begin: list[Start],
+    keys: jax.Array,
 ) -> dict[str, Trace]:
-    """Every start with every key, in one compilation: by treatment, NumPy leaves (start, key, step, ...)."""
+    """Every start with every key, in one compilation: by treatment, NumPy leaves (start, key, step,
+    ...)."""
     run = make_run(named, problem, config, num_steps)
     traces = jax.tree.map(np.asarray, nce_jax.sweep(run, start=jnp.array(begin), key=keys).values)
-    return {name: traces[name] for name in named}  # JAX hands dictionaries back in alphabetical order
+    return {
+        name: traces[name] for name in named
+    }  # JAX hands dictionaries back in alphabetical order
 
 
 def errors(trace: Trace, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
@@ -86,15 +106,23 @@ def errors(trace: Trace, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
     return theta, trace.log_partition - float(problem.log_partition)
 
 
-def overlap_at(params: jax.Array, problem: Problem, batch_size: int, key: Any) -> dict[str, jax.Array]:
-    """On a fresh batch: overlap, the noise's effective sample size for the model's Z, and the F that minimises the loss."""
+def overlap_at(
+    params: jax.Array, problem: Problem, batch_size: int, key: Any
+) -> dict[str, jax.Array]:
+    """On a fresh batch: overlap, the noise's effective sample size for the model's Z, and the F
+    that minimises the loss."""
     dim = problem.variances.size
     _, log_density_fn = models.exponential_family(models.quadratic_statistics, params)
     key_data, key_noise = jax.random.split(key)
     x_data = jnp.sqrt(problem.variances)[None] * jax.random.normal(key_data, (batch_size, dim))
     noise_distribution = noise.standard_normal(dim)
-    x_noise, log_q = noise_distribution.sample_and_log_prob(seed=key_noise, sample_shape=(batch_size,))
-    ratios = log_density_fn(params, x_data) - noise_distribution.log_prob(x_data), log_density_fn(params, x_noise) - log_q
+    x_noise, log_q = noise_distribution.sample_and_log_prob(
+        seed=key_noise, sample_shape=(batch_size,)
+    )
+    ratios = (
+        log_density_fn(params, x_data) - noise_distribution.log_prob(x_data),
+        log_density_fn(params, x_noise) - log_q,
+    )
     root = nce_jax.solve_log_partition(*ratios).log_partition
     return {
         "overlap": nce_jax.overlap(*ratios, log_partition=root),

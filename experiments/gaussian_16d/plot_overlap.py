@@ -1,4 +1,5 @@
-"""How much model and noise overlap along the way, and what the batch's own F says about the model's log Z."""
+"""How much model and noise overlap along the way, and what the batch's own F says about the model's
+log Z."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,15 +10,30 @@ from experiments.common import plotting
 
 
 def draw_overlap(arrays) -> Figure:
-    """Overlap and effective sample size of fresh batches, and F* - log Z: medians with the middle 80 % over batches."""
+    """Overlap and effective sample size of fresh batches, and F* - log Z: medians with the middle
+    80 % over batches."""
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
     with np.errstate(invalid="ignore"):
         excess = arrays["checkpoint_root"] - arrays["checkpoint_log_z"][..., None]
     for index, method in enumerate(arrays["checkpoint_methods"]):
-        for panel, values in zip(axes, (arrays["checkpoint_overlap"], _kish(arrays), excess), strict=True):
-            _quantiles(panel, arrays["checkpoint_steps"], values[index], **plotting.method_style(str(method)))
-    for panel, values in zip(axes, (arrays["checkpoint_overlap"], _kish(arrays), excess), strict=True):
-        panel.axhline(np.median(values[-1]), color=plotting.OTHER_COLORS[0], lw=1.2, label="the data's own parameters")
+        for panel, values in zip(
+            axes, (arrays["checkpoint_overlap"], _kish(arrays), excess), strict=True
+        ):
+            _quantiles(
+                panel,
+                arrays["checkpoint_steps"],
+                values[index],
+                **plotting.method_style(str(method)),
+            )
+    for panel, values in zip(
+        axes, (arrays["checkpoint_overlap"], _kish(arrays), excess), strict=True
+    ):
+        panel.axhline(
+            np.median(values[-1]),
+            color=plotting.OTHER_COLORS[0],
+            lw=1.2,
+            label="the data's own parameters",
+        )
         panel.set_xscale("symlog", linthresh=1, linscale=0.3)
         panel.set(xlim=(0, arrays["checkpoint_steps"][-1]), xlabel="training step")
     axes[0].set(ylabel="overlap of model and noise", yscale="log")

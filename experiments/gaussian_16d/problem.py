@@ -9,7 +9,8 @@ from experiments.gaussian_16d.config import Config
 
 
 class Problem(NamedTuple):
-    """Data N(0, diag(variances)) against noise N(0, I); the model is exp(<x^2, a> + <x, b> - F), params = (a, b)."""
+    """Data N(0, diag(variances)) against noise N(0, I); the model is exp(<x^2, a> + <x, b> - F),
+    params = (a, b)."""
 
     variances: jax.Array
 
@@ -29,7 +30,8 @@ def make_problem(config: Config, key: jax.Array) -> Problem:
 
 
 def model_log_partition(params: jax.Array) -> jax.Array:
-    """log Z of the model, params (..., 2 dim); infinite where a coefficient of x^2 is not negative."""
+    """log Z of the model, params (..., 2 dim); infinite where a coefficient of x^2 is not
+    negative."""
     square, linear = jnp.split(params, 2, axis=-1)
     curvature = jnp.where(square < 0, -square, jnp.nan)
     terms = jnp.log(jnp.pi / curvature) / 2 + linear**2 / (4 * curvature)
@@ -45,7 +47,8 @@ class Start(NamedTuple):
 
 
 def starts(config: Config) -> dict[str, Start]:
-    """The first is that of figure 3: the model starts as the noise, the one choice that begins normalised."""
+    """The first is that of figure 3: the model starts as the noise, the one choice that begins
+    normalised."""
     log_z = float(config.dim * jnp.log(2 * jnp.pi) / 2)
     return {
         "the noise, F0 = log Z": Start(-0.5, 0.0, log_z),

@@ -23,18 +23,25 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     keys = jax.vmap(lambda index: jax.random.fold_in(key_runs, index))(jnp.arange(config.num_seeds))
     arrays, checkpoints, failed = _figure(config, problem, keys)
     arrays |= _starts(config, problem, keys[: config.num_runs])
-    arrays |= _overlap(config, problem, checkpoints, jax.random.split(key_overlap, config.num_batches))
+    arrays |= _overlap(
+        config, problem, checkpoints, jax.random.split(key_overlap, config.num_batches)
+    )
     return results.Result(arrays, headline(arrays), failed)
 
 
 def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, dict, dict]:
-    """(method, seed, step): distance of theta, error of F, loss; params at checkpoints; lanes without a finite answer."""
+    """(method, seed, step): distance of theta, error of F, loss; params at checkpoints; lanes
+    without a finite answer."""
     named = treatments(config.raised_rate)
-    rates = {f"F rate {rate:g}": training.joint_gradient(optax.sgd(rate / 2)) for rate in config.raised_rates}
+    rates = {
+        f"F rate {rate:g}": training.joint_gradient(optax.sgd(rate / 2))
+        for rate in config.raised_rates
+    }
     begin = [next(iter(starts(config).values()))]
     traces = train(named | rates, problem, config, config.num_steps, begin, keys)
     theta, log_partition = (
-        np.stack(part)[:, 0] for part in zip(*(errors(t, problem) for t in traces.values()), strict=True)
+        np.stack(part)[:, 0]
+        for part in zip(*(errors(t, problem) for t in traces.values()), strict=True)
     )
     count = len(named)
     arrays = {
@@ -49,7 +56,11 @@ def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, di
     }
     checkpoints = {name: traces[name].params[0, 0] for name in FOLLOWED}
     lasts = np.hypot(theta, log_partition)[..., -1]
-    return arrays, checkpoints, {name: np.argwhere(~np.isfinite(last)) for name, last in zip(traces, lasts, strict=True)}
+    return (
+        arrays,
+        checkpoints,
+        {name: np.argwhere(~np.isfinite(last)) for name, last in zip(traces, lasts, strict=True)},
+    )
 
 
 def _errors(traces: dict[str, Trace], problem: Problem) -> tuple[np.ndarray, np.ndarray]:
@@ -59,7 +70,8 @@ def _errors(traces: dict[str, Trace], problem: Problem) -> tuple[np.ndarray, np.
 
 
 def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
-    """(method, start, run, step) from every start, and whether log Z of the model is infinite there."""
+    """(method, start, run, step) from every start, and whether log Z of the model is infinite
+    there."""
     named = treatments(config.raised_rate)
     del named["binary search"]  # the same root as Newton's
     begin = starts(config)
@@ -76,9 +88,14 @@ def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
 
 
 def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Array) -> dict:
-    """(method or truth, checkpoint, batch) of the first run, on fresh batches; the last row is the data's own model."""
-    steps = np.unique(np.concatenate([[0], np.geomspace(1, config.num_steps, 30).round().astype(int)]))
-    params = np.stack([*(path[steps] for path in checkpoints.values()), np.tile(problem.params, (steps.size, 1))])
+    """(method or truth, checkpoint, batch) of the first run, on fresh batches; the last row is the
+    data's own model."""
+    steps = np.unique(
+        np.concatenate([[0], np.geomspace(1, config.num_steps, 30).round().astype(int)])
+    )
+    params = np.stack(
+        [*(path[steps] for path in checkpoints.values()), np.tile(problem.params, (steps.size, 1))]
+    )
 
     def measure(params, key):
         return overlap_at(params, problem, config.batch_size, key)
@@ -88,7 +105,11 @@ def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Arra
     shape = (*params.shape[:2], -1)
     named = {f"checkpoint_{name}": leaf.reshape(shape) for name, leaf in seen.items()}
     log_z = np.asarray(model_log_partition(jnp.asarray(params)))
-    return {"checkpoint_steps": steps, "checkpoint_methods": np.array(FOLLOWED), "checkpoint_log_z": log_z} | named
+    return {
+        "checkpoint_steps": steps,
+        "checkpoint_methods": np.array(FOLLOWED),
+        "checkpoint_log_z": log_z,
+    } | named
 
 
 if __name__ == "__main__":

@@ -1,8 +1,15 @@
-"""Headline numbers: final distances, and the steps that each method needs to come as near as NCE ends."""
+"""Headline numbers: final distances, and the steps that each method needs to come as near as NCE
+ends."""
 
 import numpy as np
 
-SHORT = {"NCE": "nce", "NCE, raised rate": "nce_raised", "BAR": "bar", "binary search": "search", "Newton": "newton"}
+SHORT = {
+    "NCE": "nce",
+    "NCE, raised rate": "nce_raised",
+    "BAR": "bar",
+    "binary search": "search",
+    "Newton": "newton",
+}
 THRESHOLDS = (16.0, 15.0, 14.0, 13.0, 12.0, 11.0, 10.0, 8.0, 6.0, 4.0)
 """Parameter distances to reach. The start is about 17 away."""
 
@@ -13,11 +20,19 @@ def headline(arrays) -> dict[str, float]:
     finals = distance[..., -1].mean(-1), arrays["theta_distance"][..., -1].mean(-1)
     final = {f"{name}_distance": value for name, value in zip(names, finals[0], strict=True)}
     theta = {f"{name}_theta_distance": value for name, value in zip(names, finals[1], strict=True)}
-    reached = dict(zip(names, steps_to_reach(distance.mean(1), distance[0, :, -1].mean()), strict=True))
-    steps = {f"{name}_steps_to_the_distance_of_nce": value for name, value in reached.items() if name != "nce"}
+    reached = dict(
+        zip(names, steps_to_reach(distance.mean(1), distance[0, :, -1].mean()), strict=True)
+    )
+    steps = {
+        f"{name}_steps_to_the_distance_of_nce": value
+        for name, value in reached.items()
+        if name != "nce"
+    }
     truth = {
         "overlap_at_the_data": np.median(arrays["checkpoint_overlap"][-1]),
-        "effective_sample_size_at_the_data": np.median(arrays["checkpoint_effective_sample_size"][-1]),
+        "effective_sample_size_at_the_data": np.median(
+            arrays["checkpoint_effective_sample_size"][-1]
+        ),
     }
     return final | theta | steps | truth | _unnormalisable(arrays)
 
@@ -26,11 +41,15 @@ def _unnormalisable(arrays) -> dict[str, float]:
     """Share of runs from theta0 = 0 that end at a model without a finite log Z."""
     zero = list(arrays["starts"]).index("theta0 = 0, F0 = 0")
     last = arrays["start_unnormalisable"][:, zero, :, -1].mean(-1)
-    return {f"{SHORT[str(m)]}_unnormalisable_from_zero": last[i] for i, m in enumerate(arrays["start_methods"])}
+    return {
+        f"{SHORT[str(m)]}_unnormalisable_from_zero": last[i]
+        for i, m in enumerate(arrays["start_methods"])
+    }
 
 
 def steps_to_reach(distance: np.ndarray, threshold: float) -> np.ndarray:
-    """Step from which a mean curve (..., step) stays at or below `threshold`; NaN where it ends above.
+    """Step from which a mean curve (..., step) stays at or below `threshold`; NaN where it ends
+    above.
 
     The first step below would count the overshoot of an oscillating F as success.
     """

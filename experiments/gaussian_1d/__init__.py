@@ -1,1 +1,2 @@
-"""One-dimensional Gaussians at three separations: figures 2, 8, 9 and 10 of Sevekari et al., and what magnification adds."""
+"""One-dimensional Gaussians at three separations: figures 2, 8, 9 and 10 of Sevekari et al., and
+what magnification adds."""

@@ -1,4 +1,5 @@
-"""Training runs as a pure function of a case and a key, so that one sweep compiles all cases and seeds at once."""
+"""Training runs as a pure function of a case and a key, so that one sweep compiles all cases and
+seeds at once."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,7 +15,8 @@ from nce_jax import models, noise, training
 
 
 class Case(NamedTuple):
-    """The settings of a run that are numbers. theta0 ~ shift + scale N(0, 1); F0 = share * theta0^2 / 2."""
+    """The settings of a run that are numbers. theta0 ~ shift + scale N(0, 1); F0 = share * theta0^2
+    / 2."""
 
     distance: float
     magnification: float = 1.0
@@ -25,7 +27,8 @@ class Case(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its loss was taken."""
+    """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its
+    loss was taken."""
 
     loss: jax.Array
     theta: jax.Array
@@ -34,13 +37,15 @@ class Trace(NamedTuple):
 
 
 def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[..., dict[str, Trace]]:
-    """`run(case, key)`, every treatment on the same draws; a key draws the same numbers whatever the case is."""
+    """`run(case, key)`, every treatment on the same draws; a key draws the same numbers whatever
+    the case is."""
     noise_distribution = noise.standard_normal(1)
 
     def run(case, key) -> dict[str, Trace]:
         case, (key_theta, key_data, key_noise) = Case(*case), jax.random.split(key, 3)
         theta = case.shift + case.scale * jax.random.normal(key_theta, (1,))
-        # The base measure is the noise itself: theta = 0 is the noise, theta = distance the data, log Z = theta^2 / 2.
+        # The base measure is the noise itself: theta = 0 is the noise, theta = distance the data,
+        # log Z = theta^2 / 2.
         params, log_density_fn = models.exponential_family(
             models.linear_statistics, theta, log_base_measure=noise_distribution.log_prob
         )
@@ -49,18 +54,25 @@ def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[...
         steps, states = {}, {}
         for name, treatment_of_rate in named.items():
             treatment = treatment_of_rate(case.rate)
-            steps[name] = training.make_train_step(log_density_fn, optimizer=optimizer, treatment=treatment, **options)
+            steps[name] = training.make_train_step(
+                log_density_fn, optimizer=optimizer, treatment=treatment, **options
+            )
             log_partition = case.share * theta[0] ** 2 / 2
-            states[name] = training.init_train_state(params, optimizer, treatment=treatment, log_partition=log_partition)
+            states[name] = training.init_train_state(
+                params, optimizer, treatment=treatment, log_partition=log_partition
+            )
 
         def body(states, index):
             x_data, x_noise = (
-                jax.random.normal(jax.random.fold_in(key, index), (batch_size, 1)) for key in (key_data, key_noise)
+                jax.random.normal(jax.random.fold_in(key, index), (batch_size, 1))
+                for key in (key_data, key_noise)
             )
             batch = training.Batch(case.distance + x_data, x_noise)
             stepped = {name: steps[name](state, batch, key_noise) for name, state in states.items()}
             traces = {
-                name: Trace(metrics.loss, states[name].params[0], metrics.log_partition, metrics.status)
+                name: Trace(
+                    metrics.loss, states[name].params[0], metrics.log_partition, metrics.status
+                )
                 for name, (_, metrics) in stepped.items()
             }
             return {name: state for name, (state, _) in stepped.items()}, traces
@@ -70,11 +82,16 @@ def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[...
     return run
 
 
-def train(named: Treatments, cases: Sequence[Case], keys: jax.Array, num_steps: int, batch_size: int) -> dict[str, Trace]:
-    """Every case with every key, in one compilation: by treatment, NumPy leaves (case, key, step)."""
+def train(
+    named: Treatments, cases: Sequence[Case], keys: jax.Array, num_steps: int, batch_size: int
+) -> dict[str, Trace]:
+    """Every case with every key, in one compilation: by treatment, NumPy leaves (case, key,
+    step)."""
     run = make_run(named, num_steps, batch_size)
     traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
-    return {name: traces[name] for name in named}  # JAX hands dictionaries back in alphabetical order
+    return {
+        name: traces[name] for name in named
+    }  # JAX hands dictionaries back in alphabetical order
 
 
 def parameter_distance(trace: Trace, cases: Sequence[Case]) -> np.ndarray:
@@ -84,9 +101,12 @@ def parameter_distance(trace: Trace, cases: Sequence[Case]) -> np.ndarray:
 
 
 def kept_steps(num_steps: int, count: int = 60) -> np.ndarray:
-    """Steps to keep where all are too many: 0, those that are reported, and some evenly spaced on a log scale."""
+    """Steps to keep where all are too many: 0, those that are reported, and some evenly spaced on a
+    log scale."""
     spaced = np.geomspace(1, num_steps, count).round().astype(int)
-    return np.unique(np.concatenate([[0, *(step for step in REPORTED if step <= num_steps)], spaced]))
+    return np.unique(
+        np.concatenate([[0, *(step for step in REPORTED if step <= num_steps)], spaced])
+    )
 
 
 REPORTED = (50, 200, 1000)

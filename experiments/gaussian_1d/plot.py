@@ -35,7 +35,9 @@ def _target(arrays, index: int) -> tuple[float, float]:
 
 def _run_distance(arrays, index: int) -> np.ndarray:
     theta, log_partition = _target(arrays, index)
-    return np.hypot(arrays["run_theta"][:, index] - theta, arrays["run_log_partition"][:, index] - log_partition)
+    return np.hypot(
+        arrays["run_theta"][:, index] - theta, arrays["run_log_partition"][:, index] - log_partition
+    )
 
 
 def _figure_2(arrays) -> Figure:
@@ -50,15 +52,21 @@ def _figure_2(arrays) -> Figure:
 def _panels(arrays, index: int) -> Figure:
     """Loss, parameter distance and the path of the first run, as in the paper."""
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
-    is_far = float(arrays["distances"][index]) > 10  # only there does the loss span decades, and the distance none
-    for panel, label, values in zip(axes, ("loss [nats]", "parameter distance"), _seen(arrays, index), strict=False):
+    is_far = (
+        float(arrays["distances"][index]) > 10
+    )  # only there does the loss span decades, and the distance none
+    for panel, label, values in zip(
+        axes, ("loss [nats]", "parameter distance"), _seen(arrays, index), strict=False
+    ):
         _bands(panel, arrays["methods"], values, is_log=(label == "parameter distance") != is_far)
         panel.set_ylabel(label)
     _paths(axes[2], arrays, index)
     figure.suptitle(_title(arrays, index), fontsize=10)
     handles, labels = axes[0].get_legend_handles_labels()
     star = axes[2].lines[-1]
-    figure.legend([*handles, star], [*labels, star.get_label()], loc="outside lower center", ncols=6)
+    figure.legend(
+        [*handles, star], [*labels, star.get_label()], loc="outside lower center", ncols=6
+    )
     return figure
 
 
@@ -67,42 +75,72 @@ def _seen(arrays, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _title(arrays, index: int) -> str:
-    return f"means {arrays['distances'][index]:g} apart: mean and s.d. over {arrays['run_loss'].shape[2]} runs"
+    return (
+        f"means {arrays['distances'][index]:g} apart: mean and s.d. over"
+        f" {arrays['run_loss'].shape[2]} runs"
+    )
 
 
 def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> None:
-    """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a decade."""
+    """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a
+    decade."""
     lowest = np.inf
     for method, runs in zip(methods, values, strict=True):
         steps, mean, spread = _in_windows(runs.mean(0), runs.std(0, ddof=1))
         style = plotting.method_style(str(method))
         axes.plot(steps, mean, **style)
-        axes.fill_between(steps, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0)
+        axes.fill_between(
+            steps, mean - spread, mean + spread, color=style["color"], alpha=0.15, lw=0
+        )
         lowest = min(lowest, mean[mean > 0].min())
     axes.set_xscale("symlog", linthresh=1, linscale=0.3)
     axes.set(xlim=(0, values.shape[-1] - 1), xlabel="training step")
     if is_log:
         axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(bottom=max(lowest / 3, SMALLEST))  # a band that reaches zero runs off the bottom
+        axes.set_ylim(
+            bottom=max(lowest / 3, SMALLEST)
+        )  # a band that reaches zero runs off the bottom
 
 
 def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early steps stay alone."""
+    """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early
+    steps stay alone."""
     count = curves[0].size
-    edges = np.unique(np.concatenate([[0], np.geomspace(1, count, int(20 * np.log10(count))).round().astype(int)]))
+    edges = np.unique(
+        np.concatenate([[0], np.geomspace(1, count, int(20 * np.log10(count))).round().astype(int)])
+    )
     width = np.diff(edges)
-    return tuple(np.add.reduceat(curve, edges[:-1]) / width for curve in (np.arange(count), *curves))
+    return tuple(
+        np.add.reduceat(curve, edges[:-1]) / width for curve in (np.arange(count), *curves)
+    )
 
 
 def _paths(axes: Axes, arrays, index: int) -> None:
     """The first run in the plane of (theta, F), with a marker at its end."""
-    theta, log_partition = arrays["run_theta"][:, index, 0], arrays["run_log_partition"][:, index, 0]
+    theta, log_partition = (
+        arrays["run_theta"][:, index, 0],
+        arrays["run_log_partition"][:, index, 0],
+    )
     for method, x, y in zip(arrays["methods"], theta, log_partition, strict=True):
         style = plotting.method_style(str(method))
         axes.plot(x, y, **style | {"linewidth": 1.0, "alpha": 0.35 if "raised" in method else 0.9})
-        axes.plot(x[-1], y[-1], marker=plotting.METHODS[str(method)]["marker"], color=style["color"], markersize=5)
+        axes.plot(
+            x[-1],
+            y[-1],
+            marker=plotting.METHODS[str(method)]["marker"],
+            color=style["color"],
+            markersize=5,
+        )
     color = plotting.OTHER_COLORS[0]
-    axes.plot(*_target(arrays, index), "*", color=color, markersize=13, markeredgecolor="k", zorder=5, label="optimum")
+    axes.plot(
+        *_target(arrays, index),
+        "*",
+        color=color,
+        markersize=13,
+        markeredgecolor="k",
+        zorder=5,
+        label="optimum",
+    )
     axes.set(xlabel=r"$\theta$", ylabel=r"$F$ [nats]", title="first run")
 
 

@@ -15,7 +15,9 @@ TITLES = ("NCE", "BAR", "F solved (Newton)")
 def draw_magnified(arrays) -> Figure:
     """Rows are treatments, columns distances; the median over seeds, with the middle 80 %."""
     seen, steps, distances = arrays["magnified_distance"], arrays["kept_steps"], arrays["distances"]
-    figure, axes = plt.subplots(len(NAMES), len(distances), figsize=(8.0, 7.0), sharex=True, sharey="col")
+    figure, axes = plt.subplots(
+        len(NAMES), len(distances), figsize=(8.0, 7.0), sharex=True, sharey="col"
+    )
     colors = plotting.graded_colors(len(arrays["magnifications"]))
     for row, title in enumerate(TITLES):
         for column, distance in enumerate(distances):
@@ -36,14 +38,19 @@ def draw_magnified(arrays) -> Figure:
 
 
 def draw_budgets(arrays, budgets: Sequence[int]) -> Figure:
-    """Rows are distances, columns budgets of steps; the median over seeds with the middle 80 %, against M."""
+    """Rows are distances, columns budgets of steps; the median over seeds with the middle 80 %,
+    against M."""
     steps = arrays["kept_steps"]
     budgets = [budget for budget in budgets if budget <= steps[-1]]
     shape = (len(arrays["distances"]), len(budgets))
-    figure, axes = plt.subplots(*shape, figsize=(2.7 * len(budgets) + 0.5, 6.5), sharex=True, sharey="row", squeeze=False)
+    figure, axes = plt.subplots(
+        *shape, figsize=(2.7 * len(budgets) + 0.5, 6.5), sharex=True, sharey="row", squeeze=False
+    )
     for row, distance in enumerate(arrays["distances"]):
         for column, budget in enumerate(budgets):
-            _against_magnification(axes[row, column], arrays, row, int(np.searchsorted(steps, budget)))
+            _against_magnification(
+                axes[row, column], arrays, row, int(np.searchsorted(steps, budget))
+            )
         axes[row, 0].set_ylabel(f"means {distance:g} apart\nparameter distance")
     for panel, budget in zip(axes[0], budgets, strict=True):
         panel.set_title(f"after {budget:,} steps")
@@ -54,9 +61,13 @@ def draw_budgets(arrays, budgets: Sequence[int]) -> Figure:
 
 
 def _against_magnification(panel, arrays, row: int, step: int) -> None:
-    for shift, (name, values) in enumerate(zip(NAMES, arrays["magnified_distance"][:, row, ..., step], strict=True)):
+    for shift, (name, values) in enumerate(
+        zip(NAMES, arrays["magnified_distance"][:, row, ..., step], strict=True)
+    ):
         low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=-1)
-        x = arrays["magnifications"] * 1.12 ** (shift - 1)  # side by side, so that no bar hides another
+        x = arrays["magnifications"] * 1.12 ** (
+            shift - 1
+        )  # side by side, so that no bar hides another
         style = plotting.method_style(name, marker=True)
         panel.errorbar(x, middle, yerr=[middle - low, high - middle], capsize=2, **style)
     panel.set(xscale="log", yscale="log")

@@ -17,7 +17,15 @@ def draw_settings(arrays) -> Figure:
         for offset, (method, values) in enumerate(by_method.items()):
             style = plotting.METHODS[method]
             y = line + 0.24 * (offset - 1)
-            axes.plot(values, np.full(values.size, y), ".", color=style["color"], alpha=0.2, markersize=3, zorder=1)
+            axes.plot(
+                values,
+                np.full(values.size, y),
+                ".",
+                color=style["color"],
+                alpha=0.2,
+                markersize=3,
+                zorder=1,
+            )
             axes.errorbar(
                 values.mean(),
                 y,

@@ -14,7 +14,8 @@ from experiments.gaussian_1d.treatments import compared, gradient_elsewhere, tre
 
 
 def open_settings(config: Config) -> dict[str, Case]:
-    """Other readings of what the paper leaves open, one at a time, and the two that matter together."""
+    """Other readings of what the paper leaves open, one at a time, and the two that matter
+    together."""
     farthest, rate = config.distances[-1], config.learning_rate / 2
     return {
         "as in the figure": Case(farthest, rate=rate),
@@ -32,7 +33,12 @@ def open_settings(config: Config) -> dict[str, Case]:
 def experiment(config: Config, key: jax.Array) -> results.Result:
     keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(config.num_seeds))
     figures, failed = _figures(config, keys)
-    arrays = figures | _magnified(config, keys) | _open_settings(config, keys) | _other_sizes(config, keys)
+    arrays = (
+        figures
+        | _magnified(config, keys)
+        | _open_settings(config, keys)
+        | _other_sizes(config, keys)
+    )
     return results.Result(arrays, headline(arrays), failed)
 
 
@@ -46,11 +52,18 @@ def _distances(traces: Mapping[str, Trace], cases: list[Case]) -> np.ndarray:
 
 
 def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
-    """Figures 2, 8, 9, 10 as (method, distance, run, step), and per method the lanes without a finite answer."""
-    named, cases, kept = treatments(config.raised_factor), _base(config), kept_steps(config.num_steps)
+    """Figures 2, 8, 9, 10 as (method, distance, run, step), and per method the lanes without a
+    finite answer."""
+    named, cases, kept = (
+        treatments(config.raised_factor),
+        _base(config),
+        kept_steps(config.num_steps),
+    )
     traces = train(named | gradient_elsewhere(), cases, keys, config.num_steps, config.batch_size)
     distance = _distances(traces, cases)
-    shown = {name: jax.tree.map(lambda leaf: leaf[:, : config.num_runs], traces[name]) for name in named}
+    shown = {
+        name: jax.tree.map(lambda leaf: leaf[:, : config.num_runs], traces[name]) for name in named
+    }
     arrays = {
         "methods": np.array(list(named)),
         "distances": np.array(config.distances),
@@ -68,12 +81,20 @@ def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
 
 
 def _magnified(config: Config, keys: jax.Array) -> dict:
-    """(method, distance, M, seed, kept step), the draws of a seed shared by all M and all distances."""
-    cases = [case._replace(magnification=m) for case in _base(config) for m in config.magnifications]
-    traces = train(compared(), cases, keys[: config.num_seeds_magnified], config.num_steps, config.batch_size)
+    """(method, distance, M, seed, kept step), the draws of a seed shared by all M and all
+    distances."""
+    cases = [
+        case._replace(magnification=m) for case in _base(config) for m in config.magnifications
+    ]
+    traces = train(
+        compared(), cases, keys[: config.num_seeds_magnified], config.num_steps, config.batch_size
+    )
     distance = _distances(traces, cases)[..., kept_steps(config.num_steps)]
     shape = (len(traces), len(config.distances), len(config.magnifications), *distance.shape[2:])
-    return {"magnifications": np.array(config.magnifications), "magnified_distance": distance.reshape(shape)}
+    return {
+        "magnifications": np.array(config.magnifications),
+        "magnified_distance": distance.reshape(shape),
+    }
 
 
 def _open_settings(config: Config, keys: jax.Array) -> dict:
@@ -81,13 +102,19 @@ def _open_settings(config: Config, keys: jax.Array) -> dict:
     named = open_settings(config)
     cases = list(named.values())
     traces = train(compared(), cases, keys, config.num_steps, config.batch_size)
-    return {"settings": np.array(list(named)), "setting_distance": _distances(traces, cases)[..., -1]}
+    return {
+        "settings": np.array(list(named)),
+        "setting_distance": _distances(traces, cases)[..., -1],
+    }
 
 
 def _other_sizes(config: Config, keys: jax.Array) -> dict:
     """(size, method, distance, seed): other batch sizes and numbers of steps."""
     cases, keys = _base(config), keys[: config.num_seeds_other]
-    seen = [_distances(train(compared(), cases, keys, *size), cases)[..., -1] for size in config.other_sizes]
+    seen = [
+        _distances(train(compared(), cases, keys, *size), cases)[..., -1]
+        for size in config.other_sizes
+    ]
     return {"sizes": np.array(config.other_sizes), "size_distance": np.stack(seen)}
 
 

@@ -1,10 +1,17 @@
-"""Headline numbers of the stored arrays: distances of (theta, F) to the data's parameters, means over seeds."""
+"""Headline numbers of the stored arrays: distances of (theta, F) to the data's parameters, means
+over seeds."""
 
 import numpy as np
 
 from experiments.gaussian_1d.lanes import REPORTED
 
-SHORT = {"NCE": "nce", "NCE, raised rate": "nce_raised", "BAR": "bar", "binary search": "search", "Newton": "newton"}
+SHORT = {
+    "NCE": "nce",
+    "NCE, raised rate": "nce_raised",
+    "BAR": "bar",
+    "binary search": "search",
+    "Newton": "newton",
+}
 NCE, BAR, NEWTON = range(3)
 """Positions among the three treatments of the studies around the figures."""
 
@@ -24,9 +31,12 @@ def _finals(arrays) -> dict[str, float]:
 
 
 def _orders(arrays) -> dict[str, float]:
-    """Binary search less BAR on the same draws, and how often five runs would have shown the paper's order."""
+    """Binary search less BAR on the same draws, and how often five runs would have shown the
+    paper's order."""
     final, methods = arrays["parameter_distance"][..., -1], list(arrays["methods"])
-    bar, search, newton = (final[methods.index(name)] for name in ("BAR", "binary search", "Newton"))
+    bar, search, newton = (
+        final[methods.index(name)] for name in ("BAR", "binary search", "Newton")
+    )
     return {
         "search_minus_bar_at_4": (search - bar)[1].mean(),
         "search_minus_bar_at_16": (search - bar)[2].mean(),
@@ -36,27 +46,34 @@ def _orders(arrays) -> dict[str, float]:
 
 
 def five_runs(first: np.ndarray, second: np.ndarray, num_draws: int = 20_000) -> float:
-    """Share of random sets of five seeds over which the mean of `first` is below that of `second`."""
+    """Share of random sets of five seeds over which the mean of `first` is below that of
+    `second`."""
     chosen = np.random.default_rng(0).integers(first.size, size=(num_draws, 5))
     return float(np.mean(first[chosen].mean(-1) < second[chosen].mean(-1)))
 
 
 def _open_settings(arrays) -> dict[str, float]:
-    """Where the paper's order appears at distance 16: a loss without its 1/2, and a start of the wrong sign."""
+    """Where the paper's order appears at distance 16: a loss without its 1/2, and a start of the
+    wrong sign."""
     names, seen = list(arrays["settings"]), arrays["setting_distance"]
-    plain, wrong = (names.index(name) for name in ("loss without its 1/2", "without 1/2, theta0 = -1"))
+    plain, wrong = (
+        names.index(name) for name in ("loss without its 1/2", "without 1/2, theta0 = -1")
+    )
     return {
         "bar_without_half": seen[BAR, plain].mean(),
         "newton_without_half": seen[NEWTON, plain].mean(),
         "newton_without_half_spread": seen[NEWTON, plain].std(ddof=1),
-        "share_of_five_runs_with_newton_best_without_half": five_runs(seen[NEWTON, plain], seen[BAR, plain]),
+        "share_of_five_runs_with_newton_best_without_half": five_runs(
+            seen[NEWTON, plain], seen[BAR, plain]
+        ),
         "bar_without_half_from_minus_1": seen[BAR, wrong].mean(),
         "newton_without_half_from_minus_1": seen[NEWTON, wrong].mean(),
     }
 
 
 def _magnification(arrays) -> dict[str, float]:
-    """After the first budget, at distance 4: what M adds to a solved F, and what the largest M does to a free one."""
+    """After the first budget, at distance 4: what M adds to a solved F, and what the largest M does
+    to a free one."""
     early = int(np.searchsorted(arrays["kept_steps"], REPORTED[0]))
     seen = arrays["magnified_distance"][:, 1]
     mean, farther = seen[..., early].mean(-1), np.mean(seen[..., early] > seen[..., 0], axis=-1)

@@ -13,7 +13,8 @@ Treatments = dict[str, Callable[[Any], training.Treatment]]
 
 
 def treatments(raised_factor: float) -> Treatments:
-    """The paper's treatments, and Newton's method, which solves the equation of binary search in fewer evaluations."""
+    """The paper's treatments, and Newton's method, which solves the equation of binary search in
+    fewer evaluations."""
     return {
         "NCE": lambda rate: training.joint_gradient(),
         "NCE, raised rate": lambda rate: training.joint_gradient(optax.sgd(raised_factor * rate)),
@@ -24,16 +25,17 @@ def treatments(raised_factor: float) -> Treatments:
 
 
 def compared() -> Treatments:
-    """Those of the studies around the figures, where Newton stands for binary search: it finds the same root."""
+    """Those of the studies around the figures, where Newton stands for binary search: it finds the
+    same root."""
     return {name: treatments(1.0)[name] for name in ("NCE", "BAR", "Newton")}
 
 
 def gradient_elsewhere() -> Treatments:
     """The same updates of F, with the gradient of theta taken on the other side of them.
 
-    The paper's algorithm 1 computes both gradients at the old F. For binary search the paper says nothing. Here BAR's
-    gradient moves behind the update of F, and that of the solved F before it: to the root of the batch before.
-    """
+    The paper's algorithm 1 computes both gradients at the old F. For binary search the paper says
+    nothing. Here BAR's gradient moves behind the update of F, and that of the solved F before it:
+    to the root of the batch before."""
     return {
         "BAR, gradient after": lambda rate: _after(training.bar_step()),
         "solved, gradient before": lambda rate: _before(training.solved(nce_jax.newton())),

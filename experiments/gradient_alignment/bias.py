@@ -12,7 +12,14 @@ TREATMENTS = ("fixed", "solved", "joint")
 """F = log Z(theta) and its derivative; F solved; F = log Z(theta) + an offset, held as a number."""
 
 
-def loss(family: Family, rule: Rule, name: str, params: jax.Array, magnification: jax.Array, offset: jax.Array):
+def loss(
+    family: Family,
+    rule: Rule,
+    name: str,
+    params: jax.Array,
+    magnification: jax.Array,
+    offset: jax.Array,
+):
     """Its gradient in the parameters is that of the treatment; only "joint" has an offset."""
     options = {"magnification": magnification, **rule.weights}
     s = family.log_ratio(params, rule.x)
@@ -24,20 +31,27 @@ def loss(family: Family, rule: Rule, name: str, params: jax.Array, magnification
     return nce_jax.nce_loss(s, s, log_partition=log_partition, **options)
 
 
-def squared_bias(family: Family, rule: Rule, data: Gaussian, name: str, points, magnifications, offsets) -> np.ndarray:
+def squared_bias(
+    family: Family, rule: Rule, data: Gaussian, name: str, points, magnifications, offsets
+) -> np.ndarray:
     """|gradient - likelihood's gradient|^2, (offset, point, M), in one compilation."""
 
     def at(rule, params, magnification, offset):
-        gradient = jax.grad(lambda params: loss(family, rule, name, params, magnification, offset))(params)
+        gradient = jax.grad(lambda params: loss(family, rule, name, params, magnification, offset))(
+            params
+        )
         return jnp.sum((gradient - family.likelihood_gradient(params, data)) ** 2)
 
     for axes in ((None, None, 0, None), (None, 0, None, None), (None, None, None, 0)):
         at = jax.vmap(at, in_axes=axes)
-    return np.asarray(jax.jit(at)(rule, jnp.asarray(points), jnp.asarray(magnifications), jnp.asarray(offsets)))
+    return np.asarray(
+        jax.jit(at)(rule, jnp.asarray(points), jnp.asarray(magnifications), jnp.asarray(offsets))
+    )
 
 
 def quadrature_error(family: Family, rule: Rule, data: Gaussian, points) -> float:
-    """Largest difference from closed forms: of the loss at infinite M the gradient is the likelihood's, log Z its F."""
+    """Largest difference from closed forms: of the loss at infinite M the gradient is the
+    likelihood's, log Z its F."""
 
     def difference(params):
         def limit(params):
@@ -45,7 +59,9 @@ def quadrature_error(family: Family, rule: Rule, data: Gaussian, points) -> floa
             return nce_jax.donsker_varadhan_loss(s, s, **rule.weights)
 
         s = family.log_ratio(params, rule.x)
-        log_z = nce_jax.nwj().profile(s, s, **rule.weights).log_partition - family.log_partition(params)
+        log_z = nce_jax.nwj().profile(s, s, **rule.weights).log_partition - family.log_partition(
+            params
+        )
         gradient = jax.grad(limit)(params) - family.likelihood_gradient(params, data)
         return jnp.maximum(jnp.max(jnp.abs(gradient)), jnp.abs(log_z))
 

@@ -1,4 +1,5 @@
-"""Settings. All are our choice: the paper gives the figure, but no means, covariances, rates or numbers of steps."""
+"""Settings. All are our choice: the paper gives the figure, but no means, covariances, rates or
+numbers of steps."""
 
 import dataclasses
 
@@ -9,7 +10,8 @@ class Config:
     """M of the paths: the decades that the figure shows."""
     data_mean: tuple[float, float] = (1.2, 0.9)
     data_covariance: tuple[float, float, float] = (0.6, 0.25, 0.35)
-    """Variance, covariance, variance. Below that of the noise, N(0, I), in every direction: ratios are bounded."""
+    """Variance, covariance, variance. Below that of the noise, N(0, I), in every direction: ratios
+    are bounded."""
     start_mean: tuple[float, float] = (-1.0, 0.8)
     start_variance: float = 0.5
     """Of the model where the covariance is free."""
@@ -17,7 +19,8 @@ class Config:
     """Learning rates of plain gradient descent: mean only; mean and covariance."""
     steps: tuple[int, int] = (100, 300)
     half_width: float = 11.0
-    """The grid covers [-half_width, half_width]^2: on the likelihood's path the model is wider than data and noise."""
+    """The grid covers [-half_width, half_width]^2: on the likelihood's path the model is wider than
+    data and noise."""
     spacing: float = 0.2
     bias_magnifications: int = 41
     """Values of M for the bias, evenly from 1 to 1e8 on a log scale."""
@@ -25,7 +28,14 @@ class Config:
     """Steps of the maximum-likelihood path at which the bias is taken."""
     offset: float = 0.5
     """Error of F, in nats, for the bias of a joint gradient whose F lags."""
-    tails: tuple[tuple[float, float], ...] = ((0.5, 0.8), (0.5, 4.0), (1.6, 1.0), (3.0, 1.0), (1.3, 8.0), (3.0, 4.0))
+    tails: tuple[tuple[float, float], ...] = (
+        (0.5, 0.8),
+        (0.5, 4.0),
+        (1.6, 1.0),
+        (3.0, 1.0),
+        (1.3, 8.0),
+        (3.0, 4.0),
+    )
     """Variances of the model and of the data, isotropic, beside noise of variance 1."""
     tail_magnifications: int = 33
     """Values of M for the tails, evenly from 1 to 1e8 on a log scale."""

@@ -1,4 +1,5 @@
-"""Two exponential families in the plane: Gaussians with a free mean, and with a free mean and covariance."""
+"""Two exponential families in the plane: Gaussians with a free mean, and with a free mean and
+covariance."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +17,8 @@ class Gaussian(NamedTuple):
 
 
 class Family(NamedTuple):
-    """exp(<T(x), theta> + log h(x) - log Z(theta)), with the maps between theta and the Gaussian that it is."""
+    """exp(<T(x), theta> + log h(x) - log Z(theta)), with the maps between theta and the Gaussian
+    that it is."""
 
     statistics: Callable[[jax.Array], jax.Array]
     base_precision: jax.Array
@@ -33,7 +35,9 @@ class Family(NamedTuple):
         """E[T] of the model, in closed form."""
         mean, covariance = self.gaussian_of(params)
         second = covariance + jnp.outer(mean, mean)
-        return jnp.concatenate([mean, jnp.stack([second[0, 0], second[1, 1], second[0, 1]])])[: params.size]
+        return jnp.concatenate([mean, jnp.stack([second[0, 0], second[1, 1], second[0, 1]])])[
+            : params.size
+        ]
 
     def likelihood_gradient(self, params: jax.Array, data: Gaussian) -> jax.Array:
         """Of the mean negative log-likelihood: E_theta[T] - E_data[T]."""
@@ -46,7 +50,9 @@ class Family(NamedTuple):
             precision = jnp.eye(2) - self.base_precision
             return jnp.einsum("ni,ij,nj->n", x, precision, x) / 2 + jnp.log(2 * jnp.pi)
 
-        return models.exponential_family(self.statistics, params, log_base_measure=log_base)[1](params, x)
+        return models.exponential_family(self.statistics, params, log_base_measure=log_base)[1](
+            params, x
+        )
 
     def normalised_log_ratio(self, params: jax.Array, x: jax.Array) -> jax.Array:
         return self.log_ratio(params, x) - self.log_partition(params)
@@ -86,5 +92,7 @@ def _natural(gaussian: Gaussian) -> jax.Array:
 
 def _from_natural(params: jax.Array) -> Gaussian:
     linear, (first, second, mixed) = params[:2], params[2:]
-    covariance = jnp.linalg.inv(jnp.stack([jnp.stack([-2 * first, -mixed]), jnp.stack([-mixed, -2 * second])]))
+    covariance = jnp.linalg.inv(
+        jnp.stack([jnp.stack([-2 * first, -mixed]), jnp.stack([-mixed, -2 * second])])
+    )
     return Gaussian(covariance @ linear, covariance)

@@ -1,4 +1,5 @@
-"""Gradient descent on the magnified loss, one path per M and treatment of F, beside that on the likelihood."""
+"""Gradient descent on the magnified loss, one path per M and treatment of F, beside that on the
+likelihood."""
 
 from typing import NamedTuple
 
@@ -13,19 +14,27 @@ from experiments.gradient_alignment.quadrature import Rule
 from nce_jax import training
 
 TREATMENTS = ("fixed", "solved", "joint")
-"""F = log Z(theta), a normalised model; F = F*(kappa); F a parameter that follows its gradient at theta's rate."""
+"""F = log Z(theta), a normalised model; F = F*(kappa); F a parameter that follows its gradient at
+theta's rate."""
 
 
 class Path(NamedTuple):
-    """Parameters before the first step and after each, (step, parameter); F at which each gradient was taken."""
+    """Parameters before the first step and after each, (step, parameter); F at which each gradient
+    was taken."""
 
     params: jax.Array
     log_partition: jax.Array
 
 
-def descend(family: Family, rule: Rule, start: jax.Array, name: str, criterion, rate: float, num_steps: int) -> Path:
+def descend(
+    family: Family, rule: Rule, start: jax.Array, name: str, criterion, rate: float, num_steps: int
+) -> Path:
     """A path by the library's own train step, the batch being the quadrature."""
-    treatment = {"fixed": training.held(), "solved": training.solved(), "joint": training.joint_gradient()}[name]
+    treatment = {
+        "fixed": training.held(),
+        "solved": training.solved(),
+        "joint": training.joint_gradient(),
+    }[name]
     log_ratio_fn = family.normalised_log_ratio if name == "fixed" else family.log_ratio
     initial = 0.0 if name == "fixed" else family.log_partition(start)
     options = {"criterion": criterion, "treatment": treatment, "relative_to_noise": True}
@@ -42,21 +51,29 @@ def descend(family: Family, rule: Rule, start: jax.Array, name: str, criterion, 
     return jax.lax.scan(body, state, length=num_steps + 1)[1]
 
 
-def magnified_paths(family: Family, rule: Rule, start, name: str, magnifications, rate: float, num_steps: int) -> Path:
+def magnified_paths(
+    family: Family, rule: Rule, start, name: str, magnifications, rate: float, num_steps: int
+) -> Path:
     """Every M in one compilation, M first; for "joint" the limit of infinite M (NWJ) comes last."""
 
     @jax.jit
     def run(magnification, rule):
-        return descend(family, rule, start, name, nce_jax.nce(magnification=magnification), rate, num_steps)
+        return descend(
+            family, rule, start, name, nce_jax.nce(magnification=magnification), rate, num_steps
+        )
 
     paths = jax.vmap(run, in_axes=(0, None))(jnp.array(magnifications), rule)
     if name == "joint":
-        limit = jax.jit(lambda rule: descend(family, rule, start, name, nce_jax.nwj(), rate, num_steps))(rule)
+        limit = jax.jit(
+            lambda rule: descend(family, rule, start, name, nce_jax.nwj(), rate, num_steps)
+        )(rule)
         paths = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), paths, limit)
     return jax.tree.map(np.asarray, paths)
 
 
-def likelihood_path(family: Family, data: Gaussian, start: jax.Array, rate: float, num_steps: int) -> np.ndarray:
+def likelihood_path(
+    family: Family, data: Gaussian, start: jax.Array, rate: float, num_steps: int
+) -> np.ndarray:
     """The same descent on the likelihood, from closed-form moments: (step, parameter)."""
 
     def body(params, _):

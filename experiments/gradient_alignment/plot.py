@@ -1,4 +1,5 @@
-"""`python -m experiments.gradient_alignment.plot`: paths, their distances, the bias of the gradient, and its tails."""
+"""`python -m experiments.gradient_alignment.plot`: paths, their distances, the bias of the
+gradient, and its tails."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,7 +25,9 @@ def draw(stored: Stored) -> dict[str, Figure]:
     return {
         "gradient_alignment_paths": _paths(arrays),
         "gradient_alignment_distance": _distance(arrays),
-        "gradient_alignment_bias": _bias(arrays, stored.manifest.get("config", {}).get("offset", 0.5)),
+        "gradient_alignment_bias": _bias(
+            arrays, stored.manifest.get("config", {}).get("offset", 0.5)
+        ),
         "gradient_alignment_tails": _tails(arrays),
     }
 
@@ -38,7 +41,11 @@ def _paths(arrays) -> Figure:
             for color, path in zip(colors, arrays[f"{family}_{name}_mean"], strict=False):
                 axes.plot(*path.T, color=color, marker=".", markersize=2.5, linewidth=1)
             if name == "joint":
-                axes.plot(*arrays[f"{family}_joint_mean"][-1].T, color=plotting.OTHER_COLORS[0], linestyle=":")
+                axes.plot(
+                    *arrays[f"{family}_joint_mean"][-1].T,
+                    color=plotting.OTHER_COLORS[0],
+                    linestyle=":",
+                )
             exact = arrays[f"{family}_exact_mean"]
             axes.plot(*exact.T, color="black", linestyle="--", linewidth=1.2)
             axes.plot(*exact[0], "o", color="black")
@@ -47,7 +54,10 @@ def _paths(arrays) -> Figure:
         row[0].set_ylabel("second mean of the model")
     for axes in panels[1]:
         axes.set_xlabel("first mean of the model")
-    handles = [Line2D([], [], color=c, label=f"M = {m:g}") for c, m in zip(colors, arrays["magnifications"], strict=True)]
+    handles = [
+        Line2D([], [], color=c, label=f"M = {m:g}")
+        for c, m in zip(colors, arrays["magnifications"], strict=True)
+    ]
     handles += [
         Line2D([], [], color="black", linestyle="--", label="maximum likelihood"),
         Line2D([], [], color="black", linestyle="", marker="*", markersize=9, label="data"),
@@ -63,22 +73,47 @@ def _distance(arrays) -> Figure:
     for axes, (family, title) in zip(panels, FAMILIES.items(), strict=True):
         for name, (label, color) in TREATMENTS.items():
             stray, lag = (arrays[f"{family}_{name}_{kind}"] for kind in ("stray", "lag"))
-            axes.loglog(values, stray[: values.size], color=color, marker="o", label=f"{label}: off the curve")
             axes.loglog(
-                values, lag[: values.size], color=color, marker="s", linestyle="--", label=f"{label}: at equal steps"
+                values,
+                stray[: values.size],
+                color=color,
+                marker="o",
+                label=f"{label}: off the curve",
             )
-        axes.axhline(arrays[f"{family}_joint_stray"][-1], color=TREATMENTS["joint"][1], linestyle=":", linewidth=1)
+            axes.loglog(
+                values,
+                lag[: values.size],
+                color=color,
+                marker="s",
+                linestyle="--",
+                label=f"{label}: at equal steps",
+            )
+        axes.axhline(
+            arrays[f"{family}_joint_stray"][-1],
+            color=TREATMENTS["joint"][1],
+            linestyle=":",
+            linewidth=1,
+        )
         axes.set(title=title, xlabel="M")
     panels[0].set_ylabel("largest distance from the\nmaximum-likelihood path")
     handles, labels = panels[0].get_legend_handles_labels()
     handles.append(Line2D([], [], color=TREATMENTS["joint"][1], linestyle=":", linewidth=1))
-    figure.legend(handles, [*labels, "joint gradient, infinite M: off the curve"], loc="outside lower center", ncols=2)
+    figure.legend(
+        handles,
+        [*labels, "joint gradient, infinite M: off the curve"],
+        loc="outside lower center",
+        ncols=2,
+    )
     return figure
 
 
 def _bias(arrays, offset: float) -> Figure:
-    """Squared bias against M at points of the likelihood's path, with lines fitted over both ranges."""
-    names = {**{name: label for name, (label, _) in TREATMENTS.items()}, "joint_off": f"F held {offset:g} off"}
+    """Squared bias against M at points of the likelihood's path, with lines fitted over both
+    ranges."""
+    names = {
+        **{name: label for name, (label, _) in TREATMENTS.items()},
+        "joint_off": f"F held {offset:g} off",
+    }
     names["joint"] = r"F held at $\log Z(\theta)$"
     figure, panels = plt.subplots(2, 4, figsize=(11.0, 6.2), sharex=True, sharey="row")
     for row, (family, title) in zip(panels, FAMILIES.items(), strict=True):
@@ -89,8 +124,19 @@ def _bias(arrays, offset: float) -> Figure:
     for axes in panels[1]:
         axes.set_xlabel("M")
     colors = plotting.graded_colors(arrays["mean_bias_steps"].size)
-    handles = [Line2D([], [], color=c, label=f"step {s}") for c, s in zip(colors, arrays["mean_bias_steps"], strict=True)]
-    handles.append(Line2D([], [], color="0.3", linestyle=":", label="fitted, M 1e2 to 1e4 and 1e6 to 1e8: slopes below"))
+    handles = [
+        Line2D([], [], color=c, label=f"step {s}")
+        for c, s in zip(colors, arrays["mean_bias_steps"], strict=True)
+    ]
+    handles.append(
+        Line2D(
+            [],
+            [],
+            color="0.3",
+            linestyle=":",
+            label="fitted, M 1e2 to 1e4 and 1e6 to 1e8: slopes below",
+        )
+    )
     figure.legend(handles=handles, loc="outside lower center", ncols=5)
     return figure
 
@@ -106,13 +152,18 @@ def _with_fits(axes: Axes, arrays, family: str, name: str) -> None:
             middle = np.exp(np.mean(np.log(bias[inside])))
             line = middle * (values[inside] / np.sqrt(limits[0] * limits[1])) ** power
             axes.loglog(values[inside], line, color="0.3", linestyle=":", linewidth=1)
-        notes.append((", ".join(f"{round(power, 2) + 0.0:.2f}".replace("-", "−") for power in slopes), color))
+        notes.append(
+            (", ".join(f"{round(power, 2) + 0.0:.2f}".replace("-", "−") for power in slopes), color)
+        )
     for index, (note, color) in enumerate(notes):
-        axes.text(0.03, 0.04 + 0.085 * index, note, color=color, fontsize=8, transform=axes.transAxes)
+        axes.text(
+            0.03, 0.04 + 0.085 * index, note, color=color, fontsize=8, transform=axes.transAxes
+        )
 
 
 def _tails(arrays) -> Figure:
-    """Bounded and unbounded ratios: squared bias, and its local slope with the limit that is predicted."""
+    """Bounded and unbounded ratios: squared bias, and its local slope with the limit that is
+    predicted."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4))
     values, colors = arrays["tail_magnifications"], plotting.graded_colors(len(arrays["tails"]))
     middles = np.sqrt(values[1:] * values[:-1])
@@ -120,7 +171,10 @@ def _tails(arrays) -> Figure:
         measured, predicted = arrays["tail_bias"][0, index], arrays["tail_predicted"][index]
         limit = -2 * arrays["tail_exponents"][index]
         left.loglog(
-            values, measured, color=color, label=f"model {model:g}, data {data:g}: limit {limit:.2f}".replace("-", "−")
+            values,
+            measured,
+            color=color,
+            label=f"model {model:g}, data {data:g}: limit {limit:.2f}".replace("-", "−"),
         )
         left.loglog(values[::2], predicted[::2], ".", color=color)
         right.semilogx(middles, np.diff(np.log(measured)) / np.diff(np.log(values)), color=color)
@@ -131,8 +185,18 @@ def _tails(arrays) -> Figure:
         ylim=(1e-20, 1e3),
         title="lines: measured; dots: closed form",
     )
-    right.set(xlabel="M", ylabel="local slope", ylim=(-2.2, 0.1), title="local slope; dotted: predicted limit")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3, title="variances, noise 1")
+    right.set(
+        xlabel="M",
+        ylabel="local slope",
+        ylim=(-2.2, 0.1),
+        title="local slope; dotted: predicted limit",
+    )
+    figure.legend(
+        *left.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        title="variances, noise 1",
+    )
     return figure
 
 

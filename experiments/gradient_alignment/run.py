@@ -1,4 +1,5 @@
-"""Paths, their distances from the likelihood's, and the bias of the gradient, all by quadrature in float64."""
+"""Paths, their distances from the likelihood's, and the bias of the gradient, all by quadrature in
+float64."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,12 @@ from experiments.common import cli, results
 from experiments.common.progress import track
 from experiments.gradient_alignment import bias, paths, statistics, tails
 from experiments.gradient_alignment.config import PRESETS, Config
-from experiments.gradient_alignment.families import Family, data_and_start, mean_and_covariance, mean_only
+from experiments.gradient_alignment.families import (
+    Family,
+    data_and_start,
+    mean_and_covariance,
+    mean_only,
+)
 from experiments.gradient_alignment.quadrature import square_grid
 from experiments.gradient_alignment.summary import headline
 
@@ -19,8 +25,13 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     del key  # nothing is random
     with jax.enable_x64(True):  # the bias at M = 1e8 is below float32
         data, _ = data_and_start(config)
-        arrays = {"magnifications": np.array(config.magnifications), "data_mean": np.array(config.data_mean)}
-        families = dict(zip(FAMILIES, (mean_only(data.covariance), mean_and_covariance()), strict=True))
+        arrays = {
+            "magnifications": np.array(config.magnifications),
+            "data_mean": np.array(config.data_mean),
+        }
+        families = dict(
+            zip(FAMILIES, (mean_only(data.covariance), mean_and_covariance()), strict=True)
+        )
         for index, (name, family) in track(enumerate(families.items()), "families"):
             found = _family(config, family, config.rates[index], config.steps[index])
             arrays |= {f"{name}_{field}": value for field, value in found.items()}
@@ -35,7 +46,9 @@ def _family(config: Config, family: Family, rate: float, num_steps: int) -> dict
     exact = paths.likelihood_path(family, data, start, rate, num_steps)
     arrays = {"exact_path": exact, "exact_mean": _means(family, exact)}
     for name in paths.TREATMENTS:
-        found = paths.magnified_paths(family, rule, start, name, config.magnifications, rate, num_steps)
+        found = paths.magnified_paths(
+            family, rule, start, name, config.magnifications, rate, num_steps
+        )
         arrays |= {f"{name}_path": found.params, f"{name}_mean": _means(family, found.params)}
         log_z = jax.jit(jax.vmap(jax.vmap(family.log_partition)))(found.params)
         arrays[f"{name}_log_partition_error"] = found.log_partition - np.asarray(log_z)
@@ -46,32 +59,44 @@ def _family(config: Config, family: Family, rate: float, num_steps: int) -> dict
 
 def _means(family: Family, params: np.ndarray) -> np.ndarray:
     mean = jax.jit(jax.vmap(lambda params: family.gaussian_of(params).mean))
-    return np.asarray(mean(jnp.asarray(params.reshape(-1, params.shape[-1])))).reshape(*params.shape[:-1], 2)
+    return np.asarray(mean(jnp.asarray(params.reshape(-1, params.shape[-1])))).reshape(
+        *params.shape[:-1], 2
+    )
 
 
 def _bias(config: Config, family: Family, rule, exact: np.ndarray) -> dict[str, np.ndarray]:
     """(point, M) per treatment, at steps of the likelihood's path."""
     data, _ = data_and_start(config)
-    points, values = exact[list(config.bias_steps)], np.geomspace(1, 1e8, config.bias_magnifications)
+    points, values = (
+        exact[list(config.bias_steps)],
+        np.geomspace(1, 1e8, config.bias_magnifications),
+    )
     covariances = jax.vmap(lambda params: family.gaussian_of(params).covariance)(jnp.asarray(exact))
     arrays = {
         "bias_steps": np.array(config.bias_steps),
         "bias_magnifications": values,
         "largest_variance": np.linalg.eigvalsh(np.asarray(covariances)).max(axis=-1),
-        "quadrature_error": np.array(bias.quadrature_error(family, rule, data, exact[:: max(len(exact) // 20, 1)])),
+        "quadrature_error": np.array(
+            bias.quadrature_error(family, rule, data, exact[:: max(len(exact) // 20, 1)])
+        ),
     }
     for name in bias.TREATMENTS:
         offsets = (0.0, config.offset) if name == "joint" else (0.0,)
         found = bias.squared_bias(family, rule, data, name, points, values, offsets)
-        arrays |= {f"{name}_bias": found[0]} | ({f"{name}_off_bias": found[1]} if name == "joint" else {})
+        arrays |= {f"{name}_bias": found[0]} | (
+            {f"{name}_off_bias": found[1]} if name == "joint" else {}
+        )
     return arrays
 
 
 def _tails(config: Config) -> dict[str, np.ndarray]:
-    """(treatment, tail, M): squared bias; what closed forms predict of it, (tail, M); the exponents."""
+    """(treatment, tail, M): squared bias; what closed forms predict of it, (tail, M); the
+    exponents."""
     values = np.geomspace(1, 1e8, config.tail_magnifications)
     cases = [tails.Tail(*pair) for pair in config.tails]
-    measured = [tails.measured_bias(np.array(config.tails), name, values) ** 2 for name in tails.TREATMENTS]
+    measured = [
+        tails.measured_bias(np.array(config.tails), name, values) ** 2 for name in tails.TREATMENTS
+    ]
     return {
         "tails": np.array(config.tails),
         "tail_magnifications": values,
@@ -83,8 +108,15 @@ def _tails(config: Config) -> dict[str, np.ndarray]:
 
 def _failed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values of M whose path leaves the numbers."""
-    paths_of = {name: value for name, value in arrays.items() if name.endswith(("fixed_path", "solved_path", "joint_path"))}
-    return {name: np.flatnonzero(~np.isfinite(value).all(axis=(1, 2))) for name, value in paths_of.items()}
+    paths_of = {
+        name: value
+        for name, value in arrays.items()
+        if name.endswith(("fixed_path", "solved_path", "joint_path"))
+    }
+    return {
+        name: np.flatnonzero(~np.isfinite(value).all(axis=(1, 2)))
+        for name, value in paths_of.items()
+    }
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ import numpy as np
 from experiments.gradient_alignment.statistics import slope
 
 NEAR, FAR = (1e2, 1e4), (1e6, 1e8)
-"""Ranges of M for a slope: that of the paper's figure, and one where the leading order may have taken over."""
+"""Ranges of M for a slope: that of the paper's figure, and one where the leading order may have
+taken over."""
 
 
 def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
@@ -43,10 +44,19 @@ def _slopes(arrays, family: str) -> dict[str, float]:
 
 
 def _tails(arrays) -> dict[str, float]:
-    """Slopes between M = 1e6 and 1e8 with F = log Z, and the largest disagreement with the closed form there."""
-    values, measured, predicted = arrays["tail_magnifications"], arrays["tail_bias"][0], arrays["tail_predicted"]
+    """Slopes between M = 1e6 and 1e8 with F = log Z, and the largest disagreement with the closed
+    form there."""
+    values, measured, predicted = (
+        arrays["tail_magnifications"],
+        arrays["tail_bias"][0],
+        arrays["tail_predicted"],
+    )
     found = {
         f"tail_slope_{model:g}_{data:g}": slope(values, row, 1e6, 1e8)[0]
         for (model, data), row in zip(arrays["tails"], measured, strict=True)
     }
-    return found | {"tail_closed_form_error": float(np.nanmax(np.abs(measured / predicted - 1)[:, values > 0.99e6]))}
+    return found | {
+        "tail_closed_form_error": float(
+            np.nanmax(np.abs(measured / predicted - 1)[:, values > 0.99e6])
+        )
+    }

@@ -1,13 +1,15 @@
-"""Where ratios are not bounded: isotropic Gaussians in the plane, of variance v (model), w (data) and 1 (noise).
+"""Where ratios are not bounded: isotropic Gaussians in the plane, of variance v (model), w (data)
+and 1 (noise).
 
-With e = |x|^2 / 2 all are exponential, of means v, w and 1, and r = exp(c e) / v, c = 1 - 1 / v. The gradient differs from
-the likelihood's by the weight r / (kappa + r), whose mean has a closed form up to O(kappa^-2): with b = 1 / (w c),
+With e = |x|^2 / 2 all are exponential, of means v, w and 1, and r = exp(c e) / v, c = 1 - 1 / v.
+The gradient differs from the likelihood's by the weight r / (kappa + r), whose mean has a closed
+form up to O(kappa^-2): with b = 1 / (w c),
 
     E_w[r / (kappa + r)] = b (v kappa)^-b pi / sin(pi b) + E_w[r] / kappa,
 
-E_w[r] = (1 / v) (1 / w) / (1 / w - c), by continuation where it is infinite (b < 1). There the first term decides: it
-is of the size of P(r > kappa). With e - v in the mean it gains a factor log(v kappa) / c.
-"""
+E_w[r] = (1 / v) (1 / w) / (1 / w - c), by continuation where it is infinite (b < 1). There the
+first term decides: it is of the size of P(r > kappa). With e - v in the mean it gains a factor
+log(v kappa) / c."""
 
 from typing import NamedTuple
 
@@ -33,17 +35,21 @@ class Tail(NamedTuple):
 
     @property
     def exponent(self) -> float:
-        """min(1, b) over model and data: the bias falls as kappa^-exponent, up to a logarithm; bounded ratios give 1."""
+        """min(1, b) over model and data: the bias falls as kappa^-exponent, up to a logarithm;
+        bounded ratios give 1."""
         if self.growth <= 0:
             return 1.0
         return min(1.0, 1 / (self.growth * max(self.model, self.data)))
 
 
 def predicted_bias(tail: Tail, magnifications: np.ndarray) -> np.ndarray:
-    """Of the gradient in theta = -1 / v with F = log Z(theta): E_w - E_v of r / (kappa + r) (e - v); NaN for v <= 1."""
+    """Of the gradient in theta = -1 / v with F = log Z(theta): E_w - E_v of r / (kappa + r) (e -
+    v); NaN for v <= 1."""
     if tail.growth <= 0:
         return np.full(np.shape(magnifications), np.nan)
-    return _clipped_mean(tail, tail.data, magnifications) - _clipped_mean(tail, tail.model, magnifications)
+    return _clipped_mean(tail, tail.data, magnifications) - _clipped_mean(
+        tail, tail.model, magnifications
+    )
 
 
 def _clipped_mean(tail: Tail, variance: float, magnifications: np.ndarray) -> np.ndarray:
@@ -52,18 +58,27 @@ def _clipped_mean(tail: Tail, variance: float, magnifications: np.ndarray) -> np
     b = 1 / (variance * c)
     angle, scale = np.pi * b, v * magnifications
     near = (
-        b * scale**-b * ((np.log(scale) / c - v) * np.pi / np.sin(angle) + np.pi**2 * np.cos(angle) / np.sin(angle) ** 2 / c)
+        b
+        * scale**-b
+        * (
+            (np.log(scale) / c - v) * np.pi / np.sin(angle)
+            + np.pi**2 * np.cos(angle) / np.sin(angle) ** 2 / c
+        )
     )
     gap = 1 / variance - c
     return near + (1 / gap - v) / (v * variance * gap) / magnifications
 
 
 def measured_bias(pairs: np.ndarray, name: str, magnifications: np.ndarray) -> np.ndarray:
-    """The same by quadrature and the library's losses, for a treatment of F: (tail, M), `pairs` being (tail, 2)."""
+    """The same by quadrature and the library's losses, for a treatment of F: (tail, M), `pairs`
+    being (tail, 2)."""
 
     def loss(theta, data_variance, magnification):
         rule = half_line(data_variance)
-        s = models.exponential_family(models.linear_statistics, theta)[1](theta, rule.x[:, None]) + rule.x
+        s = (
+            models.exponential_family(models.linear_statistics, theta)[1](theta, rule.x[:, None])
+            + rule.x
+        )
         options = {"magnification": magnification, **rule.weights}
         if name == "solved":
             return nce_jax.profiled_nce_loss(s, s, **options)
@@ -74,4 +89,6 @@ def measured_bias(pairs: np.ndarray, name: str, magnifications: np.ndarray) -> n
     over_both = jax.vmap(jax.vmap(jax.grad(loss), in_axes=(None, None, 0)), in_axes=(0, 0, None))
     model, data = jnp.asarray(pairs).T
     gradient = jax.jit(over_both)(-1 / model[:, None], data, jnp.asarray(magnifications))
-    return np.asarray(gradient)[..., 0] - (pairs[:, :1] - pairs[:, 1:])  # the likelihood's gradient is v - w
+    return np.asarray(gradient)[..., 0] - (
+        pairs[:, :1] - pairs[:, 1:]
+    )  # the likelihood's gradient is v - w

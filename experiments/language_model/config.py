@@ -7,9 +7,11 @@ from typing import Literal
 @dataclasses.dataclass(frozen=True)
 class Config:
     text: str = "wikitext-2"
-    """"wikitext-2" (its validation text for training, its test text for testing), "tinyshakespeare", or a file of text."""
+    """"wikitext-2" (its validation text for training, its test text for testing),
+    "tinyshakespeare", or a file of text."""
     test_text: str | None = None
-    """A file to test on, where `text` is a file; None takes the last tenth of `text` away for that."""
+    """A file to test on, where `text` is a file; None takes the last tenth of `text` away for
+    that."""
     unit: Literal["word", "character"] = "word"
     """What a token is."""
     min_count: int = 2
@@ -17,7 +19,8 @@ class Config:
     max_tokens: int | None = None
     """Tokens of the training text and of the test text, at most."""
     dim: int = 128
-    """Of a token's row, which is the network's input and its output layer's (tied), and of the recurrent state."""
+    """Of a token's row, which is the network's input and its output layer's (tied), and of the
+    recurrent state."""
     dropout: float = 0.5
     """Share of the inputs and of the states left out in training."""
     batch_size: int = 32

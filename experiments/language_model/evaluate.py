@@ -1,4 +1,5 @@
-"""What a trained network is worth: perplexity by all words, and how far its scores are log probabilities."""
+"""What a trained network is worth: perplexity by all words, and how far its scores are log
+probabilities."""
 
 import functools
 from typing import Any
@@ -20,7 +21,9 @@ def evaluate(config: Config, trained: Trained, test: np.ndarray) -> dict[str, fl
     inputs, targets = (jnp.asarray(side) for side in in_places(test, config.test_places))
     loss, hidden = _read(config, trained.params, inputs, targets)
     contexts = hidden.reshape(-1, hidden.shape[-1])[: config.num_contexts]
-    report = nce_jax.self_normalisation(contexts, **trained.params.table, log_partition=trained.log_partition)
+    report = nce_jax.self_normalisation(
+        contexts, **trained.params.table, log_partition=trained.log_partition
+    )
     return {
         "perplexity": float(np.exp(loss)),
         "log_z_mean": float(report.mean),
@@ -28,7 +31,9 @@ def evaluate(config: Config, trained: Trained, test: np.ndarray) -> dict[str, fl
     }
 
 
-def _read(config: Config, params: Params, inputs: jax.Array, targets: jax.Array) -> tuple[float, jax.Array]:
+def _read(
+    config: Config, params: Params, inputs: jax.Array, targets: jax.Array
+) -> tuple[float, jax.Array]:
     """The mean loss of the full softmax, and the states that it was taken at."""
     total, found, memory = 0.0, [], empty(config, len(inputs))
     for start in range(0, inputs.shape[1], LENGTH):
@@ -40,7 +45,9 @@ def _read(config: Config, params: Params, inputs: jax.Array, targets: jax.Array)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _piece(config: Config, params: Params, memory: jax.Array, inputs: jax.Array, targets: jax.Array) -> Any:
+def _piece(
+    config: Config, params: Params, memory: jax.Array, inputs: jax.Array, targets: jax.Array
+) -> Any:
     hidden, memory = read(config, params.core, params.table["embedding"][inputs], memory)
     flat = hidden.reshape(-1, hidden.shape[-1])
     return nce_jax.full_softmax_loss(flat, targets.reshape(-1), **params.table), hidden, memory

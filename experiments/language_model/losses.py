@@ -12,7 +12,8 @@ FULL, SAMPLED = "full softmax", "sampled softmax"
 
 
 class Batch(NamedTuple):
-    """States of a step, (n, dim); what followed and the noise as rows of the gathered table; their log q."""
+    """States of a step, (n, dim); what followed and the noise as rows of the gathered table; their
+    log q."""
 
     hidden: jax.Array
     targets: jax.Array
@@ -30,7 +31,10 @@ def full(table: Mapping[str, jax.Array], hidden: jax.Array, targets: jax.Array) 
 
 def sampled(table, batch: Batch, log_partition, magnification):
     loss = nce_jax.sampled_softmax_loss(
-        *batch[:3], **table, log_noise_ids=batch.log_noise["log_noise_ids"], magnification=magnification
+        *batch[:3],
+        **table,
+        log_noise_ids=batch.log_noise["log_noise_ids"],
+        magnification=magnification,
     )
     return loss, jnp.zeros(())
 
@@ -45,16 +49,25 @@ def learned(table, batch: Batch, log_partition, magnification):
 
 def solved(table, batch: Batch, log_partition, magnification):
     """F minimises the batch's loss, and by the envelope theorem its gradient is that at F held."""
-    s_data, s_noise = jax.lax.stop_gradient(nce_jax.vocabulary_log_ratios(*batch[:3], **table, **batch.log_noise))
+    s_data, s_noise = jax.lax.stop_gradient(
+        nce_jax.vocabulary_log_ratios(*batch[:3], **table, **batch.log_noise)
+    )
     solution = nce_jax.solve_log_partition(
-        s_data, s_noise.reshape(-1), magnification=magnification, noise_ratio=float(batch.noise_ids.size)
+        s_data,
+        s_noise.reshape(-1),
+        magnification=magnification,
+        noise_ratio=float(batch.noise_ids.size),
     )
     return _nce(table, batch, jax.lax.stop_gradient(solution.log_partition), magnification)
 
 
 def _nce(table, batch: Batch, log_partition, magnification):
     loss = nce_jax.vocabulary_nce_loss(
-        *batch[:3], **table, **batch.log_noise, log_partition=log_partition, magnification=magnification
+        *batch[:3],
+        **table,
+        **batch.log_noise,
+        log_partition=log_partition,
+        magnification=magnification,
     )
     return loss, log_partition
 

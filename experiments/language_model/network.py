@@ -1,4 +1,5 @@
-"""The network: rows of the table in, a gated recurrent unit, states out; the same table scores the words."""
+"""The network: rows of the table in, a gated recurrent unit, states out; the same table scores the
+words."""
 
 from typing import Any, NamedTuple
 
@@ -11,19 +12,28 @@ from nce_jax import models
 
 
 class Params(NamedTuple):
-    """What is trained: `table` holds a row and a bias per word, `core` all that is not of single words, F included."""
+    """What is trained: `table` holds a row and a bias per word, `core` all that is not of single
+    words, F included."""
 
     table: dict[str, jax.Array]
     core: dict[str, Any]
 
 
-def read(config: Config, core: dict[str, Any], rows: jax.Array, carry: jax.Array, key: jax.Array | None = None):
-    """Reads rows (places, length, dim) from a state (places, dim): the states after each, and the last one.
+def read(
+    config: Config,
+    core: dict[str, Any],
+    rows: jax.Array,
+    carry: jax.Array,
+    key: jax.Array | None = None,
+):
+    """Reads rows (places, length, dim) from a state (places, dim): the states after each, and the
+    last one.
 
     With a key, inputs and states are dropped out.
     """
     keys = (None, None) if key is None else jax.random.split(key)
-    # Rows have length one on average, as an output layer likes them; the recurrent unit likes them larger.
+    # Rows have length one on average, as an output layer likes them; the recurrent unit likes them
+    # larger.
     inputs = _drop(config, keys[0], rows * config.dim**0.5)
     unit = nnx.merge(_graph(config), core["unit"])
     last, states = nnx.RNN(unit)(inputs, initial_carry=carry, return_carry=True)

@@ -18,11 +18,15 @@ STYLES = {
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
-    return {"language_model": _perplexity(stored.arrays), "language_model_log_z": _log_z(stored.arrays)}
+    return {
+        "language_model": _perplexity(stored.arrays),
+        "language_model_log_z": _log_z(stored.arrays),
+    }
 
 
 def _perplexity(arrays) -> Figure:
-    """Against K at M = 1, against M at one K, and against the seconds of training; small dots are seeds."""
+    """Against K at M = 1, against M at one K, and against the seconds of training; small dots are
+    seeds."""
     figure, (by_k, by_m, by_time) = plt.subplots(1, 3, figsize=(11.5, 4.2), sharey=True)
     for loss, (color, marker) in STYLES.items():
         for axes, places, name in _panels(arrays, by_k, by_m, loss):
@@ -30,12 +34,25 @@ def _perplexity(arrays) -> Figure:
             axes.plot(arrays[name][places], values.mean(-1), color=color, marker=marker, label=loss)
             axes.plot(arrays[name][places], values, ".", ms=3, color=color)
         every = rows(arrays, loss, magnification=1)
-        by_time.plot(arrays["seconds"][every].min(-1), arrays["perplexity"][every].mean(-1), color=color, marker=marker)
+        by_time.plot(
+            arrays["seconds"][every].min(-1),
+            arrays["perplexity"][every].mean(-1),
+            color=color,
+            marker=marker,
+        )
         for axes, name in ((by_k, "num_noise"), (by_time, "seconds")):
             (place,) = rows(arrays, loss, start="equal")
-            _hollow(axes, arrays[name][place].min(), arrays["perplexity"][place].mean(), color, marker)
+            _hollow(
+                axes, arrays[name][place].min(), arrays["perplexity"][place].mean(), color, marker
+            )
     _full(arrays, by_k, by_m, by_time)
-    by_k.set(xscale="log", yscale="log", xlabel="K, sampled words", ylabel="perplexity of the test text", title="M = 1")
+    by_k.set(
+        xscale="log",
+        yscale="log",
+        xlabel="K, sampled words",
+        ylabel="perplexity of the test text",
+        title="M = 1",
+    )
     by_m.set(xscale="log", xlabel="M", title=f"K = {arrays['middle']}")
     by_time.set(xlabel="seconds of training", title="every K at M = 1")
     by_time.set_xscale("log", base=2)
@@ -53,7 +70,13 @@ def _full(arrays, by_k, by_m, by_time) -> None:
         (place,) = rows(arrays, losses.FULL, start=start)
         mean = arrays["perplexity"][place].mean()
         for axes in (by_k, by_m):
-            axes.axhline(mean, color="0.5", ls=style, lw=1, label=losses.FULL if start == "frequencies" else None)
+            axes.axhline(
+                mean,
+                color="0.5",
+                ls=style,
+                lw=1,
+                label=losses.FULL if start == "frequencies" else None,
+            )
         if start == "equal":
             _hollow(by_time, arrays["seconds"][place].min(), mean, "0.5", "*")
         else:
@@ -65,12 +88,15 @@ def _hollow(axes, x: float, y: float, color: str, marker: str) -> None:
 
 
 def _log_z(arrays) -> Figure:
-    """Mean and spread over contexts of log Z less the F of training, for the losses that ask for it."""
+    """Mean and spread over contexts of log Z less the F of training, for the losses that ask for
+    it."""
     figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.8), sharey=True)
     for index, loss in enumerate(losses.NCE):
         color, marker = STYLES[loss]
         for axes, places, name in _panels(arrays, *panels, loss):
-            mean, spread = (arrays[f"log_z_{what}"][places].mean(-1) for what in ("mean", "standard_deviation"))
+            mean, spread = (
+                arrays[f"log_z_{what}"][places].mean(-1) for what in ("mean", "standard_deviation")
+            )
             apart = arrays[name][places] * 1.12 ** (index - 1)
             axes.errorbar(apart, mean, spread, color=color, marker=marker, capsize=3, label=loss)
     for axes, label in zip(panels, ("K, sampled words", "M"), strict=True):

@@ -1,4 +1,5 @@
-"""Trains every method with every seed; perplexity of the test text, log Z, and seconds. Finished trainings are kept."""
+"""Trains every method with every seed; perplexity of the test text, log Z, and seconds. Finished
+trainings are kept."""
 
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from experiments.language_model import evaluate, losses, network, text, train
 from experiments.language_model.config import PRESETS, Config
 from experiments.language_model.statistics import headline
 
-COMPUTING = tuple(Path(module.__file__) for module in (settings, evaluate, losses, network, text, train))
+COMPUTING = tuple(
+    Path(module.__file__) for module in (settings, evaluate, losses, network, text, train)
+)
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -29,24 +32,43 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     found = {pair: cell(*pair) for pair in track(cells, "language_model")}
     names = next(iter(found.values()))
     tables = {
-        name: np.array([[found[row, column][name] for column in range(config.num_seeds)] for row in range(len(grid))])
+        name: np.array(
+            [
+                [found[row, column][name] for column in range(config.num_seeds)]
+                for row in range(len(grid))
+            ]
+        )
         for name in names
     }
     arrays = {
-        **{name: np.array(values) for name, values in zip(train.Method._fields, zip(*grid, strict=True), strict=True)},
+        **{
+            name: np.array(values)
+            for name, values in zip(train.Method._fields, zip(*grid, strict=True), strict=True)
+        },
         "middle": np.array(config.middle),
         "num_words": np.array(len(corpus.words)),
         "num_tokens": np.array([len(corpus.train), len(corpus.test)]),
         "unigram_perplexity": np.array(_unigram_perplexity(corpus)),
         **tables,
     }
-    lost = {name: np.flatnonzero(~np.isfinite(row)) for name, row in zip(_labels(grid), tables["perplexity"], strict=True)}
-    return results.Result(arrays, headline(arrays), {name: lanes for name, lanes in lost.items() if len(lanes)})
+    lost = {
+        name: np.flatnonzero(~np.isfinite(row))
+        for name, row in zip(_labels(grid), tables["perplexity"], strict=True)
+    }
+    return results.Result(
+        arrays, headline(arrays), {name: lanes for name, lanes in lost.items() if len(lanes)}
+    )
 
 
-def _cell(config: Config, corpus: text.Corpus, method: train.Method, seed: jax.Array) -> dict[str, np.ndarray]:
+def _cell(
+    config: Config, corpus: text.Corpus, method: train.Method, seed: jax.Array
+) -> dict[str, np.ndarray]:
     trained = train.train(config, corpus, method, seed)
-    found = {**evaluate.evaluate(config, trained, corpus.test), "seconds": trained.seconds, "f": trained.log_partition}
+    found = {
+        **evaluate.evaluate(config, trained, corpus.test),
+        "seconds": trained.seconds,
+        "f": trained.log_partition,
+    }
     return {name: np.array(value) for name, value in found.items()}
 
 

@@ -15,8 +15,11 @@ SHORT = {
 }
 
 
-def rows(arrays: Mapping[str, np.ndarray], loss: str, *, start: str = "frequencies", **values) -> np.ndarray:
-    """Places of the methods of that loss and start, and of those `num_noise` and `magnification` where given."""
+def rows(
+    arrays: Mapping[str, np.ndarray], loss: str, *, start: str = "frequencies", **values
+) -> np.ndarray:
+    """Places of the methods of that loss and start, and of those `num_noise` and `magnification`
+    where given."""
     found = (arrays["loss"] == loss) & (arrays["start"] == start)
     for name, value in values.items():
         found = found & (arrays[name] == value)
@@ -24,12 +27,15 @@ def rows(arrays: Mapping[str, np.ndarray], loss: str, *, start: str = "frequenci
 
 
 def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """By method: perplexity, mean over seeds; how much faster NCE at the middle K is than the full softmax."""
+    """By method: perplexity, mean over seeds; how much faster NCE at the middle K is than the full
+    softmax."""
     found = {"unigram_perplexity": float(arrays["unigram_perplexity"])}
     for place, loss in enumerate(map(str, arrays["loss"])):
         count, m, start = (arrays[name][place] for name in ("num_noise", "magnification", "start"))
         name = SHORT[loss] + (f"_k{count}" if count else "") + (f"_m{m:g}" if m != 1 else "")
-        found[name + ("_equal_start" if start == "equal" else "")] = arrays["perplexity"][place].mean()
+        found[name + ("_equal_start" if start == "equal" else "")] = arrays["perplexity"][
+            place
+        ].mean()
     seconds = arrays["seconds"].min(-1)  # the rest is what else the machine did
     (same,) = rows(arrays, "NCE, F = 0", num_noise=arrays["middle"], magnification=1)
     found["full_softmax_seconds"] = seconds[0]

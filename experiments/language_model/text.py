@@ -11,7 +11,9 @@ from experiments.language_model.config import Config
 
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
-_WIKITEXT = ("https://raw.githubusercontent.com/pytorch/examples/main/word_language_model/data/wikitext-2/",)
+_WIKITEXT = (
+    "https://raw.githubusercontent.com/pytorch/examples/main/word_language_model/data/wikitext-2/",
+)
 _SHAKESPEARE = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",)
 
 # The text for training and that for testing; one file is cut in two.
@@ -45,7 +47,8 @@ TEXTS = {
 
 
 class Corpus(NamedTuple):
-    """Ids of the tokens, int32, in the order of how often words occur; `counts`, (V,), of <unk> with what became it."""
+    """Ids of the tokens, int32, in the order of how often words occur; `counts`, (V,), of <unk>
+    with what became it."""
 
     train: np.ndarray
     test: np.ndarray
@@ -57,20 +60,35 @@ def load(config: Config) -> Corpus:
     """The texts that the config names, as ids.
 
     Raises:
-        DataError: a file is missing, is not the published one, is no text, or holds too little of it.
+        DataError: a file is missing, is not the published one, is no text, or holds too little of
+          it.
     """
     train, test = (tokens[: config.max_tokens] for tokens in _tokens(config))
     needed = config.batch_size * (config.length + 1)
     if len(train) < needed or len(test) <= config.test_places:
-        raise DataError(f"{config.text}: expected {needed} tokens or more, got {len(train)}, and {len(test)} to test on")
+        raise DataError(
+            f"{config.text}: expected {needed} tokens or more, got {len(train)}, and {len(test)} to"
+            " test on"
+        )
     counts = Counter(train)
-    words = sorted((word for word in counts if counts[word] >= config.min_count), key=lambda word: (-counts[word], word))
+    words = sorted(
+        (word for word in counts if counts[word] >= config.min_count),
+        key=lambda word: (-counts[word], word),
+    )
     words = words if UNKNOWN in words else [*words, UNKNOWN]
     ids = {word: place for place, word in enumerate(words)}
-    sides = (np.array([ids.get(token, ids[UNKNOWN]) for token in tokens], np.int32) for tokens in (train, test))
+    sides = (
+        np.array([ids.get(token, ids[UNKNOWN]) for token in tokens], np.int32)
+        for tokens in (train, test)
+    )
     train_ids, test_ids = sides
     # At least one each: noise has to be able to be any word that may come.
-    return Corpus(train_ids, test_ids, np.maximum(np.bincount(train_ids, minlength=len(words)), 1), tuple(words))
+    return Corpus(
+        train_ids,
+        test_ids,
+        np.maximum(np.bincount(train_ids, minlength=len(words)), 1),
+        tuple(words),
+    )
 
 
 def _tokens(config: Config) -> tuple[list[str], list[str]]:
@@ -93,7 +111,9 @@ def _read_text(path: Path) -> str:
         return path.expanduser().read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         names = ", ".join(TEXTS)
-        raise DataError(f"{path}: cannot be read as text ({error}). Name a file in UTF-8, or one of {names}") from error
+        raise DataError(
+            f"{path}: cannot be read as text ({error}). Name a file in UTF-8, or one of {names}"
+        ) from error
 
 
 def _split(config: Config, text: str) -> list[str]:

@@ -1,4 +1,5 @@
-"""Training: truncated backpropagation through time, with steps that touch the rows of their words alone."""
+"""Training: truncated backpropagation through time, with steps that touch the rows of their words
+alone."""
 
 import functools
 import itertools
@@ -18,7 +19,8 @@ from nce_jax import noise, training
 
 
 class Method(NamedTuple):
-    """A loss by its name in `losses`, K, M, and where the biases start: at log frequencies, or all at -log V ("equal")."""
+    """A loss by its name in `losses`, K, M, and where the biases start: at log frequencies, or all
+    at -log V ("equal")."""
 
     loss: str
     num_noise: int
@@ -33,7 +35,8 @@ class State(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """What is left of a training: parameters, the mean F of the last pass, and the seconds that the steps took."""
+    """What is left of a training: parameters, the mean F of the last pass, and the seconds that the
+    steps took."""
 
     params: Params
     log_partition: float
@@ -41,7 +44,8 @@ class Trained(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What one compilation is for; M and everything random are arguments of the compiled function."""
+    """What one compilation is for; M and everything random are arguments of the compiled
+    function."""
 
     config: Config
     loss: str
@@ -56,7 +60,11 @@ class Program(NamedTuple):
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(optax.cosine_decay_schedule(self.config.learning_rate, self.config.num_epochs * self.num_steps))
+        return optax.adam(
+            optax.cosine_decay_schedule(
+                self.config.learning_rate, self.config.num_epochs * self.num_steps
+            )
+        )
 
     def start(self, key: jax.Array, bias: jax.Array) -> State:
         params = init(self.config, bias, key)
@@ -65,17 +73,24 @@ class Program(NamedTuple):
 
 
 def methods(config: Config) -> list[Method]:
-    """Every K, M and treatment of F; beside them the middle K at M = 1 from biases that know no frequencies."""
+    """Every K, M and treatment of F; beside them the middle K at M = 1 from biases that know no
+    frequencies."""
     grid = [Method(losses.FULL, 0), *(Method(losses.SAMPLED, count) for count in config.num_noise)]
-    grid += [Method(*each) for each in itertools.product(losses.NCE, config.num_noise, config.magnifications)]
+    grid += [
+        Method(*each)
+        for each in itertools.product(losses.NCE, config.num_noise, config.magnifications)
+    ]
     equal = [Method(losses.FULL, 0), *(Method(name, config.middle) for name in losses.LOSSES)]
     return grid + [method._replace(start="equal") for method in equal]
 
 
 def in_places(ids: np.ndarray, places: int) -> tuple[np.ndarray, np.ndarray]:
-    """A text cut into `places` of one length: tokens and those that follow them, (places, tokens) each."""
+    """A text cut into `places` of one length: tokens and those that follow them, (places, tokens)
+    each."""
     length = (len(ids) - 1) // places
-    inputs, targets = (ids[shift : shift + places * length].reshape(places, length) for shift in (0, 1))
+    inputs, targets = (
+        ids[shift : shift + places * length].reshape(places, length) for shift in (0, 1)
+    )
     return inputs, targets
 
 
@@ -83,7 +98,9 @@ def train(config: Config, corpus: Corpus, method: Method, key: jax.Array) -> Tra
     """Trains one network; the seconds are those of steps, without compilation."""
     key_start, key_steps = jax.random.split(key)
     text = tuple(jnp.asarray(side) for side in in_places(corpus.train, config.batch_size))
-    program = Program(config, method.loss, method.num_noise, tuple(corpus.counts.tolist()), text[0].shape)
+    program = Program(
+        config, method.loss, method.num_noise, tuple(corpus.counts.tolist()), text[0].shape
+    )
     epoch, state = _compiled(program), program.start(key_start, _bias(corpus.counts, method.start))
     m = jnp.asarray(method.magnification)
     keys = jax.random.split(key_steps, config.num_epochs)
@@ -101,11 +118,14 @@ def _bias(counts: np.ndarray, start: str) -> jax.Array:
 
 @functools.cache
 def _compiled(program: Program):
-    """One pass over the text: state, text, key and M give the next state, which takes the place of the old one, and F."""
+    """One pass over the text: state, text, key and M give the next state, which takes the place of
+    the old one, and F."""
     text = (jax.ShapeDtypeStruct(program.shape, jnp.int32),) * 2
     key, m = jax.random.key(0), jnp.ones(())
     epoch = jax.jit(functools.partial(_epoch, program), donate_argnums=0)
-    state = jax.eval_shape(program.start, key, jax.ShapeDtypeStruct((len(program.counts),), jnp.float32))
+    state = jax.eval_shape(
+        program.start, key, jax.ShapeDtypeStruct((len(program.counts),), jnp.float32)
+    )
     return epoch.lower(state, text, key, m).compile()
 
 
@@ -120,16 +140,22 @@ def _epoch(program: Program, state: State, text, key: jax.Array, magnification: 
     def one(carry, item):
         state, memory = carry
         index, key = item
-        inputs, targets = (jax.lax.dynamic_slice_in_dim(side, index * length, length, axis=1) for side in text)
+        inputs, targets = (
+            jax.lax.dynamic_slice_in_dim(side, index * length, length, axis=1) for side in text
+        )
         state, memory, log_partition = update(state, memory, inputs, targets, key)
         return (state, memory), log_partition
 
     steps = jnp.arange(program.num_steps), jax.random.split(key, program.num_steps)
-    (state, _), log_partitions = jax.lax.scan(one, (state, empty(program.config, program.shape[0])), steps)
+    (state, _), log_partitions = jax.lax.scan(
+        one, (state, empty(program.config, program.shape[0])), steps
+    )
     return state, log_partitions
 
 
-def _sampling_step(program: Program, words, magnification, state: State, memory, inputs, targets, key):
+def _sampling_step(
+    program: Program, words, magnification, state: State, memory, inputs, targets, key
+):
     """Gathers the rows of the step's words, and puts them back."""
     key_noise, key_drop = jax.random.split(key)
     noise_ids, log_q = words.sample_and_log_prob(seed=key_noise, sample_shape=program.num_noise)
@@ -138,15 +164,23 @@ def _sampling_step(program: Program, words, magnification, state: State, memory,
     own, followed, drawn = rows.positions
 
     def objective(params: Params):
-        hidden, last = read(program.config, params.core, params.table["embedding"][own], memory, key_drop)
-        batch = losses.Batch(hidden.reshape(-1, hidden.shape[-1]), followed.reshape(-1), drawn, log_noise)
-        value, log_partition = losses.LOSSES[program.loss](params.table, batch, params.core["log_partition"], magnification)
+        hidden, last = read(
+            program.config, params.core, params.table["embedding"][own], memory, key_drop
+        )
+        batch = losses.Batch(
+            hidden.reshape(-1, hidden.shape[-1]), followed.reshape(-1), drawn, log_noise
+        )
+        value, log_partition = losses.LOSSES[program.loss](
+            params.table, batch, params.core["log_partition"], magnification
+        )
         return value, (last, log_partition)
 
     small = state.params._replace(table=training.gather_rows(state.params.table, rows))
     gradient, (last, log_partition) = jax.grad(objective, has_aux=True)(small)
     optimizer = program.optimizer
-    table, table_state = training.update_rows(optimizer, gradient.table, state.table_state, state.params.table, rows)
+    table, table_state = training.update_rows(
+        optimizer, gradient.table, state.table_state, state.params.table, rows
+    )
     core, core_state = _update(optimizer, gradient.core, state.core_state, state.params.core)
     return State(Params(table, core), table_state, core_state), last, log_partition
 
@@ -155,8 +189,12 @@ def _full_step(program: Program, state: State, memory, inputs, targets, key):
     """All rows have a gradient, and move."""
 
     def objective(params: Params):
-        hidden, last = read(program.config, params.core, params.table["embedding"][inputs], memory, key)
-        return losses.full(params.table, hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)), last
+        hidden, last = read(
+            program.config, params.core, params.table["embedding"][inputs], memory, key
+        )
+        return losses.full(
+            params.table, hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
+        ), last
 
     gradient, last = jax.grad(objective, has_aux=True)(state.params)
     optimizer = program.optimizer

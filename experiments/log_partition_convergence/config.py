@@ -1,16 +1,19 @@
-"""Settings. "Stated" is in the paper; everything else is a choice made here, because the paper leaves it open."""
+"""Settings. "Stated" is in the paper; everything else is a choice made here, because the paper
+leaves it open."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Config:
-    """Settings of both figures; steps are updates of F, rates follow the paper's loss (half of ours)."""
+    """Settings of both figures; steps are updates of F, rates follow the paper's loss (half of
+    ours)."""
 
     num_runs: int = 100
     """Figure 1: batches, each with its own F*. Stated."""
     batch_size: int = 512
-    """Samples of the data, and as many of the noise. 512 is stated; that it counts each side is our reading."""
+    """Samples of the data, and as many of the noise. 512 is stated; that it counts each side is our
+    reading."""
     dim: int = 20
     """Figure 1: dimension. Stated."""
     num_components: int = 10
@@ -18,11 +21,13 @@ class Config:
     radius: float = 4.0
     """Figure 1: of the circle of means in the (x1, x2)-plane. Stated."""
     random_angles: bool = False
-    """Figure 1: whether the means are drawn on the circle instead of evenly spaced; the paper's words allow both."""
+    """Figure 1: whether the means are drawn on the circle instead of evenly spaced; the paper's
+    words allow both."""
     log_partition: float = 3.0
     """log Z of the unnormalised model, both figures: what all methods have to find. Our choice."""
     initial: float = 0.0
-    """Where F starts, both figures; outside their bracket, binary search and Newton start elsewhere. Our choice."""
+    """Where F starts, both figures; outside their bracket, binary search and Newton start
+    elsewhere. Our choice."""
     learning_rate: float = 1.0
     """Of NCE in the paper's convention. Stated for its figures 2 and 8 to 10, our choice here."""
     raised_factor: float = 10.0
@@ -47,7 +52,12 @@ class Config:
 
 PRESETS = {
     "smoke": Config(
-        num_runs=4, num_gradient_steps=30, num_solver_steps=40, separations=(2.0, 16.0), num_pairs=3, max_steps=50
+        num_runs=4,
+        num_gradient_steps=30,
+        num_solver_steps=40,
+        separations=(2.0, 16.0),
+        num_pairs=3,
+        max_steps=50,
     ),
     "paper": Config(),
 }

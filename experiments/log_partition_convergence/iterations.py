@@ -1,4 +1,5 @@
-"""Iterations for F alone, as pairs of functions, and two ways to run one: step by step, or until it arrives."""
+"""Iterations for F alone, as pairs of functions, and two ways to run one: step by step, or until it
+arrives."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ from experiments.log_partition_convergence.problems import Ratios
 
 
 class Iteration(NamedTuple):
-    """`init(ratios, initial) -> state` and `step(ratios, state) -> state`, where `state.estimate` is the current F."""
+    """`init(ratios, initial) -> state` and `step(ratios, state) -> state`, where `state.estimate`
+    is the current F."""
 
     init: Callable[[Ratios, jax.Array], Any]
     step: Callable[[Ratios, Any], Any]
@@ -24,7 +26,8 @@ class Point(NamedTuple):
 
 
 def gradient_descent(learning_rate: float) -> Iteration:
-    """NCE: F follows the gradient of the loss. The rate is the paper's, for its loss: half of ours."""
+    """NCE: F follows the gradient of the loss. The rate is the paper's, for its loss: half of
+    ours."""
     slope = jax.grad(lambda estimate, ratios: nce_jax.nce_loss(*ratios, log_partition=estimate))
 
     def step(ratios: Ratios, state: Point) -> Point:
@@ -42,7 +45,9 @@ def from_solver(solver: nce_jax.Solver) -> Iteration:
     )
 
 
-def trajectory(iteration: Iteration, ratios: Ratios, initial: jax.Array, num_steps: int) -> jax.Array:
+def trajectory(
+    iteration: Iteration, ratios: Ratios, initial: jax.Array, num_steps: int
+) -> jax.Array:
     """F before the first step and after each, (num_steps + 1,)."""
 
     def step(state: Any, _: None) -> tuple[Any, jax.Array]:
@@ -57,9 +62,8 @@ def trajectory(iteration: Iteration, ratios: Ratios, initial: jax.Array, num_ste
 class Arrival(NamedTuple):
     """How an iteration ended.
 
-    `steps` is inf where the limit came first, `error` is |F - F*| at the end, `growth` the largest increase of that
-    error in any step, and `steps_run` counts the steps taken.
-    """
+    `steps` is inf where the limit came first, `error` is |F - F*| at the end, `growth` the largest
+    increase of that error in any step, and `steps_run` counts the steps taken."""
 
     steps: jax.Array
     error: jax.Array
@@ -68,9 +72,15 @@ class Arrival(NamedTuple):
 
 
 def run_until(
-    iteration: Iteration, ratios: Ratios, initial: jax.Array, root: jax.Array, tolerance: float, max_steps: int
+    iteration: Iteration,
+    ratios: Ratios,
+    initial: jax.Array,
+    root: jax.Array,
+    tolerance: float,
+    max_steps: int,
 ) -> Arrival:
-    """Steps until F is within the tolerance of the root: for iterations that do not leave it again."""
+    """Steps until F is within the tolerance of the root: for iterations that do not leave it
+    again."""
 
     def error_of(state: Any) -> jax.Array:
         return jnp.abs(state.estimate.astype(root.dtype) - root)

@@ -12,8 +12,12 @@ from experiments.common.results import Stored
 from nce_jax import Status
 
 NAMES = {
-    "nce": "NCE", "nce_raised": "NCE, raised rate", "bar": "BAR", "bisection": "binary search", "newton": "Newton",
-}  # fmt: skip
+    "nce": "NCE",
+    "nce_raised": "NCE, raised rate",
+    "bar": "BAR",
+    "bisection": "binary search",
+    "newton": "Newton",
+}
 STATUS_LOOKS = (
     ("CONVERGED", Status.CONVERGED, {"alpha": 1.0}),
     ("NO_OVERLAP", Status.NO_OVERLAP, {"alpha": 0.35}),
@@ -37,7 +41,12 @@ def _figure_1(arrays: dict[str, np.ndarray], config: dict) -> Figure:
     for name in NAMES:
         _lines(left, name, arrays[f"ring_{name}"])
         _error_band(right, name, np.abs(arrays[f"ring_{name}"] - arrays["ring_root"][:, None]))
-    left.set(xlim=(0, 30), xlabel="update", ylabel="F (nats)", title=f"(a) F in {config['num_runs']} runs")
+    left.set(
+        xlim=(0, 30),
+        xlabel="update",
+        ylabel="F (nats)",
+        title=f"(a) F in {config['num_runs']} runs",
+    )
     right.axhline(config["tolerance"], color="0.4", linewidth=0.8)
     right.set(xscale="log", yscale="log", xlim=(1, config["num_gradient_steps"]), ylim=(1e-13, 100))
     right.set(xlabel="update", ylabel="|F - F*| (nats)", title="(b) error: median, 5 to 95 %")
@@ -48,7 +57,9 @@ def _figure_1(arrays: dict[str, np.ndarray], config: dict) -> Figure:
 
 def _lines(axes: Axes, name: str, estimates: np.ndarray) -> None:
     style = plotting.method_style(NAMES[name])
-    axes.plot(estimates.T, **{**style, "label": None, "linewidth": 0.4, "alpha": 0.25, "linestyle": "-"})
+    axes.plot(
+        estimates.T, **{**style, "label": None, "linewidth": 0.4, "alpha": 0.25, "linestyle": "-"}
+    )
     axes.plot(np.median(estimates, axis=0), **style)
 
 
@@ -65,12 +76,16 @@ def _figure_7(arrays: dict[str, np.ndarray], config: dict) -> Figure:
     limit, tolerance = config["max_steps"], config["tolerance"]
     separations = arrays["separations"]
     for index, name in enumerate(NAMES):
-        at = separations * 1.02 ** (index - 2)  # side by side, so that methods that agree are all seen
+        at = separations * 1.02 ** (
+            index - 2
+        )  # side by side, so that methods that agree are all seen
         _ranges(left, name, at, np.minimum(arrays[f"pairs_{name}_steps"], 2 * limit))
         _ranges(middle, name, at, np.maximum(arrays[f"pairs_{name}_error"], FLOOR))
     left.axhspan(1.3 * limit, 3 * limit, color="0.9", linewidth=0)
     left.text(separations[0], 2 * limit, f"not in {limit:,}", va="center", fontsize=9)
-    left.set(ylim=(0.7, 3 * limit), ylabel=f"updates to {tolerance:g} nats", title="(a) updates needed")
+    left.set(
+        ylim=(0.7, 3 * limit), ylabel=f"updates to {tolerance:g} nats", title="(a) updates needed"
+    )
     middle.axhline(tolerance, color="0.4", linewidth=0.8)
     middle.set(ylim=(FLOOR, 1e2), ylabel="|F - F*| (nats)", title="(b) error then, or at the end")
     for axes in (left, middle):
@@ -79,8 +94,13 @@ def _figure_7(arrays: dict[str, np.ndarray], config: dict) -> Figure:
         axes.minorticks_off()
     _statuses(right, arrays)
     handles, _ = left.get_legend_handles_labels()
-    handles += [Patch(facecolor="0.3", edgecolor="0.3", label=label, **look) for label, _, look in STATUS_LOOKS]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2)
+    handles += [
+        Patch(facecolor="0.3", edgecolor="0.3", label=label, **look)
+        for label, _, look in STATUS_LOOKS
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2
+    )
     return figure
 
 
@@ -93,14 +113,24 @@ def _ranges(axes: Axes, name: str, at: np.ndarray, values: np.ndarray) -> None:
 
 
 def _statuses(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
-    """Shares of the batches by how `solve_log_partition` ended: one bar per solver and separation."""
+    """Shares of the batches by how `solve_log_partition` ended: one bar per solver and
+    separation."""
     separations = arrays["separations"]
     for offset, name in zip((-0.27, 0.0, 0.27), ("bar", "bisection", "newton"), strict=True):
         color, bottom = plotting.method_style(NAMES[name])["color"], np.zeros(len(separations))
         for _, value, look in STATUS_LOOKS:
             share = np.mean(arrays[f"solve_{name}_status"] == value, axis=1)
             at = np.arange(len(separations)) + offset
-            axes.bar(at, share, width=0.22, bottom=bottom, color=color, edgecolor=color, linewidth=0.8, **look)
+            axes.bar(
+                at,
+                share,
+                width=0.22,
+                bottom=bottom,
+                color=color,
+                edgecolor=color,
+                linewidth=0.8,
+                **look,
+            )
             bottom += share
     axes.set_xticks(np.arange(len(separations)), [f"{value:g}" for value in separations])
     axes.set(ylim=(0, 1.01), xlabel="separation of the means (s.d.)", ylabel="share of batches")
@@ -114,11 +144,19 @@ def _paths(arrays: dict[str, np.ndarray]) -> Figure:
     for axes, separation in zip(panels[0], wanted, strict=True):
         row = int(np.flatnonzero(arrays["separations"] == separation)[0])
         for batch, color in enumerate(plotting.graded_colors(3)):
-            axes.plot(arrays["pairs_bar"][row, batch, :21], color=color, marker="o", markersize=3, linewidth=1)
+            axes.plot(
+                arrays["pairs_bar"][row, batch, :21],
+                color=color,
+                marker="o",
+                markersize=3,
+                linewidth=1,
+            )
             axes.axhline(arrays["pairs_root"][row, batch], color=color, linestyle="--", linewidth=1)
         axes.set(title=f"means {separation:g} s.d. apart", xlabel="BAR update", ylabel="F (nats)")
     handles = [
-        Line2D([], [], color="0.3", marker="o", markersize=3, linewidth=1, label="F (three batches)"),
+        Line2D(
+            [], [], color="0.3", marker="o", markersize=3, linewidth=1, label="F (three batches)"
+        ),
         Line2D([], [], color="0.3", linestyle="--", linewidth=1, label="F* of the same batch"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

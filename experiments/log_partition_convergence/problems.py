@@ -1,4 +1,5 @@
-"""The two problems: log-ratios of a batch, and its F* by a method that shares no code with the library."""
+"""The two problems: log-ratios of a batch, and its F* by a method that shares no code with the
+library."""
 
 import math
 from typing import NamedTuple
@@ -50,7 +51,8 @@ def _means(key: jax.Array, config: Config) -> jax.Array:
 
 
 def gaussian_pair(key: jax.Array, separation: jax.Array, config: Config) -> Ratios:
-    """One batch of figure 7: N(separation, 1) against N(0, 1), the model's log density raised by `log_partition`.
+    """One batch of figure 7: N(separation, 1) against N(0, 1), the model's log density raised by
+    `log_partition`.
 
     The same key gives the same noise draws at every separation.
     """
@@ -60,16 +62,19 @@ def gaussian_pair(key: jax.Array, separation: jax.Array, config: Config) -> Rati
 
 
 def reference_root(ratios: Ratios) -> np.ndarray:
-    """F* at kappa = 1 in float64: plain bisection of log mean P - log mean Q in NumPy, to the last bit.
+    """F* at kappa = 1 in float64: plain bisection of log mean P - log mean Q in NumPy, to the last
+    bit.
 
-    Sound where the data lie above the noise, as here; both means are then far from 1 somewhere near the root.
-    """
+    Sound where the data lie above the noise, as here; both means are then far from 1 somewhere near
+    the root."""
     data, noise_ = (np.asarray(side, np.float64) for side in ratios)
     lower = np.minimum(data.min(-1), noise_.min(-1))
     upper = np.maximum(data.max(-1), noise_.max(-1))
     for _ in range(80):
         middle = (lower + upper) / 2
-        balance = _log_mean_sigmoid(middle[..., None] - data) - _log_mean_sigmoid(noise_ - middle[..., None])
+        balance = _log_mean_sigmoid(middle[..., None] - data) - _log_mean_sigmoid(
+            noise_ - middle[..., None]
+        )
         lower, upper = np.where(balance <= 0, middle, lower), np.where(balance >= 0, middle, upper)
     return (lower + upper) / 2
 
@@ -79,8 +84,12 @@ def _log_mean_sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def bar_slope(ratios: Ratios, root: np.ndarray) -> np.ndarray:
-    """By what a BAR step multiplies a small error: 1 - rho'(F*), in (-1, 1); negative means to the other side of F*."""
-    distances = root[..., None] - np.asarray(ratios.data), np.asarray(ratios.noise) - root[..., None]
+    """By what a BAR step multiplies a small error: 1 - rho'(F*), in (-1, 1); negative means to the
+    other side of F*."""
+    distances = (
+        root[..., None] - np.asarray(ratios.data),
+        np.asarray(ratios.noise) - root[..., None],
+    )
     shares = []
     for distance in distances:
         log_p = -np.logaddexp(0, -distance)

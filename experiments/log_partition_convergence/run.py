@@ -1,4 +1,5 @@
-"""`python -m experiments.log_partition_convergence.run`: errors of F against steps, and where BAR oscillates or stalls."""
+"""`python -m experiments.log_partition_convergence.run`: errors of F against steps, and where BAR
+oscillates or stalls."""
 
 from typing import NamedTuple
 
@@ -16,7 +17,11 @@ from experiments.log_partition_convergence.problems import Ratios
 
 Arrays = dict[str, np.ndarray]
 
-SOLVERS = {"bar": nce_jax.fixed_point(), "bisection": nce_jax.bisection(), "newton": nce_jax.newton()}
+SOLVERS = {
+    "bar": nce_jax.fixed_point(),
+    "bisection": nce_jax.bisection(),
+    "newton": nce_jax.newton(),
+}
 
 
 def gradient_methods(config: Config) -> dict[str, iterations.Iteration]:
@@ -51,19 +56,26 @@ def _draw(config: Config, key: jax.Array) -> tuple[Batches, Batches]:
     batches = jax.random.split(jax.random.fold_in(key, 7), config.num_pairs)
     separations = jnp.asarray(config.separations)
     pairs = nce_jax.sweep(
-        lambda separation, key: problems.gaussian_pair(key, separation, config), separation=separations, key=batches
+        lambda separation, key: problems.gaussian_pair(key, separation, config),
+        separation=separations,
+        key=batches,
     ).values
-    return Batches(ring, problems.reference_root(ring)), Batches(pairs, problems.reference_root(pairs))
+    return Batches(ring, problems.reference_root(ring)), Batches(
+        pairs, problems.reference_root(pairs)
+    )
 
 
 def _paths_of_solvers(sets: dict[str, Batches], config: Config) -> Arrays:
     """BAR, binary search and Newton on the batches of both figures, in one compilation each."""
     together = jax.tree.map(
-        lambda *sides: jnp.concatenate([_flat(side) for side in sides]), *(b.ratios for b in sets.values())
+        lambda *sides: jnp.concatenate([_flat(side) for side in sides]),
+        *(b.ratios for b in sets.values()),
     )
     arrays: Arrays = {}
     for name, solver in track(SOLVERS.items(), "solvers, step by step"):
-        values = _trajectories(iterations.from_solver(solver), together, config.num_solver_steps, config)
+        values = _trajectories(
+            iterations.from_solver(solver), together, config.num_solver_steps, config
+        )
         parts = np.split(values, np.cumsum([batches.root.size for batches in sets.values()])[:-1])
         for (label, batches), part in zip(sets.items(), parts, strict=True):
             arrays |= _settled(f"{label}_{name}", part, batches.root, config)
@@ -81,15 +93,22 @@ def _figure_1(ring: Batches, config: Config) -> Arrays:
 
 
 def _figure_7(pairs: Batches, config: Config) -> Arrays:
-    """Steps and final error of the methods that may need many, and how `solve_log_partition` ends."""
+    """Steps and final error of the methods that may need many, and how `solve_log_partition`
+    ends."""
     ratios, root = pairs
     slope = problems.bar_slope(ratios, root)
-    arrays = {"separations": np.asarray(config.separations), "pairs_root": root, "pairs_bar_slope": slope}
+    arrays = {
+        "separations": np.asarray(config.separations),
+        "pairs_root": root,
+        "pairs_bar_slope": slope,
+    }
     for name, solver in SOLVERS.items():
         arrays |= _solve(name, solver, pairs, config)
     slow = gradient_methods(config) | {"bar": iterations.from_solver(SOLVERS["bar"])}
     for name, iteration in track(slow.items(), "figure 7"):
-        arrays |= _arrivals(f"pairs_{name}", iteration, pairs, config)  # for BAR, in place of the short run's
+        arrays |= _arrivals(
+            f"pairs_{name}", iteration, pairs, config
+        )  # for BAR, in place of the short run's
     single = jax.tree.map(lambda side: side.astype(jnp.float32), ratios)
     batches = Batches(single, problems.reference_root(single))
     return arrays | _arrivals("pairs_bar_float32", slow["bar"], batches, config)
@@ -99,7 +118,9 @@ def _flat(side: jax.Array) -> jax.Array:
     return side.reshape(-1, side.shape[-1])
 
 
-def _trajectories(iteration: iterations.Iteration, ratios: Ratios, num_steps: int, config: Config) -> np.ndarray:
+def _trajectories(
+    iteration: iterations.Iteration, ratios: Ratios, num_steps: int, config: Config
+) -> np.ndarray:
     """F before the first step and after each, (batch, num_steps + 1)."""
 
     def run(batch: jax.Array) -> jax.Array:
@@ -110,27 +131,40 @@ def _trajectories(iteration: iterations.Iteration, ratios: Ratios, num_steps: in
 
 
 def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config) -> Arrays:
-    """The trajectories, the steps after which F stays within the tolerance, and its error then (or at the end)."""
+    """The trajectories, the steps after which F stays within the tolerance, and its error then (or
+    at the end)."""
     estimates = estimates.reshape(*root.shape, -1)
     error = np.abs(estimates - root[..., None])
     steps = summary.settled_after(error, config.tolerance)
     then = np.minimum(steps, error.shape[-1] - 1).astype(int)[..., None]
-    return {name: estimates, f"{name}_steps": steps, f"{name}_error": np.take_along_axis(error, then, axis=-1)[..., 0]}
+    return {
+        name: estimates,
+        f"{name}_steps": steps,
+        f"{name}_error": np.take_along_axis(error, then, axis=-1)[..., 0],
+    }
 
 
-def _arrivals(name: str, iteration: iterations.Iteration, batches: Batches, config: Config) -> Arrays:
-    """Steps to the tolerance, the error at the end, and the largest growth of the error in a step."""
+def _arrivals(
+    name: str, iteration: iterations.Iteration, batches: Batches, config: Config
+) -> Arrays:
+    """Steps to the tolerance, the error at the end, and the largest growth of the error in a
+    step."""
     ratios, root = batches
 
     def run(separation: jax.Array, batch: jax.Array) -> iterations.Arrival:
         lane = jax.tree.map(lambda side: side[separation, batch], ratios)
         initial = jnp.asarray(config.initial, lane.data.dtype)
         target = jnp.asarray(root)[separation, batch]
-        return iterations.run_until(iteration, lane, initial, target, config.tolerance, config.max_steps)
+        return iterations.run_until(
+            iteration, lane, initial, target, config.tolerance, config.max_steps
+        )
 
     # One separation at a time: a batch of lanes runs as long as its slowest.
     indices = jnp.arange(root.shape[1])
-    parts = [nce_jax.sweep(run, separation=jnp.array([i]), batch=indices).values for i in range(root.shape[0])]
+    parts = [
+        nce_jax.sweep(run, separation=jnp.array([i]), batch=indices).values
+        for i in range(root.shape[0])
+    ]
     arrival = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
     return {f"{name}_{field}": value for field, value in arrival._asdict().items()}
 
@@ -138,7 +172,9 @@ def _arrivals(name: str, iteration: iterations.Iteration, batches: Batches, conf
 def _solve(name: str, solver: nce_jax.Solver, batches: Batches, config: Config) -> Arrays:
     """What `solve_log_partition` says of the same batches at the same tolerance."""
     options = {"tolerance": config.tolerance, "max_steps": config.solve_max_steps}
-    solution = nce_jax.solve_log_partition(*batches.ratios, solver=solver, initial=config.initial, **options)
+    solution = nce_jax.solve_log_partition(
+        *batches.ratios, solver=solver, initial=config.initial, **options
+    )
     return {
         f"solve_{name}_status": np.asarray(solution.status),
         f"solve_{name}_steps": np.asarray(solution.num_steps),

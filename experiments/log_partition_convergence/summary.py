@@ -7,18 +7,21 @@ import numpy as np
 from nce_jax import Status
 
 ROUNDING = 1e-12
-"""Nats by which rounding alone may seem to break lemma B.1 in float64: the log-ratios reach 200 nats."""
+"""Nats by which rounding alone may seem to break lemma B.1 in float64: the log-ratios reach 200
+nats."""
 
 
 def settled_after(error: np.ndarray, tolerance: float) -> np.ndarray:
-    """Steps after which the error stays within the tolerance, inf where it does not; steps are the last axis."""
+    """Steps after which the error stays within the tolerance, inf where it does not; steps are the
+    last axis."""
     far = error > tolerance
     last_far = np.where(far.any(-1), error.shape[-1] - 1 - np.argmax(far[..., ::-1], axis=-1), -1)
     return np.where(far[..., -1], np.inf, last_far + 1)
 
 
 def growths(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """How much each BAR step changed |F - F*|, of all trajectories, and the largest change of every long run."""
+    """How much each BAR step changed |F - F*|, of all trajectories, and the largest change of every
+    long run."""
     parts = [arrays["pairs_bar_growth"].ravel()]
     for problem in ("ring", "pairs"):
         error = np.abs(arrays[f"{problem}_bar"] - arrays[f"{problem}_root"][..., None])
@@ -52,10 +55,13 @@ def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def failed_lanes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Batches that `solve_log_partition` did not call converged, by method, separation and status."""
+    """Batches that `solve_log_partition` did not call converged, by method, separation and
+    status."""
     failed = {}
     for name in ("bar", "bisection", "newton"):
-        for separation, row in zip(arrays["separations"], arrays[f"solve_{name}_status"], strict=True):
+        for separation, row in zip(
+            arrays["separations"], arrays[f"solve_{name}_status"], strict=True
+        ):
             for status in (Status.MAX_STEPS, Status.NONFINITE, Status.NO_OVERLAP):
                 if lanes := np.flatnonzero(row == status).tolist():
                     failed[f"{name}, {separation:g} apart, {status.name}"] = lanes

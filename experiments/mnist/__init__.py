@@ -1,1 +1,2 @@
-"""MNIST: a ResNet energy against a Gaussian with the data's mean and covariance, by every treatment of F."""
+"""MNIST: a ResNet energy against a Gaussian with the data's mean and covariance, by every treatment
+of F."""

@@ -15,7 +15,8 @@ SIDE, LEVELS = 28, 256
 
 
 class Data(NamedTuple):
-    """Training images as grey levels, uint8 (n, 784); dequantised test images (k, 784); the noise."""
+    """Training images as grey levels, uint8 (n, 784); dequantised test images (k, 784); the
+    noise."""
 
     train: jax.Array
     test: jax.Array
@@ -23,19 +24,29 @@ class Data(NamedTuple):
 
 
 def load(name: str, key: jax.Array) -> Data:
-    """The set `name`, its test images dequantised once, and a Gaussian with mean and covariance of the training images."""
+    """The set `name`, its test images dequantised once, and a Gaussian with mean and covariance of
+    the training images."""
     train, test = _grey_levels(name)
     key_train, key_test = jax.random.split(key)
     x_train = likelihood.dequantise(key_train, jnp.asarray(train))
-    return Data(jnp.asarray(train), likelihood.dequantise(key_test, jnp.asarray(test)), noise.fitted_gaussian(x_train))
+    return Data(
+        jnp.asarray(train),
+        likelihood.dequantise(key_test, jnp.asarray(test)),
+        noise.fitted_gaussian(x_train),
+    )
 
 
 def _grey_levels(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "digits":
-        images = np.asarray(load_digits().images * 15.9, np.uint8).repeat(3, axis=1).repeat(3, axis=2)
+        images = (
+            np.asarray(load_digits().images * 15.9, np.uint8).repeat(3, axis=1).repeat(3, axis=2)
+        )
         images = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, SIDE * SIDE)
         return images[:1500], images[1500:]
-    return tuple(load_images(name, split=split).images.reshape(-1, SIDE * SIDE) for split in ("train", "test"))
+    return tuple(
+        load_images(name, split=split).images.reshape(-1, SIDE * SIDE)
+        for split in ("train", "test")
+    )
 
 
 def batch_fn(train: jax.Array, batch_size: int, key: jax.Array) -> Callable[[int], jax.Array]:
@@ -51,6 +62,7 @@ def batch_fn(train: jax.Array, batch_size: int, key: jax.Array) -> Callable[[int
 
 
 def in_blocks(fn: Callable[[jax.Array], jax.Array], x: jax.Array, largest: int = 500) -> jax.Array:
-    """fn(x), a value per row, computed in equal blocks of rows, so that memory does not grow with the number of images."""
+    """fn(x), a value per row, computed in equal blocks of rows, so that memory does not grow with
+    the number of images."""
     size = next(size for size in range(min(largest, len(x)), 0, -1) if len(x) % size == 0)
     return jax.lax.map(fn, x.reshape(-1, size, x.shape[1])).reshape(-1)

@@ -1,4 +1,5 @@
-"""Samples and likelihood of a trained energy, in coordinates where the noise is a standard normal."""
+"""Samples and likelihood of a trained energy, in coordinates where the noise is a standard
+normal."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,7 +13,8 @@ from nce_jax import likelihood, noise, samplers
 
 
 class Evaluation(NamedTuple):
-    """Log Z of the model by annealing, test images' bits per dimension with it, and samples as images (chains, 784)."""
+    """Log Z of the model by annealing, test images' bits per dimension with it, and samples as
+    images (chains, 784)."""
 
     log_partition: Any
     log_partition_bound: Any
@@ -26,13 +28,15 @@ class Evaluation(NamedTuple):
     test_log_ratio: Any
 
 
-def make_evaluation(config: Config, data: Data, log_ratio_fn) -> Callable[[Any, jax.Array], Evaluation]:
+def make_evaluation(
+    config: Config, data: Data, log_ratio_fn
+) -> Callable[[Any, jax.Array], Evaluation]:
     """A function of parameters and a key, compiled once for all methods.
 
-    It anneals from the noise to the model, goes on by Hamiltonian Monte Carlo, and weighs the test images. Pixels at the
-    border vary a thousandth as much as those in the middle: no step size suits both. x = mean + L z, with L the noise's
-    Cholesky factor, makes the noise a standard normal in z and leaves log Z as it is.
-    """
+    It anneals from the noise to the model, goes on by Hamiltonian Monte Carlo, and weighs the test
+    images. Pixels at the border vary a thousandth as much as those in the middle: no step size
+    suits both. x = mean + L z, with L the noise's Cholesky factor, makes the noise a standard
+    normal in z and leaves log Z as it is."""
     mean, factor = data.noise.mean(), data.noise.scale_tri
     white = noise.standard_normal(mean.size)
     x_test = data.test[: config.num_likelihood]
@@ -70,12 +74,19 @@ def make_evaluation(config: Config, data: Data, log_ratio_fn) -> Callable[[Any, 
     return lambda params, key: jax.tree.map(np.asarray, compiled(params, key))
 
 
-def _anneal(config: Config, log_density, white, key: jax.Array) -> tuple[samplers.AnnealedEstimate, samplers.Chains]:
+def _anneal(
+    config: Config, log_density, white, key: jax.Array
+) -> tuple[samplers.AnnealedEstimate, samplers.Chains]:
     """Annealed importance sampling with a tuned step size, and chains that go on from its ends."""
     key_start, key_tune, key_anneal, key_sample = jax.random.split(key, 4)
     starts = white.sample(seed=key_start, sample_shape=(config.num_chains,))
     tuned = samplers.adapt_step_size(
-        key_tune, log_density, starts, kernel_fn=_hmc(config), step_size=0.1, num_steps=config.num_tuning
+        key_tune,
+        log_density,
+        starts,
+        kernel_fn=_hmc(config),
+        step_size=0.1,
+        num_steps=config.num_tuning,
     )
     kernel = _hmc(config)(tuned.step_size)
     annealed = samplers.annealed_importance_sampling(
@@ -86,7 +97,9 @@ def _anneal(config: Config, log_density, white, key: jax.Array) -> tuple[sampler
         schedule=samplers.sigmoid_schedule(config.num_temperatures),
         num_samples=config.num_chains,
     )
-    return annealed, samplers.sample_chains(key_sample, log_density, annealed.x, kernel=kernel, num_steps=config.num_mcmc)
+    return annealed, samplers.sample_chains(
+        key_sample, log_density, annealed.x, kernel=kernel, num_steps=config.num_mcmc
+    )
 
 
 def _hmc(config: Config):
@@ -96,4 +109,6 @@ def _hmc(config: Config):
 def noise_bits(config: Config, data: Data) -> float:
     """Bits per dimension of the noise itself: what an energy has to improve on."""
     log_q = data.noise.log_prob(data.test[: config.num_likelihood])
-    return float(likelihood.bits_per_dimension(log_q.mean(), num_dims=SIDE * SIDE, num_levels=LEVELS))
+    return float(
+        likelihood.bits_per_dimension(log_q.mean(), num_dims=SIDE * SIDE, num_levels=LEVELS)
+    )

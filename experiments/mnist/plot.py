@@ -1,4 +1,5 @@
-"""Figures 6 and 13, likelihoods, and F against steps: `python -m experiments.mnist.plot --preset cpu`."""
+"""Figures 6 and 13, likelihoods, and F against steps: `python -m experiments.mnist.plot --preset
+cpu`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -41,7 +42,9 @@ def losses(arrays: dict[str, np.ndarray]) -> Figure:
     smooth = max(arrays["train_step"].shape[-1] // 30, 1)
     _curves(left, arrays, "train_step", "train_loss", smooth=smooth)
     _curves(right, arrays, "step", "held_out_loss")
-    left.set(title="batches (at the method's own M)", ylabel="NCE loss (nats), geometric mean over seeds")
+    left.set(
+        title="batches (at the method's own M)", ylabel="NCE loss (nats), geometric mean over seeds"
+    )
     right.set(title="test images and fresh noise, M = 1")
     right.legend(fontsize=8)
     return figure
@@ -52,7 +55,9 @@ def samples(arrays: dict[str, np.ndarray]) -> Figure:
     names = [name for name in ("BAR", "Newton", "NCE") if name in arrays["methods"]]
     figure, axes = plt.subplots(1, len(names) + 1, figsize=(3 * (len(names) + 1), 3.2))
     grids = {"test images": arrays["test_images"]}
-    grids |= {name: arrays["eval_samples"][arrays["methods"].tolist().index(name)] for name in names}
+    grids |= {
+        name: arrays["eval_samples"][arrays["methods"].tolist().index(name)] for name in names
+    }
     for panel, (name, images) in zip(axes, grids.items(), strict=True):
         panel.imshow(_mosaic(images), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         panel.set(title=name, xticks=[], yticks=[])
@@ -67,16 +72,32 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 
 def bits(arrays: dict[str, np.ndarray]) -> Figure:
-    """Bits per dimension of test images. Annealing bounds log Z from below, and so the bits: what is shown is the least."""
+    """Bits per dimension of test images. Annealing bounds log Z from below, and so the bits: what
+    is shown is the least."""
     figure, axes = plt.subplots()
     names, rows = arrays["methods"].tolist(), np.arange(len(arrays["methods"]))
-    axes.errorbar(arrays["eval_bits"], rows, xerr=2 * arrays["eval_bits_error"], fmt="o", color="#0072B2", capsize=3)
-    axes.axvline(float(arrays["noise_bits"]), color="black", linestyle="--", label="the noise itself")
+    axes.errorbar(
+        arrays["eval_bits"],
+        rows,
+        xerr=2 * arrays["eval_bits_error"],
+        fmt="o",
+        color="#0072B2",
+        capsize=3,
+    )
+    axes.axvline(
+        float(arrays["noise_bits"]), color="black", linestyle="--", label="the noise itself"
+    )
     for row in rows:
-        text = f"ESS {arrays['eval_effective_samples'][row]:.1f} of {arrays['eval_samples'].shape[1]}"
+        text = (
+            f"ESS {arrays['eval_effective_samples'][row]:.1f} of {arrays['eval_samples'].shape[1]}"
+        )
         place = {"xytext": (0, 8), "textcoords": "offset points", "fontsize": 8, "ha": "center"}
         axes.annotate(text, (arrays["eval_bits"][row], row), **place)
-    axes.set(yticks=rows, yticklabels=names, xlabel="bits per dimension of test images, at least (2 standard errors)")
+    axes.set(
+        yticks=rows,
+        yticklabels=names,
+        xlabel="bits per dimension of test images, at least (2 standard errors)",
+    )
     axes.set_ylim(len(rows) - 0.5, -0.8)
     axes.legend(loc="lower left")
     return figure
@@ -86,7 +107,11 @@ def log_partitions(arrays: dict[str, np.ndarray]) -> Figure:
     """The F in use against steps."""
     figure, axes = plt.subplots()
     for index, name in enumerate(arrays["methods"].tolist()):
-        axes.plot(arrays["train_step"][index, 0], arrays["train_log_partition"][index, 0], **_style(name, index))
+        axes.plot(
+            arrays["train_step"][index, 0],
+            arrays["train_log_partition"][index, 0],
+            **_style(name, index),
+        )
     axes.set(xlabel="step", ylabel="F (nats), first seed")
     axes.legend(fontsize=8)
     return figure

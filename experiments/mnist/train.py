@@ -1,4 +1,5 @@
-"""One energy trained by one method, through `training.fit`: interrupted, it goes on where it was."""
+"""One energy trained by one method, through `training.fit`: interrupted, it goes on where it
+was."""
 
 import dataclasses
 import hashlib
@@ -29,7 +30,8 @@ class Method(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The parameters, F, and the losses by step: of batches (means over a record) and held-out, with F solved there."""
+    """The parameters, F, and the losses by step: of batches (means over a record) and held-out,
+    with F solved there."""
 
     params: Any
     log_partition: float
@@ -38,7 +40,8 @@ class Trained(NamedTuple):
 
 
 def methods(config: Config) -> dict[str, Method]:
-    """The paper's four, Newton, and a solved F at other magnifications; named as plots name them."""
+    """The paper's four, Newton, and a solved F at other magnifications; named as plots name
+    them."""
     every = {
         "NCE": Method(training.joint_gradient()),
         "NCE, raised rate": Method(training.joint_gradient(optax.adam(config.raised_rate))),
@@ -47,7 +50,11 @@ def methods(config: Config) -> dict[str, Method]:
         "Newton": Method(training.solved()),
         **{f"Newton, M = {m:g}": Method(training.solved(), m) for m in config.magnifications},
     }
-    return {name: method for name, method in every.items() if config.methods is None or name in config.methods}
+    return {
+        name: method
+        for name, method in every.items()
+        if config.methods is None or name in config.methods
+    }
 
 
 class Model(NamedTuple):
@@ -60,12 +67,17 @@ class Model(NamedTuple):
 def make_model(config: Config, key: jax.Array) -> Model:
     """The paper's network, at the width of the preset."""
     compute_dtype = jnp.bfloat16 if config.half_precision else None
-    params, log_ratio_fn = models.resnet18_energy(key, (SIDE, SIDE, 1), width=config.width, compute_dtype=compute_dtype)
+    params, log_ratio_fn = models.resnet18_energy(
+        key, (SIDE, SIDE, 1), width=config.width, compute_dtype=compute_dtype
+    )
     return Model(params, lambda params, x: log_ratio_fn(params, 2 * x - 1))
 
 
-def train(config: Config, data: Data, model: Model, label: str, method: Method, key: jax.Array) -> Trained:
-    """Given the same model and key, methods start from the same weights and see the same images and noise."""
+def train(
+    config: Config, data: Data, model: Model, label: str, method: Method, key: jax.Array
+) -> Trained:
+    """Given the same model and key, methods start from the same weights and see the same images and
+    noise."""
     key_batches, key_steps, key_held_out = jax.random.split(key, 3)
     params, log_ratio_fn = model
     optimizer = optax.adam(config.learning_rate)
@@ -93,11 +105,16 @@ def train(config: Config, data: Data, model: Model, label: str, method: Method, 
         low_overlap=0.0,  # data and noise are as good as disjoint here: that is the experiment
     )
     shutil.rmtree(folder)  # it served an interrupted run; the results are kept elsewhere
-    return Trained(result.state.params, float(result.state.log_partition), result.history, result.evaluations)
+    return Trained(
+        result.state.params, float(result.state.log_partition), result.history, result.evaluations
+    )
 
 
-def _held_out_loss(config: Config, data: Data, log_ratio_fn, key: jax.Array) -> Callable[[Any], dict[str, Any]]:
-    """The loss at M = 1 of test images and fresh noise, at the method's own F and at the best F for these very samples."""
+def _held_out_loss(
+    config: Config, data: Data, log_ratio_fn, key: jax.Array
+) -> Callable[[Any], dict[str, Any]]:
+    """The loss at M = 1 of test images and fresh noise, at the method's own F and at the best F for
+    these very samples."""
     x_data = data.test[: config.num_held_out]
     x_noise = data.noise.sample(seed=key, sample_shape=(config.num_held_out,))
     log_ratios = jax.jit(lambda params, x: in_blocks(lambda block: log_ratio_fn(params, block), x))

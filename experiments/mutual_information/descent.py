@@ -1,4 +1,5 @@
-"""Adam on batches, as in the literature: one ratio or a chain of them, every stage a training step of the library."""
+"""Adam on batches, as in the literature: one ratio or a chain of them, every stage a training step
+of the library."""
 
 import functools
 import math
@@ -39,14 +40,21 @@ def fit(
     schedule = jnp.linspace(0, 1, num_stages + 1)  # a_k = k / K, as published
     rule = _RULE if loss == "nce" and magnification is None else None
     init = functools.partial(
-        training.init_train_state, optimizer=optimizer, treatment=_treatment(loss), magnification_rule=rule
+        training.init_train_state,
+        optimizer=optimizer,
+        treatment=_treatment(loss),
+        magnification_rule=rule,
     )
     states = jax.vmap(init)(zeros(num_stages, x.shape[1]))
     num_steps = (config.single_steps if is_single else config.stages_steps) // config.num_records
     for index in range(config.num_records):
         keys = jax.random.split(jax.random.fold_in(key, index), num_steps)
-        states, chosen = _run(states, keys, x, schedule, magnification, loss, optimizer, config.batch_size)
-        last = {"nwj": math.inf, "dv": math.inf}.get(loss, magnification if rule is None else float(chosen[-1, 0]))
+        states, chosen = _run(
+            states, keys, x, schedule, magnification, loss, optimizer, config.batch_size
+        )
+        last = {"nwj": math.inf, "dv": math.inf}.get(
+            loss, magnification if rule is None else float(chosen[-1, 0])
+        )
         yield Fit(states.params, schedule, last, states.log_partition[0] if loss == "nwj" else None)
 
 
@@ -65,8 +73,18 @@ def _treatment(loss: str) -> training.Treatment:
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "optimizer", "batch_size"))
-def _run(states: Any, keys: jax.Array, x: jax.Array, schedule, magnification, loss: str, optimizer, batch_size: int) -> Any:
-    """A step of every stage per key, each with a fresh batch, and M of the steps; all stages see the same pairs."""
+def _run(
+    states: Any,
+    keys: jax.Array,
+    x: jax.Array,
+    schedule,
+    magnification,
+    loss: str,
+    optimizer,
+    batch_size: int,
+) -> Any:
+    """A step of every stage per key, each with a fresh batch, and M of the steps; all stages see
+    the same pairs."""
     rule = _RULE if loss == "nce" and magnification is None else None
     criterion = nce_jax.nce() if rule is not None else LOSSES[loss](magnification)
     options = {"treatment": _treatment(loss), "relative_to_noise": True, "magnification_rule": rule}

@@ -1,4 +1,5 @@
-"""The rows: every method as a function from training data to a sequence of fits, and one cell of the table."""
+"""The rows: every method as a function from training data to a sequence of fits, and one cell of
+the table."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -43,7 +44,10 @@ def methods(config: Config, num_stages: int) -> dict[str, Method]:
         "NWJ": partial(descent.fit, loss="nwj"),
         "DV": partial(descent.fit, loss="dv"),
     }
-    named |= {f"N2CE, M = {value:g}": partial(descent.fit, magnification=value) for value in config.magnifications}
+    named |= {
+        f"N2CE, M = {value:g}": partial(descent.fit, magnification=value)
+        for value in config.magnifications
+    }
     named["N2CE, M automatic"] = partial(descent.fit, magnification=None)
     named["TRE"] = partial(descent.fit, num_stages=num_stages, magnification=1.0)
     return named | {OURS: natural.fit, PLUG_IN: plug_in}
@@ -54,7 +58,10 @@ def plug_in(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:
     second = np.cov(np.asarray(x, np.float64).T)
     inverse, mean = np.linalg.inv(second), np.mean(np.asarray(x, np.float64), axis=0)
     log_partition = (np.linalg.slogdet(second)[1] + mean @ inverse @ mean) / 2
-    params = {"quadratic": (np.eye(len(mean)) - inverse)[None] / 2, "linear": (inverse @ mean)[None]}
+    params = {
+        "quadratic": (np.eye(len(mean)) - inverse)[None] / 2,
+        "linear": (inverse @ mean)[None],
+    }
     as_arrays = jax.tree.map(lambda leaf: jnp.asarray(leaf, x.dtype), params)
     yield Fit(as_arrays, jnp.array([0.0, 1.0]), log_partition=jnp.asarray(log_partition, x.dtype))
 
@@ -82,14 +89,18 @@ def cell(config: Config, name: str, dim: int, key: jax.Array) -> Cell:
 def combine(held_out: Worth, training: Worth, num_fitted: int) -> tuple[float, float]:
     """The mean of both, and its standard error.
 
-    What a fit near maximum likelihood loses on data held out it gains on its own, p / 2n each for p parameters: the mean is
-    free of it to first order. As that is an expansion, half of the gap is part of the error, beside what samples and
-    parameters leave.
-    """
+    What a fit near maximum likelihood loses on data held out it gains on its own, p / 2n each for p
+    parameters: the mean is free of it to first order. As that is an expansion, half of the gap is
+    part of the error, beside what samples and parameters leave."""
     sides = float(held_out.value), float(training.value)
     errors = float(held_out.standard_error), float(training.standard_error)
-    half_gap, parameters = (sides[1] - sides[0]) / 2, float(held_out.influence_error) / num_fitted**0.5
-    return sum(sides) / 2, float(np.sqrt((errors[0] ** 2 + errors[1] ** 2) / 4 + parameters**2 + half_gap**2))
+    half_gap, parameters = (
+        (sides[1] - sides[0]) / 2,
+        float(held_out.influence_error) / num_fitted**0.5,
+    )
+    return sum(sides) / 2, float(
+        np.sqrt((errors[0] ** 2 + errors[1] ** 2) / 4 + parameters**2 + half_gap**2)
+    )
 
 
 def _normalised(fit: Fit, x: jax.Array, y: jax.Array) -> Worth:

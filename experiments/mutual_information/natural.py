@@ -1,12 +1,13 @@
 """Natural gradient on all stages of an N2CE chain, with d x d matrices only.
 
-The statistics of a stage are x x' and x. Under a Gaussian with second moment C and mean zero the Fisher information of
-x' W x + b' x is W -> 2 C W C, b -> C b, so that its inverse turns a gradient (G, g) into (C^-1 G C^-1 / 2, C^-1 g).
+The statistics of a stage are x x' and x. Under a Gaussian with second moment C and mean zero the
+Fisher information of x' W x + b' x is W -> 2 C W C, b -> C b, so that its inverse turns a gradient
+(G, g) into (C^-1 G C^-1 / 2, C^-1 g).
 
-At the truth the Hessian of N2CE weighs samples by kappa p q / (p + kappa q), and so do the gradient's two sides: the data by
-P = kappa q / (p + kappa q), the noise by kappa Q = kappa p / (p + kappa q). Their second moments are thus both the gradient
-(their difference) and the metric (their mean): the preconditioner costs nothing but an inverse.
-"""
+At the truth the Hessian of N2CE weighs samples by kappa p q / (p + kappa q), and so do the
+gradient's two sides: the data by P = kappa q / (p + kappa q), the noise by kappa Q = kappa p / (p +
+kappa q). Their second moments are thus both the gradient (their difference) and the metric (their
+mean): the preconditioner costs nothing but an inverse."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -22,29 +23,38 @@ from nce_jax import telescoping
 
 
 def fit(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:
-    """A step per pass over all data, with fresh noise: the whole natural gradient from zero, then min(rate, 1 / t) of it."""
+    """A step per pass over all data, with fresh noise: the whole natural gradient from zero, then
+    min(rate, 1 / t) of it."""
     key_pilots, key_passes = jax.random.split(key)
     schedule = find_schedule(config, x, key_pilots)
     state = start(len(schedule) - 1, x.shape[1])
     for index in range(1, config.num_passes + 1):
         rate = 1.0 if index == 1 else min(config.most_rate, 1 / index)
-        state = step(state, schedule, x, jax.random.fold_in(key_passes, index), rate, config.magnification)
+        state = step(
+            state, schedule, x, jax.random.fold_in(key_passes, index), rate, config.magnification
+        )
         yield Fit(state[0], schedule, config.magnification)
 
 
 def find_schedule(config: Config, x: jax.Array, key: jax.Array) -> jax.Array:
-    """Stages are cut until one step from zero, on most of the data, leaves each the overlap asked for on the others."""
+    """Stages are cut until one step from zero, on most of the data, leaves each the overlap asked
+    for on the others."""
     count = config.num_held_out
     fitted, seen, schedule = x[count:], x[:count], np.array([0.0, 1.0])
     y = jax.random.normal(jax.random.fold_in(key, 0), seen.shape)
     while True:
         levels = jnp.asarray(schedule, x.dtype)
         first = start(len(schedule) - 1, x.shape[1])
-        params, _ = step(first, levels, fitted, jax.random.fold_in(key, 1), 1.0, config.magnification)
+        params, _ = step(
+            first, levels, fitted, jax.random.fold_in(key, 1), 1.0, config.magnification
+        )
         overlap = [float(_overlap(each, ends, seen, y)) for each, ends in _stages(params, levels)]
         finer = telescoping.refine_schedule(schedule, overlap, min_overlap=config.min_overlap)
         if len(finer) == len(schedule):
-            return jnp.asarray(telescoping.even_schedule(schedule, overlap, min_overlap=config.min_overlap), x.dtype)
+            return jnp.asarray(
+                telescoping.even_schedule(schedule, overlap, min_overlap=config.min_overlap),
+                x.dtype,
+            )
         schedule = finer
 
 
@@ -58,10 +68,14 @@ def start(num_stages: int, dim: int) -> tuple[Params, jax.Array]:
     return zeros(num_stages, dim), jnp.zeros(num_stages)
 
 
-def step(state: Any, schedule: jax.Array, x: jax.Array, key: jax.Array, rate: float, magnification: float) -> Any:
+def step(
+    state: Any, schedule: jax.Array, x: jax.Array, key: jax.Array, rate: float, magnification: float
+) -> Any:
     """One step of every stage; one program for any number of them."""
     y = jax.random.normal(key, x.shape)
-    stages = [_step(each, ends, x, y, rate, magnification) for each, ends in _stages(state, schedule)]
+    stages = [
+        _step(each, ends, x, y, rate, magnification) for each, ends in _stages(state, schedule)
+    ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *stages)
 
 
@@ -72,7 +86,9 @@ def _stages(tree: Any, schedule: jax.Array) -> Iterator[tuple[Any, jax.Array]]:
 
 
 @jax.jit
-def _step(state: Any, ends: jax.Array, x: jax.Array, y: jax.Array, rate: Any, magnification: Any) -> Any:
+def _step(
+    state: Any, ends: jax.Array, x: jax.Array, y: jax.Array, rate: Any, magnification: Any
+) -> Any:
     return stage_step(state, *bridge(ends, x, y), rate, magnification)
 
 

@@ -1,4 +1,5 @@
-"""Draws the estimates over the truth in every dimension, and the error against time where it matters."""
+"""Draws the estimates over the truth in every dimension, and the error against time where it
+matters."""
 
 from typing import Any
 
@@ -24,7 +25,10 @@ MINUTES = 300.0
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
-    return {"mutual_information": _estimates(stored.arrays), "mutual_information_time": _frontier(stored.arrays)}
+    return {
+        "mutual_information": _estimates(stored.arrays),
+        "mutual_information_time": _frontier(stored.arrays),
+    }
 
 
 def _colors(arrays) -> dict[str, Any]:
@@ -37,34 +41,53 @@ def _colors(arrays) -> dict[str, Any]:
 def _estimates(arrays) -> Figure:
     """A point per run with its stated interval, hollow if the run says of itself that it failed."""
     dims, names = arrays["dims"], list(map(str, arrays["methods"]))
-    figure, panels = plt.subplots(1, len(dims), figsize=(2.4 * len(dims) + 1.6, 4.2), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(dims), figsize=(2.4 * len(dims) + 1.6, 4.2), sharey=True, squeeze=False
+    )
     flagged, colors = is_flagged(arrays), _colors(arrays)
     for column, axes in enumerate(panels[0]):
         truth = arrays["truth"][column]
         for row, name in enumerate(names):
-            parts = (arrays[part][row, column, :REPORTED] / truth for part in ("estimate", "standard_error"))
+            parts = (
+                arrays[part][row, column, :REPORTED] / truth
+                for part in ("estimate", "standard_error")
+            )
             _runs(axes, len(names) - row, *parts, flagged[row, column], colors[name])
         axes.axvline(1, color="0.4", lw=0.8)
-        axes.set(xlim=(-0.1, 1.4), title=f"d = {dims[column]}, truth {truth:.0f} nats", xlabel="estimate / truth")
+        axes.set(
+            xlim=(-0.1, 1.4),
+            title=f"d = {dims[column]}, truth {truth:.0f} nats",
+            xlabel="estimate / truth",
+        )
     panels[0, 0].set_yticks(range(len(names), 0, -1), names)
     return figure
 
 
-def _runs(axes: Axes, height: int, ratios: np.ndarray, errors: np.ndarray, flagged: np.ndarray, color: Any) -> None:
+def _runs(
+    axes: Axes, height: int, ratios: np.ndarray, errors: np.ndarray, flagged: np.ndarray, color: Any
+) -> None:
     """Those beyond the panel stand at its edge, as arrows."""
     for seed in np.flatnonzero(np.isfinite(ratios)):
         ratio, place = ratios[seed], height + 0.12 * (seed - 2)
         face = "none" if flagged[seed] else color
         inside = -0.1 <= ratio <= 1.4
-        marker, at = ("o", ratio) if inside else (">" if ratio > 1.4 else "<", 1.38 if ratio > 1.4 else -0.08)
+        marker, at = (
+            ("o", ratio)
+            if inside
+            else (">" if ratio > 1.4 else "<", 1.38 if ratio > 1.4 else -0.08)
+        )
         width = COVERING * min(errors[seed], 10.0) if inside and np.isfinite(errors[seed]) else 0
         axes.errorbar(at, place, xerr=width, fmt=marker, ms=3.5, color=color, mfc=face, lw=0.8)
 
 
 def _frontier(arrays) -> Figure:
     """|held-out estimate / truth - 1| along the run: the median over seeds, against the clock."""
-    columns = [column for column, dim in enumerate(arrays["dims"]) if dim in GOALS] or [len(arrays["dims"]) - 1]
-    figure, panels = plt.subplots(1, len(columns), figsize=(4.4 * len(columns) + 0.6, 4.2), sharey=True, squeeze=False)
+    columns = [column for column, dim in enumerate(arrays["dims"]) if dim in GOALS] or [
+        len(arrays["dims"]) - 1
+    ]
+    figure, panels = plt.subplots(
+        1, len(columns), figsize=(4.4 * len(columns) + 0.6, 4.2), sharey=True, squeeze=False
+    )
     colors = _colors(arrays)
     for axes, column in zip(panels[0], columns, strict=True):
         dim, truth = int(arrays["dims"][column]), arrays["truth"][column]
@@ -85,7 +108,13 @@ def _frontier(arrays) -> Figure:
             )
         if dim in GOALS:
             axes.fill_between([1, MINUTES], 0, GOALS[dim], color="0.9", lw=0, label="goal")
-        axes.set(xscale="log", yscale="log", ylim=(3e-4, 2), xlabel="seconds", title=f"d = {dim}, truth {truth:.0f} nats")
+        axes.set(
+            xscale="log",
+            yscale="log",
+            ylim=(3e-4, 2),
+            xlabel="seconds",
+            title=f"d = {dim}, truth {truth:.0f} nats",
+        )
     panels[0, 0].set_ylabel("|held-out estimate / truth - 1|, median")
     figure.legend(*panels[0, -1].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure

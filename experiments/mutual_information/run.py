@@ -13,7 +13,8 @@ from experiments.mutual_information.methods import OURS, PLUG_IN, Cell, cell, me
 from experiments.mutual_information.statistics import headline, is_flagged, is_run
 
 COMPUTING = [
-    Path(__file__).with_name(f"{name}.py") for name in ("problem", "stages", "natural", "descent", "worth", "methods")
+    Path(__file__).with_name(f"{name}.py")
+    for name in ("problem", "stages", "natural", "descent", "worth", "methods")
 ]
 
 
@@ -24,7 +25,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         for seed in range(max(*config.num_seeds, *config.num_coverage_seeds))
         for column in range(len(config.dims))
         for row, name in enumerate(named)
-        if seed < (config.num_coverage_seeds if name in (OURS, PLUG_IN) else config.num_seeds)[column]
+        if seed
+        < (config.num_coverage_seeds if name in (OURS, PLUG_IN) else config.num_seeds)[column]
     ]
     folder = pieces.folder("mutual_information", config, COMPUTING)
     cells = {
@@ -33,13 +35,21 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     }
     shutil.rmtree(folder)  # it served an interrupted run
     shape = len(named), len(config.dims), max(*config.num_seeds, *config.num_coverage_seeds)
-    arrays = {name: _table([getattr(one, name) for one in cells.values()], list(cells), shape) for name in Cell._fields}
+    arrays = {
+        name: _table([getattr(one, name) for one in cells.values()], list(cells), shape)
+        for name in Cell._fields
+    }
     arrays |= {
         "methods": np.array(named),
         "dims": np.array(config.dims),
-        "truth": np.array([problem.mutual_information(dim, config.correlation) for dim in config.dims]),
+        "truth": np.array(
+            [problem.mutual_information(dim, config.correlation) for dim in config.dims]
+        ),
     }
-    failed = {name: np.argwhere((is_flagged(arrays) & is_run(arrays))[row]) for row, name in enumerate(named)}
+    failed = {
+        name: np.argwhere((is_flagged(arrays) & is_run(arrays))[row])
+        for row, name in enumerate(named)
+    }
     return results.Result(arrays, headline(arrays), failed)
 
 

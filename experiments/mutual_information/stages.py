@@ -13,7 +13,8 @@ Params = dict[str, jax.Array]
 
 
 class Fit(NamedTuple):
-    """Where a fit stands: the parameters of K stages, their schedule, and kappa (infinite for DV and NWJ)."""
+    """Where a fit stands: the parameters of K stages, their schedule, and kappa (infinite for DV
+    and NWJ)."""
 
     params: Params
     schedule: jax.Array
@@ -42,6 +43,11 @@ def pairs(schedule: jax.Array) -> jax.Array:
     return jnp.stack([schedule[:-1], schedule[1:]], axis=-1)
 
 
-def over_stages(function: Callable[..., Any], each: Any, schedule: jax.Array, x: jax.Array, y: jax.Array) -> Any:
-    """`function(each[k], x_k, x_k+1)` of every stage, one at a time: all bridges at once would not fit into memory."""
-    return jax.lax.map(lambda stage: function(stage[0], *bridge(stage[1], x, y)), (each, pairs(schedule)))
+def over_stages(
+    function: Callable[..., Any], each: Any, schedule: jax.Array, x: jax.Array, y: jax.Array
+) -> Any:
+    """`function(each[k], x_k, x_k+1)` of every stage, one at a time: all bridges at once would not
+    fit into memory."""
+    return jax.lax.map(
+        lambda stage: function(stage[0], *bridge(stage[1], x, y)), (each, pairs(schedule))
+    )

@@ -2,11 +2,19 @@
 
 import numpy as np
 
-SHORT = {"NCE": "nce", "NWJ": "nwj", "DV": "dv", "TRE": "tre", "N2CE + TRE": "ours", "plug-in": "plug_in"}
+SHORT = {
+    "NCE": "nce",
+    "NWJ": "nwj",
+    "DV": "dv",
+    "TRE": "tre",
+    "N2CE + TRE": "ours",
+    "plug-in": "plug_in",
+}
 REPORTED = 5
 """Seeds behind the table of all methods; more stand behind the coverage of some."""
 DRIFT = 0.005
-"""Relative change from one quarter of a trace to the next that counts as none: half of the smallest goal."""
+"""Relative change from one quarter of a trace to the next that counts as none: half of the smallest
+goal."""
 FEWEST_SAMPLES = 50.0
 """Effective samples that an error bar needs (`docs/choosing`)."""
 COVERING = 1.959964
@@ -15,7 +23,8 @@ SILENT = 0.02
 
 
 def drift(trace: np.ndarray) -> np.ndarray:
-    """Mean of the last quarter less that of the third, relative to the last; traces are padded with NaN at their end.
+    """Mean of the last quarter less that of the third, relative to the last; traces are padded with
+    NaN at their end.
 
     One record is no trace, and has no drift: the plug-in.
     """
@@ -41,9 +50,12 @@ def is_stationary(trace: np.ndarray) -> np.ndarray:
 
 
 def is_flagged(arrays) -> np.ndarray:
-    """Whether a run says of itself that it failed: not finite, not arrived, or carried by hardly any samples."""
+    """Whether a run says of itself that it failed: not finite, not arrived, or carried by hardly
+    any samples."""
     is_finite = np.isfinite(arrays["estimate"]) & np.isfinite(arrays["standard_error"])
-    return ~(is_finite & is_stationary(arrays["trace"]) & (arrays["effective_samples"] >= FEWEST_SAMPLES))
+    return ~(
+        is_finite & is_stationary(arrays["trace"]) & (arrays["effective_samples"] >= FEWEST_SAMPLES)
+    )
 
 
 def is_covered(estimate: np.ndarray, standard_error: np.ndarray, truth: np.ndarray) -> np.ndarray:

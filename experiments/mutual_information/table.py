@@ -1,4 +1,5 @@
-"""Prints the README's table from stored results: `python -m experiments.mutual_information.table`."""
+"""Prints the README's table from stored results: `python -m
+experiments.mutual_information.table`."""
 
 import argparse
 from collections.abc import Mapping
@@ -6,9 +7,19 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.common import results
-from experiments.mutual_information.statistics import drift, is_covered, is_flagged, is_run, relative_errors, share
+from experiments.mutual_information.statistics import (
+    drift,
+    is_covered,
+    is_flagged,
+    is_run,
+    relative_errors,
+    share,
+)
 
-HEAD = "| d | method | estimate | stated error | worst error | drift | samples | flagged | covers | seconds (processor) |"
+HEAD = (
+    "| d | method | estimate | stated error | worst error | drift | samples | flagged | covers |"
+    " seconds (processor) |"
+)
 """Samples are the effective ones, drift and error the largest of the seeds."""
 
 
@@ -16,15 +27,26 @@ def rows(arrays: Mapping[str, np.ndarray]) -> list[str]:
     """Means over the seeds, a line per dimension and method."""
     lines = [HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
     for column, dim in enumerate(arrays["dims"]):
-        lines += [_row(arrays, row, column, f"| {dim} | {name} |") for row, name in enumerate(arrays["methods"])]
+        lines += [
+            _row(arrays, row, column, f"| {dim} | {name} |")
+            for row, name in enumerate(arrays["methods"])
+        ]
     return lines
 
 
 def _row(arrays: Mapping[str, np.ndarray], row: int, column: int, start: str) -> str:
     run, place = is_run(arrays)[row, column], (row, column)
-    covered = is_covered(arrays["estimate"], arrays["standard_error"], arrays["truth"][:, None])[place]
-    worst, moved = (np.nanmax(np.abs(each)) for each in (relative_errors(arrays)[place], drift(arrays["trace"][place])))
-    means = {name: np.nanmean(arrays[name][place]) for name in ("estimate", "standard_error", "effective_samples")}
+    covered = is_covered(arrays["estimate"], arrays["standard_error"], arrays["truth"][:, None])[
+        place
+    ]
+    worst, moved = (
+        np.nanmax(np.abs(each))
+        for each in (relative_errors(arrays)[place], drift(arrays["trace"][place]))
+    )
+    means = {
+        name: np.nanmean(arrays[name][place])
+        for name in ("estimate", "standard_error", "effective_samples")
+    }
     times = [np.nanmean(arrays[name][place]) for name in ("seconds", "processor_seconds")]
     cells = [
         f"{means['estimate']:.2f}",
@@ -32,14 +54,19 @@ def _row(arrays: Mapping[str, np.ndarray], row: int, column: int, start: str) ->
         f"{worst:.1%}",
         f"{moved:.2%}",
         f"{means['effective_samples']:.0f}",
-        *(f"{share(each, run) * run.sum():.0f} of {run.sum()}" for each in (is_flagged(arrays)[place], covered)),
+        *(
+            f"{share(each, run) * run.sum():.0f} of {run.sum()}"
+            for each in (is_flagged(arrays)[place], covered)
+        ),
         f"{times[0]:.0f} ({times[1]:.0f})",
     ]
     return start + " | ".join(["", *cells])[2:] + " |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.mutual_information.table", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.mutual_information.table", description=__doc__
+    )
     parser.add_argument("--preset", default="paper", help="whose results to print [paper]")
     preset = parser.parse_args().preset
     folder = results.default_folder("mutual_information", preset)

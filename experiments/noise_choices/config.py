@@ -5,10 +5,19 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    noises: tuple[str, ...] = ("standard normal", "Gaussian", "box", "marginals", "flow", "half flow", "self")
+    noises: tuple[str, ...] = (
+        "standard normal",
+        "Gaussian",
+        "box",
+        "marginals",
+        "flow",
+        "half flow",
+        "self",
+    )
     """Names in `noises.BUILDERS`, and "self"."""
     magnifications: tuple[float, ...] = (1.0, 100.0)
-    """kappa, in the first place that of the tables; 100 is where other experiments saw it matter."""
+    """kappa, in the first place that of the tables; 100 is where other experiments saw it
+    matter."""
     num_seeds: int = 3
     """Of initial weights, batches and draws; data, split and fitted noises are the same for all."""
     hidden: tuple[int, ...] = (128, 64)
@@ -36,7 +45,8 @@ class Config:
     logit_margin: float = 1e-6
     """alpha of logit(alpha + (1 - 2 alpha) x)."""
     num_dequantisations: int = 10
-    """Of every training image, drawn once. What the flow holds out are other draws of the same images, hence not strict."""
+    """Of every training image, drawn once. What the flow holds out are other draws of the same
+    images, hence not strict."""
     digits_steps: int = 1000
     """As in the experiment `digits`."""
     digits_batch: int = 128
@@ -80,7 +90,8 @@ class Config:
 
 PRESETS = {
     "paper": Config(),
-    # Nearly all of its time is compilation, of which the other noises have as much and show nothing more.
+    # Nearly all of its time is compilation, of which the other noises have as much and show nothing
+    # more.
     "smoke": Config(
         noises=("Gaussian", "flow", "half flow", "self"),
         magnifications=(1.0,),

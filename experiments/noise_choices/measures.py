@@ -16,7 +16,8 @@ MOVES = 20
 
 
 class Square(NamedTuple):
-    """Midpoints x (cells, 2) of the cells of a square, their area, and the data's log density, normalised over them."""
+    """Midpoints x (cells, 2) of the cells of a square, their area, and the data's log density,
+    normalised over them."""
 
     x: jax.Array
     log_area: float
@@ -30,7 +31,8 @@ class Evaluation(NamedTuple):
       log_partition: log Z, annealed from the fitted Gaussian.
       log_partition_error: its standard error.
       effective_samples: of its weights.
-      bennett: log Z a second time, by Bennett's method between moved chains and the fitted Gaussian.
+      bennett: log Z a second time, by Bennett's method between moved chains and the fitted
+        Gaussian.
       bennett_error: its standard error.
       log_density: phi of the test images, (images,).
     """
@@ -45,7 +47,9 @@ class Evaluation(NamedTuple):
 
 def make_square(log_density: Callable, half_width: float, num_cells: int) -> Square:
     axis = half_width * ((2 * np.arange(num_cells) + 1) / num_cells - 1)
-    x = jnp.asarray(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), jnp.float32)
+    x = jnp.asarray(
+        np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), jnp.float32
+    )
     log_area = 2 * float(np.log(2 * half_width / num_cells))
     log_data = log_density(x)
     return Square(x, log_area, log_data - log_integral(log_data, log_area))
@@ -62,12 +66,18 @@ def divergence(square: Square, log_density: jax.Array) -> tuple[jax.Array, jax.A
     return jnp.sum(data * jnp.where(data > 0, square.log_data - (log_density - log_z), 0)), log_z
 
 
-def plane_measurer(config: Config, problem: Problem) -> Callable[[Any], tuple[jax.Array, jax.Array]]:
+def plane_measurer(
+    config: Config, problem: Problem
+) -> Callable[[Any], tuple[jax.Array, jax.Array]]:
     """A function of parameters (checkpoint, ...): divergence and log Z, each (checkpoint,)."""
     assert problem.log_density is not None
     square = make_square(problem.log_density, config.half_width, config.num_cells)
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
-    return jax.jit(lambda stacked: jax.lax.map(lambda params: divergence(square, log_density_fn(params, square.x)), stacked))
+    return jax.jit(
+        lambda stacked: jax.lax.map(
+            lambda params: divergence(square, log_density_fn(params, square.x)), stacked
+        )
+    )
 
 
 def digits_evaluator(config: Config, problem: Problem) -> Callable[[Any, jax.Array], Evaluation]:
@@ -79,15 +89,27 @@ def digits_evaluator(config: Config, problem: Problem) -> Callable[[Any, jax.Arr
     def evaluate(params: Any, key: jax.Array) -> Evaluation:
         key_annealing, key_base = jax.random.split(key)
         annealed = adaptive_noise.self_noise(
-            key_annealing, log_density_fn, params, problem.gaussian, kernel=moves,
-            schedule=samplers.linear_schedule(config.annealing_stages), num_samples=size, num_steps=MOVES,
-        )  # fmt: skip
+            key_annealing,
+            log_density_fn,
+            params,
+            problem.gaussian,
+            kernel=moves,
+            schedule=samplers.linear_schedule(config.annealing_stages),
+            num_samples=size,
+            num_steps=MOVES,
+        )
         x_base, log_base = problem.gaussian.sample_and_log_prob(seed=key_base, sample_shape=(size,))
         ratio_model = annealed.log_density - problem.gaussian.log_prob(annealed.x)
-        bennett = likelihood.model_log_partition(ratio_model, log_density_fn(params, x_base) - log_base)
+        bennett = likelihood.model_log_partition(
+            ratio_model, log_density_fn(params, x_base) - log_base
+        )
         return Evaluation(
-            annealed.log_partition, annealed.standard_error, annealed.effective_sample_size,
-            bennett.log_partition, bennett.standard_error, log_density_fn(params, problem.x_test),
-        )  # fmt: skip
+            annealed.log_partition,
+            annealed.standard_error,
+            annealed.effective_sample_size,
+            bennett.log_partition,
+            bennett.standard_error,
+            log_density_fn(params, problem.x_test),
+        )
 
     return evaluate

@@ -14,7 +14,8 @@ from nce_jax import adaptive_noise, noise
 
 
 class Made(NamedTuple):
-    """A noise, the seconds of processor time it took (compilation included), and what its fit says of itself."""
+    """A noise, the seconds of processor time it took (compilation included), and what its fit says
+    of itself."""
 
     noise: Any
     seconds: float
@@ -31,16 +32,22 @@ class HalfAndHalf:
     def log_prob(self, x: jax.Array) -> jax.Array:
         return jnp.logaddexp(self.first.log_prob(x), self.second.log_prob(x)) - jnp.log(2.0)
 
-    def sample_and_log_prob(self, *, seed: jax.Array, sample_shape: tuple[int]) -> tuple[jax.Array, jax.Array]:
+    def sample_and_log_prob(
+        self, *, seed: jax.Array, sample_shape: tuple[int]
+    ) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(seed, 3)
-        drawn = [noise.sample_and_log_prob(seed=key, sample_shape=sample_shape)[0]
-                 for noise, key in zip((self.first, self.second), keys[:2], strict=True)]  # fmt: skip
+        drawn = [
+            noise.sample_and_log_prob(seed=key, sample_shape=sample_shape)[0]
+            for noise, key in zip((self.first, self.second), keys[:2], strict=True)
+        ]
         x = jnp.where(jax.random.bernoulli(keys[2], shape=(*sample_shape, 1)), *drawn)
         return x, self.log_prob(x)
 
 
 def _flow(problem: Problem, key: jax.Array, num_steps: int) -> tuple[Any, dict[str, float]]:
-    fit = adaptive_noise.fit_flow(key, problem.x_train, num_steps=num_steps, progress=False, **problem.flow)
+    fit = adaptive_noise.fit_flow(
+        key, problem.x_train, num_steps=num_steps, progress=False, **problem.flow
+    )
     return fit.noise, {"flow_best_step": fit.best_step, "flow_held_out": fit.log_likelihood}
 
 
@@ -53,14 +60,19 @@ BUILDERS: dict[str, Callable[[Problem], Any]] = {
 """Noises without a fit of their own."""
 
 
-def make(config: Config, problem: Problem, name: str, key: jax.Array, flow: Made | None = None) -> Made:
-    """A noise by name; "half flow" takes the flow that was fitted already, with its costs. "self" is made by each run."""
+def make(
+    config: Config, problem: Problem, name: str, key: jax.Array, flow: Made | None = None
+) -> Made:
+    """A noise by name; "half flow" takes the flow that was fitted already, with its costs. "self"
+    is made by each run."""
     if name == "self":
         return Made(None, 0.0, {})
     if name == "half flow":
         assert flow is not None
         return flow._replace(noise=HalfAndHalf(flow.noise, problem.gaussian))
     start = time.process_time()
-    made, record = _flow(problem, key, config.flow_steps) if name == "flow" else (BUILDERS[name](problem), {})
+    made, record = (
+        _flow(problem, key, config.flow_steps) if name == "flow" else (BUILDERS[name](problem), {})
+    )
     jax.block_until_ready(jax.tree.leaves(made))
     return Made(made, time.process_time() - start, record)

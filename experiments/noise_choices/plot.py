@@ -36,14 +36,20 @@ def _plane(arrays) -> Figure:
     error = arrays["plane_in_use"] - arrays["plane_log_partition"]
     # A second magnification has the panel beside the first; without one it stays empty.
     shown = [arrays["plane_divergence"][:, row] for row in range(min(2, len(magnifications)))]
-    panels = [*zip(axes, shown, strict=False), (axes[2], arrays["plane_overlap"][:, 0]), (axes[3], error[:, 0])]
+    panels = [
+        *zip(axes, shown, strict=False),
+        (axes[2], arrays["plane_overlap"][:, 0]),
+        (axes[3], error[:, 0]),
+    ]
     for axis, values in panels:
         for lanes, style in zip(values, _styles(arrays).values(), strict=True):
             _band(axis, steps, lanes, style)
     for axis, kappa in zip(axes, magnifications, strict=False):
         axis.set(yscale="log", ylabel=rf"KL$(p_* \| p_\theta)$ [nats], $\kappa = {kappa:g}$")
     axes[1].set_visible(len(magnifications) > 1)
-    axes[2].set(ylabel=r"overlap of data and noise, $\kappa = 1$", ylim=(0, None), xlabel="training step")
+    axes[2].set(
+        ylabel=r"overlap of data and noise, $\kappa = 1$", ylim=(0, None), xlabel="training step"
+    )
     axes[3].set(ylabel=r"F in use $- \log Z$ [nats], $\kappa = 1$", xlabel="training step")
     axes[3].set_yscale("symlog", linthresh=0.1)
     axes[3].axhline(0, color="0.4", lw=1, linestyle=":")
@@ -64,22 +70,45 @@ def _digits(arrays) -> Figure:
         if np.isfinite(mean):
             axes[1].errorbar(index, mean, error, fmt="o", color=style["color"], capsize=3)
         else:
-            axes[1].text(index, 0.2, "withheld", transform=axes[1].get_xaxis_transform(), rotation=90, ha="center", size=8)
+            axes[1].text(
+                index,
+                0.2,
+                "withheld",
+                transform=axes[1].get_xaxis_transform(),
+                rotation=90,
+                ha="center",
+                size=8,
+            )
         if names[index] == "flow":
             own = arrays["digits_log_noise"][index] - base
             axes[1].plot(index, own, "_", color=style["color"], ms=16)
-            axes[1].annotate("the flow itself", (index, own), textcoords="offset points", xytext=(-6, 5), ha="right", size=8)
+            axes[1].annotate(
+                "the flow itself",
+                (index, own),
+                textcoords="offset points",
+                xytext=(-6, 5),
+                ha="right",
+                size=8,
+            )
     width, places = 0.38, np.arange(len(names))
     for offset, problem, color in ((-width / 2, "plane", "0.65"), (width / 2, "digits", "0.25")):
-        axes[2].bar(places + offset, 1e3 * arrays[f"{problem}_seconds"], width, color=color, label=problem)
+        axes[2].bar(
+            places + offset, 1e3 * arrays[f"{problem}_seconds"], width, color=color, label=problem
+        )
     for axis in axes[1:]:
         axis.set_xticks(places, names, rotation=40, ha="right")
-    axes[0].set(xscale="log", xlabel="training step", ylabel="overlap of data and noise", ylim=(0, None))
+    axes[0].set(
+        xscale="log", xlabel="training step", ylabel="overlap of data and noise", ylim=(0, None)
+    )
     axes[1].axhline(0, color="0.4", lw=1, linestyle=":")
     axes[1].set(ylabel="test log-likelihood\nminus the Gaussian's [nats]")
     axes[2].set(ylabel="processor time per step [ms]", yscale="log")
     axes[2].legend()
-    figure.suptitle(f"digits: mean and standard error of {gains.shape[1]} seeds; time per step of both problems", size=10)
+    figure.suptitle(
+        f"digits: mean and standard error of {gains.shape[1]} seeds; time per step of both"
+        " problems",
+        size=10,
+    )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
     return figure
 
@@ -87,7 +116,9 @@ def _digits(arrays) -> Figure:
 def _band(axes: Axes, steps: np.ndarray, lanes: np.ndarray, style: dict[str, Any]) -> None:
     mean, spread = lanes.mean(axis=0), lanes.std(axis=0, ddof=1)
     axes.plot(steps, mean, **style)
-    low = np.maximum(mean - spread, lanes.min(axis=0))  # on a logarithmic axis a band must not reach zero
+    low = np.maximum(
+        mean - spread, lanes.min(axis=0)
+    )  # on a logarithmic axis a band must not reach zero
     axes.fill_between(steps, low, mean + spread, color=style["color"], alpha=0.13, lw=0)
 
 

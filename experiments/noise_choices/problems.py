@@ -17,19 +17,24 @@ NUM_LEVELS = 17
 class Gaussian(NamedTuple):
     """The fitted Gaussian with a log density that is one matrix product.
 
-    distrax solves a triangular system for every sample, 50 times the work in 64 dimensions, and an energy meets it at every
-    step of every chain.
-    """
+    distrax solves a triangular system for every sample, 50 times the work in 64 dimensions, and an
+    energy meets it at every step of every chain."""
 
     distribution: Any
     whitening: jax.Array
 
     def log_prob(self, x: jax.Array) -> jax.Array:
-        z = jnp.matmul(x - self.distribution.loc, self.whitening.T, precision=jax.lax.Precision.HIGHEST)
-        log_scale = jnp.sum(jnp.log(jnp.diagonal(self.whitening))) - z.shape[-1] / 2 * jnp.log(2 * jnp.pi)
+        z = jnp.matmul(
+            x - self.distribution.loc, self.whitening.T, precision=jax.lax.Precision.HIGHEST
+        )
+        log_scale = jnp.sum(jnp.log(jnp.diagonal(self.whitening))) - z.shape[-1] / 2 * jnp.log(
+            2 * jnp.pi
+        )
         return log_scale - 0.5 * jnp.sum(jnp.square(z), axis=-1)
 
-    def sample_and_log_prob(self, *, seed: jax.Array, sample_shape: Any) -> tuple[jax.Array, jax.Array]:
+    def sample_and_log_prob(
+        self, *, seed: jax.Array, sample_shape: Any
+    ) -> tuple[jax.Array, jax.Array]:
         x = self.distribution.sample(seed=seed, sample_shape=sample_shape)
         return x, self.log_prob(x)
 
@@ -65,7 +70,11 @@ def plane(config: Config, key: jax.Array) -> Problem:
     toy = TOYS[config.toy]
     x = toy.sample(key, config.num_points)
     sizes = config.plane_steps, config.plane_batch, config.plane_step_size
-    flow = {"num_layers": config.plane_flow_layers, "hidden": config.plane_flow_hidden, "num_bins": config.flow_bins}
+    flow = {
+        "num_layers": config.plane_flow_layers,
+        "hidden": config.plane_flow_hidden,
+        "num_bins": config.flow_bins,
+    }
     return Problem("plane", x, None, gaussian_of(x), toy.log_density, *sizes, flow)
 
 
@@ -77,7 +86,11 @@ def digits(config: Config, key: jax.Array) -> Problem:
     test, train = levels[: config.num_held_out], levels[config.num_held_out :]
     x = _logits(config, key_train, jnp.tile(train, (config.num_dequantisations, 1)))
     sizes = config.digits_steps, config.digits_batch, config.digits_step_size
-    flow = {"num_layers": config.digits_flow_layers, "hidden": config.digits_flow_hidden, "num_bins": config.flow_bins}
+    flow = {
+        "num_layers": config.digits_flow_layers,
+        "hidden": config.digits_flow_hidden,
+        "num_bins": config.flow_bins,
+    }
     x_test = _logits(config, key_test, test)
     return Problem("digits", x, x_test, gaussian_of(x), None, *sizes, flow)
 
@@ -87,12 +100,15 @@ def _logits(config: Config, key: jax.Array, levels: jax.Array) -> jax.Array:
     return likelihood.logit_transform(unit, alpha=config.logit_margin)[0]
 
 
-def make_model(config: Config, problem: Problem, key: jax.Array) -> tuple[Any, Callable[..., jax.Array]]:
-    """phi(x) = log N(x; m, C) + g(z), with z the standardised x and g a network that starts at zero.
+def make_model(
+    config: Config, problem: Problem, key: jax.Array
+) -> tuple[Any, Callable[..., jax.Array]]:
+    """phi(x) = log N(x; m, C) + g(z), with z the standardised x and g a network that starts at
+    zero.
 
-    The Gaussian, fitted to the data, makes the energy normalisable whatever the network is: it grows linearly. Without it a
-    noise that never looks far out could leave a model without a log Z, and chains without a place to stay.
-    """
+    The Gaussian, fitted to the data, makes the energy normalisable whatever the network is: it
+    grows linearly. Without it a noise that never looks far out could leave a model without a log Z,
+    and chains without a place to stay."""
     mean, scale = problem.x_train.mean(axis=0), problem.x_train.std(axis=0)
     params, network = models.mlp_energy(key, mean.size, hidden=config.hidden)
     params = {**params, "output": jax.tree.map(jnp.zeros_like, params["output"])}

@@ -1,4 +1,5 @@
-"""Trains one energy against every noise, in the plane and on digits: `python -m experiments.noise_choices.run`."""
+"""Trains one energy against every noise, in the plane and on digits: `python -m
+experiments.noise_choices.run`."""
 
 from typing import Any
 
@@ -14,13 +15,17 @@ Arrays = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays are named <problem>_<field>, with the noise as the first axis: (noise, magnification, seed, ...) for what a
-    training run yields (digits: at the first magnification only), (noise,) for what its set-up does."""
+    """Arrays are named <problem>_<field>, with the noise as the first axis: (noise, magnification,
+    seed, ...) for what a training run yields (digits: at the first magnification only), (noise,)
+    for what its set-up does."""
     keys = jax.random.split(key, 4)
     problems = {"plane": plane(config, keys[0]), "digits": digits(config, keys[1])}
     work = [(name, noise) for name in problems for noise in config.noises]
     rows: dict[str, list[Arrays]] = {name: [] for name in problems}
-    measurers = {"plane": _plane_fields(config, problems["plane"]), "digits": _digits_fields(config, problems["digits"])}
+    measurers = {
+        "plane": _plane_fields(config, problems["plane"]),
+        "digits": _digits_fields(config, problems["digits"]),
+    }
     flows: dict[str, noises.Made] = {}
     for name, noise in progress.track(work, "noise_choices"):
         made = noises.make(config, problems[name], noise, keys[2], flows.get(name))
@@ -28,34 +33,55 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         rows[name].append(_one_noise(config, problems[name], made, measurers[name], keys[3]))
     arrays = _settings(config, problems)
     for name, entries in rows.items():
-        arrays |= {f"{name}_{field}": np.stack([entry[field] for entry in entries]) for field in entries[0]}
+        arrays |= {
+            f"{name}_{field}": np.stack([entry[field] for entry in entries]) for field in entries[0]
+        }
     return results.Result(arrays, summary.headline(arrays), _failed(arrays))
 
 
-def _one_noise(config: Config, problem: Problem, made: noises.Made, measure, key_runs: jax.Array) -> Arrays:
+def _one_noise(
+    config: Config, problem: Problem, made: noises.Made, measure, key_runs: jax.Array
+) -> Arrays:
     """Trains every magnification and seed against one noise, and measures."""
     run = train.make_runner(config, problem, made.noise)
-    magnifications = config.magnifications if problem.log_density is not None else config.magnifications[:1]
+    magnifications = (
+        config.magnifications if problem.log_density is not None else config.magnifications[:1]
+    )
     keys = [jax.random.fold_in(key_runs, seed) for seed in range(config.num_seeds)]
-    lanes = [[_lane(run(key, magnification), measure, key) for key in keys] for magnification in magnifications]
-    fields = {field: np.stack([[lane[field] for lane in row] for row in lanes]) for field in lanes[0][0]}
+    lanes = [
+        [_lane(run(key, magnification), measure, key) for key in keys]
+        for magnification in magnifications
+    ]
+    fields = {
+        field: np.stack([[lane[field] for lane in row] for row in lanes]) for field in lanes[0][0]
+    }
     fields["seconds"] = np.median(fields["seconds"])
     return fields | {"setup_seconds": np.array(made.seconds)} | _of_noise(problem, made)
 
 
 def _lane(run: train.Run, measure, key: jax.Array) -> Arrays:
-    """One training run as arrays; the acceptance rate and the error of log Z that a self-noise reports, or NaN."""
+    """One training run as arrays; the acceptance rate and the error of log Z that a self-noise
+    reports, or NaN."""
     own = {
         f"noise_{field}": np.asarray(getattr(run.noise, field, np.nan))
         for field in ("acceptance_rate", "standard_error", "log_partition")
     }
-    fields = {"in_use": run.log_partition, "overlap": run.overlap, "unsolved": run.unsolved, "seconds": run.seconds}
+    fields = {
+        "in_use": run.log_partition,
+        "overlap": run.overlap,
+        "unsolved": run.unsolved,
+        "seconds": run.seconds,
+    }
     return fields | own | {name: np.asarray(value) for name, value in measure(run, key).items()}
 
 
 def _of_noise(problem: Problem, made: noises.Made) -> Arrays:
-    """The noise's own log-likelihood of the test images, mean over those inside its support, and the share of those."""
-    fields = {f"flow_{name}": np.array(made.record.get(f"flow_{name}", np.nan)) for name in ("best_step", "held_out")}
+    """The noise's own log-likelihood of the test images, mean over those inside its support, and
+    the share of those."""
+    fields = {
+        f"flow_{name}": np.array(made.record.get(f"flow_{name}", np.nan))
+        for name in ("best_step", "held_out")
+    }
     if problem.x_test is None:
         return fields
     noise = problem.gaussian if made.noise is None else made.noise
@@ -92,7 +118,10 @@ def _settings(config: Config, problems: dict[str, Problem]) -> Arrays:
         "magnifications": np.array(config.magnifications),
         "min_effective_samples": np.array(config.min_effective_samples),
         "digits_log_gaussian": np.asarray(digits_test),
-        **{f"{name}_steps": train.checkpoints(config, problem) for name, problem in problems.items()},
+        **{
+            f"{name}_steps": train.checkpoints(config, problem)
+            for name, problem in problems.items()
+        },
     }
 
 

@@ -21,15 +21,21 @@ def log_partition_error(arrays: Arrays, problem: str) -> np.ndarray:
 
 
 def is_trusted(arrays: Arrays) -> np.ndarray:
-    """(noise, magnification, seed); a noise is withheld whole if any seed is: those that missed the tail look well."""
+    """(noise, magnification, seed); a noise is withheld whole if any seed is: those that missed the
+    tail look well."""
     size = arrays["digits_effective_samples"]
-    return np.broadcast_to((size >= arrays["min_effective_samples"]).all(axis=-1, keepdims=True), size.shape)
+    return np.broadcast_to(
+        (size >= arrays["min_effective_samples"]).all(axis=-1, keepdims=True), size.shape
+    )
 
 
 def gain(arrays: Arrays) -> np.ndarray:
-    """Test log-likelihood less that of the fitted Gaussian, (noise, magnification, seed); NaN where withheld."""
+    """Test log-likelihood less that of the fitted Gaussian, (noise, magnification, seed); NaN where
+    withheld."""
     log_likelihood = arrays["digits_log_density"].mean(axis=-1) - arrays["digits_log_partition"]
-    return np.where(is_trusted(arrays), log_likelihood - arrays["digits_log_gaussian"].mean(), np.nan)
+    return np.where(
+        is_trusted(arrays), log_likelihood - arrays["digits_log_gaussian"].mean(), np.nan
+    )
 
 
 def by_seed(arrays: Arrays) -> dict[str, np.ndarray]:
@@ -38,7 +44,9 @@ def by_seed(arrays: Arrays) -> dict[str, np.ndarray]:
     for index, noise in enumerate(arrays["noises"]):
         short = str(noise).replace(" ", "_").lower()
         for row, kappa in enumerate(arrays["magnifications"]):
-            named[f"plane_kl_{short}_kappa_{kappa:g}"] = arrays["plane_divergence"][index, row, :, -1]
+            named[f"plane_kl_{short}_kappa_{kappa:g}"] = arrays["plane_divergence"][
+                index, row, :, -1
+            ]
         named[f"plane_overlap_{short}"] = arrays["plane_overlap"][index, 0, :, -1]
         named[f"plane_f_error_{short}"] = np.abs(log_partition_error(arrays, "plane")[index, 0])
         named[f"digits_overlap_{short}"] = arrays["digits_overlap"][index, 0, :, -1]

@@ -1,4 +1,5 @@
-"""Prints the tables of the README from stored results: `python -m experiments.noise_choices.table [folder]`."""
+"""Prints the tables of the README from stored results: `python -m experiments.noise_choices.table
+[folder]`."""
 
 import sys
 from pathlib import Path
@@ -27,15 +28,30 @@ def plane_table(arrays) -> str:
 
 
 def digits_table(arrays) -> str:
-    columns = ["noise", "gain", "log Z", "least ESS", "log Z by Bennett", "noise's own gain", "overlap", "F - log Z"]
+    columns = [
+        "noise",
+        "gain",
+        "log Z",
+        "least ESS",
+        "log Z by Bennett",
+        "noise's own gain",
+        "overlap",
+        "F - log Z",
+    ]
     columns += ["unsolved", "set-up [s]", "step [ms]"]
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
-    trusted, gains, base = summary.is_trusted(arrays), summary.gain(arrays), arrays["digits_log_gaussian"].mean()
+    trusted, gains, base = (
+        summary.is_trusted(arrays),
+        summary.gain(arrays),
+        arrays["digits_log_gaussian"].mean(),
+    )
     offset = summary.log_partition_error(arrays, "digits")
     for index, noise in enumerate(arrays["noises"]):
         hide = np.where(trusted[index, 0], 0, np.nan)
         inside = arrays["digits_inside"][index]
-        own = f"{arrays['digits_log_noise'][index] - base:.1f}" + ("" if inside == 1 else f" ({inside:.0%} inside)")
+        own = f"{arrays['digits_log_noise'][index] - base:.1f}" + (
+            "" if inside == 1 else f" ({inside:.0%} inside)"
+        )
         cells = [
             cell(gains[index, 0]),
             cell(arrays["digits_log_partition"][index, 0] + hide),
@@ -56,7 +72,9 @@ def _row(noise, cells: list[str], arrays, problem: str, index: int) -> str:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else results.default_folder("noise_choices", "paper")
+    folder = (
+        Path(sys.argv[1]) if len(sys.argv) > 1 else results.default_folder("noise_choices", "paper")
+    )
     arrays = results.load(folder, "python -m experiments.noise_choices.run --preset paper").arrays
     print(f"{plane_table(arrays)}\n\n{digits_table(arrays)}")
 

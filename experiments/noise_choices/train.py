@@ -1,4 +1,5 @@
-"""Training against one noise, from checkpoint to checkpoint, with the time that every step takes."""
+"""Training against one noise, from checkpoint to checkpoint, with the time that every step
+takes."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from experiments.noise_choices.problems import Problem, kernel, make_model
 from nce_jax import adaptive_noise, samplers, training
 
 TIMED = 20
-"""Windows of fewer steps are not timed, unless it is the last: the call itself would be most of it."""
+"""Windows of fewer steps are not timed, unless it is the last: the call itself would be most of
+it."""
 
 
 class Run(NamedTuple):
@@ -59,7 +61,12 @@ def make_runner(config: Config, problem: Problem, noise: Any) -> Callable[[jax.A
             rows.append((state.params, *(np.asarray(value) for value in seen)))
         columns = zip(*rows, strict=True)
         params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *next(columns))
-        return Run(params, *map(np.stack, columns), np.array(seconds), state.noise if noise is None else noise)
+        return Run(
+            params,
+            *map(np.stack, columns),
+            np.array(seconds),
+            state.noise if noise is None else noise,
+        )
 
     # Compilation is not a step's time.
     arguments = jax.random.key(0), config.magnifications[0], np.int32(0), np.int32(1)
@@ -68,7 +75,8 @@ def make_runner(config: Config, problem: Problem, noise: Any) -> Callable[[jax.A
 
 
 def _strong(state: Any) -> Any:
-    """Without weak types, which the steps do not keep: a state that changes its type is compiled for once more."""
+    """Without weak types, which the steps do not keep: a state that changes its type is compiled
+    for once more."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
@@ -77,7 +85,9 @@ def _fixed_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
 
     def make_step(noise: Any, criterion: nce_jax.Criterion) -> Callable:
-        return training.make_train_step(log_density_fn, noise, optimizer, criterion=criterion, treatment=training.solved())
+        return training.make_train_step(
+            log_density_fn, noise, optimizer, criterion=criterion, treatment=training.solved()
+        )
 
     def begin(key: jax.Array) -> training.TrainState:
         return training.init_train_state(make_model(config, problem, key)[0], optimizer)
@@ -105,13 +115,16 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
 
     def begin(key: jax.Array) -> adaptive_noise.SelfNoiseState:
         params = make_model(config, problem, key)[0]
-        return adaptive_noise.SelfNoiseState(training.init_train_state(params, optimizer), first_noise(key, params))
+        return adaptive_noise.SelfNoiseState(
+            training.init_train_state(params, optimizer), first_noise(key, params)
+        )
 
     return _advance(problem, make_step), begin
 
 
 def _advance(problem: Problem, make_step: Callable[[Any, nce_jax.Criterion], Callable]) -> Callable:
-    """`advance(state, noise, key, magnification, first, last)`: the steps from `first` up to `last`, and what they saw."""
+    """`advance(state, noise, key, magnification, first, last)`: the steps from `first` up to
+    `last`, and what they saw."""
 
     @jax.jit
     def advance(state, noise, key, magnification, first, last):
@@ -120,7 +133,9 @@ def _advance(problem: Problem, make_step: Callable[[Any, nce_jax.Criterion], Cal
 
         def one_step(index, carry):
             state, _, overlap, unsolved = carry
-            rows = jax.random.randint(jax.random.fold_in(key_data, index), (problem.batch_size,), 0, len(problem.x_train))
+            rows = jax.random.randint(
+                jax.random.fold_in(key_data, index), (problem.batch_size,), 0, len(problem.x_train)
+            )
             state, metrics = step(state, problem.x_train[rows], key_step)
             seen = metrics if isinstance(metrics, dict) else metrics._asdict()
             is_unsolved = seen["status"] != nce_jax.Status.CONVERGED

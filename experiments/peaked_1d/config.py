@@ -23,4 +23,7 @@ class Config:
     """Of everything random."""
 
 
-PRESETS = {"paper": Config(), "smoke": Config(spreads=(1e-3,), num_samples=(100, 1_000), num_seeds=(2, 2), num_steps=30)}
+PRESETS = {
+    "paper": Config(),
+    "smoke": Config(spreads=(1e-3,), num_samples=(100, 1_000), num_seeds=(2, 2), num_steps=30),
+}

@@ -43,14 +43,22 @@ def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
     return theta[0] * x + theta[1] * jnp.square(x)
 
 
-def estimate(config: Config, arguments: dict[str, Any], spread: float, num_samples: int, key: jax.Array) -> Estimate:
-    """Every stage sees samples standardised by the mean and spread of its own two sets: nothing here knows s."""
+def estimate(
+    config: Config, arguments: dict[str, Any], spread: float, num_samples: int, key: jax.Array
+) -> Estimate:
+    """Every stage sees samples standardised by the mean and spread of its own two sets: nothing
+    here knows s."""
     key_data, key_noise, key_fit = jax.random.split(key, 3)
     x_data = spread * jax.random.normal(key_data, (num_samples,))
     x_noise = jax.random.normal(key_noise, (num_samples,))
     try:
         result = nce_jax.fit_telescope(
-            key_fit, x_data, x_noise, (jnp.zeros(2), log_ratio), num_steps=config.num_steps, **arguments
+            key_fit,
+            x_data,
+            x_noise,
+            (jnp.zeros(2), log_ratio),
+            num_steps=config.num_steps,
+            **arguments,
         )
     except ValueError as error:
         if "max_stages" not in str(error):
@@ -63,7 +71,8 @@ def estimate(config: Config, arguments: dict[str, Any], spread: float, num_sampl
 
 
 def _log_spread(result: estimators.Telescope, spread: float) -> tuple[float, float]:
-    """log p / q has the curvature 1 - 1 / s^2: the coefficient A of x^2, the sum over stages, gives s = (1 - 2 A)^(-1/2)."""
+    """log p / q has the curvature 1 - 1 / s^2: the coefficient A of x^2, the sum over stages, gives
+    s = (1 - 2 A)^(-1/2)."""
     scale = np.asarray(result.params["scale"], np.float64)
     coefficient = np.sum(np.asarray(result.params["model"], np.float64)[:, 1] / scale**2)
     precision = 1 - 2 * coefficient

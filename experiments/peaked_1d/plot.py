@@ -1,4 +1,5 @@
-"""Draws the error of log s against n, per spread, with the predicted error of the automatic chain."""
+"""Draws the error of log s against n, per spread, with the predicted error of the automatic
+chain."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,18 +21,37 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 
 def _errors(arrays) -> Figure:
-    figure, panels = plt.subplots(1, len(arrays["spreads"]), figsize=(9.0, 4.2), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(arrays["spreads"]), figsize=(9.0, 4.2), sharey=True, squeeze=False
+    )
     error, sizes = median_error(arrays), arrays["num_samples"]
     automatic = list(arrays["methods"]).index("automatic")
     for place, (axes, spread) in enumerate(zip(panels[0], arrays["spreads"], strict=True)):
         for row, name in enumerate(map(str, arrays["methods"])):
-            style = {"color": COLORS[name], "ls": "--" if "magnified" in name or name == "N2CE" else "-"}
+            style = {
+                "color": COLORS[name],
+                "ls": "--" if "magnified" in name or name == "N2CE" else "-",
+            }
             axes.plot(sizes, error[row, place], ".", **style, label=LABELS[name])
             runs = np.abs(arrays["error"][row, place])
-            axes.plot(np.repeat(sizes, runs.shape[1]), runs.ravel(), ".", ms=2, alpha=0.5, color=style["color"])
+            axes.plot(
+                np.repeat(sizes, runs.shape[1]),
+                runs.ravel(),
+                ".",
+                ms=2,
+                alpha=0.5,
+                color=style["color"],
+            )
         expected = 0.6745 * np.nanmedian(arrays["standard_error"][automatic, place], axis=-1)
-        axes.plot(sizes, expected, ":", color="0.5", label="median expected of the automatic stages")
-        axes.set(xscale="log", yscale="log", xlabel="samples of data and of noise", title=f"s = {spread:g}")
+        axes.plot(
+            sizes, expected, ":", color="0.5", label="median expected of the automatic stages"
+        )
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="samples of data and of noise",
+            title=f"s = {spread:g}",
+        )
     panels[0, 0].set_ylabel(r"median $|\log(\hat s / s)|$ and single runs")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -13,11 +13,19 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     named, most = methods(config), max(config.num_seeds)
     shape = len(named), len(config.spreads), len(config.num_samples), most
     table = np.full((*shape, len(Estimate._fields)), np.nan)
-    for column, (num_samples, count) in enumerate(zip(config.num_samples, config.num_seeds, strict=True)):
+    for column, (num_samples, count) in enumerate(
+        zip(config.num_samples, config.num_seeds, strict=True)
+    ):
         for row, arguments in enumerate(named.values()):
             for place, spread in enumerate(config.spreads):
                 for seed in range(count):
-                    one = estimate(config, arguments, spread, num_samples, jax.random.fold_in(key, 1000 * column + seed))
+                    one = estimate(
+                        config,
+                        arguments,
+                        spread,
+                        num_samples,
+                        jax.random.fold_in(key, 1000 * column + seed),
+                    )
                     table[row, place, column, seed] = one
     arrays = {name: table[..., index] for index, name in enumerate(Estimate._fields)}
     arrays |= {
@@ -26,8 +34,12 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         "num_samples": np.array(config.num_samples),
         "num_seeds": np.array(config.num_seeds),
     }
-    failed = {str(name): np.argwhere(~np.isfinite(arrays["standard_error"][row]) & (arrays["num_stages"][row] >= 0))
-              for row, name in enumerate(named)}  # fmt: skip
+    failed = {
+        str(name): np.argwhere(
+            ~np.isfinite(arrays["standard_error"][row]) & (arrays["num_stages"][row] >= 0)
+        )
+        for row, name in enumerate(named)
+    }
     return results.Result(arrays, headline(arrays), failed)
 
 

@@ -1,4 +1,5 @@
-"""Headline numbers: the error of log s, its predicted size, and how often a method knows that it failed."""
+"""Headline numbers: the error of log s, its predicted size, and how often a method knows that it
+failed."""
 
 import numpy as np
 
@@ -9,7 +10,8 @@ REPORTED = 10_000
 
 
 def median_error(arrays) -> np.ndarray:
-    """Median of |log(s_hat / s)| over runs, (method, spread, n); a run without a finite normaliser counts as infinite."""
+    """Median of |log(s_hat / s)| over runs, (method, spread, n); a run without a finite normaliser
+    counts as infinite."""
     size, is_run = np.abs(arrays["error"]), _is_run(arrays)
     size = np.where(is_run & np.isnan(size), np.inf, size)
     return np.nanmedian(size, axis=-1)
@@ -33,10 +35,16 @@ def headline(arrays) -> dict[str, float]:
     for row, name in enumerate(arrays["methods"]):
         for place, spread in enumerate(arrays["spreads"]):
             numbers[f"{SHORT[str(name)]}_error_{spread:.0e}"] = error[row, place, column]
-            numbers[f"{SHORT[str(name)]}_known_failures_{spread:.0e}"] = failures[row, place, column]
+            numbers[f"{SHORT[str(name)]}_known_failures_{spread:.0e}"] = failures[
+                row, place, column
+            ]
     automatic = list(arrays["methods"]).index("automatic")
     scores = arrays["error"][automatic, :, 1:] / arrays["standard_error"][automatic, :, 1:]
-    numbers["automatic_spread_over_error"] = np.sqrt(np.nanmean(np.where(np.isfinite(scores), scores, np.nan) ** 2))
+    numbers["automatic_spread_over_error"] = np.sqrt(
+        np.nanmean(np.where(np.isfinite(scores), scores, np.nan) ** 2)
+    )
     for place, spread in enumerate(arrays["spreads"]):
-        numbers[f"automatic_number_{spread:.0e}"] = np.nanmean(arrays["num_stages"][automatic, place, column])
+        numbers[f"automatic_number_{spread:.0e}"] = np.nanmean(
+            arrays["num_stages"][automatic, place, column]
+        )
     return numbers

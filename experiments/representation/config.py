@@ -6,9 +6,11 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     images: tuple[str, ...] = ("fashion-mnist", "digits")
-    """Fashion-MNIST where NCE_JAX_DATA has it or it can be fetched; scikit-learn's 8 x 8 digits need nothing."""
+    """Fashion-MNIST where NCE_JAX_DATA has it or it can be fetched; scikit-learn's 8 x 8 digits
+    need nothing."""
     num_train: int = 10_000
-    """Images to learn from, at most, without their labels; the probe is fitted to them with their labels."""
+    """Images to learn from, at most, without their labels; the probe is fitted to them with their
+    labels."""
     num_test: int = 5_000
     """Images that the probe is assessed on, at most. Nothing is chosen by them."""
     batch_sizes: tuple[int, ...] = (32, 128, 512)
@@ -22,7 +24,8 @@ class Config:
     num_pairs: int = 150_000
     """Pairs of views seen in training, whatever the batch size."""
     hidden: int = 128
-    """Width of the encoder's one hidden layer, whose values are the features that the probe sees."""
+    """Width of the encoder's one hidden layer, whose values are the features that the probe
+    sees."""
     dim: int = 64
     """Of the embedding that the loss sees."""
     learning_rate: float = 1e-3

@@ -14,10 +14,13 @@ from experiments.representation.images import Split
 
 
 def accuracy(train: np.ndarray, test: np.ndarray, split: Split) -> float:
-    """On the test images, of a logistic regression fitted to all training images and their labels."""
+    """On the test images, of a logistic regression fitted to all training images and their
+    labels."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the last digits of its likelihood change no accuracy
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # the last digits of its likelihood change no accuracy
         classifier.fit(train, split.y_train)
     return float(classifier.score(test, split.y_test))
 
@@ -25,4 +28,6 @@ def accuracy(train: np.ndarray, test: np.ndarray, split: Split) -> float:
 def picture(config: Config, features: np.ndarray) -> np.ndarray:
     """t-SNE of the first features, (num_shown, 2)."""
     shown = features[: config.num_shown]
-    return TSNE(random_state=config.seed, init="pca", perplexity=min(30, len(shown) / 4)).fit_transform(shown)
+    return TSNE(
+        random_state=config.seed, init="pca", perplexity=min(30, len(shown) / 4)
+    ).fit_transform(shown)

@@ -1,4 +1,5 @@
-"""Trains every loss at every batch size and temperature; probes the features, and those of no training."""
+"""Trains every loss at every batch size and temperature; probes the features, and those of no
+training."""
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +28,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dict[str, np.ndarray]:
-    """Accuracy (losses, batch sizes, temperatures, seeds), without training (seeds,) and of pixels (); and the picture."""
+    """Accuracy (losses, batch sizes, temperatures, seeds), without training (seeds,) and of pixels
+    (); and the picture."""
     sides = [jnp.asarray(side, jnp.float32) for side in (split.x_train, split.x_test)]
     seeds = jax.random.split(key, config.num_seeds)
 
@@ -35,9 +37,15 @@ def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dic
         return accuracy(*(np.asarray(features(params, side)) for side in sides), split)
 
     grid = [(loss, size) for loss in losses(config) for size in config.batch_sizes]
-    trained = {pair: _trained(config, *pair, sides[0], seeds) for pair in track(grid, f"representation, {label}")}
+    trained = {
+        pair: _trained(config, *pair, sides[0], seeds)
+        for pair in track(grid, f"representation, {label}")
+    }
     lanes = [(t, s) for t in range(len(config.temperatures)) for s in range(config.num_seeds)]
-    table = [[probed(_lane(trained[pair], lane)) for lane in lanes] for pair in track(grid, f"probes, {label}")]
+    table = [
+        [probed(_lane(trained[pair], lane)) for lane in lanes]
+        for pair in track(grid, f"probes, {label}")
+    ]
     shape = len(losses(config)), len(config.batch_sizes), len(config.temperatures), config.num_seeds
     size, temperature = config.shown
     shown = _lane(trained["InfoNCE", size], (config.temperatures.index(temperature), 0))

@@ -29,14 +29,19 @@ def losses(config: Config) -> dict[str, Callable[[jax.Array, jax.Array, Any, Any
 def init(config: Config, key: jax.Array, num_pixels: int) -> Params:
     keys = jax.random.split(key)
     sizes = (num_pixels, config.hidden), (config.hidden, config.dim)
-    first, second = (jax.random.normal(key, size) * (2 / size[0]) ** 0.5 for key, size in zip(keys, sizes, strict=True))
+    first, second = (
+        jax.random.normal(key, size) * (2 / size[0]) ** 0.5
+        for key, size in zip(keys, sizes, strict=True)
+    )
     bias = jnp.asarray(config.siglip_bias)
     return {"hidden": first, "hidden_bias": jnp.zeros(config.hidden), "head": second, "bias": bias}
 
 
 def features(params: Params, images: jax.Array) -> jax.Array:
     """(n, hidden): what the probe sees."""
-    return jax.nn.relu(images.reshape(len(images), -1) @ params["hidden"] + params["hidden_bias"][None, :])
+    return jax.nn.relu(
+        images.reshape(len(images), -1) @ params["hidden"] + params["hidden_bias"][None, :]
+    )
 
 
 def embed(params: Params, images: jax.Array) -> jax.Array:
@@ -45,12 +50,22 @@ def embed(params: Params, images: jax.Array) -> jax.Array:
     return found / jnp.maximum(jnp.linalg.norm(found, axis=-1, keepdims=True), 1e-6)
 
 
-def train(config: Config, name: str, batch_size: int, x_train: jax.Array, key: jax.Array, temperature: jax.Array) -> Params:
+def train(
+    config: Config,
+    name: str,
+    batch_size: int,
+    x_train: jax.Array,
+    key: jax.Array,
+    temperature: jax.Array,
+) -> Params:
     """The parameters after `num_pairs` pairs of views."""
     num_steps = config.num_pairs // batch_size
     key_init, key_steps = jax.random.split(key)
     params = init(config, key_init, x_train[0].size)
-    optimizer, loss = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_steps)), losses(config)[name]
+    optimizer, loss = (
+        optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_steps)),
+        losses(config)[name],
+    )
 
     def objective(params, images, keys):
         first, second = (embed(params, view(key, images)) for key in keys)
@@ -63,5 +78,7 @@ def train(config: Config, name: str, batch_size: int, x_train: jax.Array, key: j
         updates, state = optimizer.update(jax.grad(objective)(params, images, keys), state)
         return (optax.apply_updates(params, updates), state), None
 
-    (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(key_steps, num_steps))
+    (params, _), _ = jax.lax.scan(
+        step, (params, optimizer.init(params)), jax.random.split(key_steps, num_steps)
+    )
     return params

@@ -1,1 +1,2 @@
-"""One train step on one device, on eight, on two processes: the same numbers; and what more devices save."""
+"""One train step on one device, on eight, on two processes: the same numbers; and what more devices
+save."""

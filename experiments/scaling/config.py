@@ -33,11 +33,13 @@ class Config:
         "regularised, solved",
         "nce, solved, adaptive M",
     )
-    """... of these: every criterion and every treatment once, since eight devices of two processes take long to exchange."""
+    """... of these: every criterion and every treatment once, since eight devices of two processes
+    take long to exchange."""
     num_devices: tuple[int, ...] = (1, 2, 4, 8)
     """Over which a larger step is compiled, to count its work per device."""
     batch_size: int = 8_192
-    """Samples of each side of that step: in all (strong scaling), or per eight devices (weak scaling)."""
+    """Samples of each side of that step: in all (strong scaling), or per eight devices (weak
+    scaling)."""
     width: int = 512
     """Of its two hidden layers; 64 dimensions."""
     exchange_sizes: tuple[int, ...] = (1_024, 16_384, 262_144, 2_097_152)

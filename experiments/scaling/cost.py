@@ -1,4 +1,5 @@
-"""Work, traffic and time of one larger train step over one device and more; with those of a sweep and of a solve."""
+"""Work, traffic and time of one larger train step over one device and more; with those of a sweep
+and of a solve."""
 
 import time
 from typing import Any
@@ -18,7 +19,8 @@ QUANTITIES = ("flops", "bytes", "collectives", "in_loops", "collective_bytes", "
 
 
 def measure(config: Config) -> dict[str, np.ndarray]:
-    """(scaling, devices, treatment) of every quantity: counted per device in the compiled program, and seconds per step."""
+    """(scaling, devices, treatment) of every quantity: counted per device in the compiled program,
+    and seconds per step."""
     treatments = {"solved": training.solved(), "joint": training.joint_gradient()}
     table = np.empty((len(SCALINGS), len(config.num_devices), len(treatments), len(QUANTITIES)))
     for row, scaling in enumerate(SCALINGS):
@@ -32,24 +34,40 @@ def measure(config: Config) -> dict[str, np.ndarray]:
     return counted | beside | {"treatments": np.array(list(treatments))}
 
 
-def _step(config: Config, num_devices: int, batch_size: int, treatment: training.Treatment) -> list[float]:
+def _step(
+    config: Config, num_devices: int, batch_size: int, treatment: training.Treatment
+) -> list[float]:
     mesh = training.make_mesh(devices=jax.devices()[:num_devices])
-    params, log_density_fn = models.mlp_energy(jax.random.key(config.seed), DIM, hidden=(config.width, config.width))
+    params, log_density_fn = models.mlp_energy(
+        jax.random.key(config.seed), DIM, hidden=(config.width, config.width)
+    )
     optimizer = optax.adam(1e-3)
-    step = training.make_train_step(log_density_fn, noise.standard_normal(DIM), optimizer, treatment=treatment, mesh=mesh)
-    state = training.shard_state(training.init_train_state(params, optimizer, treatment=treatment), mesh)
+    step = training.make_train_step(
+        log_density_fn, noise.standard_normal(DIM), optimizer, treatment=treatment, mesh=mesh
+    )
+    state = training.shard_state(
+        training.init_train_state(params, optimizer, treatment=treatment), mesh
+    )
     x_data = jax.device_put(
         0.1 + jax.random.normal(jax.random.key(1), (batch_size, DIM)),
         jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")),
     )
-    compiled = training.jit_train_step(step, state).lower(state, x_data, jax.random.key(2)).compile()
+    compiled = (
+        training.jit_train_step(step, state).lower(state, x_data, jax.random.key(2)).compile()
+    )
     return [*_counted(compiled), _seconds(compiled, state, x_data, config.num_repeats)]
 
 
 def _counted(compiled: Any) -> list[float]:
     cost, found = compiled.cost_analysis(), training.collectives(compiled)
     told = sum(operation.num_bytes for operation in found)
-    return [cost["flops"], cost["bytes accessed"], len(found), sum(operation.is_in_loop for operation in found), told]
+    return [
+        cost["flops"],
+        cost["bytes accessed"],
+        len(found),
+        sum(operation.is_in_loop for operation in found),
+        told,
+    ]
 
 
 def _seconds(compiled: Any, state: Any, x_data: jax.Array, num_repeats: int) -> float:

@@ -1,4 +1,5 @@
-"""One solve for F of log-ratios spread over eight devices: gathered first, or left there and reduced at every evaluation."""
+"""One solve for F of log-ratios spread over eight devices: gathered first, or left there and
+reduced at every evaluation."""
 
 import time
 
@@ -18,9 +19,15 @@ WAYS = {"gather": PartitionSpec(), "reduce": PartitionSpec("data")}
 def measure(config: Config) -> dict[str, np.ndarray]:
     """(samples, way): milliseconds of a solve and collectives in its loop."""
     mesh = training.make_mesh()
-    table = [[_solve(config, mesh, size, place) for place in WAYS.values()] for size in config.exchange_sizes]
+    table = [
+        [_solve(config, mesh, size, place) for place in WAYS.values()]
+        for size in config.exchange_sizes
+    ]
     milliseconds, in_loops = np.moveaxis(np.array(table, float), -1, 0)
-    names = {"exchange_sizes": np.array(config.exchange_sizes), "exchange_ways": np.array(list(WAYS))}
+    names = {
+        "exchange_sizes": np.array(config.exchange_sizes),
+        "exchange_ways": np.array(list(WAYS)),
+    }
     return names | {"exchange_milliseconds": milliseconds, "exchange_in_loops": in_loops}
 
 
@@ -39,4 +46,6 @@ def _solve(config: Config, mesh: Mesh, size: int, place: PartitionSpec) -> tuple
         start = time.perf_counter()
         assert bool(jnp.isfinite(program(log_ratios)))
         taken.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(taken[1:])), sum(one.is_in_loop for one in training.collectives(program))
+    return 1e3 * float(np.median(taken[1:])), sum(
+        one.is_in_loop for one in training.collectives(program)
+    )

@@ -30,32 +30,65 @@ def _agreement(arrays) -> Figure:
         floor = ROUNDING[dtype] / 4  # where zeros are drawn
         for layout, name in enumerate(map(str, arrays["layouts"])):
             for part, label in enumerate(parts):
-                shown = np.maximum(arrays["difference"][layout, index, :, part], floor)  # NaN stays NaN
-                style = {"marker": MARKERS[part], "color": plotting.graded_colors(len(parts))[part], "ls": "", "ms": 4}
+                shown = np.maximum(
+                    arrays["difference"][layout, index, :, part], floor
+                )  # NaN stays NaN
+                style = {
+                    "marker": MARKERS[part],
+                    "color": plotting.graded_colors(len(parts))[part],
+                    "ls": "",
+                    "ms": 4,
+                }
                 filled = {} if layout == 0 else {"mfc": "none"}
-                axes.plot(shown, rows + 0.25 * layout, **style, **filled, label=f"{label.replace('_', ' ')}, {name}")
+                axes.plot(
+                    shown,
+                    rows + 0.25 * layout,
+                    **style,
+                    **filled,
+                    label=f"{label.replace('_', ' ')}, {name}",
+                )
         axes.axvline(ROUNDING[dtype], color="0.6", lw=1, label="rounding of the dtype")
         axes.axvline(ADMITTED[dtype], color="0.3", lw=1, ls="--", label="admitted")
         axes.set(xscale="log", xlabel="relative difference from one device", title=dtype)
     panels[0, 0].set_yticks(rows, pairs, fontsize=8)
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    figure.legend(
+        *panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8
+    )
     return figure
 
 
 def _cost(arrays) -> Figure:
     figure, panels = plt.subplots(1, 3, figsize=(10.0, 3.6))
-    shown = {"flops": "operations per device", "bytes": "bytes touched per device", "seconds": "time of a step or sweep"}
+    shown = {
+        "flops": "operations per device",
+        "bytes": "bytes touched per device",
+        "seconds": "time of a step or sweep",
+    }
     for axes, (name, label) in zip(panels, shown.items(), strict=True):
         for row, scaling in enumerate(SCALINGS):
             for place, treatment in enumerate(map(str, arrays["treatments"])):
                 values = arrays[name][row, :, place] / arrays[name][row, 0, place]
-                style = {"color": COLORS[row], "ls": "-" if treatment == "solved" else ":", "marker": MARKERS[row]}
+                style = {
+                    "color": COLORS[row],
+                    "ls": "-" if treatment == "solved" else ":",
+                    "marker": MARKERS[row],
+                }
                 axes.plot(arrays["num_devices"], values, **style, label=f"{scaling}, {treatment}")
         for place, treatment in enumerate(map(str, arrays["treatments"])):
             values = arrays[f"sweep_{name}"][:, place] / arrays[f"sweep_{name}"][0, place]
-            style = {"color": COLORS[2], "ls": "-" if treatment == "solved" else ":", "marker": MARKERS[2]}
+            style = {
+                "color": COLORS[2],
+                "ls": "-" if treatment == "solved" else ":",
+                "marker": MARKERS[2],
+            }
             axes.plot(arrays["num_devices"], values, **style, label=f"sweep (strong), {treatment}")
-        axes.plot(arrays["num_devices"], 1 / arrays["num_devices"], color="0.7", lw=1, label="ideal, strong")
+        axes.plot(
+            arrays["num_devices"],
+            1 / arrays["num_devices"],
+            color="0.7",
+            lw=1,
+            label="ideal, strong",
+        )
         axes.set(xscale="log", xlabel="devices", title=f"{label},\nover that of one device")
         axes.set_yscale("log", base=2)
         axes.yaxis.set_major_formatter("{x:g}")
@@ -77,7 +110,9 @@ def _exchange(arrays) -> Figure:
             marker=MARKERS[way],
             label=label,
         )
-    axes.set(xscale="log", yscale="log", xlabel="samples of both sides", ylabel="one solve for F, ms")
+    axes.set(
+        xscale="log", yscale="log", xlabel="samples of both sides", ylabel="one solve for F, ms"
+    )
     axes.legend()
     return figure
 

@@ -1,4 +1,5 @@
-"""Every layout of devices in programs of its own, since a program has its devices from its first moment on."""
+"""Every layout of devices in programs of its own, since a program has its devices from its first
+moment on."""
 
 import dataclasses
 import json
@@ -30,7 +31,14 @@ def _arrays(layout: str, folder: Path, *options: str) -> dict[str, np.ndarray]:
     num_processes, num_devices = map(int, layout.split("x"))
     print(f"  {layout} {' '.join(options)}", file=sys.stderr, flush=True)
     settings, output = str(folder / SETTINGS), folder / "arrays.npz"
-    command = ["experiments.scaling.worker", "--settings", settings, "--output", str(output), *options]
+    command = [
+        "experiments.scaling.worker",
+        "--settings",
+        settings,
+        "--output",
+        str(output),
+        *options,
+    ]
     processes.launch(command, num_processes, num_devices)
     with np.load(output) as arrays:
         return dict(arrays)

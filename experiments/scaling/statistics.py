@@ -9,7 +9,8 @@ from experiments.scaling.steps import PARTS
 
 
 def differences(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """(layout, dtype, pair, part): |a - b| / |b|, b on one device, norms over all entries; and the names of the axes.
+    """(layout, dtype, pair, part): |a - b| / |b|, b on one device, norms over all entries; and the
+    names of the axes.
 
     F is an offset of log-ratios: one below a nat is compared as it is, not to its own size.
     """
@@ -19,7 +20,10 @@ def differences(found: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, np.n
     table = np.array(
         [
             [
-                [[_relative(found[layout], alone, f"{dtype}/{pair}: {part}") for part in PARTS] for pair in pairs]
+                [
+                    [_relative(found[layout], alone, f"{dtype}/{pair}: {part}") for part in PARTS]
+                    for pair in pairs
+                ]
                 for dtype in dtypes
             ]
             for layout in layouts

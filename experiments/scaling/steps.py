@@ -1,4 +1,5 @@
-"""Every criterion under every treatment of F, as train steps on a mesh of any size, all in one program."""
+"""Every criterion under every treatment of F, as train steps on a mesh of any size, all in one
+program."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -42,23 +43,31 @@ class Named(NamedTuple):
 
 
 def pairs(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Options of `make_train_step`, by name: every criterion with every treatment that it supports, or those asked for."""
+    """Options of `make_train_step`, by name: every criterion with every treatment that it supports,
+    or those asked for."""
     for criterion, loss in CRITERIA.items():
         for treatment, update in TREATMENTS.items():
             name = f"{criterion}, {treatment}"
             if update.refuses(loss) is None and (not config.pairs or name in config.pairs):
                 yield name, {"criterion": loss, "treatment": update}
     if not config.pairs or ADAPTIVE in config.pairs:
-        yield ADAPTIVE, {"criterion": CRITERIA["nce"], "magnification_rule": nce_jax.adaptive_magnification()}
+        yield (
+            ADAPTIVE,
+            {"criterion": CRITERIA["nce"], "magnification_rule": nce_jax.adaptive_magnification()},
+        )
 
 
-def make_steps(config: Config, mesh: Mesh, dtype: str, key: jax.Array, learning_rate: float) -> dict[str, Named]:
+def make_steps(
+    config: Config, mesh: Mesh, dtype: str, key: jax.Array, learning_rate: float
+) -> dict[str, Named]:
     params, log_density_fn = models.mlp_energy(key, 2, hidden=config.hidden, param_dtype=dtype)
     optimizer, distribution = optax.sgd(learning_rate), noise.standard_normal(2, dtype=dtype)
     fixed = {"mesh": mesh, "num_noise": config.num_noise}
     named = {}
 
-    def tilted(params, x):  # the model is the noise, tilted: no ratio is large, and every loss has its minimum
+    def tilted(
+        params, x
+    ):  # the model is the noise, tilted: no ratio is large, and every loss has its minimum
         return log_density_fn(params, x) + distribution.log_prob(x)
 
     for name, options in pairs(config):
@@ -70,15 +79,19 @@ def make_steps(config: Config, mesh: Mesh, dtype: str, key: jax.Array, learning_
 
 
 def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.ndarray]:
-    """What must not depend on the mesh, by "pair: part": loss, F, gradient of the first step, last parameters."""
+    """What must not depend on the mesh, by "pair: part": loss, F, gradient of the first step, last
+    parameters."""
     key, key_data, key_step = jax.random.split(jax.random.key(seed), 3)
-    # At a rate of 1, what SGD's first step moves is the gradient; at a small one it is mostly rounding of the parameters.
+    # At a rate of 1, what SGD's first step moves is the gradient; at a small one it is mostly
+    # rounding of the parameters.
     named = make_steps(config, mesh, dtype, key, learning_rate=1.0)
     slow = make_steps(config, mesh, dtype, key, config.learning_rate)
     x_data = 0.5 + 0.7 * jax.random.normal(key_data, (config.num_data, 2), dtype)
     batch = training.Batch(x_data, weights_data=jnp.ones(config.num_data, dtype).at[::3].set(0.5))
     first = _train(named, batch, key_step, 1)
-    last = _train({name: slow[name] for name in config.long_pairs}, batch, key_step, config.num_steps)
+    last = _train(
+        {name: slow[name] for name in config.long_pairs}, batch, key_step, config.num_steps
+    )
     found = {}
     for name, one in named.items():
         state, metrics = first[name]
@@ -89,7 +102,9 @@ def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.n
     return found
 
 
-def _train(named: dict[str, Named], batch: training.Batch, key: jax.Array, num_steps: int) -> dict[str, Any]:
+def _train(
+    named: dict[str, Named], batch: training.Batch, key: jax.Array, num_steps: int
+) -> dict[str, Any]:
     """By name, the state after `num_steps` and the metrics of the last: all in one program."""
 
     def once(states):
@@ -102,7 +117,9 @@ def _train(named: dict[str, Named], batch: training.Batch, key: jax.Array, num_s
 
         return jax.lax.fori_loop(1, num_steps, body, once(states))
 
-    return jax.tree.map(np.asarray, jax.device_get(train({name: one.state for name, one in named.items()})))
+    return jax.tree.map(
+        np.asarray, jax.device_get(train({name: one.state for name, one in named.items()}))
+    )
 
 
 def _flat(tree: Any) -> np.ndarray:

@@ -20,13 +20,20 @@ DISTANCE = 4.0
 
 
 def measure(config: Config, treatments: dict[str, training.Treatment]) -> dict[str, np.ndarray]:
-    """(devices, treatment), by "sweep_" and the quantity: counted per device in the program; seconds for the whole grid."""
-    table = [[_sweep(config, num, treated) for treated in treatments.values()] for num in config.num_devices]
+    """(devices, treatment), by "sweep_" and the quantity: counted per device in the program;
+    seconds for the whole grid."""
+    table = [
+        [_sweep(config, num, treated) for treated in treatments.values()]
+        for num in config.num_devices
+    ]
     return {f"sweep_{name}": np.array(table)[..., index] for index, name in enumerate(QUANTITIES)}
 
 
-def make_lane(config: Config, treatment: training.Treatment) -> Callable[[Any, Any], dict[str, jax.Array]]:
-    """The mean of a Gaussian, trained from fresh samples at every step, which all M of a seed share."""
+def make_lane(
+    config: Config, treatment: training.Treatment
+) -> Callable[[Any, Any], dict[str, jax.Array]]:
+    """The mean of a Gaussian, trained from fresh samples at every step, which all M of a seed
+    share."""
     distribution, optimizer = noise.standard_normal(1), optax.sgd(0.1)
 
     def lane(magnification, seed):
@@ -36,7 +43,9 @@ def make_lane(config: Config, treatment: training.Treatment) -> Callable[[Any, A
             models.linear_statistics, theta, log_base_measure=distribution.log_prob
         )
         criterion = nce_jax.nce(magnification=magnification)
-        step = training.make_train_step(log_density_fn, distribution, optimizer, criterion=criterion, treatment=treatment)
+        step = training.make_train_step(
+            log_density_fn, distribution, optimizer, criterion=criterion, treatment=treatment
+        )
 
         def draw(key):
             return DISTANCE + jax.random.normal(key, (config.sweep_batch_size, 1))
@@ -55,15 +64,26 @@ def make_lane(config: Config, treatment: training.Treatment) -> Callable[[Any, A
 def _sweep(config: Config, num_devices: int, treatment: training.Treatment) -> list[float]:
     mesh = Mesh(np.array(jax.devices()[:num_devices]), ("lane",))
     num_magnifications, num_seeds = config.sweep_lanes
-    axes = {"magnification": jnp.geomspace(1, 100, num_magnifications), "seed": jnp.arange(num_seeds)}
+    axes = {
+        "magnification": jnp.geomspace(1, 100, num_magnifications),
+        "seed": jnp.arange(num_seeds),
+    }
     lane = make_lane(config, treatment)
     program = sweeps.compiled_sweep(lane, mesh=mesh, **axes)
     cost, told = program.cost_analysis(), training.collectives(program)
-    return [cost["flops"], cost["bytes accessed"], len(told), _seconds(lane, mesh, axes, config.num_repeats)]
+    return [
+        cost["flops"],
+        cost["bytes accessed"],
+        len(told),
+        _seconds(lane, mesh, axes, config.num_repeats),
+    ]
 
 
-def _seconds(lane: Callable[..., Any], mesh: Mesh, axes: dict[str, jax.Array], num_repeats: int) -> float:
-    """The median, from the call to the result on the host; the first call, which is not counted, makes what is kept."""
+def _seconds(
+    lane: Callable[..., Any], mesh: Mesh, axes: dict[str, jax.Array], num_repeats: int
+) -> float:
+    """The median, from the call to the result on the host; the first call, which is not counted,
+    makes what is kept."""
     taken = []
     for _ in range(num_repeats + 1):
         start = time.perf_counter()

@@ -1,7 +1,8 @@
-"""A training run on all devices of all processes, for `make two-processes`; one that was stopped goes on.
+"""A training run on all devices of all processes, for `make two-processes`; one that was stopped
+goes on.
 
-python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train --num-steps 400
-"""
+python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train
+--num-steps 400"""
 
 from pathlib import Path
 
@@ -39,8 +40,13 @@ def main(
     result = training.fit(step, state, x_data, jax.random.key(2), num_steps=num_steps, **options)
     if jax.process_index() == 0:
         last = {name: values[-1] for name, values in result.history.items()}
-        print(f"{jax.process_count()} processes, {jax.device_count()} devices, step {num_steps}:", end=" ")
-        print(f"loss {last['loss']:.6f}, F {last['log_partition']:.6f}, overlap {last['overlap']:.4f}")
+        print(
+            f"{jax.process_count()} processes, {jax.device_count()} devices, step {num_steps}:",
+            end=" ",
+        )
+        print(
+            f"loss {last['loss']:.6f}, F {last['log_partition']:.6f}, overlap {last['overlap']:.4f}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""One layout of devices: `python -m experiments.scaling.worker`, started by `run.py`, alone or as several processes."""
+"""One layout of devices: `python -m experiments.scaling.worker`, started by `run.py`, alone or as
+several processes."""
 
 import json
 from pathlib import Path
@@ -30,7 +31,8 @@ def main(settings: Path, output: Path, measure: bool = False) -> None:
     Args:
         settings: the experiment's config as JSON.
         output: file for the arrays, written by the first process.
-        measure: count and time a larger step and a sweep over one device and more, instead of comparing.
+        measure: count and time a larger step and a sweep over one device and more, instead of
+          comparing.
     """
     processes.join()
     # JSON has lists for tuples; each serves.

@@ -1,4 +1,5 @@
-"""How far an estimated posterior is from the true one: on a grid, by quadrature, and by a classifier trained on samples."""
+"""How far an estimated posterior is from the true one: on a grid, by quadrature, and by a
+classifier trained on samples."""
 
 from typing import NamedTuple
 
@@ -14,9 +15,12 @@ class Measured(NamedTuple):
     """Of one network on the test pairs.
 
     Attributes:
-      accuracy: of the best classifier of true and estimated posterior, per observation: 1/2 + their total variation / 2.
-      mass: of the estimated posterior where it is denser than at the true parameters, per pair: uniform where calibrated.
-      log_normaliser: log of the integral of prior times ratio, per observation: zero for the exact ratio.
+      accuracy: of the best classifier of true and estimated posterior, per observation: 1/2 + their
+        total variation / 2.
+      mass: of the estimated posterior where it is denser than at the true parameters, per pair:
+        uniform where calibrated.
+      log_normaliser: log of the integral of prior times ratio, per observation: zero for the exact
+        ratio.
       log_ratio_error: estimated less exact log ratio at the test pairs.
     """
 
@@ -26,8 +30,11 @@ class Measured(NamedTuple):
     log_ratio_error: np.ndarray
 
 
-def measure(config: Config, of_grid: np.ndarray, of_pairs: np.ndarray, pairs: simulator.Pairs) -> Measured:
-    """From log ratios (observations, cells) on the grid and (observations,) at the pairs' own parameters."""
+def measure(
+    config: Config, of_grid: np.ndarray, of_pairs: np.ndarray, pairs: simulator.Pairs
+) -> Measured:
+    """From log ratios (observations, cells) on the grid and (observations,) at the pairs' own
+    parameters."""
     points, area = simulator.grid(config.num_cells, config.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
     truth = _normalised(simulator.log_posterior(points, x, config.noise_scale), area)[0]
@@ -47,13 +54,20 @@ def exact_mass(config: Config, pairs: simulator.Pairs) -> np.ndarray:
     points, _ = simulator.grid(config.num_cells, config.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
     of_grid = simulator.log_posterior(points, x, config.noise_scale) - simulator.log_prior(points)
-    return measure(config, of_grid, _at_own(theta, x, config) - simulator.log_prior(theta), pairs).mass
+    return measure(
+        config, of_grid, _at_own(theta, x, config) - simulator.log_prior(theta), pairs
+    ).mass
 
 
 def _at_own(theta: np.ndarray, x: np.ndarray, config: Config) -> np.ndarray:
     """log p(theta_i | x_i)."""
     pairs = zip(theta, x, strict=True)
-    return np.array([simulator.log_posterior(one[None], other[None], config.noise_scale)[0, 0] for one, other in pairs])
+    return np.array(
+        [
+            simulator.log_posterior(one[None], other[None], config.noise_scale)[0, 0]
+            for one, other in pairs
+        ]
+    )
 
 
 def _normalised(log_density: np.ndarray, area: float) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +77,8 @@ def _normalised(log_density: np.ndarray, area: float) -> tuple[np.ndarray, np.nd
 
 
 def classified(config: Config, of_grid: np.ndarray, x: np.ndarray, seed: int) -> float:
-    """Accuracy, cross-validated, of a perceptron that tells samples of the two posteriors of one observation apart."""
+    """Accuracy, cross-validated, of a perceptron that tells samples of the two posteriors of one
+    observation apart."""
     points, area = simulator.grid(config.num_cells, config.half_width)
     rng = np.random.default_rng(seed)
     density = np.exp(_normalised((of_grid + simulator.log_prior(points))[None], area)[0][0]) * area

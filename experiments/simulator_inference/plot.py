@@ -1,4 +1,5 @@
-"""Draws the accuracy of the best classifier against the budget, coverage against the level, and normalisers."""
+"""Draws the accuracy of the best classifier against the budget, coverage against the level, and
+normalisers."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,26 +15,48 @@ LINES = ("-", "--", "-.", ":", "-")
 
 def draw(stored: Stored) -> dict[str, Figure]:
     arrays = stored.arrays
-    return {"simulator_inference_accuracy": _accuracy(arrays), "simulator_inference_coverage": _coverage(arrays)}
+    return {
+        "simulator_inference_accuracy": _accuracy(arrays),
+        "simulator_inference_coverage": _coverage(arrays),
+    }
 
 
 def _style(arrays, index: int) -> dict:
-    return {"color": COLORS[index], "linestyle": LINES[index], "label": str(arrays["methods"][index])}
+    return {
+        "color": COLORS[index],
+        "linestyle": LINES[index],
+        "label": str(arrays["methods"][index]),
+    }
 
 
 def _accuracy(arrays) -> Figure:
-    """Mean over observations; the band is the spread over seeds. Crosses: trained classifiers, first seed."""
+    """Mean over observations; the band is the spread over seeds. Crosses: trained classifiers,
+    first seed."""
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.6))
     for index in range(len(arrays["methods"])):
-        for panel, values in zip(axes, (arrays["accuracy"], np.abs(arrays["log_normaliser"])), strict=True):
+        for panel, values in zip(
+            axes, (arrays["accuracy"], np.abs(arrays["log_normaliser"])), strict=True
+        ):
             each = values[index].mean(-1)
             panel.plot(arrays["budgets"], each.mean(-1), marker="o", **_style(arrays, index))
             low, high = each.min(-1), each.max(-1)
             panel.fill_between(arrays["budgets"], low, high, color=COLORS[index], alpha=0.12, lw=0)
-        axes[0].plot(arrays["budgets"], arrays["classified"][index].mean(-1), "x", color=COLORS[index], ms=6)
-    axes[0].set(xscale="log", xlabel="simulations", ylabel="accuracy, true against estimated", ylim=(0.48, None))
+        axes[0].plot(
+            arrays["budgets"], arrays["classified"][index].mean(-1), "x", color=COLORS[index], ms=6
+        )
+    axes[0].set(
+        xscale="log",
+        xlabel="simulations",
+        ylabel="accuracy, true against estimated",
+        ylim=(0.48, None),
+    )
     axes[0].axhline(0.5, color="0.6", lw=0.8)
-    axes[1].set(xscale="log", yscale="log", xlabel="simulations", ylabel=r"$|\log \int p(\theta)\, r(\theta, x)\, d\theta|$")
+    axes[1].set(
+        xscale="log",
+        yscale="log",
+        xlabel="simulations",
+        ylabel=r"$|\log \int p(\theta)\, r(\theta, x)\, d\theta|$",
+    )
     for panel in axes:
         panel.set_xticks(arrays["budgets"], [f"{budget:,}" for budget in arrays["budgets"]])
         panel.xaxis.minorticks_off()
@@ -43,12 +66,16 @@ def _accuracy(arrays) -> Figure:
 
 def _coverage(arrays) -> Figure:
     budgets = arrays["budgets"]
-    figure, panels = plt.subplots(1, len(budgets), figsize=(1.2 + 3.0 * len(budgets), 3.5), sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+        1, len(budgets), figsize=(1.2 + 3.0 * len(budgets), 3.5), sharey=True, squeeze=False
+    )
     for place, (axes, budget) in enumerate(zip(panels[0], budgets, strict=True)):
         for index in range(len(arrays["methods"])):
             curves = coverage(arrays["mass"][index, place])
             axes.plot(LEVELS, curves.mean(0), **_style(arrays, index))
-        axes.plot(LEVELS, coverage(arrays["exact_mass"]), color="0.6", lw=0.9, label="true posterior")
+        axes.plot(
+            LEVELS, coverage(arrays["exact_mass"]), color="0.6", lw=0.9, label="true posterior"
+        )
         axes.set(xlabel="level", title=f"{budget:,} simulations")
     panels[0, 0].set_ylabel("true parameters within")
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=6)

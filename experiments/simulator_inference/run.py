@@ -24,23 +24,34 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     for budget, name in track(work, "simulator_inference"):
         keys = jax.random.split(jax.random.fold_in(key_train, budget), config.num_seeds)
         of_grid, of_pairs = _log_ratios(config, name, budget, keys, test)
-        found[budget, name] = [measure(config, *of_seed, test) for of_seed in zip(of_grid, of_pairs, strict=True)]
+        found[budget, name] = [
+            measure(config, *of_seed, test) for of_seed in zip(of_grid, of_pairs, strict=True)
+        ]
         shown = range(config.num_classified)
-        accuracies[budget, name] = [classified(config, of_grid[0, i], np.asarray(test.x[i]), config.seed + i) for i in shown]
+        accuracies[budget, name] = [
+            classified(config, of_grid[0, i], np.asarray(test.x[i]), config.seed + i) for i in shown
+        ]
     arrays = {"methods": np.array(list(methods)), "budgets": np.array(config.budgets)}
     arrays["exact_mass"] = exact_mass(config, test)
     for field in Measured._fields:
-        table = [[getattr(one, field) for one in found[budget, name]] for name in methods for budget in config.budgets]
+        table = [
+            [getattr(one, field) for one in found[budget, name]]
+            for name in methods
+            for budget in config.budgets
+        ]
         arrays[field] = np.stack(table).reshape(len(methods), *shape, config.num_test)
     table = [accuracies[budget, name] for name in methods for budget in config.budgets]
-    arrays["classified"] = np.array(table).reshape(len(methods), len(config.budgets), config.num_classified)
+    arrays["classified"] = np.array(table).reshape(
+        len(methods), len(config.budgets), config.num_classified
+    )
     return results.Result(arrays, headline(arrays))
 
 
 def _log_ratios(
     config: Config, name: str, budget: int, keys: jax.Array, test: simulator.Pairs
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(seeds, observations, cells) on the grid, and (seeds, observations) at the pairs' own parameters."""
+    """(seeds, observations, cells) on the grid, and (seeds, observations) at the pairs' own
+    parameters."""
     points, _ = simulator.grid(config.num_cells, config.half_width)
     _, log_ratio_fn = make_network(config, keys[0])
 
@@ -49,10 +60,14 @@ def _log_ratios(
         pairs = simulator.simulate(key_pairs, budget, config.noise_scale)
         params = train(config, losses(config)[name], pairs, key_train)
         theta = jnp.asarray(points, pairs.theta.dtype)
-        beside = jax.lax.map(lambda x: log_ratio_fn(params, theta, jnp.tile(x, (len(theta), 1))), test.x)
+        beside = jax.lax.map(
+            lambda x: log_ratio_fn(params, theta, jnp.tile(x, (len(theta), 1))), test.x
+        )
         return beside, log_ratio_fn(params, *test)
 
-    return jax.tree.map(functools.partial(np.asarray, dtype=np.float64), jax.jit(jax.vmap(of_seed))(keys))
+    return jax.tree.map(
+        functools.partial(np.asarray, dtype=np.float64), jax.jit(jax.vmap(of_seed))(keys)
+    )
 
 
 if __name__ == "__main__":

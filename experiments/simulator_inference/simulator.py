@@ -1,4 +1,5 @@
-"""A linear Gaussian simulator: x = A theta + noise in three dimensions, theta ~ N(0, I) in two. Its posterior is known."""
+"""A linear Gaussian simulator: x = A theta + noise in three dimensions, theta ~ N(0, I) in two. Its
+posterior is known."""
 
 from typing import NamedTuple
 
@@ -34,7 +35,9 @@ def grid(num_cells: int, half_width: float) -> tuple[np.ndarray, float]:
     """Points (cells, 2) in the middle of a square's cells, and the area of a cell."""
     edges = np.linspace(-half_width, half_width, num_cells + 1)
     middle = (edges[1:] + edges[:-1]) / 2
-    points = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(-1, NUM_PARAMETERS)
+    points = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(
+        -1, NUM_PARAMETERS
+    )
     return points, float(edges[1] - edges[0]) ** 2
 
 

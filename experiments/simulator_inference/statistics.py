@@ -8,12 +8,14 @@ LEVELS = np.linspace(0, 1, 101)
 
 
 def coverage(mass: np.ndarray) -> np.ndarray:
-    """Share of the last axis whose credible region of a level holds the true parameters, by level on a new last axis."""
+    """Share of the last axis whose credible region of a level holds the true parameters, by level
+    on a new last axis."""
     return (mass[..., None] <= LEVELS).mean(axis=-2)
 
 
 def excess_coverage(mass: np.ndarray) -> np.ndarray:
-    """Mean over levels of coverage less level: zero where calibrated, negative where posteriors are too narrow."""
+    """Mean over levels of coverage less level: zero where calibrated, negative where posteriors are
+    too narrow."""
     return (coverage(mass) - LEVELS).mean(axis=-1)
 
 

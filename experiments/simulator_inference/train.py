@@ -17,16 +17,23 @@ LogRatioFn = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 
 def losses(config: Config) -> dict[str, Callable[[jax.Array], jax.Array]]:
-    """By name, of the log ratios (n, K + K) of every x beside parameters: its own, K - 1 others; and K others again."""
+    """By name, of the log ratios (n, K + K) of every x beside parameters: its own, K - 1 others;
+    and K others again."""
     size, apart = config.num_classes, config.num_classes
 
     def contrastive(s: jax.Array) -> jax.Array:
-        return nce_jax.nre_c_loss(s[:, 0], s[:, apart:], log_ratio_contrast=s[:, 1:size], gamma=config.gamma)
+        return nce_jax.nre_c_loss(
+            s[:, 0], s[:, apart:], log_ratio_contrast=s[:, 1:size], gamma=config.gamma
+        )
 
     return {
         "NRE-A": lambda s: nce_jax.nre_a_loss(s[:, 0], s[:, apart]),
-        "NRE-A, M": lambda s: nce_jax.nce_loss(s[:, 0], s[:, apart], magnification=config.magnification),
-        "balanced": lambda s: nce_jax.balanced_nre_loss(s[:, 0], s[:, apart], strength=config.strength),
+        "NRE-A, M": lambda s: nce_jax.nce_loss(
+            s[:, 0], s[:, apart], magnification=config.magnification
+        ),
+        "balanced": lambda s: nce_jax.balanced_nre_loss(
+            s[:, 0], s[:, apart], strength=config.strength
+        ),
         "NRE-B": lambda s: nce_jax.nre_b_loss(s[:, 0], s[:, 1:size]),
         "NRE-C": contrastive,
     }
@@ -37,7 +44,9 @@ def make_network(config: Config, key: jax.Array) -> tuple[Any, LogRatioFn]:
     return params, lambda params, theta, x: energy(params, jnp.concatenate([theta, x], axis=-1))
 
 
-def train(config: Config, loss: Callable[[jax.Array], jax.Array], pairs: Pairs, key: jax.Array) -> Any:
+def train(
+    config: Config, loss: Callable[[jax.Array], jax.Array], pairs: Pairs, key: jax.Array
+) -> Any:
     """The parameters after `num_steps` on batches drawn from the simulations."""
     key_network, key_batches = jax.random.split(key)
     params, log_ratio_fn = make_network(config, key_network)
@@ -46,13 +55,17 @@ def train(config: Config, loss: Callable[[jax.Array], jax.Array], pairs: Pairs, 
     def objective(params, batch):
         # The others are of the same batch: parameters of the prior that have nothing to do with x.
         others = [jnp.roll(batch.theta, shift, axis=0) for shift in range(2 * config.num_classes)]
-        s = jax.vmap(lambda theta: log_ratio_fn(params, theta, batch.x), out_axes=-1)(jnp.stack(others))
+        s = jax.vmap(lambda theta: log_ratio_fn(params, theta, batch.x), out_axes=-1)(
+            jnp.stack(others)
+        )
         return loss(s)
 
     def step(carry, key):
         params, state = carry
         chosen = jax.random.randint(key, (config.batch_size,), 0, len(pairs.theta))
-        updates, state = optimizer.update(jax.grad(objective)(params, jax.tree.map(lambda leaf: leaf[chosen], pairs)), state)
+        updates, state = optimizer.update(
+            jax.grad(objective)(params, jax.tree.map(lambda leaf: leaf[chosen], pairs)), state
+        )
         return (optax.apply_updates(params, updates), state), None
 
     keys = jax.random.split(key_batches, config.num_steps)

@@ -1,4 +1,5 @@
-"""`python -m experiments.sweep <experiment> ...` computes a grid of trainings, and `... plot <file>` draws it."""
+"""`python -m experiments.sweep <experiment> ...` computes a grid of trainings, and `... plot
+<file>` draws it."""
 
 import shlex
 import sys
@@ -13,10 +14,14 @@ PROGRAM = "python -m experiments.sweep"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Does what the arguments ask for; an argument that makes no sense ends in one line on stderr and status 2."""
+    """Does what the arguments ask for; an argument that makes no sense ends in one line on stderr
+    and status 2."""
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = tyro.cli(
-        Command, args=argv, prog=PROGRAM, description="Sweep trainings over a grid of settings and seeds, or plot a sweep."
+        Command,
+        args=argv,
+        prog=PROGRAM,
+        description="Sweep trainings over a grid of settings and seeds, or plot a sweep.",
     )
     try:
         if isinstance(arguments, Plot):
@@ -25,7 +30,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             plot.main(arguments)
         else:
             check(arguments)
-            from experiments.sweep import compute  # here, so that bad arguments are told without loading all of it
+            from experiments.sweep import (
+                compute,
+            )  # here, so that bad arguments are told without loading all of it
 
             compute.run(arguments, shlex.join([*PROGRAM.split(), *argv]))
     except (UsageError, ResultError) as error:

@@ -1,4 +1,5 @@
-"""What the command line may ask for. Nothing here touches a device: their number is one of the arguments."""
+"""What the command line may ask for. Nothing here touches a device: their number is one of the
+arguments."""
 
 import dataclasses
 import math
@@ -7,7 +8,17 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-COUNTS = ("seeds", "num_steps", "batch_size", "num_records", "devices", "max_lanes", "memory_limit", "dim", "num_cells")
+COUNTS = (
+    "seeds",
+    "num_steps",
+    "batch_size",
+    "num_records",
+    "devices",
+    "max_lanes",
+    "memory_limit",
+    "dim",
+    "num_cells",
+)
 
 Treatment = Literal["joint", "raised", "bar", "solved"]
 
@@ -18,7 +29,8 @@ class UsageError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Axes take one value or more; the grid is the product of all of them. Everything else has one value."""
+    """Axes take one value or more; the grid is the product of all of them. Everything else has one
+    value."""
 
     axes: ClassVar[tuple[str, ...]] = ("magnification", "noise_ratio", "learning_rate")
     name: ClassVar[str]
@@ -30,9 +42,11 @@ class Sweep:
     learning_rate: tuple[float, ...] = (1.0,)
     """Axis. On the scale of the paper's loss, half of ours, as in the experiments."""
     treatment: tuple[Treatment, ...] = ("solved",)
-    """Axis. Of F: by gradient, at the parameters' rate or at a raised one; one BAR step per training step; solved."""
+    """Axis. Of F: by gradient, at the parameters' rate or at a raised one; one BAR step per
+    training step; solved."""
     seeds: int = 10
-    """Axis. How many, from 0 on. A seed draws the same start and samples at every other point of the grid."""
+    """Axis. How many, from 0 on. A seed draws the same start and samples at every other point of
+    the grid."""
     num_steps: int = 1000
     """Training steps."""
     batch_size: int = 512
@@ -42,9 +56,11 @@ class Sweep:
     raised_rate: float = 1.0
     """Learning rate of F under the treatment "raised", on the paper's scale."""
     devices: int = 1
-    """Over which the lanes are spread; of the processor, as many as asked for, unless there is an accelerator."""
+    """Over which the lanes are spread; of the processor, as many as asked for, unless there is an
+    accelerator."""
     max_lanes: int | None = None
-    """Most lanes at once, lost by a kill [a twentieth of the grid, but a seed per device: few seeds make fewer chunks]."""
+    """Most lanes at once, lost by a kill [a twentieth of the grid, but a seed per device: few seeds
+    make fewer chunks]."""
     memory_limit: int | None = None
     """Bytes that a chunk may use on each device."""
     output: Path | None = None
@@ -59,12 +75,15 @@ class Sweep:
     def settings(self) -> dict[str, Any]:
         """What the numbers depend on: all but where and how they are computed."""
         elsewhere = {"devices", "max_lanes", "memory_limit", "output", "resume"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere}
+        return {
+            name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere
+        }
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian1d(Sweep):
-    """The mean of a Gaussian, as in experiments/gaussian_1d: error = distance of (theta, F) from the data's."""
+    """The mean of a Gaussian, as in experiments/gaussian_1d: error = distance of (theta, F) from
+    the data's."""
 
     axes: ClassVar[tuple[str, ...]] = (*Sweep.axes, "distance")
     name: ClassVar[str] = "gaussian-1d"
@@ -77,7 +96,8 @@ class Gaussian1d(Sweep):
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian16d(Sweep):
-    """Variances of a diagonal Gaussian, as in experiments/gaussian_16d: error = distance of (theta, F) from the data's."""
+    """Variances of a diagonal Gaussian, as in experiments/gaussian_16d: error = distance of (theta,
+    F) from the data's."""
 
     name: ClassVar[str] = "gaussian-16d"
 
@@ -89,7 +109,8 @@ class Gaussian16d(Sweep):
 
 @dataclasses.dataclass(frozen=True)
 class Toy2d(Sweep):
-    """A network as the energy of a toy, as in experiments/toy_2d: error = KL(data : model) by quadrature."""
+    """A network as the energy of a toy, as in experiments/toy_2d: error = KL(data : model) by
+    quadrature."""
 
     axes: ClassVar[tuple[str, ...]] = (*Sweep.axes, "noise_variance")
     name: ClassVar[str] = "toy-2d"
@@ -108,7 +129,8 @@ class Toy2d(Sweep):
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw a stored sweep: median over seeds with a band from 16 to 84 %, failed lanes left out and marked."""
+    """Draw a stored sweep: median over seeds with a band from 16 to 84 %, failed lanes left out and
+    marked."""
 
     file: tyro.conf.Positional[Path]
     """The result, or its folder."""

@@ -20,13 +20,17 @@ from experiments.sweep.train import make_lane, recorded_steps
 
 SETTINGS = "settings.json"
 NUM_CHUNKS = 20
-"""Chunks of a sweep that would fit into memory as a whole: what is lost when it is killed is one of them."""
+"""Chunks of a sweep that would fit into memory as a whole: what is lost when it is killed is one of
+them."""
 
 
 def run(sweep: Sweep, command: str) -> xarray.Dataset:
     """Computes what is missing, saves the result and its manifest, and says where."""
     if not sweep.resume and sweep.folder.exists() and any(sweep.folder.iterdir()):
-        raise UsageError(f"output: {sweep.folder} is not empty; --resume goes on with its sweep, or name another folder")
+        raise UsageError(
+            f"output: {sweep.folder} is not empty; --resume goes on with its sweep, or name another"
+            " folder"
+        )
     _keep_settings(sweep)
     mesh, axes, start = make_mesh(sweep.devices), make_axes(sweep), time.perf_counter()
     print(_announcement(sweep, axes), flush=True)
@@ -48,36 +52,52 @@ def run(sweep: Sweep, command: str) -> xarray.Dataset:
 
 
 def _keep_settings(sweep: Sweep) -> None:
-    """Leaves the settings in the folder, or compares them with those that are there. Treatments may come and go."""
+    """Leaves the settings in the folder, or compares them with those that are there. Treatments may
+    come and go."""
     path = sweep.folder / SETTINGS
     settings = json.loads(json.dumps({"experiment": sweep.name, **sweep.settings()}))
     if path.exists():
         for name, saved in results.load_json(path, "another --output").items():
             if name != "treatment" and saved != settings.get(name):
-                raise UsageError(f"{name}: expected {saved} as in the sweep in {sweep.folder}, got {settings.get(name)}")
+                raise UsageError(
+                    f"{name}: expected {saved} as in the sweep in {sweep.folder}, got"
+                    f" {settings.get(name)}"
+                )
     results.write_json(path, settings)
 
 
 def make_mesh(num_devices: int) -> Mesh | None:
     """That many devices: of an accelerator if there is one, or else of the processor."""
     if num_devices > jax.config.jax_num_cpu_devices:
-        with contextlib.suppress(RuntimeError):  # JAX has started already, with the devices that it has
+        with contextlib.suppress(
+            RuntimeError
+        ):  # JAX has started already, with the devices that it has
             jax.config.update("jax_num_cpu_devices", num_devices)
     devices = jax.devices()
     if num_devices > len(devices):
-        raise UsageError(f"devices: expected at most the {len(devices)} of {devices[0].platform}, got {num_devices}")
+        raise UsageError(
+            f"devices: expected at most the {len(devices)} of {devices[0].platform}, got"
+            f" {num_devices}"
+        )
     return None if num_devices == 1 else Mesh(np.array(devices[:num_devices]), ("lane",))
 
 
 def make_axes(sweep: Sweep) -> dict[str, jax.Array]:
     """All axes but the treatment, those with one value too."""
-    return {name: jnp.array(getattr(sweep, name)) for name in sweep.axes} | {"seed": jnp.arange(sweep.seeds)}
+    return {name: jnp.array(getattr(sweep, name)) for name in sweep.axes} | {
+        "seed": jnp.arange(sweep.seeds)
+    }
 
 
 def _treated(
-    sweep: Sweep, problem: problems.Problem, name: str, axes: dict[str, jax.Array], mesh: Mesh | None
+    sweep: Sweep,
+    problem: problems.Problem,
+    name: str,
+    axes: dict[str, jax.Array],
+    mesh: Mesh | None,
 ) -> nce_jax.sweeps.SweepResult:
-    # A treatment is structure, not a number: each is a program of its own, on the draws of the others.
+    # A treatment is structure, not a number: each is a program of its own, on the draws of the
+    # others.
     print(f"  {name}", flush=True)
     try:
         return nce_jax.sweep(
@@ -103,13 +123,21 @@ def together(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarr
         part = result.to_xarray()
         names = {dim: "step" for dim in part.dims if str(dim).endswith("_dim_0")}
         for old in names:  # every leaf has its own; they are all the recorded steps
-            part = part.assign({str(old)[: -len("_dim_0")]: part[str(old)[: -len("_dim_0")]].rename({old: "step"})})
+            part = part.assign(
+                {str(old)[: -len("_dim_0")]: part[str(old)[: -len("_dim_0")]].rename({old: "step"})}
+            )
         parts.append(part)
-    dataset = xarray.concat(parts, xarray.DataArray(list(swept), dims="treatment", name="treatment"))
+    dataset = xarray.concat(
+        parts, xarray.DataArray(list(swept), dims="treatment", name="treatment")
+    )
     steps = recorded_steps(sweep.num_steps, sweep.num_records)
     settings: dict[str, Any] = {"experiment": sweep.name, **sweep.settings()}
-    asked = {name: list(getattr(sweep, name)) for name in sweep.axes}  # as written: a float32 is found by no decimal
-    return dataset.assign_coords(step=steps, **asked).assign_attrs(experiment=sweep.name, settings=json.dumps(settings))
+    asked = {
+        name: list(getattr(sweep, name)) for name in sweep.axes
+    }  # as written: a float32 is found by no decimal
+    return dataset.assign_coords(step=steps, **asked).assign_attrs(
+        experiment=sweep.name, settings=json.dumps(settings)
+    )
 
 
 def _announcement(sweep: Sweep, axes: dict[str, jax.Array]) -> str:
@@ -119,7 +147,8 @@ def _announcement(sweep: Sweep, axes: dict[str, jax.Array]) -> str:
 
 
 def _max_lanes(sweep: Sweep, axes: dict[str, jax.Array]) -> int:
-    """A chunk's share of the grid, but a seed per device at the least: lanes of a seed share their draws."""
+    """A chunk's share of the grid, but a seed per device at the least: lanes of a seed share their
+    draws."""
     total = _num_lanes(axes)
     return max(-(-total // NUM_CHUNKS), total // sweep.seeds * sweep.devices)
 
@@ -133,7 +162,8 @@ def _summary(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> str:
     for name, result in swept.items():
         chunking, failed = result.chunking, result.failed
         lines.append(
-            f"  {name}: {chunking.num_chunks} chunks of {math.prod(chunking.sizes.values()):,} lanes, "
-            f"{chunking.bytes_per_lane / 1e3:.1f} kB per lane; {failed.sum():,} of {failed.size:,} lanes failed"
+            f"  {name}: {chunking.num_chunks} chunks of {math.prod(chunking.sizes.values()):,}"
+            f" lanes, {chunking.bytes_per_lane / 1e3:.1f} kB per lane; {failed.sum():,} of"
+            f" {failed.size:,} lanes failed"
         )
     return "\n".join([*lines, f"{sweep.name}: result in {sweep.folder / files.FILE}"])

@@ -1,4 +1,5 @@
-"""A sweep's result on disk: one netCDF file, and a manifest with its digest, which is written last."""
+"""A sweep's result on disk: one netCDF file, and a manifest with its digest, which is written
+last."""
 
 import json
 from pathlib import Path
@@ -12,8 +13,11 @@ FILE, ENGINE = "sweep.nc", "scipy"
 
 
 def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any]:
-    """Writes the result, whose bytes depend on its numbers alone, and returns its manifest, which holds `context` too."""
-    (folder / results.MANIFEST).unlink(missing_ok=True)  # until the new one is written, the folder counts as missing
+    """Writes the result, whose bytes depend on its numbers alone, and returns its manifest, which
+    holds `context` too."""
+    (folder / results.MANIFEST).unlink(
+        missing_ok=True
+    )  # until the new one is written, the folder counts as missing
     with results.atomic(folder / FILE) as temporary:
         dataset.to_netcdf(temporary, engine=ENGINE)
     manifest = {**context, **results.provenance(), "sha256": results.digest(folder / FILE)}
@@ -22,15 +26,20 @@ def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any
 
 
 def load(path: Path) -> xarray.Dataset:
-    """Reads a result by its file or its folder; a missing or damaged one is named in a `ResultError`."""
+    """Reads a result by its file or its folder; a missing or damaged one is named in a
+    `ResultError`."""
     command = "python -m experiments.sweep <experiment> --output ..."
-    if not path.exists():  # said of what was asked for, not of the manifest that would lie beside it
+    if (
+        not path.exists()
+    ):  # said of what was asked for, not of the manifest that would lie beside it
         raise results.ResultError(f"{path}: no such file or folder. Make it with: {command}")
     path = path / FILE if path.is_dir() else path
     manifest = results.load_json(path.parent / results.MANIFEST, command)
     try:
         if results.digest(path) != manifest.get("sha256"):
-            raise results.ResultError(f"{path}: not the file of its manifest. Make it again with: {command}")
+            raise results.ResultError(
+                f"{path}: not the file of its manifest. Make it again with: {command}"
+            )
         return xarray.load_dataset(path, engine=ENGINE)
     except FileNotFoundError:
         raise results.ResultError(f"{path}: no such file. Make it with: {command}") from None

@@ -1,4 +1,5 @@
-"""Draws a stored sweep: a number against one axis, a line per value of another, panels along a third."""
+"""Draws a stored sweep: a number against one axis, a line per value of another, panels along a
+third."""
 
 import textwrap
 from typing import Any
@@ -25,18 +26,22 @@ def main(arguments: Plot) -> None:
     dataset = files.load(arguments.file)
     selection = select(dataset, arguments)
     figure = draw(dataset, selection)
-    name = f"sweep_{dataset.attrs['experiment'].replace('-', '_')}_{selection.value}_against_{selection.x}"
+    experiment = dataset.attrs["experiment"].replace("-", "_")
+    name = f"sweep_{experiment}_{selection.value}_against_{selection.x}"
     for path in plotting.save_figure(figure, name, arguments.output):
         print(path)
 
 
 def draw(dataset: xarray.Dataset, selection: Selection) -> Figure:
-    """The figure of a selection: median and band over the seeds that did not fail; failures are marked and counted."""
+    """The figure of a selection: median and band over the seeds that did not fail; failures are
+    marked and counted."""
     part = dataset[[selection.value, "failed"]].sel(selection.fixed)
     panels = [None] if selection.panels is None else list(part[selection.panels].values)
     width = 3.4 * len(panels) + 1.4
     with mpl.rc_context(plotting.STYLE):
-        figure, axes = plt.subplots(1, len(panels), sharey=True, squeeze=False, figsize=(width, 3.9))
+        figure, axes = plt.subplots(
+            1, len(panels), sharey=True, squeeze=False, figsize=(width, 3.9)
+        )
         for axis, panel in zip(axes[0], panels, strict=True):
             _panel(axis, part if panel is None else part.sel({selection.panels: panel}), selection)
             axis.set_title("" if panel is None else f"{selection.panels} = {_text(panel)}")
@@ -53,7 +58,9 @@ def draw(dataset: xarray.Dataset, selection: Selection) -> Figure:
 def _panel(axis: Axes, part: xarray.Dataset, selection: Selection) -> None:
     values = [None] if selection.lines is None else list(part[selection.lines].values)
     medians = []
-    for row, (value, color) in enumerate(zip(values, plotting.graded_colors(len(values)), strict=True)):
+    for row, (value, color) in enumerate(
+        zip(values, plotting.graded_colors(len(values)), strict=True)
+    ):
         line = part if value is None else part.sel({selection.lines: value})
         medians.append(_line(axis, line, selection, _style(selection.lines, value, color), row))
     x, is_number = _positions(part, selection.x)
@@ -74,31 +81,49 @@ def _positions(part: xarray.Dataset, x: str) -> tuple[np.ndarray, bool]:
     return (part[x].values if is_number else np.arange(part.sizes[x])), is_number
 
 
-def _line(axis: Axes, line: xarray.Dataset, selection: Selection, style: dict[str, Any], row: int) -> np.ndarray:
+def _line(
+    axis: Axes, line: xarray.Dataset, selection: Selection, style: dict[str, Any], row: int
+) -> np.ndarray:
     x, _ = _positions(line, selection.x)
     median, low, high, num_failed, num_lanes = summary(line, selection.value, selection.x)
     axis.plot(x, median, **style)
     axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
     marked = np.flatnonzero(num_failed)
-    for at in marked if selection.x in line["failed"].dims else marked[-1:]:  # along the steps one mark says it all
-        # Where no lane is left there is no median: the mark sits at the bottom, each line's above the one before.
+    for at in (
+        marked if selection.x in line["failed"].dims else marked[-1:]
+    ):  # along the steps one mark says it all
+        # Where no lane is left there is no median: the mark sits at the bottom, each line's above
+        # the one before.
         is_gone = num_failed[at] == num_lanes
         transform = axis.get_xaxis_transform() if is_gone else axis.transData
         where = (x[at], 0.03 + 0.06 * row if is_gone else median[at])
         axis.plot(*where, transform=transform, color=style["color"], **FAILED)
         text = f"{num_failed[at]}/{num_lanes} failed"
-        axis.annotate(text, where, xycoords=transform, xytext=(-5, -2), textcoords="offset points", size=7, ha="right")
+        axis.annotate(
+            text,
+            where,
+            xycoords=transform,
+            xytext=(-5, -2),
+            textcoords="offset points",
+            size=7,
+            ha="right",
+        )
     return median
 
 
-def summary(line: xarray.Dataset, value: str, x: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Median, band, and failed lanes per value of x; quantiles are of the lanes that did not fail, NaN where all did."""
+def summary(
+    line: xarray.Dataset, value: str, x: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Median, band, and failed lanes per value of x; quantiles are of the lanes that did not fail,
+    NaN where all did."""
     failed = line["failed"]
     numbers = line[value].where(~failed).transpose("seed", x).values
     kept = ~np.isnan(numbers).all(axis=0)
     low, median, high = np.full((3, numbers.shape[1]), np.nan)
     if kept.any():
-        low[kept], median[kept], high[kept] = np.nanquantile(numbers[:, kept], (BAND[0], 0.5, BAND[1]), axis=0)
+        low[kept], median[kept], high[kept] = np.nanquantile(
+            numbers[:, kept], (BAND[0], 0.5, BAND[1]), axis=0
+        )
     # A lane that fails does so as a whole: along the steps its count is the same everywhere.
     num_failed = np.broadcast_to(failed.sum("seed").values, median.shape)
     return median, low, high, num_failed, line.sizes["seed"]

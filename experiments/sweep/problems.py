@@ -24,7 +24,8 @@ class Problem(NamedTuple):
     """What differs between problems; keys and training are common to all of them.
 
     Attributes:
-        make_model: `make_model(key)` gives the parameters to start from and `log_density_fn(params, x)`.
+        make_model: `make_model(key)` gives the parameters to start from and `log_density_fn(params,
+          x)`.
         log_partition: F to start from.
         noise: `noise(point)` gives the noise distribution.
         sample: `sample(key, num_samples, point)` gives data.
@@ -42,19 +43,26 @@ class Problem(NamedTuple):
 
 def make(sweep: Sweep) -> Problem:
     """The problem that a command line asks for."""
-    for kind, make_kind in ((Gaussian1d, gaussian_1d), (Gaussian16d, gaussian_16d), (Toy2d, toy_2d)):
+    for kind, make_kind in (
+        (Gaussian1d, gaussian_1d),
+        (Gaussian16d, gaussian_16d),
+        (Toy2d, toy_2d),
+    ):
         if isinstance(sweep, kind):
             return make_kind(sweep)
     raise TypeError(f"sweep: expected one of a known problem, got {type(sweep).__name__}")
 
 
 def gaussian_1d(sweep: Gaussian1d) -> Problem:
-    """Data N(distance, 1), noise N(0, 1), model exp(theta x - F) times the noise, theta0 ~ N(0, 1), F0 = 0."""
+    """Data N(distance, 1), noise N(0, 1), model exp(theta x - F) times the noise, theta0 ~ N(0, 1),
+    F0 = 0."""
     distribution = noise.standard_normal(1)
 
     def make_model(key):
         theta = jax.random.normal(key, (1,))
-        return models.exponential_family(models.linear_statistics, theta, log_base_measure=distribution.log_prob)
+        return models.exponential_family(
+            models.linear_statistics, theta, log_base_measure=distribution.log_prob
+        )
 
     def measured(params, log_partition, point):
         distance = point["distance"]
@@ -67,15 +75,20 @@ def gaussian_1d(sweep: Gaussian1d) -> Problem:
 
 
 def gaussian_16d(sweep: Gaussian16d) -> Problem:
-    """Data N(0, diag(v)), noise N(0, I), a diagonal Gaussian with all its parameters; it starts as the noise, normalised."""
+    """Data N(0, diag(v)), noise N(0, I), a diagonal Gaussian with all its parameters; it starts as
+    the noise, normalised."""
     config = config_16d.Config(dim=sweep.dim)
-    key_problem, *_ = jax.random.split(jax.random.key(config.seed), 3)  # the variances of the experiment
+    key_problem, *_ = jax.random.split(
+        jax.random.key(config.seed), 3
+    )  # the variances of the experiment
     problem, distribution = make_problem(config, key_problem), noise.standard_normal(sweep.dim)
     start = next(iter(starts(config).values()))
     params = jnp.concatenate([jnp.full(sweep.dim, start.square), jnp.zeros(sweep.dim)])
 
     def measured(params, log_partition, point):
-        return _distances(jnp.linalg.norm(params - problem.params), log_partition - problem.log_partition)
+        return _distances(
+            jnp.linalg.norm(params - problem.params), log_partition - problem.log_partition
+        )
 
     def sample(key, num_samples, point):
         return jnp.sqrt(problem.variances)[None] * jax.random.normal(key, (num_samples, sweep.dim))
@@ -97,10 +110,14 @@ def toy_2d(sweep: Toy2d) -> Problem:
     _, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=sweep.hidden)
 
     def make_noise(point):
-        return distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(point["noise_variance"])))
+        return distrax.MultivariateNormalDiag(
+            jnp.zeros(2), jnp.full(2, jnp.sqrt(point["noise_variance"]))
+        )
 
     def measured(params, log_partition, point):
-        square = make_square(toy.log_density, make_noise(point).log_prob, half_width, sweep.num_cells)
+        square = make_square(
+            toy.log_density, make_noise(point).log_prob, half_width, sweep.num_cells
+        )
         phi = log_density_fn(params, square.x)
         found = measure(square, phi, phi[:1], log_partition)
         best = measure(square, square.log_data, square.log_data[:1], jnp.zeros(()))

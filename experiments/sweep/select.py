@@ -27,7 +27,8 @@ class Selection(NamedTuple):
 
 
 def select(dataset: xarray.Dataset, asked: Plot) -> Selection:
-    """Completes what the command line says; raises a `UsageError` where something is unknown or left open."""
+    """Completes what the command line says; raises a `UsageError` where something is unknown or
+    left open."""
     variables = [str(name) for name in dataset.data_vars if name != "failed"]
     _check_among("value", asked.value, variables)
     free = [str(dim) for dim in dataset[asked.value].dims if dim != "seed"]
@@ -51,7 +52,10 @@ def _held(dataset: xarray.Dataset, names: list[str]) -> dict[str, Any]:
     for name in names:
         if name != "step" and dataset.sizes[name] > 1:
             values = ", ".join(str(value) for value in dataset[name].values)
-            raise UsageError(f"at: expected {name}=VALUE, or {name} as --x, --lines or --panels; its values are {values}")
+            raise UsageError(
+                f"at: expected {name}=VALUE, or {name} as --x, --lines or --panels; its values are"
+                f" {values}"
+            )
     return {name: dataset[name].values[-1] for name in names}
 
 
@@ -62,9 +66,13 @@ def _parse(dataset: xarray.Dataset, text: str, names: list[str]) -> tuple[str, A
     _check_among("at", name, names)
     values = dataset[name].values
     for value in values:
-        if str(value) == written or (isinstance(value, int | float | np.number) and _is_close(value, written)):
+        if str(value) == written or (
+            isinstance(value, int | float | np.number) and _is_close(value, written)
+        ):
             return name, value
-    raise UsageError(f"at: expected {name} to be one of {', '.join(map(str, values))}, got {written}")
+    raise UsageError(
+        f"at: expected {name} to be one of {', '.join(map(str, values))}, got {written}"
+    )
 
 
 def _is_close(value: Any, written: str) -> bool:

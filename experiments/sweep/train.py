@@ -17,19 +17,23 @@ def treatment(name: str, raised_rate: float) -> training.Treatment:
     """A treatment of F by its name on the command line."""
     return {
         "joint": training.joint_gradient,
-        "raised": lambda: training.joint_gradient(optax.sgd(raised_rate / 2)),  # our loss is twice the paper's
+        "raised": lambda: training.joint_gradient(
+            optax.sgd(raised_rate / 2)
+        ),  # our loss is twice the paper's
         "bar": training.bar_step,
         "solved": lambda: training.solved(nce_jax.newton()),
     }[name]()
 
 
 def recorded_steps(num_steps: int, num_records: int) -> np.ndarray:
-    """Steps after which a run is measured: evenly spaced on a log scale, rounded, the last included."""
+    """Steps after which a run is measured: evenly spaced on a log scale, rounded, the last
+    included."""
     return np.unique(np.geomspace(num_steps, 1, num_records).round().astype(np.int32))
 
 
 def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[str, jax.Array]]:
-    """`lane(seed=..., magnification=..., ...)`: measures, F, and the mean loss since the record before, (record,)."""
+    """`lane(seed=..., magnification=..., ...)`: measures, F, and the mean loss since the record
+    before, (record,)."""
     kept = recorded_steps(sweep.num_steps, sweep.num_records)
     windows = jnp.stack([jnp.array([0, *kept[:-1] + 1]), jnp.array(kept + 1)], axis=-1)
     treated = treatment(name, sweep.raised_rate)
@@ -38,7 +42,9 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
         key_model, key_data, key_noise = jax.random.split(jax.random.key(point["seed"]), 3)
         params, log_density_fn = problem.make_model(key_model)
         optimizer = problem.optimizer(point["learning_rate"])
-        criterion = nce_jax.nce(magnification=point["magnification"], noise_ratio=point["noise_ratio"])
+        criterion = nce_jax.nce(
+            magnification=point["magnification"], noise_ratio=point["noise_ratio"]
+        )
         step = training.make_train_step(
             log_density_fn, problem.noise(point), optimizer, criterion=criterion, treatment=treated
         )
@@ -51,17 +57,27 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
 
         def until_record(state, window):
             begin = state, state.params, state.log_partition, jnp.zeros(())
-            state, params, log_partition, loss = jax.lax.fori_loop(window[0], window[1], one_step, begin)
+            state, params, log_partition, loss = jax.lax.fori_loop(
+                window[0], window[1], one_step, begin
+            )
             numbers = problem.measure(params, log_partition, point)
-            return state, {**numbers, "log_partition": log_partition, "loss": loss / (window[1] - window[0])}
+            return state, {
+                **numbers,
+                "log_partition": log_partition,
+                "loss": loss / (window[1] - window[0]),
+            }
 
         options = {"treatment": treated, "log_partition": problem.log_partition}
-        return jax.lax.scan(until_record, training.init_train_state(params, optimizer, **options), windows)[1]
+        return jax.lax.scan(
+            until_record, training.init_train_state(params, optimizer, **options), windows
+        )[1]
 
     return lane
 
 
-def _draw(problem: Problem, sweep: Sweep, point: Point, key: jax.Array, index: jax.Array) -> jax.Array:
+def _draw(
+    problem: Problem, sweep: Sweep, point: Point, key: jax.Array, index: jax.Array
+) -> jax.Array:
     """A batch of data, computed once for all lanes of a seed where it is the same for them."""
     if "distance" in point:  # which moves the data: a branch would only keep XLA from fusing that
         return problem.sample(key, sweep.batch_size, point)

@@ -1,4 +1,5 @@
-"""What the paper looks at by eye, as numbers: densities integrated over a square, and heights at the modes."""
+"""What the paper looks at by eye, as numbers: densities integrated over a square, and heights at
+the modes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,14 +11,16 @@ import numpy as np
 import nce_jax
 
 EDGE = 6.0
-"""Beyond this in either coordinate lie next to no data and less than 5e-5 of the noise: nothing tells a model what to do."""
+"""Beyond this in either coordinate lie next to no data and less than 5e-5 of the noise: nothing
+tells a model what to do."""
 
 
 class Square(NamedTuple):
-    """Midpoints x (cells, 2) of the cells of a square and their area, with the log densities of data and noise there.
+    """Midpoints x (cells, 2) of the cells of a square and their area, with the log densities of
+    data and noise there.
 
-    Those are normalised over the cells, and so is a model when it is measured: divergences are those of the cells' masses.
-    """
+    Those are normalised over the cells, and so is a model when it is measured: divergences are
+    those of the cells' masses."""
 
     x: jax.Array
     log_area: float
@@ -45,11 +48,18 @@ class Measures(NamedTuple):
     heights: jax.Array
 
 
-def make_square(log_data: Callable, log_noise: Callable, half_width: float, num_cells: int) -> Square:
+def make_square(
+    log_data: Callable, log_noise: Callable, half_width: float, num_cells: int
+) -> Square:
     axis = half_width * ((2 * np.arange(num_cells) + 1) / num_cells - 1)
-    x = jnp.asarray(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), jnp.float32)
+    x = jnp.asarray(
+        np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2), jnp.float32
+    )
     log_area = 2 * float(np.log(2 * half_width / num_cells))
-    densities = (log_density - log_integral(log_density, log_area) for log_density in (log_data(x), log_noise(x)))
+    densities = (
+        log_density - log_integral(log_density, log_area)
+        for log_density in (log_data(x), log_noise(x))
+    )
     return Square(x, log_area, *densities)
 
 
@@ -57,12 +67,19 @@ def log_integral(log_density: jax.Array, log_area: float) -> jax.Array:
     return jax.nn.logsumexp(log_density) + log_area
 
 
-def measure(square: Square, log_density: jax.Array, log_density_at_modes: jax.Array, log_partition: jax.Array) -> Measures:
+def measure(
+    square: Square,
+    log_density: jax.Array,
+    log_density_at_modes: jax.Array,
+    log_partition: jax.Array,
+) -> Measures:
     """Measures phi, given at the cells and at the modes, with F = `log_partition` in use."""
     log_z = log_integral(log_density, square.log_area)
     log_model = log_density - log_z
     log_ratio = log_density - square.log_noise
-    data, noise, model = (jnp.exp(log_p + square.log_area) for log_p in (square.log_data, square.log_noise, log_model))
+    data, noise, model = (
+        jnp.exp(log_p + square.log_area) for log_p in (square.log_data, square.log_noise, log_model)
+    )
     weights = {"weights_data": data, "weights_noise": noise}
     is_outside = jnp.max(jnp.abs(square.x), axis=-1) > EDGE
     return Measures(
@@ -76,5 +93,6 @@ def measure(square: Square, log_density: jax.Array, log_density_at_modes: jax.Ar
 
 
 def imbalance(heights: np.ndarray) -> np.ndarray:
-    """How unequally deep the modes are: the s.d. of the log density over them, on the last axis; zero for the data's own."""
+    """How unequally deep the modes are: the s.d. of the log density over them, on the last axis;
+    zero for the data's own."""
     return np.std(heights, axis=-1)

@@ -36,14 +36,20 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 
 def _losses(arrays, toy: str) -> Figure:
-    """The loss as the paper shows it, and what is left of it, by quadrature, above the data's own density."""
+    """The loss as the paper shows it, and what is left of it, by quadrature, above the data's own
+    density."""
     figure, axes = plt.subplots(2, 2, figsize=(8.6, 6.2), sharex=True, sharey="row")
     for column, reading in zip(axes.T, READINGS, strict=True):
         cell = f"{toy}_{reading}"
         _bands(column[0], arrays, reading, arrays[f"{cell}_batch_loss"])
         column[0].axhline(arrays[f"{toy}_truth_loss"], color="0.4", lw=1, linestyle=":")
         _bands(column[1], arrays, reading, excess_loss(arrays, cell))
-        column[0].set(title=READINGS[reading], yscale="log", yticks=LOSS_TICKS, yticklabels=map(str, LOSS_TICKS))
+        column[0].set(
+            title=READINGS[reading],
+            yscale="log",
+            yticks=LOSS_TICKS,
+            yticklabels=map(str, LOSS_TICKS),
+        )
         column[0].yaxis.set_minor_formatter("")
         column[1].set(xlabel="training step", yscale="log")
     axes[0, 0].set_ylabel("loss of the batches [nats]\n(dotted: of the data's own density)")
@@ -68,7 +74,10 @@ def _measures(arrays, toy: str) -> Figure:
         for axis in column[2:]:
             axis.axhline(0, color="0.4", lw=1, linestyle=":")
         column[3].set(xlabel="training step", ylim=(-1.2, 0.6))
-    labels = (r"KL$(p_* \| p_\theta)$ [nats]", "depth imbalance of the modes\n(s.d. over modes) [nats]")
+    labels = (
+        r"KL$(p_* \| p_\theta)$ [nats]",
+        "depth imbalance of the modes\n(s.d. over modes) [nats]",
+    )
     labels += (r"$F - \log Z$ [nats]", r"$F - F^*$ of the loss [nats]")
     for axis, label in zip(axes[:, 0], labels, strict=True):
         axis.set_ylabel(label)
@@ -82,14 +91,25 @@ def _starts(arrays) -> Figure:
     own = {name: arrays[f"{toy}_energy_{name}"] for name in ("loss", "outside")}
     methods = list(arrays["energy_methods"])
     for axis, name, less in zip(axes, own, (arrays[f"{toy}_truth_loss"], 0), strict=True):
-        shown = {0.0: own[name][methods.index("NCE")]} | dict(zip(arrays["starts"], arrays[f"starts_{name}"], strict=True))
-        for color, (start, runs) in zip(plotting.graded_colors(len(shown)), shown.items(), strict=True):
+        shown = {0.0: own[name][methods.index("NCE")]} | dict(
+            zip(arrays["starts"], arrays[f"starts_{name}"], strict=True)
+        )
+        for color, (start, runs) in zip(
+            plotting.graded_colors(len(shown)), shown.items(), strict=True
+        ):
             _band(axis, arrays["steps"], runs - less, color=color, label=f"NCE, $F_0 = {start:g}$")
-        _band(axis, arrays["steps"], own[name][methods.index("BAR")] - less, **plotting.method_style("BAR"))
+        _band(
+            axis,
+            arrays["steps"],
+            own[name][methods.index("BAR")] - less,
+            **plotting.method_style("BAR"),
+        )
         axis.set_xlabel("training step")
     axes[0].set(ylabel="excess loss by quadrature [nats]", yscale="log")
     axes[1].set(ylabel="mass of the model beyond 6", ylim=(0, 1))
-    figure.suptitle(f"{toy}, {READINGS['energy']}: mean and s.d. of {own['loss'].shape[1]} seeds", fontsize=10)
+    figure.suptitle(
+        f"{toy}, {READINGS['energy']}: mean and s.d. of {own['loss'].shape[1]} seeds", fontsize=10
+    )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -97,14 +117,23 @@ def _starts(arrays) -> Figure:
 def _sizes(arrays) -> Figure:
     """The first toy as it is, and in other sizes."""
     toy, sizes = str(arrays["toys"][0]), arrays["sizes"]
-    figure, axes = plt.subplots(2, 1 + len(sizes), figsize=(8.6, 5.6), sharex=True, sharey="row", squeeze=False)
+    figure, axes = plt.subplots(
+        2, 1 + len(sizes), figsize=(8.6, 5.6), sharex=True, sharey="row", squeeze=False
+    )
     cells = {f"{toy}_energy": "the size of the other figures"}
     cells |= {f"{resized_name(toy, size)}_energy": f"times {size:g}" for size in sizes}
     for column, (cell, title) in zip(axes.T, cells.items(), strict=True):
         methods = list(arrays["energy_methods"]) if cell == f"{toy}_energy" else list(COMPARED)
-        for axis, values in zip(column, (excess_loss(arrays, cell), arrays[f"{cell}_divergence"]), strict=True):
+        for axis, values in zip(
+            column, (excess_loss(arrays, cell), arrays[f"{cell}_divergence"]), strict=True
+        ):
             for method in COMPARED:
-                _band(axis, arrays["steps"], values[methods.index(method)], **plotting.method_style(method))
+                _band(
+                    axis,
+                    arrays["steps"],
+                    values[methods.index(method)],
+                    **plotting.method_style(method),
+                )
             axis.set_yscale("log")
         column[0].set_title(title)
         column[1].set_xlabel("training step")
@@ -136,8 +165,13 @@ def _band(axes: Axes, steps: np.ndarray, runs: np.ndarray, **style: Any) -> None
 
 
 def _maps(arrays, toy: str, reading: str) -> Figure:
-    """Log density of the first seed at the F that fits the data best, with one colour scale; the data's own on the right."""
-    methods, truth, steps = list(arrays[f"{reading}_methods"]), arrays[f"{toy}_truth_map"], arrays["map_steps"]
+    """Log density of the first seed at the F that fits the data best, with one colour scale; the
+    data's own on the right."""
+    methods, truth, steps = (
+        list(arrays[f"{reading}_methods"]),
+        arrays[f"{toy}_truth_map"],
+        arrays["map_steps"],
+    )
     maps = arrays[f"{toy}_{reading}_map"]
     figure, axes = plt.subplots(len(steps), len(MAPPED) + 1, figsize=(9.4, 1.75 * len(steps) + 0.4))
     for row, step in enumerate(steps):
@@ -153,7 +187,9 @@ def _maps(arrays, toy: str, reading: str) -> Figure:
 
 def _map(axes: Axes, values: np.ndarray, half_width: Any, highest: float):
     extent = [-half_width, half_width, -half_width, half_width]
-    image = axes.imshow(values.T, origin="lower", extent=extent, vmin=LOWEST, vmax=highest, cmap="viridis")
+    image = axes.imshow(
+        values.T, origin="lower", extent=extent, vmin=LOWEST, vmax=highest, cmap="viridis"
+    )
     axes.set(xlim=(-SHOWN, SHOWN), ylim=(-SHOWN, SHOWN), xticks=[], yticks=[])
     axes.grid(False)
     return image

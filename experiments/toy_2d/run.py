@@ -1,4 +1,5 @@
-"""Trains every treatment on every toy and measures the models along the way: `python -m experiments.toy_2d.run`."""
+"""Trains every treatment on every toy and measures the models along the way: `python -m
+experiments.toy_2d.run`."""
 
 import os
 from collections.abc import Callable
@@ -20,30 +21,41 @@ Measured = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays are named <toy>_<reading>_<field>: the fields of `Measures`, the loss of the batches and the F in use as
-    (method, seed, checkpoint), and `map` as (method, map step, cell, cell) of the first seed. What the data's own density
-    measures is <toy>_truth_<field>. starts_<field> belongs to the other F0, instead of methods, in the first cell."""
+    """Arrays are named <toy>_<reading>_<field>: the fields of `Measures`, the loss of the batches
+    and the F in use as (method, seed, checkpoint), and `map` as (method, map step, cell, cell) of
+    the first seed. What the data's own density measures is <toy>_truth_<field>. starts_<field>
+    belongs to the other F0, instead of methods, in the first cell."""
     keys, toys, cells = jax.random.split(key, config.num_seeds), _toys(config), _cells(config)
     squares = {name: _square(config, toy) for name, toy in toys.items()}
-    measurers = {cell: _measurer(config, toys[cell[0]], cell[1], squares[cell[0]]) for cell in cells}
+    measurers = {
+        cell: _measurer(config, toys[cell[0]], cell[1], squares[cell[0]]) for cell in cells
+    }
     arrays = _settings(config)
     for name, toy in toys.items():
-        arrays |= {f"{name}_truth_{field}": value for field, value in _truth(toy, squares[name]).items()}
+        arrays |= {
+            f"{name}_truth_{field}": value for field, value in _truth(toy, squares[name]).items()
+        }
     runs = [(cell, method, 0.0) for cell, methods in cells.items() for method in methods]
     runs += [(next(iter(cells)), "NCE", start) for start in config.starts]
     seen: dict[str, list[Measured]] = {}
 
     def measured(cell: tuple[str, str], method: str, start: float) -> Measured:
         toy, reading = cell
-        return measurers[cell](train(config, toys[toy], reading, treatments(config, reading)[method], keys, start))
+        return measurers[cell](
+            train(config, toys[toy], reading, treatments(config, reading)[method], keys, start)
+        )
 
     # Lanes of so small a network keep one core busy: as many runs at once as there are cores.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
         futures = [pool.submit(measured, *run) for run in runs]
-        for (cell, _, start), future in progress.track(list(zip(runs, futures, strict=True)), "toy_2d"):
+        for (cell, _, start), future in progress.track(
+            list(zip(runs, futures, strict=True)), "toy_2d"
+        ):
             seen.setdefault("starts" if start else "_".join(cell), []).append(future.result())
     for name, entries in seen.items():
-        arrays |= {f"{name}_{field}": np.stack([entry[field] for entry in entries]) for field in entries[0]}
+        arrays |= {
+            f"{name}_{field}": np.stack([entry[field] for entry in entries]) for field in entries[0]
+        }
     return results.Result(arrays, headline(arrays), _failed(cells, arrays))
 
 
@@ -56,8 +68,12 @@ def _toys(config: Config) -> dict[str, Toy]:
 
 def _cells(config: Config) -> dict[tuple[str, str], list[str]]:
     """Toy and reading -> methods."""
-    cells = {cell: list(treatments(config, cell[1])) for cell in product(config.toys, config.readings)}
-    return cells | {(resized_name(config.toys[0], size), "energy"): list(COMPARED) for size in config.sizes}
+    cells = {
+        cell: list(treatments(config, cell[1])) for cell in product(config.toys, config.readings)
+    }
+    return cells | {
+        (resized_name(config.toys[0], size), "energy"): list(COMPARED) for size in config.sizes
+    }
 
 
 def resize(toy: Toy, size: float) -> Toy:
@@ -79,7 +95,10 @@ def _settings(config: Config) -> Measured:
     return {
         "toys": np.array(config.toys),
         "readings": np.array(config.readings),
-        **{f"{reading}_methods": np.array(list(treatments(config, reading))) for reading in config.readings},
+        **{
+            f"{reading}_methods": np.array(list(treatments(config, reading)))
+            for reading in config.readings
+        },
         "steps": checkpoints(config),
         "reported_steps": np.array(config.reported_steps),
         "map_steps": np.array(map_steps(config)),
@@ -95,7 +114,8 @@ def _square(config: Config, toy: Toy) -> Square:
 
 
 def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callable[[Path], Measured]:
-    """A function of a path: its measures, (seed, checkpoint), and maps of the first seed's phi - F*; compiled once."""
+    """A function of a path: its measures, (seed, checkpoint), and maps of the first seed's phi -
+    F*; compiled once."""
     _, log_density_fn = make_model(config, reading, jax.random.key(0))
     centres = jnp.asarray(toy.centres, jnp.float32)
     index = np.searchsorted(checkpoints(config), map_steps(config))
@@ -115,15 +135,26 @@ def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callabl
 
     def measured(path: Path) -> Measured:
         measures, maps = of_path(path)
-        fields = {"batch_loss": path.loss, "in_use": path.log_partition, "map": maps, **measures._asdict()}
+        fields = {
+            "batch_loss": path.loss,
+            "in_use": path.log_partition,
+            "map": maps,
+            **measures._asdict(),
+        }
         return {name: np.asarray(value) for name, value in fields.items()}
 
     return measured
 
 
 def _truth(toy: Toy, square: Square) -> Measured:
-    """The data's own density as a model: its map, its loss (the least there is) and its heights at the modes."""
-    own = measure(square, square.log_data, toy.log_density(jnp.asarray(toy.centres, jnp.float32)), jnp.zeros(()))
+    """The data's own density as a model: its map, its loss (the least there is) and its heights at
+    the modes."""
+    own = measure(
+        square,
+        square.log_data,
+        toy.log_density(jnp.asarray(toy.centres, jnp.float32)),
+        jnp.zeros(()),
+    )
     side = int(np.sqrt(square.x.shape[0]))
     truth_map = np.asarray(square.log_data).reshape(side, side)
     return {"map": truth_map, "loss": np.asarray(own.loss), "heights": np.asarray(own.heights)}

@@ -18,19 +18,27 @@ def headline(arrays) -> dict[str, float]:
 
 
 def by_seed(arrays) -> dict[str, np.ndarray]:
-    """What the headline numbers are means of: an early step, a later one and the last of the reported."""
+    """What the headline numbers are means of: an early step, a later one and the last of the
+    reported."""
     steps = [arrays["reported_steps"][index] for index in (0, -2, -1)]
     early, later, last = np.searchsorted(arrays["steps"], steps)
     named: dict[str, np.ndarray] = {}
     for toy, reading in product(arrays["toys"], arrays["readings"]):
-        excess, methods = excess_loss(arrays, f"{toy}_{reading}"), list(arrays[f"{reading}_methods"])
+        excess, methods = (
+            excess_loss(arrays, f"{toy}_{reading}"),
+            list(arrays[f"{reading}_methods"]),
+        )
         for method, short in SHORT.items():
             lanes = excess[methods.index(method)]
             at = zip(steps, (early, later, last), strict=True)
-            named |= {f"{toy}_{reading}_{short}_excess_{step}": lanes[:, index] for step, index in at}
+            named |= {
+                f"{toy}_{reading}_{short}_excess_{step}": lanes[:, index] for step, index in at
+            }
     for toy, (method, short) in product(arrays["toys"], SHORT.items()):
         index = list(arrays["energy_methods"]).index(method)
-        named[f"{toy}_energy_{short}_kl_{steps[-1]}"] = arrays[f"{toy}_energy_divergence"][index, :, last]
+        named[f"{toy}_energy_{short}_kl_{steps[-1]}"] = arrays[f"{toy}_energy_divergence"][
+            index, :, last
+        ]
         heights = arrays[f"{toy}_energy_heights"][index, :, last]
         named[f"{toy}_energy_{short}_imbalance_{steps[-1]}"] = imbalance(heights)
     for size, (index, short) in product(arrays["sizes"], enumerate(SHORT.values())):
@@ -47,6 +55,7 @@ def resized_name(toy: str, size: float) -> str:
 
 
 def excess_loss(arrays, cell: str) -> np.ndarray:
-    """NCE loss less that of the data's own density, (method, seed, checkpoint), in nats: zero only for a right model."""
+    """NCE loss less that of the data's own density, (method, seed, checkpoint), in nats: zero only
+    for a right model."""
     toy = cell.rsplit("_", 1)[0]
     return arrays[f"{cell}_loss"] - arrays[f"{toy}_truth_loss"]

@@ -1,4 +1,5 @@
-"""Training runs that leave their models at log-spaced steps behind, all seeds of a treatment in one program."""
+"""Training runs that leave their models at log-spaced steps behind, all seeds of a treatment in one
+program."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -16,8 +17,8 @@ from nce_jax import models, training
 
 
 class Path(NamedTuple):
-    """A run at its checkpoints: parameters after k updates, the F at which their loss was taken, and that loss as a mean
-    over the batches since the checkpoint before."""
+    """A run at its checkpoints: parameters after k updates, the F at which their loss was taken,
+    and that loss as a mean over the batches since the checkpoint before."""
 
     params: Any
     log_partition: jax.Array
@@ -25,11 +26,14 @@ class Path(NamedTuple):
 
 
 def treatments(config: Config, reading: str) -> dict[str, training.Treatment]:
-    """The paper's treatments of F, and in its own reading Newton's method, which finds the root of binary search sooner."""
+    """The paper's treatments of F, and in its own reading Newton's method, which finds the root of
+    binary search sooner."""
     newton = {"Newton": training.solved(nce_jax.newton())} if reading == "energy" else {}
     return {
         "NCE": training.joint_gradient(),
-        "NCE, raised rate": training.joint_gradient(optax.sgd(config.raised_rate / 2)),  # our loss is twice the paper's
+        "NCE, raised rate": training.joint_gradient(
+            optax.sgd(config.raised_rate / 2)
+        ),  # our loss is twice the paper's
         "BAR": training.bar_step(),
         "binary search": training.solved(nce_jax.bisection()),
         **newton,
@@ -40,8 +44,11 @@ def noise(config: Config) -> distrax.Distribution:
     return distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, config.noise_variance**0.5))
 
 
-def make_model(config: Config, reading: str, key: jax.Array) -> tuple[Any, Callable[..., jax.Array]]:
-    """Parameters and `log_density_fn(params, x)`: the network itself, or the network on top of the noise."""
+def make_model(
+    config: Config, reading: str, key: jax.Array
+) -> tuple[Any, Callable[..., jax.Array]]:
+    """Parameters and `log_density_fn(params, x)`: the network itself, or the network on top of the
+    noise."""
     params, network = models.mlp_energy(key, 2, hidden=config.hidden)
     if reading == "energy":
         return params, network
@@ -56,9 +63,15 @@ def checkpoints(config: Config) -> np.ndarray:
 
 
 def train(
-    config: Config, toy: Toy, reading: str, treatment: training.Treatment, keys: jax.Array, start: float = 0.0
+    config: Config,
+    toy: Toy,
+    reading: str,
+    treatment: training.Treatment,
+    keys: jax.Array,
+    start: float = 0.0,
 ) -> Path:
-    """Leaves (seed, checkpoint, ...), F from `start`. A key gives every treatment the same network and the same draws."""
+    """Leaves (seed, checkpoint, ...), F from `start`. A key gives every treatment the same network
+    and the same draws."""
     _, log_density_fn = make_model(config, reading, keys[0])
     optimizer = optax.adam(config.learning_rate)
     step = training.make_train_step(log_density_fn, noise(config), optimizer, treatment=treatment)
@@ -80,7 +93,9 @@ def train(
             return state, path._replace(loss=path.loss / (window[1] - window[0]))
 
         params, _ = make_model(config, reading, key_model)
-        state = training.init_train_state(params, optimizer, treatment=treatment, log_partition=start)
+        state = training.init_train_state(
+            params, optimizer, treatment=treatment, log_partition=start
+        )
         return jax.lax.scan(until_checkpoint, state, windows)[1]
 
     return nce_jax.sweep(run, key=keys).values

@@ -1,9 +1,10 @@
-"""Noise that learns: a normalising flow, or the model itself as it was some steps ago (which needs the extra `samplers`).
+"""Noise that learns: a normalising flow, or the model itself as it was some steps ago (which needs
+the extra `samplers`).
 
-The nearer the noise is to the data, the harder the game, and the better the estimate. Both kinds are objects that go where
-the fixed noises of `nce_jax.noise` go: `log_prob(x)`, `sample(seed=key, sample_shape=m)`, `sample_and_log_prob(...)`. Both
-are pytrees as well, so that one compiled train step, with the noise as an argument, serves all of its states.
-"""
+The nearer the noise is to the data, the harder the game, and the better the estimate. Both kinds
+are objects that go where the fixed noises of `nce_jax.noise` go: `log_prob(x)`, `sample(seed=key,
+sample_shape=m)`, `sample_and_log_prob(...)`. Both are pytrees as well, so that one compiled train
+step, with the noise as an argument, serves all of its states."""
 
 import importlib
 from typing import Any

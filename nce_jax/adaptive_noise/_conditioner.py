@@ -17,17 +17,21 @@ def check_key(key: Any) -> None:
     """Raises unless `key` is one typed key."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}")
+        raise TypeError(
+            f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}"
+        )
     if key.shape != ():
-        raise ValueError(f"key: expected a single key, got shape {key.shape}; use jax.vmap for several")
+        raise ValueError(
+            f"key: expected a single key, got shape {key.shape}; use jax.vmap for several"
+        )
 
 
 def coupling_masks(dim: int, num_layers: int) -> np.ndarray:
     """For every layer, the dimensions it leaves alone: (num_layers, dim), boolean.
 
-    Layers come in pairs that exchange roles. Pair k splits the dimensions by bit k of their index, so that every two
-    dimensions are told apart within log2(dim) pairs (Müller et al., Neural importance sampling, 2019). A single dimension
-    is never left alone: its spline is unconditional.
+    Layers come in pairs that exchange roles. Pair k splits the dimensions by bit k of their index,
+    so that every two dimensions are told apart within log2(dim) pairs (Müller et al., Neural
+    importance sampling, 2019). A single dimension is never left alone: its spline is unconditional.
     """
     num_bits = max(1, (dim - 1).bit_length())
     layers, index = np.arange(num_layers)[:, None], np.arange(dim)[None]
@@ -42,7 +46,13 @@ class Conditioners(nnx.Module):
     """
 
     def __init__(
-        self, key: PRNGKeyArray, dim: int, num_layers: int, hidden: Sequence[int], num_params: int, dtype: DTypeLike
+        self,
+        key: PRNGKeyArray,
+        dim: int,
+        num_layers: int,
+        hidden: Sequence[int],
+        num_params: int,
+        dtype: DTypeLike,
     ) -> None:
         rngs = nnx.Rngs(key)
         for index in range(num_layers):
@@ -50,13 +60,21 @@ class Conditioners(nnx.Module):
 
 
 class _Conditioner(nnx.Module):
-    def __init__(self, rngs: nnx.Rngs, widths: tuple[int, ...], num_params: int, dtype: DTypeLike) -> None:
+    def __init__(
+        self, rngs: nnx.Rngs, widths: tuple[int, ...], num_params: int, dtype: DTypeLike
+    ) -> None:
         self.num_hidden, self.num_params = len(widths) - 1, num_params
         for index, (width_in, width_out) in enumerate(pairwise(widths)):
-            setattr(self, f"hidden_{index}", nnx.Linear(width_in, width_out, param_dtype=dtype, rngs=rngs))
+            setattr(
+                self,
+                f"hidden_{index}",
+                nnx.Linear(width_in, width_out, param_dtype=dtype, rngs=rngs),
+            )
         zeros = nnx.initializers.zeros_init()
         num_out = widths[0] * num_params
-        self.output = nnx.Linear(widths[-1], num_out, param_dtype=dtype, kernel_init=zeros, rngs=rngs)
+        self.output = nnx.Linear(
+            widths[-1], num_out, param_dtype=dtype, kernel_init=zeros, rngs=rngs
+        )
 
     def __call__(self, z: Array) -> Array:
         activation: Any = z

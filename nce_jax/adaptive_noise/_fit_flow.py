@@ -23,11 +23,14 @@ class FlowFit(NamedTuple):
 
     Attributes:
       noise: the flow of the best evaluation.
-      best_step: the step of that evaluation; 0 where training never improved on the fitted Gaussian.
-      log_likelihood: mean held-out log likelihood of `noise`, in nats per sample. As the best of several evaluations it is a
-        little too high: take it from data that neither trained nor chose the flow where the number itself matters.
+      best_step: the step of that evaluation; 0 where training never improved on the fitted
+        Gaussian.
+      log_likelihood: mean held-out log likelihood of `noise`, in nats per sample. As the best of
+        several evaluations it is a little too high: take it from data that neither trained nor
+        chose the flow where the number itself matters.
       standard_error: of that mean over the held-out samples, in nats.
-      history: columns `step`, `loss` (minus the log likelihood of the training batches), `gradient_norm`, and so on.
+      history: columns `step`, `loss` (minus the log likelihood of the training batches),
+        `gradient_norm`, and so on.
       evaluations: columns `step` and `log_likelihood`, the held-out mean at every evaluation.
     """
 
@@ -40,7 +43,8 @@ class FlowFit(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The run, and the best of it: within the state, a resumed run chooses as an uninterrupted one would have."""
+    """The run, and the best of it: within the state, a resumed run chooses as an uninterrupted one
+    would have."""
 
     params: Params
     opt_state: Any
@@ -65,16 +69,19 @@ def fit_flow(
     progress: bool = True,
     **options: Any,
 ) -> FlowFit:
-    """Fits a flow to data by maximum likelihood, and keeps the parameters that held-out data like best.
+    """Fits a flow to data by maximum likelihood, and keeps the parameters that held-out data like
+    best.
 
-    Minimises -mean_i log q(x_i) over batches of the training part. The held-out part is evaluated before the first step and
-    every `evaluate_every` steps, and the best evaluation wins: a flow that overfits, or never learns, is no worse on it than
-    the fitted Gaussian. Never hand test data to this function: they would take part in the choice.
+    Minimises -mean_i log q(x_i) over batches of the training part. The held-out part is evaluated
+    before the first step and every `evaluate_every` steps, and the best evaluation wins: a flow
+    that overfits, or never learns, is no worse on it than the fitted Gaussian. Never hand test data
+    to this function: they would take part in the choice.
 
     Args:
       key: typed key for the split, the initial weights and the batches.
       x_data: data, (samples, dim).
-      num_steps: steps in all. There is no early stop: the run goes to its end, and the choice looks back.
+      num_steps: steps in all. There is no early stop: the run goes to its end, and the choice looks
+        back.
       batch_size: training samples per step; all of them where there are fewer.
       optimizer: an optax transformation.
       held_out: the share of samples held out, between 0 and 1.
@@ -89,7 +96,8 @@ def fit_flow(
 
     Raises:
       NonFiniteError: from `training.fit`, where the likelihood stops being finite.
-      ValueError: NaN or infinity in the data, too few samples for the split, or arguments out of their range.
+      ValueError: NaN or infinity in the data, too few samples for the split, or arguments out of
+        their range.
 
     Examples:
       >>> import jax
@@ -98,7 +106,13 @@ def fit_flow(
       >>> angle = 2 * jnp.pi * jax.random.uniform(jax.random.key(0), (500, 1))
       >>> x_data = jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)  # on a circle
       >>> result = adaptive_noise.fit_flow(
-      ...     jax.random.key(1), x_data, num_steps=20, num_layers=2, hidden=(8,), num_bins=4, progress=False
+      ...     jax.random.key(1),
+      ...     x_data,
+      ...     num_steps=20,
+      ...     num_layers=2,
+      ...     hidden=(8,),
+      ...     num_bins=4,
+      ...     progress=False,
       ... )
       >>> result.noise.event_shape, result.best_step
       ((2,), 20)
@@ -119,20 +133,42 @@ def fit_flow(
     step: Any = run.step
     start: Any = run.start(params)
     result = fit(
-        step, start, x_train, key_fit, num_steps=num_steps, batch_size=min(batch_size, len(x_train)),
-        folder=folder, resume=resume, progress=progress, log_every=evaluate_every, checkpoint_every=10 * evaluate_every,
-        evaluate=lambda state: {"log_likelihood": state.log_likelihood}, evaluate_every=evaluate_every,
-    )  # fmt: skip
+        step,
+        start,
+        x_train,
+        key_fit,
+        num_steps=num_steps,
+        batch_size=min(batch_size, len(x_train)),
+        folder=folder,
+        resume=resume,
+        progress=progress,
+        log_every=evaluate_every,
+        checkpoint_every=10 * evaluate_every,
+        evaluate=lambda state: {"log_likelihood": state.log_likelihood},
+        evaluate_every=evaluate_every,
+    )
     noise = noise_fn(result.state.best_params)
     mean, error = log_likelihood(log_prob(noise.params))
-    return FlowFit(noise, int(result.state.best_step), float(mean), float(error), result.history, result.evaluations)
+    return FlowFit(
+        noise,
+        int(result.state.best_step),
+        float(mean),
+        float(error),
+        result.history,
+        result.evaluations,
+    )
 
 
 def _points(x_data: Any) -> jax.Array:
     x_data = jnp.asarray(x_data)
     if x_data.ndim != 2 or not jnp.issubdtype(x_data.dtype, jnp.floating):
-        raise ValueError(f"x_data: expected a floating array (samples, dim), got {x_data.dtype} of shape {x_data.shape}")
-    if not bool(jnp.isfinite(x_data).all()):  # in the held-out part a NaN would look like a flow that never improves
+        raise ValueError(
+            f"x_data: expected a floating array (samples, dim), got {x_data.dtype} of shape"
+            f" {x_data.shape}"
+        )
+    if not bool(
+        jnp.isfinite(x_data).all()
+    ):  # in the held-out part a NaN would look like a flow that never improves
         raise ValueError("x_data: expected finite samples, got NaN or infinity in some")
     return x_data
 
@@ -142,7 +178,10 @@ def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> tuple[jax.A
         raise ValueError(f"held_out: expected a number between 0 and 1, got {held_out}")
     num_held_out = round(held_out * len(x_data))
     if min(num_held_out, len(x_data) - num_held_out) < 2:
-        raise ValueError(f"x_data: expected at least 2 samples on each side of the split, got {len(x_data)} in all")
+        raise ValueError(
+            f"x_data: expected at least 2 samples on each side of the split, got {len(x_data)}"
+            " in all"
+        )
     order = jax.random.permutation(key, len(x_data))
     return x_data[order[num_held_out:]], x_data[order[:num_held_out]]
 
@@ -160,7 +199,9 @@ class _Run(NamedTuple):
         opt_state, value = self.optimizer.init(params), jnp.mean(self.held_out_log_prob(params))
         return _State(params, opt_state, jnp.int32(0), value, params, jnp.int32(0), value)
 
-    def step(self, state: _State, batch: Batch, key: PRNGKeyArray) -> tuple[_State, dict[str, jax.Array]]:
+    def step(
+        self, state: _State, batch: Batch, key: PRNGKeyArray
+    ) -> tuple[_State, dict[str, jax.Array]]:
         loss, gradient = jax.value_and_grad(self.loss)(state.params, batch.x_data)
         updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
@@ -175,6 +216,8 @@ class _Run(NamedTuple):
     def choose(self, state: _State) -> _State:
         """The better of the present parameters and the best so far; NaN is never better."""
         state = state._replace(log_likelihood=jnp.mean(self.held_out_log_prob(state.params)))
-        better = state._replace(best_params=state.params, best_step=state.step, best_log_likelihood=state.log_likelihood)
+        better = state._replace(
+            best_params=state.params, best_step=state.step, best_log_likelihood=state.log_likelihood
+        )
         is_better = state.log_likelihood > state.best_log_likelihood
         return jax.tree.map(lambda new, old: jnp.where(is_better, new, old), better, state)

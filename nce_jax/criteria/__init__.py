@@ -1,4 +1,5 @@
-"""Criteria: each pairs a loss with its way to profile the normaliser; a train step takes such a pair."""
+"""Criteria: each pairs a loss with its way to profile the normaliser; a train step takes such a
+pair."""
 
 from nce_jax.criteria._criterion import Criterion as Criterion
 from nce_jax.criteria._family import donsker_varadhan as donsker_varadhan

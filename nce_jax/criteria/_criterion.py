@@ -21,11 +21,12 @@ class Criterion(NamedTuple):
     Attributes:
       name: what error messages call it.
       loss: `loss(log_ratio_data, log_ratio_noise, *, log_partition, weights_data, weights_noise)`.
-      equation: for a normaliser that is the root of an equation: a function of the same log-ratios and weights that returns
-        the equation at the loss's own kappa, for any `Solver`.
+      equation: for a normaliser that is the root of an equation: a function of the same log-ratios
+        and weights that returns the equation at the loss's own kappa, for any `Solver`.
       closed_form: for a normaliser with a closed form: a function of the same that returns it.
       has_bennett_step: whether Bennett's fixed point applies to the equation.
-      at_magnification: the same criterion at another M, for those whose M a rule may adapt: binary NCE.
+      at_magnification: the same criterion at another M, for those whose M a rule may adapt: binary
+        NCE.
     """
 
     name: str
@@ -50,10 +51,10 @@ class Criterion(NamedTuple):
     ) -> Solution:
         """The minimiser of the loss in the log partition.
 
-        `solver`, `initial`, `tolerance` and the steps are those of `solve_log_partition`; a closed form takes no steps and
-        ignores all of them, so that one caller serves every criterion. Its status is NO_OVERLAP where min(E_data[sigma(-u)],
-        E_noise[sigma(u)]) < 1 / (2 (n + m)) at its own F: hardly any sample of one set is then plausible under the other.
-        """
+        `solver`, `initial`, `tolerance` and the steps are those of `solve_log_partition`; a closed
+        form takes no steps and ignores all of them, so that one caller serves every criterion. Its
+        status is NO_OVERLAP where min(E_data[sigma(-u)], E_noise[sigma(u)]) < 1 / (2 (n + m)) at
+        its own F: hardly any sample of one set is then plausible under the other."""
         sides = log_ratio_data, log_ratio_noise
         weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
@@ -66,11 +67,15 @@ class Criterion(NamedTuple):
 
 
 def _exact(log_partition: jax.Array, problem: Problem) -> Solution:
-    """A closed form as a solution: converged in no step, not finite, or without overlap at `problem`'s kappa = 1."""
+    """A closed form as a solution: converged in no step, not finite, or without overlap at
+    `problem`'s kappa = 1."""
     is_finite = jnp.isfinite(log_partition)
     fixed = jax.lax.stop_gradient((problem, log_partition))
-    # F is no root of that equation: the bound is the smaller side, and the root could only have more of it.
-    solved = jnp.where(lacks_overlap(problem, log_overlap_bound(*fixed)), Status.NO_OVERLAP, Status.CONVERGED)
+    # F is no root of that equation: the bound is the smaller side, and the root could only have
+    # more of it.
+    solved = jnp.where(
+        lacks_overlap(problem, log_overlap_bound(*fixed)), Status.NO_OVERLAP, Status.CONVERGED
+    )
     return Solution(
         log_partition=jnp.where(is_finite, log_partition, jnp.nan),
         residual=jnp.where(is_finite, 0, jnp.nan).astype(log_partition.dtype),

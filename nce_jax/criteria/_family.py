@@ -23,7 +23,8 @@ from nce_jax.losses._divergence import log_mean_ratio
 
 
 def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterion:
-    """Binary NCE as a criterion, its normaliser solved at the loss's own kappa = noise_ratio * magnification.
+    """Binary NCE as a criterion, its normaliser solved at the loss's own kappa = noise_ratio *
+    magnification.
 
     Args:
       magnification: M > 0, a traced number.
@@ -41,7 +42,8 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
       'nce'
 
     References:
-      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the objective L_M).
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the
+        objective L_M).
     """
     check_positive("magnification", magnification)
     check_positive("noise_ratio", noise_ratio)
@@ -50,7 +52,9 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
         "nce",
         partial(nce_loss, **options),
         equation=partial(make_problem, **options),
-        at_magnification=lambda magnification: nce(magnification=magnification, noise_ratio=noise_ratio),
+        at_magnification=lambda magnification: nce(
+            magnification=magnification, noise_ratio=noise_ratio
+        ),
     )
 
 
@@ -66,13 +70,15 @@ def exponential_nce() -> Criterion:
       True
 
     References:
-      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
+        Estimation, 2021, eNCE.
     """
     return Criterion("exponential_nce", exponential_nce_loss, closed_form=exponential_log_partition)
 
 
 def nwj() -> Criterion:
-    """The loss of Nguyen, Wainwright and Jordan as a criterion, its normaliser in closed form: log E_noise[exp(s)].
+    """The loss of Nguyen, Wainwright and Jordan as a criterion, its normaliser in closed form: log
+    E_noise[exp(s)].
 
     Returns:
       The criterion of `nwj_loss`. With F solved its gradient is that of `donsker_varadhan`.
@@ -83,14 +89,16 @@ def nwj() -> Criterion:
       'nwj'
 
     References:
-      Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by convex risk minimization,
+      Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
+        convex risk minimization,
       2010, eq. 11.
     """
     return Criterion("nwj", nwj_loss, closed_form=log_mean_ratio)
 
 
 def donsker_varadhan() -> Criterion:
-    """The loss of Donsker and Varadhan as a criterion: it has no normaliser in it, and any treatment leaves it the same.
+    """The loss of Donsker and Varadhan as a criterion: it has no normaliser in it, and any
+    treatment leaves it the same.
 
     The F that `solved()` reports is log E_noise[exp(s)], which normalises the model.
 
@@ -108,7 +116,9 @@ def donsker_varadhan() -> Criterion:
     return Criterion("donsker_varadhan", _without_log_partition, closed_form=log_mean_ratio)
 
 
-def _without_log_partition(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> jax.Array:
+def _without_log_partition(
+    log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights
+) -> jax.Array:
     del log_partition  # it cancels
     return donsker_varadhan_loss(log_ratio_data, log_ratio_noise, **weights)
 
@@ -125,13 +135,15 @@ def least_squares() -> Criterion:
       'least_squares'
 
     References:
-      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009, eq. 3.
+      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009,
+        eq. 3.
     """
     return Criterion("least_squares", least_squares_loss, closed_form=least_squares_log_partition)
 
 
 def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
-    """Ranking NCE as a criterion: every data sample among all noise samples of the batch. No normaliser is in it.
+    """Ranking NCE as a criterion: every data sample among all noise samples of the batch. No
+    normaliser is in it.
 
     The F that `solved()` reports is log E_noise[exp(s)], which normalises the model.
 
@@ -150,13 +162,16 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
       'ranking_nce'
 
     References:
-      Ma and Collins, Noise contrastive estimation and negative sampling for conditional models: consistency and statistical
+      Ma and Collins, Noise contrastive estimation and negative sampling for conditional models:
+        consistency and statistical
       efficiency, 2018.
     """
     check_positive("magnification", magnification)
 
     def loss(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> jax.Array:
         del log_partition  # it cancels
-        return ranking_nce_loss(log_ratio_data, log_ratio_noise, magnification=magnification, **weights)
+        return ranking_nce_loss(
+            log_ratio_data, log_ratio_noise, magnification=magnification, **weights
+        )
 
     return Criterion("ranking_nce", loss, closed_form=log_mean_ratio)

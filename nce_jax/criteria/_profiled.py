@@ -24,10 +24,11 @@ def profiled_nce_loss(
 ) -> Float[Array, "*batch"]:
     """Binary NCE minimised over the normaliser: min_F L(s, F), with F solved inside.
 
-    The derivatives are those of the profiled loss, to any order: F* carries its implicit derivative, so that a Hessian
-    includes how F* follows the log-ratios (stopping the gradient there gives a wrong Hessian, never a wrong gradient). The
-    loss does not change when all log-ratios are shifted by a constant. As kappa -> infinity it tends to the
-    Donsker-Varadhan objective plus log kappa + 1.
+    The derivatives are those of the profiled loss, to any order: F* carries its implicit
+    derivative, so that a Hessian includes how F* follows the log-ratios (stopping the gradient
+    there gives a wrong Hessian, never a wrong gradient). The loss does not change when all
+    log-ratios are shifted by a constant. As kappa -> infinity it tends to the Donsker-Varadhan
+    objective plus log kappa + 1.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -59,10 +60,18 @@ def profiled_nce_loss(
       [-0.2803 -0.3881]
 
     References:
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, appendix A.2.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, appendix A.2.
     """
     criterion = nce(magnification=magnification, noise_ratio=noise_ratio)
     weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
-    options: dict[str, Any] = {"solver": solver, "initial": initial, "tolerance": tolerance, "max_steps": max_steps}
+    options: dict[str, Any] = {
+        "solver": solver,
+        "initial": initial,
+        "tolerance": tolerance,
+        "max_steps": max_steps,
+    }
     solution = criterion.profile(log_ratio_data, log_ratio_noise, **weights, **options)
-    return criterion.loss(log_ratio_data, log_ratio_noise, log_partition=solution.log_partition, **weights)
+    return criterion.loss(
+        log_ratio_data, log_ratio_noise, log_partition=solution.log_partition, **weights
+    )

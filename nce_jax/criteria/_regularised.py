@@ -14,18 +14,21 @@ from nce_jax.numerics import expand, ignore_unweighted, weighted_mean
 
 
 def ratio_regularised(criterion: Criterion, strength: Scalars = 1.0) -> Criterion:
-    """Adds strength * (E_data[u^2] + E_noise[u^2]) to a criterion, u = s - F: direct ratio regularisation.
+    """Adds strength * (E_data[u^2] + E_noise[u^2]) to a criterion, u = s - F: direct ratio
+    regularisation.
 
-    It pulls the log-ratio towards zero and so biases it, in exchange for gradients that stay bounded where data and noise
-    hardly overlap. Where the criterion's normaliser is the root of an equation, so is that of the sum, with the pull
-    2 strength (2 F - E_data[s] - E_noise[s]) added to the equation: `solved()` finds it exactly, but Bennett's step does not
-    apply, nor does `fixed_point()` (MAX_STEPS). A normaliser in closed form is lost: then F can be held, or follow
+    It pulls the log-ratio towards zero and so biases it, in exchange for gradients that stay
+    bounded where data and noise hardly overlap. Where the criterion's normaliser is the root of an
+    equation, so is that of the sum, with the pull 2 strength (2 F - E_data[s] - E_noise[s]) added
+    to the equation: `solved()` finds it exactly, but Bennett's step does not apply, nor does
+    `fixed_point()` (MAX_STEPS). A normaliser in closed form is lost: then F can be held, or follow
     its gradient.
 
     Args:
       criterion: any criterion.
-      strength: gamma > 0, a number or one per batch entry, traced; a solve with a negative or infinite one is NONFINITE.
-        The code of Yoon et al. (2024) takes 1. Strengths of a regulariser of a regulariser add up.
+      strength: gamma > 0, a number or one per batch entry, traced; a solve with a negative or
+        infinite one is NONFINITE. The code of Yoon et al. (2024) takes 1. Strengths of a
+        regulariser of a regulariser add up.
 
     Returns:
       A `Criterion`.
@@ -43,8 +46,10 @@ def ratio_regularised(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
       F -0.0943
 
     References:
-      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (direct ratio regularisation).
-      Yoon et al., Maximum entropy inverse reinforcement learning of diffusion models with energy-based models, 2024.
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (direct
+        ratio regularisation).
+      Yoon et al., Maximum entropy inverse reinforcement learning of diffusion models with
+        energy-based models, 2024.
     """
     check_positive("strength", strength)
     equation = None if criterion.equation is None else partial(_equation, criterion, strength)
@@ -55,19 +60,39 @@ def ratio_regularised(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
         loss,
         equation=equation,
         has_bennett_step=False,
-        at_magnification=None if inner is None else lambda magnification: ratio_regularised(inner(magnification), strength),
+        at_magnification=None
+        if inner is None
+        else lambda magnification: ratio_regularised(inner(magnification), strength),
     )
 
 
-def _loss(criterion: Criterion, strength: Scalars, log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> Any:
-    data, noise, weights_data, weights_noise = check_pair(log_ratio_data, log_ratio_noise, **weights)
-    base = criterion.loss(data, noise, log_partition=log_partition, weights_data=weights_data, weights_noise=weights_noise)
+def _loss(
+    criterion: Criterion,
+    strength: Scalars,
+    log_ratio_data,
+    log_ratio_noise,
+    *,
+    log_partition=0.0,
+    **weights,
+) -> Any:
+    data, noise, weights_data, weights_noise = check_pair(
+        log_ratio_data, log_ratio_noise, **weights
+    )
+    base = criterion.loss(
+        data,
+        noise,
+        log_partition=log_partition,
+        weights_data=weights_data,
+        weights_noise=weights_noise,
+    )
     sides = (data, weights_data), (noise, weights_noise)
     penalty = sum(_mean_square(*side, log_partition) for side in sides)
     return base + check_scalar("strength", strength, data) * penalty
 
 
-def _mean_square(log_ratio: jax.Array, weights: jax.Array | None, log_partition: Scalars) -> jax.Array:
+def _mean_square(
+    log_ratio: jax.Array, weights: jax.Array | None, log_partition: Scalars
+) -> jax.Array:
     log_ratio = ignore_unweighted(log_ratio, weights)
     shift = expand(check_scalar("log_partition", log_partition, log_ratio))
     return weighted_mean((log_ratio - shift) ** 2, weights)
@@ -78,7 +103,9 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     problem = criterion.equation(*args, **kwargs)
     means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
     slope = 4 * check_scalar("strength", strength, problem.data.values)
-    is_valid = jnp.isfinite(slope) & (slope >= 0)  # no other strength leaves the loss a minimum: the solve is to say so
+    is_valid = jnp.isfinite(slope) & (
+        slope >= 0
+    )  # no other strength leaves the loss a minimum: the solve is to say so
     log_kappa = jnp.where(is_valid, problem.log_kappa, jnp.nan)
     if problem.pull is not None:  # a regulariser of a regulariser: the strengths add up
         slope = slope + problem.pull.slope

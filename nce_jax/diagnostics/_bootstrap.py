@@ -11,7 +11,8 @@ from nce_jax.log_partition._solve import solve_problem
 from nce_jax.log_partition._types import Samples, make_problem
 
 _CHUNK = 1 << 18
-"""Samples in flight at once: large enough to amortise dispatch, small enough to stay in a processor's cache."""
+"""Samples in flight at once: large enough to amortise dispatch, small enough to stay in a
+processor's cache."""
 
 
 class Bootstrap(NamedTuple):
@@ -19,7 +20,8 @@ class Bootstrap(NamedTuple):
 
     Attributes:
       log_partition: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
-      standard_error: their standard deviation, (*batch); NaN if any replicate failed, or there is but one.
+      standard_error: their standard deviation, (*batch); NaN if any replicate failed, or there is
+        but one.
     """
 
     log_partition: Float[Array, "replicates *batch"]
@@ -37,10 +39,11 @@ def bootstrap_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Bootstrap:
-    """Bootstrap of F*(kappa): both sample sets redrawn with replacement, and the equation solved again for each draw.
+    """Bootstrap of F*(kappa): both sample sets redrawn with replacement, and the equation solved
+    again for each draw.
 
-    Replicates run as one vmapped program, in chunks that keep memory bounded; every solve starts from the F* of the
-    original samples.
+    Replicates run as one vmapped program, in chunks that keep memory bounded; every solve starts
+    from the F* of the original samples.
 
     Args:
       key: a typed PRNG key.
@@ -49,8 +52,8 @@ def bootstrap_log_partition(
       num_replicates: how many draws; 100 give the standard error to about 7 %.
       magnification: M > 0, a number or one per batch entry.
       noise_ratio: nu > 0, likewise.
-      weights_data: weights >= 0 of the data samples. Samples are drawn together with their weights; those of weight zero
-        (padding) are never drawn.
+      weights_data: weights >= 0 of the data samples. Samples are drawn together with their weights;
+        those of weight zero (padding) are never drawn.
       weights_noise: the same for the noise samples.
 
     Returns:
@@ -64,7 +67,10 @@ def bootstrap_log_partition(
       >>> import jax
       >>> import nce_jax
       >>> keys = jax.random.split(jax.random.key(0), 3)
-      >>> s_data, s_noise = 1 + jax.random.normal(keys[0], (500,)), jax.random.normal(keys[1], (500,))
+      >>> s_data, s_noise = (
+      ...     1 + jax.random.normal(keys[0], (500,)),
+      ...     jax.random.normal(keys[1], (500,)),
+      ... )
       >>> replicates = nce_jax.bootstrap_log_partition(keys[2], s_data, s_noise, num_replicates=200)
       >>> print(replicates.log_partition.shape, f"{replicates.standard_error:.4f}")
       (200,) 0.0306
@@ -73,21 +79,28 @@ def bootstrap_log_partition(
       Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
     """
     check_positive_int("num_replicates", num_replicates)
-    problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
+    problem = make_problem(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
+    )
     initial = solve_problem(problem).log_partition
 
     def replicate(key: PRNGKeyArray) -> jax.Array:
         key_data, key_noise = jax.random.split(key)
-        redrawn = problem._replace(data=_redraw(key_data, problem.data), noise=_redraw(key_noise, problem.noise))
+        redrawn = problem._replace(
+            data=_redraw(key_data, problem.data), noise=_redraw(key_noise, problem.noise)
+        )
         return solve_problem(redrawn, initial=initial).log_partition
 
     together = max(1, _CHUNK // (problem.data.values.size + problem.noise.values.size))
-    values = jax.lax.map(replicate, jax.random.split(key, num_replicates), batch_size=min(together, num_replicates))
+    values = jax.lax.map(
+        replicate, jax.random.split(key, num_replicates), batch_size=min(together, num_replicates)
+    )
     return Bootstrap(values, jnp.std(values, axis=0, ddof=1))
 
 
 def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
-    """As many draws with replacement as there are samples of positive weight, each with its weight."""
+    """As many draws with replacement as there are samples of positive weight, each with its
+    weight."""
     values, weights, _ = samples
     if weights is None:
         index = jax.random.randint(key, values.shape, 0, values.shape[-1])

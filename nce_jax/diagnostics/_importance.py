@@ -11,13 +11,15 @@ from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, sample_cou
 
 
 class ImportanceEstimate(NamedTuple):
-    """An estimate of a model's log Z by importance sampling from the noise; every field has the batch shape.
+    """An estimate of a model's log Z by importance sampling from the noise; every field has the
+    batch shape.
 
     Attributes:
       log_partition: log mean exp(s), in nats.
-      standard_error: of log_partition, to first order, in nats; inf where one sample carries all the weight.
-      effective_sample_size: Kish's, between 1 and the number of samples. A value of a few means that the other two fields
-        mean nothing: the samples have not seen where the model lives.
+      standard_error: of log_partition, to first order, in nats; inf where one sample carries all
+        the weight.
+      effective_sample_size: Kish's, between 1 and the number of samples. A value of a few means
+        that the other two fields mean nothing: the samples have not seen where the model lives.
     """
 
     log_partition: Float[Array, "*batch"]
@@ -32,7 +34,8 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
       log_weights: logs of unnormalised weights, (*batch, n); -inf stands for a weight of zero.
 
     Returns:
-      A number between 1 and n per batch entry; NaN if any log weight is NaN or +inf, or all are -inf.
+      A number between 1 and n per batch entry; NaN if any log weight is NaN or +inf, or all are
+      -inf.
 
     Raises:
       TypeError: `log_weights` is not floating.
@@ -45,7 +48,8 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
       3.0000
 
     References:
-      Kish, Survey Sampling, 1965; Owen, Monte Carlo theory, methods and examples, 2013, section 9.3.
+      Kish, Survey Sampling, 1965; Owen, Monte Carlo theory, methods and examples, 2013, section
+        9.3.
     """
     log_weights = check_samples("log_weights", log_weights)
     log_weights = log_weights.astype(compute_dtype(log_weights))
@@ -53,16 +57,20 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
     return sample_count(relative, relative)
 
 
-def importance_log_partition(log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None) -> ImportanceEstimate:
+def importance_log_partition(
+    log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None
+) -> ImportanceEstimate:
     """Estimates a *model's* log Z by importance sampling from the noise: log E_noise[exp(s)].
 
-    This is the log Z that likelihoods need, not the profiled F* of training; it is the limit of F*(kappa) as
-    kappa -> infinity. Use noise samples that did not train the model. The estimate is biased low, and worthless once the
-    effective sample size is a handful; its standard error is then too small as well. With heavy-tailed weights, draws that
-    miss the tail look best: do not pick draws by their effective sample size.
+    This is the log Z that likelihoods need, not the profiled F* of training; it is the limit of
+    F*(kappa) as kappa -> infinity. Use noise samples that did not train the model. The estimate is
+    biased low, and worthless once the effective sample size is a handful; its standard error is
+    then too small as well. With heavy-tailed weights, draws that miss the tail look best: do not
+    pick draws by their effective sample size.
 
     Args:
-      log_ratio_noise: s(y) = log_density(y) - log q(y) of samples y from the noise q, (*batch, m), in nats.
+      log_ratio_noise: s(y) = log_density(y) - log q(y) of samples y from the noise q, (*batch, m),
+        in nats.
       weights_noise: weights >= 0 of the samples; those of weight zero are ignored.
 
     Returns:
@@ -78,11 +86,15 @@ def importance_log_partition(log_ratio_noise: LogRatio, *, weights_noise: Weight
       >>> noise = jax.random.normal(jax.random.key(0), (10_000,))
       >>> log_ratio = 0.5 * noise  # exp(phi) = exp(x / 2) q(x): log Z = 1 / 8
       >>> estimate = nce_jax.importance_log_partition(log_ratio)
-      >>> print(f"{estimate.log_partition:.4f} +- {estimate.standard_error:.4f}, ESS {estimate.effective_sample_size:.0f}")
+      >>> print(
+      ...     f"{estimate.log_partition:.4f} +- {estimate.standard_error:.4f}, "
+      ...     f"ESS {estimate.effective_sample_size:.0f}"
+      ... )
       0.1268 +- 0.0054, ESS 7745
 
     References:
-      Owen, Monte Carlo theory, methods and examples, 2013, section 9.2 (self-normalised importance sampling).
+      Owen, Monte Carlo theory, methods and examples, 2013, section 9.2 (self-normalised importance
+        sampling).
     """
     samples = check_samples("log_ratio_noise", log_ratio_noise)
     weights = check_weights("weights_noise", weights_noise, samples)

@@ -15,10 +15,11 @@ class InfoNCEBound(NamedTuple):
 
     Attributes:
       value: the bound, in nats; negative where the scores are worse than none.
-      ceiling: the largest value there can be, the mean log of the number of candidates. A value near it says that the mutual
-        information is at least about that, and no more: take more candidates.
-      standard_error: of the value over independent anchors, in nats; inf with a single one. In-batch negatives are shared,
-        and anchors then not quite independent.
+      ceiling: the largest value there can be, the mean log of the number of candidates. A value
+        near it says that the mutual information is at least about that, and no more: take more
+        candidates.
+      standard_error: of the value over independent anchors, in nats; inf with a single one.
+        In-batch negatives are shared, and anchors then not quite independent.
     """
 
     value: Float[Array, "*batch"]
@@ -27,17 +28,23 @@ class InfoNCEBound(NamedTuple):
 
 
 def info_nce_bound(
-    loss_terms: Float[Array, "*batch n"], num_candidates: Real[ArrayLike, "..."], *, weights: Weights | None = None
+    loss_terms: Float[Array, "*batch n"],
+    num_candidates: Real[ArrayLike, "..."],
+    *,
+    weights: Weights | None = None,
 ) -> InfoNCEBound:
-    """The mutual information that the terms of an InfoNCE loss certify: log(number of candidates) - loss.
+    """The mutual information that the terms of an InfoNCE loss certify: log(number of candidates) -
+    loss.
 
-    I(x; y) >= mean_i(log K_i - terms_i), with terms_i of `loss_terms` and K_i of `num_candidates`, those that anchor i
-    chooses from: its partner and all its negatives, drawn independently of it; n for in-batch ones. Terms made with `ids` or
-    `ids_negatives` certify nothing: negatives chosen for being unlike the anchor are not independent of it. Nor may the
-    scores have been fitted to the same samples, or `weights` depend on the terms.
+    I(x; y) >= mean_i(log K_i - terms_i), with terms_i of `loss_terms` and K_i of `num_candidates`,
+    those that anchor i chooses from: its partner and all its negatives, drawn independently of it;
+    n for in-batch ones. Terms made with `ids` or `ids_negatives` certify nothing: negatives chosen
+    for being unlike the anchor are not independent of it. Nor may the scores have been fitted to
+    the same samples, or `weights` depend on the terms.
 
     Args:
-      loss_terms: what `info_nce_loss_terms` or `ranking_nce_loss_terms` return at M = 1, (*batch, n), in nats.
+      loss_terms: what `info_nce_loss_terms` or `ranking_nce_loss_terms` return at M = 1, (*batch,
+        n), in nats.
       num_candidates: K, a number, or one per anchor.
       weights: weights >= 0 of the anchors, broadcastable to them.
 
@@ -53,8 +60,12 @@ def info_nce_bound(
       >>> import nce_jax
       >>> key_x, key_y = jax.random.split(jax.random.key(0))
       >>> x = jax.random.normal(key_x, (500, 1))
-      >>> y = 0.9 * x + 0.19**0.5 * jax.random.normal(key_y, (500, 1))  # I = -log(0.19) / 2 = 0.8304
-      >>> log_ratio = lambda x, y: (2 * 0.9 * x * y - 0.81 * (x**2 + y**2)) / (2 * 0.19)  # and a constant, which cancels
+      >>> y = 0.9 * x + 0.19**0.5 * jax.random.normal(
+      ...     key_y, (500, 1)
+      ... )  # I = -log(0.19) / 2 = 0.8304
+      >>> log_ratio = lambda x, y: (
+      ...     (2 * 0.9 * x * y - 0.81 * (x**2 + y**2)) / (2 * 0.19)
+      ... )  # and a constant, which cancels
       >>> s = log_ratio(x, y.T)
       >>> noise = s[~jax.numpy.eye(500, dtype=bool)].reshape(500, 499)
       >>> bound = nce_jax.info_nce_bound(nce_jax.ranking_nce_loss_terms(s.diagonal(), noise), 500)
@@ -62,14 +73,17 @@ def info_nce_bound(
       0.8175 +- 0.0402, at most 6.2146
 
     References:
-      van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding, 2018, section 2.3.
+      van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding,
+        2018, section 2.3.
       Poole et al., On variational bounds of mutual information, 2019 (the ceiling).
     """
     check_positive("num_candidates", num_candidates)
     terms = check_samples("loss_terms", loss_terms)
     terms = terms.astype(compute_dtype(terms))
     weights = check_weights("weights", weights, terms)
-    log_candidates = jnp.broadcast_to(jnp.log(jnp.asarray(num_candidates, terms.dtype)), terms.shape)
+    log_candidates = jnp.broadcast_to(
+        jnp.log(jnp.asarray(num_candidates, terms.dtype)), terms.shape
+    )
     gains = log_candidates - terms
     gains = gains if weights is None else jnp.where(weights == 0, 0, gains)
     value = weighted_mean(gains, weights)

@@ -20,18 +20,22 @@ def overlap(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """Overlap of model and noise, O = (1 + kappa) / kappa * E_data[sigma(log kappa - u)] at the root F*.
+    """Overlap of model and noise, O = (1 + kappa) / kappa * E_data[sigma(log kappa - u)] at the
+    root F*.
 
-    For data from the model it estimates the integral of the weighted harmonic mean of the two densities: 1 if they are
-    equal, 0 if they are disjoint. A value above 1 says that the ratios are inverted (data score below noise). Below
-    1 / (n + m) hardly any sample of one set is plausible under the other: F* is then no estimate of a log Z.
+    For data from the model it estimates the integral of the weighted harmonic mean of the two
+    densities: 1 if they are equal, 0 if they are disjoint. A value above 1 says that the ratios are
+    inverted (data score below noise). Below 1 / (n + m) hardly any sample of one set is plausible
+    under the other: F* is then no estimate of a log Z.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
       log_ratio_noise: s of the noise samples, (*batch, m).
-      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for it.
+      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for
+        it.
       magnification: M > 0, a number or one per batch entry.
-      noise_ratio: nu > 0, likewise. At nu = m / n pymbar's overlap scalar estimates the same number.
+      noise_ratio: nu > 0, likewise. At nu = m / n pymbar's overlap scalar estimates the same
+        number.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
 
@@ -50,10 +54,14 @@ def overlap(
       0.5303
 
     References:
-      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, section IV.
-      Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015 (overlap).
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, section
+        IV.
+      Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015
+        (overlap).
     """
-    problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
+    problem = make_problem(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
+    )
     return jnp.exp(log_overlap_at(problem, root_of(problem, log_partition)))
 
 

@@ -1,4 +1,5 @@
-"""Standard error of the profiled normaliser: the infinitesimal jackknife, from the root's own derivative."""
+"""Standard error of the profiled normaliser: the infinitesimal jackknife, from the root's own
+derivative."""
 
 import jax
 import jax.numpy as jnp
@@ -24,15 +25,18 @@ def log_partition_standard_error(
 ) -> Float[Array, "*batch"]:
     """Standard error of F*(kappa), for independent samples or, by block means, for correlated ones.
 
-    Var = [Var(P) / n + kappa^2 Var(Q) / m] / [E_data P(1 - P) + kappa E_noise Q(1 - Q)]^2, with P = sigma(log kappa - u(x)),
-    Q = sigma(u(y) - log kappa). It is the sum of squared influences psi_k = w_k dF*/dw_k, and is computed so, which serves
-    weighted samples alike. With `block_size` > 1 the influences of consecutive samples are summed first: blocks longer than
-    the correlation time make the blocks independent.
+    Var = [Var(P) / n + kappa^2 Var(Q) / m] / [E_data P(1 - P) + kappa E_noise Q(1 - Q)]^2, with P =
+    sigma(log kappa - u(x)), Q = sigma(u(y) - log kappa). It is the sum of squared influences psi_k
+    = w_k dF*/dw_k, and is computed so, which serves weighted samples alike. With `block_size` > 1
+    the influences of consecutive samples are summed first: blocks longer than the correlation time
+    make the blocks independent.
 
     Args:
-      log_ratio_data: s of the data samples, (*batch, n), in nats; in time order where blocks are used.
+      log_ratio_data: s of the data samples, (*batch, n), in nats; in time order where blocks are
+        used.
       log_ratio_noise: s of the noise samples, (*batch, m); likewise.
-      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for it.
+      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for
+        it.
       magnification: M > 0, a number or one per batch entry.
       noise_ratio: nu > 0, likewise.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
@@ -40,8 +44,8 @@ def log_partition_standard_error(
       block_size: consecutive samples per block; a last, shorter block is kept.
 
     Returns:
-      The standard error in nats, (*batch): inf where nothing supports one (a single sample or block on one side, or no
-      overlap), NaN where F* is.
+      The standard error in nats, (*batch): inf where nothing supports one (a single sample or block
+      on one side, or no overlap), NaN where F* is.
 
     Raises:
       TypeError: log-ratios or weights that are not floating.
@@ -61,29 +65,43 @@ def log_partition_standard_error(
       Flyvbjerg and Petersen, Error estimates on averages of correlated data, 1989 (blocks).
     """
     check_positive_int("block_size", block_size)
-    problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
+    problem = make_problem(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
+    )
     root = root_of(problem, log_partition)
     influences = _influences(problem, root)
     sides = zip(influences, (problem.data, problem.noise), strict=True)
-    variance = sum(jackknife_variance(influence, side.weights, block_size) for influence, side in sides)
-    return jnp.where(lacks_overlap(problem, log_overlap_at(problem, root)), jnp.inf, jnp.sqrt(variance))
+    variance = sum(
+        jackknife_variance(influence, side.weights, block_size) for influence, side in sides
+    )
+    return jnp.where(
+        lacks_overlap(problem, log_overlap_at(problem, root)), jnp.inf, jnp.sqrt(variance)
+    )
 
 
 def _influences(problem: Problem, root: jax.Array) -> tuple[jax.Array, jax.Array]:
     """psi_k = w_k dF*/dw_k of every sample: by how much it pulls F*; each side sums to zero."""
     sides = problem.data, problem.noise
-    weights = tuple(jnp.ones_like(side.values) if side.weights is None else side.weights for side in sides)
+    weights = tuple(
+        jnp.ones_like(side.values) if side.weights is None else side.weights for side in sides
+    )
 
     def total(weights):
-        data, noise = (Samples(side.values, w, jnp.sum(w, axis=-1)) for side, w in zip(sides, weights, strict=True))
+        data, noise = (
+            Samples(side.values, w, jnp.sum(w, axis=-1))
+            for side, w in zip(sides, weights, strict=True)
+        )
         return jnp.sum(implicit_root(root, Problem(data, noise, problem.log_kappa)))
 
     slopes = jax.grad(total)(weights)
     return weights[0] * slopes[0], weights[1] * slopes[1]
 
 
-def jackknife_variance(influence: jax.Array, weights: jax.Array | None, block_size: int) -> jax.Array:
-    """Sum of squared block influences, corrected for the fitted mean: B / (B - 1) for B blocks of equal weight."""
+def jackknife_variance(
+    influence: jax.Array, weights: jax.Array | None, block_size: int
+) -> jax.Array:
+    """Sum of squared block influences, corrected for the fitted mean: B / (B - 1) for B blocks of
+    equal weight."""
     shares = jnp.ones_like(influence) if weights is None else weights
     shares = _block_sums(shares / jnp.sum(shares, axis=-1, keepdims=True), block_size)
     free = 1 - jnp.sum(jnp.square(shares), axis=-1)

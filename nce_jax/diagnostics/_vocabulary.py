@@ -1,4 +1,5 @@
-"""How good a vocabulary's output layer is, by its whole vocabulary: perplexity, and how far it is self-normalised."""
+"""How good a vocabulary's output layer is, by its whole vocabulary: perplexity, and how far it is
+self-normalised."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ class SelfNormalisation(NamedTuple):
       mean: of log Z - F. What one constant more would correct.
       standard_deviation: of log Z over the contexts. What no constant can.
       lowest: the smallest log Z - F.
-      highest: the largest. Unnormalised scores, read as log probabilities, are wrong by up to these.
+      highest: the largest. Unnormalised scores, read as log probabilities, are wrong by up to
+        these.
     """
 
     mean: Float[Array, ""]
@@ -40,9 +42,10 @@ def perplexity(
 ) -> Float[Array, ""]:
     """Perplexity by the full softmax, whatever the model was trained with.
 
-    exp(-mean_i log p(w_i | context i)), log p = phi_i - log Z_i with the sum over all V words, in blocks: exp of
-    `full_softmax_loss`. A perplexity from unnormalised scores, as if log Z were zero, may be below what the data allow. For
-    a text in several batches average that loss, by the number of tokens, and take exp last.
+    exp(-mean_i log p(w_i | context i)), log p = phi_i - log Z_i with the sum over all V words, in
+    blocks: exp of `full_softmax_loss`. A perplexity from unnormalised scores, as if log Z were
+    zero, may be below what the data allow. For a text in several batches average that loss, by the
+    number of tokens, and take exp last.
 
     Args:
       hidden: states of the network, (n, dim).
@@ -70,7 +73,9 @@ def perplexity(
       Bengio et al., A neural probabilistic language model, 2003, section 4.
     """
     return jnp.exp(
-        full_softmax_loss(hidden, targets, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size)
+        full_softmax_loss(
+            hidden, targets, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size
+        )
     )
 
 
@@ -83,11 +88,12 @@ def self_normalisation(
     weights: Weights | None = None,
     chunk_size: int = _CHUNK_SIZE,
 ) -> SelfNormalisation:
-    """How far a vocabulary's output layer is self-normalised: log Z over contexts, less the F that stood in for it.
+    """How far a vocabulary's output layer is self-normalised: log Z over contexts, less the F that
+    stood in for it.
 
-    log Z_i = log sum_w e^{phi_iw} over all V words, in blocks; reported are mean, spread and range of log Z_i - F, F =
-    `log_partition`. NCE at a fixed F drives all of them towards zero; what is left is by how much scores less F miss log
-    probabilities.
+    log Z_i = log sum_w e^{phi_iw} over all V words, in blocks; reported are mean, spread and range
+    of log Z_i - F, F = `log_partition`. NCE at a fixed F drives all of them towards zero; what is
+    left is by how much scores less F miss log probabilities.
 
     Args:
       hidden: states of the network, one per context, (n, dim).
@@ -108,16 +114,25 @@ def self_normalisation(
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> hidden, embedding = jax.random.normal(jax.random.key(0), (100, 8)), jnp.eye(8).repeat(4, axis=0)
-      >>> report = nce_jax.self_normalisation(hidden, embedding=embedding, bias=jnp.full(32, -jnp.log(32.0)))
+      >>> hidden, embedding = (
+      ...     jax.random.normal(jax.random.key(0), (100, 8)),
+      ...     jnp.eye(8).repeat(4, axis=0),
+      ... )
+      >>> report = nce_jax.self_normalisation(
+      ...     hidden, embedding=embedding, bias=jnp.full(32, -jnp.log(32.0))
+      ... )
       >>> print(f"log Z {report.mean:.4f} +- {report.standard_deviation:.4f}")
       log Z 0.3870 +- 0.3733
 
     References:
-      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models, 2012.
-      Devlin et al., Fast and robust neural network joint models for statistical machine translation, 2014.
+      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models,
+        2012.
+      Devlin et al., Fast and robust neural network joint models for statistical machine
+        translation, 2014.
     """
-    log_z = vocabulary_log_partition(hidden, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size)
+    log_z = vocabulary_log_partition(
+        hidden, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size
+    )
     error = log_z - _beside(log_partition, log_z)
     weights = check_weights("weights", weights, error)
     counts = None if weights is None else weights != 0
@@ -131,5 +146,7 @@ def self_normalisation(
 def _beside(log_partition: Any, log_z: jax.Array) -> jax.Array:
     values = jnp.asarray(log_partition, log_z.dtype)
     if values.shape not in ((), log_z.shape):
-        raise ValueError(f"log_partition: expected a number or shape {log_z.shape}, got shape {values.shape}")
+        raise ValueError(
+            f"log_partition: expected a number or shape {log_z.shape}, got shape {values.shape}"
+        )
     return jnp.broadcast_to(values, log_z.shape)

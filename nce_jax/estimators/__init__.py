@@ -8,4 +8,12 @@ from nce_jax.estimators._telescope.fit import fit_telescope as fit_telescope
 from nce_jax.estimators._telescope.model import SharedBody as SharedBody
 from nce_jax.estimators._telescope.result import Telescope as Telescope
 
-__all__ = ["Calibration", "LogRatioEstimate", "RocCurve", "SharedBody", "Telescope", "fit_log_ratio", "fit_telescope"]
+__all__ = [
+    "Calibration",
+    "LogRatioEstimate",
+    "RocCurve",
+    "SharedBody",
+    "Telescope",
+    "fit_log_ratio",
+    "fit_telescope",
+]

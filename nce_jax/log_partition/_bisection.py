@@ -10,7 +10,8 @@ from nce_jax.log_partition._types import Problem, Solver, State
 def bisection() -> Solver:
     """Binary search between the smallest and the largest log-ratio.
 
-    The bracket contains F*(kappa) for every kappa, and halves at every step: about 25 steps from a range of 30 nats to 1e-6.
+    The bracket contains F*(kappa) for every kappa, and halves at every step: about 25 steps from a
+    range of 30 nats to 1e-6.
 
     Returns:
       A `Solver` for `solve_log_partition`.
@@ -24,7 +25,8 @@ def bisection() -> Solver:
       0.2364 in 19 steps
 
     References:
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, lemma 3.2.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, lemma 3.2.
     """
     return Solver(initial_state, _step, _fused_step)
 

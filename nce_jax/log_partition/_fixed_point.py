@@ -14,9 +14,10 @@ from nce_jax.log_partition._types import Problem, Solver, State
 def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
     """Bennett's self-consistent iteration, F <- F - learning_rate * rho(F).
 
-    rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)), u = s - F. With a learning
-    rate of at most one no step leads further from the root (lemma B.1), but at poor overlap the iteration crawls or
-    oscillates: it then ends with MAX_STEPS, never with a wrong answer. One step of it is the paper's BAR update.
+    rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)), u =
+    s - F. With a learning rate of at most one no step leads further from the root (lemma B.1), but
+    at poor overlap the iteration crawls or oscillates: it then ends with MAX_STEPS, never with a
+    wrong answer. One step of it is the paper's BAR update.
 
     Args:
       learning_rate: scales the step; a traced number, or one per batch entry.
@@ -33,15 +34,18 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
       0.2364 in 7 steps
 
     References:
-      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs. 12-13.
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, eqs. 9-11.
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs.
+        12-13.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, eqs. 9-11.
     """
 
     def move(problem: Problem, state: State, is_branchless: bool) -> State:
         balance = evaluate(problem, state.estimate, is_branchless)
         rate = jnp.asarray(learning_rate, state.estimate.dtype)
         estimate = state.estimate - rate * bennett_residual(problem, state.estimate)
-        # Lemma B.1 carries the bound at the old point over to the new one; a rate above one stretches it.
+        # Lemma B.1 carries the bound at the old point over to the new one; a rate above one
+        # stretches it.
         stretch = jnp.maximum(1, jnp.abs(rate) + jnp.abs(rate - 1))
         return state._replace(
             estimate=estimate,
@@ -54,6 +58,7 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
 
 
 def _init(problem: Problem, initial: jax.Array) -> State:
-    """As for the other solvers, but not clipped to the bracket: the paper's iteration starts where it is told to."""
+    """As for the other solvers, but not clipped to the bracket: the paper's iteration starts where
+    it is told to."""
     state = initial_state(problem, initial)
     return state._replace(estimate=jnp.where(jnp.isfinite(initial), initial, state.estimate))

@@ -10,10 +10,11 @@ from nce_jax.log_partition._types import Problem, Solver, State
 def newton() -> Solver:
     """Newton's method, safeguarded by the bracket.
 
-    The equation is solved in a form that is nearly straight far from the root and smooth near it, so that a median of 1 to 4
-    evaluations suffices at any overlap. Where a step would leave the bracket, or the one before hardly shrank the residual,
-    bisection takes its place. Convergence is certified, not guessed: the residual bounds the distance to the root, and so
-    the error that the last step leaves.
+    The equation is solved in a form that is nearly straight far from the root and smooth near it,
+    so that a median of 1 to 4 evaluations suffices at any overlap. Where a step would leave the
+    bracket, or the one before hardly shrank the residual, bisection takes its place. Convergence is
+    certified, not guessed: the residual bounds the distance to the root, and so the error that the
+    last step leaves.
 
     Returns:
       A `Solver` for `solve_log_partition`.
@@ -27,7 +28,8 @@ def newton() -> Solver:
       0.2364 in 2 steps
 
     References:
-      Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton); the residual is this library's.
+      Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton); the residual is this
+        library's.
     """
     return Solver(initial_state, _step, _fused_step)
 
@@ -45,7 +47,9 @@ def _move(state: State, balance: Balance) -> State:
     proposal = state.estimate + balance.newton_move
     is_inside = (proposal >= lower) & (proposal <= upper)
     has_shrunk = jnp.abs(balance.residual) <= 0.75 * jnp.abs(state.residual)
-    is_quadratic = newton_error_bound(balance.residual) < 0.1  # by proof; rounding may push it out of the bracket
+    is_quadratic = (
+        newton_error_bound(balance.residual) < 0.1
+    )  # by proof; rounding may push it out of the bracket
     is_good = is_inside & has_shrunk | is_quadratic
     estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))
     error = jnp.where(is_good, newton_error_bound(balance.residual), jnp.inf)

@@ -13,7 +13,15 @@ from nce_jax._types import LogRatio, Scalars, Weights
 from nce_jax.log_partition._equations import lacks_overlap
 from nce_jax.log_partition._implicit import implicit_root
 from nce_jax.log_partition._newton import newton
-from nce_jax.log_partition._types import Problem, Solution, Solver, State, Status, bracket, make_problem
+from nce_jax.log_partition._types import (
+    Problem,
+    Solution,
+    Solver,
+    State,
+    Status,
+    bracket,
+    make_problem,
+)
 
 _NEWTON = newton()
 _WRITTEN_OUT = 8
@@ -33,14 +41,17 @@ def solve_log_partition(
     max_steps: int = 200,
     fixed_steps: int | None = None,
 ) -> Solution:
-    """Solves for the profiled normaliser F*(kappa), the minimiser of the NCE loss in the log partition.
+    """Solves for the profiled normaliser F*(kappa), the minimiser of the NCE loss in the log
+    partition.
 
-    F* is the root of E_data[sigma(log kappa - u)] = kappa E_noise[sigma(u - log kappa)], u = s - F, with s given by
-    `log_ratio_data` and `log_ratio_noise` and kappa = `noise_ratio` * `magnification`. It is what training needs; it equals
-    the model's log Z only if the data follow the model, or as kappa -> infinity.
+    F* is the root of E_data[sigma(log kappa - u)] = kappa E_noise[sigma(u - log kappa)], u = s - F,
+    with s given by `log_ratio_data` and `log_ratio_noise` and kappa = `noise_ratio` *
+    `magnification`. It is what training needs; it equals the model's log Z only if the data follow
+    the model, or as kappa -> infinity.
 
-    The answer is differentiable to any order in every array argument, by the implicit function theorem, and the solver runs
-    under `jit`, `vmap` and `grad`. A failed solve is data: look at `status`, or call `check_solution` outside `jit`.
+    The answer is differentiable to any order in every array argument, by the implicit function
+    theorem, and the solver runs under `jit`, `vmap` and `grad`. A failed solve is data: look at
+    `status`, or call `check_solution` outside `jit`.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n).
@@ -50,16 +61,18 @@ def solve_log_partition(
       weights_data: weights >= 0 of the data samples, broadcastable to them; need not be normalised.
       weights_noise: the same for the noise samples.
       solver: `newton()`, `bisection()` or `fixed_point()`.
-      initial: where to start; None, or (but for `fixed_point`) a value outside the range of the log-ratios, starts halfway
-        between the two sample means. A warm start saves steps.
-      tolerance: admissible error of F in nats; None takes eps^(3/4) of the dtype (6e-6, or 2e-12 in float64). It is never
-        taken smaller than F's own rounding.
+      initial: where to start; None, or (but for `fixed_point`) a value outside the range of the
+        log-ratios, starts halfway between the two sample means. A warm start saves steps.
+      tolerance: admissible error of F in nats; None takes eps^(3/4) of the dtype (6e-6, or 2e-12 in
+        float64). It is never taken smaller than F's own rounding.
       max_steps: evaluations allowed.
-      fixed_steps: makes exactly that many evaluations, with nothing to decide in between: an accelerator then never
-        waits to be told by the host whether to go on. What is not within the tolerance by then is MAX_STEPS.
+      fixed_steps: makes exactly that many evaluations, with nothing to decide in between: an
+        accelerator then never waits to be told by the host whether to go on. What is not within the
+        tolerance by then is MAX_STEPS.
 
     Returns:
-      A `Solution` of arrays with the batch shape. Inputs in bfloat16 or float16 are solved in float32.
+      A `Solution` of arrays with the batch shape. Inputs in bfloat16 or float16 are solved in
+      float32.
 
     Raises:
       TypeError: log-ratios or weights that are not floating.
@@ -70,17 +83,25 @@ def solve_log_partition(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x_data, x_noise = 2 + jax.random.normal(key_data, (500,)), jax.random.normal(key_noise, (500,))
-      >>> log_ratio = lambda x: 2 * x  # the model is N(2, 1), of log partition 2, against noise N(0, 1)
+      >>> x_data, x_noise = (
+      ...     2 + jax.random.normal(key_data, (500,)),
+      ...     jax.random.normal(key_noise, (500,)),
+      ... )
+      >>> log_ratio = lambda x: (
+      ...     2 * x
+      ... )  # the model is N(2, 1), of log partition 2, against noise N(0, 1)
       >>> solution = nce_jax.solve_log_partition(log_ratio(x_data), log_ratio(x_noise))
       >>> print(f"{solution.log_partition:.4f}", nce_jax.Status(int(solution.status)).name)
       1.8521 CONVERGED
 
     References:
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, eq. 3.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, eq. 3.
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976.
     """
-    problem = make_problem(log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio)
+    problem = make_problem(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
+    )
     options: dict[str, Any] = {"initial": initial, "tolerance": tolerance, "max_steps": max_steps}
     return solve_problem(problem, solver=solver, fixed_steps=fixed_steps, **options)
 
@@ -114,14 +135,23 @@ def attempt(
 def _attempt(
     problem: Problem, initial, tolerance, *, solver: Solver, max_steps: int, fixed_steps: int | None
 ) -> tuple[Solution, jax.Array]:
-    """Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled anew at every call, and
-    every operation around it once, which takes a third of the first call's time.
-    """
+    """Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled
+    anew at every call, and every operation around it once, which takes a third of the first call's
+    time."""
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
     move = solver.step if fixed_steps is None else solver.fused_step or solver.step
-    start = _Run(solver.init(fixed, _initial(fixed, initial)), jnp.zeros(is_valid.shape, jnp.int32), ~is_valid)
-    run = _iterate(functools.partial(_step, problem=fixed, tolerance=tolerance, move=move), start, max_steps, fixed_steps)
+    start = _Run(
+        solver.init(fixed, _initial(fixed, initial)),
+        jnp.zeros(is_valid.shape, jnp.int32),
+        ~is_valid,
+    )
+    run = _iterate(
+        functools.partial(_step, problem=fixed, tolerance=tolerance, move=move),
+        start,
+        max_steps,
+        fixed_steps,
+    )
     root = implicit_root(run.state.estimate, problem)
     status = _status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
@@ -140,7 +170,9 @@ class _Run(NamedTuple):
     is_done: jax.Array
 
 
-def _iterate(step: Callable[[_Run], _Run], run: _Run, max_steps: int, fixed_steps: int | None) -> _Run:
+def _iterate(
+    step: Callable[[_Run], _Run], run: _Run, max_steps: int, fixed_steps: int | None
+) -> _Run:
     """Steps all lanes until each is certified within the tolerance, or a fixed number of times."""
 
     def is_running(run: _Run) -> jax.Array:
@@ -149,17 +181,28 @@ def _iterate(step: Callable[[_Run], _Run], run: _Run, max_steps: int, fixed_step
     if fixed_steps is None:
         return jax.lax.while_loop(is_running, step, run)
     # A few are written out, for the compiler to fuse; a loop of known length asks nobody either.
-    return jax.lax.fori_loop(0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _WRITTEN_OUT)
+    return jax.lax.fori_loop(
+        0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _WRITTEN_OUT
+    )
 
 
-def _step(run: _Run, problem: Problem, tolerance: Scalars | None, move: Callable[[Problem, State], State]) -> _Run:
+def _step(
+    run: _Run, problem: Problem, tolerance: Scalars | None, move: Callable[[Problem, State], State]
+) -> _Run:
     """One evaluation for every lane; finished lanes stand still."""
-    state = jax.tree.map(lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state))
-    return _Run(state, run.num_steps + ~run.is_done, run.is_done | (state.error <= _tolerance(tolerance, state)))
+    state = jax.tree.map(
+        lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state)
+    )
+    return _Run(
+        state,
+        run.num_steps + ~run.is_done,
+        run.is_done | (state.error <= _tolerance(tolerance, state)),
+    )
 
 
 def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
-    # eps^(3/4) lies above the rounding of the sums for up to millions of samples, in float32 as in float64.
+    # eps^(3/4) lies above the rounding of the sums for up to millions of samples, in float32 as in
+    # float64.
     eps = jnp.finfo(state.estimate.dtype).eps
     wanted = jnp.asarray(eps**0.75 if tolerance is None else tolerance, state.estimate.dtype)
     return jnp.maximum(wanted, 2 * eps * jnp.abs(state.estimate))
@@ -167,13 +210,19 @@ def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
 
 def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
     """The caller's starting point; NaN, where there is none, lets the solver choose."""
-    return check_scalar("initial", jnp.nan if initial is None else jax.lax.stop_gradient(initial), problem.data.values)
+    return check_scalar(
+        "initial",
+        jnp.nan if initial is None else jax.lax.stop_gradient(initial),
+        problem.data.values,
+    )
 
 
 def _is_valid(problem: Problem) -> jax.Array:
-    """True where a lane can be solved: finite log-ratios, weights >= 0 that sum to something, kappa in range."""
+    """True where a lane can be solved: finite log-ratios, weights >= 0 that sum to something, kappa
+    in range."""
     lower, upper = bracket(problem)  # a NaN anywhere is the minimum and the maximum
-    # The square root of the dtype's range, 1e-19 to 1e19 in float32, keeps kappa times a mean from under- or overflow.
+    # The square root of the dtype's range, 1e-19 to 1e19 in float32, keeps kappa times a mean from
+    # under- or overflow.
     largest = 0.5 * math.log(jnp.finfo(lower.dtype).max)
     is_valid = jnp.isfinite(upper - lower) & (jnp.abs(problem.log_kappa) <= largest)
     for side in (problem.data, problem.noise):
@@ -184,5 +233,9 @@ def _is_valid(problem: Problem) -> jax.Array:
 
 
 def _status(problem: Problem, run: _Run, is_valid: jax.Array) -> jax.Array:
-    solved = jnp.where(lacks_overlap(problem, run.state.log_overlap), Status.NO_OVERLAP, Status.CONVERGED)
-    return jnp.select([~is_valid, ~run.is_done], [Status.NONFINITE, Status.MAX_STEPS], solved).astype(jnp.int32)
+    solved = jnp.where(
+        lacks_overlap(problem, run.state.log_overlap), Status.NO_OVERLAP, Status.CONVERGED
+    )
+    return jnp.select(
+        [~is_valid, ~run.is_done], [Status.NONFINITE, Status.MAX_STEPS], solved
+    ).astype(jnp.int32)

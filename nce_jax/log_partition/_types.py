@@ -16,12 +16,11 @@ from nce_jax.numerics import ignore_unweighted, log_noise_weight, total_weight
 class Status(IntEnum):
     """How a solve ended, one per batch entry, as data that survives `jit` and `vmap`.
 
-    CONVERGED: the log partition is within the tolerance of the root.
-    MAX_STEPS: the step limit came first; the log partition is NaN.
-    NONFINITE: a log-ratio, weight or noise weight was NaN, infinite or out of its range; the log partition is NaN.
-    NO_OVERLAP: solved, but overlap * (n + m) < 1: the value is the exact minimiser of the loss and yet no estimate of a
-    log Z, since hardly any sample of one set is plausible under the other.
-    """
+    CONVERGED: the log partition is within the tolerance of the root. MAX_STEPS: the step limit came
+    first; the log partition is NaN. NONFINITE: a log-ratio, weight or noise weight was NaN,
+    infinite or out of its range; the log partition is NaN. NO_OVERLAP: solved, but overlap * (n +
+    m) < 1: the value is the exact minimiser of the loss and yet no estimate of a log Z, since
+    hardly any sample of one set is plausible under the other."""
 
     CONVERGED = 0
     MAX_STEPS = 1
@@ -34,8 +33,9 @@ class Solution(NamedTuple):
 
     Attributes:
       log_partition: F*, in nats; NaN where the solve failed (MAX_STEPS, NONFINITE).
-      residual: of the equation at the last point evaluated, in nats: that point's signed distance to the root, to first
-        order, however poor the overlap. The error is between log(1 + |r|) and -log(1 - |r|) (docs/design.md).
+      residual: of the equation at the last point evaluated, in nats: that point's signed distance
+        to the root, to first order, however poor the overlap. The error is between log(1 + |r|) and
+        -log(1 - |r|) (docs/design.md).
       num_steps: evaluations of the equation used, int32.
       status: a `Status`, int32.
     """
@@ -55,14 +55,16 @@ class Samples(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """A straight line added to the equation, slope (F - centre): what a quadratic penalty on u adds. Both (*batch)."""
+    """A straight line added to the equation, slope (F - centre): what a quadratic penalty on u
+    adds. Both (*batch)."""
 
     slope: jax.Array
     centre: jax.Array
 
 
 class Problem(NamedTuple):
-    """The equation to solve: log-ratios of data and noise, log kappa per batch entry, and a regulariser's pull if any."""
+    """The equation to solve: log-ratios of data and noise, log kappa per batch entry, and a
+    regulariser's pull if any."""
 
     data: Samples
     noise: Samples
@@ -73,9 +75,8 @@ class Problem(NamedTuple):
 class State(NamedTuple):
     """Where an iteration stands; every field has the batch shape.
 
-    `estimate` is the current F and `error` a bound on its distance to the root, in nats (inf when nothing is known).
-    `residual` and `log_overlap` belong to the last point evaluated.
-    """
+    `estimate` is the current F and `error` a bound on its distance to the root, in nats (inf when
+    nothing is known). `residual` and `log_overlap` belong to the last point evaluated."""
 
     estimate: jax.Array
     lower: jax.Array
@@ -86,12 +87,14 @@ class State(NamedTuple):
 
 
 class Solver(NamedTuple):
-    """A method as two pure functions; the loop, the tolerance and the step limit belong to `solve_log_partition`.
+    """A method as two pure functions; the loop, the tolerance and the step limit belong to
+    `solve_log_partition`.
 
     Attributes:
       init: `init(problem, initial) -> State`.
       step: `step(problem, state) -> State`, one evaluation of the equation.
-      fused_step: the same without a branch that an accelerator would have to ask the host about; None where `step` has none.
+      fused_step: the same without a branch that an accelerator would have to ask the host about;
+        None where `step` has none.
     """
 
     init: Callable[[Problem, jax.Array], State]
@@ -100,10 +103,18 @@ class Solver(NamedTuple):
 
 
 def make_problem(
-    log_ratio_data, log_ratio_noise, weights_data=None, weights_noise=None, magnification=1.0, noise_ratio=1.0
+    log_ratio_data,
+    log_ratio_noise,
+    weights_data=None,
+    weights_noise=None,
+    magnification=1.0,
+    noise_ratio=1.0,
 ) -> Problem:
-    """Checks the arguments of a solve and gathers them; samples of weight zero are neutralised here."""
-    data, noise, weights_data, weights_noise = check_pair(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    """Checks the arguments of a solve and gathers them; samples of weight zero are neutralised
+    here."""
+    data, noise, weights_data, weights_noise = check_pair(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     return Problem(
         data=_samples(data, weights_data),
         noise=_samples(noise, weights_noise),
@@ -116,7 +127,8 @@ def _samples(values: jax.Array, weights: jax.Array | None) -> Samples:
 
 
 def bracket(problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """An interval that contains F*(kappa) for every kappa: the smallest and the largest log-ratio of both sets."""
+    """An interval that contains F*(kappa) for every kappa: the smallest and the largest log-ratio
+    of both sets."""
     lower = jnp.minimum(problem.data.values.min(-1), problem.noise.values.min(-1))
     upper = jnp.maximum(problem.data.values.max(-1), problem.noise.values.max(-1))
     return lower, upper
@@ -142,22 +154,34 @@ def check_solution(solution: Solution) -> Solution:
       >>> solution = nce_jax.solve_log_partition(jnp.array([0.2, 1.0]), jnp.array([-0.5, 0.1]))
       >>> print(f"{nce_jax.check_solution(solution).log_partition:.4f}")
       0.1966
-      >>> bad = nce_jax.solve_log_partition(jnp.array([[0.2], [jnp.nan]]), jnp.array([[0.1], [0.1]]))
+      >>> bad = nce_jax.solve_log_partition(
+      ...     jnp.array([[0.2], [jnp.nan]]), jnp.array([[0.1], [0.1]])
+      ... )
       >>> nce_jax.check_solution(bad)
       Traceback (most recent call last):
       ...
-      FloatingPointError: log_partition: 1 of 2 solves failed: lane (1,) NONFINITE (residual nan after 0 steps)
+      FloatingPointError: log_partition: 1 of 2 solves failed: lane (1,) NONFINITE ...
     """
     status, residual, num_steps = (
-        np.atleast_1d(np.asarray(leaf)) for leaf in (solution.status, solution.residual, solution.num_steps)
+        np.atleast_1d(np.asarray(leaf))
+        for leaf in (solution.status, solution.residual, solution.num_steps)
     )
     failed = np.argwhere(status != Status.CONVERGED)
     if len(failed) == 0:
         return solution
-    shown = "; ".join(_describe(tuple(int(i) for i in lane), status, residual, num_steps) for lane in failed[:10])
+    shown = "; ".join(
+        _describe(tuple(int(i) for i in lane), status, residual, num_steps) for lane in failed[:10]
+    )
     more = f"; and {len(failed) - 10} more" if len(failed) > 10 else ""
-    raise FloatingPointError(f"log_partition: {len(failed)} of {status.size} solves failed: {shown}{more}")
+    raise FloatingPointError(
+        f"log_partition: {len(failed)} of {status.size} solves failed: {shown}{more}"
+    )
 
 
-def _describe(lane: tuple[int, ...], status: np.ndarray, residual: np.ndarray, num_steps: np.ndarray) -> str:
-    return f"lane {lane} {Status(status[lane]).name} (residual {residual[lane]:.3g} after {num_steps[lane]} steps)"
+def _describe(
+    lane: tuple[int, ...], status: np.ndarray, residual: np.ndarray, num_steps: np.ndarray
+) -> str:
+    return (
+        f"lane {lane} {Status(status[lane]).name} (residual {residual[lane]:.3g} after"
+        f" {num_steps[lane]} steps)"
+    )

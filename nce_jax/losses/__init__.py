@@ -1,4 +1,5 @@
-"""Losses: pure functions of log-ratio arrays. They know no models; but for those of embeddings, no samples."""
+"""Losses: pure functions of log-ratio arrays. They know no models; but for those of embeddings, no
+samples."""
 
 from nce_jax.losses._binary import nce_loss as nce_loss
 from nce_jax.losses._binary import nce_loss_terms as nce_loss_terms
@@ -8,7 +9,9 @@ from nce_jax.losses._divergence import least_squares_loss as least_squares_loss
 from nce_jax.losses._divergence import nwj_loss as nwj_loss
 from nce_jax.losses._exponential import exponential_log_partition as exponential_log_partition
 from nce_jax.losses._exponential import exponential_nce_loss as exponential_nce_loss
-from nce_jax.losses._exponential import profiled_exponential_nce_loss as profiled_exponential_nce_loss
+from nce_jax.losses._exponential import (
+    profiled_exponential_nce_loss as profiled_exponential_nce_loss,
+)
 from nce_jax.losses._ranking import balanced_nre_loss as balanced_nre_loss
 from nce_jax.losses._ranking import clip_loss as clip_loss
 from nce_jax.losses._ranking import conditional_nce_loss as conditional_nce_loss

@@ -1,4 +1,5 @@
-"""Binary NCE with noise ratio and magnification: classic NCE, Gutmann and Hyvarinen's nu, "Noisier" NCE's M."""
+"""Binary NCE with noise ratio and magnification: classic NCE, Gutmann and Hyvarinen's nu, "Noisier"
+NCE's M."""
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +21,11 @@ def nce_loss(
 ) -> Float[Array, "*batch"]:
     """Binary noise-contrastive loss.
 
-    L = E_data[softplus(log kappa - u)] + kappa E_noise[softplus(u - log kappa)], with u = s - F the normalised log ratio,
-    s given by `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and kappa = `noise_ratio` * `magnification`.
-    kappa = 1 is classic NCE (twice the loss of Sevekari et al.), `noise_ratio` that of Gutmann and Hyvarinen,
-    `magnification` > 1 "Noisier" NCE. As kappa -> infinity the gradient becomes that of maximum likelihood.
+    L = E_data[softplus(log kappa - u)] + kappa E_noise[softplus(u - log kappa)], with u = s - F the
+    normalised log ratio, s given by `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and
+    kappa = `noise_ratio` * `magnification`. kappa = 1 is classic NCE (twice the loss of Sevekari et
+    al.), `noise_ratio` that of Gutmann and Hyvarinen, `magnification` > 1 "Noisier" NCE. As kappa
+    -> infinity the gradient becomes that of maximum likelihood.
 
     Args:
       log_ratio_data: s(x) = log_density(x) - log q(x) of the data samples, (*batch, n), in nats.
@@ -31,8 +33,8 @@ def nce_loss(
       log_partition: F, a number or one per batch entry.
       magnification: M > 0, likewise; a traced value, so that one compilation serves every M.
       noise_ratio: nu > 0, likewise.
-      weights_data: weights >= 0 of the data samples, broadcastable to them; the means become weighted means. A sample of
-        weight zero is ignored, whatever it holds.
+      weights_data: weights >= 0 of the data samples, broadcastable to them; the means become
+        weighted means. A sample of weight zero is ignored, whatever it holds.
       weights_noise: the same for the noise samples.
 
     Returns:
@@ -52,11 +54,16 @@ def nce_loss(
       3.9706
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012, eq. 8.
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, eq. 1.
-      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the objective L_M).
+      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+        eq. 8.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, eq. 1.
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the
+        objective L_M).
     """
-    data, noise, weights_data, weights_noise = check_pair(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = check_pair(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
     terms_data, terms_noise = _terms(data, noise, log_partition, magnification, noise_ratio)
     return weighted_mean(terms_data, weights_data) + weighted_mean(terms_noise, weights_noise)
@@ -72,7 +79,8 @@ def nce_loss_terms(
 ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch m"]]:
     """Per-sample terms of `nce_loss`, which is the sum of their two (weighted) means.
 
-    softplus(log kappa - u) for every data sample and kappa softplus(u - log kappa) for every noise sample.
+    softplus(log kappa - u) for every data sample and kappa softplus(u - log kappa) for every noise
+    sample.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n).
@@ -91,19 +99,24 @@ def nce_loss_terms(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> terms_data, terms_noise = nce_jax.nce_loss_terms(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> terms_data, terms_noise = nce_jax.nce_loss_terms(
+      ...     jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5])
+      ... )
       >>> with jnp.printoptions(precision=4):
       ...     print(terms_data, terms_noise)
       [0.1269 0.3133] [0.3133 0.9741]
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012, eq. 8.
+      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+        eq. 8.
     """
     data, noise, _, _ = check_pair(log_ratio_data, log_ratio_noise)
     return _terms(data, noise, log_partition, magnification, noise_ratio)
 
 
-def _terms(data: jax.Array, noise: jax.Array, log_partition, magnification, noise_ratio) -> tuple[jax.Array, jax.Array]:
+def _terms(
+    data: jax.Array, noise: jax.Array, log_partition, magnification, noise_ratio
+) -> tuple[jax.Array, jax.Array]:
     log_kappa = log_noise_weight(magnification, noise_ratio, data)
     offset = expand(log_kappa)
     shift = expand(check_scalar("log_partition", log_partition, data))

@@ -1,4 +1,5 @@
-"""Variational bounds on divergences as losses: NWJ and Donsker-Varadhan (KL), least squares (Pearson's chi-squared)."""
+"""Variational bounds on divergences as losses: NWJ and Donsker-Varadhan (KL), least squares
+(Pearson's chi-squared)."""
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +19,10 @@ def nwj_loss(
 ) -> Float[Array, "*batch"]:
     """The loss of Nguyen, Wainwright and Jordan (NWJ): minus a lower bound on KL(data || noise).
 
-    L = -E_data[u] + E_noise[exp(u)] - 1, u = s - F, with s given by `log_ratio_data` and `log_ratio_noise` and
-    F = `log_partition`. It is the limit of `nce_loss` - log kappa - 1 as kappa -> infinity, and its gradient that of maximum
-    likelihood by importance sampling. Minimised over F it is `donsker_varadhan_loss`, which does not overflow.
+    L = -E_data[u] + E_noise[exp(u)] - 1, u = s - F, with s given by `log_ratio_data` and
+    `log_ratio_noise` and F = `log_partition`. It is the limit of `nce_loss` - log kappa - 1 as
+    kappa -> infinity, and its gradient that of maximum likelihood by importance sampling. Minimised
+    over F it is `donsker_varadhan_loss`, which does not overflow.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -43,12 +45,19 @@ def nwj_loss(
       -1.7827
 
     References:
-      Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by convex risk minimization,
+      Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
+        convex risk minimization,
       2010, eq. 11.
     """
-    data, noise, weights_data, weights_noise = _samples(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = _samples(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     shift = expand(check_scalar("log_partition", log_partition, data))
-    return weighted_mean(jnp.exp(noise - shift), weights_noise) - weighted_mean(data - shift, weights_data) - 1
+    return (
+        weighted_mean(jnp.exp(noise - shift), weights_noise)
+        - weighted_mean(data - shift, weights_data)
+        - 1
+    )
 
 
 def donsker_varadhan_loss(
@@ -58,12 +67,13 @@ def donsker_varadhan_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The loss of Donsker and Varadhan (DV): minus a lower bound on KL(data || noise), with no normaliser.
+    """The loss of Donsker and Varadhan (DV): minus a lower bound on KL(data || noise), with no
+    normaliser.
 
-    L = -(E_data[s] - log E_noise[exp(s)]), with s given by `log_ratio_data` and `log_ratio_noise`. A constant added to s
-    changes nothing. It is `nwj_loss` minimised over F, at F = log E_noise[exp(s)], and up to log kappa + 1 the limit of
-    `profiled_nce_loss` as kappa -> infinity. From few samples it is biased: the noise average misses the tail
-    that carries it.
+    L = -(E_data[s] - log E_noise[exp(s)]), with s given by `log_ratio_data` and `log_ratio_noise`.
+    A constant added to s changes nothing. It is `nwj_loss` minimised over F, at F = log
+    E_noise[exp(s)], and up to log kappa + 1 the limit of `profiled_nce_loss` as kappa -> infinity.
+    From few samples it is biased: the noise average misses the tail that carries it.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -81,14 +91,18 @@ def donsker_varadhan_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.donsker_varadhan_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      >>> loss = nce_jax.donsker_varadhan_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0]))
+      >>> print(f"{loss:.4f}")
       -1.8322
 
     References:
-      Donsker and Varadhan, Asymptotic evaluation of certain Markov process expectations for large time, IV, 1983.
+      Donsker and Varadhan, Asymptotic evaluation of certain Markov process expectations for large
+        time, IV, 1983.
       Belghazi et al., Mutual information neural estimation, 2018, eq. 7.
     """
-    data, noise, weights_data, weights_noise = _samples(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = _samples(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     return log_mean_exp(noise, weights_noise) - weighted_mean(data, weights_data)
 
 
@@ -100,11 +114,13 @@ def least_squares_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """Least-squares fit of the density ratio: half the mean squared error of r under the noise, up to a constant.
+    """Least-squares fit of the density ratio: half the mean squared error of r under the noise, up
+    to a constant.
 
-    L = E_noise[r^2] / 2 - E_data[r], r = exp(u), u = s - F, with s given by `log_ratio_data` and `log_ratio_noise` and
-    F = `log_partition`. At the true ratio -2 L - 1 is Pearson's chi-squared divergence. It overflows by nature where u is
-    large, and its noise average is the most heavy-tailed of all losses here.
+    L = E_noise[r^2] / 2 - E_data[r], r = exp(u), u = s - F, with s given by `log_ratio_data` and
+    `log_ratio_noise` and F = `log_partition`. At the true ratio -2 L - 1 is Pearson's chi-squared
+    divergence. It overflows by nature where u is large, and its noise average is the most
+    heavy-tailed of all losses here.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -128,10 +144,14 @@ def least_squares_loss(
       -1.7944
 
     References:
-      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009, eq. 3.
-      Gutmann and Hirayama, Bregman divergence as general framework to estimate unnormalized statistical models, 2011.
+      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009,
+        eq. 3.
+      Gutmann and Hirayama, Bregman divergence as general framework to estimate unnormalized
+        statistical models, 2011.
     """
-    data, noise, weights_data, weights_noise = _samples(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = _samples(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     shift = expand(check_scalar("log_partition", log_partition, data))
     mean_square = weighted_mean(jnp.exp(2 * (noise - shift)), weights_noise)
     return mean_square / 2 - weighted_mean(jnp.exp(data - shift), weights_data)
@@ -144,7 +164,8 @@ def least_squares_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The profiled normaliser of `least_squares_loss` in closed form: F* = log(E_noise[exp(2 s)] / E_data[exp(s)]).
+    """The profiled normaliser of `least_squares_loss` in closed form: F* = log(E_noise[exp(2 s)] /
+    E_data[exp(s)]).
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -162,13 +183,17 @@ def least_squares_log_partition(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.least_squares_log_partition(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> print(f"{nce_jax.least_squares_log_partition(s_data, s_noise):.4f}")
       -1.6637
 
     References:
-      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009, eq. 3.
+      Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009,
+        eq. 3.
     """
-    data, noise, weights_data, weights_noise = _samples(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = _samples(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     return log_mean_exp(2 * noise, weights_noise) - log_mean_exp(data, weights_data)
 
 
@@ -180,11 +205,20 @@ def log_mean_ratio(
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """log E_noise[exp(s)], the minimiser of `nwj_loss` in `log_partition`."""
-    _, noise, _, weights_noise = _samples(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    _, noise, _, weights_noise = _samples(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     return log_mean_exp(noise, weights_noise)
 
 
-def _samples(data, noise, weights_data, weights_noise) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
+def _samples(
+    data, noise, weights_data, weights_noise
+) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
     """The checked pair and its weights; samples of weight zero are neutralised here."""
     data, noise, weights_data, weights_noise = check_pair(data, noise, weights_data, weights_noise)
-    return ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise), weights_data, weights_noise
+    return (
+        ignore_unweighted(data, weights_data),
+        ignore_unweighted(noise, weights_noise),
+        weights_data,
+        weights_noise,
+    )

@@ -18,9 +18,10 @@ def exponential_nce_loss(
 ) -> Float[Array, "*batch"]:
     """Exponential noise-contrastive loss (eNCE).
 
-    L = E_data[exp(-u / 2)] / 2 + E_noise[exp(u / 2)] / 2, u = s - F, with s given by `log_ratio_data` and
-    `log_ratio_noise` and F = `log_partition`. It overflows by nature where |u| is large; `profiled_exponential_nce_loss`
-    is the same objective with F solved, on the log scale, and finite everywhere.
+    L = E_data[exp(-u / 2)] / 2 + E_noise[exp(u / 2)] / 2, u = s - F, with s given by
+    `log_ratio_data` and `log_ratio_noise` and F = `log_partition`. It overflows by nature where |u|
+    is large; `profiled_exponential_nce_loss` is the same objective with F solved, on the log scale,
+    and finite everywhere.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -39,13 +40,17 @@ def exponential_nce_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.exponential_nce_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> print(f"{nce_jax.exponential_nce_loss(s_data, s_noise):.4f}")
       0.6200
 
     References:
-      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
+        Estimation, 2021, eNCE.
     """
-    data, noise, weights_data, weights_noise = check_pair(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = check_pair(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
     shift = expand(check_scalar("log_partition", log_partition, data))
     mean_data = weighted_mean(jnp.exp((shift - data) / 2), weights_data)
@@ -60,7 +65,8 @@ def exponential_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The profiled normaliser of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s / 2)]).
+    """The profiled normaliser of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s
+    / 2)]).
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -78,13 +84,17 @@ def exponential_log_partition(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.exponential_log_partition(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> print(f"{nce_jax.exponential_log_partition(s_data, s_noise):.4f}")
       0.4351
 
     References:
-      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
+        Estimation, 2021, eNCE.
     """
-    log_mean_data, log_mean_noise = _log_means(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    log_mean_data, log_mean_noise = _log_means(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     return log_mean_noise - log_mean_data
 
 
@@ -95,10 +105,12 @@ def profiled_exponential_nce_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """log of eNCE with its normaliser solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) / 2.
+    """log of eNCE with its normaliser solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) /
+    2.
 
-    The profiled loss is sqrt(E_data[exp(-s / 2)] E_noise[exp(s / 2)]); its logarithm has the same minimiser and direction
-    of descent, is finite at any finite s, and does not change when s is shifted by a constant.
+    The profiled loss is sqrt(E_data[exp(-s / 2)] E_noise[exp(s / 2)]); its logarithm has the same
+    minimiser and direction of descent, is finite at any finite s, and does not change when s is
+    shifted by a constant.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -116,13 +128,17 @@ def profiled_exponential_nce_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.profiled_exponential_nce_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> print(f"{nce_jax.profiled_exponential_nce_loss(s_data, s_noise):.4f}")
       -0.5015
 
     References:
-      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive Estimation, 2021, eNCE.
+      Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
+        Estimation, 2021, eNCE.
     """
-    log_mean_data, log_mean_noise = _log_means(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    log_mean_data, log_mean_noise = _log_means(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
     return (log_mean_data + log_mean_noise) / 2
 
 

@@ -1,15 +1,16 @@
 """Signal and noise of the training itself, told apart by how far it got over two windows of steps.
 
-An update is taken for A(M) mu + xi: a drift that scales with the acceptance, and noise of variance nu(M) n_0 in the metric
-of the Hessian. With weights that fade over the last w steps, the displacement U = sum_j r^j update_j then has
+An update is taken for A(M) mu + xi: a drift that scales with the acceptance, and noise of variance
+nu(M) n_0 in the metric of the Hessian. With weights that fade over the last w steps, the
+displacement U = sum_j r^j update_j then has
 
     curvature  U'HU = c (sum r^j A_j)^2 + n_0 sum r^2j nu_j,        c = mu'H mu,
     slope     <grad, U> = -s (sum r^j A_j) + n_0 sum r^j nu_j,      s = -<grad, mu> now,
 
-since the noise of every past update still sits in the parameters. A longer window W gives a second curvature, U'HW, in
-which the drift weighs more and the noise less: two equations for c and n_0, and then one for s. Everything on the left is a
-directional derivative of the log ratios of the batch at hand, which is independent of U.
-"""
+since the noise of every past update still sits in the parameters. A longer window W gives a second
+curvature, U'HW, in which the drift weighs more and the noise less: two equations for c and n_0, and
+then one for s. Everything on the left is a directional derivative of the log ratios of the batch at
+hand, which is independent of U."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +22,8 @@ FRACTION = 8.0
 
 
 class Windows(NamedTuple):
-    """Displacements of the parameters over the short and the long window, and the sums of A and nu that belong to them."""
+    """Displacements of the parameters over the short and the long window, and the sums of A and nu
+    that belong to them."""
 
     short: Any
     long: Any
@@ -33,10 +35,11 @@ class Windows(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A batch's directional derivatives in units of the acceptance, or running means of them, beside their coefficients.
+    """A batch's directional derivatives in units of the acceptance, or running means of them,
+    beside their coefficients.
 
-    slope = s - noise_per_drift n_0; curvature = drift_square c + energy n_0; cross = drift_cross c + energy_cross n_0.
-    """
+    slope = s - noise_per_drift n_0; curvature = drift_square c + energy n_0; cross = drift_cross c
+    + energy_cross n_0."""
 
     slope: jax.Array
     noise_per_drift: jax.Array
@@ -63,7 +66,9 @@ def still(params: Any, dtype: Any) -> Windows:
     return Windows(zeros, jax.tree.map(jnp.copy, zeros), zero, zero, zero, zero, zero)
 
 
-def advance(windows: Windows, updates: Any, acceptance: jax.Array, variance: jax.Array, step: jax.Array) -> Windows:
+def advance(
+    windows: Windows, updates: Any, acceptance: jax.Array, variance: jax.Array, step: jax.Array
+) -> Windows:
     """The windows after an update, taken at an M of the given A and nu."""
     width = jnp.maximum(1.0, (step + 1) / FRACTION).astype(acceptance.dtype)
     keep, keep_long = 1 - 1 / width, 1 - 1 / (2 * width)
@@ -82,8 +87,15 @@ def advance(windows: Windows, updates: Any, acceptance: jax.Array, variance: jax
     )
 
 
-def combine(windows: Windows, slope: jax.Array, curvature: jax.Array, cross: jax.Array, acceptance: jax.Array) -> Measured:
-    """One batch's measurement, in units of the acceptance at the M of the loss that was differentiated."""
+def combine(
+    windows: Windows,
+    slope: jax.Array,
+    curvature: jax.Array,
+    cross: jax.Array,
+    acceptance: jax.Array,
+) -> Measured:
+    """One batch's measurement, in units of the acceptance at the M of the loss that was
+    differentiated."""
     return Measured(
         slope=-slope / (windows.drift * acceptance),
         noise_per_drift=windows.noise / windows.drift,
@@ -97,10 +109,13 @@ def combine(windows: Windows, slope: jax.Array, curvature: jax.Array, cross: jax
 
 
 def solve_motion(mean: Measured) -> Motion:
-    """Solves the two equations for drift and noise; where the windows are still the same, all is taken for drift."""
+    """Solves the two equations for drift and noise; where the windows are still the same, all is
+    taken for drift."""
     determinant = mean.drift_square * mean.energy_cross - mean.drift_cross * mean.energy
     is_solvable = jnp.abs(determinant) > 1e-6 * mean.drift_square * mean.energy_cross
-    noise = (mean.drift_square * mean.cross - mean.drift_cross * mean.curvature) / jnp.where(is_solvable, determinant, 1)
+    noise = (mean.drift_square * mean.cross - mean.drift_cross * mean.curvature) / jnp.where(
+        is_solvable, determinant, 1
+    )
     most = mean.curvature / jnp.where(mean.energy > 0, mean.energy, 1)
     noise = jnp.where(is_solvable, jnp.clip(noise, 0, most), 0)
     left = mean.curvature - noise * mean.energy

@@ -21,8 +21,8 @@ def one_per_sample(name: str, values: Any, x: Any) -> jax.Array:
     num_samples = jnp.shape(x)[0]
     if jnp.shape(values) not in ((num_samples,), (num_samples, 1)):
         raise ValueError(
-            f"{name}: expected an output of shape (samples,) or (samples, 1), with {num_samples} samples, "
-            f"got shape {jnp.shape(values)}"
+            f"{name}: expected an output of shape (samples,) or (samples, 1), with {num_samples}"
+            f" samples, got shape {jnp.shape(values)}"
         )
     values = jnp.reshape(values, (num_samples,))
     return values.astype(compute_dtype(values))

@@ -27,33 +27,38 @@ def conv_energy(
 ) -> tuple[Params, LogDensityFn]:
     """Energy of images given by strided convolutions and one linear layer.
 
-    phi(x) = w' a_L + c with a_l = h(K_l * a_{l-1} + b_l) and a_0 = x: each K_l is a 3 x 3 convolution of stride 2 (zero
-    padding of one pixel, so that height and width are halved and rounded up), its numbers of channels are `channels`,
-    h is `activation`, and all K, b, w and c are `params`. The energy is -phi.
+    phi(x) = w' a_L + c with a_l = h(K_l * a_{l-1} + b_l) and a_0 = x: each K_l is a 3 x 3
+    convolution of stride 2 (zero padding of one pixel, so that height and width are halved and
+    rounded up), its numbers of channels are `channels`, h is `activation`, and all K, b, w and c
+    are `params`. The energy is -phi.
 
-    There is no normalisation layer. The default h is smooth, so that the gradient in x, which samplers follow, is
-    continuous. phi grows at most linearly in |x|: relative to Gaussian noise (phi as a log ratio) the model has a finite
-    normaliser; as a log density it has one only for bounded pixels.
+    There is no normalisation layer. The default h is smooth, so that the gradient in x, which
+    samplers follow, is continuous. phi grows at most linearly in |x|: relative to Gaussian noise
+    (phi as a log ratio) the model has a finite normaliser; as a log density it has one only for
+    bounded pixels.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the parameters of many
-            seeds.
+        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+            parameters of many seeds.
         image_shape: (height, width, channels) of an image.
         channels: numbers of channels of the convolutions, first to last.
         activation: elementwise function h.
         param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the convolutions compute in (bfloat16, say), to which images are rounded too; None
-            promotes parameters and samples. The last layer computes in float32 or wider.
+        compute_dtype: dtype that the convolutions compute in (bfloat16, say), to which images are
+            rounded too; None promotes parameters and samples. The last layer computes in float32 or
+            wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"conv_0": {"kernel", "bias"}, ..., "output": ...}` of arrays,
-        and phi as a function `log_density_fn(params, x)` of images (samples, height, width, channels) or the same
-        flattened, (samples, height * width * channels), with values (samples,).
+        `(params, log_density_fn)`: nested dictionaries `{"conv_0": {"kernel", "bias"}, ...,
+        "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of images
+        (samples, height, width, channels) or the same flattened, (samples, height * width *
+        channels), with values (samples,).
 
     Raises:
         TypeError: `key` is not a typed key, or a size is not an integer.
-        ValueError: `key` is not a single key, `image_shape` is not three sizes, `channels` is empty, or a size is less
-            than one; when `log_density_fn` is called: `x` has another shape.
+        ValueError: `key` is not a single key, `image_shape` is not three sizes, `channels` is
+            empty, or a size is less than one; when `log_density_fn` is called: `x` has another
+            shape.
 
     Examples:
         >>> import jax
@@ -61,12 +66,14 @@ def conv_energy(
         >>> from nce_jax import models
         >>> params, log_density_fn = models.conv_energy(jax.random.key(0), (8, 8, 1), channels=(4,))
         >>> jax.tree.map(jnp.shape, params)
-        {'conv_0': {'bias': (4,), 'kernel': (3, 3, 1, 4)}, 'output': {'bias': (1,), 'kernel': (64, 1)}}
+        {'conv_0': {'bias': (4,), 'kernel': (3, 3, 1, 4)},
+         'output': {'bias': (1,), 'kernel': (64, 1)}}
         >>> log_density_fn(params, jnp.zeros((2, 64))).tolist()
         [0.0, 0.0]
 
     References:
-        Nijkamp et al., "Learning non-convergent non-persistent short-run MCMC toward energy-based model", 2019 (networks
+        Nijkamp et al., "Learning non-convergent non-persistent short-run MCMC toward energy-based
+          model", 2019 (networks
         of this kind).
     """
     _check_key(key)
@@ -75,7 +82,9 @@ def conv_energy(
         raise ValueError("channels: expected at least one convolution, got none")
     for index, count in enumerate(channels):
         check_positive_int(f"channels[{index}]", count)
-    params, log_density_fn = split_module(_ConvNet(key, shape, tuple(channels), activation, param_dtype, compute_dtype))
+    params, log_density_fn = split_module(
+        _ConvNet(key, shape, tuple(channels), activation, param_dtype, compute_dtype)
+    )
     return params, taking_images(log_density_fn, shape)
 
 
@@ -108,7 +117,9 @@ class _ConvNet(nnx.Module):
             )
             setattr(self, f"conv_{index}", layer)
             height, width = (height + 1) // 2, (width + 1) // 2
-        self.output = nnx.Linear(height * width * channels[-1], 1, param_dtype=param_dtype, rngs=rngs)
+        self.output = nnx.Linear(
+            height * width * channels[-1], 1, param_dtype=param_dtype, rngs=rngs
+        )
 
     def __call__(self, x: Array) -> Array:
         x = as_images(x, self.image_shape)

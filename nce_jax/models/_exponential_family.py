@@ -18,10 +18,10 @@ def exponential_family(
 ) -> tuple[Params, LogDensityFn]:
     """Exponential family with the given sufficient statistics.
 
-    phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` (starting from
-    `initial_params`) and log h = `log_base_measure`. The normaliser F is not a coordinate of theta: Sevekari
-    et al. append it to theta, with a constant -1 appended to T; here F is an argument of the loss or the
-    result of a solver, so that phi stays unnormalised.
+    phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` (starting
+    from `initial_params`) and log h = `log_base_measure`. The normaliser F is not a coordinate of
+    theta: Sevekari et al. append it to theta, with a constant -1 appended to T; here F is an
+    argument of the loss or the result of a solver, so that phi stays unnormalised.
 
     Args:
         sufficient_statistics: maps samples (samples, dim) to statistics (samples, num_statistics).
@@ -29,13 +29,13 @@ def exponential_family(
         log_base_measure: maps samples (samples, dim) to log h, shape (samples,); None is log h = 0.
 
     Returns:
-        `(params, log_density_fn)`: theta as an array, and phi as a function `log_density_fn(params, x)` of
-        theta and of samples (samples, dim), with values (samples,).
+        `(params, log_density_fn)`: theta as an array, and phi as a function `log_density_fn(params,
+        x)` of theta and of samples (samples, dim), with values (samples,).
 
     Raises:
         TypeError: `initial_params` is not floating.
-        ValueError: `initial_params` is empty or not a vector; when `log_density_fn` is called: `x` is not
-            (samples, dim), or T or log h return another shape.
+        ValueError: `initial_params` is empty or not a vector; when `log_density_fn` is called: `x`
+            is not (samples, dim), or T or log h return another shape.
 
     Examples:
         A Gaussian with mean theta, up to its normaliser theta^2 / 2 (and the constant in h):
@@ -43,21 +43,28 @@ def exponential_family(
         >>> import jax.numpy as jnp
         >>> from nce_jax import models
         >>> params, log_density_fn = models.exponential_family(
-        ...     models.linear_statistics, jnp.array([2.0]), log_base_measure=lambda x: -0.5 * x[:, 0] ** 2
+        ...     models.linear_statistics,
+        ...     jnp.array([2.0]),
+        ...     log_base_measure=lambda x: -0.5 * x[:, 0] ** 2,
         ... )
         >>> print([f"{value:.4f}" for value in log_density_fn(params, jnp.array([[0.0], [1.0]]))])
         ['0.0000', '1.5000']
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant computation", 2024.
+        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
+          computation", 2024.
     """
     params = check_samples("initial_params", initial_params)
     if params.ndim != 1:
-        raise ValueError(f"initial_params: expected shape (num_statistics,), got shape {params.shape}")
+        raise ValueError(
+            f"initial_params: expected shape (num_statistics,), got shape {params.shape}"
+        )
 
     def log_density_fn(params: Params, x: Array) -> Array:
         check_inputs(x)
-        log_density = _inner_products(sufficient_statistics(x), jnp.asarray(params), num_samples=jnp.shape(x)[0])
+        log_density = _inner_products(
+            sufficient_statistics(x), jnp.asarray(params), num_samples=jnp.shape(x)[0]
+        )
         if log_base_measure is None:
             return log_density
         return log_density + one_per_sample("log_base_measure", log_base_measure(x), x)
@@ -73,8 +80,11 @@ def _inner_products(statistics: Array, params: Array, *, num_samples: int) -> Ar
             f"here {expected}, got shape {jnp.shape(statistics)}"
         )
     dtype = compute_dtype(statistics, params)
-    # Full precision: ten bits, the default of accelerators, would cost whole nats where statistics are large.
-    return jnp.matmul(statistics.astype(dtype), params.astype(dtype), precision=jax.lax.Precision.HIGHEST)
+    # Full precision: ten bits, the default of accelerators, would cost whole nats where statistics
+    # are large.
+    return jnp.matmul(
+        statistics.astype(dtype), params.astype(dtype), precision=jax.lax.Precision.HIGHEST
+    )
 
 
 def linear_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples dim"]:
@@ -104,8 +114,8 @@ def linear_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples dim
 def quadratic_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples num_statistics"]:
     """Sufficient statistics of a Gaussian with independent dimensions.
 
-    T(x) = (x_1^2, ..., x_d^2, x_1, ..., x_d). The Gaussian with means mu and variances v has theta = (-1 / (2
-    v), mu / v).
+    T(x) = (x_1^2, ..., x_d^2, x_1, ..., x_d). The Gaussian with means mu and variances v has theta
+    = (-1 / (2 v), mu / v).
 
     Args:
         x: samples, shape (samples, dim).

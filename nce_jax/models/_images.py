@@ -14,8 +14,13 @@ ImageShape = tuple[int, int, int]
 
 
 def check_image_shape(image_shape: Sequence[int]) -> ImageShape:
-    """Returns `image_shape` as a tuple; raises unless it is (height, width, channels), all at least one."""
-    if not isinstance(image_shape, Sequence) or isinstance(image_shape, str) or len(image_shape) != 3:
+    """Returns `image_shape` as a tuple; raises unless it is (height, width, channels), all at least
+    one."""
+    if (
+        not isinstance(image_shape, Sequence)
+        or isinstance(image_shape, str)
+        or len(image_shape) != 3
+    ):
         raise ValueError(f"image_shape: expected (height, width, channels), got {image_shape!r}")
     for index, size in enumerate(image_shape):
         check_positive_int(f"image_shape[{index}]", size)
@@ -29,7 +34,8 @@ def as_images(x: Array, image_shape: ImageShape) -> jax.Array:
 
 
 def taking_images(log_density_fn: LogDensityFn, image_shape: ImageShape) -> LogDensityFn:
-    """Returns `log_density_fn` of vectors as one that takes images too; noise distributions need the vectors."""
+    """Returns `log_density_fn` of vectors as one that takes images too; noise distributions need
+    the vectors."""
 
     def images_log_density_fn(params: Params, x: Array) -> Array:
         return log_density_fn(params, _as_vectors(x, image_shape))
@@ -41,5 +47,7 @@ def _as_vectors(x: Any, image_shape: ImageShape) -> jax.Array:
     shape, dim = jnp.shape(x), math.prod(image_shape)
     if len(shape) < 2 or shape[1:] not in (image_shape, (dim,)):
         images = ", ".join(map(str, image_shape))
-        raise ValueError(f"x: expected shape (samples, {images}) or (samples, {dim}), got shape {shape}")
+        raise ValueError(
+            f"x: expected shape (samples, {images}) or (samples, {dim}), got shape {shape}"
+        )
     return jnp.reshape(x, (shape[0], dim))

@@ -25,28 +25,29 @@ def mlp_energy(
 ) -> tuple[Params, LogDensityFn]:
     """Energy given by a multilayer perceptron with leaky rectifiers.
 
-    phi(x) = W_L a_{L-1} + b_L with a_l = max(z_l, c z_l), z_l = W_l a_{l-1} + b_l and a_0 = x: the widths of
-    a_1 .. a_{L-1} are `hidden`, c is `negative_slope`, and all W and b are `params`. The energy is -phi.
+    phi(x) = W_L a_{L-1} + b_L with a_l = max(z_l, c z_l), z_l = W_l a_{l-1} + b_l and a_0 = x: the
+    widths of a_1 .. a_{L-1} are `hidden`, c is `negative_slope`, and all W and b are `params`. The
+    energy is -phi.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the parameters
-            of many seeds.
+        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+            parameters of many seeds.
         dim: number of dimensions of a sample.
         hidden: widths of the hidden layers; empty gives a linear phi.
         negative_slope: slope of the rectifier below zero, a plain number.
         param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the hidden layers compute in (bfloat16, say); None promotes parameters and
-            samples. The last layer computes in the parameters' dtype or wider.
+        compute_dtype: dtype that the hidden layers compute in (bfloat16, say); None promotes
+            parameters and samples. The last layer computes in the parameters' dtype or wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"hidden_0": {"kernel", "bias"}, ..., "output": ...}`
-        of arrays, and phi as a function `log_density_fn(params, x)` of samples (samples, dim), with values
-        (samples,).
+        `(params, log_density_fn)`: nested dictionaries `{"hidden_0": {"kernel", "bias"}, ...,
+        "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of samples
+        (samples, dim), with values (samples,).
 
     Raises:
         TypeError: `key` is not a typed key, or `dim` or a width is not an integer.
-        ValueError: `key` is not a single key, or `dim` or a width is less than one; when `log_density_fn` is
-            called: `x` is not (samples, dim).
+        ValueError: `key` is not a single key, or `dim` or a width is less than one; when
+            `log_density_fn` is called: `x` is not (samples, dim).
 
     Examples:
         >>> import jax
@@ -75,13 +76,18 @@ def mlp_energy(
 def _check_key(key: PRNGKeyArray) -> None:
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}")
+        raise TypeError(
+            f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}"
+        )
     if key.shape != ():
-        raise ValueError(f"key: expected a single key, got shape {key.shape}; use jax.vmap for several")
+        raise ValueError(
+            f"key: expected a single key, got shape {key.shape}; use jax.vmap for several"
+        )
 
 
 class _MLP(nnx.Module):
-    """Leaky-ReLU layers by name, so that parameters are dictionaries with string keys all the way down."""
+    """Leaky-ReLU layers by name, so that parameters are dictionaries with string keys all the way
+    down."""
 
     def __init__(
         self,
@@ -94,7 +100,9 @@ class _MLP(nnx.Module):
         rngs = nnx.Rngs(key)
         self.dim, self.num_hidden, self.negative_slope = widths[0], len(widths) - 1, negative_slope
         for index, (width_in, width_out) in enumerate(pairwise(widths)):
-            layer = nnx.Linear(width_in, width_out, dtype=compute_dtype, param_dtype=param_dtype, rngs=rngs)
+            layer = nnx.Linear(
+                width_in, width_out, dtype=compute_dtype, param_dtype=param_dtype, rngs=rngs
+            )
             setattr(self, f"hidden_{index}", layer)
         self.output = nnx.Linear(widths[-1], 1, param_dtype=param_dtype, rngs=rngs)
 

@@ -13,17 +13,19 @@ from nce_jax.models._checks import check_inputs
 from nce_jax.models._mlp import _check_key
 from nce_jax.models._module import split_module
 
-# Root mean square of the initial W's action: phi starts at about its square times the mean squared feature.
+# Root mean square of the initial W's action: phi starts at about its square times the mean squared
+# feature.
 _INITIAL_SCALE = 0.1
 
 
 class QuadraticHead(nnx.Module):
     """A positive definite quadratic form of features, the last layer of an energy.
 
-    phi(f) = f' W f + b' f with W = L L' + e I: f is `features`, L (square) and b are the parameters `factor` and
-    `bias`, and e is `min_eigenvalue`. W is positive definite whatever L is. It is never formed to evaluate phi:
-    |L' f|^2 + e |f|^2 is a sum of squares, which no rounding makes negative. L starts small and random, b at
-    zero, so that phi starts near zero, but off the saddle point L = 0, where the gradient of L vanishes.
+    phi(f) = f' W f + b' f with W = L L' + e I: f is `features`, L (square) and b are the parameters
+    `factor` and `bias`, and e is `min_eigenvalue`. W is positive definite whatever L is. It is
+    never formed to evaluate phi: |L' f|^2 + e |f|^2 is a sum of squares, which no rounding makes
+    negative. L starts small and random, b at zero, so that phi starts near zero, but off the saddle
+    point L = 0, where the gradient of L vanishes.
 
     phi has no upper bound in f, but a lower one: -b' W^-1 b / 4.
 
@@ -35,8 +37,8 @@ class QuadraticHead(nnx.Module):
 
     Raises:
         TypeError: `num_features` is not an integer.
-        ValueError: `num_features` is less than one or `min_eigenvalue` is not positive; when called: `features`
-            is not (samples, num_features).
+        ValueError: `num_features` is less than one or `min_eigenvalue` is not positive; when
+            called: `features` is not (samples, num_features).
 
     Examples:
         >>> import jax
@@ -44,13 +46,18 @@ class QuadraticHead(nnx.Module):
         >>> from flax import nnx
         >>> from nce_jax import models
         >>> head = models.QuadraticHead(2, rngs=nnx.Rngs(jax.random.key(0)))
-        >>> head.factor[...], head.bias[...] = jnp.array([[1.0, 0.0], [2.0, 1.0]]), jnp.array([1.0, 0.0])
+        >>> head.factor[...], head.bias[...] = (
+        ...     jnp.array([[1.0, 0.0], [2.0, 1.0]]),
+        ...     jnp.array([1.0, 0.0]),
+        ... )
         >>> [round(value, 4) for value in head(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()]
         [2.0, 11.0]
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant computation", 2024 (the
-        MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normaliser F, which is no parameter here).
+        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
+          computation", 2024 (the
+        MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normaliser F, which is no
+          parameter here).
     """
 
     def __init__(
@@ -71,7 +78,10 @@ class QuadraticHead(nnx.Module):
     def __call__(self, features: Real[Array, "samples num_features"]) -> Float[Array, " samples"]:
         """Returns phi, one number per sample, in float32 or wider."""
         if jnp.ndim(features) != 2 or features.shape[1] != self.num_features:
-            raise ValueError(f"features: expected shape (samples, {self.num_features}), got shape {jnp.shape(features)}")
+            raise ValueError(
+                f"features: expected shape (samples, {self.num_features}), got shape"
+                f" {jnp.shape(features)}"
+            )
         factor, bias = self.factor[...], self.bias[...]
         dtype = compute_dtype(features, factor, bias)
         features, factor, bias = features.astype(dtype), factor.astype(dtype), bias.astype(dtype)
@@ -97,30 +107,34 @@ def quadratic_energy(
 ) -> tuple[Params, LogDensityFn]:
     """Energy given by a positive definite quadratic form of your own features.
 
-    phi(x) = f(x)' W f(x) + b' f(x), W = L L' + e I, with f = `features` and e = `min_eigenvalue`; L and b are
-    among `params`, and so are the parameters of f where it is a flax module. `QuadraticHead` says how L starts.
+    phi(x) = f(x)' W f(x) + b' f(x), W = L L' + e I, with f = `features` and e = `min_eigenvalue`; L
+    and b are among `params`, and so are the parameters of f where it is a flax module.
+    `QuadraticHead` says how L starts.
 
-    Sevekari et al. add a constant c. It is minus the normaliser F, so it is not among `params`: F is solved for
-    or learned beside them. Their phi is moreover a log ratio, relative to the noise, log p - log q + F, and not log
-    p: a log density would add the noise's log density to it.
+    Sevekari et al. add a constant c. It is minus the normaliser F, so it is not among `params`: F
+    is solved for or learned beside them. Their phi is moreover a log ratio, relative to the noise,
+    log p - log q + F, and not log p: a log density would add the noise's log density to it.
 
     Args:
         key: typed key (`jax.random.key`) for the initial L.
-        features: maps samples (samples, dim) to features (samples, num_features); a flax nnx module, whose
-            parameters are trained too, or a fixed function.
+        features: maps samples (samples, dim) to features (samples, num_features); a flax nnx
+            module, whose parameters are trained too, or a fixed function.
         num_features: number of features of a sample.
         min_eigenvalue: smallest eigenvalue that W can have, a plain number.
         param_dtype: dtype of L and b.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"head": {"factor": L, "bias": b}, "features": ...}` of
-        arrays (`"features"` only for a module), and phi as a function `log_density_fn(params, x)` of samples
-        (samples, dim), with values (samples,), float32 or wider.
+        `(params, log_density_fn)`: nested dictionaries `{"head": {"factor": L, "bias": b},
+        "features": ...}` of arrays (`"features"` only for a module), and phi as a function
+        `log_density_fn(params, x)` of samples (samples, dim), with values (samples,), float32 or
+        wider.
 
     Raises:
-        TypeError: `key` is not a typed key, `features` cannot be called, or `num_features` is not an integer.
-        ValueError: `key` is not a single key, `num_features` is less than one or `min_eigenvalue` is not positive;
-            when `log_density_fn` is called: `x` is not (samples, dim), or the features have another shape.
+        TypeError: `key` is not a typed key, `features` cannot be called, or `num_features` is not
+          an integer.
+        ValueError: `key` is not a single key, `num_features` is less than one or `min_eigenvalue`
+            is not positive; when `log_density_fn` is called: `x` is not (samples, dim), or the
+            features have another shape.
 
     Examples:
         >>> import jax
@@ -133,13 +147,18 @@ def quadratic_energy(
         [0.0, 0.0]
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant computation", 2024 (the
+        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
+          computation", 2024 (the
         MNIST experiment).
     """
     _check_key(key)
     if not callable(features):
-        raise TypeError(f"features: expected a flax nnx.Module or a function, got {type(features).__name__}")
-    head = QuadraticHead(num_features, min_eigenvalue=min_eigenvalue, param_dtype=param_dtype, rngs=nnx.Rngs(key))
+        raise TypeError(
+            f"features: expected a flax nnx.Module or a function, got {type(features).__name__}"
+        )
+    head = QuadraticHead(
+        num_features, min_eigenvalue=min_eigenvalue, param_dtype=param_dtype, rngs=nnx.Rngs(key)
+    )
     return split_module(_QuadraticEnergy(features, head))
 
 

@@ -16,7 +16,9 @@ from nce_jax.models._mlp import _check_key
 from nce_jax.models._quadratic_head import quadratic_energy
 
 # Two blocks per stage; each stage but the first halves the image and doubles the channels.
-_BLOCKS = tuple((2**stage, 2 if stage and not block else 1) for stage in range(4) for block in range(2))
+_BLOCKS = tuple(
+    (2**stage, 2 if stage and not block else 1) for stage in range(4) for block in range(2)
+)
 # Wu and He find 16 channels to a group among the best, at any width.
 _GROUP_SIZE = 16
 
@@ -32,51 +34,58 @@ def resnet18_energy(
 ) -> tuple[Params, LogDensityFn]:
     """A quadratic form of ResNet-18 features of small images (28 x 28, 32 x 32).
 
-    phi(x) = f(x)' W f(x) + b' f(x), W = L L' + e I positive definite, with e = `min_eigenvalue`. f are the 8 `width`
-    features of a residual network: a 3 x 3 convolution of stride 1 without pooling, four stages of two blocks with
-    `width`, 2, 4 and 8 times `width` channels, mean over pixels. L, b and the weights of the network are `params`. phi
-    starts near zero (`QuadraticHead` says how).
+    phi(x) = f(x)' W f(x) + b' f(x), W = L L' + e I positive definite, with e = `min_eigenvalue`. f
+    are the 8 `width` features of a residual network: a 3 x 3 convolution of stride 1 without
+    pooling, four stages of two blocks with `width`, 2, 4 and 8 times `width` channels, mean over
+    pixels. L, b and the weights of the network are `params`. phi starts near zero (`QuadraticHead`
+    says how).
 
-    Sevekari et al. use this phi as a log ratio, relative to the noise: log p - log q = phi + c. Their c is minus the
-    normaliser F, so it is not among `params`: F is solved for or learned beside them. A log density would add the noise's
-    log density to phi.
+    Sevekari et al. use this phi as a log ratio, relative to the noise: log p - log q = phi + c.
+    Their c is minus the normaliser F, so it is not among `params`: F is solved for or learned
+    beside them. A log density would add the noise's log density to phi.
 
-    Normalisation is group norm (16 channels to a group; all, where 16 does not divide them), not the batch norm of the
-    original: with batch norm phi of a sample would depend on its neighbours, and data and noise would tell on each other
-    by the batch that they came in. Group norm also bounds f, and so phi, in x: exp(phi) q has a finite normaliser for
-    every noise q and all parameters. On its own it would make phi blind to the contrast of an image; hence the first
+    Normalisation is group norm (16 channels to a group; all, where 16 does not divide them), not
+    the batch norm of the original: with batch norm phi of a sample would depend on its neighbours,
+    and data and noise would tell on each other by the batch that they came in. Group norm also
+    bounds f, and so phi, in x: exp(phi) q has a finite normaliser for every noise q and all
+    parameters. On its own it would make phi blind to the contrast of an image; hence the first
     convolution, unlike the original's, has a bias, which starts random.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the parameters of many seeds.
+        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+          parameters of many seeds.
         image_shape: (height, width, channels) of an image.
         width: number of channels of the first stage; 64 is ResNet-18 (11.2 million weights).
         min_eigenvalue: smallest eigenvalue that W can have, a plain number.
         param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the network computes in (bfloat16, say), to which images are rounded too; None promotes
-            parameters and samples. The moments of the group norm, the mean over pixels and the quadratic form are in
-            float32 or wider.
+        compute_dtype: dtype that the network computes in (bfloat16, say), to which images are
+            rounded too; None promotes parameters and samples. The moments of the group norm, the
+            mean over pixels and the quadratic form are in float32 or wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"features": {...}, "head": {"factor": L, "bias": b}}` of arrays,
-        and phi as a function `log_density_fn(params, x)` of images (samples, height, width, channels) or the same
-        flattened, (samples, height * width * channels), with values (samples,), float32 or wider.
+        `(params, log_density_fn)`: nested dictionaries `{"features": {...}, "head": {"factor": L,
+        "bias": b}}` of arrays, and phi as a function `log_density_fn(params, x)` of images
+        (samples, height, width, channels) or the same flattened, (samples, height * width *
+        channels), with values (samples,), float32 or wider.
 
     Raises:
         TypeError: `key` is not a typed key, or a size is not an integer.
-        ValueError: `key` is not a single key, `image_shape` is not three sizes, a size is less than one, or
-            `min_eigenvalue` is not positive; when `log_density_fn` is called: `x` has another shape.
+        ValueError: `key` is not a single key, `image_shape` is not three sizes, a size is less than
+            one, or `min_eigenvalue` is not positive; when `log_density_fn` is called: `x` has
+            another shape.
 
     Examples:
         >>> import jax
         >>> from nce_jax import models
         >>> jax.eval_shape(  # shapes alone: nothing is drawn
-        ...     lambda key: models.resnet18_energy(key, (28, 28, 1))[0]["head"]["factor"], jax.random.key(0)
+        ...     lambda key: models.resnet18_energy(key, (28, 28, 1))[0]["head"]["factor"],
+        ...     jax.random.key(0),
         ... ).shape
         (512, 512)
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant computation", 2024 (the MNIST
+        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
+          computation", 2024 (the MNIST
         experiment).
         He et al., "Deep residual learning for image recognition", 2016 (table 1, 18 layers).
         Wu and He, "Group normalization", 2018 (section 4.1).
@@ -93,7 +102,8 @@ def resnet18_energy(
 
 
 class _ResNet18(nnx.Module):
-    """Features (samples, 8 width); layers by name, so that parameters are dictionaries with string keys."""
+    """Features (samples, 8 width); layers by name, so that parameters are dictionaries with string
+    keys."""
 
     def __init__(
         self,
@@ -104,8 +114,13 @@ class _ResNet18(nnx.Module):
         compute_dtype: DTypeLike | None,
     ) -> None:
         self.image_shape = image_shape
-        options: dict[str, Any] = {"dtype": compute_dtype, "param_dtype": param_dtype, "rngs": nnx.Rngs(key)}
-        # The bias is what group norm compares the contrast with: about as large as the response to unit pixels.
+        options: dict[str, Any] = {
+            "dtype": compute_dtype,
+            "param_dtype": param_dtype,
+            "rngs": nnx.Rngs(key),
+        }
+        # The bias is what group norm compares the contrast with: about as large as the response to
+        # unit pixels.
         bias_init = nnx.initializers.normal(1.0)
         self.stem = _ConvNorm(image_shape[-1], width, bias_init=bias_init, **options)
         count_in = width
@@ -128,7 +143,9 @@ class _Block(nnx.Module):
         self.second = _ConvNorm(count_out, count_out, **options)
         self.has_projection = stride != 1 or count_in != count_out
         if self.has_projection:
-            self.projection = _ConvNorm(count_in, count_out, kernel_size=1, stride=stride, **options)
+            self.projection = _ConvNorm(
+                count_in, count_out, kernel_size=1, stride=stride, **options
+            )
 
     def __call__(self, x: Array) -> Array:
         shortcut = self.projection(x) if self.has_projection else x
@@ -159,9 +176,15 @@ class _ConvNorm(nnx.Module):
             bias_init=bias_init or nnx.initializers.zeros_init(),
             **options,
         )
-        # Deviations from the mean, not E[x^2] - E[x]^2, which cancels where the bias dwarfs the image.
+        # Deviations from the mean, not E[x^2] - E[x]^2, which cancels where the bias dwarfs the
+        # image.
         self.norm = nnx.GroupNorm(
-            count_out, num_groups=None, group_size=_group_size(count_out), epsilon=1e-5, use_fast_variance=False, **options
+            count_out,
+            num_groups=None,
+            group_size=_group_size(count_out),
+            epsilon=1e-5,
+            use_fast_variance=False,
+            **options,
         )
 
     def __call__(self, x: Array) -> Array:

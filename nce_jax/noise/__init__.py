@@ -1,19 +1,20 @@
-"""Fixed noise distributions: the reference q whose log density is known and which is cheap to draw from.
+"""Fixed noise distributions: the reference q whose log density is known and which is cheap to draw
+from.
 
-Every function returns a distrax distribution, most of them over vectors of shape (dim,). With `noise` one of them:
+Every function returns a distrax distribution, most of them over vectors of shape (dim,). With
+`noise` one of them:
 
 - `noise.sample(seed=key, sample_shape=num_samples)` draws `x_noise`, of shape (num_samples, dim);
 - `noise.log_prob(x)` is log q(x), of shape (num_samples,), exactly normalised: the log ratio is
   `log_density_fn(params, x)` minus this;
 - `noise.sample_and_log_prob(seed=key, sample_shape=num_samples)` gives both.
 
-All work under `jit`, `vmap` and `grad`, and a distribution may be passed to and returned from a transformed
-function. NCE
-needs a noise that covers the data: where p*(x) > 0, q(x) must be positive. `uniform_box` can break this, and tables of
-words with zeros.
+All work under `jit`, `vmap` and `grad`, and a distribution may be passed to and returned from a
+transformed function. NCE needs a noise that covers the data: where p*(x) > 0, q(x) must be
+positive. `uniform_box` can break this, and tables of words with zeros.
 
-`categorical`, `unigram` and `log_uniform` are over the words of a vocabulary: integers, of shape (num_samples,).
-"""
+`categorical`, `unigram` and `log_uniform` are over the words of a vocabulary: integers, of shape
+(num_samples,)."""
 
 from nce_jax.noise._box import uniform_box, uniform_box_around
 from nce_jax.noise._gaussian import fitted_gaussian, standard_normal

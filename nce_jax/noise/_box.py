@@ -18,9 +18,9 @@ def uniform_box(
 
     log q(x) = -sum_k log(high_k - low_k) inside the closed box, -inf outside.
 
-    NCE needs the support of the noise to contain that of the data: a data point outside the box has an
-    infinite log ratio, and mass of the model outside is never seen. Take bounds that are known to hold, or
-    `uniform_box_around` the data.
+    NCE needs the support of the noise to contain that of the data: a data point outside the box has
+    an infinite log ratio, and mass of the model outside is never seen. Take bounds that are known
+    to hold, or `uniform_box_around` the data.
 
     Args:
         low: lower bounds, shape (dim,); a number where it is the same in every dimension.
@@ -31,14 +31,14 @@ def uniform_box(
 
     Raises:
         TypeError: a bound is an array that is not floating, or not numeric.
-        ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite or `low` >=
-            `high`.
+        ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite
+            or `low` >= `high`.
 
     Examples:
         >>> import jax.numpy as jnp
         >>> from nce_jax import noise
         >>> box = noise.uniform_box(0.0, [2.0, 5.0])
-        >>> print(f"{box.log_prob(jnp.array([1.0, 1.0])):.4f} {box.log_prob(jnp.array([3.0, 1.0])):.4f}")
+        >>> print(box.log_prob(jnp.array([[1.0, 1.0], [3.0, 1.0]])).round(4))
         -2.3026 -inf
     """
     low, high = check_bounds(low, high)
@@ -50,10 +50,10 @@ def uniform_box_around(
 ) -> distrax.Independent:
     """Uniform noise on a box slightly larger than the range of the data.
 
-    low_k = min_i x_ik - c w_k and high_k = max_i x_ik + c w_k, with x = `x_data`, c = `margin`, and w_k the
-    range of dimension k (the largest range where a dimension is constant, or one if all are), plus a few
-    units of rounding: every point of `x_data` lies inside. Data seen later may not: held-out points outside
-    the box have log q = -inf.
+    low_k = min_i x_ik - c w_k and high_k = max_i x_ik + c w_k, with x = `x_data`, c = `margin`, and
+    w_k the range of dimension k (the largest range where a dimension is constant, or one if all
+    are), plus a few units of rounding: every point of `x_data` lies inside. Data seen later may
+    not: held-out points outside the box have log q = -inf.
 
     Args:
         x_data: data, shape (samples, dim).
@@ -64,7 +64,8 @@ def uniform_box_around(
 
     Raises:
         TypeError: `x_data` is not floating.
-        ValueError: `x_data` is empty or not (samples, dim), or `margin` is a number that is not positive.
+        ValueError: `x_data` is empty or not (samples, dim), or `margin` is a number that is not
+          positive.
 
     Examples:
         >>> import jax.numpy as jnp

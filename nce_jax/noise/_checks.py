@@ -10,25 +10,30 @@ from nce_jax._checks import compute_dtype
 
 
 def check_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
-    """Returns a floating array of shape (samples, dim), float32 or wider; raises TypeError or ValueError."""
+    """Returns a floating array of shape (samples, dim), float32 or wider; raises TypeError or
+    ValueError."""
     if not hasattr(points, "dtype"):
         points = np.asarray(points)
     if not jnp.issubdtype(points.dtype, jnp.floating):
         raise TypeError(f"{name}: expected a floating array, got dtype {points.dtype}")
     if points.ndim != 2 or points.shape[1] < 1:
-        raise ValueError(f"{name}: expected shape (samples, dim) with dim >= 1, got shape {points.shape}")
+        raise ValueError(
+            f"{name}: expected shape (samples, dim) with dim >= 1, got shape {points.shape}"
+        )
     if points.shape[0] < min_samples:
-        raise ValueError(f"{name}: expected at least {min_samples} sample(s), got shape {points.shape}")
+        raise ValueError(
+            f"{name}: expected at least {min_samples} sample(s), got shape {points.shape}"
+        )
     points = jnp.asarray(points)
     return points.astype(compute_dtype(points))
 
 
 def check_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
-    """Returns the bounds of a box as floating arrays of one shape (dim,); raises TypeError or ValueError.
+    """Returns the bounds of a box as floating arrays of one shape (dim,); raises TypeError or
+    ValueError.
 
-    Bounds that live on the host (Python numbers, sequences, NumPy arrays) must be finite and ordered; the
-    values of JAX arrays are not read.
-    """
+    Bounds that live on the host (Python numbers, sequences, NumPy arrays) must be finite and
+    ordered; the values of JAX arrays are not read."""
     _check_bound_dtype("low", low)
     _check_bound_dtype("high", high)
     shape = _box_shape(np.shape(low), np.shape(high))
@@ -36,7 +41,9 @@ def check_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
         _check_bound_values(np.asarray(low, float), np.asarray(high, float))
     arrays = [jnp.asarray(bound) for bound in (low, high) if hasattr(bound, "dtype")]
     dtype = compute_dtype(*arrays) if arrays else jnp.result_type(float)
-    return jnp.broadcast_to(jnp.asarray(low, dtype), shape), jnp.broadcast_to(jnp.asarray(high, dtype), shape)
+    return jnp.broadcast_to(jnp.asarray(low, dtype), shape), jnp.broadcast_to(
+        jnp.asarray(high, dtype), shape
+    )
 
 
 def _check_bound_dtype(name: str, bound: Any) -> None:
@@ -52,7 +59,8 @@ def _box_shape(low: tuple[int, ...], high: tuple[int, ...]) -> tuple[int, ...]:
     shapes = {shape for shape in (low, high) if shape}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 1 or shape[0] < 1:
         raise ValueError(
-            f"low, high: expected bounds of one shape (dim,), of which one may be a number, got shapes {low} and {high}"
+            "low, high: expected bounds of one shape (dim,), of which one may be a number, got"
+            f" shapes {low} and {high}"
         )
     return shape
 
@@ -61,4 +69,6 @@ def _check_bound_values(low: np.ndarray, high: np.ndarray) -> None:
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError(f"low, high: expected finite bounds, got low = {low} and high = {high}")
     if (low >= high).any():
-        raise ValueError(f"low: expected low < high in every dimension, got low = {low} and high = {high}")
+        raise ValueError(
+            f"low: expected low < high in every dimension, got low = {low} and high = {high}"
+        )

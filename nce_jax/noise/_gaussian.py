@@ -47,37 +47,41 @@ def fitted_gaussian(
 ) -> distrax.MultivariateNormalTri:
     """Gaussian noise with the mean and the full covariance of the data.
 
-    q = N(m, C + r D), with m and C the (weighted) maximum likelihood mean and covariance of `x_data`, r =
-    `ridge`, and D the diagonal of C. Where a dimension is constant, D holds the average variance of the
-    others instead (one, if all are constant). The ridge therefore scales with the units of each dimension,
-    costs every variance a relative r, and keeps the covariance positive definite when pixels are constant,
-    dimensions are copies of each other, or there are fewer samples than dimensions: q has full support, which
-    NCE needs. It does not make such a noise a *good* one: across a direction in which the data do not vary its
-    standard deviation is about sqrt(r) of theirs, and a larger ridge (0.01, say) then gives noise that is
-    harder to tell from the data.
+    q = N(m, C + r D), with m and C the (weighted) maximum likelihood mean and covariance of
+    `x_data`, r = `ridge`, and D the diagonal of C. Where a dimension is constant, D holds the
+    average variance of the others instead (one, if all are constant). The ridge therefore scales
+    with the units of each dimension, costs every variance a relative r, and keeps the covariance
+    positive definite when pixels are constant, dimensions are copies of each other, or there are
+    fewer samples than dimensions: q has full support, which NCE needs. It does not make such a
+    noise a *good* one: across a direction in which the data do not vary its standard deviation is
+    about sqrt(r) of theirs, and a larger ridge (0.01, say) then gives noise that is harder to tell
+    from the data.
 
     Args:
-        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and drawn, in
-            float32.
-        weights_data: optional weights >= 0, shape (samples,); only their ratios matter, and a weight of zero
-            removes a sample.
-        ridge: r, relative to the variances; None takes the square root of the dtype's epsilon (3.5e-4 in
-            float32, 1.5e-8 in float64), which outweighs the rounding of C.
+        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
+            drawn, in float32.
+        weights_data: optional weights >= 0, shape (samples,); only their ratios matter, and a
+            weight of zero removes a sample.
+        ridge: r, relative to the variances; None takes the square root of the dtype's epsilon
+            (3.5e-4 in float32, 1.5e-8 in float64), which outweighs the rounding of C.
 
     Returns:
         A distrax distribution with event shape (dim,).
 
     Raises:
         TypeError: `x_data` is not floating.
-        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not fit or
-            are negative, or `ridge` is a number that is not positive.
+        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not
+            fit or are negative, or `ridge` is a number that is not positive.
 
     Examples:
         >>> import jax.numpy as jnp
         >>> x_data = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 5.0], [2.0, 5.0]])
         >>> from nce_jax import noise
         >>> fitted = noise.fitted_gaussian(x_data, ridge=1e-6)
-        >>> print([f"{value:.4f}" for value in fitted.mean()], [f"{value:.4f}" for value in fitted.variance()])
+        >>> print(
+        ...     [f"{value:.4f}" for value in fitted.mean()],
+        ...     [f"{value:.4f}" for value in fitted.variance()],
+        ... )
         ['1.0000', '3.0000'] ['1.0000', '4.0000']
     """
     x_data = check_points("x_data", x_data, min_samples=2)
@@ -87,12 +91,16 @@ def fitted_gaussian(
     check_positive("ridge", ridge)
     mean, covariance = weighted_moments(x_data, weights)
     deviation = jnp.sqrt(positive_variance(jnp.diagonal(covariance), mean))
-    return distrax.MultivariateNormalTri(mean, _scaled_cholesky(covariance, deviation, jnp.asarray(ridge, x_data.dtype)))
+    return distrax.MultivariateNormalTri(
+        mean, _scaled_cholesky(covariance, deviation, jnp.asarray(ridge, x_data.dtype))
+    )
 
 
 def _scaled_cholesky(covariance: Array, deviation: Array, ridge: Array) -> Array:
-    # Cholesky succeeds or fails by the conditioning of the *correlation* matrix, so the ridge is added there:
-    # in the original units it would swamp a dimension measured in small ones.
+    # Cholesky succeeds or fails by the conditioning of the *correlation* matrix, so the ridge is
+    # added there: in the original units it would swamp a dimension measured in small ones.
     correlation = covariance / (deviation[:, None] * deviation[None])
-    factor = jnp.linalg.cholesky(correlation + ridge * jnp.eye(deviation.size, dtype=deviation.dtype))
+    factor = jnp.linalg.cholesky(
+        correlation + ridge * jnp.eye(deviation.size, dtype=deviation.dtype)
+    )
     return deviation[:, None] * factor

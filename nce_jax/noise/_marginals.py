@@ -12,25 +12,29 @@ from nce_jax.noise._moments import exceeds_rounding, mean_and_variance, positive
 NORMAL_INTERQUARTILE_RANGE = 1.349
 
 
-def product_of_marginals(x_data: Float[ArrayLike, "samples dim"], *, num_components: int = 64) -> distrax.Independent:
+def product_of_marginals(
+    x_data: Float[ArrayLike, "samples dim"], *, num_components: int = 64
+) -> distrax.Independent:
     """Noise with the marginals of the data, smoothed, and independent dimensions.
 
-    q(x) = prod_k 1/K sum_j N(x_k; c_jk, h_jk^2), with K = `num_components`. The centres c_1k .. c_Kk are the
-    quantiles of dimension k of `x_data` at levels (j - 1/2) / K, and each bandwidth is the larger of two:
+    q(x) = prod_k 1/K sum_j N(x_k; c_jk, h_jk^2), with K = `num_components`. The centres c_1k ..
+    c_Kk are the quantiles of dimension k of `x_data` at levels (j - 1/2) / K, and each bandwidth is
+    the larger of two:
 
     - Silverman's rule, 0.9 min(sd_k, IQR_k / 1.349) n^(-1/5) with n samples (sd_k alone where the
-      interquartile range IQR_k is zero; the average of the other dimensions, or one, where a dimension is
-      constant);
-    - half the width of the component's cell, from the quantile at (j - 1) / K to the one at j / K: no gaps
-      between components, and the outermost ones reach the extremes of the data however heavy the tails.
+      interquartile range IQR_k is zero; the average of the other dimensions, or one, where a
+      dimension is constant);
+    - half the width of the component's cell, from the quantile at (j - 1) / K to the one at j / K:
+      no gaps between components, and the outermost ones reach the extremes of the data however
+      heavy the tails.
 
-    The density is smooth, normalised, and positive everywhere, as NCE needs. Against this noise an energy has
-    to learn the dependence between dimensions and little else. Drawing a sample costs O(dim) and evaluating
-    one O(dim K).
+    The density is smooth, normalised, and positive everywhere, as NCE needs. Against this noise an
+    energy has to learn the dependence between dimensions and little else. Drawing a sample costs
+    O(dim) and evaluating one O(dim K).
 
     Args:
-        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and drawn, in
-            float32.
+        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
+            drawn, in float32.
         num_components: K, the number of Gaussians for each dimension.
 
     Returns:
@@ -38,8 +42,8 @@ def product_of_marginals(x_data: Float[ArrayLike, "samples dim"], *, num_compone
 
     Raises:
         TypeError: `x_data` is not floating or `num_components` is not an integer.
-        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or `num_components` is less
-            than one.
+        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or
+            `num_components` is less than one.
 
     Examples:
         Two correlated dimensions become independent ones:
@@ -55,7 +59,8 @@ def product_of_marginals(x_data: Float[ArrayLike, "samples dim"], *, num_compone
 
     References:
         Silverman, "Density Estimation for Statistics and Data Analysis", 1986 (the bandwidth).
-        Gutmann and Hyvarinen, "Noise-Contrastive Estimation of Unnormalized Statistical Models, with
+        Gutmann and Hyvarinen, "Noise-Contrastive Estimation of Unnormalized Statistical Models,
+          with
         Applications to Natural Image Statistics", 2012 (noise close to the data).
     """
     x_data = check_points("x_data", x_data, min_samples=2)
@@ -66,7 +71,9 @@ def product_of_marginals(x_data: Float[ArrayLike, "samples dim"], *, num_compone
     bandwidths = jnp.maximum(_silverman_bandwidth(x_data)[:, None], half_cells)
     components = distrax.Normal(quantiles[:, 1::2], bandwidths)
     weights = distrax.Categorical(logits=jnp.zeros_like(bandwidths))
-    return distrax.Independent(EquallyWeightedNormals(weights, components), reinterpreted_batch_ndims=1)
+    return distrax.Independent(
+        EquallyWeightedNormals(weights, components), reinterpreted_batch_ndims=1
+    )
 
 
 def _silverman_bandwidth(points: Array) -> Array:
@@ -79,15 +86,18 @@ def _silverman_bandwidth(points: Array) -> Array:
 
 
 class EquallyWeightedNormals(distrax.MixtureSameFamily):
-    """A mixture that draws one component per value; distrax draws all K and masks, which is K times the work.
+    """A mixture that draws one component per value; distrax draws all K and masks, which is K times
+    the work.
 
-    It also keeps the dtype: distrax's mask has JAX's default float, which makes float32 float64 under x64.
-    """
+    It also keeps the dtype: distrax's mask has JAX's default float, which makes float32 float64
+    under x64."""
 
     def _sample_n(self, key: PRNGKeyArray, n: int) -> Array:
         key_component, key_value = jax.random.split(key)
         loc, scale = self.components_distribution.loc, self.components_distribution.scale
         shape = (n, *loc.shape[:-1])
         component = jax.random.randint(key_component, (*shape, 1), 0, loc.shape[-1])
-        loc, scale = (jnp.take_along_axis(values[None], component, axis=-1)[..., 0] for values in (loc, scale))
+        loc, scale = (
+            jnp.take_along_axis(values[None], component, axis=-1)[..., 0] for values in (loc, scale)
+        )
         return loc + scale * jax.random.normal(key_value, shape, loc.dtype)

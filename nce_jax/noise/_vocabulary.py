@@ -12,24 +12,28 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, ArrayLike, PRNGKeyArray, Real
 from nce_jax.noise._alias import alias_table
 
-# Pieces of equal log mass into which `log_uniform` cuts its range, so that float32 tells the rarest words apart.
+# Pieces of equal log mass into which `log_uniform` cuts its range, so that float32 tells the rarest
+# words apart.
 _NUM_PIECES = 4096
 
 
-def categorical(probabilities: Real[ArrayLike, " num_words"] | Sequence[int | float]) -> distrax.Distribution:
+def categorical(
+    probabilities: Real[ArrayLike, " num_words"] | Sequence[int | float],
+) -> distrax.Distribution:
     """Noise with any table of probabilities, drawn by the alias method.
 
-    q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalised. A draw looks up one cell of V and
-    compares one random integer with its threshold: O(1), where `distrax.Categorical` makes V random numbers for each. The
-    table is built on the host, in float64: O(V), about a second for a million words. Words of probability zero are never
-    drawn.
+    q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalised. A draw
+    looks up one cell of V and compares one random integer with its threshold: O(1), where
+    `distrax.Categorical` makes V random numbers for each. The table is built on the host, in
+    float64: O(V), about a second for a million words. Words of probability zero are never drawn.
 
     Args:
-        probabilities: weights >= 0 of the V words, (V,); an array on the host, or one whose values are known (not traced).
+        probabilities: weights >= 0 of the V words, (V,); an array on the host, or one whose values
+          are known (not traced).
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is a look-up, -inf for what
-        is no word.
+        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is a
+        look-up, -inf for what is no word.
 
     Raises:
         TypeError: `probabilities` are no numbers.
@@ -53,12 +57,15 @@ def categorical(probabilities: Real[ArrayLike, " num_words"] | Sequence[int | fl
     return AliasCategorical(_check_table("probabilities", probabilities))
 
 
-def unigram(counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, power: float = 0.75) -> distrax.Distribution:
+def unigram(
+    counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, power: float = 0.75
+) -> distrax.Distribution:
     """Noise that follows how often words occur, flattened by a power.
 
-    q(k) = c_k^a / sum_l c_l^a, with c given by `counts` and a = `power`. a = 1 is the unigram distribution of the data,
-    a = 0 uniform over the words that occur, and 3/4 what word2vec found best. NCE needs q > 0 wherever the data are: count
-    every word that can be a target at least once.
+    q(k) = c_k^a / sum_l c_l^a, with c given by `counts` and a = `power`. a = 1 is the unigram
+    distribution of the data, a = 0 uniform over the words that occur, and 3/4 what word2vec found
+    best. NCE needs q > 0 wherever the data are: count every word that can be a target at least
+    once.
 
     Args:
         counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
@@ -69,7 +76,8 @@ def unigram(counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, po
 
     Raises:
         TypeError: `counts` or `power` are no numbers.
-        ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or `power` is negative.
+        ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or
+          `power` is negative.
 
     Examples:
         >>> import jax.numpy as jnp
@@ -80,7 +88,8 @@ def unigram(counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, po
         [0.75   0.2222 0.     0.0278]
 
     References:
-        Mikolov et al., Distributed representations of words and phrases and their compositionality, 2013, section 2.2.
+        Mikolov et al., Distributed representations of words and phrases and their compositionality,
+          2013, section 2.2.
     """
     counts = _check_table("counts", counts)
     if isinstance(power, bool) or not isinstance(power, int | float | np.number):
@@ -92,17 +101,19 @@ def unigram(counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, po
 
 
 def log_uniform(num_words: int) -> distrax.Distribution:
-    """Noise for a vocabulary sorted from frequent to rare: Zipf's law, nearly, without a table of V numbers.
+    """Noise for a vocabulary sorted from frequent to rare: Zipf's law, nearly, without a table of V
+    numbers.
 
-    q(k) = log((k + 2) / (k + 1)) / log(V + 1), k = 0 .. V - 1, with V = `num_words`. A draw inverts the distribution
-    function, k + 1 = floor((V + 1)^u) for a uniform u, here in 4,096 pieces: in one piece float32 could not tell the rare
-    words of a large vocabulary apart.
+    q(k) = log((k + 2) / (k + 1)) / log(V + 1), k = 0 .. V - 1, with V = `num_words`. A draw inverts
+    the distribution function, k + 1 = floor((V + 1)^u) for a uniform u, here in 4,096 pieces: in
+    one piece float32 could not tell the rare words of a large vocabulary apart.
 
     Args:
         num_words: V.
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is -inf for what is no word.
+        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is
+        -inf for what is no word.
 
     Raises:
         TypeError: `num_words` is not an integer.
@@ -154,7 +165,9 @@ class AliasCategorical(_Words):
 
     def log_prob(self, value: Any) -> Array:
         """Natural logarithm of q at ids of any shape."""
-        return self._log_probabilities.at[_ids(value)].get(mode="fill", fill_value=-jnp.inf, wrap_negative_indices=False)
+        return self._log_probabilities.at[_ids(value)].get(
+            mode="fill", fill_value=-jnp.inf, wrap_negative_indices=False
+        )
 
 
 class LogUniform(_Words):
@@ -174,7 +187,9 @@ class LogUniform(_Words):
         key_piece, key_within = jax.random.split(key)
         piece = jax.random.randint(key_piece, (n,), 0, _NUM_PIECES, dtype=jnp.int32)
         within = jax.random.uniform(key_within, (n,), jnp.float32)
-        beyond = self._edges[piece] * jnp.expm1(within * (np.log(self._num_words + 1.0) / _NUM_PIECES))
+        beyond = self._edges[piece] * jnp.expm1(
+            within * (np.log(self._num_words + 1.0) / _NUM_PIECES)
+        )
         ids = self._whole[piece] + jnp.floor(self._rest[piece] + beyond).astype(jnp.int32) - 1
         return jnp.minimum(ids, self._num_words - 1)  # rounding may reach one beyond
 
@@ -183,26 +198,38 @@ class LogUniform(_Words):
         ids = _ids(value)
         is_word = (ids >= 0) & (ids < self._num_words)
         mass = jnp.log1p(1 / (jnp.where(is_word, ids, 0).astype(jnp.float32) + 1))
-        return jnp.where(is_word, jnp.log(mass / np.float32(np.log(self._num_words + 1.0))), -jnp.inf)
+        return jnp.where(
+            is_word, jnp.log(mass / np.float32(np.log(self._num_words + 1.0))), -jnp.inf
+        )
 
 
 def _ids(value: Any) -> Array:
     ids = jnp.asarray(value)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"value: expected integer ids, got dtype {ids.dtype}")
-    return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))  # bytes do not hold the number of words
+    return ids.astype(
+        jnp.promote_types(ids.dtype, jnp.int32)
+    )  # bytes do not hold the number of words
 
 
 def _check_table(name: str, values: Any) -> np.ndarray:
     """Returns weights (V,) in float64, with their values checked: this runs on the host."""
     if isinstance(values, jax.core.Tracer):
-        raise TypeError(f"{name}: expected values known on the host, where the table is built, got a traced array")
+        raise TypeError(
+            f"{name}: expected values known on the host, where the table is built, got a traced"
+            " array"
+        )
     values = np.asarray(values)
     if values.dtype.kind not in "iufb" and not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name}: expected numbers, got dtype {values.dtype}")
     if values.ndim != 1 or values.size == 0:
-        raise ValueError(f"{name}: expected one number per word, shape (V,), got shape {values.shape}")
+        raise ValueError(
+            f"{name}: expected one number per word, shape (V,), got shape {values.shape}"
+        )
     values = values.astype(np.float64)
     if not np.isfinite(values).all() or (values < 0).any() or values.max() == 0:
-        raise ValueError(f"{name}: expected finite numbers >= 0, not all zero, got {values.min()} to {values.max()}")
+        raise ValueError(
+            f"{name}: expected finite numbers >= 0, not all zero, got {values.min()} to"
+            f" {values.max()}"
+        )
     return values

@@ -1,8 +1,9 @@
-"""Drawing from a model, and its log Z by annealed importance sampling; thin over blackjax (the extra `samplers`).
+"""Drawing from a model, and its log Z by annealed importance sampling; thin over blackjax (the
+extra `samplers`).
 
-`log_density_fn(x)` takes positions (chains, ...) to unnormalised log densities (chains,): bind the parameters of a model
-with `lambda x: log_density_fn(params, x)`. Nothing here is jitted: wrap calls in `jax.jit` (step sizes may be traced).
-"""
+`log_density_fn(x)` takes positions (chains, ...) to unnormalised log densities (chains,): bind the
+parameters of a model with `lambda x: log_density_fn(params, x)`. Nothing here is jitted: wrap calls
+in `jax.jit` (step sizes may be traced)."""
 
 try:
     import blackjax as _blackjax  # noqa: F401

@@ -40,25 +40,32 @@ def adapt_step_size(
     num_steps: int,
     target_acceptance: float = 0.6,
 ) -> AdaptedStepSize:
-    """Tunes one step size for all chains by dual averaging, until their mean acceptance rate is `target_acceptance`.
+    """Tunes one step size for all chains by dual averaging, until their mean acceptance rate is
+    `target_acceptance`.
 
-    Chains that adapt do not sample exactly: throw them away but for their last positions, and go on with a fixed step size.
+    Chains that adapt do not sample exactly: throw them away but for their last positions, and go on
+    with a fixed step size.
 
     Args:
       key: a typed PRNG key.
       log_density_fn: phi, from positions (chains, ...) to (chains,), in nats.
-      x_initial: starting points, (chains, ...). Start where the chains will live: near a far start the right step differs.
-      kernel_fn: from a step size to an adjusted kernel: `mala`, or `lambda step_size: hmc(step_size, 10)`.
+      x_initial: starting points, (chains, ...). Start where the chains will live: near a far start
+        the right step differs.
+      kernel_fn: from a step size to an adjusted kernel: `mala`, or `lambda step_size:
+        hmc(step_size, 10)`.
       step_size: where to start; the first steps try values up to ten times larger.
       num_steps: transitions; 100 to 200 are enough for many chains.
-      target_acceptance: mean probability of acceptance; in high dimension 0.574 is best for MALA and 0.651 for HMC.
+      target_acceptance: mean probability of acceptance; in high dimension 0.574 is best for MALA
+        and 0.651 for HMC.
 
     Returns:
       An `AdaptedStepSize`.
 
     Raises:
-      TypeError: `key` is not a typed key, `x_initial` is not floating, or `num_steps` is no integer.
-      ValueError: shapes that do not fit, numbers out of their range, or a kernel that accepts always.
+      TypeError: `key` is not a typed key, `x_initial` is not floating, or `num_steps` is no
+        integer.
+      ValueError: shapes that do not fit, numbers out of their range, or a kernel that accepts
+        always.
 
     Examples:
       >>> import jax
@@ -67,14 +74,20 @@ def adapt_step_size(
       >>> log_density_fn = lambda x: -0.5 * jnp.sum((x / 10) ** 2, axis=-1)  # N(0, 100 I)
       >>> x_initial = 10 * jax.random.normal(jax.random.key(1), (100, 2))
       >>> tuned = samplers.adapt_step_size(
-      ...     jax.random.key(0), log_density_fn, x_initial, kernel_fn=samplers.mala, step_size=1.0, num_steps=200
+      ...     jax.random.key(0),
+      ...     log_density_fn,
+      ...     x_initial,
+      ...     kernel_fn=samplers.mala,
+      ...     step_size=1.0,
+      ...     num_steps=200,
       ... )
       >>> 50 < tuned.step_size < 200
       Array(True, dtype=bool)
 
     References:
       Hoffman and Gelman, The No-U-Turn Sampler, 2014, eq. 6 and algorithm 5 (dual averaging).
-      Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin diffusions, 1998 (0.574).
+      Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin diffusions, 1998
+        (0.574).
       Beskos et al., Optimal tuning of the hybrid Monte Carlo algorithm, 2013 (0.651).
     """
     check_key(key)
@@ -82,11 +95,16 @@ def adapt_step_size(
     check_positive("step_size", step_size)
     check_positive_int("num_steps", num_steps)
     if not 0 < target_acceptance < 1:
-        raise ValueError(f"target_acceptance: expected a number between 0 and 1, got {target_acceptance}")
+        raise ValueError(
+            f"target_acceptance: expected a number between 0 and 1, got {target_acceptance}"
+        )
     check_log_density_fn(log_density_fn, x_initial)
     one_fn, kernel = of_one(log_density_fn), kernel_fn(step_size)
     if not kernel.is_adjusted:
-        raise ValueError("kernel_fn: expected a kernel with a Metropolis test (mala, hmc), got one that accepts always")
+        raise ValueError(
+            "kernel_fn: expected a kernel with a Metropolis test (mala, hmc), got one that accepts"
+            " always"
+        )
     first, update, final = dual_averaging_adaptation(target_acceptance)
 
     def body(carry, index):

@@ -1,9 +1,9 @@
 """Annealed importance sampling between the noise and a model, in both directions.
 
-It is tempered sequential Monte Carlo without resampling. But blackjax's tempered kernel hands back weights as plain numbers,
-normalised over the particles: a chain a hundred nats behind underflows there, and annealing needs the log weight of each.
-Hence a loop of its own, over the same transitions as `sample_chains`.
-"""
+It is tempered sequential Monte Carlo without resampling. But blackjax's tempered kernel hands back
+weights as plain numbers, normalised over the particles: a chain a hundred nats behind underflows
+there, and annealing needs the log weight of each. Hence a loop of its own, over the same
+transitions as `sample_chains`."""
 
 import functools
 from collections.abc import Callable
@@ -32,18 +32,22 @@ class Noise(Protocol):
 class AnnealedEstimate(NamedTuple):
     """An estimate of a model's log Z from annealed chains, with its bound.
 
-    Read the effective sample size first: where it is a handful, `standard_error` means nothing, and the estimate is no more
-    than a bound. A NaN estimate says that a log weight was not finite, or that the schedule did not run from 0 to 1.
+    Read the effective sample size first: where it is a handful, `standard_error` means nothing, and
+    the estimate is no more than a bound. A NaN estimate says that a log weight was not finite, or
+    that the schedule did not run from 0 to 1.
 
     Attributes:
-      log_partition: forward, log mean w, in expectation below log Z; reverse, -log mean w', in expectation above it.
-      standard_error: of log_partition, to first order (the relative error of the mean weight), in nats; inf for one chain.
+      log_partition: forward, log mean w, in expectation below log Z; reverse, -log mean w', in
+        expectation above it.
+      standard_error: of log_partition, to first order (the relative error of the mean weight), in
+        nats; inf for one chain.
       effective_sample_size: Kish's, of the weights; between 1 and the number of chains.
-      bound: mean log w, whose expectation is at most log Z; reverse, -mean log w', at least log Z. Its error is honest at
-        any effective sample size.
+      bound: mean log w, whose expectation is at most log Z; reverse, -mean log w', at least log Z.
+        Its error is honest at any effective sample size.
       bound_standard_error: of the bound, in nats; inf for one chain.
       log_weights: forward log w or reverse log w' of every chain, (chains,), in nats.
-      x: positions at the last but one temperature, (chains, ...); forward, with w they are a weighted sample of the model.
+      x: positions at the last but one temperature, (chains, ...); forward, with w they are a
+        weighted sample of the model.
       acceptance_rate: mean over chains at each intermediate temperature, (stages - 1,).
       num_nonfinite: steps of each chain, (chains,), at which it or its proposal was not finite.
     """
@@ -71,38 +75,48 @@ def annealed_importance_sampling(
 ) -> AnnealedEstimate:
     """Estimates a model's log Z by chains that start at noise samples and are led to the model.
 
-    On the geometric path log f_b = (1 - b) log q + b phi, with q = `noise` and phi = `log_density_fn`, each chain starts at
-    x_0 ~ q, and takes log w = sum_t (b_t - b_{t-1}) (phi - log q)(x_{t-1}), where x_t follows x_{t-1} by `num_steps`
-    transitions that leave f_{b_t} invariant. E[w] = Z whether or not the chains have converged, so that by Jensen's
-    inequality E[mean log w] <= E[log mean w] <= log Z: the estimate errs low. With one stage this is
+    On the geometric path log f_b = (1 - b) log q + b phi, with q = `noise` and phi =
+    `log_density_fn`, each chain starts at x_0 ~ q, and takes log w = sum_t (b_t - b_{t-1}) (phi -
+    log q)(x_{t-1}), where x_t follows x_{t-1} by `num_steps` transitions that leave f_{b_t}
+    invariant. E[w] = Z whether or not the chains have converged, so that by Jensen's inequality
+    E[mean log w] <= E[log mean w] <= log Z: the estimate errs low. With one stage this is
     `importance_log_partition`. If the noise has bounded support, Z is that of the model on it.
 
     Args:
       key: a typed PRNG key.
-      log_density_fn: phi, from positions (samples, ...) to (samples,), in nats. For a model given as a log ratio s, pass
-        `lambda x: log_ratio_fn(x) + noise.log_prob(x)`.
+      log_density_fn: phi, from positions (samples, ...) to (samples,), in nats. For a model given
+        as a log ratio s, pass `lambda x: log_ratio_fn(x) + noise.log_prob(x)`.
       noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
-      schedule: inverse temperatures b, ascending from 0 to 1: `linear_schedule`, `sigmoid_schedule` or any other.
+      schedule: inverse temperatures b, ascending from 0 to 1: `linear_schedule`, `sigmoid_schedule`
+        or any other.
       num_samples: chains.
       num_steps: transitions at each intermediate temperature.
 
     Returns:
-      An `AnnealedEstimate`. With `reverse_annealed_importance_sampling` it makes a sandwich; what both know together is
-      `nce_jax.bar(-forward.log_weights, -reverse.log_weights)`, whose delta_f is -log Z.
+      An `AnnealedEstimate`. With `reverse_annealed_importance_sampling` it makes a sandwich; what
+      both know together is `nce_jax.bar(-forward.log_weights, -reverse.log_weights)`, whose delta_f
+      is -log Z.
 
     Raises:
       TypeError: `key` is not a typed key, or a count is no integer.
-      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes that do not fit.
+      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes
+        that do not fit.
 
     Examples:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import noise, samplers
-      >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 2) ** 2, axis=-1)  # log Z = log 2 pi = 1.8379
+      >>> log_density_fn = lambda x: (
+      ...     -0.5 * jnp.sum((x - 2) ** 2, axis=-1)
+      ... )  # log Z = log 2 pi = 1.8379
       >>> estimate = samplers.annealed_importance_sampling(
-      ...     jax.random.key(0), log_density_fn, noise.standard_normal(2),
-      ...     kernel=samplers.mala(0.5), schedule=samplers.linear_schedule(50), num_samples=500,
+      ...     jax.random.key(0),
+      ...     log_density_fn,
+      ...     noise.standard_normal(2),
+      ...     kernel=samplers.mala(0.5),
+      ...     schedule=samplers.linear_schedule(50),
+      ...     num_samples=500,
       ... )
       >>> abs(estimate.log_partition - 1.8379) < 4 * estimate.standard_error < 0.2
       Array(True, dtype=bool)
@@ -130,12 +144,14 @@ def reverse_annealed_importance_sampling(
     schedule: Float[ArrayLike, " temperatures"],
     num_steps: int = 1,
 ) -> AnnealedEstimate:
-    """Estimates a model's log Z by chains that start at samples of the model and are led to the noise.
+    """Estimates a model's log Z by chains that start at samples of the model and are led to the
+    noise.
 
-    The same path as `annealed_importance_sampling`, walked backwards, with log w' = sum (b_{t-1} - b_t) (phi - log q):
-    E[w'] = 1 / Z, so that E[-mean log w'] >= E[-log mean w'] >= log Z. The bounds hold if the starting points are *exact*
-    samples of the model. From MCMC they are only as good as its convergence: a mode that the chains never saw can put the
-    "upper" bound below log Z, without a sign of it in any field.
+    The same path as `annealed_importance_sampling`, walked backwards, with log w' = sum (b_{t-1} -
+    b_t) (phi - log q): E[w'] = 1 / Z, so that E[-mean log w'] >= E[-log mean w'] >= log Z. The
+    bounds hold if the starting points are *exact* samples of the model. From MCMC they are only as
+    good as its convergence: a mode that the chains never saw can put the "upper" bound below log Z,
+    without a sign of it in any field.
 
     Args:
       key: a typed PRNG key.
@@ -151,24 +167,33 @@ def reverse_annealed_importance_sampling(
 
     Raises:
       TypeError: `key` is not a typed key, `x_model` is not floating, or `num_steps` is no integer.
-      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes that do not fit.
+      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes
+        that do not fit.
 
     Examples:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import noise, samplers
-      >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 2) ** 2, axis=-1)  # log Z = log 2 pi = 1.8379
+      >>> log_density_fn = lambda x: (
+      ...     -0.5 * jnp.sum((x - 2) ** 2, axis=-1)
+      ... )  # log Z = log 2 pi = 1.8379
       >>> x_model = 2 + jax.random.normal(jax.random.key(1), (500, 2))
       >>> estimate = samplers.reverse_annealed_importance_sampling(
-      ...     jax.random.key(0), log_density_fn, noise.standard_normal(2), x_model,
-      ...     kernel=samplers.mala(0.5), schedule=samplers.linear_schedule(50),
+      ...     jax.random.key(0),
+      ...     log_density_fn,
+      ...     noise.standard_normal(2),
+      ...     x_model,
+      ...     kernel=samplers.mala(0.5),
+      ...     schedule=samplers.linear_schedule(50),
       ... )
       >>> abs(estimate.log_partition - 1.8379) < 4 * estimate.standard_error < 0.2
       Array(True, dtype=bool)
 
     References:
-      Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
-      Burda, Grosse and Salakhutdinov, Accurate and conservative estimates of MRF log-likelihood using reverse annealing,
+      Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte
+        Carlo, 2015.
+      Burda, Grosse and Salakhutdinov, Accurate and conservative estimates of MRF log-likelihood
+        using reverse annealing,
       2015.
     """
     check_key(key)
@@ -177,12 +202,17 @@ def reverse_annealed_importance_sampling(
     check_log_density_fn(log_density_fn, x_model)
     _check_noise(noise, x_model)
     path = _Path(log_density_fn, noise)
-    return _estimate(_anneal(key, path, x_model, kernel, schedule, num_steps, reverse=True), sign=-1)
+    return _estimate(
+        _anneal(key, path, x_model, kernel, schedule, num_steps, reverse=True), sign=-1
+    )
 
 
 def _check_noise(noise: Noise, x_model: jax.Array) -> None:
-    """Raises unless the noise draws what the model's samples are: a shape that broadcasts would give a wrong number."""
-    drawn = jax.eval_shape(lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))[0])
+    """Raises unless the noise draws what the model's samples are: a shape that broadcasts would
+    give a wrong number."""
+    drawn = jax.eval_shape(
+        lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))[0]
+    )
     if drawn.shape[1:] != x_model.shape[1:]:
         expected = f"{drawn.shape[1:]}, as the noise draws"
         raise ValueError(f"x_model: expected samples of shape {expected}, got {x_model.shape[1:]}")
@@ -193,15 +223,21 @@ def _check_annealing(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")
     if not kernel.is_adjusted:
-        raise ValueError("kernel: expected one with a Metropolis test (mala, hmc): without it the weights are wrong")
+        raise ValueError(
+            "kernel: expected one with a Metropolis test (mala, hmc): without it the weights are"
+            " wrong"
+        )
     schedule = jnp.asarray(schedule)
     if schedule.ndim != 1 or schedule.size < 2:
-        raise ValueError(f"schedule: expected at least two values on one axis, got shape {schedule.shape}")
+        raise ValueError(
+            f"schedule: expected at least two values on one axis, got shape {schedule.shape}"
+        )
     return schedule
 
 
 class _Path(NamedTuple):
-    """The geometric path, at one position. Where the noise has density zero, so has every f_b with b < 1."""
+    """The geometric path, at one position. Where the noise has density zero, so has every f_b with
+    b < 1."""
 
     log_density_fn: Callable[[Any], Any]
     noise: Noise
@@ -222,8 +258,17 @@ class _Annealed(NamedTuple):
     acceptance_rate: jax.Array
 
 
-def _anneal(key, path: _Path, x: jax.Array, kernel: Kernel, schedule: jax.Array, num_steps: int, reverse=False) -> _Annealed:
-    """Weighs at every change of temperature and moves in between: after the last change a move would change no weight."""
+def _anneal(
+    key,
+    path: _Path,
+    x: jax.Array,
+    kernel: Kernel,
+    schedule: jax.Array,
+    num_steps: int,
+    reverse=False,
+) -> _Annealed:
+    """Weighs at every change of temperature and moves in between: after the last change a move
+    would change no weight."""
     schedule = schedule.astype(x.dtype)
     is_valid = (schedule[0] == 0) & (schedule[-1] == 1) & (jnp.diff(schedule) >= 0).all()
     schedule = jnp.flip(schedule) if reverse else schedule

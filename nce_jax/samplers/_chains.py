@@ -18,11 +18,14 @@ class Chains(NamedTuple):
     Attributes:
       x: final positions, (chains, ...).
       log_density: unnormalised log densities there, (chains,).
-      acceptance_rate: mean probability of acceptance of each chain, (chains,); one for an unadjusted kernel.
-      num_nonfinite: steps of each chain, (chains,), int32, at which the state or its proposal was not finite (see
-        `Transition`). Zero for a healthy chain. A Metropolis test refuses such a proposal, and the chain goes on. One that
-        *starts* at a NaN may stand still for good: its count equals the number of steps.
-      trajectory: kept positions, (chains, kept, ...), or None. Reshaped to (-1, ...) they are in time order chain by chain.
+      acceptance_rate: mean probability of acceptance of each chain, (chains,); one for an
+        unadjusted kernel.
+      num_nonfinite: steps of each chain, (chains,), int32, at which the state or its proposal was
+        not finite (see `Transition`). Zero for a healthy chain. A Metropolis test refuses such a
+        proposal, and the chain goes on. One that *starts* at a NaN may stand still for good: its
+        count equals the number of steps.
+      trajectory: kept positions, (chains, kept, ...), or None. Reshaped to (-1, ...) they are in
+        time order chain by chain.
     """
 
     x: Float[Array, "chains ..."]
@@ -41,17 +44,19 @@ def sample_chains(
     num_steps: int,
     keep_every: int | None = None,
 ) -> Chains:
-    """Runs one Markov chain per starting point, all with the density exp(phi), phi = `log_density_fn`.
+    """Runs one Markov chain per starting point, all with the density exp(phi), phi =
+    `log_density_fn`.
 
     Args:
       key: a typed PRNG key.
-      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; a position's value must not depend on the
-        others.
+      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; a position's value
+        must not depend on the others.
       x_initial: starting points, (chains, ...).
       kernel: `mala(...)`, `hmc(...)` or `langevin(...)`.
       num_steps: transitions of every chain.
-      keep_every: keeps every so many-th position, the last one among them; None keeps the last alone. Must divide
-        `num_steps`. Discard those before the chains have forgotten where they started.
+      keep_every: keeps every so many-th position, the last one among them; None keeps the last
+        alone. Must divide `num_steps`. Discard those before the chains have forgotten where they
+        started.
 
     Returns:
       `Chains`. The library does not jit: wrap the call where it is repeated.
@@ -66,7 +71,11 @@ def sample_chains(
       >>> from nce_jax import samplers
       >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 1) ** 2, axis=-1)  # N(1, I)
       >>> chains = samplers.sample_chains(
-      ...     jax.random.key(0), log_density_fn, jnp.zeros((500, 2)), kernel=samplers.mala(0.5), num_steps=40
+      ...     jax.random.key(0),
+      ...     log_density_fn,
+      ...     jnp.zeros((500, 2)),
+      ...     kernel=samplers.mala(0.5),
+      ...     num_steps=40,
       ... )
       >>> print(chains.x.shape, f"{chains.x.mean():.2f}", int(chains.num_nonfinite.sum()))
       (500, 2) 1.05 0
@@ -83,14 +92,18 @@ def sample_chains(
     stride = num_steps if keep_every is None else keep_every
     check_positive_int("keep_every", stride)
     if num_steps % stride:
-        raise ValueError(f"keep_every: expected a divisor of num_steps = {num_steps}, got {keep_every}")
+        raise ValueError(
+            f"keep_every: expected a divisor of num_steps = {num_steps}, got {keep_every}"
+        )
     one_fn = of_one(log_density_fn)
 
     def stretch(tally, index):
         tally = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, stride)
         return tally, None if keep_every is None else tally.state.position
 
-    tally, kept = jax.lax.scan(stretch, start(kernel, one_fn, x_initial), jnp.arange(num_steps // stride))
+    tally, kept = jax.lax.scan(
+        stretch, start(kernel, one_fn, x_initial), jnp.arange(num_steps // stride)
+    )
     return Chains(
         x=tally.state.position,
         log_density=tally.state.logdensity,
@@ -101,7 +114,8 @@ def sample_chains(
 
 
 class Tally(NamedTuple):
-    """States of all chains, with the sums over steps of acceptance probabilities and of steps that were not finite."""
+    """States of all chains, with the sums over steps of acceptance probabilities and of steps that
+    were not finite."""
 
     state: Any
     acceptance: jax.Array
@@ -119,7 +133,13 @@ def start(kernel: Kernel, log_density_fn: Callable[[jax.Array], jax.Array], x: j
     return Tally(state, jnp.zeros_like(state.logdensity), jnp.zeros(x.shape[0], jnp.int32))
 
 
-def advance(key, kernel: Kernel, log_density_fn: Callable[[jax.Array], jax.Array], tally: Tally, num_steps: int) -> Tally:
+def advance(
+    key,
+    kernel: Kernel,
+    log_density_fn: Callable[[jax.Array], jax.Array],
+    tally: Tally,
+    num_steps: int,
+) -> Tally:
     """`num_steps` transitions of every chain."""
     step = jax.vmap(lambda key, state: kernel.step(key, state, log_density_fn))
 

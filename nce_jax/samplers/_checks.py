@@ -11,9 +11,13 @@ def check_key(key: Any) -> None:
     """Raises unless `key` is one typed key."""
     dtype = getattr(key, "dtype", None)
     if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}")
+        raise TypeError(
+            f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}"
+        )
     if key.shape != ():
-        raise ValueError(f"key: expected a single key, got shape {key.shape}; use jax.vmap for several")
+        raise ValueError(
+            f"key: expected a single key, got shape {key.shape}; use jax.vmap for several"
+        )
 
 
 def check_positions(name: str, positions: Any) -> jax.Array:
@@ -22,13 +26,20 @@ def check_positions(name: str, positions: Any) -> jax.Array:
     if not jnp.issubdtype(positions.dtype, jnp.floating):
         raise TypeError(f"{name}: expected a floating array, got dtype {positions.dtype}")
     if positions.ndim == 0 or positions.shape[0] == 0:
-        raise ValueError(f"{name}: expected shape (chains, ...) with at least one chain, got shape {positions.shape}")
+        raise ValueError(
+            f"{name}: expected shape (chains, ...) with at least one chain, got shape"
+            f" {positions.shape}"
+        )
     return positions
 
 
-def check_log_density_fn(log_density_fn: Callable[[jax.Array], jax.Array], positions: jax.Array) -> None:
+def check_log_density_fn(
+    log_density_fn: Callable[[jax.Array], jax.Array], positions: jax.Array
+) -> None:
     """Raises unless `log_density_fn` gives one floating number per position."""
     values = jax.eval_shape(log_density_fn, positions)
     shape = getattr(values, "shape", None)
     if shape != positions.shape[:1] or not jnp.issubdtype(values.dtype, jnp.floating):
-        raise ValueError(f"log_density_fn: expected floating values of shape {positions.shape[:1]}, got {values}")
+        raise ValueError(
+            f"log_density_fn: expected floating values of shape {positions.shape[:1]}, got {values}"
+        )

@@ -32,7 +32,8 @@ def linear_schedule(num_stages: int) -> Float[Array, " temperatures"]:
 def sigmoid_schedule(num_stages: int, *, slope: float = 4.0) -> Float[Array, " temperatures"]:
     """Inverse temperatures that are dense at both ends, where the distribution changes fastest.
 
-    b_t = (c_t - c_0) / (c_T - c_0) with c_t = sigma(delta (2 t / T - 1)), T = `num_stages` and delta = `slope`.
+    b_t = (c_t - c_0) / (c_T - c_0) with c_t = sigma(delta (2 t / T - 1)), T = `num_stages` and
+    delta = `slope`.
 
     Args:
       num_stages: T; one stage is plain importance sampling.
@@ -51,7 +52,8 @@ def sigmoid_schedule(num_stages: int, *, slope: float = 4.0) -> Float[Array, " t
       ['0.0000', '0.1050', '0.5000', '0.8950', '1.0000']
 
     References:
-      Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte Carlo, 2015.
+      Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte
+        Carlo, 2015.
     """
     check_positive("slope", slope)
     steep = jax.nn.sigmoid(slope * (2 * linear_schedule(num_stages) - 1))

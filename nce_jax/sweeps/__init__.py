@@ -1,4 +1,5 @@
-"""Sweeps: a pure function over the product of named axes, in one compilation, with a labelled result."""
+"""Sweeps: a pure function over the product of named axes, in one compilation, with a labelled
+result."""
 
 from nce_jax.sweeps._chunks import Chunking as Chunking
 from nce_jax.sweeps._grid import compiled_sweep as compiled_sweep
@@ -10,5 +11,12 @@ from nce_jax.sweeps._shared import shared as shared
 from nce_jax.sweeps._store import ChunkWarning as ChunkWarning
 
 __all__ = [
-    "ChunkWarning", "Chunking", "FailedLanesWarning", "LaneMean", "SweepResult", "compiled_sweep", "shared", "sweep",
-]  # fmt: skip
+    "ChunkWarning",
+    "Chunking",
+    "FailedLanesWarning",
+    "LaneMean",
+    "SweepResult",
+    "compiled_sweep",
+    "shared",
+    "sweep",
+]

@@ -17,8 +17,10 @@ class LaneMean(NamedTuple):
     """A mean over one axis of a sweep.
 
     Attributes:
-      mean: the pytree of the sweep's values with every leaf averaged over the lanes that did not fail; NaN where all did.
-      standard_error: of that mean, the sample standard deviation over the root of the number of lanes; NaN below two lanes.
+      mean: the pytree of the sweep's values with every leaf averaged over the lanes that did not
+        fail; NaN where all did.
+      standard_error: of that mean, the sample standard deviation over the root of the number of
+        lanes; NaN below two lanes.
       num_lanes: how many lanes each mean is of, over the remaining axes of the grid.
       num_failed: how many were left out.
     """
@@ -30,7 +32,8 @@ class LaneMean(NamedTuple):
 
 
 def failed_lanes(values: Any, num_axes: int) -> np.ndarray:
-    """Where any floating or complex number of a lane is not finite, over the leading `num_axes` axes."""
+    """Where any floating or complex number of a lane is not finite, over the leading `num_axes`
+    axes."""
     leaves = jax.tree.leaves(values)
     failed = np.zeros(leaves[0].shape[:num_axes], bool) if leaves else np.zeros((), bool)
     for leaf in leaves:
@@ -44,28 +47,34 @@ def lane_mean(values: Any, failed: np.ndarray, axis: str, position: int) -> Lane
     num_failed = failed.sum(axis=position)
     if failed.any():
         warnings.warn(
-            f"{failed.sum()} of {failed.size} lanes failed and are left out of the mean over {axis!r}, "
-            f"at most {num_failed.max()} of {failed.shape[position]} in one mean",
+            f"{failed.sum()} of {failed.size} lanes failed and are left out of the mean over"
+            f" {axis!r}, at most {num_failed.max()} of {failed.shape[position]} in one mean",
             FailedLanesWarning,
             stacklevel=3,
         )
     for path, leaf in jax.tree_util.tree_leaves_with_path(values):
         if is_key(leaf):
-            raise TypeError(f"values: expected numbers at {jax.tree_util.keystr(path)}, got typed keys, which have no mean")
+            raise TypeError(
+                f"values: expected numbers at {jax.tree_util.keystr(path)}, got typed keys, which"
+                " have no mean"
+            )
     means = jax.tree.map(lambda leaf: _masked(np.asarray(leaf), ~failed, position)[0], values)
     errors = jax.tree.map(lambda leaf: _masked(np.asarray(leaf), ~failed, position)[1], values)
     return LaneMean(means, errors, (~failed).sum(axis=position), num_failed)
 
 
 def _masked(leaf: np.ndarray, counts: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and its standard error over one axis, in float64, as floats of the leaf's own precision."""
+    """Mean and its standard error over one axis, in float64, as floats of the leaf's own
+    precision."""
     is_inexact = jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
     counts = counts.reshape(counts.shape + (1,) * (leaf.ndim - counts.ndim))
     wide = leaf.astype(np.complex128 if np.iscomplexobj(leaf) else np.float64)
     number = counts.sum(axis=position)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(counts, wide, 0).sum(axis=position) / number
-        rest = np.where(counts, np.abs(wide - np.expand_dims(mean, position)) ** 2, 0).sum(axis=position)
+        rest = np.where(counts, np.abs(wide - np.expand_dims(mean, position)) ** 2, 0).sum(
+            axis=position
+        )
         error = np.sqrt(rest / (number - 1) / number)
     error = np.where(number > 1, error, np.nan)
     dtypes = (leaf.dtype, np.abs(leaf[:0]).dtype) if is_inexact else (mean.dtype, error.dtype)

@@ -1,4 +1,5 @@
-"""The compiled grid: the function mapped over every axis, and split over devices along one of them."""
+"""The compiled grid: the function mapped over every axis, and split over devices along one of
+them."""
 
 import functools
 import hashlib
@@ -11,7 +12,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 RANDOM_AXES = ("seed", "key")
-"""Names of axes that random draws belong to: cut and split first, so that the draws stay shared by all other axes."""
+"""Names of axes that random draws belong to: cut and split first, so that the draws stay shared by
+all other axes."""
 
 
 class Layout(NamedTuple):
@@ -39,7 +41,8 @@ class Layout(NamedTuple):
 
 
 def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
-    """One grid axis over all devices of the mesh: that of the draws if it is long enough, or else the longest."""
+    """One grid axis over all devices of the mesh: that of the draws if it is long enough, or else
+    the longest."""
     longest = max(lengths, key=lambda name: lengths[name])
     if mesh is None:
         return Layout(None, longest)
@@ -49,7 +52,10 @@ def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
         raise ValueError("mesh: expected at least one device, got none")
     process = jax.process_index()
     if others := [device for device in mesh.devices.flat if device.process_index != process]:
-        raise ValueError(f"mesh: expected devices of this process ({process}), got {others[0]} among {mesh.devices.size}")
+        raise ValueError(
+            f"mesh: expected devices of this process ({process}), got {others[0]} among"
+            f" {mesh.devices.size}"
+        )
     enough = [name for name in RANDOM_AXES if lengths.get(name, 0) >= mesh.devices.size]
     # Lanes have no use for a second axis of the mesh: its devices take lanes as well.
     return Layout(Mesh(mesh.devices.ravel(), ("lane",)), (enough or [longest])[0])
@@ -59,32 +65,40 @@ def run(fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout) -
     """What `fn` returns on the product of the axes, with one leading axis per named axis."""
     values = list(axes.values())
     if layout.lanes is not None:
-        values = [jax.device_put(v, s) for v, s in zip(values, _shardings(tuple(axes), layout), strict=True)]
+        values = [
+            jax.device_put(v, s)
+            for v, s in zip(values, _shardings(tuple(axes), layout), strict=True)
+        ]
     return compiled(fn, axes, layout)(*values)
 
 
 def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
-    """The compiled program for axes of these shapes; the same function and shapes a second time compile nothing.
+    """The compiled program for axes of these shapes; the same function and shapes a second time
+    compile nothing.
 
-    It is JAX that keeps traces and programs: it knows which of its settings they hang on (x64, the precision of products,
-    how random bits are made, the devices, ...), and a cache in front of it would have to know them all.
-    """
+    It is JAX that keeps traces and programs: it knows which of its settings they hang on (x64, the
+    precision of products, how random bits are made, the devices, ...), and a cache in front of it
+    would have to know them all."""
     return _lowered(fn, axes, layout).compile()
 
 
 def shapes(axes: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, jax.ShapeDtypeStruct]:
     """The axes cut or padded to these sizes, as descriptions."""
-    return {name: jax.ShapeDtypeStruct((sizes[name], *v.shape[1:]), v.dtype) for name, v in axes.items()}
+    return {
+        name: jax.ShapeDtypeStruct((sizes[name], *v.shape[1:]), v.dtype) for name, v in axes.items()
+    }
 
 
 def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> str:
-    """SHA-256 of the program's text before compilation: the function, its constants, the shapes and the devices."""
+    """SHA-256 of the program's text before compilation: the function, its constants, the shapes and
+    the devices."""
     return hashlib.sha256(_lowered(fn, axes, layout).as_text().encode()).hexdigest()
 
 
 def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
     described = [jax.ShapeDtypeStruct(values.shape, values.dtype) for values in axes.values()]
-    # The one setting of a traced value that JAX's own caches leave out: which generator a new key is of.
+    # The one setting of a traced value that JAX's own caches leave out: which generator a new key
+    # is of.
     generator = jax.config.jax_default_prng_impl  # type: ignore[attr-defined]
     return _jitted(fn, tuple(axes), layout, generator).lower(*described)
 
@@ -97,13 +111,20 @@ def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, gene
         return fn(**dict(zip(names, point, strict=True)))
 
     for position in reversed(range(len(names))):
-        mapped = jax.vmap(mapped, in_axes=tuple(0 if i == position else None for i in range(len(names))))
+        mapped = jax.vmap(
+            mapped, in_axes=tuple(0 if i == position else None for i in range(len(names)))
+        )
     if layout.lanes is None:
         return jax.jit(mapped)
     spec = PartitionSpec(*(["lane" if name == layout.split else None for name in names]))
-    inputs = tuple(PartitionSpec("lane") if name == layout.split else PartitionSpec() for name in names)
-    # Each device runs its own loops to its own end. Nothing is exchanged, so there is nothing for the check to find.
-    mapped = jax.shard_map(mapped, mesh=layout.lanes, in_specs=inputs, out_specs=spec, check_vma=False)
+    inputs = tuple(
+        PartitionSpec("lane") if name == layout.split else PartitionSpec() for name in names
+    )
+    # Each device runs its own loops to its own end. Nothing is exchanged, so there is nothing for
+    # the check to find.
+    mapped = jax.shard_map(
+        mapped, mesh=layout.lanes, in_specs=inputs, out_specs=spec, check_vma=False
+    )
     return jax.jit(mapped, in_shardings=_shardings(names, layout))
 
 

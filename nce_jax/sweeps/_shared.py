@@ -10,9 +10,9 @@ import jax.numpy as jnp
 def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
     """Evaluates `fn(*args)` once for all lanes that do not differ in `args`.
 
-    JAX maps only what depends on an axis, but XLA may then fuse a cheap computation, such as the normal transform of a
-    random draw, into the loop over the lanes that use it, and repeat it in each. On CPU a branch that it cannot decide stops
-    that. The value is that of `fn(*args)`.
+    JAX maps only what depends on an axis, but XLA may then fuse a cheap computation, such as the
+    normal transform of a random draw, into the loop over the lanes that use it, and repeat it in
+    each. On CPU a branch that it cannot decide stops that. The value is that of `fn(*args)`.
 
     Args:
       fn: a function of arrays, such as a draw from a key.
@@ -26,13 +26,17 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import sweeps
-      >>> draw = sweeps.shared(lambda key: jax.random.normal(key, (2,)), jax.random.key(0), step=jnp.int32(7))
+      >>> draw = sweeps.shared(
+      ...     lambda key: jax.random.normal(key, (2,)), jax.random.key(0), step=jnp.int32(7)
+      ... )
       >>> bool((draw == jax.random.normal(jax.random.key(0), (2,))).all())
       True
     """
 
     def never(*args: Any) -> Any:
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *args))
+        return jax.tree.map(
+            lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *args)
+        )
 
     def undecided(*args: Any) -> Any:
         return jax.lax.cond(step >= 0, fn, never, *args)

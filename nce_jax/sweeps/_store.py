@@ -1,4 +1,5 @@
-"""Finished chunks on disk: each vouched for by its digest, all by a manifest that says which sweep they belong to."""
+"""Finished chunks on disk: each vouched for by its digest, all by a manifest that says which sweep
+they belong to."""
 
 import dataclasses
 import hashlib
@@ -26,10 +27,11 @@ class ChunkWarning(UserWarning):
 
 
 class Store:
-    """The chunks of one sweep: `<folder>/chunk-<i>.npz`, and `<folder>/chunk-<i>.sha256`, which is written last.
+    """The chunks of one sweep: `<folder>/chunk-<i>.npz`, and `<folder>/chunk-<i>.sha256`, which is
+    written last.
 
-    Both are written under another name first, so that a chunk that has a digest is whole, whatever ends the process.
-    """
+    Both are written under another name first, so that a chunk that has a digest is whole, whatever
+    ends the process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -55,10 +57,15 @@ class Store:
         try:
             manifest = json.loads(path.read_text())
             limit = manifest["chunking"]["bytes_limit"]
-            chunking = Chunking(**{**manifest["chunking"], "bytes_limit": math.inf if limit is None else limit})
+            chunking = Chunking(
+                **{**manifest["chunking"], "bytes_limit": math.inf if limit is None else limit}
+            )
             identity = dict(manifest["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            message = f"folder: {path} is missing or damaged ({error!r}); remove {self.folder} to begin anew"
+            message = (
+                f"folder: {path} is missing or damaged ({error!r}); remove {self.folder} to begin"
+                " anew"
+            )
             raise ValueError(message) from error
         return identity, chunking
 
@@ -77,7 +84,8 @@ class Store:
         _write(seal, lambda file: file.write(line.encode()))
 
     def load(self, number: int, dtypes: list[np.dtype]) -> list[np.ndarray] | None:
-        """The leaves of a chunk, or None if it is not finished. A damaged one is named in a warning and counts as that."""
+        """The leaves of a chunk, or None if it is not finished. A damaged one is named in a warning
+        and counts as that."""
         path, seal = self._paths(number)
         if not seal.exists():
             return None
@@ -88,7 +96,9 @@ class Store:
                 # NumPy's format knows no bfloat16: such leaves come back as bytes of the same size.
                 return [stored[f"leaf_{i}"].view(dtype) for i, dtype in enumerate(dtypes)]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            warnings.warn(f"chunk {path}: damaged ({error}); computed again", ChunkWarning, stacklevel=4)
+            warnings.warn(
+                f"chunk {path}: damaged ({error}); computed again", ChunkWarning, stacklevel=4
+            )
             return None
 
     def _paths(self, number: int) -> tuple[Path, Path]:
@@ -99,7 +109,8 @@ def identity(
     fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
     """Everything that the bytes of a result hang on, as far as a program can tell."""
-    # An axis that the sizes do not know is one more than the store's sweep has: refused by name, whatever its program.
+    # An axis that the sizes do not know is one more than the store's sweep has: refused by name,
+    # whatever its program.
     sizes = {name: sizes.get(name, values.shape[0]) for name, values in axes.items()}
     device = layout.devices[0]
     return {
@@ -118,14 +129,23 @@ def check_identity(saved: Mapping[str, Any], found: Mapping[str, Any], folder: P
     # Where an axis or the devices differ, the program does too, which says nothing more.
     telling = [name for name in names if name != "fn"] or names
     if telling:
-        listed = "; ".join(f"{name}: expected {saved.get(name)}, got {found.get(name)}" for name in telling)
-        raise ValueError(f"folder: {folder} holds another sweep ({listed}); choose another folder, or remove this one")
+        listed = "; ".join(
+            f"{name}: expected {saved.get(name)}, got {found.get(name)}" for name in telling
+        )
+        raise ValueError(
+            f"folder: {folder} holds another sweep ({listed}); choose another folder, or remove"
+            " this one"
+        )
 
 
 def _describe(values: jax.Array) -> str:
     text = hashlib.sha256(np.ascontiguousarray(on_host(values)).tobytes()).hexdigest()
     kind = f"{values.dtype}{list(values.shape)}"
-    return f"{kind} {text}" if is_key(values) or values.size > 8 else f"{kind} {on_host(values).tolist()}"
+    return (
+        f"{kind} {text}"
+        if is_key(values) or values.size > 8
+        else f"{kind} {on_host(values).tolist()}"
+    )
 
 
 def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:

@@ -1,8 +1,8 @@
 """Telescoping: a log ratio across a gap as a sum over K stages, each between bridges that overlap.
 
-Bridges x_k = sqrt(1 - a_k^2) x + a_k y couple a data and a noise sample for every k. The stages' log-ratio arrays have shape
-(K, n): a batch, for every loss, solver and diagnostic of this library. `nce_jax.fit_telescope` does it all in one call.
-"""
+Bridges x_k = sqrt(1 - a_k^2) x + a_k y couple a data and a noise sample for every k. The stages'
+log-ratio arrays have shape (K, n): a batch, for every loss, solver and diagnostic of this library.
+`nce_jax.fit_telescope` does it all in one call."""
 
 from nce_jax.telescoping._bridges import bridges as bridges
 from nce_jax.telescoping._bridges import separate as separate

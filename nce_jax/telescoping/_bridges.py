@@ -17,7 +17,8 @@ Numbers = Sequence[float] | Float[ArrayLike, " _"]
 """A schedule, or a number per stage: a list, or an array of any kind."""
 
 Space = tuple[Callable[[Any], Any], Callable[[Any], Any]]
-"""An invertible map of samples as a pair of functions: to the space in which bridges are straight, and back."""
+"""An invertible map of samples as a pair of functions: to the space in which bridges are straight,
+and back."""
 
 
 def bridges(
@@ -27,12 +28,13 @@ def bridges(
     *,
     space: Space | None = None,
 ) -> Float[Array, "stages_and_one n *shape"]:
-    """Coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K, with the same pair of samples for every k.
+    """Coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K, with the same pair of
+    samples for every k.
 
-    Stage k is then the pair of neighbours (x_k, x_k+1): its data and its noise. With `space` = (to, back) the line is drawn
-    between to(x_data) and to(x_noise), in the latent space of a flow say (its bijector's `inverse` and `forward`), and
-    mapped back. The noise should be centred there: sqrt(1 - a^2) + a exceeds 1, and a common offset c would be carried to
-    1.41 c.
+    Stage k is then the pair of neighbours (x_k, x_k+1): its data and its noise. With `space` = (to,
+    back) the line is drawn between to(x_data) and to(x_noise), in the latent space of a flow say
+    (its bijector's `inverse` and `forward`), and mapped back. The noise should be centred there:
+    sqrt(1 - a^2) + a exceeds 1, and a common offset c would be carried to 1.41 c.
 
     Args:
       x_data: samples of the data, (n, ...).
@@ -45,12 +47,15 @@ def bridges(
 
     Raises:
       TypeError: samples that are not floating.
-      ValueError: sets of different shapes, or a schedule that does not rise from 0 to 1 (not seen in a JAX array).
+      ValueError: sets of different shapes, or a schedule that does not rise from 0 to 1 (not seen
+        in a JAX array).
 
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
-      >>> telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), [0.0, 0.6, 1.0])[:, 0].round(4).tolist()
+      >>> telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), [0.0, 0.6, 1.0])[:, 0].round(
+      ...     4
+      ... ).tolist()
       [2.0, 2.200000047683716, 1.0]
 
     References:
@@ -60,7 +65,10 @@ def bridges(
         if not jnp.issubdtype(jnp.result_type(side), jnp.floating):
             raise TypeError(f"{name}: expected a floating array, got dtype {jnp.result_type(side)}")
     if jnp.shape(x_data) != jnp.shape(x_noise):
-        raise ValueError(f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape {jnp.shape(x_noise)}")
+        raise ValueError(
+            f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape"
+            f" {jnp.shape(x_noise)}"
+        )
     check_schedule(schedule)
     to, back = space or (_same, _same)
     inner = jnp.asarray(schedule, jnp.result_type(x_data))[1:-1]
@@ -77,9 +85,12 @@ def _same(x: Any) -> Any:
 
 
 def check_schedule(schedule: Any) -> None:
-    """Raises unless the schedule is a vector that rises from 0 to 1; values of JAX arrays are not read."""
+    """Raises unless the schedule is a vector that rises from 0 to 1; values of JAX arrays are not
+    read."""
     if np.ndim(schedule) != 1 or np.shape(schedule)[0] < 2:
-        raise ValueError(f"schedule: expected a vector of at least 2 numbers, got shape {np.shape(schedule)}")
+        raise ValueError(
+            f"schedule: expected a vector of at least 2 numbers, got shape {np.shape(schedule)}"
+        )
     if isinstance(schedule, jax.Array):
         return
     values = np.asarray(schedule, np.float64)
@@ -106,7 +117,9 @@ def separate(log_density_fn: LogDensityFn) -> StagesFn:
     return jax.vmap(log_density_fn)
 
 
-def shared_body(body_fn: Callable[[Params, Any], Any], head_fn: Callable[[Params, Any], jax.Array]) -> StagesFn:
+def shared_body(
+    body_fn: Callable[[Params, Any], Any], head_fn: Callable[[Params, Any], jax.Array]
+) -> StagesFn:
     """One body for all stages, and K heads: log ratio k = head(heads[k], body(body, x_k)).
 
     Args:
@@ -114,13 +127,18 @@ def shared_body(body_fn: Callable[[Params, Any], Any], head_fn: Callable[[Params
       head_fn: `head_fn(params, features)` of one stage, with values (n,).
 
     Returns:
-      `stages_fn(params, x)` of a dictionary with the entries body and heads; every leaf of the heads has a leading axis K.
+      `stages_fn(params, x)` of a dictionary with the entries body and heads; every leaf of the
+      heads has a leading axis K.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
-      >>> stages_fn = telescoping.shared_body(lambda scale, x: scale * x, lambda theta, features: theta * features)
-      >>> stages_fn({"body": jnp.array(2.0), "heads": jnp.array([1.0, 3.0])}, jnp.ones((2, 2))).tolist()
+      >>> stages_fn = telescoping.shared_body(
+      ...     lambda scale, x: scale * x, lambda theta, features: theta * features
+      ... )
+      >>> stages_fn(
+      ...     {"body": jnp.array(2.0), "heads": jnp.array([1.0, 3.0])}, jnp.ones((2, 2))
+      ... ).tolist()
       [[2.0, 2.0], [6.0, 6.0]]
 
     References:
@@ -138,9 +156,11 @@ def shared_body(body_fn: Callable[[Params, Any], Any], head_fn: Callable[[Params
 def stage_log_ratios(
     stages_fn: StagesFn, params: Params, x: Float[Array, "stages_and_one n *shape"]
 ) -> tuple[Float[Array, "stages n"], Float[Array, "stages n"]]:
-    """The K stages' log-ratio arrays, s_k(x_k) of data and s_k(x_k+1) of noise: the stages are a batch axis.
+    """The K stages' log-ratio arrays, s_k(x_k) of data and s_k(x_k+1) of noise: the stages are a
+    batch axis.
 
-    So `nce_loss`, `solve_log_partition` and `overlap` take them as they are and answer for every stage.
+    So `nce_loss`, `solve_log_partition` and `overlap` take them as they are and answer for every
+    stage.
 
     Args:
       stages_fn: as `separate` and `shared_body` make it.
@@ -154,7 +174,9 @@ def stage_log_ratios(
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
       >>> x = telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), [0.0, 1.0])
-      >>> data, noise = telescoping.stage_log_ratios(telescoping.separate(lambda theta, x: theta * x), jnp.ones(1), x)
+      >>> data, noise = telescoping.stage_log_ratios(
+      ...     telescoping.separate(lambda theta, x: theta * x), jnp.ones(1), x
+      ... )
       >>> data.tolist(), noise.tolist()
       ([[2.0]], [[1.0]])
     """
@@ -162,16 +184,21 @@ def stage_log_ratios(
 
 
 def telescoped(
-    stages_fn: StagesFn, num_stages: int, *, log_density_noise_fn: Callable[[Any], jax.Array] | None = None
+    stages_fn: StagesFn,
+    num_stages: int,
+    *,
+    log_density_noise_fn: Callable[[Any], jax.Array] | None = None,
 ) -> LogDensityFn:
-    """The whole model: the sum of the stages' log ratios, as an ordinary `log_density_fn(params, x)`.
+    """The whole model: the sum of the stages' log ratios, as an ordinary `log_density_fn(params,
+    x)`.
 
     phi(x) = sum_k s_k(x) + log q(x); its normaliser is F = sum_k F_k.
 
     Args:
       stages_fn: as `separate` and `shared_body` make it.
       num_stages: K.
-      log_density_noise_fn: log q of samples (n, ...); None leaves it out, and phi is the log ratio to the noise.
+      log_density_noise_fn: log q of samples (n, ...); None leaves it out, and phi is the log ratio
+        to the noise.
 
     Returns:
       `log_density_fn(params, x)`, (n, ...) -> (n,).
@@ -183,7 +210,9 @@ def telescoped(
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
-      >>> log_density_fn = telescoping.telescoped(telescoping.separate(lambda theta, x: theta * x), 2)
+      >>> log_density_fn = telescoping.telescoped(
+      ...     telescoping.separate(lambda theta, x: theta * x), 2
+      ... )
       >>> log_density_fn(jnp.array([1.0, 2.0]), jnp.ones(3)).tolist()
       [3.0, 3.0, 3.0]
     """

@@ -1,4 +1,5 @@
-"""Errors of a sum over stages that share their samples: influences are added per pair before they are squared."""
+"""Errors of a sum over stages that share their samples: influences are added per pair before they
+are squared."""
 
 from typing import NamedTuple
 
@@ -22,10 +23,12 @@ class StageDiagnostics(NamedTuple):
 
     Attributes:
       log_partition: F_k, in nats.
-      overlap: of the stage's two sets, at its own kappa: 1 if they are alike, 0 if they are disjoint.
+      overlap: of the stage's two sets, at its own kappa: 1 if they are alike, 0 if they are
+        disjoint.
       effective_sample_size: Kish's, of the stage's noise as samples of its data.
       standard_error: of F_k alone, in nats; inf without overlap.
-      share: of the variance of F = sum_k F_k: the covariance of stage k with the sum, over the variance of the sum.
+      share: of the variance of F = sum_k F_k: the covariance of stage k with the sum, over the
+        variance of the sum.
       status: a `Status`, int32.
     """
 
@@ -53,11 +56,13 @@ def joint_standard_error(
     noise_ratio: Scalars = 1.0,
     block_size: int = 1,
 ) -> Float[Array, ""]:
-    """Standard error of F = sum_k F_k for stages that share their samples, column i of every array coming from pair i.
+    """Standard error of F = sum_k F_k for stages that share their samples, column i of every array
+    coming from pair i.
 
-    psi_i = sum_k (P_k,i - kappa_k Q_k,i) / H_k and s.d. = sd(psi) / sqrt(n), with P_k,i = sigma(log kappa - u_k(x_k,i)),
-    Q_k,i = sigma(u_k(x_k+1,i) - log kappa) and H_k = mean P(1 - P) + kappa mean Q(1 - Q). The sum of the stages' own
-    variances is a different number, and too small as a rule: neighbours err in the same direction.
+    psi_i = sum_k (P_k,i - kappa_k Q_k,i) / H_k and s.d. = sd(psi) / sqrt(n), with P_k,i = sigma(log
+    kappa - u_k(x_k,i)), Q_k,i = sigma(u_k(x_k+1,i) - log kappa) and H_k = mean P(1 - P) + kappa
+    mean Q(1 - Q). The sum of the stages' own variances is a different number, and too small as a
+    rule: neighbours err in the same direction.
 
     Args:
       log_ratio_data: s_k(x_k), (K, n), in nats.
@@ -68,7 +73,8 @@ def joint_standard_error(
       block_size: consecutive pairs per block, for correlated pairs; a last, shorter block is kept.
 
     Returns:
-      The standard error in nats, for the log-ratios as they are; inf where any stage has no overlap.
+      The standard error in nats, for the log-ratios as they are; inf where any stage has no
+      overlap.
 
     Raises:
       TypeError: log-ratios that are not floating.
@@ -81,18 +87,24 @@ def joint_standard_error(
       >>> from nce_jax import telescoping
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
       >>> x = telescoping.bridges(
-      ...     6 + jax.random.normal(key_data, (2000,)), jax.random.normal(key_noise, (2000,)), [0.0, 0.8, 1.0]
+      ...     6 + jax.random.normal(key_data, (2000,)),
+      ...     jax.random.normal(key_noise, (2000,)),
+      ...     [0.0, 0.8, 1.0],
       ... )
       >>> slopes = jnp.array([[2.4], [3.6]])  # N(6, 1), N(3.6, 1), N(0, 1)
       >>> print(f"{telescoping.joint_standard_error(slopes * x[:-1], slopes * x[1:]):.4f}")
       0.1295
-      >>> print(f"{jnp.linalg.norm(nce_jax.log_partition_standard_error(slopes * x[:-1], slopes * x[1:])):.4f}")
+      >>> separate = nce_jax.log_partition_standard_error(slopes * x[:-1], slopes * x[1:])
+      >>> print(f"{jnp.linalg.norm(separate):.4f}")
       0.0994
 
     References:
-      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages); the error is this library's.
+      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages); the error is
+        this library's.
     """
-    problem, roots = _problem(log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio)
+    problem, roots = _problem(
+        log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
+    )
     check_positive_int("block_size", block_size)
     return joint_error(problem, roots, jnp.sum(pair_influences(problem, roots), axis=0), block_size)
 
@@ -107,11 +119,12 @@ def mean_log_ratio(
     noise_ratio: Scalars = 1.0,
     block_size: int = 1,
 ) -> MeanLogRatio:
-    """Mean of log p(x) / q(x) over the data, mean_i S(x_i) - sum_k F_k: an estimate of KL(p || q), or of mutual information.
+    """Mean of log p(x) / q(x) over the data, mean_i S(x_i) - sum_k F_k: an estimate of KL(p || q),
+    or of mutual information.
 
-    The same pairs carry the mean and every F_k, so that the influence of pair i is S(x_i) less its mean, less the influences
-    of all stages. The error is that of the samples, for the log-ratios as they are: a model that did not learn the ratio has
-    a bias on top.
+    The same pairs carry the mean and every F_k, so that the influence of pair i is S(x_i) less its
+    mean, less the influences of all stages. The error is that of the samples, for the log-ratios as
+    they are: a model that did not learn the ratio has a bias on top.
 
     Args:
       log_ratio: S = sum_k s_k of the data x_0, (n,), the sum over *all* stages at the data.
@@ -133,19 +146,30 @@ def mean_log_ratio(
       >>> import jax
       >>> from nce_jax import telescoping
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x_data, x_noise = 1 + jax.random.normal(key_data, (4000,)), jax.random.normal(key_noise, (4000,))
-      >>> estimate = telescoping.mean_log_ratio(x_data, x_data[None], x_noise[None])  # one stage, s(x) = x: KL = 1 / 2
+      >>> x_data, x_noise = (
+      ...     1 + jax.random.normal(key_data, (4000,)),
+      ...     jax.random.normal(key_noise, (4000,)),
+      ... )
+      >>> estimate = telescoping.mean_log_ratio(
+      ...     x_data, x_data[None], x_noise[None]
+      ... )  # one stage, s(x) = x: KL = 1 / 2
       >>> print(f"{estimate.value:.4f} +- {estimate.standard_error:.4f}")
       0.4970 +- 0.0115
 
     References:
-      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, section 4.2 (mutual information).
+      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, section 4.2 (mutual
+        information).
     """
-    problem, roots = _problem(log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio)
+    problem, roots = _problem(
+        log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
+    )
     check_positive_int("block_size", block_size)
     num_pairs = problem.data.values.shape[-1]
     if jnp.shape(log_ratio) != (num_pairs,):
-        raise ValueError(f"log_ratio: expected shape ({num_pairs},), one value per pair, got shape {jnp.shape(log_ratio)}")
+        raise ValueError(
+            f"log_ratio: expected shape ({num_pairs},), one value per pair, got shape"
+            f" {jnp.shape(log_ratio)}"
+        )
     mean = jnp.mean(log_ratio)
     total = (log_ratio - mean) / num_pairs - jnp.sum(pair_influences(problem, roots), axis=0)
     return MeanLogRatio(mean - jnp.sum(roots), joint_error(problem, roots, total, block_size))
@@ -179,10 +203,15 @@ def stage_diagnostics(
       >>> from nce_jax import telescoping
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
       >>> x = telescoping.bridges(
-      ...     6 + jax.random.normal(key_data, (2000,)), jax.random.normal(key_noise, (2000,)), [0.0, 0.8, 1.0]
+      ...     6 + jax.random.normal(key_data, (2000,)),
+      ...     jax.random.normal(key_noise, (2000,)),
+      ...     [0.0, 0.8, 1.0],
       ... )
       >>> slopes = jnp.array([[2.4], [3.6]])
-      >>> [f"{overlap:.2f}" for overlap in telescoping.stage_diagnostics(slopes * x[:-1], slopes * x[1:]).overlap]
+      >>> [
+      ...     f"{overlap:.2f}"
+      ...     for overlap in telescoping.stage_diagnostics(slopes * x[:-1], slopes * x[1:]).overlap
+      ... ]
       ['0.34', '0.12']
     """
     problem, _ = _problem(log_ratio_data, log_ratio_noise, 0.0, magnification, noise_ratio)
@@ -204,19 +233,24 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     )
 
 
-def joint_error(problem: Problem, roots: jax.Array, influence: jax.Array, block_size: int = 1) -> jax.Array:
+def joint_error(
+    problem: Problem, roots: jax.Array, influence: jax.Array, block_size: int = 1
+) -> jax.Array:
     """Standard error from the influences of the pairs, (n,); inf where any stage has no overlap."""
     has_gap = jnp.any(lacks_overlap(problem, log_overlap_at(problem, roots)))
     return jnp.where(has_gap, jnp.inf, jnp.sqrt(jackknife_variance(influence, None, block_size)))
 
 
 def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
-    """(K, n): by how much pair i pulls F_k, through the stage's data and its noise together; sums to zero."""
+    """(K, n): by how much pair i pulls F_k, through the stage's data and its noise together; sums
+    to zero."""
     kappa, num_pairs = jnp.exp(problem.log_kappa), problem.data.values.shape[-1]
     data, noise = distances(problem, roots)
     slope = _mean_slope(data) + kappa * _mean_slope(noise)
     pull = _small_part(data) - expand(kappa) * _small_part(noise)
-    slope = jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)  # without overlap there is no error to tell
+    slope = jnp.maximum(
+        slope, jnp.finfo(slope.dtype).tiny
+    )  # without overlap there is no error to tell
     return -(pull - jnp.mean(pull, axis=-1, keepdims=True)) / expand(slope) / num_pairs
 
 
@@ -225,7 +259,8 @@ def _mean_slope(distance: jax.Array) -> jax.Array:
 
 
 def _small_part(distance: jax.Array) -> jax.Array:
-    """sigma or sigma - 1, whichever is small and so keeps its digits: the mean is taken off anyway."""
+    """sigma or sigma - 1, whichever is small and so keeps its digits: the mean is taken off
+    anyway."""
     sigma = jax.nn.sigmoid(distance)
     is_small = jnp.mean(sigma, axis=-1, keepdims=True) < 0.5
     return jnp.where(is_small, sigma, -jax.nn.sigmoid(-distance))
@@ -234,8 +269,13 @@ def _small_part(distance: jax.Array) -> jax.Array:
 def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Problem, jax.Array]:
     for name, values in (("log_ratio_data", data), ("log_ratio_noise", noise)):
         if jnp.ndim(values) != 2:
-            raise ValueError(f"{name}: expected shape (num_stages, num_pairs), got shape {jnp.shape(values)}")
+            raise ValueError(
+                f"{name}: expected shape (num_stages, num_pairs), got shape {jnp.shape(values)}"
+            )
     if jnp.shape(data) != jnp.shape(noise):
-        raise ValueError(f"log_ratio_noise: expected the shape of log_ratio_data, {data.shape}, got shape {noise.shape}")
+        raise ValueError(
+            f"log_ratio_noise: expected the shape of log_ratio_data, {data.shape}, got shape"
+            f" {noise.shape}"
+        )
     problem = make_problem(data, noise, None, None, magnification, noise_ratio)
     return problem, root_of(problem, log_partition)

@@ -1,4 +1,5 @@
-"""Training: the train step, the treatments of the normaliser, and the loop. Needs optax, imported with this room."""
+"""Training: the train step, the treatments of the normaliser, and the loop. Needs optax, imported
+with this room."""
 
 from nce_jax.training._checkpoints import CheckpointWarning as CheckpointWarning
 from nce_jax.training._collectives import Collective as Collective

@@ -1,8 +1,8 @@
-"""Where batches come from: arrays shuffled by a key, any iterable, or a function of the step number.
+"""Where batches come from: arrays shuffled by a key, any iterable, or a function of the step
+number.
 
-The batch of a step depends on that step's number alone (and on the key), so that a resumed run sees what an uninterrupted
-one would have seen.
-"""
+The batch of a step depends on that step's number alone (and on the key), so that a resumed run sees
+what an uninterrupted one would have seen."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -17,12 +17,15 @@ from nce_jax.training._step import Batch
 
 
 class Source(NamedTuple):
-    """Batches in two parts: what the host hands over at a step, and what is made of it inside the compiled step.
+    """Batches in two parts: what the host hands over at a step, and what is made of it inside the
+    compiled step.
 
     Attributes:
-      arguments: `arguments(step)`, a tuple of arrays; called for consecutive steps from the first one of the run.
+      arguments: `arguments(step)`, a tuple of arrays; called for consecutive steps from the first
+        one of the run.
       batch: `batch(*arguments)`, pure: gathering rows inside the compiled step costs no extra call.
-      num_examples: data samples in a batch, for the examples per second; None where only the batch knows.
+      num_examples: data samples in a batch, for the examples per second; None where only the batch
+        knows.
       context: what must be the same for a run to be resumed, by name.
     """
 
@@ -32,17 +35,26 @@ class Source(NamedTuple):
     context: dict[str, Any]
 
 
-def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array, start: int) -> Source:
-    """The source for what the caller of `fit` gave: arrays, a `Batch` of arrays, a function of the step, or an iterable."""
+def make_source(
+    batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array, start: int
+) -> Source:
+    """The source for what the caller of `fit` gave: arrays, a `Batch` of arrays, a function of the
+    step, or an iterable."""
     if isinstance(batches, Batch) or _is_array(batches):
-        return _from_arrays(batches if isinstance(batches, Batch) else Batch(batches), batch_size, key)
+        return _from_arrays(
+            batches if isinstance(batches, Batch) else Batch(batches), batch_size, key
+        )
     if batch_size is not None:
-        raise ValueError(f"batch_size: goes with arrays, got {batch_size} and batches of type {type(batches).__name__}")
+        raise ValueError(
+            f"batch_size: goes with arrays, got {batch_size} and batches of type"
+            f" {type(batches).__name__}"
+        )
     if callable(batches):
         return Source(lambda step: (batches(step),), _identity, None, {})
     if not isinstance(batches, Iterable):
         raise TypeError(
-            f"batches: expected an array, a Batch, an iterable or a function of the step, got {type(batches).__name__}"
+            "batches: expected an array, a Batch, an iterable or a function of the step, got"
+            f" {type(batches).__name__}"
         )
     stream = _endless(batches, start)
     return Source(lambda step: (next(stream),), _identity, None, {})
@@ -66,17 +78,28 @@ def _endless(batches: Iterable[Any], start: int) -> Iterator[Any]:
             if position > start:
                 yield batch
         if position == before:
-            raise ValueError(f"batches: ran out after {position}; give a list, a function of the step, or fewer steps")
+            raise ValueError(
+                f"batches: ran out after {position}; give a list, a function of the step, or fewer"
+                " steps"
+            )
 
 
 def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax.Array) -> Source:
     data = Batch(*(None if field is None else jax.tree.map(jnp.asarray, field) for field in data))
     sizes = {"data": _size(data.x_data, "x_data"), "noise": _size(data.x_noise, "x_noise")}
     _check_weights(data, sizes)
-    context = {f"num_{name}": size for name, size in sizes.items()} | {"batch_size": _plain(batch_size)}
+    context = {f"num_{name}": size for name, size in sizes.items()} | {
+        "batch_size": _plain(batch_size)
+    }
     if batch_size is None:
         return Source(lambda step: (data,), _identity, sizes["data"], context)
-    shares = dict(zip(sizes, batch_size if isinstance(batch_size, tuple) else (batch_size, batch_size), strict=True))
+    shares = dict(
+        zip(
+            sizes,
+            batch_size if isinstance(batch_size, tuple) else (batch_size, batch_size),
+            strict=True,
+        )
+    )
     shuffles = {
         name: _Shuffle(name, size, shares[name], jax.random.fold_in(key, index))
         for index, (name, size) in enumerate(sizes.items())
@@ -97,7 +120,10 @@ def _plain(batch_size: Any) -> Any:
 def _check_weights(data: Batch, sizes: dict[str, int | None]) -> None:
     for side, weights in (("data", data.weights_data), ("noise", data.weights_noise)):
         if weights is not None and sizes[side] is not None and jnp.shape(weights) != (sizes[side],):
-            raise ValueError(f"weights_{side}: expected shape ({sizes[side]},), as x_{side} has, got {jnp.shape(weights)}")
+            raise ValueError(
+                f"weights_{side}: expected shape ({sizes[side]},), as x_{side} has, got"
+                f" {jnp.shape(weights)}"
+            )
 
 
 def _size(samples: Any, name: str) -> int | None:
@@ -105,17 +131,23 @@ def _size(samples: Any, name: str) -> int | None:
     if samples is None:
         return None
     if len(sizes) != 1 or () in sizes or (0,) in sizes:
-        raise ValueError(f"{name}: expected arrays with one number of samples on the first axis, got {sorted(sizes)}")
+        raise ValueError(
+            f"{name}: expected arrays with one number of samples on the first axis, got"
+            f" {sorted(sizes)}"
+        )
     return sizes.pop()[0]
 
 
 class _Shuffle:
-    """Rows of a side: a fresh permutation per pass, of which the last, incomplete batch is left out."""
+    """Rows of a side: a fresh permutation per pass, of which the last, incomplete batch is left
+    out."""
 
     def __init__(self, name: str, size: int, batch_size: int, key: jax.Array) -> None:
         check_positive_int("batch_size", batch_size)
         if size < batch_size:
-            raise ValueError(f"batch_size: expected at most the {size} samples of x_{name}, got {batch_size}")
+            raise ValueError(
+                f"batch_size: expected at most the {size} samples of x_{name}, got {batch_size}"
+            )
         self._size, self._batch_size, self._per_pass = size, batch_size, size // batch_size
         self._seed, self._pass = np.asarray(jax.random.key_data(key)).tolist(), -1
         self._starts: dict[int, jax.Array] = {}
@@ -124,22 +156,36 @@ class _Shuffle:
         """The permutation of the pass that `step` belongs to, and where in it the batch starts."""
         number, position = divmod(step, self._per_pass)
         if number != self._pass:
-            # By NumPy: XLA sorts random keys for it, which on CPU took a quarter of a small model's training time.
+            # By NumPy: XLA sorts random keys for it, which on CPU took a quarter of a small model's
+            # training time.
             order = np.arange(self._size, dtype=np.int32)
             np.random.default_rng([*self._seed, number]).shuffle(order)
             self._pass, self._order = number, jnp.asarray(order)
-        if position not in self._starts:  # kept: a transfer to the device takes longer than the rest of this
+        if (
+            position not in self._starts
+        ):  # kept: a transfer to the device takes longer than the rest of this
             self._starts[position] = jnp.int32(position * self._batch_size)
         return self._order, self._starts[position]
 
 
-def _gather(data: Batch, rows: dict[str, tuple[jax.Array, Any]], *, shares: dict[str, int]) -> Batch:
+def _gather(
+    data: Batch, rows: dict[str, tuple[jax.Array, Any]], *, shares: dict[str, int]
+) -> Batch:
     def take(samples: Any, side: str) -> Any:
         if samples is None:
             return None
         order, start = rows[side]
         index = jax.lax.dynamic_slice_in_dim(order, start, shares[side])
-        return jax.tree.map(lambda leaf: leaf.at[index].get(mode="promise_in_bounds", unique_indices=True), samples)
+        return jax.tree.map(
+            lambda leaf: leaf.at[index].get(mode="promise_in_bounds", unique_indices=True), samples
+        )
 
-    weights_noise = data.weights_noise if data.x_noise is None else take(data.weights_noise, "noise")
-    return Batch(take(data.x_data, "data"), take(data.x_noise, "noise"), take(data.weights_data, "data"), weights_noise)
+    weights_noise = (
+        data.weights_noise if data.x_noise is None else take(data.weights_noise, "noise")
+    )
+    return Batch(
+        take(data.x_data, "data"),
+        take(data.x_noise, "noise"),
+        take(data.weights_data, "data"),
+        weights_noise,
+    )

@@ -1,4 +1,5 @@
-"""Checkpoints that are whole or refused: written by orbax, each vouched for by a file of digests that is written last."""
+"""Checkpoints that are whole or refused: written by orbax, each vouched for by a file of digests
+that is written last."""
 
 import hashlib
 import json
@@ -29,17 +30,21 @@ class Loaded(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run: `<folder>/<step>/` by orbax and `<folder>/<step>.json` with digests and context.
+    """The checkpoints of one run: `<folder>/<step>/` by orbax and `<folder>/<step>.json` with
+    digests and context.
 
-    Saving and digests go on in the background; a checkpoint counts once its digests are there. Of several processes each
-    writes its own shards, and the first one the digests; the folder has to be one that all of them see.
-    """
+    Saving and digests go on in the background; a checkpoint counts once its digests are there. Of
+    several processes each writes its own shards, and the first one the digests; the folder has to
+    be one that all of them see."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        try:  # here, since orbax takes a second to import and only runs that keep checkpoints need it
+        # Here, since orbax takes a second to import and only runs that keep checkpoints need it.
+        try:
             import orbax.checkpoint as ocp
         except ImportError as error:
-            raise ImportError("checkpoints need orbax: pip install 'nce_jax[checkpoints]'") from error
+            raise ImportError(
+                "checkpoints need orbax: pip install 'nce_jax[checkpoints]'"
+            ) from error
 
         self.folder, self._keep = folder.absolute(), keep
         self._checkpointer = ocp.StandardCheckpointer()
@@ -51,14 +56,18 @@ class Checkpoints:
         return sorted({int(path.stem) for path in self.folder.glob("*") if path.stem.isdecimal()})
 
     def save(self, step: int, tree: Any, context: dict[str, Any]) -> None:
-        """Starts to save; what was there for this step (damaged, or it would have been resumed) is replaced."""
+        """Starts to save; what was there for this step (damaged, or it would have been resumed) is
+        replaced."""
         self.finish()
         self._remove(step)
         self._checkpointer.save(self.folder / str(step), _plain_keys(tree))
-        self._pending = self._thread.submit(self._vouch, step, {"context": context, "leaves": describe(tree)})
+        self._pending = self._thread.submit(
+            self._vouch, step, {"context": context, "leaves": describe(tree)}
+        )
 
     def _vouch(self, step: int, record: dict[str, Any]) -> None:
-        """Waits for the save, writes its digests, and removes the checkpoints that it makes superfluous."""
+        """Waits for the save, writes its digests, and removes the checkpoints that it makes
+        superfluous."""
         self._checkpointer.wait_until_finished()
         self._record(step, record)
 
@@ -68,7 +77,9 @@ class Checkpoints:
         write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
         older = [other for other in self.steps() if other < step and self._is_vouched(other)]
         kept = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
-        for other in set(self.steps()) - kept:  # later ones, too: the run passed over them, and they are not its future
+        for other in (
+            set(self.steps()) - kept
+        ):  # later ones, too: the run passed over them, and they are not its future
             self._remove(other)
 
     def finish(self) -> None:
@@ -88,10 +99,18 @@ class Checkpoints:
     def newest(self) -> Path | None:
         """The newest checkpoint that is whole."""
         self.finish()
-        return next((self.folder / str(step) for step in reversed(self.steps()) if self._fault(step) is None), None)
+        return next(
+            (
+                self.folder / str(step)
+                for step in reversed(self.steps())
+                if self._fault(step) is None
+            ),
+            None,
+        )
 
     def load(self, like: Any) -> Loaded | None:
-        """The newest whole checkpoint as a tree like `like`; warns of each newer one that is not."""
+        """The newest whole checkpoint as a tree like `like`; warns of each newer one that is
+        not."""
         step = agreed(self._choose() or 0)  # none is saved before the first step
         return self._read(step, like) if step else None
 
@@ -109,7 +128,9 @@ class Checkpoints:
 
     def _warn(self, passed_over: list[str], instead: str) -> None:
         if passed_over:
-            warnings.warn(f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=7)
+            warnings.warn(
+                f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=7
+            )
 
     def _is_vouched(self, step: int) -> bool:
         return (self.folder / f"{step}.json").is_file()
@@ -125,7 +146,9 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"damaged ({step}.json: {error!r})"
         found = _digests(self.folder / str(step))
-        wrong = sorted(name for name in {*expected, *found} if expected.get(name) != found.get(name))
+        wrong = sorted(
+            name for name in {*expected, *found} if expected.get(name) != found.get(name)
+        )
         return f"damaged ({', '.join(wrong)})" if wrong else None
 
     def _read(self, step: int, like: Any) -> Loaded:
@@ -139,7 +162,10 @@ class Checkpoints:
     def _remove(self, step: int) -> None:
         # The digests go first: what is left, should this be interrupted, counts as unfinished.
         (self.folder / f"{step}.json").unlink(missing_ok=True)
-        for path in [self.folder / str(step), *self.folder.glob(f"{step}.*")]:  # orbax's unfinished ones have a suffix
+        for path in [
+            self.folder / str(step),
+            *self.folder.glob(f"{step}.*"),
+        ]:  # orbax's unfinished ones have a suffix
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -168,11 +194,14 @@ def _is_key(leaf: Any) -> bool:
 
 def _plain_keys(tree: Any) -> Any:
     """Keys as NumPy arrays, which one of several processes writes; other arrays as they are."""
-    return jax.tree.map(lambda leaf: np.asarray(jax.random.key_data(leaf)) if _is_key(leaf) else leaf, tree)
+    return jax.tree.map(
+        lambda leaf: np.asarray(jax.random.key_data(leaf)) if _is_key(leaf) else leaf, tree
+    )
 
 
 def _as_before(tree: Any, like: Any) -> Any:
-    """Restored arrays as those of `like`: typed keys, and free to move to other devices where those were."""
+    """Restored arrays as those of `like`: typed keys, and free to move to other devices where those
+    were."""
 
     def restore(leaf: Any, old: Any) -> Any:
         if _is_key(old):
@@ -183,7 +212,9 @@ def _as_before(tree: Any, like: Any) -> Any:
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf), sharding=getattr(leaf, "sharding", None))
+    return jax.ShapeDtypeStruct(
+        jnp.shape(leaf), jnp.result_type(leaf), sharding=getattr(leaf, "sharding", None)
+    )
 
 
 def describe(tree: Any) -> dict[str, str]:
@@ -192,10 +223,15 @@ def describe(tree: Any) -> dict[str, str]:
     def text(leaf: Any) -> str:
         return f"{jnp.result_type(leaf)}{list(np.shape(leaf))}"
 
-    return {jax.tree_util.keystr(path): text(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path): text(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
 
 
 def _check_same_leaves(saved: dict[str, str], wanted: dict[str, str], path: Path) -> None:
     for name in [*wanted, *saved]:
         if saved.get(name) != wanted.get(name):
-            raise ValueError(f"state: expected {saved.get(name)} at {name} as in {path}, got {wanted.get(name)}")
+            raise ValueError(
+                f"state: expected {saved.get(name)} at {name} as in {path}, got {wanted.get(name)}"
+            )

@@ -28,14 +28,15 @@ class Collective(NamedTuple):
 
 
 def collectives(compiled: Any) -> list[Collective]:
-    """Lists the collective operations of a compiled program: what its devices wait for each other for.
+    """Lists the collective operations of a compiled program: what its devices wait for each other
+    for.
 
     Args:
       compiled: what `jax.jit(fn).lower(*args).compile()` returns.
 
     Returns:
-      A list of `Collective`, in the order of the program's text. A train step on a mesh has one all-gather, of the batch's
-      log-ratios, and all-reduces of gradients, none of them in a loop.
+      A list of `Collective`, in the order of the program's text. A train step on a mesh has one
+      all-gather, of the batch's log-ratios, and all-reduces of gradients, none of them in a loop.
 
     Raises:
       TypeError: what has no program text.
@@ -51,9 +52,14 @@ def collectives(compiled: Any) -> list[Collective]:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
     if not hasattr(compiled, "as_text"):
-        raise TypeError(f"compiled: expected a compiled program, as lower(...).compile() gives, got {compiled!r}")
+        raise TypeError(
+            "compiled: expected a compiled program, as lower(...).compile() gives, got"
+            f" {compiled!r}"
+        )
     bodies = _bodies(compiled.as_text())
-    looped = _reached({name for body in bodies.values() for line in body for name in _LOOP.findall(line)}, bodies)
+    looped = _reached(
+        {name for body in bodies.values() for line in body for name in _LOOP.findall(line)}, bodies
+    )
     return [
         Collective(found["kind"], _num_bytes(found["shape"], found["start"]), name in looped)
         for name, body in bodies.items()

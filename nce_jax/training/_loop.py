@@ -1,4 +1,5 @@
-"""`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train step."""
+"""`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train
+step."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -19,10 +20,14 @@ from nce_jax.training._processes import check_same, is_writer
 from nce_jax.training._records import Packing, Window, history
 
 _FLUSH = 128
-"""Steps that may be in flight: reading metrics off the device waits for it, and so happens rarely."""
+"""Steps that may be in flight: reading metrics off the device waits for it, and so happens
+rarely."""
 
 
-_LOCAL = "; each one's own samples become a part of global arrays by jax.make_array_from_process_local_data"
+_LOCAL = (
+    "; each one's own samples become a part of global arrays by"
+    " jax.make_array_from_process_local_data"
+)
 
 
 class FitResult(NamedTuple):
@@ -30,7 +35,8 @@ class FitResult(NamedTuple):
 
     Attributes:
       state: after the last step.
-      history: metrics by name, one entry per record (means over `log_every` steps; "step" is the last of them).
+      history: metrics by name, one entry per record (means over `log_every` steps; "step" is the
+        last of them).
       evaluations: what `evaluate` returned, by name, with its "step".
     """
 
@@ -59,43 +65,52 @@ def fit(
 ) -> FitResult:
     """Runs a train step over batches, and looks after everything around it.
 
-    The step is compiled here, with its state donated. Metrics stay on the device for some dozens of steps, so that no step
-    waits for the host. A run that was killed at any moment and resumed ends, on CPU, in the same parameters, bit for bit, as
-    one that was left alone: the batch and the draws of a step depend on its number and the key alone.
+    The step is compiled here, with its state donated. Metrics stay on the device for some dozens of
+    steps, so that no step waits for the host. A run that was killed at any moment and resumed ends,
+    on CPU, in the same parameters, bit for bit, as one that was left alone: the batch and the draws
+    of a step depend on its number and the key alone.
 
     Args:
-      step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)` with scalar metrics.
+      step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
+        with scalar metrics.
       state: what `init_train_state` returns.
-      batches: an array of data samples, or a `Batch` of arrays, shuffled anew in every pass and cut into batches of
-        `batch_size` (data and fixed noise samples each by a shuffle of their own; an incomplete last batch is left out). Or
-        a function `batches(step)`, the first step being 0. Or an iterable of batches, gone through again when it ends; to be
-        resumed, it has to repeat itself: the batches that were seen are drawn and dropped.
+      batches: an array of data samples, or a `Batch` of arrays, shuffled anew in every pass and cut
+        into batches of `batch_size` (data and fixed noise samples each by a shuffle of their own;
+        an incomplete last batch is left out). Or a function `batches(step)`, the first step being
+        0. Or an iterable of batches, gone through again when it ends; to be resumed, it has to
+        repeat itself: the batches that were seen are drawn and dropped.
       key: typed key for shuffling and for the step's own draws.
       num_steps: steps in all, those before a resumption included.
-      batch_size: for arrays; a number, or one for data and one for fixed noise samples. None gives all at every step.
+      batch_size: for arrays; a number, or one for data and one for fixed noise samples. None gives
+        all at every step.
       folder: where to keep `metrics.jsonl` and `checkpoints/`; None keeps nothing.
-      resume: go on from the newest whole checkpoint in `folder`, or from the beginning if it has none. A damaged or
-        unfinished checkpoint is passed over with a `CheckpointWarning` that names it and the one used instead.
+      resume: go on from the newest whole checkpoint in `folder`, or from the beginning if it has
+        none. A damaged or unfinished checkpoint is passed over with a `CheckpointWarning` that
+        names it and the one used instead.
       checkpoint_every: steps between checkpoints, a multiple of `log_every`.
       keep: how many checkpoints to keep.
       log_every: steps that one record of metrics is the mean of.
-      evaluate: `evaluate(state)` returns a dictionary of numbers; it must not keep the state, whose memory is reused.
-      evaluate_every: steps between evaluations, a multiple of `log_every`; None evaluates after the last step only.
-      low_overlap: an overlap below this counts as low; where most steps of a record have it, a `LowOverlapWarning` is
-        given, once. The value is our choice: at 0.01 about one sample in a hundred carries the gradient. (Where F is not
-        solved at more than a fifth of the steps of a record, a `FailedSolvesWarning` is.)
+      evaluate: `evaluate(state)` returns a dictionary of numbers; it must not keep the state, whose
+        memory is reused.
+      evaluate_every: steps between evaluations, a multiple of `log_every`; None evaluates after the
+        last step only.
+      low_overlap: an overlap below this counts as low; where most steps of a record have it, a
+        `LowOverlapWarning` is given, once. The value is our choice: at 0.01 about one sample in a
+        hundred carries the gradient. (Where F is not solved at more than a fifth of the steps of a
+        record, a `FailedSolvesWarning` is.)
       progress: whether to show a progress bar, on stderr.
 
     Returns:
       A `FitResult`.
 
     Raises:
-      NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be kept; it names the step, what it
-        was and the last good checkpoint.
+      NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be kept; it
+        names the step, what it was and the last good checkpoint.
       FileExistsError: `folder` holds a run already, and `resume` is False.
-      ValueError: the run in `folder` had another key, other sizes, another state or more steps; batches ran out; numbers
-        out of range; metrics that are not scalars; a step that changes shapes or dtypes of its state; processes with
-        different keys, numbers of steps, or samples where they are to share them.
+      ValueError: the run in `folder` had another key, other sizes, another state or more steps;
+        batches ran out; numbers out of range; metrics that are not scalars; a step that changes
+        shapes or dtypes of its state; processes with different keys, numbers of steps, or samples
+        where they are to share them.
 
     Examples:
       >>> import jax
@@ -103,18 +118,23 @@ def fit(
       >>> import optax
       >>> from nce_jax import models, noise, training
       >>> params, log_density_fn = models.exponential_family(
-      ...     models.linear_statistics, jnp.zeros(1), log_base_measure=noise.standard_normal(1).log_prob
+      ...     models.linear_statistics,
+      ...     jnp.zeros(1),
+      ...     log_base_measure=noise.standard_normal(1).log_prob,
       ... )
       >>> optimizer = optax.sgd(0.5)
       >>> step = training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer)
       >>> state = training.init_train_state(params, optimizer)
       >>> x_data = 2 + jax.random.normal(jax.random.key(0), (4096, 1))
-      >>> result = training.fit(step, state, x_data, jax.random.key(1), num_steps=200, batch_size=512, progress=False)
+      >>> result = training.fit(
+      ...     step, state, x_data, jax.random.key(1), num_steps=200, batch_size=512, progress=False
+      ... )
       >>> print(f"theta {result.state.params[0]:.1f}, overlap {result.history['overlap'][-1]:.1f}")
       theta 1.9, overlap 0.5
 
     References:
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, algorithm 1.
     """
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
@@ -133,10 +153,23 @@ def fit(
         new, metrics = step(state, source.batch(*arguments), key_step)
         return same_kind(strongly_typed(new), state), packing.pack(metrics)
 
-    due = _Due(num_steps, checkpoint_every if files.checkpoints else None, evaluate_every if evaluate else None)
+    due = _Due(
+        num_steps,
+        checkpoint_every if files.checkpoints else None,
+        evaluate_every if evaluate else None,
+    )
     window, state = Window(packing, log_every, low_overlap), start.tree["state"]
     must_wait, is_shown = shares_threads(state), progress and is_writer()
-    with files, tqdm(total=num_steps, initial=start.step, disable=not is_shown, unit="step", dynamic_ncols=True) as bar:
+    with (
+        files,
+        tqdm(
+            total=num_steps,
+            initial=start.step,
+            disable=not is_shown,
+            unit="step",
+            dynamic_ncols=True,
+        ) as bar,
+    ):
         for number in range(start.step + 1, num_steps + 1):
             arguments = source.arguments(number - 1)
             if number == start.step + 1:
@@ -155,7 +188,9 @@ def fit(
             if due.flush(number):
                 window.restart_clock()  # what the host did meanwhile is no training
         files.check_finite(num_steps, state)
-        if evaluate is not None and not files.has_evaluated(num_steps):  # a run that was through already
+        if evaluate is not None and not files.has_evaluated(
+            num_steps
+        ):  # a run that was through already
             files.evaluate(num_steps, evaluate, state)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
 
@@ -194,17 +229,33 @@ def _num_examples(arguments: tuple[Any, ...]) -> int:
     """Data samples in a batch that the caller made: the length of its first array."""
     shape = next((jnp.shape(leaf) for leaf in jax.tree.leaves(arguments)), ())
     if not shape:
-        raise TypeError("batches: expected batches of arrays with samples on the first axis, got one without")
+        raise TypeError(
+            "batches: expected batches of arrays with samples on the first axis, got one without"
+        )
     return shape[0]
 
 
 def _check_key(key: Any) -> jax.Array:
-    if not (isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.ndim == 0):
-        raise TypeError(f"key: expected a typed key, as jax.random.key(0) makes one, got {type(key).__name__}")
+    if not (
+        isinstance(key, jax.Array)
+        and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
+        and key.ndim == 0
+    ):
+        raise TypeError(
+            f"key: expected a typed key, as jax.random.key(0) makes one, got {type(key).__name__}"
+        )
     return key
 
 
 def _show(bar: tqdm, number: int, record: Mapping[str, Any]) -> None:
-    shown = {"loss": "loss", "log_partition": "F", "overlap": "overlap", "examples_per_second": "examples/s"}
-    bar.set_postfix({label: f"{record[name]:.4g}" for name, label in shown.items() if name in record}, refresh=False)
+    shown = {
+        "loss": "loss",
+        "log_partition": "F",
+        "overlap": "overlap",
+        "examples_per_second": "examples/s",
+    }
+    bar.set_postfix(
+        {label: f"{record[name]:.4g}" for name, label in shown.items() if name in record},
+        refresh=False,
+    )
     bar.update(number - bar.n)

@@ -15,11 +15,13 @@ from nce_jax.training._processes import check_same
 LANE_AXIS, DATA_AXIS = "lane", "data"
 
 ShardingRules = Sequence[tuple[str, PartitionSpec]]
-"""(pattern, how to split): the first pattern found in a leaf's path decides; a leaf that none fits is on every device."""
+"""(pattern, how to split): the first pattern found in a leaf's path decides; a leaf that none fits
+is on every device."""
 
 
 def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of all devices with the axes "lane" and "data": lanes of a sweep along one, samples of a batch along the other.
+    """A mesh of all devices with the axes "lane" and "data": lanes of a sweep along one, samples of
+    a batch along the other.
 
     Args:
       num_lanes: devices along "lane"; the others lie along "data". A train step of its own wants 1.
@@ -45,30 +47,35 @@ def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Me
     check_positive_int("num_lanes", num_lanes)
     devices = jax.devices() if devices is None else list(devices)
     if not devices or len(devices) % num_lanes:
-        raise ValueError(f"num_lanes: expected a divisor of the {len(devices)} devices, got {num_lanes}")
+        raise ValueError(
+            f"num_lanes: expected a divisor of the {len(devices)} devices, got {num_lanes}"
+        )
     shape = num_lanes, len(devices) // num_lanes
-    return jax.make_mesh(shape, (LANE_AXIS, DATA_AXIS), (AxisType.Auto, AxisType.Auto), devices=devices)
+    return jax.make_mesh(
+        shape, (LANE_AXIS, DATA_AXIS), (AxisType.Auto, AxisType.Auto), devices=devices
+    )
 
 
 def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     """Where every leaf of a train state lies: split as the rules say, or whole on every device.
 
-    A leaf's path is that of its names and numbers, such as "params/layers/0/kernel". An optimizer's averages have the path
-    of their parameter at the end of their own, and are split with it.
+    A leaf's path is that of its names and numbers, such as "params/layers/0/kernel". An optimizer's
+    averages have the path of their parameter at the end of their own, and are split with it.
 
     Args:
       state: what `init_train_state` returns, or any pytree of arrays.
       mesh: the devices.
-      rules: pairs of a regular expression, searched for in the path, and a `jax.sharding.PartitionSpec`. The first that is
-        found decides.
+      rules: pairs of a regular expression, searched for in the path, and a
+        `jax.sharding.PartitionSpec`. The first that is found decides.
 
     Returns:
       A pytree of `NamedSharding`, like `state`.
 
     Raises:
       TypeError: no mesh; a rule that is no pair of a pattern and a `PartitionSpec`.
-      ValueError: a pattern that no leaf has, a split that does not fit the parameter's shape, an axis that the mesh has not;
-        each is named. A mesh without a data axis, or with axes that are not of type Auto.
+      ValueError: a pattern that no leaf has, a split that does not fit the parameter's shape, an
+        axis that the mesh has not; each is named. A mesh without a data axis, or with axes that are
+        not of type Auto.
 
     Examples:
       >>> import jax
@@ -77,7 +84,9 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
       >>> from nce_jax import training
       >>> mesh = training.make_mesh(devices=jax.devices()[:1])
       >>> rules = [("kernel", PartitionSpec(None, "data"))]
-      >>> shardings = training.state_shardings({"kernel": jnp.zeros((2, 8)), "bias": jnp.zeros(8)}, mesh, rules)
+      >>> shardings = training.state_shardings(
+      ...     {"kernel": jnp.zeros((2, 8)), "bias": jnp.zeros(8)}, mesh, rules
+      ... )
       >>> tuple(shardings["kernel"].spec), tuple(shardings["bias"].spec)
       ((None, 'data'), ())
 
@@ -113,7 +122,9 @@ def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
       >>> import jax.numpy as jnp
       >>> from nce_jax import training
       >>> mesh = training.make_mesh(devices=jax.devices()[:1])
-      >>> training.shard_state({"kernel": jnp.zeros((2, 8))}, mesh)["kernel"].sharding.is_fully_replicated
+      >>> training.shard_state({"kernel": jnp.zeros((2, 8))}, mesh)[
+      ...     "kernel"
+      ... ].sharding.is_fully_replicated
       True
 
     References:
@@ -139,7 +150,9 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
       >>> import jax.numpy as jnp
       >>> from nce_jax import training
       >>> state = training.shard_state(jnp.zeros(2), training.make_mesh(devices=jax.devices()[:1]))
-      >>> step = training.jit_train_step(lambda state, batch, key: (state + batch, batch.sum()), state)
+      >>> step = training.jit_train_step(
+      ...     lambda state, batch, key: (state + batch, batch.sum()), state
+      ... )
       >>> state, metrics = step(state, jnp.ones(2), jax.random.key(0))
       >>> print(state, metrics)
       [1. 1.] 2.0
@@ -151,7 +164,8 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
 
 
 def stays(state: Any) -> tuple[Any, NamedSharding | None]:
-    """Shardings of what a step returns: the state where it is, the metrics on every device; None where all may move."""
+    """Shardings of what a step returns: the state where it is, the metrics on every device; None
+    where all may move."""
     found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
     meshes = [sharding.mesh for sharding in found if isinstance(sharding, NamedSharding)]
     if not meshes:
@@ -164,21 +178,25 @@ def stays(state: Any) -> tuple[Any, NamedSharding | None]:
 def shares_threads(state: Any) -> bool:
     """Whether the devices are several CPU devices of one process.
 
-    They share its threads: with several steps in flight the threads can all be waiting in collective operations of which
-    another part has none left to run on.
-    """
+    They share its threads: with several steps in flight the threads can all be waiting in
+    collective operations of which another part has none left to run on."""
     devices = {device for leaf in jax.tree.leaves(state) for device in _devices(leaf)}
     return len(devices) > 1 and all(device.platform == "cpu" for device in devices)
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """A copy: a part that stayed where it is would be gone from the caller's arrays once the step has donated it."""
+    """A copy: a part that stayed where it is would be gone from the caller's arrays once the step
+    has donated it."""
     leaf = jnp.asarray(leaf)
     if jax.process_count() == 1:
         return jax.device_put(jnp.copy(leaf), sharding)
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(_put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf))
-    values = np.asarray(leaf)  # device_put compares the processes' values by itself, and NaN with NaN
+        return jax.random.wrap_key_data(
+            _put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf)
+        )
+    values = np.asarray(
+        leaf
+    )  # device_put compares the processes' values by itself, and NaN with NaN
     return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
@@ -198,7 +216,10 @@ def check_mesh(mesh: Any) -> None:
         raise TypeError(f"mesh: expected what make_mesh returns, got {type(mesh).__name__}")
     kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     if DATA_AXIS not in kinds or any(kind != AxisType.Auto for kind in kinds.values()):
-        raise ValueError(f"mesh: expected an axis {DATA_AXIS!r} and axes of type Auto, as make_mesh makes them, got {kinds}")
+        raise ValueError(
+            f"mesh: expected an axis {DATA_AXIS!r} and axes of type Auto, as make_mesh makes them,"
+            f" got {kinds}"
+        )
 
 
 def _pairs(rules: Any) -> ShardingRules:
@@ -210,16 +231,24 @@ def _pairs(rules: Any) -> ShardingRules:
         try:
             re.compile(rule[0])
         except (re.error, TypeError) as error:
-            raise ValueError(f"rules: expected a regular expression, got {rule[0]!r} ({error})") from error
+            raise ValueError(
+                f"rules: expected a regular expression, got {rule[0]!r} ({error})"
+            ) from error
     return found
 
 
 def _check_rule(pattern: str, spec: PartitionSpec, mesh: Mesh, names: list[str]) -> None:
     if not any(re.search(pattern, name) for name in names):
-        raise ValueError(f"rules: expected a pattern found in a path such as {next(iter(names), '')}, got {pattern!r}")
+        raise ValueError(
+            f"rules: expected a pattern found in a path such as {next(iter(names), '')}, got"
+            f" {pattern!r}"
+        )
     wrong = sorted({axis for axes in spec for axis in _axes(axes)} - {*mesh.axis_names})
     if wrong:
-        raise ValueError(f"rules: expected axes of the mesh, {list(mesh.axis_names)}, got {wrong} for {pattern!r}")
+        raise ValueError(
+            f"rules: expected axes of the mesh, {list(mesh.axis_names)}, got {wrong} for"
+            f" {pattern!r}"
+        )
 
 
 def _axes(entry: Any) -> tuple[str, ...]:
@@ -232,14 +261,21 @@ def _spec(name: str, leaf: Any, mesh: Mesh, rules: ShardingRules) -> PartitionSp
     shape = jnp.shape(leaf)
     if _fits(spec, shape, mesh):
         return spec
-    if "opt_state" in name.split("/"):  # counters and factored averages of a parameter are small: a copy each
+    if "opt_state" in name.split(
+        "/"
+    ):  # counters and factored averages of a parameter are small: a copy each
         return PartitionSpec()
-    raise ValueError(f"rules: expected a split that fits {name} of shape {shape} on a mesh {dict(mesh.shape)}, got {spec}")
+    raise ValueError(
+        f"rules: expected a split that fits {name} of shape {shape} on a mesh {dict(mesh.shape)},"
+        f" got {spec}"
+    )
 
 
 def _fits(spec: PartitionSpec, shape: tuple[int, ...], mesh: Mesh) -> bool:
     parts = [_num_parts(entry, mesh) for entry in spec]
-    return len(parts) <= len(shape) and all(size % part == 0 for size, part in zip(shape, parts, strict=False))
+    return len(parts) <= len(shape) and all(
+        size % part == 0 for size, part in zip(shape, parts, strict=False)
+    )
 
 
 def _num_parts(entry: Any, mesh: Mesh) -> int:

@@ -26,34 +26,41 @@ def start_processes(
 ) -> None:
     """Joins this process to the others of a job, before anything else is done with JAX.
 
-    `jax.distributed.initialize`, with less patience: where a process dies, or ends with an error, the others are stopped
-    after `patience` seconds (JAX: 100, or 300) with a message on stderr that says which one it was. Start the job
-    again, and `fit(..., resume=True)` goes on from the newest checkpoint.
+    `jax.distributed.initialize`, with less patience: where a process dies, or ends with an error,
+    the others are stopped after `patience` seconds (JAX: 100, or 300) with a message on stderr that
+    says which one it was. Start the job again, and `fit(..., resume=True)` goes on from the newest
+    checkpoint.
 
     Args:
-      coordinator: "host:port" of process 0. None, with the next two, leaves all to the cluster's own variables, as on
-        Slurm or a TPU pod.
+      coordinator: "host:port" of process 0. None, with the next two, leaves all to the cluster's
+        own variables, as on Slurm or a TPU pod.
       num_processes: how many there are.
       process_id: which of them this is, from 0.
       patience: seconds without a sign of life after which a process counts as dead.
       **options: further ones of `jax.distributed.initialize`, such as `local_device_ids`.
 
     Raises:
-      ValueError: `patience` is below 1; an id that is none of the processes; some of the first three without the others.
+      ValueError: `patience` is below 1; an id that is none of the processes; some of the first
+        three without the others.
       RuntimeError: JAX has been used already, or the others were not found in time.
 
     Examples:
       >>> from nce_jax import training
-      >>> training.start_processes("localhost:12345", num_processes=2, process_id=0)  # doctest: +SKIP
+      >>> training.start_processes(
+      ...     "localhost:12345", num_processes=2, process_id=0
+      ... )  # doctest: +SKIP
 
     References:
-      Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (multi-process programs).
+      Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (multi-process
+        programs).
     """
     check_positive_int("patience", patience)
     given = {"coordinator": coordinator, "num_processes": num_processes, "process_id": process_id}
     missing = [name for name, value in given.items() if value is None]
     if missing and len(missing) < len(given):
-        raise ValueError(f"{missing[0]}: expected with the others of {list(given)}, or none of them, got None")
+        raise ValueError(
+            f"{missing[0]}: expected with the others of {list(given)}, or none of them, got None"
+        )
     if num_processes is not None and process_id is not None and not 0 <= process_id < num_processes:
         raise ValueError(f"process_id: expected 0 to {num_processes - 1}, got {process_id}")
     jax.distributed.initialize(
@@ -70,8 +77,13 @@ def is_writer() -> bool:
 
 
 def agreed(number: int) -> int:
-    """What the first process says, on all of them: they may see a shared folder at different moments."""
-    return int(multihost_utils.broadcast_one_to_all(np.int32(number))) if jax.process_count() > 1 else number
+    """What the first process says, on all of them: they may see a shared folder at different
+    moments."""
+    return (
+        int(multihost_utils.broadcast_one_to_all(np.int32(number)))
+        if jax.process_count() > 1
+        else number
+    )
 
 
 def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
@@ -85,7 +97,8 @@ def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def check_same(name: str, tree: Any, advice: str = "") -> None:
-    """Raises where processes give different values for what is to be one tree; arrays that they share are one by nature."""
+    """Raises where processes give different values for what is to be one tree; arrays that they
+    share are one by nature."""
     if jax.process_count() == 1:
         return
     found = multihost_utils.process_allgather(np.uint32(_digest(tree)))
@@ -101,7 +114,9 @@ def _digest(tree: Any) -> int:
             continue
         is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
         values = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-        digest = zlib.crc32(values.tobytes(), zlib.crc32(f"{values.dtype}{values.shape}".encode(), digest))
+        digest = zlib.crc32(
+            values.tobytes(), zlib.crc32(f"{values.dtype}{values.shape}".encode(), digest)
+        )
     return digest
 
 
@@ -112,4 +127,6 @@ def check_everywhere(state: Any) -> None:
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):
         if getattr(leaf, "is_fully_addressable", True):
             name = jax.tree_util.keystr(path)
-            raise ValueError(f"state: expected arrays on a mesh of all processes, got a local one at {name}")
+            raise ValueError(
+                f"state: expected arrays on a mesh of all processes, got a local one at {name}"
+            )

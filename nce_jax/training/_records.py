@@ -1,4 +1,5 @@
-"""Metrics of a run: gathered on the device, averaged over windows of steps, written as JSON lines."""
+"""Metrics of a run: gathered on the device, averaged over windows of steps, written as JSON
+lines."""
 
 import json
 import math
@@ -25,7 +26,9 @@ class NonFiniteError(FloatingPointError):
       checkpoint: path of the last good checkpoint, or None.
     """
 
-    def __init__(self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None) -> None:
+    def __init__(
+        self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None
+    ) -> None:
         has_failed = status is not None and status in (Status.NONFINITE, Status.MAX_STEPS)
         why = f" (solver status {Status(status or 0).name})" if has_failed else ""
         last = f"last good checkpoint: {checkpoint}" if checkpoint else "there is no checkpoint"
@@ -42,7 +45,8 @@ class FailedSolvesWarning(UserWarning):
 
 
 class Packing:
-    """Metrics as few arrays: fetching six scalars a step from the device costs a small model some percent of its time."""
+    """Metrics as few arrays: fetching six scalars a step from the device costs a small model some
+    percent of its time."""
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
@@ -51,25 +55,42 @@ class Packing:
         """Scalars by name to one array per dtype; called while the step is traced."""
         scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
         if not isinstance(scalars, Mapping) or "step" in scalars:
-            raise ValueError("step: expected metrics as a NamedTuple or a dictionary, without a 'step' of their own")
-        scalars = {name: value for name, value in scalars.items() if value is not None}  # what a step has not
-        wrong = {name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()}
+            raise ValueError(
+                "step: expected metrics as a NamedTuple or a dictionary, without a 'step' of"
+                " their own"
+            )
+        scalars = {
+            name: value for name, value in scalars.items() if value is not None
+        }  # what a step has not
+        wrong = {
+            name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
+        }
         if wrong:
             raise ValueError(f"step: expected scalar metrics, got shapes {wrong}")
         self._order, self._names = list(scalars), {}
         for name, value in scalars.items():
             self._names.setdefault(str(jnp.result_type(value)), []).append(name)
-        return {dtype: jnp.stack([scalars[name] for name in names]) for dtype, names in self._names.items()}
+        return {
+            dtype: jnp.stack([scalars[name] for name in names])
+            for dtype, names in self._names.items()
+        }
 
     def columns(self, packed: list[dict[str, jax.Array]]) -> dict[str, np.ndarray]:
         """Arrays of several steps to one column per name, in the order of the metrics."""
-        tables = {dtype: np.stack([np.asarray(row[dtype]) for row in packed]) for dtype in self._names}
-        found = {name: tables[dtype][:, i] for dtype, names in self._names.items() for i, name in enumerate(names)}
+        tables = {
+            dtype: np.stack([np.asarray(row[dtype]) for row in packed]) for dtype in self._names
+        }
+        found = {
+            name: tables[dtype][:, i]
+            for dtype, names in self._names.items()
+            for i, name in enumerate(names)
+        }
         return {name: found[name] for name in self._order}
 
 
 class Window:
-    """Metrics on their way from the device to records; they stay there for some dozens of steps, so that no step waits."""
+    """Metrics on their way from the device to records; they stay there for some dozens of steps, so
+    that no step waits."""
 
     def __init__(self, packing: Packing, log_every: int, low_overlap: float) -> None:
         self._packing, self._every, self._low_overlap = packing, log_every, low_overlap
@@ -88,21 +109,34 @@ class Window:
         """Leaves out of the examples per second what came since `collect`."""
         self._since = time.perf_counter()
 
-    def collect(self, last_checkpoint: Callable[[], Path | None], is_last: bool) -> list[dict[str, Any]]:
-        """Fetches what was added; returns the records that are complete, or all of them after the last step.
+    def collect(
+        self, last_checkpoint: Callable[[], Path | None], is_last: bool
+    ) -> list[dict[str, Any]]:
+        """Fetches what was added; returns the records that are complete, or all of them after the
+        last step.
 
-        Raises NonFiniteError at the first bad step. Records end at multiples of `log_every`, wherever the run was begun.
-        """
+        Raises NonFiniteError at the first bad step. Records end at multiples of `log_every`,
+        wherever the run was begun."""
         new = self._packing.columns(self._metrics)
         _check_finite(self._steps[-len(self._metrics) :], new, last_checkpoint)
         self._metrics = []
-        self._columns = {name: np.append(self._columns.get(name, values[:0]), values) for name, values in new.items()}
+        self._columns = {
+            name: np.append(self._columns.get(name, values[:0]), values)
+            for name, values in new.items()
+        }
         self._seconds += time.perf_counter() - self._since
         numbers = (np.asarray(self._steps) - 1) // self._every
         is_complete = self._steps[-1] % self._every == 0
-        complete = [number for number in np.unique(numbers) if is_last or is_complete or number < numbers[-1]]
+        complete = [
+            number
+            for number in np.unique(numbers)
+            if is_last or is_complete or number < numbers[-1]
+        ]
         rate = self._examples / max(self._seconds, 1e-9)
-        records = [self._record(self._columns, np.flatnonzero(numbers == number), rate) for number in complete]
+        records = [
+            self._record(self._columns, np.flatnonzero(numbers == number), rate)
+            for number in complete
+        ]
         if records:
             self._drop(int(np.isin(numbers, complete).sum()))
             self._warn(records)
@@ -113,7 +147,9 @@ class Window:
         self._steps = self._steps[count:]
         self._columns = {name: values[count:] for name, values in self._columns.items()}
 
-    def _record(self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float) -> dict[str, Any]:
+    def _record(
+        self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float
+    ) -> dict[str, Any]:
         record: dict[str, Any] = {"step": self._steps[window[-1]]}
         for name, values in columns.items():
             if name == "status":
@@ -130,16 +166,21 @@ class Window:
             if record.get("low_overlap", 0) > 0.5:
                 self._warn_once(
                     LowOverlapWarning,
-                    f"step {record['step']}: the overlap is {record['overlap']:.2g} (below {self._low_overlap:g} in most"
-                    " steps): few samples carry the gradient (a density chasm), or F is far from its root. Noise nearer to"
-                    " the data, or bridges between them, would help.",
+                    f"step {record['step']}: the overlap is {record['overlap']:.2g} (below"
+                    f" {self._low_overlap:g} in most steps): few samples carry the gradient (a"
+                    " density chasm), or F is far from its root. Noise nearer to the data, or"
+                    " bridges between them, would help.",
                 )
             # Solves of a few fixed steps may fail in the beginning.
-            if record.get("failed_solves", 0) > (0.5 if record["step"] <= self._every else 0.2) * self._every:
+            if (
+                record.get("failed_solves", 0)
+                > (0.5 if record["step"] <= self._every else 0.2) * self._every
+            ):
                 self._warn_once(
                     FailedSolvesWarning,
-                    f"step {record['step']}: F was not solved at {record['failed_solves']} of {self._every} steps, and the"
-                    " parameters waited. More fixed_steps, a solver with more steps, or a smaller learning rate would help.",
+                    f"step {record['step']}: F was not solved at {record['failed_solves']} of"
+                    f" {self._every} steps, and the parameters waited. More fixed_steps, a solver"
+                    " with more steps, or a smaller learning rate would help.",
                 )
 
     def _warn_once(self, kind: type[UserWarning], message: str) -> None:
@@ -149,20 +190,33 @@ class Window:
 
 
 def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpoint) -> None:
-    floating = {name: values for name, values in columns.items() if not np.issubdtype(values.dtype, np.integer)}
-    bad = {name: int(np.argmin(np.isfinite(v))) for name, v in floating.items() if not np.isfinite(v).all()}
+    floating = {
+        name: values
+        for name, values in columns.items()
+        if not np.issubdtype(values.dtype, np.integer)
+    }
+    bad = {
+        name: int(np.argmin(np.isfinite(v)))
+        for name, v in floating.items()
+        if not np.isfinite(v).all()
+    }
     if bad:
-        metric = min(bad, key=bad.__getitem__)  # the first to go, and of several the one that the step names first
+        metric = min(
+            bad, key=bad.__getitem__
+        )  # the first to go, and of several the one that the step names first
         row = bad[metric]
         status = columns["status"][row].item() if "status" in columns else None
-        raise NonFiniteError(steps[row], metric, float(columns[metric][row]), status, last_checkpoint())
+        raise NonFiniteError(
+            steps[row], metric, float(columns[metric][row]), status, last_checkpoint()
+        )
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one JSON object per line, appended; a torn last line is dropped when a run goes on.
+    """`metrics.jsonl`: one JSON object per line, appended; a torn last line is dropped when a run
+    goes on.
 
-    Of several processes one is the writer; the others read what a run left, and keep their records in memory.
-    """
+    Of several processes one is the writer; the others read what a run left, and keep their records
+    in memory."""
 
     def __init__(self, path: Path | None, is_writer: bool = True) -> None:
         self.path, self._is_writer = path, is_writer
@@ -196,10 +250,14 @@ def _parse(line: str) -> dict[str, Any]:
 
 def _json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
     """NaN and infinities are no JSON: an evaluation that gives one is written as null."""
-    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()}
+    return {
+        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
+    }
 
 
 def history(records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Records as columns."""
     names = dict.fromkeys(name for record in records for name in record)
-    return {name: np.asarray([record.get(name, np.nan) for record in records], float) for name in names}
+    return {
+        name: np.asarray([record.get(name, np.nan) for record in records], float) for name in names
+    }

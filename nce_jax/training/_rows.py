@@ -1,8 +1,8 @@
 """Steps that touch some rows of large tables: gather them, update, scatter them back.
 
-The derivative of a look-up is a table of zeros with a few rows in it, and an optimizer goes through all of it. Here the loss
-sees the rows of its batch alone, as a small table of its own, and so does the optimizer.
-"""
+The derivative of a look-up is a table of zeros with a few rows in it, and an optimizer goes through
+all of it. Here the loss sees the rows of its batch alone, as a small table of its own, and so does
+the optimizer."""
 
 import math
 from typing import Any, NamedTuple
@@ -19,8 +19,10 @@ class Rows(NamedTuple):
     """The rows of tables that a batch touches.
 
     Attributes:
-      ids: their numbers, each once and in order, (U,), filled up with the number of rows, which is none of them.
-      positions: for every array of ids that was given, where in `ids` they are: its ids among the gathered rows.
+      ids: their numbers, each once and in order, (U,), filled up with the number of rows, which is
+        none of them.
+      positions: for every array of ids that was given, where in `ids` they are: its ids among the
+        gathered rows.
     """
 
     ids: Int[Array, " U"]
@@ -30,8 +32,8 @@ class Rows(NamedTuple):
 def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
     """Which rows a batch touches, and its ids as numbers of those rows.
 
-    U, how many there may be, is the number of ids, or V + 1 where that is less: a static bound, whatever the ids. What is no
-    row, such as padding of -1, is `num_rows` in `ids`.
+    U, how many there may be, is the number of ids, or V + 1 where that is less: a static bound,
+    whatever the ids. What is no row, such as padding of -1, is `num_rows` in `ids`.
 
     Args:
       ids: arrays of integers 0 .. num_rows - 1 of any shape: targets and noise.
@@ -54,20 +56,28 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
     check_positive_int("num_rows", num_rows)
     arrays = [jnp.asarray(leaf) for leaf in ids]
     if not arrays or not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in arrays):
-        raise TypeError(f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}")
+        raise TypeError(
+            f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}"
+        )
     flat = jnp.concatenate([leaf.reshape(-1) for leaf in arrays])
-    flat = flat.astype(jnp.promote_types(flat.dtype, jnp.int32))  # bytes do not hold the number of rows
+    flat = flat.astype(
+        jnp.promote_types(flat.dtype, jnp.int32)
+    )  # bytes do not hold the number of rows
     flat = jnp.where((flat < 0) | (flat >= num_rows), num_rows, flat)
     size = min(flat.size, num_rows + 1)
     unique, inverse = jnp.unique(flat, return_inverse=True, size=size, fill_value=num_rows)
     ends = [math.prod(leaf.shape) for leaf in arrays]
     starts = [sum(ends[:i]) for i in range(len(ends))]
-    positions = (inverse[a : a + n].reshape(leaf.shape) for a, n, leaf in zip(starts, ends, arrays, strict=True))
+    positions = (
+        inverse[a : a + n].reshape(leaf.shape)
+        for a, n, leaf in zip(starts, ends, arrays, strict=True)
+    )
     return Rows(unique, tuple(positions))
 
 
 def gather_rows(tables: Params, rows: Rows) -> Params:
-    """The touched rows of tables, as small tables: what the loss takes, with `rows.positions` for ids.
+    """The touched rows of tables, as small tables: what the loss takes, with `rows.positions` for
+    ids.
 
     Args:
       tables: a pytree of arrays (V, ...).
@@ -87,19 +97,27 @@ def gather_rows(tables: Params, rows: Rows) -> Params:
 
 
 def update_rows(
-    optimizer: optax.GradientTransformation, gradient: Params, opt_state: Any, tables: Params, rows: Rows
+    optimizer: optax.GradientTransformation,
+    gradient: Params,
+    opt_state: Any,
+    tables: Params,
+    rows: Rows,
 ) -> tuple[Params, Any]:
-    """One optimizer step of the touched rows alone: time and memory do not depend on how many there are in all.
+    """One optimizer step of the touched rows alone: time and memory do not depend on how many there
+    are in all.
 
-    The rows of `tables`, and those of every array (V, ...) in the optimizer's state, are gathered, updated as a small
-    problem of their own, and scattered back. Other leaves of the state, such as a count of steps, are one for all rows.
+    The rows of `tables`, and those of every array (V, ...) in the optimizer's state, are gathered,
+    updated as a small problem of their own, and scattered back. Other leaves of the state, such as
+    a count of steps, are one for all rows.
 
-    Untouched rows stay as they are, with their moments (*lazy* updates). For an optimizer without memory (SGD), that is the
-    dense step exactly. Adam differs: dense, a row that is not in the batch still moves by its old momentum, and its moments
-    decay; here both wait until it comes again. Its correction for a start from zero counts all steps, not the row's own: a
-    row that comes for the first time after many steps moves by (1 - b1) / sqrt(1 - b2) learning rates, 3.2 at Adam's
-    defaults, as it does in the dense step. Weight decay acts on a row only when it is touched. A transformation that mixes
-    rows, such as clipping by the global norm, sees those of the batch.
+    Untouched rows stay as they are, with their moments (*lazy* updates). For an optimizer without
+    memory (SGD), that is the dense step exactly. Adam differs: dense, a row that is not in the
+    batch still moves by its old momentum, and its moments decay; here both wait until it comes
+    again. Its correction for a start from zero counts all steps, not the row's own: a row that
+    comes for the first time after many steps moves by (1 - b1) / sqrt(1 - b2) learning rates, 3.2
+    at Adam's defaults, as it does in the dense step. Weight decay acts on a row only when it is
+    touched. A transformation that mixes rows, such as clipping by the global norm, sees those of
+    the batch.
 
     Donate `tables` and `opt_state` to the jitted step, or all of them are copied.
 
@@ -114,8 +132,9 @@ def update_rows(
       The tables and the optimizer's state after the step.
 
     Raises:
-      ValueError: arrays of different numbers of rows; a gradient that is not one of the gathered rows; an optimizer that
-        factors its averages (Adafactor) or gathers the gradients of several steps (`optax.MultiSteps`).
+      ValueError: arrays of different numbers of rows; a gradient that is not one of the gathered
+        rows; an optimizer that factors its averages (Adafactor) or gathers the gradients of several
+        steps (`optax.MultiSteps`).
 
     Examples:
       >>> import jax
@@ -123,7 +142,10 @@ def update_rows(
       >>> import optax
       >>> from nce_jax import training
       >>> table, optimizer = {"bias": jnp.zeros(6)}, optax.adam(0.1)
-      >>> state, rows = optimizer.init(table), training.touched_rows(jnp.array([4, 1, 4]), num_rows=6)
+      >>> state, rows = (
+      ...     optimizer.init(table),
+      ...     training.touched_rows(jnp.array([4, 1, 4]), num_rows=6),
+      ... )
       >>> loss = lambda small: jnp.sum(small["bias"][rows.positions[0]])
       >>> gradient = jax.grad(loss)(training.gather_rows(table, rows))
       >>> table, state = training.update_rows(optimizer, gradient, state, table, rows)
@@ -133,24 +155,33 @@ def update_rows(
     """
     _check_tables(gradient, tables, rows)
     is_table = _tables_of(optimizer, opt_state, tables)
-    # Zero where there is no row: an optimizer that looks for NaN must find none that is not its own.
+    # Zero where there is no row: an optimizer that looks for NaN must find none that is not its
+    # own.
     small = jax.tree.map(lambda leaf: _take(leaf, rows.ids), tables)
-    small_state = jax.tree.map(lambda leaf, table: _take(leaf, rows.ids) if table else leaf, opt_state, is_table)
+    small_state = jax.tree.map(
+        lambda leaf, table: _take(leaf, rows.ids) if table else leaf, opt_state, is_table
+    )
     updates, new_state = optimizer.update(gradient, small_state, small)
     new = optax.apply_updates(small, updates)
     put_back = jax.tree.map(
-        lambda old, leaf, table: _put(old, rows.ids, leaf) if table else leaf, opt_state, new_state, is_table
+        lambda old, leaf, table: _put(old, rows.ids, leaf) if table else leaf,
+        opt_state,
+        new_state,
+        is_table,
     )
     return jax.tree.map(lambda old, leaf: _put(old, rows.ids, leaf), tables, new), put_back
 
 
 def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: Params) -> Any:
-    """Which leaves of the state are tables: those that belong to parameters, and have their shape."""
+    """Which leaves of the state are tables: those that belong to parameters, and have their
+    shape."""
     shapes = {jnp.shape(leaf) for leaf in jax.tree.leaves(tables)}
 
     def is_table(leaf: Any) -> bool:
         if jnp.ndim(leaf) and leaf.shape not in shapes:
-            expected = f"one that treats every element by itself, of arrays of shapes {sorted(shapes)}"
+            expected = (
+                f"one that treats every element by itself, of arrays of shapes {sorted(shapes)}"
+            )
             raise ValueError(f"optimizer: expected {expected}, got one that keeps {leaf.shape}")
         return jnp.ndim(leaf) > 0
 
@@ -158,8 +189,13 @@ def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: 
         return isinstance(leaf, optax.MultiStepsState)
 
     if any(map(adds_up, jax.tree.leaves(opt_state, is_leaf=adds_up))):
-        raise ValueError("optimizer: expected one that moves rows when they come, got one that adds up gradients of steps")
-    return optax.tree_utils.tree_map_params(optimizer, is_table, opt_state, transform_non_params=lambda leaf: False)
+        raise ValueError(
+            "optimizer: expected one that moves rows when they come, got one that adds up gradients"
+            " of steps"
+        )
+    return optax.tree_utils.tree_map_params(
+        optimizer, is_table, opt_state, transform_non_params=lambda leaf: False
+    )
 
 
 def _take(table: jax.Array, ids: jax.Array, fill_value: float = 0) -> jax.Array:
@@ -179,4 +215,6 @@ def _check_tables(gradient: Params, tables: Params, rows: Rows) -> None:
     expected = [(*rows.ids.shape, *shape[1:]) for shape in shapes]
     found = [jnp.shape(leaf) for leaf in jax.tree.leaves(gradient)]
     if found != expected:
-        raise ValueError(f"gradient: expected that of the gathered rows, shapes {expected}, got shapes {found}")
+        raise ValueError(
+            f"gradient: expected that of the gathered rows, shapes {expected}, got shapes {found}"
+        )

@@ -1,9 +1,9 @@
 """A train step over several devices: samples are split, and their log-ratios gathered once.
 
-F is solved on the global batch. Its log-ratios, one number per sample, are gathered by one collective operation per pass
-of the model, after which every device solves the same equation on the same numbers: no solver iteration waits for another
-device, and F, loss and status agree on all. docs/scaling.md compares this with reducing sums at every iteration.
-"""
+F is solved on the global batch. Its log-ratios, one number per sample, are gathered by one
+collective operation per pass of the model, after which every device solves the same equation on the
+same numbers: no solver iteration waits for another device, and F, loss and status agree on all.
+docs/scaling.md compares this with reducing sums at every iteration."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,34 +28,46 @@ def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
             raise ValueError(f"{name}: expected samples on the first axis, got a number")
         if leaf.shape[0] % num_devices:
             raise ValueError(
-                f"{name}: expected a multiple of the {num_devices} devices of the data axis, got {leaf.shape[0]} samples"
-                " (weights of zero make padding)"
+                f"{name}: expected a multiple of the {num_devices} devices of the data axis, got"
+                f" {leaf.shape[0]} samples (weights of zero make padding)"
             )
         return jax.lax.with_sharding_constraint(leaf, sharding)
 
     return jax.tree.map(place, tree)
 
 
-def where_they_are(function: Callable[[Any], jax.Array], mesh: Mesh | None) -> Callable[[Any], jax.Array]:
-    """A function of samples, by every device for its own: left to the compiler, a batched triangular solve gathers them."""
+def where_they_are(
+    function: Callable[[Any], jax.Array], mesh: Mesh | None
+) -> Callable[[Any], jax.Array]:
+    """A function of samples, by every device for its own: left to the compiler, a batched
+    triangular solve gathers them."""
     if mesh is None:
         return function
     own = PartitionSpec(DATA_AXIS)
-    return jax.shard_map(function, mesh=mesh, in_specs=own, out_specs=own, axis_names={DATA_AXIS}, check_vma=False)
+    return jax.shard_map(
+        function, mesh=mesh, in_specs=own, out_specs=own, axis_names={DATA_AXIS}, check_vma=False
+    )
 
 
 def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:
-    """Arrays of one number per sample, by name, from all devices to every device: by one collective operation for all."""
+    """Arrays of one number per sample, by name, from all devices to every device: by one collective
+    operation for all."""
     present = {name: values for name, values in arrays.items() if values is not None}
     if mesh is None or not present:
         return arrays
     rows = mesh.shape[DATA_AXIS]
     # A row per device: what is joined here lies on one device already.
     blocks = [values.reshape(rows, -1) for values in present.values()]
-    joined = _place(_place(jnp.concatenate(blocks, axis=1), mesh, PartitionSpec(DATA_AXIS)), mesh, PartitionSpec())
+    joined = _place(
+        _place(jnp.concatenate(blocks, axis=1), mesh, PartitionSpec(DATA_AXIS)),
+        mesh,
+        PartitionSpec(),
+    )
     ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
     parts = (part.reshape(-1) for part in jnp.split(joined, ends, axis=1))
-    return arrays | {name: part.astype(present[name].dtype) for name, part in zip(present, parts, strict=True)}
+    return arrays | {
+        name: part.astype(present[name].dtype) for name, part in zip(present, parts, strict=True)
+    }
 
 
 def _place(values: jax.Array, mesh: Mesh, spec: PartitionSpec) -> jax.Array:

@@ -46,7 +46,8 @@ class TrainState(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """A batch with more than data: `x_noise` in place of fresh draws, and sample weights (zero for padding).
+    """A batch with more than data: `x_noise` in place of fresh draws, and sample weights (zero for
+    padding).
 
     `x_data` is (n, ...), `x_noise` (m, ...) or None, the weights (n,) and (m,) or None.
     """
@@ -58,7 +59,8 @@ class Batch(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """What a step saw; scalars. `loss` and `log_partition` belong to the parameters *before* the update.
+    """What a step saw; scalars. `loss` and `log_partition` belong to the parameters *before* the
+    update.
 
     Attributes:
       loss: of the batch, in nats.
@@ -66,8 +68,9 @@ class Metrics(NamedTuple):
       gradient_norm: of the parameters' gradient.
       num_steps: solver evaluations spent on F.
       status: a `Status`, int32.
-      overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one): the `overlap` of the
-        diagnostics where F is solved for, and a lower bound on it at any other F.
+      overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one):
+        the `overlap` of the diagnostics where F is solved for, and a lower bound on it at any other
+        F.
       magnification: M of the step where it adapts, else None.
     """
 
@@ -114,7 +117,8 @@ def init_train_state(
       (2,)
 
     References:
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, algorithm 1.
     """
     check_rule(magnification_rule)
     params = jax.tree.map(jnp.copy, params)
@@ -122,7 +126,9 @@ def init_train_state(
     log_partition = jnp.asarray(log_partition, dtype)
     opt_state = _optimizer(optimizer, treatment).init((params, log_partition))
     remembered = () if magnification_rule is None else magnification_rule.init(params, dtype)
-    remembered = jax.tree.map(jnp.copy, remembered)  # a state that is donated must hold no array twice
+    remembered = jax.tree.map(
+        jnp.copy, remembered
+    )  # a state that is donated must hold no array twice
     return TrainState(params, log_partition, opt_state, jnp.int32(0), remembered)
 
 
@@ -138,34 +144,43 @@ def make_train_step(
     magnification_rule: MagnificationRule | None = None,
     mesh: Mesh | None = None,
 ) -> TrainStep:
-    """Composes a model, a noise, a criterion, a treatment of F and an optimizer into one pure train step.
+    """Composes a model, a noise, a criterion, a treatment of F and an optimizer into one pure train
+    step.
 
-    Every treatment costs one forward and one backward pass of the model over data and noise: the log-ratios are computed
-    once, F moves on them alone, and the loss's cotangents are pulled back through the same pass.
+    Every treatment costs one forward and one backward pass of the model over data and noise: the
+    log-ratios are computed once, F moves on them alone, and the loss's cotangents are pulled back
+    through the same pass.
 
     Args:
-      log_density_fn: `log_density_fn(params, x)`, the unnormalised log density of every sample of x, (n, ...) -> (n,).
-      noise: a distrax distribution, or any object with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(m,))`.
+      log_density_fn: `log_density_fn(params, x)`, the unnormalised log density of every sample of
+        x, (n, ...) -> (n,).
+      noise: a distrax distribution, or any object with `log_prob(x)` and
+        `sample_and_log_prob(seed=key, sample_shape=(m,))`.
       optimizer: any optax transformation.
       criterion: `nce(magnification=..., noise_ratio=...)`, `exponential_nce()`, or one of your own.
-      treatment: `joint_gradient()`, `joint_gradient(optimizer)`, `bar_step()`, `solved()` or `held()`.
+      treatment: `joint_gradient()`, `joint_gradient(optimizer)`, `bar_step()`, `solved()` or
+        `held()`.
       num_noise: noise samples drawn per step; None draws as many as there are data samples.
-      relative_to_noise: `log_density_fn` gives the log-ratio s itself, the log density over that of the noise: the model
-        is the noise, tilted. The noise density is then never evaluated, and `noise` may be None if every `Batch` brings
-        samples of it.
-      magnification_rule: `adaptive_magnification()` chooses M anew at every step, in place of the criterion's own; give it
-        to `init_train_state` as well. It needs a criterion with a magnification and a solved F.
-      mesh: what `make_mesh` returns: data and noise samples are split over its data axis, the noise is drawn where it is
-        used, and F is solved on the global batch. The numbers do not depend on how many devices there are, but for
-        rounding. Put the state there with `shard_state`, and compile with `jit_train_step` (`fit` does).
+      relative_to_noise: `log_density_fn` gives the log-ratio s itself, the log density over that of
+        the noise: the model is the noise, tilted. The noise density is then never evaluated, and
+        `noise` may be None if every `Batch` brings samples of it.
+      magnification_rule: `adaptive_magnification()` chooses M anew at every step, in place of the
+        criterion's own; give it to `init_train_state` as well. It needs a criterion with a
+        magnification and a solved F.
+      mesh: what `make_mesh` returns: data and noise samples are split over its data axis, the noise
+        is drawn where it is used, and F is solved on the global batch. The numbers do not depend on
+        how many devices there are, but for rounding. Put the state there with `shard_state`, and
+        compile with `jit_train_step` (`fit` does).
 
     Returns:
-      `step(state, batch, key) -> (state, metrics)`. `batch` is an array of data samples or a `Batch`. Pass the same typed
-      key at every step: the step folds in its own number, so that a resumed run repeats the same draws. The step is not
-      jitted: wrap it in `jax.jit`, with donation and shardings as you like.
+      `step(state, batch, key) -> (state, metrics)`. `batch` is an array of data samples or a
+      `Batch`. Pass the same typed key at every step: the step folds in its own number, so that a
+      resumed run repeats the same draws. The step is not jitted: wrap it in `jax.jit`, with
+      donation and shardings as you like.
 
     Raises:
-      ValueError: the criterion does not support the treatment, or one of them an adaptive M (all are named).
+      ValueError: the criterion does not support the treatment, or one of them an adaptive M (all
+        are named).
       TypeError: `num_noise` is not an integer, `mesh` is none, or there is no noise to draw from.
 
     Examples:
@@ -174,10 +189,14 @@ def make_train_step(
       >>> import optax
       >>> from nce_jax import models, noise, training
       >>> params, log_density_fn = models.exponential_family(
-      ...     models.linear_statistics, jnp.zeros(1), log_base_measure=noise.standard_normal(1).log_prob
+      ...     models.linear_statistics,
+      ...     jnp.zeros(1),
+      ...     log_base_measure=noise.standard_normal(1).log_prob,
       ... )
       >>> optimizer = optax.sgd(0.5)
-      >>> step = jax.jit(training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer))
+      >>> step = jax.jit(
+      ...     training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer)
+      ... )
       >>> state = training.init_train_state(params, optimizer)
       >>> x_data = 2 + jax.random.normal(jax.random.key(0), (512, 1))
       >>> for _ in range(100):
@@ -186,14 +205,18 @@ def make_train_step(
       theta 2.0, F 2.1
 
     References:
-      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation, 2024, algorithm 1.
-      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (magnification).
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, algorithm 1.
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026
+        (magnification).
     """
     check_composition(criterion, treatment, magnification_rule)
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)
     if noise is None and not relative_to_noise:
-        raise TypeError("noise: expected a distribution (None goes with relative_to_noise=True), got None")
+        raise TypeError(
+            "noise: expected a distribution (None goes with relative_to_noise=True), got None"
+        )
     check_mesh(mesh)
     pair_optimizer = _optimizer(optimizer, treatment)
 
@@ -201,7 +224,9 @@ def make_train_step(
         check_same_rule(magnification_rule, state.magnification_state)
         batch = batch if isinstance(batch, Batch) else Batch(batch)
         batch = Batch(*(split(part, mesh, name) for name, part in batch._asdict().items()))
-        weights = gather({"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}, mesh)
+        weights = gather(
+            {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}, mesh
+        )
         draws = _draws(noise, batch, num_noise, key, state.step, relative_to_noise, mesh)
         forward = partial(_log_ratios, log_density_fn, data=draws[0], noise=draws[1], mesh=mesh)
         ratios, pull_back = jax.vjp(forward, state.params)
@@ -218,19 +243,24 @@ def make_train_step(
             new = jax.tree.map(partial(jnp.where, update.waits), kept, new)
         overlap, norm = _overlap(used, inputs, update.used), optax.tree.norm(gradient[0])
         chosen = None if choice is None else choice.magnification
-        return new, Metrics(loss, update.used, norm, update.num_steps, update.status, overlap, chosen)
+        return new, Metrics(
+            loss, update.used, norm, update.num_steps, update.status, overlap, chosen
+        )
 
     return step
 
 
 class _Draw(NamedTuple):
-    """Samples of one side and their log noise density: None where the model is relative to the noise."""
+    """Samples of one side and their log noise density: None where the model is relative to the
+    noise."""
 
     x: Any
     log_q: jax.Array | None
 
 
-def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step, relative: bool, mesh) -> tuple[_Draw, _Draw]:
+def _draws(
+    noise: Any, batch: Batch, num_noise: int | None, key, step, relative: bool, mesh
+) -> tuple[_Draw, _Draw]:
     def given(x: Any) -> _Draw:
         return _Draw(x, None if relative else where_they_are(noise.log_prob, mesh)(x))
 
@@ -240,19 +270,28 @@ def _draws(noise: Any, batch: Batch, num_noise: int | None, key, step, relative:
     return given(batch.x_data), _draw(noise, count, key, step, relative, mesh)
 
 
-def _draw(noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: bool, mesh: Mesh | None) -> _Draw:
+def _draw(
+    noise: Any, count: int, key: PRNGKeyArray, step: jax.Array, relative: bool, mesh: Mesh | None
+) -> _Draw:
     if noise is None:
-        raise TypeError("noise: expected a distribution, or a Batch with x_noise, got None and a batch without")
+        raise TypeError(
+            "noise: expected a distribution, or a Batch with x_noise, got None and a batch without"
+        )
 
     def draw(key: PRNGKeyArray) -> _Draw:
         x, log_q = noise.sample_and_log_prob(seed=key, sample_shape=(count,))
-        return _Draw(split(x, mesh, "num_noise"), None if relative else split(log_q, mesh, "num_noise"))
+        return _Draw(
+            split(x, mesh, "num_noise"), None if relative else split(log_q, mesh, "num_noise")
+        )
 
-    # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being repeated in each.
+    # Lanes of a sweep that differ in M or a rate alone use the same draws: keep them from being
+    # repeated in each.
     return shared(draw, jax.random.fold_in(key, step), step=step)
 
 
-def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainState, inputs, forward):
+def _magnify(
+    rule: MagnificationRule | None, criterion: Criterion, state: TrainState, inputs, forward
+):
     """The choice of M, and the criterion at it."""
     if rule is None:
         return None, criterion
@@ -262,13 +301,19 @@ def _magnify(rule: MagnificationRule | None, criterion: Criterion, state: TrainS
 
     def look(offset: Params):
         ratios, push = jax.linearize(forward, optax.apply_updates(state.params, offset))
-        return lambda m: at(m).equation(**{**fixed, **ratios}), lambda direction: tuple(push(direction).values())
+        return lambda m: at(m).equation(**{**fixed, **ratios}), lambda direction: tuple(
+            push(direction).values()
+        )
 
-    choice = rule.choose(state.magnification_state, state.step, lambda m: at(m).equation(**fixed), look)
+    choice = rule.choose(
+        state.magnification_state, state.step, lambda m: at(m).equation(**fixed), look
+    )
     return choice, at(choice.magnification)
 
 
-def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw, mesh: Mesh | None) -> dict[str, jax.Array]:
+def _log_ratios(
+    log_density_fn, params, data: _Draw, noise: _Draw, mesh: Mesh | None
+) -> dict[str, jax.Array]:
     own = {
         "log_ratio_data": _log_ratio(log_density_fn(params, data.x), data),
         "log_ratio_noise": _log_ratio(log_density_fn(params, noise.x), noise),
@@ -279,7 +324,10 @@ def _log_ratios(log_density_fn, params, data: _Draw, noise: _Draw, mesh: Mesh | 
 def _log_ratio(log_density: jax.Array, draw: _Draw) -> jax.Array:
     expected = jax.tree.leaves(draw.x)[0].shape[:1] if draw.log_q is None else draw.log_q.shape
     if log_density.shape != expected:
-        raise ValueError(f"log_density_fn: expected one value per sample, shape {expected}, got shape {log_density.shape}")
+        raise ValueError(
+            f"log_density_fn: expected one value per sample, shape {expected}, got shape"
+            f" {log_density.shape}"
+        )
     return log_density if draw.log_q is None else log_density - draw.log_q
 
 
@@ -288,18 +336,28 @@ def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Ar
     return jnp.exp(log_overlap_bound(problem, log_partition))
 
 
-def _treat(treatment: Treatment, criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
+def _treat(
+    treatment: Treatment, criterion: Criterion, log_ratios, log_partition: jax.Array
+) -> LogPartitionUpdate:
     if treatment.update is None:
-        return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), finite_status(log_partition))
+        return LogPartitionUpdate(
+            log_partition, log_partition, jnp.int32(0), finite_status(log_partition)
+        )
     update = treatment.update(criterion, jax.lax.stop_gradient(log_ratios), log_partition)
     return jax.lax.stop_gradient(update)
 
 
-def _loss(ratios: dict[str, jax.Array], log_partition: jax.Array, criterion: Criterion, weights) -> jax.Array:
-    return criterion.loss(ratios["log_ratio_data"], ratios["log_ratio_noise"], log_partition=log_partition, **weights)
+def _loss(
+    ratios: dict[str, jax.Array], log_partition: jax.Array, criterion: Criterion, weights
+) -> jax.Array:
+    return criterion.loss(
+        ratios["log_ratio_data"], ratios["log_ratio_noise"], log_partition=log_partition, **weights
+    )
 
 
-def _optimizer(optimizer: optax.GradientTransformation, treatment: Treatment) -> optax.GradientTransformation:
+def _optimizer(
+    optimizer: optax.GradientTransformation, treatment: Treatment
+) -> optax.GradientTransformation:
     """The optimizer of the pair (params, log_partition)."""
     if treatment.update is None and treatment.optimizer is None:
         return optimizer
@@ -307,7 +365,9 @@ def _optimizer(optimizer: optax.GradientTransformation, treatment: Treatment) ->
     return optax.partition({"params": optimizer, "log_partition": own}, ("params", "log_partition"))
 
 
-def _descend(optimizer, state: TrainState, gradient, rule: MagnificationRule | None, choice: Choice | None):
+def _descend(
+    optimizer, state: TrainState, gradient, rule: MagnificationRule | None, choice: Choice | None
+):
     pair = state.params, state.log_partition
     remembered = state.magnification_state
     if choice is not None:
@@ -327,6 +387,8 @@ def _response(optimizer: optax.GradientTransformation, state: TrainState, gradie
     known = state.magnification_state.response
 
     def attempt() -> jax.Array:
-        return response(optimizer, state.opt_state, (state.params, state.log_partition), gradient).astype(known.dtype)
+        return response(
+            optimizer, state.opt_state, (state.params, state.log_partition), gradient
+        ).astype(known.dtype)
 
     return jax.lax.cond(jnp.isnan(known), attempt, lambda: known)

@@ -1,4 +1,5 @@
-"""An exponential family with known answers: phi(x) = theta . x - |x|^2 / (2 v), that is N(v theta, v I)."""
+"""An exponential family with known answers: phi(x) = theta . x - |x|^2 / (2 v), that is N(v theta,
+v I)."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,9 @@ def log_density_fn(theta, x):
 
 def true_log_partition(theta):
     theta = np.asarray(theta, np.float64)
-    return 0.5 * VARIANCE * np.sum(theta**2, axis=-1) + 0.5 * theta.shape[-1] * np.log(2 * np.pi * VARIANCE)
+    return 0.5 * VARIANCE * np.sum(theta**2, axis=-1) + 0.5 * theta.shape[-1] * np.log(
+        2 * np.pi * VARIANCE
+    )
 
 
 def samples(key, theta, num_samples):

@@ -34,7 +34,8 @@ def mean_and_error(values):
 
 @pytest.mark.slow
 def test_it_reaches_the_entropy_of_a_mixture():
-    """Seed 0. KL(p* || Gaussian) is known, 1.055 nats; of it the flow leaves less than 0.05, and none leaves less than 0."""
+    """Seed 0. KL(p* || Gaussian) is known, 1.055 nats; of it the flow leaves less than 0.05, and
+    none leaves less than 0."""
     keys = jax.random.split(jax.random.key(0), 3)
     x_data, x_test = mixture(keys[0], 8000), mixture(keys[2], 20_000)
     options = {"optimizer": optax.adam(5e-3), "num_layers": 2, "hidden": (16,), "progress": False}
@@ -43,32 +44,45 @@ def test_it_reaches_the_entropy_of_a_mixture():
     flow_log_prob = np.asarray(jax.jit(result.noise.log_prob)(x_test), np.float64)
     gap, error = mean_and_error(true_log_prob - flow_log_prob)
     assert -4 * error < gap < 0.05
-    gaussian_gap, gaussian_error = mean_and_error(true_log_prob - noise.fitted_gaussian(x_data).log_prob(x_test))
-    # The centres are 11 standard deviations apart: the entropy of the mixture is log 2 more than that of one side.
+    gaussian_gap, gaussian_error = mean_and_error(
+        true_log_prob - noise.fitted_gaussian(x_data).log_prob(x_test)
+    )
+    # The centres are 11 standard deviations apart: the entropy of the mixture is log 2 more than
+    # that of one side.
     covariance = CENTRE**2 + DEVIATION**2 * np.eye(2)
     known_gap = 0.5 * np.linalg.slogdet(covariance)[1] - 2 * np.log(DEVIATION) - np.log(2)
     assert abs(gaussian_gap - known_gap) < 4 * gaussian_error < 0.05
-    # What is reported of held-out data agrees with fresh data: the choice among six evaluations costs little.
+    # What is reported of held-out data agrees with fresh data: the choice among six evaluations
+    # costs little.
     fresh, fresh_error = mean_and_error(flow_log_prob)
     assert abs(result.log_likelihood - fresh) < 4 * np.hypot(result.standard_error, fresh_error)
     best = np.argmax(result.evaluations["log_likelihood"])
     assert result.best_step == result.evaluations["step"][best]
     assert result.history["loss"][-1] < result.history["loss"][0]
-    np.testing.assert_allclose(result.log_likelihood, result.evaluations["log_likelihood"][best], rtol=1e-6)
+    np.testing.assert_allclose(
+        result.log_likelihood, result.evaluations["log_likelihood"][best], rtol=1e-6
+    )
 
 
 @pytest.mark.slow
 def test_a_run_that_only_gets_worse_keeps_the_gaussian():
-    """A negative learning rate ascends the loss: the evaluation before the first step is the best."""
+    """A negative learning rate ascends the loss: the evaluation before the first step is the
+    best."""
     x_data = mixture(jax.random.key(0), 500)
     key = jax.random.key(1)
-    result = fit_flow(key, x_data, num_steps=5, evaluate_every=2, optimizer=optax.sgd(-0.1), **SMALL)
+    result = fit_flow(
+        key, x_data, num_steps=5, evaluate_every=2, optimizer=optax.sgd(-0.1), **SMALL
+    )
     x_train, x_held_out = _split(jax.random.split(key, 3)[0], x_data, 0.1)
     gaussian = noise.fitted_gaussian(x_train)
     assert result.best_step == 0
-    np.testing.assert_allclose(result.noise.log_prob(x_held_out), gaussian.log_prob(x_held_out), atol=1e-5)
+    np.testing.assert_allclose(
+        result.noise.log_prob(x_held_out), gaussian.log_prob(x_held_out), atol=1e-5
+    )
     mean, error = mean_and_error(gaussian.log_prob(x_held_out))
-    np.testing.assert_allclose([result.log_likelihood, result.standard_error], [mean, error], rtol=1e-5)
+    np.testing.assert_allclose(
+        [result.log_likelihood, result.standard_error], [mean, error], rtol=1e-5
+    )
     assert result.evaluations["step"].tolist() == [2, 4, 5]
     assert (result.evaluations["log_likelihood"] < result.log_likelihood).all()
 
@@ -82,14 +96,18 @@ def test_a_resumed_run_chooses_and_ends_the_same(tmp_path):
     resumed = fit_flow(key, x_data, num_steps=20, folder=tmp_path / "parts", resume=True, **options)
     assert resumed.best_step == whole.best_step > 0
     jax.tree.map(np.testing.assert_array_equal, resumed.noise.params, whole.noise.params)
-    np.testing.assert_array_equal(resumed.evaluations["log_likelihood"], whole.evaluations["log_likelihood"])
+    np.testing.assert_array_equal(
+        resumed.evaluations["log_likelihood"], whole.evaluations["log_likelihood"]
+    )
 
 
 def test_the_split_is_a_partition():
     x_data = jnp.arange(40.0).reshape(20, 2)
     x_train, x_held_out = _split(jax.random.key(0), x_data, 0.25)
     assert (x_train.shape, x_held_out.shape) == ((15, 2), (5, 2))
-    np.testing.assert_array_equal(np.sort(np.concatenate([x_train, x_held_out])[:, 0]), x_data[:, 0])
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate([x_train, x_held_out])[:, 0]), x_data[:, 0]
+    )
     assert (np.sort(x_held_out[:, 0]) != np.arange(0.0, 10.0, 2.0)).any()
 
 
@@ -105,13 +123,22 @@ def test_nan_in_the_data_is_refused():
     ("options", "message"),
     [
         ({"held_out": 0.0}, "held_out: expected a number between 0 and 1, got 0.0"),
-        ({"held_out": 0.01}, "x_data: expected at least 2 samples on each side of the split, got 50"),
+        (
+            {"held_out": 0.01},
+            "x_data: expected at least 2 samples on each side of the split, got 50",
+        ),
         ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
         ({"evaluate_every": 0}, "evaluate_every: expected at least 1, got 0"),
         ({"num_steps": 0}, "num_steps: expected at least 1, got 0"),
         ({"num_layers": 1}, "num_layers: expected at least 2"),
-        ({"x_data": np.zeros(5, np.float32)}, r"x_data: expected a floating array \(samples, dim\)"),
-        ({"x_data": np.zeros((5, 2), int)}, r"x_data: expected a floating array \(samples, dim\), got int"),
+        (
+            {"x_data": np.zeros(5, np.float32)},
+            r"x_data: expected a floating array \(samples, dim\)",
+        ),
+        (
+            {"x_data": np.zeros((5, 2), int)},
+            r"x_data: expected a floating array \(samples, dim\), got int",
+        ),
     ],
 )
 def test_bad_arguments_are_named(options, message):

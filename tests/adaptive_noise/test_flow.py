@@ -1,4 +1,5 @@
-"""The flow as a distribution: its density is that of its draws, normalised, and at first that of the fitted Gaussian."""
+"""The flow as a distribution: its density is that of its draws, normalised, and at first that of
+the fitted Gaussian."""
 
 import jax
 import jax.numpy as jnp
@@ -23,13 +24,18 @@ def perturbed(params, scale=0.3):
     """Far from the identity, where every sign and every determinant counts."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(9), len(leaves))
-    noisy = [leaf + scale * jax.random.normal(key, leaf.shape, leaf.dtype) for leaf, key in zip(leaves, keys, strict=True)]
+    noisy = [
+        leaf + scale * jax.random.normal(key, leaf.shape, leaf.dtype)
+        for leaf, key in zip(leaves, keys, strict=True)
+    ]
     return jax.tree.unflatten(structure, noisy)
 
 
 def small_flow(dim=2, dtype=np.float32, num_layers=2):
     x_data = data(dim=dim, dtype=dtype)
-    params, noise_fn = flow(jax.random.key(1), x_data, num_layers=num_layers, hidden=(6,), num_bins=4, bound=4.0)
+    params, noise_fn = flow(
+        jax.random.key(1), x_data, num_layers=num_layers, hidden=(6,), num_bins=4, bound=4.0
+    )
     return x_data, params, noise_fn
 
 
@@ -38,9 +44,9 @@ def log_prob(noise, x):
 
 
 def draw(noise, num_samples, seed=2):
-    return jax.jit(lambda noise, key: noise.sample_and_log_prob(seed=key, sample_shape=num_samples))(
-        noise, jax.random.key(seed)
-    )
+    return jax.jit(
+        lambda noise, key: noise.sample_and_log_prob(seed=key, sample_shape=num_samples)
+    )(noise, jax.random.key(seed))
 
 
 @pytest.mark.parametrize("dim", [1, 2, 3])
@@ -48,7 +54,9 @@ def test_it_starts_as_the_fitted_gaussian(dim, float_dtype):
     x_data, params, noise_fn = small_flow(dim, float_dtype)
     tolerance = {"float32": 2e-5, "float64": 1e-12}[float_dtype.name]
     expected = noise.fitted_gaussian(x_data).log_prob(x_data)
-    np.testing.assert_allclose(log_prob(noise_fn(params), x_data), expected, atol=tolerance, rtol=tolerance)
+    np.testing.assert_allclose(
+        log_prob(noise_fn(params), x_data), expected, atol=tolerance, rtol=tolerance
+    )
 
 
 def test_density_integrates_to_one(x64):
@@ -57,14 +65,17 @@ def test_density_integrates_to_one(x64):
     centres = 1 + width * (np.arange(500) - 249.5)
     grid = jnp.asarray(np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2))
     log_q = log_prob(noise_fn(perturbed(params)), grid)
-    assert abs(log_q - log_prob(noise_fn(params), grid)).max() > 1  # far from the Gaussian, whose integral proves nothing
+    assert (
+        abs(log_q - log_prob(noise_fn(params), grid)).max() > 1
+    )  # far from the Gaussian, whose integral proves nothing
     # The midpoint rule is second order where the spline's second derivative jumps, at the knots.
     np.testing.assert_allclose(np.exp(log_q).sum() * width**2, 1, atol=1e-4)
 
 
 @pytest.mark.parametrize("dim", [1, 3])
 def test_log_prob_is_the_base_and_a_jacobian_determinant(dim, x64):
-    """Oracle: the determinant of the full Jacobian by forward differentiation, coordinate by coordinate."""
+    """Oracle: the determinant of the full Jacobian by forward differentiation, coordinate by
+    coordinate."""
     x_data, params, noise_fn = small_flow(dim, np.float64, num_layers=4)
     flown = noise_fn(perturbed(params))
     inverse = flown._distribution().bijector.inverse
@@ -72,16 +83,25 @@ def test_log_prob_is_the_base_and_a_jacobian_determinant(dim, x64):
     jacobian = np.asarray(jax.jit(jax.vmap(jax.jacfwd(inverse)))(x_data))
     assert np.ptp(np.linalg.slogdet(jacobian)[1]) > 1
     base = -0.5 * np.sum(np.square(z), axis=-1) - dim / 2 * np.log(2 * np.pi)
-    np.testing.assert_allclose(log_prob(flown, x_data), base + np.linalg.slogdet(jacobian)[1], rtol=1e-9)
+    np.testing.assert_allclose(
+        log_prob(flown, x_data), base + np.linalg.slogdet(jacobian)[1], rtol=1e-9
+    )
 
 
 def test_log_prob_is_the_density_of_the_draws(float_dtype):
     x_data, params, noise_fn = small_flow(dtype=float_dtype)
     flown = noise_fn(perturbed(params))
     x, log_q = draw(flown, 20_000)
-    assert (x.shape, log_q.shape, x.dtype, log_q.dtype) == ((20_000, 2), (20_000,), float_dtype, float_dtype)
+    assert (x.shape, log_q.shape, x.dtype, log_q.dtype) == (
+        (20_000, 2),
+        (20_000,),
+        float_dtype,
+        float_dtype,
+    )
     # In float32 a steep bin loses some digits of the point itself.
-    np.testing.assert_allclose(log_prob(flown, x), log_q, atol={"float32": 1e-4, "float64": 1e-9}[float_dtype.name])
+    np.testing.assert_allclose(
+        log_prob(flown, x), log_q, atol={"float32": 1e-4, "float64": 1e-9}[float_dtype.name]
+    )
     # E_q[p / q] = 1 for any density p, four standard errors, seed 2.
     ratio = np.exp(noise.fitted_gaussian(x_data).log_prob(x) - log_q)
     error = ratio.std() / np.sqrt(ratio.size)
@@ -93,7 +113,9 @@ def test_beyond_the_bound_it_is_the_gaussian():
     gaussian = noise.fitted_gaussian(x_data)
     whitened = jnp.array([[4.5, -4.5], [30.0, 30.0], [-1000.0, 5.0]])
     far = gaussian.bijector.forward(whitened)
-    np.testing.assert_allclose(log_prob(noise_fn(perturbed(params)), far), gaussian.log_prob(far), rtol=1e-5)
+    np.testing.assert_allclose(
+        log_prob(noise_fn(perturbed(params)), far), gaussian.log_prob(far), rtol=1e-5
+    )
     inside = gaussian.bijector.forward(jnp.array([[1.0, -1.0]]))
     assert abs(log_prob(noise_fn(perturbed(params)), inside) - gaussian.log_prob(inside)) > 0.1
 
@@ -116,7 +138,11 @@ def test_a_train_step_takes_it_fixed_or_as_an_argument():
     def step(state, flown):
         traces.append(1)
         step = training.make_train_step(
-            lambda theta, x: x @ theta, flown, optimizer, treatment=training.joint_gradient(), num_noise=16
+            lambda theta, x: x @ theta,
+            flown,
+            optimizer,
+            treatment=training.joint_gradient(),
+            num_noise=16,
         )
         return step(state, x_data, jax.random.key(0))
 
@@ -134,14 +160,21 @@ def test_seeds_stack_by_vmap_over_keys():
     x_data, keys = data(), jax.random.split(jax.random.key(3), 2)
     stacked = jax.vmap(lambda key: flow(key, x_data, num_layers=2, hidden=(4,))[0])(keys)
     alone = flow(keys[1], x_data, num_layers=2, hidden=(4,))[0]
-    jax.tree.map(lambda many, one: np.testing.assert_allclose(many[1], one, atol=1e-6), stacked, alone)
+    jax.tree.map(
+        lambda many, one: np.testing.assert_allclose(many[1], one, atol=1e-6), stacked, alone
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype_is_the_data_s_own_even_under_x64(dtype, x64):
     x_data, params, noise_fn = small_flow(dtype=dtype)
-    x, log_q = jax.eval_shape(lambda key: noise_fn(params).sample_and_log_prob(seed=key, sample_shape=3), jax.random.key(0))
-    assert {leaf.dtype for leaf in jax.tree.leaves(params)} | {x.dtype, log_q.dtype} == {np.dtype(dtype)}
+    x, log_q = jax.eval_shape(
+        lambda key: noise_fn(params).sample_and_log_prob(seed=key, sample_shape=3),
+        jax.random.key(0),
+    )
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} | {x.dtype, log_q.dtype} == {
+        np.dtype(dtype)
+    }
     assert jax.eval_shape(noise_fn(params).log_prob, x_data).dtype == dtype
 
 
@@ -155,7 +188,11 @@ def test_dtype_is_the_data_s_own_even_under_x64(dtype, x64):
         ({"hidden": (4, 0)}, ValueError, r"hidden\[1\]: expected at least 1, got 0"),
         ({"bound": -1.0}, ValueError, "bound: expected a finite positive number, got -1.0"),
         ({"bound": 0.001}, ValueError, "bound: expected more than 0.004 for 8 bins, got 0.001"),
-        ({"x_data": np.zeros(3, np.float32)}, ValueError, r"x_data: expected shape \(samples, dim\)"),
+        (
+            {"x_data": np.zeros(3, np.float32)},
+            ValueError,
+            r"x_data: expected shape \(samples, dim\)",
+        ),
         ({"key": 0}, TypeError, "key: expected a typed key.*got int"),
     ],
 )

@@ -1,4 +1,5 @@
-"""Training against the model's own past: what an error in log Z does, what the gradient is, and that data are recovered."""
+"""Training against the model's own past: what an error in log Z does, what the gradient is, and
+that data are recovered."""
 
 import dataclasses
 
@@ -13,7 +14,14 @@ from nce_jax import models, noise, samplers, training
 from nce_jax.adaptive_noise import SelfNoiseState, make_self_noise_step, self_noise
 from nce_jax.adaptive_noise._self_noise import SelfNoise
 from nce_jax.log_partition import Status
-from tests.adaptive_noise.gaussians import KERNEL, VARIANCE, log_density_fn, make_snapshot, samples, true_log_partition
+from tests.adaptive_noise.gaussians import (
+    KERNEL,
+    VARIANCE,
+    log_density_fn,
+    make_snapshot,
+    samples,
+    true_log_partition,
+)
 
 KEY = jax.random.key(7)
 
@@ -36,15 +44,20 @@ def exact_snapshot(key, theta, num_samples=400):
 
 
 def problem(treatment):
-    """Data at theta = (1, 1), model and snapshot at (0.5, -0.5), in float64: to be called under `x64`."""
+    """Data at theta = (1, 1), model and snapshot at (0.5, -0.5), in float64: to be called under
+    `x64`."""
     snapshot = exact_snapshot(jax.random.key(0), jnp.array([0.5, -0.5]))
     x_data = samples(jax.random.key(1), jnp.ones(2), 400)
     optimizer = optax.sgd(0.5)
 
     def run(noise, log_partition, num_steps=10):
         step = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
-        state = training.init_train_state(snapshot.params, optimizer, treatment=treatment, log_partition=log_partition)
-        return jax.lax.scan(lambda state, _: (step(state, x_data, KEY)[0], None), state, None, num_steps)[0]
+        state = training.init_train_state(
+            snapshot.params, optimizer, treatment=treatment, log_partition=log_partition
+        )
+        return jax.lax.scan(
+            lambda state, _: (step(state, x_data, KEY)[0], None), state, None, num_steps
+        )[0]
 
     return snapshot, jax.jit(run)
 
@@ -59,14 +72,18 @@ TREATMENTS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TREATMENTS)
 def test_an_error_in_log_z_shifts_f_and_nothing_else(name, x64):
-    """u = phi - F - (phi_old - log Z_old): an error e in log Z_old is an error e in F, along the whole path of theta.
+    """u = phi - F - (phi_old - log Z_old): an error e in log Z_old is an error e in F, along the
+    whole path of theta.
 
     F that is solved for finds it by itself; F that moves by small steps has to start e higher.
     """
     snapshot, run = problem(TREATMENTS[name])
     shifted = dataclasses.replace(snapshot, log_partition=snapshot.log_partition + 3.0)
     start = float(true_log_partition(snapshot.params))
-    state, state_shifted = run(snapshot, start), run(shifted, start if name == "solved" else start + 3.0)
+    state, state_shifted = (
+        run(snapshot, start),
+        run(shifted, start if name == "solved" else start + 3.0),
+    )
     assert abs(state.params - snapshot.params).max() > 0.1
     np.testing.assert_allclose(state_shifted.params, state.params, atol=1e-10)
     np.testing.assert_allclose(state_shifted.log_partition - state.log_partition, 3.0, atol=1e-9)
@@ -82,11 +99,17 @@ def test_an_error_in_log_z_does_move_theta_where_f_is_held(x64):
 @pytest.mark.slow
 @pytest.mark.parametrize("kappa", [1.0, 5.0])
 def test_at_the_snapshot_the_gradient_is_a_share_of_the_likelihood_s(kappa, x64):
-    """u = 0 on every sample, so that the weights are kappa / (1 + kappa): half at kappa = 1. Exact for finite samples."""
+    """u = 0 on every sample, so that the weights are kappa / (1 + kappa): half at kappa = 1. Exact
+    for finite samples."""
     theta = jnp.array([0.5, -0.5])
-    snapshot, x_data = exact_snapshot(jax.random.key(0), theta), samples(jax.random.key(1), jnp.ones(2), 300)
+    snapshot, x_data = (
+        exact_snapshot(jax.random.key(0), theta),
+        samples(jax.random.key(1), jnp.ones(2), 300),
+    )
     optimizer = optax.sgd(1.0)
-    step = training.make_train_step(log_density_fn, snapshot, optimizer, criterion=nce_jax.nce(magnification=kappa))
+    step = training.make_train_step(
+        log_density_fn, snapshot, optimizer, criterion=nce_jax.nce(magnification=kappa)
+    )
     state, metrics = jax.jit(step)(training.init_train_state(theta, optimizer), x_data, KEY)
     x_noise = snapshot.sample(seed=jax.random.fold_in(KEY, 0), sample_shape=300)
     expected = kappa / (1 + kappa) * (x_data.mean(0) - x_noise.mean(0))
@@ -111,17 +134,24 @@ def make_run(num_samples, num_stages=4, **options):
 def test_data_are_recovered_within_their_error():
     """30 seeds of 500 data at theta = 1.2, model and first snapshot at -0.3.
 
-    The mean is within 4 standard errors. The likelihood's standard deviation is sqrt(1 / (v n)); a noise equal to the model
-    with as many samples as there are data, the buffer's 500, doubles the variance. A spread of 30 is known to 13 %.
-    """
+    The mean is within 4 standard errors. The likelihood's standard deviation is sqrt(1 / (v n)); a
+    noise equal to the model with as many samples as there are data, the buffer's 500, doubles the
+    variance. A spread of 30 is known to 13 %."""
     step, start = make_run(500)
 
     def lane(key):
         keys = jax.random.split(key, 3)
         x_data = samples(keys[1], jnp.array([1.2]), 500)
         state = start(keys[0], jnp.array([-0.3]))
-        state, metrics = jax.lax.scan(lambda state, _: step(state, x_data, keys[2]), state, None, 60)
-        return state.params[0], state.train.log_partition, metrics["noise_standard_error"][-1], x_data.mean() / VARIANCE
+        state, metrics = jax.lax.scan(
+            lambda state, _: step(state, x_data, keys[2]), state, None, 60
+        )
+        return (
+            state.params[0],
+            state.train.log_partition,
+            metrics["noise_standard_error"][-1],
+            x_data.mean() / VARIANCE,
+        )
 
     theta, log_partition, standard_error, likelihood = map(
         np.asarray, jax.jit(jax.vmap(lane))(jax.random.split(jax.random.key(3), 30))
@@ -151,10 +181,19 @@ def test_the_snapshot_is_renewed_on_time_and_compiled_once():
         state, metrics = run(state, x_data)
         params.append(state.params)
         snapshots.append(state.noise.params)
-    # Steps 0 to 2 see the first snapshot; step 3 makes one of the parameters it is handed; and so on.
-    np.testing.assert_array_equal(np.concatenate(snapshots), np.concatenate([params[i] for i in (0, 0, 0, 3, 3, 3, 6)]))
+    # Steps 0 to 2 see the first snapshot; step 3 makes one of the parameters it is handed; and so
+    # on.
+    np.testing.assert_array_equal(
+        np.concatenate(snapshots), np.concatenate([params[i] for i in (0, 0, 0, 3, 3, 3, 6)])
+    )
     assert len(traces) == 1
-    assert {"loss", "log_partition", "status", "noise_standard_error", "noise_effective_sample_size"} <= metrics.keys()
+    assert {
+        "loss",
+        "log_partition",
+        "status",
+        "noise_standard_error",
+        "noise_effective_sample_size",
+    } <= metrics.keys()
     assert metrics["noise_standard_error"] == state.noise.standard_error
 
 
@@ -166,7 +205,9 @@ def test_fit_runs_it_and_resumes_it_bit_for_bit(tmp_path):
     options = {"batch_size": 100, "log_every": 5, "checkpoint_every": 5, "progress": False}
     whole = training.fit(step, state, x_data, KEY, num_steps=20, **options)
     training.fit(step, state, x_data, KEY, num_steps=10, folder=tmp_path, **options)
-    resumed = training.fit(step, state, x_data, KEY, num_steps=20, folder=tmp_path, resume=True, **options)
+    resumed = training.fit(
+        step, state, x_data, KEY, num_steps=20, folder=tmp_path, resume=True, **options
+    )
     jax.tree.map(np.testing.assert_array_equal, resumed.state, whole.state)
     assert np.isfinite(whole.history["noise_standard_error"]).all()
     assert abs(whole.state.params[0] - 1.0) < 0.5
@@ -179,7 +220,10 @@ def test_fit_runs_it_and_resumes_it_bit_for_bit(tmp_path):
         ({"refresh_every": 0}, "refresh_every: expected at least 1, got 0"),
         ({"num_steps": 0}, "num_steps: expected at least 1, got 0"),
         ({"kernel": samplers.langevin(0.1)}, "kernel: expected one with a Metropolis test"),
-        ({"criterion": nce_jax.exponential_nce(), "treatment": training.bar_step()}, "bar_step does not support criterion"),
+        (
+            {"criterion": nce_jax.exponential_nce(), "treatment": training.bar_step()},
+            "bar_step does not support criterion",
+        ),
     ],
 )
 def test_bad_arguments_are_named(options, message):
@@ -190,7 +234,8 @@ def test_bad_arguments_are_named(options, message):
 
 @pytest.mark.slow
 def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
-    """600 refreshes of a flexible model with a buffer of 2 x 100, seed 0: log Z by quadrature, within k = 4 standard errors.
+    """600 refreshes of a flexible model with a buffer of 2 x 100, seed 0: log Z by quadrature,
+    within k = 4 standard errors.
 
     Were the samples that are drawn the ones that weigh, log Z would come out too low, by nats.
     """
@@ -201,14 +246,26 @@ def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
 
     optimizer, kernel = optax.adam(1e-2), samplers.mala(0.3)
     snapshot = self_noise(
-        jax.random.key(1), energy, params, noise.standard_normal(1), kernel=kernel, schedule=jnp.array([0.0, 1.0]),
-        num_samples=200, num_steps=20,
-    )  # fmt: skip
+        jax.random.key(1),
+        energy,
+        params,
+        noise.standard_normal(1),
+        kernel=kernel,
+        schedule=jnp.array([0.0, 1.0]),
+        num_samples=200,
+        num_steps=20,
+    )
     step = make_self_noise_step(energy, optimizer, kernel=kernel, refresh_every=1)
     x_data = jax.random.normal(jax.random.key(2), (100, 1))
     state = SelfNoiseState(training.init_train_state(params, optimizer), snapshot)
-    scan = jax.jit(lambda state: jax.lax.scan(lambda state, _: (step(state, x_data, KEY)[0], None), state, None, 600)[0])
+    scan = jax.jit(
+        lambda state: jax.lax.scan(
+            lambda state, _: (step(state, x_data, KEY)[0], None), state, None, 600
+        )[0]
+    )
     state = scan(state)
     grid = jnp.linspace(-12, 12, 4001)
-    truth = jax.scipy.special.logsumexp(energy(state.noise.params, grid[:, None])) + jnp.log(grid[1] - grid[0])
+    truth = jax.scipy.special.logsumexp(energy(state.noise.params, grid[:, None])) + jnp.log(
+        grid[1] - grid[0]
+    )
     assert abs(state.noise.log_partition - truth) < 4 * state.noise.standard_error < 2.0

@@ -28,14 +28,20 @@ def test_the_floor_is_the_slower_of_reading_and_exponentials_the_faster_way_of_e
         label("copying", 1): timed(8.0, 80.0), label("copying", 2): timed(6.0, 60.0),
         label("exp", 1): timed(2.0, 50.0), label("exp", 2): timed(5.0, 90.0),
     }  # fmt: skip
-    np.testing.assert_allclose(two_cores.floor(3).seconds(times), [9.0, 150.0])  # reading counts half of a copy
+    np.testing.assert_allclose(
+        two_cores.floor(3).seconds(times), [9.0, 150.0]
+    )  # reading counts half of a copy
 
 
 def test_a_row_says_how_far_above_the_floor_it_is_within_repetitions(two_cores):
     label = two_cores.label
-    ceilings = {label(name, parts): timed(1.0, 10.0) for name in ("copying", "exp") for parts in (1, 2)}
+    ceilings = {
+        label(name, parts): timed(1.0, 10.0) for name in ("copying", "exp") for parts in (1, 2)
+    }
     times = {"ours": timed(6.0, 60.0), "peer": timed(9.0, 90.0)} | ceilings
-    row = compare("row", times, ours="ours", against=["peer"], check=EXACT, floor=two_cores.floor(2))
+    row = compare(
+        "row", times, ours="ours", against=["peer"], check=EXACT, floor=two_cores.floor(2)
+    )
     assert row.over_floor == (3, 3, 3)
     assert row.floor_seconds.median == 11
     assert row.to_json()["over_floor"] == {"median": 3, "lower": 3, "upper": 3}
@@ -57,7 +63,9 @@ def test_products_are_found_in_inner_programs_and_counted():
         return layer(weights, jnp.ones((7, 3))).sum()
 
     found = floors.products(jax.grad(loss), weights)
-    assert found.floor.what == "the step's 2 products alone (0.00042 Mflop)"  # forward, and the weights' gradient
+    assert (
+        found.floor.what == "the step's 2 products alone (0.00042 Mflop)"
+    )  # forward, and the weights' gradient
     (contender,) = found.contenders.values()
     contender.fn()
 
@@ -67,4 +75,7 @@ def test_a_convolution_counts_its_window():
         return jax.lax.conv(x, kernel, (1, 1), "SAME")
 
     arguments = jnp.ones((1, 2, 4, 4)), jnp.ones((6, 2, 3, 3))
-    assert floors.products(convolve, *arguments).floor.what == f"the step's 1 products alone ({2 * 96 * 18 / 1e6:.3g} Mflop)"
+    assert (
+        floors.products(convolve, *arguments).floor.what
+        == f"the step's 1 products alone ({2 * 96 * 18 / 1e6:.3g} Mflop)"
+    )

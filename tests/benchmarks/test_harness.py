@@ -1,4 +1,5 @@
-"""The arithmetic of the harness, with a clock that only callables move; nothing here depends on how fast anything is."""
+"""The arithmetic of the harness, with a clock that only callables move; nothing here depends on how
+fast anything is."""
 
 import json
 import math
@@ -13,7 +14,8 @@ EXACT = Check("difference", lambda ours, theirs: abs(ours - theirs), 1e-9)
 
 
 class FakeWork:
-    """Contenders that cost what they say, and a clock that knows; `calls` is the order in which they ran."""
+    """Contenders that cost what they say, and a clock that knows; `calls` is the order in which
+    they ran."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -32,13 +34,20 @@ class FakeWork:
 
 
 def timed(value=1.0, **seconds):
-    return {name: Timed(np.array(times), 2 * np.array(times), value) for name, times in seconds.items()}
+    return {
+        name: Timed(np.array(times), 2 * np.array(times), value) for name, times in seconds.items()
+    }
 
 
 def test_seconds_are_per_call_and_per_unit():
     work = FakeWork()
-    contenders = {"one": work.contender("one", 0.5, "a"), "many": Contender(work.contender("many", 2.0, "b"), units=4)}
-    result = measure(contenders, repetitions=3, block=0.0, clock=work.clock, processor_clock=lambda: 3 * work.now)
+    contenders = {
+        "one": work.contender("one", 0.5, "a"),
+        "many": Contender(work.contender("many", 2.0, "b"), units=4),
+    }
+    result = measure(
+        contenders, repetitions=3, block=0.0, clock=work.clock, processor_clock=lambda: 3 * work.now
+    )
     np.testing.assert_allclose(result["one"].seconds, [0.5] * 3)
     np.testing.assert_allclose(result["many"].seconds, [0.5] * 3)
     np.testing.assert_allclose(result["many"].processor_seconds, [1.5] * 3)
@@ -47,15 +56,21 @@ def test_seconds_are_per_call_and_per_unit():
 
 def test_short_calls_are_repeated_until_the_block_is_long_enough():
     work = FakeWork()
-    measure({"short": work.contender("short", 0.003), "long": work.contender("long", 1.0)}, repetitions=1, block=0.02,
-            clock=work.clock)  # fmt: skip
+    measure(
+        {"short": work.contender("short", 0.003), "long": work.contender("long", 1.0)},
+        repetitions=1,
+        block=0.02,
+        clock=work.clock,
+    )
     untimed = 2  # warm-up and calibration
     assert work.calls.count("short") == untimed + 7
     assert work.calls.count("long") == untimed + 1
 
 
 def test_a_clock_that_stands_still_does_no_harm():
-    assert np.all(measure({"free": lambda: 0}, repetitions=2, clock=lambda: 0.0)["free"].seconds == 0)
+    assert np.all(
+        measure({"free": lambda: 0}, repetitions=2, clock=lambda: 0.0)["free"].seconds == 0
+    )
 
 
 def test_every_repetition_runs_every_contender_once_in_changing_order():
@@ -69,8 +84,16 @@ def test_every_repetition_runs_every_contender_once_in_changing_order():
 
 
 def test_the_ratio_is_taken_within_repetitions():
-    # The machine is ten times slower in the second one: every ratio is 4, where the ratio of medians would be 3.3.
-    row = compare("row", timed(ours=[1, 10, 1.5], peer=[4, 40, 6]), ours="ours", against=["peer"], check=EXACT, at_least=4)
+    # The machine is ten times slower in the second one: every ratio is 4, where the ratio of
+    # medians would be 3.3.
+    row = compare(
+        "row",
+        timed(ours=[1, 10, 1.5], peer=[4, 40, 6]),
+        ours="ours",
+        against=["peer"],
+        check=EXACT,
+        at_least=4,
+    )
     assert row.ratio == (4, 4, 4)
     assert (row.direction, row.verdict) == ("at least", "met")
 
@@ -103,7 +126,15 @@ def test_spread_is_median_and_quartiles():
 
 
 def test_a_row_goes_into_json_with_its_verdict():
-    row = compare("row", timed(ours=[1.0], peer=[2.0]), ours="ours", against=["peer"], check=EXACT, at_least=1, note="n")
+    row = compare(
+        "row",
+        timed(ours=[1.0], peer=[2.0]),
+        ours="ours",
+        against=["peer"],
+        check=EXACT,
+        at_least=1,
+        note="n",
+    )
     entry = json.loads(json.dumps(row.to_json()))
     assert entry["verdict"] == "met"
     assert entry["ratio"] == {"median": 2, "lower": 2, "upper": 2}
@@ -127,7 +158,10 @@ def test_what_ran_once_goes_into_a_ratio_with_every_repetition():
 def test_a_contest_that_is_lost_is_a_row_that_says_so():
     contest = EXACT._replace(is_contest=True)
     times = timed(ours=[1.0], peer=[2.0]) | {"ours": Timed(np.array([1.0]), np.array([1.0]), 1.1)}
-    assert compare("row", times, ours="ours", against=["peer"], check=contest, at_least=1).verdict == "less accurate"
+    assert (
+        compare("row", times, ours="ours", against=["peer"], check=contest, at_least=1).verdict
+        == "less accurate"
+    )
     times["ours"] = times["ours"]._replace(value=math.nan)
     with pytest.raises(AccuracyError):
         compare("row", times, ours="ours", against=["peer"], check=contest)

@@ -17,9 +17,14 @@ def spread(median, width=0.02):
 
 def row(ratio=20.0, width=0.02, *, direction="at least", over_floor=None, verdict="", name="BAR"):
     return {
-        "name": name, "ratio": spread(ratio, width), "direction": direction, "verdict": verdict, "error": 0.1,
-        "tolerance": 0.2, "over_floor": None if over_floor is None else spread(over_floor),
-    }  # fmt: skip
+        "name": name,
+        "ratio": spread(ratio, width),
+        "direction": direction,
+        "verdict": verdict,
+        "error": 0.1,
+        "tolerance": 0.2,
+        "over_floor": None if over_floor is None else spread(over_floor),
+    }
 
 
 def amount(median, unit="B", verdict=""):
@@ -42,14 +47,23 @@ def test_the_same_is_no_regression():
 
 @pytest.mark.parametrize(
     ("direction", "now", "is_regression"),
-    [("at least", 15.0, True), ("at least", 30.0, False), ("at most", 30.0, True), ("at most", 15.0, False)],
+    [
+        ("at least", 15.0, True),
+        ("at least", 30.0, False),
+        ("at most", 30.0, True),
+        ("at most", 15.0, False),
+    ],
 )
 def test_worse_is_in_the_direction_of_the_row(direction, now, is_regression):
-    assert quantities(row(direction=direction), row(now, direction=direction)) == ["ratio"] * is_regression
+    assert (
+        quantities(row(direction=direction), row(now, direction=direction))
+        == ["ratio"] * is_regression
+    )
 
 
 def test_both_spreads_have_to_be_exceeded():
-    # 20 to 15 is 0.29 on the log scale; quartiles of 10 % on both sides take 0.2 of it, of 20 % take 0.4.
+    # 20 to 15 is 0.29 on the log scale; quartiles of 10 % on both sides take 0.2 of it, of 20 %
+    # take 0.4.
     assert quantities(row(20, 0.1), row(15, 0.1)) == ["ratio"]
     assert quantities(row(20, 0.2), row(15, 0.2)) == []
     assert quantities(row(20, 0.02), row(15, 0.4)) == []
@@ -87,8 +101,13 @@ def test_a_row_that_is_gone_is_named():
 
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
-    """Committed: a bar of ratio 20 and a slow sweep. A list of what the next runs find; the last one stays."""
-    stored = {"bar": topic([row()]), "sweep_lanes": topic([row()], took=100.0), "solver_steps": topic()}
+    """Committed: a bar of ratio 20 and a slow sweep. A list of what the next runs find; the last
+    one stays."""
+    stored = {
+        "bar": topic([row()]),
+        "sweep_lanes": topic([row()], took=100.0),
+        "solver_steps": topic(),
+    }
     path = tmp_path / "results.json"
     path.write_text(json.dumps(stored))
     outputs = render.Output(path, *(tmp_path / "elsewhere",) * 3)
@@ -117,7 +136,17 @@ def test_a_regression_fails_with_a_table_of_rows(runs, capsys):
     assert regression.main(["--only", "bar", "sweep_lanes"]) == 1
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["topic", "row", "what", "committed", "now"]
-    assert printed[1].split() == ["bar", "BAR", "ratio", "20", "[19.8,", "20.2]", "15", "[14.8,", "15.2]"]
+    assert printed[1].split() == [
+        "bar",
+        "BAR",
+        "ratio",
+        "20",
+        "[19.8,",
+        "20.2]",
+        "15",
+        "[14.8,",
+        "15.2]",
+    ]
     assert printed[2].startswith("sweep_lanes")
 
 

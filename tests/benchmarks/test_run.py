@@ -9,18 +9,44 @@ from benchmarks.rows import AccuracyError
 
 SPREAD = {"median": 0.0123456, "lower": 0.01, "upper": 0.02}
 ROW = {
-    "name": "BAR, small", "ours": "nce_jax", "peer": "pymbar, bisection", "unit": "solve", "our_seconds": SPREAD,
-    "peer_seconds": SPREAD, "ratio": {"median": 25.04, "lower": 24.0, "upper": 26.51}, "direction": "at least",
-    "target": 25.0, "checked": "difference", "error": 1.234e-12, "tolerance": 1e-9, "note": "invented", "verdict": "met",
-    "processor_ratio": 31.0, "floor_seconds": SPREAD, "over_floor": {"median": 1.5, "lower": 1.25, "upper": 2.0},
+    "name": "BAR, small",
+    "ours": "nce_jax",
+    "peer": "pymbar, bisection",
+    "unit": "solve",
+    "our_seconds": SPREAD,
+    "peer_seconds": SPREAD,
+    "ratio": {"median": 25.04, "lower": 24.0, "upper": 26.51},
+    "direction": "at least",
+    "target": 25.0,
+    "checked": "difference",
+    "error": 1.234e-12,
+    "tolerance": 1e-9,
+    "note": "invented",
+    "verdict": "met",
+    "processor_ratio": 31.0,
+    "floor_seconds": SPREAD,
+    "over_floor": {"median": 1.5, "lower": 1.25, "upper": 2.0},
     "floor_what": "every sample is read",
-}  # fmt: skip
+}
 STEPS = {"min": 2, "median": 2.5, "max": 3, "unsolved": 0}
 AMOUNTS = [
-    {"name": "first call", "unit": "s", "value": SPREAD, "target": 1.5, "beside": {"processor time": 0.5}, "verdict": "met"},
-    {"name": "a program", "unit": "B", "value": {"median": 88e6, "lower": 87e6, "upper": 89e6}, "target": None,
-     "beside": {"inputs": 16e6}, "verdict": ""},
-]  # fmt: skip
+    {
+        "name": "first call",
+        "unit": "s",
+        "value": SPREAD,
+        "target": 1.5,
+        "beside": {"processor time": 0.5},
+        "verdict": "met",
+    },
+    {
+        "name": "a program",
+        "unit": "B",
+        "value": {"median": 88e6, "lower": 87e6, "upper": 89e6},
+        "target": None,
+        "beside": {"inputs": 16e6},
+        "verdict": "",
+    },
+]
 GUESS = {"value": 0.41, "seconds": 1.5, "standard_error": None, "model": ""}
 POINTS = [{"lanes": lanes, "seconds_per_lane": SPREAD} for lanes in (1, 4_096)]
 DETAILS = {
@@ -29,21 +55,45 @@ DETAILS = {
     "solver_steps": {
         "setting": {"size": 512, "offset": 3.0, "draws": 7, "max_steps": 1_000},
         "lines": [
-            {"separation": -4.0, "dtype": "float32", "Newton": STEPS, "bisection": STEPS,
-             "fixed point": STEPS | {"max": 1_000, "unsolved": 5}}
+            {
+                "separation": -4.0,
+                "dtype": "float32",
+                "Newton": STEPS,
+                "bisection": STEPS,
+                "fixed point": STEPS | {"max": 1_000, "unsolved": 5},
+            }
         ],
     },
     "ratio_estimation": {
-        "size": 1_000, "held_out": 2_000, "measures": {"log_error": "of the log ratio", "square_error": "of the ratio"},
-        "problems": [{"problem": "bump", "fits": [
-            {"method": "KLIEP", "log_error": 0.5154, "square_error": 0.55, "seconds": 0.2}]}],
+        "size": 1_000,
+        "held_out": 2_000,
+        "measures": {"log_error": "of the log ratio", "square_error": "of the ratio"},
+        "problems": [
+            {
+                "problem": "bump",
+                "fits": [
+                    {"method": "KLIEP", "log_error": 0.5154, "square_error": 0.55, "seconds": 0.2}
+                ],
+            }
+        ],
     },
     "mutual_information": {
-        "setting": {"size": 10_000, "neural_steps": 2_000, "repetitions": 3, "versions": {"jax": "0.4.33"}},
-        "lines": [{"task": "Spiral", "truth": 1.0217, "KSG": GUESS,
-                   "nce_jax": GUESS | {"standard_error": 0.021, "model": "perceptron"}}],
+        "setting": {
+            "size": 10_000,
+            "neural_steps": 2_000,
+            "repetitions": 3,
+            "versions": {"jax": "0.4.33"},
+        },
+        "lines": [
+            {
+                "task": "Spiral",
+                "truth": 1.0217,
+                "KSG": GUESS,
+                "nce_jax": GUESS | {"standard_error": 0.021, "model": "perceptron"},
+            }
+        ],
     },
-}  # fmt: skip
+}
 
 
 def entry(topic, quick=False):
@@ -52,22 +102,34 @@ def entry(topic, quick=False):
         "rows": [] if topic == "solver_steps" else [ROW | {"name": f"{topic} row"}],
         "amounts": AMOUNTS if topic == "memory" else [],
         "details": DETAILS.get(topic, {}),
-        "seconds": 12.3, "load_before": 0.1, "load_after": 1.5, "finished": "2026-01-02T03:04:05+00:00",
-        "commit": "abc", "dirty": False, "versions": {"jax": "1.2.3"}, "machine": machine,
-    }  # fmt: skip
+        "seconds": 12.3,
+        "load_before": 0.1,
+        "load_after": 1.5,
+        "finished": "2026-01-02T03:04:05+00:00",
+        "commit": "abc",
+        "dirty": False,
+        "versions": {"jax": "1.2.3"},
+        "machine": machine,
+    }
 
 
 @pytest.fixture
 def output(tmp_path, monkeypatch):
     """The command line writes here, and every topic is invented."""
-    paths = render.Output(*(tmp_path / name for name in ("results.json", "page.md", "images/lanes.png", "figures")))
+    paths = render.Output(
+        *(tmp_path / name for name in ("results.json", "page.md", "images/lanes.png", "figures"))
+    )
     monkeypatch.setattr(render, "COMMITTED", paths)
     monkeypatch.setattr(run, "run_topic", entry)
     return paths
 
 
 def test_formats():
-    assert [tables.seconds(value) for value in (12.0, 0.0123456, 3.684e-4)] == ["12.0 s", "12.3 ms", "368 µs"]
+    assert [tables.seconds(value) for value in (12.0, 0.0123456, 3.684e-4)] == [
+        "12.0 s",
+        "12.3 ms",
+        "368 µs",
+    ]
     assert tables.ratio(ROW) == "25.0 [24.0, 26.5]"
     assert tables.ratio(ROW | {"direction": "at most", "ratio": SPREAD}) == "0.012 [0.010, 0.020]"
     assert [tables.target(ROW | {"target": target}) for target in (25.0, None)] == ["≥ 25", ""]
@@ -79,8 +141,8 @@ def test_page_shows_every_section_its_details_and_the_machine():
     for title, _ in render.SECTIONS.values():
         assert f"## {title}\n" in page
     assert (
-        "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 31.0 | 1e-12 (1e-09)"
-        " | 12.3 ms | 1.50 [1.25, 2.00] |" in page
+        "| bar row | 12.3 ms | pymbar, bisection | 12.3 ms | 25.0 [24.0, 26.5] | ≥ 25 | met | 31.0"
+        " | 1e-12 (1e-09) | 12.3 ms | 1.50 [1.25, 2.00] |" in page
     )
     assert "Floor: every sample is read." in page
     assert "| first call | 12.3 ms [10.0 ms, 20.0 ms] | ≤ 1.50 s | met | 500 ms |  |" in page
@@ -104,14 +166,29 @@ def test_everything_is_written_and_summed_up(output, capsys):
     assert (output.figures / "lanes.pdf").exists()
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["bar", "row", "25.0", "[24.0,", "26.5]", "≥", "25", "met"] in printed
-    assert ["first", "call", "12.3", "ms", "[10.0", "ms,", "20.0", "ms]", "≤", "1.50", "s", "met"] in printed
+    assert [
+        "first",
+        "call",
+        "12.3",
+        "ms",
+        "[10.0",
+        "ms,",
+        "20.0",
+        "ms]",
+        "≤",
+        "1.50",
+        "s",
+        "met",
+    ] in printed
 
 
 def test_only_keeps_the_other_topics(output, monkeypatch):
     run.main(["--only", "bar", "bootstrap"])
     monkeypatch.setattr(run, "run_topic", lambda topic, quick: entry(topic) | {"commit": "def"})
     run.main(["--only", "bootstrap"])
-    commits = {topic: found["commit"] for topic, found in json.loads(output.json.read_text()).items()}
+    commits = {
+        topic: found["commit"] for topic, found in json.loads(output.json.read_text()).items()
+    }
     assert commits == {"bar": "abc", "bootstrap": "def"}
 
 
@@ -125,7 +202,9 @@ def failing(error, failing_topic="bar"):
 
 
 def test_a_missing_peer_leaves_its_topic_out(output, monkeypatch, capsys):
-    monkeypatch.setattr(run, "run_topic", failing(peers.MissingPeerError("needs pymbar: install nce_jax[bench]")))
+    monkeypatch.setattr(
+        run, "run_topic", failing(peers.MissingPeerError("needs pymbar: install nce_jax[bench]"))
+    )
     assert run.main(["--only", "bar", "train_step"]) == 0
     assert list(json.loads(output.json.read_text())) == ["train_step"]
     assert "left out: needs pymbar: install nce_jax[bench]" in capsys.readouterr().err
@@ -139,7 +218,9 @@ def test_a_wrong_answer_fails_the_run_and_keeps_the_rest(output, monkeypatch, ca
 
 
 def test_a_peer_that_is_not_installed_is_named_with_its_extra():
-    with pytest.raises(peers.MissingPeerError, match=r"needs no_such_package: install nce_jax\[bench\]"):
+    with pytest.raises(
+        peers.MissingPeerError, match=r"needs no_such_package: install nce_jax\[bench\]"
+    ):
         peers.peer("no_such_package")
 
 

@@ -27,16 +27,23 @@ def test_profiled_loss_is_the_loss_at_the_root(kappa, x64):
 
 def test_profiled_loss_with_weights(x64):
     data, noise = gaussian_log_ratios()
-    weights = {"weights_data": random_weights(data, 1, 3), "weights_noise": random_weights(noise, 2, 4)}
+    weights = {
+        "weights_data": random_weights(data, 1, 3),
+        "weights_noise": random_weights(noise, 2, 4),
+    }
     best = oracles.root(data, noise, kappa=5, **weights)
     expected = oracles.nce_loss(data, noise, log_partition=best, kappa=5, **weights)
-    np.testing.assert_allclose(profiled(data, noise, magnification=5.0, **weights), expected, rtol=1e-13)
+    np.testing.assert_allclose(
+        profiled(data, noise, magnification=5.0, **weights), expected, rtol=1e-13
+    )
 
 
 def test_it_is_the_least_of_all_normalisers(x64):
     data, noise = gaussian_log_ratios()
     others = nce_jax.nce_loss(
-        jnp.broadcast_to(data, (9, 40)), jnp.broadcast_to(noise, (9, 60)), log_partition=jnp.linspace(-3, 3, 9)
+        jnp.broadcast_to(data, (9, 40)),
+        jnp.broadcast_to(noise, (9, 60)),
+        log_partition=jnp.linspace(-3, 3, 9),
     )
     assert np.all(profiled(data, noise) <= others)
 
@@ -51,19 +58,24 @@ def test_a_shift_of_all_log_ratios_changes_nothing(kappa, x64):
 
 
 def test_large_kappa_is_donsker_varadhan(x64):
-    """Profiled loss - log kappa - 1 -> -(E_data s - log E_noise e^s), with an error of order 1 / kappa."""
+    """Profiled loss - log kappa - 1 -> -(E_data s - log E_noise e^s), with an error of order 1 /
+    kappa."""
     data, noise = gaussian_log_ratios()
     limit = -(np.mean(data) - oracles.importance_log_partition(noise))
-    errors = [abs(profiled(data, noise, magnification=kappa) - np.log(kappa) - 1 - limit) for kappa in (1e4, 1e5)]
+    errors = [
+        abs(profiled(data, noise, magnification=kappa) - np.log(kappa) - 1 - limit)
+        for kappa in (1e4, 1e5)
+    ]
     np.testing.assert_allclose(errors[0] / errors[1], 10, rtol=0.05)
     assert errors[1] < 1e-3
 
 
 def test_kappa_one_is_the_jensen_shannon_divergence(x64):
-    """2 log 2 - L = KL(p* || m) + KL(q || m) at the optimum. p* = N(1, 1), q = N(0, 1), by quadrature on a grid.
+    """2 log 2 - L = KL(p* || m) + KL(q || m) at the optimum. p* = N(1, 1), q = N(0, 1), by
+    quadrature on a grid.
 
-    200,000 samples each, seed 3; the loss is a mean of bounded terms, its standard error below 0.002: within 4 of them.
-    """
+    200,000 samples each, seed 3; the loss is a mean of bounded terms, its standard error below
+    0.002: within 4 of them."""
     data, noise = gaussian_log_ratios(1.0, 200_000, 200_000, seed=3)
     x = np.linspace(-9, 10, 4001)
     p, q = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (1, 0))
@@ -72,11 +84,14 @@ def test_kappa_one_is_the_jensen_shannon_divergence(x64):
 
 
 def scaled_loss(theta, data, noise, kappa, stop=False):
-    """A one-parameter model, s -> theta s + theta^2 / 10: its second derivative needs dF*/dtheta."""
+    """A one-parameter model, s -> theta s + theta^2 / 10: its second derivative needs
+    dF*/dtheta."""
     data, noise = (theta * side + theta**2 * jnp.sin(side) / 10 for side in (data, noise))
     if not stop:
         return nce_jax.profiled_nce_loss(data, noise, magnification=kappa)
-    best = jax.lax.stop_gradient(nce_jax.solve_log_partition(data, noise, magnification=kappa).log_partition)
+    best = jax.lax.stop_gradient(
+        nce_jax.solve_log_partition(data, noise, magnification=kappa).log_partition
+    )
     return nce_jax.nce_loss(data, noise, log_partition=best, magnification=kappa)
 
 
@@ -88,7 +103,8 @@ def derivatives(theta, data, noise, kappa, stop=False):
 
 @pytest.mark.slow
 def test_second_derivative_needs_the_implicit_one(x64):
-    """Against finite differences of the first; a stopped gradient has the same first derivative and another second."""
+    """Against finite differences of the first; a stopped gradient has the same first derivative and
+    another second."""
     data, noise = gaussian_log_ratios()
     theta, step = 0.7, 1e-5
     first, second = derivatives(theta, data, noise, 3.0)
@@ -117,7 +133,11 @@ def test_first_derivative_is_a_finite_difference_of_the_reference(x64):
 
 def test_one_compilation_for_every_magnification():
     data, noise = gaussian_log_ratios(dtype=np.float32)
-    traced = jax.jit(chex.assert_max_traces(lambda m: nce_jax.profiled_nce_loss(data, noise, magnification=m), n=1))
+    traced = jax.jit(
+        chex.assert_max_traces(
+            lambda m: nce_jax.profiled_nce_loss(data, noise, magnification=m), n=1
+        )
+    )
     assert len({float(traced(10.0**k)) for k in range(4)}) == 4
 
 
@@ -125,10 +145,15 @@ def test_one_compilation_for_every_magnification():
 @pytest.mark.parametrize("padding", [np.nan, np.inf])
 def test_padding_reaches_neither_value_nor_gradient(padding):
     data, noise = gaussian_log_ratios(dtype=np.float32)
-    weights = {"weights_data": random_weights(data, num_zeros=4), "weights_noise": random_weights(noise, num_zeros=4)}
+    weights = {
+        "weights_data": random_weights(data, num_zeros=4),
+        "weights_noise": random_weights(noise, num_zeros=4),
+    }
     hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
     kept = {name: values[4:] for name, values in weights.items()}
-    for actual, expected in zip(gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept), strict=True):
+    for actual, expected in zip(
+        gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept), strict=True
+    ):
         np.testing.assert_array_equal(actual[:4], 0)
         np.testing.assert_allclose(actual[4:], expected, rtol=1e-4, atol=1e-7)
 

@@ -1,4 +1,5 @@
-"""Bootstrap of F*: agreement with the formula's error, reproducibility, weights, batches and failures."""
+"""Bootstrap of F*: agreement with the formula's error, reproducibility, weights, batches and
+failures."""
 
 import jax
 import jax.numpy as jnp
@@ -13,22 +14,30 @@ pytestmark = pytest.mark.slow
 _compiled = jax.jit(nce_jax.bootstrap_log_partition, static_argnames="num_replicates")
 
 
-def bootstrap(seed, data, noise, *, num_replicates=600, magnification=1.0, **weights) -> nce_jax.Bootstrap:
-    options = {"num_replicates": num_replicates, "magnification": jnp.asarray(magnification, data.dtype)}
+def bootstrap(
+    seed, data, noise, *, num_replicates=600, magnification=1.0, **weights
+) -> nce_jax.Bootstrap:
+    options = {
+        "num_replicates": num_replicates,
+        "magnification": jnp.asarray(magnification, data.dtype),
+    }
     return _compiled(jax.random.key(seed), data, noise, **options, **weights)
 
 
 @pytest.mark.parametrize("kappa", [0.1, 1.0, 10.0])
 def test_agrees_with_the_formula(kappa):
-    """300 + 300 samples, 600 replicates: the spread is known to 2.9 %, the formula is good to order 1 / n: within 12 %.
+    """300 + 300 samples, 600 replicates: the spread is known to 2.9 %, the formula is good to order
+    1 / n: within 12 %.
 
-    Both sides are sorted: draws of the two that were not independent would then show, by up to a factor of 1.4.
-    """
+    Both sides are sorted: draws of the two that were not independent would then show, by up to a
+    factor of 1.4."""
     data, noise = (jnp.sort(side) for side in gaussian_log_ratios(1.0, 300, 300, dtype=np.float32))
     result = bootstrap(1, data, noise, magnification=kappa)
     expected = standard_error(data, noise, magnification=kappa)
     np.testing.assert_allclose(result.standard_error, expected, rtol=0.12)
-    np.testing.assert_allclose(result.standard_error, np.std(result.log_partition, ddof=1), rtol=1e-4)
+    np.testing.assert_allclose(
+        result.standard_error, np.std(result.log_partition, ddof=1), rtol=1e-4
+    )
     centre = solve(data, noise, magnification=kappa).log_partition
     assert abs(np.mean(result.log_partition) - centre) < 0.3 * expected
 
@@ -42,7 +51,8 @@ def test_same_key_same_replicates_other_key_others():
 
 
 def test_replicates_are_roots_of_redrawn_samples(x64):
-    """Where all samples are equal every draw is the same problem: each replicate is the root itself."""
+    """Where all samples are equal every draw is the same problem: each replicate is the root
+    itself."""
     result = bootstrap(0, jnp.full(9, 2.0), jnp.full(5, 1.0), num_replicates=7, magnification=3.0)
     expected = solve(jnp.full(9, 2.0), jnp.full(5, 1.0), magnification=3.0).log_partition
     np.testing.assert_allclose(result.log_partition, np.full(7, expected), rtol=1e-11)
@@ -50,19 +60,27 @@ def test_replicates_are_roots_of_redrawn_samples(x64):
 
 
 def test_weights_are_drawn_with_their_samples_and_padding_never():
-    """Padding of NaN is not drawn; a uniform weight of two changes the spread not at all beyond its own noise."""
+    """Padding of NaN is not drawn; a uniform weight of two changes the spread not at all beyond its
+    own noise."""
     data, noise = gaussian_log_ratios(1.0, 300, 300, dtype=np.float32)
-    padded = [jnp.concatenate([side, jnp.full((50,), np.nan, np.float32)]) for side in (data, noise)]
+    padded = [
+        jnp.concatenate([side, jnp.full((50,), np.nan, np.float32)]) for side in (data, noise)
+    ]
     twice = jnp.concatenate([jnp.full((300,), 2.0), jnp.zeros(50)])
     plain = bootstrap(3, data, noise)
     result = bootstrap(4, *padded, weights_data=twice, weights_noise=twice)
     assert np.all(np.isfinite(result.log_partition))
-    np.testing.assert_allclose(result.standard_error, plain.standard_error, rtol=0.15)  # 3 % each, 4 s.d. of their ratio
+    np.testing.assert_allclose(
+        result.standard_error, plain.standard_error, rtol=0.15
+    )  # 3 % each, 4 s.d. of their ratio
 
 
 def test_uneven_weights_agree_with_the_formula():
     data, noise = gaussian_log_ratios(1.0, 350, 350, dtype=np.float32)
-    weights = {"weights_data": random_weights(data, 1, 50), "weights_noise": random_weights(noise, 2, 50)}
+    weights = {
+        "weights_data": random_weights(data, 1, 50),
+        "weights_noise": random_weights(noise, 2, 50),
+    }
     result = bootstrap(5, data, noise, **weights)
     expected = standard_error(data, noise, **weights)
     np.testing.assert_allclose(result.standard_error, expected, rtol=0.15)
@@ -70,14 +88,17 @@ def test_uneven_weights_agree_with_the_formula():
 
 def test_batches_chunks_and_failures():
     """Lanes of a batch fail alone; many samples make several chunks of replicates."""
-    lanes = [gaussian_log_ratios(1.0, 20_000, 20_000, seed=seed, dtype=np.float32) for seed in range(2)]
+    lanes = [
+        gaussian_log_ratios(1.0, 20_000, 20_000, seed=seed, dtype=np.float32) for seed in range(2)
+    ]
     data, noise = (jnp.stack(side) for side in zip(*lanes, strict=True))
     result = bootstrap(6, data.at[1, 0].set(np.nan), noise, num_replicates=7)
     assert result.log_partition.shape == (7, 2)
     assert result.standard_error.shape == (2,)
     assert np.all(np.isfinite(result.log_partition[:, 0]))
     assert np.isfinite(result.standard_error[0])
-    # The draws that miss the bad sample are solved, and there are too few replicates to say how far they spread.
+    # The draws that miss the bad sample are solved, and there are too few replicates to say how far
+    # they spread.
     assert np.isnan(result.standard_error[1])
 
 

@@ -1,4 +1,5 @@
-"""Diagnostics and `bar` differentiate in both modes, alone and under vmap: a `custom_vmap` on their path would forbid it."""
+"""Diagnostics and `bar` differentiate in both modes, alone and under vmap: a `custom_vmap` on their
+path would forbid it."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,9 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_derivatives_agree_with_finite_differences(name, x64):
     arguments = DATA.astype(float), NOISE.astype(float)
-    check_grads(jax.jit(FUNCTIONS[name]), arguments, order=1, modes=["fwd", "rev"], eps=1e-5, rtol=1e-4)
+    check_grads(
+        jax.jit(FUNCTIONS[name]), arguments, order=1, modes=["fwd", "rev"], eps=1e-5, rtol=1e-4
+    )
 
 
 def test_gradients_under_vmap():

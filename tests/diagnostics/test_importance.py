@@ -1,4 +1,5 @@
-"""Importance sampling from the noise: log Z of a model, its error, and the effective sample size."""
+"""Importance sampling from the noise: log Z of a model, its error, and the effective sample
+size."""
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +18,12 @@ def test_equals_its_formulas(float_dtype):
     _, noise = gaussian_log_ratios(dtype=float_dtype)
     result = estimate(noise)
     rtol = 1e-4 if float_dtype == np.float32 else 1e-12
-    np.testing.assert_allclose(result.log_partition, oracles.importance_log_partition(noise), rtol=rtol)
-    np.testing.assert_allclose(result.standard_error, oracles.importance_standard_error(noise), rtol=rtol)
+    np.testing.assert_allclose(
+        result.log_partition, oracles.importance_log_partition(noise), rtol=rtol
+    )
+    np.testing.assert_allclose(
+        result.standard_error, oracles.importance_standard_error(noise), rtol=rtol
+    )
     np.testing.assert_allclose(result.effective_sample_size, oracles.kish(noise), rtol=rtol)
     assert all(field.dtype == float_dtype for field in result)
 
@@ -36,7 +41,9 @@ def test_weights(x64):
     _, noise = gaussian_log_ratios()
     weights = random_weights(noise, num_zeros=6)
     result = estimate(noise.at[:6].set(np.nan), weights_noise=weights)
-    np.testing.assert_allclose(result.log_partition, oracles.importance_log_partition(noise, weights), rtol=1e-13)
+    np.testing.assert_allclose(
+        result.log_partition, oracles.importance_log_partition(noise, weights), rtol=1e-13
+    )
     kept = estimate(noise[6:], weights_noise=7 * weights[6:])
     for actual, expected in zip(result, kept, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-11)
@@ -54,7 +61,9 @@ def test_a_gaussian_tilt_has_its_closed_form_and_coverage(x64):
     assert abs(np.mean(deviation)) < 4 * spread / np.sqrt(500) + 0.002
     np.testing.assert_allclose(np.mean(result.standard_error), spread, rtol=0.12)
     assert 0.92 < np.mean(np.abs(deviation) < 1.96 * result.standard_error) < 0.98
-    np.testing.assert_allclose(np.mean(result.effective_sample_size), 400 * np.exp(-1 / 4), rtol=0.02)
+    np.testing.assert_allclose(
+        np.mean(result.effective_sample_size), 400 * np.exp(-1 / 4), rtol=0.02
+    )
 
 
 @pytest.mark.parametrize("offset", [-1e6, 1e6])
@@ -62,9 +71,13 @@ def test_large_offsets(offset, float_dtype):
     _, noise = gaussian_log_ratios(offset=offset, dtype=float_dtype)
     result = estimate(noise)
     rtol = 1e-6 if float_dtype == np.float32 else 1e-12
-    np.testing.assert_allclose(result.log_partition, oracles.importance_log_partition(noise), rtol=rtol)
+    np.testing.assert_allclose(
+        result.log_partition, oracles.importance_log_partition(noise), rtol=rtol
+    )
     assert np.isfinite(result.standard_error)
-    np.testing.assert_allclose(result.effective_sample_size, oracles.kish(noise), rtol=0.1 if rtol == 1e-6 else 1e-8)
+    np.testing.assert_allclose(
+        result.effective_sample_size, oracles.kish(noise), rtol=0.1 if rtol == 1e-6 else 1e-8
+    )
 
 
 def test_one_sample_that_carries_all_says_so(float_dtype):
@@ -91,7 +104,9 @@ def test_not_finite_is_no_number_and_stays_in_its_lane(bad):
 def test_kish_on_its_own(scale, float_dtype):
     weights = jnp.asarray([[0.0, 0.0, 0.0, -np.inf], [1.0, 2.0, -3.0, 0.5]], float_dtype)
     expected = [oracles.kish(row) for row in np.asarray(weights)]
-    np.testing.assert_allclose(effective_sample_size(weights + scale), expected, rtol=1e-2 if scale else 1e-5)
+    np.testing.assert_allclose(
+        effective_sample_size(weights + scale), expected, rtol=1e-2 if scale else 1e-5
+    )
 
 
 def test_kish_of_nothing_is_no_number():
@@ -101,7 +116,10 @@ def test_kish_of_nothing_is_no_number():
 
 @pytest.mark.bad_input
 def test_bad_arguments_are_named():
-    names = {nce_jax.importance_log_partition: "log_ratio_noise", nce_jax.effective_sample_size: "log_weights"}
+    names = {
+        nce_jax.importance_log_partition: "log_ratio_noise",
+        nce_jax.effective_sample_size: "log_weights",
+    }
     for function, name in names.items():
         with pytest.raises(ValueError, match=f"{name}.*at least 1.*\\(0,\\)"):
             function(jnp.zeros((0,)))

@@ -1,4 +1,5 @@
-"""The mutual information that InfoNCE certifies: its formula, its ceiling, the truth, and its error bar."""
+"""The mutual information that InfoNCE certifies: its formula, its ceiling, the truth, and its error
+bar."""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,11 @@ def terms_of(correlation, n, key):
 
 
 def test_it_is_the_log_of_the_candidates_less_the_loss(x64):
-    terms, weights, candidates = jnp.array([0.3, 2.0, 1.1]), jnp.array([1.0, 0.0, 2.0]), jnp.array([4, 5, 6])
+    terms, weights, candidates = (
+        jnp.array([0.3, 2.0, 1.1]),
+        jnp.array([1.0, 0.0, 2.0]),
+        jnp.array([4, 5, 6]),
+    )
     bound = nce_jax.info_nce_bound(terms, candidates, weights=weights)
     gains = np.log([4, 6]) - np.array([0.3, 1.1])
     np.testing.assert_allclose(bound.value, gains @ [1, 2] / 3, rtol=1e-13)
@@ -31,14 +36,17 @@ def test_it_is_the_log_of_the_candidates_less_the_loss(x64):
 
 
 def test_truth_and_spread():
-    """100 batches of 200, seed 0: within 4 standard errors of I, and .01 for the slack of the bound at 200 candidates.
+    """100 batches of 200, seed 0: within 4 standard errors of I, and .01 for the slack of the bound
+    at 200 candidates.
 
     The error bar is the spread over batches, within a third: in-batch negatives are shared.
     """
     correlation = 0.6
     truth = -np.log(1 - correlation**2) / 2
     keys = jax.random.split(jax.random.key(0), 100)
-    bounds = jax.jit(jax.vmap(lambda key: nce_jax.info_nce_bound(terms_of(correlation, 200, key), 200)))(keys)
+    bounds = jax.jit(
+        jax.vmap(lambda key: nce_jax.info_nce_bound(terms_of(correlation, 200, key), 200))
+    )(keys)
     spread = bounds.value.std()
     assert abs(bounds.value.mean() - truth) < 4 * spread / np.sqrt(100) + 0.01
     np.testing.assert_allclose(bounds.standard_error.mean(), spread, rtol=1 / 3)
@@ -53,5 +61,7 @@ def test_the_ceiling_holds_where_the_truth_is_beyond_it():
 
 @pytest.mark.bad_input
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match="num_candidates: expected a finite positive number, got 0"):
+    with pytest.raises(
+        ValueError, match="num_candidates: expected a finite positive number, got 0"
+    ):
         nce_jax.info_nce_bound(jnp.ones(3), 0)

@@ -11,17 +11,21 @@ from tests import oracles
 
 model_log_partition = jax.jit(likelihood.model_log_partition, static_argnames="block_size")
 
-TILT = 1.5  # s(x) = TILT * sum(x): the model is N(TILT, I) against the noise N(0, I), log Z = dim * TILT^2 / 2
+# s(x) = TILT * sum(x): the model is N(TILT, I) against the noise N(0, I), log Z = dim * TILT^2 / 2.
+TILT = 1.5
 
 
 def log_ratios(seed, num_model, num_noise, num_replicates=None):
     generator = np.random.default_rng(seed)
     batch = () if num_replicates is None else (num_replicates,)
-    x_model, x_noise = generator.normal(TILT, size=(*batch, num_model)), generator.normal(size=(*batch, num_noise))
+    x_model, x_noise = (
+        generator.normal(TILT, size=(*batch, num_model)),
+        generator.normal(size=(*batch, num_noise)),
+    )
     return jnp.asarray(TILT * x_model), jnp.asarray(TILT * x_noise)
 
 
-# ---- log Z ---------------------------------------------------------------------------------------------------------
+# ---- log Z ---------------------------------------------------------------------------------------
 
 
 def test_log_partition_equals_a_numpy_oracle(x64):
@@ -29,8 +33,12 @@ def test_log_partition_equals_a_numpy_oracle(x64):
     estimate = model_log_partition(model, noise)
     root = oracles.root(model, noise, kappa=90 / 40)
     np.testing.assert_allclose(estimate.log_partition, root, rtol=1e-10)
-    np.testing.assert_allclose(estimate.standard_error, oracles.standard_error(model, noise, root, 90 / 40), rtol=1e-9)
-    np.testing.assert_allclose(estimate.overlap, oracles.overlap(model, noise, root, 90 / 40), rtol=1e-9)
+    np.testing.assert_allclose(
+        estimate.standard_error, oracles.standard_error(model, noise, root, 90 / 40), rtol=1e-9
+    )
+    np.testing.assert_allclose(
+        estimate.overlap, oracles.overlap(model, noise, root, 90 / 40), rtol=1e-9
+    )
     blocks = model_log_partition(model, noise, block_size=8)
     assert blocks.log_partition == estimate.log_partition
     expected = oracles.standard_error(model, noise, root, 90 / 40, block_size=8)
@@ -40,11 +48,14 @@ def test_log_partition_equals_a_numpy_oracle(x64):
 def test_log_partition_is_bennetts_free_energy(x64):
     model, noise = log_ratios(1, 60, 30)
     estimate = model_log_partition(model, noise)
-    np.testing.assert_allclose(estimate.log_partition, -nce_jax.bar(-noise, model).delta_f, rtol=1e-12)
+    np.testing.assert_allclose(
+        estimate.log_partition, -nce_jax.bar(-noise, model).delta_f, rtol=1e-12
+    )
 
 
 def test_log_partition_has_its_closed_form_and_coverage(x64):
-    """log Z = TILT^2 / 2: 300 replicates of 200 and 100 samples, seed 2; bias O(1 / n), and 4 standard errors."""
+    """log Z = TILT^2 / 2: 300 replicates of 200 and 100 samples, seed 2; bias O(1 / n), and 4
+    standard errors."""
     model, noise = log_ratios(2, 200, 100, num_replicates=300)
     estimate = model_log_partition(model, noise)
     deviation = estimate.log_partition - TILT**2 / 2
@@ -56,7 +67,8 @@ def test_log_partition_has_its_closed_form_and_coverage(x64):
 
 @pytest.mark.slow
 def test_blocks_of_correlated_chains_give_the_error_that_single_samples_hide(x64):
-    """AR(1) chains of correlation 0.9, 10 chains of 100; each chain one block. 200 replicates, seed 3."""
+    """AR(1) chains of correlation 0.9, 10 chains of 100; each chain one block. 200 replicates, seed
+    3."""
     generator = np.random.default_rng(3)
     x = np.zeros((200, 10, 100))
     x[..., 0] = generator.normal(size=(200, 10))
@@ -64,7 +76,10 @@ def test_blocks_of_correlated_chains_give_the_error_that_single_samples_hide(x64
         x[..., t] = 0.9 * x[..., t - 1] + np.sqrt(1 - 0.81) * generator.normal(size=(200, 10))
     model = jnp.asarray(TILT * (TILT + x)).reshape(200, 1000)
     noise = jnp.asarray(TILT * generator.normal(size=(200, 1000)))
-    honest, naive = model_log_partition(model, noise, block_size=100), model_log_partition(model, noise)
+    honest, naive = (
+        model_log_partition(model, noise, block_size=100),
+        model_log_partition(model, noise),
+    )
     spread = np.std(honest.log_partition, ddof=1)
     np.testing.assert_allclose(np.sqrt(np.mean(honest.standard_error**2)), spread, rtol=0.15)
     assert naive.standard_error.mean() < 0.6 * spread
@@ -74,7 +89,9 @@ def test_blocks_of_correlated_chains_give_the_error_that_single_samples_hide(x64
 def test_an_offset_of_the_log_density_is_an_offset_of_log_z(offset, x64):
     model, noise = log_ratios(4, 50, 50)
     shifted, plain = (model_log_partition(model + c, noise + c) for c in (offset, 0.0))
-    np.testing.assert_allclose(shifted.log_partition - offset, plain.log_partition, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(
+        shifted.log_partition - offset, plain.log_partition, rtol=0, atol=1e-8
+    )
     np.testing.assert_allclose(shifted.standard_error, plain.standard_error, rtol=1e-8)
 
 
@@ -89,7 +106,8 @@ def test_no_overlap_and_nan_leave_no_estimate():
 
 @pytest.mark.slow
 def test_bennett_importance_sampling_and_annealing_agree_on_a_sampled_model():
-    """A model without closed form, exp(-x^4 / 4 + x) in 1-D: log Z by quadrature, x by Langevin chains; seed 5."""
+    """A model without closed form, exp(-x^4 / 4 + x) in 1-D: log Z by quadrature, x by Langevin
+    chains; seed 5."""
 
     def log_density_fn(x):
         return -0.25 * x[:, 0] ** 4 + x[:, 0]
@@ -117,7 +135,12 @@ def test_bennett_importance_sampling_and_annealing_agree_on_a_sampled_model():
         x_noise, _ = noise.sample_and_log_prob(seed=keys[1], sample_shape=(2000,))
         s_model, s_noise = (log_density_fn(x) - noise.log_prob(x) for x in (x_model, x_noise))
         annealed = samplers.annealed_importance_sampling(
-            keys[2], log_density_fn, noise, kernel=kernel, schedule=samplers.linear_schedule(10), num_samples=1000
+            keys[2],
+            log_density_fn,
+            noise,
+            kernel=kernel,
+            schedule=samplers.linear_schedule(10),
+            num_samples=1000,
         )
         bennett = model_log_partition(s_model, s_noise, block_size=10)
         return bennett, annealed, nce_jax.importance_log_partition(s_noise)
@@ -127,34 +150,45 @@ def test_bennett_importance_sampling_and_annealing_agree_on_a_sampled_model():
         assert abs(estimate.log_partition - truth) < 4 * estimate.standard_error
 
 
-# ---- likelihood and bits -------------------------------------------------------------------------------------------
+# ---- likelihood and bits -------------------------------------------------------------------------
 
 
 def test_log_likelihood_equals_numpy(x64):
     values = np.random.default_rng(6).normal(size=(3, 20))
     log_partition, error = np.array([0.0, 1.0, -2.0]), np.array([0.0, 0.1, 2.0])
     result = likelihood.log_likelihood(
-        jnp.asarray(values), log_partition=jnp.asarray(log_partition), log_partition_standard_error=jnp.asarray(error)
+        jnp.asarray(values),
+        log_partition=jnp.asarray(log_partition),
+        log_partition_standard_error=jnp.asarray(error),
     )
     np.testing.assert_allclose(result.mean, values.mean(-1) - log_partition, rtol=1e-12)
-    np.testing.assert_allclose(result.standard_error, np.sqrt(values.var(-1, ddof=1) / 20 + error**2), rtol=1e-12)
+    np.testing.assert_allclose(
+        result.standard_error, np.sqrt(values.var(-1, ddof=1) / 20 + error**2), rtol=1e-12
+    )
     assert np.isinf(likelihood.log_likelihood(jnp.array([1.0])).standard_error)
 
 
 def test_a_uniform_distribution_over_levels_has_exactly_their_bits():
-    assert likelihood.bits_per_dimension(jnp.zeros(3), num_dims=784, num_levels=256).tolist() == [8.0, 8.0, 8.0]
+    assert likelihood.bits_per_dimension(jnp.zeros(3), num_dims=784, num_levels=256).tolist() == [
+        8.0,
+        8.0,
+        8.0,
+    ]
     assert likelihood.bits_per_dimension(0.0, num_dims=5) == 0
 
 
 def test_bits_are_the_code_length_of_the_levels(x64):
-    """Independent pixels of probabilities P(k), as densities constant over each bin: the bits are the mean of -log2 P(k)."""
+    """Independent pixels of probabilities P(k), as densities constant over each bin: the bits are
+    the mean of -log2 P(k)."""
     generator = np.random.default_rng(7)
     probabilities = generator.dirichlet(np.ones(4))
     levels = jnp.asarray(generator.choice(4, size=(6, 3), p=probabilities))
     x = likelihood.dequantise(jax.random.key(0), levels, num_levels=4)
     density = jnp.asarray(4 * probabilities)[jnp.floor(4 * x).astype(int)]
     bits = likelihood.bits_per_dimension(jnp.log(density).sum(-1), num_dims=3, num_levels=4)
-    np.testing.assert_allclose(bits, -np.log2(probabilities)[np.asarray(levels)].mean(-1), rtol=1e-12)
+    np.testing.assert_allclose(
+        bits, -np.log2(probabilities)[np.asarray(levels)].mean(-1), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 0.05])
@@ -168,11 +202,12 @@ def test_a_uniform_image_has_eight_bits_through_the_transform_too(alpha, x64):
     np.testing.assert_allclose(bits, 8, rtol=1e-9)
 
 
-# ---- change of variables -------------------------------------------------------------------------------------------
+# ---- change of variables -------------------------------------------------------------------------
 
 
 def test_dequantised_levels_stay_in_their_bins_and_fill_them():
-    """255 + u rounds to 256 for one u in 1e5 of float32: two million draws would meet it about 15 times."""
+    """255 + u rounds to 256 for one u in 1e5 of float32: two million draws would meet it about 15
+    times."""
     levels = jnp.full(2_000_000, 255, jnp.uint8)
     x = np.asarray(likelihood.dequantise(jax.random.key(2), levels))
     assert x.dtype == np.float32
@@ -201,14 +236,15 @@ def test_log_determinants_are_those_of_the_jacobian(alpha, x64):
         (likelihood.logit_transform, x, log_det),
         (likelihood.inverse_logit_transform, y, log_det_back),
     ):
-        flat = lambda point, f=transform: f(point.reshape(1, 2, 2), alpha=alpha)[0].ravel()  # noqa: E731
+        flat = lambda point, f=transform: f(point.reshape(1, 2, 2), alpha=alpha)[0].ravel()
         jacobians = jax.vmap(jax.jacfwd(flat))(points.reshape(5, 4))
         np.testing.assert_allclose(found, jnp.linalg.slogdet(jacobians)[1], rtol=1e-10)
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 0.05])
 def test_a_density_on_y_is_a_density_on_x(alpha, x64):
-    """A logistic density of scale 1/2 on y, pushed to x, integrates to the mass between the images of 0 and 1."""
+    """A logistic density of scale 1/2 on y, pushed to x, integrates to the mass between the images
+    of 0 and 1."""
     num_cells = 400_000
     x = (jnp.arange(num_cells) + 0.5) / num_cells  # midpoint rule
     y, log_det = likelihood.logit_transform(x[:, None], alpha=alpha)
@@ -225,7 +261,9 @@ def test_transform_in_float32_at_the_ends():
     exact = np.asarray(x, np.float64)
     p, q = 1e-6 + (1 - 2e-6) * exact, 1e-6 + (1 - 2e-6) * (1 - exact)
     np.testing.assert_allclose(y, np.log(p / q), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(log_det, (np.log1p(-2e-6) - np.log(p * q))[:, 0], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        log_det, (np.log1p(-2e-6) - np.log(p * q))[:, 0], rtol=1e-6, atol=1e-6
+    )
     back, _ = likelihood.inverse_logit_transform(y, alpha=1e-6)
     np.testing.assert_allclose(back, x, atol=3e-7)
 
@@ -244,7 +282,11 @@ def test_bad_arguments_are_named():
         likelihood.bits_per_dimension(0.0, num_dims=2.0)
     with pytest.raises(ValueError, match="block_size: expected at least 1, got 0"):
         likelihood.model_log_partition(jnp.zeros(3), jnp.zeros(3), block_size=0)
-    with pytest.raises(ValueError, match="log_ratio_noise: expected the batch axes of log_ratio_model"):
+    with pytest.raises(
+        ValueError, match="log_ratio_noise: expected the batch axes of log_ratio_model"
+    ):
         likelihood.model_log_partition(jnp.zeros((2, 3)), jnp.zeros(3))
-    with pytest.raises(ValueError, match="log_partition: expected a scalar or a shape that broadcasts"):
+    with pytest.raises(
+        ValueError, match="log_partition: expected a scalar or a shape that broadcasts"
+    ):
         likelihood.log_likelihood(jnp.zeros(3), log_partition=jnp.zeros(2))

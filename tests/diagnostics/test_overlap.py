@@ -32,10 +32,15 @@ def test_in_float32_too():
 
 def test_weights_and_the_root_that_is_handed_in(x64):
     data, noise = gaussian_log_ratios()
-    weights = {"weights_data": random_weights(data, 1, 3), "weights_noise": random_weights(noise, 2, 4)}
+    weights = {
+        "weights_data": random_weights(data, 1, 3),
+        "weights_noise": random_weights(noise, 2, 4),
+    }
     best = oracles.root(data, noise, kappa=3, **weights)
     expected = oracles.overlap(data, noise, best, 3.0, weights["weights_data"])
-    np.testing.assert_allclose(overlap(data, noise, magnification=3.0, **weights), expected, rtol=1e-9)
+    np.testing.assert_allclose(
+        overlap(data, noise, magnification=3.0, **weights), expected, rtol=1e-9
+    )
     handed_in = overlap(data, noise, log_partition=best, noise_ratio=3.0, **weights)
     np.testing.assert_allclose(handed_in, expected, rtol=1e-9)
 
@@ -50,7 +55,8 @@ def test_one_where_model_and_noise_are_equal_zero_where_disjoint_more_where_inve
 
 
 def test_is_the_integral_of_the_harmonic_mean(x64):
-    """p = N(1, 1), q = N(0, 1): (1 + kappa) p q / (p + kappa q) integrated; 200,000 samples, seed 5, within 1 %."""
+    """p = N(1, 1), q = N(0, 1): (1 + kappa) p q / (p + kappa q) integrated; 200,000 samples, seed
+    5, within 1 %."""
     data, noise = gaussian_log_ratios(1.0, 200_000, 200_000, seed=5)
     x = np.linspace(-9, 10, 4001)
     p, q = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (1, 0))

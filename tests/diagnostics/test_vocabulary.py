@@ -1,4 +1,5 @@
-"""Perplexity and self-normalisation by the whole vocabulary, and the layer whose arrays they take."""
+"""Perplexity and self-normalisation by the whole vocabulary, and the layer whose arrays they
+take."""
 
 import jax
 import jax.numpy as jnp
@@ -30,15 +31,20 @@ def test_scores_and_table(layer, hidden):
     scores = layer(hidden)
     assert (scores.shape, scores.dtype) == ((N, V), jnp.float32)
     table = layer.table()
-    np.testing.assert_allclose(scores, hidden @ table["embedding"].T + table["bias"][None, :], rtol=1e-6)
+    np.testing.assert_allclose(
+        scores, hidden @ table["embedding"].T + table["bias"][None, :], rtol=1e-6
+    )
     np.testing.assert_allclose(table["bias"], -np.log(V), rtol=1e-6)
-    plain = models.VocabularyHead(V, DIM, use_bias=False, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(jax.random.key(0)))
+    plain = models.VocabularyHead(
+        V, DIM, use_bias=False, param_dtype=jnp.bfloat16, rngs=nnx.Rngs(jax.random.key(0))
+    )
     assert plain.table().keys() == {"embedding"}
     assert plain(hidden.astype(jnp.bfloat16)).dtype == jnp.float32
 
 
 def test_training_and_evaluation_are_of_one_layer(layer, hidden):
-    """Gradients come back as those of the layer's variables; the full softmax is that of the scores."""
+    """Gradients come back as those of the layer's variables; the full softmax is that of the
+    scores."""
     graphdef, params = nnx.split(layer, nnx.Param)
 
     def loss(params):
@@ -64,14 +70,18 @@ def test_perplexity_and_self_normalisation(layer, hidden, chunk_size):
     mean = np.average(log_z - 0.25, weights=weights)
     spread = np.sqrt(np.average((log_z - 0.25 - mean) ** 2, weights=weights))
     counted = log_z[weights > 0] - 0.25
-    np.testing.assert_allclose(report, [mean, spread, counted.min(), counted.max()], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        report, [mean, spread, counted.min(), counted.max()], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_a_normalised_model_is_reported_as_one(hidden):
     """At F = log Z of each context nothing is left; a model that knows nothing has perplexity V."""
     table = {"embedding": jax.random.normal(jax.random.key(2), (V, DIM))}
     log_z = nce_jax.vocabulary_log_partition(hidden, **table)
-    np.testing.assert_allclose(nce_jax.self_normalisation(hidden, **table, log_partition=log_z), 0, atol=1e-6)
+    np.testing.assert_allclose(
+        nce_jax.self_normalisation(hidden, **table, log_partition=log_z), 0, atol=1e-6
+    )
     flat = {"embedding": jnp.zeros((V, DIM)), "bias": jnp.full(V, 3.0)}
     np.testing.assert_allclose(nce_jax.perplexity(hidden, TARGETS, **flat), V, rtol=1e-6)
     report = nce_jax.self_normalisation(hidden, **flat)
@@ -81,7 +91,9 @@ def test_a_normalised_model_is_reported_as_one(hidden):
 
 @pytest.mark.bad_input
 def test_bad_arguments_are_named(layer, hidden):
-    with pytest.raises(ValueError, match="log_partition: expected a number or shape .6,., got shape .2,."):
+    with pytest.raises(
+        ValueError, match="log_partition: expected a number or shape .6,., got shape .2,."
+    ):
         nce_jax.self_normalisation(hidden, **layer.table(), log_partition=jnp.ones(2))
     with pytest.raises(ValueError, match="chunk_size: expected at least 1, got 0"):
         nce_jax.perplexity(hidden, TARGETS, **layer.table(), chunk_size=0)
@@ -89,14 +101,21 @@ def test_bad_arguments_are_named(layer, hidden):
         layer(hidden[:, :3])
     with pytest.raises(ValueError, match="num_words: expected at least 1, got 0"):
         models.VocabularyHead(0, DIM, rngs=nnx.Rngs(jax.random.key(0)))
-    of_another_size, without = r"expected shape .20,., got shape .3,.", "expected None where use_bias is False"
+    of_another_size, without = (
+        r"expected shape .20,., got shape .3,.",
+        "expected None where use_bias is False",
+    )
     for options, message in [({}, of_another_size), ({"use_bias": False}, without)]:
         with pytest.raises(ValueError, match=f"initial_bias: {message}"):
-            models.VocabularyHead(20, DIM, initial_bias=jnp.zeros(3), **options, rngs=nnx.Rngs(jax.random.key(0)))
+            models.VocabularyHead(
+                20, DIM, initial_bias=jnp.zeros(3), **options, rngs=nnx.Rngs(jax.random.key(0))
+            )
 
 
 def test_a_bias_that_starts_at_log_frequencies_makes_the_layer_the_noise_where_states_are_zero():
     log_p = nce_jax.noise.unigram([4.0, 2.0, 1.0, 1.0], power=1).log_prob(jnp.arange(4))
     layer = models.VocabularyHead(4, DIM, initial_bias=log_p, rngs=nnx.Rngs(jax.random.key(0)))
-    np.testing.assert_allclose(jnp.exp(layer(jnp.zeros((1, DIM))))[0], [0.5, 0.25, 0.125, 0.125], rtol=1e-6)
+    np.testing.assert_allclose(
+        jnp.exp(layer(jnp.zeros((1, DIM))))[0], [0.5, 0.25, 0.125, 0.125], rtol=1e-6
+    )
     assert layer.table()["bias"] is not log_p

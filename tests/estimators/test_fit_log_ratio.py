@@ -30,12 +30,21 @@ def _estimate():
     x_noise = jax.random.normal(KEYS[1], (NUM_NOISE, 2))
     with jax.numpy_rank_promotion("allow"):
         optimizer = optax.adam(optax.cosine_decay_schedule(0.05, 800))
-        return fit_log_ratio(KEYS[2], x_data, x_noise, model=linear(), optimizer=optimizer, num_steps=800, progress=False)
+        return fit_log_ratio(
+            KEYS[2],
+            x_data,
+            x_noise,
+            model=linear(),
+            optimizer=optimizer,
+            num_steps=800,
+            progress=False,
+        )
 
 
 @pytest.mark.slow
 def test_the_log_ratio_is_the_true_one(estimate):
-    """Truth x_1 + x_2 - 1. The error of NCE in a linear model at n = 9,600: about 0.03 in slope; k = 4."""
+    """Truth x_1 + x_2 - 1. The error of NCE in a linear model at n = 9,600: about 0.03 in slope; k
+    = 4."""
     x = jax.random.normal(jax.random.key(5), (400, 2))
     error = estimate.log_ratio_fn(x) - (x.sum(axis=1) - 1)
     assert abs(error).max() < 4 * 0.03 * 3.5  # |x| reaches 3.5
@@ -43,15 +52,23 @@ def test_the_log_ratio_is_the_true_one(estimate):
 
 @pytest.mark.slow
 def test_its_mean_under_the_noise_is_one(estimate):
-    """E_noise[p_data / p_noise] = 1, on fresh noise; k = 4 standard errors of both F and the mean."""
-    ratio = np.exp(np.asarray(estimate.log_ratio_fn(jax.random.normal(jax.random.key(6), (100_000, 2))), np.float64))
+    """E_noise[p_data / p_noise] = 1, on fresh noise; k = 4 standard errors of both F and the
+    mean."""
+    ratio = np.exp(
+        np.asarray(
+            estimate.log_ratio_fn(jax.random.normal(jax.random.key(6), (100_000, 2))), np.float64
+        )
+    )
     spread = np.hypot(estimate.standard_error, ratio.std() / np.sqrt(ratio.size))
-    assert abs(ratio.mean() - 1) < 4 * spread + 0.05  # 0.05: the slopes' own error moves the mean, exp(0.5 d|mu|^2)
+    assert (
+        abs(ratio.mean() - 1) < 4 * spread + 0.05
+    )  # 0.05: the slopes' own error moves the mean, exp(0.5 d|mu|^2)
 
 
 @pytest.mark.slow
 def test_the_roc_area_is_the_closed_form(estimate):
-    """Phi(|mu| / sqrt 2) = 0.8413 for |mu| = sqrt 2; k = 4 of Hanley and McNeil's standard error, 0.006 at most."""
+    """Phi(|mu| / sqrt 2) = 0.8413 for |mu| = sqrt 2; k = 4 of Hanley and McNeil's standard error,
+    0.006 at most."""
     assert abs(estimate.roc.area - norm.cdf(1)) < 4 * 0.008
     assert estimate.roc.false_positive_rate[0] == 0
     assert estimate.roc.true_positive_rate[-1] == 1
@@ -59,17 +76,21 @@ def test_the_roc_area_is_the_closed_form(estimate):
 
 @pytest.mark.slow
 def test_the_classifier_is_calibrated(estimate):
-    """Observed fractions within k = 4 standard errors of the predicted ones, in each of the ten groups."""
+    """Observed fractions within k = 4 standard errors of the predicted ones, in each of the ten
+    groups."""
     predicted, observed, count = estimate.calibration
     spread = np.sqrt(predicted * (1 - predicted) / count)
     assert count.sum() == 0.2 * (NUM_DATA + NUM_NOISE)
-    assert (abs(observed - predicted) < 4 * spread + 0.01).all()  # 0.01: F and slopes are estimates too
+    assert (
+        abs(observed - predicted) < 4 * spread + 0.01
+    ).all()  # 0.01: F and slopes are estimates too
     assert (np.diff(predicted) > 0).all()
 
 
 @pytest.mark.slow
 def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
-    """At kappa = 1 the overlap of N(1, I) and N(0, I) is 2 E_data[sigma(-u)], here by an independent sample."""
+    """At kappa = 1 the overlap of N(1, I) and N(0, I) is 2 E_data[sigma(-u)], here by an
+    independent sample."""
     x = 1 + np.random.default_rng(0).normal(size=(200_000, 2))
     expected = 2 * np.mean(1 / (1 + np.exp(x.sum(axis=1) - 1)))
     assert abs(estimate.overlap - expected) < 0.04
@@ -78,10 +99,13 @@ def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
 
 @pytest.mark.slow
 def test_the_held_out_loss_ends_at_its_optimum(estimate):
-    """The loss of the true ratio, on 200,000 samples of each set (seed 0); k = 4 of the held-out set's standard error."""
+    """The loss of the true ratio, on 200,000 samples of each set (seed 0); k = 4 of the held-out
+    set's standard error."""
     x_data, x_noise = np.random.default_rng(0).normal([[[1.0]], [[0.0]]], 1, (2, 200_000, 2))
     terms = np.logaddexp(0, 1 - x_data.sum(axis=1)), np.logaddexp(0, x_noise.sum(axis=1) - 1)
-    spread = np.hypot(terms[0].std() / np.sqrt(0.2 * NUM_DATA), terms[1].std() / np.sqrt(0.2 * NUM_NOISE))
+    spread = np.hypot(
+        terms[0].std() / np.sqrt(0.2 * NUM_DATA), terms[1].std() / np.sqrt(0.2 * NUM_NOISE)
+    )
     losses = estimate.result.evaluations["held_out_loss"]
     assert abs(losses[-1] - sum(term.mean() for term in terms)) < 4 * spread
 
@@ -93,12 +117,15 @@ def test_calibration_groups_are_scikit_learns():
     is_data = generator.uniform(size=1000) < probability**2
     observed, predicted = calibration_curve(is_data, probability, n_bins=10, strategy="quantile")
     ours = _calibration(probability, is_data, 10)
-    np.testing.assert_allclose(ours.observed, observed, atol=0.011)  # one sample may fall on either side of an edge
+    np.testing.assert_allclose(
+        ours.observed, observed, atol=0.011
+    )  # one sample may fall on either side of an edge
     np.testing.assert_allclose(ours.predicted, predicted, atol=0.001)
 
 
 def test_equal_predictions_are_not_parted():
-    """Two sets alike, on two values: whatever the order of the samples, the observed fraction is that of the value."""
+    """Two sets alike, on two values: whatever the order of the samples, the observed fraction is
+    that of the value."""
     probability = np.repeat([0.4, 0.6], [300, 500])
     is_data = np.arange(800) < 400
     calibration = _calibration(probability, is_data, 10)
@@ -110,7 +137,13 @@ def test_equal_predictions_are_not_parted():
 @pytest.mark.slow
 def test_a_resumed_fit_has_the_same_settings(tmp_path):
     sets = [np.random.default_rng(seed).normal(size=(60, 2)).astype(np.float32) for seed in (0, 1)]
-    options = {"num_steps": 5, "folder": tmp_path, "resume": True, "progress": False, "model": linear()}
+    options = {
+        "num_steps": 5,
+        "folder": tmp_path,
+        "resume": True,
+        "progress": False,
+        "model": linear(),
+    }
     first = fit_log_ratio(KEYS[2], *sets, **options)
     again = fit_log_ratio(KEYS[2], *sets, **options)
     np.testing.assert_array_equal(first.params, again.params)
@@ -125,7 +158,9 @@ def test_the_roc_is_scikit_learns():
     probability = generator.integers(0, 20, 300) / 20
     is_data = generator.uniform(size=300) < probability
     ours = _roc(probability, is_data)
-    false_positive, true_positive, _ = metrics.roc_curve(is_data, probability, drop_intermediate=False)
+    false_positive, true_positive, _ = metrics.roc_curve(
+        is_data, probability, drop_intermediate=False
+    )
     np.testing.assert_allclose(ours.false_positive_rate, false_positive, atol=1e-15)
     np.testing.assert_allclose(ours.true_positive_rate, true_positive, atol=1e-15)
     np.testing.assert_allclose(ours.area, metrics.roc_auc_score(is_data, probability), rtol=1e-14)
@@ -142,7 +177,10 @@ def test_a_wrong_level_shows_in_the_calibration():
 
 @pytest.mark.slow
 def test_disjoint_sets_are_said_to_be_disjoint():
-    x_data, x_noise = 60 + jax.random.normal(KEYS[0], (500, 1)), jax.random.normal(KEYS[1], (500, 1))
+    x_data, x_noise = (
+        60 + jax.random.normal(KEYS[0], (500, 1)),
+        jax.random.normal(KEYS[1], (500, 1)),
+    )
     with jax.numpy_rank_promotion("allow"), pytest.warns(nce_jax.training.LowOverlapWarning):
         estimate = fit_log_ratio(KEYS[2], x_data, x_noise, num_steps=100, progress=False)
     assert estimate.overlap < 0.05
@@ -153,13 +191,25 @@ def test_disjoint_sets_are_said_to_be_disjoint():
 @pytest.mark.parametrize(
     ("message", "arguments", "options"),
     [
-        ("held_out: expected a share between 0 and 1, got 1.5", (jnp.ones((9, 1)), jnp.ones((9, 1))), {"held_out": 1.5}),
+        (
+            "held_out: expected a share between 0 and 1, got 1.5",
+            (jnp.ones((9, 1)), jnp.ones((9, 1))),
+            {"held_out": 1.5},
+        ),
         ("x_noise: expected more than 4 samples", (jnp.ones((9, 1)), jnp.ones((3, 1))), {}),
-        ("x_noise: expected samples of the shape of x_data", (jnp.ones((9, 1)), jnp.ones((9, 2))), {}),
+        (
+            "x_noise: expected samples of the shape of x_data",
+            (jnp.ones((9, 1)), jnp.ones((9, 2))),
+            {},
+        ),
         ("x_data: expected finite samples", (jnp.full((9, 1), jnp.nan), jnp.ones((9, 1))), {}),
         ("model: the default takes samples", (jnp.ones((9, 2, 2)), jnp.ones((9, 2, 2))), {}),
         ("for numbers, x", (jnp.ones(9), jnp.ones(9)), {}),
-        ("x_data: float32 cannot tell the samples apart", (1e9 + np.arange(9.0)[:, None], np.ones((9, 1))), {}),
+        (
+            "x_data: float32 cannot tell the samples apart",
+            (1e9 + np.arange(9.0)[:, None], np.ones((9, 1))),
+            {},
+        ),
         ("num_steps", (jnp.ones((9, 1)), jnp.ones((9, 1))), {"num_steps": 0}),
     ],
 )

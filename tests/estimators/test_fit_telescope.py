@@ -1,4 +1,5 @@
-"""`fit_telescope` end to end: a gap bridged without settings, by Newton's method and by gradient descent."""
+"""`fit_telescope` end to end: a gap bridged without settings, by Newton's method and by gradient
+descent."""
 
 import jax
 import jax.numpy as jnp
@@ -64,7 +65,9 @@ def test_the_log_ratio_is_the_truth_within_its_error(result):
 def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     """The two sets can be told apart: no optimum, and every error is infinite."""
     single = nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, MODEL, schedule=[0.0, 1.0])
-    assert np.isinf([single.standard_error, single.mean_standard_error, single.mean_full_standard_error]).all()
+    assert np.isinf(
+        [single.standard_error, single.mean_standard_error, single.mean_full_standard_error]
+    ).all()
     assert np.isinf(single.log_ratio(X_DATA[:2])[1]).all()
 
 
@@ -73,13 +76,18 @@ def test_a_common_offset_changes_nothing(result):
     """Bridges are drawn about the noise's own location: 1,000 is as good an origin as 0."""
     moved = nce_jax.fit_telescope(KEYS[2], X_DATA + 1000, X_NOISE + 1000, MODEL)
     assert len(moved.schedule) == len(result.schedule)
-    np.testing.assert_allclose(moved.mean_log_ratio, result.mean_log_ratio, atol=2 * result.mean_full_standard_error)
+    np.testing.assert_allclose(
+        moved.mean_log_ratio, result.mean_log_ratio, atol=2 * result.mean_full_standard_error
+    )
 
 
 @pytest.mark.slow
 def test_a_descent_that_has_not_arrived_says_so():
-    """A rate too small for 16 apart: the pilots see no gap, since nothing is fitted, and the estimate still drifts."""
-    slow = nce_jax.fit_telescope(KEYS[2], 8 + X_DATA, X_NOISE, MODEL, optimizer=optax.adam(1e-3), num_steps=400)
+    """A rate too small for 16 apart: the pilots see no gap, since nothing is fitted, and the
+    estimate still drifts."""
+    slow = nce_jax.fit_telescope(
+        KEYS[2], 8 + X_DATA, X_NOISE, MODEL, optimizer=optax.adam(1e-3), num_steps=400
+    )
     assert slow.mean_log_ratio < 10  # the truth is 128
     assert not slow.is_converged
     assert slow.mean_standard_error == np.inf
@@ -108,9 +116,15 @@ def test_sixteen_apart_from_a_sampler():
 
 @pytest.mark.slow
 def test_a_shared_body_by_gradient_descent():
-    """6 apart, the body a rescaling: 3 stages, KL 18 within a twentieth; errors of parameters are not told."""
-    model = estimators.SharedBody((jnp.ones(()), lambda b, x: b * x), (jnp.zeros(1), lambda theta, x: x @ theta))
-    x_data, x_noise = 6 + jax.random.normal(KEYS[0], (4000, 1)), jax.random.normal(KEYS[1], (4000, 1))
+    """6 apart, the body a rescaling: 3 stages, KL 18 within a twentieth; errors of parameters are
+    not told."""
+    model = estimators.SharedBody(
+        (jnp.ones(()), lambda b, x: b * x), (jnp.zeros(1), lambda theta, x: x @ theta)
+    )
+    x_data, x_noise = (
+        6 + jax.random.normal(KEYS[0], (4000, 1)),
+        jax.random.normal(KEYS[1], (4000, 1)),
+    )
     options = {"num_steps": 1000, "batch_size": 256, "optimizer": optax.adam(3e-2)}
     result = nce_jax.fit_telescope(KEYS[2], x_data, x_noise, model, **options)
     assert len(result.schedule) == 4
@@ -124,7 +138,8 @@ def test_a_shared_body_by_gradient_descent():
 
 @pytest.mark.slow
 def test_a_latent_space_gives_the_same_estimate(result):
-    """exp of the same sets, with bridges drawn between their logarithms and a model of these: the same estimate."""
+    """exp of the same sets, with bridges drawn between their logarithms and a model of these: the
+    same estimate."""
     model = (jnp.zeros(()), lambda theta, x: jnp.log(x[:, 0]) * theta)
     options = {"space": (jnp.log, jnp.exp), "standardise": False}
     bent = nce_jax.fit_telescope(KEYS[2], jnp.exp(X_DATA), jnp.exp(X_NOISE), model, **options)
@@ -143,14 +158,20 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ({"x_data": X_DATA.at[3].set(jnp.nan)}, "x_data: expected finite samples, got 1 of 1000"),
         ({"noise": X_NOISE.at[0].set(jnp.inf)}, "noise: expected finite samples"),
         ({"noise": X_NOISE[:50]}, "noise: expected at least as many samples as x_data"),
-        ({"x_data": lambda key, count: jax.random.normal(key, (count, 1))}, "noise: an array serves beside an array"),
+        (
+            {"x_data": lambda key, count: jax.random.normal(key, (count, 1))},
+            "noise: an array serves beside an array",
+        ),
         ({"model": linear}, "model: expected"),
         ({"num_steps": 0}, "num_steps: expected at least 1"),
         (
             {"model": (jnp.zeros(()), lambda theta, x: x * theta)},
             r"model: expected one value per sample, .* got shape \(1000, 1\)",
         ),
-        ({"model": (jnp.zeros((), jnp.int32), linear)}, "model: expected floating parameters, got dtype int32"),
+        (
+            {"model": (jnp.zeros((), jnp.int32), linear)},
+            "model: expected floating parameters, got dtype int32",
+        ),
         (
             {"model": (jnp.zeros((), jnp.bfloat16), linear)},
             "model: Newton's method expected parameters in float32 or float64",
@@ -159,8 +180,14 @@ def test_a_latent_space_gives_the_same_estimate(result):
             {"model": (jnp.zeros(()), lambda theta, x: jnp.ones(len(x), int))},
             "model: expected floating values, got dtype int32",
         ),
-        ({"model": (jnp.zeros(()), Unhashable())}, "model: expected hashable functions, got a Unhashable"),
-        ({"space": (jnp.log, Unhashable())}, "space: expected hashable functions, got a Unhashable"),
+        (
+            {"model": (jnp.zeros(()), Unhashable())},
+            "model: expected hashable functions, got a Unhashable",
+        ),
+        (
+            {"space": (jnp.log, Unhashable())},
+            "space: expected hashable functions, got a Unhashable",
+        ),
         ({"space": jnp.log}, "space: expected a pair of functions"),
         ({"schedule": [0.0, 0.5]}, "schedule: expected"),
         ({"magnification": 0.0}, "magnification: expected"),
@@ -173,7 +200,8 @@ def test_what_does_not_fit_is_named(changes, match):
 
 
 def test_too_few_stages_are_refused_by_name():
-    """Reuses the shapes of the first fit: two rounds of pilots, and the third would need more than two stages."""
+    """Reuses the shapes of the first fit: two rounds of pilots, and the third would need more than
+    two stages."""
     with pytest.raises(ValueError, match="max_stages: 2 do not bridge data and noise"):
         nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, MODEL, max_stages=2)
 
@@ -181,13 +209,17 @@ def test_too_few_stages_are_refused_by_name():
 @pytest.mark.bad_input
 @pytest.mark.parametrize(("optimizer", "fewest"), [(None, 14), (optax.adam(1e-2), 44)])
 def test_more_steps_than_allowed_are_never_taken(optimizer, fewest):
-    """4 steps to evaluate, and 10 for Newton's method on a stream or 40 for a descent: fewer are refused."""
+    """4 steps to evaluate, and 10 for Newton's method on a stream or 40 for a descent: fewer are
+    refused."""
 
     def draw(key, count):
         return jax.random.normal(key, (count, 1))
 
     options = {"schedule": [0.0, 1.0], "optimizer": optimizer, "batch_size": 64}
-    with pytest.raises(ValueError, match=f"num_steps: expected at least {fewest}, got {fewest - 1}: 0 for the search"):
+    with pytest.raises(
+        ValueError,
+        match=f"num_steps: expected at least {fewest}, got {fewest - 1}: 0 for the search",
+    ):
         nce_jax.fit_telescope(KEYS[2], draw, draw, MODEL, num_steps=fewest - 1, **options)
 
 

@@ -1,4 +1,5 @@
-"""The test of the stages' models: a NumPy oracle, misfits that it must see, and true models that it must leave alone."""
+"""The test of the stages' models: a NumPy oracle, misfits that it must see, and true models that it
+must leave alone."""
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,8 @@ def standard_normal(key, count):
 
 
 def oracle(data, noise, theta, root):
-    """max |score| of one stage: least squares of every h on (1, x) with the weights of the curvature, then a plain mean."""
+    """max |score| of one stage: least squares of every h on (1, x) with the weights of the
+    curvature, then a plain mean."""
     x = np.concatenate([data, noise])
     u = theta * x - root
     p = 1 / (1 + np.exp(u) / KAPPA)
@@ -34,7 +36,11 @@ def oracle(data, noise, theta, root):
     slopes = factors * np.where(np.arange(len(x)) < len(data), 1 - p, p)
     design = np.stack([np.ones_like(x), x], axis=-1)
     scores = []
-    for h in (1 / (1 + 3 * KAPPA * np.exp(-u)), 1 / (1 + KAPPA / 3 * np.exp(-u)), x**2 / (1 + x**2)):
+    for h in (
+        1 / (1 + 3 * KAPPA * np.exp(-u)),
+        1 / (1 + KAPPA / 3 * np.exp(-u)),
+        x**2 / (1 + x**2),
+    ):
         root_weights = np.sqrt(slopes)
         fitted = np.linalg.lstsq(design * root_weights[:, None], h * root_weights, rcond=None)[0]
         each = factors * (h - design @ fitted)
@@ -48,7 +54,9 @@ def test_equals_the_formula():
     theta, roots = np.array([-0.2, 0.3]), np.array([-0.1, 0.05])
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0))
-        x = telescoping.bridges(1 + jax.random.normal(keys[0], (200,)), 2 * jax.random.normal(keys[1], (200,)), LEVELS)
+        x = telescoping.bridges(
+            1 + jax.random.normal(keys[0], (200,)), 2 * jax.random.normal(keys[1], (200,)), LEVELS
+        )
         z = x[:-1], x[1:]
         arrays = [(jnp.asarray(theta)[:, None] * side, side[..., None]) for side in z]
         scores = jax.jit(misfit)(arrays, z, jnp.asarray(roots), jnp.log(jnp.full(2, KAPPA)), 0.0)
@@ -57,7 +65,8 @@ def test_equals_the_formula():
 
 
 def test_a_model_that_is_calibrated_and_coarse_is_seen():
-    """One linear function for two modes finds u = 0, an overlap of 1 and no gap: only the distance from the centre tells."""
+    """One linear function for two modes finds u = 0, an overlap of 1 and no gap: only the distance
+    from the centre tells."""
     result = nce_jax.fit_telescope(KEYS[2], two_modes(KEYS[0], len(X_DATA)), X_NOISE, MODEL)
     assert result.mean_log_ratio < 0.1
     assert len(result.misfit) == len(result.schedule) - 1
@@ -87,7 +96,8 @@ def test_two_modes_are_no_gaussian():
 
 @pytest.mark.slow
 def test_true_models_raise_no_alarm():
-    """30 fits each of a linear model to Gaussians 8 apart, and of a quadratic one to Gaussians of other widths."""
+    """30 fits each of a linear model to Gaussians 8 apart, and of a quadratic one to Gaussians of
+    other widths."""
     for model, scale in ((MODEL, 1.0), (QUADRATIC, 0.3)):
         for seed in range(30):
             keys = jax.random.split(jax.random.key(seed), 3)

@@ -1,4 +1,5 @@
-"""Newton's method for all stages at once: NumPy oracles, and a stream that ends where one fit to all of it does."""
+"""Newton's method for all stages at once: NumPy oracles, and a stream that ends where one fit to
+all of it does."""
 
 import jax
 import jax.numpy as jnp
@@ -26,15 +27,20 @@ def pairs_of(seed, count):
 
 
 def oracle(data, noise, num_steps=50):
-    """(theta, F) of one stage by Newton's method on the plain loss in both, and the influences of the pairs on it."""
-    design = [np.stack([x, x**2, -np.ones_like(x)], axis=-1) for x in (np.asarray(data), np.asarray(noise))]
+    """(theta, F) of one stage by Newton's method on the plain loss in both, and the influences of
+    the pairs on it."""
+    design = [
+        np.stack([x, x**2, -np.ones_like(x)], axis=-1)
+        for x in (np.asarray(data), np.asarray(noise))
+    ]
     eta = np.zeros(3)
     for _ in range(num_steps):
         p = 1 / (1 + np.exp(design[0] @ eta) / KAPPA)
         q = 1 / (1 + KAPPA * np.exp(-design[1] @ eta))
         each = -p[:, None] * design[0] + KAPPA * q[:, None] * design[1]
         hessian = sum(
-            (d * (w * s * (1 - s))[:, None]).T @ d / len(d) for d, s, w in ((design[0], p, 1.0), (design[1], q, KAPPA))
+            (d * (w * s * (1 - s))[:, None]).T @ d / len(d)
+            for d, s, w in ((design[0], p, 1.0), (design[1], q, KAPPA))
         )
         step = np.linalg.solve(hessian, each.mean(0))
         eta = eta - step * min(1, 2 / np.abs(step).max())
@@ -43,16 +49,32 @@ def oracle(data, noise, num_steps=50):
 
 @pytest.fixture(scope="module")
 def small():
-    """A fit to 300 pairs with its covariance, and a stream of 100 batches of 60 from there on: float64, as NumPy arrays."""
+    """A fit to 300 pairs with its covariance, and a stream of 100 batches of 60 from there on:
+    float64, as NumPy arrays."""
     with jax.enable_x64(True):
-        pairs, later, levels, kappa = pairs_of(0, 300), pairs_of(1, 6000), jnp.asarray(LEVELS), jnp.full(2, KAPPA)
-        template, x, x_later = jnp.zeros(2), telescoping.bridges(*pairs, levels), telescoping.bridges(*later, levels)
+        pairs, later, levels, kappa = (
+            pairs_of(0, 300),
+            pairs_of(1, 6000),
+            jnp.asarray(LEVELS),
+            jnp.full(2, KAPPA),
+        )
+        template, x, x_later = (
+            jnp.zeros(2),
+            telescoping.bridges(*pairs, levels),
+            telescoping.bridges(*later, levels),
+        )
         start = jnp.zeros((2, 2))
         fit = newton_fit(SPEC, template, no_moments(x), start, x, kappa, 60)
-        worth = full_worth(SPEC, template, fit.theta, no_moments(x), fit.log_partition, pairs, levels, kappa, None)
-        stream = newton_stream(SPEC, template, no_moments(x), fit, x_later, kappa, jnp.array(6.0), batch_size=60)
+        worth = full_worth(
+            SPEC, template, fit.theta, no_moments(x), fit.log_partition, pairs, levels, kappa, None
+        )
+        stream = newton_stream(
+            SPEC, template, no_moments(x), fit, x_later, kappa, jnp.array(6.0), batch_size=60
+        )
         apart = newton_fit(SPEC, template, no_moments(x), start, x.at[0].add(50), kappa, 60)
-        return jax.tree.map(np.asarray, (pairs, x, fit, worth, jnp.concatenate([x, x_later], axis=1), stream, apart))
+        return jax.tree.map(
+            np.asarray, (pairs, x, fit, worth, jnp.concatenate([x, x_later], axis=1), stream, apart)
+        )
 
 
 @pytest.mark.slow
@@ -68,20 +90,27 @@ def test_a_fit_is_the_minimiser_of_the_plain_loss(small):
 def test_the_covariance_is_that_of_all_stages_together(small):
     """Influences of both stages' (theta, F) side by side, their outer product summed over pairs."""
     pairs, x, fit, worth, *_ = small
-    psi = np.concatenate([oracle(x[stage], x[stage + 1])[1] for stage in range(2)])[[0, 1, 3, 4, 2, 5]]
+    psi = np.concatenate([oracle(x[stage], x[stage + 1])[1] for stage in range(2)])[
+        [0, 1, 3, 4, 2, 5]
+    ]
     expected = psi @ psi.T * 300 / 299
     scale = np.sqrt(np.diag(expected))
-    np.testing.assert_allclose(worth.covariance / np.outer(scale, scale), expected / np.outer(scale, scale), atol=2e-4)
+    np.testing.assert_allclose(
+        worth.covariance / np.outer(scale, scale), expected / np.outer(scale, scale), atol=2e-4
+    )
     design = np.stack([pairs[0], pairs[0] ** 2], axis=-1)
     of_mean = design @ fit.theta.sum(0)
     slope = np.concatenate([np.tile(design.mean(0), 2), [-1, -1]])
     total = (of_mean - of_mean.mean()) / 300 + slope @ psi
-    np.testing.assert_allclose(worth.mean_standard_error, np.sqrt((total**2).sum() * 300 / 299), rtol=2e-4)
+    np.testing.assert_allclose(
+        worth.mean_standard_error, np.sqrt((total**2).sum() * 300 / 299), rtol=2e-4
+    )
 
 
 @pytest.mark.slow
 def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
-    """To within a small part of that fit's own error: every batch counts the same, the first 300 pairs as five batches."""
+    """To within a small part of that fit's own error: every batch counts the same, the first 300
+    pairs as five batches."""
     everything, stream = small[4:6]
     for stage in range(2):
         eta, psi = oracle(everything[stage], everything[stage + 1])
@@ -92,7 +121,8 @@ def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
 
 @pytest.mark.slow
 def test_separated_sets_give_a_large_finite_log_ratio(small):
-    """No optimum exists in the first stage; the step limit keeps the numbers finite, and the second stage is untouched."""
+    """No optimum exists in the first stage; the step limit keeps the numbers finite, and the second
+    stage is untouched."""
     _, x, fit, *_, apart = small
     sides = np.stack([x[0] + 50, x[1]])
     s = np.stack([sides, sides**2], axis=-1) @ apart.theta[0]

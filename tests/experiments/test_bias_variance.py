@@ -1,4 +1,5 @@
-"""bias_variance: integrals equal NumPy oracles and samples, M-estimators are minima, fits recover known exponents."""
+"""bias_variance: integrals equal NumPy oracles and samples, M-estimators are minima, fits recover
+known exponents."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,14 @@ from experiments.bias_variance.config import PRESETS
 from experiments.bias_variance.plot import draw
 from experiments.bias_variance.problem import Problem, grid, log_ratio
 from experiments.bias_variance.run import experiment
-from experiments.bias_variance.statistics import best_magnification, bootstrap, exponent, fitted, flat_range, slope
+from experiments.bias_variance.statistics import (
+    best_magnification,
+    bootstrap,
+    exponent,
+    fitted,
+    flat_range,
+    slope,
+)
 from experiments.common import results
 
 CONFIG = PRESETS["smoke"]
@@ -27,7 +35,8 @@ def study():
 
 
 def _plane(kappa: float, point: float):
-    """Squared bias and n times variance for F = log Z and F held, over the whole plane: nothing is split along a line."""
+    """Squared bias and n times variance for F = log Z and F held, over the whole plane: nothing is
+    split along a line."""
     axis = np.arange(-9, 11.01, 0.05)
     x = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     noise = np.exp(-np.sum(x**2, axis=-1) / 2) / (2 * np.pi) * 0.05**2
@@ -46,7 +55,10 @@ def _plane(kappa: float, point: float):
 def test_bias_and_variance_equal_integrals_over_the_plane(study):
     for index, kappa in ((0, 0.1), (2, 10.0), (3, 1e3)):
         for name, expected in zip(("fixed", "joint"), _plane(kappa, POINTS[0]), strict=True):
-            seen = [study[field][exact.TREATMENTS.index(name), 0, 0, index] for field in ("squared_bias", "variance")]
+            seen = [
+                study[field][exact.TREATMENTS.index(name), 0, 0, index]
+                for field in ("squared_bias", "variance")
+            ]
             np.testing.assert_allclose(seen, expected, rtol=1e-7)
 
 
@@ -56,9 +68,12 @@ def test_at_the_truth_there_is_no_bias_and_the_solved_f_is_log_z(study):
 
 
 def test_the_variance_saturates(study):
-    """V -> Var_data(x) + E_noise[r^2 |x - theta|^2] = d + e^(|theta|^2) (d + |theta|^2), for F = log Z and for F solved."""
+    """V -> Var_data(x) + E_noise[r^2 |x - theta|^2] = d + e^(|theta|^2) (d + |theta|^2), for F =
+    log Z and for F solved."""
     square = 2 * POINTS[0] ** 2
-    np.testing.assert_allclose(study["variance"][[0, 2], 0, 0, -1], 2 + np.exp(square) * (2 + square), rtol=1e-6)
+    np.testing.assert_allclose(
+        study["variance"][[0, 2], 0, 0, -1], 2 + np.exp(square) * (2 + square), rtol=1e-6
+    )
 
 
 def test_the_converged_error_is_least_at_m_1_and_the_same_at_m_and_its_inverse(study):
@@ -73,7 +88,11 @@ def test_the_converged_error_is_least_at_m_1_and_the_same_at_m_and_its_inverse(s
 def sampled():
     problem = Problem(2, 1.0)
     draws = problem.draw(jax.random.key(0), 400, 300)
-    return problem, draws, gradients.squared_errors(problem, POINTS[:1], jnp.asarray(MAGNIFICATIONS[:4]), draws)
+    return (
+        problem,
+        draws,
+        gradients.squared_errors(problem, POINTS[:1], jnp.asarray(MAGNIFICATIONS[:4]), draws),
+    )
 
 
 @pytest.mark.slow
@@ -95,26 +114,35 @@ def test_sampled_gradients_with_f_solved_have_the_leading_order(study, sampled):
 def test_newton_ends_at_the_minimum_of_the_profiled_loss(sampled):
     problem, draws, _ = sampled
     start = jnp.append(problem.truth, 1.0)
-    params, length = jax.jit(lambda draw: estimators.minimise(start, False, *draw, 10.0, 8))(draws[0])
+    params, length = jax.jit(lambda draw: estimators.minimise(start, False, *draw, 10.0, 8))(
+        draws[0]
+    )
 
     def profiled(theta):
-        return nce_jax.profiled_nce_loss(*(log_ratio(theta, x) for x in draws[0]), magnification=10.0)
+        return nce_jax.profiled_nce_loss(
+            *(log_ratio(theta, x) for x in draws[0]), magnification=10.0
+        )
 
     assert float(length) < 1e-4
     np.testing.assert_allclose(jax.jit(jax.grad(profiled))(params[:2]), 0, atol=1e-5)
 
 
 def test_the_best_m_of_known_curves():
-    """a / M^2 + b M / n is least at M = (2 a n / b)^(1/3); an exact parabola's vertex is found off the grid."""
+    """a / M^2 + b M / n is least at M = (2 a n / b)^(1/3); an exact parabola's vertex is found off
+    the grid."""
     m, sizes = np.asarray(grid(100, 5), float), np.array([1e2, 1e3, 1e4])
     curves = 3 / m**2 + 0.5 * m / sizes[:, None]
     best = best_magnification(m, curves, window=0.02)
     np.testing.assert_allclose(best, (12 * sizes) ** (1 / 3), rtol=1e-3)
     assert exponent(sizes, best) == pytest.approx(1 / 3, abs=1e-4)
     coarse = np.geomspace(0.1, 1e3, 13)
-    np.testing.assert_allclose(best_magnification(coarse, np.exp(np.log10(coarse / 7) ** 2)), 7, rtol=1e-9)
+    np.testing.assert_allclose(
+        best_magnification(coarse, np.exp(np.log10(coarse / 7) ** 2)), 7, rtol=1e-9
+    )
     assert best_magnification(coarse, 1 / coarse) == pytest.approx(coarse[-1], rel=1e-9)
-    assert best_magnification(coarse, np.where(coarse > 50, np.inf, 1 + coarse)) == pytest.approx(0.1, rel=1e-9)
+    assert best_magnification(coarse, np.where(coarse > 50, np.inf, 1 + coarse)) == pytest.approx(
+        0.1, rel=1e-9
+    )
 
 
 def test_flat_range_and_slope():
@@ -132,7 +160,9 @@ def test_bootstrap_keeps_seeds_together_and_covers():
     for measure in ("mean", "median"):
         again = bootstrap(errors, measure, 2000, rng)
         np.testing.assert_allclose(again[:, 0], again[:, 1])
-    assert bootstrap(errors, "mean", 4000, rng)[:, 0].std() == pytest.approx(errors[0].std() / 10, rel=0.1)
+    assert bootstrap(errors, "mean", 4000, rng)[:, 0].std() == pytest.approx(
+        errors[0].std() / 10, rel=0.1
+    )
     m = np.geomspace(0.1, 1e3, 9)
     noise = [np.exp(0.1 * rng.normal(size=50)) * (1 / m + m / n)[:, None] for n in (10, 1000)]
     value, low, high = fitted(m, (10, 1000), noise, "mean", 100)["exponent"]
@@ -150,7 +180,12 @@ def test_the_experiment_finds_what_it_should(smoke):
     assert smoke.headline["exact_solved_at_0.8_bias_slope_far"] == pytest.approx(-2, abs=0.01)
     assert smoke.headline["exact_converged_best_solved"] == pytest.approx(1, abs=0.01)
     assert smoke.headline["exact_solved_at_0.8_exponent_large_n"] == pytest.approx(1, abs=0.05)
-    assert smoke.arrays["descent_errors_100"].shape == (3, len(CONFIG.budgets), 7, CONFIG.descent_seeds[0])
+    assert smoke.arrays["descent_errors_100"].shape == (
+        3,
+        len(CONFIG.budgets),
+        7,
+        CONFIG.descent_seeds[0],
+    )
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""chasm_1d: the smoke preset runs and plots; the chain bridges the gap and single-stage methods do not."""
+"""chasm_1d: the smoke preset runs and plots; the chain bridges the gap and single-stage methods do
+not."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -23,7 +24,9 @@ def test_the_chain_bridges_what_one_ratio_does_not(smoke):
     """At 128 nats; a fifth of the steps and half the batch of the paper preset."""
     assert smoke.headline["stages_distance_16"] < 2
     assert smoke.headline["stages_most_steps"] <= CONFIG.num_steps
-    assert all(smoke.headline[f"{name}_distance_16"] > 30 for name in ("nce", "bar", "search", "n2ce"))
+    assert all(
+        smoke.headline[f"{name}_distance_16"] > 30 for name in ("nce", "bar", "search", "n2ce")
+    )
     assert smoke.headline["search_no_overlap_16"] == 1
     assert smoke.headline["nce_overlap_16"] < 0.01
     assert len(smoke.failed_lanes["stages"]) == 0
@@ -39,9 +42,15 @@ def test_the_path_ends_at_the_estimate(smoke):
 @pytest.mark.slow
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
-    assert set(draw(results.load(tmp_path, ""))) == {"chasm_1d_figure_2", "chasm_1d_separations", "chasm_1d_stages"}
+    assert set(draw(results.load(tmp_path, ""))) == {
+        "chasm_1d_figure_2",
+        "chasm_1d_separations",
+        "chasm_1d_stages",
+    }
     plt.close("all")
 
 
 def test_the_parameter_distance_is_euclidean():
-    np.testing.assert_allclose(distances(np.array([[19.0]]), np.array([[132.0]]), np.array([16.0])), 5)
+    np.testing.assert_allclose(
+        distances(np.array([[19.0]]), np.array([[132.0]]), np.array([16.0])), 5
+    )

@@ -14,10 +14,15 @@ from experiments.common import check
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": 1.2}, "DIFFERS", True),
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": float("nan")}, "DIFFERS", True),
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {}, "MISSING", True),
-        ({"a": {"value": 1.0, "tolerance": 0.1, "needs": "data"}}, {}, "left out: needs data", False),
+        (
+            {"a": {"value": 1.0, "tolerance": 0.1, "needs": "data"}},
+            {},
+            "left out: needs data",
+            False,
+        ),
         ({}, {"a": 1.0}, "NOT COMMITTED", True),
     ],
-)  # fmt: skip
+)
 def test_verdicts(committed, seen, verdict, failed):
     (row,) = check.compare(committed, seen)
     assert (row.verdict, row.failed) == (verdict, failed)

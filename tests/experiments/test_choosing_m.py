@@ -1,4 +1,5 @@
-"""choosing_m: its errors against closed forms, and its ratios on numbers made up for the purpose."""
+"""choosing_m: its errors against closed forms, and its ratios on numbers made up for the
+purpose."""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,8 @@ def rank_promotion_as_distrax_needs_it():
 
 
 def arrays(adaptive: float) -> dict[str, np.ndarray]:
-    """Two M, four seeds, three budgets; the second M is the best by its mean, not by its least error."""
+    """Two M, four seeds, three budgets; the second M is the best by its mean, not by its least
+    error."""
     grid = np.ones((1, 2, 4, 3))
     grid[0, 1] = np.array([0.1, 0.9, 0.5, 0.5])[:, None]
     own = np.full((1, 4, 3), adaptive)
@@ -50,18 +52,22 @@ def test_the_divergence_of_shifted_gaussians():
     problem = shifted(2.0, 1, None)
     theta = 1.3
     density = stats.norm(2.0).pdf
-    truth = integrate.quad(lambda x: density(x) * (stats.norm(2.0).logpdf(x) - stats.norm(theta).logpdf(x)), -8, 12)[0]
+    truth = integrate.quad(
+        lambda x: density(x) * (stats.norm(2.0).logpdf(x) - stats.norm(theta).logpdf(x)), -8, 12
+    )[0]
     np.testing.assert_allclose(problem.error(jnp.array([theta])), truth, rtol=1e-6)
 
 
-def test_the_divergence_of_scaled_gaussians_vanishes_at_the_truth_and_is_infinite_without_a_normaliser():
+def test_the_divergence_of_scaled_gaussians_is_zero_at_the_truth_and_infinite_unnormalised():
     problem = scaled(0.2, 0.8, 0.5, 3, None)
     variance = np.linspace(0.2, 0.8, 3)
     truth = {"square": jnp.array(1 / variance - 1), "linear": jnp.array(0.5 / variance)}
     np.testing.assert_allclose(problem.error(truth), 0, atol=1e-6)
     assert problem.error({**truth, "square": jnp.full(3, -1.5)}) == np.inf
     x = problem.draw(jax.random.key(0), 20_000)
-    np.testing.assert_allclose(x.var(axis=0), variance, rtol=0.06)  # k = 6 standard errors of a variance, seed 0
+    np.testing.assert_allclose(
+        x.var(axis=0), variance, rtol=0.06
+    )  # k = 6 standard errors of a variance, seed 0
 
 
 @pytest.mark.slow
@@ -70,7 +76,9 @@ def test_a_network_starts_at_the_noise_whose_divergence_is_known_by_sampling():
     params = problem.init(jax.random.key(0))
     x = toy.sample(jax.random.key(2), 20_000)
     assert float(jnp.abs(problem.log_ratio_fn(params, x)).max()) == 0
-    terms = np.asarray(toy.log_density(x)) - stats.multivariate_normal(np.zeros(2), 2 * np.eye(2)).logpdf(x)
+    terms = np.asarray(toy.log_density(x)) - stats.multivariate_normal(
+        np.zeros(2), 2 * np.eye(2)
+    ).logpdf(x)
     error = terms.std() * (1 / 20_000 + 1 / 4_000) ** 0.5  # both means are of samples
     assert abs(problem.error(params) - terms.mean()) < 4 * error  # k = 4, seed 2
     assert PROBLEMS["5-D"]().budgets == (20, 100, 1000)
@@ -99,7 +107,9 @@ def test_the_whole_experiment_at_its_smallest_and_an_interrupted_one_goes_on(tmp
     with pytest.raises(KeyboardInterrupt):
         run.experiment(config, key)
     monkeypatch.setattr(run, "by_rules", by_rules)
-    monkeypatch.setattr(run, "at_fixed", lambda *_: pytest.fail("computed again"))  # both grids were there
+    monkeypatch.setattr(
+        run, "at_fixed", lambda *_: pytest.fail("computed again")
+    )  # both grids were there
     result = run.experiment(config, key)
     assert result.arrays["adaptive"].shape == (2, 2, 3)
     assert np.isfinite(result.arrays["grid"]).all()

@@ -1,4 +1,5 @@
-"""convergence: curvatures and flow equal closed forms, descent follows the flow, the smoke preset runs and plots."""
+"""convergence: curvatures and flow equal closed forms, descent follows the flow, the smoke preset
+runs and plots."""
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +30,16 @@ def double_precision():
 def test_curvatures_at_infinite_m_are_those_of_the_fisher_information():
     """F solved: Cov(T), closed form; joint, at F = log Z: E[(T, -1)(T, -1)^T]."""
     m, v = 2.0, 0.5
-    at_truth = lambda curvatures: jax.jit(  # noqa: E731
+    at_truth = lambda curvatures: jax.jit(
         lambda m: curvatures(precision_problem(m, v, 384), None, jnp.array([1.0]))[0]
     )(jnp.array(m))
     covariance = np.array([[v, 2 * m * v], [2 * m * v, 2 * v**2 + 4 * m**2 * v]])
     seen = at_truth(landscape.profiled_curvatures)
     np.testing.assert_allclose(seen, np.linalg.eigvalsh(covariance), rtol=1e-8)
     mean = np.array([m, m**2 + v])
-    joint = np.block([[covariance + np.outer(mean, mean), -mean[:, None]], [-mean[None], np.ones((1, 1))]])
+    joint = np.block(
+        [[covariance + np.outer(mean, mean), -mean[:, None]], [-mean[None], np.ones((1, 1))]]
+    )
     seen = at_truth(landscape.joint_curvatures)
     np.testing.assert_allclose(seen, np.linalg.eigvalsh(joint), rtol=1e-8)
 
@@ -47,7 +50,9 @@ def test_joint_curvatures_of_nce_at_the_truth():
     p, q = (np.exp(-((x - centre) ** 2) / 2) / np.sqrt(2 * np.pi) for centre in (3.0, 0.0))
     t = np.column_stack([x, -np.ones_like(x)])
     weight = 50 * p * q / (50 * q + p) * (x[1] - x[0])
-    curvatures = jax.jit(lambda m: landscape.joint_curvatures(mean_problem(m, 512), 50.0, jnp.array([1.0]))[0])
+    curvatures = jax.jit(
+        lambda m: landscape.joint_curvatures(mean_problem(m, 512), 50.0, jnp.array([1.0]))[0]
+    )
     seen = curvatures(jnp.array(3.0))
     np.testing.assert_allclose(seen, np.linalg.eigvalsh((t * weight[:, None]).T @ t), rtol=1e-8)
 
@@ -66,20 +71,29 @@ def test_flow_at_a_huge_m_takes_the_time_of_the_likelihood(flow):
 def test_plain_descent_takes_the_time_of_the_flow(flow):
     """F solved, M = 1: small steps reach the distance after time / rate of them."""
     rate = 0.01
-    run = jax.jit(lambda m: descent.descend(mean_problem(m, 256), nce_jax.nce(), "solved", optax.sgd(rate), 2000).theta)
+    run = jax.jit(
+        lambda m: (
+            descent.descend(
+                mean_problem(m, 256), nce_jax.nce(), "solved", optax.sgd(rate), 2000
+            ).theta
+        )
+    )
     steps = first_hits(np.asarray(run(jnp.array(2.0))), (0.1,))[0]
     np.testing.assert_allclose(steps * rate, flow["solved"][0, 0], rtol=0.01)
 
 
 def test_a_normalised_step_has_the_length_of_the_rate_however_small_the_gradient():
     transform = descent.normalised(0.5)
-    update, _ = transform.update((jnp.array([3e-30]), jnp.array(4e-30)), transform.init((jnp.zeros(1), jnp.zeros(()))))
+    update, _ = transform.update(
+        (jnp.array([3e-30]), jnp.array(4e-30)), transform.init((jnp.zeros(1), jnp.zeros(())))
+    )
     np.testing.assert_allclose([update[0][0], update[1]], [-0.3, -0.4], rtol=1e-12)
 
 
 @pytest.mark.slow
 def test_newton_converges_where_the_landscape_is_flat():
-    """KL 32, M = 1, F solved: gradient flow takes 4e5 units of time, Newton's method fewer than 20 steps."""
+    """KL 32, M = 1, F solved: gradient flow takes 4e5 units of time, Newton's method fewer than 20
+    steps."""
     run = jax.jit(lambda m: descent.newton(mean_problem(m, 256), 1.0, 1.0, 25).theta)
     assert first_hits(np.asarray(run(jnp.array(8.0))), (1e-6,))[0] < 20
 
@@ -92,7 +106,11 @@ def test_first_hits_and_lines():
 
 def test_magnification_needed_interpolates():
     times = np.exp(np.array([[3.0, 1.0, -1.0]])) * 2
-    arrays = {"flow_x": times, "flow_likelihood": np.ones(1), "flow_log_magnifications": np.array([0.0, 5.0, 10.0])}
+    arrays = {
+        "flow_x": times,
+        "flow_likelihood": np.ones(1),
+        "flow_log_magnifications": np.array([0.0, 5.0, 10.0]),
+    }
     np.testing.assert_allclose(magnification_needed(arrays, "x"), [7.5])
 
 
@@ -106,7 +124,8 @@ def test_smoke_runs(smoke):
     assert smoke.arrays["mean_joint_nce_ngd_hits"].shape == (2, 2, 2, len(CONFIG.distances))
     assert all(len(lanes) == 0 for name, lanes in smoke.failed_lanes.items() if "nwj" not in name)
     np.testing.assert_array_equal(
-        smoke.arrays["mean_solved_nce_ngd_hits"][:, 0], smoke.arrays["mean_solved_nce_ngd_hits"][:, 1]
+        smoke.arrays["mean_solved_nce_ngd_hits"][:, 0],
+        smoke.arrays["mean_solved_nce_ngd_hits"][:, 1],
     )
 
 

@@ -1,4 +1,5 @@
-"""Published image sets: found, downloaded, verified, parsed; and every way in which that goes wrong."""
+"""Published image sets: found, downloaded, verified, parsed; and every way in which that goes
+wrong."""
 
 import gzip
 import hashlib
@@ -15,7 +16,9 @@ from experiments.common import data, idx, published
 
 REAL_DATA = os.environ.get(data.VARIABLE)
 NUM_IMAGES = 3
-CLOSED = "http://127.0.0.1:9/"  # the discard port, where nothing listens: a machine without a network
+CLOSED = (  # the discard port, where nothing listens: a machine without a network
+    "http://127.0.0.1:9/"
+)
 
 
 def idx_bytes(values, type_code=8):
@@ -33,19 +36,25 @@ def arrays():
 def contents():
     """The compressed test images and labels of a small set, by file name."""
     names = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
-    return {name: gzip.compress(idx_bytes(values), mtime=0) for name, values in zip(names, arrays(), strict=True)}
+    return {
+        name: gzip.compress(idx_bytes(values), mtime=0)
+        for name, values in zip(names, arrays(), strict=True)
+    }
 
 
 @pytest.fixture
 def publish(contents, tmp_path, monkeypatch):
-    """Makes "mnist" the small set, published at the given mirrors, with an empty cache and no NCE_JAX_DATA."""
+    """Makes "mnist" the small set, published at the given mirrors, with an empty cache and no
+    NCE_JAX_DATA."""
     monkeypatch.delenv(data.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
 
     def publish(*mirrors):
         files = [
-            published.PublishedFile("mnist", name, len(content), hashlib.sha256(content).hexdigest(), mirrors)
+            published.PublishedFile(
+                "mnist", name, len(content), hashlib.sha256(content).hexdigest(), mirrors
+            )
             for name, content in contents.items()
         ]
         monkeypatch.setitem(data.SETS, "mnist", {"test": data.ImageFiles(*files)})
@@ -78,8 +87,12 @@ def serve(tmp_path):
             def log_message(self, *_):
                 requests.append(self.path)
 
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(root)))
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), partial(Handler, directory=str(root))
+        )
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}/", requests
 
@@ -116,7 +129,9 @@ def test_downloads_once_into_the_cache(publish, serve, contents, cache):
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == contents
 
 
-def test_a_set_that_is_not_in_the_users_folder_is_downloaded(folder, publish, serve, contents, cache):
+def test_a_set_that_is_not_in_the_users_folder_is_downloaded(
+    folder, publish, serve, contents, cache
+):
     publish(serve(contents, "mirror")[0])
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
     check(data.load_images("mnist", split="test"))
@@ -128,13 +143,18 @@ def damaged(content, how):
 
 
 @pytest.mark.parametrize("how", ["truncated", "altered"])
-def test_a_damaged_file_in_the_users_folder_is_an_error_and_stays(folder, publish, serve, contents, how):
+def test_a_damaged_file_in_the_users_folder_is_an_error_and_stays(
+    folder, publish, serve, contents, how
+):
     publish(serve(contents, "mirror")[0])
     path = folder / "t10k-images-idx3-ubyte.gz"
     wrong, right = damaged(path.read_bytes(), how), path.read_bytes()
     path.write_bytes(wrong)
     expected = f"{len(right):,} bytes with sha256 {hashlib.sha256(right).hexdigest()}"
-    message = rf"{path}: {how}: {len(wrong):,} bytes .*, expected {expected}\. Put .*http://127.*{data.VARIABLE}"
+    message = (
+        rf"{path}: {how}: {len(wrong):,} bytes .*, expected {expected}\. Put"
+        rf" .*http://127.*{data.VARIABLE}"
+    )
     with pytest.raises(data.DataError, match=message):
         data.load_images("mnist", split="test")
     assert path.read_bytes() == wrong
@@ -160,7 +180,9 @@ def test_the_next_mirror_serves_where_the_first_is_gone_or_wrong(publish, serve,
     assert len(requests) == 2
 
 
-def test_without_network_the_error_says_what_to_do(publish, serve, contents, cache, tmp_path, monkeypatch):
+def test_without_network_the_error_says_what_to_do(
+    publish, serve, contents, cache, tmp_path, monkeypatch
+):
     name = "t10k-images-idx3-ubyte.gz"
     short = serve({name: damaged(contents[name], "truncated")}, "short")[0]
     publish(CLOSED, serve({}, "empty")[0], short)
@@ -169,7 +191,11 @@ def test_without_network_the_error_says_what_to_do(publish, serve, contents, cac
         data.load_images("mnist", split="test")
     lines = str(caught.value).splitlines()
     digest = hashlib.sha256(contents[name]).hexdigest()
-    assert lines[0] == f"mnist/{name}: not found, expected {len(contents[name]):,} bytes with sha256 {digest}. Tried:"
+    assert (
+        lines[0]
+        == f"mnist/{name}: not found, expected {len(contents[name]):,} bytes with sha256 {digest}."
+        " Tried:"
+    )
     assert lines[1] == f"  {tmp_path}/nowhere/mnist/{name}: no such file"
     assert lines[2] == f"  {cache}/{name}: no such file"
     assert f"{CLOSED}{name}: <urlopen error" in lines[3]
@@ -182,7 +208,9 @@ def test_without_network_the_error_says_what_to_do(publish, serve, contents, cac
 
 def test_a_mirror_that_never_answers_is_given_up(publish, monkeypatch):
     monkeypatch.setattr(published, "TIMEOUT_SECONDS", 0.2)
-    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)  # listens, never accepts
+    server = http.server.HTTPServer(
+        ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
+    )  # listens, never accepts
     publish(f"http://127.0.0.1:{server.server_port}/")
     start = time.monotonic()
     with server, pytest.raises(data.DataError, match="timed out"):
@@ -190,7 +218,9 @@ def test_a_mirror_that_never_answers_is_given_up(publish, monkeypatch):
     assert time.monotonic() - start < 5
 
 
-def test_a_cache_that_cannot_be_written_costs_only_the_cache(publish, serve, contents, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_costs_only_the_cache(
+    publish, serve, contents, tmp_path, monkeypatch
+):
     publish(serve(contents, "mirror")[0])
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
@@ -220,7 +250,9 @@ def test_images_and_labels_must_match(contents, publish, tmp_path, monkeypatch):
     publish(CLOSED)
     write(tmp_path / "data" / "mnist", contents)
     monkeypatch.setenv(data.VARIABLE, str(tmp_path / "data"))
-    with pytest.raises(data.DataError, match=r"expected shape \(4, 28, 28\), .*got shape \(3, 28, 28\)"):
+    with pytest.raises(
+        data.DataError, match=r"expected shape \(4, 28, 28\), .*got shape \(3, 28, 28\)"
+    ):
         data.load_images("mnist", split="test")
 
 
@@ -238,7 +270,10 @@ def test_a_wrong_format_under_the_right_digest_is_named(contents, publish, tmp_p
     ("arguments", "message"),
     [
         ({"name": "cifar"}, "name: expected one of 'mnist', 'fashion-mnist', got 'cifar'"),
-        ({"name": "mnist", "split": "valid"}, "split: expected one of 'train', 'test', got 'valid'"),
+        (
+            {"name": "mnist", "split": "valid"},
+            "split: expected one of 'train', 'test', got 'valid'",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, message):
@@ -265,7 +300,10 @@ ZIPPED = gzip.compress(GOOD, mtime=0)
         (b"", "magic number: expected 00 00 08 02, got nothing"),
         (b"\0\0\x08", "magic number"),
         (b"\x01" + GOOD[1:], "magic number: expected 00 00 08 02, got 01 00 08 02"),
-        (idx_bytes(np.zeros((2, 3), ">f4"), type_code=13), r"type of the values: expected 8 \(unsigned bytes\), got 13"),
+        (
+            idx_bytes(np.zeros((2, 3), ">f4"), type_code=13),
+            r"type of the values: expected 8 \(unsigned bytes\), got 13",
+        ),
         (idx_bytes(np.zeros(6, np.uint8)), "number of axes: expected 2, got 1"),
         (GOOD[:9], "header: expected 12 bytes, got 9"),
         (GOOD[:-1], r"values: expected 6 for shape \(2, 3\), got 5"),
@@ -273,7 +311,17 @@ ZIPPED = gzip.compress(GOOD, mtime=0)
         # Sizes whose product overflows 64 bits must not wrap round to the number of values.
         (bytes([0, 0, 8, 2]) + b"\x80\0\0\0" * 2, r"values: expected 4,611,686,018,427,387,904"),
     ],
-    ids=["empty", "too short", "not zero", "type", "axes", "no sizes", "too few", "too many", "overflow"],
+    ids=[
+        "empty",
+        "too short",
+        "not zero",
+        "type",
+        "axes",
+        "no sizes",
+        "too few",
+        "too many",
+        "overflow",
+    ],
 )
 def test_parser_names_what_is_wrong(content, message):
     with pytest.raises(idx.IdxError, match=message):

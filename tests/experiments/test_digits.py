@@ -1,4 +1,5 @@
-"""The digits experiment: data, model and evaluation by themselves, a small grid, and (slow) the whole smoke preset."""
+"""The digits experiment: data, model and evaluation by themselves, a small grid, and (slow) the
+whole smoke preset."""
 
 import dataclasses
 
@@ -53,12 +54,15 @@ def test_training_starts_at_the_noise(digits):
 
 
 def test_evaluation_of_a_model_with_known_log_z(digits):
-    """f = log 3 everywhere: log Z and both F* are log 3, no gain, the loss of a coin, and every sample counts."""
+    """f = log 3 everywhere: log Z and both F* are log 3, no gain, the loss of a coin, and every
+    sample counts."""
     config = dataclasses.replace(SMOKE, num_evaluation_noise=500)
 
     @jax.jit
     def evaluate(kappa):
-        return evaluation.evaluate(config, digits, lambda x: jnp.full(len(x), jnp.log(3.0)), kappa, jax.random.key(3))
+        return evaluation.evaluate(
+            config, digits, lambda x: jnp.full(len(x), jnp.log(3.0)), kappa, jax.random.key(3)
+        )
 
     seen = evaluate(jnp.array(10.0))
     for value in (seen.log_partition, seen.profiled_at_one, seen.profiled_at_own):
@@ -76,14 +80,24 @@ def test_a_trained_lane_beats_the_gaussian_on_held_out_images(digits):
     seen = trained.evaluation
     assert trained.num_failed.sum() == 0
     assert seen.test_loss[-1] < 1.1 < 2 * np.log(2)
-    assert (seen.test_log_ratio[-1].mean() - seen.log_partition[-1]) > 5 * seen.log_partition_error[-1]
+    assert (seen.test_log_ratio[-1].mean() - seen.log_partition[-1]) > 5 * seen.log_partition_error[
+        -1
+    ]
 
 
 def test_a_cell_is_withheld_whole_and_a_diagonal_is_one_kappa():
     assert np.isnan(summary.mean_and_error([1.0, np.nan, 2.0])[0])
     lanes = np.arange(4.0).reshape(2, 2, 1, 1)
-    arrays = {"magnifications": np.array([1.0, 10.0]), "noise_ratios": np.array([0.1, 1.0]), "grid_loss": lanes}
-    assert {kappa: value.item() for kappa, value in summary.by_kappa(arrays, "loss").items()} == {0.1: 0, 1.0: 1, 10.0: 3}
+    arrays = {
+        "magnifications": np.array([1.0, 10.0]),
+        "noise_ratios": np.array([0.1, 1.0]),
+        "grid_loss": lanes,
+    }
+    assert {kappa: value.item() for kappa, value in summary.by_kappa(arrays, "loss").items()} == {
+        0.1: 0,
+        1.0: 1,
+        10.0: 3,
+    }
     assert summary.diagonal_difference(arrays, "loss") == 1.0
 
 
@@ -98,16 +112,25 @@ class TestSmokePreset:
         assert result.arrays["grid_gain"].shape == (2, 2, 2, 2)
         assert result.arrays["grid_test_log_ratio"].shape == (2, 2, 2, 2, SMOKE.num_held_out)
         assert result.arrays["joint_test_loss"].shape == (4, 2, 2)
-        assert result.arrays["study_test_loss"].shape == result.arrays["unbounded_gain"].shape == (2, 2, 2)
+        assert (
+            result.arrays["study_test_loss"].shape
+            == result.arrays["unbounded_gain"].shape
+            == (2, 2, 2)
+        )
 
     def test_only_kappa_counts_and_every_sweep_sees_the_same_seeds(self, result):
         assert summary.diagonal_difference(result.arrays, "test_loss") < 1e-3
-        first = result.arrays["grid_test_loss"][:, 0, :, 0] - result.arrays["unbounded_test_loss"][..., 0]
+        first = (
+            result.arrays["grid_test_loss"][:, 0, :, 0]
+            - result.arrays["unbounded_test_loss"][..., 0]
+        )
         assert np.abs(first).max() < 0.1
 
     def test_deterministic(self):
         digits = data.load(SMOKE, jax.random.split(jax.random.key(SMOKE.seed))[0])
-        once, again = (run.SWEEPS["joint"](SMOKE, digits, _run_key()).evaluation.test_loss for _ in range(2))
+        once, again = (
+            run.SWEEPS["joint"](SMOKE, digits, _run_key()).evaluation.test_loss for _ in range(2)
+        )
         np.testing.assert_array_equal(once, again)
 
     def test_plots_and_tables_from_stored_results(self, result, tmp_path):
@@ -115,7 +138,12 @@ class TestSmokePreset:
         stored = results.load(tmp_path, "nothing")
         assert headline.numbers(stored.arrays) == pytest.approx(stored.headline)
         figures = plot.draw(stored)
-        assert set(figures) == {"digits_grid", "digits_training", "digits_comparisons", "digits_images"}
+        assert set(figures) == {
+            "digits_grid",
+            "digits_training",
+            "digits_comparisons",
+            "digits_images",
+        }
         plt.close("all")
         assert table.table(stored.arrays, 0).count("\n") == 5
 

@@ -1,4 +1,5 @@
-"""divergence_family: the bound is the divergence at the true ratio and less elsewhere; samples, plots, and the summary."""
+"""divergence_family: the bound is the divergence at the true ratio and less elsewhere; samples,
+plots, and the summary."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -39,15 +40,25 @@ def test_the_family_runs_from_jensen_shannon_to_kl(smoke):
     """By quadrature: equal at the true ratio, below at every other; and the two ends."""
     headline, arrays = smoke.headline, smoke.arrays
     assert max(headline["bound_minus_definition"], headline["bound_minus_definition_held"]) < 1e-9
-    assert max(headline["largest_share_at_a_wrong_ratio"], headline["largest_share_at_a_wrong_normaliser"]) < 1 - 1e-3
+    assert (
+        max(
+            headline["largest_share_at_a_wrong_ratio"],
+            headline["largest_share_at_a_wrong_normaliser"],
+        )
+        < 1 - 1e-3
+    )
     assert headline["large_kappa_minus_kl"] < 1e-4
     assert headline["small_kappa_minus_reverse_kl"] < 1e-2
     assert np.all(np.diff(arrays["exact"]) > 0)
-    assert np.all(arrays["exact"] < np.log1p(arrays["kappas"]) + arrays["kappas"] * np.log1p(1 / arrays["kappas"]))
+    assert np.all(
+        arrays["exact"]
+        < np.log1p(arrays["kappas"]) + arrays["kappas"] * np.log1p(1 / arrays["kappas"])
+    )
 
 
 def test_known_answers():
-    """Three symbols by hand, Gaussians 1 apart: KL = 1/2; and D_kappa(p, q) = kappa D_(1 / kappa)(q, p)."""
+    """Three symbols by hand, Gaussians 1 apart: KL = 1/2; and D_kappa(p, q) = kappa D_(1 /
+    kappa)(q, p)."""
     symbols, p, q = pairs()[0], np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.3, 0.6])
     assert symbols.kl == pytest.approx(0.7 * np.log(7) + 0.2 * np.log(2 / 3) - 0.1 * np.log(6))
     middle = (p + q) / 2
@@ -60,11 +71,14 @@ def test_known_answers():
         assert pair.kl == pytest.approx(grid.p @ grid.log_ratio, rel=1e-10)
         assert pair.reverse_kl == pytest.approx(-grid.q @ grid.log_ratio, rel=1e-10)
         swapped = grid._replace(p=grid.q, q=grid.p)
-        assert exact_divergence(grid, 30.0) == pytest.approx(30 * exact_divergence(swapped, 1 / 30), rel=1e-10)
+        assert exact_divergence(grid, 30.0) == pytest.approx(
+            30 * exact_divergence(swapped, 1 / 30), rel=1e-10
+        )
 
 
 def test_samples_agree_where_they_are_many(smoke):
-    """Away from the farthest pair means lie within 5 of their standard errors, and intervals cover: 40 replicates."""
+    """Away from the farthest pair means lie within 5 of their standard errors, and intervals cover:
+    40 replicates."""
     summary, near = of_pairs(smoke.arrays), np.array([0, 1])
     middle = np.abs(np.log10(smoke.arrays["kappas"])) < 1.5
     z = summary["bias"] / summary["bias_error"]
@@ -74,7 +88,10 @@ def test_samples_agree_where_they_are_many(smoke):
 
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
-    assert draw(results.load(tmp_path, "")).keys() == {"divergence_family", "divergence_family_samples"}
+    assert draw(results.load(tmp_path, "")).keys() == {
+        "divergence_family",
+        "divergence_family_samples",
+    }
     plt.close("all")
 
 

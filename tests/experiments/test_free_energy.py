@@ -40,7 +40,10 @@ def test_no_number_where_they_do_not(result):
     status = result.arrays["oscillators_status"][:, -1]  # twelve apart
     assert (status == nce_jax.Status.NO_OVERLAP).all()
     assert np.isnan(result.arrays["oscillators_delta_f"][:, -1]).all()
-    assert result.failed_lanes["k = 1, mu = 12"] == f"{SMOKE.num_seeds} of {SMOKE.num_seeds} seeds NO_OVERLAP"
+    assert (
+        result.failed_lanes["k = 1, mu = 12"]
+        == f"{SMOKE.num_seeds} of {SMOKE.num_seeds} seeds NO_OVERLAP"
+    )
 
 
 def test_bennetts_kappa_has_the_smaller_spread(result):
@@ -55,7 +58,9 @@ def test_draws_repeat():
 
 def test_a_missing_file_is_named_with_its_source(tmp_path, monkeypatch):
     monkeypatch.setenv(data.VARIABLE, str(tmp_path))
-    with pytest.raises(data.DataError, match=rf"{data.FILE}: no such file .*{data.SHA256}.*alchemtest.*BSD-3"):
+    with pytest.raises(
+        data.DataError, match=rf"{data.FILE}: no such file .*{data.SHA256}.*alchemtest.*BSD-3"
+    ):
         data.load_benzene()
 
 
@@ -76,4 +81,7 @@ def test_benzene_agrees_with_pymbar(x64):
 
 def test_figures_from_stored_results(result, tmp_path):
     results.save(tmp_path, result, config=SMOKE)
-    assert set(plot.draw(results.load(tmp_path, ""))) == {"free_energy_error_bars", "free_energy_separation"}
+    assert set(plot.draw(results.load(tmp_path, ""))) == {
+        "free_energy_error_bars",
+        "free_energy_separation",
+    }

@@ -1,4 +1,5 @@
-"""gaussian_1d: the smoke preset runs, repeats and plots; far apart, one BAR step or a solved F beats the joint gradient."""
+"""gaussian_1d: the smoke preset runs, repeats and plots; far apart, one BAR step or a solved F
+beats the joint gradient."""
 
 import jax
 import jax.numpy as jnp
@@ -39,7 +40,13 @@ def test_arrays_have_their_shapes_and_nothing_failed(smoke):
         "run_theta": (METHODS, DISTANCES, CONFIG.num_runs, STEPS),
         "parameter_distance": (METHODS, DISTANCES, SEEDS, kept),
         "elsewhere_distance": (2, DISTANCES, SEEDS),
-        "magnified_distance": (3, DISTANCES, len(CONFIG.magnifications), CONFIG.num_seeds_magnified, kept),
+        "magnified_distance": (
+            3,
+            DISTANCES,
+            len(CONFIG.magnifications),
+            CONFIG.num_seeds_magnified,
+            kept,
+        ),
         "setting_distance": (3, len(smoke.arrays["settings"]), SEEDS),
         "size_distance": (len(CONFIG.other_sizes), 3, DISTANCES, CONFIG.num_seeds_other),
     }
@@ -55,11 +62,14 @@ def test_far_apart_bar_and_solved_beat_the_joint_gradient_and_solvers_agree(smok
 
 
 def test_the_same_runs_agree_between_studies(smoke):
-    """Distance 16 of the figures is the first open setting, and M = 1 of the magnifications: the draws are shared."""
+    """Distance 16 of the figures is the first open setting, and M = 1 of the magnifications: the
+    draws are shared."""
     final = smoke.arrays["parameter_distance"][[0, 2, 4], -1, :, -1]
     np.testing.assert_allclose(smoke.arrays["setting_distance"][:, 0], final, rtol=1e-3)
     few = CONFIG.num_seeds_magnified
-    np.testing.assert_allclose(smoke.arrays["magnified_distance"][:, -1, 0, :, -1], final[:, :few], rtol=1e-3)
+    np.testing.assert_allclose(
+        smoke.arrays["magnified_distance"][:, -1, 0, :, -1], final[:, :few], rtol=1e-3
+    )
 
 
 def test_plots_come_from_stored_results(smoke, tmp_path):
@@ -75,12 +85,16 @@ def test_a_run_repeats_and_names_stay_with_their_method():
     for trace in traces.values():
         jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[1]), trace)
     moved = {name: abs(trace.log_partition[..., 0]).max() for name, trace in traces.items()}
-    assert moved["NCE"] == moved["BAR"] == 0 < moved["Newton"]  # only a solved F is not 0 at the first loss
+    assert (
+        moved["NCE"] == moved["BAR"] == 0 < moved["Newton"]
+    )  # only a solved F is not 0 at the first loss
 
 
 def test_the_experiment_repeats(smoke):
     """One of its studies again, compiled anew."""
-    keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(CONFIG.seed), index))(jnp.arange(CONFIG.num_seeds))
+    keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(CONFIG.seed), index))(
+        jnp.arange(CONFIG.num_seeds)
+    )
     once, again = (_open_settings(CONFIG, keys)["setting_distance"] for _ in range(2))
     np.testing.assert_array_equal(once, again)
     np.testing.assert_allclose(once, smoke.arrays["setting_distance"], rtol=1e-3)

@@ -1,4 +1,5 @@
-"""gradient_alignment: the bias equals a NumPy oracle, tails have their closed form, the smoke preset runs and plots."""
+"""gradient_alignment: the bias equals a NumPy oracle, tails have their closed form, the smoke
+preset runs and plots."""
 
 import jax
 import jax.numpy as jnp
@@ -43,13 +44,17 @@ def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
     ratio = p_model / _density(x, np.zeros(2), np.eye(2))
     t = np.column_stack([x, x**2, x[:, 0] * x[:, 1]])
     centred = t - cell * p_model @ t
-    expected = [np.sum((cell * (ratio / (m + ratio) * (p_data - p_model)) @ centred) ** 2) for m in MAGNIFICATIONS]
+    expected = [
+        np.sum((cell * (ratio / (m + ratio) * (p_data - p_model)) @ centred) ** 2)
+        for m in MAGNIFICATIONS
+    ]
     seen = bias.squared_bias(family, rule, data, "fixed", params[None], MAGNIFICATIONS, (0.0,))
     np.testing.assert_allclose(seen[0, 0], expected, rtol=1e-9)
 
 
 def test_a_wrong_f_leaves_a_bias_that_m_does_not_remove(problem):
-    """As M grows the joint gradient at F = log Z + d is e^-d E_theta[T] - E_data[T]: off by (e^-d - 1) E_theta[T]."""
+    """As M grows the joint gradient at F = log Z + d is e^-d E_theta[T] - E_data[T]: off by (e^-d -
+    1) E_theta[T]."""
     data, _, family, params, rule = problem
     seen = bias.squared_bias(family, rule, data, "joint", params[None], (1e6,), (0.0, 0.5))[:, 0, 0]
     expected = np.sum(((np.exp(-0.5) - 1) * np.asarray(family.moments(params))) ** 2)
@@ -62,19 +67,26 @@ def test_moments_and_log_partition_by_quadrature(problem):
     assert bias.quadrature_error(family, rule, data, params[None]) < 1e-8
     np.testing.assert_allclose(family.gaussian_of(params).covariance, start.covariance, rtol=1e-12)
     restricted = mean_only(data.covariance)
-    np.testing.assert_allclose(restricted.moments(restricted.params_of(data)), data.mean, rtol=1e-12)
+    np.testing.assert_allclose(
+        restricted.moments(restricted.params_of(data)), data.mean, rtol=1e-12
+    )
 
 
 def test_the_closed_form_of_the_tails():
-    """Against the integral in NumPy, where E_data[r] is infinite, where E_model[r] is, and where both are."""
+    """Against the integral in NumPy, where E_data[r] is infinite, where E_model[r] is, and where
+    both are."""
     values = np.array([1e5, 1e7])
     with jax.enable_x64(True):
         for model, data in ((1.3, 8.0), (3.0, 1.0), (3.0, 4.0)):
             e, weights = (np.asarray(part) for part in half_line(data)[:2])
             other = np.asarray(half_line(model).weights_data)
             ratio = np.exp(e * (1 - 1 / model)) / model
-            expected = [np.sum(ratio / (m + ratio) * (weights - other) * (e - model)) for m in values]
-            np.testing.assert_allclose(tails.predicted_bias(tails.Tail(model, data), values), expected, rtol=3e-4)
+            expected = [
+                np.sum(ratio / (m + ratio) * (weights - other) * (e - model)) for m in values
+            ]
+            np.testing.assert_allclose(
+                tails.predicted_bias(tails.Tail(model, data), values), expected, rtol=3e-4
+            )
 
 
 def test_tails_measured_by_the_library_follow_the_prediction():
@@ -106,14 +118,18 @@ def test_paths_approach_the_likelihood_s_unless_f_lags(smoke):
     assert all(lanes.size == 0 for lanes in smoke.failed_lanes.values())
     for family in ("mean", "covariance"):
         for name in ("fixed", "solved"):
-            assert smoke.headline[f"{family}_{name}_lag_last"] < smoke.headline[f"{family}_{name}_lag_first"] / 100
+            assert (
+                smoke.headline[f"{family}_{name}_lag_last"]
+                < smoke.headline[f"{family}_{name}_lag_first"] / 100
+            )
         assert smoke.headline[f"{family}_joint_stray_last"] > 0.05
     assert smoke.headline["mean_fixed_slope_far_least"] == pytest.approx(-2, abs=1e-3)
 
 
 @pytest.mark.slow
 def test_an_infinite_m_is_the_likelihood_s_path(smoke):
-    """F solved, M = 1e4: the first steps agree with the path from closed-form moments to O(1 / M)."""
+    """F solved, M = 1e4: the first steps agree with the path from closed-form moments to O(1 /
+    M)."""
     seen, exact = smoke.arrays["covariance_solved_path"][-1], smoke.arrays["covariance_exact_path"]
     np.testing.assert_allclose(seen[:3], exact[:3], atol=1e-4)
     assert jnp.isfinite(seen).all()

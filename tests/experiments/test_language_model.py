@@ -23,7 +23,9 @@ LINES = ["the cat sat on the mat", "the dog sat", "a cat saw the dog"] * 60
 def config(tmp_path) -> Config:
     path = tmp_path / "text.txt"
     path.write_text("\n".join([*LINES, "once"]) + "\n")
-    return dataclasses.replace(PRESETS["smoke"], text=str(path), unit="word", batch_size=4, length=5, num_epochs=3)
+    return dataclasses.replace(
+        PRESETS["smoke"], text=str(path), unit="word", batch_size=4, length=5, num_epochs=3
+    )
 
 
 def test_ids_are_ranks_and_rare_words_are_one(config):
@@ -31,14 +33,27 @@ def test_ids_are_ranks_and_rare_words_are_one(config):
     assert corpus.words[:2] == ("the", "<eos>")
     assert corpus.words[-1] == "<unk>"
     assert list(corpus.counts) == sorted(corpus.counts, reverse=True)
-    assert [corpus.words[i] for i in corpus.train[:7]] == ["the", "cat", "sat", "on", "the", "mat", "<eos>"]
+    assert [corpus.words[i] for i in corpus.train[:7]] == [
+        "the",
+        "cat",
+        "sat",
+        "on",
+        "the",
+        "mat",
+        "<eos>",
+    ]
     assert corpus.words[corpus.test[-2]] == "<unk>"  # "once" is in the test text alone
-    assert len(corpus.test) == (len(corpus.train) + len(corpus.test)) - (len(corpus.train) + len(corpus.test)) * 9 // 10
+    assert (
+        len(corpus.test)
+        == (len(corpus.train) + len(corpus.test)) - (len(corpus.train) + len(corpus.test)) * 9 // 10
+    )
 
 
 def test_characters_and_a_second_file(config, tmp_path):
     (tmp_path / "other.txt").write_text("the end" * 3)
-    corpus = text.load(dataclasses.replace(config, unit="character", test_text=str(tmp_path / "other.txt")))
+    corpus = text.load(
+        dataclasses.replace(config, unit="character", test_text=str(tmp_path / "other.txt"))
+    )
     assert [corpus.words[i] for i in corpus.test[:7]] == list("the end")
 
 
@@ -61,7 +76,12 @@ def test_places_follow_one_another():
 
 def test_the_perplexity_of_rows_of_zero_is_the_number_of_words(config):
     corpus = text.load(config)
-    trained = train.train(dataclasses.replace(config, num_epochs=1), corpus, train.Method(losses.FULL, 0), jax.random.key(0))
+    trained = train.train(
+        dataclasses.replace(config, num_epochs=1),
+        corpus,
+        train.Method(losses.FULL, 0),
+        jax.random.key(0),
+    )
     flat = trained.params._replace(table=jax.tree.map(jnp.zeros_like, trained.params.table))
     found = evaluate(config, trained._replace(params=flat), corpus.test)
     np.testing.assert_allclose(found["perplexity"], len(corpus.words), rtol=1e-5)
@@ -75,7 +95,8 @@ def test_every_method_learns_a_text_that_repeats(config, loss):
     count = 0 if loss == losses.FULL else 16
     trained = train.train(config, corpus, train.Method(loss, count), jax.random.key(0))
     found = evaluate(config, trained, corpus.test)
-    # Three lines in turn: all but the first words of a line are certain, or nearly; the unigram's perplexity is 8.
+    # Three lines in turn: all but the first words of a line are certain, or nearly; the unigram's
+    # perplexity is 8.
     assert found["perplexity"] < 2.5
     assert trained.seconds > 0
     if loss in losses.NCE:

@@ -68,7 +68,8 @@ def test_the_reference_root_solves_the_equation():
 
 
 @pytest.mark.parametrize(
-    ("error", "steps"), [([3, 2, 0.5, 0.1], 2), ([3, 0.1, 2, 0.1], 3), ([0.1, 0.1], 0), ([3, 2], np.inf)]
+    ("error", "steps"),
+    [([3, 2, 0.5, 0.1], 2), ([3, 0.1, 2, 0.1], 3), ([0.1, 0.1], 0), ([3, 2], np.inf)],
 )
 def test_settled_after(error, steps):
     assert summary.settled_after(np.array(error), tolerance=1.0) == steps

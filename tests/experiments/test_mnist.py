@@ -21,8 +21,18 @@ def _rank_promotion():
 def test_every_preset_trains_the_claim_and_its_base():
     for config in PRESETS.values():
         assert {"NCE", "BAR"} <= methods(config).keys()
-        assert config.num_steps % config.evaluate_every == config.evaluate_every % config.log_every == 0
-    assert list(methods(PRESETS["cpu"]))[:5] == ["NCE", "NCE, raised rate", "BAR", "binary search", "Newton"]
+        assert (
+            config.num_steps % config.evaluate_every
+            == config.evaluate_every % config.log_every
+            == 0
+        )
+    assert list(methods(PRESETS["cpu"]))[:5] == [
+        "NCE",
+        "NCE, raised rate",
+        "BAR",
+        "binary search",
+        "Newton",
+    ]
     assert methods(PRESETS["cpu"])["Newton, M = 100"].magnification == 100
 
 
@@ -49,7 +59,9 @@ def test_a_batch_depends_on_its_step_alone_and_keeps_the_grey_levels():
 
 def test_blocks_are_the_whole():
     x = jnp.arange(12.0).reshape(6, 2)
-    np.testing.assert_array_equal(data.in_blocks(lambda rows: rows.sum(axis=1), x, largest=4), x.sum(axis=1))
+    np.testing.assert_array_equal(
+        data.in_blocks(lambda rows: rows.sum(axis=1), x, largest=4), x.sum(axis=1)
+    )
 
 
 def test_orders_of_magnitude_and_gains_are_what_they_say():

@@ -1,4 +1,5 @@
-"""mutual_information: the closed form, the preconditioner, the errors and the flags; the smoke preset runs and plots."""
+"""mutual_information: the closed form, the preconditioner, the errors and the flags; the smoke
+preset runs and plots."""
 
 import itertools
 
@@ -21,7 +22,8 @@ RHO = 0.7951
 
 @pytest.mark.parametrize(("dim", "nats"), [(2, 0.5), (40, 10), (80, 20), (160, 40), (320, 80)])
 def test_the_truth_is_kl_to_the_product_of_marginals(dim, nats):
-    """KL(N(0, C) || N(0, I)) = (tr C - d - log det C) / 2, in float64; the correlation is chosen for d / 4 nats."""
+    """KL(N(0, C) || N(0, I)) = (tr C - d - log det C) / 2, in float64; the correlation is chosen
+    for d / 4 nats."""
     matrix = problem.covariance(dim, RHO)
     expected = (np.trace(matrix) - dim - np.linalg.slogdet(matrix)[1]) / 2
     np.testing.assert_allclose(problem.mutual_information(dim, RHO), expected, rtol=1e-12)
@@ -34,7 +36,8 @@ def test_samples_have_the_stated_covariance():
 
 
 def _dense_natural(gap_quadratic, gap_linear, matrix):
-    """Fisher matrix of all d^2 + d statistics under N(0, C) from Isserlis' theorem, pseudo-inverted, on the gradient."""
+    """Fisher matrix of all d^2 + d statistics under N(0, C) from Isserlis' theorem,
+    pseudo-inverted, on the gradient."""
     dim = len(matrix)
     pairs = [(i, j) for i in range(dim) for j in range(dim)]
     fisher = np.zeros((dim * dim + dim,) * 2)
@@ -56,16 +59,24 @@ def test_the_direction_is_the_dense_fisher_inverse_times_the_gradient():
             for second, mean in zip(moments, means, strict=True)
         ]
         seen = natural.natural_direction(*sides)
-    expected = _dense_natural(moments[0] - moments[1], means[0] - means[1], (moments[0] + moments[1]) / 2)
+    expected = _dense_natural(
+        moments[0] - moments[1], means[0] - means[1], (moments[0] + moments[1]) / 2
+    )
     np.testing.assert_allclose(seen["quadratic"], expected[0], atol=1e-10)
     np.testing.assert_allclose(seen["linear"], expected[1], atol=1e-10)
 
 
 def _truth(dim: int, levels: list[float]) -> dict[str, jax.Array]:
     """W_k = (C_k+1^-1 - C_k^-1) / 2 of the bridges' covariances C_k = (1 - a^2) C + a^2 I."""
-    each = [np.linalg.inv((1 - a**2) * problem.covariance(dim, RHO) + a**2 * np.eye(dim)) for a in levels]
+    each = [
+        np.linalg.inv((1 - a**2) * problem.covariance(dim, RHO) + a**2 * np.eye(dim))
+        for a in levels
+    ]
     quadratic = np.stack([(after - before) / 2 for before, after in itertools.pairwise(each)])
-    return {"quadratic": jnp.asarray(quadratic, jnp.float32), "linear": jnp.zeros((len(each) - 1, dim))}
+    return {
+        "quadratic": jnp.asarray(quadratic, jnp.float32),
+        "linear": jnp.zeros((len(each) - 1, dim)),
+    }
 
 
 @pytest.mark.slow
@@ -74,14 +85,20 @@ def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
     schedule, params = jnp.array(levels), _truth(4, levels)
     x, y = problem.draw(key[0], 100_000, 4, RHO), jax.random.normal(key[1], (100_000, 4))
     moved, _ = natural.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
-    assert np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03  # 0.27 to 0.8 of W are to be learned
+    assert (
+        np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03
+    )  # 0.27 to 0.8 of W are to be learned
     seen = worth(Fit(params, schedule, 10.0), x, y)
-    assert abs(float(seen.value) - problem.mutual_information(4, RHO)) < 4 * float(seen.standard_error)
+    assert abs(float(seen.value) - problem.mutual_information(4, RHO)) < 4 * float(
+        seen.standard_error
+    )
 
 
 def test_bridges_of_a_stage_are_those_of_the_chain():
     x, y, schedule = jnp.full((1, 2), 3.0), jnp.ones((1, 2)), jnp.array([0.0, 0.6, 1.0])
-    seen = over_stages(lambda each, data, noise: jnp.stack([data, noise]), jnp.zeros(2), schedule, x, y)
+    seen = over_stages(
+        lambda each, data, noise: jnp.stack([data, noise]), jnp.zeros(2), schedule, x, y
+    )
     np.testing.assert_allclose(seen[:, :, 0, 0], [[3, 3.0], [3.0, 1]], rtol=1e-6)
 
 
@@ -99,9 +116,16 @@ def test_a_drift_is_told_from_noise_and_from_arrival():
 
 def test_coverage_counts_intervals_and_flags_name_the_reason():
     estimate, error = np.array([9.9, 9.0, np.nan, 10.3]), np.array([0.1, 0.1, 0.1, np.inf])
-    np.testing.assert_array_equal(statistics.is_covered(estimate, error, np.float64(10)), [True, False, False, True])
+    np.testing.assert_array_equal(
+        statistics.is_covered(estimate, error, np.float64(10)), [True, False, False, True]
+    )
     still = np.full((4, 8), 10.0)
-    arrays = {"estimate": estimate, "standard_error": error, "trace": still, "effective_samples": np.array([99, 3, 99, 99])}
+    arrays = {
+        "estimate": estimate,
+        "standard_error": error,
+        "trace": still,
+        "effective_samples": np.array([99, 3, 99, 99]),
+    }
     np.testing.assert_array_equal(statistics.is_flagged(arrays), [False, True, True, True])
     assert statistics.share(np.array([True, True, False]), np.array([True, False, True])) == 0.5
 
@@ -125,7 +149,9 @@ def test_the_chain_finds_the_truth_and_the_others_say_that_they_have_not_arrived
     arrays, rows = smoke.arrays, list(smoke.arrays["methods"])
     chain = rows.index("N2CE + TRE")
     assert np.abs(statistics.relative_errors(arrays)[chain]).max() < 0.1
-    assert statistics.is_covered(arrays["estimate"], arrays["standard_error"], arrays["truth"][:, None])[chain].all()
+    assert statistics.is_covered(
+        arrays["estimate"], arrays["standard_error"], arrays["truth"][:, None]
+    )[chain].all()
     flagged = statistics.is_flagged(arrays)
     assert all(flagged[rows.index(name), 0, 0] for name in ("NCE", "DV", "NWJ", "TRE"))
     assert smoke.headline["silent_failures"] == 0
@@ -144,7 +170,10 @@ def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
-    assert set(draw(results.load(tmp_path, ""))) == {"mutual_information", "mutual_information_time"}
+    assert set(draw(results.load(tmp_path, ""))) == {
+        "mutual_information",
+        "mutual_information_time",
+    }
     plt.close("all")
 
 

@@ -1,4 +1,5 @@
-"""noise_choices: measures with known answers, a runner that is the train step's, and the smoke preset."""
+"""noise_choices: measures with known answers, a runner that is the train step's, and the smoke
+preset."""
 
 import dataclasses
 
@@ -35,7 +36,9 @@ def rank_promotion_as_distrax_needs_it():
 
 @pytest.fixture(scope="module")
 def square():
-    return measures.make_square(jax.jit(TOYS[PAPER.toy].log_density), PAPER.half_width, PAPER.num_cells)
+    return measures.make_square(
+        jax.jit(TOYS[PAPER.toy].log_density), PAPER.half_width, PAPER.num_cells
+    )
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +47,8 @@ def plane():
 
 
 def test_divergence_of_the_data_and_of_a_gaussian(square):
-    """Zero for the data's own density, whatever the constant; for N(0, v I) that of 50,000 samples (seed 0), 4 s.e."""
+    """Zero for the data's own density, whatever the constant; for N(0, v I) that of 50,000 samples
+    (seed 0), 4 s.e."""
     own, log_z = measures.divergence(square, square.log_data + 3)
     np.testing.assert_allclose([own, log_z], [0, 3], atol=1e-4)
     phi = -jnp.sum(jnp.square(square.x), axis=-1) / 8
@@ -57,14 +61,20 @@ def test_divergence_of_the_data_and_of_a_gaussian(square):
 
 
 def test_half_and_half_is_a_normalised_mixture(square):
-    """Density by hand; mass one; and a draw comes from either half as often (seed 4, 4 standard errors)."""
+    """Density by hand; mass one; and a draw comes from either half as often (seed 4, 4 standard
+    errors)."""
     first, second = (stats.norm([-6, 0], 0.5), stats.norm([2, 0], 1))
-    parts = [distrax.MultivariateNormalDiag(jnp.array(part.mean()), jnp.array(part.std())) for part in (first, second)]
+    parts = [
+        distrax.MultivariateNormalDiag(jnp.array(part.mean()), jnp.array(part.std()))
+        for part in (first, second)
+    ]
     mixture = noises.HalfAndHalf(*parts)
     x = np.array([[-6.0, 0.5], [2.0, -1.0], [0.0, 0.0]], np.float32)
     expected = np.log(0.5 * (np.prod(first.pdf(x), axis=-1) + np.prod(second.pdf(x), axis=-1)))
     np.testing.assert_allclose(mixture.log_prob(x), expected, rtol=1e-5)
-    np.testing.assert_allclose(measures.log_integral(mixture.log_prob(square.x), square.log_area), 0, atol=1e-4)
+    np.testing.assert_allclose(
+        measures.log_integral(mixture.log_prob(square.x), square.log_area), 0, atol=1e-4
+    )
     draws, log_prob = mixture.sample_and_log_prob(seed=jax.random.key(4), sample_shape=(10_000,))
     np.testing.assert_allclose(log_prob, mixture.log_prob(draws), rtol=1e-5)
     assert abs(np.mean(draws[:, 0] < -3) - 0.5) < 4 * 0.5 / 100
@@ -85,10 +95,17 @@ def test_digits_are_split_by_image_and_covered_by_the_box():
     digits = problems.digits(config, jax.random.key(0))
     assert digits.x_train.shape == (2 * 1497, 64)
     assert digits.x_test.shape == (300, 64)
-    levels = [np.floor(17 * jax.nn.sigmoid(x)).astype(int) for x in (digits.x_train[:1497], digits.x_train[1497:])]
-    assert (levels[0] == levels[1]).mean() > 0.999  # the same images in the same order, dequantised twice
+    levels = [
+        np.floor(17 * jax.nn.sigmoid(x)).astype(int)
+        for x in (digits.x_train[:1497], digits.x_train[1497:])
+    ]
+    assert (
+        levels[0] == levels[1]
+    ).mean() > 0.999  # the same images in the same order, dequantised twice
     assert not np.array_equal(digits.x_train[:1497], digits.x_train[1497:])
-    assert np.isfinite(noises.make(config, digits, "box", jax.random.key(0)).noise.log_prob(digits.x_train)).all()
+    assert np.isfinite(
+        noises.make(config, digits, "box", jax.random.key(0)).noise.log_prob(digits.x_train)
+    ).all()
 
 
 def test_a_run_is_that_of_the_train_step_by_hand(plane):
@@ -99,16 +116,27 @@ def test_a_run_is_that_of_the_train_step_by_hand(plane):
     key_begin, key_steps = jax.random.split(key)
     params, log_density_fn = problems.make_model(TINY, plane, key_begin)
     optimizer = optax.adam(TINY.learning_rate)
-    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer, criterion=nce_jax.nce(magnification=2.0)))
-    state, key_data, key_step = training.init_train_state(params, optimizer), *jax.random.split(key_steps)
+    step = jax.jit(
+        training.make_train_step(
+            log_density_fn, noise, optimizer, criterion=nce_jax.nce(magnification=2.0)
+        )
+    )
+    state, key_data, key_step = (
+        training.init_train_state(params, optimizer),
+        *jax.random.split(key_steps),
+    )
     seen = []
     for index in range(TINY.plane_steps):
-        rows = jax.random.randint(jax.random.fold_in(key_data, index), (TINY.plane_batch,), 0, TINY.num_points)
+        rows = jax.random.randint(
+            jax.random.fold_in(key_data, index), (TINY.plane_batch,), 0, TINY.num_points
+        )
         state, metrics = step(state, plane.x_train[rows], key_step)
         seen.append(metrics)
     np.testing.assert_array_equal(kept, [1, 2, 6])
     np.testing.assert_allclose(run.log_partition[-1], seen[-1].log_partition, atol=1e-4)
-    np.testing.assert_allclose(run.overlap[-1], np.mean([metrics.overlap for metrics in seen[2:]]), atol=1e-4)
+    np.testing.assert_allclose(
+        run.overlap[-1], np.mean([metrics.overlap for metrics in seen[2:]]), atol=1e-4
+    )
     kernel = run.params["hidden_0"]["kernel"][-1]
     np.testing.assert_allclose(kernel, state.params["hidden_0"]["kernel"], atol=1e-4)
     np.testing.assert_array_equal(run.unsolved, 0)
@@ -129,13 +157,16 @@ def test_a_noise_is_withheld_whole():
 
 @pytest.mark.slow
 def test_annealed_log_z_of_a_known_model():
-    """A network that is the constant 1.5: log Z = 1.5 by both estimates, and phi of the test images is shifted by it."""
+    """A network that is the constant 1.5: log Z = 1.5 by both estimates, and phi of the test images
+    is shifted by it."""
     problem = problems.digits(SMOKE, jax.random.key(0))
     params, _ = problems.make_model(SMOKE, problem, jax.random.key(1))
     params["output"]["bias"] = jnp.array([1.5])
     seen = measures.digits_evaluator(SMOKE, problem)(params, jax.random.key(2))
     np.testing.assert_allclose([seen.log_partition, seen.bennett], 1.5, atol=1e-3)
-    np.testing.assert_allclose(seen.log_density, problem.gaussian.log_prob(problem.x_test) + 1.5, rtol=1e-4)
+    np.testing.assert_allclose(
+        seen.log_density, problem.gaussian.log_prob(problem.x_test) + 1.5, rtol=1e-4
+    )
 
 
 @pytest.fixture(scope="module")
@@ -154,4 +185,8 @@ def test_the_smoke_preset_has_every_noise_and_is_drawn(smoke, tmp_path):
     stored = results.load(tmp_path, "")
     assert set(draw(stored)) == {"noise_choices_plane", "noise_choices_digits"}
     plt.close("all")
-    assert table.plane_table(stored.arrays).count("\n") == table.digits_table(stored.arrays).count("\n") == count + 1
+    assert (
+        table.plane_table(stored.arrays).count("\n")
+        == table.digits_table(stored.arrays).count("\n")
+        == count + 1
+    )

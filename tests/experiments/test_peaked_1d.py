@@ -1,4 +1,5 @@
-"""peaked_1d: the smoke preset runs and plots; automatic stages find the scale that one ratio misses."""
+"""peaked_1d: the smoke preset runs and plots; automatic stages find the scale that one ratio
+misses."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +21,8 @@ def smoke(smoke_result):
 
 @pytest.mark.slow
 def test_automatic_stages_find_the_scale(smoke):
-    """4 stages for s = 1e-3, as many as were published; log s within 4 of its standard errors in every run."""
+    """4 stages for s = 1e-3, as many as were published; log s within 4 of its standard errors in
+    every run."""
     row = list(smoke.arrays["methods"]).index("automatic")
     assert smoke.headline["automatic_number_1e-03"] == 4
     scores = smoke.arrays["error"][row] / smoke.arrays["standard_error"][row]
@@ -36,5 +38,8 @@ def test_plots_come_from_stored_results(smoke, tmp_path):
 
 
 def test_a_run_without_a_normaliser_counts_as_an_infinite_error():
-    arrays = {"error": np.array([[[[0.1, np.nan, np.nan]], [[0.1, 0.3, np.nan]]]]), "num_seeds": np.array([3])}
+    arrays = {
+        "error": np.array([[[[0.1, np.nan, np.nan]], [[0.1, 0.3, np.nan]]]]),
+        "num_seeds": np.array([3]),
+    }
     np.testing.assert_array_equal(median_error(arrays)[0, :, 0], [np.inf, 0.3])

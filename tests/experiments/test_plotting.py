@@ -1,4 +1,5 @@
-"""Figures: same picture, same bytes; one look per method; a plot command that lists what it wrote."""
+"""Figures: same picture, same bytes; one look per method; a plot command that lists what it
+wrote."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -25,7 +26,9 @@ def test_the_backend_needs_no_display():
 
 def test_saving_is_deterministic(tmp_path, stored):
     open_before = plt.get_fignums()
-    written = [plotting.save_figure(draw(stored)["some_figure"], "f", tmp_path / name) for name in "ab"]
+    written = [
+        plotting.save_figure(draw(stored)["some_figure"], "f", tmp_path / name) for name in "ab"
+    ]
     for first, second in zip(*written, strict=True):
         assert first.read_bytes() == second.read_bytes()
     assert [path.suffix for path in written[0]] == [".png", ".pdf"]
@@ -44,7 +47,9 @@ def test_plot_command_writes_figures_and_their_list(tmp_path):
     where = ["--results", str(tmp_path / "results"), "--output", str(tmp_path / "figures")]
     plotting.main("some", draw, where)
     listed = (tmp_path / "figures" / "some.list").read_text().splitlines()
-    assert listed == [str(tmp_path / "figures" / f"some_figure{suffix}") for suffix in (".png", ".pdf")]
+    assert listed == [
+        str(tmp_path / "figures" / f"some_figure{suffix}") for suffix in (".png", ".pdf")
+    ]
 
 
 def test_plot_command_without_results_names_the_run(tmp_path, capsys):

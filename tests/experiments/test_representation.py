@@ -30,7 +30,8 @@ def test_a_view_keeps_the_size_and_changes_with_the_key():
     assert one.shape == x.shape
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other)
-    # A square of 9 x 9 is erased, and what is left is dimmed: with moves of up to 3, most pixels still shine.
+    # A square of 9 x 9 is erased, and what is left is dimmed: with moves of up to 3, most pixels
+    # still shine.
     shining = (np.asarray(one) > 0.4).mean((1, 2))
     assert ((shining > 0.6) & (shining < 0.92)).all()
 
@@ -41,7 +42,9 @@ def test_embeddings_have_length_one_and_every_loss_a_gradient():
     np.testing.assert_allclose(jnp.linalg.norm(embed(params, x), axis=-1), 1, rtol=1e-5)
     assert np.isfinite(embed(params, jnp.zeros_like(x))).all()
     for name, loss in losses(CONFIG).items():
-        slope = jax.grad(lambda p, loss=loss: loss(embed(p, x), embed(p, x[::-1]), 0.2, p["bias"]))(params)
+        slope = jax.grad(lambda p, loss=loss: loss(embed(p, x), embed(p, x[::-1]), 0.2, p["bias"]))(
+            params
+        )
         assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slope)), name
         assert np.abs(slope["hidden"]).max() > 0, name
 
@@ -50,7 +53,10 @@ def test_the_probe_separates_what_is_separable():
     split = images.load(CONFIG, "digits")
     one_hot = [np.eye(10)[labels] for labels in (split.y_train, split.y_test)]
     assert accuracy(*one_hot, split) == 1.0
-    noise = [np.random.default_rng(0).normal(size=(len(labels), 5)) for labels in (split.y_train, split.y_test)]
+    noise = [
+        np.random.default_rng(0).normal(size=(len(labels), 5))
+        for labels in (split.y_train, split.y_test)
+    ]
     assert accuracy(*noise, split) < 0.25
 
 
@@ -61,5 +67,8 @@ def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path):
     assert result.arrays["digits_picture"].shape == (CONFIG.num_shown, 2)
     assert 0.2 < result.headline["digits_infonce"] < 1
     results.save(tmp_path, result)
-    assert set(draw(results.load(tmp_path, ""))) == {"representation_accuracy", "representation_digits"}
+    assert set(draw(results.load(tmp_path, ""))) == {
+        "representation_accuracy",
+        "representation_digits",
+    }
     plt.close("all")

@@ -45,13 +45,19 @@ def test_manifest_says_where_the_numbers_come_from(saved):
 
 
 def test_only_the_three_files_are_left(saved):
-    assert sorted(path.name for path in saved.iterdir()) == ["arrays.npz", "headline.json", "manifest.json"]
+    assert sorted(path.name for path in saved.iterdir()) == [
+        "arrays.npz",
+        "headline.json",
+        "manifest.json",
+    ]
 
 
 @pytest.mark.parametrize("name", ["arrays.npz", "headline.json", "manifest.json"])
 def test_a_missing_file_is_named_with_its_command(saved, name):
     (saved / name).unlink()
-    with pytest.raises(results.ResultError, match=rf"{name}: no such file\. Make it with: {COMMAND}"):
+    with pytest.raises(
+        results.ResultError, match=rf"{name}: no such file\. Make it with: {COMMAND}"
+    ):
         results.load(saved, COMMAND)
 
 

@@ -1,4 +1,5 @@
-"""scaling: the smoke preset runs and plots; its steps agree between layouts; a difference would be seen."""
+"""scaling: the smoke preset runs and plots; its steps agree between layouts; a difference would be
+seen."""
 
 import dataclasses
 
@@ -23,13 +24,23 @@ def test_layouts_agree_and_the_figures_are_drawn(tmp_path, smoke_result):
     result = smoke_result("scaling", CONFIG, experiment)
     assert result.headline["float32_one_step"] < 1e-5
     assert result.headline["float32_params"] < 1e-4
-    assert (result.headline["collectives_solved"], result.headline["collectives_in_loops"]) == (2, 0)
-    assert (result.headline["collectives_sweep"], result.headline["collectives_in_gathered_solve"]) == (0, 0)
+    assert (result.headline["collectives_solved"], result.headline["collectives_in_loops"]) == (
+        2,
+        0,
+    )
+    assert (
+        result.headline["collectives_sweep"],
+        result.headline["collectives_in_gathered_solve"],
+    ) == (0, 0)
     assert (result.arrays["exchange_in_loops"][:, 1] > 0).all()
     assert result.headline["sweep_flops_per_device"] == pytest.approx(1 / 8, rel=0.1)
     assert result.arrays["sweep_seconds"].shape == (len(CONFIG.num_devices), 2)
     results.save(tmp_path, result)
-    assert set(draw(results.load(tmp_path, ""))) == {"scaling_agreement", "scaling_cost", "scaling_exchange"}
+    assert set(draw(results.load(tmp_path, ""))) == {
+        "scaling_agreement",
+        "scaling_cost",
+        "scaling_exchange",
+    }
     plt.close("all")
 
 
@@ -39,11 +50,16 @@ def test_every_pair_gives_on_eight_devices_what_it_gives_on_one(x64):
     config = dataclasses.replace(PRESETS["paper"], long_pairs=())
     with jax.numpy_rank_promotion("allow"):
         alone, spread = (
-            outcome(config, training.make_mesh(devices=jax.devices()[:count]), "float64", config.seed) for count in (1, 8)
+            outcome(
+                config, training.make_mesh(devices=jax.devices()[:count]), "float64", config.seed
+            )
+            for count in (1, 8)
         )
     assert len(alone) == 3 * len(list(pairs(config)))
     for name, value in alone.items():
-        np.testing.assert_allclose(spread[name], value, rtol=1e-10, atol=1e-10 * np.linalg.norm(value), err_msg=name)
+        np.testing.assert_allclose(
+            spread[name], value, rtol=1e-10, atol=1e-10 * np.linalg.norm(value), err_msg=name
+        )
 
 
 def test_every_criterion_and_every_treatment_is_among_the_pairs():
@@ -54,8 +70,16 @@ def test_every_criterion_and_every_treatment_is_among_the_pairs():
 
 
 def test_differences_are_relative_to_one_device():
-    alone = {"float32/a: loss": np.array([2.0]), "float32/a: log_partition": np.array([0.01]),
-             "float32/a: gradient": np.array([3.0, 4.0]), "float32/a: params": np.array([1.0])}  # fmt: skip
-    other = {**alone, "float32/a: gradient": np.array([3.0, 4.5]), "float32/a: log_partition": np.array([0.11])}
+    alone = {
+        "float32/a: loss": np.array([2.0]),
+        "float32/a: log_partition": np.array([0.01]),
+        "float32/a: gradient": np.array([3.0, 4.0]),
+        "float32/a: params": np.array([1.0]),
+    }
+    other = {
+        **alone,
+        "float32/a: gradient": np.array([3.0, 4.5]),
+        "float32/a: log_partition": np.array([0.11]),
+    }
     found = differences({"1x1": alone, "1x8": other})
     np.testing.assert_allclose(found["difference"], [[[[0, 0.1, 0.1, 0]]]])

@@ -1,4 +1,5 @@
-"""simulator_inference: the posterior and its measures are exact where the ratio is; the smoke preset runs and plots."""
+"""simulator_inference: the posterior and its measures are exact where the ratio is; the smoke
+preset runs and plots."""
 
 import dataclasses
 
@@ -25,28 +26,40 @@ def some_pairs():
 
 
 def exact(pairs, shift=0.0, scale=1.0):
-    """Log ratios on the grid and at the pairs, of a posterior whose log density is scaled, and shifted by a constant."""
+    """Log ratios on the grid and at the pairs, of a posterior whose log density is scaled, and
+    shifted by a constant."""
     points, _ = simulator.grid(FINE.num_cells, FINE.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
-    of_grid = scale * simulator.log_posterior(points, x, FINE.noise_scale) - simulator.log_prior(points) + shift
-    own = [simulator.log_posterior(t[None], y[None], FINE.noise_scale)[0, 0] for t, y in zip(theta, x, strict=True)]
+    of_grid = (
+        scale * simulator.log_posterior(points, x, FINE.noise_scale)
+        - simulator.log_prior(points)
+        + shift
+    )
+    own = [
+        simulator.log_posterior(t[None], y[None], FINE.noise_scale)[0, 0]
+        for t, y in zip(theta, x, strict=True)
+    ]
     return of_grid, scale * np.array(own) - simulator.log_prior(theta) + shift
 
 
 def test_the_exact_ratio_is_found_perfect():
-    """Accuracy 1/2; masses uniform: mean 1/2 within 4 standard errors, seed 0; a constant shows in the normaliser alone."""
+    """Accuracy 1/2; masses uniform: mean 1/2 within 4 standard errors, seed 0; a constant shows in
+    the normaliser alone."""
     pairs = some_pairs()
     for shift in (0.0, 0.7):
         seen = measure(FINE, *exact(pairs, shift), pairs)
         np.testing.assert_allclose(seen.accuracy, 0.5, atol=1e-9)
-        np.testing.assert_allclose(seen.log_normaliser, shift, atol=5e-3)  # some mass lies beyond the square
+        np.testing.assert_allclose(
+            seen.log_normaliser, shift, atol=5e-3
+        )  # some mass lies beyond the square
         np.testing.assert_allclose(seen.log_ratio_error, shift, atol=1e-9)
         assert abs(seen.mass.mean() - 0.5) < 4 / np.sqrt(12 * FINE.num_test)
         assert abs(excess_coverage(seen.mass)) < 4 / np.sqrt(12 * FINE.num_test)
 
 
 def test_a_posterior_that_is_too_narrow_is_seen():
-    """A quarter of the covariance: the best accuracy is 1/2 + 1/2 the total variation of N(0, I) and N(0, I / 4), .736."""
+    """A quarter of the covariance: the best accuracy is 1/2 + 1/2 the total variation of N(0, I)
+    and N(0, I / 4), .736."""
     pairs = some_pairs()
     seen = measure(FINE, *exact(pairs, scale=4.0), pairs)
     radius = np.log(4) / 3  # half of the squared radius at which the two densities cross
@@ -63,11 +76,15 @@ def test_the_posterior_is_bayes_rule():
     away = x - points @ simulator.MATRIX.T
     log_joint = simulator.log_prior(points) - 0.5 * (away**2).sum(-1) / 0.25
     density = np.exp(log_joint) / (np.exp(log_joint).sum() * area)
-    np.testing.assert_allclose(np.exp(simulator.log_posterior(points, x, 0.5)[0]), density, atol=1e-4)
+    np.testing.assert_allclose(
+        np.exp(simulator.log_posterior(points, x, 0.5)[0]), density, atol=1e-4
+    )
 
 
 def test_coverage_counts():
-    np.testing.assert_allclose(coverage(np.array([0.25, 0.75]))[[0, 24, 25, 50, 75, 100]], [0, 0, 0.5, 0.5, 1, 1])
+    np.testing.assert_allclose(
+        coverage(np.array([0.25, 0.75]))[[0, 24, 25, 50, 75, 100]], [0, 0, 0.5, 0.5, 1, 1]
+    )
 
 
 @pytest.mark.slow
@@ -79,5 +96,8 @@ def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path):
     assert np.isfinite(result.arrays["log_normaliser"]).all()
     assert (result.arrays["accuracy"].mean((1, 2, 3)) < 0.95).all()
     results.save(tmp_path, result)
-    assert set(draw(results.load(tmp_path, ""))) == {"simulator_inference_accuracy", "simulator_inference_coverage"}
+    assert set(draw(results.load(tmp_path, ""))) == {
+        "simulator_inference_accuracy",
+        "simulator_inference_coverage",
+    }
     plt.close("all")

@@ -1,4 +1,5 @@
-"""The sweep command: three problems swept, resumed, stored, drawn; arguments that make no sense are named."""
+"""The sweep command: three problems swept, resumed, stored, drawn; arguments that make no sense are
+named."""
 
 import json
 import re
@@ -29,7 +30,8 @@ def rank_promotion_as_distrax_needs_it():
 
 @pytest.fixture(scope="module", autouse=True)
 def jax_has_started():
-    """With the suite's devices: the command would set their number otherwise, for all other tests too."""
+    """With the suite's devices: the command would set their number otherwise, for all other tests
+    too."""
     assert len(jax.devices()) == 8
 
 
@@ -38,8 +40,25 @@ def swept(tmp_path_factory, jax_has_started):
     """A tiny sweep with two treatments and two axes of more than one value."""
     folder = tmp_path_factory.mktemp("sweep") / "result"
     with jax.numpy_rank_promotion("allow"):
-        main(["gaussian-1d", "--magnification", "0.1", "10", "--distance", "1", "4", "--treatment", "joint", "solved", *TINY,
-              "--devices", "2", "--output", str(folder)])  # fmt: skip
+        main(
+            [
+                "gaussian-1d",
+                "--magnification",
+                "0.1",
+                "10",
+                "--distance",
+                "1",
+                "4",
+                "--treatment",
+                "joint",
+                "solved",
+                *TINY,
+                "--devices",
+                "2",
+                "--output",
+                str(folder),
+            ]
+        )
     return folder
 
 
@@ -52,13 +71,17 @@ def test_the_result_has_every_axis_by_name(swept):
     assert dataset["failed"].dtype == bool
     assert not dataset["failed"].any()
     assert dataset["step"].values.tolist() == [1, 2, 6]
-    assert dataset["error"].sel(magnification=0.1, treatment="joint").dtype == np.float32  # found by the number as written
+    assert (
+        dataset["error"].sel(magnification=0.1, treatment="joint").dtype == np.float32
+    )  # found by the number as written
     assert files.settings(dataset)["num_steps"] == 6
 
 
 def test_the_manifest_says_where_the_numbers_come_from(swept):
     manifest = json.loads((swept / "manifest.json").read_text())
-    assert manifest["command"].startswith("python -m experiments.sweep gaussian-1d --magnification 0.1 10")
+    assert manifest["command"].startswith(
+        "python -m experiments.sweep gaussian-1d --magnification 0.1 10"
+    )
     assert manifest["chunking"]["joint"]["num_devices"] == 2
     assert manifest["chunking"]["joint"]["bytes_per_lane"] > 0
     assert manifest["failed_lanes"] == {"joint": 0, "solved": 0}
@@ -66,19 +89,30 @@ def test_the_manifest_says_where_the_numbers_come_from(swept):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "method"), [("joint", "NCE"), ("bar", "BAR"), ("solved", "Newton")])
+@pytest.mark.parametrize(
+    ("name", "method"), [("joint", "NCE"), ("bar", "BAR"), ("solved", "Newton")]
+)
 def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
-    """The same starts, draws and rates as gaussian_1d's own lanes, where all treatments see the same."""
+    """The same starts, draws and rates as gaussian_1d's own lanes, where all treatments see the
+    same."""
     from experiments.gaussian_1d.lanes import Case
     from experiments.gaussian_1d.lanes import make_run as make_run_1d
     from experiments.gaussian_1d.treatments import treatments
 
     sweep = arguments.Gaussian1d(num_steps=8, batch_size=32, num_records=3)
     lane = train.make_lane(problems.make(sweep), sweep, name)
-    point = {"magnification": 3.0, "noise_ratio": 1.0, "learning_rate": 0.8, "distance": 4.0, "seed": 5}
+    point = {
+        "magnification": 3.0,
+        "noise_ratio": 1.0,
+        "learning_rate": 0.8,
+        "distance": 4.0,
+        "seed": 5,
+    }
     found = jax.jit(lambda: lane(**point))()
     run = make_run_1d({method: treatments(10.0)[method]}, 8, 32)
-    trace = jax.jit(lambda: run(Case(4.0, magnification=3.0, rate=0.4), jax.random.key(5)))()[method]
+    trace = jax.jit(lambda: run(Case(4.0, magnification=3.0, rate=0.4), jax.random.key(5)))()[
+        method
+    ]
     kept = train.recorded_steps(8, 3)
     np.testing.assert_allclose(found["theta_distance"], np.abs(trace.theta[kept] - 4), rtol=1e-4)
     np.testing.assert_allclose(found["log_partition"], trace.log_partition[kept], rtol=1e-4)
@@ -104,13 +138,34 @@ def test_the_sixteen_dimensions_are_those_of_the_experiment():
 @pytest.mark.parametrize(
     ("command", "axis", "treatments"),
     [
-        (["gaussian-16d", "--dim", "3", "--noise-ratio", "1", "2"], "noise_ratio", ["joint", "raised", "bar", "solved"]),
-        (["toy-2d", "--hidden", "8", "--num-cells", "24", "--noise-variance", "2", "4"],
-         "noise_variance", ["bar", "solved"]),
-        (["toy-2d", "--toy", "pinwheel", "--hidden", "8", "--num-cells", "24", "--learning-rate", "1e-3", "1e-2"],
-         "learning_rate", ["joint"]),
+        (
+            ["gaussian-16d", "--dim", "3", "--noise-ratio", "1", "2"],
+            "noise_ratio",
+            ["joint", "raised", "bar", "solved"],
+        ),
+        (
+            ["toy-2d", "--hidden", "8", "--num-cells", "24", "--noise-variance", "2", "4"],
+            "noise_variance",
+            ["bar", "solved"],
+        ),
+        (
+            [
+                "toy-2d",
+                "--toy",
+                "pinwheel",
+                "--hidden",
+                "8",
+                "--num-cells",
+                "24",
+                "--learning-rate",
+                "1e-3",
+                "1e-2",
+            ],
+            "learning_rate",
+            ["joint"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_every_problem_is_swept(tmp_path, command, axis, treatments):
     main([*command, *TINY, "--treatment", *treatments, "--output", str(tmp_path / "out")])
     dataset = files.load(tmp_path / "out")
@@ -141,7 +196,11 @@ def test_resume_ends_with_the_same_bytes(swept, tmp_path):
     ],
 )
 def test_another_sweep_is_refused(swept, capsys, changes, message):
-    argv = json.loads((swept / "manifest.json").read_text())["command"].replace(" --resume", "").split()[3:]
+    argv = (
+        json.loads((swept / "manifest.json").read_text())["command"]
+        .replace(" --resume", "")
+        .split()[3:]
+    )
     with pytest.raises(SystemExit) as stopped:
         main([*argv, *changes, "--resume"])
     assert stopped.value.code == 2
@@ -153,16 +212,37 @@ def test_another_sweep_is_refused(swept, capsys, changes, message):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["gaussian-1d", "--magnification", "1", "-1"], "magnification: expected finite positive numbers, got [1.0, -1.0]"),
-        (["gaussian-1d", "--distance", "nan"], "distance: expected finite positive numbers, got [nan]"),
-        (["gaussian-1d", "--learning-rate"], "learning_rate: expected finite positive numbers, got []"),
-        (["gaussian-1d", "--magnification", "1", "1"], "magnification: expected distinct values, got [1.0, 1.0]"),
-        (["gaussian-1d", "--treatment", "bar", "bar"], "treatment: expected distinct values, got ['bar', 'bar']"),
+        (
+            ["gaussian-1d", "--magnification", "1", "-1"],
+            "magnification: expected finite positive numbers, got [1.0, -1.0]",
+        ),
+        (
+            ["gaussian-1d", "--distance", "nan"],
+            "distance: expected finite positive numbers, got [nan]",
+        ),
+        (
+            ["gaussian-1d", "--learning-rate"],
+            "learning_rate: expected finite positive numbers, got []",
+        ),
+        (
+            ["gaussian-1d", "--magnification", "1", "1"],
+            "magnification: expected distinct values, got [1.0, 1.0]",
+        ),
+        (
+            ["gaussian-1d", "--treatment", "bar", "bar"],
+            "treatment: expected distinct values, got ['bar', 'bar']",
+        ),
         (["gaussian-1d", "--seeds", "0"], "seeds: expected at least 1, got 0"),
         (["toy-2d", "--hidden", "0"], "hidden: expected widths of at least 1, got [0]"),
-        (["gaussian-16d", "--raised-rate", "-1"], "raised_rate: expected a finite positive number, got -1.0"),
+        (
+            ["gaussian-16d", "--raised-rate", "-1"],
+            "raised_rate: expected a finite positive number, got -1.0",
+        ),
         (["gaussian-1d", "--devices", "99"], "devices: expected at most the 8 of cpu, got 99"),
-        (["plot", "nowhere/sweep"], "nowhere/sweep: no such file or folder. Make it with: python -m experiments.sweep"),
+        (
+            ["plot", "nowhere/sweep"],
+            "nowhere/sweep: no such file or folder. Make it with: python -m experiments.sweep",
+        ),
     ],
 )
 def test_bad_arguments_end_in_one_line(capsys, monkeypatch, tmp_path, argv, message):
@@ -190,7 +270,8 @@ def test_a_limit_below_one_lane_is_an_argument_that_makes_no_sense(tmp_path, cap
 
 def test_failed_lanes_are_kept_apart(tmp_path):
     dataset = xarray.Dataset(
-        {"error": (("a", "seed"), [[1.0, 2, np.nan, np.nan], [3, 4, 5, 6], [np.nan] * 4])}, coords={"a": [1, 2, 3]}
+        {"error": (("a", "seed"), [[1.0, 2, np.nan, np.nan], [3, 4, 5, 6], [np.nan] * 4])},
+        coords={"a": [1, 2, 3]},
     )
     dataset["failed"] = np.isnan(dataset["error"])
     median, low, _, num_failed, num_lanes = plot.summary(dataset, "error", "a")
@@ -202,30 +283,52 @@ def test_failed_lanes_are_kept_apart(tmp_path):
 @pytest.mark.slow
 def test_a_diverged_run_is_reported(tmp_path, capsys):
     """A free F with a rate of 1e30 overflows; what is solved for does not."""
-    main(["gaussian-1d", *TINY, "--learning-rate", "1", "1e38", "--treatment", "joint", "--output", str(tmp_path / "out")])
+    main(
+        [
+            "gaussian-1d",
+            *TINY,
+            "--learning-rate",
+            "1",
+            "1e38",
+            "--treatment",
+            "joint",
+            "--output",
+            str(tmp_path / "out"),
+        ]
+    )
     dataset = files.load(tmp_path / "out")
     assert dataset["failed"].sel(learning_rate=1e38).all()
     assert not dataset["failed"].sel(learning_rate=1).any()
     assert "3 of 6 lanes failed" in capsys.readouterr().out
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["failed_lanes"] == {"joint": 3}
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["failed_lanes"] == {
+        "joint": 3
+    }
     chosen = select.select(dataset, arguments.Plot(tmp_path))
     figure = plot.draw(dataset, chosen)
     texts = [text.get_text() for text in figure.axes[0].texts]
     plt.close(figure)
     assert texts == ["3/3 failed"]
-    main(["plot", str(tmp_path / "out"), "--at", "learning_rate=1e38", "--output", str(tmp_path)])  # nothing but failures
+    main(
+        ["plot", str(tmp_path / "out"), "--at", "learning_rate=1e38", "--output", str(tmp_path)]
+    )  # nothing but failures
 
 
 def test_types_survive_the_file(tmp_path):
     dataset = xarray.Dataset(
-        {"flag": ("a", [True, False]), "count": ("a", np.array([-3, 2**31 - 1])), "x": ("a", np.array([np.nan, 1], "f4"))},
+        {
+            "flag": ("a", [True, False]),
+            "count": ("a", np.array([-3, 2**31 - 1])),
+            "x": ("a", np.array([np.nan, 1], "f4")),
+        },
         coords={"a": ["one", "two"]},
     )
     files.save(tmp_path, dataset)
     found = files.load(tmp_path / "sweep.nc")
     assert found["flag"].dtype == bool
     xarray.testing.assert_equal(found, dataset)
-    with pytest.raises(ValueError, match="int64"):  # the format has no such integers: refused, not wrapped round
+    with pytest.raises(
+        ValueError, match="int64"
+    ):  # the format has no such integers: refused, not wrapped round
         files.save(tmp_path, xarray.Dataset({"count": ("a", np.array([2**40]))}))
     with pytest.raises(results.ResultError, match="no such file"):
         files.load(tmp_path)
@@ -245,15 +348,23 @@ def test_a_changed_file_is_refused(tmp_path):
         ({"at": ("distance=4",)}, ("magnification", "treatment", None)),
         ({"at": ("treatment=joint",)}, ("magnification", "distance", None)),
         ({"panels": "distance"}, ("magnification", "treatment", None)),
-        ({"x": "step", "lines": "distance", "at": ("treatment=joint", "magnification=0.1")}, ("step", "distance", None)),
-        ({"x": "treatment", "lines": "distance", "at": ("magnification=10",)}, ("treatment", "distance", None)),
+        (
+            {"x": "step", "lines": "distance", "at": ("treatment=joint", "magnification=0.1")},
+            ("step", "distance", None),
+        ),
+        (
+            {"x": "treatment", "lines": "distance", "at": ("magnification=10",)},
+            ("treatment", "distance", None),
+        ),
     ],
 )
 def test_a_selection_is_completed_and_drawn(swept, tmp_path, options, expected):
     dataset = files.load(swept)
     found = select.select(dataset, arguments.Plot(swept, **options))
     assert (found.x, found.lines) == expected[:2]
-    assert {found.x, found.lines, found.panels, *found.fixed} - {None} == set(dataset["error"].dims) - {"seed"}
+    assert {found.x, found.lines, found.panels, *found.fixed} - {None} == set(
+        dataset["error"].dims
+    ) - {"seed"}
     figure = plot.draw(dataset, found)
     assert len(figure.axes) == (2 if found.panels else 1)
     assert all(len(axis.get_legend_handles_labels()[0]) == 2 for axis in figure.axes)
@@ -262,9 +373,16 @@ def test_a_selection_is_completed_and_drawn(swept, tmp_path, options, expected):
 
 def test_the_plotted_numbers_are_medians_over_seeds(swept):
     dataset = files.load(swept)
-    figure = plot.draw(dataset, select.select(dataset, arguments.Plot(swept, at=("distance=4", "step=2"))))
+    figure = plot.draw(
+        dataset, select.select(dataset, arguments.Plot(swept, at=("distance=4", "step=2")))
+    )
     line = figure.axes[0].get_lines()[0]
-    expected = dataset["error"].sel(treatment="joint", distance=4, step=2).squeeze(drop=True).median("seed")
+    expected = (
+        dataset["error"]
+        .sel(treatment="joint", distance=4, step=2)
+        .squeeze(drop=True)
+        .median("seed")
+    )
     plt.close(figure)
     np.testing.assert_allclose(line.get_ydata(), expected, rtol=1e-6)
 
@@ -272,10 +390,19 @@ def test_the_plotted_numbers_are_medians_over_seeds(swept):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "at: expected distance=VALUE, or distance as --x, --lines or --panels; its values are 1.0, 4.0"),
+        (
+            {},
+            (
+                "at: expected distance=VALUE, or distance as --x, --lines or --panels; its values"
+                " are 1.0, 4.0"
+            ),
+        ),
         ({"value": "errors"}, "value: expected one of error, "),
         ({"x": "seed"}, "x: expected one of treatment, "),
-        ({"x": "distance", "lines": "distance"}, "x, lines, panels: expected different axes, got distance, distance"),
+        (
+            {"x": "distance", "lines": "distance"},
+            "x, lines, panels: expected different axes, got distance, distance",
+        ),
         ({"at": ("distance",)}, "at: expected NAME=VALUE, got 'distance'"),
         ({"at": ("distance=3",)}, "at: expected distance to be one of 1.0, 4.0, got 3"),
         ({"at": ("depth=3",)}, "at: expected one of treatment, "),
@@ -306,7 +433,9 @@ def test_recorded_steps_end_with_the_last():
     [(100, 1, 30), (100, 8, 48), (40, 2, 12), (10, 1, 6), (10, 8, 48), (4, 8, 48)],
 )
 def test_a_chunk_is_a_twentieth_of_the_grid_but_a_seed_per_device(seeds, devices, lanes):
-    sweep = arguments.Gaussian1d(magnification=(1.0, 2.0, 3.0), distance=(1.0, 2.0), seeds=seeds, devices=devices)
+    sweep = arguments.Gaussian1d(
+        magnification=(1.0, 2.0, 3.0), distance=(1.0, 2.0), seeds=seeds, devices=devices
+    )
     assert compute._max_lanes(sweep, compute.make_axes(sweep)) == lanes
 
 
@@ -328,7 +457,12 @@ def test_the_command_makes_its_devices(tmp_path):
     """In a process of its own, where JAX has not started: more devices than there would be."""
     seen = in_a_process("gaussian-1d", *TINY, "--devices", "3", "--output", str(tmp_path / "o"))
     assert seen.returncode == 0, seen.stderr
-    assert json.loads((tmp_path / "o" / "manifest.json").read_text())["chunking"]["solved"]["num_devices"] == 3
+    assert (
+        json.loads((tmp_path / "o" / "manifest.json").read_text())["chunking"]["solved"][
+            "num_devices"
+        ]
+        == 3
+    )
     assert "3/3" in seen.stderr, "no progress bar"
     usage = in_a_process("--help")
     assert usage.returncode == 0
@@ -338,5 +472,9 @@ def test_the_command_makes_its_devices(tmp_path):
 def test_axes_keep_one_value_too():
     axes = compute.make_axes(arguments.Gaussian1d(seeds=2))
     assert {name: values.shape for name, values in axes.items()} == {
-        "magnification": (1,), "noise_ratio": (1,), "learning_rate": (1,), "distance": (1,), "seed": (2,)
-    }  # fmt: skip
+        "magnification": (1,),
+        "noise_ratio": (1,),
+        "learning_rate": (1,),
+        "distance": (1,),
+        "seed": (2,),
+    }

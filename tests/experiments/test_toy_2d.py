@@ -22,14 +22,17 @@ from nce_jax import training
 pytestmark = pytest.mark.slow
 
 PAPER, SMOKE = Config(), PRESETS["smoke"]
-TINY = dataclasses.replace(SMOKE, hidden=(4,), num_steps=5, batch_size=16, num_checkpoints=2, reported_steps=(2, 3, 5, 5))
+TINY = dataclasses.replace(
+    SMOKE, hidden=(4,), num_steps=5, batch_size=16, num_checkpoints=2, reported_steps=(2, 3, 5, 5)
+)
 
 MEASURE = jax.jit(measure)  # as in the experiment, and sooner than one operation at a time
 
 
 @pytest.fixture(scope="module", autouse=True)
 def rank_promotion_as_distrax_needs_it():
-    """distrax broadcasts samples (samples, dim) against parameters (dim,). For all threads: the experiment runs several."""
+    """distrax broadcasts samples (samples, dim) against parameters (dim,). For all threads: the
+    experiment runs several."""
     before = jax.config.jax_numpy_rank_promotion
     jax.config.update("jax_numpy_rank_promotion", "allow")
     yield
@@ -43,7 +46,9 @@ def toy(request):
 
 @pytest.fixture(scope="module")
 def square(toy):
-    return make_square(jax.jit(toy.log_density), noise(PAPER).log_prob, PAPER.half_width, PAPER.num_cells)
+    return make_square(
+        jax.jit(toy.log_density), noise(PAPER).log_prob, PAPER.half_width, PAPER.num_cells
+    )
 
 
 def heights(toy):
@@ -51,7 +56,8 @@ def heights(toy):
 
 
 def test_the_data_as_a_model_have_nothing_left_to_learn(toy, square):
-    """Up to a constant, which is log Z and F*; modes equal by symmetry; and no other F has a smaller loss."""
+    """Up to a constant, which is log Z and F*; modes equal by symmetry; and no other F has a
+    smaller loss."""
     seen = MEASURE(square, square.log_data + 3, heights(toy) + 3, jnp.float32(3))
     np.testing.assert_allclose(seen.divergence, 0, atol=2e-5)
     np.testing.assert_allclose([seen.log_partition, seen.profiled], 3, atol=1e-4)
@@ -59,11 +65,15 @@ def test_the_data_as_a_model_have_nothing_left_to_learn(toy, square):
     np.testing.assert_allclose(imbalance(np.asarray(seen.heights)), 0, atol=1e-5)
     assert seen.outside < 1e-6
     for shift in (-0.3, 0.3):
-        assert MEASURE(square, square.log_data, heights(toy), jnp.float32(shift)).loss > seen.loss + 1e-3
+        assert (
+            MEASURE(square, square.log_data, heights(toy), jnp.float32(shift)).loss
+            > seen.loss + 1e-3
+        )
 
 
 def test_the_noise_as_a_model_against_monte_carlo(toy, square):
-    """KL(p* || q) within 4 standard errors of 20,000 samples (seed 0); two densities that are one cost 2 log 2."""
+    """KL(p* || q) within 4 standard errors of 20,000 samples (seed 0); two densities that are one
+    cost 2 log 2."""
     seen = MEASURE(square, square.log_noise, heights(toy), jnp.float32(0))
     x = toy.sample(jax.random.key(0), 20_000)
     difference = np.asarray(jax.jit(toy.log_density)(x) - noise(PAPER).log_prob(x), np.float64)
@@ -75,9 +85,13 @@ def test_the_noise_as_a_model_against_monte_carlo(toy, square):
 
 def test_a_resized_toy_keeps_its_mass_and_moves_its_modes(toy):
     small = resize(toy, 0.5)
-    seen = make_square(jax.jit(small.log_density), noise(PAPER).log_prob, PAPER.half_width, PAPER.num_cells)
+    seen = make_square(
+        jax.jit(small.log_density), noise(PAPER).log_prob, PAPER.half_width, PAPER.num_cells
+    )
     mass = jnp.exp(jax.jit(small.log_density)(seen.x) + seen.log_area).sum()
-    np.testing.assert_allclose(mass, 1, atol=2e-3)  # half the size, so cells as wide as a petal's standard deviation
+    np.testing.assert_allclose(
+        mass, 1, atol=2e-3
+    )  # half the size, so cells as wide as a petal's standard deviation
     x = jnp.asarray(small.centres, jnp.float32)
     np.testing.assert_allclose(small.log_density(x), heights(toy) + 2 * np.log(2), rtol=1e-5)
     key = jax.random.key(4)
@@ -100,34 +114,49 @@ def test_imbalance_by_hand():
 
 
 def test_a_path_is_that_of_the_train_step_by_hand():
-    """Entry k: parameters after k updates, the F of the loss there, and the mean loss since the entry before.
+    """Entry k: parameters after k updates, the F of the loss there, and the mean loss since the
+    entry before.
 
-    With BAR: at a solved F the network's last bias has no gradient but rounding, which Adam blows up to its learning rate.
-    """
-    toy, keys, treatment = TOYS["8-gaussians"], jax.random.split(jax.random.key(3), 1), training.bar_step()
+    With BAR: at a solved F the network's last bias has no gradient but rounding, which Adam blows
+    up to its learning rate."""
+    toy, keys, treatment = (
+        TOYS["8-gaussians"],
+        jax.random.split(jax.random.key(3), 1),
+        training.bar_step(),
+    )
     path = train(TINY, toy, "energy", treatment, keys)
     key_model, key_data, key_noise = jax.random.split(keys[0], 3)
     params, log_density_fn = make_model(TINY, "energy", key_model)
     optimizer = optax.adam(TINY.learning_rate)
     state = training.init_train_state(params, optimizer, treatment=treatment)
-    step = jax.jit(training.make_train_step(log_density_fn, noise(TINY), optimizer, treatment=treatment))
+    step = jax.jit(
+        training.make_train_step(log_density_fn, noise(TINY), optimizer, treatment=treatment)
+    )
     losses = []
     for index in range(TINY.num_steps + 1):
         before = state
-        state, metrics = step(state, toy.sample(jax.random.fold_in(key_data, index), TINY.batch_size), key_noise)
+        state, metrics = step(
+            state, toy.sample(jax.random.fold_in(key_data, index), TINY.batch_size), key_noise
+        )
         losses.append(metrics.loss)
     np.testing.assert_array_equal(checkpoints(TINY), [0, 1, 2, 3, 5])
     expected = [*losses[:4], (losses[4] + losses[5]) / 2]
     np.testing.assert_allclose(path.loss[0], expected, rtol=1e-5)
     np.testing.assert_allclose(path.log_partition[0, -1], metrics.log_partition, rtol=1e-5)
-    for seen, leaf in zip(jax.tree.leaves(path.params), jax.tree.leaves(before.params), strict=True):
+    for seen, leaf in zip(
+        jax.tree.leaves(path.params), jax.tree.leaves(before.params), strict=True
+    ):
         np.testing.assert_allclose(seen[0, -1], leaf, rtol=1e-4, atol=1e-6)
 
 
 def test_readings_differ_by_the_noise():
     x = jax.random.normal(jax.random.key(1), (7, 2))
-    (params, energy), (same, ratio) = (make_model(TINY, reading, jax.random.key(2)) for reading in ("energy", "ratio"))
-    np.testing.assert_allclose(ratio(same, x) - energy(params, x), noise(TINY).log_prob(x), rtol=1e-5)
+    (params, energy), (same, ratio) = (
+        make_model(TINY, reading, jax.random.key(2)) for reading in ("energy", "ratio")
+    )
+    np.testing.assert_allclose(
+        ratio(same, x) - energy(params, x), noise(TINY).log_prob(x), rtol=1e-5
+    )
     np.testing.assert_allclose(noise(TINY).variance(), 2)
 
 
@@ -140,7 +169,12 @@ def test_the_smoke_preset_learns_and_its_solvers_agree(smoke):
     arrays, kept = smoke.arrays, checkpoints(SMOKE).size
     for reading, count in (("energy", 5), ("ratio", 4)):
         assert arrays[f"pinwheel_{reading}_heights"].shape == (count, SMOKE.num_seeds, kept, 5)
-        assert arrays[f"pinwheel_{reading}_map"].shape == (count, 3, SMOKE.num_cells, SMOKE.num_cells)
+        assert arrays[f"pinwheel_{reading}_map"].shape == (
+            count,
+            3,
+            SMOKE.num_cells,
+            SMOKE.num_cells,
+        )
         excess = excess_loss(arrays, f"pinwheel_{reading}")
         assert excess.shape == (count, SMOKE.num_seeds, kept)
         assert (excess[..., -1] < excess[..., 0]).all()

@@ -1,4 +1,5 @@
-"""The toys: densities that integrate to one and agree with NumPy and the samples; samples that are the published shapes."""
+"""The toys: densities that integrate to one and agree with NumPy and the samples; samples that are
+the published shapes."""
 
 import functools
 
@@ -20,12 +21,18 @@ SMOOTH = {name: toy for name, toy in WITH_DENSITY.items() if name != "checkerboa
 # The library does not jit for its users; here it saves the compilation of operations one by one.
 LOG_DENSITY = {name: jax.jit(toy.log_density) for name, toy in WITH_DENSITY.items()}
 # Half the side of a square that holds all but 1e-6 of the mass, and points per side of a cell.
-GRIDS = {"8-gaussians": (5.4, 16), "pinwheel": (5.4, 20), "rings": (3.9, 30), "checkerboard": (4.8, 20)}
+GRIDS = {
+    "8-gaussians": (5.4, 16),
+    "pinwheel": (5.4, 20),
+    "rings": (3.9, 30),
+    "checkerboard": (4.8, 20),
+}
 
 
 @functools.cache
 def on_grid(name):
-    """Log density in float64 at the midpoints of a grid, (points, points), and the area of a point."""
+    """Log density in float64 at the midpoints of a grid, (points, points), and the area of a
+    point."""
     extent, per_cell = GRIDS[name]
     num_points = NUM_CELLS * per_cell
     step = 2 * extent / num_points
@@ -54,10 +61,14 @@ def test_density_integrates_to_one(name):
 
 @pytest.mark.parametrize("name", WITH_DENSITY)
 def test_samples_fill_cells_as_the_density_says(name):
-    """Chi-square over 144 cells, those with few counts in one; seed 0, within 4 standard deviations."""
+    """Chi-square over 144 cells, those with few counts in one; seed 0, within 4 standard
+    deviations."""
     log_density, area = on_grid(name)
     extent, per_cell = GRIDS[name]
-    cells = np.exp(log_density).reshape(NUM_CELLS, per_cell, NUM_CELLS, per_cell).sum(axis=(1, 3)) * area
+    cells = (
+        np.exp(log_density).reshape(NUM_CELLS, per_cell, NUM_CELLS, per_cell).sum(axis=(1, 3))
+        * area
+    )
     expected, counts = NUM_SAMPLES * cells.ravel(), histogram(draw(name), extent).ravel()
     is_common = expected >= 10
     expected = np.append(expected[is_common], NUM_SAMPLES - expected[is_common].sum())
@@ -78,45 +89,63 @@ def test_mean_log_density_of_samples_is_minus_the_entropy(name):
 
 @pytest.mark.slow
 def test_folded_pinwheel_has_the_density_of_its_samples(x64):
-    """E exp(-|x - c|^2 / 2 s^2) of samples and density, c around the fold; seed 1, within 4 standard errors."""
+    """E exp(-|x - c|^2 / 2 s^2) of samples and density, c around the fold; seed 1, within 4
+    standard errors."""
     x = np.asarray(FOLDED.sample(jax.random.key(1), 200_000))
-    step = 0.02  # at 0.04 the quadrature misses the singularities along the fold by more than the standard error
+    # At 0.04 the quadrature misses the singularities along the fold: more than a standard error.
+    step = 0.02
     axis = np.arange(-2.8, 2.8, step) + step / 2
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     points = points[np.abs(np.hypot(*points.T) - 1.9) < 0.9]
     density = np.exp(jax.jit(FOLDED.log_density)(jnp.asarray(points)))
     for centre in 1.9 * np.stack([np.cos(np.arange(12.0)), np.sin(np.arange(12.0))], axis=-1):
         kernel = np.exp(-np.square(x - centre).sum(axis=-1) / (2 * 0.2**2))
-        expected = np.sum(density * np.exp(-np.square(points - centre).sum(axis=-1) / (2 * 0.2**2))) * step**2
+        expected = (
+            np.sum(density * np.exp(-np.square(points - centre).sum(axis=-1) / (2 * 0.2**2)))
+            * step**2
+        )
         assert abs(kernel.mean() - expected) < 4 * kernel.std() / np.sqrt(len(x))
 
 
 def gaussians_oracle(x):
     angles = np.pi * np.arange(8) / 4
     means = np.sqrt(8) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    return np.log(np.mean([stats.multivariate_normal(mean, 0.125).pdf(x) for mean in means], axis=0))
+    return np.log(
+        np.mean([stats.multivariate_normal(mean, 0.125).pdf(x) for mean in means], axis=0)
+    )
 
 
 def rings_oracle(x):
     """The mean over 4,000 points of every circle: exact to rounding for a periodic function."""
     angles = 2 * np.pi * np.arange(4000) / 4000
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-    square = np.stack([np.square(x[:, None] - radius * circle).sum(axis=-1) for radius in (0.75, 1.5, 2.25, 3.0)], axis=-1)
+    square = np.stack(
+        [np.square(x[:, None] - radius * circle).sum(axis=-1) for radius in (0.75, 1.5, 2.25, 3.0)],
+        axis=-1,
+    )
     return np.log(np.mean(np.exp(-square / (2 * 0.08**2)), axis=(1, 2)) / (2 * np.pi * 0.08**2))
 
 
 def checkerboard_oracle(x):
     rows, columns = (np.digitize(x[:, k], [-4, -2, 0, 2, 4]) for k in (0, 1))
-    is_inside = np.isin(rows, [1, 2, 3, 4]) & np.isin(columns, [1, 2, 3, 4]) & ((rows + columns) % 2 == 0)
+    is_inside = (
+        np.isin(rows, [1, 2, 3, 4]) & np.isin(columns, [1, 2, 3, 4]) & ((rows + columns) % 2 == 0)
+    )
     return np.where(is_inside, -np.log(32), -np.inf)
 
 
 def pinwheel_oracle(x, petals=5, radial_std=0.3, tangential_std=0.1, rate=0.25, scale=2.0):
-    """Every feature of every petal by a scan of the circle |f| = |x| / scale; the determinant from finite differences."""
+    """Every feature of every petal by a scan of the circle |f| = |x| / scale; the determinant from
+    finite differences."""
 
     def forward(f, petal):
         angle = 2 * np.pi * petal / petals + rate * np.exp(f[0])
-        return scale * np.array([np.cos(angle) * f[0] + np.sin(angle) * f[1], np.cos(angle) * f[1] - np.sin(angle) * f[0]])
+        return scale * np.array(
+            [
+                np.cos(angle) * f[0] + np.sin(angle) * f[1],
+                np.cos(angle) * f[1] - np.sin(angle) * f[0],
+            ]
+        )
 
     def features(point, petal):
         radius = np.hypot(*point) / scale
@@ -137,8 +166,12 @@ def pinwheel_oracle(x, petals=5, radial_std=0.3, tangential_std=0.1, rate=0.25, 
         total = 0.0
         for petal in range(petals):
             for f in features(point, petal):
-                columns = [(forward(f + h, petal) - forward(f - h, petal)) / 2e-6 for h in 1e-6 * np.eye(2)]
-                weight = stats.norm.pdf(f[0], 1, radial_std) * stats.norm.pdf(f[1], 0, tangential_std)
+                columns = [
+                    (forward(f + h, petal) - forward(f - h, petal)) / 2e-6 for h in 1e-6 * np.eye(2)
+                ]
+                weight = stats.norm.pdf(f[0], 1, radial_std) * stats.norm.pdf(
+                    f[1], 0, tangential_std
+                )
                 total += weight / abs(np.linalg.det(np.stack(columns)))
         return total / petals
 
@@ -156,7 +189,9 @@ ORACLES = {
 @pytest.mark.parametrize("name", ORACLES)
 def test_density_equals_numpy(name, x64):
     rng = np.random.default_rng(0)
-    x = np.concatenate([draw(name)[:20], rng.uniform(-4.5, 4.5, (30, 2))])  # typical points, and atypical ones
+    x = np.concatenate(
+        [draw(name)[:20], rng.uniform(-4.5, 4.5, (30, 2))]
+    )  # typical points, and atypical ones
     if name == "rings":
         x = x[np.hypot(*x.T) < 4]  # further out the oracle underflows
     found = LOG_DENSITY[name](jnp.asarray(x))
@@ -166,7 +201,9 @@ def test_density_equals_numpy(name, x64):
 def test_folded_pinwheel_equals_numpy(x64):
     x = np.random.default_rng(0).uniform(-2.5, 2.5, (40, 2))
     expected = pinwheel_oracle(x, petals=3, radial_std=0.4, tangential_std=0.4, rate=0.4, scale=1.0)
-    np.testing.assert_allclose(jax.jit(FOLDED.log_density)(jnp.asarray(x)), expected, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(FOLDED.log_density)(jnp.asarray(x)), expected, rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("name", SMOOTH)
@@ -182,10 +219,14 @@ def test_score_matches_finite_differences(name, x64):
 @pytest.mark.parametrize("name", SMOOTH)
 def test_density_is_finite_everywhere(name):
     x = jnp.asarray([[0.0, 0.0], [1e-20, 0.0], [0.0, -30.0], [200.0, 1.0], [-1e3, 1e3]])
-    log_density, score = jax.jit(jax.vmap(jax.value_and_grad(lambda x: LOG_DENSITY[name](x[None])[0])))(x)
+    log_density, score = jax.jit(
+        jax.vmap(jax.value_and_grad(lambda x: LOG_DENSITY[name](x[None])[0]))
+    )(x)
     assert jnp.isfinite(log_density).all()
     assert jnp.isfinite(score).all()
-    np.testing.assert_allclose(score[0], 0, atol=1e-4)  # every toy looks the same after some rotation
+    np.testing.assert_allclose(
+        score[0], 0, atol=1e-4
+    )  # every toy looks the same after some rotation
 
 
 def spirals_recipe(rng, n):
@@ -201,7 +242,9 @@ def swiss_roll_recipe(rng, n):
     return (angle * np.hstack([np.cos(angle), np.sin(angle)]) + rng.normal(size=(n, 2))) / 5
 
 
-@pytest.mark.parametrize(("name", "recipe"), [("two-spirals", spirals_recipe), ("swiss-roll", swiss_roll_recipe)])
+@pytest.mark.parametrize(
+    ("name", "recipe"), [("two-spirals", spirals_recipe), ("swiss-roll", swiss_roll_recipe)]
+)
 def test_samples_fill_cells_as_the_published_recipe(name, recipe):
     """Two-sample chi-square over 144 cells; seeds 0 and 0, within 4 standard deviations."""
     counts = histogram(draw(name), 4.0).ravel()
@@ -221,7 +264,9 @@ def test_samples_follow_the_key_alone(name):
     assert x.dtype == jnp.float32
     assert toy.name == name
     np.testing.assert_array_equal(x, toy.sample(key, 6))
-    np.testing.assert_allclose(jax.jit(toy.sample, static_argnums=1)(key, 6), x, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(toy.sample, static_argnums=1)(key, 6), x, rtol=1e-5, atol=1e-6
+    )
     assert not np.isclose(x, toy.sample(jax.random.key(8), 6)).any()
     with jax.enable_x64(True):
         assert toy.sample(key, 6).dtype == jnp.float64
@@ -230,7 +275,9 @@ def test_samples_follow_the_key_alone(name):
 @pytest.mark.parametrize("name", WITH_DENSITY)
 def test_log_density_computes_in_the_dtype_given(name, x64):
     x = draw(name)[:200]
-    single, double = (LOG_DENSITY[name](jnp.asarray(x, dtype)) for dtype in (np.float32, np.float64))
+    single, double = (
+        LOG_DENSITY[name](jnp.asarray(x, dtype)) for dtype in (np.float32, np.float64)
+    )
     assert (single.dtype, double.dtype) == (np.float32, np.float64)
     assert single.shape == (200,)
     np.testing.assert_allclose(single, double, rtol=1e-4, atol=1e-4)
@@ -241,9 +288,12 @@ def test_every_sample_of_the_checkerboard_has_positive_density():
     np.testing.assert_allclose(toys.TOYS["checkerboard"].log_density(x), -np.log(32), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "variances"), [("8-gaussians", (0.125, 0.125)), ("pinwheel", (4 * 0.3**2, 4 * 0.1**2))])
+@pytest.mark.parametrize(
+    ("name", "variances"), [("8-gaussians", (0.125, 0.125)), ("pinwheel", (4 * 0.3**2, 4 * 0.1**2))]
+)
 def test_centres_are_the_middles_of_the_modes(name, variances, x64):
-    """Where the one Gaussian counts, and the determinant is one: the log of 1 / (2 pi modes sqrt(det covariance))."""
+    """Where the one Gaussian counts, and the determinant is one: the log of 1 / (2 pi modes
+    sqrt(det covariance))."""
     toy = toys.TOYS[name]
     expected = -np.log(2 * np.pi * len(toy.centres) * np.sqrt(np.prod(variances)))
     np.testing.assert_allclose(LOG_DENSITY[name](jnp.asarray(toy.centres)), expected, atol=1e-6)

@@ -6,27 +6,41 @@ import numpy as np
 
 import nce_jax
 
-SOLVERS = {"newton": nce_jax.newton(), "bisection": nce_jax.bisection(), "fixed_point": nce_jax.fixed_point()}
+SOLVERS = {
+    "newton": nce_jax.newton(),
+    "bisection": nce_jax.bisection(),
+    "fixed_point": nce_jax.fixed_point(),
+}
 
 _compiled = jax.jit(nce_jax.solve_log_partition, static_argnames=("solver", "max_steps"))
 
 
 def solve(data, noise, *, magnification=1.0, noise_ratio=1.0, **options) -> nce_jax.Solution:
-    """`solve_log_partition`, compiled once per shape and solver: kappa is an array always. Eagerly every call compiles."""
+    """`solve_log_partition`, compiled once per shape and solver: kappa is an array always. Eagerly
+    every call compiles."""
     kappa = {"magnification": magnification, "noise_ratio": noise_ratio}
     dtype = jnp.promote_types(jnp.result_type(data, noise), jnp.float32)
-    return _compiled(data, noise, **{name: jnp.asarray(value, dtype) for name, value in kappa.items()}, **options)
+    return _compiled(
+        data, noise, **{name: jnp.asarray(value, dtype) for name, value in kappa.items()}, **options
+    )
 
 
-_compiled_standard_error = jax.jit(nce_jax.log_partition_standard_error, static_argnames="block_size")
+_compiled_standard_error = jax.jit(
+    nce_jax.log_partition_standard_error, static_argnames="block_size"
+)
 
 
 def standard_error(data, noise, *, magnification=1.0, **options):
-    return _compiled_standard_error(data, noise, magnification=jnp.asarray(magnification, data.dtype), **options)
+    return _compiled_standard_error(
+        data, noise, magnification=jnp.asarray(magnification, data.dtype), **options
+    )
 
 
-def gaussian_log_ratios(separation=1.5, num_data=40, num_noise=60, *, offset=0.0, seed=0, dtype=np.float64):
-    """s of samples of N(separation, 1) and of N(0, 1), for the model N(separation, 1) with log partition `offset`."""
+def gaussian_log_ratios(
+    separation=1.5, num_data=40, num_noise=60, *, offset=0.0, seed=0, dtype=np.float64
+):
+    """s of samples of N(separation, 1) and of N(0, 1), for the model N(separation, 1) with log
+    partition `offset`."""
     generator = np.random.default_rng(seed)
     x_data, x_noise = separation + generator.normal(size=num_data), generator.normal(size=num_noise)
     data, noise = (separation * x - separation**2 / 2 + offset for x in (x_data, x_noise))

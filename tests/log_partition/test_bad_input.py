@@ -1,4 +1,5 @@
-"""Arguments of the wrong kind are refused on entry, by a message that names them, what was expected, and what came."""
+"""Arguments of the wrong kind are refused on entry, by a message that names them, what was
+expected, and what came."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,12 +26,28 @@ WITHOUT_WEIGHTS = {"nce_loss_terms"}
 
 # arguments -> error, and what its message must name: the argument, what was expected, what came.
 SAMPLES = {
-    "empty data": ((GOOD[:, :0], GOOD), ValueError, ["log_ratio_data", "at least 1 sample", "(3, 0)"]),
-    "empty noise": ((GOOD, GOOD[:, :0]), ValueError, ["log_ratio_noise", "at least 1 sample", "(3, 0)"]),
-    "scalar": ((jnp.float32(1), GOOD), ValueError, ["log_ratio_data", "at least one axis", "scalar"]),
+    "empty data": (
+        (GOOD[:, :0], GOOD),
+        ValueError,
+        ["log_ratio_data", "at least 1 sample", "(3, 0)"],
+    ),
+    "empty noise": (
+        (GOOD, GOOD[:, :0]),
+        ValueError,
+        ["log_ratio_noise", "at least 1 sample", "(3, 0)"],
+    ),
+    "scalar": (
+        (jnp.float32(1), GOOD),
+        ValueError,
+        ["log_ratio_data", "at least one axis", "scalar"],
+    ),
     "integers": ((GOOD.astype(int), GOOD), TypeError, ["log_ratio_data", "floating", "int32"]),
     "booleans": ((GOOD, GOOD > 0), TypeError, ["log_ratio_noise", "floating", "bool"]),
-    "complex": ((GOOD, GOOD.astype(np.complex64)), TypeError, ["log_ratio_noise", "floating", "complex64"]),
+    "complex": (
+        (GOOD, GOOD.astype(np.complex64)),
+        TypeError,
+        ["log_ratio_noise", "floating", "complex64"],
+    ),
     "text": (("abc", GOOD), TypeError, ["log_ratio_data", "floating"]),
     "list of integers": (([1, 2], [1.0, 2.0]), TypeError, ["log_ratio_data", "floating", "int"]),
     "nothing": ((None, GOOD), TypeError, ["log_ratio_data", "floating"]),
@@ -89,9 +106,11 @@ def test_numbers(function, argument, name):
     refuses(lambda: FUNCTIONS[function](GOOD, GOOD, **{argument: value}), error, [argument, *words])
 
 
-@pytest.mark.parametrize("function", ["nce_loss", "nce_loss_terms", "exponential_nce_loss", "overlap"])
+@pytest.mark.parametrize(
+    "function", ["nce_loss", "nce_loss_terms", "exponential_nce_loss", "overlap"]
+)
 def test_log_partition_of_a_wrong_shape(function):
-    call = lambda: FUNCTIONS[function](GOOD, GOOD, log_partition=jnp.ones((2,)))  # noqa: E731
+    call = lambda: FUNCTIONS[function](GOOD, GOOD, log_partition=jnp.ones((2,)))
     refuses(call, ValueError, ["log_partition", "(3,)", "(2,)"])
 
 
@@ -108,10 +127,16 @@ def test_solver_options(function):
 
 
 def test_samples_without_axes_in_common_are_named_in_the_message():
-    refuses(lambda: nce_jax.bar(GOOD, GOOD[:2]), ValueError, ["work_reverse", "work_forward", "(3,)", "(2, 5)"])
+    refuses(
+        lambda: nce_jax.bar(GOOD, GOOD[:2]),
+        ValueError,
+        ["work_reverse", "work_forward", "(3,)", "(2, 5)"],
+    )
 
 
 def test_counts_of_blocks_and_replicates():
     for value, error in ((0, ValueError), (2.5, TypeError), (True, TypeError)):
-        call = lambda value=value: nce_jax.log_partition_standard_error(GOOD, GOOD, block_size=value)  # noqa: E731
+        call = lambda value=value: nce_jax.log_partition_standard_error(
+            GOOD, GOOD, block_size=value
+        )
         refuses(call, error, ["block_size", str(value)])

@@ -1,11 +1,17 @@
-"""What the solvers' certificates rest on: bounds on the error, and the lemma behind Bennett's step."""
+"""What the solvers' certificates rest on: bounds on the error, and the lemma behind Bennett's
+step."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax.log_partition._equations import bennett_residual, error_bound, evaluate, newton_error_bound
+from nce_jax.log_partition._equations import (
+    bennett_residual,
+    error_bound,
+    evaluate,
+    newton_error_bound,
+)
 from nce_jax.log_partition._types import make_problem
 from tests.log_partition.cases import gaussian_log_ratios
 from tests.oracles import mean, probabilities, root
@@ -17,20 +23,27 @@ ROUNDING = 1e-12
 
 @jax.jit
 def evaluate_at(data, noise, kappa, points):
-    """Residual, both bounds, Newton's and Bennett's next point, at every point of every problem: (problems, points)."""
+    """Residual, both bounds, Newton's and Bennett's next point, at every point of every problem:
+    (problems, points)."""
     problem = make_problem(data, noise, None, None, kappa, 1.0)
 
     def at(point):
         balance = evaluate(problem, point)
         bounds = error_bound(balance.residual), newton_error_bound(balance.residual)
-        return balance.residual, *bounds, point + balance.newton_move, point - bennett_residual(problem, point)
+        return (
+            balance.residual,
+            *bounds,
+            point + balance.newton_move,
+            point - bennett_residual(problem, point),
+        )
 
     return jax.vmap(at, in_axes=1, out_axes=1)(points)
 
 
 @pytest.fixture(scope="module")
 def table():
-    """Random problems, inverted and apart; points at the root, close to it and all over the range of the samples."""
+    """Random problems, inverted and apart; points at the root, close to it and all over the range
+    of the samples."""
     with jax.enable_x64(True):
         return tabulate(np.random.default_rng(0))
 
@@ -41,18 +54,26 @@ def tabulate(generator) -> dict[str, np.ndarray]:
     problems = [gaussian_log_ratios(d, 12, 9, seed=seed) for seed, d in enumerate(separations)]
     data, noise = (signs[:, None] * np.stack(side) for side in zip(*problems, strict=True))
     kappa = 10 ** generator.uniform(-3, 3, NUM_PROBLEMS)
-    exact = np.array([root(d, y, kappa=k) for d, y, k in zip(data, noise, kappa, strict=True)])[:, None]
+    exact = np.array([root(d, y, kappa=k) for d, y, k in zip(data, noise, kappa, strict=True)])[
+        :, None
+    ]
     points = exact + STEPS
     values = [np.asarray(v) for v in evaluate_at(*map(jnp.asarray, (data, noise, kappa, points)))]
     b = points + np.log(kappa)[:, None]
     pool = np.concatenate([data, noise], axis=-1)
     inside = (b >= pool.min(-1, keepdims=True)) & (b <= pool.max(-1, keepdims=True))
     names = ("residual", "bound", "newton_bound", "newton", "bennett")
-    return {"error": np.abs(points - exact), "exact": exact, "inside": inside, **dict(zip(names, values, strict=True))}
+    return {
+        "error": np.abs(points - exact),
+        "exact": exact,
+        "inside": inside,
+        **dict(zip(names, values, strict=True)),
+    }
 
 
 def test_the_residual_bounds_the_error(table):
-    """|F - F*| <= the bound wherever there is one; there is one near the root, and no more than a few times too large."""
+    """|F - F*| <= the bound wherever there is one; there is one near the root, and no more than a
+    few times too large."""
     finite = np.isfinite(table["bound"])
     assert np.all(table["error"][finite] <= table["bound"][finite] + ROUNDING)
     near = table["error"] < 0.05
@@ -61,10 +82,11 @@ def test_the_residual_bounds_the_error(table):
 
 
 def test_the_residual_bounds_the_error_from_below_too(table):
-    """A large residual is a large error: log(1 + |r|) near the root, |r| / 2 far from it, where the samples are.
+    """A large residual is a large error: log(1 + |r|) near the root, |r| / 2 far from it, where the
+    samples are.
 
-    From above there is no such bound far from the root: the log difference drops wherever b passes a sample.
-    """
+    From above there is no such bound far from the root: the log difference drops wherever b passes
+    a sample."""
     size = np.abs(table["residual"])
     lowest = np.where(size <= 0.5, np.log1p(size), size / 2)
     assert np.all(table["error"][table["inside"]] >= lowest[table["inside"]] - ROUNDING)
@@ -79,10 +101,13 @@ def test_the_residual_has_the_sign_of_the_error(table):
 
 
 def test_a_newton_step_goes_towards_the_root(table):
-    """From anywhere among the samples: the bracket would hide a step that does not, at the price of time."""
+    """From anywhere among the samples: the bracket would hide a step that does not, at the price of
+    time."""
     outside = table["inside"] & (table["error"] > 1e-8)
     direction = np.sign(table["newton"] - (table["exact"] + STEPS))
-    np.testing.assert_array_equal(direction[outside], -np.broadcast_to(np.sign(STEPS), outside.shape)[outside])
+    np.testing.assert_array_equal(
+        direction[outside], -np.broadcast_to(np.sign(STEPS), outside.shape)[outside]
+    )
 
 
 def test_a_newton_step_is_as_good_as_certified(table):
@@ -105,4 +130,6 @@ def test_bennetts_residual_is_its_formula(x64):
         p, q = probabilities(data, noise, point, kappa)
         problem = make_problem(data, noise, None, None, kappa, 1.0)
         expected = np.log(mean(p)) - np.log(kappa * mean(q))
-        np.testing.assert_allclose(bennett_residual(problem, jnp.asarray(point)), expected, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(
+            bennett_residual(problem, jnp.asarray(point)), expected, rtol=1e-12, atol=1e-13
+        )

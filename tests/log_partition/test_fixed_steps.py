@@ -1,4 +1,5 @@
-"""The mode without decisions: the same root where the steps suffice, MAX_STEPS where they do not."""
+"""The mode without decisions: the same root where the steps suffice, MAX_STEPS where they do
+not."""
 
 import jax
 import jax.numpy as jnp
@@ -11,12 +12,17 @@ from nce_jax import Status
 
 def problem(separation=2.0, count=512, seed=0):
     keys = jax.random.split(jax.random.key(seed))
-    x_data, x_noise = separation + jax.random.normal(keys[0], (count,)), jax.random.normal(keys[1], (count,))
+    x_data, x_noise = (
+        separation + jax.random.normal(keys[0], (count,)),
+        jax.random.normal(keys[1], (count,)),
+    )
     return separation * x_data, separation * x_noise
 
 
 @pytest.mark.parametrize(
-    "solver", [nce_jax.newton(), nce_jax.bisection(), nce_jax.fixed_point()], ids=["newton", "bisection", "bar"]
+    "solver",
+    [nce_jax.newton(), nce_jax.bisection(), nce_jax.fixed_point()],
+    ids=["newton", "bisection", "bar"],
 )
 def test_enough_steps_give_the_root_of_the_loop(solver, x64):
     ratios = problem()
@@ -24,14 +30,17 @@ def test_enough_steps_give_the_root_of_the_loop(solver, x64):
     found = nce_jax.solve_log_partition(*ratios, solver=solver, fixed_steps=int(wanted.num_steps))
     np.testing.assert_allclose(found.log_partition, wanted.log_partition, rtol=1e-12)
     assert (found.status, found.num_steps) == (wanted.status, wanted.num_steps)
-    short = nce_jax.solve_log_partition(*ratios, solver=solver, fixed_steps=int(wanted.num_steps) - 1)
+    short = nce_jax.solve_log_partition(
+        *ratios, solver=solver, fixed_steps=int(wanted.num_steps) - 1
+    )
     assert short.status == Status.MAX_STEPS
     assert jnp.isnan(short.log_partition)
 
 
 @pytest.mark.parametrize("separation", [0.5, 4.0, 12.0, -6.0])
 def test_without_the_log_scale_the_bracket_finds_the_root(separation, x64):
-    """Far from the root the residual of the branchless form saturates: bisection leads into its reach."""
+    """Far from the root the residual of the branchless form saturates: bisection leads into its
+    reach."""
     ratios = problem(separation) if separation > 0 else tuple(-s for s in problem(-separation))
     wanted = nce_jax.solve_log_partition(*ratios, tolerance=1e-9)
     found = nce_jax.solve_log_partition(*ratios, tolerance=1e-9, fixed_steps=60)
@@ -42,12 +51,17 @@ def test_without_the_log_scale_the_bracket_finds_the_root(separation, x64):
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
 def test_what_is_not_finite_says_so(bad):
     data, noise = problem()
-    assert nce_jax.solve_log_partition(data.at[0].set(bad), noise, fixed_steps=4).status == Status.NONFINITE
+    assert (
+        nce_jax.solve_log_partition(data.at[0].set(bad), noise, fixed_steps=4).status
+        == Status.NONFINITE
+    )
 
 
 def test_the_program_has_no_loop_and_no_branch():
     def text(**options):
-        solve = jax.jit(lambda *ratios: nce_jax.solve_log_partition(*ratios, initial=1.0, **options))
+        solve = jax.jit(
+            lambda *ratios: nce_jax.solve_log_partition(*ratios, initial=1.0, **options)
+        )
         return solve.lower(*problem()).as_text()
 
     for word in ("stablehlo.while", "stablehlo.case", "stablehlo.if"):
@@ -56,15 +70,23 @@ def test_the_program_has_no_loop_and_no_branch():
 
 
 def test_lanes_and_derivatives_are_those_of_the_loop(x64):
-    ratios = [jnp.stack(side) for side in zip(problem(1.0, 64), problem(3.0, 64, seed=1), strict=True)]
+    ratios = [
+        jnp.stack(side) for side in zip(problem(1.0, 64), problem(3.0, 64, seed=1), strict=True)
+    ]
 
     def solve(data, noise, **options):
         return nce_jax.solve_log_partition(data, noise, **options).log_partition.sum()
 
-    gradients = [jax.grad(solve, (0, 1))(*ratios, **options) for options in ({}, {"fixed_steps": 12})]
+    gradients = [
+        jax.grad(solve, (0, 1))(*ratios, **options) for options in ({}, {"fixed_steps": 12})
+    ]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8), *gradients)
-    vmapped = jax.vmap(lambda d, n: nce_jax.solve_log_partition(d, n, fixed_steps=12).log_partition)(*ratios)
-    np.testing.assert_allclose(vmapped, nce_jax.solve_log_partition(*ratios).log_partition, rtol=1e-10)
+    vmapped = jax.vmap(
+        lambda d, n: nce_jax.solve_log_partition(d, n, fixed_steps=12).log_partition
+    )(*ratios)
+    np.testing.assert_allclose(
+        vmapped, nce_jax.solve_log_partition(*ratios).log_partition, rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("steps", [0, -1])

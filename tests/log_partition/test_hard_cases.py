@@ -1,4 +1,5 @@
-"""Inverted ratios, wide gaps and no overlap: where double-precision sums are blind and the answer is still exact."""
+"""Inverted ratios, wide gaps and no overlap: where double-precision sums are blind and the answer
+is still exact."""
 
 from fractions import Fraction
 
@@ -7,7 +8,13 @@ import numpy as np
 import pytest
 
 from nce_jax import Status
-from tests.log_partition.cases import SOLVERS, gaussian_log_ratios, solve, solve_tolerance, status_names
+from tests.log_partition.cases import (
+    SOLVERS,
+    gaussian_log_ratios,
+    solve,
+    solve_tolerance,
+    status_names,
+)
 from tests.oracles import root
 
 GAPS = {
@@ -22,7 +29,8 @@ GAPS = {
 @pytest.mark.parametrize("solver", ["newton", "bisection"])
 @pytest.mark.parametrize("name", GAPS)
 def test_counts_that_balance_over_a_gap(name, solver, float_dtype):
-    """Equal counts of data and noise below a gap: the residual of the textbook equation is zero all along the gap.
+    """Equal counts of data and noise below a gap: the residual of the textbook equation is zero all
+    along the gap.
 
     F hangs on samples as far away as the gap is wide: hence the rounding of those in the tolerance.
     """
@@ -30,7 +38,9 @@ def test_counts_that_balance_over_a_gap(name, solver, float_dtype):
     pad = {"weights_data": np.zeros(4, float_dtype), "weights_noise": np.zeros(4, float_dtype)}
     pad["weights_data"][: data.size], pad["weights_noise"][: noise.size] = 1, 1
     padded = [jnp.asarray(np.pad(side, (0, 4 - side.size))) for side in (data, noise)]
-    solution = solve(*padded, **{key: jnp.asarray(value) for key, value in pad.items()}, solver=SOLVERS[solver])
+    solution = solve(
+        *padded, **{key: jnp.asarray(value) for key, value in pad.items()}, solver=SOLVERS[solver]
+    )
     eps = np.finfo(float_dtype).eps
     allowed = eps**0.75 + 4 * eps * max(np.abs(data).max(), np.abs(noise).max())
     np.testing.assert_allclose(solution.log_partition, root(data, noise), rtol=0, atol=allowed)
@@ -38,19 +48,24 @@ def test_counts_that_balance_over_a_gap(name, solver, float_dtype):
 
 @pytest.mark.parametrize("solver", ["newton", "bisection"])
 def test_where_bennetts_residual_is_blind(solver, float_dtype):
-    """Data near -60, noise near +60: rho is exactly 0.0 in float32 for every F in [-30, 30]; the root is one point."""
+    """Data near -60, noise near +60: rho is exactly 0.0 in float32 for every F in [-30, 30]; the
+    root is one point."""
     generator = np.random.default_rng(0)
     data, noise = (jnp.asarray(generator.normal(mean, 3, 200), float_dtype) for mean in (-60, 60))
     solution = solve(data, noise, solver=SOLVERS[solver], initial=jnp.asarray(25, float_dtype))
     eps = np.finfo(float_dtype).eps
-    np.testing.assert_allclose(solution.log_partition, root(data, noise), rtol=0, atol=eps**0.75 + 300 * eps)
+    np.testing.assert_allclose(
+        solution.log_partition, root(data, noise), rtol=0, atol=eps**0.75 + 300 * eps
+    )
     assert status_names(solution) == ["CONVERGED"]  # O > 1: nothing is missing, the model is wrong
 
 
 def test_bennetts_iteration_does_not_claim_what_it_cannot_see(float_dtype):
     generator = np.random.default_rng(0)
     data, noise = (jnp.asarray(generator.normal(mean, 3, 200), float_dtype) for mean in (-60, 60))
-    solution = solve(data, noise, solver=SOLVERS["fixed_point"], initial=jnp.asarray(25, float_dtype))
+    solution = solve(
+        data, noise, solver=SOLVERS["fixed_point"], initial=jnp.asarray(25, float_dtype)
+    )
     assert status_names(solution) == ["MAX_STEPS"]
     assert np.isnan(solution.log_partition)
 
@@ -77,10 +92,13 @@ def test_bennetts_iteration_converges_at_good_overlap(x64):
 
 @pytest.mark.parametrize("kappa", [1 / 3, 0.1 * 3, 2 / 3, 1 / 7])
 def test_a_kappa_that_is_a_fraction_but_for_rounding(kappa, x64):
-    """1 / 3 is not a third: the root of the rounded kappa hangs on 2e-17; that of the fraction, or between, is right too."""
+    """1 / 3 is not a third: the root of the rounded kappa hangs on 2e-17; that of the fraction, or
+    between, is right too."""
     data, noise = np.array([-60.0, 50.0, 60.0]), np.array([-50.0])
     value = float(solve(jnp.asarray(data), jnp.asarray(noise), magnification=kappa).log_partition)
-    ends = sorted(root(data, noise, kappa=kappa * (1 + sign * 8 * np.finfo(float).eps)) for sign in (-1, 1))
+    ends = sorted(
+        root(data, noise, kappa=kappa * (1 + sign * 8 * np.finfo(float).eps)) for sign in (-1, 1)
+    )
     assert ends[0] - 1e-11 <= value <= ends[1] + 1e-11
 
 
@@ -89,7 +107,9 @@ def test_no_overlap_is_said_and_the_value_is_still_the_minimiser(float_dtype):
     solution = solve(data, noise)
     assert status_names(solution) == ["NO_OVERLAP"]
     eps = np.finfo(float_dtype).eps
-    np.testing.assert_allclose(solution.log_partition, root(data, noise), rtol=0, atol=eps**0.75 + 500 * eps)
+    np.testing.assert_allclose(
+        solution.log_partition, root(data, noise), rtol=0, atol=eps**0.75 + 500 * eps
+    )
 
 
 def test_no_overlap_counts_samples_that_count(x64):
@@ -97,7 +117,10 @@ def test_no_overlap_counts_samples_that_count(x64):
     data, noise = gaussian_log_ratios(7.0, 40, 60)
     one = solve(data, noise)
     padded = [jnp.tile(side, 10) for side in (data, noise)]
-    weights = [jnp.where(jnp.arange(s.shape[-1]) < n, 1.0, 0.0) for s, n in zip(padded, (40, 60), strict=True)]
+    weights = [
+        jnp.where(jnp.arange(s.shape[-1]) < n, 1.0, 0.0)
+        for s, n in zip(padded, (40, 60), strict=True)
+    ]
     padded_solution = solve(*padded, weights_data=weights[0], weights_noise=weights[1])
     assert padded_solution.status == one.status == Status.NO_OVERLAP
 
@@ -116,11 +139,14 @@ def test_huge_log_ratios_have_a_root(scale, float_dtype):
 @pytest.mark.parametrize("solver", SOLVERS)
 @pytest.mark.parametrize("factor", [1e-30, 1e-20, 1e-15, 1e15, 1e18, 1e30])
 def test_a_noise_weight_at_the_end_of_the_dtype(factor, solver):
-    """kappa = factor^2 over- or underflows float32, its logarithm does not: solved, or refused, but never solved wrongly."""
+    """kappa = factor^2 over- or underflows float32, its logarithm does not: solved, or refused, but
+    never solved wrongly."""
     data, noise = gaussian_log_ratios(dtype=np.float32)
     solution = solve(data, noise, magnification=factor, noise_ratio=factor, solver=SOLVERS[solver])
     if status_names(solution)[0] in ("CONVERGED", "NO_OVERLAP"):
         expected = root(data, noise, kappa=Fraction(float(np.float32(factor))) ** 2)
-        np.testing.assert_allclose(solution.log_partition, expected, rtol=0, atol=solve_tolerance(np.float32, 1))
+        np.testing.assert_allclose(
+            solution.log_partition, expected, rtol=0, atol=solve_tolerance(np.float32, 1)
+        )
     else:
         assert np.isnan(solution.log_partition)

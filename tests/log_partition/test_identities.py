@@ -1,4 +1,5 @@
-"""Identities of the root: what may change without changing F*, and what must move it by exactly so much."""
+"""Identities of the root: what may change without changing F*, and what must move it by exactly so
+much."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +7,13 @@ import numpy as np
 import pytest
 
 import nce_jax
-from tests.log_partition.cases import SOLVERS, gaussian_log_ratios, random_weights, solve, solve_tolerance
+from tests.log_partition.cases import (
+    SOLVERS,
+    gaussian_log_ratios,
+    random_weights,
+    solve,
+    solve_tolerance,
+)
 from tests.oracles import mean, probabilities
 
 ATOL = 2 * solve_tolerance(np.float64, 4)
@@ -22,14 +29,18 @@ def test_substituted_back_it_is_stationary(kappa, x64):
     log_partition = solved(data, noise, magnification=kappa)
     p, q = probabilities(data, noise, log_partition, kappa)
     np.testing.assert_allclose(mean(p), kappa * mean(q), rtol=1e-10)
-    slope = jax.grad(lambda f: nce_jax.nce_loss(data, noise, log_partition=f, magnification=kappa))(log_partition)
+    slope = jax.grad(lambda f: nce_jax.nce_loss(data, noise, log_partition=f, magnification=kappa))(
+        log_partition
+    )
     np.testing.assert_allclose(slope, 0, atol=1e-11 * min(1, kappa))
 
 
 @pytest.mark.parametrize("shift", [-7.25, 0.5, 1000.0])
 def test_shifting_all_log_ratios_shifts_it(shift, x64):
     data, noise = gaussian_log_ratios()
-    np.testing.assert_allclose(solved(data + shift, noise + shift), solved(data, noise) + shift, rtol=0, atol=1e-11)
+    np.testing.assert_allclose(
+        solved(data + shift, noise + shift), solved(data, noise) + shift, rtol=0, atol=1e-11
+    )
 
 
 def test_only_the_product_of_magnification_and_noise_ratio_matters(x64):
@@ -47,7 +58,9 @@ def test_exchanging_data_and_noise_changes_its_sign(x64):
     """s -> -s, kappa -> 1 / kappa and the two sets exchanged is the same equation for -F."""
     data, noise = gaussian_log_ratios()
     expected = -solved(data, noise, magnification=7.0)
-    np.testing.assert_allclose(solved(-noise, -data, magnification=1 / 7.0), expected, rtol=0, atol=ATOL)
+    np.testing.assert_allclose(
+        solved(-noise, -data, magnification=1 / 7.0), expected, rtol=0, atol=ATOL
+    )
 
 
 def test_weight_two_is_a_sample_twice(x64):
@@ -82,7 +95,12 @@ def test_order_does_not_matter(x64):
     data, noise = gaussian_log_ratios()
     order = np.random.default_rng(0).permutation(data.shape[-1])
     weights_data, weights_noise = random_weights(data), random_weights(noise)
-    shuffled = solved(data[order], noise[::-1], weights_data=weights_data[order], weights_noise=weights_noise[::-1])
+    shuffled = solved(
+        data[order],
+        noise[::-1],
+        weights_data=weights_data[order],
+        weights_noise=weights_noise[::-1],
+    )
     expected = solved(data, noise, weights_data=weights_data, weights_noise=weights_noise)
     np.testing.assert_allclose(shuffled, expected, rtol=0, atol=ATOL)
 

@@ -1,4 +1,5 @@
-"""The reference root is itself right: two independent ways to it agree, on easy problems and where doubles are blind."""
+"""The reference root is itself right: two independent ways to it agree, on easy problems and where
+doubles are blind."""
 
 import numpy as np
 import pytest
@@ -27,13 +28,20 @@ def test_two_ways_to_the_root_agree(name):
 
 def test_two_ways_agree_with_weights():
     data, noise = GENERATOR.normal(40, 20, 7), GENERATOR.normal(-40, 20, 6)
-    weights = {"weights_data": GENERATOR.uniform(0.1, 2, 7), "weights_noise": np.array([0, 1, 0.5, 3, 0, 1e-3])}
+    weights = {
+        "weights_data": GENERATOR.uniform(0.1, 2, 7),
+        "weights_noise": np.array([0, 1, 0.5, 3, 0, 1e-3]),
+    }
     expected = root_in_extended_precision(data, noise, kappa=0.7, **weights)
-    np.testing.assert_allclose(root(data, noise, kappa=0.7, **weights), expected, rtol=1e-15, atol=3e-14)
+    np.testing.assert_allclose(
+        root(data, noise, kappa=0.7, **weights), expected, rtol=1e-15, atol=3e-14
+    )
 
 
 def test_the_root_minimises_the_loss():
     data, noise, _ = PROBLEMS["good overlap"]
     best = root(data, noise, kappa=3)
-    losses = [nce_loss(data, noise, log_partition=best + shift, kappa=3) for shift in (-1e-3, 0, 1e-3)]
+    losses = [
+        nce_loss(data, noise, log_partition=best + shift, kappa=3) for shift in (-1e-3, 0, 1e-3)
+    ]
     assert losses[1] < min(losses[0], losses[2])

@@ -1,4 +1,5 @@
-"""A failed solve is data: its lane says so, holds no number, and leaves its neighbours as they were."""
+"""A failed solve is data: its lane says so, holds no number, and leaves its neighbours as they
+were."""
 
 import jax
 import jax.numpy as jnp
@@ -34,10 +35,16 @@ def test_a_lane_that_is_not_finite(bad, side, solver):
 
 
 def test_weights_and_noise_weight_out_of_range():
-    """Traced values cannot raise: negative, NaN or all-zero weights and kappa outside (0, inf) are NONFINITE."""
+    """Traced values cannot raise: negative, NaN or all-zero weights and kappa outside (0, inf) are
+    NONFINITE."""
     data, noise = four_lanes()
     weights = jnp.ones_like(data)
-    for bad in (weights.at[1, 0].set(-1), weights.at[1].set(0), weights.at[1, 0].set(np.nan), weights.at[1, 0].set(np.inf)):
+    for bad in (
+        weights.at[1, 0].set(-1),
+        weights.at[1].set(0),
+        weights.at[1, 0].set(np.nan),
+        weights.at[1, 0].set(np.inf),
+    ):
         solution = solve(data, noise, weights_data=bad, weights_noise=jnp.ones_like(noise))
         assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]
         assert np.isnan(solution.log_partition[1])
@@ -49,10 +56,15 @@ def test_weights_and_noise_weight_out_of_range():
 
 
 def test_negative_weights_on_both_sides_do_not_cancel():
-    """Two negative magnifications have a positive product, and all-negative weights a positive mean: still refused."""
+    """Two negative magnifications have a positive product, and all-negative weights a positive
+    mean: still refused."""
     data, noise = four_lanes()
-    assert status_names(solve(data, noise, magnification=-1.0, noise_ratio=-2.0)) == ["NONFINITE"] * 4
-    solution = solve(data, noise, weights_data=-jnp.ones_like(data), weights_noise=-jnp.ones_like(noise))
+    assert (
+        status_names(solve(data, noise, magnification=-1.0, noise_ratio=-2.0)) == ["NONFINITE"] * 4
+    )
+    solution = solve(
+        data, noise, weights_data=-jnp.ones_like(data), weights_noise=-jnp.ones_like(noise)
+    )
     assert status_names(solution) == ["NONFINITE"] * 4
 
 
@@ -69,12 +81,17 @@ def test_the_step_limit(max_steps):
 
 def test_an_easy_lane_does_not_pay_for_a_hard_one():
     """A finished lane stands still: the steps it reports are its own."""
-    easy, hard = gaussian_log_ratios(0.1, seed=0, dtype=np.float32), gaussian_log_ratios(-20.0, seed=1, dtype=np.float32)
+    easy, hard = (
+        gaussian_log_ratios(0.1, seed=0, dtype=np.float32),
+        gaussian_log_ratios(-20.0, seed=1, dtype=np.float32),
+    )
     both = [jnp.stack(side) for side in zip(easy, hard, strict=True)]
     alone = [solve(*problem, solver=SOLVERS["newton"]) for problem in (easy, hard)]
     together = solve(*both, solver=SOLVERS["newton"])
     np.testing.assert_array_equal(together.num_steps, [solution.num_steps for solution in alone])
-    np.testing.assert_allclose(together.log_partition, [solution.log_partition for solution in alone], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        together.log_partition, [solution.log_partition for solution in alone], rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("solver", ["newton", "bisection"])
@@ -98,17 +115,23 @@ def test_check_solution_names_the_lanes():
     solution = solve(data, noise.reshape(2, 2, -1))
     with pytest.raises(FloatingPointError) as caught:
         nce_jax.check_solution(solution)
-    expected = "log_partition: 1 of 4 solves failed: lane (1, 0) NONFINITE (residual nan after 0 steps)"
+    expected = (
+        "log_partition: 1 of 4 solves failed: lane (1, 0) NONFINITE (residual nan after 0 steps)"
+    )
     assert str(caught.value) == expected
 
 
 def test_check_solution_of_many_failures_is_short():
     lanes = 25
-    solution = nce_jax.Solution(*(jnp.full((lanes,), value) for value in (np.nan, 0.5, 7, int(Status.MAX_STEPS))))
+    solution = nce_jax.Solution(
+        *(jnp.full((lanes,), value) for value in (np.nan, 0.5, 7, int(Status.MAX_STEPS)))
+    )
     with pytest.raises(FloatingPointError) as caught:
         nce_jax.check_solution(solution)
     message = str(caught.value)
-    assert message.startswith("log_partition: 25 of 25 solves failed: lane (0,) MAX_STEPS (residual 0.5 after 7 steps); ")
+    assert message.startswith(
+        "log_partition: 25 of 25 solves failed: lane (0,) MAX_STEPS (residual 0.5 after 7 steps); "
+    )
     assert message.endswith("; and 15 more")
     assert len(message) < 800
 

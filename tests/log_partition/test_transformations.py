@@ -1,4 +1,5 @@
-"""jit, vmap and traced options: one compilation serves every kappa, and nothing global is touched."""
+"""jit, vmap and traced options: one compilation serves every kappa, and nothing global is
+touched."""
 
 import subprocess
 import sys
@@ -19,10 +20,17 @@ def test_one_compilation_for_every_traced_option():
     @chex.assert_max_traces(n=1)
     def traced(data, noise, magnification, noise_ratio, initial, tolerance):
         return nce_jax.solve_log_partition(
-            data, noise, magnification=magnification, noise_ratio=noise_ratio, initial=initial, tolerance=tolerance
+            data,
+            noise,
+            magnification=magnification,
+            noise_ratio=noise_ratio,
+            initial=initial,
+            tolerance=tolerance,
         )
 
-    values = [traced(data, noise, 10.0**k, 0.5 + k, 0.1 * k, 10.0**-k).log_partition for k in range(1, 6)]
+    values = [
+        traced(data, noise, 10.0**k, 0.5 + k, 0.1 * k, 10.0**-k).log_partition for k in range(1, 6)
+    ]
     assert len({float(value) for value in values}) == 5
 
 
@@ -30,7 +38,9 @@ def test_jit_is_eager_is_vmap():
     data, noise = gaussian_log_ratios(dtype=np.float32)
     eager = nce_jax.solve_log_partition(data, noise)
     compiled = solve(data, noise)
-    mapped = jax.jit(jax.vmap(lambda m: nce_jax.solve_log_partition(data, noise, magnification=m)))(jnp.array([1.0, 5.0]))
+    mapped = jax.jit(jax.vmap(lambda m: nce_jax.solve_log_partition(data, noise, magnification=m)))(
+        jnp.array([1.0, 5.0])
+    )
     np.testing.assert_allclose(compiled.log_partition, eager.log_partition, rtol=1e-6)
     np.testing.assert_allclose(mapped.log_partition[0], eager.log_partition, rtol=1e-6)
     assert compiled.status == eager.status == mapped.status[0]
@@ -50,7 +60,8 @@ def test_a_solve_inside_scan():
 
 
 def test_x64_stays_off():
-    """In a fresh process, since the tests themselves switch it: importing and using everything leaves it off."""
+    """In a fresh process, since the tests themselves switch it: importing and using everything
+    leaves it off."""
     program = """
 import jax, jax.numpy as jnp, nce_jax
 before = dict(jax.config.values)
@@ -58,7 +69,8 @@ s, key = jnp.linspace(-1.0, 1.0, 7), jax.random.key(0)
 solution = nce_jax.check_solution(nce_jax.solve_log_partition(s + 0.1, s))
 assert solution.log_partition.dtype == nce_jax.nce_loss(s, s).dtype == jnp.float32
 assert nce_jax.bar(s, s + 0.5).delta_f.dtype == jnp.float32
-assert nce_jax.bootstrap_log_partition(key, s, s, num_replicates=2).log_partition.dtype == jnp.float32
+replicates = nce_jax.bootstrap_log_partition(key, s, s, num_replicates=2).log_partition
+assert replicates.dtype == jnp.float32
 assert jax.config.jax_enable_x64 is False
 changed = {k for k, v in jax.config.values.items() if before[k] != v}
 assert not changed, changed

@@ -1,4 +1,5 @@
-"""The losses of embeddings as their formulas stand: every logit of every pair, one anchor after another, in NumPy or JAX."""
+"""The losses of embeddings as their formulas stand: every logit of every pair, one anchor after
+another, in NumPy or JAX."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +33,18 @@ def negatives_of(n, ids, weights):
     return (ids[:, None] != ids[None, :]) & there[:, None] & there[None, :]
 
 
-def info_nce(x, y, *, temperature=1.0, magnification=1.0, two_sided=False, log_noise=None, ids=None, weights=None, xp=np):
+def info_nce(
+    x,
+    y,
+    *,
+    temperature=1.0,
+    magnification=1.0,
+    two_sided=False,
+    log_noise=None,
+    ids=None,
+    weights=None,
+    xp=np,
+):
     s = logits(x, y, temperature) - (0 if log_noise is None else log_noise[None, :])
     counts = negatives_of(len(x), ids, weights)
     one = [ranking(s[i, i], s[i], counts[i], magnification, xp) for i in range(len(x))]
@@ -42,22 +54,31 @@ def info_nce(x, y, *, temperature=1.0, magnification=1.0, two_sided=False, log_n
     return (averaged(one, weights, xp) + averaged(other, weights, xp)) / 2
 
 
-def explicit(x, y, negatives, *, temperature=1.0, magnification=1.0, ids=None, ids_negatives=None, xp=np):
+def explicit(
+    x, y, negatives, *, temperature=1.0, magnification=1.0, ids=None, ids_negatives=None, xp=np
+):
     terms = []
     for i in range(len(x)):
         own, names = negatives, ids_negatives
         if negatives.ndim == 3:
             own, names = negatives[i], None if names is None else names[i]
         counts = np.ones(len(own), bool) if names is None else np.asarray(names) != ids[i]
-        terms.append(ranking(x[i] @ y[i] / temperature, own @ x[i] / temperature, counts, magnification, xp))
+        terms.append(
+            ranking(x[i] @ y[i] / temperature, own @ x[i] / temperature, counts, magnification, xp)
+        )
     return averaged(terms, None, xp)
 
 
 def nt_xent(x, y, *, temperature=1.0, magnification=1.0, ids=None, weights=None, xp=np):
     n, views = len(x), xp.concatenate([x, y])
-    s, twice = logits(views, views, temperature), lambda values: None if values is None else np.tile(values, 2)
+    s, twice = (
+        logits(views, views, temperature),
+        lambda values: None if values is None else np.tile(values, 2),
+    )
     counts = negatives_of(2 * n, np.tile(np.arange(n) if ids is None else ids, 2), twice(weights))
-    terms = [ranking(s[i, (i + n) % (2 * n)], s[i], counts[i], magnification, xp) for i in range(2 * n)]
+    terms = [
+        ranking(s[i, (i + n) % (2 * n)], s[i], counts[i], magnification, xp) for i in range(2 * n)
+    ]
     return averaged(terms, twice(weights), xp)
 
 

@@ -1,4 +1,5 @@
-"""`nce_loss`: its formula, what it must not depend on, its limits, and its behaviour at the ends of the number line."""
+"""`nce_loss`: its formula, what it must not depend on, its limits, and its behaviour at the ends of
+the number line."""
 
 import chex
 import jax
@@ -20,20 +21,30 @@ def test_equals_its_formula(kappa, float_dtype):
     actual = loss(data, noise, log_partition=0.7, magnification=kappa)
     assert actual.dtype == float_dtype
     rtol = 2e-6 if float_dtype == np.float32 else 1e-14
-    np.testing.assert_allclose(actual, oracles.nce_loss(data, noise, log_partition=0.7, kappa=kappa), rtol=rtol)
+    np.testing.assert_allclose(
+        actual, oracles.nce_loss(data, noise, log_partition=0.7, kappa=kappa), rtol=rtol
+    )
 
 
 def test_equals_its_formula_with_weights(x64):
     data, noise = gaussian_log_ratios()
-    weights = {"weights_data": random_weights(data, 1, num_zeros=3), "weights_noise": random_weights(noise, 2, num_zeros=4)}
+    weights = {
+        "weights_data": random_weights(data, 1, num_zeros=3),
+        "weights_noise": random_weights(noise, 2, num_zeros=4),
+    }
     expected = oracles.nce_loss(data, noise, log_partition=-1.5, kappa=7.0, **weights)
-    np.testing.assert_allclose(loss(data, noise, log_partition=-1.5, magnification=7.0, **weights), expected, rtol=1e-14)
+    np.testing.assert_allclose(
+        loss(data, noise, log_partition=-1.5, magnification=7.0, **weights), expected, rtol=1e-14
+    )
 
 
 def test_kappa_one_is_twice_the_logistic_loss(x64):
     """Classic NCE: cross-entropy of the posterior sigma(u), data labelled one and noise zero."""
     data, noise = gaussian_log_ratios()
-    cross_entropy = -oracles.log_sigmoid(np.asarray(data)).mean() - oracles.log_sigmoid(-np.asarray(noise)).mean()
+    cross_entropy = (
+        -oracles.log_sigmoid(np.asarray(data)).mean()
+        - oracles.log_sigmoid(-np.asarray(noise)).mean()
+    )
     np.testing.assert_allclose(loss(data, noise), cross_entropy, rtol=1e-14)
 
 
@@ -42,24 +53,34 @@ def test_only_the_product_of_magnification_and_noise_ratio_matters(magnification
     data, noise = gaussian_log_ratios()
     for ratio in (1 / magnification, 3.0):
         actual = loss(data, noise, magnification=magnification, noise_ratio=ratio)
-        np.testing.assert_allclose(actual, loss(data, noise, magnification=magnification * ratio), rtol=1e-13)
+        np.testing.assert_allclose(
+            actual, loss(data, noise, magnification=magnification * ratio), rtol=1e-13
+        )
 
 
 def test_log_partition_is_a_shift_of_the_log_ratios(x64):
     data, noise = gaussian_log_ratios()
     shifted = loss(data - 0.8, noise - 0.8, magnification=3.0)
-    np.testing.assert_allclose(loss(data, noise, log_partition=0.8, magnification=3.0), shifted, rtol=1e-14)
+    np.testing.assert_allclose(
+        loss(data, noise, log_partition=0.8, magnification=3.0), shifted, rtol=1e-14
+    )
 
 
 def test_terms_have_the_loss_as_their_means(x64):
     data, noise = gaussian_log_ratios()
-    terms = nce_jax.nce_loss_terms(data, noise, log_partition=0.3, magnification=5.0, noise_ratio=0.5)
+    terms = nce_jax.nce_loss_terms(
+        data, noise, log_partition=0.3, magnification=5.0, noise_ratio=0.5
+    )
     assert (terms[0].shape, terms[1].shape) == (data.shape, noise.shape)
     expected = loss(data, noise, log_partition=0.3, magnification=5.0, noise_ratio=0.5)
     np.testing.assert_allclose(terms[0].mean() + terms[1].mean(), expected, rtol=1e-14)
     weights = random_weights(data)
-    weighted = loss(data, noise, log_partition=0.3, magnification=5.0, noise_ratio=0.5, weights_data=weights)
-    np.testing.assert_allclose(oracles.mean(terms[0], weights) + terms[1].mean(), weighted, rtol=1e-13)
+    weighted = loss(
+        data, noise, log_partition=0.3, magnification=5.0, noise_ratio=0.5, weights_data=weights
+    )
+    np.testing.assert_allclose(
+        oracles.mean(terms[0], weights) + terms[1].mean(), weighted, rtol=1e-13
+    )
 
 
 def test_weight_two_is_a_sample_twice_and_scale_is_free(x64):
@@ -73,11 +94,18 @@ def test_weight_two_is_a_sample_twice_and_scale_is_free(x64):
 @pytest.mark.parametrize("padding", [np.nan, np.inf, -np.inf, 1e30])
 def test_weight_zero_drops_a_sample_from_value_and_gradient(padding):
     data, noise = gaussian_log_ratios(dtype=np.float32)
-    weights = {"weights_data": random_weights(data, num_zeros=4), "weights_noise": random_weights(noise, num_zeros=4)}
+    weights = {
+        "weights_data": random_weights(data, num_zeros=4),
+        "weights_noise": random_weights(noise, num_zeros=4),
+    }
     hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
     kept = {name: values[4:] for name, values in weights.items()}
-    np.testing.assert_allclose(loss(*hidden, **weights), loss(data[4:], noise[4:], **kept), rtol=1e-6)
-    for actual, expected in zip(gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept), strict=True):
+    np.testing.assert_allclose(
+        loss(*hidden, **weights), loss(data[4:], noise[4:], **kept), rtol=1e-6
+    )
+    for actual, expected in zip(
+        gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept), strict=True
+    ):
         np.testing.assert_array_equal(actual[:4], 0)
         np.testing.assert_allclose(actual[4:], expected, rtol=1e-5)
 
@@ -86,7 +114,9 @@ def test_weight_zero_drops_a_sample_from_value_and_gradient(padding):
 def test_masks_are_weights(x64):
     data, noise = gaussian_log_ratios()
     mask = jnp.arange(data.shape[-1]) % 3 > 0
-    np.testing.assert_allclose(loss(data, noise, weights_data=mask), loss(data[mask], noise), rtol=1e-14)
+    np.testing.assert_allclose(
+        loss(data, noise, weights_data=mask), loss(data[mask], noise), rtol=1e-14
+    )
 
 
 def test_batch_axes_are_a_loop(x64):
@@ -95,25 +125,32 @@ def test_batch_axes_are_a_loop(x64):
     per_lane = {"log_partition": jnp.arange(3.0), "magnification": jnp.array([[1.0], [9.0]])}
     batch = loss(data, noise, **per_lane)
     for i, j in np.ndindex(2, 3):
-        expected = oracles.nce_loss(data[i, j], noise[i, j], log_partition=float(j), kappa=[1.0, 9.0][i])
+        expected = oracles.nce_loss(
+            data[i, j], noise[i, j], log_partition=float(j), kappa=[1.0, 9.0][i]
+        )
         np.testing.assert_allclose(batch[i, j], expected, rtol=1e-14)
 
 
 def test_gradient_is_the_clipped_importance_weight(x64):
-    """dL/ds = -w(x) / n for data and r w(y) / m for noise, w = kappa / (kappa + r), r = e^u: never more than kappa / m."""
+    """dL/ds = -w(x) / n for data and r w(y) / m for noise, w = kappa / (kappa + r), r = e^u: never
+    more than kappa / m."""
     data, noise = gaussian_log_ratios()
     for kappa in (0.1, 1.0, 50.0):
         of_data, of_noise = gradient(data, noise, magnification=kappa)
         r_data, r_noise = np.exp(data), np.exp(noise)
         np.testing.assert_allclose(of_data, -kappa / (kappa + r_data) / data.size, rtol=1e-12)
-        np.testing.assert_allclose(of_noise, r_noise * kappa / (kappa + r_noise) / noise.size, rtol=1e-12)
+        np.testing.assert_allclose(
+            of_noise, r_noise * kappa / (kappa + r_noise) / noise.size, rtol=1e-12
+        )
 
 
 def test_large_kappa_is_maximum_likelihood(x64):
     """L - log kappa -> -E_data[u] + E_noise[e^u], with an error of order 1 / kappa."""
     data, noise = gaussian_log_ratios()
     limit = -np.mean(data) + np.mean(np.exp(noise))
-    errors = [abs(loss(data, noise, magnification=kappa) - np.log(kappa) - limit) for kappa in (1e4, 1e5)]
+    errors = [
+        abs(loss(data, noise, magnification=kappa) - np.log(kappa) - limit) for kappa in (1e4, 1e5)
+    ]
     np.testing.assert_allclose(errors[0] / errors[1], 10, rtol=0.05)
     assert errors[1] < 1e-3
 
@@ -144,7 +181,10 @@ def test_one_compilation_for_every_option():
     data, noise = gaussian_log_ratios(dtype=np.float32)
     traced = jax.jit(
         chex.assert_max_traces(
-            lambda f, m, nu: nce_jax.nce_loss(data, noise, log_partition=f, magnification=m, noise_ratio=nu), n=1
+            lambda f, m, nu: nce_jax.nce_loss(
+                data, noise, log_partition=f, magnification=m, noise_ratio=nu
+            ),
+            n=1,
         )
     )
     assert len({float(traced(0.1 * k, 10.0**k, 1.0 + k)) for k in range(4)}) == 4

@@ -16,20 +16,44 @@ LOG_NOISE = np.linspace(-3, -1, 12)
 NEGATIVES = np.random.default_rng(3).normal(size=(12, 5, 3))
 CASES = {
     "info_nce": (nce_jax.info_nce_loss, dense.info_nce, {"temperature": 0.4}),
-    "info_nce, M": (nce_jax.info_nce_loss, dense.info_nce, {"temperature": 0.4, "magnification": 30.0}),
-    "info_nce, two-sided": (nce_jax.info_nce_loss, dense.info_nce, {"temperature": 0.4, "two_sided": True}),
+    "info_nce, M": (
+        nce_jax.info_nce_loss,
+        dense.info_nce,
+        {"temperature": 0.4, "magnification": 30.0},
+    ),
+    "info_nce, two-sided": (
+        nce_jax.info_nce_loss,
+        dense.info_nce,
+        {"temperature": 0.4, "two_sided": True},
+    ),
     "info_nce, ids": (nce_jax.info_nce_loss, dense.info_nce, {"ids": IDS}),
     "info_nce, weights": (nce_jax.info_nce_loss, dense.info_nce, {"weights": WEIGHTS}),
-    "info_nce, log q": (nce_jax.info_nce_loss, dense.info_nce, {"log_noise": LOG_NOISE, "weights": WEIGHTS, "ids": IDS}),
-    "clip": (nce_jax.clip_loss, functools.partial(dense.info_nce, two_sided=True), {"ids": IDS, "weights": WEIGHTS}),
+    "info_nce, log q": (
+        nce_jax.info_nce_loss,
+        dense.info_nce,
+        {"log_noise": LOG_NOISE, "weights": WEIGHTS, "ids": IDS},
+    ),
+    "clip": (
+        nce_jax.clip_loss,
+        functools.partial(dense.info_nce, two_sided=True),
+        {"ids": IDS, "weights": WEIGHTS},
+    ),
     "nt_xent": (nce_jax.nt_xent_loss, dense.nt_xent, {"temperature": 0.4}),
-    "nt_xent, all": (nce_jax.nt_xent_loss, dense.nt_xent, {"ids": IDS, "weights": WEIGHTS, "magnification": 3.0}),
+    "nt_xent, all": (
+        nce_jax.nt_xent_loss,
+        dense.nt_xent,
+        {"ids": IDS, "weights": WEIGHTS, "magnification": 3.0},
+    ),
     "siglip": (nce_jax.siglip_loss, dense.siglip, {"temperature": 0.4, "bias": -1.5}),
     "siglip, all": (nce_jax.siglip_loss, dense.siglip, {"ids": IDS, "weights": WEIGHTS}),
 }
 EXPLICIT = {
     "shared": {"negatives": NEGATIVES[0]},
-    "shared, ids": {"negatives": NEGATIVES[0], "ids": IDS, "ids_negatives": np.array([0, 1, 4, 4, 99])},
+    "shared, ids": {
+        "negatives": NEGATIVES[0],
+        "ids": IDS,
+        "ids_negatives": np.array([0, 1, 4, 4, 99]),
+    },
     "own": {"negatives": NEGATIVES, "temperature": 0.5, "magnification": 10.0},
     "own, ids": {"negatives": NEGATIVES, "ids": IDS, "ids_negatives": np.tile(IDS[:5], (12, 1))},
 }
@@ -42,7 +66,9 @@ def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     x, y = dense.batch()
     expected = formula(np.asarray(x), np.asarray(y), **options)
     np.testing.assert_allclose(loss(x, y, **options, chunk_size=chunk_size), expected, rtol=1e-12)
-    found = jax.jit(jax.grad(functools.partial(loss, **options, chunk_size=chunk_size), (0, 1)))(x, y)
+    found = jax.jit(jax.grad(functools.partial(loss, **options, chunk_size=chunk_size), (0, 1)))(
+        x, y
+    )
     for ours, theirs in zip(found, _dense_gradient(case), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12 * np.linalg.norm(theirs))
 
@@ -58,7 +84,9 @@ def _dense_gradient(case):
 def test_explicit_negatives(case, chunk_size, x64):
     x, y = dense.batch()
     found = nce_jax.info_nce_loss(x, y, **EXPLICIT[case], chunk_size=chunk_size)
-    np.testing.assert_allclose(found, dense.explicit(np.asarray(x), np.asarray(y), **EXPLICIT[case]), rtol=1e-12)
+    np.testing.assert_allclose(
+        found, dense.explicit(np.asarray(x), np.asarray(y), **EXPLICIT[case]), rtol=1e-12
+    )
 
 
 @pytest.mark.parametrize("case", ["info_nce", "clip", "nt_xent", "siglip"])
@@ -78,16 +106,22 @@ def test_derivatives_in_the_numbers_and_of_second_order(chunk_size, x64):
 
     def ours(numbers):
         options = {"temperature": jnp.exp(numbers[0]), "chunk_size": chunk_size}
-        scores = nce_jax.siglip_loss(x, y, bias=numbers[1], **options) + nce_jax.clip_loss(x, y, **options)
+        scores = nce_jax.siglip_loss(x, y, bias=numbers[1], **options) + nce_jax.clip_loss(
+            x, y, **options
+        )
         return scores + nce_jax.info_nce_loss(x, y, log_noise=numbers[1] * x[:, 0], **options)
 
     def theirs(numbers):
         options = {"temperature": jnp.exp(numbers[0]), "xp": jnp}
-        scores = dense.siglip(x, y, bias=numbers[1], **options) + dense.info_nce(x, y, two_sided=True, **options)
+        scores = dense.siglip(x, y, bias=numbers[1], **options) + dense.info_nce(
+            x, y, two_sided=True, **options
+        )
         return scores + dense.info_nce(x, y, log_noise=numbers[1] * x[:, 0], **options)
 
     at = jnp.array([-0.7, 0.3])
-    np.testing.assert_allclose(jax.jit(jax.grad(ours))(at), jax.jit(jax.grad(theirs))(at), rtol=1e-11)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(ours))(at), jax.jit(jax.grad(theirs))(at), rtol=1e-11
+    )
     second = [jax.jit(jax.jacrev(jax.grad(loss)))(at) for loss in (ours, theirs)]
     np.testing.assert_allclose(*second, rtol=1e-10)
 
@@ -102,17 +136,24 @@ def test_temperature_and_order_and_constant_encoders(x64):
         (nce_jax.siglip_loss, 12 * np.log(2)),
     ):
         np.testing.assert_allclose(loss(x[order], y[order]), loss(x, y), rtol=1e-13)
-        np.testing.assert_allclose(loss(jnp.zeros((12, 3)), jnp.zeros((12, 3))), constant, rtol=1e-13)
-    np.testing.assert_allclose(nce_jax.clip_loss(x, y, temperature=0.3), nce_jax.clip_loss(x / 0.3, y), rtol=1e-13)
+        np.testing.assert_allclose(
+            loss(jnp.zeros((12, 3)), jnp.zeros((12, 3))), constant, rtol=1e-13
+        )
+    np.testing.assert_allclose(
+        nce_jax.clip_loss(x, y, temperature=0.3), nce_jax.clip_loss(x / 0.3, y), rtol=1e-13
+    )
 
 
 def test_they_are_the_losses_of_their_logits(x64):
-    """InfoNCE ranks; SigLIP is binary NCE of the logits + log(n - 1) at noise ratio n - 1, its bias -F - log(n - 1)."""
+    """InfoNCE ranks; SigLIP is binary NCE of the logits + log(n - 1) at noise ratio n - 1, its bias
+    -F - log(n - 1)."""
     x, y = dense.batch()
     logits, others = x @ y.T, ~np.eye(12, dtype=bool)
     noise = logits[others].reshape(12, 11)
     ranked = nce_jax.ranking_nce_loss_terms(jnp.diagonal(logits), noise, magnification=7.0)
-    np.testing.assert_allclose(nce_jax.info_nce_loss_terms(x, y, magnification=7.0), ranked, rtol=1e-12)
+    np.testing.assert_allclose(
+        nce_jax.info_nce_loss_terms(x, y, magnification=7.0), ranked, rtol=1e-12
+    )
     binary = {"noise_ratio": 11.0, "log_partition": -0.4 - np.log(11)}
     expected = nce_jax.nce_loss(jnp.diagonal(logits), noise.reshape(-1), **binary)
     np.testing.assert_allclose(nce_jax.siglip_loss(x, y, bias=0.4), expected, rtol=1e-12)
@@ -122,7 +163,9 @@ def test_they_are_the_losses_of_their_logits(x64):
 @pytest.mark.parametrize("name", ["info_nce_loss", "clip_loss", "nt_xent_loss", "siglip_loss"])
 def test_extremes(name, chunk_size):
     """Logits of +-1e4; padding that is NaN; one pair alone; NaN is not hidden."""
-    loss = jax.jit(jax.value_and_grad(functools.partial(getattr(nce_jax, name), chunk_size=chunk_size)))
+    loss = jax.jit(
+        jax.value_and_grad(functools.partial(getattr(nce_jax, name), chunk_size=chunk_size))
+    )
     x, y = dense.batch(dtype=jnp.float32)
     for sign in (1, -1):
         value, slope = loss(100 * x, sign * 100 * x)
@@ -143,7 +186,9 @@ def test_extremes(name, chunk_size):
 def test_all_of_one_kind_leave_nothing_to_learn():
     """Where every other pair is a duplicate there is no negative: zero, and no gradient."""
     x, y = dense.batch(dtype=jnp.float32)
-    value, slope = jax.value_and_grad(nce_jax.info_nce_loss)(x, y, ids=jnp.zeros(12, int), two_sided=True)
+    value, slope = jax.value_and_grad(nce_jax.info_nce_loss)(
+        x, y, ids=jnp.zeros(12, int), two_sided=True
+    )
     assert value == 0
     np.testing.assert_array_equal(slope, 0)
 
@@ -168,8 +213,12 @@ def test_a_grid_of_temperatures_is_compiled_once():
 
     values = [loss(t, m) for t in (0.1, 1.0) for m in (1.0, 10.0)]
     assert traces == 1
-    lanes = jax.vmap(lambda t: nce_jax.clip_loss(x, y, temperature=t, chunk_size=5))(jnp.array([0.1, 1.0]))
-    np.testing.assert_allclose(lanes, [nce_jax.clip_loss(x, y, temperature=t) for t in (0.1, 1.0)], rtol=1e-6)
+    lanes = jax.vmap(lambda t: nce_jax.clip_loss(x, y, temperature=t, chunk_size=5))(
+        jnp.array([0.1, 1.0])
+    )
+    np.testing.assert_allclose(
+        lanes, [nce_jax.clip_loss(x, y, temperature=t) for t in (0.1, 1.0)], rtol=1e-6
+    )
     assert len(set(map(float, values))) == 4
 
 
@@ -197,7 +246,8 @@ def test_negatives_that_do_not_count_may_hold_anything(name):
 
 
 def test_float16_keeps_small_slopes():
-    """A slope of the order 1 / n^2 per pair is below float16's range: nearly constant encoders, 2,048 pairs."""
+    """A slope of the order 1 / n^2 per pair is below float16's range: nearly constant encoders,
+    2,048 pairs."""
     x, y = (1 + 0.01 * side for side in dense.batch(n=2048, dtype=jnp.float32))
     slope = jax.jit(jax.grad(functools.partial(nce_jax.clip_loss, chunk_size=512)))
     exact = slope(x, y)
@@ -210,24 +260,52 @@ def test_float16_keeps_small_slopes():
 
 X = jnp.ones((4, 2))
 REFUSED = [
-    ({"y": jnp.ones((3, 2))}, ValueError, "y: expected a partner for every row of x, shape (4, 2), got shape (3, 2)"),
+    (
+        {"y": jnp.ones((3, 2))},
+        ValueError,
+        "y: expected a partner for every row of x, shape (4, 2), got shape (3, 2)",
+    ),
     ({"x": jnp.ones(4)}, ValueError, "x: expected embeddings of shape (n, dim), got shape (4,)"),
     ({"x": jnp.ones((4, 2), int)}, TypeError, "x: expected floating embeddings, got dtype int32"),
     ({"temperature": 0.0}, ValueError, "temperature: expected a finite positive number, got 0.0"),
     ({"temperature": jnp.ones(2)}, ValueError, "temperature: expected a number, got shape (2,)"),
-    ({"magnification": -1.0}, ValueError, "magnification: expected a finite positive number, got -1.0"),
+    (
+        {"magnification": -1.0},
+        ValueError,
+        "magnification: expected a finite positive number, got -1.0",
+    ),
     ({"chunk_size": 0}, ValueError, "chunk_size: expected at least 1, got 0"),
     ({"exchange": "send"}, ValueError, "exchange: expected one of ('gather', 'ring'), got 'send'"),
     ({"ids": jnp.ones(4)}, TypeError, "ids: expected integers, got dtype float32"),
     ({"ids": jnp.ones(3, int)}, ValueError, "ids: expected shape (4,), got shape (3,)"),
-    ({"ids": np.array([0, 1, 2, 2**40])}, ValueError, "ids: expected integers that fit an int32, got 0 to 1099511627776"),
+    (
+        {"ids": np.array([0, 1, 2, 2**40])},
+        ValueError,
+        "ids: expected integers that fit an int32, got 0 to 1099511627776",
+    ),
     ({"weights": jnp.ones(3)}, ValueError, "weights: expected one weight per sample"),
     ({"log_noise": jnp.ones(3)}, ValueError, "log_noise: expected shape (4,), got shape (3,)"),
-    ({"log_noise": jnp.ones(4), "two_sided": True}, ValueError, "log_noise: expected None where two_sided, got an array"),
-    ({"negatives": jnp.ones((3, 5))}, ValueError, "negatives: expected shape (K, 2) or (4, K, 2), got shape (3, 5)"),
+    (
+        {"log_noise": jnp.ones(4), "two_sided": True},
+        ValueError,
+        "log_noise: expected None where two_sided, got an array",
+    ),
+    (
+        {"negatives": jnp.ones((3, 5))},
+        ValueError,
+        "negatives: expected shape (K, 2) or (4, K, 2), got shape (3, 5)",
+    ),
     ({"negatives": X, "two_sided": True}, ValueError, "negatives: expected in-batch ones (None)"),
-    ({"negatives": X, "ids_negatives": jnp.ones(4, int)}, ValueError, "ids: expected those of the anchors"),
-    ({"ids_negatives": jnp.ones(4, int)}, ValueError, "ids_negatives: expected None without negatives, got an array"),
+    (
+        {"negatives": X, "ids_negatives": jnp.ones(4, int)},
+        ValueError,
+        "ids: expected those of the anchors",
+    ),
+    (
+        {"ids_negatives": jnp.ones(4, int)},
+        ValueError,
+        "ids_negatives: expected None without negatives, got an array",
+    ),
 ]
 
 

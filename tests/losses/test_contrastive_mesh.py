@@ -1,4 +1,5 @@
-"""Losses of embeddings over a mesh: value and gradient are those of one device, by gathering and around a ring."""
+"""Losses of embeddings over a mesh: value and gradient are those of one device, by gathering and
+around a ring."""
 
 import functools
 
@@ -13,8 +14,12 @@ from nce_jax import training
 from tests.losses import dense
 
 LOSSES = {
-    "info_nce": functools.partial(nce_jax.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)),
-    "explicit": functools.partial(nce_jax.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))),
+    "info_nce": functools.partial(
+        nce_jax.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)
+    ),
+    "explicit": functools.partial(
+        nce_jax.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))
+    ),
     "clip": functools.partial(nce_jax.clip_loss, ids=np.arange(16) % 11, weights=jnp.arange(16.0)),
     "nt_xent": nce_jax.nt_xent_loss,
     "siglip": functools.partial(nce_jax.siglip_loss, bias=-1.0),
@@ -31,7 +36,9 @@ def spread_over(mesh, *arrays):
 
 def value_and_gradients(loss, x, y):
     """Of x, y and the temperature."""
-    function = jax.value_and_grad(lambda x, y, temperature: loss(x, y, temperature=temperature), (0, 1, 2))
+    function = jax.value_and_grad(
+        lambda x, y, temperature: loss(x, y, temperature=temperature), (0, 1, 2)
+    )
     return jax.jit(function)(x, y, jnp.asarray(0.4, x.dtype))
 
 
@@ -42,18 +49,26 @@ def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
     x, y = dense.batch(n=16, dtype=float_dtype)
     alone = value_and_gradients(LOSSES[name], x, y)
     mesh = mesh_of(num_lanes)
-    loss = functools.partial(LOSSES[name], mesh=mesh, exchange=exchange, chunk_size=3 if num_lanes == 2 else None)
+    loss = functools.partial(
+        LOSSES[name], mesh=mesh, exchange=exchange, chunk_size=3 if num_lanes == 2 else None
+    )
     tolerance = 1e-5 if float_dtype == jnp.float32 else 1e-10
     for ours, theirs in zip(
-        jax.tree.leaves(value_and_gradients(loss, *spread_over(mesh, x, y))), jax.tree.leaves(alone), strict=True
+        jax.tree.leaves(value_and_gradients(loss, *spread_over(mesh, x, y))),
+        jax.tree.leaves(alone),
+        strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, atol=tolerance * np.linalg.norm(theirs))
 
 
 def test_left_to_the_compiler_it_is_the_same_too(x64):
-    """Without `mesh` the arrays are global all the same: there is no local loss to be had by mistake."""
+    """Without `mesh` the arrays are global all the same: there is no local loss to be had by
+    mistake."""
     x, y = dense.batch(n=16)
-    alone, spread = (value_and_gradients(LOSSES["clip"], *sides) for sides in ((x, y), spread_over(mesh_of(), x, y)))
+    alone, spread = (
+        value_and_gradients(LOSSES["clip"], *sides)
+        for sides in ((x, y), spread_over(mesh_of(), x, y))
+    )
     for ours, theirs in zip(jax.tree.leaves(spread), jax.tree.leaves(alone), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-10 * np.linalg.norm(theirs))
 
@@ -69,36 +84,53 @@ def test_a_ring_gathers_nothing_and_holds_less():
     assert "all-gather" in programs["gather"].as_text()
     assert "all-gather" not in programs["ring"].as_text()
     assert "collective-permute" in programs["ring"].as_text()
-    held = {exchange: program.memory_analysis().temp_size_in_bytes for exchange, program in programs.items()}
+    held = {
+        exchange: program.memory_analysis().temp_size_in_bytes
+        for exchange, program in programs.items()
+    }
     assert held["ring"] < held["gather"] / 2, held
 
 
 @pytest.mark.parametrize("exchange", ["gather", "ring"])
 def test_second_derivatives_and_bfloat16(exchange):
-    """The derivatives of all devices are added up in float32: as near to float32's as on one device."""
+    """The derivatives of all devices are added up in float32: as near to float32's as on one
+    device."""
     mesh, (x, y) = mesh_of(), dense.batch(n=64, dtype=jnp.float32)
     alone, spread = (
-        functools.partial(nce_jax.siglip_loss, **options) for options in ({}, {"mesh": mesh, "exchange": exchange})
+        functools.partial(nce_jax.siglip_loss, **options)
+        for options in ({}, {"mesh": mesh, "exchange": exchange})
     )
-    second = [jax.jit(jax.hessian(lambda t, loss=loss: loss(x, y, temperature=t)))(0.5) for loss in (alone, spread)]
+    second = [
+        jax.jit(jax.hessian(lambda t, loss=loss: loss(x, y, temperature=t)))(0.5)
+        for loss in (alone, spread)
+    ]
     np.testing.assert_allclose(*second, rtol=1e-4)
     exact = jax.jit(jax.grad(alone))(x, y)
     low = [side.astype(jnp.bfloat16) for side in (x, y)]
-    errors = [np.linalg.norm(jax.jit(jax.grad(loss))(*low).astype(jnp.float32) - exact) for loss in (alone, spread)]
+    errors = [
+        np.linalg.norm(jax.jit(jax.grad(loss))(*low).astype(jnp.float32) - exact)
+        for loss in (alone, spread)
+    ]
     assert errors[1] < 1.1 * errors[0]
 
 
 @pytest.mark.bad_input
 def test_a_mesh_of_explicit_axes_is_named():
     x, y = dense.batch(n=16, dtype=jnp.float32)
-    with pytest.raises(ValueError, match="mesh: expected axes of type Auto, as training.make_mesh makes them"):
+    with pytest.raises(
+        ValueError, match="mesh: expected axes of type Auto, as training.make_mesh makes them"
+    ):
         nce_jax.clip_loss(x, y, mesh=jax.make_mesh((8,), ("data",)))
 
 
 @pytest.mark.bad_input
 def test_what_cannot_be_split_is_named():
     mesh, (x, y) = mesh_of(), dense.batch(n=12, dtype=jnp.float32)
-    with pytest.raises(ValueError, match="x: expected a multiple of the 8 devices along 'data', got 12 rows"):
+    with pytest.raises(
+        ValueError, match="x: expected a multiple of the 8 devices along 'data', got 12 rows"
+    ):
         nce_jax.clip_loss(x, y, mesh=mesh)
-    with pytest.raises(ValueError, match="axis_name: expected an axis of the mesh, .'lane', 'data'., got 'batch'"):
+    with pytest.raises(
+        ValueError, match="axis_name: expected an axis of the mesh, .'lane', 'data'., got 'batch'"
+    ):
         nce_jax.clip_loss(x, y, mesh=mesh, axis_name="batch")

@@ -1,4 +1,5 @@
-"""NWJ, Donsker-Varadhan and least squares: formulas, how they hang together, and the divergences that they bound."""
+"""NWJ, Donsker-Varadhan and least squares: formulas, how they hang together, and the divergences
+that they bound."""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,10 @@ nwj, donsker_varadhan, least_squares, least_squares_root = COMPILED.values()
 
 
 def weights_of(data, noise, num_zeros=0):
-    return {"weights_data": random_weights(data, 1, num_zeros), "weights_noise": random_weights(noise, 2, num_zeros)}
+    return {
+        "weights_data": random_weights(data, 1, num_zeros),
+        "weights_noise": random_weights(noise, 2, num_zeros),
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -26,19 +30,26 @@ def test_equals_its_formula(name, float_dtype):
     options = {"log_partition": 0.4} if name in TAKES_LOG_PARTITION else {}
     for weights in ({}, weights_of(data, noise, 3)):
         expected = getattr(oracles, name)(data, noise, **options, **weights)
-        np.testing.assert_allclose(COMPILED[name](data, noise, **options, **weights), expected, rtol=rtol)
+        np.testing.assert_allclose(
+            COMPILED[name](data, noise, **options, **weights), expected, rtol=rtol
+        )
 
 
 def test_nwj_is_the_limit_of_nce(x64):
-    """NCE - log kappa - 1 -> NWJ with an error of order 1 / kappa; at a solved F it is Donsker-Varadhan's."""
+    """NCE - log kappa - 1 -> NWJ with an error of order 1 / kappa; at a solved F it is
+    Donsker-Varadhan's."""
     data, noise = gaussian_log_ratios()
     for criterion, options, limit in (
         (nce_jax.nce_loss, {"log_partition": 0.3}, nwj(data, noise, log_partition=0.3)),
         (nce_jax.profiled_nce_loss, {}, donsker_varadhan(data, noise)),
     ):
         criterion = jax.jit(criterion)
-        values = [criterion(data, noise, magnification=jnp.asarray(k), **options) for k in (1e4, 1e5)]
-        errors = [abs(value - np.log(k) - 1 - limit) for value, k in zip(values, (1e4, 1e5), strict=True)]
+        values = [
+            criterion(data, noise, magnification=jnp.asarray(k), **options) for k in (1e4, 1e5)
+        ]
+        errors = [
+            abs(value - np.log(k) - 1 - limit) for value, k in zip(values, (1e4, 1e5), strict=True)
+        ]
         assert errors[1] < 1e-3
         np.testing.assert_allclose(errors[0] / errors[1], 10, rtol=0.05)
 
@@ -48,7 +59,9 @@ def test_donsker_varadhan_is_the_least_nwj(x64):
     data, noise = gaussian_log_ratios()
     best = oracles.importance_log_partition(noise)
     slope = jax.jit(jax.grad(lambda f: nce_jax.nwj_loss(data, noise, log_partition=f)))
-    values = [float(nwj(data, noise, log_partition=jnp.asarray(best + step))) for step in (-0.1, 0.0, 0.1)]
+    values = [
+        float(nwj(data, noise, log_partition=jnp.asarray(best + step))) for step in (-0.1, 0.0, 0.1)
+    ]
     np.testing.assert_allclose(donsker_varadhan(data, noise), values[1], rtol=1e-13)
     np.testing.assert_allclose(slope(best), 0, atol=1e-14)
     assert min(values[0], values[2]) > values[1] + 1e-3
@@ -59,7 +72,9 @@ def test_least_squares_at_its_normaliser(x64):
     data, noise = gaussian_log_ratios()
     best = least_squares_root(data, noise)
     slope, curvature = (
-        jax.jit(derivative(lambda f: nce_jax.least_squares_loss(data, noise, log_partition=f)))(best)
+        jax.jit(derivative(lambda f: nce_jax.least_squares_loss(data, noise, log_partition=f)))(
+            best
+        )
         for derivative in (jax.grad, jax.hessian)
     )
     np.testing.assert_allclose(slope, 0, atol=1e-14)
@@ -69,7 +84,8 @@ def test_least_squares_at_its_normaliser(x64):
 
 
 def test_gaussians_have_their_closed_forms(x64):
-    """p = N(1, 1), q = N(0, 1) on a grid, density as weight: KL = 1/2, chi-squared = e - 1; s carries an offset of 3."""
+    """p = N(1, 1), q = N(0, 1) on a grid, density as weight: KL = 1/2, chi-squared = e - 1; s
+    carries an offset of 3."""
     x = jnp.linspace(-12, 14, 2001)
     weights = {"weights_data": jnp.exp(-((x - 1) ** 2) / 2), "weights_noise": jnp.exp(-(x**2) / 2)}
     ratio = x - 0.5 + 3
@@ -83,16 +99,24 @@ def test_gaussians_have_their_closed_forms(x64):
 def test_shifting_all_log_ratios(x64):
     data, noise = gaussian_log_ratios()
     shifted = data + 2.5, noise + 2.5
-    np.testing.assert_allclose(donsker_varadhan(*shifted), donsker_varadhan(data, noise), rtol=1e-13)
-    np.testing.assert_allclose(least_squares_root(*shifted), least_squares_root(data, noise) + 2.5, rtol=1e-13)
+    np.testing.assert_allclose(
+        donsker_varadhan(*shifted), donsker_varadhan(data, noise), rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        least_squares_root(*shifted), least_squares_root(data, noise) + 2.5, rtol=1e-13
+    )
     for loss in (nwj, least_squares):
-        np.testing.assert_allclose(loss(*shifted, log_partition=2.5), loss(data, noise, log_partition=0.0), rtol=1e-13)
+        np.testing.assert_allclose(
+            loss(*shifted, log_partition=2.5), loss(data, noise, log_partition=0.0), rtol=1e-13
+        )
 
 
 def test_the_logarithmic_ones_are_finite_anywhere():
     for size in (1e4, 1e6):
         sides = jnp.array([-size, 1 - size]), jnp.array([size, size - 1])
-        value, slopes = jax.jit(jax.value_and_grad(nce_jax.donsker_varadhan_loss, argnums=(0, 1)))(*sides)
+        value, slopes = jax.jit(jax.value_and_grad(nce_jax.donsker_varadhan_loss, argnums=(0, 1)))(
+            *sides
+        )
         np.testing.assert_allclose(value, 2 * size, rtol=1e-3)
         np.testing.assert_allclose(slopes[0].sum() + slopes[1].sum(), 0, atol=1e-6)
         np.testing.assert_allclose(least_squares_root(*sides), 3 * size, rtol=1e-3)
@@ -105,7 +129,9 @@ def test_weight_zero_drops_a_sample_from_values_and_gradients(padding):
     hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
     kept = {name: values[4:] for name, values in weights.items()}
     for function in COMPILED.values():
-        np.testing.assert_allclose(function(*hidden, **weights), function(data[4:], noise[4:], **kept), rtol=1e-5)
+        np.testing.assert_allclose(
+            function(*hidden, **weights), function(data[4:], noise[4:], **kept), rtol=1e-5
+        )
         for slope in jax.jit(jax.grad(function, argnums=(0, 1)))(*hidden, **weights):
             np.testing.assert_array_equal(slope[:4], 0)
             assert np.all(np.isfinite(slope))

@@ -16,7 +16,10 @@ profiled = jax.jit(nce_jax.profiled_exponential_nce_loss)
 
 
 def weights_of(data, noise, num_zeros=0):
-    return {"weights_data": random_weights(data, 1, num_zeros), "weights_noise": random_weights(noise, 2, num_zeros)}
+    return {
+        "weights_data": random_weights(data, 1, num_zeros),
+        "weights_noise": random_weights(noise, 2, num_zeros),
+    }
 
 
 def test_equals_its_formula(float_dtype):
@@ -24,7 +27,9 @@ def test_equals_its_formula(float_dtype):
     rtol = 2e-6 if float_dtype == np.float32 else 1e-14
     for weights in ({}, weights_of(data, noise, 3)):
         expected = oracles.exponential_nce_loss(data, noise, log_partition=0.4, **weights)
-        np.testing.assert_allclose(loss(data, noise, log_partition=0.4, **weights), expected, rtol=rtol)
+        np.testing.assert_allclose(
+            loss(data, noise, log_partition=0.4, **weights), expected, rtol=rtol
+        )
         expected = oracles.exponential_log_partition(data, noise, **weights)
         np.testing.assert_allclose(best(data, noise, **weights), expected, rtol=rtol)
 
@@ -32,7 +37,9 @@ def test_equals_its_formula(float_dtype):
 def test_the_closed_form_is_the_minimiser(x64):
     data, noise = gaussian_log_ratios()
     slope, curvature = (
-        jax.jit(derivative(lambda f: nce_jax.exponential_nce_loss(data, noise, log_partition=f)))(best(data, noise))
+        jax.jit(derivative(lambda f: nce_jax.exponential_nce_loss(data, noise, log_partition=f)))(
+            best(data, noise)
+        )
         for derivative in (jax.grad, jax.hessian)
     )
     np.testing.assert_allclose(slope, 0, atol=1e-15)
@@ -53,12 +60,15 @@ def test_shifting_all_log_ratios(x64):
 
 
 def test_gaussians_have_their_closed_form(x64):
-    """Model = data = N(1, 1), log Z 3, noise N(0, 1): F* = 3 and the loss is the Bhattacharyya coefficient, log = -1/8.
+    """Model = data = N(1, 1), log Z 3, noise N(0, 1): F* = 3 and the loss is the Bhattacharyya
+    coefficient, log = -1/8.
 
     50,000 + 50,000 samples, seed 1, within 4 standard errors (delta method).
     """
     data, noise = gaussian_log_ratios(1.0, 50_000, 50_000, offset=3.0, seed=1)
-    relative = [np.std(w) / np.mean(w) / np.sqrt(w.size) for w in (np.exp(-data / 2), np.exp(noise / 2))]
+    relative = [
+        np.std(w) / np.mean(w) / np.sqrt(w.size) for w in (np.exp(-data / 2), np.exp(noise / 2))
+    ]
     error = np.hypot(*relative)
     assert abs(best(data, noise) - 3) < 4 * error < 0.03
     assert abs(profiled(data, noise) + 1 / 8) < 4 * error / 2
@@ -68,7 +78,9 @@ def test_gaussians_have_their_closed_form(x64):
 def test_finite_where_the_plain_loss_overflows(size, float_dtype):
     for data, noise in ((size, -size), (-size, size), (size, size)):
         sides = jnp.array([data, data - 1], float_dtype), jnp.array([noise, noise + 1], float_dtype)
-        value, slopes = jax.jit(jax.value_and_grad(nce_jax.profiled_exponential_nce_loss, argnums=(0, 1)))(*sides)
+        value, slopes = jax.jit(
+            jax.value_and_grad(nce_jax.profiled_exponential_nce_loss, argnums=(0, 1))
+        )(*sides)
         np.testing.assert_allclose(value, (noise - data) / 4, rtol=1e-3, atol=1)
         assert all(np.all(np.isfinite(slope)) for slope in slopes)
         np.testing.assert_allclose(slopes[0].sum() + slopes[1].sum(), 0, atol=1e-6)
@@ -81,7 +93,9 @@ def test_weight_zero_drops_a_sample_from_values_and_gradients(padding):
     hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
     kept = {name: values[4:] for name, values in weights.items()}
     for function in (loss, best, profiled):
-        np.testing.assert_allclose(function(*hidden, **weights), function(data[4:], noise[4:], **kept), rtol=1e-5)
+        np.testing.assert_allclose(
+            function(*hidden, **weights), function(data[4:], noise[4:], **kept), rtol=1e-5
+        )
         slope = jax.jit(jax.grad(function))(*hidden, **weights)
         np.testing.assert_array_equal(slope[:4], 0)
         assert np.all(np.isfinite(slope))
@@ -98,7 +112,9 @@ def test_batch_axes_are_a_loop(x64):
     lanes = [gaussian_log_ratios(seed=seed) for seed in range(3)]
     data, noise = (jnp.stack(side) for side in zip(*lanes, strict=True))
     for function in (loss, best, profiled):
-        np.testing.assert_allclose(function(data, noise), [function(*lane) for lane in lanes], rtol=1e-14)
+        np.testing.assert_allclose(
+            function(data, noise), [function(*lane) for lane in lanes], rtol=1e-14
+        )
 
 
 def test_low_precision_inputs_are_computed_in_float32():

@@ -1,4 +1,5 @@
-"""Neural ratio estimation: on a finite problem, solved exactly, every loss finds the log ratio; logits of any size."""
+"""Neural ratio estimation: on a finite problem, solved exactly, every loss finds the log ratio;
+logits of any size."""
 
 import itertools
 
@@ -16,11 +17,14 @@ LOG_RATIO = np.log(JOINT / np.outer(PRIOR, EVIDENCE))
 
 
 def a_loss(table, function, **options):
-    """Over all pairs with their probabilities as weights; the losses take none, so that repeated draws stand for them."""
+    """Over all pairs with their probabilities as weights; the losses take none, so that repeated
+    draws stand for them."""
     counts = np.round(100 * JOINT).astype(int)
     together = np.repeat(np.arange(12), counts.ravel())
     apart = np.round(1e4 * np.outer(PRIOR, EVIDENCE)).astype(int)
-    return function(table.ravel()[together], table.ravel()[np.repeat(np.arange(12), apart.ravel())], **options)
+    return function(
+        table.ravel()[together], table.ravel()[np.repeat(np.arange(12), apart.ravel())], **options
+    )
 
 
 def b_loss(table):
@@ -35,16 +39,18 @@ def b_loss(table):
 
 
 def c_loss(table, gamma):
-    """K = 2: all (theta, x, theta') with their probabilities, beside all (theta', theta'', x) drawn apart."""
+    """K = 2: all (theta, x, theta') with their probabilities, beside all (theta', theta'', x) drawn
+    apart."""
     draws = list(itertools.product(range(3), range(4), range(3)))
     t, x, a = (np.array(column) for column in zip(*draws, strict=True))
     together = jnp.array(JOINT[t, x] * PRIOR[a])
     apart = jnp.array(PRIOR[t] * EVIDENCE[x] * PRIOR[a])
 
-
     @jax.vmap
     def loss(s, c, noise):
-        return nce_jax.nre_c_loss(s[None], noise[None], log_ratio_contrast=c[None, None], gamma=gamma)
+        return nce_jax.nre_c_loss(
+            s[None], noise[None], log_ratio_contrast=c[None, None], gamma=gamma
+        )
 
     noise = jnp.stack([table[t, x], table[a, x]], axis=-1)
     # The loss is a sum of a part of the first two arguments and one of the third.
@@ -65,7 +71,8 @@ LOSSES = {
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_optimum_is_the_exact_log_ratio(name, x64):
-    """Newton's method on the table of s from zero. B leaves a function of x open: there it is compared less its mean."""
+    """Newton's method on the table of s from zero. B leaves a function of x open: there it is
+    compared less its mean."""
     loss = LOSSES[name]
     step = jax.jit(lambda table: (jax.grad(loss)(table), jax.hessian(loss)(table).reshape(12, 12)))
     table = jnp.zeros((3, 4))
@@ -82,9 +89,15 @@ def test_one_parameter_and_even_odds_is_half_of_a(x64):
     rng = np.random.default_rng(0)
     together, apart = jnp.array(rng.normal(size=50)), jnp.array(rng.normal(size=50))
     expected = nce_jax.nre_a_loss(together, apart)
-    np.testing.assert_allclose(2 * nce_jax.nre_c_loss(together, apart[:, None]), expected, rtol=1e-13)
-    np.testing.assert_allclose(nce_jax.balanced_nre_loss(together, apart, strength=0.0), expected, rtol=1e-13)
-    large = nce_jax.nre_c_loss(together, apart[:, None], gamma=1e12)  # the class "none" is never asked for
+    np.testing.assert_allclose(
+        2 * nce_jax.nre_c_loss(together, apart[:, None]), expected, rtol=1e-13
+    )
+    np.testing.assert_allclose(
+        nce_jax.balanced_nre_loss(together, apart, strength=0.0), expected, rtol=1e-13
+    )
+    large = nce_jax.nre_c_loss(
+        together, apart[:, None], gamma=1e12
+    )  # the class "none" is never asked for
     np.testing.assert_allclose(large, 0, atol=1e-9)
 
 
@@ -96,13 +109,16 @@ def test_c_equals_its_formula(x64):
     first = gamma * np.exp(data) / (4 + gamma * np.exp(joint).sum(axis=1))
     none = 4 / (4 + gamma * np.exp(noise).sum(axis=1))
     expected = -gamma / (1 + gamma) * np.log(first).mean() - 1 / (1 + gamma) * np.log(none).mean()
-    found = nce_jax.nre_c_loss(jnp.array(data), jnp.array(noise), log_ratio_contrast=jnp.array(contrast), gamma=gamma)
+    found = nce_jax.nre_c_loss(
+        jnp.array(data), jnp.array(noise), log_ratio_contrast=jnp.array(contrast), gamma=gamma
+    )
     np.testing.assert_allclose(found, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("size", [17.0, 30.0, 1e4])
 def test_large_logits_have_their_gradient(size):
-    """float32: log(1 - sigmoid(s)) is flat above 17, where the slope of the loss is one per sample."""
+    """float32: log(1 - sigmoid(s)) is flat above 17, where the slope of the loss is one per
+    sample."""
     right, wrong = jnp.array([-size]), jnp.array([size])
     for loss in (nce_jax.nre_a_loss, lambda s, t: 2 * nce_jax.nre_c_loss(s, t[:, None])):
         value, (of_data, of_noise) = jax.value_and_grad(loss, (0, 1))(right, wrong)
@@ -114,9 +130,13 @@ def test_large_logits_have_their_gradient(size):
 
 @pytest.mark.bad_input
 def test_bad_arguments_are_named():
-    with pytest.raises(ValueError, match=r"log_ratio_contrast: expected shape \(4, 1\) beside log_ratio_noise"):
+    with pytest.raises(
+        ValueError, match=r"log_ratio_contrast: expected shape \(4, 1\) beside log_ratio_noise"
+    ):
         nce_jax.nre_c_loss(jnp.ones(4), jnp.ones((4, 2)))
     with pytest.raises(ValueError, match="gamma: expected a finite positive number, got 0"):
         nce_jax.nre_c_loss(jnp.ones(4), jnp.ones((4, 1)), gamma=0)
-    with pytest.raises(ValueError, match=r"log_ratio_noise: expected shape \(4, 'K'\), got shape \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"log_ratio_noise: expected shape \(4, 'K'\), got shape \(2,\)"
+    ):
         nce_jax.nre_b_loss(jnp.ones(4), jnp.ones(2))

@@ -40,27 +40,39 @@ def call(loss, arrays, **options):
         for name, leaf in arrays.items()
         if loss is not nce_jax.sampled_softmax_loss or name != "log_noise_targets"
     }
-    return loss(arrays.pop("hidden"), arrays.pop("targets"), arrays.pop("noise_ids"), **arrays, **options)
+    return loss(
+        arrays.pop("hidden"), arrays.pop("targets"), arrays.pop("noise_ids"), **arrays, **options
+    )
 
 
 def softplus(x):
     return np.logaddexp(0, x)
 
 
-def oracle(name, arrays, *, log_partition=0.0, magnification=1.0, noise_ratio=None, hits=None, weights=None):
+def oracle(
+    name, arrays, *, log_partition=0.0, magnification=1.0, noise_ratio=None, hits=None, weights=None
+):
     """The loss, one token and one sampled word after another."""
-    a = {key: np.asarray(leaf, np.float64 if leaf.dtype.kind == "f" else None) for key, leaf in arrays.items()}
+    a = {
+        key: np.asarray(leaf, np.float64 if leaf.dtype.kind == "f" else None)
+        for key, leaf in arrays.items()
+    }
     excludes = hits == "exclude"
     score = a["hidden"] @ a["embedding"].T + a["bias"]
     terms = []
     for i, w in enumerate(a["targets"]):
-        ids, log_q = (leaf if leaf.ndim == 1 else leaf[i] for leaf in (a["noise_ids"], a["log_noise_ids"]))
+        ids, log_q = (
+            leaf if leaf.ndim == 1 else leaf[i] for leaf in (a["noise_ids"], a["log_noise_ids"])
+        )
         sampled = [(j, q) for j, q in zip(ids, log_q, strict=True) if not (excludes and j == w)]
         f = np.broadcast_to(log_partition, N)[i]
         if name == "nce":
             kappa = magnification * (len(ids) if noise_ratio is None else noise_ratio)
             noise = sum(softplus(score[i, j] - q - f - np.log(kappa)) for j, q in sampled)
-            terms.append(softplus(np.log(kappa) - score[i, w] + a["log_noise_targets"][i] + f) + kappa / len(ids) * noise)
+            terms.append(
+                softplus(np.log(kappa) - score[i, w] + a["log_noise_targets"][i] + f)
+                + kappa / len(ids) * noise
+            )
         else:
             others = magnification * sum(np.exp(score[i, j] - q) / len(ids) for j, q in sampled)
             terms.append(np.log(np.exp(score[i, w]) + others) - score[i, w])
@@ -75,13 +87,20 @@ NCE_OPTIONS = {
 }
 CASES = [("nce", options) for options in NCE_OPTIONS.values()] + [
     ("sampled softmax", options)
-    for options in ({"hits": "exclude"}, {"hits": "keep", "magnification": 4.0}, {"hits": "exclude", "weights": WEIGHTS})
+    for options in (
+        {"hits": "exclude"},
+        {"hits": "keep", "magnification": 4.0},
+        {"hits": "exclude", "weights": WEIGHTS},
+    )
 ]
 
 
 def ours(name, arrays, hits=None, chunk_size=None, **options):
     named = {} if hits is None else {"accidental_hits": hits}
-    options = {key: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf for key, leaf in options.items()}
+    options = {
+        key: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf
+        for key, leaf in options.items()
+    }
     return call(SAMPLED[name], arrays, chunk_size=chunk_size, **named, **options)
 
 
@@ -92,7 +111,9 @@ def test_formulas(case, per_token, x64):
     arrays = problem(per_token=per_token)
     expected = oracle(name, arrays, **options)
     for chunk_size in (None, 2, 50):
-        np.testing.assert_allclose(ours(name, arrays, chunk_size=chunk_size, **options), expected, rtol=1e-12)
+        np.testing.assert_allclose(
+            ours(name, arrays, chunk_size=chunk_size, **options), expected, rtol=1e-12
+        )
 
 
 def _with_floats(name, arrays, floats, **options):
@@ -101,22 +122,39 @@ def _with_floats(name, arrays, floats, **options):
 
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_gradients_are_those_of_the_formula(case, x64):
-    """Against central differences along one direction, in every array at once; for all ways to go through the words."""
+    """Against central differences along one direction, in every array at once; for all ways to go
+    through the words."""
     name, options = CASES[case]
     shared = problem()
-    direction = {key: jnp.cos(jnp.arange(leaf.size, dtype=float).reshape(leaf.shape)) for key, leaf in shared.items()}
-    own = {key: jnp.tile(leaf, (N, 1)) if key in ("noise_ids", "log_noise_ids") else leaf for key, leaf in shared.items()}
+    direction = {
+        key: jnp.cos(jnp.arange(leaf.size, dtype=float).reshape(leaf.shape))
+        for key, leaf in shared.items()
+    }
+    own = {
+        key: jnp.tile(leaf, (N, 1)) if key in ("noise_ids", "log_noise_ids") else leaf
+        for key, leaf in shared.items()
+    }
     found = []
     for arrays, chunk_size in ((shared, None), (shared, 2), (own, None), (own, 2)):
         floats = {key: leaf for key, leaf in arrays.items() if leaf.dtype.kind == "f"}
         whole = functools.partial(_with_floats, name, arrays, chunk_size=chunk_size, **options)
         slopes = jax.jit(jax.grad(whole))(floats)
         found.append(
-            sum(jnp.vdot(slopes[key], jnp.broadcast_to(direction[key], leaf.shape)) for key, leaf in floats.items())
+            sum(
+                jnp.vdot(slopes[key], jnp.broadcast_to(direction[key], leaf.shape))
+                for key, leaf in floats.items()
+            )
         )
     step = 1e-6
     moved = [
-        oracle(name, {k: v + s * step * direction[k] if v.dtype.kind == "f" else v for k, v in shared.items()}, **options)
+        oracle(
+            name,
+            {
+                k: v + s * step * direction[k] if v.dtype.kind == "f" else v
+                for k, v in shared.items()
+            },
+            **options,
+        )
         for s in (1, -1)
     ]
     np.testing.assert_allclose(found[1:], found[0], rtol=1e-11)
@@ -127,11 +165,15 @@ def test_gradients_are_those_of_the_formula(case, x64):
 def test_nce_is_the_binary_loss_of_the_log_ratios_and_f_can_be_solved(hits, x64):
     """One F for the batch, and one per token; the solution is where the loss has no slope."""
     arrays, weights = problem(), jnp.asarray(WEIGHTS)
-    s_data, s_noise = call(nce_jax.vocabulary_log_ratios, arrays, accidental_hits=hits, weights=weights)
+    s_data, s_noise = call(
+        nce_jax.vocabulary_log_ratios, arrays, accidental_hits=hits, weights=weights
+    )
     pooled = (s_data, s_noise.reshape(-1))
     options = {"magnification": 3.0, "noise_ratio": float(K)}
     both = {"weights_data": weights, "weights_noise": jnp.repeat(weights, K)}
-    loss = functools.partial(call, nce_jax.vocabulary_nce_loss, arrays, accidental_hits=hits, magnification=3.0)
+    loss = functools.partial(
+        call, nce_jax.vocabulary_nce_loss, arrays, accidental_hits=hits, magnification=3.0
+    )
     for f in (0.0, 1.3):
         expected = nce_jax.nce_loss(*pooled, log_partition=f, **options, **both)
         np.testing.assert_allclose(loss(log_partition=f, weights=weights), expected, rtol=1e-13)
@@ -150,7 +192,11 @@ def test_ranking_is_the_form_with_a_corrected_target(x64):
     arrays = problem()
     s_data, s_noise = call(nce_jax.vocabulary_log_ratios, arrays)
     log_count = np.log(K)
-    expected = np.mean(np.logaddexp(s_data - log_count, jax.nn.logsumexp(s_noise - log_count, axis=-1)) - s_data + log_count)
+    expected = np.mean(
+        np.logaddexp(s_data - log_count, jax.nn.logsumexp(s_noise - log_count, axis=-1))
+        - s_data
+        + log_count
+    )
     np.testing.assert_allclose(nce_jax.ranking_nce_loss(s_data, s_noise), expected, rtol=1e-12)
 
 
@@ -180,36 +226,51 @@ def test_excluded_hits_are_not_there(x64):
     np.testing.assert_allclose(found, np.mean(softplus(np.log(K) - np.asarray(s_data))), rtol=1e-12)
     for shape, chunk_size in (((K,), None), ((K,), 2), ((N, K), None), ((N, K), 2)):
         noisy = {**alone, "noise_ids": jnp.full(shape, 4), "log_noise_ids": jnp.full(shape, -1.0)}
-        slope = jax.grad(lambda h, a=noisy, c=chunk_size: call(_SOFTMAX, {**a, "hidden": h}, chunk_size=c))(arrays["hidden"])
+        slope = jax.grad(
+            lambda h, a=noisy, c=chunk_size: call(_SOFTMAX, {**a, "hidden": h}, chunk_size=c)
+        )(arrays["hidden"])
         np.testing.assert_array_equal(slope, 0)
     apart = {**arrays, "targets": arrays["targets"] % 3, "noise_ids": 3 + arrays["noise_ids"] % 3}
     for loss in SAMPLED.values():
-        np.testing.assert_allclose(call(loss, apart, accidental_hits="keep"), call(loss, apart, accidental_hits="exclude"))
+        np.testing.assert_allclose(
+            call(loss, apart, accidental_hits="keep"), call(loss, apart, accidental_hits="exclude")
+        )
 
 
 def test_one_sampled_word(x64):
     """K = 1: classic binary NCE, and the logistic loss of a difference."""
     arrays = problem(count=1) | {"noise_ids": jnp.array([10]), "targets": jnp.arange(N)}
     s_data, s_noise = call(nce_jax.vocabulary_log_ratios, arrays)
-    np.testing.assert_allclose(call(SAMPLED["nce"], arrays), nce_jax.nce_loss(s_data, s_noise[:, 0]), rtol=1e-13)
+    np.testing.assert_allclose(
+        call(SAMPLED["nce"], arrays), nce_jax.nce_loss(s_data, s_noise[:, 0]), rtol=1e-13
+    )
     difference = s_noise[:, 0] - (s_data + arrays["log_noise_targets"])
-    np.testing.assert_allclose(call(SAMPLED["sampled softmax"], arrays), np.mean(softplus(difference)), rtol=1e-13)
+    np.testing.assert_allclose(
+        call(SAMPLED["sampled softmax"], arrays), np.mean(softplus(difference)), rtol=1e-13
+    )
 
 
 def test_shifts(x64):
-    """A constant on all scores is a constant on F, and nothing to a softmax; one on log q is one on F, too."""
+    """A constant on all scores is a constant on F, and nothing to a softmax; one on log q is one on
+    F, too."""
     arrays = problem()
     up = {**arrays, "bias": arrays["bias"] + 2.0}
     found = call(SAMPLED["nce"], up, log_partition=2.5)
     np.testing.assert_allclose(found, call(SAMPLED["nce"], arrays, log_partition=0.5), rtol=1e-13)
-    np.testing.assert_allclose(call(SAMPLED["sampled softmax"], up), call(SAMPLED["sampled softmax"], arrays), rtol=1e-12)
+    np.testing.assert_allclose(
+        call(SAMPLED["sampled softmax"], up), call(SAMPLED["sampled softmax"], arrays), rtol=1e-12
+    )
     full = [full_softmax(a) for a in (up, arrays)]
     np.testing.assert_allclose(*full, rtol=1e-13)
 
 
 def full_softmax(arrays, **options):
     return nce_jax.full_softmax_loss(
-        arrays["hidden"], arrays["targets"], embedding=arrays["embedding"], bias=arrays["bias"], **options
+        arrays["hidden"],
+        arrays["targets"],
+        embedding=arrays["embedding"],
+        bias=arrays["bias"],
+        **options,
     )
 
 
@@ -219,23 +280,35 @@ def test_full_softmax_and_log_partition(chunk_size, x64):
     score = arrays["hidden"] @ arrays["embedding"].T + arrays["bias"][None, :]
     log_z = jax.nn.logsumexp(score, axis=-1)
     terms = log_z - score[np.arange(N), arrays["targets"]]
-    np.testing.assert_allclose(full_softmax(arrays, chunk_size=chunk_size), terms.mean(), rtol=1e-13)
+    np.testing.assert_allclose(
+        full_softmax(arrays, chunk_size=chunk_size), terms.mean(), rtol=1e-13
+    )
     found = full_softmax(arrays, chunk_size=chunk_size, weights=weights)
     np.testing.assert_allclose(found, np.average(terms, weights=WEIGHTS), rtol=1e-13)
     table = {"embedding": arrays["embedding"], "bias": arrays["bias"]}
-    found = nce_jax.vocabulary_log_partition(arrays["hidden"], **table, weights=weights, chunk_size=chunk_size)
+    found = nce_jax.vocabulary_log_partition(
+        arrays["hidden"], **table, weights=weights, chunk_size=chunk_size
+    )
     np.testing.assert_allclose(found, np.where(WEIGHTS == 0, 0, log_z), rtol=1e-13)
-    slope = jax.grad(lambda e: full_softmax({**arrays, "embedding": e}, chunk_size=chunk_size))(arrays["embedding"])
+    slope = jax.grad(lambda e: full_softmax({**arrays, "embedding": e}, chunk_size=chunk_size))(
+        arrays["embedding"]
+    )
     p = jax.nn.softmax(score, axis=-1) - np.eye(V)[arrays["targets"]]
     np.testing.assert_allclose(slope, p.T @ arrays["hidden"] / N, atol=1e-14)
 
 
 def test_all_words_once_at_their_own_rate_are_the_full_softmax(x64):
-    """Noise over all words, uniform q: the sampled sum is the exact one, hits left out, and so is its gradient."""
+    """Noise over all words, uniform q: the sampled sum is the exact one, hits left out, and so is
+    its gradient."""
     arrays = problem()
     whole = {**arrays, "noise_ids": jnp.arange(V), "log_noise_ids": jnp.full(V, -np.log(V))}
-    np.testing.assert_allclose(call(nce_jax.sampled_softmax_loss, whole), full_softmax(arrays), rtol=1e-13)
-    slopes = [jax.grad(lambda h, f=f: f({**whole, "hidden": h}))(whole["hidden"]) for f in (_sampled, full_softmax)]
+    np.testing.assert_allclose(
+        call(nce_jax.sampled_softmax_loss, whole), full_softmax(arrays), rtol=1e-13
+    )
+    slopes = [
+        jax.grad(lambda h, f=f: f({**whole, "hidden": h}))(whole["hidden"])
+        for f in (_sampled, full_softmax)
+    ]
     np.testing.assert_allclose(*slopes, atol=1e-14)
 
 
@@ -244,12 +317,21 @@ def _sampled(arrays):
 
 
 def gradients(loss, count, draws, seed):
-    """Gradients in the embedding for independent draws of noise, (draws, V, DIM), and the full softmax's."""
-    arrays, log_q = problem(), jnp.log(jnp.asarray(np.random.default_rng(9).dirichlet(np.full(V, 3.0))))
+    """Gradients in the embedding for independent draws of noise, (draws, V, DIM), and the full
+    softmax's."""
+    arrays, log_q = (
+        problem(),
+        jnp.log(jnp.asarray(np.random.default_rng(9).dirichlet(np.full(V, 3.0)))),
+    )
 
     def gradient(key):
         ids = jax.random.categorical(key, log_q, shape=(count,))
-        noisy = {**arrays, "noise_ids": ids, "log_noise_ids": log_q[ids], "log_noise_targets": log_q[arrays["targets"]]}
+        noisy = {
+            **arrays,
+            "noise_ids": ids,
+            "log_noise_ids": log_q[ids],
+            "log_noise_targets": log_q[arrays["targets"]],
+        }
         return jax.grad(lambda e: loss({**noisy, "embedding": e}))(arrays["embedding"])
 
     found = jax.jit(jax.vmap(gradient))(jax.random.split(jax.random.key(seed), draws))
@@ -258,7 +340,8 @@ def gradients(loss, count, draws, seed):
 
 @pytest.mark.slow
 def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
-    """K = 20,000, 64 draws, seed 5: all 33 components within 4.5 standard errors plus the bias, which is O(1/K)."""
+    """K = 20,000, 64 draws, seed 5: all 33 components within 4.5 standard errors plus the bias,
+    which is O(1/K)."""
     found, full = gradients(_sampled, 20_000, 64, 5)
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - full) < 4.5 * error + 1e-4).all()
@@ -269,10 +352,15 @@ def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
 
 @pytest.mark.slow
 def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64):
-    """K = 20,000 and M = 1,000, F = log Z of each token, 64 draws, seed 7: within 4.5 standard errors plus O(1/kappa)."""
+    """K = 20,000 and M = 1,000, F = log Z of each token, 64 draws, seed 7: within 4.5 standard
+    errors plus O(1/kappa)."""
     arrays = problem()
-    log_z = nce_jax.vocabulary_log_partition(arrays["hidden"], embedding=arrays["embedding"], bias=arrays["bias"])
-    loss = functools.partial(call, nce_jax.vocabulary_nce_loss, log_partition=log_z, magnification=1000.0)
+    log_z = nce_jax.vocabulary_log_partition(
+        arrays["hidden"], embedding=arrays["embedding"], bias=arrays["bias"]
+    )
+    loss = functools.partial(
+        call, nce_jax.vocabulary_nce_loss, log_partition=log_z, magnification=1000.0
+    )
     found, full = gradients(loss, 20_000, 64, 7)
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - full) < 4.5 * error + 1e-5).all()
@@ -281,9 +369,12 @@ def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64
 @pytest.mark.parametrize("name", SAMPLED)
 @pytest.mark.parametrize("per_token", [False, True], ids=["shared", "own"])
 def test_extremes(name, per_token):
-    """Scores of +-1e4; padding that holds anything; NaN is not hidden, and neither is what is no word."""
+    """Scores of +-1e4; padding that holds anything; NaN is not hidden, and neither is what is no
+    word."""
     arrays = problem(dtype=np.float32, per_token=per_token)
-    loss = jax.jit(jax.value_and_grad(lambda h, a, **o: call(SAMPLED[name], {**a, "hidden": h}, **o)))
+    loss = jax.jit(
+        jax.value_and_grad(lambda h, a, **o: call(SAMPLED[name], {**a, "hidden": h}, **o))
+    )
     for sign in (1, -1):
         value, slope = loss(sign * 1e4 * arrays["hidden"], arrays)
         assert np.isfinite(value)
@@ -295,11 +386,15 @@ def test_extremes(name, per_token):
         padded["noise_ids"] = padded["noise_ids"].at[2].set(-1)
         padded["log_noise_ids"] = padded["log_noise_ids"].at[2].set(-jnp.inf)
     value, slope = loss(hidden, padded, weights=weights)
-    np.testing.assert_allclose(value, oracle(name, arrays, weights=WEIGHTS, **DEFAULT_HITS[name]), rtol=1e-5)
+    np.testing.assert_allclose(
+        value, oracle(name, arrays, weights=WEIGHTS, **DEFAULT_HITS[name]), rtol=1e-5
+    )
     assert np.isfinite(slope).all()
     np.testing.assert_array_equal(slope[2], 0)
     assert np.isnan(loss(hidden, arrays)[0])
-    assert np.isnan(loss(arrays["hidden"], {**arrays, "targets": arrays["targets"].at[0].set(V)})[0])
+    assert np.isnan(
+        loss(arrays["hidden"], {**arrays, "targets": arrays["targets"].at[0].set(V)})[0]
+    )
     assert np.isnan(loss(arrays["hidden"], {**arrays, "noise_ids": arrays["noise_ids"] - V})[0])
 
 
@@ -309,13 +404,20 @@ DEFAULT_HITS = {"nce": {"hits": "keep"}, "sampled softmax": {"hits": "exclude"}}
 @pytest.mark.parametrize("name", SAMPLED)
 def test_low_precision_is_computed_in_float32(name):
     arrays = problem(dtype=np.float32)
-    low = {k: v.astype(jnp.bfloat16) if k in ("hidden", "embedding", "bias") else v for k, v in arrays.items()}
-    value, slope = jax.jit(jax.value_and_grad(lambda e: call(SAMPLED[name], {**low, "embedding": e})))(low["embedding"])
+    low = {
+        k: v.astype(jnp.bfloat16) if k in ("hidden", "embedding", "bias") else v
+        for k, v in arrays.items()
+    }
+    value, slope = jax.jit(
+        jax.value_and_grad(lambda e: call(SAMPLED[name], {**low, "embedding": e}))
+    )(low["embedding"])
     assert (value.dtype, slope.dtype) == (jnp.float32, jnp.bfloat16)
     exact = {k: v.astype(jnp.float32) if v.dtype == jnp.bfloat16 else v for k, v in low.items()}
     np.testing.assert_allclose(value, oracle(name, exact, **DEFAULT_HITS[name]), rtol=1e-5)
     mixed = call(SAMPLED[name], {**arrays, "hidden": low["hidden"]})
-    np.testing.assert_allclose(mixed, oracle(name, {**arrays, "hidden": exact["hidden"]}, **DEFAULT_HITS[name]), rtol=1e-5)
+    np.testing.assert_allclose(
+        mixed, oracle(name, {**arrays, "hidden": exact["hidden"]}, **DEFAULT_HITS[name]), rtol=1e-5
+    )
 
 
 def test_a_grid_of_numbers_is_compiled_once():
@@ -325,7 +427,11 @@ def test_a_grid_of_numbers_is_compiled_once():
     def loss(magnification, noise_ratio, log_partition):
         nonlocal traces
         traces += 1
-        options = {"magnification": magnification, "noise_ratio": noise_ratio, "log_partition": log_partition}
+        options = {
+            "magnification": magnification,
+            "noise_ratio": noise_ratio,
+            "log_partition": log_partition,
+        }
         return call(SAMPLED["nce"], arrays, **options)
 
     values = {float(loss(m, nu, f)) for m in (1.0, 10.0) for nu in (1.0, 5.0) for f in (0.0, 2.0)}
@@ -336,13 +442,19 @@ def test_blocks_of_the_vocabulary_take_less_memory():
     shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
     loss = functools.partial(nce_jax.full_softmax_loss, chunk_size=256)
     program = jax.jit(jax.value_and_grad(lambda h, t, e: loss(h, t, embedding=e), (0, 2)))
-    memory = program.lower(shape((512, 8)), jax.ShapeDtypeStruct((512,), jnp.int32), shape((16_384, 8))).compile()
+    memory = program.lower(
+        shape((512, 8)), jax.ShapeDtypeStruct((512,), jnp.int32), shape((16_384, 8))
+    ).compile()
     assert memory.memory_analysis().temp_size_in_bytes < 512 * 16_384 * 4 / 4
 
 
 ARRAYS = problem(dtype=np.float32)
 REFUSED = [
-    ({"hidden": jnp.ones(3)}, ValueError, "hidden: expected embeddings of shape (n, dim), got shape (3,)"),
+    (
+        {"hidden": jnp.ones(3)},
+        ValueError,
+        "hidden: expected embeddings of shape (n, dim), got shape (3,)",
+    ),
     (
         {"embedding": jnp.ones((V, 2))},
         ValueError,
@@ -352,17 +464,53 @@ REFUSED = [
     ({"targets": jnp.ones(N)}, TypeError, "targets: expected integers, got dtype float32"),
     ({"targets": jnp.arange(3)}, ValueError, "targets: expected shape (7,), got shape (3,)"),
     ({"targets": None}, TypeError, "targets: expected integers of shape (7,), got None"),
-    ({"noise_ids": jnp.ones((3, 5), int)}, ValueError, "noise_ids: expected shape (K,) or (7, K), got shape (3, 5)"),
+    (
+        {"noise_ids": jnp.ones((3, 5), int)},
+        ValueError,
+        "noise_ids: expected shape (K,) or (7, K), got shape (3, 5)",
+    ),
     ({"noise_ids": jnp.ones(K)}, TypeError, "noise_ids: expected integers, got dtype float32"),
-    ({"log_noise_ids": jnp.ones(3)}, ValueError, "log_noise_ids: expected shape (5,), got shape (3,)"),
-    ({"log_noise_targets": jnp.ones(3)}, ValueError, "log_noise_targets: expected shape (7,), got shape (3,)"),
-    ({"log_noise_targets": None}, TypeError, "log_noise_targets: expected an array of shape (7,), got None"),
-    ({"log_partition": jnp.ones(3)}, ValueError, "log_partition: expected shape (7,), got shape (3,)"),
-    ({"log_partition": None}, TypeError, "log_partition: expected a number or an array of numbers, got None"),
-    ({"magnification": 0.0}, ValueError, "magnification: expected a finite positive number, got 0.0"),
+    (
+        {"log_noise_ids": jnp.ones(3)},
+        ValueError,
+        "log_noise_ids: expected shape (5,), got shape (3,)",
+    ),
+    (
+        {"log_noise_targets": jnp.ones(3)},
+        ValueError,
+        "log_noise_targets: expected shape (7,), got shape (3,)",
+    ),
+    (
+        {"log_noise_targets": None},
+        TypeError,
+        "log_noise_targets: expected an array of shape (7,), got None",
+    ),
+    (
+        {"log_partition": jnp.ones(3)},
+        ValueError,
+        "log_partition: expected shape (7,), got shape (3,)",
+    ),
+    (
+        {"log_partition": None},
+        TypeError,
+        "log_partition: expected a number or an array of numbers, got None",
+    ),
+    (
+        {"magnification": 0.0},
+        ValueError,
+        "magnification: expected a finite positive number, got 0.0",
+    ),
     ({"noise_ratio": -1.0}, ValueError, "noise_ratio: expected a finite positive number, got -1.0"),
-    ({"accidental_hits": "drop"}, ValueError, "accidental_hits: expected one of ('keep', 'exclude'), got 'drop'"),
-    ({"weights": jnp.ones(3)}, ValueError, "weights: expected one weight per sample, (7,), got shape (3,)"),
+    (
+        {"accidental_hits": "drop"},
+        ValueError,
+        "accidental_hits: expected one of ('keep', 'exclude'), got 'drop'",
+    ),
+    (
+        {"weights": jnp.ones(3)},
+        ValueError,
+        "weights: expected one weight per sample, (7,), got shape (3,)",
+    ),
     ({"chunk_size": 0}, ValueError, "chunk_size: expected at least 1, got 0"),
 ]
 
@@ -379,7 +527,9 @@ def test_bad_arguments_are_named(case):
 def test_an_id_that_no_int32_holds_is_no_word(x64):
     arrays = problem()
     wrong = arrays["targets"].astype(jnp.int64).at[0].add(2**32)
-    assert np.isnan(nce_jax.full_softmax_loss(arrays["hidden"], wrong, embedding=arrays["embedding"]))
+    assert np.isnan(
+        nce_jax.full_softmax_loss(arrays["hidden"], wrong, embedding=arrays["embedding"])
+    )
 
 
 def test_second_derivatives_where_a_block_is_empty(x64):
@@ -389,7 +539,9 @@ def test_second_derivatives_where_a_block_is_empty(x64):
 
     def curvature(chunk_size):
         def loss(h):
-            return call(nce_jax.sampled_softmax_loss, {**arrays, "hidden": h}, chunk_size=chunk_size)
+            return call(
+                nce_jax.sampled_softmax_loss, {**arrays, "hidden": h}, chunk_size=chunk_size
+            )
 
         return jax.hessian(loss)(arrays["hidden"])
 

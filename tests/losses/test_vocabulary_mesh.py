@@ -1,4 +1,5 @@
-"""Vocabulary losses of tokens, or of a table, that are spread over devices: value and gradient are those of one device."""
+"""Vocabulary losses of tokens, or of a table, that are spread over devices: value and gradient are
+those of one device."""
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +16,20 @@ N, V, DIM, K = 16, 24, 3, 5
 def problem(per_token):
     generator = np.random.default_rng(0)
     log_q = np.log(generator.dirichlet(np.full(V, 3.0)))
-    targets, noise_ids = generator.integers(0, V, N), generator.integers(0, V, (N, K) if per_token else K)
+    targets, noise_ids = (
+        generator.integers(0, V, N),
+        generator.integers(0, V, (N, K) if per_token else K),
+    )
     return {
-        "hidden": generator.normal(size=(N, DIM)), "targets": targets, "noise_ids": noise_ids,
-        "embedding": generator.normal(size=(V, DIM)), "bias": generator.normal(size=V),
-        "log_noise_targets": log_q[targets], "log_noise_ids": log_q[noise_ids], "weights": generator.uniform(size=N),
-    }  # fmt: skip
+        "hidden": generator.normal(size=(N, DIM)),
+        "targets": targets,
+        "noise_ids": noise_ids,
+        "embedding": generator.normal(size=(V, DIM)),
+        "bias": generator.normal(size=V),
+        "log_noise_targets": log_q[targets],
+        "log_noise_ids": log_q[noise_ids],
+        "weights": generator.uniform(size=N),
+    }
 
 
 def nce(arrays):
@@ -28,11 +37,15 @@ def nce(arrays):
 
 
 def sampled(arrays):
-    return nce_jax.sampled_softmax_loss(**{name: leaf for name, leaf in arrays.items() if name != "log_noise_targets"})
+    return nce_jax.sampled_softmax_loss(
+        **{name: leaf for name, leaf in arrays.items() if name != "log_noise_targets"}
+    )
 
 
 def full(arrays):
-    return nce_jax.full_softmax_loss(**{name: leaf for name, leaf in arrays.items() if "noise" not in name})
+    return nce_jax.full_softmax_loss(
+        **{name: leaf for name, leaf in arrays.items() if "noise" not in name}
+    )
 
 
 @pytest.mark.parametrize("per_token", [False, True])
@@ -44,7 +57,9 @@ def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64
     def place(name, leaf):
         of_table = name in ("embedding", "bias")
         is_split = len(leaf) in (N, V) and spread in ("both", "table" if of_table else "tokens")
-        return jax.device_put(jnp.asarray(leaf), NamedSharding(mesh, PartitionSpec("data" if is_split else None)))
+        return jax.device_put(
+            jnp.asarray(leaf), NamedSharding(mesh, PartitionSpec("data" if is_split else None))
+        )
 
     def run(arrays):
         learned = {name: arrays.pop(name) for name in ("hidden", "embedding", "bias")}
@@ -52,13 +67,20 @@ def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64
 
     alone = run({name: jnp.asarray(leaf) for name, leaf in arrays.items()})
     found = run({name: place(name, leaf) for name, leaf in arrays.items()})
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a), b, rtol=1e-12, atol=1e-14), found, alone)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(np.asarray(a), b, rtol=1e-12, atol=1e-14),
+        found,
+        alone,
+    )
 
 
 def test_blocks_of_a_table_over_devices_send_for_none_of_it():
-    """Each device has its share of every block; only sums per token, and the gradient in the states, are exchanged."""
+    """Each device has its share of every block; only sums per token, and the gradient in the
+    states, are exchanged."""
     mesh = training.make_mesh()
-    table = jax.ShapeDtypeStruct((4096, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec("data")))
+    table = jax.ShapeDtypeStruct(
+        (4096, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec("data"))
+    )
     hidden, targets = jnp.zeros((8, 16)), jnp.zeros(8, jnp.int32)
 
     def loss(hidden, embedding):
@@ -66,5 +88,8 @@ def test_blocks_of_a_table_over_devices_send_for_none_of_it():
 
     compiled = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(hidden, table).compile()
     assert {operation.kind for operation in training.collectives(compiled)} == {"all-reduce"}
-    assert max(operation.num_bytes for operation in training.collectives(compiled)) <= 2 * hidden.nbytes
+    assert (
+        max(operation.num_bytes for operation in training.collectives(compiled))
+        <= 2 * hidden.nbytes
+    )
     assert compiled.output_shardings[1][1].spec == PartitionSpec("data")

@@ -1,4 +1,5 @@
-"""The adaptive M in the train step: what it does, what it leaves alone, what it refuses, and how it goes on."""
+"""The adaptive M in the train step: what it does, what it leaves alone, what it refuses, and how it
+goes on."""
 
 import chex
 import jax
@@ -33,17 +34,29 @@ def log_ratio(theta, x):
 
 
 def batch(number, mean=1.0, constant=0.0, counted=(DATA, NOISE)) -> training.Batch:
-    """N(mean, 1) data and N(0, 1) noise from independent seeds; samples past `counted` are wild and have weight zero."""
+    """N(mean, 1) data and N(0, 1) noise from independent seeds; samples past `counted` are wild and
+    have weight zero."""
     generator = np.random.default_rng([number, 8])
     sides = []
     for size, count, shift in zip((DATA, NOISE), counted, (mean, 0.0), strict=True):
         x, weights = shift + generator.standard_normal((size, DIM)), np.arange(size) < count
-        sides.append(({"x": np.where(weights[:, None], x, 50.0), "constant": np.full(size, constant)}, weights * 1.0))
-    return jax.tree.map(jnp.asarray, training.Batch(sides[0][0], sides[1][0], sides[0][1], sides[1][1]))
+        sides.append(
+            (
+                {"x": np.where(weights[:, None], x, 50.0), "constant": np.full(size, constant)},
+                weights * 1.0,
+            )
+        )
+    return jax.tree.map(
+        jnp.asarray, training.Batch(sides[0][0], sides[1][0], sides[0][1], sides[1][1])
+    )
 
 
 def make(optimizer, rule=RULE, criterion=None, model=log_ratio):
-    options = {"relative_to_noise": True, "magnification_rule": rule, "criterion": criterion or nce_jax.nce()}
+    options = {
+        "relative_to_noise": True,
+        "magnification_rule": rule,
+        "criterion": criterion or nce_jax.nce(),
+    }
     return training.make_train_step(model, None, optimizer, **options)
 
 
@@ -89,19 +102,24 @@ def usual(sgd_step):
         return go(sgd_step, begin(SGD), map(batch, range(60)))
 
 
-# ---- what it does ---------------------------------------------------------------------------------------------------
+# ---- what it does --------------------------------------------------------------------------------
 
 
 def train(rule, key, num_steps, optimizer=SGD):
     """5-D Gaussians, KL 2.5 nats, batches of 512: parameters and M after every step."""
     key_data, key_noise = jax.random.split(key)
     options = {"relative_to_noise": True, "magnification_rule": rule}
-    step = training.make_train_step(lambda theta, x: x @ theta, noise.standard_normal(DIM), optimizer, **options)
+    step = training.make_train_step(
+        lambda theta, x: x @ theta, noise.standard_normal(DIM), optimizer, **options
+    )
 
     def body(state, number):
         x_data = 1 + jax.random.normal(jax.random.fold_in(key_data, number), (512, DIM))
         state, metrics = step(state, x_data, key_noise)
-        return state, (state.params, jnp.nan if metrics.magnification is None else metrics.magnification)
+        return state, (
+            state.params,
+            jnp.nan if metrics.magnification is None else metrics.magnification,
+        )
 
     return jax.lax.scan(body, begin(optimizer, rule), jnp.arange(num_steps))[1]
 
@@ -112,7 +130,9 @@ def test_it_begins_at_maximum_likelihood_comes_down_and_beats_m_1_at_once():
     keys = jax.random.split(jax.random.key(0), 20)
     adaptive = jax.jit(jax.vmap(lambda key: train(RULE, key, 200)))(keys)
     plain = jax.jit(jax.vmap(lambda key: train(None, key, 20)))(keys)
-    errors = [np.sum((np.asarray(paths[0])[:, 19] - 1) ** 2, axis=-1) / 2 for paths in (adaptive, plain)]
+    errors = [
+        np.sum((np.asarray(paths[0])[:, 19] - 1) ** 2, axis=-1) / 2 for paths in (adaptive, plain)
+    ]
     assert (errors[0] < errors[1]).sum() >= 18
     chosen = np.asarray(adaptive[1])
     np.testing.assert_allclose(chosen[:, 0], 1e4, rtol=1e-5)
@@ -128,12 +148,14 @@ def test_m_comes_down_at_once_and_goes_up_by_a_step_of_the_grid(usual):
     np.testing.assert_allclose(chosen[0], 1e4, rtol=1e-5)
     assert chosen[-1] < 3
     assert np.all(chosen[1:] <= chosen[:-1] * 10 ** (5 / 15) * (1 + 1e-5))
-    # At N(1, I) the tilt of N(0, I) is theta = 1; stationary noise at rate .3 keeps it within some tenths.
+    # At N(1, I) the tilt of N(0, I) is theta = 1; stationary noise at rate .3 keeps it within some
+    # tenths.
     assert np.abs(thetas[-10:].mean(0) - 1).max() < 0.3
 
 
 def test_without_overlap_m_stays_at_one_or_below_and_everything_finite(sgd_step):
-    """Means 16 apart in one dimension. At theta = 0 every M is supported: the first is the largest."""
+    """Means 16 apart in one dimension. At theta = 0 every M is supported: the first is the
+    largest."""
     mean = np.array([16.0, 0, 0, 0, 0])
     state, thetas, chosen = go(sgd_step, begin(SGD), [batch(number, mean) for number in range(40)])
     assert np.isfinite(thetas).all()
@@ -147,8 +169,13 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
     rule = nce_jax.adaptive_magnification(1.0, 10.0)
 
     def body(state, step):
-        at = lambda m: make_problem(s_data, s_noise, magnification=m)  # noqa: E731
-        choice = rule.choose(state, step, at, lambda _: (at, lambda direction: (direction * s_data, direction * s_noise)))
+        at = lambda m: make_problem(s_data, s_noise, magnification=m)
+        choice = rule.choose(
+            state,
+            step,
+            at,
+            lambda _: (at, lambda direction: (direction * s_data, direction * s_noise)),
+        )
         return rule.follow(choice, jnp.float32(0.01), jnp.float32(0), step), choice.state.last
 
     start = rule.init(jnp.float32(0), jnp.float32)
@@ -157,14 +184,18 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
         assert set(np.diff(np.unique(looks[first:last]))) == {every}
 
 
-# ---- what it measures -----------------------------------------------------------------------------------------------
+# ---- what it measures ----------------------------------------------------------------------------
 
 
 def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
-    """Along two displacements of a linear model, against automatic differentiation through the solved F."""
+    """Along two displacements of a linear model, against automatic differentiation through the
+    solved F."""
     grid = jnp.array([1.0, 10.0, 100.0])
     generator = np.random.default_rng(0)
-    x_data, x_noise = jnp.asarray(1 + generator.standard_normal((60, 3))), jnp.asarray(generator.standard_normal((90, 3)))
+    x_data, x_noise = (
+        jnp.asarray(1 + generator.standard_normal((60, 3))),
+        jnp.asarray(generator.standard_normal((90, 3))),
+    )
     weights = jnp.asarray(generator.uniform(0.5, 1, 60)), jnp.asarray(generator.uniform(0.5, 1, 90))
     here, pending, short, long = jnp.asarray(generator.standard_normal((4, 3)) / 2)
     theta = here + pending  # where the parameters would come to rest
@@ -174,11 +205,15 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
 
     def look(offset):
         ratios = x_data @ (here + offset), x_noise @ (here + offset)
-        return lambda magnification: make_problem(*ratios, *weights, magnification, 2.0), lambda u: (x_data @ u, x_noise @ u)
+        return lambda magnification: make_problem(
+            *ratios, *weights, magnification, 2.0
+        ), lambda u: (x_data @ u, x_noise @ u)
 
     def loss(theta, magnification):
         options = {"weights_data": weights[0], "weights_noise": weights[1], "noise_ratio": 2.0}
-        return profiled_nce_loss(x_data @ theta, x_noise @ theta, magnification=magnification, **options)
+        return profiled_nce_loss(
+            x_data @ theta, x_noise @ theta, magnification=magnification, **options
+        )
 
     @jax.jit
     @jax.vmap
@@ -186,7 +221,12 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
         table = examine(look(pending)[0], grid, jnp.full(3, jnp.nan))
         state = start._replace(windows=windows, pending=pending)
         found = _measure(state, grid[place], jnp.asarray(jnp.nan), look)
-        return found, table.acceptance[place], jax.grad(loss)(theta, grid[place]), jax.hessian(loss)(theta, grid[place])
+        return (
+            found,
+            table.acceptance[place],
+            jax.grad(loss)(theta, grid[place]),
+            jax.hessian(loss)(theta, grid[place]),
+        )
 
     found, acceptance, gradient, hessian = measure(jnp.arange(3))
     np.testing.assert_allclose(found.slope, -gradient @ short / (drift * acceptance), rtol=1e-7)
@@ -197,11 +237,12 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
 
 
 def test_the_windows_hold_moves_of_the_place_of_rest():
-    """Heavy ball at rate .1: every gradient moves it by its whole effect, .1 / (1 - .9), whatever came before."""
+    """Heavy ball at rate .1: every gradient moves it by its whole effect, .1 / (1 - .9), whatever
+    came before."""
     optimizer, rule = optax.sgd(0.1, momentum=0.9), nce_jax.adaptive_magnification(1.0, 10.0)
     seen = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
-    at = lambda m: make_problem(*seen, magnification=m)  # noqa: E731
-    look = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))  # noqa: E731
+    at = lambda m: make_problem(*seen, magnification=m)
+    look = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))
     choose = jax.jit(lambda state, step: rule.choose(state, step, at, look))
     params, memory = jnp.float32(0), optimizer.init(jnp.float32(0))
     state = rule.init(params, jnp.float32)
@@ -210,10 +251,12 @@ def test_the_windows_hold_moves_of_the_place_of_rest():
         params = optax.apply_updates(params, updates)
         choice = choose(state, jnp.int32(step))
         state = rule.follow(choice, updates, pending(optimizer, memory, params), jnp.int32(step))
-        np.testing.assert_allclose(state.windows.short, -gradient, rtol=1e-4)  # a window of one step up to the eighth
+        np.testing.assert_allclose(
+            state.windows.short, -gradient, rtol=1e-4
+        )  # a window of one step up to the eighth
 
 
-# ---- what it leaves alone -------------------------------------------------------------------------------------------
+# ---- what it leaves alone ------------------------------------------------------------------------
 
 
 UNIT = optax.sgd(1.0)
@@ -222,8 +265,11 @@ fixed = jax.jit(make(UNIT, None, nce_jax.nce(magnification=10.0)))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sgd", "adam"])
-def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over_the_acceptance(name, x64):
-    """M = 10 to a part in 1e6, hence parameters to some 1e-5, in float64, against fixed nce(magnification=10)."""
+def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over_the_acceptance(
+    name, x64
+):
+    """M = 10 to a part in 1e6, hence parameters to some 1e-5, in float64, against fixed
+    nce(magnification=10)."""
     optimizer = {"sgd": optax.sgd(0.3), "adam": optax.adam(0.05, eps=1e-12)}[name]
     narrow = nce_jax.adaptive_magnification(10 * (1 - 1e-6), 10 * (1 + 1e-6))
     batches = [batch(number, counted=(200, 300)) for number in range(12)]
@@ -255,7 +301,12 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
 )
 def test_the_response_of_an_optimizer_to_scale_is_found(optimizer, response):
     params = {"matrix": jnp.zeros((DIM, 2)), "vector": jnp.zeros(DIM)}
-    step = make(optimizer, model=lambda params, x: jnp.sum((x["x"] @ params["matrix"]) ** 2, -1) + x["x"] @ params["vector"])
+    step = make(
+        optimizer,
+        model=lambda params, x: (
+            jnp.sum((x["x"] @ params["matrix"]) ** 2, -1) + x["x"] @ params["vector"]
+        ),
+    )
     state = training.init_train_state(params, optimizer, magnification_rule=RULE)
     found = jax.jit(step)(state, batch(0), KEY)[0].magnification_state.response
     np.testing.assert_allclose(found, response, atol=1e-3)
@@ -266,7 +317,9 @@ def test_plain_descent_answers_in_proportion(usual):
 
 
 def test_a_constant_in_the_energy_changes_nothing(sgd_step, usual):
-    _, thetas, chosen = go(sgd_step, begin(SGD), [batch(number, constant=3.0) for number in range(12)])
+    _, thetas, chosen = go(
+        sgd_step, begin(SGD), [batch(number, constant=3.0) for number in range(12)]
+    )
     np.testing.assert_allclose(thetas, usual[1][:12], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(chosen, usual[2][:12], rtol=1e-5)
 
@@ -275,7 +328,9 @@ def test_samples_of_weight_zero_change_nothing(sgd_step):
     """What they hold does not matter: 50 and another value give the same bits."""
     ones = [batch(number, counted=(200, 300)) for number in range(6)]
     others = [jax.tree.map(lambda leaf: jnp.where(leaf == 50, -7.0, leaf), one) for one in ones]
-    chex.assert_trees_all_equal(*(go(sgd_step, begin(SGD), batches)[0] for batches in (ones, others)))
+    chex.assert_trees_all_equal(
+        *(go(sgd_step, begin(SGD), batches)[0] for batches in (ones, others))
+    )
 
 
 def test_one_compilation_serves_every_step(sgd_step):
@@ -285,13 +340,17 @@ def test_one_compilation_serves_every_step(sgd_step):
     assert len(TRACES) == seen > 0
 
 
-# ---- bad batches, refusals, going on --------------------------------------------------------------------------------
+# ---- bad batches, refusals, going on -------------------------------------------------------------
 
 
 def test_a_bad_batch_leaves_no_trace_in_what_was_measured(sgd_step):
     state, *_ = go(sgd_step, begin(SGD), [batch(number) for number in range(3)])
     broken = batch(3)
-    bad, metrics = sgd_step(state, broken._replace(x_data=jax.tree.map(lambda x: x.at[0].set(jnp.nan), broken.x_data)), KEY)
+    bad, metrics = sgd_step(
+        state,
+        broken._replace(x_data=jax.tree.map(lambda x: x.at[0].set(jnp.nan), broken.x_data)),
+        KEY,
+    )
     assert metrics.status == nce_jax.Status.NONFINITE
     assert metrics.magnification > 0
     before, after = state.magnification_state, bad.magnification_state
@@ -300,11 +359,15 @@ def test_a_bad_batch_leaves_no_trace_in_what_was_measured(sgd_step):
 
 
 def test_the_regulariser_keeps_its_strength_and_gets_the_m():
-    criterion = nce_jax.ratio_regularised(nce_jax.nce(noise_ratio=2.0), strength=0.3).at_magnification(7.0)
+    criterion = nce_jax.ratio_regularised(
+        nce_jax.nce(noise_ratio=2.0), strength=0.3
+    ).at_magnification(7.0)
     same = nce_jax.ratio_regularised(nce_jax.nce(magnification=7.0, noise_ratio=2.0), strength=0.3)
     ratios = jnp.array([0.5, 2.0]), jnp.array([-1.0, 0.2, 0.1])
     found, expected = jax.jit(
-        lambda: [(c.loss(*ratios, log_partition=0.4), c.profile(*ratios)) for c in (criterion, same)]
+        lambda: [
+            (c.loss(*ratios, log_partition=0.4), c.profile(*ratios)) for c in (criterion, same)
+        ]
     )()
     chex.assert_trees_all_equal(found, expected)
     assert callable(make(SGD, criterion=nce_jax.ratio_regularised(nce_jax.nce())))
@@ -315,15 +378,30 @@ def test_the_regulariser_keeps_its_strength_and_gets_the_m():
 
 def test_what_cannot_adapt_is_refused_by_name():
     for criterion, treatment, message in (
-        (nce_jax.exponential_nce(), training.solved(), "magnification_rule: .*exponential_nce has no magnification"),
+        (
+            nce_jax.exponential_nce(),
+            training.solved(),
+            "magnification_rule: .*exponential_nce has no magnification",
+        ),
         (nce_jax.nce(), training.bar_step(), "magnification_rule: expected a solved F.*bar_step"),
-        (nce_jax.nce(), training.joint_gradient(), "magnification_rule: expected a solved F.*joint_gradient"),
+        (
+            nce_jax.nce(),
+            training.joint_gradient(),
+            "magnification_rule: expected a solved F.*joint_gradient",
+        ),
         (nce_jax.nce(), training.held(), "magnification_rule: expected a solved F.*held"),
     ):
         options = {"criterion": criterion, "treatment": treatment, "magnification_rule": RULE}
         with pytest.raises(ValueError, match=message):
             training.make_train_step(log_ratio, noise.standard_normal(DIM), SGD, **options)
-    for smallest, largest in ((10.0, 1.0), (0.0, 1.0), (-1.0, 1.0), (1.0, np.inf), (np.nan, 1.0), (2.0, 2.0)):
+    for smallest, largest in (
+        (10.0, 1.0),
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        (1.0, np.inf),
+        (np.nan, 1.0),
+        (2.0, 2.0),
+    ):
         with pytest.raises(ValueError, match="0 < smallest < largest"):
             nce_jax.adaptive_magnification(smallest, largest)
 
@@ -332,7 +410,9 @@ def test_what_cannot_adapt_is_refused_by_name():
 @pytest.mark.parametrize("rule", [10.0, "adaptive", nce_jax.adaptive_magnification])
 def test_what_is_no_rule_is_refused(rule):
     with pytest.raises(TypeError, match="magnification_rule: expected adaptive_magnification"):
-        training.make_train_step(log_ratio, noise.standard_normal(DIM), SGD, magnification_rule=rule)
+        training.make_train_step(
+            log_ratio, noise.standard_normal(DIM), SGD, magnification_rule=rule
+        )
 
 
 @pytest.mark.slow
@@ -342,13 +422,17 @@ def test_a_run_that_goes_on_ends_in_the_same_bits_and_records_m(tmp_path, stop):
     optimizer = optax.adam(0.05)
     x_data = 1 + jax.random.normal(jax.random.key(0), (1000, DIM))
     options = {"batch_size": 100, "log_every": 5, "checkpoint_every": 5, "progress": False}
-    model = lambda theta, x: x @ theta  # noqa: E731
+    model = lambda theta, x: x @ theta
 
     def run(num_steps, rule=RULE, **more):
         step_options = {"relative_to_noise": True, "magnification_rule": rule}
-        step = training.make_train_step(model, noise.standard_normal(DIM), optimizer, **step_options)
+        step = training.make_train_step(
+            model, noise.standard_normal(DIM), optimizer, **step_options
+        )
         state = begin(optimizer, rule)
-        return training.fit(step, state, x_data, jax.random.key(1), num_steps=num_steps, **options, **more)
+        return training.fit(
+            step, state, x_data, jax.random.key(1), num_steps=num_steps, **options, **more
+        )
 
     whole = run(20)
     run(stop, folder=tmp_path / "run")
@@ -367,8 +451,13 @@ def test_adam_whose_first_rate_is_zero_is_still_adam():
 
 
 def test_a_step_that_waits_for_f_is_no_first_step():
-    """One evaluation never finds F: parameters, M and what was measured stay as at the start, as long as it takes."""
-    options = {"relative_to_noise": True, "magnification_rule": RULE, "treatment": training.solved(fixed_steps=1)}
+    """One evaluation never finds F: parameters, M and what was measured stay as at the start, as
+    long as it takes."""
+    options = {
+        "relative_to_noise": True,
+        "magnification_rule": RULE,
+        "treatment": training.solved(fixed_steps=1),
+    }
     step = jax.jit(training.make_train_step(log_ratio, None, SGD, **options))
     state = begin(SGD)._replace(params=jnp.full(DIM, 0.3))
     waited, _, chosen = go(step, state, [batch(number) for number in range(3)])
@@ -382,7 +471,9 @@ def test_a_step_that_waits_for_f_is_no_first_step():
 
 def test_log_ratios_wider_than_the_parameters(x64):
     optimizer = optax.sgd(0.3)
-    state = training.init_train_state(jnp.zeros(DIM, jnp.float32), optimizer, magnification_rule=RULE)
+    state = training.init_train_state(
+        jnp.zeros(DIM, jnp.float32), optimizer, magnification_rule=RULE
+    )
     _, thetas, chosen = go(jax.jit(make(optimizer)), state, [batch(0), batch(1)])
     assert thetas.dtype == np.float32
     assert np.isfinite(chosen).all()
@@ -390,5 +481,8 @@ def test_log_ratios_wider_than_the_parameters(x64):
 
 @pytest.mark.parametrize(("of_step", "of_state"), [(RULE, None), (None, RULE)])
 def test_a_rule_in_one_place_only_is_named(of_step, of_state):
-    with pytest.raises(ValueError, match="magnification_rule: expected the same in make_train_step and init_train_state"):
+    with pytest.raises(
+        ValueError,
+        match="magnification_rule: expected the same in make_train_step and init_train_state",
+    ):
         make(SGD, rule=of_step)(begin(SGD, rule=of_state), batch(0), KEY)

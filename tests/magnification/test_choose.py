@@ -15,7 +15,8 @@ choose = jax.jit(nce_jax.choose_magnification)
 
 
 def oracle(data, noise, kappa) -> float:
-    """Effective noise samples m A^2 / E[(kappa Q)^2], the larger of both views of the second moment."""
+    """Effective noise samples m A^2 / E[(kappa Q)^2], the larger of both views of the second
+    moment."""
     f = oracles.root(data, noise, kappa=kappa)
     p, q = oracles.probabilities(data, noise, f, kappa)
     return len(q) * p.mean() ** 2 / max(kappa * (p * (1 - p)).mean(), (kappa**2 * q**2).mean())
@@ -25,7 +26,10 @@ def oracle(data, noise, kappa) -> float:
 def test_it_is_the_largest_m_that_leaves_ten_effective_samples(ratio, x64):
     generator = np.random.default_rng(0)
     theta = np.array([0.5, 1.5, 3.0, 6.0])[:, None]
-    data, noise = theta * (theta + generator.standard_normal((4, 60))), theta * generator.standard_normal((4, 90))
+    data, noise = (
+        theta * (theta + generator.standard_normal((4, 60))),
+        theta * generator.standard_normal((4, 90)),
+    )
     found = choose(data, noise, noise_ratio=ratio)
     for lane in range(4):
         effective = np.array([oracle(data[lane], noise[lane], ratio * m) for m in GRID])
@@ -36,17 +40,27 @@ def test_it_is_the_largest_m_that_leaves_ten_effective_samples(ratio, x64):
 
 
 def apart(n: int, distance: float = 3.0) -> tuple[np.ndarray, ...]:
-    """Log ratios at the truth of Gaussians `distance` apart, at n quantiles in place of draws; padded, with weights."""
+    """Log ratios at the truth of Gaussians `distance` apart, at n quantiles in place of draws;
+    padded, with weights."""
     x = norm.ppf((np.arange(n) + 0.5) / n)
     padded = np.pad(x, (0, SIZE - n))
     weights = np.float32(np.arange(SIZE) < n)
-    return np.float32(distance * (padded + distance)), np.float32(distance * padded), weights, weights
+    return (
+        np.float32(distance * (padded + distance)),
+        np.float32(distance * padded),
+        weights,
+        weights,
+    )
 
 
 def choose_each(cases, noise_ratio=None):
     data, noise, weights_data, weights_noise = map(np.stack, zip(*cases, strict=True))
     ratio = np.ones(len(data), np.float32) if noise_ratio is None else np.float32(noise_ratio)
-    return np.asarray(choose(data, noise, noise_ratio=ratio, weights_data=weights_data, weights_noise=weights_noise))
+    return np.asarray(
+        choose(
+            data, noise, noise_ratio=ratio, weights_data=weights_data, weights_noise=weights_noise
+        )
+    )
 
 
 def test_more_samples_support_a_larger_m_and_a_wider_gap_a_smaller_one():
@@ -58,9 +72,13 @@ def test_more_samples_support_a_larger_m_and_a_wider_gap_a_smaller_one():
 def test_a_shift_changes_nothing_and_a_noise_ratio_divides():
     data, noise, *weights = apart(512)
     here, there = (data, noise, *weights), (data + 9, noise + 9, *weights)
-    alone, shifted, ten, tenth, three = choose_each([here, there, here, here, here], [1, 1, 10, 0.1, 3])
+    alone, shifted, ten, tenth, three = choose_each(
+        [here, there, here, here, here], [1, 1, 10, 0.1, 3]
+    )
     assert shifted == alone
-    np.testing.assert_allclose([ten, tenth], [alone / 10, alone * 10], rtol=1e-4)  # five values to a decade
+    np.testing.assert_allclose(
+        [ten, tenth], [alone / 10, alone * 10], rtol=1e-4
+    )  # five values to a decade
     assert abs(np.log10(three * 3 / alone)) <= 0.2 + 1e-4  # the grid has steps of 10^.2
 
 
@@ -86,7 +104,9 @@ def test_one_sample_each_and_half_precision():
 
 
 def test_where_the_log_ratio_is_constant_every_m_is_supported():
-    np.testing.assert_allclose(choose_each([(np.zeros(SIZE, np.float32),) * 2 + apart(SIZE)[2:]] * 5), 1e6, rtol=1e-5)
+    np.testing.assert_allclose(
+        choose_each([(np.zeros(SIZE, np.float32),) * 2 + apart(SIZE)[2:]] * 5), 1e6, rtol=1e-5
+    )
 
 
 @pytest.mark.bad_input

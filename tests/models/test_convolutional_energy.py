@@ -15,7 +15,9 @@ def images(num_samples=5, image_shape=SHAPE, dtype=np.float32):
 def perturbed(params, scale=0.3):
     """Biases start at zero, where a missing one would go unseen."""
     rng = np.random.default_rng(1)
-    return jax.tree.map(lambda leaf: leaf + jnp.asarray(scale * rng.normal(size=leaf.shape), leaf.dtype), params)
+    return jax.tree.map(
+        lambda leaf: leaf + jnp.asarray(scale * rng.normal(size=leaf.shape), leaf.dtype), params
+    )
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +31,19 @@ def silu(x):
 
 
 def oracle(params, x, activation=silu):
-    """The formula of the docstring in float64 NumPy, each convolution as a sum over the offsets of its kernel."""
+    """The formula of the docstring in float64 NumPy, each convolution as a sum over the offsets of
+    its kernel."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     x = np.asarray(x, np.float64)
     for index in range(len(params) - 1):
         layer = params[f"conv_{index}"]
         x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         height, width = x.shape[1] - 2, x.shape[2] - 2
-        x = sum(x[:, i : i + height : 2, j : j + width : 2] @ layer["kernel"][i, j] for i in range(3) for j in range(3))
+        x = sum(
+            x[:, i : i + height : 2, j : j + width : 2] @ layer["kernel"][i, j]
+            for i in range(3)
+            for j in range(3)
+        )
         x = activation(x + layer["bias"])
     return (x.reshape(len(x), -1) @ params["output"]["kernel"] + params["output"]["bias"])[:, 0]
 
@@ -60,7 +67,9 @@ def test_matches_numpy_in_float64_with_another_activation(x64):
     np.testing.assert_allclose(log_density, oracle(params, x, np.tanh), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("image_shape", "features"), [((28, 28, 1), 4 * 4 * 128), ((32, 32, 3), 4 * 4 * 128)])
+@pytest.mark.parametrize(
+    ("image_shape", "features"), [((28, 28, 1), 4 * 4 * 128), ((32, 32, 3), 4 * 4 * 128)]
+)
 def test_shapes_of_the_usual_images(image_shape, features):
     def init_and_apply(key, x):
         params, log_density_fn = conv_energy(key, image_shape)
@@ -95,7 +104,9 @@ def test_grows_at_most_linearly(model):
 
 def test_bfloat16_convolutions_with_float32_parameters(model):
     params, log_density_fn = model
-    initial, half_fn = conv_energy(jax.random.key(0), SHAPE, channels=CHANNELS, compute_dtype=jnp.bfloat16)
+    initial, half_fn = conv_energy(
+        jax.random.key(0), SHAPE, channels=CHANNELS, compute_dtype=jnp.bfloat16
+    )
     assert {leaf.dtype for leaf in jax.tree.leaves(initial)} == {np.dtype(np.float32)}
     half, full = jax.jit(half_fn)(params, images()), log_density_fn(params, images())
     assert half.dtype == jnp.float32
@@ -113,7 +124,9 @@ def test_seeds_stack_by_vmap_over_keys(model):
     keys = jax.random.split(jax.random.key(1), 3)
     stacked = jax.jit(jax.vmap(lambda key: conv_energy(key, SHAPE, channels=CHANNELS)[0]))(keys)
     batched = jax.jit(jax.vmap(log_density_fn, in_axes=(0, None)))(stacked, images())
-    alone = [log_density_fn(conv_energy(key, SHAPE, channels=CHANNELS)[0], images()) for key in keys]
+    alone = [
+        log_density_fn(conv_energy(key, SHAPE, channels=CHANNELS)[0], images()) for key in keys
+    ]
     np.testing.assert_allclose(batched, jnp.stack(alone), rtol=1e-5, atol=1e-6)
     assert not np.allclose(alone[0], alone[1], atol=1e-2)
 
@@ -122,8 +135,16 @@ def test_seeds_stack_by_vmap_over_keys(model):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"image_shape": 64}, ValueError, r"image_shape: expected \(height, width, channels\), got 64"),
-        ({"image_shape": (8, 8.0, 1)}, TypeError, r"image_shape\[1\]: expected an integer, got 8.0"),
+        (
+            {"image_shape": 64},
+            ValueError,
+            r"image_shape: expected \(height, width, channels\), got 64",
+        ),
+        (
+            {"image_shape": (8, 8.0, 1)},
+            TypeError,
+            r"image_shape\[1\]: expected an integer, got 8.0",
+        ),
         ({"channels": ()}, ValueError, "channels: expected at least one convolution, got none"),
         ({"channels": (4, 0)}, ValueError, r"channels\[1\]: expected at least 1, got 0"),
         ({"key": np.zeros(2, np.uint32)}, TypeError, "key: expected a typed key.*uint32"),
@@ -139,5 +160,8 @@ def test_bad_arguments_are_named(arguments, error, message):
 @pytest.mark.parametrize("shape", [(5, 5, 8, 2), (5, 8, 5), (5, 79), (80,)])
 def test_wrong_samples_are_named(model, shape):
     params, log_density_fn = model
-    with pytest.raises(ValueError, match=r"x: expected shape \(samples, 8, 5, 2\) or \(samples, 80\), got shape \(\d+,"):
+    with pytest.raises(
+        ValueError,
+        match=r"x: expected shape \(samples, 8, 5, 2\) or \(samples, 80\), got shape \(\d+,",
+    ):
         log_density_fn(params, jnp.zeros(shape))

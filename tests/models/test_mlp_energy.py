@@ -25,7 +25,10 @@ def perturbed(params, scale=0.1):
     """Biases start at zero, where a missing one would go unseen."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(jax.random.key(9), len(leaves))
-    noisy = [leaf + scale * jax.random.normal(key, leaf.shape, leaf.dtype) for leaf, key in zip(leaves, keys, strict=True)]
+    noisy = [
+        leaf + scale * jax.random.normal(key, leaf.shape, leaf.dtype)
+        for leaf, key in zip(leaves, keys, strict=True)
+    ]
     return jax.tree.unflatten(structure, noisy)
 
 
@@ -67,7 +70,9 @@ def test_same_key_same_params_and_one_function_serves_all():
 
 @pytest.mark.slow
 def test_gradients_match_finite_differences(x64):
-    params, log_density_fn = mlp_energy(jax.random.key(0), 3, hidden=(6, 4), param_dtype=jnp.float64)
+    params, log_density_fn = mlp_energy(
+        jax.random.key(0), 3, hidden=(6, 4), param_dtype=jnp.float64
+    )
     params, x = perturbed(params), points(dtype=np.float64)
     flat, unflatten = jax.flatten_util.ravel_pytree(params)
 
@@ -76,7 +81,9 @@ def test_gradients_match_finite_differences(x64):
 
     direction = np.random.default_rng(3).normal(size=flat.shape)
     expected = (mean_square(flat + 1e-6 * direction) - mean_square(flat - 1e-6 * direction)) / 2e-6
-    np.testing.assert_allclose(jax.jit(jax.grad(mean_square))(flat) @ direction, expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(mean_square))(flat) @ direction, expected, rtol=1e-6
+    )
     step = 1e-6 * jnp.eye(3)[1][None]
     expected = (log_density_fn(params, x + step) - log_density_fn(params, x - step)) / 2e-6
     score = jax.grad(lambda x: log_density_fn(params, x).sum())(x)
@@ -84,12 +91,15 @@ def test_gradients_match_finite_differences(x64):
 
 
 def test_round_trip_with_optax():
-    """200 Adam steps halve a regression loss at least ten times over, and keep structure and dtypes."""
+    """200 Adam steps halve a regression loss at least ten times over, and keep structure and
+    dtypes."""
     x = points(num_samples=64)
     params, log_density_fn = mlp_energy(jax.random.key(0), 3, hidden=(16,))
     optimizer = optax.adam(1e-2)
     state = optimizer.init(params)
-    loss = jax.jit(lambda params: jnp.mean((log_density_fn(params, x) - jnp.sum(x**2, axis=-1)) ** 2))
+    loss = jax.jit(
+        lambda params: jnp.mean((log_density_fn(params, x) - jnp.sum(x**2, axis=-1)) ** 2)
+    )
     start, structure = loss(params), jax.tree.structure(params)
 
     @jax.jit
@@ -113,7 +123,9 @@ def test_bfloat16_hidden_layers_give_a_float32_log_density():
     np.testing.assert_allclose(log_density, oracle(params, x, 0.2), atol=0.02)
     assert not np.allclose(log_density, oracle(params, x, 0.2), atol=1e-6)
     # The last layer does not compute in bfloat16: its sums are not multiples of 2^-8.
-    assert not np.allclose(log_density, log_density.astype(jnp.bfloat16).astype(jnp.float32), rtol=1e-5, atol=0)
+    assert not np.allclose(
+        log_density, log_density.astype(jnp.bfloat16).astype(jnp.float32), rtol=1e-5, atol=0
+    )
 
 
 def test_float32_stays_float32_under_x64(x64):

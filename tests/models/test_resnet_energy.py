@@ -13,7 +13,8 @@ SHAPE, WIDTH = (12, 10, 2), 4  # 2 x 2 pixels are left at the end
 
 
 def traced(image_shape=SHAPE, width=WIDTH, **options):
-    """Shapes of the parameters, and the function; the initial weights are not drawn, which takes seconds to compile."""
+    """Shapes of the parameters, and the function; the initial weights are not drawn, which takes
+    seconds to compile."""
     kept = []
 
     def init(key):
@@ -25,12 +26,18 @@ def traced(image_shape=SHAPE, width=WIDTH, **options):
 
 
 def random_params(shapes, seed=0):
-    """Parameters of the right size with no zeros and ones, where a missing bias or scale would go unseen."""
+    """Parameters of the right size with no zeros and ones, where a missing bias or scale would go
+    unseen."""
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
         name, values = path[-1].key, rng.normal(size=leaf.shape)
-        sizes = {"kernel": np.sqrt(2 / np.prod(leaf.shape[:-1])), "factor": 1 / leaf.shape[0], "bias": 0.3, "scale": 0.2}
+        sizes = {
+            "kernel": np.sqrt(2 / np.prod(leaf.shape[:-1])),
+            "factor": 1 / leaf.shape[0],
+            "bias": 0.3,
+            "scale": 0.2,
+        }
         return jnp.asarray((name == "scale") + sizes[name] * values, leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
@@ -48,13 +55,15 @@ def model():
 
 
 def conv_norm(layer, x, stride=1):
-    """Convolution with even padding as a sum over the kernel's offsets; then group norm, 16 channels to a group."""
+    """Convolution with even padding as a sum over the kernel's offsets; then group norm, 16
+    channels to a group."""
     kernel, norm = layer["conv"]["kernel"], layer["norm"]
     pad = kernel.shape[0] // 2
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
     height, width = (1 + (size - kernel.shape[0]) // stride for size in x.shape[1:3])
     out = sum(
-        x[:, i : i + stride * height : stride, j : j + stride * width : stride][:, :height, :width] @ kernel[i, j]
+        x[:, i : i + stride * height : stride, j : j + stride * width : stride][:, :height, :width]
+        @ kernel[i, j]
         for i in range(kernel.shape[0])
         for j in range(kernel.shape[1])
     )
@@ -99,7 +108,8 @@ def test_float32_images_and_vectors(model):
 
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3)])
 def test_number_of_parameters_is_the_textbook_one(image_shape):
-    """The original for ten classes of 32 x 32 x 3 has 11,173,962, its last layer 5,130 of them; ours has a stem bias."""
+    """The original for ten classes of 32 x 32 x 3 has 11,173,962, its last layer 5,130 of them;
+    ours has a stem bias."""
     params, log_density_fn = traced(image_shape, width=64)
     count = sum(leaf.size for leaf in jax.tree.leaves(params["features"]))
     assert count == 11_173_962 - 5_130 - 9 * 64 * (3 - image_shape[-1]) + 64
@@ -122,16 +132,22 @@ def test_a_sample_knows_nothing_of_its_neighbours(model):
 
 
 def test_contrast_is_seen_and_the_log_density_is_bounded(model):
-    """phi follows pixels of size about one, and stops at a limit, where the form of free features would grow by 1e4."""
+    """phi follows pixels of size about one, and stops at a limit, where the form of free features
+    would grow by 1e4."""
     params, log_density_fn = model
-    half, double, large, larger = (log_density_fn(params, scale * images()) for scale in (0.5, 2.0, 1e4, 1e6))
+    half, double, large, larger = (
+        log_density_fn(params, scale * images()) for scale in (0.5, 2.0, 1e4, 1e6)
+    )
     assert jnp.all(jnp.abs(half - double) > 1e-3)
     np.testing.assert_allclose(large, larger, rtol=1e-3)
 
 
 def test_bfloat16_network_with_float32_output(model):
     params, log_density_fn = model
-    half, full = jax.jit(traced(compute_dtype=jnp.bfloat16)[1])(params, images()), log_density_fn(params, images())
+    half, full = (
+        jax.jit(traced(compute_dtype=jnp.bfloat16)[1])(params, images()),
+        log_density_fn(params, images()),
+    )
     assert half.dtype == jnp.float32
     # One rounding of 2^-8 for each of 18 layers, independent.
     np.testing.assert_allclose(half, full, rtol=0, atol=18**0.5 * 2**-8 * jnp.max(jnp.abs(full)))
@@ -158,7 +174,9 @@ def test_seeds_stack_by_vmap_over_keys_and_start_near_zero():
     _, log_density_fn = traced()
     stacked = jax.jit(jax.vmap(lambda key: resnet18_energy(key, SHAPE, width=WIDTH)[0]))(keys)
     batched = jax.jit(jax.vmap(log_density_fn, in_axes=(0, None)))(stacked, x)
-    alone = [jax.jit(log_density_fn)(resnet18_energy(key, SHAPE, width=WIDTH)[0], x) for key in keys]
+    alone = [
+        jax.jit(log_density_fn)(resnet18_energy(key, SHAPE, width=WIDTH)[0], x) for key in keys
+    ]
     np.testing.assert_allclose(batched, jnp.stack(alone), rtol=1e-5)
     assert not np.allclose(alone[0], alone[1], rtol=1e-2)
     assert jnp.all((batched > 0) & (batched < 0.1))
@@ -167,7 +185,8 @@ def test_seeds_stack_by_vmap_over_keys_and_start_near_zero():
 
 @pytest.mark.slow
 def test_learns_a_log_ratio_with_optax():
-    """Stripes against white noise: 30 Adam steps take the profiled NCE loss to below a tenth of where it starts."""
+    """Stripes against white noise: 30 Adam steps take the profiled NCE loss to below a tenth of
+    where it starts."""
     rng = np.random.default_rng(2)
     shapes, log_ratio_fn = traced((8, 8, 1))
     params = random_params(shapes)
@@ -177,7 +196,9 @@ def test_learns_a_log_ratio_with_optax():
 
     def loss_fn(params):  # the network is a log ratio, relative to the noise
         log_ratio = log_ratio_fn(params, data), log_ratio_fn(params, noise)
-        return nce_jax.nce_loss(*log_ratio, log_partition=nce_jax.solve_log_partition(*log_ratio).log_partition)
+        return nce_jax.nce_loss(
+            *log_ratio, log_partition=nce_jax.solve_log_partition(*log_ratio).log_partition
+        )
 
     @jax.jit
     def step(params, state):
@@ -197,23 +218,36 @@ def test_learns_a_log_ratio_with_optax():
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"image_shape": (8, 8)}, ValueError, r"image_shape: expected \(height, width, channels\), got \(8, 8\)"),
+        (
+            {"image_shape": (8, 8)},
+            ValueError,
+            r"image_shape: expected \(height, width, channels\), got \(8, 8\)",
+        ),
         ({"image_shape": (8, 8, 0)}, ValueError, r"image_shape\[2\]: expected at least 1, got 0"),
         ({"width": 0}, ValueError, "width: expected at least 1, got 0"),
         ({"width": 4.0}, TypeError, "width: expected an integer, got 4.0"),
-        ({"min_eigenvalue": 0.0}, ValueError, "min_eigenvalue: expected a finite positive number, got 0.0"),
+        (
+            {"min_eigenvalue": 0.0},
+            ValueError,
+            "min_eigenvalue: expected a finite positive number, got 0.0",
+        ),
         ({"key": 0}, TypeError, "key: expected a typed key.*got int"),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):
     options = {"key": jax.random.key(0), "image_shape": SHAPE, "width": 1} | arguments
     with pytest.raises(error, match=message):
-        jax.eval_shape(lambda: resnet18_energy(options.pop("key"), options.pop("image_shape"), **options)[0])
+        jax.eval_shape(
+            lambda: resnet18_energy(options.pop("key"), options.pop("image_shape"), **options)[0]
+        )
 
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize("shape", [(5, 12, 10), (5, 10, 12, 2), (5, 239), (240,)])
 def test_wrong_samples_are_named(shape):
     params, log_density_fn = traced()
-    with pytest.raises(ValueError, match=r"x: expected shape \(samples, 12, 10, 2\) or \(samples, 240\), got shape \(\d+,"):
+    with pytest.raises(
+        ValueError,
+        match=r"x: expected shape \(samples, 12, 10, 2\) or \(samples, 240\), got shape \(\d+,",
+    ):
         jax.eval_shape(log_density_fn, params, jnp.zeros(shape))

@@ -42,7 +42,9 @@ def test_matches_the_module_and_follows_params():
     params, log_density_fn = split_module(module)
     x = points()
     np.testing.assert_array_equal(log_density_fn(params, x), module(x))
-    np.testing.assert_allclose(log_density_fn({"scale": jnp.array(1.0)}, x), module(x) / 2, rtol=1e-6)
+    np.testing.assert_allclose(
+        log_density_fn({"scale": jnp.array(1.0)}, x), module(x) / 2, rtol=1e-6
+    )
     gradient = jax.grad(lambda params: log_density_fn(params, x).sum())(params)
     np.testing.assert_allclose(gradient["scale"], -jnp.sum(x**2), rtol=1e-6)
 
@@ -64,11 +66,14 @@ def test_evaluation_mode_matches_the_module():
     module = WithState()
     module.eval()
     params, log_density_fn = split_module(module)
-    np.testing.assert_allclose(jax.jit(log_density_fn)(params, points()), module(points())[:, 0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        jax.jit(log_density_fn)(params, points()), module(points())[:, 0], rtol=1e-5, atol=1e-6
+    )
 
 
 def test_calls_leave_no_trace():
-    """In training mode the module changes itself; the function repeats, inside jit and after it, and so does the module."""
+    """In training mode the module changes itself; the function repeats, inside jit and after it,
+    and so does the module."""
     module = WithState()
     average = jnp.array(module.normalise.mean[...])
     params, log_density_fn = split_module(module)
@@ -92,7 +97,9 @@ def test_bad_modules_are_named():
     with pytest.raises(TypeError, match=r"module: expected a flax nnx.Module, got function"):
         split_module(points)
     params, log_density_fn = split_module(nnx.Linear(3, 2, rngs=nnx.Rngs(jax.random.key(0))))
-    with pytest.raises(ValueError, match=r"module: expected an output of shape .* 6 samples, got shape \(6, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"module: expected an output of shape .* 6 samples, got shape \(6, 2\)"
+    ):
         log_density_fn(params, points())
     with pytest.raises(ValueError, match=r"x: expected shape \(samples, dim\), got shape \(3,\)"):
         log_density_fn(params, jnp.zeros(3))

@@ -13,7 +13,9 @@ def test_log_prob_matches_scipy_inside_and_out():
     expected = stats.uniform.logpdf(x, low, high - low).sum(axis=-1)
     assert np.isneginf(expected).any()
     assert np.isfinite(expected).any()
-    np.testing.assert_allclose(uniform_box(low, high).log_prob(jnp.asarray(x, jnp.float32)), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        uniform_box(low, high).log_prob(jnp.asarray(x, jnp.float32)), expected, rtol=1e-6
+    )
 
 
 def test_moments_of_draws():
@@ -22,16 +24,24 @@ def test_moments_of_draws():
     x_noise = noise.sample(seed=jax.random.key(1), sample_shape=20_000)
     assert jnp.isfinite(noise.log_prob(x_noise)).all()
     standard_error = np.array([1.0, 0.5]) / np.sqrt(12 * 20_000)
-    assert np.all(np.abs(np.asarray(x_noise, np.float64).mean(0) - [0.5, 100.25]) < 4 * standard_error)
+    assert np.all(
+        np.abs(np.asarray(x_noise, np.float64).mean(0) - [0.5, 100.25]) < 4 * standard_error
+    )
 
 
 def test_one_bound_may_be_a_number():
-    np.testing.assert_allclose(uniform_box(0, [2.0, 4.0]).log_prob(jnp.ones(2)), -np.log(8), rtol=1e-6)
-    np.testing.assert_allclose(uniform_box([-1, -3], 1).log_prob(jnp.zeros(2)), -np.log(8), rtol=1e-6)
+    np.testing.assert_allclose(
+        uniform_box(0, [2.0, 4.0]).log_prob(jnp.ones(2)), -np.log(8), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        uniform_box([-1, -3], 1).log_prob(jnp.zeros(2)), -np.log(8), rtol=1e-6
+    )
 
 
 def test_box_around_widens_by_the_margin():
-    noise = uniform_box_around(np.array([[0.0, -2.0], [10.0, 2.0], [4.0, 0.0]], np.float32), margin=0.5)
+    noise = uniform_box_around(
+        np.array([[0.0, -2.0], [10.0, 2.0], [4.0, 0.0]], np.float32), margin=0.5
+    )
     np.testing.assert_allclose(noise.log_prob(jnp.zeros(2)), -np.log(20 * 8), rtol=1e-6)
     inside = noise.log_prob(jnp.array([[-4.9, 3.9], [-5.1, 0.0], [0.0, 4.1]]))
     np.testing.assert_array_equal(jnp.isfinite(inside), [True, False, False])
@@ -54,7 +64,9 @@ def test_constant_dimension_takes_the_largest_range():
 
 
 def test_bounds_may_be_traced():
-    log_prob = jax.jit(lambda low: uniform_box(low, 2.0).log_prob(jnp.zeros(2)))(jnp.array([-2.0, -2.0]))
+    log_prob = jax.jit(lambda low: uniform_box(low, 2.0).log_prob(jnp.zeros(2)))(
+        jnp.array([-2.0, -2.0])
+    )
     np.testing.assert_allclose(log_prob, -np.log(16), rtol=1e-6)
 
 
@@ -62,15 +74,30 @@ def test_bounds_may_be_traced():
 @pytest.mark.parametrize(
     ("low", "high", "error", "message"),
     [
-        ([0.0, 1.0], [1.0, 1.0], ValueError, "low: expected low < high in every dimension, got low = .*high = "),
+        (
+            [0.0, 1.0],
+            [1.0, 1.0],
+            ValueError,
+            "low: expected low < high in every dimension, got low = .*high = ",
+        ),
         (2.0, np.array([1.0]), ValueError, "low: expected low < high"),
-        (0.0, 1.0, ValueError, r"low, high: expected bounds of one shape \(dim,\).*got shapes \(\) and \(\)"),
+        (
+            0.0,
+            1.0,
+            ValueError,
+            r"low, high: expected bounds of one shape \(dim,\).*got shapes \(\) and \(\)",
+        ),
         ([0.0], [1.0, 2.0], ValueError, r"low, high: .*got shapes \(1,\) and \(2,\)"),
         (np.zeros((2, 2)), 1.0, ValueError, r"low, high: .*got shapes \(2, 2\) and \(\)"),
         ([], 1.0, ValueError, r"low, high: .*got shapes \(0,\) and \(\)"),
         ([0.0, -np.inf], 1.0, ValueError, "low, high: expected finite bounds"),
         (np.zeros(2, np.int32), 1.0, TypeError, "low: expected numbers or a floating array"),
-        ([0.0, 0.0], jnp.ones(2, jnp.int32), TypeError, "high: expected numbers or a floating array"),
+        (
+            [0.0, 0.0],
+            jnp.ones(2, jnp.int32),
+            TypeError,
+            "high: expected numbers or a floating array",
+        ),
         ("zero", [1.0], TypeError, "low: expected numbers or a floating array, got 'zero'"),
         (True, [2.0], TypeError, "low: expected numbers or a floating array, got True"),
     ],

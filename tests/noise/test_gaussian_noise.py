@@ -22,9 +22,13 @@ def oracle(x_data, ridge, weights=None):
 def test_standard_normal_matches_scipy():
     x = np.random.default_rng(0).normal(size=(10, 3)) * 4
     expected = stats.norm.logpdf(x).sum(axis=-1)
-    np.testing.assert_allclose(standard_normal(3).log_prob(jnp.asarray(x, jnp.float32)), expected, rtol=1e-5)
+    np.testing.assert_allclose(
+        standard_normal(3).log_prob(jnp.asarray(x, jnp.float32)), expected, rtol=1e-5
+    )
     with jax.enable_x64(True):
-        np.testing.assert_allclose(standard_normal(3).log_prob(jnp.asarray(x)), expected, rtol=1e-13)
+        np.testing.assert_allclose(
+            standard_normal(3).log_prob(jnp.asarray(x)), expected, rtol=1e-13
+        )
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -38,7 +42,9 @@ def test_fitted_gaussian_matches_scipy(weighted):
         np.testing.assert_allclose(noise.log_prob(jnp.asarray(x)), expected, rtol=1e-9)
     weights = None if weights is None else jnp.asarray(weights, jnp.float32)
     noise = fitted_gaussian(jnp.asarray(x_data, jnp.float32), weights_data=weights, ridge=1e-4)
-    np.testing.assert_allclose(noise.log_prob(jnp.asarray(x, jnp.float32)), expected, rtol=2e-4, atol=2e-4)
+    np.testing.assert_allclose(
+        noise.log_prob(jnp.asarray(x, jnp.float32)), expected, rtol=2e-4, atol=2e-4
+    )
 
 
 def test_default_ridge_is_the_root_of_epsilon():
@@ -47,7 +53,9 @@ def test_default_ridge_is_the_root_of_epsilon():
         covariance = fitted_gaussian(x_data).covariance()
     ridge = np.sqrt(np.finfo(np.float64).eps)
     expected = np.cov(x_data.T, ddof=0)
-    np.testing.assert_allclose(covariance, expected + ridge * np.diag(np.diag(expected)), rtol=1e-11, atol=1e-11)
+    np.testing.assert_allclose(
+        covariance, expected + ridge * np.diag(np.diag(expected)), rtol=1e-11, atol=1e-11
+    )
 
 
 def test_weight_zero_removes_a_sample_and_only_ratios_count():
@@ -55,11 +63,14 @@ def test_weight_zero_removes_a_sample_and_only_ratios_count():
     padded = jnp.concatenate([x_data, jnp.full((14, 4), 1e3)])
     weights = jnp.concatenate([jnp.full(50, 0.3), jnp.zeros(14)])
     alone, masked = fitted_gaussian(x_data), fitted_gaussian(padded, weights_data=weights)
-    np.testing.assert_allclose(masked.log_prob(x_data), alone.log_prob(x_data), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(
+        masked.log_prob(x_data), alone.log_prob(x_data), rtol=1e-4, atol=1e-4
+    )
 
 
 def test_moments_of_draws():
-    """Seed 5, 20,000 draws: every entry of mean and covariance within 4.5 standard errors (20 entries)."""
+    """Seed 5, 20,000 draws: every entry of mean and covariance within 4.5 standard errors (20
+    entries)."""
     noise = fitted_gaussian(jnp.asarray(correlated_data(offset=3.0), jnp.float32))
     x_noise = np.asarray(noise.sample(seed=jax.random.key(5), sample_shape=20_000), np.float64)
     mean, covariance = np.asarray(noise.mean()), np.asarray(noise.covariance())
@@ -92,7 +103,9 @@ def test_degenerate_data_keep_full_support(x_data):
 
 
 def test_constant_dimension_takes_the_ridge_of_the_average_variance():
-    x_data = np.array([[0.0, 7.1, 0.0], [2.0, 7.1, 6.0], [0.0, 7.1, 6.0], [2.0, 7.1, 0.0]], np.float32)
+    x_data = np.array(
+        [[0.0, 7.1, 0.0], [2.0, 7.1, 6.0], [0.0, 7.1, 6.0], [2.0, 7.1, 0.0]], np.float32
+    )
     variance = fitted_gaussian(x_data, ridge=1e-2).variance()
     np.testing.assert_allclose(variance, [1.01, 0.05, 9.09], rtol=1e-5)
 
@@ -121,7 +134,8 @@ def test_ridge_follows_the_units_of_each_dimension():
 
 
 def test_far_from_the_origin_in_float32():
-    """100,000 samples around 1e4: one pass over the data would lose the mean, and with it the covariance."""
+    """100,000 samples around 1e4: one pass over the data would lose the mean, and with it the
+    covariance."""
     x_data = jnp.asarray(correlated_data(num_samples=100_000, dim=2) + 1e4, jnp.float32)
     exact = np.asarray(x_data, np.float64)
     noise = fitted_gaussian(x_data)
@@ -135,7 +149,9 @@ def test_ridge_may_be_traced_and_differentiated():
     def spread(ridge):
         return fitted_gaussian(x_data, ridge=ridge).variance().sum()
 
-    np.testing.assert_allclose(jax.jit(jax.grad(spread))(0.1), np.var(x_data, axis=0).sum(), rtol=1e-4)
+    np.testing.assert_allclose(
+        jax.jit(jax.grad(spread))(0.1), np.var(x_data, axis=0).sum(), rtol=1e-4
+    )
 
 
 @pytest.mark.bad_input
@@ -145,7 +161,11 @@ def test_ridge_may_be_traced_and_differentiated():
         ({"ridge": 0.0}, ValueError, "ridge: expected a finite positive number, got 0.0"),
         ({"ridge": -1.0}, ValueError, "ridge: .*got -1.0"),
         ({"weights_data": np.ones(3, np.float32)}, ValueError, r"weights_data: .*got shape \(3,\)"),
-        ({"weights_data": np.array([1.0, -1, 1, 1, 1])}, ValueError, "weights_data: expected weights >= 0"),
+        (
+            {"weights_data": np.array([1.0, -1, 1, 1, 1])},
+            ValueError,
+            "weights_data: expected weights >= 0",
+        ),
     ],
 )
 def test_bad_options_are_named(options, error, message):

@@ -25,9 +25,16 @@ def oracle_log_prob(x, x_data, num_components):
 def mixed_data(num_samples=400, seed=0):
     """A Gaussian, a heavy tail, two separate modes, and mostly zeros (no interquartile range)."""
     generator = np.random.default_rng(seed)
-    modes = np.where(generator.random(num_samples) < 0.3, -5, 5) + 0.3 * generator.normal(size=num_samples)
+    modes = np.where(generator.random(num_samples) < 0.3, -5, 5) + 0.3 * generator.normal(
+        size=num_samples
+    )
     sparse = np.where(generator.random(num_samples) < 0.1, generator.normal(size=num_samples), 0)
-    columns = [generator.normal(size=num_samples), generator.standard_t(2, size=num_samples), modes, sparse]
+    columns = [
+        generator.normal(size=num_samples),
+        generator.standard_t(2, size=num_samples),
+        modes,
+        sparse,
+    ]
     return np.stack(columns, axis=-1)
 
 
@@ -43,7 +50,8 @@ def test_log_prob_matches_numpy(num_components):
 
 
 def test_draws_follow_the_density():
-    """Seed 2, 20,000 draws: mean and variance within 5 standard errors, and Kolmogorov-Smirnov p > 0.001."""
+    """Seed 2, 20,000 draws: mean and variance within 5 standard errors, and Kolmogorov-Smirnov p >
+    0.001."""
     noise = product_of_marginals(jnp.asarray(mixed_data(), jnp.float32), num_components=16)
     x_noise = np.asarray(noise.sample(seed=jax.random.key(2), sample_shape=20_000), np.float64)
     mean, variance = np.asarray(noise.mean()), np.asarray(noise.variance())
@@ -61,11 +69,15 @@ def test_draws_follow_the_density():
 
 
 def test_same_law_as_distrax_draws():
-    """Our one-component draw against distrax's masked one: equal moments within 5 standard errors, seed 3."""
-    mixture = product_of_marginals(jnp.asarray(mixed_data(), jnp.float32), num_components=16).distribution
+    """Our one-component draw against distrax's masked one: equal moments within 5 standard errors,
+    seed 3."""
+    mixture = product_of_marginals(
+        jnp.asarray(mixed_data(), jnp.float32), num_components=16
+    ).distribution
     plain = distrax.MixtureSameFamily(mixture.mixture_distribution, mixture.components_distribution)
     ours, theirs = (
-        np.asarray(noise.sample(seed=jax.random.key(3), sample_shape=20_000), np.float64) for noise in (mixture, plain)
+        np.asarray(noise.sample(seed=jax.random.key(3), sample_shape=20_000), np.float64)
+        for noise in (mixture, plain)
     )
     assert ours.shape == theirs.shape
     for moment in (np.tanh, np.abs):
@@ -75,7 +87,8 @@ def test_same_law_as_distrax_draws():
 
 
 def test_marginals_are_kept_and_dependence_is_not():
-    """Seed 4, 5,000 points: quantiles of a Gaussian within 0.1, correlation within 4 standard errors of 0."""
+    """Seed 4, 5,000 points: quantiles of a Gaussian within 0.1, correlation within 4 standard
+    errors of 0."""
     generator = np.random.default_rng(4)
     first = generator.normal(size=5000)
     noise = product_of_marginals(np.stack([first, -first], axis=-1).astype(np.float32))
@@ -87,7 +100,8 @@ def test_marginals_are_kept_and_dependence_is_not():
 
 @pytest.mark.slow
 def test_extremes_of_heavy_tails_are_covered():
-    """Student t with 2 degrees of freedom: with Silverman's width alone the extreme lies beyond 100 widths."""
+    """Student t with 2 degrees of freedom: with Silverman's width alone the extreme lies beyond 100
+    widths."""
     x_data = np.random.default_rng(5).standard_t(2, size=(10_000, 1)).astype(np.float32)
     log_prob = product_of_marginals(x_data).log_prob(x_data)
     assert log_prob.min() > -20
@@ -119,7 +133,10 @@ def test_a_sample_costs_no_pass_over_the_components():
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("num_components", "error", "message"),
-    [(0, ValueError, "num_components: expected at least 1, got 0"), (2.0, TypeError, "num_components: expected an")],
+    [
+        (0, ValueError, "num_components: expected at least 1, got 0"),
+        (2.0, TypeError, "num_components: expected an"),
+    ],
 )
 def test_bad_num_components_is_named(num_components, error, message):
     with pytest.raises(error, match=message):

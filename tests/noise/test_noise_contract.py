@@ -1,4 +1,5 @@
-"""What every noise distribution promises: shapes, dtypes, normalisation, and use inside transformations."""
+"""What every noise distribution promises: shapes, dtypes, normalisation, and use inside
+transformations."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +31,9 @@ def build(request):
 def data(num_samples=200, dtype=np.float32, seed=0):
     generator = np.random.default_rng(seed)
     first = generator.normal(size=num_samples)
-    return jnp.asarray(np.stack([first + 1, 0.5 * first + generator.normal(size=num_samples)], axis=-1), dtype)
+    return jnp.asarray(
+        np.stack([first + 1, 0.5 * first + generator.normal(size=num_samples)], axis=-1), dtype
+    )
 
 
 def test_shapes_and_joint_sampling(build):
@@ -51,7 +54,8 @@ def test_density_integrates_to_one(build):
         grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
         log_prob = noise.log_prob(grid)
         total = jnp.exp(log_prob).sum() * (edges[1] - edges[0]) ** 2
-    # The midpoint rule is exact to rounding for the smooth densities, to the grid for the edges of a box.
+    # The midpoint rule is exact to rounding for the smooth densities, to the grid for the edges of
+    # a box.
     np.testing.assert_allclose(total, 1, atol=2e-2 if np.isneginf(log_prob[0]) else 1e-9)
 
 
@@ -63,8 +67,12 @@ def test_same_under_jit_and_as_an_argument(build):
     passed_through = jax.jit(lambda noise, x: noise.log_prob(x))(jax.jit(build)(x_data), x_data)
     np.testing.assert_allclose(built_inside, expected, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(passed_through, expected, rtol=1e-5, atol=1e-5)
-    drawn = jax.jit(lambda noise, key: noise.sample(seed=key, sample_shape=5))(noise, jax.random.key(3))
-    np.testing.assert_allclose(drawn, noise.sample(seed=jax.random.key(3), sample_shape=5), rtol=1e-6, atol=1e-6)
+    drawn = jax.jit(lambda noise, key: noise.sample(seed=key, sample_shape=5))(
+        noise, jax.random.key(3)
+    )
+    np.testing.assert_allclose(
+        drawn, noise.sample(seed=jax.random.key(3), sample_shape=5), rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.slow
@@ -93,7 +101,9 @@ def test_dtype_is_the_data_s_own_even_under_x64(build, dtype):
         noise = build(data(dtype=dtype))
         x_noise = noise.sample(seed=jax.random.key(0), sample_shape=3)
         x_joint, log_prob = noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=3)
-        assert {x_noise.dtype, x_joint.dtype, log_prob.dtype, noise.log_prob(x_noise).dtype} == {np.dtype(dtype)}
+        assert {x_noise.dtype, x_joint.dtype, log_prob.dtype, noise.log_prob(x_noise).dtype} == {
+            np.dtype(dtype)
+        }
 
 
 def test_half_precision_data_give_float32_noise():
@@ -113,11 +123,23 @@ def test_nan_in_the_data_is_not_hidden():
 @pytest.mark.parametrize(
     ("x_data", "error", "message"),
     [
-        (np.zeros((5, 2), np.int32), TypeError, "x_data: expected a floating array, got dtype int32"),
-        (np.zeros(5, np.float32), ValueError, r"x_data: expected shape \(samples, dim\).*got shape \(5,\)"),
+        (
+            np.zeros((5, 2), np.int32),
+            TypeError,
+            "x_data: expected a floating array, got dtype int32",
+        ),
+        (
+            np.zeros(5, np.float32),
+            ValueError,
+            r"x_data: expected shape \(samples, dim\).*got shape \(5,\)",
+        ),
         (np.zeros((2, 5, 2), np.float32), ValueError, r"x_data: .*got shape \(2, 5, 2\)"),
         (np.zeros((5, 0), np.float32), ValueError, r"x_data: .*got shape \(5, 0\)"),
-        (np.zeros((0, 2), np.float32), ValueError, r"x_data: expected at least \d sample.*got shape \(0, 2\)"),
+        (
+            np.zeros((0, 2), np.float32),
+            ValueError,
+            r"x_data: expected at least \d sample.*got shape \(0, 2\)",
+        ),
     ],
 )
 def test_bad_data_are_named(build, x_data, error, message):

@@ -27,7 +27,8 @@ WORDS = {
 
 
 def implied(probabilities):
-    """The distribution that an alias table draws from, exactly: each cell by 1/V, its 32 bits one by one."""
+    """The distribution that an alias table draws from, exactly: each cell by 1/V, its 32 bits one
+    by one."""
     thresholds, aliases = alias_table(probabilities)
     kept = thresholds / 2.0**32
     return (kept + np.bincount(aliases, 1 - kept, len(kept))) / len(kept)
@@ -58,18 +59,23 @@ def test_logarithms_of_the_formulas():
 
 @pytest.mark.parametrize("name", WORDS)
 def test_draws_follow_the_distribution(name):
-    """Chi-squared of 200,000 draws, seed 0, above its 1e-4 quantile; no word of probability zero."""
+    """Chi-squared of 200,000 draws, seed 0, above its 1e-4 quantile; no word of probability
+    zero."""
     words = WORDS[name]()
     draws = np.asarray(words.sample(seed=jax.random.key(0), sample_shape=200_000))
     expected = np.exp(np.asarray(words.log_prob(np.arange(40)), np.float64))
     counts = np.bincount(draws, minlength=40)
     assert counts[expected == 0].sum() == 0
     there = expected > 0
-    assert stats.chisquare(counts[there], len(draws) * expected[there] / expected[there].sum()).pvalue > 1e-4
+    assert (
+        stats.chisquare(counts[there], len(draws) * expected[there] / expected[there].sum()).pvalue
+        > 1e-4
+    )
 
 
 def test_rare_words_of_a_large_vocabulary_are_told_apart():
-    """In one piece, float32 leaves many of the last ids out and doubles others; 2^21 draws, seed 1, 5 standard errors."""
+    """In one piece, float32 leaves many of the last ids out and doubles others; 2^21 draws, seed 1,
+    5 standard errors."""
     count, last = 2**21, 500_000
     draws = np.asarray(noise.log_uniform(10**6).sample(seed=jax.random.key(1), sample_shape=count))
     q = np.log1p(1 / (np.arange(10**6) + 1)) / np.log(10**6 + 1)
@@ -78,7 +84,9 @@ def test_rare_words_of_a_large_vocabulary_are_told_apart():
     error = np.sqrt(count * q[last:].sum())
     assert abs(len(late) - count * q[last:].sum()) < 5 * error
     counts = np.bincount(late - last)
-    pairs = np.sum(counts * (counts - 1)) / 2  # of equal draws: as few as can be where ids are spread as they should be
+    pairs = (
+        np.sum(counts * (counts - 1)) / 2
+    )  # of equal draws: as few as can be where ids are spread as they should be
     expected = count**2 / 2 * np.square(q[last:]).sum()
     assert abs(pairs - expected) < 5 * np.sqrt(expected)
 
@@ -93,8 +101,16 @@ def test_under_jit_and_vmap_and_strict_ranks(name):
 
     with jax.numpy_rank_promotion("raise"):
         ids, log_q = draw(words, key)
-        lanes = jax.vmap(lambda key: words.sample(seed=key, sample_shape=4))(jax.random.split(key, 6))
-    assert (ids.shape, ids.dtype, log_q.shape, log_q.dtype, lanes.shape) == ((3, 5), jnp.int32, (3, 5), jnp.float32, (6, 4))
+        lanes = jax.vmap(lambda key: words.sample(seed=key, sample_shape=4))(
+            jax.random.split(key, 6)
+        )
+    assert (ids.shape, ids.dtype, log_q.shape, log_q.dtype, lanes.shape) == (
+        (3, 5),
+        jnp.int32,
+        (3, 5),
+        jnp.float32,
+        (6, 4),
+    )
     np.testing.assert_array_equal(ids, words.sample(seed=key, sample_shape=(3, 5)))
     np.testing.assert_allclose(log_q, words.log_prob(ids), rtol=1e-6)
     assert len(np.unique(lanes, axis=0)) == 6
@@ -110,19 +126,47 @@ def test_a_draw_does_not_go_through_the_vocabulary():
 
 
 REFUSED = [
-    (lambda: noise.categorical(np.ones((2, 2))), ValueError, "probabilities: expected one number per word, shape (V,)"),
-    (lambda: noise.categorical([]), ValueError, "probabilities: expected one number per word, shape (V,)"),
-    (lambda: noise.categorical([0.5, -0.1]), ValueError, "probabilities: expected finite numbers >= 0, not all zero, got"),
-    (lambda: noise.categorical([0.0, 0.0]), ValueError, "probabilities: expected finite numbers >= 0, not all zero"),
+    (
+        lambda: noise.categorical(np.ones((2, 2))),
+        ValueError,
+        "probabilities: expected one number per word, shape (V,)",
+    ),
+    (
+        lambda: noise.categorical([]),
+        ValueError,
+        "probabilities: expected one number per word, shape (V,)",
+    ),
+    (
+        lambda: noise.categorical([0.5, -0.1]),
+        ValueError,
+        "probabilities: expected finite numbers >= 0, not all zero, got",
+    ),
+    (
+        lambda: noise.categorical([0.0, 0.0]),
+        ValueError,
+        "probabilities: expected finite numbers >= 0, not all zero",
+    ),
     (lambda: noise.categorical(["a"]), TypeError, "probabilities: expected numbers, got dtype"),
-    (lambda: jax.jit(noise.categorical)(jnp.ones(3)), TypeError, "probabilities: expected values known on the host"),
+    (
+        lambda: jax.jit(noise.categorical)(jnp.ones(3)),
+        TypeError,
+        "probabilities: expected values known on the host",
+    ),
     (lambda: noise.unigram([1, np.inf]), ValueError, "counts: expected finite numbers >= 0"),
-    (lambda: noise.unigram([1, 2], power=-1.0), ValueError, "power: expected a finite number >= 0, got -1.0"),
+    (
+        lambda: noise.unigram([1, 2], power=-1.0),
+        ValueError,
+        "power: expected a finite number >= 0, got -1.0",
+    ),
     (lambda: noise.unigram([1, 2], power="3/4"), TypeError, "power: expected a number, got '3/4'"),
     (lambda: noise.log_uniform(0), ValueError, "num_words: expected at least 1, got 0"),
     (lambda: noise.log_uniform(2.0), TypeError, "num_words: expected an integer, got 2.0"),
     (lambda: noise.log_uniform(2**31), ValueError, "num_words: expected ids that fit an int32"),
-    (lambda: noise.log_uniform(3).log_prob(jnp.ones(2)), TypeError, "value: expected integer ids, got dtype float32"),
+    (
+        lambda: noise.log_uniform(3).log_prob(jnp.ones(2)),
+        TypeError,
+        "value: expected integer ids, got dtype float32",
+    ),
 ]
 
 

@@ -1,4 +1,5 @@
-"""Annealed importance sampling between Gaussians, where log Z is known: oracle, identities, limits, bounds."""
+"""Annealed importance sampling between Gaussians, where log Z is known: oracle, identities, limits,
+bounds."""
 
 import functools
 import itertools
@@ -30,7 +31,16 @@ def model_samples(key, num_samples, dim):
     return MEAN + DEVIATION * jax.random.normal(key, (num_samples, dim))
 
 
-def forward(key, dim, num_stages, num_samples, kernel, log_density_fn=log_density_fn, schedule=None, num_steps=1):
+def forward(
+    key,
+    dim,
+    num_stages,
+    num_samples,
+    kernel,
+    log_density_fn=log_density_fn,
+    schedule=None,
+    num_steps=1,
+):
     schedule = samplers.linear_schedule(num_stages) if schedule is None else schedule
     return samplers.annealed_importance_sampling(
         key, log_density_fn, noise.standard_normal(dim),
@@ -55,7 +65,9 @@ def replicates(dim, num_stages, step_size, num_replicates=40, num_samples=50):
         keys = jax.random.split(key, 3)
         kernel = samplers.mala(step_size)
         x_model = model_samples(keys[1], num_samples, dim)
-        return forward(keys[0], dim, num_stages, num_samples, kernel), reverse(keys[2], x_model, num_stages, kernel)
+        return forward(keys[0], dim, num_stages, num_samples, kernel), reverse(
+            keys[2], x_model, num_stages, kernel
+        )
 
     return run(jax.random.split(jax.random.key(0), num_replicates))
 
@@ -70,7 +82,8 @@ CASES = [(2, 30, 0.3), pytest.param((10, 100, 0.2), marks=pytest.mark.slow, id="
 
 @pytest.mark.parametrize("case", CASES)
 def test_weights_are_unbiased_in_both_directions(case):
-    """E[w / Z] = E[Z w'] = 1 exactly, whatever the chains do: 2,000 weights within 4 standard errors."""
+    """E[w / Z] = E[Z w'] = 1 exactly, whatever the chains do: 2,000 weights within 4 standard
+    errors."""
     truth = log_partition(case[0])
     ahead, back = replicates(*case)
     for log_weights in (ahead.log_weights - truth, back.log_weights + truth):
@@ -81,7 +94,8 @@ def test_weights_are_unbiased_in_both_directions(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_bounds_enclose_the_truth_in_the_mean(case):
-    """E[mean log w] < E[log mean w] < log Z < E[-log mean w'] < E[-mean log w'], over 40 replicates."""
+    """E[mean log w] < E[log mean w] < log Z < E[-log mean w'] < E[-mean log w'], over 40
+    replicates."""
     truth = log_partition(case[0])
     ahead, back = replicates(*case)
     (low, low_error), (high, high_error) = mean_and_error(ahead.bound), mean_and_error(back.bound)
@@ -94,7 +108,8 @@ def test_bounds_enclose_the_truth_in_the_mean(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_standard_errors_are_the_spread_of_replicates(case):
-    """The standard deviation of 40 replicates is known to 11 %: mean error over spread within 0.6 and 1.5."""
+    """The standard deviation of 40 replicates is known to 11 %: mean error over spread within 0.6
+    and 1.5."""
     for estimate in replicates(*case):
         for value, error in (
             (estimate.log_partition, estimate.standard_error),
@@ -105,7 +120,8 @@ def test_standard_errors_are_the_spread_of_replicates(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_bennett_on_annealed_work_lies_between_the_bounds_and_at_the_truth(case):
-    """Crooks: log w and log w' are works of a forward and a reverse process; all 2,000 of each at once."""
+    """Crooks: log w and log w' are works of a forward and a reverse process; all 2,000 of each at
+    once."""
     ahead, back = (estimate.log_weights.ravel() for estimate in replicates(*case))
     result = nce_jax.bar(-ahead, -back)
     assert ahead.mean() < -result.delta_f < -back.mean()
@@ -115,7 +131,15 @@ def test_bennett_on_annealed_work_lies_between_the_bounds_and_at_the_truth(case)
 
 def test_hmc_and_a_sigmoid_schedule_serve_as_well():
     estimate = jax.jit(
-        lambda key: forward(key, 2, None, 400, samplers.hmc(0.3, 3), schedule=samplers.sigmoid_schedule(10), num_steps=2)
+        lambda key: forward(
+            key,
+            2,
+            None,
+            400,
+            samplers.hmc(0.3, 3),
+            schedule=samplers.sigmoid_schedule(10),
+            num_steps=2,
+        )
     )(jax.random.key(1))
     assert estimate.acceptance_rate.shape == (9,)
     assert (estimate.acceptance_rate > 0.8).all()
@@ -132,35 +156,47 @@ def test_equals_a_numpy_oracle(x64):
     log_weights = 0
     for index, (before, after) in enumerate(itertools.pairwise(schedule)):
         moved = np.asarray(x)
-        log_ratio = -0.5 * (((moved - MEAN) / DEVIATION) ** 2).sum(-1) + 0.5 * (moved**2).sum(-1) + np.log(2 * np.pi)
+        log_ratio = (
+            -0.5 * (((moved - MEAN) / DEVIATION) ** 2).sum(-1)
+            + 0.5 * (moved**2).sum(-1)
+            + np.log(2 * np.pi)
+        )
         log_weights = log_weights + (after - before) * log_ratio
         if after < 1:
             # The geometric mean of two Gaussians is one: precisions and their means add.
             precision = (1 - after) + after / DEVIATION**2
             mean = after * MEAN / DEVIATION**2 / precision
-            bridge = lambda x, p=precision, m=mean: -0.5 * p * jnp.sum((x - m) ** 2, axis=-1)  # noqa: E731
+            bridge = lambda x, p=precision, m=mean: -0.5 * p * jnp.sum((x - m) ** 2, axis=-1)
             x = replay(jax.random.fold_in(key_moves, index), bridge, moved, kernel)
     np.testing.assert_allclose(estimate.log_weights, log_weights, rtol=1e-10)
     weights = np.exp(log_weights)
     np.testing.assert_allclose(estimate.log_partition, np.log(weights.mean()), rtol=1e-10)
     error = weights.std(ddof=1) / np.sqrt(5) / weights.mean()
     np.testing.assert_allclose(estimate.standard_error, error, rtol=1e-10)
-    np.testing.assert_allclose(estimate.effective_sample_size, weights.sum() ** 2 / (weights**2).sum(), rtol=1e-10)
+    np.testing.assert_allclose(
+        estimate.effective_sample_size, weights.sum() ** 2 / (weights**2).sum(), rtol=1e-10
+    )
     np.testing.assert_allclose(estimate.bound, log_weights.mean(), rtol=1e-10)
-    np.testing.assert_allclose(estimate.bound_standard_error, log_weights.std(ddof=1) / np.sqrt(5), rtol=1e-10)
+    np.testing.assert_allclose(
+        estimate.bound_standard_error, log_weights.std(ddof=1) / np.sqrt(5), rtol=1e-10
+    )
 
 
 def replay(key, log_density_fn, x, kernel):
     """One transition of every chain with the keys that annealing gives them."""
     keys = jax.random.split(jax.random.fold_in(key, 0), x.shape[0])
-    one_fn = lambda x: log_density_fn(x[None])[0]  # noqa: E731
-    return jax.vmap(lambda key, x: kernel.step(key, kernel.init(x, one_fn), one_fn)[0].position)(keys, jnp.asarray(x))
+    one_fn = lambda x: log_density_fn(x[None])[0]
+    return jax.vmap(lambda key, x: kernel.step(key, kernel.init(x, one_fn), one_fn)[0].position)(
+        keys, jnp.asarray(x)
+    )
 
 
 def test_one_stage_is_importance_sampling():
     key = jax.random.key(3)
     estimate = forward(key, 3, 1, 100, samplers.mala(0.1))
-    x_noise, log_prob = noise.standard_normal(3).sample_and_log_prob(seed=jax.random.split(key)[0], sample_shape=(100,))
+    x_noise, log_prob = noise.standard_normal(3).sample_and_log_prob(
+        seed=jax.random.split(key)[0], sample_shape=(100,)
+    )
     plain = nce_jax.importance_log_partition(log_density_fn(x_noise) - log_prob)
     for field in ("log_partition", "standard_error", "effective_sample_size"):
         np.testing.assert_allclose(getattr(estimate, field), getattr(plain, field), rtol=2e-5)
@@ -173,14 +209,20 @@ def test_one_reverse_stage_is_the_harmonic_mean():
     estimate = reverse(jax.random.key(5), x_model, 1, samplers.mala(0.1))
     log_weights = noise.standard_normal(2).log_prob(x_model) - log_density_fn(x_model)
     np.testing.assert_allclose(estimate.log_weights, log_weights, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(estimate.log_partition, -jax.nn.logsumexp(log_weights) + np.log(50), rtol=1e-5)
+    np.testing.assert_allclose(
+        estimate.log_partition, -jax.nn.logsumexp(log_weights) + np.log(50), rtol=1e-5
+    )
     np.testing.assert_allclose(estimate.bound, -log_weights.mean(), rtol=1e-5)
 
 
 def test_more_stages_reduce_the_variance_of_the_weights():
     """Var(log w) falls about as 1 / stages: 8 and 64 of them, 400 chains, seed 6."""
     variances = [
-        np.var(jax.jit(lambda key, n=n: forward(key, 2, n, 400, samplers.mala(0.2)))(jax.random.key(6)).log_weights)
+        np.var(
+            jax.jit(lambda key, n=n: forward(key, 2, n, 400, samplers.mala(0.2)))(
+                jax.random.key(6)
+            ).log_weights
+        )
         for n in (8, 64)
     ]
     assert variances[1] < variances[0] / 4
@@ -205,7 +247,8 @@ def test_perfect_noise_gives_equal_weights(x64):
 
 
 def test_bounded_noise_gives_log_z_on_its_support():
-    """Uniform on [-1, 1]^2, model exp(a x) there, NaN elsewhere: Z = (2 sinh(a) / a)^2; leaving is refused, not flagged."""
+    """Uniform on [-1, 1]^2, model exp(a x) there, NaN elsewhere: Z = (2 sinh(a) / a)^2; leaving is
+    refused, not flagged."""
     slope = 1.5
 
     def log_density_fn(x):
@@ -215,15 +258,22 @@ def test_bounded_noise_gives_log_z_on_its_support():
         jax.random.key(9), log_density_fn, noise.uniform_box(-jnp.ones(2), jnp.ones(2)),
         kernel=samplers.mala(0.3), schedule=samplers.linear_schedule(8), num_samples=1000,
     )  # fmt: skip
-    assert abs(estimate.log_partition - 2 * np.log(2 * np.sinh(slope) / slope)) < 4 * estimate.standard_error < 0.2
+    assert (
+        abs(estimate.log_partition - 2 * np.log(2 * np.sinh(slope) / slope))
+        < 4 * estimate.standard_error
+        < 0.2
+    )
     assert (jnp.abs(estimate.x) <= 1).all()
     assert (estimate.acceptance_rate < 0.9).all()
     np.testing.assert_array_equal(estimate.num_nonfinite, 0)
 
 
 def test_image_shaped_samples():
-    """Noise of event shape (2, 2, 1), twice as wide as the model exp(-|x|^2 / 2): log Z = 2 log(2 pi)."""
-    wide = distrax.Independent(distrax.Normal(jnp.zeros((2, 2, 1)), 2.0), reinterpreted_batch_ndims=3)
+    """Noise of event shape (2, 2, 1), twice as wide as the model exp(-|x|^2 / 2): log Z = 2 log(2
+    pi)."""
+    wide = distrax.Independent(
+        distrax.Normal(jnp.zeros((2, 2, 1)), 2.0), reinterpreted_batch_ndims=3
+    )
     estimate = samplers.annealed_importance_sampling(
         jax.random.key(10), lambda x: -0.5 * jnp.sum(x**2, axis=(1, 2, 3)), wide,
         kernel=samplers.mala(0.5), schedule=samplers.linear_schedule(10), num_samples=300,
@@ -244,9 +294,13 @@ def test_weights_that_are_not_finite_leave_no_estimate():
     assert (np.isnan(estimate.log_weights) <= (estimate.num_nonfinite > 0)).all()
 
 
-@pytest.mark.parametrize("schedule", [[0.0, 0.5], [0.1, 1.0], [1.0, 0.5, 0.0], [0.0, 0.9, 0.1, 1.0]])
+@pytest.mark.parametrize(
+    "schedule", [[0.0, 0.5], [0.1, 1.0], [1.0, 0.5, 0.0], [0.0, 0.9, 0.1, 1.0]]
+)
 def test_a_schedule_that_does_not_run_from_noise_to_model_leaves_no_estimate(schedule):
-    estimate = forward(jax.random.key(12), 2, None, 10, samplers.mala(0.1), schedule=jnp.array(schedule))
+    estimate = forward(
+        jax.random.key(12), 2, None, 10, samplers.mala(0.1), schedule=jnp.array(schedule)
+    )
     assert np.isnan(estimate.log_partition)
     assert np.isnan(estimate.log_weights).all()
 
@@ -257,7 +311,9 @@ def test_schedules_run_from_exactly_zero_to_exactly_one(num_stages):
         assert schedule.shape == (num_stages + 1,)
         assert (schedule[0], schedule[-1]) == (0, 1)
         assert (np.diff(schedule) > 0).all()
-    np.testing.assert_allclose(samplers.sigmoid_schedule(7, slope=1e-2), samplers.linear_schedule(7), atol=1e-4)
+    np.testing.assert_allclose(
+        samplers.sigmoid_schedule(7, slope=1e-2), samplers.linear_schedule(7), atol=1e-4
+    )
 
 
 def test_a_single_chain_supports_no_error():
@@ -271,15 +327,24 @@ def test_a_single_chain_supports_no_error():
 def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="kernel: expected one with a Metropolis test"):
         forward(jax.random.key(0), 2, 3, 10, samplers.langevin(0.1))
-    with pytest.raises(ValueError, match=r"schedule: expected at least two values on one axis, got shape \(1,\)"):
+    with pytest.raises(
+        ValueError, match=r"schedule: expected at least two values on one axis, got shape \(1,\)"
+    ):
         forward(jax.random.key(0), 2, 3, 10, samplers.mala(0.1), schedule=jnp.ones(1))
     with pytest.raises(TypeError, match="kernel: expected a Kernel, such as mala"):
         forward(jax.random.key(0), 2, 3, 10, samplers.mala)
-    with pytest.raises(ValueError, match=r"x_model: expected samples of shape \(2,\), as the noise draws, got \(1,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"x_model: expected samples of shape \(2,\), as the noise draws, got \(1,\)",
+    ):
         samplers.reverse_annealed_importance_sampling(
-            jax.random.key(0), lambda x: x.sum(axis=-1), noise.standard_normal(2), jnp.zeros((4, 1)),
-            kernel=samplers.mala(0.1), schedule=samplers.linear_schedule(2),
-        )  # fmt: skip
+            jax.random.key(0),
+            lambda x: x.sum(axis=-1),
+            noise.standard_normal(2),
+            jnp.zeros((4, 1)),
+            kernel=samplers.mala(0.1),
+            schedule=samplers.linear_schedule(2),
+        )
     with pytest.raises(ValueError, match="num_samples: expected at least 1, got 0"):
         forward(jax.random.key(0), 2, 3, 0, samplers.mala(0.1))
     with pytest.raises(ValueError, match="log_density_fn: expected floating values of shape .10,."):

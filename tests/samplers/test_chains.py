@@ -21,7 +21,9 @@ def gaussian(x):
 @functools.partial(jax.jit, static_argnames=("make", "num_steps", "keep_every"))
 def run(key, x_initial, step_size, make=samplers.mala, num_steps=60, keep_every=None):
     kernel = make(step_size)
-    return samplers.sample_chains(key, gaussian, x_initial, kernel=kernel, num_steps=num_steps, keep_every=keep_every)
+    return samplers.sample_chains(
+        key, gaussian, x_initial, kernel=kernel, num_steps=num_steps, keep_every=keep_every
+    )
 
 
 def hmc_of_five(step_size):
@@ -33,13 +35,18 @@ def spheres(step_size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("make", "step_size"), [(samplers.mala, 0.3), (hmc_of_five, 0.3), (spheres, 0.6)])
+@pytest.mark.parametrize(
+    ("make", "step_size"), [(samplers.mala, 0.3), (hmc_of_five, 0.3), (spheres, 0.6)]
+)
 def test_adjusted_chains_have_the_moments_of_a_correlated_gaussian(make, step_size):
-    """4,000 independent chains, seed 1, from a start outside: mean and covariance within 4 standard errors."""
+    """4,000 independent chains, seed 1, from a start outside: mean and covariance within 4 standard
+    errors."""
     chains = run(jax.random.key(1), jnp.zeros((4000, 2)), step_size, make=make)
     x = np.asarray(chains.x, np.float64)
     assert (np.abs(x.mean(0) - MEAN) < 4 * np.sqrt(np.diag(COVARIANCE) / 4000)).all()
-    variance_of_covariance = (COVARIANCE**2 + np.outer(np.diag(COVARIANCE), np.diag(COVARIANCE))) / 4000
+    variance_of_covariance = (
+        COVARIANCE**2 + np.outer(np.diag(COVARIANCE), np.diag(COVARIANCE))
+    ) / 4000
     assert (np.abs(np.cov(x.T) - COVARIANCE) < 4 * np.sqrt(variance_of_covariance)).all()
     assert 0.5 < chains.acceptance_rate.mean() < 0.999
     np.testing.assert_array_equal(chains.num_nonfinite, 0)
@@ -47,7 +54,8 @@ def test_adjusted_chains_have_the_moments_of_a_correlated_gaussian(make, step_si
 
 
 def test_unadjusted_chains_have_the_moments_of_their_own_law():
-    """x' = (I - tau P) x + sqrt(2 tau) xi: covariance (P (I - tau P / 2))^-1, and not the target's; 4,000 chains, seed 2."""
+    """x' = (I - tau P) x + sqrt(2 tau) xi: covariance (P (I - tau P / 2))^-1, and not the target's;
+    4,000 chains, seed 2."""
     tau = 0.2
     chains = run(jax.random.key(2), jnp.zeros((4000, 2)), tau, make=samplers.langevin)
     covariance = np.linalg.inv(PRECISION @ (np.eye(2) - tau * PRECISION / 2))
@@ -102,7 +110,9 @@ def test_chains_that_meet_nan_are_counted(make):
 
     x_initial = jnp.array([[9.0], [1.99], [0.0]])
     kernel = make(1e-3)
-    chains = samplers.sample_chains(jax.random.key(0), log_density_fn, x_initial, kernel=kernel, num_steps=50)
+    chains = samplers.sample_chains(
+        jax.random.key(0), log_density_fn, x_initial, kernel=kernel, num_steps=50
+    )
     assert chains.num_nonfinite.dtype == jnp.int32
     assert chains.num_nonfinite[0] == 50
     assert 0 < chains.num_nonfinite[1] <= 50
@@ -116,8 +126,11 @@ def test_chains_that_meet_nan_are_counted(make):
 @pytest.mark.slow
 @pytest.mark.parametrize(("make", "target"), [(samplers.mala, 0.6), (hmc_of_five, 0.8)])
 def test_tuning_finds_the_acceptance_asked_for(make, target):
-    """From a step 100 times too small or too large, seed 6; then 200 chains of 40 steps show the rate within 0.05."""
-    x_initial = MEAN + np.random.default_rng(0).multivariate_normal(np.zeros(2), COVARIANCE, size=200)
+    """From a step 100 times too small or too large, seed 6; then 200 chains of 40 steps show the
+    rate within 0.05."""
+    x_initial = MEAN + np.random.default_rng(0).multivariate_normal(
+        np.zeros(2), COVARIANCE, size=200
+    )
     x_initial = jnp.asarray(x_initial, jnp.float32)
 
     @jax.jit
@@ -147,27 +160,53 @@ def test_float64_stays_float64(x64):
     ("arguments", "error", "message"),
     [
         ({"key": 0}, TypeError, "key: expected a typed key.*got int"),
-        ({"key": jax.random.split(jax.random.key(0))}, ValueError, r"key: expected a single key, got shape \(2,\)"),
-        ({"x_initial": jnp.zeros((3, 2), int)}, TypeError, "x_initial: expected a floating array, got dtype int32"),
-        ({"x_initial": jnp.zeros((0, 2))}, ValueError, r"x_initial: expected shape \(chains, \.\.\.\).*\(0, 2\)"),
+        (
+            {"key": jax.random.split(jax.random.key(0))},
+            ValueError,
+            r"key: expected a single key, got shape \(2,\)",
+        ),
+        (
+            {"x_initial": jnp.zeros((3, 2), int)},
+            TypeError,
+            "x_initial: expected a floating array, got dtype int32",
+        ),
+        (
+            {"x_initial": jnp.zeros((0, 2))},
+            ValueError,
+            r"x_initial: expected shape \(chains, \.\.\.\).*\(0, 2\)",
+        ),
         ({"num_steps": 0}, ValueError, "num_steps: expected at least 1, got 0"),
         ({"keep_every": 3}, ValueError, "keep_every: expected a divisor of num_steps = 10, got 3"),
-        ({"log_density_fn": jnp.sum}, ValueError, r"log_density_fn: expected floating values of shape \(3,\)"),
+        (
+            {"log_density_fn": jnp.sum},
+            ValueError,
+            r"log_density_fn: expected floating values of shape \(3,\)",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):
-    options = {"key": jax.random.key(0), "log_density_fn": gaussian, "x_initial": jnp.zeros((3, 2))} | arguments
+    options = {
+        "key": jax.random.key(0),
+        "log_density_fn": gaussian,
+        "x_initial": jnp.zeros((3, 2)),
+    } | arguments
     options = {"kernel": samplers.mala(0.1), "num_steps": 10} | options
     with pytest.raises(error, match=message):
-        samplers.sample_chains(options.pop("key"), options.pop("log_density_fn"), options.pop("x_initial"), **options)
+        samplers.sample_chains(
+            options.pop("key"), options.pop("log_density_fn"), options.pop("x_initial"), **options
+        )
 
 
 @pytest.mark.bad_input
 def test_tuning_refuses_what_it_cannot_tune():
-    tune = functools.partial(samplers.adapt_step_size, jax.random.key(0), gaussian, jnp.zeros((3, 2)), num_steps=5)
+    tune = functools.partial(
+        samplers.adapt_step_size, jax.random.key(0), gaussian, jnp.zeros((3, 2)), num_steps=5
+    )
     with pytest.raises(ValueError, match="kernel_fn: expected a kernel with a Metropolis test"):
         tune(kernel_fn=samplers.langevin, step_size=0.1)
-    with pytest.raises(ValueError, match="target_acceptance: expected a number between 0 and 1, got 1"):
+    with pytest.raises(
+        ValueError, match="target_acceptance: expected a number between 0 and 1, got 1"
+    ):
         tune(kernel_fn=samplers.mala, step_size=0.1, target_acceptance=1.0)
     with pytest.raises(ValueError, match="step_size: expected a finite positive number, got 0"):
         tune(kernel_fn=samplers.mala, step_size=0.0)

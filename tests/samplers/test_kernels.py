@@ -24,7 +24,9 @@ def test_mala_takes_the_steps_of_blackjax(x64, seed):
     reference = blackjax.mala(quartic, 0.2)
     expected, info = jax.jit(reference.step)(key, reference.init(x))
     kernel = samplers.mala(0.2)
-    state, transition = jax.jit(lambda key, x: kernel.step(key, kernel.init(x, quartic), quartic))(key, x)
+    state, transition = jax.jit(lambda key, x: kernel.step(key, kernel.init(x, quartic), quartic))(
+        key, x
+    )
     np.testing.assert_allclose(state.position, expected.position, rtol=1e-12)
     np.testing.assert_allclose(transition.acceptance_rate, info.acceptance_rate, rtol=1e-10)
 
@@ -34,16 +36,23 @@ def test_hmc_takes_the_steps_of_blackjax(x64):
     reference = blackjax.hmc(quartic, 0.2, jnp.asarray(mass), 4)
     expected, info = jax.jit(reference.step)(key, reference.init(x))
     kernel = samplers.hmc(0.2, 4, inverse_mass_matrix=mass)
-    state, transition = jax.jit(lambda key, x: kernel.step(key, kernel.init(x, quartic), quartic))(key, x)
+    state, transition = jax.jit(lambda key, x: kernel.step(key, kernel.init(x, quartic), quartic))(
+        key, x
+    )
     np.testing.assert_allclose(state.position, expected.position, rtol=1e-12)
     np.testing.assert_allclose(transition.acceptance_rate, info.acceptance_rate, rtol=1e-12)
 
 
 def test_langevin_is_its_formula():
-    """With a step so small that the noise is known from its size: the drift is tau grad phi, the noise sqrt(2 tau) xi."""
+    """With a step so small that the noise is known from its size: the drift is tau grad phi, the
+    noise sqrt(2 tau) xi."""
     kernel = samplers.langevin(0.05)
-    step = jax.jit(jax.vmap(lambda key: kernel.step(key, kernel.init(X, quartic), quartic)[0].position))
-    noise = (step(jax.random.split(jax.random.key(0), 4000)) - (X + 0.05 * jax.grad(quartic)(X))[None]) / np.sqrt(0.1)
+    step = jax.jit(
+        jax.vmap(lambda key: kernel.step(key, kernel.init(X, quartic), quartic)[0].position)
+    )
+    noise = (
+        step(jax.random.split(jax.random.key(0), 4000)) - (X + 0.05 * jax.grad(quartic)(X))[None]
+    ) / np.sqrt(0.1)
     # 8,000 standard normal numbers: mean and variance within 4 standard errors.
     assert abs(noise.mean()) < 4 / np.sqrt(8000)
     assert abs(noise.var() - 1) < 4 * np.sqrt(2 / 8000)
@@ -61,13 +70,22 @@ def infinite_slope(x):
     return -jnp.sum(jnp.sqrt(jnp.abs(x)))
 
 
-@pytest.mark.parametrize("kernel", [samplers.mala(1e4), samplers.hmc(1e2, 1), samplers.langevin(1e4)])
 @pytest.mark.parametrize(
-    ("log_density_fn", "is_finite"), [(nan_beyond_two, False), (zero_beyond_two, True)], ids=["nan", "zero density"]
+    "kernel", [samplers.mala(1e4), samplers.hmc(1e2, 1), samplers.langevin(1e4)]
 )
-def test_a_proposal_that_is_not_finite_is_seen_and_a_zero_density_is_none(kernel, log_density_fn, is_finite):
-    """Steps of such a size surely leave the square; the Metropolis test refuses the move in both cases."""
-    state, transition = kernel.step(jax.random.key(0), kernel.init(X, log_density_fn), log_density_fn)
+@pytest.mark.parametrize(
+    ("log_density_fn", "is_finite"),
+    [(nan_beyond_two, False), (zero_beyond_two, True)],
+    ids=["nan", "zero density"],
+)
+def test_a_proposal_that_is_not_finite_is_seen_and_a_zero_density_is_none(
+    kernel, log_density_fn, is_finite
+):
+    """Steps of such a size surely leave the square; the Metropolis test refuses the move in both
+    cases."""
+    state, transition = kernel.step(
+        jax.random.key(0), kernel.init(X, log_density_fn), log_density_fn
+    )
     assert bool(transition.is_finite) is is_finite
     if kernel.is_adjusted:
         np.testing.assert_array_equal(state.position, X)
@@ -90,7 +108,9 @@ def test_bad_arguments_are_named():
     with pytest.raises(TypeError, match="num_integration_steps: expected an integer, got 2.0"):
         samplers.hmc(0.1, 2.0)
     kernel = samplers.hmc(0.1, 2, inverse_mass_matrix=jnp.ones(3))
-    with pytest.raises(ValueError, match=r"inverse_mass_matrix: expected shape \(2,\) or \(2, 2\), got \(3,\)"):
+    with pytest.raises(
+        ValueError, match=r"inverse_mass_matrix: expected shape \(2,\) or \(2, 2\), got \(3,\)"
+    ):
         kernel.step(jax.random.key(0), kernel.init(X, quartic), quartic)
 
 
@@ -98,4 +118,7 @@ def test_without_blackjax_the_message_names_the_extra():
     code = "import sys; sys.modules['blackjax'] = None\nimport nce_jax.samplers"
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert seen.returncode != 0
-    assert "ImportError: nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'" in seen.stderr
+    assert (
+        "ImportError: nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'"
+        in seen.stderr
+    )

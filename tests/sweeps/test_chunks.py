@@ -21,8 +21,12 @@ def test_the_memory_of_a_lane_is_measured_and_recorded():
     found = nce_jax.sweep(heavy, memory_limit=1_000_000, lane=jnp.arange(64.0)).chunking
     assert found.bytes_limit == 1_000_000
     assert found.bytes_per_chunk <= 1_000_000
-    assert 40_000 <= found.bytes_per_lane <= 200_000  # a block is 40,000 bytes, and some are held at once
-    assert found.bytes_per_chunk == pytest.approx(found.bytes_per_lane * found.sizes["lane"], rel=0.3)
+    assert (
+        40_000 <= found.bytes_per_lane <= 200_000
+    )  # a block is 40,000 bytes, and some are held at once
+    assert found.bytes_per_chunk == pytest.approx(
+        found.bytes_per_lane * found.sizes["lane"], rel=0.3
+    )
     more = found.bytes_per_chunk + found.bytes_per_lane * (found.sizes["lane"] + 1)
     assert more > 1_000_000, "twice the lanes would have fitted"
 
@@ -35,7 +39,9 @@ def test_chunks_are_found_in_three_compilations(monkeypatch):
         return inner(fn, axes, layout)
 
     monkeypatch.setattr(_chunks, "compiled", counted)
-    chunking = nce_jax.sweep(lambda lane: heavy(lane), memory_limit=1_000_000, lane=jnp.arange(512.0)).chunking
+    chunking = nce_jax.sweep(
+        lambda lane: heavy(lane), memory_limit=1_000_000, lane=jnp.arange(512.0)
+    ).chunking
     assert {512, 1, chunking.sizes["lane"]} == set(sizes)
 
 
@@ -51,9 +57,14 @@ def test_what_fits_is_compiled_once(monkeypatch):
 
 
 def test_a_second_axis_is_cut_where_one_is_not_enough():
-    whole = nce_jax.sweep(lambda a, lane: heavy(a * lane), a=jnp.arange(1.0, 7.0), lane=jnp.arange(8.0))
+    whole = nce_jax.sweep(
+        lambda a, lane: heavy(a * lane), a=jnp.arange(1.0, 7.0), lane=jnp.arange(8.0)
+    )
     found = nce_jax.sweep(
-        lambda a, lane: heavy(a * lane), memory_limit=300_000, a=jnp.arange(1.0, 7.0), lane=jnp.arange(8.0)
+        lambda a, lane: heavy(a * lane),
+        memory_limit=300_000,
+        a=jnp.arange(1.0, 7.0),
+        lane=jnp.arange(8.0),
     )
     assert found.chunking.sizes["lane"] == 1
     assert 1 <= found.chunking.sizes["a"] < 6
@@ -61,7 +72,9 @@ def test_a_second_axis_is_cut_where_one_is_not_enough():
 
 
 def test_a_limit_below_one_lane_is_refused():
-    with pytest.raises(ValueError, match=r"memory_limit: expected at least the \d+ bytes .* got 10"):
+    with pytest.raises(
+        ValueError, match=r"memory_limit: expected at least the \d+ bytes .* got 10"
+    ):
         nce_jax.sweep(heavy, memory_limit=10, lane=jnp.arange(4.0))
 
 
@@ -96,7 +109,9 @@ def test_devices_of_one_host_share_its_memory():
     assert shared == pytest.approx(alone / 4, rel=0.5)  # other processes use memory meanwhile
 
 
-@pytest.mark.parametrize(("lengths", "sizes"), [((5, 7), (2, 7)), ((5, 7), (2, 3)), ((3, 16), (3, 8)), ((1, 1), (1, 1))])
+@pytest.mark.parametrize(
+    ("lengths", "sizes"), [((5, 7), (2, 7)), ((5, 7), (2, 3)), ((3, 16), (3, 8)), ((1, 1), (1, 1))]
+)
 @pytest.mark.parametrize("num_devices", [1, 4])
 def test_every_lane_is_answered_for_once(lengths, sizes, num_devices):
     named = dict(zip(("a", "seed"), lengths, strict=True))

@@ -1,4 +1,5 @@
-"""What JAX is told by a context or a flag belongs to the program: it is compiled anew, and another one in a store."""
+"""What JAX is told by a context or a flag belongs to the program: it is compiled anew, and another
+one in a store."""
 
 import jax
 import jax.numpy as jnp
@@ -24,22 +25,32 @@ CONTEXTS = {
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("num_devices", [0, 2])
 def test_another_context_gives_its_own_values(context, num_devices):
-    mesh = jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("lane",)) if num_devices else None
+    mesh = (
+        jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("lane",)) if num_devices else None
+    )
     outside = nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values
     with CONTEXTS[context]():
-        inside, expected = nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values, [draw(seed) for seed in SEEDS]
+        inside, expected = (
+            nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values,
+            [draw(seed) for seed in SEEDS],
+        )
     np.testing.assert_allclose(inside, expected, rtol=1e-6)
-    assert (np.asarray(inside) != np.asarray(outside)).all(), "the context changes nothing: nothing is tested"
+    assert (np.asarray(inside) != np.asarray(outside)).all(), (
+        "the context changes nothing: nothing is tested"
+    )
     np.testing.assert_array_equal(nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values, outside)
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_store_holds_the_values_of_the_program_that_it_names(tmp_path, context):
-    """A folder that was written after a sweep under other settings; resumed by a function that was never compiled."""
+    """A folder that was written after a sweep under other settings; resumed by a function that was
+    never compiled."""
     nce_jax.sweep(draw, seed=SEEDS)
     with CONTEXTS[context]():
         first = nce_jax.sweep(draw, folder=tmp_path, seed=SEEDS).values
-        again = nce_jax.sweep(lambda seed: draw(seed), folder=tmp_path, resume=True, seed=SEEDS).values
+        again = nce_jax.sweep(
+            lambda seed: draw(seed), folder=tmp_path, resume=True, seed=SEEDS
+        ).values
         np.testing.assert_allclose(first, [draw(seed) for seed in SEEDS], rtol=1e-6)
     np.testing.assert_array_equal(again, first)
     with pytest.raises(ValueError, match="fn: expected program"):
@@ -65,7 +76,10 @@ def test_a_stricter_context_refuses_what_was_compiled_without_it():
         return a + jnp.arange(3)[0].astype(jnp.int16)
 
     nce_jax.sweep(mixed, a=jnp.arange(2.0))
-    with jax.numpy_dtype_promotion("strict"), pytest.raises(Exception, match="jax_numpy_dtype_promotion=strict"):
+    with (
+        jax.numpy_dtype_promotion("strict"),
+        pytest.raises(Exception, match="jax_numpy_dtype_promotion=strict"),
+    ):
         nce_jax.sweep(mixed, a=jnp.arange(2.0))
 
 
@@ -75,7 +89,9 @@ def test_no_context_compiles_twice(context):
 
     def fn(a):
         traces.append(1)
-        return jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), jnp.float32), a, vmap_method="sequential")
+        return jax.pure_callback(
+            np.sin, jax.ShapeDtypeStruct((), jnp.float32), a, vmap_method="sequential"
+        )
 
     def listen(name, *_, **__):
         compilations.extend([name] if "backend_compile" in name else [])

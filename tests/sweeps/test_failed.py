@@ -42,9 +42,14 @@ def test_every_number_that_is_not_finite_counts(bad):
 
 
 def test_complex_bfloat16_and_integers():
-    found = nce_jax.sweep(lambda a: (a + 1j / a, (1 / a).astype(jnp.bfloat16), a.astype(jnp.int32)), a=A)
+    found = nce_jax.sweep(
+        lambda a: (a + 1j / a, (1 / a).astype(jnp.bfloat16), a.astype(jnp.int32)), a=A
+    )
     assert found.failed.tolist() == [True, False, False]
-    assert nce_jax.sweep(lambda a: (a.astype(jnp.int32), jax.random.key(0)), a=A).failed.tolist() == [False] * 3
+    assert (
+        nce_jax.sweep(lambda a: (a.astype(jnp.int32), jax.random.key(0)), a=A).failed.tolist()
+        == [False] * 3
+    )
 
 
 def test_an_unsolved_problem_is_a_failed_lane():
@@ -57,13 +62,17 @@ def test_an_unsolved_problem_is_a_failed_lane():
 
 
 def test_the_mean_is_of_the_lanes_that_did_not_fail(result):
-    with pytest.warns(sweeps.FailedLanesWarning, match="2 of 15 lanes failed .* mean over 'seed', at most 2 of 5"):
+    with pytest.warns(
+        sweeps.FailedLanesWarning, match="2 of 15 lanes failed .* mean over 'seed', at most 2 of 5"
+    ):
         average = result.mean("seed")
     kept = [np.arange(5.0), np.arange(3.0) + 1, np.arange(5.0) + 2]
     np.testing.assert_allclose(average.mean["value"], [k.mean() for k in kept])
     np.testing.assert_allclose(average.mean["root"], [[k.mean()] * 2 for k in kept])
     np.testing.assert_allclose(average.mean["count"], [2, 1, 2])
-    np.testing.assert_allclose(average.standard_error["value"], [k.std(ddof=1) / np.sqrt(k.size) for k in kept], rtol=1e-6)
+    np.testing.assert_allclose(
+        average.standard_error["value"], [k.std(ddof=1) / np.sqrt(k.size) for k in kept], rtol=1e-6
+    )
     assert average.num_lanes.tolist() == [5, 3, 5]
     assert average.num_failed.tolist() == [0, 2, 0]
     assert average.mean["value"].dtype == np.float32
@@ -79,7 +88,9 @@ def test_without_failures_there_is_no_warning(result):
 
 
 def test_no_lane_and_one_lane_have_no_error():
-    found = nce_jax.sweep(lambda a, seed: jnp.where(seed < a, seed, jnp.nan), a=A, seed=jnp.arange(4.0))
+    found = nce_jax.sweep(
+        lambda a, seed: jnp.where(seed < a, seed, jnp.nan), a=A, seed=jnp.arange(4.0)
+    )
     with pytest.warns(sweeps.FailedLanesWarning):
         average = found.mean("seed")
     assert average.num_lanes.tolist() == [0, 1, 2]

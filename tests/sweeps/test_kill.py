@@ -1,4 +1,5 @@
-"""A sweep of 10,000 lanes that is killed at random moments and resumed ends with the bytes of one that was left alone."""
+"""A sweep of 10,000 lanes that is killed at random moments and resumed ends with the bytes of one
+that was left alone."""
 
 import random
 import subprocess
@@ -28,7 +29,8 @@ def lane(a, seed):
 
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lane",))
 axes = {"a": jnp.linspace(0.1, 2.0, 5), "seed": jnp.arange(2_000)}
-found = nce_jax.sweep(lane, mesh=mesh, folder=sys.argv[1], resume=True, max_lanes=int(sys.argv[3]), **axes)
+options = {"mesh": mesh, "folder": sys.argv[1], "resume": True, "max_lanes": int(sys.argv[3])}
+found = nce_jax.sweep(lane, **options, **axes)
 assert found.failed.size == 10_000
 np.savez(sys.argv[2], **found.values)
 """
@@ -71,4 +73,6 @@ def test_a_killed_sweep_ends_with_the_same_bytes(tmp_path):
     assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
     assert not (tmp_path / "never.npz").exists()
     assert not list(folder.glob(".*")), "half-written files were left behind"
-    assert all((folder / name).stat().st_mtime_ns == at for name, at in finished.items()), "a finished chunk was repeated"
+    assert all((folder / name).stat().st_mtime_ns == at for name, at in finished.items()), (
+        "a finished chunk was repeated"
+    )

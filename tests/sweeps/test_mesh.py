@@ -13,7 +13,9 @@ from nce_jax import sweeps
 from nce_jax.sweeps import _program
 
 DEVICES = 8
-COLLECTIVE = re.compile(r"all-gather|all-reduce|all-to-all|reduce-scatter|collective-permute|collective-broadcast")
+COLLECTIVE = re.compile(
+    r"all-gather|all-reduce|all-to-all|reduce-scatter|collective-permute|collective-broadcast"
+)
 
 
 def make_mesh(num_devices=DEVICES):
@@ -21,17 +23,22 @@ def make_mesh(num_devices=DEVICES):
 
 
 def estimate(kappa, seed):
-    """A root by a loop whose length differs between lanes, cheap to compile; the library's own solver comes once, below."""
+    """A root by a loop whose length differs between lanes, cheap to compile; the library's own
+    solver comes once, below."""
     keys = jax.random.split(jax.random.key(seed))
     s_data, s_noise = 1 + jax.random.normal(keys[0], (64,)), jax.random.normal(keys[1], (64,))
 
     def fixed_point(carry):
         root, _, count = carry
-        new = jnp.log(jnp.mean(jax.nn.sigmoid(s_noise - root))) - jnp.log(kappa * jnp.mean(jax.nn.sigmoid(root - s_data)))
+        new = jnp.log(jnp.mean(jax.nn.sigmoid(s_noise - root))) - jnp.log(
+            kappa * jnp.mean(jax.nn.sigmoid(root - s_data))
+        )
         return root + new, jnp.abs(new), count + 1
 
     begin = jnp.zeros(()), jnp.ones(()), jnp.int32(0)
-    root, _, count = jax.lax.while_loop(lambda carry: (carry[1] > 1e-3) & (carry[2] < 40), fixed_point, begin)
+    root, _, count = jax.lax.while_loop(
+        lambda carry: (carry[1] > 1e-3) & (carry[2] < 40), fixed_point, begin
+    )
     return {"root": root, "count": count, "s_noise": s_noise}
 
 
@@ -53,13 +60,17 @@ def assert_equal_results(found, expected):
 @pytest.mark.parametrize("num_seeds", [8, 11, 3])
 def test_a_mesh_changes_no_value(num_seeds):
     axes = {"kappa": KAPPA, "seed": jnp.arange(num_seeds)}
-    assert_equal_results(nce_jax.sweep(estimate, mesh=make_mesh(), **axes), nce_jax.sweep(estimate, **axes))
+    assert_equal_results(
+        nce_jax.sweep(estimate, mesh=make_mesh(), **axes), nce_jax.sweep(estimate, **axes)
+    )
 
 
 @pytest.mark.slow
 def test_a_mesh_changes_no_solution():
     axes = {"kappa": KAPPA, "seed": jnp.arange(16)}
-    assert_equal_results(nce_jax.sweep(solve, mesh=make_mesh(), **axes), nce_jax.sweep(solve, **axes))
+    assert_equal_results(
+        nce_jax.sweep(solve, mesh=make_mesh(), **axes), nce_jax.sweep(solve, **axes)
+    )
     layout = _program.make_layout({"kappa": 3, "seed": 16}, make_mesh())
     assert COLLECTIVE.findall(_program.compiled(solve, axes, layout).as_text()) == []
 
@@ -80,7 +91,9 @@ def test_every_device_takes_its_own_entries_and_exchanges_nothing():
     program = _program.compiled(estimate, {"kappa": KAPPA, "seed": jnp.arange(16)}, layout)
     assert "while" in program.as_text()
     assert COLLECTIVE.findall(program.as_text()) == []
-    shards = _program.run(estimate, {"kappa": KAPPA, "seed": jnp.arange(16)}, layout)["s_noise"].addressable_shards
+    shards = _program.run(estimate, {"kappa": KAPPA, "seed": jnp.arange(16)}, layout)[
+        "s_noise"
+    ].addressable_shards
     assert {shard.data.shape for shard in shards} == {(3, 2, 64)}
     assert len({shard.device for shard in shards}) == DEVICES
 

@@ -1,4 +1,5 @@
-"""The chunk store: what was finished is read, what is damaged is named, what belongs to another sweep is refused."""
+"""The chunk store: what was finished is read, what is damaged is named, what belongs to another
+sweep is refused."""
 
 import json
 import math
@@ -36,7 +37,10 @@ def stored(folder, fn=fn, **options):
 
 
 def leaves(result):
-    plain = jax.tree.map(lambda leaf: jax.random.key_data(leaf) if sweeps._program.is_key(leaf) else leaf, result.values)
+    plain = jax.tree.map(
+        lambda leaf: jax.random.key_data(leaf) if sweeps._program.is_key(leaf) else leaf,
+        result.values,
+    )
     return {name: np.asarray(leaf) for name, leaf in plain.items()}
 
 
@@ -144,7 +148,14 @@ def test_two_runs_write_the_same_files(tmp_path):
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
 def test_the_digests_are_those_of_sha256sum(tmp_path):
     stored(tmp_path)
-    seen = subprocess.run("sha256sum -c *.sha256", shell=True, cwd=tmp_path, capture_output=True, text=True, check=False)
+    seen = subprocess.run(
+        "sha256sum -c *.sha256",
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert seen.returncode == 0, seen.stderr
     assert seen.stdout.count("OK") == 4
 
@@ -180,7 +191,10 @@ def with_constant(constant):
     ("change", "named"),
     [
         ({"fn": other_fn}, "fn: expected program"),
-        ({"a": jnp.array([1.0, 3.0])}, r"axis a: expected float32\[2\] \[1.0, 2.0\], got float32\[2\] \[1.0, 3.0\]"),
+        (
+            {"a": jnp.array([1.0, 3.0])},
+            r"axis a: expected float32\[2\] \[1.0, 2.0\], got float32\[2\] \[1.0, 3.0\]",
+        ),
         ({"key": jax.random.split(jax.random.key(1), 7)}, "axis key: expected key<fry>"),
         ({"key": jax.random.split(jax.random.key(0), 6)}, "axis key: expected key<fry>"),
         ({"mesh": "two"}, r"devices: expected 1 x cpu \(cpu\), got 2 x cpu"),
@@ -212,7 +226,10 @@ def test_another_constant_is_another_function(tmp_path):
 
 def test_another_precision_is_refused(tmp_path):
     stored(tmp_path)
-    with jax.enable_x64(True), pytest.raises(ValueError, match="jax_enable_x64: expected False, got True"):
+    with (
+        jax.enable_x64(True),
+        pytest.raises(ValueError, match="jax_enable_x64: expected False, got True"),
+    ):
         stored(tmp_path, resume=True)
 
 

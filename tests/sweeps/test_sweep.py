@@ -1,4 +1,5 @@
-"""Sweeps: equal to loops, share what an axis does not touch, compile once, chunk without changing a bit."""
+"""Sweeps: equal to loops, share what an axis does not touch, compile once, chunk without changing a
+bit."""
 
 import math
 import sys
@@ -27,7 +28,9 @@ def test_every_point_equals_a_call_of_its_own():
     for i, kappa in enumerate(KAPPA):
         for j, seed in enumerate(SEED):
             alone = jax.jit(estimate)(kappa, seed)
-            np.testing.assert_allclose(result.values["log_partition"][i, j], alone["log_partition"], atol=2e-6)
+            np.testing.assert_allclose(
+                result.values["log_partition"][i, j], alone["log_partition"], atol=2e-6
+            )
     assert list(result.axes) == ["kappa", "seed"]
 
 
@@ -41,7 +44,9 @@ def test_draws_are_made_once_per_seed_and_shared_along_the_other_axis():
 
     text = str(jax.make_jaxpr(mapped)(KAPPA, SEED))
     assert normal_draws(text)
-    assert not any("3,5" in line for line in normal_draws(text)), "draws were repeated for every kappa"
+    assert not any("3,5" in line for line in normal_draws(text)), (
+        "draws were repeated for every kappa"
+    )
     values = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED).values["s_noise"]
     np.testing.assert_array_equal(values[0], values[2])
 
@@ -59,18 +64,26 @@ def test_one_trace_serves_the_grid_and_the_next_sweep():
     assert (after_first, len(traces)) == (1, 1)
 
 
-@pytest.mark.parametrize(("max_lanes", "num_chunks"), [(1, 15), (2, 10), (4, 5), (7, 3), (15, 1), (100, 1)])
+@pytest.mark.parametrize(
+    ("max_lanes", "num_chunks"), [(1, 15), (2, 10), (4, 5), (7, 3), (15, 1), (100, 1)]
+)
 def test_chunks_change_nothing(max_lanes, num_chunks):
     seen = []
     whole = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED)
     parts = nce_jax.sweep(
-        estimate, max_lanes=max_lanes, progress=lambda done, total: seen.append((done, total)), kappa=KAPPA, seed=SEED
+        estimate,
+        max_lanes=max_lanes,
+        progress=lambda done, total: seen.append((done, total)),
+        kappa=KAPPA,
+        seed=SEED,
     )
     assert parts.num_chunks == num_chunks
     assert math.prod(parts.chunking.sizes.values()) <= max_lanes
     assert len(seen) == parts.num_chunks
     assert seen[-1] == (15, 15)
-    np.testing.assert_allclose(parts.values["log_partition"], whole.values["log_partition"], atol=2e-6)
+    np.testing.assert_allclose(
+        parts.values["log_partition"], whole.values["log_partition"], atol=2e-6
+    )
     np.testing.assert_array_equal(parts.values["s_noise"], whole.values["s_noise"])
 
 
@@ -118,7 +131,9 @@ def test_shared_draws_are_the_same_draws():
         return jax.random.normal(key, (5,)), jax.random.uniform(key, (2,))
 
     def lane(scale, seed):
-        return jax.tree.map(lambda x: scale * x, sweeps.shared(draw, jax.random.key(seed), step=jnp.int32(3)))
+        return jax.tree.map(
+            lambda x: scale * x, sweeps.shared(draw, jax.random.key(seed), step=jnp.int32(3))
+        )
 
     seen = nce_jax.sweep(lane, scale=jnp.array([1.0, 2.0]), seed=jnp.arange(3)).values
     for seed in range(3):

@@ -28,18 +28,24 @@ def test_bridges_are_the_coupled_interpolation():
 def test_a_space_bends_the_bridges_and_keeps_the_ends():
     x_data, x_noise = jnp.exp(X_DATA), jnp.exp(X_NOISE)
     x = telescoping.bridges(x_data, x_noise, SCHEDULE, space=(jnp.log, jnp.exp))
-    np.testing.assert_allclose(jnp.log(x), telescoping.bridges(X_DATA, X_NOISE, SCHEDULE), atol=1e-5)
+    np.testing.assert_allclose(
+        jnp.log(x), telescoping.bridges(X_DATA, X_NOISE, SCHEDULE), atol=1e-5
+    )
     np.testing.assert_array_equal(x[0], x_data)
 
 
 def test_the_sum_of_stages_is_the_model():
     theta = jax.random.normal(KEYS[2], (3, 2))
     stages_fn = telescoping.separate(linear)
-    data, noise = telescoping.stage_log_ratios(stages_fn, theta, telescoping.bridges(X_DATA, X_NOISE, SCHEDULE))
+    data, noise = telescoping.stage_log_ratios(
+        stages_fn, theta, telescoping.bridges(X_DATA, X_NOISE, SCHEDULE)
+    )
     np.testing.assert_allclose(data[0], X_DATA @ theta[0], rtol=1e-5)
     np.testing.assert_allclose(noise[-1], X_NOISE @ theta[2], rtol=1e-5)
     log_density_fn = telescoping.telescoped(stages_fn, 3, log_density_noise_fn=lambda x: x[:, 0])
-    np.testing.assert_allclose(log_density_fn(theta, X_DATA), X_DATA @ theta.sum(0) + X_DATA[:, 0], rtol=1e-4)
+    np.testing.assert_allclose(
+        log_density_fn(theta, X_DATA), X_DATA @ theta.sum(0) + X_DATA[:, 0], rtol=1e-4
+    )
 
 
 def test_a_shared_body_is_evaluated_once_and_equals_separate_models():
@@ -53,7 +59,9 @@ def test_a_shared_body_is_evaluated_once_and_equals_separate_models():
 
     shared = telescoping.shared_body(body, linear)({"body": jnp.array(0.5), "heads": heads}, x)
     assert calls == [(150, 2)]
-    np.testing.assert_allclose(shared, telescoping.separate(linear)(heads, jnp.tanh(0.5 * x)), rtol=1e-5)
+    np.testing.assert_allclose(
+        shared, telescoping.separate(linear)(heads, jnp.tanh(0.5 * x)), rtol=1e-5
+    )
 
 
 @pytest.mark.bad_input

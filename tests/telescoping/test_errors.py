@@ -16,13 +16,16 @@ SCHEDULE = np.append(np.sqrt(1 - (MEANS[:-1] / 6) ** 2), 1)
 def ratios(key, num_pairs, separation=6.0):
     key_data, key_noise = jax.random.split(key)
     x_data = separation + jax.random.normal(key_data, (num_pairs,))
-    x = telescoping.bridges(x_data, jax.random.normal(key_noise, (num_pairs,)), jnp.asarray(SCHEDULE))
+    x = telescoping.bridges(
+        x_data, jax.random.normal(key_noise, (num_pairs,)), jnp.asarray(SCHEDULE)
+    )
     slopes = jnp.asarray(SLOPES, x.dtype) * separation / 6
     return slopes * x[:-1], slopes * x[1:], jnp.sum(slopes, axis=0) * x_data
 
 
 def oracle(data, noise, kappa, total=None):
-    """F_k by bisection, and s.d. of sum_k psi_k (of the mean less it) over sqrt(n), from the formula."""
+    """F_k by bisection, and s.d. of sum_k psi_k (of the mean less it) over sqrt(n), from the
+    formula."""
     data, noise = np.asarray(data, np.float64), np.asarray(noise, np.float64)
     roots, psi = [], np.zeros(data.shape[1])
     for s, t in zip(data, noise, strict=True):
@@ -44,16 +47,23 @@ def test_equals_the_formula(x64, kappa):
     stages = telescoping.stage_diagnostics(data, noise, magnification=kappa)
     roots, error = oracle(data, noise, kappa)
     np.testing.assert_allclose(stages.log_partition, roots, rtol=1e-9)
-    np.testing.assert_allclose(telescoping.joint_standard_error(data, noise, magnification=kappa), error, rtol=1e-9)
+    np.testing.assert_allclose(
+        telescoping.joint_standard_error(data, noise, magnification=kappa), error, rtol=1e-9
+    )
     estimate = telescoping.mean_log_ratio(total, data, noise, magnification=kappa)
-    np.testing.assert_allclose(estimate.standard_error, oracle(data, noise, kappa, total)[1], rtol=1e-9)
+    np.testing.assert_allclose(
+        estimate.standard_error, oracle(data, noise, kappa, total)[1], rtol=1e-9
+    )
     np.testing.assert_allclose(estimate.value, total.mean() - roots.sum(), rtol=1e-9)
-    np.testing.assert_allclose(stages.overlap, nce_jax.overlap(data, noise, magnification=kappa), rtol=1e-9)
+    np.testing.assert_allclose(
+        stages.overlap, nce_jax.overlap(data, noise, magnification=kappa), rtol=1e-9
+    )
     np.testing.assert_allclose(stages.share.sum(), 1, rtol=1e-9)
 
 
 def test_covers_the_spread_and_summed_variances_do_not():
-    """300 draws of 200 pairs, seed 1: an s.d. over 300 draws has 4 % standard error, and 3 of these are allowed."""
+    """300 draws of 200 pairs, seed 1: an s.d. over 300 draws has 4 % standard error, and 3 of these
+    are allowed."""
 
     @jax.jit
     @jax.vmap
@@ -84,7 +94,9 @@ def test_blocks_of_repeated_pairs_give_the_error_of_the_pairs():
     data, noise, _ = ratios(jax.random.key(3), 100)
     repeated = [jnp.repeat(side, 3, axis=1) for side in (data, noise)]
     once = telescoping.joint_standard_error(data, noise)
-    np.testing.assert_allclose(telescoping.joint_standard_error(*repeated, block_size=3), once, rtol=1e-4)
+    np.testing.assert_allclose(
+        telescoping.joint_standard_error(*repeated, block_size=3), once, rtol=1e-4
+    )
 
 
 @pytest.mark.bad_input

@@ -1,4 +1,5 @@
-"""The schedule rule: on overlaps known in closed form it finds stages of equal overlap, whatever the gap."""
+"""The schedule rule: on overlaps known in closed form it finds stages of equal overlap, whatever
+the gap."""
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from nce_jax import telescoping
 
 
 def overlaps(schedule, separation, spread):
-    """Of the bridges between N(separation, spread^2) and N(0, 1), by quadrature of 2 p q / (p + q)."""
+    """Of the bridges between N(separation, spread^2) and N(0, 1), by quadrature of 2 p q / (p +
+    q)."""
     schedule = np.asarray(schedule)
     signal = np.sqrt((1 - schedule) * (1 + schedule))
     means, deviations = signal * separation, np.hypot(signal * spread, schedule)
@@ -27,7 +29,9 @@ def overlaps(schedule, separation, spread):
 )
 def test_every_gap_is_bridged_in_few_rounds(separation, spread, num_stages):
     schedule, rounds = np.array([0.0, 1.0]), 0
-    while len(finer := telescoping.refine_schedule(schedule, overlaps(schedule, separation, spread))) > len(schedule):
+    while len(
+        finer := telescoping.refine_schedule(schedule, overlaps(schedule, separation, spread))
+    ) > len(schedule):
         schedule, rounds = finer, rounds + 1
     even = telescoping.even_schedule(schedule, overlaps(schedule, separation, spread))
     found = overlaps(even, separation, spread)
@@ -38,7 +42,8 @@ def test_every_gap_is_bridged_in_few_rounds(separation, spread, num_stages):
 
 
 def test_lengths_are_those_of_unit_gaussians():
-    """Stages of the overlap that unit Gaussians 1 and 2 apart have, by the quadrature above: 2 + 1 in one cut of 3 / 2."""
+    """Stages of the overlap that unit Gaussians 1 and 2 apart have, by the quadrature above: 2 + 1
+    in one cut of 3 / 2."""
     near, far = overlaps([0.0, 1.0], 1.0, 1.0)[0], overlaps([0.0, 1.0], 2.0, 1.0)[0]
     np.testing.assert_allclose([near, far], [0.7959, 0.4496], atol=1e-4)
     half = telescoping.even_schedule([0.0, np.sin(0.8), 1.0], [far, near], min_overlap=far)

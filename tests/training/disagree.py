@@ -16,7 +16,9 @@ def fit(batches, key, num_steps=2, **options):
     optimizer = optax.sgd(1e-2)
     step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer, mesh=mesh)
     state = training.shard_state(training.init_train_state(params, optimizer), mesh)
-    training.fit(step, state, batches, jax.random.key(key), num_steps=num_steps, progress=False, **options)
+    training.fit(
+        step, state, batches, jax.random.key(key), num_steps=num_steps, progress=False, **options
+    )
 
 
 def main() -> None:

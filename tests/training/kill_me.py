@@ -13,11 +13,21 @@ def run(folder: str | None) -> training.FitResult:
     """400 steps that leave a checkpoint every 10, on data that the key shuffles."""
     params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
     optimizer = optax.adam(1e-2)
-    step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer, treatment=training.bar_step())
+    step = training.make_train_step(
+        log_density_fn, noise.standard_normal(2), optimizer, treatment=training.bar_step()
+    )
     state = training.init_train_state(params, optimizer, treatment=training.bar_step())
     x_data = 1 + jax.random.normal(jax.random.key(1), (300, 2))
-    options = {"num_steps": 400, "batch_size": 64, "checkpoint_every": 10, "log_every": 10, "progress": False}
-    return training.fit(step, state, x_data, jax.random.key(2), folder=folder, resume=folder is not None, **options)
+    options = {
+        "num_steps": 400,
+        "batch_size": 64,
+        "checkpoint_every": 10,
+        "log_every": 10,
+        "progress": False,
+    }
+    return training.fit(
+        step, state, x_data, jax.random.key(2), folder=folder, resume=folder is not None, **options
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,11 @@ def _problem():
 def fit(problem, batches=None, **options):
     step, state = problem
     batches = samples(2.0, 1000) if batches is None else batches
-    options = {"batch_size": 100 if hasattr(batches, "shape") else None, "log_every": 10, "progress": False} | options
+    options = {
+        "batch_size": 100 if hasattr(batches, "shape") else None,
+        "log_every": 10,
+        "progress": False,
+    } | options
     return training.fit(step, state, batches, KEY, **options)
 
 
@@ -50,7 +54,9 @@ def test_it_is_the_bare_step_over_the_same_batches(problem):
         state, metrics = step(state, batches[number % 5], jax.random.split(KEY)[0])
         losses.append(float(metrics.loss))
     assert_trees_equal(result.state, state)
-    np.testing.assert_allclose(result.history["loss"], [np.mean(losses[:10]), np.mean(losses[10:])], rtol=1e-6)
+    np.testing.assert_allclose(
+        result.history["loss"], [np.mean(losses[:10]), np.mean(losses[10:])], rtol=1e-6
+    )
     assert result.history["step"].tolist() == [10, 12]
 
 
@@ -72,10 +78,21 @@ def seen(problem, num_steps, batch_size, batch):
     """What a step sees, through its metrics: a step that changes nothing and reports its batch."""
 
     def step(state, batch, key):
-        return state, {"data": batch.x_data.sum(), "noise": batch.x_noise.sum(), "pair": batch.weights_data.sum()}
+        return state, {
+            "data": batch.x_data.sum(),
+            "noise": batch.x_noise.sum(),
+            "pair": batch.weights_data.sum(),
+        }
 
     return training.fit(
-        step, {"nothing": jnp.zeros(1)}, batch, KEY, num_steps=num_steps, batch_size=batch_size, log_every=1, progress=False
+        step,
+        {"nothing": jnp.zeros(1)},
+        batch,
+        KEY,
+        num_steps=num_steps,
+        batch_size=batch_size,
+        log_every=1,
+        progress=False,
     ).history
 
 
@@ -91,32 +108,56 @@ def test_every_pass_shows_every_sample_once_each_side_by_its_own_shuffle(problem
 
 def test_records_are_json_lines(problem, tmp_path):
     result = fit(
-        problem, num_steps=40, folder=tmp_path, checkpoint_every=20, evaluate=lambda state: {"F": state.log_partition}
+        problem,
+        num_steps=40,
+        folder=tmp_path,
+        checkpoint_every=20,
+        evaluate=lambda state: {"F": state.log_partition},
     )
     records = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert [record["step"] for record in records] == [10, 20, 30, 40]
-    expected = {"loss", "log_partition", "gradient_norm", "num_steps", "overlap", "failed_solves", "low_overlap"}
+    expected = {
+        "loss",
+        "log_partition",
+        "gradient_norm",
+        "num_steps",
+        "overlap",
+        "failed_solves",
+        "low_overlap",
+    }
     assert expected < records[0].keys()
     np.testing.assert_array_equal(result.history["loss"], [record["loss"] for record in records])
-    (evaluation,) = [json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()]
+    (evaluation,) = [
+        json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()
+    ]
     assert evaluation == {"step": 40, "F": float(result.state.log_partition)}
 
 
 def test_evaluations_come_when_asked(problem):
-    result = fit(problem, num_steps=45, evaluate=lambda state: {"step_seen": state.step}, evaluate_every=20)
-    assert result.evaluations["step_seen"].tolist() == result.evaluations["step"].tolist() == [20, 40, 45]
+    result = fit(
+        problem, num_steps=45, evaluate=lambda state: {"step_seen": state.step}, evaluate_every=20
+    )
+    assert (
+        result.evaluations["step_seen"].tolist()
+        == result.evaluations["step"].tolist()
+        == [20, 40, 45]
+    )
 
 
 def test_the_overlap_is_that_of_the_diagnostics(problem):
     _, log_density_fn, noise = tilted_normal()
     batch = training.Batch(samples(2.0, 300), samples(0.0, 300, seed=1))
     state, expected = problem[1], {}
-    s_data, s_noise = (log_density_fn(state.params, x) - noise.log_prob(x) for x in (batch.x_data, batch.x_noise))
+    s_data, s_noise = (
+        log_density_fn(state.params, x) - noise.log_prob(x) for x in (batch.x_data, batch.x_noise)
+    )
     expected["solved"] = nce_jax.overlap(s_data, s_noise)
     for name, treatment in (("solved", training.solved()), ("held", training.held())):
         optimizer = optax.sgd(0.1)
         step = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
-        metrics = step(training.init_train_state(state.params, optimizer, treatment=treatment), batch, KEY)[1]
+        metrics = step(
+            training.init_train_state(state.params, optimizer, treatment=treatment), batch, KEY
+        )[1]
         expected[name] = metrics.overlap
     np.testing.assert_allclose(expected["solved"], nce_jax.overlap(s_data, s_noise), rtol=1e-5)
     assert expected["held"] < expected["solved"]  # F = 0 is not the root: a lower bound
@@ -129,9 +170,17 @@ def test_relative_to_noise_is_the_same_model(x64):
     optimizer, x_data = optax.sgd(1.0), samples(2.0)
     state = training.init_train_state(params, optimizer)
     absolute = training.make_train_step(log_density_fn, noise, optimizer)(state, x_data, KEY)
-    relative = training.make_train_step(lambda params, x: x[:, 0] * params[0], noise, optimizer, relative_to_noise=True)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10), absolute, relative(state, x_data, KEY))
-    samples_only = training.make_train_step(lambda params, x: x[:, 0] * params[0], None, optimizer, relative_to_noise=True)
+    relative = training.make_train_step(
+        lambda params, x: x[:, 0] * params[0], noise, optimizer, relative_to_noise=True
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-10),
+        absolute,
+        relative(state, x_data, KEY),
+    )
+    samples_only = training.make_train_step(
+        lambda params, x: x[:, 0] * params[0], None, optimizer, relative_to_noise=True
+    )
     batch = training.Batch(x_data, samples(0.0))
     assert np.isfinite(samples_only(state, batch, KEY)[1].loss)
     with pytest.raises(TypeError, match="noise: expected a distribution, or a Batch with x_noise"):
@@ -148,9 +197,18 @@ def test_a_non_finite_loss_stops_the_run_and_says_where(tmp_path):
     with pytest.raises(training.NonFiniteError, match=message) as error:
         fit(problem, batches, num_steps=100, folder=tmp_path, checkpoint_every=10, log_every=10)
     assert (error.value.step, error.value.metric, error.value.checkpoint.name) == (27, "loss", "20")
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    steps = [
+        json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()
+    ]
     assert steps == [10, 20]
-    healthy = fit(problem, lambda step: samples(2.0, 64), num_steps=30, folder=tmp_path, resume=True, checkpoint_every=10)
+    healthy = fit(
+        problem,
+        lambda step: samples(2.0, 64),
+        num_steps=30,
+        folder=tmp_path,
+        resume=True,
+        checkpoint_every=10,
+    )
     assert np.isfinite(healthy.state.params).all()
 
 
@@ -163,7 +221,15 @@ def test_no_checkpoint_of_non_finite_parameters(tmp_path):
     message = r"step 3: parameter \['w'\] is inf; there is no checkpoint"
     for folder in (tmp_path, None):
         with pytest.raises(training.NonFiniteError, match=message):
-            training.fit(step, {"w": jnp.ones(2)}, [jnp.ones(1)], KEY, num_steps=3, folder=folder, progress=False)
+            training.fit(
+                step,
+                {"w": jnp.ones(2)},
+                [jnp.ones(1)],
+                KEY,
+                num_steps=3,
+                folder=folder,
+                progress=False,
+            )
 
 
 def test_an_infinite_normaliser_is_no_good_checkpoint(tmp_path):
@@ -174,8 +240,16 @@ def test_an_infinite_normaliser_is_no_good_checkpoint(tmp_path):
     def step(state, batch, key):
         return state._replace(log_partition=state.log_partition * jnp.inf), {"loss": jnp.float32(0)}
 
-    options = {"num_steps": 3, "folder": tmp_path, "checkpoint_every": 1, "log_every": 1, "progress": False}
-    with pytest.raises(training.NonFiniteError, match="log_partition.* is inf; there is no checkpoint"):
+    options = {
+        "num_steps": 3,
+        "folder": tmp_path,
+        "checkpoint_every": 1,
+        "log_every": 1,
+        "progress": False,
+    }
+    with pytest.raises(
+        training.NonFiniteError, match="log_partition.* is inf; there is no checkpoint"
+    ):
         training.fit(step, State(jnp.ones(1), jnp.ones(())), [jnp.ones(1)], KEY, **options)
 
 
@@ -197,13 +271,20 @@ def test_metrics_that_cannot_be_recorded_are_refused(message, metrics):
 
 
 def test_sides_may_have_batches_of_their_own_size():
-    columns = seen(None, 4, (2, 3), training.Batch(2.0 ** jnp.arange(8), 2.0 ** jnp.arange(12), weights_data=jnp.ones(8)))
+    columns = seen(
+        None,
+        4,
+        (2, 3),
+        training.Batch(2.0 ** jnp.arange(8), 2.0 ** jnp.arange(12), weights_data=jnp.ones(8)),
+    )
     assert (columns["pair"] == 2).all()
     assert columns["noise"].sum() == 2**12 - 1
 
 
 def test_a_density_chasm_is_reported_while_it_happens(problem):
-    with pytest.warns(training.LowOverlapWarning, match=r"step 10: the overlap is .* density chasm"):
+    with pytest.warns(
+        training.LowOverlapWarning, match=r"step 10: the overlap is .* density chasm"
+    ):
         result = fit(problem, samples(40.0, 1000), num_steps=30)
     assert (result.history["low_overlap"] > 0.5).all()
     with warnings.catch_warnings():
@@ -216,10 +297,15 @@ def test_solves_that_fail_are_reported_while_they_do(problem):
 
     def step(state, batch, key):
         new = {"w": state["w"] + 1}
-        return new, {"loss": jnp.float32(1), "status": jnp.where(new["w"] % 2 == 0, Status.MAX_STEPS, Status.CONVERGED)}
+        return new, {
+            "loss": jnp.float32(1),
+            "status": jnp.where(new["w"] % 2 == 0, Status.MAX_STEPS, Status.CONVERGED),
+        }
 
     options = {"num_steps": 30, "log_every": 10, "progress": False}
-    with pytest.warns(training.FailedSolvesWarning, match="step 20: F was not solved at 5 of 10 steps"):
+    with pytest.warns(
+        training.FailedSolvesWarning, match="step 20: F was not solved at 5 of 10 steps"
+    ):
         result = training.fit(step, {"w": jnp.zeros((), jnp.int32)}, [jnp.ones(1)], KEY, **options)
     np.testing.assert_array_equal(result.history["failed_solves"], 5)
 
@@ -232,14 +318,31 @@ def test_a_folder_in_use_is_not_written_over(problem, tmp_path):
 
 def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
     step, state = problem
-    options = {"folder": tmp_path, "checkpoint_every": 10, "log_every": 10, "progress": False, "num_steps": 20}
+    options = {
+        "folder": tmp_path,
+        "checkpoint_every": 10,
+        "log_every": 10,
+        "progress": False,
+        "num_steps": 20,
+    }
     fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
     with pytest.raises(ValueError, match="batch_size: expected 100 as in the run in .*, got 50"):
         fit(problem, num_steps=20, folder=tmp_path, checkpoint_every=10, batch_size=50, resume=True)
     with pytest.raises(ValueError, match="key: the run in .* was begun with another key"):
-        training.fit(step, state, samples(2.0, 1000), jax.random.key(5), batch_size=100, resume=True, **options)
+        training.fit(
+            step,
+            state,
+            samples(2.0, 1000),
+            jax.random.key(5),
+            batch_size=100,
+            resume=True,
+            **options,
+        )
     other = state._replace(params=jnp.zeros(7))
-    with pytest.raises(ValueError, match=r"state: expected float32\[1\] at \['state'\].params as in .*, got float32\[7\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"state: expected float32\[1\] at \['state'\].params as in .*, got float32\[7\]",
+    ):
         training.fit(step, other, samples(2.0, 1000), KEY, batch_size=100, resume=True, **options)
 
 
@@ -249,13 +352,28 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
     [
         ("num_steps", {"num_steps": 0}),
         ("log_every", {"num_steps": 1, "log_every": 0}),
-        ("evaluate_every: expected a multiple of log_every = 10, got 15", {"num_steps": 1, "evaluate_every": 15}),
-        ("checkpoint_every: expected a multiple", {"num_steps": 1, "checkpoint_every": 15, "folder": "never-made"}),
-        ("batch_size: expected at most the 1000 samples of x_data, got 1001", {"num_steps": 1, "batch_size": 1001}),
-        ("batch_size: goes with arrays", {"num_steps": 1, "batches": [jnp.ones((3, 1))], "batch_size": 3}),
+        (
+            "evaluate_every: expected a multiple of log_every = 10, got 15",
+            {"num_steps": 1, "evaluate_every": 15},
+        ),
+        (
+            "checkpoint_every: expected a multiple",
+            {"num_steps": 1, "checkpoint_every": 15, "folder": "never-made"},
+        ),
+        (
+            "batch_size: expected at most the 1000 samples of x_data, got 1001",
+            {"num_steps": 1, "batch_size": 1001},
+        ),
+        (
+            "batch_size: goes with arrays",
+            {"num_steps": 1, "batches": [jnp.ones((3, 1))], "batch_size": 3},
+        ),
         ("batches: expected an array", {"num_steps": 1, "batches": 3}),
         ("batches: ran out after 2", {"num_steps": 5, "batches": iter([jnp.ones((3, 1))] * 2)}),
-        ("weights_data: expected shape", {"num_steps": 1, "batches": training.Batch(X, weights_data=jnp.ones(5))}),
+        (
+            "weights_data: expected shape",
+            {"num_steps": 1, "batches": training.Batch(X, weights_data=jnp.ones(5))},
+        ),
         ("batches: expected batches of arrays", {"num_steps": 1, "batches": lambda step: ()}),
         ("evaluate: expected a dictionary", {"num_steps": 1, "evaluate": lambda state: None}),
         ("x_data: expected arrays", {"num_steps": 1, "batches": training.Batch(jnp.ones((0, 1)))}),

@@ -1,4 +1,5 @@
-"""Training with a fixed number of evaluations: as with the loop once F is near, and F alone moves until then."""
+"""Training with a fixed number of evaluations: as with the loop once F is near, and F alone moves
+until then."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +17,12 @@ KEY = jax.random.key(3)
 def train(treatment, num_steps, log_partition=0.0, **options):
     params, log_density_fn, noise = tilted_normal(1.0)
     optimizer = optax.adam(0.05)
-    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment, **options))
-    state = training.init_train_state(params, optimizer, treatment=treatment, log_partition=log_partition)
+    step = jax.jit(
+        training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment, **options)
+    )
+    state = training.init_train_state(
+        params, optimizer, treatment=treatment, log_partition=log_partition
+    )
     states, seen = [state], []
     for index in range(num_steps):
         state, metrics = step(state, samples(2.0, seed=index), KEY)
@@ -27,22 +32,28 @@ def train(treatment, num_steps, log_partition=0.0, **options):
 
 
 def test_steps_from_the_f_before_are_those_of_the_loop(x64):
-    """The default tolerance admits an error of F, which is of second order in the loss's gradient of theta."""
+    """The default tolerance admits an error of F, which is of second order in the loss's gradient
+    of theta."""
     start = {"num_steps": 30, "log_partition": 0.9}
     states, seen = train(training.solved(fixed_steps=5), **start)
     wanted, looped = train(training.solved(), **start)
     assert [int(metrics.status) for metrics in seen] == [Status.CONVERGED] * 30
     np.testing.assert_allclose(states[-1].params, wanted[-1].params, rtol=1e-9)
-    np.testing.assert_allclose([m.log_partition for m in seen], [m.log_partition for m in looped], rtol=1e-9)
+    np.testing.assert_allclose(
+        [m.log_partition for m in seen], [m.log_partition for m in looped], rtol=1e-9
+    )
 
 
 def test_parameters_wait_until_f_is_found():
-    """From 3 nats off two evaluations are too few: F comes nearer, theta and Adam stand still, then all move."""
+    """From 3 nats off two evaluations are too few: F comes nearer, theta and Adam stand still, then
+    all move."""
     states, seen = train(training.solved(fixed_steps=2), 30, log_partition=4.0)
     waiting = [int(metrics.status) == Status.MAX_STEPS for metrics in seen]
     count = waiting.index(False)
     assert count > 0
-    assert_trees_equal((states[count].params, states[count].opt_state), (states[0].params, states[0].opt_state))
+    assert_trees_equal(
+        (states[count].params, states[count].opt_state), (states[0].params, states[0].opt_state)
+    )
     assert [int(state.step) for state in states] == list(range(31))
     assert sum(waiting) < 15
     assert all(np.isfinite(metrics.loss) for metrics in seen)

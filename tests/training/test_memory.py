@@ -16,7 +16,9 @@ def after(optimizer, steps=6, params=PARAMS, seed=0):
     state, key = optimizer.init(params), jax.random.key(seed)
     for step in range(steps):
         key_step = jax.random.fold_in(key, step)
-        gradient = jax.tree.map(lambda leaf: jax.random.normal(key_step, leaf.shape, leaf.dtype), params)  # noqa: B023
+        gradient = jax.tree.map(
+            lambda leaf, key=key_step: jax.random.normal(key, leaf.shape, leaf.dtype), params
+        )
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
     return params, state, updates
@@ -52,17 +54,25 @@ def test_adam_holds_what_it_still_moves_without_a_gradient():
     """After many steps the series is all but geometric: beta_1 / sqrt(beta_2)."""
     optimizer = optax.adam(0.01)
     params, state, _ = after(optimizer, steps=300)
-    assert_close(pending(optimizer, state, params), rest(optimizer, params, state), rtol=0.02, atol=1e-5)
+    assert_close(
+        pending(optimizer, state, params), rest(optimizer, params, state), rtol=0.02, atol=1e-5
+    )
 
 
 def test_weight_decay_is_no_memory():
     """It never comes to rest: what counts of it is the steps tried out."""
     optimizer = optax.chain(optax.add_decayed_weights(1e-4), optax.sgd(0.1))
     params, state, _ = after(optimizer)
-    assert_close(pending(optimizer, state, params), jax.tree.map(lambda leaf: -3e-5 * leaf, params), rtol=1e-3)
+    assert_close(
+        pending(optimizer, state, params),
+        jax.tree.map(lambda leaf: -3e-5 * leaf, params),
+        rtol=1e-3,
+    )
 
 
 def test_half_precision_stays_half_precision():
-    params, state, _ = after(optax.adam(0.01), params=jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS))
+    params, state, _ = after(
+        optax.adam(0.01), params=jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
+    )
     found = pending(optax.adam(0.01), state, params)
     assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("bfloat16")}

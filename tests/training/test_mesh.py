@@ -1,4 +1,5 @@
-"""A train step on a mesh: the numbers of one device, one collective for the log-ratios, none in the solver's loop."""
+"""A train step on a mesh: the numbers of one device, one collective for the log-ratios, none in the
+solver's loop."""
 
 import shutil
 
@@ -20,10 +21,16 @@ SPLIT = PartitionSpec(None, "data")
 def parts(mesh, *, rules=(), num_data=64, weights=None, distribution=None, **options):
     """Step, state and batch of a perceptron in two dimensions."""
     distribution = noise.standard_normal(2) if distribution is None else distribution
-    params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(16, 8), param_dtype=float)
-    optimizer = optax.sgd(1e-2, momentum=0.9)  # Adam divides what is zero but for rounding by its size
+    params, log_density_fn = models.mlp_energy(
+        jax.random.key(0), 2, hidden=(16, 8), param_dtype=float
+    )
+    optimizer = optax.sgd(
+        1e-2, momentum=0.9
+    )  # Adam divides what is zero but for rounding by its size
     step = training.make_train_step(log_density_fn, distribution, optimizer, mesh=mesh, **options)
-    state = training.init_train_state(params, optimizer, treatment=options.get("treatment", training.solved()))
+    state = training.init_train_state(
+        params, optimizer, treatment=options.get("treatment", training.solved())
+    )
     state = state if mesh is None else training.shard_state(state, mesh, rules)
     x_data = 1 + 0.5 * jax.random.normal(jax.random.key(1), (num_data, 2))
     return step, state, training.Batch(x_data, weights_data=weights)
@@ -38,7 +45,13 @@ def two_steps(mesh, **options):
 
 
 def assert_close(first, second, rtol=1e-10):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=rtol, atol=1e-12), first, second)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(
+            np.asarray(a), np.asarray(b), rtol=rtol, atol=1e-12
+        ),
+        first,
+        second,
+    )
 
 
 def test_the_mesh_has_lanes_and_data():
@@ -55,17 +68,23 @@ def test_steps_are_those_of_one_device(num_devices, x64):
     """Weights, the noise's own draws and its own number: all of them over the devices."""
     options = {"weights": jnp.ones(64).at[::5].set(0.0), "num_noise": 48}
     alone = two_steps(None, **options)
-    assert_close(two_steps(training.make_mesh(devices=jax.devices()[:num_devices]), **options), alone)
+    assert_close(
+        two_steps(training.make_mesh(devices=jax.devices()[:num_devices]), **options), alone
+    )
 
 
 @pytest.mark.slow
 def test_an_adaptive_m_is_that_of_one_device(x64):
     def run(mesh):
         rule = nce_jax.adaptive_magnification()
-        params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,), param_dtype=float)
+        params, log_density_fn = models.mlp_energy(
+            jax.random.key(0), 2, hidden=(8,), param_dtype=float
+        )
         optimizer = optax.sgd(0.1)
         options = {"mesh": mesh, "magnification_rule": rule}
-        step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer, **options)
+        step = training.make_train_step(
+            log_density_fn, noise.standard_normal(2), optimizer, **options
+        )
         state = training.init_train_state(params, optimizer, magnification_rule=rule)
         state = state if mesh is None else training.shard_state(state, mesh)
         step = training.jit_train_step(step, state)
@@ -77,7 +96,8 @@ def test_an_adaptive_m_is_that_of_one_device(x64):
 
 
 def test_one_gather_one_reduction_and_none_in_the_loop():
-    """The claim of docs/scaling.md: log-ratios are gathered once, gradients are summed once, the solver asks nobody."""
+    """The claim of docs/scaling.md: log-ratios are gathered once, gradients are summed once, the
+    solver asks nobody."""
     mesh = training.make_mesh()
     for treatment in (training.solved(nce_jax.bisection()), training.joint_gradient()):
         step, state, batch = parts(mesh, treatment=treatment)
@@ -85,25 +105,35 @@ def test_one_gather_one_reduction_and_none_in_the_loop():
         found = training.collectives(compiled)
         assert sorted(operation.kind for operation in found) == ["all-gather", "all-reduce"]
         assert not any(operation.is_in_loop for operation in found)
-        assert next(operation.num_bytes for operation in found if operation.kind == "all-gather") == 128 * 4
+        assert (
+            next(operation.num_bytes for operation in found if operation.kind == "all-gather")
+            == 128 * 4
+        )
 
 
 @pytest.mark.parametrize("name", ["fitted_gaussian", "product_of_marginals", "uniform_box_around"])
 def test_the_noise_density_gathers_no_samples(name):
-    """A batched triangular solve, as in a Gaussian's density, would gather them all if the compiler had its way."""
+    """A batched triangular solve, as in a Gaussian's density, would gather them all if the compiler
+    had its way."""
     distribution = getattr(noise, name)(jax.random.normal(jax.random.key(3), (100, 2)))
     mesh = training.make_mesh()
     step, state, batch = parts(mesh, distribution=distribution)
     batch = batch._replace(x_noise=batch.x_data)
-    found = training.collectives(training.jit_train_step(step, state).lower(state, batch, KEY).compile())
-    assert sorted((one.kind, one.num_bytes) for one in found if one.kind != "all-reduce") == [("all-gather", 128 * 4)]
+    found = training.collectives(
+        training.jit_train_step(step, state).lower(state, batch, KEY).compile()
+    )
+    assert sorted((one.kind, one.num_bytes) for one in found if one.kind != "all-reduce") == [
+        ("all-gather", 128 * 4)
+    ]
 
 
 def test_a_reduction_in_the_loop_would_be_seen():
     """What the test above would find if log-ratios stayed where they are."""
     data = NamedSharding(training.make_mesh(), PartitionSpec("data"))
     log_ratios = jax.device_put(jnp.linspace(-1.0, 1.0, 64), data)
-    solve = jax.jit(lambda s: nce_jax.solve_log_partition(s, s - 1, solver=nce_jax.bisection()).log_partition)
+    solve = jax.jit(
+        lambda s: nce_jax.solve_log_partition(s, s - 1, solver=nce_jax.bisection()).log_partition
+    )
     found = training.collectives(solve.lower(log_ratios).compile())
     assert any(operation.is_in_loop and operation.kind == "all-reduce" for operation in found)
 
@@ -125,12 +155,24 @@ def named_leaves(tree):
 @pytest.mark.parametrize(
     ("rules", "message"),
     [
-        ([("hiden", SPLIT)], "rules: expected a pattern found in a path such as params/hidden_0/bias, got 'hiden'"),
-        ([("kernel", PartitionSpec("model"))], r"rules: expected axes of the mesh, \['lane', 'data'\], got \['model'\]"),
-        ([("hidden_0/kernel", PartitionSpec("data"))], "rules: expected a split that fits params/hidden_0/kernel of shape"),
+        (
+            [("hiden", SPLIT)],
+            "rules: expected a pattern found in a path such as params/hidden_0/bias, got 'hiden'",
+        ),
+        (
+            [("kernel", PartitionSpec("model"))],
+            r"rules: expected axes of the mesh, \['lane', 'data'\], got \['model'\]",
+        ),
+        (
+            [("hidden_0/kernel", PartitionSpec("data"))],
+            "rules: expected a split that fits params/hidden_0/kernel of shape",
+        ),
         ([("hidden_0/bias", SPLIT)], "rules: expected a split that fits params/hidden_0/bias"),
         ([("hidden_(", SPLIT)], r"rules: expected a regular expression, got 'hidden_\('"),
-        ([("hidden_0/bias", ("data",))], "rules: expected pairs of a pattern and a PartitionSpec, got"),
+        (
+            [("hidden_0/bias", ("data",))],
+            "rules: expected pairs of a pattern and a PartitionSpec, got",
+        ),
         ("hidden_0", "rules: expected pairs of a pattern and a PartitionSpec, got 'hidden_0'"),
     ],
 )
@@ -159,9 +201,15 @@ def test_what_is_no_mesh_is_named(mesh, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_data": 60}, "x_data: expected a multiple of the 8 devices of the data axis, got 60 samples"),
+        (
+            {"num_data": 60},
+            "x_data: expected a multiple of the 8 devices of the data axis, got 60 samples",
+        ),
         ({"num_noise": 50}, "num_noise: expected a multiple of the 8 devices"),
-        ({"weights": jnp.ones(())}, "weights_data: expected samples on the first axis, got a number"),
+        (
+            {"weights": jnp.ones(())},
+            "weights_data: expected samples on the first axis, got a number",
+        ),
     ],
 )
 def test_batches_that_do_not_divide_are_named(options, message):
@@ -173,7 +221,9 @@ def test_batches_that_do_not_divide_are_named(options, message):
 def test_a_donated_state_leaves_the_callers_arrays_alone():
     params = jnp.ones(3)
     state = training.shard_state(params, training.make_mesh())
-    training.jit_train_step(lambda state, batch, key: (state + 1, batch), state)(state, jnp.ones(8), KEY)
+    training.jit_train_step(lambda state, batch, key: (state + 1, batch), state)(
+        state, jnp.ones(8), KEY
+    )
     assert state.is_deleted()
     np.testing.assert_array_equal(params, 1)
 
@@ -181,7 +231,9 @@ def test_a_donated_state_leaves_the_callers_arrays_alone():
 def test_a_donated_state_leaves_the_callers_parameters_alone():
     params = {"theta": jnp.ones(3)}
     state = training.init_train_state(params, optax.sgd(1.0))
-    training.jit_train_step(lambda state, batch, key: (state, batch), state)(state, jnp.ones(8), KEY)
+    training.jit_train_step(lambda state, batch, key: (state, batch), state)(
+        state, jnp.ones(8), KEY
+    )
     training.init_train_state(params, optax.sgd(1.0))
 
 
@@ -192,7 +244,13 @@ def test_a_checkpoint_of_eight_devices_resumes_on_fewer(tmp_path, x64):
 
     def run(mesh, num_steps, folder, rules=()):
         step, state, _ = parts(mesh, rules=rules)
-        options = {"num_steps": num_steps, "batch_size": 64, "checkpoint_every": 10, "log_every": 10, "progress": False}
+        options = {
+            "num_steps": num_steps,
+            "batch_size": 64,
+            "checkpoint_every": 10,
+            "log_every": 10,
+            "progress": False,
+        }
         return training.fit(step, state, data, KEY, folder=folder, resume=True, **options).state
 
     whole = run(None, 40, None)
@@ -208,9 +266,13 @@ def test_a_checkpoint_of_eight_devices_resumes_on_fewer(tmp_path, x64):
 def test_fit_keeps_the_state_on_its_mesh():
     mesh = training.make_mesh()
     step, state, batch = parts(mesh, rules=[("hidden_1/kernel", SPLIT)])
-    result = training.fit(step, state, batch.x_data, KEY, num_steps=3, batch_size=16, progress=False)
+    result = training.fit(
+        step, state, batch.x_data, KEY, num_steps=3, batch_size=16, progress=False
+    )
     places = [jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (result.state, state)]
-    assert_trees_equal(*(jax.tree.map(lambda sharding: str(sharding.spec), place) for place in places))
+    assert_trees_equal(
+        *(jax.tree.map(lambda sharding: str(sharding.spec), place) for place in places)
+    )
     assert np.isfinite(result.history["loss"]).all()
 
 

@@ -1,4 +1,5 @@
-"""Processes of one job: wrong arguments are named, and one that dies stops the others, whose work is taken up again."""
+"""Processes of one job: wrong arguments are named, and one that dies stops the others, whose work
+is taken up again."""
 
 import json
 import os
@@ -33,7 +34,9 @@ def test_places_that_do_not_exist_are_named(arguments, message):
 
 
 def test_the_launcher_names_the_process_that_failed(capfd):
-    with pytest.raises(processes.ProcessFailed, match="process 0 of 1 ended with exit status 1; stopped the others"):
+    with pytest.raises(
+        processes.ProcessFailed, match="process 0 of 1 ended with exit status 1; stopped the others"
+    ):
         processes.launch(["experiments.no_such_module"], 1, 1)
     assert "no_such_module" in capfd.readouterr().err
 
@@ -44,9 +47,15 @@ def command(folder, num_steps):
 
 
 def start(folder, number, port, num_steps=STEPS):
-    place = {"NCE_JAX_PROCESS": f"{number}/2", "JAX_COORDINATOR_ADDRESS": f"localhost:{port}", "JAX_NUM_CPU_DEVICES": "2"}
+    place = {
+        "NCE_JAX_PROCESS": f"{number}/2",
+        "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
+        "JAX_NUM_CPU_DEVICES": "2",
+    }
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
-    return subprocess.Popen([sys.executable, "-m", *command(folder, num_steps)], env=os.environ | place, **options)
+    return subprocess.Popen(
+        [sys.executable, "-m", *command(folder, num_steps)], env=os.environ | place, **options
+    )
 
 
 def last_loss(folder):
@@ -57,10 +66,11 @@ def last_loss(folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, victim):
-    """Killed after a checkpoint; the survivor ends by itself, and says why; the resumed job ends as one process would.
+    """Killed after a checkpoint; the survivor ends by itself, and says why; the resumed job ends as
+    one process would.
 
-    A checkpoint of two processes of two devices resumes on one process of eight, and that on two of four.
-    """
+    A checkpoint of two processes of two devices resumes on one process of eight, and that on two of
+    four."""
     port = processes.free_port()
     running = [start(tmp_path / "run", number, port, num_steps=100_000) for number in (0, 1)]
     try:
@@ -87,7 +97,10 @@ def test_processes_that_were_given_different_things_say_so(capfd):
     processes.launch(["tests.training.disagree"], 2, 2)
     said = capfd.readouterr().out
     for name in ("key, num_steps, checkpoint_every", "batches"):
-        assert f"{name}: expected the same on every process, got other values than process 0's on [1]" in said
+        assert (
+            f"{name}: expected the same on every process, got other values than process 0's on [1]"
+            in said
+        )
     assert said.count("make_array_from_process_local_data") == 6
     assert said.count("the same: trained") == said.count("a share of each: trained") == 2
 

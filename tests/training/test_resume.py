@@ -1,4 +1,5 @@
-"""Runs that were cut off end where an uninterrupted run does; checkpoints that were harmed are passed over by name."""
+"""Runs that were cut off end where an uninterrupted run does; checkpoints that were harmed are
+passed over by name."""
 
 import json
 import os
@@ -25,19 +26,33 @@ KEY = jax.random.key(4)
 
 def count(state, batch, key):
     """A step whose state depends on every batch, in order, and on the step's key."""
-    total = 0.9 * state["total"] + batch.x_data.sum() + jax.random.uniform(jax.random.fold_in(key, state["step"]))
+    total = (
+        0.9 * state["total"]
+        + batch.x_data.sum()
+        + jax.random.uniform(jax.random.fold_in(key, state["step"]))
+    )
     return {"total": total, "step": state["step"] + 1, "key": state["key"]}, {"loss": total}
 
 
 def fit(num_steps, folder, **options):
     state = {"total": jnp.float32(0), "step": jnp.int32(0), "key": jax.random.key(9)}
-    options = {"checkpoint_every": 10, "log_every": 5, "batch_size": 7, "progress": False, "resume": True} | options
-    return training.fit(count, state, jnp.arange(30.0), KEY, num_steps=num_steps, folder=folder, **options)
+    options = {
+        "checkpoint_every": 10,
+        "log_every": 5,
+        "batch_size": 7,
+        "progress": False,
+        "resume": True,
+    } | options
+    return training.fit(
+        count, state, jnp.arange(30.0), KEY, num_steps=num_steps, folder=folder, **options
+    )
 
 
 def records(folder):
     lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "examples_per_second"} for line in lines]
+    return [
+        {k: v for k, v in json.loads(line).items() if k != "examples_per_second"} for line in lines
+    ]
 
 
 def plain(state):
@@ -52,7 +67,9 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
     assert_trees_equal(plain(fit(45, None, resume=False).state), plain(whole.state))
     # One record was cut in two where a part ended; all others are the same.
     cut = (32, 35)
-    parts, wanted = ([r for r in records(tmp_path / name) if r["step"] not in cut] for name in ("parts", "whole"))
+    parts, wanted = (
+        [r for r in records(tmp_path / name) if r["step"] not in cut] for name in ("parts", "whole")
+    )
     assert parts == wanted
 
 
@@ -63,7 +80,9 @@ def test_an_iterable_goes_on_where_it_was(tmp_path):
     options = {"checkpoint_every": 1, "log_every": 1, "progress": False}
     whole = training.fit(count, state, batches, KEY, num_steps=17, **options)
     for num_steps in (3, 11, 17):
-        parts = training.fit(count, state, batches, KEY, num_steps=num_steps, folder=tmp_path, resume=True, **options)
+        parts = training.fit(
+            count, state, batches, KEY, num_steps=num_steps, folder=tmp_path, resume=True, **options
+        )
     assert_trees_equal(plain(parts.state), plain(whole.state))
 
 
@@ -80,7 +99,9 @@ def flip_a_byte(path):
 
 
 def largest_file(folder):
-    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    return max(
+        (path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size
+    )
 
 
 HARMS = {
@@ -99,7 +120,10 @@ def test_a_harmed_checkpoint_is_passed_over_by_name(tmp_path, harm):
     whole = fit(40, None, resume=False)
     fit(30, tmp_path)
     HARMS[harm](tmp_path / "checkpoints")
-    with pytest.warns(training.CheckpointWarning, match=r"checkpoints/30: (damaged|unfinished).*; using .*/20 instead"):
+    with pytest.warns(
+        training.CheckpointWarning,
+        match=r"checkpoints/30: (damaged|unfinished).*; using .*/20 instead",
+    ):
         again = fit(40, tmp_path)
     assert_trees_equal(plain(again.state), plain(whole.state))
     with warnings.catch_warnings():
@@ -154,19 +178,28 @@ def test_an_interrupted_run_goes_on_in_the_same_process(tmp_path):
 
 
 def test_weak_types_cannot_make_a_difference(tmp_path):
-    """bfloat16 times a weak float32 is bfloat16, times a restored one float32: weak types are dropped from the start."""
+    """bfloat16 times a weak float32 is bfloat16, times a restored one float32: weak types are
+    dropped from the start."""
 
     def step(state, batch, key):
         return {"w": state["w"] * state["c"] + 0.1, "c": state["c"]}, {"loss": jnp.float32(0)}
 
     def run(num_steps, folder, dtype):
         state = {"w": jnp.ones((), dtype), "c": jnp.asarray(1.01)}
-        options = {"checkpoint_every": 1, "log_every": 1, "progress": False, "folder": folder, "resume": folder is not None}
+        options = {
+            "checkpoint_every": 1,
+            "log_every": 1,
+            "progress": False,
+            "folder": folder,
+            "resume": folder is not None,
+        }
         return training.fit(step, state, [jnp.ones(3)], KEY, num_steps=num_steps, **options).state
 
     run(3, tmp_path, jnp.float32)
     assert_trees_equal(run(9, tmp_path, jnp.float32), run(9, None, jnp.float32))
-    with pytest.raises(ValueError, match=r"step: expected a state with bfloat16\[\] at \['w'\], .* got float32"):
+    with pytest.raises(
+        ValueError, match=r"step: expected a state with bfloat16\[\] at \['w'\], .* got float32"
+    ):
         run(1, None, jnp.bfloat16)
 
 
@@ -178,7 +211,9 @@ def test_fewer_steps_than_there_are_is_refused(tmp_path):
 
 def test_an_evaluation_that_was_not_asked_for_before_is_caught_up(tmp_path):
     fit(20, tmp_path)
-    assert fit(20, tmp_path, evaluate=lambda state: {"total": state["total"]}).evaluations["step"].tolist() == [20]
+    assert fit(20, tmp_path, evaluate=lambda state: {"total": state["total"]}).evaluations[
+        "step"
+    ].tolist() == [20]
 
 
 def test_a_refused_resumption_leaves_the_records_alone(tmp_path):
@@ -198,32 +233,52 @@ def test_what_was_passed_over_is_neither_kept_nor_called_good(tmp_path):
     fit(30, tmp_path)
     flip_a_byte(largest_file(tmp_path / "checkpoints" / "30"))
     state = {"total": jnp.float32(0), "step": jnp.int32(0), "key": jax.random.key(9)}
-    options = {"checkpoint_every": 10, "log_every": 5, "batch_size": 7, "progress": False, "resume": True}
-    with pytest.warns(training.CheckpointWarning), pytest.raises(training.NonFiniteError, match="good checkpoint: .*/20$"):
+    options = {
+        "checkpoint_every": 10,
+        "log_every": 5,
+        "batch_size": 7,
+        "progress": False,
+        "resume": True,
+    }
+    with (
+        pytest.warns(training.CheckpointWarning),
+        pytest.raises(training.NonFiniteError, match="good checkpoint: .*/20$"),
+    ):
         training.fit(broken, state, jnp.arange(30.0), KEY, num_steps=40, folder=tmp_path, **options)
     with pytest.warns(training.CheckpointWarning):
         fit(25, tmp_path, keep=2, checkpoint_every=5)
-    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["20", "20.json", "25", "25.json"]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
+        "20",
+        "20.json",
+        "25",
+        "25.json",
+    ]
 
 
 @pytest.mark.slow
 def test_a_run_on_two_devices_is_resumed(tmp_path):
-    """Data over two devices and a state on none in particular: restored, it is free to move to both."""
+    """Data over two devices and a state on none in particular: restored, it is free to move to
+    both."""
     program = """
 import sys, jax, jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from nce_jax import training
-x = jax.device_put(jnp.arange(8.0), NamedSharding(Mesh(jax.devices(), "data"), PartitionSpec("data")))
+sharding = NamedSharding(Mesh(jax.devices(), "data"), PartitionSpec("data"))
+x = jax.device_put(jnp.arange(8.0), sharding)
 def step(state, batch, key):
     return {"t": 0.5 * state["t"] + batch.x_data.sum()}, {"loss": state["t"]}
 for num_steps in (2, 4):
-    options = {"folder": sys.argv[1], "resume": True, "checkpoint_every": 1, "log_every": 1, "progress": False}
-    result = training.fit(step, {"t": jnp.zeros(())}, x, jax.random.key(0), num_steps=num_steps, **options)
+    every = {"checkpoint_every": 1, "log_every": 1}
+    options = {"folder": sys.argv[1], "resume": True, "progress": False, **every}
+    state, key = {"t": jnp.zeros(())}, jax.random.key(0)
+    result = training.fit(step, state, x, key, num_steps=num_steps, **options)
 print(float(result.state["t"]))
 """
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     command = [sys.executable, "-c", program, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == 28 * (1 + 0.5 + 0.25 + 0.125)
 
@@ -234,7 +289,10 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
     moments, kills, deadline = random.Random(0), 0, time.monotonic() + 500
     while True:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.training.kill_me", str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.training.kill_me", str(tmp_path)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         before = kills
         if kills < 12:
@@ -251,7 +309,8 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
 
 
 def kill_within(process, folder, moments):
-    """Kills once the run has written something new, a random moment later; 1 if that came before its end."""
+    """Kills once the run has written something new, a random moment later; 1 if that came before
+    its end."""
     seen = newest(folder)
     while process.poll() is None and newest(folder) == seen:
         time.sleep(0.002)
@@ -263,4 +322,8 @@ def kill_within(process, folder, moments):
 
 
 def newest(folder):
-    return max((path.stat().st_mtime_ns for path in folder.glob("*")), default=0) if folder.exists() else 0
+    return (
+        max((path.stat().st_mtime_ns for path in folder.glob("*")), default=0)
+        if folder.exists()
+        else 0
+    )

@@ -1,4 +1,5 @@
-"""Steps of the touched rows: the dense step where it should be, and nothing that grows with the table."""
+"""Steps of the touched rows: the dense step where it should be, and nothing that grows with the
+table."""
 
 import functools
 
@@ -25,11 +26,18 @@ def table(seed=0):
 def batch(seed=0, num_words=V):
     generator = np.random.default_rng(seed)
     hidden = jnp.asarray(generator.normal(size=(6, DIM)), jnp.float32)
-    return hidden, jnp.asarray(generator.integers(0, num_words, 6)), jnp.asarray(generator.integers(0, num_words, 5))
+    return (
+        hidden,
+        jnp.asarray(generator.integers(0, num_words, 6)),
+        jnp.asarray(generator.integers(0, num_words, 5)),
+    )
 
 
 def loss(small, hidden, targets, noise_ids):
-    log_q = {"log_noise_targets": jnp.full(targets.shape, -3.0), "log_noise_ids": jnp.full(noise_ids.shape, -3.0)}
+    log_q = {
+        "log_noise_targets": jnp.full(targets.shape, -3.0),
+        "log_noise_ids": jnp.full(noise_ids.shape, -3.0),
+    }
     return nce_jax.vocabulary_nce_loss(hidden, targets, noise_ids, **small, **log_q)
 
 
@@ -49,7 +57,9 @@ def dense_step(optimizer, tables, state, hidden, targets, noise_ids):
 @pytest.fixture(scope="module")
 def steps():
     """Both steps of an optimizer, compiled."""
-    return functools.cache(lambda optimizer: [jax.jit(functools.partial(f, optimizer)) for f in (row_step, dense_step)])
+    return functools.cache(
+        lambda optimizer: [jax.jit(functools.partial(f, optimizer)) for f in (row_step, dense_step)]
+    )
 
 
 def touched(num_rows):
@@ -75,7 +85,9 @@ def test_plain_descent_is_the_dense_step(steps):
         ours, _, value = by_rows(ours, state, *batch(seed))
         theirs, _, expected = dense(theirs, state, *batch(seed))
         np.testing.assert_allclose(value, expected, rtol=1e-6)
-    untouched = np.setdiff1d(np.arange(V), np.concatenate([np.concatenate(batch(seed)[1:]) for seed in range(3)]))
+    untouched = np.setdiff1d(
+        np.arange(V), np.concatenate([np.concatenate(batch(seed)[1:]) for seed in range(3)])
+    )
     assert len(untouched)
     for name in ours:
         np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-6, atol=1e-7)
@@ -86,7 +98,9 @@ def test_one_step_of_descent_is_the_dense_one_to_the_bit():
     """Given one gradient, both do the same arithmetic."""
     tables, optimizer = table(), optax.sgd(0.1)
     rows = touched(V)(*batch()[1:])
-    gradient = jax.tree.map(lambda leaf: jnp.cos(leaf).at[np.setdiff1d(np.arange(V), rows.ids)].set(0), tables)
+    gradient = jax.tree.map(
+        lambda leaf: jnp.cos(leaf).at[np.setdiff1d(np.arange(V), rows.ids)].set(0), tables
+    )
     small = jax.tree.map(lambda leaf: leaf.at[rows.ids].get(mode="fill", fill_value=0), gradient)
     ours, _ = training.update_rows(optimizer, small, optimizer.init(tables), tables, rows)
     updates, _ = optimizer.update(gradient, optimizer.init(tables), tables)
@@ -110,7 +124,9 @@ def test_adam_is_the_dense_step_for_rows_of_every_batch_and_lazy_for_others(step
         if now.ndim:
             np.testing.assert_array_equal(now[:6], then[:6])  # rows and their moments wait
     assert np.abs(theirs[0]["bias"][:6] - before[0]["bias"][:6]).min() > 1e-3  # dense, they move on
-    np.testing.assert_allclose(ours[0]["embedding"][10:16], theirs[0]["embedding"][10:16], rtol=1e-5)
+    np.testing.assert_allclose(
+        ours[0]["embedding"][10:16], theirs[0]["embedding"][10:16], rtol=1e-5
+    )
 
 
 def compiled(num_words, dim=64):
@@ -125,24 +141,35 @@ def compiled(num_words, dim=64):
 
 
 def test_nothing_grows_with_the_vocabulary():
-    """From 10^4 to 10^6 words: operations and temporary memory, and no table that is written anew."""
+    """From 10^4 to 10^6 words: operations and temporary memory, and no table that is written
+    anew."""
     small, large = compiled(10**4), compiled(10**6)
     flops = [program.cost_analysis()["flops"] for program in (small, large)]
     assert flops[1] < 1.01 * flops[0]
     memory = [program.memory_analysis() for program in (small, large)]
     assert memory[1].temp_size_in_bytes < 1.01 * memory[0].temp_size_in_bytes < 2**21
     for m in memory:
-        assert m.output_size_in_bytes - m.alias_size_in_bytes < 1000  # all tables are updated where they are
+        assert (
+            m.output_size_in_bytes - m.alias_size_in_bytes < 1000
+        )  # all tables are updated where they are
 
 
 REFUSED = [
-    (lambda: training.touched_rows(num_rows=3), TypeError, "ids: expected arrays of integers, got dtypes []"),
+    (
+        lambda: training.touched_rows(num_rows=3),
+        TypeError,
+        "ids: expected arrays of integers, got dtypes []",
+    ),
     (
         lambda: training.touched_rows(jnp.ones(2), num_rows=3),
         TypeError,
         "ids: expected arrays of integers, got dtypes ['float32']",
     ),
-    (lambda: training.touched_rows(jnp.arange(2), num_rows=0), ValueError, "num_rows: expected at least 1, got 0"),
+    (
+        lambda: training.touched_rows(jnp.arange(2), num_rows=0),
+        ValueError,
+        "num_rows: expected at least 1, got 0",
+    ),
     (
         lambda: step({"a": jnp.ones(3), "b": jnp.ones(4)}),
         ValueError,
@@ -178,8 +205,14 @@ def test_bytes_are_ids_too():
 @pytest.mark.parametrize(
     ("optimizer", "message"),
     [
-        (optax.adafactor(0.1, min_dim_size_to_factor=2), "optimizer: expected one that treats every element by itself"),
-        (optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(), "optimizer: expected one that moves rows when they"),
+        (
+            optax.adafactor(0.1, min_dim_size_to_factor=2),
+            "optimizer: expected one that treats every element by itself",
+        ),
+        (
+            optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
+            "optimizer: expected one that moves rows when they",
+        ),
     ],
 )
 def test_optimizers_that_rows_would_break_are_named(optimizer, message):
@@ -198,5 +231,7 @@ def test_a_state_of_as_many_numbers_as_rows_is_no_table():
 
     optimizer = optax.GradientTransformation(lambda params: jnp.arange(8.0), update)
     table, rows = {"bias": jnp.zeros(8)}, training.touched_rows(jnp.array([3, 1]), num_rows=8)
-    _, state = training.update_rows(optimizer, training.gather_rows(table, rows), optimizer.init(table), table, rows)
+    _, state = training.update_rows(
+        optimizer, training.gather_rows(table, rows), optimizer.init(table), table, rows
+    )
     np.testing.assert_array_equal(state, jnp.roll(jnp.arange(8.0), 1))

@@ -1,4 +1,5 @@
-"""The train step: gradients against the loss itself, reproducibility, one forward pass, compilation count."""
+"""The train step: gradients against the loss itself, reproducibility, one forward pass, compilation
+count."""
 
 import chex
 import jax
@@ -30,8 +31,12 @@ def one_step(treatment, criterion=None, optimizer=None, batch=None, log_partitio
     params, log_density_fn, noise = tilted_normal()
     optimizer = optimizer or optax.sgd(1.0)
     criterion = criterion or nce_jax.nce()
-    step = training.make_train_step(log_density_fn, noise, optimizer, criterion=criterion, treatment=treatment, **options)
-    state = training.init_train_state(params, optimizer, treatment=treatment, log_partition=log_partition)
+    step = training.make_train_step(
+        log_density_fn, noise, optimizer, criterion=criterion, treatment=treatment, **options
+    )
+    state = training.init_train_state(
+        params, optimizer, treatment=treatment, log_partition=log_partition
+    )
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1)) if batch is None else batch
     return (state, *jax.jit(step)(state, batch, jax.random.key(3)))
 
@@ -48,7 +53,11 @@ def test_the_gradient_is_that_of_the_loss_at_the_log_partition_used(treatment, x
     state, new, metrics = one_step(treatment, criterion, batch=batch)
 
     def loss(params):
-        return nce_jax.nce_loss(*log_ratios(params, batch), log_partition=metrics.log_partition, magnification=magnification)
+        return nce_jax.nce_loss(
+            *log_ratios(params, batch),
+            log_partition=metrics.log_partition,
+            magnification=magnification,
+        )
 
     value, gradient = jax.value_and_grad(loss)(state.params)
     np.testing.assert_allclose(metrics.loss, value, rtol=1e-12)
@@ -59,26 +68,36 @@ def test_the_gradient_is_that_of_the_loss_at_the_log_partition_used(treatment, x
 
 def test_joint_gradient_moves_the_log_partition_down_its_own_gradient(x64):
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
-    slope = jax.grad(lambda f: nce_jax.nce_loss(*log_ratios(jnp.array([0.5]), batch), log_partition=f))(0.3)
-    for treatment, rate in ((training.joint_gradient(), 1.0), (training.joint_gradient(optax.sgd(10.0)), 10.0)):
+    slope = jax.grad(
+        lambda f: nce_jax.nce_loss(*log_ratios(jnp.array([0.5]), batch), log_partition=f)
+    )(0.3)
+    for treatment, rate in (
+        (training.joint_gradient(), 1.0),
+        (training.joint_gradient(optax.sgd(10.0)), 10.0),
+    ):
         _, new, _ = one_step(treatment, batch=batch)
         np.testing.assert_allclose(new.log_partition, 0.3 - rate * slope, rtol=1e-10)
 
 
 @pytest.mark.parametrize("rate", [1.0, 0.25])
 def test_bar_step_is_the_papers_update(rate, x64):
-    """Algorithm 1: F <- F - lr (log E_p[q / (p + q)] - log E_q[p / (p + q)]), gradient at the old F."""
+    """Algorithm 1: F <- F - lr (log E_p[q / (p + q)] - log E_q[p / (p + q)]), gradient at the old
+    F."""
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
     _, new, metrics = one_step(training.bar_step(rate), batch=batch)
     s_data, s_noise = (np.asarray(s) for s in log_ratios(jnp.array([0.5]), batch))
-    rho = np.log(np.mean(1 / (1 + np.exp(s_data - 0.3)))) - np.log(np.mean(1 / (1 + np.exp(0.3 - s_noise))))
+    rho = np.log(np.mean(1 / (1 + np.exp(s_data - 0.3)))) - np.log(
+        np.mean(1 / (1 + np.exp(0.3 - s_noise)))
+    )
     np.testing.assert_allclose(new.log_partition, 0.3 - rate * rho, rtol=1e-12)
     assert metrics.log_partition == 0.3
 
 
 def test_solved_uses_and_keeps_the_root_at_the_losss_own_kappa(x64):
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
-    root = nce_jax.solve_log_partition(*log_ratios(jnp.array([0.5]), batch), magnification=50.0).log_partition
+    root = nce_jax.solve_log_partition(
+        *log_ratios(jnp.array([0.5]), batch), magnification=50.0
+    ).log_partition
     _, new, metrics = one_step(training.solved(), nce_jax.nce(magnification=50.0), batch=batch)
     np.testing.assert_allclose([new.log_partition, metrics.log_partition], root, atol=1e-11)
     assert metrics.num_steps >= 1
@@ -100,9 +119,15 @@ def test_exponential_nce_is_solved_in_closed_form(x64):
 @pytest.mark.bad_input
 def test_an_unsupported_pair_is_refused_by_name():
     params, log_density_fn, noise = tilted_normal()
-    with pytest.raises(ValueError, match="treatment bar_step does not support criterion exponential_nce"):
+    with pytest.raises(
+        ValueError, match="treatment bar_step does not support criterion exponential_nce"
+    ):
         training.make_train_step(
-            log_density_fn, noise, optax.sgd(1.0), criterion=nce_jax.exponential_nce(), treatment=training.bar_step()
+            log_density_fn,
+            noise,
+            optax.sgd(1.0),
+            criterion=nce_jax.exponential_nce(),
+            treatment=training.bar_step(),
         )
     nothing = nce_jax.Criterion("made_up", nce_jax.nce_loss)
     with pytest.raises(ValueError, match="treatment solved does not support criterion made_up"):
@@ -116,7 +141,11 @@ def test_every_treatment_calls_the_model_once_on_data_and_once_on_noise(treatmen
     params, log_density_fn, noise = tilted_normal()
     log_density_fn, calls = counted(log_density_fn)
     optimizer = optax.sgd(1.0)
-    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment, num_noise=33))
+    step = jax.jit(
+        training.make_train_step(
+            log_density_fn, noise, optimizer, treatment=treatment, num_noise=33
+        )
+    )
     state = training.init_train_state(params, optimizer, treatment=treatment)
     step(state, samples(2.0, 17), jax.random.key(0))
     assert calls == [(17, 1), (33, 1)]
@@ -163,7 +192,11 @@ def test_one_compilation_serves_every_magnification():
     def first_loss(magnification, learning_rate):
         treatment = training.bar_step(learning_rate)
         step = training.make_train_step(
-            log_density_fn, noise, optimizer, criterion=nce_jax.nce(magnification=magnification), treatment=treatment
+            log_density_fn,
+            noise,
+            optimizer,
+            criterion=nce_jax.nce(magnification=magnification),
+            treatment=treatment,
         )
         state = training.init_train_state(params, optimizer, treatment=treatment)
         return step(state, samples(2.0, 64), jax.random.key(0))[1].loss
@@ -185,17 +218,26 @@ def test_bfloat16_parameters_keep_a_float32_log_partition():
     params, log_density_fn, noise = tilted_normal(dtype=jnp.bfloat16)
     optimizer = optax.sgd(0.1)
     step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer))
-    state, metrics = step(training.init_train_state(params, optimizer), samples(2.0, dtype=jnp.bfloat16), jax.random.key(0))
-    assert (state.params.dtype, state.log_partition.dtype, metrics.loss.dtype) == (jnp.bfloat16, jnp.float32, jnp.float32)
+    state, metrics = step(
+        training.init_train_state(params, optimizer),
+        samples(2.0, dtype=jnp.bfloat16),
+        jax.random.key(0),
+    )
+    assert (state.params.dtype, state.log_partition.dtype, metrics.loss.dtype) == (
+        jnp.bfloat16,
+        jnp.float32,
+        jnp.float32,
+    )
 
 
 @pytest.mark.parametrize("kappa", [1.0, 10.0])
 def test_training_finds_the_closed_form(kappa):
-    """Data N(2, 1): theta = 2 and F = log Z = 2, within k = 4 standard errors of the average over steps 200 to 600 (seed 0).
+    """Data N(2, 1): theta = 2 and F = log Z = 2, within k = 4 standard errors of the average over
+    steps 200 to 600 (seed 0).
 
-    Iterates at rate 0.2 are correlated over about ten steps: their averages' standard errors are taken from 20 blocks. The
-    noise batch is large because a solved F is biased by O(1 / num_noise), kappa times as much as at kappa = 1.
-    """
+    Iterates at rate 0.2 are correlated over about ten steps: their averages' standard errors are
+    taken from 20 blocks. The noise batch is large because a solved F is biased by O(1 / num_noise),
+    kappa times as much as at kappa = 1."""
     params, log_density_fn, noise = tilted_normal(theta=0.0)
     optimizer = optax.sgd(0.2)
     step = training.make_train_step(

@@ -1,1 +1,2 @@
-"""The parts of `fit_telescope`: samples, model, search for a schedule, training, and what the result is worth."""
+"""The parts of `fit_telescope`: samples, model, search for a schedule, training, and what the
+result is worth."""

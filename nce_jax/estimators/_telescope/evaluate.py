@@ -24,7 +24,8 @@ from nce_jax.telescoping._errors import (
 
 
 class Worth(NamedTuple):
-    """The stages' diagnostics, F's joint error, and the mean log ratio, for the parameters as they are."""
+    """The stages' diagnostics, F's joint error, and the mean log ratio, for the parameters as they
+    are."""
 
     stages: StageDiagnostics
     standard_error: jax.Array
@@ -32,7 +33,8 @@ class Worth(NamedTuple):
 
 
 class FullWorth(NamedTuple):
-    """What the parameters' own error adds: the covariance of all theta_k, then all F_k, and the mean log ratio's error.
+    """What the parameters' own error adds: the covariance of all theta_k, then all F_k, and the
+    mean log ratio's error.
 
     `misfit` (K,) is what the test of every stage's model says, in standard errors.
     """
@@ -43,10 +45,20 @@ class FullWorth(NamedTuple):
 
 
 @partial(jax.jit, static_argnames="spec")
-def evaluate(spec: Spec, params: Params, pairs: tuple[jax.Array, jax.Array], schedule: jax.Array, kappa: jax.Array) -> Worth:
-    """On pairs that did not train the parameters, or of which there are many more than parameters."""
+def evaluate(
+    spec: Spec,
+    params: Params,
+    pairs: tuple[jax.Array, jax.Array],
+    schedule: jax.Array,
+    kappa: jax.Array,
+) -> Worth:
+    """On pairs that did not train the parameters, or of which there are many more than
+    parameters."""
     data, noise = stage_log_ratios(spec.stages_fn, params, bridges_of(spec, pairs, schedule))
-    problem, solution = make_problem(data, noise, magnification=kappa), solve_log_partition(data, noise, magnification=kappa)
+    problem, solution = (
+        make_problem(data, noise, magnification=kappa),
+        solve_log_partition(data, noise, magnification=kappa),
+    )
     known: dict[str, Any] = {"log_partition": solution.log_partition, "magnification": kappa}
     total = jnp.sum(spec.stages_fn(params, _everywhere(pairs[0], schedule)), axis=0)
     return Worth(
@@ -73,11 +85,11 @@ def full_worth(
     kappa: jax.Array,
     num_fitted: jax.Array | None,
 ) -> FullWorth:
-    """Influences of pairs on (theta, F): psi(theta_k) = -C_k^-1 g_k,i, psi(F_k) = its own + (dF_k/dtheta_k)' psi(theta_k).
+    """Influences of pairs on (theta, F): psi(theta_k) = -C_k^-1 g_k,i, psi(F_k) = its own +
+    (dF_k/dtheta_k)' psi(theta_k).
 
-    `num_fitted` pairs, others than these, stand behind theta: its part is then independent of F's own, and scaled. None says
-    that these very pairs do, and both parts are one.
-    """
+    `num_fitted` pairs, others than these, stand behind theta: its part is then independent of F's
+    own, and scaled. None says that these very pairs do, and both parts are one."""
     x, num_pairs = bridges_of(spec, pairs, schedule), pairs[0].shape[0]
     z = [standardise(moments, side) for side in (x[:-1], x[1:])]
     arrays = [stage_arrays(spec, template, theta, side) for side in z]
@@ -86,14 +98,18 @@ def full_worth(
     of_theta, slope = _parameter_influence(arrays, roots, jnp.log(kappa))
     through = jnp.einsum("kp,kpn->kn", slope, of_theta, precision="highest")
     flat = of_theta.reshape(-1, num_pairs)
-    total, jacobian = stage_arrays(spec, template, theta, standardise(moments, _everywhere(pairs[0], schedule)))
+    total, jacobian = stage_arrays(
+        spec, template, theta, standardise(moments, _everywhere(pairs[0], schedule))
+    )
     total = jnp.sum(total, axis=0)
     of_mean = (total - jnp.mean(total)) / num_pairs
     gradient = jnp.concatenate([jnp.mean(jacobian, axis=1).ravel(), -jnp.ones_like(roots)])
     parts = [jnp.concatenate([jnp.zeros_like(flat), own]), jnp.concatenate([flat, through])]
     if num_fitted is None:
         both = parts[0] + parts[1]
-        return FullWorth(_square(both), jnp.sqrt(_square(of_mean[None] + (gradient @ both)[None])[0, 0]), scores)
+        return FullWorth(
+            _square(both), jnp.sqrt(_square(of_mean[None] + (gradient @ both)[None])[0, 0]), scores
+        )
     scale = num_pairs / num_fitted
     means = (of_mean + gradient @ parts[0])[None], (gradient @ parts[1])[None]
     variance = (_square(means[0]) + _square(means[1]) * scale)[0, 0]
@@ -101,18 +117,25 @@ def full_worth(
 
 
 def _square(influences: jax.Array) -> jax.Array:
-    """Covariance from influences (quantities, n), corrected for the mean that they had taken off."""
+    """Covariance from influences (quantities, n), corrected for the mean that they had taken
+    off."""
     num_pairs = influences.shape[-1]
-    return jnp.matmul(influences, influences.T, precision="highest") * (num_pairs / max(num_pairs - 1, 1))
+    return jnp.matmul(influences, influences.T, precision="highest") * (
+        num_pairs / max(num_pairs - 1, 1)
+    )
 
 
-def _parameter_influence(arrays, roots: jax.Array, log_kappa: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _parameter_influence(
+    arrays, roots: jax.Array, log_kappa: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """-C^-1 g_i / n of every pair, (K, P, n), and dF*/dtheta, (K, P)."""
     (data, jacobian_data), (noise, jacobian_noise) = arrays
     curvature = curvature_of(arrays, roots, log_kappa)
     p, q = (jax.nn.sigmoid(d) for d in stage_distances(data, noise, roots, log_kappa))
     mean = curvature.mean_jacobian
     weighted_q = (jnp.exp(log_kappa)[:, None] * q)[..., None]
-    gradient = weighted_q * (jacobian_noise - mean[:, None]) - p[..., None] * (jacobian_data - mean[:, None])
+    gradient = weighted_q * (jacobian_noise - mean[:, None]) - p[..., None] * (
+        jacobian_data - mean[:, None]
+    )
     gradient = gradient - jnp.mean(gradient, axis=1, keepdims=True)
     return -curvature.solve(jnp.moveaxis(gradient, 1, 2)) / data.shape[-1], mean

@@ -1,9 +1,10 @@
-"""Newton's method for stages with few parameters: on one set of pairs, and one step per fresh batch.
+"""Newton's method for stages with few parameters: on one set of pairs, and one step per fresh
+batch.
 
-Of the profiled loss both take the Gauss-Newton matrix C = E_w[(J - mean J)(J - mean J)'], J = ds/dtheta, with the weights
-w = P(1 - P) of the data and kappa Q(1 - Q) of the noise and mean J = E_w[J] / H = dF*/dtheta. It is positive semi-definite,
-and the Hessian itself for exponential families.
-"""
+Of the profiled loss both take the Gauss-Newton matrix C = E_w[(J - mean J)(J - mean J)'], J =
+ds/dtheta, with the weights w = P(1 - P) of the data and kappa Q(1 - Q) of the noise and mean J =
+E_w[J] / H = dF*/dtheta. It is positive semi-definite, and the Hessian itself for exponential
+families."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ from nce_jax.losses import nce_loss
 
 
 class Curvature(NamedTuple):
-    """Of every stage: H, E_w[J], E_w[J J'], and the plain covariance of J over the pooled samples."""
+    """Of every stage: H, E_w[J], E_w[J J'], and the plain covariance of J over the pooled
+    samples."""
 
     slope: jax.Array
     first: jax.Array
@@ -36,7 +38,9 @@ class Curvature(NamedTuple):
         mean = self.mean_jacobian
         matrix = self.second - self.slope[:, None, None] * mean[:, :, None] * mean[:, None, :]
         size = jnp.sqrt(jnp.diagonal(matrix, axis1=1, axis2=2))
-        size = jnp.where(size > 0, size, 1)  # a stage without any overlap has neither matrix nor gradient
+        size = jnp.where(
+            size > 0, size, 1
+        )  # a stage without any overlap has neither matrix nor gradient
         # Where a direction is blind, Newton's step along it would be rounding.
         ridge = 8 * jnp.finfo(matrix.dtype).eps * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
         scaled = matrix / (size[:, :, None] * size[:, None, :]) + ridge[None]
@@ -52,7 +56,8 @@ class Curvature(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Parameters (K, P) and normalisers (K,) of all stages, the curvature there, and whether it is the optimum (K,)."""
+    """Parameters (K, P) and normalisers (K,) of all stages, the curvature there, and whether it is
+    the optimum (K,)."""
 
     theta: jax.Array
     log_partition: jax.Array
@@ -91,8 +96,8 @@ def check_dtypes(template: Params) -> None:
     for leaf in jax.tree.leaves(template):
         if leaf.dtype not in (jnp.float32, jnp.float64):
             raise TypeError(
-                f"model: Newton's method expected parameters in float32 or float64, got dtype {leaf.dtype}; "
-                "convert them, or give an optimizer"
+                "model: Newton's method expected parameters in float32 or float64, got dtype"
+                f" {leaf.dtype}; convert them, or give an optimizer"
             )
 
 
@@ -106,7 +111,9 @@ def repeated(template: Params, num_stages: int) -> jax.Array:
     return jnp.broadcast_to(ravel_pytree(template)[0], (num_stages, num_params(template)))
 
 
-def stage_arrays(spec: Spec, template: Params, theta: jax.Array, z: jax.Array) -> tuple[jax.Array, jax.Array]:
+def stage_arrays(
+    spec: Spec, template: Params, theta: jax.Array, z: jax.Array
+) -> tuple[jax.Array, jax.Array]:
     """Log ratios (K, n) and their derivatives in theta (K, n, P), of standardised samples."""
     unravel = ravel_pytree(template)[1]
 
@@ -145,7 +152,10 @@ def _gradients(arrays: Any, roots: jax.Array, log_kappa: jax.Array) -> tuple[jax
     (data, jacobian_data), (noise, jacobian_noise) = arrays
     p, q = (jax.nn.sigmoid(d) for d in stage_distances(data, noise, roots, log_kappa))
     q = jnp.exp(log_kappa)[:, None] * q
-    sides = [jnp.einsum("kn,knp->kp", *side, precision="highest") for side in ((p, jacobian_data), (q, jacobian_noise))]
+    sides = [
+        jnp.einsum("kn,knp->kp", *side, precision="highest")
+        for side in ((p, jacobian_data), (q, jacobian_noise))
+    ]
     count = data.shape[-1]
     return (sides[1] - sides[0]) / count, jnp.sum(p - q, axis=-1) / count
 
@@ -160,23 +170,34 @@ def newton_fit(
     kappa: jax.Array,
     num_steps: jax.Array | int,
 ) -> Fit:
-    """All stages on one set of pairs, from `start` (K, P), F solved at every step; steps that raise the loss are taken back.
+    """All stages on one set of pairs, from `start` (K, P), F solved at every step; steps that raise
+    the loss are taken back.
 
-    A step changes the log ratios by at most 2 nats more than they vary already: sets without overlap have no finite optimum,
-    and there the ratios double until the overlap says so.
-    """
+    A step changes the log ratios by at most 2 nats more than they vary already: sets without
+    overlap have no finite optimum, and there the ratios double until the overlap says so."""
     z_data, z_noise = standardise(moments, x[:-1]), standardise(moments, x[1:])
     log_kappa, tolerance = jnp.log(kappa), jnp.finfo(x.dtype).eps ** 0.5
 
     def evaluate(theta: jax.Array) -> _Point:
-        arrays = stage_arrays(spec, template, theta, z_data), stage_arrays(spec, template, theta, z_noise)
+        arrays = (
+            stage_arrays(spec, template, theta, z_data),
+            stage_arrays(spec, template, theta, z_noise),
+        )
         data, noise = arrays[0][0], arrays[1][0]
         roots = solve_log_partition(data, noise, magnification=kappa).log_partition
-        curvature, (gradient, value) = curvature_of(arrays, roots, log_kappa), _gradients(arrays, roots, log_kappa)
+        curvature, (gradient, value) = (
+            curvature_of(arrays, roots, log_kappa),
+            _gradients(arrays, roots, log_kappa),
+        )
         gradient = gradient + curvature.mean_jacobian * value[:, None]
         size = jnp.std(jnp.concatenate([data, noise], axis=-1), axis=-1)
         return _Point(
-            theta, roots, nce_loss(data, noise, log_partition=roots, magnification=kappa), gradient, curvature, size
+            theta,
+            roots,
+            nce_loss(data, noise, log_partition=roots, magnification=kappa),
+            gradient,
+            curvature,
+            size,
         )
 
     def is_running(search: _Search) -> jax.Array:
@@ -192,13 +213,26 @@ def newton_fit(
         used = share * jnp.minimum(1, (2 + best.size) / jnp.maximum(length, 1e-30))
         is_done = (length < tolerance) | (share < tolerance)
         is_converged = length < 0.01 + 100 * jnp.finfo(x.dtype).eps * best.size
-        return _Search(best.theta + used[:, None] * step, best, share, is_done, is_converged, search.num_steps + 1)
+        return _Search(
+            best.theta + used[:, None] * step,
+            best,
+            share,
+            is_done,
+            is_converged,
+            search.num_steps + 1,
+        )
 
-    blank = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(evaluate, start))
+    blank = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(evaluate, start)
+    )
     nowhere = blank._replace(theta=start, loss=jnp.full_like(blank.loss, jnp.inf))
     no = jnp.zeros(start.shape[0], bool)
-    search = jax.lax.while_loop(is_running, body, _Search(start, nowhere, jnp.ones_like(blank.loss), no, no, jnp.int32(0)))
-    return Fit(search.best.theta, search.best.log_partition, search.best.curvature, search.is_converged)
+    search = jax.lax.while_loop(
+        is_running, body, _Search(start, nowhere, jnp.ones_like(blank.loss), no, no, jnp.int32(0))
+    )
+    return Fit(
+        search.best.theta, search.best.log_partition, search.best.curvature, search.is_converged
+    )
 
 
 def _where(condition: jax.Array, new: jax.Array, old: jax.Array) -> jax.Array:
@@ -217,27 +251,43 @@ def newton_stream(
     *,
     batch_size: int,
 ) -> Fit:
-    """One Newton step of (theta, F) per batch of fresh pairs, the t-th with weight 1 / t and the curvature of all before.
+    """One Newton step of (theta, F) per batch of fresh pairs, the t-th with weight 1 / t and the
+    curvature of all before.
 
-    So every batch counts the same in the end, and the error is that of one fit to all of them, to first order. F moves with
-    theta and is not solved on each batch: that would bias theta by O(1 / batch size), however many batches there are.
-    """
+    So every batch counts the same in the end, and the error is that of one fit to all of them, to
+    first order. F moves with theta and is not solved on each batch: that would bias theta by O(1 /
+    batch size), however many batches there are."""
     log_kappa = jnp.log(kappa)
     batches = jnp.moveaxis(x.reshape(x.shape[0], -1, batch_size, *x.shape[2:]), 1, 0)
 
     def body(carry, batch):
         fit, count = carry
         z_data, z_noise = standardise(moments, batch[:-1]), standardise(moments, batch[1:])
-        arrays = stage_arrays(spec, template, fit.theta, z_data), stage_arrays(spec, template, fit.theta, z_noise)
+        arrays = (
+            stage_arrays(spec, template, fit.theta, z_data),
+            stage_arrays(spec, template, fit.theta, z_noise),
+        )
         seen = curvature_of(arrays, fit.log_partition, log_kappa)
         gradient, value = _gradients(arrays, fit.log_partition, log_kappa)
         curvature = jax.tree.map(lambda old, new: old + (new - old) / count, fit.curvature, seen)
         mean = curvature.mean_jacobian
         step = curvature.newton_step(gradient + mean * value[:, None])
-        shift = jnp.sum(mean * step, axis=-1) - value / jnp.maximum(curvature.slope, jnp.finfo(value.dtype).tiny)
-        share = jnp.minimum(1, 1 / jnp.maximum(curvature.length(step), jnp.abs(value / curvature.slope))) / count
+        shift = jnp.sum(mean * step, axis=-1) - value / jnp.maximum(
+            curvature.slope, jnp.finfo(value.dtype).tiny
+        )
+        share = (
+            jnp.minimum(
+                1, 1 / jnp.maximum(curvature.length(step), jnp.abs(value / curvature.slope))
+            )
+            / count
+        )
         share = jnp.where(jnp.isfinite(share), share, 0)
-        moved = Fit(fit.theta + share[:, None] * step, fit.log_partition + share * shift, curvature, fit.is_converged)
+        moved = Fit(
+            fit.theta + share[:, None] * step,
+            fit.log_partition + share * shift,
+            curvature,
+            fit.is_converged,
+        )
         return (moved, count + 1), None
 
     return jax.lax.scan(body, (fit, first), batches)[0][0]

@@ -39,17 +39,21 @@ class Settings(NamedTuple):
     @property
     def pilot_steps(self) -> int:
         """Steps of one pilot fit."""
-        return _NEWTON_STEPS if self.optimizer is None else max(self.num_steps // _DESCENT_SHARE, 10)
+        return (
+            _NEWTON_STEPS if self.optimizer is None else max(self.num_steps // _DESCENT_SHARE, 10)
+        )
 
     def check_steps(self, pilot_steps: int, num_evaluated: int) -> int:
-        """Steps left for training; raises where they are less than it takes, or than a quarter of all."""
+        """Steps left for training; raises where they are less than it takes, or than a quarter of
+        all."""
         if self.is_full_batch:
             return self.num_steps
         fewest = max(self.num_steps // 4, self.pilot_steps if self.optimizer is None else 2 * CHUNK)
         if pilot_steps + num_evaluated + fewest > self.num_steps:
             raise ValueError(
-                f"num_steps: expected at least {pilot_steps + num_evaluated + fewest}, got {self.num_steps}: {pilot_steps} "
-                f"for the search of a schedule, {fewest} to train and {num_evaluated} to evaluate"
+                f"num_steps: expected at least {pilot_steps + num_evaluated + fewest}, got"
+                f" {self.num_steps}: {pilot_steps} for the search of a schedule, {fewest} to train"
+                f" and {num_evaluated} to evaluate"
             )
         return self.num_steps - pilot_steps - num_evaluated
 
@@ -61,7 +65,8 @@ class Settings(NamedTuple):
 
 
 def padded(schedule: np.ndarray) -> np.ndarray:
-    """At least 16 stages, and a power of two: fewer shapes to compile. The stages added lie between noise and itself."""
+    """At least 16 stages, and a power of two: fewer shapes to compile. The stages added lie between
+    noise and itself."""
     num_stages = len(schedule) - 1
     wanted = max(16, 1 << (num_stages - 1).bit_length())
     return np.concatenate([schedule, np.ones(wanted - num_stages)])

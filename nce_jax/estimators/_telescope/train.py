@@ -18,11 +18,10 @@ _FULL_BATCH_STEPS, _FEW_BATCHES = 60, 4
 class Trained(NamedTuple):
     """Parameters of all stages with their standardisation, and the way there.
 
-    `theta` (K, P) is there for Newton's method; `path` holds the steps, and after each of them the model's parameters and,
-    for Newton's method on a stream, the F_k; `pairs` are those of a fit to all data, and
-    `num_pairs` how many a stream has used; `is_converged` (K,) says whether Newton's method
-    found the optimum of that fit, or of the one before the stream.
-    """
+    `theta` (K, P) is there for Newton's method; `path` holds the steps, and after each of them the
+    model's parameters and, for Newton's method on a stream, the F_k; `pairs` are those of a fit to
+    all data, and `num_pairs` how many a stream has used; `is_converged` (K,) says whether Newton's
+    method found the optimum of that fit, or of the one before the stream."""
 
     params: Params
     theta: jax.Array | None
@@ -40,8 +39,11 @@ def train(key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps: i
     return (_stream if settings.optimizer is None else _descent)(key, settings, levels, num_steps)
 
 
-def _full_batch(key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps: int) -> Trained:
-    """On all pairs, from a fit to some of them where there are many: Newton's method then takes few steps."""
+def _full_batch(
+    key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps: int
+) -> Trained:
+    """On all pairs, from a fit to some of them where there are many: Newton's method then takes few
+    steps."""
     num_pairs, few = settings.source.num_data or 0, _FEW_BATCHES * settings.batch_size
     pairs, most = settings.source.draw(key, num_pairs), min(num_steps, _FULL_BATCH_STEPS)
     x, kappa = bridges_of(settings.spec, pairs, levels), settings.kappas(len(levels) - 1)
@@ -78,7 +80,13 @@ def _stream(key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps:
         path.append((used, unravelled(settings.template, fit.theta), fit.log_partition))
     num_pairs = jnp.float32((used - settings.pilot_steps + 1) * size)
     return Trained(
-        {"model": path[-1][1], **moments}, fit.theta, used, _stack(path), None, num_pairs, np.asarray(fit.is_converged)
+        {"model": path[-1][1], **moments},
+        fit.theta,
+        used,
+        _stack(path),
+        None,
+        num_pairs,
+        np.asarray(fit.is_converged),
     )
 
 
@@ -86,7 +94,9 @@ def _descent(key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps
     """The average over the second half counts."""
     size, kappa = settings.batch_size, settings.kappas(len(levels) - 1)
     assert settings.optimizer is not None
-    state = start_descent(initial_params(settings.template, settings.spec, len(kappa)), settings.optimizer)
+    state = start_descent(
+        initial_params(settings.template, settings.spec, len(kappa)), settings.optimizer
+    )
     moments: dict[str, jax.Array] = {}
     path, num_chunks = [], num_steps // CHUNK
     for index in range(num_chunks):
@@ -96,7 +106,15 @@ def _descent(key: PRNGKeyArray, settings: Settings, levels: jax.Array, num_steps
         options = {"batch_size": size, "is_averaging": 2 * index >= num_chunks}
         state = descend(settings.spec, settings.optimizer, moments, state, x, kappa, **options)
         path.append(((index + 1) * CHUNK, state.average, None))
-    return Trained({"model": state.average, **moments}, None, num_chunks * CHUNK, _stack(path), None, None, None)
+    return Trained(
+        {"model": state.average, **moments},
+        None,
+        num_chunks * CHUNK,
+        _stack(path),
+        None,
+        None,
+        None,
+    )
 
 
 def _stack(path: list[tuple[int, Any, Any]]) -> tuple[np.ndarray, Any, Any]:

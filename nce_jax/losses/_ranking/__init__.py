@@ -1,4 +1,5 @@
-"""Ranking losses: a sample, or a pair of embeddings, among noise. `pairs` and `spread` hold the sums over all pairs."""
+"""Ranking losses: a sample, or a pair of embeddings, among noise. `pairs` and `spread` hold the
+sums over all pairs."""
 
 from nce_jax.losses._ranking.contrastive import clip_loss as clip_loss
 from nce_jax.losses._ranking.contrastive import info_nce_loss as info_nce_loss

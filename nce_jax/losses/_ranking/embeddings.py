@@ -32,7 +32,9 @@ class Embeddings(NamedTuple):
     @property
     def products(self) -> jax.Array:
         """The logits of the partners, (n,)."""
-        return self.scale * jnp.sum(self.x.astype(self.scale.dtype) * self.y.astype(self.scale.dtype), axis=-1)
+        return self.scale * jnp.sum(
+            self.x.astype(self.scale.dtype) * self.y.astype(self.scale.dtype), axis=-1
+        )
 
     def keep(self, terms: jax.Array) -> jax.Array:
         """The terms, zero where the weight is."""
@@ -50,7 +52,9 @@ def check_embeddings(x: Any, y: Any, temperature: Any, ids: Any, weights: Any) -
     """Checks anchors and partners of the same shape, with their options."""
     x, y = check_matrix("x", x), check_matrix("y", y)
     if x.shape != y.shape:
-        raise ValueError(f"y: expected a partner for every row of x, shape {x.shape}, got shape {y.shape}")
+        raise ValueError(
+            f"y: expected a partner for every row of x, shape {x.shape}, got shape {y.shape}"
+        )
     dtype = jnp.result_type(x, y)
     x, y = x.astype(dtype), y.astype(dtype)
     weights = check_weights("weights", weights, x[:, 0])
@@ -63,7 +67,8 @@ def check_embeddings(x: Any, y: Any, temperature: Any, ids: Any, weights: Any) -
 
 
 def check_matrix(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array of at least one vector; raises TypeError or ValueError otherwise."""
+    """Returns `values` as a floating array of at least one vector; raises TypeError or ValueError
+    otherwise."""
     values = values if hasattr(values, "dtype") else np.asarray(values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name}: expected floating embeddings, got dtype {values.dtype}")
@@ -73,14 +78,21 @@ def check_matrix(name: str, values: Any) -> jax.Array:
 
 
 def check_negatives(negatives: Any, x: jax.Array) -> jax.Array:
-    """Returns vectors that all anchors share, (K, dim), or (n, K, dim), in the dtype of the anchors."""
+    """Returns vectors that all anchors share, (K, dim), or (n, K, dim), in the dtype of the
+    anchors."""
     negatives = negatives if hasattr(negatives, "dtype") else np.asarray(negatives)
     if not jnp.issubdtype(negatives.dtype, jnp.floating):
         raise TypeError(f"negatives: expected floating embeddings, got dtype {negatives.dtype}")
     n, dim = x.shape
-    fits = negatives.ndim in (2, 3) and negatives.shape[-1] == dim and (negatives.ndim == 2 or negatives.shape[0] == n)
+    fits = (
+        negatives.ndim in (2, 3)
+        and negatives.shape[-1] == dim
+        and (negatives.ndim == 2 or negatives.shape[0] == n)
+    )
     if not fits or 0 in negatives.shape:
-        raise ValueError(f"negatives: expected shape (K, {dim}) or ({n}, K, {dim}), got shape {negatives.shape}")
+        raise ValueError(
+            f"negatives: expected shape (K, {dim}) or ({n}, K, {dim}), got shape {negatives.shape}"
+        )
     return jnp.asarray(negatives, x.dtype)
 
 
@@ -90,8 +102,12 @@ def check_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
         return jnp.arange(shape[0])
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
         smallest, largest = int(ids.min()), int(ids.max())
-        if not LEFT_OUT < smallest <= largest <= np.iinfo(np.int32).max:  # JAX would cut them off without a word
-            raise ValueError(f"{name}: expected integers that fit an int32, got {smallest} to {largest}")
+        if (
+            not LEFT_OUT < smallest <= largest <= np.iinfo(np.int32).max
+        ):  # JAX would cut them off without a word
+            raise ValueError(
+                f"{name}: expected integers that fit an int32, got {smallest} to {largest}"
+            )
     ids = jnp.asarray(ids)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"{name}: expected integers, got dtype {ids.dtype}")
@@ -114,7 +130,9 @@ def check_number(name: str, value: Any, dtype: Any) -> jax.Array:
     return value
 
 
-def check_work(x: jax.Array, chunk_size: Any, mesh: Mesh | None, axis_name: str, exchange: Exchange) -> Work:
+def check_work(
+    x: jax.Array, chunk_size: Any, mesh: Mesh | None, axis_name: str, exchange: Exchange
+) -> Work:
     """Checks the block size and, where there is a mesh, that the samples can be split over it."""
     if chunk_size is not None:
         check_positive_int("chunk_size", chunk_size)
@@ -123,9 +141,14 @@ def check_work(x: jax.Array, chunk_size: Any, mesh: Mesh | None, axis_name: str,
     if mesh is None:
         return Work(chunk_size, None)
     if axis_name not in mesh.axis_names:
-        raise ValueError(f"axis_name: expected an axis of the mesh, {list(mesh.axis_names)}, got {axis_name!r}")
+        raise ValueError(
+            f"axis_name: expected an axis of the mesh, {list(mesh.axis_names)}, got {axis_name!r}"
+        )
     if any(kind != AxisType.Auto for kind in mesh.axis_types):
-        raise ValueError(f"mesh: expected axes of type Auto, as training.make_mesh makes them, got {mesh.axis_types}")
+        raise ValueError(
+            "mesh: expected axes of type Auto, as training.make_mesh makes them, got"
+            f" {mesh.axis_types}"
+        )
     check_divisible("x", x, mesh, axis_name)
     return Work(chunk_size, Spread(mesh, axis_name, exchange))
 
@@ -137,7 +160,13 @@ def check_divisible(name: str, samples: jax.Array, mesh: Mesh, axis_name: str) -
         raise ValueError(f"{name}: expected {expected}, got {samples.shape[0]} rows")
 
 
-def sum_pairs(reduction: Reduction, batch: Embeddings, offset: jax.Array | None, work: Work, both: bool = False) -> Sums:
+def sum_pairs(
+    reduction: Reduction,
+    batch: Embeddings,
+    offset: jax.Array | None,
+    work: Work,
+    both: bool = False,
+) -> Sums:
     """Over the other pairs of the batch, for every anchor and, where `both`, for every partner."""
     offset = jnp.zeros(batch.x.shape[0], batch.scale.dtype) if offset is None else offset
     pairs = Pairs(batch.x, batch.y, batch.scale, offset, batch.ids, batch.ids)

@@ -26,18 +26,20 @@ def siglip_loss(
 ) -> Float[Array, ""]:
     """SigLIP's loss: does y_j belong to x_i? asked of every pair for itself.
 
-    L = mean_i [softplus(-l_ii) + sum_j softplus(l_ij)], l_ij = <x_i, y_j> / `temperature` + `bias`, j over all rows of `y`
-    but i. It is `nce_loss` of s = l + log(n - 1) at noise ratio n - 1: its best logit is log(p(x, y) / (p(x) p(y))) -
-    log(n - 1), and the bias is minus F minus log(n - 1). It grows with n, where InfoNCE grows with log n. SigLIP begins at
-    temperature 1/10 and bias -10.
+    L = mean_i [softplus(-l_ii) + sum_j softplus(l_ij)], l_ij = <x_i, y_j> / `temperature` + `bias`,
+    j over all rows of `y` but i. It is `nce_loss` of s = l + log(n - 1) at noise ratio n - 1: its
+    best logit is log(p(x, y) / (p(x) p(y))) - log(n - 1), and the bias is minus F minus log(n - 1).
+    It grows with n, where InfoNCE grows with log n. SigLIP begins at temperature 1/10 and bias -10.
 
     Args:
-      x: embeddings of one kind, (n, dim); SigLIP divides them by their norms, which is the caller's.
+      x: embeddings of one kind, (n, dim); SigLIP divides them by their norms, which is the
+        caller's.
       y: those of the other, row by row, (n, dim).
       temperature: what products are divided by, a traced number.
       bias: what is added to them, a traced number; learnable outside.
       ids: integers, (n,); pairs of equal ids are no negatives of each other.
-      weights: weights >= 0 of the anchors in the mean, (n,). A pair of weight zero takes no part, as a negative neither.
+      weights: weights >= 0 of the anchors in the mean, (n,). A pair of weight zero takes no part,
+        as a negative neither.
       chunk_size: columns per block; None stores all n^2 logits.
       mesh: the devices over which samples are split; value and gradient are those of one device.
       axis_name: the axis of the mesh along which samples are split.

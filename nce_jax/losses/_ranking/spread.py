@@ -1,9 +1,12 @@
-"""The same sums with rows and columns spread over the devices of a mesh: every row still meets every column.
+"""The same sums with rows and columns spread over the devices of a mesh: every row still meets
+every column.
 
-Values and derivatives are written for the whole problem, outside of the mapped functions, so that nobody differentiates
-through a collective operation, and no factor of the number of devices can go missing.
+Values and derivatives are written for the whole problem, outside of the mapped functions, so that
+nobody differentiates through a collective operation, and no factor of the number of devices can go
+missing.
 
-Per device, with D of them, n rows and columns of dim d in all, in numbers moved between devices and held at once:
+Per device, with D of them, n rows and columns of dim d in all, in numbers moved between devices and
+held at once:
 
 | | value | derivative | held |
 | --- | --- | --- | --- |
@@ -20,7 +23,15 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
-from nce_jax.losses._ranking.pairs import Pairs, Plan, Sums, backward, forward, in_dtypes, reduce_pairs
+from nce_jax.losses._ranking.pairs import (
+    Pairs,
+    Plan,
+    Sums,
+    backward,
+    forward,
+    in_dtypes,
+    reduce_pairs,
+)
 
 Exchange = Literal["gather", "ring"]
 EXCHANGES = get_args(Exchange)
@@ -64,12 +75,20 @@ _reduce_spread.defvjp(_spread_fwd, _spread_bwd)
 def _gathered_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
     whole = _gather(axis, (pairs.y, pairs.offset, pairs.ids_y))
     (rows, columns), _ = forward(plan, _with_columns(pairs, whole))
-    return rows, _own(axis, plan.reduction.over_devices(columns, axis), pairs) if plan.both else columns[: pairs.y.shape[0]]
+    return rows, _own(
+        axis, plan.reduction.over_devices(columns, axis), pairs
+    ) if plan.both else columns[: pairs.y.shape[0]]
 
 
-def _gathered_slope(plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums) -> tuple[jax.Array, ...]:
-    *whole, columns, of_columns = _gather(axis, (pairs.y, pairs.offset, pairs.ids_y, sums[1], slopes[1]))
-    found = backward(plan, _with_columns(pairs, whole), (sums[0], columns), None, (slopes[0], of_columns))
+def _gathered_slope(
+    plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums
+) -> tuple[jax.Array, ...]:
+    *whole, columns, of_columns = _gather(
+        axis, (pairs.y, pairs.offset, pairs.ids_y, sums[1], slopes[1])
+    )
+    found = backward(
+        plan, _with_columns(pairs, whole), (sums[0], columns), None, (slopes[0], of_columns)
+    )
     scatter = functools.partial(jax.lax.psum_scatter, axis_name=axis, tiled=True)
     return found.x, scatter(found.y), jax.lax.psum(found.scale, axis), scatter(found.offset)
 
@@ -82,22 +101,33 @@ def _ring_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
         return rows, *_pass_on(axis, (block, columns))
 
     block = pairs.y, pairs.offset, pairs.ids_y
-    rows, columns = (jnp.full(len(side), plan.reduction.empty, pairs.offset.dtype) for side in (pairs.x, pairs.y))
+    rows, columns = (
+        jnp.full(len(side), plan.reduction.empty, pairs.offset.dtype) for side in (pairs.x, pairs.y)
+    )
     rows, _, columns = jax.lax.fori_loop(0, jax.lax.axis_size(axis), visit, (rows, block, columns))
     return rows, columns
 
 
-def _ring_slope(plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums) -> tuple[jax.Array, ...]:
+def _ring_slope(
+    plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums
+) -> tuple[jax.Array, ...]:
     def visit(_, carry):
         (of_x, of_scale), (block, columns, of_y, of_offset) = carry
-        here = backward(plan, _with_columns(pairs, block), (sums[0], columns[0]), None, (slopes[0], columns[1]))
+        here = backward(
+            plan, _with_columns(pairs, block), (sums[0], columns[0]), None, (slopes[0], columns[1])
+        )
         passed = _pass_on(axis, (block, columns, of_y + here.y, of_offset + here.offset))
         return (of_x + here.x, of_scale + here.scale), passed
 
     block, columns = (pairs.y, pairs.offset, pairs.ids_y), (sums[1], slopes[1])
-    zeros = [jnp.zeros(leaf.shape, pairs.offset.dtype) for leaf in (pairs.x, pairs.scale, pairs.y, pairs.offset)]
+    zeros = [
+        jnp.zeros(leaf.shape, pairs.offset.dtype)
+        for leaf in (pairs.x, pairs.scale, pairs.y, pairs.offset)
+    ]
     start = tuple(zeros[:2]), (block, columns, *zeros[2:])
-    (of_x, of_scale), (_, _, of_y, of_offset) = jax.lax.fori_loop(0, jax.lax.axis_size(axis), visit, start)
+    (of_x, of_scale), (_, _, of_y, of_offset) = jax.lax.fori_loop(
+        0, jax.lax.axis_size(axis), visit, start
+    )
     return of_x, of_y, jax.lax.psum(of_scale, axis), of_offset
 
 
@@ -106,13 +136,16 @@ _SLOPE = {"gather": _gathered_slope, "ring": _ring_slope}
 
 
 def _mapped(functions: Any, plan: Plan, spread: Spread, out: Any, *arguments: Any) -> Any:
-    """Runs the function of this exchange on every device's part: arrays split along their first axis, numbers whole."""
+    """Runs the function of this exchange on every device's part: arrays split along their first
+    axis, numbers whole."""
     split = PartitionSpec(spread.axis)
     parts = {_SPLIT: split, _WHOLE: PartitionSpec()}
     in_specs = jax.tree.map(lambda leaf: parts[_SPLIT if leaf.ndim else _WHOLE], arguments)
     out_specs = tuple(parts[name] for name in out)
     function = functools.partial(functions[spread.exchange], plan, spread.axis)
-    return jax.shard_map(function, mesh=spread.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False)(*arguments)
+    return jax.shard_map(
+        function, mesh=spread.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+    )(*arguments)
 
 
 def _with_columns(pairs: Pairs, columns: Any) -> Pairs:
@@ -130,6 +163,10 @@ def _own(axis: str, columns: jax.Array, pairs: Pairs) -> jax.Array:
 
 
 def _pass_on(axis: str, columns: Any) -> Any:
-    """To the next device of the ring; after as many calls as there are devices everything is home again."""
+    """To the next device of the ring; after as many calls as there are devices everything is home
+    again."""
     size = jax.lax.axis_size(axis)
-    return jax.tree.map(lambda leaf: jax.lax.ppermute(leaf, axis, [(i, (i + 1) % size) for i in range(size)]), columns)
+    return jax.tree.map(
+        lambda leaf: jax.lax.ppermute(leaf, axis, [(i, (i + 1) % size) for i in range(size)]),
+        columns,
+    )

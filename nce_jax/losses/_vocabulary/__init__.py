@@ -1,4 +1,5 @@
-"""Losses of a vocabulary's output layer: words scored against sampled ones, and against all of them."""
+"""Losses of a vocabulary's output layer: words scored against sampled ones, and against all of
+them."""
 
 from nce_jax.losses._vocabulary.binary import vocabulary_log_ratios as vocabulary_log_ratios
 from nce_jax.losses._vocabulary.binary import vocabulary_nce_loss as vocabulary_nce_loss

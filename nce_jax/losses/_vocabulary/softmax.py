@@ -36,29 +36,33 @@ def sampled_softmax_loss(
 ) -> Float[Array, ""]:
     """Sampled softmax: the full softmax with its sum over the other words estimated from K of them.
 
-    L = mean_i -log(e^{phi_i} / (e^{phi_i} + M sum_j e^{phi_ij - log(K q_ij)})), with scores phi_i = <h_i, E_w> + b_w of
-    the target and phi_ij of K sampled words, h_i of `hidden`, E = `embedding`, b = `bias`, log q of `log_noise_ids` and M =
-    `magnification`. A constant added to all scores of one token cancels: there is no log partition, and none is learned.
+    L = mean_i -log(e^{phi_i} / (e^{phi_i} + M sum_j e^{phi_ij - log(K q_ij)})), with scores phi_i =
+    <h_i, E_w> + b_w of the target and phi_ij of K sampled words, h_i of `hidden`, E = `embedding`,
+    b = `bias`, log q of `log_noise_ids` and M = `magnification`. A constant added to all scores of
+    one token cancels: there is no log partition, and none is learned.
 
     With shared words derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
 
-    With accidental hits excluded and M = 1 the denominator has the expectation of the full softmax's, so that the loss and
-    its gradient become the full softmax's as K -> infinity; at a finite K the gradient is biased. The target is in the
-    denominator with certainty and has no correction: where other packages subtract log(K q) from it as well, the loss is
-    the ranking one, `ranking_nce_loss` of `vocabulary_log_ratios`, which is consistent at any K, but for a per-token
+    With accidental hits excluded and M = 1 the denominator has the expectation of the full
+    softmax's, so that the loss and its gradient become the full softmax's as K -> infinity; at a
+    finite K the gradient is biased. The target is in the denominator with certainty and has no
+    correction: where other packages subtract log(K q) from it as well, the loss is the ranking one,
+    `ranking_nce_loss` of `vocabulary_log_ratios`, which is consistent at any K, but for a per-token
     constant, and needs hits to be kept.
 
     Args:
       hidden: states of the network, one per token, (n, dim).
       targets: the words that followed, ids 0 .. V - 1, (n,).
-      noise_ids: K words drawn from q with replacement, shared by all tokens, (K,), or K for each, (n, K).
+      noise_ids: K words drawn from q with replacement, shared by all tokens, (K,), or K for each,
+        (n, K).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
       log_noise_ids: log q of the sampled words, of the shape of `noise_ids`.
       magnification: M > 0, a traced number: as it grows the target leaves its own denominator.
-      accidental_hits: "exclude" leaves sampled words that are the target out of the sum, where they would count the target
-        twice; "keep" does that.
-      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it holds: padding.
+      accidental_hits: "exclude" leaves sampled words that are the target out of the sum, where they
+        would count the target twice; "keep" does that.
+      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it
+        holds: padding.
       chunk_size: sampled words per block; None takes all at once.
 
     Returns:
@@ -73,11 +77,19 @@ def sampled_softmax_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> keys = jax.random.split(jax.random.key(0), 3)
-      >>> hidden, embedding = jax.random.normal(keys[0], (8, 16)), 0.3 * jax.random.normal(keys[1], (1000, 16))
+      >>> hidden, embedding = (
+      ...     jax.random.normal(keys[0], (8, 16)),
+      ...     0.3 * jax.random.normal(keys[1], (1000, 16)),
+      ... )
       >>> targets = jnp.arange(8)
       >>> for count in (16, 100_000):
-      ...     noise_ids, log_q = jax.random.randint(keys[2], (count,), 0, 1000), jnp.full(count, -jnp.log(1000))
-      ...     loss = nce_jax.sampled_softmax_loss(hidden, targets, noise_ids, embedding=embedding, log_noise_ids=log_q)
+      ...     noise_ids, log_q = (
+      ...         jax.random.randint(keys[2], (count,), 0, 1000),
+      ...         jnp.full(count, -jnp.log(1000)),
+      ...     )
+      ...     loss = nce_jax.sampled_softmax_loss(
+      ...         hidden, targets, noise_ids, embedding=embedding, log_noise_ids=log_q
+      ...     )
       ...     print(f"{count} {loss:.2f}")
       16 8.00
       100000 8.07
@@ -85,14 +97,17 @@ def sampled_softmax_loss(
       all words 8.07
 
     References:
-      Bengio and Senecal, Adaptive importance sampling to accelerate training of a neural probabilistic language model, 2008.
+      Bengio and Senecal, Adaptive importance sampling to accelerate training of a neural
+        probabilistic language model, 2008.
       Blanc and Rendle, Adaptive sampled softmax with kernel based sampling, 2018.
     """
     tokens = check_tokens(hidden, targets, embedding, bias, weights)
     words = check_words(tokens, noise_ids, log_noise_ids, accidental_hits)
     log_count = jnp.log(jnp.asarray(words.num_words, tokens.dtype))
     against = sum_words(LOG_SUM_EXP, tokens, words, log_count, chunk_size)
-    return weighted_mean(tokens.keep(log_against(tokens.scores(), against, magnification)), tokens.weights)
+    return weighted_mean(
+        tokens.keep(log_against(tokens.scores(), against, magnification)), tokens.weights
+    )
 
 
 def full_softmax_loss(
@@ -104,18 +119,21 @@ def full_softmax_loss(
     weights: Weights | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, ""]:
-    """Cross-entropy over the whole vocabulary, in blocks of it: what sampled losses approximate, and evaluation needs.
+    """Cross-entropy over the whole vocabulary, in blocks of it: what sampled losses approximate,
+    and evaluation needs.
 
-    L = mean_i [log sum_w e^{phi_iw} - phi_i], phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E = `embedding`, b = `bias`
-    and phi_i the score of the target. With `chunk_size` the n V scores are made block by block, and again for the gradient:
-    memory is O(n (dim + chunk_size)) beside the embedding and its gradient.
+    L = mean_i [log sum_w e^{phi_iw} - phi_i], phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E =
+    `embedding`, b = `bias` and phi_i the score of the target. With `chunk_size` the n V scores are
+    made block by block, and again for the gradient: memory is O(n (dim + chunk_size)) beside the
+    embedding and its gradient.
 
     Args:
       hidden: states of the network, one per token, (n, dim).
       targets: the words that followed, ids 0 .. V - 1, (n,).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
-      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it holds: padding.
+      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it
+        holds: padding.
       chunk_size: words per block; None takes all at once.
 
     Returns:
@@ -151,8 +169,9 @@ def vocabulary_log_partition(
 ) -> Float[Array, " n"]:
     """The exact log partition of every context, a sum over the whole vocabulary in blocks of it.
 
-    log Z_i = log sum_w e^{phi_iw}, phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E = `embedding` and b = `bias`. Scores
-    less it are log probabilities. A model is self-normalised as far as these are equal to the F that it was trained with.
+    log Z_i = log sum_w e^{phi_iw}, phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E = `embedding`
+    and b = `bias`. Scores less it are log probabilities. A model is self-normalised as far as these
+    are equal to the F that it was trained with.
 
     Args:
       hidden: states of the network, one per context, (n, dim).
@@ -171,7 +190,10 @@ def vocabulary_log_partition(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> hidden, embedding = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+      >>> hidden, embedding = (
+      ...     jnp.array([[1.0, 0.0], [0.0, 1.0]]),
+      ...     jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
+      ... )
       >>> with jnp.printoptions(precision=4):
       ...     print(nce_jax.vocabulary_log_partition(hidden, embedding=embedding))
       [2.4076 1.862 ]
@@ -197,5 +219,7 @@ def _log_partition(hidden: jax.Array, table: Table, chunk_size: Any) -> jax.Arra
     offset = jnp.zeros(num_words, dtype) if table.bias is None else table.bias.astype(dtype)
     # Ids that are never equal: no word is left out.
     own, others = jnp.zeros(hidden.shape[0], jnp.int32), jnp.ones(num_words, jnp.int32)
-    pairs = Pairs(hidden.astype(low), table.embedding.astype(low), jnp.ones((), dtype), offset, own, others)
+    pairs = Pairs(
+        hidden.astype(low), table.embedding.astype(low), jnp.ones((), dtype), offset, own, others
+    )
     return reduce_pairs(Plan(LOG_SUM_EXP, False, chunk_size), pairs)[0]

@@ -1,4 +1,5 @@
-"""Tokens and sampled words: what is checked of them, their scores, and the sums over sampled words."""
+"""Tokens and sampled words: what is checked of them, their scores, and the sums over sampled
+words."""
 
 import functools
 from typing import Any, Literal, NamedTuple, get_args
@@ -48,7 +49,8 @@ class Tokens(NamedTuple):
 
 
 class Words(NamedTuple):
-    """Checked sampled words: ids, (K,) or (n, K), and what is subtracted from their scores, of the same shape.
+    """Checked sampled words: ids, (K,) or (n, K), and what is subtracted from their scores, of the
+    same shape.
 
     Those that are their token's target are left out where `excludes`.
     """
@@ -71,7 +73,10 @@ def check_tokens(hidden: Any, targets: Any, embedding: Any, bias: Any, weights: 
     targets = _check_integers("targets", targets, (hidden.shape[0],))
     weights = check_weights("weights", weights, hidden[:, 0].astype(dtype))
     if weights is not None:
-        hidden, targets = jnp.where(weights[:, None] == 0, 0, hidden), jnp.where(weights == 0, 0, targets)
+        hidden, targets = (
+            jnp.where(weights[:, None] == 0, 0, hidden),
+            jnp.where(weights == 0, 0, targets),
+        )
     return Tokens(hidden, targets, table, weights, dtype)
 
 
@@ -80,25 +85,34 @@ def check_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
     embedding = check_matrix("embedding", embedding)
     if embedding.shape[1] != hidden.shape[1]:
         expected = f"the {hidden.shape[1]} dimensions of hidden"
-        raise ValueError(f"embedding: expected {expected}, shape (V, {hidden.shape[1]}), got shape {embedding.shape}")
+        raise ValueError(
+            f"embedding: expected {expected}, shape (V, {hidden.shape[1]}), got shape"
+            f" {embedding.shape}"
+        )
     if bias is not None:
         bias = jnp.asarray(bias)
         if bias.shape != embedding.shape[:1]:
-            raise ValueError(f"bias: expected one per word, shape {embedding.shape[:1]}, got shape {bias.shape}")
+            raise ValueError(
+                f"bias: expected one per word, shape {embedding.shape[:1]}, got shape {bias.shape}"
+            )
     return Table(embedding, bias)
 
 
 def check_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits: Any) -> Words:
     """Checks the ids of sampled words, (K,) or (n, K), and their log noise probabilities."""
     if accidental_hits not in get_args(AccidentalHits):
-        raise ValueError(f"accidental_hits: expected one of {get_args(AccidentalHits)}, got {accidental_hits!r}")
+        raise ValueError(
+            f"accidental_hits: expected one of {get_args(AccidentalHits)}, got {accidental_hits!r}"
+        )
     shape, n = jnp.shape(noise_ids), tokens.hidden.shape[0]
     if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[0] != n):
         raise ValueError(f"noise_ids: expected shape (K,) or ({n}, K), got shape {shape}")
     ids = _check_integers("noise_ids", noise_ids, shape)
     log_noise = check_numbers("log_noise_ids", log_noise_ids, shape, tokens.dtype)
     if tokens.weights is not None and ids.ndim == 2:
-        ids, log_noise = (jnp.where(tokens.weights[:, None] == 0, 0, leaf) for leaf in (ids, log_noise))
+        ids, log_noise = (
+            jnp.where(tokens.weights[:, None] == 0, 0, leaf) for leaf in (ids, log_noise)
+        )
     return Words(ids, log_noise, accidental_hits == "exclude")
 
 
@@ -129,8 +143,11 @@ def look_up(table: Table, ids: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Ar
     return rows_of(table.embedding), bias
 
 
-def sum_words(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size: int | None) -> jax.Array:
-    """Sums over the words of score - log_noise - shift, (n,), with `shift` a number or one per token."""
+def sum_words(
+    reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size: int | None
+) -> jax.Array:
+    """Sums over the words of score - log_noise - shift, (n,), with `shift` a number or one per
+    token."""
     if chunk_size is not None:
         check_positive_int("chunk_size", chunk_size)
     if words.ids.ndim == 1 and shift.ndim == 0:
@@ -138,7 +155,9 @@ def sum_words(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Arr
     return _sum_in_blocks(reduction, tokens, words, shift, chunk_size)
 
 
-def _sum_shared(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size) -> jax.Array:
+def _sum_shared(
+    reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
+) -> jax.Array:
     rows, bias = look_up(tokens.table, words.ids, tokens.dtype)
     low = jnp.result_type(tokens.hidden, rows)
     own, others = tokens.targets, words.ids
@@ -147,20 +166,29 @@ def _sum_shared(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.A
     if tokens.weights is not None:
         own = jnp.where(tokens.weights == 0, LEFT_OUT, own)
     offset = bias - words.log_noise - shift
-    pairs = Pairs(tokens.hidden.astype(low), rows.astype(low), jnp.ones((), tokens.dtype), offset, own, others)
+    pairs = Pairs(
+        tokens.hidden.astype(low), rows.astype(low), jnp.ones((), tokens.dtype), offset, own, others
+    )
     return reduce_pairs(Plan(reduction, False, chunk_size), pairs)[0]
 
 
-def _sum_in_blocks(reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size) -> jax.Array:
-    """The same where numbers belong to pairs of token and word: K in blocks, looked up again for the derivative."""
+def _sum_in_blocks(
+    reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
+) -> jax.Array:
+    """The same where numbers belong to pairs of token and word: K in blocks, looked up again for
+    the derivative."""
     size = words.num_words if chunk_size is None else min(chunk_size, words.num_words)
     total = functools.partial(_block_total, reduction, tokens, words.excludes, shift)
-    blocks = tuple(_split(leaf, size, fill) for leaf, fill in ((words.ids, LEFT_OUT), (words.log_noise, 0)))
+    blocks = tuple(
+        _split(leaf, size, fill) for leaf, fill in ((words.ids, LEFT_OUT), (words.log_noise, 0))
+    )
     if len(blocks[0]) == 1:
         return total(*(leaf[0] for leaf in blocks))
     remade = jax.checkpoint(total)
     start = jnp.full(tokens.targets.shape, reduction.empty, tokens.dtype)
-    return jax.lax.scan(lambda sums, block: (reduction.join(sums, remade(*block)), None), start, blocks)[0]
+    return jax.lax.scan(
+        lambda sums, block: (reduction.join(sums, remade(*block)), None), start, blocks
+    )[0]
 
 
 def _split(leaf: jax.Array, size: int, fill: Any) -> jax.Array:
@@ -170,14 +198,17 @@ def _split(leaf: jax.Array, size: int, fill: Any) -> jax.Array:
     return jnp.moveaxis(filled.reshape(*leaf.shape[:-1], -1, size), -2, 0)
 
 
-def _block_total(reduction: Reduction, tokens: Tokens, excludes: bool, shift, ids, log_noise) -> jax.Array:
+def _block_total(
+    reduction: Reduction, tokens: Tokens, excludes: bool, shift, ids, log_noise
+) -> jax.Array:
     counts = ids != LEFT_OUT
     logits = word_scores(tokens, jnp.where(counts, ids, 0)) - _beside(log_noise, ids)
     logits = logits - (shift[:, None] if shift.ndim else shift)
     counts = _beside(counts, ids)
     if excludes:
         counts = counts & (_beside(ids, ids) != tokens.targets[:, None])
-    # Summed below minus infinity, a left out word adds nothing, and its derivative is not looked at.
+    # Summed below minus infinity, a left out word adds nothing, and its derivative is not looked
+    # at.
     return reduction.total(jnp.where(counts, logits, -jnp.inf), 1)
 
 
