@@ -48,9 +48,8 @@ def _beside_optax(quick: bool) -> list[Row]:
     )
     name = f"NT-Xent, {PAIRS // 2} + {PAIRS // 2} x {DIM}"
     options: dict[str, Any] = {"ours": "nce_jax", "floor": products.floor}
-    timed[label] = timed[label]._replace(
-        value=timed["nce_jax"].value
-    )  # products have no loss to check
+    # Products have no loss to check.
+    timed[label] = timed[label]._replace(value=timed["nce_jax"].value)
     return [
         compare(name, timed, against=["optax.ntxent"], check=CHECK, at_least=100, **options),
         compare(

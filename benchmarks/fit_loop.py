@@ -93,10 +93,8 @@ def _measure(what: str, num_blocks: int) -> dict[str, Timed]:
         result = training.fit(
             step, state, **given, key=key, num_steps=num_blocks * BLOCK, **options
         )
-    clocks, steps = (
-        {"fit": fit, "bare step": bare},
-        {"fit": int(result.state.step), "bare step": int(bare_state.step)},
-    )
+    clocks = {"fit": fit, "bare step": bare}
+    steps = {"fit": int(result.state.step), "bare step": int(bare_state.step)}
     return {  # the first block of each compiles
         name: Timed(np.array(clock.wall[1:]), np.array(clock.processor[1:]), steps[name])
         for name, clock in clocks.items()

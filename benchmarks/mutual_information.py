@@ -35,10 +35,9 @@ TASKS = (
 )
 SIZE, TRAIN_SHARE, SHUFFLES, STEPS = 5_000, 0.7, 10, 2_000
 PEERS = {"KSG": "KSGEnsembleFirstEstimator", "CCA": "CCAMutualInformationEstimator"}
-NEURAL, NEURAL_STEPS = (
-    "InfoNCE",
-    1_000,
-)  # of its default 10,000, whose tests on all pairs take minutes
+# Of its default 10,000, whose tests on all pairs take minutes.
+NEURAL = "InfoNCE"
+NEURAL_STEPS = 1_000
 REPETITIONS = 3
 OURS, WITHIN_NATS, WITHIN_SHARE = "nce_jax", 0.05, 0.1
 

@@ -19,9 +19,8 @@ def peer(name: str) -> ModuleType:
     """Imports a peer. Importing pymbar switches x64 on for the whole process: that is undone."""
     x64 = jax.config.read("jax_enable_x64")
     try:
-        logging.getLogger("pymbar").setLevel(
-            logging.ERROR
-        )  # it advertises its accelerator on import
+        # It advertises its accelerator on import.
+        logging.getLogger("pymbar").setLevel(logging.ERROR)
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingPeerError(

@@ -175,9 +175,8 @@ def _peer(problem: Problem, method: str) -> Callable[[], Fit]:
 
     def log_ratio(result: Any, z: np.ndarray) -> np.ndarray:
         ratio = np.asarray(result.compute_density_ratio(z), np.float64).ravel()
-        if (
-            method == "RuLSIF"
-        ):  # it estimates p / (alpha p + (1 - alpha) q), which is below 1 / alpha
+        # It estimates p / (alpha p + (1 - alpha) q), which is below 1 / alpha.
+        if method == "RuLSIF":
             ratio = (1 - ALPHA) * ratio / np.maximum(1 - ALPHA * ratio, LOWEST)
         return np.log(np.maximum(ratio, LOWEST))
 

@@ -151,9 +151,8 @@ def compare(
     peer = min(against, key=lambda candidate: np.median(timed[candidate].seconds))
     mine, theirs = timed[ours], timed[peer]
     error = float(check.error(mine.value, theirs.value))
-    if (
-        not (check.is_contest and np.isfinite(error)) and not error <= check.tolerance
-    ):  # NaN fails too
+    # NaN fails too.
+    if not (check.is_contest and np.isfinite(error)) and not error <= check.tolerance:
         raise AccuracyError(
             f"{name}: {check.what}: {error:.3g} where at most {check.tolerance:.3g} is admitted"
         )

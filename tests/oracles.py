@@ -191,9 +191,8 @@ def root(data, noise, *, kappa=1, weights_data=None, weights_noise=None) -> floa
     -sign(d) sigma(-|d|)."""
     kappa = Fraction(kappa)
     log_kappa = math.log(kappa)
-    origin = float(
-        np.median(counted(data, weights_data)[0])
-    )  # so that a common offset costs no digits
+    # So that a common offset costs no digits.
+    origin = float(np.median(counted(data, weights_data)[0]))
     sides = _Side(data, weights_data, origin), _Side(noise, weights_noise, origin)
 
     def is_below_root(log_partition: float) -> bool:

@@ -33,9 +33,8 @@ def test_the_blocks_of_the_page_on_scaling_run(tmp_path, monkeypatch):
 def test_the_blocks_of_the_guide_run(capsys):
     names = run_blocks("neural.md")
     means = names["chains"].x.mean(axis=0)
-    assert (
-        abs(means - 1).max() < 0.25
-    )  # the data's mean: k = 4 of 0.5 / sqrt(200), and what 300 steps leave
+    # The data's mean: k = 4 of 0.5 / sqrt(200), and what 300 steps leave.
+    assert abs(means - 1).max() < 0.25
     annealed, bridged = names["annealed"], names["bridged"]
     error = (annealed.standard_error**2 + bridged.standard_error**2) ** 0.5
     assert abs(annealed.log_partition - bridged.log_partition) < 4 * error

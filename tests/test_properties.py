@@ -85,10 +85,8 @@ def realise(spec: Spec, dtype) -> Lane:
 
 
 def padded(rows: list[np.ndarray], size: int) -> tuple[jax.Array, jax.Array]:
-    values, weights = (
-        np.full((len(rows), size), np.nan, rows[0].dtype),
-        np.zeros((len(rows), size), rows[0].dtype),
-    )
+    values = np.full((len(rows), size), np.nan, rows[0].dtype)
+    weights = np.zeros((len(rows), size), rows[0].dtype)
     for lane, row in enumerate(rows):
         values[lane, : len(row)], weights[lane, : len(row)] = row, 1
     return jnp.asarray(values), jnp.asarray(weights)

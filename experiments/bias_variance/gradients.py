@@ -47,9 +47,8 @@ def squared_errors(
 
     axes = {"point": jnp.asarray(points), "magnification": magnifications, "draw": draws}
     swept = nce_jax.sweep(run, max_lanes=lanes(draws), **axes)
-    gradient = np.moveaxis(np.asarray(swept.values), -2, 0).astype(
-        np.float64
-    )  # (treatment, point, M, seed, dim)
+    # (treatment, point, M, seed, dim).
+    gradient = np.moveaxis(np.asarray(swept.values), -2, 0).astype(np.float64)
     target = (1 - np.asarray(points)) * problem.mean
     off = gradient - target[None, :, None, None, None]
     deviations = (

@@ -117,9 +117,8 @@ def _curves(arrays) -> Figure:
     for panel in axes.flat:
         panel.yaxis.set_minor_formatter(NullFormatter())
         low, high = panel.get_ylim()
-        panel.set_ylim(
-            min(low, 10 ** np.floor(np.log10(high) - 1) * 0.9), high
-        )  # two labelled decades at least
+        # Two labelled decades at least.
+        panel.set_ylim(min(low, 10 ** np.floor(np.log10(high) - 1) * 0.9), high)
     for panel in axes[-1]:
         panel.set_xlabel("M")
     figure.legend(
@@ -146,9 +145,8 @@ def _best(arrays) -> Figure:
             index = (_row(name, setting), *case)
             best, power = arrays[f"{setting}_best"][index], arrays[f"{setting}_exponent"][index]
             x, error = sizes * 1.09 ** (shift - 1), np.abs(best[:, 1:] - best[:, :1]).T
-            label = "{:.2f} [{:.2f}, {:.2f}]".format(*(np.round(power, 2) + 0.0)).replace(
-                "-", "−"
-            )  # no −0.00
+            # No −0.00.
+            label = "{:.2f} [{:.2f}, {:.2f}]".format(*(np.round(power, 2) + 0.0)).replace("-", "−")
             style = {"color": COLORS[name], "marker": "o", "capsize": 2}
             panel.errorbar(x, best[:, 0], yerr=error, linestyle="none", label=label, **style)
             if setting == "gradient":

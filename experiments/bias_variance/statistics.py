@@ -37,9 +37,8 @@ def best_magnification(
     spacing = log_m[1] - log_m[0]
     reach = min(max(round(window / spacing), 1), (len(log_m) - 1) // 2)
     least = curves.min(axis=-1, keepdims=True)
-    y = np.log(
-        np.minimum(curves, 10 * least)
-    )  # an infinite entry far from the best shall not steer the parabola
+    # An infinite entry far from the best shall not steer the parabola.
+    y = np.log(np.minimum(curves, 10 * least))
     smallest = y.argmin(axis=-1)
     middle = np.clip(smallest, reach, len(log_m) - 1 - reach)
     offsets = np.arange(-reach, reach + 1)
@@ -135,9 +134,8 @@ def variance_slopes(
     nodes, (n, window, 3)."""
     rng = np.random.default_rng(0)
     curves = np.stack([one.mean(-1) for one in deviations])[None]
-    again = np.stack(
-        [bootstrap(one, "mean", num_resamples, rng) for one in deviations], axis=1
-    )  # (resample, n, M)
+    # (resample, n, M).
+    again = np.stack([bootstrap(one, "mean", num_resamples, rng) for one in deviations], axis=1)
 
     def slopes(curves):
         in_n = exponent(sizes, np.moveaxis(curves[..., nodes], 1, -1))

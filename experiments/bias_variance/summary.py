@@ -66,10 +66,8 @@ def headline(arrays) -> dict[str, float]:
 
 def _exact(arrays) -> dict[str, float]:
     here, sizes = sampled_mean(arrays), arrays["sample_sizes"]
-    bias, variance = (
-        exact_slopes(arrays, "squared_bias")[:, here],
-        exact_slopes(arrays, "variance")[:, here],
-    )
+    bias = exact_slopes(arrays, "squared_bias")[:, here]
+    variance = exact_slopes(arrays, "variance")[:, here]
     near, far = exact_best(arrays, sizes)[:, here], exact_best(arrays, LARGE)[:, here]
     rule = {factor: regret(arrays, sizes, factor)[:, here] for factor in (1.0, 10.0)}
     found = {}

@@ -94,9 +94,8 @@ def _preset_in(argv: Sequence[str], presets: Mapping[str, Any]) -> str:
     values."""
     joined = " ".join(argv).replace("--preset=", "--preset ").split()
     name = joined[joined.index("--preset") + 1 :][:1] if "--preset" in joined else []
-    return (
-        name[0] if name and name[0] in presets else next(iter(presets))
-    )  # tyro refuses any other name
+    # Tyro refuses any other name.
+    return name[0] if name and name[0] in presets else next(iter(presets))
 
 
 def _documented(kind: Any, text: str) -> Any:

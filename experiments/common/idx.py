@@ -66,6 +66,5 @@ def parse(content: bytes, *, num_axes: int) -> np.ndarray:
             f"values: expected {math.prod(shape):,} for shape {shape}, got"
             f" {len(content) - num_header:,}"
         )
-    return (
-        np.frombuffer(content, np.uint8, offset=num_header).reshape(shape).copy()
-    )  # a buffer of bytes is read-only
+    # A buffer of bytes is read-only.
+    return np.frombuffer(content, np.uint8, offset=num_header).reshape(shape).copy()

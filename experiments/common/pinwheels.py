@@ -80,10 +80,8 @@ def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
         is_root, _slope(shape, winding, angle), 1
     )
     angle = angle - (newton - jax.lax.stop_gradient(newton))
-    radial, tangential = (
-        (radius * jnp.cos(angle) - 1) / shape.radial_std,
-        radius * jnp.sin(angle) / shape.tangential_std,
-    )
+    radial = (radius * jnp.cos(angle) - 1) / shape.radial_std
+    tangential = radius * jnp.sin(angle) / shape.tangential_std
     slope = jnp.where(is_root, _slope(shape, winding, angle), 1)
     log_terms = -0.5 * (jnp.square(radial) + jnp.square(tangential)) - jnp.log(jnp.abs(slope))
     log_sum = jax.nn.logsumexp(jnp.where(is_root, log_terms, -jnp.inf), axis=(0, 2))

@@ -91,9 +91,8 @@ def main(
         num_processes: how many.
         devices: virtual CPU devices of each.
     """
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit("stopped")
-    )  # an exception: the processes are stopped on its way
+    # An exception: the processes are stopped on its way.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     try:
         launch(command, num_processes, devices)
     except ProcessFailed as failure:

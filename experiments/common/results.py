@@ -78,9 +78,8 @@ def atomic(path: Path) -> Iterator[Path]:
 def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
     """Writes a result and returns its manifest, which holds `context` (topic, preset, config, ...)
     too."""
-    (folder / MANIFEST).unlink(
-        missing_ok=True
-    )  # until the new one is written, the folder counts as missing
+    # Until the new one is written, the folder counts as missing.
+    (folder / MANIFEST).unlink(missing_ok=True)
     arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
     with atomic(folder / ARRAYS) as temporary:
         np.savez_compressed(temporary, **arrays)

@@ -109,9 +109,8 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
     def log_density(x):
         _check_points(x)
         square = jnp.sum(jnp.square(x), axis=-1)
-        is_origin = (
-            square == 0
-        )  # where the square root has no slope; that of the density is zero by symmetry
+        # Where the square root has no slope; that of the density is zero by symmetry.
+        is_origin = square == 0
         distance = jnp.where(is_origin, 0, jnp.sqrt(jnp.where(is_origin, 1, square)))[:, None]
         radius = jnp.asarray(radii, x.dtype)[None]
         log_terms = jnp.log(jax.lax.bessel_i0e(distance * radius / std**2)) - jnp.square(

@@ -72,10 +72,8 @@ def _ends(arrays) -> dict[str, float]:
 def _steps(arrays) -> dict[str, float]:
     """Steps to distance 1 at the best rate; the precision family at its largest separation."""
     index = int(np.argmin(np.abs(arrays["distances"] - 1.0)))
-    joint, solved = (
-        best_steps(arrays, "mean_joint_nce_ngd")[-2, :, index],
-        best_steps(arrays, "precision_solved_nce_ngd"),
-    )
+    joint = best_steps(arrays, "mean_joint_nce_ngd")[-2, :, index]
+    solved = best_steps(arrays, "precision_solved_nce_ngd")
     found = {"joint_nce_ngd_steps": joint[0], "joint_nce_ngd_largest_m_steps": joint[-1]}
     found |= {
         "solved_nce_ngd_steps": solved[-1, 0, index],

@@ -16,20 +16,15 @@ class Config:
     # The grid, in factors of ten on both axes, so that one kappa = noise_ratio * magnification lies
     # on a diagonal.
     magnifications: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
-    noise_ratios: tuple[float, ...] = (
-        0.1,
-        1.0,
-        10.0,
-    )  # prior odds in the loss; the noise samples stay `batch_size`
+    # Prior odds in the loss; the noise samples stay `batch_size`.
+    noise_ratios: tuple[float, ...] = (0.1, 1.0, 10.0)
     num_seeds: int = (
         5  # of initial weights, batches, noise and evaluation noise; all seeds share the split
     )
 
     # Model and training.
-    hidden: tuple[int, ...] = (
-        128,
-        64,
-    )  # the library's default, the widths of the literature's 2-D experiments
+    # The library's default, the widths of the literature's 2-D experiments.
+    hidden: tuple[int, ...] = (128, 64)
     log_ratio_bound: float | None = (
         5.0  # |f| stays below it (None: unbounded); chosen on validation images and noise
     )
@@ -40,11 +35,8 @@ class Config:
     # Small study: a noise ratio of real samples, `study_noise_per_image` per image, with M = kappa
     # / study_noise_per_image.
     study_noise_per_image: int = 10
-    study_kappas: tuple[float, ...] = (
-        1.0,
-        10.0,
-        1000.0,
-    )  # where the grid has them with one noise sample per image
+    # Where the grid has them with one noise sample per image.
+    study_kappas: tuple[float, ...] = (1.0, 10.0, 1000.0)
 
     # Evaluation, on fresh noise at every checkpoint; tables show the reported two.
     num_checkpoints: int = 10

@@ -132,9 +132,8 @@ def _sizes(arrays) -> dict[str, float]:
             window = covered_window(arrays["kappas"], summary["coverage"][:, index])
             best = summary["from_kl"][:, index].argmin()
             for end, worked in zip(("smallest", "largest"), window, strict=True):
-                if np.isfinite(
-                    worked
-                ):  # with few samples there is no such window: then there is no such number
+                # With few samples there is no such window: then there is no such number.
+                if np.isfinite(worked):
                     numbers[f"log10_{end}_covered_kappa_{treatment}_{size}"] = np.log10(worked)
             numbers[f"log10_best_kappa_{treatment}_{size}"] = np.log10(arrays["kappas"][best])
             numbers[f"distance_from_kl_at_the_best_{treatment}_{size}"] = summary["from_kl"][

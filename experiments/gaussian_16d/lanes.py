@@ -95,9 +95,8 @@ def train(
     ...)."""
     run = make_run(named, problem, config, num_steps)
     traces = jax.tree.map(np.asarray, nce_jax.sweep(run, start=jnp.array(begin), key=keys).values)
-    return {
-        name: traces[name] for name in named
-    }  # JAX hands dictionaries back in alphabetical order
+    # JAX hands dictionaries back in alphabetical order.
+    return {name: traces[name] for name in named}
 
 
 def errors(trace: Trace, problem: Problem) -> tuple[np.ndarray, np.ndarray]:

@@ -89,9 +89,8 @@ def train(
     step)."""
     run = make_run(named, num_steps, batch_size)
     traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
-    return {
-        name: traces[name] for name in named
-    }  # JAX hands dictionaries back in alphabetical order
+    # JAX hands dictionaries back in alphabetical order.
+    return {name: traces[name] for name in named}
 
 
 def parameter_distance(trace: Trace, cases: Sequence[Case]) -> np.ndarray:

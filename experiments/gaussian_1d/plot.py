@@ -52,9 +52,8 @@ def _figure_2(arrays) -> Figure:
 def _panels(arrays, index: int) -> Figure:
     """Loss, parameter distance and the path of the first run, as in the paper."""
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
-    is_far = (
-        float(arrays["distances"][index]) > 10
-    )  # only there does the loss span decades, and the distance none
+    # Only there does the loss span decades, and the distance none.
+    is_far = float(arrays["distances"][index]) > 10
     for panel, label, values in zip(
         axes, ("loss [nats]", "parameter distance"), _seen(arrays, index), strict=False
     ):
@@ -97,9 +96,8 @@ def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> 
     axes.set(xlim=(0, values.shape[-1] - 1), xlabel="training step")
     if is_log:
         axes.set_yscale("log", nonpositive="clip")
-        axes.set_ylim(
-            bottom=max(lowest / 3, SMALLEST)
-        )  # a band that reaches zero runs off the bottom
+        # A band that reaches zero runs off the bottom.
+        axes.set_ylim(bottom=max(lowest / 3, SMALLEST))
 
 
 def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -117,10 +115,8 @@ def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def _paths(axes: Axes, arrays, index: int) -> None:
     """The first run in the plane of (theta, F), with a marker at its end."""
-    theta, log_partition = (
-        arrays["run_theta"][:, index, 0],
-        arrays["run_log_partition"][:, index, 0],
-    )
+    theta = arrays["run_theta"][:, index, 0]
+    log_partition = arrays["run_log_partition"][:, index, 0]
     for method, x, y in zip(arrays["methods"], theta, log_partition, strict=True):
         style = plotting.method_style(str(method))
         axes.plot(x, y, **style | {"linewidth": 1.0, "alpha": 0.35 if "raised" in method else 0.9})

@@ -65,9 +65,8 @@ def _against_magnification(panel, arrays, row: int, step: int) -> None:
         zip(NAMES, arrays["magnified_distance"][:, row, ..., step], strict=True)
     ):
         low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=-1)
-        x = arrays["magnifications"] * 1.12 ** (
-            shift - 1
-        )  # side by side, so that no bar hides another
+        # Side by side, so that no bar hides another.
+        x = arrays["magnifications"] * 1.12 ** (shift - 1)
         style = plotting.method_style(name, marker=True)
         panel.errorbar(x, middle, yerr=[middle - low, high - middle], capsize=2, **style)
     panel.set(xscale="log", yscale="log")

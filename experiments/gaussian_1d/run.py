@@ -54,11 +54,9 @@ def _distances(traces: Mapping[str, Trace], cases: list[Case]) -> np.ndarray:
 def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
     """Figures 2, 8, 9, 10 as (method, distance, run, step), and per method the lanes without a
     finite answer."""
-    named, cases, kept = (
-        treatments(config.raised_factor),
-        _base(config),
-        kept_steps(config.num_steps),
-    )
+    named = treatments(config.raised_factor)
+    cases = _base(config)
+    kept = kept_steps(config.num_steps)
     traces = train(named | gradient_elsewhere(), cases, keys, config.num_steps, config.batch_size)
     distance = _distances(traces, cases)
     shown = {

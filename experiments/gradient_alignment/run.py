@@ -67,10 +67,8 @@ def _means(family: Family, params: np.ndarray) -> np.ndarray:
 def _bias(config: Config, family: Family, rule, exact: np.ndarray) -> dict[str, np.ndarray]:
     """(point, M) per treatment, at steps of the likelihood's path."""
     data, _ = data_and_start(config)
-    points, values = (
-        exact[list(config.bias_steps)],
-        np.geomspace(1, 1e8, config.bias_magnifications),
-    )
+    points = exact[list(config.bias_steps)]
+    values = np.geomspace(1, 1e8, config.bias_magnifications)
     covariances = jax.vmap(lambda params: family.gaussian_of(params).covariance)(jnp.asarray(exact))
     arrays = {
         "bias_steps": np.array(config.bias_steps),

@@ -46,11 +46,9 @@ def _slopes(arrays, family: str) -> dict[str, float]:
 def _tails(arrays) -> dict[str, float]:
     """Slopes between M = 1e6 and 1e8 with F = log Z, and the largest disagreement with the closed
     form there."""
-    values, measured, predicted = (
-        arrays["tail_magnifications"],
-        arrays["tail_bias"][0],
-        arrays["tail_predicted"],
-    )
+    values = arrays["tail_magnifications"]
+    measured = arrays["tail_bias"][0]
+    predicted = arrays["tail_predicted"]
     found = {
         f"tail_slope_{model:g}_{data:g}": slope(values, row, 1e6, 1e8)[0]
         for (model, data), row in zip(arrays["tails"], measured, strict=True)

@@ -89,6 +89,5 @@ def measured_bias(pairs: np.ndarray, name: str, magnifications: np.ndarray) -> n
     over_both = jax.vmap(jax.vmap(jax.grad(loss), in_axes=(None, None, 0)), in_axes=(0, 0, None))
     model, data = jnp.asarray(pairs).T
     gradient = jax.jit(over_both)(-1 / model[:, None], data, jnp.asarray(magnifications))
-    return np.asarray(gradient)[..., 0] - (
-        pairs[:, :1] - pairs[:, 1:]
-    )  # the likelihood's gradient is v - w
+    # The likelihood's gradient is v - w.
+    return np.asarray(gradient)[..., 0] - (pairs[:, :1] - pairs[:, 1:])

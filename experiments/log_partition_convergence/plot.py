@@ -76,9 +76,8 @@ def _figure_7(arrays: dict[str, np.ndarray], config: dict) -> Figure:
     limit, tolerance = config["max_steps"], config["tolerance"]
     separations = arrays["separations"]
     for index, name in enumerate(NAMES):
-        at = separations * 1.02 ** (
-            index - 2
-        )  # side by side, so that methods that agree are all seen
+        # Side by side, so that methods that agree are all seen.
+        at = separations * 1.02 ** (index - 2)
         _ranges(left, name, at, np.minimum(arrays[f"pairs_{name}_steps"], 2 * limit))
         _ranges(middle, name, at, np.maximum(arrays[f"pairs_{name}_error"], FLOOR))
     left.axhspan(1.3 * limit, 3 * limit, color="0.9", linewidth=0)

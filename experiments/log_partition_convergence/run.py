@@ -106,9 +106,8 @@ def _figure_7(pairs: Batches, config: Config) -> Arrays:
         arrays |= _solve(name, solver, pairs, config)
     slow = gradient_methods(config) | {"bar": iterations.from_solver(SOLVERS["bar"])}
     for name, iteration in track(slow.items(), "figure 7"):
-        arrays |= _arrivals(
-            f"pairs_{name}", iteration, pairs, config
-        )  # for BAR, in place of the short run's
+        # For BAR, in place of the short run's.
+        arrays |= _arrivals(f"pairs_{name}", iteration, pairs, config)
     single = jax.tree.map(lambda side: side.astype(jnp.float32), ratios)
     batches = Batches(single, problems.reference_root(single))
     return arrays | _arrivals("pairs_bar_float32", slow["bar"], batches, config)

@@ -94,10 +94,8 @@ def combine(held_out: Worth, training: Worth, num_fitted: int) -> tuple[float, f
     part of the error, beside what samples and parameters leave."""
     sides = float(held_out.value), float(training.value)
     errors = float(held_out.standard_error), float(training.standard_error)
-    half_gap, parameters = (
-        (sides[1] - sides[0]) / 2,
-        float(held_out.influence_error) / num_fitted**0.5,
-    )
+    half_gap = (sides[1] - sides[0]) / 2
+    parameters = float(held_out.influence_error) / num_fitted**0.5
     return sum(sides) / 2, float(
         np.sqrt((errors[0] ** 2 + errors[1] ** 2) / 4 + parameters**2 + half_gap**2)
     )

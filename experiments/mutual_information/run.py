@@ -55,10 +55,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 def _kept(folder: Path, config: Config, name: str, column: int, seed: int, key: jax.Array) -> Cell:
     """The cell from an interrupted run, or a new one."""
-    path, own = (
-        folder / f"{name.replace(' ', '')}-{config.dims[column]}-{seed}.npz",
-        jax.random.fold_in(key, 1000 * column + seed),
-    )
+    path = folder / f"{name.replace(' ', '')}-{config.dims[column]}-{seed}.npz"
+    own = jax.random.fold_in(key, 1000 * column + seed)
     return Cell(**pieces.kept(path, lambda: cell(config, name, config.dims[column], own)._asdict()))
 
 

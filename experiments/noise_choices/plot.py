@@ -116,9 +116,8 @@ def _digits(arrays) -> Figure:
 def _band(axes: Axes, steps: np.ndarray, lanes: np.ndarray, style: dict[str, Any]) -> None:
     mean, spread = lanes.mean(axis=0), lanes.std(axis=0, ddof=1)
     axes.plot(steps, mean, **style)
-    low = np.maximum(
-        mean - spread, lanes.min(axis=0)
-    )  # on a logarithmic axis a band must not reach zero
+    # On a logarithmic axis a band must not reach zero.
+    low = np.maximum(mean - spread, lanes.min(axis=0))
     axes.fill_between(steps, low, mean + spread, color=style["color"], alpha=0.13, lw=0)
 
 

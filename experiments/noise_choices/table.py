@@ -40,11 +40,9 @@ def digits_table(arrays) -> str:
     ]
     columns += ["unsolved", "set-up [s]", "step [ms]"]
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
-    trusted, gains, base = (
-        summary.is_trusted(arrays),
-        summary.gain(arrays),
-        arrays["digits_log_gaussian"].mean(),
-    )
+    trusted = summary.is_trusted(arrays)
+    gains = summary.gain(arrays)
+    base = arrays["digits_log_gaussian"].mean()
     offset = summary.log_partition_error(arrays, "digits")
     for index, noise in enumerate(arrays["noises"]):
         hide = np.where(trusted[index, 0], 0, np.nan)

@@ -18,9 +18,8 @@ def accuracy(train: np.ndarray, test: np.ndarray, split: Split) -> float:
     labels."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ConvergenceWarning
-        )  # the last digits of its likelihood change no accuracy
+        # The last digits of its likelihood change no accuracy.
+        warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(train, split.y_train)
     return float(classifier.score(test, split.y_test))
 

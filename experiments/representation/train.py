@@ -62,10 +62,8 @@ def train(
     num_steps = config.num_pairs // batch_size
     key_init, key_steps = jax.random.split(key)
     params = init(config, key_init, x_train[0].size)
-    optimizer, loss = (
-        optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_steps)),
-        losses(config)[name],
-    )
+    optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, num_steps))
+    loss = losses(config)[name]
 
     def objective(params, images, keys):
         first, second = (embed(params, view(key, images)) for key in keys)

@@ -30,9 +30,8 @@ def _agreement(arrays) -> Figure:
         floor = ROUNDING[dtype] / 4  # where zeros are drawn
         for layout, name in enumerate(map(str, arrays["layouts"])):
             for part, label in enumerate(parts):
-                shown = np.maximum(
-                    arrays["difference"][layout, index, :, part], floor
-                )  # NaN stays NaN
+                # NaN stays NaN.
+                shown = np.maximum(arrays["difference"][layout, index, :, part], floor)
                 style = {
                     "marker": MARKERS[part],
                     "color": plotting.graded_colors(len(parts))[part],

@@ -30,9 +30,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             plot.main(arguments)
         else:
             check(arguments)
-            from experiments.sweep import (
-                compute,
-            )  # here, so that bad arguments are told without loading all of it
+            # Here, so that bad arguments are told without loading all of it.
+            from experiments.sweep import compute
 
             compute.run(arguments, shlex.join([*PROGRAM.split(), *argv]))
     except (UsageError, ResultError) as error:

@@ -132,9 +132,8 @@ def together(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarr
     )
     steps = recorded_steps(sweep.num_steps, sweep.num_records)
     settings: dict[str, Any] = {"experiment": sweep.name, **sweep.settings()}
-    asked = {
-        name: list(getattr(sweep, name)) for name in sweep.axes
-    }  # as written: a float32 is found by no decimal
+    # As written: a float32 is found by no decimal.
+    asked = {name: list(getattr(sweep, name)) for name in sweep.axes}
     return dataset.assign_coords(step=steps, **asked).assign_attrs(
         experiment=sweep.name, settings=json.dumps(settings)
     )

@@ -15,9 +15,8 @@ FILE, ENGINE = "sweep.nc", "scipy"
 def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any]:
     """Writes the result, whose bytes depend on its numbers alone, and returns its manifest, which
     holds `context` too."""
-    (folder / results.MANIFEST).unlink(
-        missing_ok=True
-    )  # until the new one is written, the folder counts as missing
+    # Until the new one is written, the folder counts as missing.
+    (folder / results.MANIFEST).unlink(missing_ok=True)
     with results.atomic(folder / FILE) as temporary:
         dataset.to_netcdf(temporary, engine=ENGINE)
     manifest = {**context, **results.provenance(), "sha256": results.digest(folder / FILE)}
@@ -29,9 +28,8 @@ def load(path: Path) -> xarray.Dataset:
     """Reads a result by its file or its folder; a missing or damaged one is named in a
     `ResultError`."""
     command = "python -m experiments.sweep <experiment> --output ..."
-    if (
-        not path.exists()
-    ):  # said of what was asked for, not of the manifest that would lie beside it
+    # Said of what was asked for, not of the manifest that would lie beside it.
+    if not path.exists():
         raise results.ResultError(f"{path}: no such file or folder. Make it with: {command}")
     path = path / FILE if path.is_dir() else path
     manifest = results.load_json(path.parent / results.MANIFEST, command)

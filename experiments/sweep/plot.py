@@ -89,9 +89,8 @@ def _line(
     axis.plot(x, median, **style)
     axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
     marked = np.flatnonzero(num_failed)
-    for at in (
-        marked if selection.x in line["failed"].dims else marked[-1:]
-    ):  # along the steps one mark says it all
+    # Along the steps one mark says it all.
+    for at in marked if selection.x in line["failed"].dims else marked[-1:]:
         # Where no lane is left there is no median: the mark sits at the bottom, each line's above
         # the one before.
         is_gone = num_failed[at] == num_lanes

@@ -78,9 +78,8 @@ def gaussian_16d(sweep: Gaussian16d) -> Problem:
     """Data N(0, diag(v)), noise N(0, I), a diagonal Gaussian with all its parameters; it starts as
     the noise, normalised."""
     config = config_16d.Config(dim=sweep.dim)
-    key_problem, *_ = jax.random.split(
-        jax.random.key(config.seed), 3
-    )  # the variances of the experiment
+    # The variances of the experiment.
+    key_problem, *_ = jax.random.split(jax.random.key(config.seed), 3)
     problem, distribution = make_problem(config, key_problem), noise.standard_normal(sweep.dim)
     start = next(iter(starts(config).values()))
     params = jnp.concatenate([jnp.full(sweep.dim, start.square), jnp.zeros(sweep.dim)])

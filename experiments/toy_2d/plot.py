@@ -167,11 +167,9 @@ def _band(axes: Axes, steps: np.ndarray, runs: np.ndarray, **style: Any) -> None
 def _maps(arrays, toy: str, reading: str) -> Figure:
     """Log density of the first seed at the F that fits the data best, with one colour scale; the
     data's own on the right."""
-    methods, truth, steps = (
-        list(arrays[f"{reading}_methods"]),
-        arrays[f"{toy}_truth_map"],
-        arrays["map_steps"],
-    )
+    methods = list(arrays[f"{reading}_methods"])
+    truth = arrays[f"{toy}_truth_map"]
+    steps = arrays["map_steps"]
     maps = arrays[f"{toy}_{reading}_map"]
     figure, axes = plt.subplots(len(steps), len(MAPPED) + 1, figsize=(9.4, 1.75 * len(steps) + 0.4))
     for row, step in enumerate(steps):

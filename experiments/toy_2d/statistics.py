@@ -24,10 +24,8 @@ def by_seed(arrays) -> dict[str, np.ndarray]:
     early, later, last = np.searchsorted(arrays["steps"], steps)
     named: dict[str, np.ndarray] = {}
     for toy, reading in product(arrays["toys"], arrays["readings"]):
-        excess, methods = (
-            excess_loss(arrays, f"{toy}_{reading}"),
-            list(arrays[f"{reading}_methods"]),
-        )
+        excess = excess_loss(arrays, f"{toy}_{reading}")
+        methods = list(arrays[f"{reading}_methods"])
         for method, short in SHORT.items():
             lanes = excess[methods.index(method)]
             at = zip(steps, (early, later, last), strict=True)

@@ -166,9 +166,8 @@ def _points(x_data: Any) -> jax.Array:
             f"x_data: expected a floating array (samples, dim), got {x_data.dtype} of shape"
             f" {x_data.shape}"
         )
-    if not bool(
-        jnp.isfinite(x_data).all()
-    ):  # in the held-out part a NaN would look like a flow that never improves
+    # In the held-out part a NaN would look like a flow that never improves.
+    if not bool(jnp.isfinite(x_data).all()):
         raise ValueError("x_data: expected finite samples, got NaN or infinity in some")
     return x_data
 

@@ -133,9 +133,8 @@ def make_self_noise_step(
             num_noise=num_noise,
         )
 
-    train_step(
-        object()
-    )  # refuses what it refuses when the step is made, not when it is first called
+    # Refuses what it refuses when the step is made, not when it is first called.
+    train_step(object())
 
     def step(
         state: SelfNoiseState, batch: Any, key: PRNGKeyArray

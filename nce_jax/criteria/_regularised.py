@@ -103,9 +103,8 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     problem = criterion.equation(*args, **kwargs)
     means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
     slope = 4 * check_scalar("strength", strength, problem.data.values)
-    is_valid = jnp.isfinite(slope) & (
-        slope >= 0
-    )  # no other strength leaves the loss a minimum: the solve is to say so
+    # No other strength leaves the loss a minimum: the solve is to say so.
+    is_valid = jnp.isfinite(slope) & (slope >= 0)
     log_kappa = jnp.where(is_valid, problem.log_kappa, jnp.nan)
     if problem.pull is not None:  # a regulariser of a regulariser: the strengths add up
         slope = slope + problem.pull.slope

@@ -157,10 +157,8 @@ def fit_log_ratio(
         check_positive_int(name, value)
     x_data, x_noise = _check_sets(x_data, x_noise)
     key_data, key_noise, key_model, key_fit = jax.random.split(key, 4)
-    data, noise = (
-        _split(key_data, "x_data", x_data, held_out),
-        _split(key_noise, "x_noise", x_noise, held_out),
-    )
+    data = _split(key_data, "x_data", x_data, held_out)
+    noise = _split(key_noise, "x_noise", x_noise, held_out)
     params, log_density_fn = model or _default_model(key_model, data.train, noise.train)
     optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(1e-3, num_steps))
 

@@ -64,19 +64,15 @@ def evaluate(problem: Problem, log_partition: jax.Array, is_branchless: bool = F
     slope = data.slope + kappa * noise.slope
     value = count + (data.tail - kappa * noise.tail)
     if problem.pull is not None:
-        value, slope = (
-            value + problem.pull.slope * (log_partition - problem.pull.centre),
-            slope + problem.pull.slope,
-        )
+        value = value + problem.pull.slope * (log_partition - problem.pull.centre)
+        slope = slope + problem.pull.slope
     residual = value / slope
-    unbounded = jnp.where(
-        value < 0, -jnp.inf, jnp.asarray(jnp.inf, value.dtype)
-    )  # two plain infinities would be float64
+    # Two plain infinities would be float64.
+    unbounded = jnp.where(value < 0, -jnp.inf, jnp.asarray(jnp.inf, value.dtype))
     residual = jnp.where(slope > _underflow(slope.dtype), residual, unbounded)
     newton_move = -residual
-    if (
-        problem.pull is None and not is_branchless
-    ):  # a pull has no log scale; its slope keeps the residual telling in gaps
+    # A pull has no log scale; its slope keeps the residual telling in gaps.
+    if problem.pull is None and not is_branchless:
         residual, newton_move = _near_or_far(problem, log_partition, count, residual)
     log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
     return Balance(residual, newton_move, _log_overlap(log_mean_p, problem.log_kappa))
@@ -115,10 +111,8 @@ def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:
     """rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)),
     Bennett's own form."""
     data_distance, noise_distance = distances(problem, log_partition)
-    log_mean_p, log_mean_q = (
-        _log_mean(data_distance, problem.data),
-        _log_mean(noise_distance, problem.noise),
-    )
+    log_mean_p = _log_mean(data_distance, problem.data)
+    log_mean_q = _log_mean(noise_distance, problem.noise)
     return log_mean_p - problem.log_kappa - log_mean_q
 
 

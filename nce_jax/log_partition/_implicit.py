@@ -31,10 +31,8 @@ def _implicit_root_jvp(primals, tangents):
 def _root_tangent(root: jax.Array, problem: Problem, tangent: Problem) -> jax.Array:
     log_kappa = problem.log_kappa
     data, noise = (_distance(root, side, log_kappa) for side in (problem.data, problem.noise))
-    log_slope_data, log_slope_noise = (
-        _log_slope(data, problem.data),
-        log_kappa + _log_slope(noise, problem.noise),
-    )
+    log_slope_data = _log_slope(data, problem.data)
+    log_slope_noise = log_kappa + _log_slope(noise, problem.noise)
     log_own_slope = jnp.logaddexp(log_slope_data, log_slope_noise)
     log_slope, from_pull = _with_pull(root, log_own_slope, problem.pull, tangent.pull)
     from_data = _side_tangent(data, problem.data, tangent.data, -log_slope)

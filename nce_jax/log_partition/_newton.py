@@ -47,9 +47,8 @@ def _move(state: State, balance: Balance) -> State:
     proposal = state.estimate + balance.newton_move
     is_inside = (proposal >= lower) & (proposal <= upper)
     has_shrunk = jnp.abs(balance.residual) <= 0.75 * jnp.abs(state.residual)
-    is_quadratic = (
-        newton_error_bound(balance.residual) < 0.1
-    )  # by proof; rounding may push it out of the bracket
+    # By proof; rounding may push it out of the bracket.
+    is_quadratic = newton_error_bound(balance.residual) < 0.1
     is_good = is_inside & has_shrunk | is_quadratic
     estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))
     error = jnp.where(is_good, newton_error_bound(balance.residual), jnp.inf)

@@ -209,22 +209,18 @@ def _look(
     measured = _measure(state, magnifications[state.place], table.log_partition[state.place], look)
     state = _remember(state, table, measured, step)
     place = _best(table, solve_motion(state.measured), state)
-    is_first = (
-        state.windows.drift == 0
-    )  # no step was taken yet: it is the first, or the parameters wait for F
-    place = jnp.where(
-        is_first, table.largest, place
-    )  # nothing has moved yet: nearest to maximum likelihood is best
-    place = jnp.minimum(
-        place, jnp.where(is_first, place, state.place + 1)
-    )  # up by one: an estimate errs, and M overshoots
+    # No step was taken yet: it is the first, or the parameters wait for F.
+    is_first = state.windows.drift == 0
+    # Nothing has moved yet: nearest to maximum likelihood is best.
+    place = jnp.where(is_first, table.largest, place)
+    # Up by one: an estimate errs, and M overshoots.
+    place = jnp.minimum(place, jnp.where(is_first, place, state.place + 1))
     found = table.acceptance[place], table.variance[place], table.acceptance[table.largest]
     is_finite = jnp.isfinite(jnp.stack(found)).all()
 
     def keep(new: jax.Array, old: jax.Array) -> jax.Array:
-        return jnp.where(is_finite, new, old).astype(
-            old.dtype
-        )  # log ratios may be wider than the parameters
+        # Log ratios may be wider than the parameters.
+        return jnp.where(is_finite, new, old).astype(old.dtype)
 
     place, at = jax.tree.map(keep, (place, found), (state.place, state.at))
     return state._replace(place=place, at=at, last=step)
@@ -289,9 +285,8 @@ def _remember(
         blend(mean, table.unseen, 1 - gain, gain),
         blend(variance, table.unseen_variance, (1 - gain) ** 2, gain**2),
     )
-    gain = jnp.minimum(
-        1, FRACTION * passed / (jnp.maximum(step, 1) - 1 + FRACTION)
-    )  # the first step has no displacement
+    # The first step has no displacement.
+    gain = jnp.minimum(1, FRACTION * passed / (jnp.maximum(step, 1) - 1 + FRACTION))
     moved = blend(state.measured, measured, 1 - gain, gain)
     roots = blend(state.log_partitions, table.log_partition, jnp.float32(0), jnp.float32(1))
     return state._replace(measured=moved, unseen=unseen, log_partitions=roots)

@@ -207,9 +207,8 @@ def _ids(value: Any) -> Array:
     ids = jnp.asarray(value)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"value: expected integer ids, got dtype {ids.dtype}")
-    return ids.astype(
-        jnp.promote_types(ids.dtype, jnp.int32)
-    )  # bytes do not hold the number of words
+    # Bytes do not hold the number of words.
+    return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))
 
 
 def _check_table(name: str, values: Any) -> np.ndarray:

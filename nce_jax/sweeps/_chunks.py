@@ -156,9 +156,8 @@ def _fit(
         per_lane = per_unit * sizes[name] * layout.num_devices / (math.prod(sizes.values()) * unit)
         fitting = unit * (1 + max(0, math.floor((limit - least) / per_unit)))
         sizes = {**sizes, name: _even(lengths, name, min(fitting, sizes[name] - unit), layout)}
-        while (
-            sizes[name] > unit and (used := measure(sizes)) > limit
-        ):  # the compiler's plans are not quite affine
+        # The compiler's plans are not quite affine.
+        while sizes[name] > unit and (used := measure(sizes)) > limit:
             smaller = min(math.floor(sizes[name] * limit / used), sizes[name] - unit)
             sizes = {**sizes, name: _even(lengths, name, smaller, layout)}
     return sizes, per_lane

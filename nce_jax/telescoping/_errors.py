@@ -248,9 +248,8 @@ def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
     data, noise = distances(problem, roots)
     slope = _mean_slope(data) + kappa * _mean_slope(noise)
     pull = _small_part(data) - expand(kappa) * _small_part(noise)
-    slope = jnp.maximum(
-        slope, jnp.finfo(slope.dtype).tiny
-    )  # without overlap there is no error to tell
+    # Without overlap there is no error to tell.
+    slope = jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
     return -(pull - jnp.mean(pull, axis=-1, keepdims=True)) / expand(slope) / num_pairs
 
 

@@ -161,9 +161,8 @@ class _Shuffle:
             order = np.arange(self._size, dtype=np.int32)
             np.random.default_rng([*self._seed, number]).shuffle(order)
             self._pass, self._order = number, jnp.asarray(order)
-        if (
-            position not in self._starts
-        ):  # kept: a transfer to the device takes longer than the rest of this
+        # Kept: a transfer to the device takes longer than the rest of this.
+        if position not in self._starts:
             self._starts[position] = jnp.int32(position * self._batch_size)
         return self._order, self._starts[position]
 

@@ -77,9 +77,8 @@ class Checkpoints:
         write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
         older = [other for other in self.steps() if other < step and self._is_vouched(other)]
         kept = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
-        for other in (
-            set(self.steps()) - kept
-        ):  # later ones, too: the run passed over them, and they are not its future
+        # Later ones, too: the run passed over them, and they are not its future.
+        for other in set(self.steps()) - kept:
             self._remove(other)
 
     def finish(self) -> None:
@@ -162,10 +161,8 @@ class Checkpoints:
     def _remove(self, step: int) -> None:
         # The digests go first: what is left, should this be interrupted, counts as unfinished.
         (self.folder / f"{step}.json").unlink(missing_ok=True)
-        for path in [
-            self.folder / str(step),
-            *self.folder.glob(f"{step}.*"),
-        ]:  # orbax's unfinished ones have a suffix
+        # Orbax's unfinished ones have a suffix.
+        for path in [self.folder / str(step), *self.folder.glob(f"{step}.*")]:
             shutil.rmtree(path, ignore_errors=True)
 
 

@@ -188,9 +188,8 @@ def fit(
             if due.flush(number):
                 window.restart_clock()  # what the host did meanwhile is no training
         files.check_finite(num_steps, state)
-        if evaluate is not None and not files.has_evaluated(
-            num_steps
-        ):  # a run that was through already
+        # A run that was through already.
+        if evaluate is not None and not files.has_evaluated(num_steps):
             files.evaluate(num_steps, evaluate, state)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
 

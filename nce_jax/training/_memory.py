@@ -23,9 +23,8 @@ def response(
     def size(factor: float) -> jax.Array:
         scaled = jax.tree.map(lambda leaf: factor * leaf, gradient)
         _, later = optimizer.update(scaled, opt_state, params)
-        return optax.tree.norm(
-            optimizer.update(scaled, later, params)[0]
-        )  # the second: a warm-up begins at a rate of zero
+        # The second: a warm-up begins at a rate of zero.
+        return optax.tree.norm(optimizer.update(scaled, later, params)[0])
 
     power = jnp.clip(jnp.log2(size(2.0) / size(1.0)), 0, 1)
     return jnp.where(jnp.isfinite(power), power, 1)

@@ -194,9 +194,8 @@ def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
         return jax.random.wrap_key_data(
             _put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf)
         )
-    values = np.asarray(
-        leaf
-    )  # device_put compares the processes' values by itself, and NaN with NaN
+    # Device_put compares the processes' values by itself, and NaN with NaN.
+    values = np.asarray(leaf)
     return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
 
@@ -261,9 +260,8 @@ def _spec(name: str, leaf: Any, mesh: Mesh, rules: ShardingRules) -> PartitionSp
     shape = jnp.shape(leaf)
     if _fits(spec, shape, mesh):
         return spec
-    if "opt_state" in name.split(
-        "/"
-    ):  # counters and factored averages of a parameter are small: a copy each
+    # Counters and factored averages of a parameter are small: a copy each.
+    if "opt_state" in name.split("/"):
         return PartitionSpec()
     raise ValueError(
         f"rules: expected a split that fits {name} of shape {shape} on a mesh {dict(mesh.shape)},"

@@ -59,9 +59,8 @@ class Packing:
                 "step: expected metrics as a NamedTuple or a dictionary, without a 'step' of"
                 " their own"
             )
-        scalars = {
-            name: value for name, value in scalars.items() if value is not None
-        }  # what a step has not
+        # What a step has not.
+        scalars = {name: value for name, value in scalars.items() if value is not None}
         wrong = {
             name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
         }
@@ -201,9 +200,8 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpo
         if not np.isfinite(v).all()
     }
     if bad:
-        metric = min(
-            bad, key=bad.__getitem__
-        )  # the first to go, and of several the one that the step names first
+        # The first to go, and of several the one that the step names first.
+        metric = min(bad, key=bad.__getitem__)
         row = bad[metric]
         status = columns["status"][row].item() if "status" in columns else None
         raise NonFiniteError(

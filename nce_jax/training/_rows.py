@@ -60,9 +60,8 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
             f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}"
         )
     flat = jnp.concatenate([leaf.reshape(-1) for leaf in arrays])
-    flat = flat.astype(
-        jnp.promote_types(flat.dtype, jnp.int32)
-    )  # bytes do not hold the number of rows
+    # Bytes do not hold the number of rows.
+    flat = flat.astype(jnp.promote_types(flat.dtype, jnp.int32))
     flat = jnp.where((flat < 0) | (flat >= num_rows), num_rows, flat)
     size = min(flat.size, num_rows + 1)
     unique, inverse = jnp.unique(flat, return_inverse=True, size=size, fill_value=num_rows)

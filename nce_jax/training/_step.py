@@ -126,9 +126,8 @@ def init_train_state(
     log_partition = jnp.asarray(log_partition, dtype)
     opt_state = _optimizer(optimizer, treatment).init((params, log_partition))
     remembered = () if magnification_rule is None else magnification_rule.init(params, dtype)
-    remembered = jax.tree.map(
-        jnp.copy, remembered
-    )  # a state that is donated must hold no array twice
+    # A state that is donated must hold no array twice.
+    remembered = jax.tree.map(jnp.copy, remembered)
     return TrainState(params, log_partition, opt_state, jnp.int32(0), remembered)
 
 

@@ -65,9 +65,8 @@ def test_density_integrates_to_one(x64):
     centres = 1 + width * (np.arange(500) - 249.5)
     grid = jnp.asarray(np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2))
     log_q = log_prob(noise_fn(perturbed(params)), grid)
-    assert (
-        abs(log_q - log_prob(noise_fn(params), grid)).max() > 1
-    )  # far from the Gaussian, whose integral proves nothing
+    # Far from the Gaussian, whose integral proves nothing.
+    assert abs(log_q - log_prob(noise_fn(params), grid)).max() > 1
     # The midpoint rule is second order where the spline's second derivative jumps, at the knots.
     np.testing.assert_allclose(np.exp(log_q).sum() * width**2, 1, atol=1e-4)
 

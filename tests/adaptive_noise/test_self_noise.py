@@ -86,9 +86,8 @@ def test_it_is_a_noise(snapshot):
         atol=1e-6,
     )
     _, counts = np.unique(np.asarray(flat)[:, 0], return_counts=True)
-    assert set(np.asarray(flat)[:, 0]) <= set(
-        np.asarray(snapshot.x)[:500, 0]
-    )  # the second half is kept from training
+    # The second half is kept from training.
+    assert set(np.asarray(flat)[:, 0]) <= set(np.asarray(snapshot.x)[:500, 0])
     # 5,000 draws of 500 rows: chi-square with 499 degrees of freedom, mean 499, 4 standard
     # deviations of 32.
     chi_square = (np.square(counts - 10.0) / 10.0).sum() + 10.0 * (500 - counts.size)

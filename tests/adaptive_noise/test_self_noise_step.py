@@ -80,10 +80,8 @@ def test_an_error_in_log_z_shifts_f_and_nothing_else(name, x64):
     snapshot, run = problem(TREATMENTS[name])
     shifted = dataclasses.replace(snapshot, log_partition=snapshot.log_partition + 3.0)
     start = float(true_log_partition(snapshot.params))
-    state, state_shifted = (
-        run(snapshot, start),
-        run(shifted, start if name == "solved" else start + 3.0),
-    )
+    state = run(snapshot, start)
+    state_shifted = run(shifted, start if name == "solved" else start + 3.0)
     assert abs(state.params - snapshot.params).max() > 0.1
     np.testing.assert_allclose(state_shifted.params, state.params, atol=1e-10)
     np.testing.assert_allclose(state_shifted.log_partition - state.log_partition, 3.0, atol=1e-9)
@@ -102,10 +100,8 @@ def test_at_the_snapshot_the_gradient_is_a_share_of_the_likelihood_s(kappa, x64)
     """u = 0 on every sample, so that the weights are kappa / (1 + kappa): half at kappa = 1. Exact
     for finite samples."""
     theta = jnp.array([0.5, -0.5])
-    snapshot, x_data = (
-        exact_snapshot(jax.random.key(0), theta),
-        samples(jax.random.key(1), jnp.ones(2), 300),
-    )
+    snapshot = exact_snapshot(jax.random.key(0), theta)
+    x_data = samples(jax.random.key(1), jnp.ones(2), 300)
     optimizer = optax.sgd(1.0)
     step = training.make_train_step(
         log_density_fn, snapshot, optimizer, criterion=nce_jax.nce(magnification=kappa)

@@ -28,9 +28,8 @@ def test_the_floor_is_the_slower_of_reading_and_exponentials_the_faster_way_of_e
         label("copying", 1): timed(8.0, 80.0), label("copying", 2): timed(6.0, 60.0),
         label("exp", 1): timed(2.0, 50.0), label("exp", 2): timed(5.0, 90.0),
     }  # fmt: skip
-    np.testing.assert_allclose(
-        two_cores.floor(3).seconds(times), [9.0, 150.0]
-    )  # reading counts half of a copy
+    # Reading counts half of a copy.
+    np.testing.assert_allclose(two_cores.floor(3).seconds(times), [9.0, 150.0])
 
 
 def test_a_row_says_how_far_above_the_floor_it_is_within_repetitions(two_cores):
@@ -63,9 +62,8 @@ def test_products_are_found_in_inner_programs_and_counted():
         return layer(weights, jnp.ones((7, 3))).sum()
 
     found = floors.products(jax.grad(loss), weights)
-    assert (
-        found.floor.what == "the step's 2 products alone (0.00042 Mflop)"
-    )  # forward, and the weights' gradient
+    # Forward, and the weights' gradient.
+    assert found.floor.what == "the step's 2 products alone (0.00042 Mflop)"
     (contender,) = found.contenders.values()
     contender.fn()
 

@@ -103,9 +103,8 @@ def test_certified_where_samples_are_far_apart(separation, sign, float_dtype):
         exact = oracles.ratio_regularised_root(
             data, noise, strength=float(arguments[2]), kappa=float(arguments[3])
         )
-        conditioning = (
-            1 + (1 + kappa) / strength / separation
-        )  # what rounding of kappa alone does to the root
+        # What rounding of kappa alone does to the root.
+        conditioning = 1 + (1 + kappa) / strength / separation
         atol = (
             solve_tolerance(float_dtype, exact)
             + 8 * jnp.finfo(float_dtype).eps * separation * conditioning
@@ -119,10 +118,9 @@ def test_certified_where_samples_are_far_apart(separation, sign, float_dtype):
 def test_a_strength_below_rounding_still_tells_the_side():
     """In a gap of thousands of nats nothing else has a slope: the root is where the pull is,
     halfway between the means."""
-    data, noise = (
-        jnp.array([4000.0, 4100.0] * 20),
-        jnp.array([-3000.0, -3100.0] * 30),
-    )  # the shapes of the test above
+    # The shapes of the test above.
+    data = jnp.array([4000.0, 4100.0] * 20)
+    noise = jnp.array([-3000.0, -3100.0] * 30)
     for name in ("newton", "bisection"):
         seen = profile(data, noise, jnp.float32(4e-33), jnp.float32(1.0), solver=SOLVERS[name])
         np.testing.assert_allclose(seen.log_partition, (4050 - 3050) / 2, rtol=1e-5)

@@ -70,9 +70,8 @@ def test_weights_are_drawn_with_their_samples_and_padding_never():
     plain = bootstrap(3, data, noise)
     result = bootstrap(4, *padded, weights_data=twice, weights_noise=twice)
     assert np.all(np.isfinite(result.log_partition))
-    np.testing.assert_allclose(
-        result.standard_error, plain.standard_error, rtol=0.15
-    )  # 3 % each, 4 s.d. of their ratio
+    # 3 % each, 4 s.d. of their ratio.
+    np.testing.assert_allclose(result.standard_error, plain.standard_error, rtol=0.15)
 
 
 def test_uneven_weights_agree_with_the_formula():

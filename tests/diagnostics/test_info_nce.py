@@ -22,11 +22,9 @@ def terms_of(correlation, n, key):
 
 
 def test_it_is_the_log_of_the_candidates_less_the_loss(x64):
-    terms, weights, candidates = (
-        jnp.array([0.3, 2.0, 1.1]),
-        jnp.array([1.0, 0.0, 2.0]),
-        jnp.array([4, 5, 6]),
-    )
+    terms = jnp.array([0.3, 2.0, 1.1])
+    weights = jnp.array([1.0, 0.0, 2.0])
+    candidates = jnp.array([4, 5, 6])
     bound = nce_jax.info_nce_bound(terms, candidates, weights=weights)
     gains = np.log([4, 6]) - np.array([0.3, 1.1])
     np.testing.assert_allclose(bound.value, gains @ [1, 2] / 3, rtol=1e-13)

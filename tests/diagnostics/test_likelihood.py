@@ -18,10 +18,8 @@ TILT = 1.5
 def log_ratios(seed, num_model, num_noise, num_replicates=None):
     generator = np.random.default_rng(seed)
     batch = () if num_replicates is None else (num_replicates,)
-    x_model, x_noise = (
-        generator.normal(TILT, size=(*batch, num_model)),
-        generator.normal(size=(*batch, num_noise)),
-    )
+    x_model = generator.normal(TILT, size=(*batch, num_model))
+    x_noise = generator.normal(size=(*batch, num_noise))
     return jnp.asarray(TILT * x_model), jnp.asarray(TILT * x_noise)
 
 
@@ -76,10 +74,8 @@ def test_blocks_of_correlated_chains_give_the_error_that_single_samples_hide(x64
         x[..., t] = 0.9 * x[..., t - 1] + np.sqrt(1 - 0.81) * generator.normal(size=(200, 10))
     model = jnp.asarray(TILT * (TILT + x)).reshape(200, 1000)
     noise = jnp.asarray(TILT * generator.normal(size=(200, 1000)))
-    honest, naive = (
-        model_log_partition(model, noise, block_size=100),
-        model_log_partition(model, noise),
-    )
+    honest = model_log_partition(model, noise, block_size=100)
+    naive = model_log_partition(model, noise)
     spread = np.std(honest.log_partition, ddof=1)
     np.testing.assert_allclose(np.sqrt(np.mean(honest.standard_error**2)), spread, rtol=0.15)
     assert naive.standard_error.mean() < 0.6 * spread

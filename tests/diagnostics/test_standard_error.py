@@ -67,10 +67,8 @@ def test_monte_carlo_and_coverage(num_data, num_noise, x64):
     Coverage of 1.96 standard errors: 95 % within 3 (the standard deviation of 500 draws is 1 %).
     """
     generator = np.random.default_rng(6)
-    x_data, x_noise = (
-        1 + generator.normal(size=(500, num_data)),
-        generator.normal(size=(500, num_noise)),
-    )
+    x_data = 1 + generator.normal(size=(500, num_data))
+    x_noise = generator.normal(size=(500, num_noise))
     for slope, kappa, exact in ((1.0, 1.0, 0.5), (1.0, 10.0, 0.5), (0.5, 1.0, None)):
         samples = jnp.asarray(slope * x_data), jnp.asarray(slope * x_noise)
         values = solve(*samples, magnification=kappa).log_partition

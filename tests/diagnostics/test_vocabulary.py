@@ -101,10 +101,8 @@ def test_bad_arguments_are_named(layer, hidden):
         layer(hidden[:, :3])
     with pytest.raises(ValueError, match="num_words: expected at least 1, got 0"):
         models.VocabularyHead(0, DIM, rngs=nnx.Rngs(jax.random.key(0)))
-    of_another_size, without = (
-        r"expected shape .20,., got shape .3,.",
-        "expected None where use_bias is False",
-    )
+    of_another_size = r"expected shape .20,., got shape .3,."
+    without = "expected None where use_bias is False"
     for options, message in [({}, of_another_size), ({"use_bias": False}, without)]:
         with pytest.raises(ValueError, match=f"initial_bias: {message}"):
             models.VocabularyHead(

@@ -60,9 +60,8 @@ def test_its_mean_under_the_noise_is_one(estimate):
         )
     )
     spread = np.hypot(estimate.standard_error, ratio.std() / np.sqrt(ratio.size))
-    assert (
-        abs(ratio.mean() - 1) < 4 * spread + 0.05
-    )  # 0.05: the slopes' own error moves the mean, exp(0.5 d|mu|^2)
+    # 0.05: the slopes' own error moves the mean, exp(0.5 d|mu|^2).
+    assert abs(ratio.mean() - 1) < 4 * spread + 0.05
 
 
 @pytest.mark.slow
@@ -81,9 +80,8 @@ def test_the_classifier_is_calibrated(estimate):
     predicted, observed, count = estimate.calibration
     spread = np.sqrt(predicted * (1 - predicted) / count)
     assert count.sum() == 0.2 * (NUM_DATA + NUM_NOISE)
-    assert (
-        abs(observed - predicted) < 4 * spread + 0.01
-    ).all()  # 0.01: F and slopes are estimates too
+    # 0.01: F and slopes are estimates too.
+    assert (abs(observed - predicted) < 4 * spread + 0.01).all()
     assert (np.diff(predicted) > 0).all()
 
 
@@ -117,9 +115,8 @@ def test_calibration_groups_are_scikit_learns():
     is_data = generator.uniform(size=1000) < probability**2
     observed, predicted = calibration_curve(is_data, probability, n_bins=10, strategy="quantile")
     ours = _calibration(probability, is_data, 10)
-    np.testing.assert_allclose(
-        ours.observed, observed, atol=0.011
-    )  # one sample may fall on either side of an edge
+    # One sample may fall on either side of an edge.
+    np.testing.assert_allclose(ours.observed, observed, atol=0.011)
     np.testing.assert_allclose(ours.predicted, predicted, atol=0.001)
 
 
@@ -177,10 +174,8 @@ def test_a_wrong_level_shows_in_the_calibration():
 
 @pytest.mark.slow
 def test_disjoint_sets_are_said_to_be_disjoint():
-    x_data, x_noise = (
-        60 + jax.random.normal(KEYS[0], (500, 1)),
-        jax.random.normal(KEYS[1], (500, 1)),
-    )
+    x_data = 60 + jax.random.normal(KEYS[0], (500, 1))
+    x_noise = jax.random.normal(KEYS[1], (500, 1))
     with jax.numpy_rank_promotion("allow"), pytest.warns(nce_jax.training.LowOverlapWarning):
         estimate = fit_log_ratio(KEYS[2], x_data, x_noise, num_steps=100, progress=False)
     assert estimate.overlap < 0.05

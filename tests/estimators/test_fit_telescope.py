@@ -121,10 +121,8 @@ def test_a_shared_body_by_gradient_descent():
     model = estimators.SharedBody(
         (jnp.ones(()), lambda b, x: b * x), (jnp.zeros(1), lambda theta, x: x @ theta)
     )
-    x_data, x_noise = (
-        6 + jax.random.normal(KEYS[0], (4000, 1)),
-        jax.random.normal(KEYS[1], (4000, 1)),
-    )
+    x_data = 6 + jax.random.normal(KEYS[0], (4000, 1))
+    x_noise = jax.random.normal(KEYS[1], (4000, 1))
     options = {"num_steps": 1000, "batch_size": 256, "optimizer": optax.adam(3e-2)}
     result = nce_jax.fit_telescope(KEYS[2], x_data, x_noise, model, **options)
     assert len(result.schedule) == 4

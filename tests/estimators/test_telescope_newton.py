@@ -52,17 +52,13 @@ def small():
     """A fit to 300 pairs with its covariance, and a stream of 100 batches of 60 from there on:
     float64, as NumPy arrays."""
     with jax.enable_x64(True):
-        pairs, later, levels, kappa = (
-            pairs_of(0, 300),
-            pairs_of(1, 6000),
-            jnp.asarray(LEVELS),
-            jnp.full(2, KAPPA),
-        )
-        template, x, x_later = (
-            jnp.zeros(2),
-            telescoping.bridges(*pairs, levels),
-            telescoping.bridges(*later, levels),
-        )
+        pairs = pairs_of(0, 300)
+        later = pairs_of(1, 6000)
+        levels = jnp.asarray(LEVELS)
+        kappa = jnp.full(2, KAPPA)
+        template = jnp.zeros(2)
+        x = telescoping.bridges(*pairs, levels)
+        x_later = telescoping.bridges(*later, levels)
         start = jnp.zeros((2, 2))
         fit = newton_fit(SPEC, template, no_moments(x), start, x, kappa, 60)
         worth = full_worth(

@@ -65,9 +65,8 @@ def test_the_divergence_of_scaled_gaussians_is_zero_at_the_truth_and_infinite_un
     np.testing.assert_allclose(problem.error(truth), 0, atol=1e-6)
     assert problem.error({**truth, "square": jnp.full(3, -1.5)}) == np.inf
     x = problem.draw(jax.random.key(0), 20_000)
-    np.testing.assert_allclose(
-        x.var(axis=0), variance, rtol=0.06
-    )  # k = 6 standard errors of a variance, seed 0
+    # K = 6 standard errors of a variance, seed 0.
+    np.testing.assert_allclose(x.var(axis=0), variance, rtol=0.06)
 
 
 @pytest.mark.slow
@@ -107,9 +106,8 @@ def test_the_whole_experiment_at_its_smallest_and_an_interrupted_one_goes_on(tmp
     with pytest.raises(KeyboardInterrupt):
         run.experiment(config, key)
     monkeypatch.setattr(run, "by_rules", by_rules)
-    monkeypatch.setattr(
-        run, "at_fixed", lambda *_: pytest.fail("computed again")
-    )  # both grids were there
+    # Both grids were there.
+    monkeypatch.setattr(run, "at_fixed", lambda *_: pytest.fail("computed again"))
     result = run.experiment(config, key)
     assert result.arrays["adaptive"].shape == (2, 2, 3)
     assert np.isfinite(result.arrays["grid"]).all()

@@ -208,9 +208,8 @@ def test_without_network_the_error_says_what_to_do(
 
 def test_a_mirror_that_never_answers_is_given_up(publish, monkeypatch):
     monkeypatch.setattr(published, "TIMEOUT_SECONDS", 0.2)
-    server = http.server.HTTPServer(
-        ("127.0.0.1", 0), http.server.BaseHTTPRequestHandler
-    )  # listens, never accepts
+    # Listens, never accepts.
+    server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     publish(f"http://127.0.0.1:{server.server_port}/")
     start = time.monotonic()
     with server, pytest.raises(data.DataError, match="timed out"):

@@ -80,9 +80,8 @@ def test_log_partition_of_the_model():
     np.testing.assert_allclose(
         model_log_partition(problem.params), problem.log_partition, rtol=1e-6
     )
-    shifted = jnp.concatenate(
-        [jnp.full(CONFIG.dim, -0.5), jnp.ones(CONFIG.dim)]
-    )  # N(1, 1) without its constant
+    # N(1, 1) without its constant.
+    shifted = jnp.concatenate([jnp.full(CONFIG.dim, -0.5), jnp.ones(CONFIG.dim)])
     np.testing.assert_allclose(
         model_log_partition(shifted), CONFIG.dim * (np.log(2 * np.pi) + 1) / 2, rtol=1e-6
     )

@@ -85,9 +85,8 @@ def test_a_run_repeats_and_names_stay_with_their_method():
     for trace in traces.values():
         jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[1]), trace)
     moved = {name: abs(trace.log_partition[..., 0]).max() for name, trace in traces.items()}
-    assert (
-        moved["NCE"] == moved["BAR"] == 0 < moved["Newton"]
-    )  # only a solved F is not 0 at the first loss
+    # Only a solved F is not 0 at the first loss.
+    assert moved["NCE"] == moved["BAR"] == 0 < moved["Newton"]
 
 
 def test_the_experiment_repeats(smoke):

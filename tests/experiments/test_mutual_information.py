@@ -85,9 +85,8 @@ def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
     schedule, params = jnp.array(levels), _truth(4, levels)
     x, y = problem.draw(key[0], 100_000, 4, RHO), jax.random.normal(key[1], (100_000, 4))
     moved, _ = natural.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
-    assert (
-        np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03
-    )  # 0.27 to 0.8 of W are to be learned
+    # 0.27 to 0.8 of W are to be learned.
+    assert np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03
     seen = worth(Fit(params, schedule, 10.0), x, y)
     assert abs(float(seen.value) - problem.mutual_information(4, RHO)) < 4 * float(
         seen.standard_error

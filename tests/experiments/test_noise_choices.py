@@ -99,9 +99,8 @@ def test_digits_are_split_by_image_and_covered_by_the_box():
         np.floor(17 * jax.nn.sigmoid(x)).astype(int)
         for x in (digits.x_train[:1497], digits.x_train[1497:])
     ]
-    assert (
-        levels[0] == levels[1]
-    ).mean() > 0.999  # the same images in the same order, dequantised twice
+    # The same images in the same order, dequantised twice.
+    assert (levels[0] == levels[1]).mean() > 0.999
     assert not np.array_equal(digits.x_train[:1497], digits.x_train[1497:])
     assert np.isfinite(
         noises.make(config, digits, "box", jax.random.key(0)).noise.log_prob(digits.x_train)

@@ -49,9 +49,8 @@ def test_the_exact_ratio_is_found_perfect():
     for shift in (0.0, 0.7):
         seen = measure(FINE, *exact(pairs, shift), pairs)
         np.testing.assert_allclose(seen.accuracy, 0.5, atol=1e-9)
-        np.testing.assert_allclose(
-            seen.log_normaliser, shift, atol=5e-3
-        )  # some mass lies beyond the square
+        # Some mass lies beyond the square.
+        np.testing.assert_allclose(seen.log_normaliser, shift, atol=5e-3)
         np.testing.assert_allclose(seen.log_ratio_error, shift, atol=1e-9)
         assert abs(seen.mass.mean() - 0.5) < 4 / np.sqrt(12 * FINE.num_test)
         assert abs(excess_coverage(seen.mass)) < 4 / np.sqrt(12 * FINE.num_test)

@@ -71,9 +71,8 @@ def test_the_result_has_every_axis_by_name(swept):
     assert dataset["failed"].dtype == bool
     assert not dataset["failed"].any()
     assert dataset["step"].values.tolist() == [1, 2, 6]
-    assert (
-        dataset["error"].sel(magnification=0.1, treatment="joint").dtype == np.float32
-    )  # found by the number as written
+    # Found by the number as written.
+    assert dataset["error"].sel(magnification=0.1, treatment="joint").dtype == np.float32
     assert files.settings(dataset)["num_steps"] == 6
 
 
@@ -308,9 +307,8 @@ def test_a_diverged_run_is_reported(tmp_path, capsys):
     texts = [text.get_text() for text in figure.axes[0].texts]
     plt.close(figure)
     assert texts == ["3/3 failed"]
-    main(
-        ["plot", str(tmp_path / "out"), "--at", "learning_rate=1e38", "--output", str(tmp_path)]
-    )  # nothing but failures
+    # Nothing but failures.
+    main(["plot", str(tmp_path / "out"), "--at", "learning_rate=1e38", "--output", str(tmp_path)])
 
 
 def test_types_survive_the_file(tmp_path):

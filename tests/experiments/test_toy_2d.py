@@ -89,9 +89,8 @@ def test_a_resized_toy_keeps_its_mass_and_moves_its_modes(toy):
         jax.jit(small.log_density), noise(PAPER).log_prob, PAPER.half_width, PAPER.num_cells
     )
     mass = jnp.exp(jax.jit(small.log_density)(seen.x) + seen.log_area).sum()
-    np.testing.assert_allclose(
-        mass, 1, atol=2e-3
-    )  # half the size, so cells as wide as a petal's standard deviation
+    # Half the size, so cells as wide as a petal's standard deviation.
+    np.testing.assert_allclose(mass, 1, atol=2e-3)
     x = jnp.asarray(small.centres, jnp.float32)
     np.testing.assert_allclose(small.log_density(x), heights(toy) + 2 * np.log(2), rtol=1e-5)
     key = jax.random.key(4)
@@ -119,11 +118,9 @@ def test_a_path_is_that_of_the_train_step_by_hand():
 
     With BAR: at a solved F the network's last bias has no gradient but rounding, which Adam blows
     up to its learning rate."""
-    toy, keys, treatment = (
-        TOYS["8-gaussians"],
-        jax.random.split(jax.random.key(3), 1),
-        training.bar_step(),
-    )
+    toy = TOYS["8-gaussians"]
+    keys = jax.random.split(jax.random.key(3), 1)
+    treatment = training.bar_step()
     path = train(TINY, toy, "energy", treatment, keys)
     key_model, key_data, key_noise = jax.random.split(keys[0], 3)
     params, log_density_fn = make_model(TINY, "energy", key_model)

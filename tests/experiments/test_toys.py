@@ -189,9 +189,8 @@ ORACLES = {
 @pytest.mark.parametrize("name", ORACLES)
 def test_density_equals_numpy(name, x64):
     rng = np.random.default_rng(0)
-    x = np.concatenate(
-        [draw(name)[:20], rng.uniform(-4.5, 4.5, (30, 2))]
-    )  # typical points, and atypical ones
+    # Typical points, and atypical ones.
+    x = np.concatenate([draw(name)[:20], rng.uniform(-4.5, 4.5, (30, 2))])
     if name == "rings":
         x = x[np.hypot(*x.T) < 4]  # further out the oracle underflows
     found = LOG_DENSITY[name](jnp.asarray(x))
@@ -224,9 +223,8 @@ def test_density_is_finite_everywhere(name):
     )(x)
     assert jnp.isfinite(log_density).all()
     assert jnp.isfinite(score).all()
-    np.testing.assert_allclose(
-        score[0], 0, atol=1e-4
-    )  # every toy looks the same after some rotation
+    # Every toy looks the same after some rotation.
+    np.testing.assert_allclose(score[0], 0, atol=1e-4)
 
 
 def spirals_recipe(rng, n):

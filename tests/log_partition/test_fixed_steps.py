@@ -12,10 +12,8 @@ from nce_jax import Status
 
 def problem(separation=2.0, count=512, seed=0):
     keys = jax.random.split(jax.random.key(seed))
-    x_data, x_noise = (
-        separation + jax.random.normal(keys[0], (count,)),
-        jax.random.normal(keys[1], (count,)),
-    )
+    x_data = separation + jax.random.normal(keys[0], (count,))
+    x_noise = jax.random.normal(keys[1], (count,))
     return separation * x_data, separation * x_noise
 
 

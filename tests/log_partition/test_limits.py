@@ -61,10 +61,8 @@ def test_profiled_normaliser_of_a_misfit_is_not_log_z(kappa, x64):
     expected = population_root(kappa)
     np.testing.assert_allclose(expected, MISFIT[kappa], atol=0.006)
     generator = np.random.default_rng(0)
-    data, noise = (
-        jnp.asarray(2 + generator.normal(size=200_000)),
-        jnp.asarray(generator.normal(size=200_000)),
-    )
+    data = jnp.asarray(2 + generator.normal(size=200_000))
+    noise = jnp.asarray(generator.normal(size=200_000))
     log_partition = solve(data, noise, magnification=kappa).log_partition
     error = standard_error(data, noise, log_partition=log_partition, magnification=kappa)
     assert abs(log_partition - expected) < 4 * error

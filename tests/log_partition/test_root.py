@@ -40,10 +40,8 @@ def test_equals_the_reference_at_every_kappa(solver, float_dtype):
 
 def test_equals_the_reference_with_weights(x64):
     data, noise = one_lane_per_kappa(np.float64)
-    weights_data, weights_noise = (
-        random_weights(data[0], 1),
-        random_weights(noise[0], 2, num_zeros=7),
-    )
+    weights_data = random_weights(data[0], 1)
+    weights_noise = random_weights(noise[0], 2, num_zeros=7)
     weights = {"weights_data": weights_data, "weights_noise": weights_noise}
     solution = solve(data, noise, magnification=KAPPAS, **weights)
     expected = [root(data[0], noise[0], kappa=float(kappa), **weights) for kappa in KAPPAS]

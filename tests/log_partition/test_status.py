@@ -81,10 +81,8 @@ def test_the_step_limit(max_steps):
 
 def test_an_easy_lane_does_not_pay_for_a_hard_one():
     """A finished lane stands still: the steps it reports are its own."""
-    easy, hard = (
-        gaussian_log_ratios(0.1, seed=0, dtype=np.float32),
-        gaussian_log_ratios(-20.0, seed=1, dtype=np.float32),
-    )
+    easy = gaussian_log_ratios(0.1, seed=0, dtype=np.float32)
+    hard = gaussian_log_ratios(-20.0, seed=1, dtype=np.float32)
     both = [jnp.stack(side) for side in zip(easy, hard, strict=True)]
     alone = [solve(*problem, solver=SOLVERS["newton"]) for problem in (easy, hard)]
     together = solve(*both, solver=SOLVERS["newton"])

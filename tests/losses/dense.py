@@ -71,10 +71,8 @@ def explicit(
 
 def nt_xent(x, y, *, temperature=1.0, magnification=1.0, ids=None, weights=None, xp=np):
     n, views = len(x), xp.concatenate([x, y])
-    s, twice = (
-        logits(views, views, temperature),
-        lambda values: None if values is None else np.tile(values, 2),
-    )
+    s = logits(views, views, temperature)
+    twice = lambda values: None if values is None else np.tile(values, 2)
     counts = negatives_of(2 * n, np.tile(np.arange(n) if ids is None else ids, 2), twice(weights))
     terms = [
         ranking(s[i, (i + n) % (2 * n)], s[i], counts[i], magnification, xp) for i in range(2 * n)

@@ -95,9 +95,8 @@ def test_one_parameter_and_even_odds_is_half_of_a(x64):
     np.testing.assert_allclose(
         nce_jax.balanced_nre_loss(together, apart, strength=0.0), expected, rtol=1e-13
     )
-    large = nce_jax.nre_c_loss(
-        together, apart[:, None], gamma=1e12
-    )  # the class "none" is never asked for
+    # The class "none" is never asked for.
+    large = nce_jax.nre_c_loss(together, apart[:, None], gamma=1e12)
     np.testing.assert_allclose(large, 0, atol=1e-9)
 
 

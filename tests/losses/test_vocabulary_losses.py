@@ -319,10 +319,8 @@ def _sampled(arrays):
 def gradients(loss, count, draws, seed):
     """Gradients in the embedding for independent draws of noise, (draws, V, DIM), and the full
     softmax's."""
-    arrays, log_q = (
-        problem(),
-        jnp.log(jnp.asarray(np.random.default_rng(9).dirichlet(np.full(V, 3.0)))),
-    )
+    arrays = problem()
+    log_q = jnp.log(jnp.asarray(np.random.default_rng(9).dirichlet(np.full(V, 3.0))))
 
     def gradient(key):
         ids = jax.random.categorical(key, log_q, shape=(count,))

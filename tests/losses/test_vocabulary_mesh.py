@@ -16,10 +16,8 @@ N, V, DIM, K = 16, 24, 3, 5
 def problem(per_token):
     generator = np.random.default_rng(0)
     log_q = np.log(generator.dirichlet(np.full(V, 3.0)))
-    targets, noise_ids = (
-        generator.integers(0, V, N),
-        generator.integers(0, V, (N, K) if per_token else K),
-    )
+    targets = generator.integers(0, V, N)
+    noise_ids = generator.integers(0, V, (N, K) if per_token else K)
     return {
         "hidden": generator.normal(size=(N, DIM)),
         "targets": targets,

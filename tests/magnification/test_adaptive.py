@@ -192,10 +192,8 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     solved F."""
     grid = jnp.array([1.0, 10.0, 100.0])
     generator = np.random.default_rng(0)
-    x_data, x_noise = (
-        jnp.asarray(1 + generator.standard_normal((60, 3))),
-        jnp.asarray(generator.standard_normal((90, 3))),
-    )
+    x_data = jnp.asarray(1 + generator.standard_normal((60, 3)))
+    x_noise = jnp.asarray(generator.standard_normal((90, 3)))
     weights = jnp.asarray(generator.uniform(0.5, 1, 60)), jnp.asarray(generator.uniform(0.5, 1, 90))
     here, pending, short, long = jnp.asarray(generator.standard_normal((4, 3)) / 2)
     theta = here + pending  # where the parameters would come to rest
@@ -251,9 +249,8 @@ def test_the_windows_hold_moves_of_the_place_of_rest():
         params = optax.apply_updates(params, updates)
         choice = choose(state, jnp.int32(step))
         state = rule.follow(choice, updates, pending(optimizer, memory, params), jnp.int32(step))
-        np.testing.assert_allclose(
-            state.windows.short, -gradient, rtol=1e-4
-        )  # a window of one step up to the eighth
+        # A window of one step up to the eighth.
+        np.testing.assert_allclose(state.windows.short, -gradient, rtol=1e-4)
 
 
 # ---- what it leaves alone ------------------------------------------------------------------------

@@ -178,10 +178,8 @@ def test_the_sampling_variance_of_what_is_unseen_is_that_of_many_draws():
     """1,600 draws of 500 and 500, seed 0: their variance has a relative standard error of some
     .035; k = 3.5."""
     generator = np.random.default_rng(0)
-    s_data, s_noise = (
-        2 + generator.standard_normal((1600, 500)),
-        generator.standard_normal((1600, 500)),
-    )
+    s_data = 2 + generator.standard_normal((1600, 500))
+    s_noise = generator.standard_normal((1600, 500))
     grid = np.array([0.1, 1.0, 10.0])
     found = jax.jit(jax.vmap(lambda data, noise: table(data, noise, grid=grid)))(s_data, s_noise)
     assert np.all(found.largest == 2)

@@ -26,10 +26,8 @@ def oracle(data, noise, kappa) -> float:
 def test_it_is_the_largest_m_that_leaves_ten_effective_samples(ratio, x64):
     generator = np.random.default_rng(0)
     theta = np.array([0.5, 1.5, 3.0, 6.0])[:, None]
-    data, noise = (
-        theta * (theta + generator.standard_normal((4, 60))),
-        theta * generator.standard_normal((4, 90)),
-    )
+    data = theta * (theta + generator.standard_normal((4, 60)))
+    noise = theta * generator.standard_normal((4, 90))
     found = choose(data, noise, noise_ratio=ratio)
     for lane in range(4):
         effective = np.array([oracle(data[lane], noise[lane], ratio * m) for m in GRID])
@@ -76,9 +74,8 @@ def test_a_shift_changes_nothing_and_a_noise_ratio_divides():
         [here, there, here, here, here], [1, 1, 10, 0.1, 3]
     )
     assert shifted == alone
-    np.testing.assert_allclose(
-        [ten, tenth], [alone / 10, alone * 10], rtol=1e-4
-    )  # five values to a decade
+    # Five values to a decade.
+    np.testing.assert_allclose([ten, tenth], [alone / 10, alone * 10], rtol=1e-4)
     assert abs(np.log10(three * 3 / alone)) <= 0.2 + 1e-4  # the grid has steps of 10^.2
 
 

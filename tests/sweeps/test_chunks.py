@@ -21,9 +21,8 @@ def test_the_memory_of_a_lane_is_measured_and_recorded():
     found = nce_jax.sweep(heavy, memory_limit=1_000_000, lane=jnp.arange(64.0)).chunking
     assert found.bytes_limit == 1_000_000
     assert found.bytes_per_chunk <= 1_000_000
-    assert (
-        40_000 <= found.bytes_per_lane <= 200_000
-    )  # a block is 40,000 bytes, and some are held at once
+    # A block is 40,000 bytes, and some are held at once.
+    assert 40_000 <= found.bytes_per_lane <= 200_000
     assert found.bytes_per_chunk == pytest.approx(
         found.bytes_per_lane * found.sizes["lane"], rel=0.3
     )

@@ -30,10 +30,8 @@ def test_another_context_gives_its_own_values(context, num_devices):
     )
     outside = nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values
     with CONTEXTS[context]():
-        inside, expected = (
-            nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values,
-            [draw(seed) for seed in SEEDS],
-        )
+        inside = nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values
+        expected = [draw(seed) for seed in SEEDS]
     np.testing.assert_allclose(inside, expected, rtol=1e-6)
     assert (np.asarray(inside) != np.asarray(outside)).all(), (
         "the context changes nothing: nothing is tested"

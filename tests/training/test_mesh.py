@@ -24,9 +24,8 @@ def parts(mesh, *, rules=(), num_data=64, weights=None, distribution=None, **opt
     params, log_density_fn = models.mlp_energy(
         jax.random.key(0), 2, hidden=(16, 8), param_dtype=float
     )
-    optimizer = optax.sgd(
-        1e-2, momentum=0.9
-    )  # Adam divides what is zero but for rounding by its size
+    # Adam divides what is zero but for rounding by its size.
+    optimizer = optax.sgd(1e-2, momentum=0.9)
     step = training.make_train_step(log_density_fn, distribution, optimizer, mesh=mesh, **options)
     state = training.init_train_state(
         params, optimizer, treatment=options.get("treatment", training.solved())

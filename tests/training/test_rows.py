@@ -149,9 +149,8 @@ def test_nothing_grows_with_the_vocabulary():
     memory = [program.memory_analysis() for program in (small, large)]
     assert memory[1].temp_size_in_bytes < 1.01 * memory[0].temp_size_in_bytes < 2**21
     for m in memory:
-        assert (
-            m.output_size_in_bytes - m.alias_size_in_bytes < 1000
-        )  # all tables are updated where they are
+        # All tables are updated where they are.
+        assert m.output_size_in_bytes - m.alias_size_in_bytes < 1000
 
 
 REFUSED = [

@@ -88,10 +88,8 @@ def _drawers(key: PRNGKeyArray, name: str, source: Any, hold_out: bool) -> _Draw
     samples = _check(name, source)
     if not hold_out:
         return _Drawers((_from_array(samples),) * 2, (len(samples),) * 2)
-    order, count = (
-        jax.random.permutation(key, len(samples)),
-        max(round(_HELD_OUT * len(samples)), 1),
-    )
+    order = jax.random.permutation(key, len(samples))
+    count = max(round(_HELD_OUT * len(samples)), 1)
     parts = samples[order[count:]], samples[order[:count]]
     return _Drawers((_from_array(parts[0]), _from_array(parts[1])), (len(parts[0]), len(parts[1])))
 

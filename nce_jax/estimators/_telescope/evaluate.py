@@ -55,10 +55,8 @@ def evaluate(
     """On pairs that did not train the parameters, or of which there are many more than
     parameters."""
     data, noise = stage_log_ratios(spec.stages_fn, params, bridges_of(spec, pairs, schedule))
-    problem, solution = (
-        make_problem(data, noise, magnification=kappa),
-        solve_log_partition(data, noise, magnification=kappa),
-    )
+    problem = make_problem(data, noise, magnification=kappa)
+    solution = solve_log_partition(data, noise, magnification=kappa)
     known: dict[str, Any] = {"log_partition": solution.log_partition, "magnification": kappa}
     total = jnp.sum(spec.stages_fn(params, _everywhere(pairs[0], schedule)), axis=0)
     return Worth(

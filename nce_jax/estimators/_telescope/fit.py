@@ -210,9 +210,8 @@ def _is_settled(
     before = evaluate(
         settings.spec, {**trained.params, "model": earlier}, pairs, levels, kappa
     ).mean.value
-    drift = 2 * abs(
-        float(worth.mean.value) - float(before)
-    )  # half of the final average is the third quarter itself
+    # Half of the final average is the third quarter itself.
+    drift = 2 * abs(float(worth.mean.value) - float(before))
     return drift <= max(
         3 * float(worth.mean.standard_error), _DRIFT * max(1, abs(float(worth.mean.value)))
     )

@@ -100,8 +100,6 @@ def descent_misfit(
     """
     x = bridges_of(spec, pairs, schedule)
     sides = [spec.stages_fn(params, side) for side in (x[:-1], x[1:])]
-    arrays, z = (
-        [(s, s[..., None]) for s in sides],
-        [standardise(params, side) for side in (x[:-1], x[1:])],
-    )
+    arrays = [(s, s[..., None]) for s in sides]
+    z = [standardise(params, side) for side in (x[:-1], x[1:])]
     return misfit(arrays, z, roots, jnp.log(kappa), _TOLERANCE_DESCENT)

@@ -38,9 +38,8 @@ class Curvature(NamedTuple):
         mean = self.mean_jacobian
         matrix = self.second - self.slope[:, None, None] * mean[:, :, None] * mean[:, None, :]
         size = jnp.sqrt(jnp.diagonal(matrix, axis1=1, axis2=2))
-        size = jnp.where(
-            size > 0, size, 1
-        )  # a stage without any overlap has neither matrix nor gradient
+        # A stage without any overlap has neither matrix nor gradient.
+        size = jnp.where(size > 0, size, 1)
         # Where a direction is blind, Newton's step along it would be rounding.
         ridge = 8 * jnp.finfo(matrix.dtype).eps * jnp.eye(matrix.shape[-1], dtype=matrix.dtype)
         scaled = matrix / (size[:, :, None] * size[:, None, :]) + ridge[None]

@@ -46,9 +46,8 @@ def pilot_overlap(key: PRNGKeyArray, settings: Settings, schedule: np.ndarray) -
     levels = jnp.asarray(padded(schedule), jnp.result_type(float))
     # The gap belongs to the sets and not to the loss: the overlap at another kappa would hide it.
     kappa = settings._replace(kappa=1.0).kappas(len(levels) - 1)
-    fitted, seen = _pilot_pairs(
-        key, settings
-    )  # the same for every pilot: their differences are the schedules'
+    # The same for every pilot: their differences are the schedules'.
+    fitted, seen = _pilot_pairs(key, settings)
     for name, side in zip(("x_data", "noise"), fitted, strict=True):
         if not jnp.isfinite(side).all():
             raise ValueError(f"{name}: expected finite samples, got some that are not")

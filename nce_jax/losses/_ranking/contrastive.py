@@ -346,9 +346,8 @@ def _against(
     if ids_negatives is not None and ids is None:
         raise ValueError("ids: expected those of the anchors beside ids_negatives, got None")
     named = ids_negatives is not None
-    own = (
-        batch.ids if named else jnp.where(batch.ids == LEFT_OUT, LEFT_OUT, 1)
-    )  # without ids nothing is equal to anything
+    # Without ids nothing is equal to anything.
+    own = batch.ids if named else jnp.where(batch.ids == LEFT_OUT, LEFT_OUT, 1)
     others = (
         check_ids("ids_negatives", ids_negatives, shape) if named else jnp.zeros(shape, own.dtype)
     )

@@ -102,9 +102,8 @@ def check_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
         return jnp.arange(shape[0])
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
         smallest, largest = int(ids.min()), int(ids.max())
-        if (
-            not LEFT_OUT < smallest <= largest <= np.iinfo(np.int32).max
-        ):  # JAX would cut them off without a word
+        # JAX would cut them off without a word.
+        if not LEFT_OUT < smallest <= largest <= np.iinfo(np.int32).max:
             raise ValueError(
                 f"{name}: expected integers that fit an int32, got {smallest} to {largest}"
             )

@@ -128,9 +128,8 @@ def nre_c_loss(
     check_positive("gamma", gamma)
     data, noise = check_ranking(log_ratio_data, log_ratio_noise, shared=False)
     log_gamma = jnp.log(check_scalar("gamma", gamma, data))
-    log_odds = expand(log_gamma) - jnp.log(
-        jnp.asarray(noise.shape[-1], data.dtype)
-    )  # of every class against none
+    # Of every class against none.
+    log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
     # -log q_1 = log(1 + e^{others}), with all but the first of K, and none, as others: good at any
     # size of the logits.
     others = jnp.logaddexp(log_sum_exp(_contrast(log_ratio_contrast, data, noise)), -log_odds)

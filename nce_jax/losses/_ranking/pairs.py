@@ -259,9 +259,7 @@ def _pull(
             logits, columns.sums[None, :]
         )
     # In float16 weights of the order 1 / n^2 would be zero.
-    low, dtype = (
-        weights if pairs.x.dtype == jnp.float16 else weights.astype(pairs.x.dtype),
-        weights.dtype,
-    )
+    low = weights if pairs.x.dtype == jnp.float16 else weights.astype(pairs.x.dtype)
+    dtype = weights.dtype
     of_x = jnp.matmul(low, columns.y, preferred_element_type=dtype)
     return of_x, jnp.matmul(low.T, pairs.x, preferred_element_type=dtype), weights.sum(axis=0)

@@ -73,10 +73,8 @@ def check_tokens(hidden: Any, targets: Any, embedding: Any, bias: Any, weights: 
     targets = _check_integers("targets", targets, (hidden.shape[0],))
     weights = check_weights("weights", weights, hidden[:, 0].astype(dtype))
     if weights is not None:
-        hidden, targets = (
-            jnp.where(weights[:, None] == 0, 0, hidden),
-            jnp.where(weights == 0, 0, targets),
-        )
+        hidden = jnp.where(weights[:, None] == 0, 0, hidden)
+        targets = jnp.where(weights == 0, 0, targets)
     return Tokens(hidden, targets, table, weights, dtype)
 
 
