@@ -31,13 +31,13 @@ PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 # Nearly all of the tests' time is compilation: what one test has compiled serves the others and the next run, and those
-# that are run often leave XLA's optimisations and its newer code generator out (half the time), which the slow ones and
+# that are run often leave XLA's optimizations and its newer code generator out (half the time), which the slow ones and
 # test-all do not.
 CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
 PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
 ANNOTATED := --jaxtyping-packages=nce_jax,beartype.beartype
-UNOPTIMISED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
+UNOPTIMIZED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
 
 ##@ Results
 
@@ -48,7 +48,7 @@ figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in bui
 figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, noise_choices: 4, simulator_inference: 6, representation and scaling: 10 each, choosing_m: 35, language_model: 50, mutual_information: 80)
 	$(call list_figures,$^)
 
-smoke: $(READY) ## every experiment at its smallest (XLA's optimisations left out), two at a time, with its plots, in build/smoke
+smoke: $(READY) ## every experiment at its smallest (XLA's optimizations left out), two at a time, with its plots, in build/smoke
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TOPICS:%=smoke-%)
 
 two-processes: $(READY) ## trains on two processes of four virtual devices each; a run that was stopped goes on
@@ -72,7 +72,7 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## those that take up to a minute, or A
 
 .PHONY: test test-slow test-all test-annotations lint types docs lock
 test: $(READY) ## tests (all but the slow ones) and doctests
-	$(UNOPTIMISED) $(PYTEST) -m "not slow" $(ARGS)
+	$(UNOPTIMIZED) $(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(READY) ## the slow tests alone
 	$(PYTEST) tests -m slow $(ARGS)
@@ -81,7 +81,7 @@ test-all: $(READY) ## tests, slow ones too, and doctests
 	$(PYTEST) $(ARGS)
 
 test-annotations: $(READY) ## fast tests and doctests with every annotation of the library checked at run time
-	$(UNOPTIMISED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
+	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
 
 lint: $(READY) ## ruff
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
@@ -219,7 +219,7 @@ check-$(1): build/results/$(1)/$(call preset,$(1))/manifest.json
 
 smoke-$(1): $(READY)
 	@echo "==> $(1): smoke"
-	$(CACHED) $$(UNOPTIMISED) $(PY) -m experiments.common.smoke $(1)
+	$(CACHED) $$(UNOPTIMIZED) $(PY) -m experiments.common.smoke $(1)
 endef
 $(foreach topic,$(TOPICS),$(eval $(call topic_rules,$(topic))))
 

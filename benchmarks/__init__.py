@@ -1,2 +1,3 @@
 """Benchmarks: one harness, one file per topic. `python -m benchmarks.run` writes results.json and
-docs/benchmarks.md."""
+docs/benchmarks.md.
+"""

@@ -23,7 +23,8 @@ def gaussian_work(
     size: int, delta_f: float = 1.0, sigma: float = 2.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Forward and reverse work in kT that obey Crooks' theorem: normal, with means +-delta_f +
-    sigma^2 / 2."""
+    sigma^2 / 2.
+    """
     forward, reverse = np.random.default_rng(seed).normal(sigma**2 / 2, sigma, (2, size))
     return forward + delta_f, reverse - delta_f
 
@@ -72,7 +73,8 @@ def _beside_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
 
 def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
     """FastMBAR's free energy difference of two states, by the faster and more exact of its two
-    methods."""
+    methods.
+    """
     size = len(forward)
     energy = np.stack([np.zeros(2 * size), np.concatenate([forward, -reverse])])
     result = peer("FastMBAR").FastMBAR(energy, np.array([size, size]), method="L-BFGS-B")
@@ -81,7 +83,8 @@ def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
 
 def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> Callable[[], Any]:
     """Our solve as a program in `dtype` and nothing wider, on arrays that are on the device
-    already."""
+    already.
+    """
 
     def solve(forward, reverse):
         result = nce_jax.bar(forward, reverse)

@@ -2,7 +2,8 @@
 
 Its release 0.1.3 requires jax < 0.5 and numpy < 2, and equinox 0.10.11, the newest it allows, does
 not import with jax >= 0.4.34: no one environment holds it and us. `make bench` makes `.venv-bmi`
-from requirements-bmi.lock for it."""
+from requirements-bmi.lock for it.
+"""
 
 import json
 import os
@@ -59,7 +60,8 @@ class Bmi:
 
     def draw(self, task: str, size: int, path: Path) -> dict[str, Any]:
         """Samples x and y into an npz file; returns the task's `name` and its mutual information,
-        `truth`."""
+        `truth`.
+        """
         return self._ask(do="draw", task=task, size=size, seed=0, path=str(path))
 
     def estimate(self, method: str, path: Path, **options: Any) -> float:

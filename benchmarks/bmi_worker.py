@@ -3,7 +3,8 @@ it wants an old JAX.
 
 `PYTHON benchmarks/bmi_worker.py` reads a request per line on stdin and answers with a line on
 stdout, both JSON. It imports nothing of ours: another interpreter runs it, in which neither nce_jax
-nor the other benchmarks exist."""
+nor the other benchmarks exist.
+"""
 
 import json
 import os

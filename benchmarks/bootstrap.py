@@ -54,7 +54,8 @@ def run(quick: bool) -> Report:
 
 class FastMBARBootstrap:
     """FastMBAR as its documentation has it: everything happens in the constructor. Pools the
-    variances of all its calls."""
+    variances of all its calls.
+    """
 
     def __init__(self, forward: np.ndarray, reverse: np.ndarray) -> None:
         self.constructor = peer("FastMBAR").FastMBAR
@@ -83,7 +84,9 @@ class FastMBARBootstrap:
         return len(self.variances) * (PEER_REPLICATES - 1)
 
 
-def _ours(work: tuple[np.ndarray, np.ndarray], dtype: str) -> Callable[[], nce_jax.Bootstrap]:
+def _ours(
+    work: tuple[np.ndarray, np.ndarray], dtype: str
+) -> Callable[[], nce_jax.diagnostics.Bootstrap]:
     forward, reverse = (jnp.asarray(side, dtype) for side in work)
     program = jax.jit(
         lambda key: nce_jax.bootstrap_log_partition(

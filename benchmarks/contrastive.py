@@ -1,5 +1,6 @@
 """Contrastive losses, value and gradient: beside optax's, info-nce-pytorch's and their matrix
-products; in blocks."""
+products; in blocks.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +36,7 @@ def _beside_optax(quick: bool) -> list[Row]:
     labels = jnp.tile(jnp.arange(PAIRS // 2), 2)
 
     def ours(x: jax.Array, y: jax.Array) -> jax.Array:
-        return nce_jax.nt_xent_loss(_unit(x), _unit(y), temperature=TEMPERATURE)
+        return nce_jax.losses.nt_xent_loss(_unit(x), _unit(y), temperature=TEMPERATURE)
 
     def theirs(x: jax.Array, y: jax.Array) -> jax.Array:
         return optax.losses.ntxent(jnp.concatenate([x, y]), labels, TEMPERATURE)
@@ -69,7 +70,7 @@ def _beside_torch(quick: bool) -> list[Row]:
     x, y = _pairs(PAIRS)
 
     def ours(x: jax.Array, y: jax.Array) -> jax.Array:
-        return nce_jax.info_nce_loss(_unit(x), _unit(y), temperature=TEMPERATURE)
+        return nce_jax.losses.info_nce_loss(_unit(x), _unit(y), temperature=TEMPERATURE)
 
     sides = [torch.tensor(np.asarray(side), requires_grad=True) for side in (x, y)]
 
@@ -105,9 +106,9 @@ def _in_blocks(quick: bool) -> list[Row]:
     """The same loss with its logits made twice and never stored."""
     x, y = _pairs(LARGE)
     losses = {
-        "info_nce_loss": nce_jax.info_nce_loss,
-        "clip_loss": nce_jax.clip_loss,
-        "siglip_loss": nce_jax.siglip_loss,
+        "info_nce_loss": nce_jax.losses.info_nce_loss,
+        "clip_loss": nce_jax.losses.clip_loss,
+        "siglip_loss": nce_jax.losses.siglip_loss,
     }
     rows = []
     for name, loss in losses.items():

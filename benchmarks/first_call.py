@@ -1,5 +1,6 @@
 """What the first call costs: tracing, compilation and the run, in a process of its own that finds
-nothing compiled."""
+nothing compiled.
+"""
 
 from collections.abc import Sequence
 
@@ -23,7 +24,8 @@ PROGRAMS = {
 
 def run(quick: bool) -> Report:
     """Programs in turn, `repetitions` processes each; imports are rows of their own, over all of
-    them."""
+    them.
+    """
     repetitions = 1 if quick else 5
     found = [
         {name: fresh.ask(*map(str, arguments)) for name, (arguments, _) in PROGRAMS.items()}

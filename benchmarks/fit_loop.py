@@ -1,5 +1,6 @@
 """What `training.fit` costs over the bare compiled step: progress, metrics file, checkpoints,
-shuffling and all."""
+shuffling and all.
+"""
 
 import contextlib
 import io
@@ -34,7 +35,8 @@ class _Clock(NamedTuple):
 
 def run(quick: bool) -> Report:
     """Blocks of 100 steps in turn: the bare ones run inside the evaluation hook of `fit`, where its
-    clock stands still."""
+    clock stands still.
+    """
     with jax.enable_x64(False):
         rows = [
             _row(what, num_blocks=6 if quick else 80)

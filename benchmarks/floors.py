@@ -34,7 +34,8 @@ PASSES = 20
 
 class Evaluations(NamedTuple):
     """The ceilings for arrays of `size` elements of `dtype`, as contenders whose unit is one pass
-    over the array."""
+    over the array.
+    """
 
     size: int
     dtype: str
@@ -42,7 +43,8 @@ class Evaluations(NamedTuple):
 
     def floor(self, count: float) -> Floor:
         """Of `count` evaluations: the longer of reading everything and of one exponential per
-        element."""
+        element.
+        """
 
         def seconds(timed: Mapping[str, Timed]) -> np.ndarray:
             reading = self._fastest(timed, "copying") / 2  # a copy reads and writes
@@ -71,7 +73,8 @@ _PASSES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 def evaluations(size: int, dtype: str) -> Evaluations:
     """Ceilings of copying and of exponentials: the array as one program, and a part of it on every
-    core."""
+    core.
+    """
     ceilings = Evaluations(size, dtype, {})
     contenders = {
         ceilings.label(name, parts): Contender(_repeated(pass_fn, size, dtype, parts), PASSES)
@@ -85,7 +88,8 @@ def _repeated(
     pass_fn: Callable[[jax.Array], jax.Array], size: int, dtype: str, parts: int
 ) -> Callable[[], None]:
     """`PASSES` passes, each over what the one before has written; every part is a program and a
-    thread of its own."""
+    thread of its own.
+    """
 
     def program(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, PASSES, lambda _, x: pass_fn(x), x)
@@ -114,7 +118,8 @@ def products(
     program: Callable[..., Any], *arguments: Any, name: str = "", calls: int = 1
 ) -> Products:
     """The floor of a step: its products alone, with random operands, `calls` of them dispatched one
-    after another."""
+    after another.
+    """
     equations = list(_equations(jax.make_jaxpr(program)(*arguments).jaxpr))
     # No two alike: XLA would compute equal products once.
     seeds = itertools.count()

@@ -3,7 +3,8 @@
 Nothing of ours or of JAX is imported above: imports are on the clock.
 
 `python -m benchmarks.fresh PROGRAM [SIZE DTYPE]` runs one program once and prints what it took, as
-JSON; `ask` starts that."""
+JSON; `ask` starts that.
+"""
 
 import json
 import os
@@ -19,7 +20,8 @@ ROOT = Path(__file__).parents[1]
 
 def ask(*arguments: str) -> dict[str, float]:
     """Runs a program in a process of its own, which finds no program that another one has
-    compiled."""
+    compiled.
+    """
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -50,7 +52,8 @@ def _imports(dtype: str) -> dict[str, float]:
 
 def peak_bytes() -> float:
     """The largest resident set so far; Linux's getrusage would count what the parent had at the
-    fork. NaN elsewhere."""
+    fork. NaN elsewhere.
+    """
     status = Path("/proc/self/status")
     if not status.exists():
         return float("nan")
@@ -68,7 +71,8 @@ def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float
     """Tracing, compilation and the run, from arguments that are on the device; then what the
     compiler says of memory.
 
-    The peak before holds the imports and the arguments."""
+    The peak before holds the imports and the arguments.
+    """
     import jax
 
     arguments = jax.block_until_ready(arguments)
@@ -87,7 +91,8 @@ def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float
 
 def _log_ratios(size: int, dtype: str) -> list[Any]:
     """Of unit Gaussians two standard deviations apart, made by numpy, so that nothing is compiled
-    for them."""
+    for them.
+    """
     import jax.numpy as jnp
     import numpy as np
 
@@ -125,13 +130,14 @@ def _info_nce(size: int, dtype: str) -> dict[str, float]:
         jnp.asarray(np.random.default_rng(k).normal(size=(size, 512)).astype(dtype))
         for k in range(2)
     ]
-    loss = functools.partial(nce_jax.info_nce_loss, temperature=512.0, chunk_size=1_024)
+    loss = functools.partial(nce_jax.losses.info_nce_loss, temperature=512.0, chunk_size=1_024)
     return _first_call(jax.value_and_grad(loss, (0, 1)), *sides)
 
 
 def _train_step(size: int, dtype: str) -> dict[str, float]:
     """The step of the `train_step` benchmark with F solved; making the state comes before the
-    clock."""
+    clock.
+    """
     from benchmarks import train_step
     from nce_jax import training
 

@@ -1,7 +1,7 @@
 """One harness for all benchmarks: interleaved repetitions in one process, a ratio per repetition,
 median and quartiles.
 
-On a machine with other work a time means little and a ratio of neighbours in time means much:
+On a machine with other work a time means little and a ratio of neighbors in time means much:
 contenders run in turn, in a new order at every repetition, and only what ran within the same
 repetition is divided by one another. Processor time, of all threads, is kept beside: it tells
 waiting from work where the machine is not ours alone.
@@ -23,7 +23,8 @@ from experiments.common.progress import track
 
 class Contender(NamedTuple):
     """What is timed: a callable, and how many units of work (replicates, steps, lanes) one call
-    does."""
+    does.
+    """
 
     fn: Callable[[], Any]
     units: int = 1
@@ -31,7 +32,8 @@ class Contender(NamedTuple):
 
 class Timed(NamedTuple):
     """Seconds per unit at every repetition, by the wall and of processor time, and what the last
-    call returned."""
+    call returned.
+    """
 
     seconds: np.ndarray
     processor_seconds: np.ndarray
@@ -51,7 +53,8 @@ def measure(
     seconds, or nearly; with `block` zero that is one call.
 
     The first call of each is not timed: it compiles and fills caches. Not so with `block` zero,
-    which is for whole fits: they are long, and compile at every call. Every call is waited for."""
+    which is for whole fits: they are long, and compile at every call. Every call is waited for.
+    """
     entries = {
         name: entry if isinstance(entry, Contender) else Contender(entry)
         for name, entry in contenders.items()

@@ -22,7 +22,8 @@ NOTE = (
 
 class Problems(NamedTuple):
     """Log-ratios (problems, samples) of data and noise, and which problems are inverted (data below
-    noise)."""
+    noise).
+    """
 
     data: np.ndarray
     noise: np.ndarray
@@ -31,7 +32,8 @@ class Problems(NamedTuple):
 
 def draw(num_problems: int = NUM_PROBLEMS, size: int = SIZE, seed: int = 0) -> Problems:
     """Unit Gaussians some way apart: s = +-(d x - d^2 / 2) + offset, x from N(d, 1) for data and
-    N(0, 1) for noise."""
+    N(0, 1) for noise.
+    """
     rng = np.random.default_rng(seed)
     distance = rng.uniform(0.2, 6, (num_problems, 1))
     offset = rng.uniform(-1e3, 1e3, (num_problems, 1))
@@ -49,7 +51,8 @@ def pymbar_loop(problems: Problems, method: str) -> np.ndarray:
 
     Inverted ratios break the inequality that its bracket rests on. With as many noise as data
     samples, exchanging the two leaves the equation as it is and makes the problem an ordinary one:
-    that is what pymbar gets."""
+    that is what pymbar gets.
+    """
     sides = zip(*problems, strict=True)
     ordered = (
         (noise, data) if is_inverted else (data, noise) for data, noise, is_inverted in sides
@@ -93,7 +96,8 @@ def run(quick: bool) -> Report:
 
 def _methods_that_solve(problems: Problems) -> list[str]:
     """The methods of pymbar that solve every problem: some do not converge at the largest
-    separations."""
+    separations.
+    """
     solving = []
     for method in PYMBAR_METHODS:
         try:

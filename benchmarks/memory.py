@@ -1,5 +1,6 @@
 """Peak memory: of the compiled programs, as the compiler says, and of a process of its own that
-runs one once."""
+runs one once.
+"""
 
 from collections.abc import Iterator, Sequence
 
@@ -47,7 +48,8 @@ def _amounts(
     what: str, ours: Sequence[dict[str, float]], theirs: Sequence[dict[str, float]]
 ) -> Iterator[Amount]:
     """Of the program: arguments, outputs and temporaries. Of the process: what the call adds to the
-    peak before it."""
+    peak before it.
+    """
     inputs = {"inputs": ours[0]["argument"]}
     yield Amount(
         f"{what}: program", "B", _spread([each["program"] for each in ours]), beside=inputs

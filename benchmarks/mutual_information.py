@@ -1,5 +1,6 @@
 """Mutual information on ten tasks of bmi: a log ratio of joint against shuffled samples, beside
-bmi's own estimators."""
+bmi's own estimators.
+"""
 
 import dataclasses
 import tempfile
@@ -44,7 +45,8 @@ OURS, WITHIN_NATS, WITHIN_SHARE = "nce_jax", 0.05, 0.1
 
 class Estimate(NamedTuple):
     """In nats, with the standard error of its averages for the log ratio as it is, and the model
-    that was taken."""
+    that was taken.
+    """
 
     value: float
     standard_error: float | None = None
@@ -61,7 +63,8 @@ class Fitted(NamedTuple):
 
 def run(quick: bool) -> Report:
     """A row per task, against the fastest of bmi's estimators that is right within the
-    tolerance."""
+    tolerance.
+    """
     tasks = TASKS[:2] if quick else TASKS
     with Bmi() as bmi, tempfile.TemporaryDirectory() as folder, jax.enable_x64(False):
         found = [_task(bmi, task, Path(folder) / f"{task}.npz", quick) for task in tasks]
@@ -143,7 +146,8 @@ def estimate(x: np.ndarray, y: np.ndarray, *, num_steps: int) -> Estimate:
 
     Mutual information does not see monotone maps of single coordinates: all are brought to normal
     scores. The fits see one part of the samples, the average is over the other one; F there from as
-    many shuffled pairs as shifts of y give."""
+    many shuffled pairs as shifts of y give.
+    """
     x, y = _normal_scores(x), _normal_scores(y)
     count = int(TRAIN_SHARE * len(x))
     fits = [
@@ -171,7 +175,8 @@ def _normal_scores(x: np.ndarray) -> np.ndarray:
 
 def _pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The joint samples, and those of the product of marginals: y shifted against x, `SHUFFLES`
-    times."""
+    times.
+    """
     shifts = 1 + len(x) // (SHUFFLES + 1) * np.arange(SHUFFLES)
     shuffled = [np.concatenate([x, np.roll(y, shift, axis=0)], axis=1) for shift in shifts]
     return np.concatenate([x, y], axis=1), np.concatenate(shuffled)

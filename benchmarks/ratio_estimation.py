@@ -1,5 +1,6 @@
 """Density ratios from samples: `fit_log_ratio` against densratio's uLSIF, RuLSIF and KLIEP, whole
-fits."""
+fits.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -28,7 +29,8 @@ SQUARE_ERROR = "r.m.s. error of the ratio on held-out samples of the denominator
 
 class Problem(NamedTuple):
     """Samples of numerator and denominator, (size, dim), held-out ones of both, and the true log
-    ratio."""
+    ratio.
+    """
 
     x: np.ndarray
     y: np.ndarray
@@ -39,7 +41,8 @@ class Problem(NamedTuple):
 
 class Fit(NamedTuple):
     """An estimate's two errors: of the log ratio, and of the ratio as least squares (uLSIF's own
-    measure) sees it."""
+    measure) sees it.
+    """
 
     log_error: float
     square_error: float
@@ -56,7 +59,8 @@ def gaussians(dim: int) -> Problem:
 
 def bump() -> Problem:
     """The example of densratio's own documentation: N(1, 1/8^2) over N(1, 1/2^2), a Gaussian bump
-    as its kernels are."""
+    as its kernels are.
+    """
     rng = np.random.default_rng(0)
     x, held_out_x = (rng.normal(1, 1 / 8, (size, 1)) for size in (SIZE, HELD_OUT))
     y, held_out_y = (rng.normal(1, 1 / 2, (size, 1)) for size in (SIZE, HELD_OUT))
@@ -64,16 +68,17 @@ def bump() -> Problem:
 
 
 def mixture() -> Problem:
-    """Four Gaussians in the plane, of spread 1/2 and 1.2 from the centre, over N(0, 1.5^2 I): at
-    home for a few kernels."""
+    """Four Gaussians in the plane, of spread 1/2 and 1.2 from the center, over N(0, 1.5^2 I): at
+    home for a few kernels.
+    """
     rng, spread, wide = np.random.default_rng(4), 0.5, 1.5
-    centres = 1.2 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+    centers = 1.2 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
 
     def draw(size: int) -> np.ndarray:
-        return centres[rng.integers(0, 4, size)] + spread * rng.normal(size=(size, 2))
+        return centers[rng.integers(0, 4, size)] + spread * rng.normal(size=(size, 2))
 
     def log_ratio(z: np.ndarray) -> np.ndarray:
-        squares = ((z[:, None] - centres) ** 2).sum(-1)
+        squares = ((z[:, None] - centers) ** 2).sum(-1)
         numerator = logsumexp(-squares / (2 * spread**2), axis=1) - np.log(4) - 2 * np.log(spread)
         return numerator + (z**2).sum(-1) / (2 * wide**2) + 2 * np.log(wide)
 
@@ -92,7 +97,8 @@ PROBLEMS: dict[str, tuple[Callable[[], Problem], str]] = {
 
 def run(quick: bool) -> Report:
     """A row per problem and method; the details have both errors of everybody, and of the model of
-    ours that has no row."""
+    ours that has no row.
+    """
     peer("densratio")
     rows: list[Row] = []
     details = []
@@ -137,7 +143,8 @@ def _line(method: str, timed: Timed) -> dict[str, Any]:
 
 def _ours(problem: Problem, model: str) -> Callable[[], Fit]:
     """The default perceptron, or a full quadratic form of the samples, which contains the log ratio
-    of Gaussians."""
+    of Gaussians.
+    """
     x, y = (np.asarray(side, np.float32) for side in (problem.x, problem.y))
     dim, num_steps = x.shape[1], 600
     options: dict[str, Any] = {"num_steps": num_steps}
@@ -170,7 +177,8 @@ def _quadratic(mean: np.ndarray, spread: np.ndarray, x: jax.Array) -> jax.Array:
 
 def _peer(problem: Problem, method: str) -> Callable[[], Fit]:
     """With its own cross-validation over its own grid, 81 pairs of width and penalty (KLIEP: a line
-    search)."""
+    search).
+    """
     densratio = peer("densratio").densratio
 
     def log_ratio(result: Any, z: np.ndarray) -> np.ndarray:
@@ -181,7 +189,7 @@ def _peer(problem: Problem, method: str) -> Callable[[], Fit]:
         return np.log(np.maximum(ratio, LOWEST))
 
     def fit() -> Fit:
-        np.random.seed(0)  # it draws its kernels' centres from numpy's global generator  # noqa: NPY002
+        np.random.seed(0)  # it draws its kernels' centers from numpy's global generator  # noqa: NPY002
         result = densratio(problem.x, problem.y, method, alpha=ALPHA, verbose=False)
         return _errors(problem, lambda z: log_ratio(result, z))
 

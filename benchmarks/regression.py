@@ -10,7 +10,8 @@ minute, so that they run only when asked for. The 5 % is what a new process chan
 (memory layout, thread placement), which the spread within one process does not show. What fails is
 run a second time and is a regression only if it fails again. Amounts: bytes of a program by the
 same rule; seconds of a first call depend on the machine alone, so that only a target which was met,
-and now is not, counts."""
+and now is not, counts.
+"""
 
 import argparse
 import math
@@ -85,7 +86,8 @@ def _run_and_compare(topic: str, committed: Entry) -> list[Finding]:
 
 def compare(topic: str, committed: Entry, now: Entry) -> Iterator[Finding]:
     """What is worse in `now`, row by row of the committed; a row that is gone is worse, a new one
-    is not."""
+    is not.
+    """
     for kind, compare_row in (("rows", _compare_rows), ("amounts", _compare_amounts)):
         found = {row["name"]: row for row in now.get(kind, ())}
         for row in committed.get(kind, ()):

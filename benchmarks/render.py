@@ -1,5 +1,6 @@
 """The page of the benchmarks and its figure, from the JSON file alone: `python -m
-benchmarks.render`."""
+benchmarks.render`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -27,7 +27,8 @@ class Check(NamedTuple):
 
     Exact answers are either right or wrong, and a wrong one is an AccuracyError. Of statistical
     estimates one may be worse than another without being wrong: with `is_contest` that is a row
-    whose verdict says so."""
+    whose verdict says so.
+    """
 
     what: str
     error: Callable[[Any, Any], float]
@@ -37,7 +38,8 @@ class Check(NamedTuple):
 
 class Floor(NamedTuple):
     """The least time of some work, from what was timed beside it: seconds per unit at every
-    repetition."""
+    repetition.
+    """
 
     what: str
     seconds: Callable[[Mapping[str, Timed]], np.ndarray]
@@ -46,7 +48,8 @@ class Floor(NamedTuple):
 @dataclasses.dataclass(frozen=True)
 class Row:
     """One line of the table. Ratios are peer / ours under "at least", ours / peer under "at most";
-    times are per `unit`."""
+    times are per `unit`.
+    """
 
     name: str
     ours: str
@@ -91,7 +94,8 @@ class Row:
 @dataclasses.dataclass(frozen=True)
 class Amount:
     """One line of a table without a race: seconds or bytes of ours, a target for them, and what to
-    see them beside."""
+    see them beside.
+    """
 
     name: str
     unit: str
@@ -147,7 +151,8 @@ def compare(
 
     `at_least` is a target for peer / ours, `at_most` one for ours / peer; with neither, `is_cost`
     says which ratio to show. `floor` is the least time that our side's work can take, from ceilings
-    measured in the same repetitions."""
+    measured in the same repetitions.
+    """
     peer = min(against, key=lambda candidate: np.median(timed[candidate].seconds))
     mine, theirs = timed[ours], timed[peer]
     error = float(check.error(mine.value, theirs.value))

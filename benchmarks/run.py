@@ -1,5 +1,6 @@
 """`python -m benchmarks.run [--only NAME ...] [--quick]`: runs benchmarks, writes results.json and
-docs/benchmarks.md."""
+docs/benchmarks.md.
+"""
 
 import argparse
 import importlib
@@ -31,7 +32,8 @@ COMMAND = "python -m benchmarks.run"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the topics asked for; returns the exit status, which is 1 where a topic failed its
-    accuracy check."""
+    accuracy check.
+    """
     arguments = _parse(argv)
     output = render.TRIAL if arguments.quick else render.COMMITTED
     stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
@@ -56,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_topic(topic: str, quick: bool) -> dict[str, Any]:
     """One topic's entry of the JSON file: rows, details, and the machine as it was before and
-    after."""
+    after.
+    """
     load_before, start = _load_average(), time.perf_counter()
     report: Report = importlib.import_module(f"benchmarks.{topic}").run(quick)
     return {

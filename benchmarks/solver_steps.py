@@ -18,7 +18,8 @@ SOLVERS = {
 
 def run(quick: bool) -> Report:
     """Unit Gaussians some way apart, 2 x 512 samples, s offset by 3; a negative separation inverts
-    the ratios."""
+    the ratios.
+    """
     num_draws = 10 if quick else 100
     tables = []
     for dtype in ("float64", "float32"):
@@ -30,7 +31,8 @@ def run(quick: bool) -> Report:
 
 def draw(separation: float, num_draws: int) -> tuple[np.ndarray, np.ndarray]:
     """Log-ratios s = +-(d x - d^2 / 2) + offset of data x from N(d, 1) and noise x from N(0, 1),
-    (draws, size)."""
+    (draws, size).
+    """
     distance, sign = abs(separation), np.sign(separation) or 1.0
     x_data, x_noise = np.random.default_rng(0).normal(size=(2, num_draws, SIZE))
     return tuple(

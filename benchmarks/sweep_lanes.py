@@ -1,5 +1,6 @@
 """A grid of M x seeds in one sweep, against its lanes one after another; and the cost of a lane
-against their number."""
+against their number.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ class Grid(NamedTuple):
 
 def gaussian_1d(treatment: training.Treatment, steps: int) -> Train:
     """Trains the mean of a unit Gaussian from fresh samples at every step; returns F and theta as
-    they end."""
+    they end.
+    """
     reference, optimizer = noise.standard_normal(1), optax.sgd(0.1)
 
     def run(magnification, seed):
@@ -45,7 +47,7 @@ def gaussian_1d(treatment: training.Treatment, steps: int) -> Train:
             jax.random.normal(key_params, (1,)),
             log_base_measure=reference.log_prob,
         )
-        criterion = nce_jax.nce(magnification=magnification)
+        criterion = nce_jax.criteria.nce(magnification=magnification)
         step = training.make_train_step(
             log_density_fn, reference, optimizer, criterion=criterion, treatment=treatment
         )
@@ -113,7 +115,8 @@ def _row(name: str, steps: int, quick: bool) -> Row:
 
 def _cost_of_a_lane(steps: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
     """Seconds per lane of square grids; one measurement per size, so that large grids do not wait
-    for small ones."""
+    for small ones.
+    """
     sides = (1, 2, 4, 8) if quick else (1, 2, 4, 8, 16, 32, 64)
     trains = {name: gaussian_1d(treatment, steps) for name, treatment in TREATMENTS.items()}
     lanes: dict[str, list[dict[str, Any]]] = {name: [] for name in trains}

@@ -118,7 +118,8 @@ def ratio(row: Mapping[str, Any]) -> str:
 
 def _error(row: Mapping[str, Any]) -> str:
     """One digit of what is rounding, three where both sides estimate and the two numbers may be
-    close."""
+    close.
+    """
     digits = 1 if row["error"] < 0.01 else 3
     return f"{row['error']:.{digits}g} ({row['tolerance']:.{digits}g})"
 
@@ -230,7 +231,7 @@ def _ratio_errors(details: Mapping[str, Any]) -> str:
     return (
         f"Errors of all, with {details['size']:,} training samples a side and"
         f" {details['held_out']:,} held out. Log ratio: {measures['log_error']}; ratio:"
-        f" {measures['square_error']}, which is what uLSIF minimises.\n\n{table(head, lines)}"
+        f" {measures['square_error']}, which is what uLSIF minimizes.\n\n{table(head, lines)}"
     )
 
 

@@ -1,5 +1,6 @@
 """One NCE training step of a small energy against the same step in PyTorch: same weights, same
-batch, Adam in both."""
+batch, Adam in both.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,7 +30,8 @@ class Problem(NamedTuple):
 
 def run(quick: bool) -> Report:
     """The energy 2-128-128-1 at 1,000 + 1,000 samples; F is a parameter; noise N(0, I), its density
-    taken in the step."""
+    taken in the step.
+    """
     torch = peer("torch")
     with jax.enable_x64(False):
         problem = _problem()
@@ -110,7 +112,8 @@ def _ours(problem: Problem) -> Callable[[], float]:
 
 def _torch(torch: Any, problem: Problem, compiled: bool = False) -> Callable[[], float]:
     """PyTorch's best eager form: one forward pass of both sets together, fused Adam; or that under
-    `torch.compile`."""
+    `torch.compile`.
+    """
     layers = [problem.params[name] for name in ("hidden_0", "hidden_1", "output")]
     weights = [
         torch.tensor(np.asarray(layer["kernel"]).T.copy(), requires_grad=True) for layer in layers

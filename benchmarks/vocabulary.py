@@ -1,5 +1,6 @@
 """A step of a language model's output layer: NCE that touches sampled rows, against the full
-softmax and all rows."""
+softmax and all rows.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -37,7 +38,8 @@ class Problem(NamedTuple):
 
 def run(quick: bool) -> Report:
     """512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradient in the hidden
-    states too; float32."""
+    states too; float32.
+    """
     with jax.enable_x64(False):
         rows = [_row(size, quick) for size in SIZES if size <= LARGEST_FULL]
         sizes = SIZES[:2] if quick else SIZES
@@ -86,7 +88,8 @@ def _problem(size: int) -> Problem:
 
 def _draws(problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Targets and noise of a step: new ones every time, so that their rows are not in the cache
-    from the step before."""
+    from the step before.
+    """
     key_targets, key_noise = jax.random.split(key)
     targets = problem.words.sample(seed=key_targets, sample_shape=TOKENS)
     return targets, problem.words.sample(seed=key_noise, sample_shape=NEGATIVES)
@@ -95,7 +98,7 @@ def _draws(problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _nce(problem: Problem, table: Any, hidden: jax.Array, drawn: Any, positions: Any) -> jax.Array:
     names = ("log_noise_targets", "log_noise_ids")
     log_noise = {name: problem.words.log_prob(ids) for name, ids in zip(names, drawn, strict=True)}
-    return nce_jax.vocabulary_nce_loss(hidden, *positions, **table, **log_noise)
+    return nce_jax.losses.vocabulary_nce_loss(hidden, *positions, **table, **log_noise)
 
 
 def _by_rows(problem: Problem) -> Callable[[], float]:
@@ -141,7 +144,7 @@ def _full(problem: Problem) -> Callable[[], float]:
 
     def step(table, state):
         def loss(table, hidden):
-            return nce_jax.full_softmax_loss(hidden, problem.targets, **table)
+            return nce_jax.losses.full_softmax_loss(hidden, problem.targets, **table)
 
         of_table, of_hidden = jax.grad(loss, (0, 1))(table, problem.hidden)
         updates, state = optimizer.update(of_table, state)

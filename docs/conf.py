@@ -1,5 +1,6 @@
 """Sphinx settings. Everything is built offline and a warning is an error: see the target `docs` of
-the Makefile."""
+the Makefile.
+"""
 
 import re
 
@@ -28,7 +29,8 @@ html_copy_source = False
 
 def escape_markup(app, what, name, obj, options, lines):
     """Keeps docstrings plain text, read as well in a terminal: a star is a product, a bar an
-    absolute value."""
+    absolute value.
+    """
     in_doctest = False
     for index, line in enumerate(lines):
         in_doctest = bool(line.strip()) and (in_doctest or line.lstrip().startswith(">>>"))

@@ -1,2 +1,3 @@
 """Experiments on nce_jax: one folder per question, each with its claim, its setting and its
-numbers."""
+numbers.
+"""

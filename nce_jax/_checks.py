@@ -2,7 +2,8 @@
 
 Every message names the argument, what was expected and what came. Values of arrays are never read
 here: under `jit` they are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad
-*shape* as an error at the call."""
+*shape* as an error at the call.
+"""
 
 import math
 from typing import Any
@@ -14,7 +15,8 @@ import numpy as np
 
 def check_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
-    ValueError otherwise."""
+    ValueError otherwise.
+    """
     if not hasattr(values, "dtype"):
         values = np.asarray(values)
     if not jnp.issubdtype(values.dtype, jnp.floating):
@@ -39,7 +41,8 @@ def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array
 
 def check_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """Returns sample weights in the samples' dtype, or None; raises on a shape that does not
-    broadcast to the samples."""
+    broadcast to the samples.
+    """
     if weights is None:
         return None
     if isinstance(weights, list | tuple | np.ndarray):
@@ -68,7 +71,8 @@ def _check_weight_values(name: str, weights: np.ndarray) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raises if a plain number (Python or NumPy) is not finite and positive; arrays and tracers
-    pass unseen."""
+    pass unseen.
+    """
     if isinstance(value, bool | str):
         raise TypeError(f"{name}: expected a positive number, got {value!r}")
     if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
@@ -85,7 +89,8 @@ def check_positive_int(name: str, value: Any) -> None:
 
 def compute_dtype(*arrays: jax.Array) -> Any:
     """The dtype that losses and solvers compute in: the inputs' own, but never less than
-    float32."""
+    float32.
+    """
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 

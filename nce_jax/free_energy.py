@@ -1,5 +1,6 @@
 """Free energy differences from work values: the Bennett acceptance ratio, for users who come from
-molecular simulation."""
+molecular simulation.
+"""
 
 import math
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
 from nce_jax.numerics import expand, scaled_sigmoid
 
 _NEWTON = newton()
+
+__all__ = ["FreeEnergy", "bar"]
 
 
 class FreeEnergy(NamedTuple):
@@ -50,7 +53,7 @@ def bar(
     delta_f)) for delta_f, with m values w_F = `work_forward` and n values w_R = `work_reverse`. It
     is `solve_log_partition` with s_noise = -w_F, s_data = w_R, kappa = m / n and delta_f = -F*.
     Here the "data" come from the final state itself, so that F* is an estimate of a ratio of
-    partition functions, and kappa = m / n minimises its variance. The variance is Bennett's, 1 /
+    partition functions, and kappa = m / n minimizes its variance. The variance is Bennett's, 1 /
     ESS_F - 1 / m + 1 / ESS_R - 1 / n, with the effective sample sizes of the acceptance
     probabilities: it presumes that the work values are consistent, which
     `log_partition_standard_error` (for data from anywhere) does not.
@@ -139,5 +142,6 @@ def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax
 
 def _relative_variance(values: jax.Array) -> jax.Array:
     """Variance over squared mean, from deviations: n / ESS - 1 would cancel where the values hardly
-    vary."""
+    vary.
+    """
     return jnp.mean(jnp.square(values / jnp.mean(values, axis=-1, keepdims=True) - 1), axis=-1)

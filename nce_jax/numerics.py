@@ -3,7 +3,8 @@
 Everything stays on the log scale until the last operation. Samples are on the last axis. A sample
 of weight zero takes no part at all: whatever it holds, padding or NaN, reaches neither a value nor
 a gradient, because it is replaced *before* the first function sees it (masking afterwards would
-leave `0 * NaN` in the gradient)."""
+leave `0 * NaN` in the gradient).
+"""
 
 from typing import Any
 
@@ -28,7 +29,8 @@ def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -
 
 def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Replaces samples of weight zero by the largest one that counts: finite, inside the range, and
-    constant."""
+    constant.
+    """
     if weights is None:
         return samples
     counts = weights != 0
@@ -49,7 +51,7 @@ def weighted_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 
 def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Mean over the sample axis with unnormalised weights."""
+    """Mean over the sample axis with unnormalized weights."""
     return weighted_sum(values, weights) / total_weight(values, weights)
 
 
@@ -58,7 +60,8 @@ def softplus(values: Any) -> jax.Array:
     """log(1 + exp(values)), whose derivative is a sigmoid and nothing else.
 
     JAX differentiates `jax.nn.softplus` through its value, which keeps a logarithm per sample in
-    every gradient."""
+    every gradient.
+    """
     return jax.nn.softplus(values)
 
 
@@ -89,7 +92,8 @@ def log_mean_exp(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int = -1) -> jax.Array:
     """log of the sum of weights times exp(values); minus infinity, with derivatives of zero, where
-    nothing is summed."""
+    nothing is summed.
+    """
     counts = None if weights is None else weights != 0
     largest = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf, where=counts)
     # Where infinities are all there is, they are left as they are: a difference of two would be
@@ -105,7 +109,29 @@ def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int =
 
 def sample_count(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Effective number of samples (Kish): the plain number without weights, the number of ones for
-    0/1 weights."""
+    0/1 weights.
+    """
     if weights is None:
         return total_weight(samples, None)
     return jnp.square(jnp.sum(weights, axis=-1)) / jnp.sum(jnp.square(weights), axis=-1)
+
+
+def jackknife_variance(
+    influence: jax.Array, weights: jax.Array | None, block_size: int
+) -> jax.Array:
+    """Sum of squared block influences, corrected for the fitted mean: B / (B - 1) for B blocks of
+    equal weight.
+    """
+    shares = jnp.ones_like(influence) if weights is None else weights
+    shares = _block_sums(shares / jnp.sum(shares, axis=-1, keepdims=True), block_size)
+    free = 1 - jnp.sum(jnp.square(shares), axis=-1)
+    squares = jnp.sum(jnp.square(_block_sums(influence, block_size)), axis=-1)
+    is_single = free < 8 * jnp.finfo(free.dtype).eps
+    return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, free))
+
+
+def _block_sums(values: jax.Array, block_size: int) -> jax.Array:
+    if block_size == 1:
+        return values
+    padding = [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % block_size)]
+    return jnp.pad(values, padding).reshape(*values.shape[:-1], -1, block_size).sum(-1)

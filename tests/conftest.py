@@ -19,7 +19,8 @@ hypothesis.settings.load_profile("suite")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Silent broadcasting between ranks is an error here; the library itself sets nothing
-    global."""
+    global.
+    """
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for the tests of meshes
     config.pluginmanager.register(ExamplesAsUsersRunThem())
@@ -39,7 +40,8 @@ class ExamplesAsUsersRunThem:
 
 class CompiledProgramsAreDropped:
     """Every compiled program holds memory maps, of which a process may have 65,530: the whole suite
-    would use them up."""
+    would use them up.
+    """
 
     every = 200
     count = 0

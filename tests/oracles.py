@@ -4,7 +4,8 @@ The root of the stationarity equation is the delicate one: where no sample lies 
 that define it are constant to double precision. `root` therefore counts in exact rational
 arithmetic and leaves to floating point only sums of small positive terms;
 `root_in_extended_precision` takes the equation as it stands, with as many digits as the range of
-the samples asks for. tests/log_partition/test_oracle.py holds one against the other."""
+the samples asks for. tests/log_partition/test_oracle.py holds one against the other.
+"""
 
 import math
 from fractions import Fraction
@@ -125,7 +126,7 @@ def least_squares_log_partition(data, noise, *, weights_data=None, weights_noise
     return log_mean_square - log_sum_exp(data + np.log(shares(data, weights_data)))
 
 
-def ratio_regularised_loss(
+def ratio_regularized_loss(
     data, noise, *, strength, log_partition, kappa=1.0, weights_data=None, weights_noise=None
 ) -> float:
     """The NCE loss plus strength * (E_data[u^2] + E_noise[u^2])."""
@@ -188,7 +189,8 @@ def root(data, noise, *, kappa=1, weights_data=None, weights_noise=None) -> floa
     `kappa` taken exactly.
 
     With b = F + log kappa and d_k = b - s_k both sides are sums of steps [d > 0] and of tails
-    -sign(d) sigma(-|d|)."""
+    -sign(d) sigma(-|d|).
+    """
     kappa = Fraction(kappa)
     log_kappa = math.log(kappa)
     # So that a common offset costs no digits.
@@ -216,7 +218,8 @@ def root_in_extended_precision(
     data, noise, *, kappa=1, weights_data=None, weights_noise=None
 ) -> float:
     """The same root from the unsplit equation, mean sigma(b - s) over data = kappa mean sigma(s -
-    b) over noise."""
+    b) over noise.
+    """
     sides = [counted(data, weights_data), counted(noise, weights_noise)]
     span = max(values.max() for values, _ in sides) - min(values.min() for values, _ in sides)
     with mpmath.workdps(40 + int(span / math.log(10))):
@@ -237,14 +240,15 @@ def root_in_extended_precision(
         return bisect(is_below_root, float(everything.min()) - 1, float(everything.max()) + 1)
 
 
-def ratio_regularised_root(
+def ratio_regularized_root(
     data, noise, *, strength, kappa=1.0, weights_data=None, weights_noise=None
 ) -> float:
     """The F at which mean sigma(log kappa - u) - kappa mean sigma(u - log kappa) + 2 strength (2 F
     - both means of s) = 0.
 
-    The regulariser's slope keeps the equation from being constant anywhere: as it stands it is good
-    to rounding."""
+    The regularizer's slope keeps the equation from being constant anywhere: as it stands it is good
+    to rounding.
+    """
     (data, weights_data), (noise, weights_noise) = (
         counted(data, weights_data),
         counted(noise, weights_noise),
@@ -276,7 +280,7 @@ def probabilities(data, noise, log_partition, kappa):
 
 
 def root_gradient(data, noise, log_partition, kappa=1.0, weights_data=None, weights_noise=None):
-    """dF*/ds of data and noise: sigma' of every pooled sample, weighted and normalised."""
+    """dF*/ds of data and noise: sigma' of every pooled sample, weighted and normalized."""
     p, q = probabilities(data, noise, log_partition, kappa)
     pulls = shares(p, weights_data) * p * (1 - p), kappa * shares(q, weights_noise) * q * (1 - q)
     total = pulls[0].sum() + pulls[1].sum()
@@ -303,7 +307,8 @@ def standard_error(
 
     Var is the unbiased sample variance (n - 1 below), the usual estimate of the population's. With
     weights, or with blocks, Var(P) / n is the sum of squares of (sums over blocks of) share * (P -
-    mean P), over one minus the sum of squared shares."""
+    mean P), over one minus the sum of squared shares.
+    """
     p, q = probabilities(data, noise, log_partition, kappa)
     share_p, share_q = shares(p, weights_data), shares(q, weights_noise)
     slope = share_p @ (p * (1 - p)) + kappa * share_q @ (q * (1 - q))
@@ -332,7 +337,8 @@ def importance_standard_error(noise) -> float:
 
 def bar(work_forward, work_reverse) -> float:
     """delta_f from Bennett's equation on work values, sum_F f(M + w_F - delta_f) = sum_R f(-M + w_R
-    + delta_f)."""
+    + delta_f).
+    """
     forward, reverse = np.asarray(work_forward, np.float64), np.asarray(work_reverse, np.float64)
     log_ratio = math.log(len(forward) / len(reverse))
 
@@ -346,7 +352,8 @@ def bar(work_forward, work_reverse) -> float:
 
 def bar_standard_error(work_forward, work_reverse, delta_f: float) -> float:
     """Bennett's eq. 10a: <f^2> / (m <f>^2) - 1 / m of the forward side, and the same of the reverse
-    side."""
+    side.
+    """
     log_ratio = math.log(len(work_forward) / len(work_reverse))
     accepted = (
         sigmoid(delta_f - log_ratio - np.asarray(work_forward, np.float64)),
@@ -359,7 +366,8 @@ def divergence(
     data, noise, log_partition, kappa=1.0, weights_data=None, weights_noise=None, block_size=1
 ):
     """-L + log(1 + kappa) + kappa log(1 + 1 / kappa), L the NCE loss, and the standard error of its
-    two sample means."""
+    two sample means.
+    """
     (data, weights_data), (noise, weights_noise) = (
         counted(data, weights_data),
         counted(noise, weights_noise),

@@ -1,5 +1,6 @@
 """The house: which room may import which, what stays light, how long a file and a function may
-be."""
+be.
+"""
 
 import ast
 import subprocess
@@ -15,20 +16,20 @@ MAX_FILE_LINES, MAX_BODY_LINES = 400, 60  # 350 and 50 once the rooms have moved
 # A room (a module or folder of nce_jax) imports only from floors below its own, never from a
 # sibling.
 FLOORS = {
-    "_types": 0, "_checks": 0, "numerics": 0,
+    "_types": 0, "_checks": 0, "_shared": 0, "numerics": 0,
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "samplers": 1, "sweeps": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2,
-    "free_energy": 3, "telescoping": 3, "training": 3,
-    "adaptive_noise": 4, "estimators": 4,
+    "free_energy": 3, "likelihood": 3, "training": 3,
+    "adaptive_noise": 4, "ratio_estimation": 4, "telescoping": 4,
 }  # fmt: skip
 
 # Third-party packages, and the rooms that alone may import them.
 FENCES = {
     "blackjax": {"samplers"},
     "distrax": {"noise", "adaptive_noise"},
-    "flax": {"models", "adaptive_noise", "estimators"},
+    "flax": {"models", "adaptive_noise"},
     "matplotlib": set(),
-    "optax": {"training", "adaptive_noise", "estimators"},
+    "optax": {"training", "adaptive_noise", "ratio_estimation", "telescoping"},
     "orbax": {"training"},
     "sklearn": set(),
     "tensorflow_probability": set(),
@@ -45,7 +46,8 @@ def sources(*folders: str) -> list[Path]:
 
 def imports(path: Path, root: Path = ROOT) -> Iterator[tuple[str, int]]:
     """Dotted name and line of everything a file imports, anywhere in it; relative imports
-    resolved."""
+    resolved.
+    """
     package = path.relative_to(root).with_suffix("").parts[:-1]
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -142,7 +144,7 @@ def test_files_and_functions_are_short():
         ("nce_jax/losses/_a.py", "from nce_jax import nce_loss", "not on a floor below"),
         ("nce_jax/losses/_a.py", "def f():\n    import optax.losses", "imports optax"),
         ("nce_jax/losses/_a.py", "import experiments.common", "the library imports experiments"),
-        ("nce_jax/parlour.py", "", "no room"),
+        ("nce_jax/parlor.py", "", "no room"),
         (
             "nce_jax/losses/_a.py",
             "from nce_jax.losses import _b\nfrom .. import numerics\nimport jax",

@@ -1,5 +1,6 @@
 """`bar` on work values: Bennett's equation and error, signs, closed forms, and honesty where the
-states do not overlap."""
+states do not overlap.
+"""
 
 import importlib.util
 import subprocess
@@ -88,7 +89,8 @@ def test_reversible_work_is_the_answer(float_dtype):
 @pytest.mark.parametrize("sigma", [1e-2, 1e-3])
 def test_nearly_reversible_work_keeps_its_error(sigma):
     """In float32, where 1 / ESS - 1 / n is a difference of almost equal numbers: to 3 % of the
-    reference, and never NaN."""
+    reference, and never NaN.
+    """
     work = gaussian_work(300, 40, sigma=sigma, dtype=np.float32)
     expected = oracles.bar_standard_error(*work, oracles.bar(*work))
     np.testing.assert_allclose(bar(*work).standard_error, expected, rtol=0.03)
@@ -98,7 +100,8 @@ def test_nearly_reversible_work_keeps_its_error(sigma):
 @pytest.mark.parametrize(("num_forward", "num_reverse"), [(200, 200), (600, 60)])
 def test_gaussian_work_mean_error_and_coverage(num_forward, num_reverse, x64):
     """500 replicates, seed 2: unbiased within 4 errors of the mean, stated error within 12 %,
-    coverage 95 +- 3 %."""
+    coverage 95 +- 3 %.
+    """
     result = bar(*gaussian_work(num_forward, num_reverse, seed=2, lanes=(500,)))
     deviation = result.delta_f - 1.0
     spread = np.std(deviation, ddof=1)
@@ -111,7 +114,8 @@ def test_gaussian_work_mean_error_and_coverage(num_forward, num_reverse, x64):
 
 def test_harmonic_oscillators_have_their_closed_form(x64):
     """u = k x^2 / 2: delta_f = log(k1 / k0) / 2; 100,000 + 50,000 samples, seed 4, within 4
-    standard errors."""
+    standard errors.
+    """
     generator = np.random.default_rng(4)
     x_initial, x_final = generator.normal(size=100_000), generator.normal(size=50_000) / 2
     result = bar(jnp.asarray(1.5 * x_initial**2), jnp.asarray(-1.5 * x_final**2))  # k from 1 to 4

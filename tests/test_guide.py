@@ -43,7 +43,7 @@ def test_the_blocks_of_the_guide_run(capsys):
 
 @pytest.mark.slow
 def test_the_blocks_of_the_page_on_vocabularies_run():
-    """The layer comes near the truth that it does not know, and normalises itself."""
+    """The layer comes near the truth that it does not know, and normalizes itself."""
     names = run_blocks("vocabulary.md")
     assert names["best"] < names["learned"] < 1.15 * names["best"]
     assert abs(names["report"].mean) < 0.2

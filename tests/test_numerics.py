@@ -1,5 +1,6 @@
 """Numerical building blocks: exact in their ranges, finite beyond, and with the derivatives they
-claim."""
+claim.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -1,5 +1,6 @@
 """Random problems of every kind against an independent root: no answer is both wrong and called
-solved."""
+solved.
+"""
 
 from typing import NamedTuple
 
@@ -29,7 +30,8 @@ TAILS = {
 
 class Spec(NamedTuple):
     """How to draw one problem; `kappa` is a number, or the ranks of the samples between which the
-    counts balance."""
+    counts balance.
+    """
 
     seed: int
     separation: float
@@ -67,7 +69,7 @@ def specs(max_size: int) -> st.SearchStrategy[list[Spec]]:
     return st.lists(spec, min_size=LANES, max_size=LANES)
 
 
-def realise(spec: Spec, dtype) -> Lane:
+def realize(spec: Spec, dtype) -> Lane:
     """Samples and kappa as the solver sees them: rounded to its dtype."""
     generator = np.random.default_rng(spec.seed)
     draw, d = TAILS[spec.tails], spec.separation
@@ -107,7 +109,8 @@ def allowed_error(log_partition: float, lane: Lane, eps: float) -> float:
     """The default tolerance, and rounding: of F itself, and of the samples that decide it.
 
     In the middle of a gap F hangs on samples hundreds of nats away, each of them rounded to the
-    dtype: near 300 a float32 is known to 3e-5, and no method can know the middle better."""
+    dtype: near 300 a float32 is known to 3e-5, and no method can know the middle better.
+    """
     b = log_partition + np.log(lane.magnification)
     nearest = min(np.min(np.abs(b - samples.astype(float))) for samples in (lane.data, lane.noise))
     return eps**0.75 + 4 * eps * (abs(log_partition) + nearest)
@@ -121,7 +124,8 @@ def distance_to_roots(log_partition: float, lane: Lane, eps: float, allowed: flo
     takes counts that agree to 4 eps for equal, and works with log kappa, whose rounding (up to 14
     in size) is another 4 eps of kappa. So an F is also right that is the root for some kappa within
     8 eps of the one given. A root that is well conditioned does not move by that: no allowance
-    there."""
+    there.
+    """
     exact = root(lane.data, lane.noise, kappa=lane.magnification)
     if abs(log_partition - exact) <= allowed:
         return abs(log_partition - exact) / allowed
@@ -134,7 +138,7 @@ def distance_to_roots(log_partition: float, lane: Lane, eps: float, allowed: flo
 
 
 def check(specs_of_lanes: list[Spec], size: int, solver: str, dtype) -> None:
-    lanes = [realise(spec, dtype) for spec in specs_of_lanes]
+    lanes = [realize(spec, dtype) for spec in specs_of_lanes]
     solution = solve_all(lanes, size, solver)
     eps = float(np.finfo(dtype).eps)
     for i, (spec, lane) in enumerate(zip(specs_of_lanes, lanes, strict=True)):

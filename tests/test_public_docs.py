@@ -1,26 +1,18 @@
 """Every public name has a docstring and a place on the API page; a function has an example and its
-source."""
+source.
+"""
 
 import importlib
-import importlib.util
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 
+import nce_jax
+
 ROOT = Path(__file__).parents[1]
-OPTIONAL_MODULES = (
-    "noise",
-    "models",
-    "samplers",
-    "training",
-    "sweeps",
-    "telescoping",
-    "adaptive_noise",
-    "estimators",
-    "diagnostics.likelihood",
-)
 # Functions that compute something somebody published, as opposed to plumbing; they name their
 # source.
 ESTIMATORS = re.compile(
@@ -29,8 +21,9 @@ ESTIMATORS = re.compile(
 
 
 def public_modules() -> list[str]:
-    optional = [f"nce_jax.{name}" for name in OPTIONAL_MODULES]
-    return ["nce_jax", *(name for name in optional if importlib.util.find_spec(name) is not None)]
+    """The package and every module in it whose name does not begin with an underscore."""
+    found = pkgutil.iter_modules(nce_jax.__path__)
+    return ["nce_jax", *(f"nce_jax.{m.name}" for m in found if not m.name.startswith("_"))]
 
 
 def public_names() -> list[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Settings. The paper gives five dimensions, Gaussians and the rule M <= C sqrt(n); everything else
-is our choice."""
+is our choice.
+"""
 
 import dataclasses
 

@@ -1,5 +1,6 @@
 """Setting (b): error after a fixed number of gradient steps on one sample, by the library's train
-step."""
+step.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +10,7 @@ import optax
 import nce_jax
 from experiments.bias_variance.exact import TREATMENTS
 from experiments.bias_variance.gradients import lanes
-from experiments.bias_variance.problem import Problem, log_ratio, normalised_log_ratio
+from experiments.bias_variance.problem import Problem, log_ratio, normalized_log_ratio
 from nce_jax import training
 
 
@@ -29,10 +30,10 @@ def descend(
     }[name]
     optimizer = optax.sgd(rate)
     step = training.make_train_step(
-        normalised_log_ratio if name == "fixed" else log_ratio,
+        normalized_log_ratio if name == "fixed" else log_ratio,
         None,
         optimizer,
-        criterion=nce_jax.nce(magnification=magnification),
+        criterion=nce_jax.criteria.nce(magnification=magnification),
         treatment=treatment,
         relative_to_noise=True,
     )

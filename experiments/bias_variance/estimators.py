@@ -14,20 +14,20 @@ TREATMENTS = ("fixed", "solved")
 
 def loss(
     params: jax.Array,
-    is_normalised: bool,
+    is_normalized: bool,
     x_data: jax.Array,
     x_noise: jax.Array,
     magnification: jax.Array,
 ) -> jax.Array:
-    """params is theta, followed by F unless the model is normalised."""
-    theta, log_partition = (params, log_z(params)) if is_normalised else (params[:-1], params[-1])
+    """params is theta, followed by F unless the model is normalized."""
+    theta, log_partition = (params, log_z(params)) if is_normalized else (params[:-1], params[-1])
     ratios = log_ratio(theta, x_data), log_ratio(theta, x_noise)
     return nce_jax.nce_loss(*ratios, log_partition=log_partition, magnification=magnification)
 
 
-def minimise(start: jax.Array, is_normalised: bool, x_data, x_noise, magnification, num_steps: int):
+def minimize(start: jax.Array, is_normalized: bool, x_data, x_noise, magnification, num_steps: int):
     """The minimum next to `start`, and the length of the last step."""
-    arguments = is_normalised, x_data, x_noise, magnification
+    arguments = is_normalized, x_data, x_noise, magnification
     slope, curvature = jax.grad(loss), jax.hessian(loss)
 
     def body(params, _):
@@ -43,12 +43,13 @@ def squared_errors(
     problem: Problem, magnifications, draws: jax.Array, num_steps: int
 ) -> np.ndarray:
     """|theta - truth|^2, (treatment, M, seed); infinite where Newton has not converged: there need
-    be no minimum."""
+    be no minimum.
+    """
 
     def run(magnification, draw):
         truth = problem.truth
         starts = (truth, True), (jnp.append(truth, log_z(truth)), False)
-        found = [minimise(*start, *draw, magnification, num_steps) for start in starts]
+        found = [minimize(*start, *draw, magnification, num_steps) for start in starts]
         return jnp.stack(
             [
                 jnp.where(length < 1e-3, _squared(problem, params), jnp.inf)

@@ -4,9 +4,10 @@ lies on it.
 For theta = c mu 1 the log ratio depends on t = <x, 1> / sqrt(dim) alone, and across the line data
 and noise are the same standard normal. With w = kappa / (kappa + r) and r the ratio, the ascent
 direction is E_data[w (x - c)] - E_noise[r w (x - c)], and treatments of F differ in two numbers
-only: F, and the centre c = dF/dtheta (theta where the model is normalised, 0 where F is a
+only: F, and the center c = dF/dtheta (theta where the model is normalized, 0 where F is a
 parameter, a weighted mean where F is solved). The variance is exact, but for F solved, where it is
-the leading order in 1 / n."""
+the leading order in 1 / n.
+"""
 
 from typing import NamedTuple
 
@@ -48,7 +49,8 @@ class Exact(NamedTuple):
 
 def line(distance: float, reach: float, spacing: float = 0.02) -> Line:
     """Data at `distance` from the noise, points to 12 beyond twice `reach`: E_noise[r^2] lives
-    around 2 theta."""
+    around 2 theta.
+    """
     t = spacing * jnp.arange(round(-12 / spacing), round((2 * reach + 12) / spacing) + 1)
     scale = spacing / np.sqrt(2 * np.pi)
     return Line(t, scale * jnp.exp(-((t - distance) ** 2) / 2), scale * jnp.exp(-(t**2) / 2))
@@ -67,11 +69,11 @@ def exact(
     for name in TREATMENTS:
         log_partition = root if name == "solved" else normal
         w, rw, curve = _weights(s, rule, log_partition, magnification)
-        solved_centre = jnp.sum(curve * rule.t) / jnp.sum(curve)
-        centre = {"fixed": theta, "joint": 0.0, "solved": solved_centre}[name]
+        solved_center = jnp.sum(curve * rule.t) / jnp.sum(curve)
+        center = {"fixed": theta, "joint": 0.0, "solved": solved_center}[name]
         # At convergence a joint gradient has found the F that is solved for.
-        final = solved_centre if name == "joint" else centre
-        gradient, along, across = _moments(rule, w, rw, centre)
+        final = solved_center if name == "joint" else center
+        gradient, along, across = _moments(rule, w, rw, center)
         bias = gradient - (distance - theta)
         _, along_final, across_final = _moments(rule, w, rw, final)
         curved = jnp.sum(curve * (rule.t - final) ** 2)
@@ -82,12 +84,15 @@ def exact(
 
 def _weights(s: jax.Array, rule: Line, log_partition: jax.Array, magnification: jax.Array):
     """w of data, r w of noise, and the curvature of the loss in s with its measure, from the
-    library's own loss."""
+    library's own loss.
+    """
     options = {"log_partition": log_partition, "magnification": magnification}
 
     def slopes(s):
         terms = jax.grad(
-            lambda data, noise: sum(map(jnp.sum, nce_jax.nce_loss_terms(data, noise, **options))),
+            lambda data, noise: sum(
+                map(jnp.sum, nce_jax.losses.nce_loss_terms(data, noise, **options))
+            ),
             argnums=(0, 1),
         )
         return terms(s, s)
@@ -97,13 +102,13 @@ def _weights(s: jax.Array, rule: Line, log_partition: jax.Array, magnification: 
 
 
 def _moments(
-    rule: Line, w: jax.Array, rw: jax.Array, centre
+    rule: Line, w: jax.Array, rw: jax.Array, center
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The ascent direction along the line, and n times its variance along and across."""
     mean, variance, across = [], 0.0, 0.0
     for weights, share in ((rule.weights_data, w), (rule.weights_noise, rw)):
-        mean.append(jnp.sum(weights * share * (rule.t - centre)))
-        variance += jnp.sum(weights * (share * (rule.t - centre)) ** 2) - mean[-1] ** 2
+        mean.append(jnp.sum(weights * share * (rule.t - center)))
+        variance += jnp.sum(weights * (share * (rule.t - center)) ** 2) - mean[-1] ** 2
         across += jnp.sum(weights * share**2)
     return mean[0] - mean[1], variance, across
 
@@ -112,7 +117,8 @@ def study(
     dim: int, means: tuple[float, ...], points: tuple[float, ...], magnifications: jax.Array
 ) -> dict[str, np.ndarray]:
     """Fields of `Exact` by name, (treatment, mean, point, M); `overlap` of data and model at M = 1,
-    (mean, point)."""
+    (mean, point).
+    """
     reach = float(np.sqrt(dim) * max(means))
 
     @jax.jit

@@ -1,5 +1,6 @@
 """Gradients at given parameters on many samples: setting (a), and the variance that quadrature
-predicts."""
+predicts.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ def ascent(
     # At the root the gradient at constant F is that of the profiled loss: the envelope theorem.
     slopes = jax.vmap(jax.grad(loss, argnums=(0, 1)), in_axes=(None, 0))
     in_theta, in_partition = slopes(theta, jnp.stack([log_z(theta), root]))
-    # d log Z / d theta = theta: a normalised model's gradient is the joint one's, with F moving
+    # d log Z / d theta = theta: a normalized model's gradient is the joint one's, with F moving
     # along.
     return -jnp.stack([in_theta[0] + in_partition[0] * theta, *in_theta])
 
@@ -40,7 +41,8 @@ def squared_errors(
 
     `deviations` are the same from the seeds' own mean, their mean over seeds is the variance;
     `bias` is the squared bias, estimated without bias (it may be negative). All points, M and
-    treatments see the same draws."""
+    treatments see the same draws.
+    """
 
     def run(point, magnification, draw):
         return ascent(point * problem.truth, *draw, magnification)

@@ -50,8 +50,8 @@ def _slopes(arrays) -> Figure:
             panel.set_ylim(*((1e-10, 20) if row == 0 else (5e-3, 30 * top)))
         axes[0, column].set_title(f"KL(data : noise) = {2.5 * mean**2:.3g} nats")
         axes[1, column].set_xlabel("M")
-    axes[0, 0].set_ylabel("squared bias\n(grey: slope −2)")
-    axes[1, 0].set_ylabel("n × variance\n(grey: slopes 1 and 2)")
+    axes[0, 0].set_ylabel("squared bias\n(gray: slope −2)")
+    axes[1, 0].set_ylabel("n × variance\n(gray: slopes 1 and 2)")
     handles = [
         plt.Line2D([], [], color=c, label=rf"$\theta$ = {p:g} $\mu$")
         for c, p in zip(colors, points, strict=True)
@@ -66,7 +66,8 @@ def _slopes(arrays) -> Figure:
 
 def _panels(arrays) -> list[tuple[str, str, tuple[int, ...]]]:
     """Title, setting and case of each column: the points without the truth, the budgets,
-    convergence."""
+    convergence.
+    """
     gradient = [
         (rf"(a) gradient at {p:g} $\mu$", "gradient", (i,))
         for i, p in enumerate(arrays["points"][:-1])
@@ -85,7 +86,7 @@ def _row(name: str, setting: str) -> int:
 
 
 def _curves(arrays) -> Figure:
-    """Rows are treatments of F, columns settings; a colour per n."""
+    """Rows are treatments of F, columns settings; a color per n."""
     columns, sizes = _panels(arrays), arrays["sample_sizes"]
     figure, axes = plt.subplots(3, len(columns), figsize=(2.35 * len(columns), 7.6), sharey="col")
     colors, here = plotting.graded_colors(len(sizes)), sampled_mean(arrays)
@@ -117,7 +118,7 @@ def _curves(arrays) -> Figure:
     for panel in axes.flat:
         panel.yaxis.set_minor_formatter(NullFormatter())
         low, high = panel.get_ylim()
-        # Two labelled decades at least.
+        # Two labeled decades at least.
         panel.set_ylim(min(low, 10 ** np.floor(np.log10(high) - 1) * 0.9), high)
     for panel in axes[-1]:
         panel.set_xlabel("M")
@@ -128,8 +129,9 @@ def _curves(arrays) -> Figure:
 
 
 def _best(arrays) -> Figure:
-    """Dots with 95 % intervals: samples; lines: exact; grey: the rule between sqrt(n) and 10
-    sqrt(n)."""
+    """Dots with 95 % intervals: samples; lines: exact; gray: the rule between sqrt(n) and 10
+    sqrt(n).
+    """
     columns, sizes = _panels(arrays), arrays["sample_sizes"].astype(float)
     width = -(-len(columns) // 2)
     figure, grid = plt.subplots(

@@ -1,5 +1,6 @@
 """Five-dimensional Gaussians: noise N(0, I), data N(mu 1, I), the model tilts the noise by
-exp(<theta, x>)."""
+exp(<theta, x>).
+"""
 
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 
 class Problem(NamedTuple):
     """`mean` is mu; the data's own parameters are mu 1, and the exact likelihood gradient at theta
-    is mu 1 - theta."""
+    is mu 1 - theta.
+    """
 
     dim: int
     mean: float
@@ -34,7 +36,7 @@ def log_z(theta: jax.Array) -> jax.Array:
     return jnp.sum(theta**2) / 2
 
 
-def normalised_log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
+def normalized_log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
     return log_ratio(theta, x) - log_z(theta)
 
 

@@ -1,5 +1,6 @@
 """Bias and variance exactly and on samples, the U-curve in three settings, and the exponent of the
-best M in each."""
+best M in each.
+"""
 
 import jax
 import numpy as np
@@ -47,7 +48,8 @@ def _exact(config: Config) -> dict[str, np.ndarray]:
 
 def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray]:
     """The three settings at one n: squared errors by seed, all on the same draws as far as their
-    seeds go."""
+    seeds go.
+    """
     problem = Problem(config.dim, config.mean)
     seeds = config.gradient_seeds[index], config.descent_seeds[index], config.estimator_seeds[index]
     draws = problem.draw(key, max(seeds), config.sample_sizes[index])
@@ -67,7 +69,8 @@ def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray
 
 def _failed(found: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
     """How many lanes have no finite answer, where any: (treatment, budget, M) of descent,
-    (treatment, M) of Newton."""
+    (treatment, M) of Newton.
+    """
     counts = {
         f"{name}, n = {num_samples}": (~np.isfinite(found[f"{name}_errors"])).sum(-1)
         for name in ("descent", "estimator")
@@ -77,7 +80,8 @@ def _failed(found: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndar
 
 def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Best M (..., n, 3) and exponents (..., 3): estimate and 95 % interval. Leading axes are those
-    of the errors."""
+    of the errors.
+    """
     best = {}
     for name, measure in (("gradient", "mean"), ("descent", "median"), ("estimator", "median")):
         errors = [arrays[f"{name}_errors_{n}"] for n in config.sample_sizes]
@@ -100,7 +104,8 @@ def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 def _slopes(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Of the sampled variance, (treatment, point, ..., 3): against n at each M, and against M
-    between those at each n."""
+    between those at each n.
+    """
     magnifications = arrays["gradient_magnifications"]
     nodes = [
         int(np.argmin(np.abs(np.log(magnifications / m)))) for m in config.slope_magnifications

@@ -1,5 +1,6 @@
 """Slopes, the best M of a curve, how flat the curve is there, and exponents with bootstrap
-intervals."""
+intervals.
+"""
 
 import itertools
 
@@ -28,11 +29,12 @@ def slope(x: np.ndarray, y: np.ndarray, low: float, high: float) -> tuple[float,
 def best_magnification(
     magnifications: np.ndarray, curves: np.ndarray, window: float = WINDOW
 ) -> np.ndarray:
-    """The M that minimises each curve (..., M): vertex of a parabola through the log-log curve
+    """The M that minimizes each curve (..., M): vertex of a parabola through the log-log curve
     around its smallest entry.
 
     Single grid points would jump: the curves are flat. The vertex never leaves the points that it
-    was fitted to, so a curve that falls to the end of the grid has its best M there."""
+    was fitted to, so a curve that falls to the end of the grid has its best M there.
+    """
     log_m = np.log10(magnifications)
     spacing = log_m[1] - log_m[0]
     reach = min(max(round(window / spacing), 1), (len(log_m) - 1) // 2)
@@ -56,7 +58,8 @@ def flat_range(
     magnifications: np.ndarray, curve: np.ndarray, factor: float = 1.05
 ) -> tuple[float, float]:
     """Smallest and largest M around the best where the curve, interpolated, is within `factor` of
-    its smallest value."""
+    its smallest value.
+    """
     fine = np.linspace(*np.log10(magnifications[[0, -1]]), 4001)
     values = np.interp(
         fine, np.log10(magnifications), np.log(np.minimum(np.asarray(curve, float), 1e300))
@@ -70,8 +73,8 @@ def flat_range(
 
 def exponent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Slope of log y (..., x) against log x."""
-    centred = np.log(x) - np.log(x).mean()
-    return np.log(y) @ centred / (centred @ centred)
+    centered = np.log(x) - np.log(x).mean()
+    return np.log(y) @ centered / (centered @ centered)
 
 
 def reduce(errors: np.ndarray, measure: str) -> np.ndarray:
@@ -83,7 +86,8 @@ def bootstrap(
     errors: np.ndarray, measure: str, num_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
     """Curves of resampled seeds, (resample, M), from errors (M, seed). All M keep the same seeds:
-    they share draws."""
+    they share draws.
+    """
     num_seeds = errors.shape[-1]
     if measure == "mean":
         counts = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples)
@@ -100,7 +104,8 @@ def fitted(
     num_resamples: int,
 ) -> dict:
     """Best M per n and the exponent, each as (estimate, 2.5 %, 97.5 %), from errors (M, seed) per
-    n."""
+    n.
+    """
     rng = np.random.default_rng(0)
     sizes = np.asarray(sample_sizes, float)
     seen = best_magnification(magnifications, np.stack([reduce(e, measure) for e in errors]))
@@ -119,7 +124,8 @@ def fitted(
 
 def with_interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
     """(..., 3): an estimate, and the 2.5 % and 97.5 % quantiles of its resamples, which come
-    first."""
+    first.
+    """
     return np.stack([value, *np.quantile(resampled, [0.025, 0.975], axis=0)], axis=-1)
 
 
@@ -131,7 +137,8 @@ def variance_slopes(
     num_resamples: int,
 ):
     """Slopes of the mean deviation: against n at the nodes of M, (node, 3), and against M between
-    nodes, (n, window, 3)."""
+    nodes, (n, window, 3).
+    """
     rng = np.random.default_rng(0)
     curves = np.stack([one.mean(-1) for one in deviations])[None]
     # (resample, n, M).

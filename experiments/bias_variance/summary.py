@@ -17,7 +17,8 @@ LARGE = (1e4, 3e4, 1e5, 3e5, 1e6)
 
 def exact_slopes(arrays, name: str) -> np.ndarray:
     """(treatment, mean, point, window, 2): slope of a field and half of its interval; NaN where it
-    is 0."""
+    is 0.
+    """
     curves, magnifications = arrays[f"exact_{name}"], arrays["exact_magnifications"]
     slopes = [
         [

@@ -1,2 +1,3 @@
 """Two unit Gaussians 16 apart, where a single log ratio fails: a chain of them, its schedule found
-by itself."""
+by itself.
+"""

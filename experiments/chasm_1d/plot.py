@@ -1,5 +1,6 @@
 """Draws the parameter distance against the steps, the distances and errors over separations, and
-the stages."""
+the stages.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,8 @@ def _style(name: str) -> dict:
 
 def _figure_2(arrays) -> Figure:
     """Mean and s.d. over runs at the paper's separation; the chain from the end of its pilots
-    on."""
+    on.
+    """
     figure, axes = plt.subplots(figsize=(6.2, 4.2))
     paper, num_runs = list(arrays["separations"]).index(16.0), arrays["single_theta"].shape[1]
     for index, name in enumerate(arrays["methods"]):
@@ -59,7 +61,8 @@ def _band(axes: Axes, steps: np.ndarray, values: np.ndarray, **style) -> None:
 
 def _separations(arrays) -> Figure:
     """Distance at the end and its predicted error against the separation; deviations over their
-    errors."""
+    errors.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.8))
     separations = arrays["separations"]
     ends = distances(arrays["stages_theta"], arrays["stages_log_partition"], separations)
@@ -100,7 +103,8 @@ def _separations(arrays) -> Figure:
 
 def _stages(arrays) -> Figure:
     """What the search found: schedules as the bridges' means, and the overlap of every stage, first
-    run of each."""
+    run of each.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6))
     for color, index in zip(
         plotting.graded_colors(4), range(len(arrays["separations"])), strict=False

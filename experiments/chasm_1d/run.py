@@ -22,7 +22,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 def _chains(config: Config, key: jax.Array) -> dict[str, np.ndarray]:
     """(separation, seed, ...), padded with NaN: separations differ in their number of seeds, runs
-    in that of stages."""
+    in that of stages.
+    """
     runs = [
         [
             run(config, separation, jax.random.fold_in(key, 1000 * row + seed))

@@ -14,7 +14,8 @@ from nce_jax import training
 
 class Trace(NamedTuple):
     """theta and F along the training, and its end on a fresh batch: overlap, F* with error and
-    status, and log Z."""
+    status, and log Z.
+    """
 
     theta: jax.Array
     log_partition: jax.Array
@@ -46,7 +47,8 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
     """By method, NumPy leaves (key, ...): theta0 ~ N(0, 1), F0 = 0, SGD."""
     optimizer, named = optax.sgd(config.learning_rate / 2), methods(config.magnification)
     criteria = {
-        name: nce_jax.nce(magnification=magnification) for name, (_, magnification) in named.items()
+        name: nce_jax.criteria.nce(magnification=magnification)
+        for name, (_, magnification) in named.items()
     }
     steps = {
         name: training.make_train_step(
@@ -91,7 +93,8 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
 
 def _diagnose(theta, pair) -> tuple[jax.Array, ...]:
     """Of theta's own log ratios: F* at kappa = 1, which is log Z for data of the model alone, and
-    log Z from the noise."""
+    log Z from the noise.
+    """
     sides = [log_ratio(theta, x) for x in pair]
     solution = nce_jax.solve_log_partition(*sides)
     root = {"log_partition": solution.log_partition}
@@ -101,5 +104,5 @@ def _diagnose(theta, pair) -> tuple[jax.Array, ...]:
         *root.values(),
         error,
         solution.status,
-        *nce_jax.importance_log_partition(sides[1]),
+        *nce_jax.diagnostics.importance_log_partition(sides[1]),
     )

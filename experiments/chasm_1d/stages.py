@@ -8,7 +8,7 @@ import numpy as np
 
 import nce_jax
 from experiments.chasm_1d.config import Config
-from nce_jax import estimators
+from nce_jax import telescoping
 
 _POINTS = ((0.0,), (1.0,))
 """A log ratio theta x - F is known from two points: F = -u(0), theta = u(1) - u(0)."""
@@ -86,7 +86,7 @@ def run(config: Config, separation: float, key: jax.Array) -> Run:
     )
 
 
-def _path(result: estimators.Telescope) -> np.ndarray:
+def _path(result: telescoping.Telescope) -> np.ndarray:
     """u(0) and u(1) along the training, (2, c)."""
     _, models, roots = (np.asarray(part, np.float64) for part in result.path)
     location, scale = (
@@ -97,7 +97,7 @@ def _path(result: estimators.Telescope) -> np.ndarray:
     )
 
 
-def _deviation(result: estimators.Telescope, separation: float) -> float:
+def _deviation(result: telescoping.Telescope, separation: float) -> float:
     """sum_k F_k of the run less that of infinitely many samples at the same parameters."""
     num_stages = len(result.schedule) - 1
     shape = 0, max(_FEWEST_LANES, num_stages) - num_stages

@@ -1,5 +1,6 @@
 """Headline numbers: parameter distances at the end, what the diagnostics say, and whether the
-errors cover."""
+errors cover.
+"""
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def headline(arrays) -> dict[str, float]:
 
 def _coverage(arrays) -> dict[str, float]:
     """Over the runs of all separations: share of deviations within 1.96 standard errors, and their
-    root mean square."""
+    root mean square.
+    """
     truth, numbers = arrays["separations"][:, None] ** 2 / 2, {}  # both of F and of KL
     for name, part in (("F", "log_partition"), ("kl", "kl")):
         scores = covered(arrays[f"stages_{part}"], truth, arrays[f"stages_{part}_error"])

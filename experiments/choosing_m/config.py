@@ -1,5 +1,6 @@
 """Settings. The papers give no rule to compare with, but M <= C sqrt(n): everything here is our
-choice."""
+choice.
+"""
 
 import dataclasses
 

@@ -1,5 +1,6 @@
 """Draws the errors against M beside both rules, the ratios to the best M, and the rule's M along
-the training."""
+the training.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,5 +1,6 @@
 """What is trained: data, noise, a model of the log ratio, an optimizer, three budgets and an error
-to compare by."""
+to compare by.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -46,7 +47,8 @@ def shifted(
     mean: float, dim: int, optimizer: optax.GradientTransformation, batch_size: int = 512
 ) -> Problem:
     """N(mean 1, I) against N(0, I); the noise tilted by <theta, x>. KL(data : noise) = dim mean^2 /
-    2."""
+    2.
+    """
     return Problem(
         init=lambda key: jnp.zeros(dim),
         log_ratio_fn=lambda theta, x: x @ theta,
@@ -70,11 +72,11 @@ def scaled(
 
     def divergence(theta):
         precision = 1 + theta["square"]
-        is_normalised = jnp.all(precision > 0)
+        is_normalized = jnp.all(precision > 0)
         precision = jnp.where(precision > 0, precision, 1)
         gap = (mean - theta["linear"] / precision) ** 2
         kl = jnp.sum(precision * (variance + gap) - 1 - jnp.log(precision * variance)) / 2
-        return jnp.where(is_normalised, kl, jnp.inf)
+        return jnp.where(is_normalized, kl, jnp.inf)
 
     return Problem(
         init=lambda key: {"linear": jnp.zeros(dim), "square": jnp.zeros(dim)},
@@ -102,7 +104,8 @@ def _network(dim: int) -> tuple[Callable, Callable]:
 
 def planar(name: str, variance: float = 2.0, reach: float = 4.2, num_cells: int = 120) -> Problem:
     """A toy in the plane against N(0, variance I), both in units of the noise; KL on fixed samples,
-    log Z by quadrature."""
+    log Z by quadrature.
+    """
     toy, scale = toys.TOYS[name], variance**0.5
     axis = reach * ((2 * jnp.arange(num_cells) + 1) / num_cells - 1)
     cells = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)

@@ -1,5 +1,6 @@
 """Every problem, at every M of the grid, under the adaptive rule and at a constant chosen from a
-pilot run."""
+pilot run.
+"""
 
 import shutil
 import zlib

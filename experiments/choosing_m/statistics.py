@@ -17,7 +17,8 @@ def ratios(arrays: Mapping[str, np.ndarray], rule: str, to: str) -> np.ndarray:
 
 def standard_errors(arrays: Mapping[str, np.ndarray], rule: str) -> np.ndarray:
     """Of the ratio to the best M, that M held fixed; seeds are paired, so that what both share
-    cancels."""
+    cancels.
+    """
     grid, own = arrays["grid"], arrays[rule]
     best = grid.mean(axis=2).argmin(axis=1)  # (problem, budget)
     base = np.take_along_axis(grid, best[:, None, None, :], axis=1)[:, 0]

@@ -1,5 +1,6 @@
 """Real data, whitened by their training part: the digits of scikit-learn and tables of the UCI
-repository."""
+repository.
+"""
 
 import gzip
 import io
@@ -35,7 +36,8 @@ FILES = {
 
 class Split(NamedTuple):
     """Whitened rows, and as many noise samples to test with as there are rows to test, four times
-    over."""
+    over.
+    """
 
     train: jax.Array
     test: jax.Array
@@ -43,7 +45,7 @@ class Split(NamedTuple):
 
 
 def digits() -> Split:
-    """8 x 8 images, dequantised and taken through a logit."""
+    """8 x 8 images, dequantized and taken through a logit."""
     generator = np.random.default_rng(0)
     levels = load_digits().data
     unit = 0.01 + 0.98 * (levels + generator.uniform(size=levels.shape)) / 17
@@ -58,12 +60,13 @@ def uci(name: str) -> Split:
 
 def _split(rows: np.ndarray, generator: np.random.Generator) -> Split:
     """A quarter held out. Columns that hardly vary get a floor, so that whitening does not divide
-    by nothing."""
+    by nothing.
+    """
     rows = generator.permutation(rows)
     num_test = len(rows) // 4
     test, train = rows[:num_test], rows[num_test:]
-    centre, spread = train.mean(axis=0), train.std(axis=0)
-    train, test = ((part - centre) / np.where(spread > 0, spread, 1) for part in (train, test))
+    center, spread = train.mean(axis=0), train.std(axis=0)
+    train, test = ((part - center) / np.where(spread > 0, spread, 1) for part in (train, test))
     values, vectors = np.linalg.eigh(np.cov(train.T) + 1e-3 * np.eye(train.shape[1]))
     whiten = vectors / np.sqrt(values)
     noise = generator.standard_normal((4 * num_test, train.shape[1]))

@@ -1,5 +1,6 @@
 """Runs of one problem: at every M of the grid, under the adaptive rule, and at a constant chosen
-from a pilot run."""
+from a pilot run.
+"""
 
 from typing import NamedTuple
 
@@ -16,7 +17,8 @@ from nce_jax import training
 
 class Ruled(NamedTuple):
     """Errors at the budgets, (seed, budget); the adaptive M at every step, (seed, step), and the
-    constant, (seed,)."""
+    constant, (seed,).
+    """
 
     adaptive: np.ndarray
     constant: np.ndarray
@@ -38,7 +40,7 @@ def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
 
     def adaptive(key):
         errors, path, states = _train(
-            problem, budgets, key, nce_jax.nce(), nce_jax.adaptive_magnification()
+            problem, budgets, key, nce_jax.criteria.nce(), nce_jax.adaptive_magnification()
         )
         return (
             errors,
@@ -57,7 +59,9 @@ def _over_seeds(problem: Problem, config: Config):
     budgets = scaled_budgets(problem, config)
 
     def fixed(magnification, key):
-        return _train(problem, budgets, key, nce_jax.nce(magnification=magnification), None)[0]
+        return _train(
+            problem, budgets, key, nce_jax.criteria.nce(magnification=magnification), None
+        )[0]
 
     return jax.jit(jax.vmap(fixed))
 
@@ -68,7 +72,8 @@ def scaled_budgets(problem: Problem, config: Config) -> tuple[int, ...]:
 
 def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
     """Errors at the budgets, M at every step (NaN where it is the criterion's), and the parameters
-    at the first budget."""
+    at the first budget.
+    """
     optimizer = problem.optimizer if optimizer is None else optimizer
     step = training.make_train_step(
         problem.log_ratio_fn,
@@ -110,7 +115,8 @@ def _log_ratios(problem: Problem, params, key: jax.Array) -> tuple[jax.Array, ja
 
 def least_error(problem: Problem, config: Config, key: jax.Array) -> float:
     """The error that counts as none: zero for a KL, and for a held-out loss the least of longer
-    runs."""
+    runs.
+    """
     if problem.has_truth:
         return 0.0
     length = config.reference_length * scaled_budgets(problem, config)[-1]
@@ -120,7 +126,7 @@ def least_error(problem: Problem, config: Config, key: jax.Array) -> float:
     def one(magnification, key):
         marks = tuple(range(length // 10, length + 1, max(1, length // 10)))
         return _train(
-            problem, marks, key, nce_jax.nce(magnification=magnification), None, optimizer
+            problem, marks, key, nce_jax.criteria.nce(magnification=magnification), None, optimizer
         )[0]
 
     trained = jax.jit(jax.vmap(one, in_axes=(None, 0)))

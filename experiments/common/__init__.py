@@ -1,2 +1,3 @@
 """What all experiments share: command line, results on disk, plotting, the check of headline
-numbers."""
+numbers.
+"""

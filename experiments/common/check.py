@@ -5,7 +5,8 @@ Committed, in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolera
 "..."}}. Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. Another preset has a
 file of its own, headline-<preset>.json, and is compared with `--preset`. A committed entry that
 some machines cannot compute adds "needs": "what it takes"; where it was not computed it is left out
-instead of failed."""
+instead of failed.
+"""
 
 import argparse
 import sys
@@ -29,7 +30,8 @@ class Row(NamedTuple):
 
 def compare(committed: Mapping[str, Mapping[str, Any]], seen: Mapping[str, float]) -> list[Row]:
     """A row per number of either side. One that is not committed fails: nothing would notice its
-    change."""
+    change.
+    """
     rows = []
     for name, entry in committed.items():
         value, tolerance = float(entry["value"]), float(entry["tolerance"])

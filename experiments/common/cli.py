@@ -63,7 +63,8 @@ def main(
 
 def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[str, Any, Path]:
     """Preset, config and output folder that the arguments ask for; exits where they make no
-    sense."""
+    sense.
+    """
     preset = _preset_in(argv, presets)
     arguments = dataclasses.make_dataclass(
         "Arguments",
@@ -91,7 +92,8 @@ def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[
 
 def _preset_in(argv: Sequence[str], presets: Mapping[str, Any]) -> str:
     """The preset among the arguments, needed before the rest can be parsed: the defaults are its
-    values."""
+    values.
+    """
     joined = " ".join(argv).replace("--preset=", "--preset ").split()
     name = joined[joined.index("--preset") + 1 :][:1] if "--preset" in joined else []
     # Tyro refuses any other name.

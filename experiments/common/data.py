@@ -1,5 +1,6 @@
-"""Image sets of the experiments: MNIST and Fashion-MNIST as published, 28 x 28 grey levels from 0
-to 255."""
+"""Image sets of the experiments: MNIST and Fashion-MNIST as published, 28 x 28 gray levels from 0
+to 255.
+"""
 
 from typing import Literal, NamedTuple
 
@@ -14,8 +15,9 @@ IMAGE_SHAPE = (28, 28)
 
 
 class Images(NamedTuple):
-    """Grey levels, uint8 (n, 28, 28), and classes from 0 to 9, uint8 (n,), in the published
-    order."""
+    """Gray levels, uint8 (n, 28, 28), and classes from 0 to 9, uint8 (n,), in the published
+    order.
+    """
 
     images: np.ndarray
     labels: np.ndarray

@@ -2,7 +2,8 @@
 in C order.
 
 Bytes 0 and 1 are zero, byte 2 is the type of the values (8: unsigned bytes), byte 3 the number of
-axes; one big-endian unsigned 32-bit integer per axis follows, then the values."""
+axes; one big-endian unsigned 32-bit integer per axis follows, then the values.
+"""
 
 import gzip
 import math
@@ -45,7 +46,8 @@ def parse_gzip(content: bytes, *, num_axes: int) -> np.ndarray:
 
 def parse(content: bytes, *, num_axes: int) -> np.ndarray:
     """The array in an idx file of unsigned bytes that is not compressed; arguments and errors as
-    for `parse_gzip`."""
+    for `parse_gzip`.
+    """
     num_header = 4 + 4 * num_axes
     magic = bytes((0, 0, UNSIGNED_BYTE, num_axes))
     if content[:2] != magic[:2] or len(content) < 4:

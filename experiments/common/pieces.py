@@ -16,7 +16,8 @@ RUNS = Path("build/runs")
 
 def folder(topic: str, config: Any, sources: Iterable[Path]) -> Path:
     """Where the pieces of a run lie: named by settings and code, so that those of others are not
-    taken for them."""
+    taken for them.
+    """
     text = json.dumps(dataclasses.asdict(config), sort_keys=True) + "".join(
         path.read_text() for path in sources
     )

@@ -1,5 +1,6 @@
 """The pinwheel with its exact density: a change of variables that has to be inverted
-numerically."""
+numerically.
+"""
 
 import math
 from collections.abc import Callable
@@ -33,7 +34,7 @@ class Pinwheel(NamedTuple):
     scale: float = 2.0
 
 
-def centres(shape: Pinwheel) -> np.ndarray:
+def centers(shape: Pinwheel) -> np.ndarray:
     """Where the mean feature goes in every petal, (petals, 2)."""
     angles = 2 * np.pi * np.arange(shape.petals) / shape.petals + shape.rate * np.e
     return shape.scale * np.stack([np.cos(angles), -np.sin(angles)], axis=-1)
@@ -53,7 +54,7 @@ def sample(shape: Pinwheel, key: jax.Array, num_samples: int) -> jax.Array:
 
 
 def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
-    """Normalised log density, in nats, of points (n, 2).
+    """Normalized log density, in nats, of points (n, 2).
 
     Turning keeps the distance r = |f| = |x| / scale. A feature with polar angle t goes, in some
     petal, to the point with polar angle theta exactly if the phase g(t) = t - rate exp(r cos t) is
@@ -69,7 +70,8 @@ def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
 
     First derivatives with respect to x are exact; second derivatives are not. Where r > 10, many
     standard deviations out, the phase is that of r = 10: the value is finite, but exact in its
-    Gaussian factors only."""
+    Gaussian factors only.
+    """
     radius, theta = _polar(x / shape.scale)
     winding = jnp.minimum(radius, MAX_WINDING_RADIUS)
     phases = _phases(shape, winding, theta)
@@ -93,7 +95,8 @@ def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
 
 def _polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Distance and angle, (1, n, 1) each, with zero derivatives at the origin, as the density has
-    by symmetry."""
+    by symmetry.
+    """
     x = x[None]
     is_origin = jnp.sum(jnp.square(x), axis=-1, keepdims=True) == 0
     x = jnp.where(is_origin, 1, x)
@@ -113,7 +116,8 @@ def _slope(shape: Pinwheel, radius: jax.Array, angle: jax.Array) -> jax.Array:
 
 def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
     """The phases theta + 2 pi j / petals around g(0), where the features are likeliest, (1, n,
-    phases)."""
+    phases).
+    """
     spacing = 2 * math.pi / shape.petals
     # The circle's phases differ from g(0) by at most pi + rate exp(r).
     num_each_side = math.ceil((math.pi + shape.rate * math.exp(1 + 6 * shape.radial_std)) / spacing)
@@ -124,11 +128,12 @@ def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
 
 def _roots(shape: Pinwheel, radius: jax.Array, phases: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The angle t of every phase on every branch, (branch, n, phases), and whether there is one; no
-    derivatives."""
+    derivatives.
+    """
     radius, phases = jax.lax.stop_gradient((radius, phases))
     ends = _branch_ends(shape, radius)
     ends_phase = _phase(shape, radius, ends)
-    # Half open, and with the very numbers that neighbours share: no feature is lost or found twice
+    # Half open, and with the very numbers that neighbors share: no feature is lost or found twice
     # where branches meet.
     is_root = jnp.minimum(ends_phase[:-1], ends_phase[1:]) < phases
     is_root &= phases <= jnp.maximum(ends_phase[:-1], ends_phase[1:])
@@ -139,7 +144,8 @@ def _roots(shape: Pinwheel, radius: jax.Array, phases: jax.Array) -> tuple[jax.A
 
 def _branch_ends(shape: Pinwheel, radius: jax.Array) -> jax.Array:
     """-pi, the turning points of g (where it has none, the flattest twice) and pi, (4, n, 1): g
-    rises, falls, rises."""
+    rises, falls, rises.
+    """
     # sin(t) exp(r cos t) is least where r cos^2 t + cos t - r = 0, written without cancellation at
     # small r.
     flattest = -jnp.arccos(2 * radius / (1 + jnp.sqrt(1 + 4 * jnp.square(radius))))
@@ -154,7 +160,8 @@ def _bisect(
     is_below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array
 ) -> jax.Array:
     """Where `is_below` turns from true to false between `low` and `high`, to the last bit of a
-    number of order one."""
+    number of order one.
+    """
 
     def halve(_, bounds):
         low, high = bounds

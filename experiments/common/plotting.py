@@ -40,7 +40,7 @@ STYLE = {
     "pdf.fonttype": 42,  # text stays text
 }
 
-# A method looks the same in every figure. Colours are Okabe and Ito's, told apart without colour
+# A method looks the same in every figure. Colors are Okabe and Ito's, told apart without color
 # vision; the line style says the same once more for print.
 METHODS: dict[str, dict[str, Any]] = {
     "NCE": {"color": "#000000", "linestyle": "-", "marker": "o"},
@@ -53,7 +53,7 @@ UNDATED = ({"Software": None}, {"CreationDate": None, "Creator": None, "Producer
 """What to leave out of PNG and PDF, so that a file changes only when its picture does."""
 
 OTHER_COLORS = ("#CC79A7", "#56B4E9", "#F0E442")
-"""Colours that belong to no method: data, noise, truth."""
+"""Colors that belong to no method: data, noise, truth."""
 
 
 def method_style(name: str, *, marker: bool = False) -> dict[str, Any]:
@@ -67,13 +67,14 @@ def method_style(name: str, *, marker: bool = False) -> dict[str, Any]:
 
 
 def graded_colors(count: int) -> list[tuple[float, ...]]:
-    """Colours for values with an order (a grid of M), dark to light, without the palest end."""
+    """Colors for values with an order (a grid of M), dark to light, without the palest end."""
     return [mpl.colormaps["viridis"](0.9 * index / max(count - 1, 1)) for index in range(count)]
 
 
 def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures")) -> list[Path]:
     """Writes `<name>.png` and `<name>.pdf`, byte for byte the same for the same figure, and closes
-    it."""
+    it.
+    """
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     for path, metadata in zip(paths, UNDATED, strict=True):
         with results.atomic(path) as temporary, mpl.rc_context(STYLE):
@@ -88,7 +89,8 @@ def main(
     argv: Sequence[str] | None = None,
 ) -> None:
     """Draws the figures of a topic from its stored results and records their files in
-    `<topic>.list`."""
+    `<topic>.list`.
+    """
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{topic}.plot",
         description=f"Draw the figures of experiments/{topic}.",

@@ -4,7 +4,8 @@
     experiments.scaling.train --num-steps 2000
 
 The program that is started calls `join()` first. Where a process ends before its time, the others
-are stopped, and the message says which one it was."""
+are stopped, and the message says which one it was.
+"""
 
 import os
 import signal
@@ -36,7 +37,8 @@ def join() -> None:
 
 def launch(command: Sequence[str], num_processes: int, num_devices: int) -> None:
     """Runs `python -m command` as `num_processes` processes of `num_devices` devices each, to their
-    end."""
+    end.
+    """
     # A single process needs nobody to join.
     address = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}"} if num_processes > 1 else {}
     running = []

@@ -3,7 +3,8 @@ digest is right.
 
 A file is looked for below the folder that NCE_JAX_DATA names, then in the user's cache, then at the
 set's mirrors, from where it goes into the cache. What lies in NCE_JAX_DATA belongs to the user and
-is never replaced."""
+is never replaced.
+"""
 
 import hashlib
 import http.client
@@ -29,7 +30,8 @@ class DataError(Exception):
 
 class PublishedFile(NamedTuple):
     """One file of a set as published: `mirrors` are folders, as addresses with a closing slash, in
-    the order to try."""
+    the order to try.
+    """
 
     folder: str
     name: str
@@ -73,7 +75,8 @@ def read(file: PublishedFile) -> bytes:
 
 def cache_folder() -> Path:
     """Where downloads are kept: nce_jax below XDG_CACHE_HOME, or below ~/.cache where that is not
-    an absolute path."""
+    an absolute path.
+    """
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "nce_jax"
 
@@ -120,7 +123,8 @@ def _download(file: PublishedFile, tried: list[str]) -> bytes:
 
 def _fetch(url: str, num_bytes: int) -> bytes:
     """At most one byte more than expected, which is enough to see that it is another file; progress
-    on stderr."""
+    on stderr.
+    """
     content = bytearray()
     interval = 0.2 if sys.stderr.isatty() else 10.0
     bar = tqdm(

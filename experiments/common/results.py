@@ -2,7 +2,8 @@
 from.
 
 The manifest is written last and holds the digest of the arrays: a folder is whole, or refused when
-read."""
+read.
+"""
 
 import contextlib
 import dataclasses
@@ -30,7 +31,8 @@ ARRAYS, HEADLINE, MANIFEST = "arrays.npz", "headline.json", "manifest.json"
 
 class Result(NamedTuple):
     """What an experiment returns: arrays to keep, headline numbers, and the lanes that failed, by
-    method."""
+    method.
+    """
 
     arrays: Mapping[str, Any]
     headline: Mapping[str, float] = {}
@@ -51,7 +53,8 @@ class ResultError(Exception):
 
 def default_folder(topic: str, preset: str) -> Path:
     """Where the results of a topic under a preset lie unless told otherwise, seen from the
-    checkout."""
+    checkout.
+    """
     return Path("build/results") / topic / preset
 
 
@@ -77,7 +80,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
     """Writes a result and returns its manifest, which holds `context` (topic, preset, config, ...)
-    too."""
+    too.
+    """
     # Until the new one is written, the folder counts as missing.
     (folder / MANIFEST).unlink(missing_ok=True)
     arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
@@ -98,7 +102,8 @@ def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
 
 def load(folder: Path, command: str) -> Stored:
     """Reads a result; a missing or damaged file is named in the error, beside the `command` that
-    makes it."""
+    makes it.
+    """
     manifest = load_json(folder / MANIFEST, command)
     headline = load_json(folder / HEADLINE, command)
     path = folder / ARRAYS
@@ -157,7 +162,8 @@ def is_dirty() -> bool | None:
 
 def _git(*arguments: str) -> str | None:
     """Git's answer about this checkout; None where there is no git or no commit (an unpacked
-    archive)."""
+    archive).
+    """
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

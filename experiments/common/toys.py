@@ -3,7 +3,8 @@
 Shapes and constants are by default those of the FFJORD code (Grathwohl et al., FFJORD: free-form
 continuous dynamics for scalable reversible generative models, 2019,
 https://github.com/rtqichen/ffjord), which most published pictures share. Unlike there, every sample
-draws its component independently, so that samples are independent and identically distributed."""
+draws its component independently, so that samples are independent and identically distributed.
+"""
 
 import math
 from collections.abc import Callable
@@ -23,16 +24,16 @@ class Toy(NamedTuple):
         name: its name in `TOYS`, in results and in figures.
         sample: `sample(key, num_samples)` gives independent samples, (num_samples, 2), in the
             default floating dtype; `num_samples` is static under jit.
-        log_density: `log_density(x)` of points x (n, 2) gives their normalised log densities (n,)
+        log_density: `log_density(x)` of points x (n, 2) gives their normalized log densities (n,)
             in nats; None where there is no exact one.
-        centres: the modes, or the middles of the petals, (num_modes, 2); None where the toy has
+        centers: the modes, or the middles of the petals, (num_modes, 2); None where the toy has
           none.
     """
 
     name: str
     sample: Callable[[jax.Array, int], jax.Array]
     log_density: Callable[[jax.Array], jax.Array] | None = None
-    centres: np.ndarray | None = None
+    centers: np.ndarray | None = None
 
 
 def gaussians(
@@ -43,24 +44,25 @@ def gaussians(
     The defaults, radius 2.83 and standard deviation 0.354, are FFJORD's (4 and 0.5, divided by
     1.414). The other usual setting, of the improved Wasserstein GAN (Gulrajani et al., 2017), is
     radius sqrt(2) and standard deviation 0.02 / sqrt(2): the modes are then 54 standard deviations
-    apart."""
+    apart.
+    """
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
-    centres = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    centers = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
     def sample(key, num_samples):
         key_mode, key_normal = jax.random.split(key)
         mode = jax.random.randint(key_mode, (num_samples,), 0, num_modes)
-        return jnp.asarray(centres)[mode] + std * jax.random.normal(key_normal, (num_samples, 2))
+        return jnp.asarray(centers)[mode] + std * jax.random.normal(key_normal, (num_samples, 2))
 
     def log_density(x):
         _check_points(x)
         square_distance = jnp.sum(
-            jnp.square(x[:, None] - jnp.asarray(centres, x.dtype)[None]), axis=-1
+            jnp.square(x[:, None] - jnp.asarray(centers, x.dtype)[None]), axis=-1
         )
         log_constant = math.log(2 * math.pi * std**2 * num_modes)
         return jax.nn.logsumexp(-square_distance / (2 * std**2), axis=-1) - log_constant
 
-    return Toy(f"{num_modes}-gaussians", sample, log_density, centres)
+    return Toy(f"{num_modes}-gaussians", sample, log_density, centers)
 
 
 def pinwheel(
@@ -86,7 +88,7 @@ def pinwheel(
         "pinwheel",
         lambda key, num_samples: pinwheels.sample(shape, key, num_samples),
         log_density,
-        pinwheels.centres(shape),
+        pinwheels.centers(shape),
     )
 
 
@@ -95,7 +97,8 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
     deviation `std`.
 
     A blurred circle of radius R has the density exp(-(r - R)^2 / 2 std^2) I0e(r R / std^2) / (2 pi
-    std^2), r = |x|, with the exponentially scaled Bessel function I0e."""
+    std^2), r = |x|, with the exponentially scaled Bessel function I0e.
+    """
 
     def sample(key, num_samples):
         key_ring, key_angle, key_normal = jax.random.split(key, 3)
@@ -150,7 +153,8 @@ def two_spirals(*, std: float = 0.1) -> Toy:
     density.
 
     x = +-(b - a cos a, c + a sin a) / 3 + `std` e, with a = 3 pi sqrt(u), u uniform on [0, 1], b
-    and c uniform on [0, 1/2], and e standard normal."""
+    and c uniform on [0, 1/2], and e standard normal.
+    """
 
     def sample(key, num_samples):
         keys = jax.random.split(key, 4)
@@ -167,7 +171,8 @@ def swiss_roll(*, std: float = 0.2) -> Toy:
     """A spiral from three quarters of a turn to two and a quarter; no exact density.
 
     x = a (cos a, sin a) / 5 + `std` e, with a uniform on [3 pi / 2, 9 pi / 2] and e standard
-    normal: scikit-learn's `make_swiss_roll` with noise 1, seen from above and divided by five."""
+    normal: scikit-learn's `make_swiss_roll` with noise 1, seen from above and divided by five.
+    """
 
     def sample(key, num_samples):
         key_angle, key_normal = jax.random.split(key)

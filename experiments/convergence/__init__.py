@@ -1,2 +1,3 @@
 """How many steps magnified NCE needs on exponential families: the convergence theorem of the N2CE
-paper."""
+paper.
+"""

@@ -13,14 +13,14 @@ class Config:
     """Of the data there."""
     magnifications: tuple[float, ...] = (1.0, 100.0, 10000.0)
     joint_rates: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01)
-    """Learning rates with a joint gradient: the length of a normalised step. Steps to a distance
+    """Learning rates with a joint gradient: the length of a normalized step. Steps to a distance
     are those of the best."""
     solved_rates: tuple[float, ...] = (0.3, 0.1, 0.03)
     """With F solved."""
     joint_steps: int = 8000
     solved_steps: int = 1500
     line_steps: int = 300
-    """With F solved and one parameter, where a normalised gradient is a sign."""
+    """With F solved and one parameter, where a normalized gradient is a sign."""
     newton_steps: int = 120
     newton_radius: float = 1.0
     """Longest step of Newton's method."""

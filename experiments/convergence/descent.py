@@ -1,4 +1,4 @@
-"""Gradient descent, normalised gradient descent and Newton's method on the population losses."""
+"""Gradient descent, normalized gradient descent and Newton's method on the population losses."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,21 +16,24 @@ TREATMENTS = {"joint": training.joint_gradient(), "solved": training.solved(tole
 
 class Trace(NamedTuple):
     """Entry k belongs to theta after k steps: its distance from the truth, and that of (theta,
-    F)."""
+    F).
+    """
 
     theta: jax.Array
     pair: jax.Array
 
 
-def normalised(rate) -> optax.GradientTransformation:
+def normalized(rate) -> optax.GradientTransformation:
     """theta <- theta - rate g / |g|; in the joint treatment the norm is that of the pair (theta,
-    F)."""
-    return optax.chain(_normalise(), optax.sgd(rate))
+    F).
+    """
+    return optax.chain(_normalize(), optax.sgd(rate))
 
 
-def _normalise() -> optax.GradientTransformation:
+def _normalize() -> optax.GradientTransformation:
     """optax.normalize_by_update_norm without its 1e-6, next to which the gradients of NCE
-    vanish."""
+    vanish.
+    """
 
     def update(gradient, state, params=None):
         del params
@@ -62,7 +65,8 @@ def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Tr
     """Newton's direction of the profiled loss, F solved, in steps no longer than `radius`.
 
     Where the loss is not convex the absolute values of the curvatures are taken, so that every
-    direction descends."""
+    direction descends.
+    """
     value = profiled(problem, magnification)
 
     def body(params, _):
@@ -77,12 +81,13 @@ def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Tr
 
 def profiled(problem: Problem, magnification) -> Callable[[jax.Array], jax.Array]:
     """The loss with F solved, as a function of theta; M = infinity is the loss of Donsker and
-    Varadhan."""
+    Varadhan.
+    """
 
     def value(params):
         s = problem.log_ratio_fn(params, problem.rule.x)
         if magnification is None:
-            return nce_jax.donsker_varadhan_loss(s, s, **problem.rule.weights)
+            return nce_jax.losses.donsker_varadhan_loss(s, s, **problem.rule.weights)
         return nce_jax.profiled_nce_loss(s, s, magnification=magnification, **problem.rule.weights)
 
     return value

@@ -1,5 +1,6 @@
 """The landscape itself: how long gradient flow takes, and the curvatures of the loss on the way to
-the truth."""
+the truth.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -56,7 +57,8 @@ def _slope(problem: Problem, name: str, magnification, theta) -> jax.Array:
 
 def profiled_curvatures(problem: Problem, magnification, positions) -> jax.Array:
     """Eigenvalues of the Hessian in theta, F solved, on the segment from start (0) to truth (1):
-    (position, theta)."""
+    (position, theta).
+    """
 
     def at(position):
         params = problem.start + position * (problem.truth - problem.start)
@@ -72,7 +74,7 @@ def joint_curvatures(problem: Problem, magnification, positions) -> jax.Array:
         s = problem.log_ratio_fn(pair[:-1], problem.rule.x)
         options = {"log_partition": pair[-1], **problem.rule.weights}
         if magnification is None:
-            return nce_jax.nwj_loss(s, s, **options)
+            return nce_jax.losses.nwj_loss(s, s, **options)
         return nce_jax.nce_loss(s, s, magnification=magnification, **options)
 
     def at(position):

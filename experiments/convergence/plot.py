@@ -1,5 +1,6 @@
 """`python -m experiments.convergence.plot`: steps, curves, the time of gradient flow,
-curvatures."""
+curvatures.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,7 +36,7 @@ def _lines(arrays, panel: str):
     colors = plotting.graded_colors(arrays["magnifications"].size + 1)
     for kind, linestyle, marker in (("ngd", "-", "o"), ("gd", ":", "s")):
         for row, m in enumerate(arrays["magnifications"]):
-            label = f"NCE, M = {m:g}, {'normalised' if kind == 'ngd' else 'plain'}"
+            label = f"NCE, M = {m:g}, {'normalized' if kind == 'ngd' else 'plain'}"
             yield (
                 label,
                 {"color": colors[row], "linestyle": linestyle, "marker": marker},
@@ -44,7 +45,7 @@ def _lines(arrays, panel: str):
             )
     for loss, (label, color, marker) in LOSSES.items():
         yield (
-            f"{label}, normalised",
+            f"{label}, normalized",
             {"color": color, "linestyle": "--", "marker": marker},
             f"{panel}_{loss}_ngd",
             0,
@@ -120,7 +121,8 @@ def _distance(arrays) -> Figure:
 
 def _curves(arrays) -> Figure:
     """Distance of (theta, F) against the step at the largest separation, joint gradient: a panel
-    per rate."""
+    per rate.
+    """
     rates = arrays["mean_joint_nce_ngd_rates"]
     figure, panels = plt.subplots(
         1, min(3, len(rates)), figsize=(11.0, 4.4), sharey=True, squeeze=False
@@ -147,7 +149,8 @@ def _curves(arrays) -> Figure:
 
 def _flow(arrays) -> Figure:
     """Time of gradient flow against KL for a few M, and the M that brings it to twice the
-    likelihood's."""
+    likelihood's.
+    """
     figure, panels = plt.subplots(1, 3, figsize=(11.0, 4.2))
     kl, log_m = arrays["flow_separations"] ** 2 / 2, arrays["flow_log_magnifications"]
     rows = [int(np.argmin(np.abs(log_m - np.log(m)))) for m in (1.0, 1e2, 1e4, 1e8)]

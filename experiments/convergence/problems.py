@@ -1,5 +1,6 @@
 """Two exponential families on the line, against noise N(0, 1), with expectations by the trapezoidal
-rule."""
+rule.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -28,7 +29,8 @@ class Rule(NamedTuple):
 
 class Problem(NamedTuple):
     """A family, where descent starts and where it should end; theta, and log Z as a function of
-    it."""
+    it.
+    """
 
     rule: Rule
     start: jax.Array
@@ -44,7 +46,8 @@ class Problem(NamedTuple):
 
 def mean_problem(separation: jax.Array, num_points: int) -> Problem:
     """T = x: N(theta, 1) against N(0, 1), s = theta x, log Z = theta^2 / 2; from theta = 0, the
-    noise."""
+    noise.
+    """
     rule = _rule(separation, 1.0, -SPAN, separation + SPAN, num_points)
     log_ratio_fn = models.exponential_family(models.linear_statistics, jnp.zeros(1))[1]
     return Problem(

@@ -55,7 +55,8 @@ def _flow(config: Config) -> dict[str, np.ndarray]:
 
 def _curvatures(family: str, config: Config) -> dict[str, np.ndarray]:
     """Eigenvalues in rising order, (M, separation, position, eigenvalue); infinite M last. One
-    parameter has one only."""
+    parameter has one only.
+    """
     make, separations = studies.problem_of(family, config)
     positions = jnp.linspace(0.0, 1.0, config.num_positions)
     found = {}

@@ -15,29 +15,29 @@ from experiments.convergence.problems import Problem, mean_problem, precision_pr
 
 
 class Study(NamedTuple):
-    """A method on a family; `is_normalised` or plain gradient descent."""
+    """A method on a family; `is_normalized` or plain gradient descent."""
 
     family: str
     treatment: str
     loss: str
-    is_normalised: bool = True
+    is_normalized: bool = True
 
     @property
     def name(self) -> str:
         return "_".join(
-            [self.family, self.treatment, self.loss, "ngd" if self.is_normalised else "gd"]
+            [self.family, self.treatment, self.loss, "ngd" if self.is_normalized else "gd"]
         )
 
 
 STUDIES = (
     Study("mean", "joint", "nce"),
-    Study("mean", "joint", "nce", is_normalised=False),
+    Study("mean", "joint", "nce", is_normalized=False),
     Study("mean", "joint", "nwj"),
     Study("mean", "joint", "ence"),
     Study("mean", "solved", "nce"),
     Study("mean", "solved", "ence"),
     Study("precision", "solved", "nce"),
-    Study("precision", "solved", "nce", is_normalised=False),
+    Study("precision", "solved", "nce", is_normalized=False),
     Study("precision", "solved", "nwj"),
     Study("precision", "solved", "ence"),
     Study("precision", "joint", "nce"),
@@ -64,16 +64,17 @@ def num_steps_of(study: Study, config: Config) -> int:
 
 def run(study: Study, config: Config) -> dict[str, np.ndarray]:
     """First steps within each distance, (separation, M, rate, distance), infinite if never; curves
-    at `curve_steps`."""
+    at `curve_steps`.
+    """
     make, separations = problem_of(study.family, config)
     rates = config.joint_rates if study.treatment == "joint" else config.solved_rates
     num_steps = num_steps_of(study, config)
-    others = {"nwj": nce_jax.nwj(), "ence": nce_jax.exponential_nce()}
+    others = {"nwj": nce_jax.criteria.nwj(), "ence": nce_jax.criteria.exponential_nce()}
     magnifications = config.magnifications if study.loss == "nce" else (1.0,)
 
     def lane(separation, magnification, rate):
-        criterion = others.get(study.loss) or nce_jax.nce(magnification=magnification)
-        optimizer = descent.normalised(rate) if study.is_normalised else optax.sgd(rate)
+        criterion = others.get(study.loss) or nce_jax.criteria.nce(magnification=magnification)
+        optimizer = descent.normalized(rate) if study.is_normalized else optax.sgd(rate)
         return descent.descend(make(separation), criterion, study.treatment, optimizer, num_steps)
 
     axes = {
@@ -107,7 +108,8 @@ def newton(family: str, config: Config) -> np.ndarray:
 
 def first_hits(distance: np.ndarray, targets: tuple[float, ...]) -> np.ndarray:
     """The first step at or below each target, (..., target): what the theorem counts, an overshoot
-    included."""
+    included.
+    """
     reached = distance[..., None, :] <= np.asarray(targets)[:, None]
     return np.where(reached.any(-1), reached.argmax(-1), np.inf)
 

@@ -26,7 +26,8 @@ def best_end(arrays, name: str) -> np.ndarray:
 
 def distance_exponent(arrays, name: str, separation: int, magnification: int) -> float:
     """a in steps ~ distance^a, over the distances that were reached in more than a step; the
-    theorem's bound has -2."""
+    theorem's bound has -2.
+    """
     steps = best_steps(arrays, name)[separation, magnification]
     return line(np.log(arrays["distances"]), np.log(np.where(steps > 1, steps, np.inf)))
 
@@ -44,7 +45,8 @@ def likelihood_condition(arrays, family: str, treatment: str) -> np.ndarray:
 
 def magnification_needed(arrays, name: str) -> np.ndarray:
     """log M from which gradient flow takes at most FACTOR times the likelihood's time,
-    (separation,); NaN if none does."""
+    (separation,); NaN if none does.
+    """
     excess = np.log(arrays[f"flow_{name}"] / arrays["flow_likelihood"][:, None] / FACTOR)
     log_m, found = arrays["flow_log_magnifications"], []
     for row in excess:
@@ -63,7 +65,8 @@ def headline(arrays) -> dict[str, float]:
 
 def _ends(arrays) -> dict[str, float]:
     """Distance of (theta, F) after the last step at the largest separation of the means, joint
-    gradient, best rate."""
+    gradient, best rate.
+    """
     names = {"nce_ngd": 0, "nce_gd": 0, "nwj_ngd": 0, "ence_ngd": 0}
     found = {f"joint_{name}_end": best_end(arrays, f"mean_joint_{name}")[-1, 0] for name in names}
     return found | {"joint_nce_ngd_largest_m_end": best_end(arrays, "mean_joint_nce_ngd")[-1, -1]}
@@ -102,7 +105,8 @@ def _single(arrays, loss: str, index: int) -> float:
 
 def _exponents(arrays) -> dict[str, float]:
     """Of steps in the distance, and in the condition number once |theta_0 - theta*|^2 is divided
-    out, F solved."""
+    out, F solved.
+    """
     index = int(np.argmin(np.abs(arrays["distances"] - 0.1)))
     steps = best_steps(arrays, "precision_solved_nwj_ngd")[:, 0, index]
     scaled = np.log(steps / arrays["precision_solved_nwj_ngd_start"] ** 2)
@@ -130,7 +134,8 @@ def _flow(arrays) -> dict[str, float]:
 
 def _conditions(arrays) -> dict[str, float]:
     """log10 of the largest condition number on the way, and of the smallest largest curvature, at
-    the largest separation."""
+    the largest separation.
+    """
     found = {}
     for family, treatment in (("mean", "joint"), ("precision", "solved"), ("precision", "joint")):
         worst = np.log10(condition_numbers(arrays, family, treatment)[:, -1].max(axis=-1))

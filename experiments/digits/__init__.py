@@ -1,2 +1,3 @@
 """Magnification on real input: an energy of handwritten digits, trained against a fitted
-Gaussian."""
+Gaussian.
+"""

@@ -1,5 +1,6 @@
 """Settings of the digits experiment. No paper states any of them: every field is our choice, and
-the comment says why."""
+the comment says why.
+"""
 
 from dataclasses import dataclass
 
@@ -8,7 +9,7 @@ from dataclasses import dataclass
 class Config:
     """One run of the experiment."""
 
-    # Data: 1,797 images of 8 x 8 pixels with 17 grey levels; what the split leaves over is trained
+    # Data: 1,797 images of 8 x 8 pixels with 17 gray levels; what the split leaves over is trained
     # on.
     num_held_out: int = 300  # validation images, and as many test images
     logit_margin: float = 1e-6  # alpha of logit(alpha + (1 - 2 alpha) x): keeps the logit finite

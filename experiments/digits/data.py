@@ -1,5 +1,6 @@
-"""The digits as points in R^64: split, dequantised, taken through the logit; and the Gaussian
-fitted to them."""
+"""The digits as points in R^64: split, dequantized, taken through the logit; and the Gaussian
+fitted to them.
+"""
 
 from typing import Any, NamedTuple
 
@@ -14,10 +15,10 @@ NUM_LEVELS = 17
 
 
 class Digits(NamedTuple):
-    """Training images as grey levels (every use draws its own dequantisation), held-out ones as
+    """Training images as gray levels (every use draws its own dequantization), held-out ones as
     fixed points.
 
-    `mean` and `scale` are of the training data, per pixel, and standardise what the network sees.
+    `mean` and `scale` are of the training data, per pixel, and standardize what the network sees.
     """
 
     train_levels: jax.Array
@@ -34,26 +35,26 @@ def load(config: Config, key: jax.Array) -> Digits:
     levels = jnp.asarray(load_digits().data, jnp.float32)
     levels = levels[jax.random.permutation(key_split, len(levels))]
     validation, test, train = jnp.split(levels, (config.num_held_out, 2 * config.num_held_out))
-    # Ten dequantisations of every image: the covariance is that of the dequantised data, not of one
+    # Ten dequantizations of every image: the covariance is that of the dequantized data, not of one
     # draw.
-    x_train = dequantise(key_fit, jnp.tile(train, (10, 1)), config.logit_margin)
+    x_train = dequantize(key_fit, jnp.tile(train, (10, 1)), config.logit_margin)
     return Digits(
         train_levels=train,
-        x_validation=dequantise(key_validation, validation, config.logit_margin),
-        x_test=dequantise(key_test, test, config.logit_margin),
+        x_validation=dequantize(key_validation, validation, config.logit_margin),
+        x_test=dequantize(key_test, test, config.logit_margin),
         noise=noise.fitted_gaussian(x_train),
         mean=x_train.mean(axis=0),
         scale=x_train.std(axis=0),
     )
 
 
-def dequantise(key: jax.Array, levels: jax.Array, margin: float) -> jax.Array:
+def dequantize(key: jax.Array, levels: jax.Array, margin: float) -> jax.Array:
     """logit(alpha + (1 - 2 alpha) (v + e) / 17), with e uniform on [0, 1) and alpha = `margin`."""
     unit = (levels + jax.random.uniform(key, levels.shape)) / NUM_LEVELS
     squeezed = margin + (1 - 2 * margin) * unit
     return jnp.log(squeezed) - jnp.log1p(-squeezed)
 
 
-def grey_levels(x: jax.Array, margin: float) -> jax.Array:
+def gray_levels(x: jax.Array, margin: float) -> jax.Array:
     """The way back: v + e, between 0 and 17 (noise may lie a trifle outside)."""
     return NUM_LEVELS * (jax.nn.sigmoid(x) - margin) / (1 - 2 * margin)

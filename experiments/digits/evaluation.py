@@ -44,7 +44,8 @@ def evaluate(
     key: jax.Array,
 ) -> Evaluation:
     """Evaluates a model, given as its log-ratio s(x) = log density - log q, on noise drawn from
-    `key`."""
+    `key`.
+    """
     s_noise = _noise_log_ratios(config, digits, log_ratio_fn, key)
     s_validation, s_test = log_ratio_fn(digits.x_validation), log_ratio_fn(digits.x_test)
     # One batch of three problems: one solver to compile instead of three.
@@ -53,7 +54,7 @@ def evaluate(
     s_noises = jnp.broadcast_to(s_noise, (3, s_noise.size))
     profiled = nce_jax.solve_log_partition(s_images, s_noises, magnification=kappas).log_partition
     losses = nce_jax.nce_loss(s_images, s_noises, log_partition=profiled, magnification=kappas)
-    importance = nce_jax.importance_log_partition(s_noise)
+    importance = nce_jax.diagnostics.importance_log_partition(s_noise)
     return Evaluation(
         validation_loss=losses[0],
         test_loss=losses[1],
@@ -70,7 +71,8 @@ def _noise_log_ratios(
     config: Config, digits: Digits, log_ratio_fn: Callable, key: jax.Array
 ) -> jax.Array:
     """s of fresh noise, in chunks: a hidden layer of all samples and lanes at once would not fit in
-    memory."""
+    memory.
+    """
     keys = jax.random.split(key, config.num_evaluation_noise // config.evaluation_chunk)
 
     def chunk(key: jax.Array) -> jax.Array:

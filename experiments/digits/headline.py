@@ -1,5 +1,6 @@
 """Headline numbers from an experiment's arrays: means over seeds at the last checkpoint, in
-nats."""
+nats.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,8 @@ from experiments.digits import summary
 
 def numbers(arrays: Mapping[str, Any]) -> dict[str, float]:
     """What `make check` compares. Withheld numbers are left out, and so are those of kappas that a
-    preset lacks."""
+    preset lacks.
+    """
     losses, gains = (summary.by_kappa(arrays, name) for name in ("test_loss", "gain"))
     named = {
         "gaussian_log_likelihood": np.mean(arrays["test_log_noise"]),
@@ -27,7 +29,8 @@ def numbers(arrays: Mapping[str, Any]) -> dict[str, float]:
 
 def _differences(arrays: Mapping[str, Any], losses: Mapping, gains: Mapping) -> dict[str, float]:
     """Paired over seeds: joint minus solved at the grid's corners, and ten noise samples per image
-    minus one."""
+    minus one.
+    """
     named = {}
     for index, corner in enumerate(arrays["corners"]):
         kappa = float(f"{np.prod(corner, dtype=np.float64):.6g}")

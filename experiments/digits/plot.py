@@ -30,7 +30,8 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
 
 def _grid(arrays: Mapping[str, Any]) -> Figure:
     """Loss, gain and effective sample size at the last checkpoint against M, a line per noise
-    ratio."""
+    ratio.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     magnifications, ratios = arrays["magnifications"], arrays["noise_ratios"]
     for index, (ratio, color) in enumerate(
@@ -64,7 +65,8 @@ def _grid(arrays: Mapping[str, Any]) -> Figure:
 
 def _training(arrays: Mapping[str, Any]) -> Figure:
     """The same three along training, a line per kappa; and the gain as a paired difference from the
-    kappa nearest one."""
+    kappa nearest one.
+    """
     figure, grid = plt.subplots(2, 2, figsize=(8.4, 6.2))
     axes, steps = grid.ravel(), arrays["steps"]
     lanes = {
@@ -89,7 +91,8 @@ def _training(arrays: Mapping[str, Any]) -> Figure:
 
 def _comparisons(arrays: Mapping[str, Any]) -> Figure:
     """Loss and gain at the last checkpoint against kappa: the grid and what was varied beside
-    it."""
+    it.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.0))
     more = arrays["study_noise_per_image"]
     solved = {**plotting.method_style("Newton", marker=True), "label": "Newton (the grid)"}
@@ -125,7 +128,8 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
 
 def _images(arrays: Mapping[str, Any]) -> Figure:
     """Noise samples, and the test images that the models find least and most likely against the
-    noise."""
+    noise.
+    """
     log_ratio = np.mean(
         [
             lanes[:, -1].mean(axis=0)

@@ -1,5 +1,6 @@
 """Trains over the grid of magnification x noise ratio x seed, and three comparisons: `python -m
-experiments.digits.run`."""
+experiments.digits.run`.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,7 +26,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
     Arrays of a sweep are named after it and have its axes first, (magnification, noise ratio,
     seed), (corner, seed), (kappa, seed) and (kappa, seed), then the checkpoint; `test_log_ratio`
-    has the reported checkpoints only, then images."""
+    has the reported checkpoints only, then images.
+    """
     key_data, key_run = jax.random.split(key)
     digits = data.load(config, key_data)
     arrays, failed = _shared_arrays(config, digits, key_data), {}
@@ -67,7 +69,8 @@ def _joint(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
 
 def _study(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
     """Gutmann and Hyvarinen's noise ratio: prior odds that are the odds of the samples, here with
-    magnification on top."""
+    magnification on top.
+    """
     ratio = config.study_noise_per_image
     lane = _lane_fn(
         config, digits, key, training.solved(nce_jax.newton()), num_noise=ratio * config.batch_size
@@ -104,7 +107,8 @@ def _lane_fn(
     num_noise: int | None = None,
 ) -> Fn:
     """A lane as a function of what the sweeps vary; every sweep gives seed s the same weights,
-    batches and evaluations."""
+    batches and evaluations.
+    """
 
     def lane(magnification: jax.Array, noise_ratio: jax.Array | float, seed: jax.Array) -> Lane:
         options = {
@@ -130,8 +134,8 @@ def _shared_arrays(config: Config, digits: data.Digits, key: jax.Array) -> dict[
         "reported_steps": np.array(config.reported_steps),
         "least_effective_samples": np.array(least_effective_samples(config)),
         "num_evaluation_noise": np.array(config.num_evaluation_noise),
-        "test_images": np.asarray(data.grey_levels(digits.x_test, config.logit_margin)),
-        "noise_images": np.asarray(data.grey_levels(x_noise, config.logit_margin)),
+        "test_images": np.asarray(data.gray_levels(digits.x_test, config.logit_margin)),
+        "noise_images": np.asarray(data.gray_levels(x_noise, config.logit_margin)),
         "test_log_noise": np.asarray(digits.noise.log_prob(digits.x_test)),
     }
 
@@ -145,7 +149,8 @@ def least_effective_samples(config: Config) -> float:
 
 def _lane_arrays(config: Config, lanes: Lane) -> dict[str, np.ndarray]:
     """The arrays of one sweep. `gain` is NaN where the effective sample size withholds it,
-    `gain_unscreened` never."""
+    `gain_unscreened` never.
+    """
     arrays = {name: np.asarray(value) for name, value in lanes.evaluation._asdict().items()}
     arrays |= {
         "train_loss": np.asarray(lanes.train_loss),

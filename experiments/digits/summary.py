@@ -1,6 +1,7 @@
 """Means and errors over seeds, shared by headline numbers, table and figures. A cell is withheld
 whole if any seed is: samples that missed the tail of the weights are the ones that look well, so
-choosing among seeds would favour them."""
+choosing among seeds would favor them.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +22,8 @@ def kappas(arrays: Mapping[str, Any]) -> np.ndarray:
 
 def by_kappa(arrays: Mapping[str, Any], name: str) -> dict[float, np.ndarray]:
     """The grid's lanes of every kappa, smallest first, from the first cell on its diagonal (the
-    others repeat it)."""
+    others repeat it).
+    """
     cells = kappas(arrays)
     order = {float(f"{kappa:.6g}"): index for index, kappa in reversed(list(np.ndenumerate(cells)))}
     return {kappa: np.asarray(arrays[f"grid_{name}"])[order[kappa]] for kappa in sorted(order)}

@@ -1,5 +1,6 @@
 """Prints the tables of the README from stored results: `python -m experiments.digits.table
-[folder]`."""
+[folder]`.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ COLUMNS = {
 
 def table(arrays: Mapping[str, Any], checkpoint: int) -> str:
     """The grid at one checkpoint as markdown: mean +- standard error over seeds, `withheld` where
-    the ESS says so."""
+    the ESS says so.
+    """
     lines = [
         f"| nu | M | kappa | {' | '.join(COLUMNS.values())} |",
         "|--:" * (len(COLUMNS) + 3) + "|",

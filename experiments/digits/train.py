@@ -21,7 +21,7 @@ class Lane(NamedTuple):
       train_loss: mean over the steps since the last one, at the lane's own kappa, in nats.
       num_failed: training steps whose solve for F failed (not finite, or out of steps).
       num_no_overlap: training steps whose batch had no overlap with the noise (F is still the
-        minimiser there).
+        minimizer there).
     """
 
     evaluation: Evaluation
@@ -41,11 +41,12 @@ def train_lane(
     num_noise: int | None,
 ) -> Lane:
     """Trains and evaluates. All draws come from `key` and the step number alone, so that lanes of
-    one seed share them."""
+    one seed share them.
+    """
     key_model, key_batch, key_noise, key_evaluation = jax.random.split(key, 4)
     net = model.make(config, digits, key_model)
     optimizer = optax.adam(config.learning_rate)
-    criterion = nce_jax.nce(magnification=magnification, noise_ratio=noise_ratio)
+    criterion = nce_jax.criteria.nce(magnification=magnification, noise_ratio=noise_ratio)
     step = training.make_train_step(
         net.log_density_fn,
         digits.noise,
@@ -77,9 +78,9 @@ def train_lane(
 
 
 def _batch(config: Config, digits: data.Digits, key: jax.Array) -> jax.Array:
-    """Images drawn with replacement, dequantised anew."""
+    """Images drawn with replacement, dequantized anew."""
     key_index, key_level = jax.random.split(key)
     index = jax.random.randint(key_index, (config.batch_size,), 0, len(digits.train_levels))
-    return data.dequantise(
+    return data.dequantize(
         key_level, jnp.take(digits.train_levels, index, axis=0), config.logit_margin
     )

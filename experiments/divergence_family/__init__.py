@@ -1,2 +1,3 @@
 """What the NCE loss measures: D_kappa, from Jensen-Shannon to Kullback-Leibler, of pairs with known
-answers."""
+answers.
+"""

@@ -20,7 +20,7 @@ class Config:
     scales: tuple[float, ...] = (-1.0, 0.25, 0.5, 0.8, 1.25, 1.5)
     """Wrong log-ratios: the true one times these."""
     offsets: tuple[float, ...] = (-2.0, -0.5, 0.5, 2.0)
-    """Wrong normalisers: the true log-ratio at these F, held."""
+    """Wrong normalizers: the true log-ratio at these F, held."""
     seed: int = 0
     """Of everything random."""
 

@@ -1,5 +1,6 @@
 """What the library says: bounds by quadrature at true and wrong ratios, and estimates from samples
-with their errors."""
+with their errors.
+"""
 
 from collections.abc import Sequence
 
@@ -23,9 +24,10 @@ def bounds(
     quadrature: Quadrature, kappas: jax.Array, scales: Sequence[float], offsets: Sequence[float]
 ) -> Arrays:
     """D_kappa of s scaled with F solved, (1 + scale, kappa), and of s at F held off the truth, (1 +
-    offset, kappa)."""
+    offset, kappa).
+    """
 
-    def over(count: int, factor: jax.Array, **options) -> nce_jax.Divergence:
+    def over(count: int, factor: jax.Array, **options) -> nce_jax.diagnostics.Divergence:
         shape = (count, kappas.size, quadrature.p.size)
         ratio = jnp.broadcast_to(factor[:, None, None] * quadrature.log_ratio[None, None], shape)
         weights = {
@@ -55,28 +57,34 @@ def _at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Ar
         "value": jnp.stack([held.value, solved.value]),
         "error": jnp.stack([held.standard_error, solved.standard_error]),
         "status": solved.status,
-        "effective": jnp.minimum(*(nce_jax.effective_sample_size(side) for side in weights)),
+        "effective": jnp.minimum(
+            *(nce_jax.diagnostics.effective_sample_size(side) for side in weights)
+        ),
     }
 
 
 def sampled(data: jax.Array, noise: jax.Array, kappas: jax.Array) -> Arrays:
     """For log-ratios (..., n): value and error (kappa, treatment, ...), status, and the smaller
-    effective sample size."""
+    effective sample size.
+    """
     parts = [jax.tree.map(np.asarray, _at(data, noise, kappa)) for kappa in kappas]
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
 
 @jax.jit
 def _limits(data: jax.Array, noise: jax.Array) -> dict[str, jax.Array]:
-    log_mean = nce_jax.importance_log_partition(noise).log_partition
+    log_mean = nce_jax.diagnostics.importance_log_partition(noise).log_partition
     shifts = jnp.stack([jnp.zeros_like(log_mean), log_mean])[..., None]
     variance = jnp.var(data, axis=-1, ddof=1)[None] / data.shape[-1]
     variance += jnp.var(jnp.exp(noise[None] - shifts), axis=-1, ddof=1) / noise.shape[-1]
-    value = jnp.stack([-nce_jax.nwj_loss(data, noise), -nce_jax.donsker_varadhan_loss(data, noise)])
+    value = jnp.stack(
+        [-nce_jax.losses.nwj_loss(data, noise), -nce_jax.losses.donsker_varadhan_loss(data, noise)]
+    )
     return {"value": value, "error": jnp.sqrt(variance)}
 
 
 def limits(data: jax.Array, noise: jax.Array) -> Arrays:
     """NWJ and Donsker-Varadhan on the same samples: value and standard error (F's to first order),
-    (limit, ...)."""
+    (limit, ...).
+    """
     return jax.tree.map(np.asarray, _limits(data, noise))

@@ -1,5 +1,6 @@
 """Pairs of distributions with known answers: how to draw from them, their log ratio, and a
-quadrature."""
+quadrature.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +12,8 @@ import numpy as np
 
 class Quadrature(NamedTuple):
     """Points as log-ratios, and what data and noise weigh there: the integral of f over p is sum
-    f(s) p."""
+    f(s) p.
+    """
 
     log_ratio: np.ndarray
     p: np.ndarray
@@ -24,7 +26,8 @@ class Quadrature(NamedTuple):
 
 class Pair(NamedTuple):
     """Data p and noise q. `draw(key, n)` gives the true log p / q of n samples of p, or of q (n
-    last)."""
+    last).
+    """
 
     name: str
     kl: float
@@ -90,7 +93,8 @@ FARTHEST = "4 apart"
 
 def exact_divergence(quadrature: Quadrature, kappa: float) -> float:
     """KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa): its definition, from the
-    densities."""
+    densities.
+    """
     _, p, q = quadrature
     m = (p + kappa * q) / (1 + kappa)
     return float(p @ np.log(p / m) + kappa * (q @ np.log(q / m)))

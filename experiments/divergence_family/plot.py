@@ -29,7 +29,8 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 def _family(arrays) -> Figure:
     """D_kappa of every pair, its share of KL with sample estimates, and the bound at wrong
-    ratios."""
+    ratios.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(11.0, 4.2))
     _divergences(axes[0], arrays)
     _shares(axes[1], arrays)
@@ -61,9 +62,9 @@ def _divergences(axes: Axes, arrays) -> None:
             kappas[:7], kappas[:7] * arrays["reverse_kl"][index], ":", lw=1, color=COLORS[index]
         )
     axes.plot(
-        [], [], "o", ms=2.5, color="grey", mfc="none", mew=0.7, label="the loss, by quadrature"
+        [], [], "o", ms=2.5, color="gray", mfc="none", mew=0.7, label="the loss, by quadrature"
     )
-    axes.plot([], [], ":", lw=1, color="grey", label=r"$\kappa\,\mathrm{KL}(q\,\|\,p)$")
+    axes.plot([], [], ":", lw=1, color="gray", label=r"$\kappa\,\mathrm{KL}(q\,\|\,p)$")
     ceiling = np.log1p(kappas) + kappas * np.log1p(1 / kappas)
     axes.plot(kappas, ceiling, color="0.6", lw=3, alpha=0.5, label="no overlap: the ceiling")
     axes.set(
@@ -110,14 +111,15 @@ def _wrong(axes: Axes, arrays) -> None:
         ylabel=r"bound / $D_\kappa$ (F solved)",
         ylim=(None, 1.02),
     )
-    axes.plot([], [], "-", color="grey", label=r"$\kappa = 1$")
-    axes.plot([], [], "--", color="grey", label=r"$\kappa = 10^3$")
+    axes.plot([], [], "-", color="gray", label=r"$\kappa = 1$")
+    axes.plot([], [], "--", color="gray", label=r"$\kappa = 10^3$")
     axes.legend(loc="lower right")
 
 
 def _samples(arrays) -> Figure:
     """The farthest pair at several sizes; and, for all, how coverage follows the effective number
-    of samples."""
+    of samples.
+    """
     figure, axes = plt.subplots(2, 2, figsize=(9.0, 7.2))
     colors, kappas = plotting.graded_colors(len(arrays["sizes"])), arrays["kappas"]
     kl, truth = arrays["kl"][farthest(arrays)], arrays["exact"][farthest(arrays)]

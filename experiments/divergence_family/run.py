@@ -1,5 +1,6 @@
 """`python -m experiments.divergence_family.run`: D_kappa by its definition, by quadrature of the
-loss, and from samples."""
+loss, and from samples.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 def _exact(config: Config) -> Arrays:
     """By pair: the definition at every kappa (pair, kappa), and the library's bounds (pair, factor,
-    kappa)."""
+    kappa).
+    """
     kappas, everything = jnp.asarray(config.kappas), pairs()
     quadratures = [pair.quadrature(config.num_grid) for pair in everything]
     padded = [quadrature.padded(config.num_grid) for quadrature in quadratures]

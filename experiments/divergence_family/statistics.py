@@ -18,7 +18,8 @@ def coverage(value: np.ndarray, error: np.ndarray, truth: np.ndarray) -> np.ndar
 
 def by_effective_samples(arrays) -> tuple[np.ndarray, np.ndarray]:
     """Coverage with F solved, and the median of the smaller effective sample size, of every pair,
-    size and kappa."""
+    size and kappa.
+    """
     sizes = [size for size in arrays["sizes"] if size != arrays["num_samples"]]
     covered = [
         of_pairs(arrays)["coverage"][:, 1].ravel(),
@@ -35,7 +36,8 @@ def root_mean_square(value: np.ndarray, truth) -> np.ndarray:
 
 def covered_window(kappas: np.ndarray, covered: np.ndarray) -> tuple[float, float]:
     """The smallest and largest kappa between which every interval works, kappa = 1 among them; NaN
-    if there is none."""
+    if there is none.
+    """
     good, one = covered >= COVERED, int(np.argmin(np.abs(np.log(kappas))))
     if not good[one]:
         return float("nan"), float("nan")
@@ -45,7 +47,8 @@ def covered_window(kappas: np.ndarray, covered: np.ndarray) -> tuple[float, floa
 
 def of_pairs(arrays, prefix: str = "sampled") -> dict[str, np.ndarray]:
     """Bias, its standard error, spread, coverage of D_kappa and r.m.s. distance from KL, (kappa,
-    treatment, pair)."""
+    treatment, pair).
+    """
     value, error = arrays[f"{prefix}_value"], arrays[f"{prefix}_error"]
     truth = arrays["exact"].T[:, None]
     return _summary(value, error, np.broadcast_to(truth, value.shape[:-1]), arrays["kl"][..., None])
@@ -89,7 +92,7 @@ def _identities(arrays) -> dict[str, float]:
             np.abs(arrays["exact_far"][:, 0] / arrays["reverse_kl"] - 1)
         ),
         "largest_share_at_a_wrong_ratio": np.max(arrays["scaled"][:, 1:] / exact[:, None]),
-        "largest_share_at_a_wrong_normaliser": np.max(arrays["shifted"][:, 1:] / exact[:, None]),
+        "largest_share_at_a_wrong_normalizer": np.max(arrays["shifted"][:, 1:] / exact[:, None]),
     }
     of_kl = exact[:, -1] / kl
     for name, js, share in zip(arrays["pairs"], arrays["jensen_shannon"], of_kl, strict=True):
@@ -101,7 +104,8 @@ def _identities(arrays) -> dict[str, float]:
 
 def _errors(arrays) -> dict[str, float]:
     """Coverage at kappa = 1, mean over pairs; at the largest kappa by pair; and by the effective
-    number of samples."""
+    number of samples.
+    """
     covered = of_pairs(arrays)["coverage"]
     one = int(np.argmin(np.abs(np.log(arrays["kappas"]))))
     numbers = {
@@ -124,7 +128,8 @@ def _errors(arrays) -> dict[str, float]:
 
 def _sizes(arrays) -> dict[str, float]:
     """The farthest pair: up to which kappa intervals cover, the kappa nearest to KL, and what the
-    limits give."""
+    limits give.
+    """
     numbers, kl = {}, arrays["kl"][farthest(arrays)]
     for size in arrays["sizes"]:
         summary, limit = of_farthest(arrays, size), arrays[f"far_{size}_limit_value"]

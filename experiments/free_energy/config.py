@@ -1,5 +1,6 @@
 """Settings. The paper has no such experiment: all are choices made here, except for the published
-benzene data."""
+benzene data.
+"""
 
 from dataclasses import dataclass
 

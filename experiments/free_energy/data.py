@@ -15,7 +15,7 @@ SOURCE = (
     f"{FILE} (sha256 {SHA256}): the Coulomb leg of benzene, made from the GROMACS set that"
     " alchemtest publishes as load_benzene (BSD-3, https://github.com/alchemistry/alchemtest)."
     " NumPy arrays in kT: forward and reverse work Coulomb_0<k>_wF and Coulomb_0<k>_wR of the"
-    " pairs k = 0 to 3 of neighbouring states, 4,001 values each, and Coulomb_bar, pymbar's BAR"
+    " pairs k = 0 to 3 of neighboring states, 4,001 values each, and Coulomb_bar, pymbar's BAR"
     " estimate and standard deviation per pair"
 )
 

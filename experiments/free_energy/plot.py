@@ -1,5 +1,6 @@
 """`python -m experiments.free_energy.plot`: error bars against overlap, estimates against
-separation, benzene."""
+separation, benzene.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -55,7 +56,8 @@ def _histogram(axes: Axes, arrays: dict[str, np.ndarray], good_overlap: float) -
 
 def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
     """One point of each kind per pair of states, against the mean over seeds of overlap * (n +
-    m)."""
+    m).
+    """
     seen = summary.quality(arrays)
     order = np.argsort(seen.overlap, axis=None)
     plausible, right, wrong, without = (part.ravel()[order] for part in seen)
@@ -145,7 +147,7 @@ def _separation(arrays: dict[str, np.ndarray]) -> Figure:
 
 
 def _shade(axes: Axes, separations: np.ndarray, share: np.ndarray) -> None:
-    """Grey from the first separation where most seeds end with NO_OVERLAP."""
+    """Gray from the first separation where most seeds end with NO_OVERLAP."""
     if np.any(share > 0.5):
         axes.axvspan(
             separations[np.argmax(share > 0.5)] - 0.5,

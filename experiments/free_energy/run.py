@@ -50,12 +50,13 @@ def work(
 
 def _oscillators(config: Config, key: jax.Array) -> Arrays:
     """BAR for every pair of states and seed, (spring constant, separation, seed); draws of their
-    own for each."""
+    own for each.
+    """
     springs, separations = jnp.asarray(config.spring_constants), jnp.asarray(config.separations)
 
     def estimate(
         spring: jax.Array, separation: jax.Array, key: jax.Array
-    ) -> tuple[nce_jax.FreeEnergy, jax.Array]:
+    ) -> tuple[nce_jax.free_energy.FreeEnergy, jax.Array]:
         key = jax.random.fold_in(jax.random.fold_in(key, spring), separation)
         pair = work(key, springs[spring], separations[separation], config.num_work, config.num_work)
         # What a solver finds, whether or not it estimates anything: to show what the status keeps
@@ -77,7 +78,8 @@ def _oscillators(config: Config, key: jax.Array) -> Arrays:
 
 def _unequal(config: Config, key: jax.Array) -> Arrays:
     """Many forward and few reverse work values, delta_f = 0: kappa = m / n, as in `bar`, against
-    kappa = 1; (seed,)."""
+    kappa = 1; (seed,).
+    """
 
     def estimate(key: jax.Array) -> dict[str, jax.Array]:
         one = jnp.asarray(1.0)

@@ -13,7 +13,8 @@ QUANTILE = 1.959964
 
 def z_scores(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """Error in standard errors, (spring constant, separation, seed); NaN where there is no
-    estimate."""
+    estimate.
+    """
     error = arrays["oscillators_delta_f"] - arrays["exact"][:, None, None]
     return error / arrays["oscillators_standard_error"]
 
@@ -23,7 +24,8 @@ class Quality(NamedTuple):
 
     `right` and `wrong` count 95 % intervals that hold the truth and that miss it, `without` seeds
     with no number. `overlap` is the mean over seeds: to choose seeds by their own overlap would be
-    to choose among errors."""
+    to choose among errors.
+    """
 
     overlap: np.ndarray
     right: np.ndarray

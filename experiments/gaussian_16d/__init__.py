@@ -1,2 +1,3 @@
 """Sixteen-dimensional Gaussians of the same mean, the data wider than the noise: figure 3 of
-Sevekari et al."""
+Sevekari et al.
+"""

@@ -1,5 +1,6 @@
 """Settings. "Stated" is written in the paper; everything else is our choice, since the paper leaves
-it open."""
+it open.
+"""
 
 import dataclasses
 

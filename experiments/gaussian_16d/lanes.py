@@ -1,5 +1,6 @@
 """Training runs as a pure function of a start and a key, so that one sweep compiles all treatments,
-starts and seeds."""
+starts and seeds.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ Treatments = dict[str, training.Treatment]
 
 class Trace(NamedTuple):
     """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its
-    loss was taken."""
+    loss was taken.
+    """
 
     loss: jax.Array
     params: jax.Array
@@ -29,7 +31,8 @@ class Trace(NamedTuple):
 
 def treatments(raised_rate: float) -> Treatments:
     """The paper's, and Newton's method; a learning rate of F on the paper's scale is half of it on
-    ours."""
+    ours.
+    """
     return {
         "NCE": training.joint_gradient(),
         "NCE, raised rate": training.joint_gradient(optax.sgd(raised_rate / 2)),
@@ -43,16 +46,17 @@ def make_run(
     named: Treatments, problem: Problem, config: Config, num_steps: int
 ) -> Callable[..., dict[str, Trace]]:
     """`run(start, key)`: every treatment on the same draws, which are those of the key whatever the
-    start is."""
+    start is.
+    """
     dim, deviations = config.dim, jnp.sqrt(problem.variances)
     noise_distribution, optimizer = noise.standard_normal(dim), optax.sgd(config.learning_rate / 2)
 
     def run(start, key) -> dict[str, Trace]:
         start, (key_params, key_data, key_noise) = Start(*start), jax.random.split(key, 3)
-        centre = jnp.concatenate([jnp.full(dim, start.square), jnp.zeros(dim)])
+        center = jnp.concatenate([jnp.full(dim, start.square), jnp.zeros(dim)])
         params, log_density_fn = models.exponential_family(
             models.quadratic_statistics,
-            centre + start.scale * jax.random.normal(key_params, (2 * dim,)),
+            center + start.scale * jax.random.normal(key_params, (2 * dim,)),
         )
         steps, states = {}, {}
         for name, treatment in named.items():
@@ -92,7 +96,8 @@ def train(
     keys: jax.Array,
 ) -> dict[str, Trace]:
     """Every start with every key, in one compilation: by treatment, NumPy leaves (start, key, step,
-    ...)."""
+    ...).
+    """
     run = make_run(named, problem, config, num_steps)
     traces = jax.tree.map(np.asarray, nce_jax.sweep(run, start=jnp.array(begin), key=keys).values)
     # JAX hands dictionaries back in alphabetical order.
@@ -109,7 +114,8 @@ def overlap_at(
     params: jax.Array, problem: Problem, batch_size: int, key: Any
 ) -> dict[str, jax.Array]:
     """On a fresh batch: overlap, the noise's effective sample size for the model's Z, and the F
-    that minimises the loss."""
+    that minimizes the loss.
+    """
     dim = problem.variances.size
     _, log_density_fn = models.exponential_family(models.quadratic_statistics, params)
     key_data, key_noise = jax.random.split(key)
@@ -125,6 +131,6 @@ def overlap_at(
     root = nce_jax.solve_log_partition(*ratios).log_partition
     return {
         "overlap": nce_jax.overlap(*ratios, log_partition=root),
-        "effective_sample_size": nce_jax.effective_sample_size(ratios[1]),
+        "effective_sample_size": nce_jax.diagnostics.effective_sample_size(ratios[1]),
         "root": root,
     }

@@ -1,5 +1,6 @@
 """Draws figure 3 of the paper, steps against distance, the raised rates, other starts, and the
-overlap on the way."""
+overlap on the way.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -53,7 +54,8 @@ def _parts(arrays, num_runs: int) -> Figure:
 
 def _steps(arrays, num_runs: int) -> Figure:
     """Steps until the mean distance stays below a value, for the methods and for every raised rate
-    of F."""
+    of F.
+    """
     figure, axes = plt.subplots(figsize=(6.0, 4.4))
     for method, curve in zip(arrays["methods"], _distance(arrays).mean(1), strict=True):
         reached = [steps_to_reach(curve, threshold) for threshold in THRESHOLDS]
@@ -102,7 +104,8 @@ def _starts(arrays) -> Figure:
 
 def _bands(axes: Axes, methods, values: np.ndarray) -> None:
     """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a
-    decade."""
+    decade.
+    """
     for method, runs in zip(methods, values, strict=True):
         steps, mean, spread = _in_windows(runs.mean(0), runs.std(0, ddof=1))
         style = plotting.method_style(str(method))
@@ -116,7 +119,8 @@ def _bands(axes: Axes, methods, values: np.ndarray) -> None:
 
 def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
     """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early
-    steps stay alone."""
+    steps stay alone.
+    """
     count = curves[0].size
     edges = np.unique(
         np.concatenate([[0], np.geomspace(1, count, int(20 * np.log10(count))).round().astype(int)])

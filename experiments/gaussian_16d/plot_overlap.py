@@ -1,5 +1,6 @@
 """How much model and noise overlap along the way, and what the batch's own F says about the model's
-log Z."""
+log Z.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,8 @@ from experiments.common import plotting
 
 def draw_overlap(arrays) -> Figure:
     """Overlap and effective sample size of fresh batches, and F* - log Z: medians with the middle
-    80 % over batches."""
+    80 % over batches.
+    """
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
     with np.errstate(invalid="ignore"):
         excess = arrays["checkpoint_root"] - arrays["checkpoint_log_z"][..., None]

@@ -10,7 +10,8 @@ from experiments.gaussian_16d.config import Config
 
 class Problem(NamedTuple):
     """Data N(0, diag(variances)) against noise N(0, I); the model is exp(<x^2, a> + <x, b> - F),
-    params = (a, b)."""
+    params = (a, b).
+    """
 
     variances: jax.Array
 
@@ -31,7 +32,8 @@ def make_problem(config: Config, key: jax.Array) -> Problem:
 
 def model_log_partition(params: jax.Array) -> jax.Array:
     """log Z of the model, params (..., 2 dim); infinite where a coefficient of x^2 is not
-    negative."""
+    negative.
+    """
     square, linear = jnp.split(params, 2, axis=-1)
     curvature = jnp.where(square < 0, -square, jnp.nan)
     terms = jnp.log(jnp.pi / curvature) / 2 + linear**2 / (4 * curvature)
@@ -39,7 +41,7 @@ def model_log_partition(params: jax.Array) -> jax.Array:
 
 
 class Start(NamedTuple):
-    """theta0 = centre + scale * N(0, 1), and F0; as numbers, for a sweep."""
+    """theta0 = center + scale * N(0, 1), and F0; as numbers, for a sweep."""
 
     square: float
     scale: float
@@ -48,7 +50,8 @@ class Start(NamedTuple):
 
 def starts(config: Config) -> dict[str, Start]:
     """The first is that of figure 3: the model starts as the noise, the one choice that begins
-    normalised."""
+    normalized.
+    """
     log_z = float(config.dim * jnp.log(2 * jnp.pi) / 2)
     return {
         "the noise, F0 = log Z": Start(-0.5, 0.0, log_z),

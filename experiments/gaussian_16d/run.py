@@ -31,7 +31,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, dict, dict]:
     """(method, seed, step): distance of theta, error of F, loss; params at checkpoints; lanes
-    without a finite answer."""
+    without a finite answer.
+    """
     named = treatments(config.raised_rate)
     rates = {
         f"F rate {rate:g}": training.joint_gradient(optax.sgd(rate / 2))
@@ -71,7 +72,8 @@ def _errors(traces: dict[str, Trace], problem: Problem) -> tuple[np.ndarray, np.
 
 def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
     """(method, start, run, step) from every start, and whether log Z of the model is infinite
-    there."""
+    there.
+    """
     named = treatments(config.raised_rate)
     del named["binary search"]  # the same root as Newton's
     begin = starts(config)
@@ -83,13 +85,14 @@ def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
         "start_methods": np.array(list(named)),
         "start_theta_distance": theta,
         "start_log_partition_error": log_partition,
-        "start_unnormalisable": np.stack(unbounded),
+        "start_unnormalizable": np.stack(unbounded),
     }
 
 
 def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Array) -> dict:
     """(method or truth, checkpoint, batch) of the first run, on fresh batches; the last row is the
-    data's own model."""
+    data's own model.
+    """
     steps = np.unique(
         np.concatenate([[0], np.geomspace(1, config.num_steps, 30).round().astype(int)])
     )

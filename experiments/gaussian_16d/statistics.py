@@ -1,5 +1,6 @@
 """Headline numbers: final distances, and the steps that each method needs to come as near as NCE
-ends."""
+ends.
+"""
 
 import numpy as np
 
@@ -34,15 +35,15 @@ def headline(arrays) -> dict[str, float]:
             arrays["checkpoint_effective_sample_size"][-1]
         ),
     }
-    return final | theta | steps | truth | _unnormalisable(arrays)
+    return final | theta | steps | truth | _unnormalizable(arrays)
 
 
-def _unnormalisable(arrays) -> dict[str, float]:
+def _unnormalizable(arrays) -> dict[str, float]:
     """Share of runs from theta0 = 0 that end at a model without a finite log Z."""
     zero = list(arrays["starts"]).index("theta0 = 0, F0 = 0")
-    last = arrays["start_unnormalisable"][:, zero, :, -1].mean(-1)
+    last = arrays["start_unnormalizable"][:, zero, :, -1].mean(-1)
     return {
-        f"{SHORT[str(m)]}_unnormalisable_from_zero": last[i]
+        f"{SHORT[str(m)]}_unnormalizable_from_zero": last[i]
         for i, m in enumerate(arrays["start_methods"])
     }
 

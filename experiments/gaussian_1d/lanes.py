@@ -1,5 +1,6 @@
 """Training runs as a pure function of a case and a key, so that one sweep compiles all cases and
-seeds at once."""
+seeds at once.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,19 +17,21 @@ from nce_jax import models, noise, training
 
 class Case(NamedTuple):
     """The settings of a run that are numbers. theta0 ~ shift + scale N(0, 1); F0 = share * theta0^2
-    / 2."""
+    / 2.
+    """
 
     distance: float
     magnification: float = 1.0
     rate: float = 0.5  # on our loss, which is twice the paper's: theirs is 1
     shift: float = 0.0
     scale: float = 1.0
-    share: float = 0.0  # 1 starts from the normalised model
+    share: float = 0.0  # 1 starts from the normalized model
 
 
 class Trace(NamedTuple):
     """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its
-    loss was taken."""
+    loss was taken.
+    """
 
     loss: jax.Array
     theta: jax.Array
@@ -38,7 +41,8 @@ class Trace(NamedTuple):
 
 def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[..., dict[str, Trace]]:
     """`run(case, key)`, every treatment on the same draws; a key draws the same numbers whatever
-    the case is."""
+    the case is.
+    """
     noise_distribution = noise.standard_normal(1)
 
     def run(case, key) -> dict[str, Trace]:
@@ -49,7 +53,10 @@ def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[...
         params, log_density_fn = models.exponential_family(
             models.linear_statistics, theta, log_base_measure=noise_distribution.log_prob
         )
-        optimizer, criterion = optax.sgd(case.rate), nce_jax.nce(magnification=case.magnification)
+        optimizer, criterion = (
+            optax.sgd(case.rate),
+            nce_jax.criteria.nce(magnification=case.magnification),
+        )
         options = {"criterion": criterion, "noise": noise_distribution}
         steps, states = {}, {}
         for name, treatment_of_rate in named.items():
@@ -86,7 +93,8 @@ def train(
     named: Treatments, cases: Sequence[Case], keys: jax.Array, num_steps: int, batch_size: int
 ) -> dict[str, Trace]:
     """Every case with every key, in one compilation: by treatment, NumPy leaves (case, key,
-    step)."""
+    step).
+    """
     run = make_run(named, num_steps, batch_size)
     traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
     # JAX hands dictionaries back in alphabetical order.
@@ -101,7 +109,8 @@ def parameter_distance(trace: Trace, cases: Sequence[Case]) -> np.ndarray:
 
 def kept_steps(num_steps: int, count: int = 60) -> np.ndarray:
     """Steps to keep where all are too many: 0, those that are reported, and some evenly spaced on a
-    log scale."""
+    log scale.
+    """
     spaced = np.geomspace(1, num_steps, count).round().astype(int)
     return np.unique(
         np.concatenate([[0, *(step for step in REPORTED if step <= num_steps)], spaced])

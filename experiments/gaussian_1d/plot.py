@@ -82,7 +82,8 @@ def _title(arrays, index: int) -> str:
 
 def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> None:
     """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a
-    decade."""
+    decade.
+    """
     lowest = np.inf
     for method, runs in zip(methods, values, strict=True):
         steps, mean, spread = _in_windows(runs.mean(0), runs.std(0, ddof=1))
@@ -102,7 +103,8 @@ def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> 
 
 def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
     """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early
-    steps stay alone."""
+    steps stay alone.
+    """
     count = curves[0].size
     edges = np.unique(
         np.concatenate([[0], np.geomspace(1, count, int(20 * np.log10(count))).round().astype(int)])

@@ -39,7 +39,8 @@ def draw_magnified(arrays) -> Figure:
 
 def draw_budgets(arrays, budgets: Sequence[int]) -> Figure:
     """Rows are distances, columns budgets of steps; the median over seeds with the middle 80 %,
-    against M."""
+    against M.
+    """
     steps = arrays["kept_steps"]
     budgets = [budget for budget in budgets if budget <= steps[-1]]
     shape = (len(arrays["distances"]), len(budgets))

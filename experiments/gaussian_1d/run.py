@@ -15,7 +15,8 @@ from experiments.gaussian_1d.treatments import compared, gradient_elsewhere, tre
 
 def open_settings(config: Config) -> dict[str, Case]:
     """Other readings of what the paper leaves open, one at a time, and the two that matter
-    together."""
+    together.
+    """
     farthest, rate = config.distances[-1], config.learning_rate / 2
     return {
         "as in the figure": Case(farthest, rate=rate),
@@ -53,7 +54,8 @@ def _distances(traces: Mapping[str, Trace], cases: list[Case]) -> np.ndarray:
 
 def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
     """Figures 2, 8, 9, 10 as (method, distance, run, step), and per method the lanes without a
-    finite answer."""
+    finite answer.
+    """
     named = treatments(config.raised_factor)
     cases = _base(config)
     kept = kept_steps(config.num_steps)
@@ -80,7 +82,8 @@ def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
 
 def _magnified(config: Config, keys: jax.Array) -> dict:
     """(method, distance, M, seed, kept step), the draws of a seed shared by all M and all
-    distances."""
+    distances.
+    """
     cases = [
         case._replace(magnification=m) for case in _base(config) for m in config.magnifications
     ]

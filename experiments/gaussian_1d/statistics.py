@@ -1,5 +1,6 @@
 """Headline numbers of the stored arrays: distances of (theta, F) to the data's parameters, means
-over seeds."""
+over seeds.
+"""
 
 import numpy as np
 
@@ -32,7 +33,8 @@ def _finals(arrays) -> dict[str, float]:
 
 def _orders(arrays) -> dict[str, float]:
     """Binary search less BAR on the same draws, and how often five runs would have shown the
-    paper's order."""
+    paper's order.
+    """
     final, methods = arrays["parameter_distance"][..., -1], list(arrays["methods"])
     bar, search, newton = (
         final[methods.index(name)] for name in ("BAR", "binary search", "Newton")
@@ -47,14 +49,16 @@ def _orders(arrays) -> dict[str, float]:
 
 def five_runs(first: np.ndarray, second: np.ndarray, num_draws: int = 20_000) -> float:
     """Share of random sets of five seeds over which the mean of `first` is below that of
-    `second`."""
+    `second`.
+    """
     chosen = np.random.default_rng(0).integers(first.size, size=(num_draws, 5))
     return float(np.mean(first[chosen].mean(-1) < second[chosen].mean(-1)))
 
 
 def _open_settings(arrays) -> dict[str, float]:
     """Where the paper's order appears at distance 16: a loss without its 1/2, and a start of the
-    wrong sign."""
+    wrong sign.
+    """
     names, seen = list(arrays["settings"]), arrays["setting_distance"]
     plain, wrong = (
         names.index(name) for name in ("loss without its 1/2", "without 1/2, theta0 = -1")
@@ -73,7 +77,8 @@ def _open_settings(arrays) -> dict[str, float]:
 
 def _magnification(arrays) -> dict[str, float]:
     """After the first budget, at distance 4: what M adds to a solved F, and what the largest M does
-    to a free one."""
+    to a free one.
+    """
     early = int(np.searchsorted(arrays["kept_steps"], REPORTED[0]))
     seen = arrays["magnified_distance"][:, 1]
     mean, farther = seen[..., early].mean(-1), np.mean(seen[..., early] > seen[..., 0], axis=-1)

@@ -14,7 +14,8 @@ Treatments = dict[str, Callable[[Any], training.Treatment]]
 
 def treatments(raised_factor: float) -> Treatments:
     """The paper's treatments, and Newton's method, which solves the equation of binary search in
-    fewer evaluations."""
+    fewer evaluations.
+    """
     return {
         "NCE": lambda rate: training.joint_gradient(),
         "NCE, raised rate": lambda rate: training.joint_gradient(optax.sgd(raised_factor * rate)),
@@ -26,7 +27,8 @@ def treatments(raised_factor: float) -> Treatments:
 
 def compared() -> Treatments:
     """Those of the studies around the figures, where Newton stands for binary search: it finds the
-    same root."""
+    same root.
+    """
     return {name: treatments(1.0)[name] for name in ("NCE", "BAR", "Newton")}
 
 
@@ -35,7 +37,8 @@ def gradient_elsewhere() -> Treatments:
 
     The paper's algorithm 1 computes both gradients at the old F. For binary search the paper says
     nothing. Here BAR's gradient moves behind the update of F, and that of the solved F before it:
-    to the root of the batch before."""
+    to the root of the batch before.
+    """
     return {
         "BAR, gradient after": lambda rate: _after(training.bar_step()),
         "solved, gradient before": lambda rate: _before(training.solved(nce_jax.newton())),

@@ -51,17 +51,18 @@ def squared_bias(
 
 def quadrature_error(family: Family, rule: Rule, data: Gaussian, points) -> float:
     """Largest difference from closed forms: of the loss at infinite M the gradient is the
-    likelihood's, log Z its F."""
+    likelihood's, log Z its F.
+    """
 
     def difference(params):
         def limit(params):
             s = family.log_ratio(params, rule.x)
-            return nce_jax.donsker_varadhan_loss(s, s, **rule.weights)
+            return nce_jax.losses.donsker_varadhan_loss(s, s, **rule.weights)
 
         s = family.log_ratio(params, rule.x)
-        log_z = nce_jax.nwj().profile(s, s, **rule.weights).log_partition - family.log_partition(
-            params
-        )
+        log_z = nce_jax.criteria.nwj().profile(
+            s, s, **rule.weights
+        ).log_partition - family.log_partition(params)
         gradient = jax.grad(limit)(params) - family.likelihood_gradient(params, data)
         return jnp.maximum(jnp.max(jnp.abs(gradient)), jnp.abs(log_z))
 

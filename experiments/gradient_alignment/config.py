@@ -1,5 +1,6 @@
 """Settings. All are our choice: the paper gives the figure, but no means, covariances, rates or
-numbers of steps."""
+numbers of steps.
+"""
 
 import dataclasses
 

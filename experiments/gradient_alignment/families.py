@@ -1,5 +1,6 @@
 """Two exponential families in the plane: Gaussians with a free mean, and with a free mean and
-covariance."""
+covariance.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,7 +19,8 @@ class Gaussian(NamedTuple):
 
 class Family(NamedTuple):
     """exp(<T(x), theta> + log h(x) - log Z(theta)), with the maps between theta and the Gaussian
-    that it is."""
+    that it is.
+    """
 
     statistics: Callable[[jax.Array], jax.Array]
     base_precision: jax.Array
@@ -44,7 +46,7 @@ class Family(NamedTuple):
         return self.moments(params) - self.moments(self.params_of(data))
 
     def log_ratio(self, params: jax.Array, x: jax.Array) -> jax.Array:
-        """s(x): the unnormalised log density, less that of the noise, N(0, I)."""
+        """s(x): the unnormalized log density, less that of the noise, N(0, I)."""
 
         def log_base(x):
             precision = jnp.eye(2) - self.base_precision
@@ -54,7 +56,7 @@ class Family(NamedTuple):
             params, x
         )
 
-    def normalised_log_ratio(self, params: jax.Array, x: jax.Array) -> jax.Array:
+    def normalized_log_ratio(self, params: jax.Array, x: jax.Array) -> jax.Array:
         return self.log_ratio(params, x) - self.log_partition(params)
 
 

@@ -1,5 +1,6 @@
 """Gradient descent on the magnified loss, one path per M and treatment of F, beside that on the
-likelihood."""
+likelihood.
+"""
 
 from typing import NamedTuple
 
@@ -14,13 +15,14 @@ from experiments.gradient_alignment.quadrature import Rule
 from nce_jax import training
 
 TREATMENTS = ("fixed", "solved", "joint")
-"""F = log Z(theta), a normalised model; F = F*(kappa); F a parameter that follows its gradient at
+"""F = log Z(theta), a normalized model; F = F*(kappa); F a parameter that follows its gradient at
 theta's rate."""
 
 
 class Path(NamedTuple):
     """Parameters before the first step and after each, (step, parameter); F at which each gradient
-    was taken."""
+    was taken.
+    """
 
     params: jax.Array
     log_partition: jax.Array
@@ -35,7 +37,7 @@ def descend(
         "solved": training.solved(),
         "joint": training.joint_gradient(),
     }[name]
-    log_ratio_fn = family.normalised_log_ratio if name == "fixed" else family.log_ratio
+    log_ratio_fn = family.normalized_log_ratio if name == "fixed" else family.log_ratio
     initial = 0.0 if name == "fixed" else family.log_partition(start)
     options = {"criterion": criterion, "treatment": treatment, "relative_to_noise": True}
     optimizer = optax.sgd(rate)
@@ -59,13 +61,19 @@ def magnified_paths(
     @jax.jit
     def run(magnification, rule):
         return descend(
-            family, rule, start, name, nce_jax.nce(magnification=magnification), rate, num_steps
+            family,
+            rule,
+            start,
+            name,
+            nce_jax.criteria.nce(magnification=magnification),
+            rate,
+            num_steps,
         )
 
     paths = jax.vmap(run, in_axes=(0, None))(jnp.array(magnifications), rule)
     if name == "joint":
         limit = jax.jit(
-            lambda rule: descend(family, rule, start, name, nce_jax.nwj(), rate, num_steps)
+            lambda rule: descend(family, rule, start, name, nce_jax.criteria.nwj(), rate, num_steps)
         )(rule)
         paths = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), paths, limit)
     return jax.tree.map(np.asarray, paths)

@@ -1,5 +1,6 @@
 """`python -m experiments.gradient_alignment.plot`: paths, their distances, the bias of the
-gradient, and its tails."""
+gradient, and its tails.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -109,7 +110,8 @@ def _distance(arrays) -> Figure:
 
 def _bias(arrays, offset: float) -> Figure:
     """Squared bias against M at points of the likelihood's path, with lines fitted over both
-    ranges."""
+    ranges.
+    """
     names = {
         **{name: label for name, (label, _) in TREATMENTS.items()},
         "joint_off": f"F held {offset:g} off",
@@ -163,7 +165,8 @@ def _with_fits(axes: Axes, arrays, family: str, name: str) -> None:
 
 def _tails(arrays) -> Figure:
     """Bounded and unbounded ratios: squared bias, and its local slope with the limit that is
-    predicted."""
+    predicted.
+    """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4))
     values, colors = arrays["tail_magnifications"], plotting.graded_colors(len(arrays["tails"]))
     middles = np.sqrt(values[1:] * values[:-1])

@@ -1,5 +1,6 @@
 """Quadrature as weighted samples: weights = density * cell make every function of the library an
-integral."""
+integral.
+"""
 
 from typing import NamedTuple
 
@@ -24,7 +25,8 @@ class Rule(NamedTuple):
 
 def square_grid(data: Gaussian, half_width: float, spacing: float) -> Rule:
     """The trapezoidal rule, whose error falls exponentially with the spacing for integrands as
-    smooth as these."""
+    smooth as these.
+    """
     count = round(half_width / spacing)
     axis = spacing * jnp.arange(-count, count + 1)
     x = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -33,8 +35,8 @@ def square_grid(data: Gaussian, half_width: float, spacing: float) -> Rule:
 
 
 def _density(gaussian: Gaussian, x: jax.Array) -> jax.Array:
-    centred = x - gaussian.mean[None]
-    quadratic = jnp.sum(centred * jnp.linalg.solve(gaussian.covariance, centred.T).T, axis=-1)
+    centered = x - gaussian.mean[None]
+    quadratic = jnp.sum(centered * jnp.linalg.solve(gaussian.covariance, centered.T).T, axis=-1)
     return jnp.exp(-quadratic / 2) / (2 * jnp.pi * jnp.sqrt(jnp.linalg.det(gaussian.covariance)))
 
 
@@ -42,7 +44,8 @@ def half_line(
     data_variance: float, *, end: float = 400.0, panels: int = 200, order: int = 16
 ) -> Rule:
     """Gauss-Legendre panels for e = |x|^2 / 2, x in the plane: exponential of mean v if x ~ N(0, v
-    I)."""
+    I).
+    """
     nodes, weights = np.polynomial.legendre.leggauss(order)
     edges = np.linspace(0.0, end, panels + 1)[:-1, None]
     width = end / panels

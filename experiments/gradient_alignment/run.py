@@ -1,5 +1,6 @@
 """Paths, their distances from the likelihood's, and the bias of the gradient, all by quadrature in
-float64."""
+float64.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +90,8 @@ def _bias(config: Config, family: Family, rule, exact: np.ndarray) -> dict[str, 
 
 def _tails(config: Config) -> dict[str, np.ndarray]:
     """(treatment, tail, M): squared bias; what closed forms predict of it, (tail, M); the
-    exponents."""
+    exponents.
+    """
     values = np.geomspace(1, 1e8, config.tail_magnifications)
     cases = [tails.Tail(*pair) for pair in config.tails]
     measured = [

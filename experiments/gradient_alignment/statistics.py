@@ -5,7 +5,8 @@ import numpy as np
 
 def stray(path: np.ndarray, reference: np.ndarray) -> float:
     """The farthest that a path (step, parameter) gets from the reference's curve, wherever along
-    it."""
+    it.
+    """
     start, edge = reference[:-1], np.diff(reference, axis=0)
     length = np.maximum(np.sum(edge**2, axis=-1), 1e-300)
     along = np.clip(np.einsum("psk,sk->ps", path[:, None] - start[None], edge) / length[None], 0, 1)

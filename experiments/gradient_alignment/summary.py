@@ -45,7 +45,8 @@ def _slopes(arrays, family: str) -> dict[str, float]:
 
 def _tails(arrays) -> dict[str, float]:
     """Slopes between M = 1e6 and 1e8 with F = log Z, and the largest disagreement with the closed
-    form there."""
+    form there.
+    """
     values = arrays["tail_magnifications"]
     measured = arrays["tail_bias"][0]
     predicted = arrays["tail_predicted"]

@@ -9,7 +9,8 @@ form up to O(kappa^-2): with b = 1 / (w c),
 
 E_w[r] = (1 / v) (1 / w) / (1 / w - c), by continuation where it is infinite (b < 1). There the
 first term decides: it is of the size of P(r > kappa). With e - v in the mean it gains a factor
-log(v kappa) / c."""
+log(v kappa) / c.
+"""
 
 from typing import NamedTuple
 
@@ -36,7 +37,8 @@ class Tail(NamedTuple):
     @property
     def exponent(self) -> float:
         """min(1, b) over model and data: the bias falls as kappa^-exponent, up to a logarithm;
-        bounded ratios give 1."""
+        bounded ratios give 1.
+        """
         if self.growth <= 0:
             return 1.0
         return min(1.0, 1 / (self.growth * max(self.model, self.data)))
@@ -44,7 +46,8 @@ class Tail(NamedTuple):
 
 def predicted_bias(tail: Tail, magnifications: np.ndarray) -> np.ndarray:
     """Of the gradient in theta = -1 / v with F = log Z(theta): E_w - E_v of r / (kappa + r) (e -
-    v); NaN for v <= 1."""
+    v); NaN for v <= 1.
+    """
     if tail.growth <= 0:
         return np.full(np.shape(magnifications), np.nan)
     return _clipped_mean(tail, tail.data, magnifications) - _clipped_mean(
@@ -71,7 +74,8 @@ def _clipped_mean(tail: Tail, variance: float, magnifications: np.ndarray) -> np
 
 def measured_bias(pairs: np.ndarray, name: str, magnifications: np.ndarray) -> np.ndarray:
     """The same by quadrature and the library's losses, for a treatment of F: (tail, M), `pairs`
-    being (tail, 2)."""
+    being (tail, 2).
+    """
 
     def loss(theta, data_variance, magnification):
         rule = half_line(data_variance)

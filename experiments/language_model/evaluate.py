@@ -1,5 +1,6 @@
 """What a trained network is worth: perplexity by all words, and how far its scores are log
-probabilities."""
+probabilities.
+"""
 
 import functools
 from typing import Any
@@ -21,7 +22,7 @@ def evaluate(config: Config, trained: Trained, test: np.ndarray) -> dict[str, fl
     inputs, targets = (jnp.asarray(side) for side in in_places(test, config.test_places))
     loss, hidden = _read(config, trained.params, inputs, targets)
     contexts = hidden.reshape(-1, hidden.shape[-1])[: config.num_contexts]
-    report = nce_jax.self_normalisation(
+    report = nce_jax.diagnostics.self_normalization(
         contexts, **trained.params.table, log_partition=trained.log_partition
     )
     return {
@@ -50,4 +51,8 @@ def _piece(
 ) -> Any:
     hidden, memory = read(config, params.core, params.table["embedding"][inputs], memory)
     flat = hidden.reshape(-1, hidden.shape[-1])
-    return nce_jax.full_softmax_loss(flat, targets.reshape(-1), **params.table), hidden, memory
+    return (
+        nce_jax.losses.full_softmax_loss(flat, targets.reshape(-1), **params.table),
+        hidden,
+        memory,
+    )

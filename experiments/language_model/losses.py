@@ -13,7 +13,8 @@ FULL, SAMPLED = "full softmax", "sampled softmax"
 
 class Batch(NamedTuple):
     """States of a step, (n, dim); what followed and the noise as rows of the gathered table; their
-    log q."""
+    log q.
+    """
 
     hidden: jax.Array
     targets: jax.Array
@@ -26,11 +27,11 @@ Loss = Callable[[Mapping[str, jax.Array], Batch, Any, Any], tuple[jax.Array, jax
 
 
 def full(table: Mapping[str, jax.Array], hidden: jax.Array, targets: jax.Array) -> jax.Array:
-    return nce_jax.full_softmax_loss(hidden, targets, **table)
+    return nce_jax.losses.full_softmax_loss(hidden, targets, **table)
 
 
 def sampled(table, batch: Batch, log_partition, magnification):
-    loss = nce_jax.sampled_softmax_loss(
+    loss = nce_jax.losses.sampled_softmax_loss(
         *batch[:3],
         **table,
         log_noise_ids=batch.log_noise["log_noise_ids"],
@@ -48,9 +49,9 @@ def learned(table, batch: Batch, log_partition, magnification):
 
 
 def solved(table, batch: Batch, log_partition, magnification):
-    """F minimises the batch's loss, and by the envelope theorem its gradient is that at F held."""
+    """F minimizes the batch's loss, and by the envelope theorem its gradient is that at F held."""
     s_data, s_noise = jax.lax.stop_gradient(
-        nce_jax.vocabulary_log_ratios(*batch[:3], **table, **batch.log_noise)
+        nce_jax.losses.vocabulary_log_ratios(*batch[:3], **table, **batch.log_noise)
     )
     solution = nce_jax.solve_log_partition(
         s_data,
@@ -62,7 +63,7 @@ def solved(table, batch: Batch, log_partition, magnification):
 
 
 def _nce(table, batch: Batch, log_partition, magnification):
-    loss = nce_jax.vocabulary_nce_loss(
+    loss = nce_jax.losses.vocabulary_nce_loss(
         *batch[:3],
         **table,
         **batch.log_noise,

@@ -1,5 +1,6 @@
 """The network: rows of the table in, a gated recurrent unit, states out; the same table scores the
-words."""
+words.
+"""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +14,8 @@ from nce_jax import models
 
 class Params(NamedTuple):
     """What is trained: `table` holds a row and a bias per word, `core` all that is not of single
-    words, F included."""
+    words, F included.
+    """
 
     table: dict[str, jax.Array]
     core: dict[str, Any]

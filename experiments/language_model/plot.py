@@ -26,7 +26,8 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 def _perplexity(arrays) -> Figure:
     """Against K at M = 1, against M at one K, and against the seconds of training; small dots are
-    seeds."""
+    seeds.
+    """
     figure, (by_k, by_m, by_time) = plt.subplots(1, 3, figsize=(11.5, 4.2), sharey=True)
     for loss, (color, marker) in STYLES.items():
         for axes, places, name in _panels(arrays, by_k, by_m, loss):
@@ -89,7 +90,8 @@ def _hollow(axes, x: float, y: float, color: str, marker: str) -> None:
 
 def _log_z(arrays) -> Figure:
     """Mean and spread over contexts of log Z less the F of training, for the losses that ask for
-    it."""
+    it.
+    """
     figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.8), sharey=True)
     for index, loss in enumerate(losses.NCE):
         color, marker = STYLES[loss]

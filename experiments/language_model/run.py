@@ -1,5 +1,6 @@
 """Trains every method with every seed; perplexity of the test text, log Z, and seconds. Finished
-trainings are kept."""
+trainings are kept.
+"""
 
 from pathlib import Path
 

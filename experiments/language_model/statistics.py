@@ -19,7 +19,8 @@ def rows(
     arrays: Mapping[str, np.ndarray], loss: str, *, start: str = "frequencies", **values
 ) -> np.ndarray:
     """Places of the methods of that loss and start, and of those `num_noise` and `magnification`
-    where given."""
+    where given.
+    """
     found = (arrays["loss"] == loss) & (arrays["start"] == start)
     for name, value in values.items():
         found = found & (arrays[name] == value)
@@ -28,7 +29,8 @@ def rows(
 
 def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
     """By method: perplexity, mean over seeds; how much faster NCE at the middle K is than the full
-    softmax."""
+    softmax.
+    """
     found = {"unigram_perplexity": float(arrays["unigram_perplexity"])}
     for place, loss in enumerate(map(str, arrays["loss"])):
         count, m, start = (arrays[name][place] for name in ("num_noise", "magnification", "start"))

@@ -48,7 +48,8 @@ TEXTS = {
 
 class Corpus(NamedTuple):
     """Ids of the tokens, int32, in the order of how often words occur; `counts`, (V,), of <unk>
-    with what became it."""
+    with what became it.
+    """
 
     train: np.ndarray
     test: np.ndarray

@@ -1,5 +1,6 @@
 """Training: truncated backpropagation through time, with steps that touch the rows of their words
-alone."""
+alone.
+"""
 
 import functools
 import itertools
@@ -20,7 +21,8 @@ from nce_jax import noise, training
 
 class Method(NamedTuple):
     """A loss by its name in `losses`, K, M, and where the biases start: at log frequencies, or all
-    at -log V ("equal")."""
+    at -log V ("equal").
+    """
 
     loss: str
     num_noise: int
@@ -36,7 +38,8 @@ class State(NamedTuple):
 
 class Trained(NamedTuple):
     """What is left of a training: parameters, the mean F of the last pass, and the seconds that the
-    steps took."""
+    steps took.
+    """
 
     params: Params
     log_partition: float
@@ -45,7 +48,8 @@ class Trained(NamedTuple):
 
 class Program(NamedTuple):
     """What one compilation is for; M and everything random are arguments of the compiled
-    function."""
+    function.
+    """
 
     config: Config
     loss: str
@@ -74,7 +78,8 @@ class Program(NamedTuple):
 
 def methods(config: Config) -> list[Method]:
     """Every K, M and treatment of F; beside them the middle K at M = 1 from biases that know no
-    frequencies."""
+    frequencies.
+    """
     grid = [Method(losses.FULL, 0), *(Method(losses.SAMPLED, count) for count in config.num_noise)]
     grid += [
         Method(*each)
@@ -86,7 +91,8 @@ def methods(config: Config) -> list[Method]:
 
 def in_places(ids: np.ndarray, places: int) -> tuple[np.ndarray, np.ndarray]:
     """A text cut into `places` of one length: tokens and those that follow them, (places, tokens)
-    each."""
+    each.
+    """
     length = (len(ids) - 1) // places
     inputs, targets = (
         ids[shift : shift + places * length].reshape(places, length) for shift in (0, 1)
@@ -119,7 +125,8 @@ def _bias(counts: np.ndarray, start: str) -> jax.Array:
 @functools.cache
 def _compiled(program: Program):
     """One pass over the text: state, text, key and M give the next state, which takes the place of
-    the old one, and F."""
+    the old one, and F.
+    """
     text = (jax.ShapeDtypeStruct(program.shape, jnp.int32),) * 2
     key, m = jax.random.key(0), jnp.ones(())
     epoch = jax.jit(functools.partial(_epoch, program), donate_argnums=0)

@@ -1,2 +1,3 @@
-"""How fast the normaliser is found when nothing else is learnt: figures 1 and 7 of Sevekari et al.
-(2024)."""
+"""How fast the normalizer is found when nothing else is learnt: figures 1 and 7 of Sevekari et al.
+(2024).
+"""

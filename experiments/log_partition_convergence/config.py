@@ -1,5 +1,6 @@
 """Settings. "Stated" is in the paper; everything else is a choice made here, because the paper
-leaves it open."""
+leaves it open.
+"""
 
 from dataclasses import dataclass
 
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Config:
     """Settings of both figures; steps are updates of F, rates follow the paper's loss (half of
-    ours)."""
+    ours).
+    """
 
     num_runs: int = 100
     """Figure 1: batches, each with its own F*. Stated."""
@@ -24,7 +26,7 @@ class Config:
     """Figure 1: whether the means are drawn on the circle instead of evenly spaced; the paper's
     words allow both."""
     log_partition: float = 3.0
-    """log Z of the unnormalised model, both figures: what all methods have to find. Our choice."""
+    """log Z of the unnormalized model, both figures: what all methods have to find. Our choice."""
     initial: float = 0.0
     """Where F starts, both figures; outside their bracket, binary search and Newton start
     elsewhere. Our choice."""

@@ -1,5 +1,6 @@
 """Iterations for F alone, as pairs of functions, and two ways to run one: step by step, or until it
-arrives."""
+arrives.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +14,8 @@ from experiments.log_partition_convergence.problems import Ratios
 
 class Iteration(NamedTuple):
     """`init(ratios, initial) -> state` and `step(ratios, state) -> state`, where `state.estimate`
-    is the current F."""
+    is the current F.
+    """
 
     init: Callable[[Ratios, jax.Array], Any]
     step: Callable[[Ratios, Any], Any]
@@ -27,7 +29,8 @@ class Point(NamedTuple):
 
 def gradient_descent(learning_rate: float) -> Iteration:
     """NCE: F follows the gradient of the loss. The rate is the paper's, for its loss: half of
-    ours."""
+    ours.
+    """
     slope = jax.grad(lambda estimate, ratios: nce_jax.nce_loss(*ratios, log_partition=estimate))
 
     def step(ratios: Ratios, state: Point) -> Point:
@@ -36,9 +39,9 @@ def gradient_descent(learning_rate: float) -> Iteration:
     return Iteration(lambda ratios, initial: Point(initial), step)
 
 
-def from_solver(solver: nce_jax.Solver) -> Iteration:
+def from_solver(solver: nce_jax.log_partition.Solver) -> Iteration:
     """A solver of the library, one evaluation of the equation per step."""
-    equation = nce_jax.nce().equation
+    equation = nce_jax.criteria.nce().equation
     return Iteration(
         lambda ratios, initial: solver.init(equation(*ratios), initial),
         lambda ratios, state: solver.step(equation(*ratios), state),
@@ -63,7 +66,8 @@ class Arrival(NamedTuple):
     """How an iteration ended.
 
     `steps` is inf where the limit came first, `error` is |F - F*| at the end, `growth` the largest
-    increase of that error in any step, and `steps_run` counts the steps taken."""
+    increase of that error in any step, and `steps_run` counts the steps taken.
+    """
 
     steps: jax.Array
     error: jax.Array
@@ -80,7 +84,8 @@ def run_until(
     max_steps: int,
 ) -> Arrival:
     """Steps until F is within the tolerance of the root: for iterations that do not leave it
-    again."""
+    again.
+    """
 
     def error_of(state: Any) -> jax.Array:
         return jnp.abs(state.estimate.astype(root.dtype) - root)

@@ -113,7 +113,8 @@ def _ranges(axes: Axes, name: str, at: np.ndarray, values: np.ndarray) -> None:
 
 def _statuses(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     """Shares of the batches by how `solve_log_partition` ended: one bar per solver and
-    separation."""
+    separation.
+    """
     separations = arrays["separations"]
     for offset, name in zip((-0.27, 0.0, 0.27), ("bar", "bisection", "newton"), strict=True):
         color, bottom = plotting.method_style(NAMES[name])["color"], np.zeros(len(separations))

@@ -1,5 +1,6 @@
 """The two problems: log-ratios of a batch, and its F* by a method that shares no code with the
-library."""
+library.
+"""
 
 import math
 from typing import NamedTuple
@@ -66,7 +67,8 @@ def reference_root(ratios: Ratios) -> np.ndarray:
     bit.
 
     Sound where the data lie above the noise, as here; both means are then far from 1 somewhere near
-    the root."""
+    the root.
+    """
     data, noise_ = (np.asarray(side, np.float64) for side in ratios)
     lower = np.minimum(data.min(-1), noise_.min(-1))
     upper = np.maximum(data.max(-1), noise_.max(-1))
@@ -85,7 +87,8 @@ def _log_mean_sigmoid(values: np.ndarray) -> np.ndarray:
 
 def bar_slope(ratios: Ratios, root: np.ndarray) -> np.ndarray:
     """By what a BAR step multiplies a small error: 1 - rho'(F*), in (-1, 1); negative means to the
-    other side of F*."""
+    other side of F*.
+    """
     distances = (
         root[..., None] - np.asarray(ratios.data),
         np.asarray(ratios.noise) - root[..., None],

@@ -1,5 +1,6 @@
 """`python -m experiments.log_partition_convergence.run`: errors of F against steps, and where BAR
-oscillates or stalls."""
+oscillates or stalls.
+"""
 
 from typing import NamedTuple
 
@@ -94,7 +95,8 @@ def _figure_1(ring: Batches, config: Config) -> Arrays:
 
 def _figure_7(pairs: Batches, config: Config) -> Arrays:
     """Steps and final error of the methods that may need many, and how `solve_log_partition`
-    ends."""
+    ends.
+    """
     ratios, root = pairs
     slope = problems.bar_slope(ratios, root)
     arrays = {
@@ -131,7 +133,8 @@ def _trajectories(
 
 def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config) -> Arrays:
     """The trajectories, the steps after which F stays within the tolerance, and its error then (or
-    at the end)."""
+    at the end).
+    """
     estimates = estimates.reshape(*root.shape, -1)
     error = np.abs(estimates - root[..., None])
     steps = summary.settled_after(error, config.tolerance)
@@ -147,7 +150,8 @@ def _arrivals(
     name: str, iteration: iterations.Iteration, batches: Batches, config: Config
 ) -> Arrays:
     """Steps to the tolerance, the error at the end, and the largest growth of the error in a
-    step."""
+    step.
+    """
     ratios, root = batches
 
     def run(separation: jax.Array, batch: jax.Array) -> iterations.Arrival:
@@ -168,7 +172,9 @@ def _arrivals(
     return {f"{name}_{field}": value for field, value in arrival._asdict().items()}
 
 
-def _solve(name: str, solver: nce_jax.Solver, batches: Batches, config: Config) -> Arrays:
+def _solve(
+    name: str, solver: nce_jax.log_partition.Solver, batches: Batches, config: Config
+) -> Arrays:
     """What `solve_log_partition` says of the same batches at the same tolerance."""
     options = {"tolerance": config.tolerance, "max_steps": config.solve_max_steps}
     solution = nce_jax.solve_log_partition(

@@ -13,7 +13,8 @@ nats."""
 
 def settled_after(error: np.ndarray, tolerance: float) -> np.ndarray:
     """Steps after which the error stays within the tolerance, inf where it does not; steps are the
-    last axis."""
+    last axis.
+    """
     far = error > tolerance
     last_far = np.where(far.any(-1), error.shape[-1] - 1 - np.argmax(far[..., ::-1], axis=-1), -1)
     return np.where(far[..., -1], np.inf, last_far + 1)
@@ -21,7 +22,8 @@ def settled_after(error: np.ndarray, tolerance: float) -> np.ndarray:
 
 def growths(arrays: dict[str, np.ndarray]) -> np.ndarray:
     """How much each BAR step changed |F - F*|, of all trajectories, and the largest change of every
-    long run."""
+    long run.
+    """
     parts = [arrays["pairs_bar_growth"].ravel()]
     for problem in ("ring", "pairs"):
         error = np.abs(arrays[f"{problem}_bar"] - arrays[f"{problem}_root"][..., None])
@@ -56,7 +58,8 @@ def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 def failed_lanes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """Batches that `solve_log_partition` did not call converged, by method, separation and
-    status."""
+    status.
+    """
     failed = {}
     for name in ("bar", "bisection", "newton"):
         for separation, row in zip(

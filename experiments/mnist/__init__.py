@@ -1,2 +1,3 @@
 """MNIST: a ResNet energy against a Gaussian with the data's mean and covariance, by every treatment
-of F."""
+of F.
+"""

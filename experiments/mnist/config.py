@@ -1,8 +1,9 @@
 """Settings of the MNIST experiment.
 
-Stated in the paper: dequantised MNIST, noise with the data's mean and covariance, the log ratio
+Stated in the paper: dequantized MNIST, noise with the data's mean and covariance, the log ratio
 f'Wf + b'f + c with ResNet-18 features. Everything else it leaves open, and every such field is our
-choice."""
+choice.
+"""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Images as vectors in [0, 1), dequantised, and the noise that is fitted to them."""
+"""Images as vectors in [0, 1), dequantized, and the noise that is fitted to them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,8 +15,9 @@ SIDE, LEVELS = 28, 256
 
 
 class Data(NamedTuple):
-    """Training images as grey levels, uint8 (n, 784); dequantised test images (k, 784); the
-    noise."""
+    """Training images as gray levels, uint8 (n, 784); dequantized test images (k, 784); the
+    noise.
+    """
 
     train: jax.Array
     test: jax.Array
@@ -24,19 +25,20 @@ class Data(NamedTuple):
 
 
 def load(name: str, key: jax.Array) -> Data:
-    """The set `name`, its test images dequantised once, and a Gaussian with mean and covariance of
-    the training images."""
-    train, test = _grey_levels(name)
+    """The set `name`, its test images dequantized once, and a Gaussian with mean and covariance of
+    the training images.
+    """
+    train, test = _gray_levels(name)
     key_train, key_test = jax.random.split(key)
-    x_train = likelihood.dequantise(key_train, jnp.asarray(train))
+    x_train = likelihood.dequantize(key_train, jnp.asarray(train))
     return Data(
         jnp.asarray(train),
-        likelihood.dequantise(key_test, jnp.asarray(test)),
+        likelihood.dequantize(key_test, jnp.asarray(test)),
         noise.fitted_gaussian(x_train),
     )
 
 
-def _grey_levels(name: str) -> tuple[np.ndarray, np.ndarray]:
+def _gray_levels(name: str) -> tuple[np.ndarray, np.ndarray]:
     if name == "digits":
         images = (
             np.asarray(load_digits().images * 15.9, np.uint8).repeat(3, axis=1).repeat(3, axis=2)
@@ -50,19 +52,20 @@ def _grey_levels(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch_fn(train: jax.Array, batch_size: int, key: jax.Array) -> Callable[[int], jax.Array]:
-    """Batches by the number of the step: images drawn at random, dequantised anew each time."""
+    """Batches by the number of the step: images drawn at random, dequantized anew each time."""
 
     @jax.jit
     def batch(step: jax.Array) -> jax.Array:
         key_rows, key_levels = jax.random.split(jax.random.fold_in(key, step))
         rows = jax.random.randint(key_rows, (batch_size,), 0, train.shape[0])
-        return likelihood.dequantise(key_levels, train[rows])
+        return likelihood.dequantize(key_levels, train[rows])
 
     return batch
 
 
 def in_blocks(fn: Callable[[jax.Array], jax.Array], x: jax.Array, largest: int = 500) -> jax.Array:
     """fn(x), a value per row, computed in equal blocks of rows, so that memory does not grow with
-    the number of images."""
+    the number of images.
+    """
     size = next(size for size in range(min(largest, len(x)), 0, -1) if len(x) % size == 0)
     return jax.lax.map(fn, x.reshape(-1, size, x.shape[1])).reshape(-1)

@@ -1,5 +1,6 @@
 """Samples and likelihood of a trained energy, in coordinates where the noise is a standard
-normal."""
+normal.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ from nce_jax import likelihood, noise, samplers
 
 class Evaluation(NamedTuple):
     """Log Z of the model by annealing, test images' bits per dimension with it, and samples as
-    images (chains, 784)."""
+    images (chains, 784).
+    """
 
     log_partition: Any
     log_partition_bound: Any
@@ -36,7 +38,8 @@ def make_evaluation(
     It anneals from the noise to the model, goes on by Hamiltonian Monte Carlo, and weighs the test
     images. Pixels at the border vary a thousandth as much as those in the middle: no step size
     suits both. x = mean + L z, with L the noise's Cholesky factor, makes the noise a standard
-    normal in z and leaves log Z as it is."""
+    normal in z and leaves log Z as it is.
+    """
     mean, factor = data.noise.mean(), data.noise.scale_tri
     white = noise.standard_normal(mean.size)
     x_test = data.test[: config.num_likelihood]

@@ -1,5 +1,6 @@
 """Figures 6 and 13, likelihoods, and F against steps: `python -m experiments.mnist.plot --preset
-cpu`."""
+cpu`.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,7 +12,7 @@ from experiments.mnist.data import SIDE
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
-    """Losses against steps; samples beside data; bits per dimension; the normaliser."""
+    """Losses against steps; samples beside data; bits per dimension; the normalizer."""
     return {
         "mnist_loss": losses(stored.arrays),
         "mnist_samples": samples(stored.arrays),
@@ -73,7 +74,8 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 def bits(arrays: dict[str, np.ndarray]) -> Figure:
     """Bits per dimension of test images. Annealing bounds log Z from below, and so the bits: what
-    is shown is the least."""
+    is shown is the least.
+    """
     figure, axes = plt.subplots()
     names, rows = arrays["methods"].tolist(), np.arange(len(arrays["methods"]))
     axes.errorbar(

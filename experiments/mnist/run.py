@@ -1,5 +1,6 @@
 """Trains every method, then draws samples and takes likelihoods: `python -m experiments.mnist.run
---preset cpu`."""
+--preset cpu`.
+"""
 
 from typing import Any
 
@@ -15,7 +16,8 @@ from experiments.mnist.train import Trained, make_model, methods, train
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays by method, in the order of `methods`: losses (method, seed, record); samples and bits
-    of the first seed."""
+    of the first seed.
+    """
     key_data, key_model, key_train, key_evaluate = jax.random.split(key, 4)
     data = mnist.load(config.images, key_data)
     seeds = [jax.random.fold_in(key_model, seed) for seed in range(config.num_seeds)]
@@ -62,7 +64,8 @@ def _stack(curves: dict[str, list[dict[str, Any]]]) -> dict[str, np.ndarray]:
 
 def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
     """Losses at the end, in powers of ten below base NCE (the claim: 2 to 3), mean over seeds;
-    gains in nats."""
+    gains in nats.
+    """
     names = arrays["methods"].tolist()
     log_loss = np.log10(late(arrays["held_out_loss"])).mean(axis=1)
     log_train = np.log10(late(arrays["train_loss"])).mean(axis=1)
@@ -83,7 +86,8 @@ def gains(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
     The likelihood itself is ruled by a few test images with ink where no training image has any:
     there the Gaussian is off by hundreds of standard deviations, whatever the energy. In the
-    difference that cancels."""
+    difference that cancels.
+    """
     log_ratio = arrays["eval_test_log_ratio"]
     spread = log_ratio.std(axis=1, ddof=1) / np.sqrt(log_ratio.shape[1])
     return log_ratio.mean(axis=1) - arrays["eval_log_partition"], np.hypot(
@@ -93,7 +97,8 @@ def gains(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
 
 def late(losses: np.ndarray) -> np.ndarray:
     """Median over the last fifth of the records, and at least 1e-12: single batches scatter over
-    orders of magnitude."""
+    orders of magnitude.
+    """
     tail = losses[..., -max(losses.shape[-1] // 5, 1) :]
     return np.maximum(np.median(tail, axis=-1), 1e-12)
 

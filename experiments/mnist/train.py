@@ -1,5 +1,6 @@
 """One energy trained by one method, through `training.fit`: interrupted, it goes on where it
-was."""
+was.
+"""
 
 import dataclasses
 import hashlib
@@ -31,7 +32,8 @@ class Method(NamedTuple):
 
 class Trained(NamedTuple):
     """The parameters, F, and the losses by step: of batches (means over a record) and held-out,
-    with F solved there."""
+    with F solved there.
+    """
 
     params: Any
     log_partition: float
@@ -41,7 +43,8 @@ class Trained(NamedTuple):
 
 def methods(config: Config) -> dict[str, Method]:
     """The paper's four, Newton, and a solved F at other magnifications; named as plots name
-    them."""
+    them.
+    """
     every = {
         "NCE": Method(training.joint_gradient()),
         "NCE, raised rate": Method(training.joint_gradient(optax.adam(config.raised_rate))),
@@ -77,7 +80,8 @@ def train(
     config: Config, data: Data, model: Model, label: str, method: Method, key: jax.Array
 ) -> Trained:
     """Given the same model and key, methods start from the same weights and see the same images and
-    noise."""
+    noise.
+    """
     key_batches, key_steps, key_held_out = jax.random.split(key, 3)
     params, log_ratio_fn = model
     optimizer = optax.adam(config.learning_rate)
@@ -85,7 +89,7 @@ def train(
         log_ratio_fn,
         data.noise,
         optimizer,
-        criterion=nce_jax.nce(magnification=method.magnification),
+        criterion=nce_jax.criteria.nce(magnification=method.magnification),
         treatment=method.treatment,
         relative_to_noise=True,
     )
@@ -114,7 +118,8 @@ def _held_out_loss(
     config: Config, data: Data, log_ratio_fn, key: jax.Array
 ) -> Callable[[Any], dict[str, Any]]:
     """The loss at M = 1 of test images and fresh noise, at the method's own F and at the best F for
-    these very samples."""
+    these very samples.
+    """
     x_data = data.test[: config.num_held_out]
     x_noise = data.noise.sample(seed=key, sample_shape=(config.num_held_out,))
     log_ratios = jax.jit(lambda params, x: in_blocks(lambda block: log_ratio_fn(params, block), x))

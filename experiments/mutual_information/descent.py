@@ -1,5 +1,6 @@
 """Adam on batches, as in the literature: one ratio or a chain of them, every stage a training step
-of the library."""
+of the library.
+"""
 
 import functools
 import math
@@ -15,10 +16,10 @@ from experiments.mutual_information.config import Config
 from experiments.mutual_information.stages import Fit, log_ratio, over_stages, zeros
 from nce_jax import training
 
-LOSSES: dict[str, Callable[[Any], nce_jax.Criterion]] = {
-    "nce": lambda magnification: nce_jax.nce(magnification=magnification),
-    "dv": lambda magnification: nce_jax.donsker_varadhan(),
-    "nwj": lambda magnification: nce_jax.nwj(),
+LOSSES: dict[str, Callable[[Any], nce_jax.criteria.Criterion]] = {
+    "nce": lambda magnification: nce_jax.criteria.nce(magnification=magnification),
+    "dv": lambda magnification: nce_jax.criteria.donsker_varadhan(),
+    "nwj": lambda magnification: nce_jax.criteria.nwj(),
 }
 
 
@@ -84,9 +85,10 @@ def _run(
     batch_size: int,
 ) -> Any:
     """A step of every stage per key, each with a fresh batch, and M of the steps; all stages see
-    the same pairs."""
+    the same pairs.
+    """
     rule = _RULE if loss == "nce" and magnification is None else None
-    criterion = nce_jax.nce() if rule is not None else LOSSES[loss](magnification)
+    criterion = nce_jax.criteria.nce() if rule is not None else LOSSES[loss](magnification)
     options = {"treatment": _treatment(loss), "relative_to_noise": True, "magnification_rule": rule}
     step = training.make_train_step(log_ratio, None, optimizer, criterion=criterion, **options)
 

@@ -1,5 +1,6 @@
 """The rows: every method as a function from training data to a sequence of fits, and one cell of
-the table."""
+the table.
+"""
 
 import time
 from collections.abc import Callable, Iterator
@@ -72,7 +73,7 @@ def cell(config: Config, name: str, dim: int, key: jax.Array) -> Cell:
     x = problem.draw(key_data, config.num_data, dim, config.correlation)
     held_out, fitted = x[: config.num_held_out], x[config.num_held_out :]
     noises = jax.random.normal(key_seen, (2, *held_out.shape))
-    value_of = _normalised if name == PLUG_IN else worth
+    value_of = _normalized if name == PLUG_IN else worth
     method = methods(config, config.published_stages[config.dims.index(dim)])[name]
     begin, begin_processor, trace = time.perf_counter(), time.process_time(), []
     for fit in method(config, fitted, key_fit):
@@ -91,7 +92,8 @@ def combine(held_out: Worth, training: Worth, num_fitted: int) -> tuple[float, f
 
     What a fit near maximum likelihood loses on data held out it gains on its own, p / 2n each for p
     parameters: the mean is free of it to first order. As that is an expansion, half of the gap is
-    part of the error, beside what samples and parameters leave."""
+    part of the error, beside what samples and parameters leave.
+    """
     sides = float(held_out.value), float(training.value)
     errors = float(held_out.standard_error), float(training.standard_error)
     half_gap = (sides[1] - sides[0]) / 2
@@ -101,7 +103,7 @@ def combine(held_out: Worth, training: Worth, num_fitted: int) -> tuple[float, f
     )
 
 
-def _normalised(fit: Fit, x: jax.Array, y: jax.Array) -> Worth:
+def _normalized(fit: Fit, x: jax.Array, y: jax.Array) -> Worth:
     """Of a ratio whose F is known: no noise sample is asked."""
     values = log_ratio(jax.tree.map(lambda leaf: leaf[0], fit.params), x) - fit.log_partition
     spread = jnp.std(values)

@@ -7,7 +7,8 @@ Fisher information of x' W x + b' x is W -> 2 C W C, b -> C b, so that its inver
 At the truth the Hessian of N2CE weighs samples by kappa p q / (p + kappa q), and so do the
 gradient's two sides: the data by P = kappa q / (p + kappa q), the noise by kappa Q = kappa p / (p +
 kappa q). Their second moments are thus both the gradient (their difference) and the metric (their
-mean): the preconditioner costs nothing but an inverse."""
+mean): the preconditioner costs nothing but an inverse.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -24,7 +25,8 @@ from nce_jax import telescoping
 
 def fit(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:
     """A step per pass over all data, with fresh noise: the whole natural gradient from zero, then
-    min(rate, 1 / t) of it."""
+    min(rate, 1 / t) of it.
+    """
     key_pilots, key_passes = jax.random.split(key)
     schedule = find_schedule(config, x, key_pilots)
     state = start(len(schedule) - 1, x.shape[1])
@@ -38,7 +40,8 @@ def fit(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:
 
 def find_schedule(config: Config, x: jax.Array, key: jax.Array) -> jax.Array:
     """Stages are cut until one step from zero, on most of the data, leaves each the overlap asked
-    for on the others."""
+    for on the others.
+    """
     count = config.num_held_out
     fitted, seen, schedule = x[count:], x[:count], np.array([0.0, 1.0])
     y = jax.random.normal(jax.random.fold_in(key, 0), seen.shape)
@@ -64,7 +67,7 @@ def _overlap(params: Params, ends: jax.Array, x: jax.Array, y: jax.Array) -> jax
 
 
 def start(num_stages: int, dim: int) -> tuple[Params, jax.Array]:
-    """Parameters and normalisers, all zero."""
+    """Parameters and normalizers, all zero."""
     return zeros(num_stages, dim), jnp.zeros(num_stages)
 
 
@@ -95,7 +98,7 @@ def _step(
 def stage_step(state: Any, data: jax.Array, noise: jax.Array, rate: Any, magnification: Any) -> Any:
     """A natural gradient step of one stage, its F solved for on the same samples."""
     params, log_partition = state
-    criterion = nce_jax.nce(magnification=magnification)
+    criterion = nce_jax.criteria.nce(magnification=magnification)
     ratios = log_ratio(params, data), log_ratio(params, noise)
     root = criterion.profile(*ratios, initial=log_partition).log_partition
     pull, push = jax.grad(criterion.loss, argnums=(0, 1))(*ratios, log_partition=root)

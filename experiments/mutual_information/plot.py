@@ -1,5 +1,6 @@
 """Draws the estimates over the truth in every dimension, and the error against time where it
-matters."""
+matters.
+"""
 
 from typing import Any
 

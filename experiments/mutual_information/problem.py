@@ -1,5 +1,6 @@
 """Gaussian pairs: x in R^d whose coordinates 2i and 2i + 1 are correlated, against the product of
-its marginals, N(0, I)."""
+its marginals, N(0, I).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -18,5 +19,6 @@ def covariance(dim: int, correlation: float) -> np.ndarray:
 
 def mutual_information(dim: int, correlation: float) -> float:
     """-(d / 4) log(1 - rho^2), in nats: d / 2 pairs, each -1/2 log(1 - rho^2). It is KL(p || q) as
-    well."""
+    well.
+    """
     return -dim / 4 * float(np.log1p(-(correlation**2)))

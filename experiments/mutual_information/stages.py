@@ -14,7 +14,8 @@ Params = dict[str, jax.Array]
 
 class Fit(NamedTuple):
     """Where a fit stands: the parameters of K stages, their schedule, and kappa (infinite for DV
-    and NWJ)."""
+    and NWJ).
+    """
 
     params: Params
     schedule: jax.Array
@@ -47,7 +48,8 @@ def over_stages(
     function: Callable[..., Any], each: Any, schedule: jax.Array, x: jax.Array, y: jax.Array
 ) -> Any:
     """`function(each[k], x_k, x_k+1)` of every stage, one at a time: all bridges at once would not
-    fit into memory."""
+    fit into memory.
+    """
     return jax.lax.map(
         lambda stage: function(stage[0], *bridge(stage[1], x, y)), (each, pairs(schedule))
     )

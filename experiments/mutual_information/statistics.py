@@ -51,7 +51,8 @@ def is_stationary(trace: np.ndarray) -> np.ndarray:
 
 def is_flagged(arrays) -> np.ndarray:
     """Whether a run says of itself that it failed: not finite, not arrived, or carried by hardly
-    any samples."""
+    any samples.
+    """
     is_finite = np.isfinite(arrays["estimate"]) & np.isfinite(arrays["standard_error"])
     return ~(
         is_finite & is_stationary(arrays["trace"]) & (arrays["effective_samples"] >= FEWEST_SAMPLES)

@@ -1,5 +1,6 @@
 """Prints the README's table from stored results: `python -m
-experiments.mutual_information.table`."""
+experiments.mutual_information.table`.
+"""
 
 import argparse
 from collections.abc import Mapping

@@ -1,5 +1,6 @@
 """What a fit is worth on given data: its estimate, the errors of samples and parameters, and how
-many samples carry them."""
+many samples carry them.
+"""
 
 import math
 from typing import NamedTuple
@@ -35,7 +36,9 @@ def worth(fit: Fit, x: jax.Array, y: jax.Array) -> Worth:
         weights = jnp.zeros_like(ratios[0]), ratios[1]
     else:
         value, error, weights = _telescoped(total, *ratios, fit.magnification)
-    effective = jnp.min(jnp.stack([nce_jax.effective_sample_size(side) for side in weights]))
+    effective = jnp.min(
+        jnp.stack([nce_jax.diagnostics.effective_sample_size(side) for side in weights])
+    )
     return Worth(value, error, _influence_error(fit.params, fit.schedule, weights, x, y), effective)
 
 
@@ -52,7 +55,8 @@ def _ratios(
 @jax.jit
 def _telescoped(total: jax.Array, data: jax.Array, noise: jax.Array, magnification: float):
     """The estimate with every F_k solved for, and the logs of the weights P and Q in its
-    equation."""
+    equation.
+    """
     roots = nce_jax.solve_log_partition(data, noise, magnification=magnification).log_partition
     mean = telescoping.mean_log_ratio(
         total, data, noise, log_partition=roots, magnification=magnification
@@ -66,9 +70,10 @@ def _variational(
     data: jax.Array, noise: jax.Array, log_partition: jax.Array | None
 ) -> tuple[jax.Array, jax.Array]:
     """Donsker and Varadhan's bound, or with an F of its own that of Nguyen, Wainwright and
-    Jordan."""
+    Jordan.
+    """
     used = (
-        nce_jax.importance_log_partition(noise).log_partition
+        nce_jax.diagnostics.importance_log_partition(noise).log_partition
         if log_partition is None
         else log_partition
     )
@@ -85,7 +90,8 @@ def _influence_error(
     F_k: by tr((A_0 - C) dW).
 
     So a pair counts with the quadratic form of U = C^-1 (A_0 - C) C^-1 / 2, under its two weights.
-    The part of b is left out: it is one of d / 2 + 1."""
+    The part of b is left out: it is one of d / 2 + 1.
+    """
     at_data = x.T @ x / len(x)
 
     def one(weights, data, noise):
@@ -102,7 +108,7 @@ def _influence_error(
         }
         each = [log_ratio(form, side) for side in (data, noise)]
         scaled = [share / jnp.mean(share) for share in shares]
-        centred = [w * (s - jnp.mean(w * s)) for w, s in zip(scaled, each, strict=True)]
-        return centred[0] - centred[1]
+        centered = [w * (s - jnp.mean(w * s)) for w, s in zip(scaled, each, strict=True)]
+        return centered[0] - centered[1]
 
     return jnp.std(jnp.sum(over_stages(one, log_weights, schedule, x, y), axis=0))

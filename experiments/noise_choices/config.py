@@ -44,7 +44,7 @@ class Config:
     """Test images, of 1,797."""
     logit_margin: float = 1e-6
     """alpha of logit(alpha + (1 - 2 alpha) x)."""
-    num_dequantisations: int = 10
+    num_dequantizations: int = 10
     """Of every training image, drawn once. What the flow holds out are other draws of the same
     images, hence not strict."""
     digits_steps: int = 1000
@@ -103,7 +103,7 @@ PRESETS = {
         plane_batch=64,
         num_cells=32,
         num_held_out=100,
-        num_dequantisations=1,
+        num_dequantizations=1,
         digits_steps=20,
         digits_batch=32,
         flow_steps=10,

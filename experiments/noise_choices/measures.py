@@ -17,7 +17,8 @@ MOVES = 20
 
 class Square(NamedTuple):
     """Midpoints x (cells, 2) of the cells of a square, their area, and the data's log density,
-    normalised over them."""
+    normalized over them.
+    """
 
     x: jax.Array
     log_area: float

@@ -15,7 +15,8 @@ from nce_jax import adaptive_noise, noise
 
 class Made(NamedTuple):
     """A noise, the seconds of processor time it took (compilation included), and what its fit says
-    of itself."""
+    of itself.
+    """
 
     noise: Any
     seconds: float
@@ -64,7 +65,8 @@ def make(
     config: Config, problem: Problem, name: str, key: jax.Array, flow: Made | None = None
 ) -> Made:
     """A noise by name; "half flow" takes the flow that was fitted already, with its costs. "self"
-    is made by each run."""
+    is made by each run.
+    """
     if name == "self":
         return Made(None, 0.0, {})
     if name == "half flow":

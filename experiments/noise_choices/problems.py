@@ -18,7 +18,8 @@ class Gaussian(NamedTuple):
     """The fitted Gaussian with a log density that is one matrix product.
 
     distrax solves a triangular system for every sample, 50 times the work in 64 dimensions, and an
-    energy meets it at every step of every chain."""
+    energy meets it at every step of every chain.
+    """
 
     distribution: Any
     whitening: jax.Array
@@ -79,12 +80,12 @@ def plane(config: Config, key: jax.Array) -> Problem:
 
 
 def digits(config: Config, key: jax.Array) -> Problem:
-    """In logit space; held-out images keep one dequantisation."""
+    """In logit space; held-out images keep one dequantization."""
     key_split, key_test, key_train = jax.random.split(key, 3)
     levels = jnp.asarray(load_digits().data, jnp.int32)
     levels = levels[jax.random.permutation(key_split, len(levels))]
     test, train = levels[: config.num_held_out], levels[config.num_held_out :]
-    x = _logits(config, key_train, jnp.tile(train, (config.num_dequantisations, 1)))
+    x = _logits(config, key_train, jnp.tile(train, (config.num_dequantizations, 1)))
     sizes = config.digits_steps, config.digits_batch, config.digits_step_size
     flow = {
         "num_layers": config.digits_flow_layers,
@@ -96,19 +97,20 @@ def digits(config: Config, key: jax.Array) -> Problem:
 
 
 def _logits(config: Config, key: jax.Array, levels: jax.Array) -> jax.Array:
-    unit = likelihood.dequantise(key, levels, num_levels=NUM_LEVELS)
+    unit = likelihood.dequantize(key, levels, num_levels=NUM_LEVELS)
     return likelihood.logit_transform(unit, alpha=config.logit_margin)[0]
 
 
 def make_model(
     config: Config, problem: Problem, key: jax.Array
 ) -> tuple[Any, Callable[..., jax.Array]]:
-    """phi(x) = log N(x; m, C) + g(z), with z the standardised x and g a network that starts at
+    """phi(x) = log N(x; m, C) + g(z), with z the standardized x and g a network that starts at
     zero.
 
-    The Gaussian, fitted to the data, makes the energy normalisable whatever the network is: it
+    The Gaussian, fitted to the data, makes the energy normalizable whatever the network is: it
     grows linearly. Without it a noise that never looks far out could leave a model without a log Z,
-    and chains without a place to stay."""
+    and chains without a place to stay.
+    """
     mean, scale = problem.x_train.mean(axis=0), problem.x_train.std(axis=0)
     params, network = models.mlp_energy(key, mean.size, hidden=config.hidden)
     params = {**params, "output": jax.tree.map(jnp.zeros_like, params["output"])}

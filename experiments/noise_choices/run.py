@@ -1,5 +1,6 @@
 """Trains one energy against every noise, in the plane and on digits: `python -m
-experiments.noise_choices.run`."""
+experiments.noise_choices.run`.
+"""
 
 from typing import Any
 
@@ -17,7 +18,8 @@ Arrays = dict[str, np.ndarray]
 def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays are named <problem>_<field>, with the noise as the first axis: (noise, magnification,
     seed, ...) for what a training run yields (digits: at the first magnification only), (noise,)
-    for what its set-up does."""
+    for what its set-up does.
+    """
     keys = jax.random.split(key, 4)
     problems = {"plane": plane(config, keys[0]), "digits": digits(config, keys[1])}
     work = [(name, noise) for name in problems for noise in config.noises]
@@ -61,7 +63,8 @@ def _one_noise(
 
 def _lane(run: train.Run, measure, key: jax.Array) -> Arrays:
     """One training run as arrays; the acceptance rate and the error of log Z that a self-noise
-    reports, or NaN."""
+    reports, or NaN.
+    """
     own = {
         f"noise_{field}": np.asarray(getattr(run.noise, field, np.nan))
         for field in ("acceptance_rate", "standard_error", "log_partition")
@@ -77,7 +80,8 @@ def _lane(run: train.Run, measure, key: jax.Array) -> Arrays:
 
 def _of_noise(problem: Problem, made: noises.Made) -> Arrays:
     """The noise's own log-likelihood of the test images, mean over those inside its support, and
-    the share of those."""
+    the share of those.
+    """
     fields = {
         f"flow_{name}": np.array(made.record.get(f"flow_{name}", np.nan))
         for name in ("best_step", "held_out")

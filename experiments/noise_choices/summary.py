@@ -22,7 +22,8 @@ def log_partition_error(arrays: Arrays, problem: str) -> np.ndarray:
 
 def is_trusted(arrays: Arrays) -> np.ndarray:
     """(noise, magnification, seed); a noise is withheld whole if any seed is: those that missed the
-    tail look well."""
+    tail look well.
+    """
     size = arrays["digits_effective_samples"]
     return np.broadcast_to(
         (size >= arrays["min_effective_samples"]).all(axis=-1, keepdims=True), size.shape
@@ -31,7 +32,8 @@ def is_trusted(arrays: Arrays) -> np.ndarray:
 
 def gain(arrays: Arrays) -> np.ndarray:
     """Test log-likelihood less that of the fitted Gaussian, (noise, magnification, seed); NaN where
-    withheld."""
+    withheld.
+    """
     log_likelihood = arrays["digits_log_density"].mean(axis=-1) - arrays["digits_log_partition"]
     return np.where(
         is_trusted(arrays), log_likelihood - arrays["digits_log_gaussian"].mean(), np.nan

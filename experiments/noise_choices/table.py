@@ -1,5 +1,6 @@
 """Prints the tables of the README from stored results: `python -m experiments.noise_choices.table
-[folder]`."""
+[folder]`.
+"""
 
 import sys
 from pathlib import Path

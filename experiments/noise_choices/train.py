@@ -1,5 +1,6 @@
 """Training against one noise, from checkpoint to checkpoint, with the time that every step
-takes."""
+takes.
+"""
 
 import time
 from collections.abc import Callable
@@ -76,7 +77,8 @@ def make_runner(config: Config, problem: Problem, noise: Any) -> Callable[[jax.A
 
 def _strong(state: Any) -> Any:
     """Without weak types, which the steps do not keep: a state that changes its type is compiled
-    for once more."""
+    for once more.
+    """
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
@@ -84,7 +86,7 @@ def _fixed_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
     optimizer = optax.adam(config.learning_rate)
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
 
-    def make_step(noise: Any, criterion: nce_jax.Criterion) -> Callable:
+    def make_step(noise: Any, criterion: nce_jax.criteria.Criterion) -> Callable:
         return training.make_train_step(
             log_density_fn, noise, optimizer, criterion=criterion, treatment=training.solved()
         )
@@ -99,7 +101,7 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
     optimizer, moves = optax.adam(config.learning_rate), kernel(config, problem)
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
 
-    def make_step(noise: None, criterion: nce_jax.Criterion) -> Callable:
+    def make_step(noise: None, criterion: nce_jax.criteria.Criterion) -> Callable:
         return adaptive_noise.make_self_noise_step(
             log_density_fn, optimizer, kernel=moves, refresh_every=config.refresh_every,
             num_steps=config.refresh_moves, criterion=criterion, treatment=training.solved(),
@@ -122,13 +124,16 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
     return _advance(problem, make_step), begin
 
 
-def _advance(problem: Problem, make_step: Callable[[Any, nce_jax.Criterion], Callable]) -> Callable:
+def _advance(
+    problem: Problem, make_step: Callable[[Any, nce_jax.criteria.Criterion], Callable]
+) -> Callable:
     """`advance(state, noise, key, magnification, first, last)`: the steps from `first` up to
-    `last`, and what they saw."""
+    `last`, and what they saw.
+    """
 
     @jax.jit
     def advance(state, noise, key, magnification, first, last):
-        step = make_step(noise, nce_jax.nce(magnification=magnification))
+        step = make_step(noise, nce_jax.criteria.nce(magnification=magnification))
         key_data, key_step = jax.random.split(key)
 
         def one_step(index, carry):

@@ -8,14 +8,14 @@ import numpy as np
 
 import nce_jax
 from experiments.peaked_1d.config import Config
-from nce_jax import estimators
+from nce_jax import telescoping
 
 
 class Estimate(NamedTuple):
     """One run: the error of log s and its standard error, and what the stages say."""
 
     error: float
-    """log(s_hat / s); NaN where the model has no finite normaliser."""
+    """log(s_hat / s); NaN where the model has no finite normalizer."""
     standard_error: float
     kl: float
     kl_error: float
@@ -46,8 +46,9 @@ def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
 def estimate(
     config: Config, arguments: dict[str, Any], spread: float, num_samples: int, key: jax.Array
 ) -> Estimate:
-    """Every stage sees samples standardised by the mean and spread of its own two sets: nothing
-    here knows s."""
+    """Every stage sees samples standardized by the mean and spread of its own two sets: nothing
+    here knows s.
+    """
     key_data, key_noise, key_fit = jax.random.split(key, 3)
     x_data = spread * jax.random.normal(key_data, (num_samples,))
     x_noise = jax.random.normal(key_noise, (num_samples,))
@@ -70,9 +71,10 @@ def estimate(
     return Estimate(error, standard_error, *kl, float(overlap.min()), overlap.size)
 
 
-def _log_spread(result: estimators.Telescope, spread: float) -> tuple[float, float]:
+def _log_spread(result: telescoping.Telescope, spread: float) -> tuple[float, float]:
     """log p / q has the curvature 1 - 1 / s^2: the coefficient A of x^2, the sum over stages, gives
-    s = (1 - 2 A)^(-1/2)."""
+    s = (1 - 2 A)^(-1/2).
+    """
     scale = np.asarray(result.params["scale"], np.float64)
     coefficient = np.sum(np.asarray(result.params["model"], np.float64)[:, 1] / scale**2)
     precision = 1 - 2 * coefficient

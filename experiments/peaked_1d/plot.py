@@ -1,5 +1,6 @@
 """Draws the error of log s against n, per spread, with the predicted error of the automatic
-chain."""
+chain.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -1,5 +1,6 @@
 """Headline numbers: the error of log s, its predicted size, and how often a method knows that it
-failed."""
+failed.
+"""
 
 import numpy as np
 
@@ -10,8 +11,9 @@ REPORTED = 10_000
 
 
 def median_error(arrays) -> np.ndarray:
-    """Median of |log(s_hat / s)| over runs, (method, spread, n); a run without a finite normaliser
-    counts as infinite."""
+    """Median of |log(s_hat / s)| over runs, (method, spread, n); a run without a finite normalizer
+    counts as infinite.
+    """
     size, is_run = np.abs(arrays["error"]), _is_run(arrays)
     size = np.where(is_run & np.isnan(size), np.inf, size)
     return np.nanmedian(size, axis=-1)

@@ -22,7 +22,8 @@ class Split(NamedTuple):
 
 def load(config: Config, name: str) -> Split:
     """The first images of the published halves; of the digits, a fixed random fifth is the test
-    set."""
+    set.
+    """
     if name == "digits":
         found = load_digits()
         order = np.random.default_rng(0).permutation(len(found.target))
@@ -38,7 +39,8 @@ def load(config: Config, name: str) -> Split:
 
 def view(key: jax.Array, images: jax.Array) -> jax.Array:
     """Each image moved by up to an eighth of its side, a square of a third of its side erased,
-    dimmed, with some noise."""
+    dimmed, with some noise.
+    """
     return jax.vmap(_view)(jax.random.split(key, len(images)), images)
 
 

@@ -1,5 +1,6 @@
 """Draws the probe's accuracy against batch size and temperature, and the features beside the
-pixels."""
+pixels.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

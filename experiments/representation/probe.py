@@ -15,7 +15,8 @@ from experiments.representation.images import Split
 
 def accuracy(train: np.ndarray, test: np.ndarray, split: Split) -> float:
     """On the test images, of a logistic regression fitted to all training images and their
-    labels."""
+    labels.
+    """
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
     with warnings.catch_warnings():
         # The last digits of its likelihood change no accuracy.

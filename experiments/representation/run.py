@@ -1,5 +1,6 @@
 """Trains every loss at every batch size and temperature; probes the features, and those of no
-training."""
+training.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dict[str, np.ndarray]:
     """Accuracy (losses, batch sizes, temperatures, seeds), without training (seeds,) and of pixels
-    (); and the picture."""
+    (); and the picture.
+    """
     sides = [jnp.asarray(side, jnp.float32) for side in (split.x_train, split.x_test)]
     seeds = jax.random.split(key, config.num_seeds)
 

@@ -17,10 +17,10 @@ Params = Mapping[str, jax.Array]
 def losses(config: Config) -> dict[str, Callable[[jax.Array, jax.Array, Any, Any], jax.Array]]:
     """By name, of the embeddings of two views, the temperature and a learned bias."""
     return {
-        "InfoNCE": lambda x, y, t, bias: nce_jax.clip_loss(x, y, temperature=t),
-        "NT-Xent": lambda x, y, t, bias: nce_jax.nt_xent_loss(x, y, temperature=t),
-        "SigLIP": lambda x, y, t, bias: nce_jax.siglip_loss(x, y, temperature=t, bias=bias),
-        "ranking, M": lambda x, y, t, bias: nce_jax.info_nce_loss(
+        "InfoNCE": lambda x, y, t, bias: nce_jax.losses.clip_loss(x, y, temperature=t),
+        "NT-Xent": lambda x, y, t, bias: nce_jax.losses.nt_xent_loss(x, y, temperature=t),
+        "SigLIP": lambda x, y, t, bias: nce_jax.losses.siglip_loss(x, y, temperature=t, bias=bias),
+        "ranking, M": lambda x, y, t, bias: nce_jax.losses.info_nce_loss(
             x, y, temperature=t, two_sided=True, magnification=config.magnification
         ),
     }

@@ -30,7 +30,7 @@ class Config:
         "nwj, own rate",
         "donsker_varadhan, joint",
         "least_squares, fixed",
-        "regularised, solved",
+        "regularized, solved",
         "nce, solved, adaptive M",
     )
     """... of these: every criterion and every treatment once, since eight devices of two processes

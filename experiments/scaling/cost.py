@@ -1,5 +1,6 @@
 """Work, traffic and time of one larger train step over one device and more; with those of a sweep
-and of a solve."""
+and of a solve.
+"""
 
 import time
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 
 from experiments.scaling import exchange, sweep
+from experiments.scaling.collectives import collectives
 from experiments.scaling.config import Config
 from nce_jax import models, noise, training
 
@@ -20,7 +22,8 @@ QUANTITIES = ("flops", "bytes", "collectives", "in_loops", "collective_bytes", "
 
 def measure(config: Config) -> dict[str, np.ndarray]:
     """(scaling, devices, treatment) of every quantity: counted per device in the compiled program,
-    and seconds per step."""
+    and seconds per step.
+    """
     treatments = {"solved": training.solved(), "joint": training.joint_gradient()}
     table = np.empty((len(SCALINGS), len(config.num_devices), len(treatments), len(QUANTITIES)))
     for row, scaling in enumerate(SCALINGS):
@@ -59,7 +62,7 @@ def _step(
 
 
 def _counted(compiled: Any) -> list[float]:
-    cost, found = compiled.cost_analysis(), training.collectives(compiled)
+    cost, found = compiled.cost_analysis(), collectives(compiled)
     told = sum(operation.num_bytes for operation in found)
     return [
         cost["flops"],

@@ -1,5 +1,6 @@
 """One solve for F of log-ratios spread over eight devices: gathered first, or left there and
-reduced at every evaluation."""
+reduced at every evaluation.
+"""
 
 import time
 
@@ -9,6 +10,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 import nce_jax
+from experiments.scaling.collectives import collectives
 from experiments.scaling.config import Config
 from nce_jax import training
 
@@ -46,6 +48,4 @@ def _solve(config: Config, mesh: Mesh, size: int, place: PartitionSpec) -> tuple
         start = time.perf_counter()
         assert bool(jnp.isfinite(program(log_ratios)))
         taken.append(time.perf_counter() - start)
-    return 1e3 * float(np.median(taken[1:])), sum(
-        one.is_in_loop for one in training.collectives(program)
-    )
+    return 1e3 * float(np.median(taken[1:])), sum(one.is_in_loop for one in collectives(program))

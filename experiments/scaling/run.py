@@ -1,5 +1,6 @@
 """Every layout of devices in programs of its own, since a program has its devices from its first
-moment on."""
+moment on.
+"""
 
 import dataclasses
 import json

@@ -1,5 +1,6 @@
 """Every criterion under every treatment of F, as train steps on a mesh of any size, all in one
-program."""
+program.
+"""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -15,13 +16,13 @@ from experiments.scaling.config import Config
 from nce_jax import models, noise, training
 
 CRITERIA = {
-    "nce": nce_jax.nce(noise_ratio=2.0),
-    "noisier": nce_jax.nce(magnification=100.0),
-    "exponential": nce_jax.exponential_nce(),
-    "nwj": nce_jax.nwj(),
-    "donsker_varadhan": nce_jax.donsker_varadhan(),
-    "least_squares": nce_jax.least_squares(),
-    "regularised": nce_jax.ratio_regularised(nce_jax.nce(), strength=0.1),
+    "nce": nce_jax.criteria.nce(noise_ratio=2.0),
+    "noisier": nce_jax.criteria.nce(magnification=100.0),
+    "exponential": nce_jax.criteria.exponential_nce(),
+    "nwj": nce_jax.criteria.nwj(),
+    "donsker_varadhan": nce_jax.criteria.donsker_varadhan(),
+    "least_squares": nce_jax.criteria.least_squares(),
+    "regularized": nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce(), strength=0.1),
 }
 TREATMENTS = {
     "joint": training.joint_gradient(),
@@ -44,7 +45,8 @@ class Named(NamedTuple):
 
 def pairs(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
     """Options of `make_train_step`, by name: every criterion with every treatment that it supports,
-    or those asked for."""
+    or those asked for.
+    """
     for criterion, loss in CRITERIA.items():
         for treatment, update in TREATMENTS.items():
             name = f"{criterion}, {treatment}"
@@ -80,7 +82,8 @@ def make_steps(
 
 def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.ndarray]:
     """What must not depend on the mesh, by "pair: part": loss, F, gradient of the first step, last
-    parameters."""
+    parameters.
+    """
     key, key_data, key_step = jax.random.split(jax.random.key(seed), 3)
     # At a rate of 1, what SGD's first step moves is the gradient; at a small one it is mostly
     # rounding of the parameters.

@@ -11,6 +11,7 @@ import optax
 from jax.sharding import Mesh
 
 import nce_jax
+from experiments.scaling.collectives import collectives
 from experiments.scaling.config import Config
 from nce_jax import models, noise, sweeps, training
 
@@ -21,7 +22,8 @@ DISTANCE = 4.0
 
 def measure(config: Config, treatments: dict[str, training.Treatment]) -> dict[str, np.ndarray]:
     """(devices, treatment), by "sweep_" and the quantity: counted per device in the program;
-    seconds for the whole grid."""
+    seconds for the whole grid.
+    """
     table = [
         [_sweep(config, num, treated) for treated in treatments.values()]
         for num in config.num_devices
@@ -33,7 +35,8 @@ def make_lane(
     config: Config, treatment: training.Treatment
 ) -> Callable[[Any, Any], dict[str, jax.Array]]:
     """The mean of a Gaussian, trained from fresh samples at every step, which all M of a seed
-    share."""
+    share.
+    """
     distribution, optimizer = noise.standard_normal(1), optax.sgd(0.1)
 
     def lane(magnification, seed):
@@ -42,7 +45,7 @@ def make_lane(
         params, log_density_fn = models.exponential_family(
             models.linear_statistics, theta, log_base_measure=distribution.log_prob
         )
-        criterion = nce_jax.nce(magnification=magnification)
+        criterion = nce_jax.criteria.nce(magnification=magnification)
         step = training.make_train_step(
             log_density_fn, distribution, optimizer, criterion=criterion, treatment=treatment
         )
@@ -70,7 +73,7 @@ def _sweep(config: Config, num_devices: int, treatment: training.Treatment) -> l
     }
     lane = make_lane(config, treatment)
     program = sweeps.compiled_sweep(lane, mesh=mesh, **axes)
-    cost, told = program.cost_analysis(), training.collectives(program)
+    cost, told = program.cost_analysis(), collectives(program)
     return [
         cost["flops"],
         cost["bytes accessed"],
@@ -83,7 +86,8 @@ def _seconds(
     lane: Callable[..., Any], mesh: Mesh, axes: dict[str, jax.Array], num_repeats: int
 ) -> float:
     """The median, from the call to the result on the host; the first call, which is not counted,
-    makes what is kept."""
+    makes what is kept.
+    """
     taken = []
     for _ in range(num_repeats + 1):
         start = time.perf_counter()

@@ -2,7 +2,8 @@
 goes on.
 
 python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train
---num-steps 400"""
+--num-steps 400
+"""
 
 from pathlib import Path
 

@@ -1,5 +1,6 @@
 """One layout of devices: `python -m experiments.scaling.worker`, started by `run.py`, alone or as
-several processes."""
+several processes.
+"""
 
 import json
 from pathlib import Path

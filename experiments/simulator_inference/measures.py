@@ -1,5 +1,6 @@
 """How far an estimated posterior is from the true one: on a grid, by quadrature, and by a
-classifier trained on samples."""
+classifier trained on samples.
+"""
 
 from typing import NamedTuple
 
@@ -19,14 +20,14 @@ class Measured(NamedTuple):
         total variation / 2.
       mass: of the estimated posterior where it is denser than at the true parameters, per pair:
         uniform where calibrated.
-      log_normaliser: log of the integral of prior times ratio, per observation: zero for the exact
+      log_normalizer: log of the integral of prior times ratio, per observation: zero for the exact
         ratio.
       log_ratio_error: estimated less exact log ratio at the test pairs.
     """
 
     accuracy: np.ndarray
     mass: np.ndarray
-    log_normaliser: np.ndarray
+    log_normalizer: np.ndarray
     log_ratio_error: np.ndarray
 
 
@@ -34,17 +35,18 @@ def measure(
     config: Config, of_grid: np.ndarray, of_pairs: np.ndarray, pairs: simulator.Pairs
 ) -> Measured:
     """From log ratios (observations, cells) on the grid and (observations,) at the pairs' own
-    parameters."""
+    parameters.
+    """
     points, area = simulator.grid(config.num_cells, config.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
-    truth = _normalised(simulator.log_posterior(points, x, config.noise_scale), area)[0]
-    found, log_normaliser = _normalised(of_grid + simulator.log_prior(points), area)
-    own = of_pairs + simulator.log_prior(theta) - log_normaliser
+    truth = _normalized(simulator.log_posterior(points, x, config.noise_scale), area)[0]
+    found, log_normalizer = _normalized(of_grid + simulator.log_prior(points), area)
+    own = of_pairs + simulator.log_prior(theta) - log_normalizer
     exact = _at_own(theta, x, config)
     return Measured(
         accuracy=0.5 + np.abs(np.exp(found) - np.exp(truth)).sum(-1) * area / 4,
         mass=(np.exp(found) * (found > own[:, None])).sum(-1) * area,
-        log_normaliser=log_normaliser,
+        log_normalizer=log_normalizer,
         log_ratio_error=of_pairs - (exact - simulator.log_prior(theta)),
     )
 
@@ -70,7 +72,7 @@ def _at_own(theta: np.ndarray, x: np.ndarray, config: Config) -> np.ndarray:
     )
 
 
-def _normalised(log_density: np.ndarray, area: float) -> tuple[np.ndarray, np.ndarray]:
+def _normalized(log_density: np.ndarray, area: float) -> tuple[np.ndarray, np.ndarray]:
     largest = log_density.max(-1, keepdims=True)
     log_integral = np.log(np.exp(log_density - largest).sum(-1) * area) + largest[:, 0]
     return log_density - log_integral[:, None], log_integral
@@ -78,10 +80,11 @@ def _normalised(log_density: np.ndarray, area: float) -> tuple[np.ndarray, np.nd
 
 def classified(config: Config, of_grid: np.ndarray, x: np.ndarray, seed: int) -> float:
     """Accuracy, cross-validated, of a perceptron that tells samples of the two posteriors of one
-    observation apart."""
+    observation apart.
+    """
     points, area = simulator.grid(config.num_cells, config.half_width)
     rng = np.random.default_rng(seed)
-    density = np.exp(_normalised((of_grid + simulator.log_prior(points))[None], area)[0][0]) * area
+    density = np.exp(_normalized((of_grid + simulator.log_prior(points))[None], area)[0][0]) * area
     cells = rng.choice(len(points), config.num_samples, p=density / density.sum())
     found = points[cells] + np.sqrt(area) * (rng.uniform(size=(config.num_samples, 2)) - 0.5)
     mean, covariance = simulator.posterior(x[None], config.noise_scale)

@@ -1,5 +1,6 @@
 """Draws the accuracy of the best classifier against the budget, coverage against the level, and
-normalisers."""
+normalizers.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -31,11 +32,12 @@ def _style(arrays, index: int) -> dict:
 
 def _accuracy(arrays) -> Figure:
     """Mean over observations; the band is the spread over seeds. Crosses: trained classifiers,
-    first seed."""
+    first seed.
+    """
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.6))
     for index in range(len(arrays["methods"])):
         for panel, values in zip(
-            axes, (arrays["accuracy"], np.abs(arrays["log_normaliser"])), strict=True
+            axes, (arrays["accuracy"], np.abs(arrays["log_normalizer"])), strict=True
         ):
             each = values[index].mean(-1)
             panel.plot(arrays["budgets"], each.mean(-1), marker="o", **_style(arrays, index))

@@ -51,7 +51,8 @@ def _log_ratios(
     config: Config, name: str, budget: int, keys: jax.Array, test: simulator.Pairs
 ) -> tuple[np.ndarray, np.ndarray]:
     """(seeds, observations, cells) on the grid, and (seeds, observations) at the pairs' own
-    parameters."""
+    parameters.
+    """
     points, _ = simulator.grid(config.num_cells, config.half_width)
     _, log_ratio_fn = make_network(config, keys[0])
 

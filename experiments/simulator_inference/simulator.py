@@ -1,5 +1,6 @@
 """A linear Gaussian simulator: x = A theta + noise in three dimensions, theta ~ N(0, I) in two. Its
-posterior is known."""
+posterior is known.
+"""
 
 from typing import NamedTuple
 

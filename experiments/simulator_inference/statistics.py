@@ -9,13 +9,15 @@ LEVELS = np.linspace(0, 1, 101)
 
 def coverage(mass: np.ndarray) -> np.ndarray:
     """Share of the last axis whose credible region of a level holds the true parameters, by level
-    on a new last axis."""
+    on a new last axis.
+    """
     return (mass[..., None] <= LEVELS).mean(axis=-2)
 
 
 def excess_coverage(mass: np.ndarray) -> np.ndarray:
     """Mean over levels of coverage less level: zero where calibrated, negative where posteriors are
-    too narrow."""
+    too narrow.
+    """
     return (coverage(mass) - LEVELS).mean(axis=-1)
 
 
@@ -26,5 +28,5 @@ def headline(arrays: Mapping[str, np.ndarray]) -> dict[str, float]:
         short = name.lower().replace("-", "_").replace(", ", "_")
         found[f"{short}_accuracy"] = arrays["accuracy"][index, -1].mean()
         found[f"{short}_excess_coverage"] = excess_coverage(arrays["mass"][index, -1]).mean()
-        found[f"{short}_log_normaliser"] = np.abs(arrays["log_normaliser"][index, -1]).mean()
+        found[f"{short}_log_normalizer"] = np.abs(arrays["log_normalizer"][index, -1]).mean()
     return found

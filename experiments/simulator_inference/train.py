@@ -18,23 +18,24 @@ LogRatioFn = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 def losses(config: Config) -> dict[str, Callable[[jax.Array], jax.Array]]:
     """By name, of the log ratios (n, K + K) of every x beside parameters: its own, K - 1 others;
-    and K others again."""
+    and K others again.
+    """
     size, apart = config.num_classes, config.num_classes
 
     def contrastive(s: jax.Array) -> jax.Array:
-        return nce_jax.nre_c_loss(
+        return nce_jax.losses.nre_c_loss(
             s[:, 0], s[:, apart:], log_ratio_contrast=s[:, 1:size], gamma=config.gamma
         )
 
     return {
-        "NRE-A": lambda s: nce_jax.nre_a_loss(s[:, 0], s[:, apart]),
+        "NRE-A": lambda s: nce_jax.losses.nre_a_loss(s[:, 0], s[:, apart]),
         "NRE-A, M": lambda s: nce_jax.nce_loss(
             s[:, 0], s[:, apart], magnification=config.magnification
         ),
-        "balanced": lambda s: nce_jax.balanced_nre_loss(
+        "balanced": lambda s: nce_jax.losses.balanced_nre_loss(
             s[:, 0], s[:, apart], strength=config.strength
         ),
-        "NRE-B": lambda s: nce_jax.nre_b_loss(s[:, 0], s[:, 1:size]),
+        "NRE-B": lambda s: nce_jax.losses.nre_b_loss(s[:, 0], s[:, 1:size]),
         "NRE-C": contrastive,
     }
 

@@ -1,2 +1,3 @@
 """One command for any grid: trainings of three experiments over axes, treatments and seeds, stored,
-resumed and drawn."""
+resumed and drawn.
+"""

@@ -1,5 +1,6 @@
 """`python -m experiments.sweep <experiment> ...` computes a grid of trainings, and `... plot
-<file>` draws it."""
+<file>` draws it.
+"""
 
 import shlex
 import sys
@@ -15,7 +16,8 @@ PROGRAM = "python -m experiments.sweep"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Does what the arguments ask for; an argument that makes no sense ends in one line on stderr
-    and status 2."""
+    and status 2.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = tyro.cli(
         Command,

@@ -1,5 +1,6 @@
 """What the command line may ask for. Nothing here touches a device: their number is one of the
-arguments."""
+arguments.
+"""
 
 import dataclasses
 import math
@@ -30,7 +31,8 @@ class UsageError(Exception):
 @dataclasses.dataclass(frozen=True)
 class Sweep:
     """Axes take one value or more; the grid is the product of all of them. Everything else has one
-    value."""
+    value.
+    """
 
     axes: ClassVar[tuple[str, ...]] = ("magnification", "noise_ratio", "learning_rate")
     name: ClassVar[str]
@@ -83,7 +85,8 @@ class Sweep:
 @dataclasses.dataclass(frozen=True)
 class Gaussian1d(Sweep):
     """The mean of a Gaussian, as in experiments/gaussian_1d: error = distance of (theta, F) from
-    the data's."""
+    the data's.
+    """
 
     axes: ClassVar[tuple[str, ...]] = (*Sweep.axes, "distance")
     name: ClassVar[str] = "gaussian-1d"
@@ -97,7 +100,8 @@ class Gaussian1d(Sweep):
 @dataclasses.dataclass(frozen=True)
 class Gaussian16d(Sweep):
     """Variances of a diagonal Gaussian, as in experiments/gaussian_16d: error = distance of (theta,
-    F) from the data's."""
+    F) from the data's.
+    """
 
     name: ClassVar[str] = "gaussian-16d"
 
@@ -110,7 +114,8 @@ class Gaussian16d(Sweep):
 @dataclasses.dataclass(frozen=True)
 class Toy2d(Sweep):
     """A network as the energy of a toy, as in experiments/toy_2d: error = KL(data : model) by
-    quadrature."""
+    quadrature.
+    """
 
     axes: ClassVar[tuple[str, ...]] = (*Sweep.axes, "noise_variance")
     name: ClassVar[str] = "toy-2d"
@@ -130,7 +135,8 @@ class Toy2d(Sweep):
 @dataclasses.dataclass(frozen=True)
 class Plot:
     """Draw a stored sweep: median over seeds with a band from 16 to 84 %, failed lanes left out and
-    marked."""
+    marked.
+    """
 
     file: tyro.conf.Positional[Path]
     """The result, or its folder."""

@@ -53,7 +53,8 @@ def run(sweep: Sweep, command: str) -> xarray.Dataset:
 
 def _keep_settings(sweep: Sweep) -> None:
     """Leaves the settings in the folder, or compares them with those that are there. Treatments may
-    come and go."""
+    come and go.
+    """
     path = sweep.folder / SETTINGS
     settings = json.loads(json.dumps({"experiment": sweep.name, **sweep.settings()}))
     if path.exists():
@@ -147,7 +148,8 @@ def _announcement(sweep: Sweep, axes: dict[str, jax.Array]) -> str:
 
 def _max_lanes(sweep: Sweep, axes: dict[str, jax.Array]) -> int:
     """A chunk's share of the grid, but a seed per device at the least: lanes of a seed share their
-    draws."""
+    draws.
+    """
     total = _num_lanes(axes)
     return max(-(-total // NUM_CHUNKS), total // sweep.seeds * sweep.devices)
 

@@ -1,5 +1,6 @@
 """A sweep's result on disk: one netCDF file, and a manifest with its digest, which is written
-last."""
+last.
+"""
 
 import json
 from pathlib import Path
@@ -14,7 +15,8 @@ FILE, ENGINE = "sweep.nc", "scipy"
 
 def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any]:
     """Writes the result, whose bytes depend on its numbers alone, and returns its manifest, which
-    holds `context` too."""
+    holds `context` too.
+    """
     # Until the new one is written, the folder counts as missing.
     (folder / results.MANIFEST).unlink(missing_ok=True)
     with results.atomic(folder / FILE) as temporary:
@@ -26,7 +28,8 @@ def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any
 
 def load(path: Path) -> xarray.Dataset:
     """Reads a result by its file or its folder; a missing or damaged one is named in a
-    `ResultError`."""
+    `ResultError`.
+    """
     command = "python -m experiments.sweep <experiment> --output ..."
     # Said of what was asked for, not of the manifest that would lie beside it.
     if not path.exists():

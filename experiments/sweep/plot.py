@@ -1,5 +1,6 @@
 """Draws a stored sweep: a number against one axis, a line per value of another, panels along a
-third."""
+third.
+"""
 
 import textwrap
 from typing import Any
@@ -34,7 +35,8 @@ def main(arguments: Plot) -> None:
 
 def draw(dataset: xarray.Dataset, selection: Selection) -> Figure:
     """The figure of a selection: median and band over the seeds that did not fail; failures are
-    marked and counted."""
+    marked and counted.
+    """
     part = dataset[[selection.value, "failed"]].sel(selection.fixed)
     panels = [None] if selection.panels is None else list(part[selection.panels].values)
     width = 3.4 * len(panels) + 1.4
@@ -114,7 +116,8 @@ def summary(
     line: xarray.Dataset, value: str, x: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Median, band, and failed lanes per value of x; quantiles are of the lanes that did not fail,
-    NaN where all did."""
+    NaN where all did.
+    """
     failed = line["failed"]
     numbers = line[value].where(~failed).transpose("seed", x).values
     kept = ~np.isnan(numbers).all(axis=0)

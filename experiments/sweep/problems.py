@@ -55,7 +55,8 @@ def make(sweep: Sweep) -> Problem:
 
 def gaussian_1d(sweep: Gaussian1d) -> Problem:
     """Data N(distance, 1), noise N(0, 1), model exp(theta x - F) times the noise, theta0 ~ N(0, 1),
-    F0 = 0."""
+    F0 = 0.
+    """
     distribution = noise.standard_normal(1)
 
     def make_model(key):
@@ -76,7 +77,8 @@ def gaussian_1d(sweep: Gaussian1d) -> Problem:
 
 def gaussian_16d(sweep: Gaussian16d) -> Problem:
     """Data N(0, diag(v)), noise N(0, I), a diagonal Gaussian with all its parameters; it starts as
-    the noise, normalised."""
+    the noise, normalized.
+    """
     config = config_16d.Config(dim=sweep.dim)
     # The variances of the experiment.
     key_problem, *_ = jax.random.split(jax.random.key(config.seed), 3)

@@ -28,7 +28,8 @@ class Selection(NamedTuple):
 
 def select(dataset: xarray.Dataset, asked: Plot) -> Selection:
     """Completes what the command line says; raises a `UsageError` where something is unknown or
-    left open."""
+    left open.
+    """
     variables = [str(name) for name in dataset.data_vars if name != "failed"]
     _check_among("value", asked.value, variables)
     free = [str(dim) for dim in dataset[asked.value].dims if dim != "seed"]

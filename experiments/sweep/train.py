@@ -27,13 +27,15 @@ def treatment(name: str, raised_rate: float) -> training.Treatment:
 
 def recorded_steps(num_steps: int, num_records: int) -> np.ndarray:
     """Steps after which a run is measured: evenly spaced on a log scale, rounded, the last
-    included."""
+    included.
+    """
     return np.unique(np.geomspace(num_steps, 1, num_records).round().astype(np.int32))
 
 
 def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[str, jax.Array]]:
     """`lane(seed=..., magnification=..., ...)`: measures, F, and the mean loss since the record
-    before, (record,)."""
+    before, (record,).
+    """
     kept = recorded_steps(sweep.num_steps, sweep.num_records)
     windows = jnp.stack([jnp.array([0, *kept[:-1] + 1]), jnp.array(kept + 1)], axis=-1)
     treated = treatment(name, sweep.raised_rate)
@@ -42,7 +44,7 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
         key_model, key_data, key_noise = jax.random.split(jax.random.key(point["seed"]), 3)
         params, log_density_fn = problem.make_model(key_model)
         optimizer = problem.optimizer(point["learning_rate"])
-        criterion = nce_jax.nce(
+        criterion = nce_jax.criteria.nce(
             magnification=point["magnification"], noise_ratio=point["noise_ratio"]
         )
         step = training.make_train_step(

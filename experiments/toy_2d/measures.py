@@ -1,5 +1,6 @@
 """What the paper looks at by eye, as numbers: densities integrated over a square, and heights at
-the modes."""
+the modes.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -19,8 +20,9 @@ class Square(NamedTuple):
     """Midpoints x (cells, 2) of the cells of a square and their area, with the log densities of
     data and noise there.
 
-    Those are normalised over the cells, and so is a model when it is measured: divergences are
-    those of the cells' masses."""
+    Those are normalized over the cells, and so is a model when it is measured: divergences are
+    those of the cells' masses.
+    """
 
     x: jax.Array
     log_area: float
@@ -32,12 +34,12 @@ class Measures(NamedTuple):
     """Of one model, in nats.
 
     Attributes:
-      divergence: KL(p* || p_theta), the model normalised over the square.
+      divergence: KL(p* || p_theta), the model normalized over the square.
       loss: the NCE loss at the F in use, by quadrature, free of the noise of a batch.
       log_partition: log Z over the square.
       profiled: F*(1), the F with the least such loss; it is log Z only if the model is right.
       outside: share of the model's mass beyond `EDGE`.
-      heights: normalised log density at the modes, (modes,).
+      heights: normalized log density at the modes, (modes,).
     """
 
     divergence: jax.Array
@@ -94,5 +96,6 @@ def measure(
 
 def imbalance(heights: np.ndarray) -> np.ndarray:
     """How unequally deep the modes are: the s.d. of the log density over them, on the last axis;
-    zero for the data's own."""
+    zero for the data's own.
+    """
     return np.std(heights, axis=-1)

@@ -19,7 +19,7 @@ READINGS = {"energy": "network = log density", "ratio": "network = log ratio to 
 LOSS_TICKS = (0.6, 0.8, 1, 2, 3)
 MAPPED = ("NCE", "NCE, raised rate", "BAR", "binary search")
 LOWEST, SHOWN = -9.0, 5.0
-"""Nats at which the colours of a map end, and how far from the middle it goes."""
+"""Nats at which the colors of a map end, and how far from the middle it goes."""
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -37,7 +37,8 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 def _losses(arrays, toy: str) -> Figure:
     """The loss as the paper shows it, and what is left of it, by quadrature, above the data's own
-    density."""
+    density.
+    """
     figure, axes = plt.subplots(2, 2, figsize=(8.6, 6.2), sharex=True, sharey="row")
     for column, reading in zip(axes.T, READINGS, strict=True):
         cell = f"{toy}_{reading}"
@@ -165,8 +166,9 @@ def _band(axes: Axes, steps: np.ndarray, runs: np.ndarray, **style: Any) -> None
 
 
 def _maps(arrays, toy: str, reading: str) -> Figure:
-    """Log density of the first seed at the F that fits the data best, with one colour scale; the
-    data's own on the right."""
+    """Log density of the first seed at the F that fits the data best, with one color scale; the
+    data's own on the right.
+    """
     methods = list(arrays[f"{reading}_methods"])
     truth = arrays[f"{toy}_truth_map"]
     steps = arrays["map_steps"]

@@ -1,5 +1,6 @@
 """Trains every treatment on every toy and measures the models along the way: `python -m
-experiments.toy_2d.run`."""
+experiments.toy_2d.run`.
+"""
 
 import os
 from collections.abc import Callable
@@ -24,7 +25,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays are named <toy>_<reading>_<field>: the fields of `Measures`, the loss of the batches
     and the F in use as (method, seed, checkpoint), and `map` as (method, map step, cell, cell) of
     the first seed. What the data's own density measures is <toy>_truth_<field>. starts_<field>
-    belongs to the other F0, instead of methods, in the first cell."""
+    belongs to the other F0, instead of methods, in the first cell.
+    """
     keys, toys, cells = jax.random.split(key, config.num_seeds), _toys(config), _cells(config)
     squares = {name: _square(config, toy) for name, toy in toys.items()}
     measurers = {
@@ -82,7 +84,7 @@ def resize(toy: Toy, size: float) -> Toy:
         resized_name(toy.name, size),
         lambda key, num_samples: size * toy.sample(key, num_samples),
         lambda x: toy.log_density(x / size) - 2 * np.log(size),
-        size * toy.centres,
+        size * toy.centers,
     )
 
 
@@ -115,14 +117,15 @@ def _square(config: Config, toy: Toy) -> Square:
 
 def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callable[[Path], Measured]:
     """A function of a path: its measures, (seed, checkpoint), and maps of the first seed's phi -
-    F*; compiled once."""
+    F*; compiled once.
+    """
     _, log_density_fn = make_model(config, reading, jax.random.key(0))
-    centres = jnp.asarray(toy.centres, jnp.float32)
+    centers = jnp.asarray(toy.centers, jnp.float32)
     index = np.searchsorted(checkpoints(config), map_steps(config))
     side = (len(index), config.num_cells, config.num_cells)
 
     def of_checkpoint(path: Path) -> Measures:
-        phi, phi_at_modes = (log_density_fn(path.params, x) for x in (square.x, centres))
+        phi, phi_at_modes = (log_density_fn(path.params, x) for x in (square.x, centers))
         return measure(square, phi, phi_at_modes, path.log_partition)
 
     @jax.jit
@@ -148,11 +151,12 @@ def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callabl
 
 def _truth(toy: Toy, square: Square) -> Measured:
     """The data's own density as a model: its map, its loss (the least there is) and its heights at
-    the modes."""
+    the modes.
+    """
     own = measure(
         square,
         square.log_data,
-        toy.log_density(jnp.asarray(toy.centres, jnp.float32)),
+        toy.log_density(jnp.asarray(toy.centers, jnp.float32)),
         jnp.zeros(()),
     )
     side = int(np.sqrt(square.x.shape[0]))

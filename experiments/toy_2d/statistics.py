@@ -19,7 +19,8 @@ def headline(arrays) -> dict[str, float]:
 
 def by_seed(arrays) -> dict[str, np.ndarray]:
     """What the headline numbers are means of: an early step, a later one and the last of the
-    reported."""
+    reported.
+    """
     steps = [arrays["reported_steps"][index] for index in (0, -2, -1)]
     early, later, last = np.searchsorted(arrays["steps"], steps)
     named: dict[str, np.ndarray] = {}
@@ -54,6 +55,7 @@ def resized_name(toy: str, size: float) -> str:
 
 def excess_loss(arrays, cell: str) -> np.ndarray:
     """NCE loss less that of the data's own density, (method, seed, checkpoint), in nats: zero only
-    for a right model."""
+    for a right model.
+    """
     toy = cell.rsplit("_", 1)[0]
     return arrays[f"{cell}_loss"] - arrays[f"{toy}_truth_loss"]

@@ -1,5 +1,6 @@
 """Training runs that leave their models at log-spaced steps behind, all seeds of a treatment in one
-program."""
+program.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,7 +19,8 @@ from nce_jax import models, training
 
 class Path(NamedTuple):
     """A run at its checkpoints: parameters after k updates, the F at which their loss was taken,
-    and that loss as a mean over the batches since the checkpoint before."""
+    and that loss as a mean over the batches since the checkpoint before.
+    """
 
     params: Any
     log_partition: jax.Array
@@ -27,7 +29,8 @@ class Path(NamedTuple):
 
 def treatments(config: Config, reading: str) -> dict[str, training.Treatment]:
     """The paper's treatments of F, and in its own reading Newton's method, which finds the root of
-    binary search sooner."""
+    binary search sooner.
+    """
     newton = {"Newton": training.solved(nce_jax.newton())} if reading == "energy" else {}
     return {
         "NCE": training.joint_gradient(),
@@ -48,7 +51,8 @@ def make_model(
     config: Config, reading: str, key: jax.Array
 ) -> tuple[Any, Callable[..., jax.Array]]:
     """Parameters and `log_density_fn(params, x)`: the network itself, or the network on top of the
-    noise."""
+    noise.
+    """
     params, network = models.mlp_energy(key, 2, hidden=config.hidden)
     if reading == "energy":
         return params, network
@@ -71,7 +75,8 @@ def train(
     start: float = 0.0,
 ) -> Path:
     """Leaves (seed, checkpoint, ...), F from `start`. A key gives every treatment the same network
-    and the same draws."""
+    and the same draws.
+    """
     _, log_density_fn = make_model(config, reading, keys[0])
     optimizer = optax.adam(config.learning_rate)
     step = training.make_train_step(log_density_fn, noise(config), optimizer, treatment=treatment)

@@ -1,18 +1,17 @@
-"""Noise that learns: a normalising flow, or the model itself as it was some steps ago (which needs
+"""Noise that learns: a normalizing flow, or the model itself as it was some steps ago (which needs
 the extra `samplers`).
 
 The nearer the noise is to the data, the harder the game, and the better the estimate. Both kinds
 are objects that go where the fixed noises of `nce_jax.noise` go: `log_prob(x)`, `sample(seed=key,
 sample_shape=m)`, `sample_and_log_prob(...)`. Both are pytrees as well, so that one compiled train
-step, with the noise as an argument, serves all of its states."""
+step, with the noise as an argument, serves all of its states.
+"""
 
 import importlib
 from typing import Any
 
-from nce_jax.adaptive_noise._fit_flow import FlowFit as FlowFit
-from nce_jax.adaptive_noise._fit_flow import fit_flow as fit_flow
-from nce_jax.adaptive_noise._flow import FlowNoise as FlowNoise
-from nce_jax.adaptive_noise._flow import flow as flow
+from nce_jax.adaptive_noise._fit_flow import FlowFit, fit_flow
+from nce_jax.adaptive_noise._flow import FlowNoise, flow
 
 # On first use: flows do without blackjax.
 _LAZY = {

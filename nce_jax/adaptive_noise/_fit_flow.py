@@ -12,7 +12,7 @@ import optax
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
-from nce_jax.diagnostics.likelihood import log_likelihood
+from nce_jax.likelihood import log_likelihood
 from nce_jax.training import Batch, fit
 
 _ADAM = optax.adam(1e-3)
@@ -44,7 +44,8 @@ class FlowFit(NamedTuple):
 
 class _State(NamedTuple):
     """The run, and the best of it: within the state, a resumed run chooses as an uninterrupted one
-    would have."""
+    would have.
+    """
 
     params: Params
     opt_state: Any
@@ -72,7 +73,7 @@ def fit_flow(
     """Fits a flow to data by maximum likelihood, and keeps the parameters that held-out data like
     best.
 
-    Minimises -mean_i log q(x_i) over batches of the training part. The held-out part is evaluated
+    Minimizes -mean_i log q(x_i) over batches of the training part. The held-out part is evaluated
     before the first step and every `evaluate_every` steps, and the best evaluation wins: a flow
     that overfits, or never learns, is no worse on it than the fitted Gaussian. Never hand test data
     to this function: they would take part in the choice.

@@ -1,5 +1,6 @@
-"""A normalising flow as noise: rational-quadratic spline couplings around a Gaussian fitted to the
-data."""
+"""A normalizing flow as noise: rational-quadratic spline couplings around a Gaussian fitted to the
+data.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -43,7 +44,7 @@ class FlowNoise:
         return self.gaussian.event_shape
 
     def log_prob(self, value: Float[ArrayLike, "... dim"]) -> Float[Array, "..."]:
-        """log q at `value`, (..., dim) -> (...), exactly normalised."""
+        """log q at `value`, (..., dim) -> (...), exactly normalized."""
         return self._distribution().log_prob(jnp.asarray(value))
 
     def sample(self, *, seed: PRNGKeyArray, sample_shape: Any = ()) -> Float[Array, "... dim"]:

@@ -1,5 +1,6 @@
 """The model's own past as noise: samples of a snapshot, and the snapshot's log density with its log
-Z."""
+Z.
+"""
 
 import dataclasses
 from typing import Any
@@ -73,7 +74,8 @@ class SelfNoise:
         self, *, seed: PRNGKeyArray, sample_shape: Any = ()
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
         """Draws from the first half of the buffer, with replacement, and log q of each, which costs
-        nothing."""
+        nothing.
+        """
         shape = (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
         row = jax.random.randint(seed, shape, 0, _half(self.x))
         return self.x[row], self.log_density[row] - self.log_partition
@@ -97,7 +99,7 @@ def self_noise(
     with its error; they are then resampled by their weights, and take `num_steps` transitions at
     the model itself. Where they end is the buffer.
 
-    It is a noise for NCE under two conditions. Its *normalised* density is known: log Z here is the
+    It is a noise for NCE under two conditions. Its *normalized* density is known: log Z here is the
     model's, never the F* of a fit, which equals log Z only for a model that fits already. And the
     buffer holds samples of that density: the chains have to have reached it. The second matters
     more. Write u = phi - F - (phi_old - log Z_old): an error e in log Z_old can be made good by F
@@ -289,7 +291,8 @@ def _half(x: jax.Array) -> int:
 
 def _systematic(key: PRNGKeyArray, log_weights: jax.Array) -> jax.Array:
     """Rows in proportion to the weights, each as often as its share says but for rounding; equal
-    weights keep every row."""
+    weights keep every row.
+    """
     count = log_weights.size
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
     positions = (jnp.arange(count) + jax.random.uniform(key, (), cumulative.dtype)) / count
@@ -305,7 +308,8 @@ def _assemble(
     log_density_fn, params: Params, log_partition, error, size, status, chains: Chains
 ) -> SelfNoise:
     """One dtype throughout, whatever the estimates came in: a refreshed noise takes the place of
-    the older one in a loop."""
+    the older one in a loop.
+    """
     dtype = chains.log_density.dtype
     return SelfNoise(
         params=params,

@@ -1,4 +1,4 @@
-"""A criterion: a loss together with its way to profile the normaliser."""
+"""A criterion: a loss together with its way to profile the normalizer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,22 +8,22 @@ import jax.numpy as jnp
 
 from nce_jax._types import LogRatio, Scalars, Weights
 from nce_jax.log_partition import Solution, Solver, Status, newton
-from nce_jax.log_partition._equations import lacks_overlap, log_overlap_bound
-from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem, make_problem
+from nce_jax.log_partition.equation import lacks_overlap, log_overlap_bound
+from nce_jax.log_partition.problem import Problem, make_problem
+from nce_jax.log_partition.solve import solve_problem
 
 _NEWTON = newton()
 
 
 class Criterion(NamedTuple):
-    """A loss of log-ratio arrays together with its way to profile the normaliser.
+    """A loss of log-ratio arrays together with its way to profile the normalizer.
 
     Attributes:
       name: what error messages call it.
       loss: `loss(log_ratio_data, log_ratio_noise, *, log_partition, weights_data, weights_noise)`.
-      equation: for a normaliser that is the root of an equation: a function of the same log-ratios
+      equation: for a normalizer that is the root of an equation: a function of the same log-ratios
         and weights that returns the equation at the loss's own kappa, for any `Solver`.
-      closed_form: for a normaliser with a closed form: a function of the same that returns it.
+      closed_form: for a normalizer with a closed form: a function of the same that returns it.
       has_bennett_step: whether Bennett's fixed point applies to the equation.
       at_magnification: the same criterion at another M, for those whose M a rule may adapt: binary
         NCE.
@@ -49,12 +49,13 @@ class Criterion(NamedTuple):
         max_steps: int = 200,
         fixed_steps: int | None = None,
     ) -> Solution:
-        """The minimiser of the loss in the log partition.
+        """The minimizer of the loss in the log partition.
 
         `solver`, `initial`, `tolerance` and the steps are those of `solve_log_partition`; a closed
         form takes no steps and ignores all of them, so that one caller serves every criterion. Its
         status is NO_OVERLAP where min(E_data[sigma(-u)], E_noise[sigma(u)]) < 1 / (2 (n + m)) at
-        its own F: hardly any sample of one set is then plausible under the other."""
+        its own F: hardly any sample of one set is then plausible under the other.
+        """
         sides = log_ratio_data, log_ratio_noise
         weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
@@ -63,12 +64,13 @@ class Criterion(NamedTuple):
             return solve_problem(self.equation(*sides, **weights), **options, **limits)
         if self.closed_form is not None:
             return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))
-        raise ValueError(f"criterion {self.name}: has no normaliser to solve for")
+        raise ValueError(f"criterion {self.name}: has no normalizer to solve for")
 
 
 def _exact(log_partition: jax.Array, problem: Problem) -> Solution:
     """A closed form as a solution: converged in no step, not finite, or without overlap at
-    `problem`'s kappa = 1."""
+    `problem`'s kappa = 1.
+    """
     is_finite = jnp.isfinite(log_partition)
     fixed = jax.lax.stop_gradient((problem, log_partition))
     # F is no root of that equation: the bound is the smaller side, and the root could only have

@@ -8,7 +8,7 @@ import jax
 from nce_jax._checks import check_positive
 from nce_jax._types import Scalars
 from nce_jax.criteria._criterion import Criterion
-from nce_jax.log_partition._types import make_problem
+from nce_jax.log_partition.problem import make_problem
 from nce_jax.losses import (
     donsker_varadhan_loss,
     exponential_log_partition,
@@ -16,14 +16,14 @@ from nce_jax.losses import (
     least_squares_log_partition,
     least_squares_loss,
     nce_loss,
+    nwj_log_partition,
     nwj_loss,
     ranking_nce_loss,
 )
-from nce_jax.losses._divergence import log_mean_ratio
 
 
 def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterion:
-    """Binary NCE as a criterion, its normaliser solved at the loss's own kappa = noise_ratio *
+    """Binary NCE as a criterion, its normalizer solved at the loss's own kappa = noise_ratio *
     magnification.
 
     Args:
@@ -38,7 +38,7 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
 
     Examples:
       >>> import nce_jax
-      >>> nce_jax.nce(magnification=100.0).name
+      >>> nce_jax.criteria.nce(magnification=100.0).name
       'nce'
 
     References:
@@ -59,14 +59,14 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
 
 
 def exponential_nce() -> Criterion:
-    """eNCE as a criterion: its normaliser has a closed form, and no Bennett step.
+    """eNCE as a criterion: its normalizer has a closed form, and no Bennett step.
 
     Returns:
       The criterion of `exponential_nce_loss` and `exponential_log_partition`.
 
     Examples:
       >>> import nce_jax
-      >>> nce_jax.exponential_nce().equation is None  # so that Bennett's step does not apply
+      >>> nce_jax.criteria.exponential_nce().equation is None  # no Bennett step
       True
 
     References:
@@ -77,7 +77,7 @@ def exponential_nce() -> Criterion:
 
 
 def nwj() -> Criterion:
-    """The loss of Nguyen, Wainwright and Jordan as a criterion, its normaliser in closed form: log
+    """The loss of Nguyen, Wainwright and Jordan as a criterion, its normalizer in closed form: log
     E_noise[exp(s)].
 
     Returns:
@@ -85,7 +85,7 @@ def nwj() -> Criterion:
 
     Examples:
       >>> import nce_jax
-      >>> nce_jax.nwj().name
+      >>> nce_jax.criteria.nwj().name
       'nwj'
 
     References:
@@ -93,27 +93,27 @@ def nwj() -> Criterion:
         convex risk minimization,
       2010, eq. 11.
     """
-    return Criterion("nwj", nwj_loss, closed_form=log_mean_ratio)
+    return Criterion("nwj", nwj_loss, closed_form=nwj_log_partition)
 
 
 def donsker_varadhan() -> Criterion:
-    """The loss of Donsker and Varadhan as a criterion: it has no normaliser in it, and any
+    """The loss of Donsker and Varadhan as a criterion: it has no normalizer in it, and any
     treatment leaves it the same.
 
-    The F that `solved()` reports is log E_noise[exp(s)], which normalises the model.
+    The F that `solved()` reports is log E_noise[exp(s)], which normalizes the model.
 
     Returns:
       The criterion of `donsker_varadhan_loss`.
 
     Examples:
       >>> import nce_jax
-      >>> nce_jax.donsker_varadhan().name
+      >>> nce_jax.criteria.donsker_varadhan().name
       'donsker_varadhan'
 
     References:
       Belghazi et al., Mutual information neural estimation, 2018, eq. 7.
     """
-    return Criterion("donsker_varadhan", _without_log_partition, closed_form=log_mean_ratio)
+    return Criterion("donsker_varadhan", _without_log_partition, closed_form=nwj_log_partition)
 
 
 def _without_log_partition(
@@ -124,14 +124,14 @@ def _without_log_partition(
 
 
 def least_squares() -> Criterion:
-    """The least-squares loss as a criterion, its normaliser in closed form.
+    """The least-squares loss as a criterion, its normalizer in closed form.
 
     Returns:
       The criterion of `least_squares_loss` and `least_squares_log_partition`.
 
     Examples:
       >>> import nce_jax
-      >>> nce_jax.least_squares().name
+      >>> nce_jax.criteria.least_squares().name
       'least_squares'
 
     References:
@@ -143,9 +143,9 @@ def least_squares() -> Criterion:
 
 def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
     """Ranking NCE as a criterion: every data sample among all noise samples of the batch. No
-    normaliser is in it.
+    normalizer is in it.
 
-    The F that `solved()` reports is log E_noise[exp(s)], which normalises the model.
+    The F that `solved()` reports is log E_noise[exp(s)], which normalizes the model.
 
     Args:
       magnification: M > 0, a traced number.
@@ -158,7 +158,7 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
 
     Examples:
       >>> import nce_jax
-      >>> nce_jax.ranking_nce(magnification=10.0).name
+      >>> nce_jax.criteria.ranking_nce(magnification=10.0).name
       'ranking_nce'
 
     References:
@@ -174,4 +174,4 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
             log_ratio_data, log_ratio_noise, magnification=magnification, **weights
         )
 
-    return Criterion("ranking_nce", loss, closed_form=log_mean_ratio)
+    return Criterion("ranking_nce", loss, closed_form=nwj_log_partition)

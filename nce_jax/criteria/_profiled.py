@@ -1,4 +1,4 @@
-"""Binary NCE with its normaliser solved inside."""
+"""Binary NCE with its normalizer solved inside."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def profiled_nce_loss(
     tolerance: Scalars | None = None,
     max_steps: int = 200,
 ) -> Float[Array, "*batch"]:
-    """Binary NCE minimised over the normaliser: min_F L(s, F), with F solved inside.
+    """Binary NCE minimized over the normalizer: min_F L(s, F), with F solved inside.
 
     The derivatives are those of the profiled loss, to any order: F* carries its implicit
     derivative, so that a Hessian includes how F* follows the log-ratios (stopping the gradient

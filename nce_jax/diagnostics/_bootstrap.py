@@ -1,4 +1,4 @@
-"""Bootstrap of the profiled normaliser."""
+"""Bootstrap of the profiled normalizer."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
-from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Samples, make_problem
+from nce_jax.log_partition.problem import Samples, make_problem
+from nce_jax.log_partition.solve import solve_problem
 
 _CHUNK = 1 << 18
 """Samples in flight at once: large enough to amortise dispatch, small enough to stay in a
@@ -16,7 +16,7 @@ processor's cache."""
 
 
 class Bootstrap(NamedTuple):
-    """Bootstrap replicates of the profiled normaliser.
+    """Bootstrap replicates of the profiled normalizer.
 
     Attributes:
       log_partition: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
@@ -100,7 +100,8 @@ def bootstrap_log_partition(
 
 def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
     """As many draws with replacement as there are samples of positive weight, each with its
-    weight."""
+    weight.
+    """
     values, weights, _ = samples
     if weights is None:
         index = jax.random.randint(key, values.shape, 0, values.shape[-1])

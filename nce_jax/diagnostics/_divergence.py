@@ -1,5 +1,6 @@
 """D_kappa, the divergence that binary NCE bounds from below: from Jensen-Shannon to
-Kullback-Leibler as kappa grows."""
+Kullback-Leibler as kappa grows.
+"""
 
 from typing import NamedTuple
 
@@ -8,18 +9,17 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int, check_scalar
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
-from nce_jax.diagnostics._standard_error import jackknife_variance
 from nce_jax.log_partition import Status
-from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem, Samples, bracket, make_problem
-from nce_jax.numerics import expand, softplus, weighted_mean
+from nce_jax.log_partition.problem import Problem, Samples, bracket, make_problem
+from nce_jax.log_partition.solve import solve_problem
+from nce_jax.numerics import expand, jackknife_variance, softplus, weighted_mean
 
 
 class Divergence(NamedTuple):
     """An estimate of D_kappa; every field has the batch shape.
 
     Attributes:
-      value: in nats; NaN where the normaliser could not be solved for.
+      value: in nats; NaN where the normalizer could not be solved for.
       standard_error: of the value for independent samples, in nats; inf with a single sample (or
         block) on a side.
       status: a `Status`, int32. NO_OVERLAP is no failure here: D_kappa of distributions that do not
@@ -65,7 +65,7 @@ def divergence(
       block_size: consecutive samples per block in the standard error, for correlated samples.
 
     Returns:
-      A `Divergence`. Its error is that of the two sample means: F* minimises the loss, so that its
+      A `Divergence`. Its error is that of the two sample means: F* minimizes the loss, so that its
       own error enters only in second order. It can be trusted where each side has some 50 effective
       samples (`effective_sample_size`) under the weights 1 / (kappa + r) of the data and r / (kappa
       + r) of the noise: beyond that kappa it comes out too small.
@@ -99,7 +99,7 @@ def divergence(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
-    shift, status = _normaliser(problem, log_partition)
+    shift, status = _normalizer(problem, log_partition)
     terms = _terms(problem, shift)
     sides = problem.data, problem.noise
     means = [weighted_mean(values, side.weights) for values, side in zip(terms, sides, strict=True)]
@@ -115,7 +115,7 @@ def divergence(
     )
 
 
-def _normaliser(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Array, jax.Array]:
+def _normalizer(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Array, jax.Array]:
     if log_partition is None:
         solution = solve_problem(problem)
         return solution.log_partition, solution.status
@@ -129,7 +129,8 @@ def _normaliser(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Ar
 
 def _terms(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The terms of D_kappa, each the difference to its value at u = 0: what remains is small where
-    u is."""
+    u is.
+    """
     log_kappa, shift = expand(problem.log_kappa), expand(log_partition)
     of_data = softplus(log_kappa) - softplus(log_kappa - (problem.data.values - shift))
     of_noise = softplus(-log_kappa) - softplus((problem.noise.values - shift) - log_kappa)

@@ -6,8 +6,13 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_samples, check_weights, compute_dtype
 from nce_jax._types import Array, Float, LogRatio, Weights
-from nce_jax.diagnostics._standard_error import jackknife_variance
-from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, sample_count
+from nce_jax.numerics import (
+    expand,
+    ignore_unweighted,
+    jackknife_variance,
+    log_mean_exp,
+    sample_count,
+)
 
 
 class ImportanceEstimate(NamedTuple):
@@ -31,7 +36,7 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
     """Kish's effective sample size of importance weights, (sum w)^2 / sum w^2, from their logs.
 
     Args:
-      log_weights: logs of unnormalised weights, (*batch, n); -inf stands for a weight of zero.
+      log_weights: logs of unnormalized weights, (*batch, n); -inf stands for a weight of zero.
 
     Returns:
       A number between 1 and n per batch entry; NaN if any log weight is NaN or +inf, or all are
@@ -44,7 +49,8 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.effective_sample_size(jnp.array([0.0, 0.0, 0.0, -jnp.inf])):.4f}")
+      >>> log_weights = jnp.array([0.0, 0.0, 0.0, -jnp.inf])
+      >>> print(f"{nce_jax.diagnostics.effective_sample_size(log_weights):.4f}")
       3.0000
 
     References:
@@ -85,7 +91,7 @@ def importance_log_partition(
       >>> import nce_jax
       >>> noise = jax.random.normal(jax.random.key(0), (10_000,))
       >>> log_ratio = 0.5 * noise  # exp(phi) = exp(x / 2) q(x): log Z = 1 / 8
-      >>> estimate = nce_jax.importance_log_partition(log_ratio)
+      >>> estimate = nce_jax.diagnostics.importance_log_partition(log_ratio)
       >>> print(
       ...     f"{estimate.log_partition:.4f} +- {estimate.standard_error:.4f}, "
       ...     f"ESS {estimate.effective_sample_size:.0f}"
@@ -93,7 +99,7 @@ def importance_log_partition(
       0.1268 +- 0.0054, ESS 7745
 
     References:
-      Owen, Monte Carlo theory, methods and examples, 2013, section 9.2 (self-normalised importance
+      Owen, Monte Carlo theory, methods and examples, 2013, section 9.2 (self-normalized importance
         sampling).
     """
     samples = check_samples("log_ratio_noise", log_ratio_noise)

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive, check_samples, check_weights, compute_dtype
 from nce_jax._types import Array, ArrayLike, Float, Real, Weights
-from nce_jax.diagnostics._standard_error import jackknife_variance
-from nce_jax.numerics import expand, total_weight, weighted_mean
+from nce_jax.numerics import expand, jackknife_variance, total_weight, weighted_mean
 
 
 class InfoNCEBound(NamedTuple):
@@ -68,7 +67,9 @@ def info_nce_bound(
       ... )  # and a constant, which cancels
       >>> s = log_ratio(x, y.T)
       >>> noise = s[~jax.numpy.eye(500, dtype=bool)].reshape(500, 499)
-      >>> bound = nce_jax.info_nce_bound(nce_jax.ranking_nce_loss_terms(s.diagonal(), noise), 500)
+      >>> bound = nce_jax.diagnostics.info_nce_bound(
+      ...     nce_jax.losses.ranking_nce_loss_terms(s.diagonal(), noise), 500
+      ... )
       >>> print(f"{bound.value:.4f} +- {bound.standard_error:.4f}, at most {bound.ceiling:.4f}")
       0.8175 +- 0.0402, at most 6.2146
 

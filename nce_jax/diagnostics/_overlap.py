@@ -1,13 +1,11 @@
 """Overlap of model and noise at the root."""
 
-import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_scalar
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition._equations import log_overlap_at
-from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem, make_problem
+from nce_jax.log_partition.equation import log_overlap_at
+from nce_jax.log_partition.problem import make_problem
+from nce_jax.log_partition.solve import root_of
 
 
 def overlap(
@@ -63,10 +61,3 @@ def overlap(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
     return jnp.exp(log_overlap_at(problem, root_of(problem, log_partition)))
-
-
-def root_of(problem: Problem, log_partition: Scalars | None) -> jax.Array:
-    """The root that the caller brought, or that of `problem` where there is none."""
-    if log_partition is not None:
-        return check_scalar("log_partition", log_partition, problem.data.values)
-    return solve_problem(problem).log_partition

@@ -1,15 +1,17 @@
-"""Standard error of the profiled normaliser: the infinitesimal jackknife, from the root's own
-derivative."""
+"""Standard error of the profiled normalizer: the infinitesimal jackknife, from the root's own
+derivative.
+"""
 
 import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.diagnostics._overlap import root_of
-from nce_jax.log_partition._equations import lacks_overlap, log_overlap_at
-from nce_jax.log_partition._implicit import implicit_root
-from nce_jax.log_partition._types import Problem, Samples, make_problem
+from nce_jax.log_partition.equation import lacks_overlap, log_overlap_at
+from nce_jax.log_partition.implicit import implicit_root
+from nce_jax.log_partition.problem import Problem, Samples, make_problem
+from nce_jax.log_partition.solve import root_of
+from nce_jax.numerics import jackknife_variance
 
 
 def log_partition_standard_error(
@@ -95,23 +97,3 @@ def _influences(problem: Problem, root: jax.Array) -> tuple[jax.Array, jax.Array
 
     slopes = jax.grad(total)(weights)
     return weights[0] * slopes[0], weights[1] * slopes[1]
-
-
-def jackknife_variance(
-    influence: jax.Array, weights: jax.Array | None, block_size: int
-) -> jax.Array:
-    """Sum of squared block influences, corrected for the fitted mean: B / (B - 1) for B blocks of
-    equal weight."""
-    shares = jnp.ones_like(influence) if weights is None else weights
-    shares = _block_sums(shares / jnp.sum(shares, axis=-1, keepdims=True), block_size)
-    free = 1 - jnp.sum(jnp.square(shares), axis=-1)
-    squares = jnp.sum(jnp.square(_block_sums(influence, block_size)), axis=-1)
-    is_single = free < 8 * jnp.finfo(free.dtype).eps
-    return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, free))
-
-
-def _block_sums(values: jax.Array, block_size: int) -> jax.Array:
-    if block_size == 1:
-        return values
-    padding = [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % block_size)]
-    return jnp.pad(values, padding).reshape(*values.shape[:-1], -1, block_size).sum(-1)

@@ -1,5 +1,6 @@
 """How good a vocabulary's output layer is, by its whole vocabulary: perplexity, and how far it is
-self-normalised."""
+self-normalized.
+"""
 
 from typing import Any, NamedTuple
 
@@ -14,14 +15,14 @@ from nce_jax.numerics import weighted_mean
 _CHUNK_SIZE = 4096
 
 
-class SelfNormalisation(NamedTuple):
+class SelfNormalization(NamedTuple):
     """How the log partition is distributed over contexts; every field is a number in nats.
 
     Attributes:
       mean: of log Z - F. What one constant more would correct.
       standard_deviation: of log Z over the contexts. What no constant can.
       lowest: the smallest log Z - F.
-      highest: the largest. Unnormalised scores, read as log probabilities, are wrong by up to
+      highest: the largest. Unnormalized scores, read as log probabilities, are wrong by up to
         these.
     """
 
@@ -43,7 +44,7 @@ def perplexity(
     """Perplexity by the full softmax, whatever the model was trained with.
 
     exp(-mean_i log p(w_i | context i)), log p = phi_i - log Z_i with the sum over all V words, in
-    blocks: exp of `full_softmax_loss`. A perplexity from unnormalised scores, as if log Z were
+    blocks: exp of `full_softmax_loss`. A perplexity from unnormalized scores, as if log Z were
     zero, may be below what the data allow. For a text in several batches average that loss, by the
     number of tokens, and take exp last.
 
@@ -66,7 +67,9 @@ def perplexity(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> hidden, targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 2])
-      >>> print(f"{nce_jax.perplexity(hidden, targets, embedding=jnp.zeros((50, 2))):.4f}")
+      >>> print(
+      ...     f"{nce_jax.diagnostics.perplexity(hidden, targets, embedding=jnp.zeros((50, 2))):.4f}"
+      ... )
       50.0000
 
     References:
@@ -79,7 +82,7 @@ def perplexity(
     )
 
 
-def self_normalisation(
+def self_normalization(
     hidden: Float[Array, "n dim"],
     *,
     embedding: Float[Array, "V dim"],
@@ -87,8 +90,8 @@ def self_normalisation(
     log_partition: Real[Any, "..."] | float = 0.0,
     weights: Weights | None = None,
     chunk_size: int = _CHUNK_SIZE,
-) -> SelfNormalisation:
-    """How far a vocabulary's output layer is self-normalised: log Z over contexts, less the F that
+) -> SelfNormalization:
+    """How far a vocabulary's output layer is self-normalized: log Z over contexts, less the F that
     stood in for it.
 
     log Z_i = log sum_w e^{phi_iw} over all V words, in blocks; reported are mean, spread and range
@@ -104,7 +107,7 @@ def self_normalisation(
       chunk_size: words per block.
 
     Returns:
-      A `SelfNormalisation`.
+      A `SelfNormalization`.
 
     Raises:
       TypeError: states or weights of the wrong kind.
@@ -118,7 +121,7 @@ def self_normalisation(
       ...     jax.random.normal(jax.random.key(0), (100, 8)),
       ...     jnp.eye(8).repeat(4, axis=0),
       ... )
-      >>> report = nce_jax.self_normalisation(
+      >>> report = nce_jax.diagnostics.self_normalization(
       ...     hidden, embedding=embedding, bias=jnp.full(32, -jnp.log(32.0))
       ... )
       >>> print(f"log Z {report.mean:.4f} +- {report.standard_deviation:.4f}")
@@ -140,7 +143,7 @@ def self_normalisation(
     mean = weighted_mean(error, weights)
     spread = jnp.sqrt(weighted_mean(jnp.square(error - mean), weights))
     lowest = jnp.min(error, initial=jnp.inf, where=counts)
-    return SelfNormalisation(mean, spread, lowest, jnp.max(error, initial=-jnp.inf, where=counts))
+    return SelfNormalization(mean, spread, lowest, jnp.max(error, initial=-jnp.inf, where=counts))
 
 
 def _beside(log_partition: Any, log_z: jax.Array) -> jax.Array:

@@ -3,8 +3,8 @@
 import jax.numpy as jnp
 
 from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
-from nce_jax.log_partition._equations import Balance, evaluate
-from nce_jax.log_partition._types import Problem, Solver, State
+from nce_jax.log_partition.equation import Balance, evaluate
+from nce_jax.log_partition.problem import Problem, Solver, State
 
 
 def bisection() -> Solver:

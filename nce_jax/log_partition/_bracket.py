@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from nce_jax.log_partition._types import Problem, State, bracket
+from nce_jax.log_partition.problem import Problem, State, bracket
 from nce_jax.numerics import weighted_sum
 
 
@@ -12,7 +12,8 @@ def initial_state(problem: Problem, initial: jax.Array) -> State:
 
     An initial point outside the bracket tells nothing, and a warm start from a failed solve is NaN:
     begin halfway between the sample means instead, which is the root itself for Gaussians of one
-    width."""
+    width.
+    """
     lower, upper = bracket(problem)
     unknown = jnp.full_like(lower, jnp.inf)
     means = [
@@ -26,7 +27,8 @@ def initial_state(problem: Problem, initial: jax.Array) -> State:
 
 def narrow(state: State, residual: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The bracket after the sign of the residual at the estimate is known; a root hit exactly
-    closes it."""
+    closes it.
+    """
     lower = jnp.where(residual <= 0, state.estimate, state.lower)
     upper = jnp.where(residual >= 0, state.estimate, state.upper)
     return lower, upper

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 
 from nce_jax._types import Scalars
 from nce_jax.log_partition._bracket import initial_state
-from nce_jax.log_partition._equations import bennett_residual, error_bound, evaluate
-from nce_jax.log_partition._types import Problem, Solver, State
+from nce_jax.log_partition.equation import bennett_residual, error_bound, evaluate
+from nce_jax.log_partition.problem import Problem, Solver, State
 
 
 def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
@@ -59,6 +59,7 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
 
 def _init(problem: Problem, initial: jax.Array) -> State:
     """As for the other solvers, but not clipped to the bracket: the paper's iteration starts where
-    it is told to."""
+    it is told to.
+    """
     state = initial_state(problem, initial)
     return state._replace(estimate=jnp.where(jnp.isfinite(initial), initial, state.estimate))

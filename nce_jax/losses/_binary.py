@@ -1,5 +1,6 @@
 """Binary NCE with noise ratio and magnification: classic NCE, Gutmann and Hyvarinen's nu, "Noisier"
-NCE's M."""
+NCE's M.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ def nce_loss(
     """Binary noise-contrastive loss.
 
     L = E_data[softplus(log kappa - u)] + kappa E_noise[softplus(u - log kappa)], with u = s - F the
-    normalised log ratio, s given by `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and
+    normalized log ratio, s given by `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and
     kappa = `noise_ratio` * `magnification`. kappa = 1 is classic NCE (twice the loss of Sevekari et
     al.), `noise_ratio` that of Gutmann and Hyvarinen, `magnification` > 1 "Noisier" NCE. As kappa
     -> infinity the gradient becomes that of maximum likelihood.
@@ -99,7 +100,7 @@ def nce_loss_terms(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> terms_data, terms_noise = nce_jax.nce_loss_terms(
+      >>> terms_data, terms_noise = nce_jax.losses.nce_loss_terms(
       ...     jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5])
       ... )
       >>> with jnp.printoptions(precision=4):

@@ -1,5 +1,6 @@
 """Variational bounds on divergences as losses: NWJ and Donsker-Varadhan (KL), least squares
-(Pearson's chi-squared)."""
+(Pearson's chi-squared).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ def nwj_loss(
 
     L = -E_data[u] + E_noise[exp(u)] - 1, u = s - F, with s given by `log_ratio_data` and
     `log_ratio_noise` and F = `log_partition`. It is the limit of `nce_loss` - log kappa - 1 as
-    kappa -> infinity, and its gradient that of maximum likelihood by importance sampling. Minimised
+    kappa -> infinity, and its gradient that of maximum likelihood by importance sampling. Minimized
     over F it is `donsker_varadhan_loss`, which does not overflow.
 
     Args:
@@ -41,7 +42,9 @@ def nwj_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> print(f"{nce_jax.nwj_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}")
+      >>> print(
+      ...     f"{nce_jax.losses.nwj_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])):.4f}"
+      ... )
       -1.7827
 
     References:
@@ -68,10 +71,10 @@ def donsker_varadhan_loss(
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
     """The loss of Donsker and Varadhan (DV): minus a lower bound on KL(data || noise), with no
-    normaliser.
+    normalizer.
 
     L = -(E_data[s] - log E_noise[exp(s)]), with s given by `log_ratio_data` and `log_ratio_noise`.
-    A constant added to s changes nothing. It is `nwj_loss` minimised over F, at F = log
+    A constant added to s changes nothing. It is `nwj_loss` minimized over F, at F = log
     E_noise[exp(s)], and up to log kappa + 1 the limit of `profiled_nce_loss` as kappa -> infinity.
     From few samples it is biased: the noise average misses the tail that carries it.
 
@@ -91,7 +94,9 @@ def donsker_varadhan_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> loss = nce_jax.donsker_varadhan_loss(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0]))
+      >>> loss = nce_jax.losses.donsker_varadhan_loss(
+      ...     jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      ... )
       >>> print(f"{loss:.4f}")
       -1.8322
 
@@ -140,7 +145,7 @@ def least_squares_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
-      >>> print(f"{nce_jax.least_squares_loss(s_data, s_noise, log_partition=1.0):.4f}")
+      >>> print(f"{nce_jax.losses.least_squares_loss(s_data, s_noise, log_partition=1.0):.4f}")
       -1.7944
 
     References:
@@ -164,7 +169,7 @@ def least_squares_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The profiled normaliser of `least_squares_loss` in closed form: F* = log(E_noise[exp(2 s)] /
+    """The profiled normalizer of `least_squares_loss` in closed form: F* = log(E_noise[exp(2 s)] /
     E_data[exp(s)]).
 
     Args:
@@ -174,7 +179,7 @@ def least_squares_log_partition(
       weights_noise: the same for the noise samples.
 
     Returns:
-      F*, (*batch): the minimiser of `least_squares_loss` in `log_partition`.
+      F*, (*batch): the minimizer of `least_squares_loss` in `log_partition`.
 
     Raises:
       TypeError: log-ratios or weights that are not floating.
@@ -184,7 +189,7 @@ def least_squares_log_partition(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
-      >>> print(f"{nce_jax.least_squares_log_partition(s_data, s_noise):.4f}")
+      >>> print(f"{nce_jax.losses.least_squares_log_partition(s_data, s_noise):.4f}")
       -1.6637
 
     References:
@@ -197,14 +202,42 @@ def least_squares_log_partition(
     return log_mean_exp(2 * noise, weights_noise) - log_mean_exp(data, weights_data)
 
 
-def log_mean_ratio(
+def nwj_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
     *,
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """log E_noise[exp(s)], the minimiser of `nwj_loss` in `log_partition`."""
+    """The minimizer of `nwj_loss` in the log partition: log E_noise[exp(s)].
+
+    It is the importance-sampling estimate of log Z under the noise, and the log partition that
+    `donsker_varadhan_loss` subtracts.
+
+    Args:
+      log_ratio_data: s of the data samples, (*batch, n), in nats; the value does not depend on it.
+      log_ratio_noise: s of the noise samples, (*batch, m).
+      weights_data: weights >= 0 of the data samples; the value does not depend on them.
+      weights_noise: weights >= 0 of the noise samples; those of weight zero are ignored.
+
+    Returns:
+      The log partition, (*batch), in nats.
+
+    Raises:
+      TypeError: log-ratios or weights that are not floating.
+      ValueError: empty arrays, or mismatched batches.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> print(f"{nce_jax.losses.nwj_log_partition(s_data, s_noise):.4f}")
+      -0.3322
+
+    References:
+      Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
+        convex risk minimization, 2010, eq. 11.
+    """
     _, noise, _, weights_noise = _samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
@@ -214,7 +247,7 @@ def log_mean_ratio(
 def _samples(
     data, noise, weights_data, weights_noise
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
-    """The checked pair and its weights; samples of weight zero are neutralised here."""
+    """The checked pair and its weights; samples of weight zero are neutralized here."""
     data, noise, weights_data, weights_noise = check_pair(data, noise, weights_data, weights_noise)
     return (
         ignore_unweighted(data, weights_data),

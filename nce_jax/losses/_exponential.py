@@ -1,4 +1,4 @@
-"""eNCE: the exponential loss, whose normaliser has a closed form."""
+"""eNCE: the exponential loss, whose normalizer has a closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def exponential_nce_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
-      >>> print(f"{nce_jax.exponential_nce_loss(s_data, s_noise):.4f}")
+      >>> print(f"{nce_jax.losses.exponential_nce_loss(s_data, s_noise):.4f}")
       0.6200
 
     References:
@@ -65,7 +65,7 @@ def exponential_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The profiled normaliser of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s
+    """The profiled normalizer of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s
     / 2)]).
 
     Args:
@@ -75,7 +75,7 @@ def exponential_log_partition(
       weights_noise: the same for the noise samples.
 
     Returns:
-      F*, (*batch): the minimiser of `exponential_nce_loss` in `log_partition`.
+      F*, (*batch): the minimizer of `exponential_nce_loss` in `log_partition`.
 
     Raises:
       TypeError: log-ratios or weights that are not floating.
@@ -85,7 +85,7 @@ def exponential_log_partition(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
-      >>> print(f"{nce_jax.exponential_log_partition(s_data, s_noise):.4f}")
+      >>> print(f"{nce_jax.losses.exponential_log_partition(s_data, s_noise):.4f}")
       0.4351
 
     References:
@@ -105,11 +105,11 @@ def profiled_exponential_nce_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """log of eNCE with its normaliser solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) /
+    """log of eNCE with its normalizer solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) /
     2.
 
     The profiled loss is sqrt(E_data[exp(-s / 2)] E_noise[exp(s / 2)]); its logarithm has the same
-    minimiser and direction of descent, is finite at any finite s, and does not change when s is
+    minimizer and direction of descent, is finite at any finite s, and does not change when s is
     shifted by a constant.
 
     Args:
@@ -129,7 +129,7 @@ def profiled_exponential_nce_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
-      >>> print(f"{nce_jax.profiled_exponential_nce_loss(s_data, s_noise):.4f}")
+      >>> print(f"{nce_jax.losses.profiled_exponential_nce_loss(s_data, s_noise):.4f}")
       -0.5015
 
     References:

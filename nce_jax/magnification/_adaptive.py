@@ -1,5 +1,6 @@
 """An M for every training step: the one whose next update lowers the loss most, drift against
-noise."""
+noise.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params
-from nce_jax.log_partition._types import Problem
+from nce_jax.log_partition.problem import Problem
 from nce_jax.magnification._candidates import Candidates, examine, share
 from nce_jax.magnification._windows import (
     FRACTION,
@@ -230,7 +231,8 @@ def _measure(
     state: MagnificationState, magnification: jax.Array, initial: jax.Array, look: Look
 ) -> Measured:
     """Slope and curvatures of the loss at the last step's M along the two displacements, at the
-    parameters to come."""
+    parameters to come.
+    """
     equation_at, push = look(state.pending)
     problem = equation_at(magnification)
     _, _, shares = share(problem, initial)
@@ -246,7 +248,7 @@ def _measure(
         ]
         return parts[0] + parts[1]
 
-    def centred(direction: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def centered(direction: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         # F follows the parameters: the profiled loss sees only what differs from the weighted mean.
         shift = mean(*direction) / mean(*(jnp.ones_like(x) for x in direction))
         return direction[0] - shift, direction[1] - shift
@@ -254,7 +256,7 @@ def _measure(
     short, long = (push(direction) for direction in (state.windows.short, state.windows.long))
     slope = weighted_mean(shares.pull_noise * short[1], problem.noise.weights)
     slope -= weighted_mean(shares.pull_data * short[0], problem.data.weights)
-    short, long = centred(short), centred(long)
+    short, long = centered(short), centered(long)
     curvature, cross = (mean(short[0] * other[0], short[1] * other[1]) for other in (short, long))
     return combine(
         state.windows,

@@ -5,7 +5,8 @@ the gradient of the loss is E_noise[kappa Q ds] - E_data[P ds]. To leading order
 *acceptance* A = E_data[P] = E_noise[kappa Q] and the noise in it is nu = E_data[P^2] + (n / m)
 E_noise[(kappa Q)^2], over n. The second moment of the noise side is dominated by samples that a
 batch may not contain; but where model and data agree, E_noise[(kappa Q)^2] = kappa E_data[P (1 -
-P)], and the *data* are where those samples are missing. So nu is taken from the data."""
+P)], and the *data* are where those samples are missing. So nu is taken from the data.
+"""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,9 +14,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.log_partition._equations import distances
-from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem
+from nce_jax.log_partition.equation import distances
+from nce_jax.log_partition.problem import Problem
+from nce_jax.log_partition.solve import solve_problem
 from nce_jax.numerics import sample_count, weighted_mean
 
 MIN_EFFECTIVE = 10.0
@@ -30,7 +31,8 @@ class Candidates(NamedTuple):
     `acceptance`, `variance` and `effective_samples` are A, nu and the effective noise samples m A^2
     / E[(kappa Q)^2]. `unseen` is F at the largest supported M less F at this one: log of the
     model's mass that this M overlooks, with its sampling variance. `clearest` is the index of the
-    supported M whose gradient has the largest drift for its noise."""
+    supported M whose gradient has the largest drift for its noise.
+    """
 
     log_partition: jax.Array
     acceptance: jax.Array
@@ -44,7 +46,8 @@ class Candidates(NamedTuple):
 
 class Shares(NamedTuple):
     """Every sample's share in the gradient of the loss, P and kappa Q, and in its Hessian; (n,) and
-    (m,)."""
+    (m,).
+    """
 
     pull_data: jax.Array
     pull_noise: jax.Array
@@ -64,7 +67,8 @@ def examine(
     equation_at: Callable[[jax.Array], Problem], magnifications: jax.Array, initial: jax.Array
 ) -> Candidates:
     """Tabulates the candidates; `equation_at(M)` is the equation for F at that M, `initial` where
-    its solve starts."""
+    its solve starts.
+    """
     problem = equation_at(magnifications[0])
     count_data, count_noise = (
         sample_count(side.values, side.weights) for side in (problem.data, problem.noise)

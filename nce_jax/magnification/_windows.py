@@ -10,7 +10,8 @@ displacement U = sum_j r^j update_j then has
 since the noise of every past update still sits in the parameters. A longer window W gives a second
 curvature, U'HW, in which the drift weighs more and the noise less: two equations for c and n_0, and
 then one for s. Everything on the left is a directional derivative of the log ratios of the batch at
-hand, which is independent of U."""
+hand, which is independent of U.
+"""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +24,8 @@ FRACTION = 8.0
 
 class Windows(NamedTuple):
     """Displacements of the parameters over the short and the long window, and the sums of A and nu
-    that belong to them."""
+    that belong to them.
+    """
 
     short: Any
     long: Any
@@ -39,7 +41,8 @@ class Measured(NamedTuple):
     beside their coefficients.
 
     slope = s - noise_per_drift n_0; curvature = drift_square c + energy n_0; cross = drift_cross c
-    + energy_cross n_0."""
+    + energy_cross n_0.
+    """
 
     slope: jax.Array
     noise_per_drift: jax.Array
@@ -95,7 +98,8 @@ def combine(
     acceptance: jax.Array,
 ) -> Measured:
     """One batch's measurement, in units of the acceptance at the M of the loss that was
-    differentiated."""
+    differentiated.
+    """
     return Measured(
         slope=-slope / (windows.drift * acceptance),
         noise_per_drift=windows.noise / windows.drift,
@@ -110,7 +114,8 @@ def combine(
 
 def solve_motion(mean: Measured) -> Motion:
     """Solves the two equations for drift and noise; where the windows are still the same, all is
-    taken for drift."""
+    taken for drift.
+    """
     determinant = mean.drift_square * mean.energy_cross - mean.drift_cross * mean.energy
     is_solvable = jnp.abs(determinant) > 1e-6 * mean.drift_square * mean.energy_cross
     noise = (mean.drift_square * mean.cross - mean.drift_cross * mean.curvature) / jnp.where(

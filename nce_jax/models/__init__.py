@@ -1,12 +1,13 @@
-"""Unnormalised models, each as a pair `(params, log_density_fn)`.
+"""Unnormalized models, each as a pair `(params, log_density_fn)`.
 
 `params` is a plain pytree of arrays, for optax, `jax.grad` and `jax.vmap` (over seeds, say);
 `log_density_fn(params, x)` takes samples of shape (samples, dim), or images, and returns phi(x),
-minus the energy, of shape (samples,). The normaliser F is never part of `params`: it is solved for
+minus the energy, of shape (samples,). The normalizer F is never part of `params`: it is solved for
 or learned beside them.
 
 `VocabularyHead` is another kind of model: the output layer of a language model, whose arrays the
-vocabulary losses take."""
+vocabulary losses take.
+"""
 
 from nce_jax.models._convolutional import conv_energy
 from nce_jax.models._exponential_family import (

@@ -32,9 +32,9 @@ def conv_energy(
     rounded up), its numbers of channels are `channels`, h is `activation`, and all K, b, w and c
     are `params`. The energy is -phi.
 
-    There is no normalisation layer. The default h is smooth, so that the gradient in x, which
+    There is no normalization layer. The default h is smooth, so that the gradient in x, which
     samplers follow, is continuous. phi grows at most linearly in |x|: relative to Gaussian noise
-    (phi as a log ratio) the model has a finite normaliser; as a log density it has one only for
+    (phi as a log ratio) the model has a finite normalizer; as a log density it has one only for
     bounded pixels.
 
     Args:

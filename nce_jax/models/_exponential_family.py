@@ -19,9 +19,9 @@ def exponential_family(
     """Exponential family with the given sufficient statistics.
 
     phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` (starting
-    from `initial_params`) and log h = `log_base_measure`. The normaliser F is not a coordinate of
+    from `initial_params`) and log h = `log_base_measure`. The normalizer F is not a coordinate of
     theta: Sevekari et al. append it to theta, with a constant -1 appended to T; here F is an
-    argument of the loss or the result of a solver, so that phi stays unnormalised.
+    argument of the loss or the result of a solver, so that phi stays unnormalized.
 
     Args:
         sufficient_statistics: maps samples (samples, dim) to statistics (samples, num_statistics).
@@ -38,7 +38,7 @@ def exponential_family(
             is not (samples, dim), or T or log h return another shape.
 
     Examples:
-        A Gaussian with mean theta, up to its normaliser theta^2 / 2 (and the constant in h):
+        A Gaussian with mean theta, up to its normalizer theta^2 / 2 (and the constant in h):
 
         >>> import jax.numpy as jnp
         >>> from nce_jax import models

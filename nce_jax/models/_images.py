@@ -15,7 +15,8 @@ ImageShape = tuple[int, int, int]
 
 def check_image_shape(image_shape: Sequence[int]) -> ImageShape:
     """Returns `image_shape` as a tuple; raises unless it is (height, width, channels), all at least
-    one."""
+    one.
+    """
     if (
         not isinstance(image_shape, Sequence)
         or isinstance(image_shape, str)
@@ -35,7 +36,8 @@ def as_images(x: Array, image_shape: ImageShape) -> jax.Array:
 
 def taking_images(log_density_fn: LogDensityFn, image_shape: ImageShape) -> LogDensityFn:
     """Returns `log_density_fn` of vectors as one that takes images too; noise distributions need
-    the vectors."""
+    the vectors.
+    """
 
     def images_log_density_fn(params: Params, x: Array) -> Array:
         return log_density_fn(params, _as_vectors(x, image_shape))

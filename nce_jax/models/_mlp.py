@@ -87,7 +87,8 @@ def _check_key(key: PRNGKeyArray) -> None:
 
 class _MLP(nnx.Module):
     """Leaky-ReLU layers by name, so that parameters are dictionaries with string keys all the way
-    down."""
+    down.
+    """
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
 
     Everything else that the module holds (running averages, random streams) is fixed at its present
     value, and changes to it are dropped: set the module to evaluation first (`module.eval()`) where
-    it has dropout or batch normalisation, which would also couple the samples of a batch.
+    it has dropout or batch normalization, which would also couple the samples of a batch.
 
     Args:
         module: called as `module(x)`, maps samples (samples, dim) to (samples,) or (samples, 1).

@@ -56,7 +56,7 @@ class QuadraticHead(nnx.Module):
     References:
         Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
           computation", 2024 (the
-        MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normaliser F, which is no
+        MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normalizer F, which is no
           parameter here).
     """
 
@@ -111,7 +111,7 @@ def quadratic_energy(
     and b are among `params`, and so are the parameters of f where it is a flax module.
     `QuadraticHead` says how L starts.
 
-    Sevekari et al. add a constant c. It is minus the normaliser F, so it is not among `params`: F
+    Sevekari et al. add a constant c. It is minus the normalizer F, so it is not among `params`: F
     is solved for or learned beside them. Their phi is moreover a log ratio, relative to the noise,
     log p - log q + F, and not log p: a log density would add the noise's log density to it.
 

@@ -41,13 +41,13 @@ def resnet18_energy(
     says how).
 
     Sevekari et al. use this phi as a log ratio, relative to the noise: log p - log q = phi + c.
-    Their c is minus the normaliser F, so it is not among `params`: F is solved for or learned
+    Their c is minus the normalizer F, so it is not among `params`: F is solved for or learned
     beside them. A log density would add the noise's log density to phi.
 
-    Normalisation is group norm (16 channels to a group; all, where 16 does not divide them), not
-    the batch norm of the original: with batch norm phi of a sample would depend on its neighbours,
+    Normalization is group norm (16 channels to a group; all, where 16 does not divide them), not
+    the batch norm of the original: with batch norm phi of a sample would depend on its neighbors,
     and data and noise would tell on each other by the batch that they came in. Group norm also
-    bounds f, and so phi, in x: exp(phi) q has a finite normaliser for every noise q and all
+    bounds f, and so phi, in x: exp(phi) q has a finite normalizer for every noise q and all
     parameters. On its own it would make phi blind to the contrast of an image; hence the first
     convolution, unlike the original's, has a bias, which starts random.
 
@@ -103,7 +103,8 @@ def resnet18_energy(
 
 class _ResNet18(nnx.Module):
     """Features (samples, 8 width); layers by name, so that parameters are dictionaries with string
-    keys."""
+    keys.
+    """
 
     def __init__(
         self,

@@ -19,7 +19,7 @@ class VocabularyHead(nnx.Module):
     dim), and `bias`, (V,). Called, the layer computes all V scores of every token, whose softmax is
     the model. Training by `vocabulary_nce_loss` or `sampled_softmax_loss` needs the scores of a few
     words only, and takes the table by name: `**head.table()`, or, under `jax.grad`, any dictionary
-    of the same form; so do `full_softmax_loss`, `perplexity` and `self_normalisation`, which need
+    of the same form; so do `full_softmax_loss`, `perplexity` and `self_normalization`, which need
     not store all scores.
 
     E starts with variance 1/dim and b at -log V, or at `initial_bias`, so that the log partition of
@@ -55,12 +55,14 @@ class VocabularyHead(nnx.Module):
         ... )
         >>> head(hidden).shape
         (4, 1000)
-        >>> print(f"log Z {nce_jax.self_normalisation(hidden, **head.table()).mean:.4f}")
+        >>> print(
+        ...     f"log Z {nce_jax.diagnostics.self_normalization(hidden, **head.table()).mean:.4f}"
+        ... )
         log Z 0.5960
         >>> words = nce_jax.noise.log_uniform(1000)
         >>> noise_ids, log_q = words.sample_and_log_prob(seed=jax.random.key(2), sample_shape=64)
         >>> noise = {"log_noise_targets": words.log_prob(targets), "log_noise_ids": log_q}
-        >>> loss = lambda table: nce_jax.vocabulary_nce_loss(
+        >>> loss = lambda table: nce_jax.losses.vocabulary_nce_loss(
         ...     hidden, targets, noise_ids, **table, **noise
         ... )
         >>> jax.tree.map(jnp.shape, jax.grad(loss)(head.table()))
@@ -95,7 +97,8 @@ class VocabularyHead(nnx.Module):
 
     def __call__(self, hidden: Real[Array, "n dim"]) -> Float[Array, "n num_words"]:
         """Returns the scores of all words, float32 or wider: for evaluation, where n V of them
-        fit."""
+        fit.
+        """
         check_inputs(hidden, dim=self.dim, name="hidden")
         table = self.table()
         dtype = compute_dtype(hidden, *table.values())
@@ -104,7 +107,8 @@ class VocabularyHead(nnx.Module):
 
     def table(self) -> dict[str, Any]:
         """Returns the arrays by the names that the losses have for them: `embedding` and, where
-        there is one, `bias`."""
+        there is one, `bias`.
+        """
         table = {"embedding": self.embedding[...]}
         return table if self.bias is None else {**table, "bias": self.bias[...]}
 

@@ -5,7 +5,7 @@ Every function returns a distrax distribution, most of them over vectors of shap
 `noise` one of them:
 
 - `noise.sample(seed=key, sample_shape=num_samples)` draws `x_noise`, of shape (num_samples, dim);
-- `noise.log_prob(x)` is log q(x), of shape (num_samples,), exactly normalised: the log ratio is
+- `noise.log_prob(x)` is log q(x), of shape (num_samples,), exactly normalized: the log ratio is
   `log_density_fn(params, x)` minus this;
 - `noise.sample_and_log_prob(seed=key, sample_shape=num_samples)` gives both.
 
@@ -14,7 +14,8 @@ transformed function. NCE needs a noise that covers the data: where p*(x) > 0, q
 positive. `uniform_box` can break this, and tables of words with zeros.
 
 `categorical`, `unigram` and `log_uniform` are over the words of a vocabulary: integers, of shape
-(num_samples,)."""
+(num_samples,).
+"""
 
 from nce_jax.noise._box import uniform_box, uniform_box_around
 from nce_jax.noise._gaussian import fitted_gaussian, standard_normal

@@ -1,5 +1,6 @@
 """The alias method: V cells of equal probability, each shared by its own word and at most one
-other."""
+other.
+"""
 
 import numpy as np
 
@@ -11,7 +12,8 @@ def alias_table(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     threshold, else its alias.
 
     Probabilities (V,) sum to one. A word's share of its cell is rounded to 32 bits; a full cell has
-    itself for alias."""
+    itself for alias.
+    """
     share = probabilities * len(probabilities)
     thresholds, aliases = np.zeros(len(share), np.uint32), np.arange(len(share), dtype=np.int32)
     for cell, kept, alias in _pair_up(share):
@@ -21,7 +23,8 @@ def alias_table(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _pair_up(share: np.ndarray) -> list[tuple[int, float, int]]:
     """Every cell that is not its own word's: the cell, its word's part of it, and who has the rest
-    (Vose)."""
+    (Vose).
+    """
     left = share.tolist()
     small, large = np.flatnonzero(share < 1).tolist(), np.flatnonzero(share >= 1).tolist()
     pairs = []

@@ -11,7 +11,8 @@ from nce_jax._checks import compute_dtype
 
 def check_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
     """Returns a floating array of shape (samples, dim), float32 or wider; raises TypeError or
-    ValueError."""
+    ValueError.
+    """
     if not hasattr(points, "dtype"):
         points = np.asarray(points)
     if not jnp.issubdtype(points.dtype, jnp.floating):
@@ -33,7 +34,8 @@ def check_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
     ValueError.
 
     Bounds that live on the host (Python numbers, sequences, NumPy arrays) must be finite and
-    ordered; the values of JAX arrays are not read."""
+    ordered; the values of JAX arrays are not read.
+    """
     _check_bound_dtype("low", low)
     _check_bound_dtype("high", high)
     shape = _box_shape(np.shape(low), np.shape(high))

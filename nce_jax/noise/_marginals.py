@@ -17,7 +17,7 @@ def product_of_marginals(
 ) -> distrax.Independent:
     """Noise with the marginals of the data, smoothed, and independent dimensions.
 
-    q(x) = prod_k 1/K sum_j N(x_k; c_jk, h_jk^2), with K = `num_components`. The centres c_1k ..
+    q(x) = prod_k 1/K sum_j N(x_k; c_jk, h_jk^2), with K = `num_components`. The centers c_1k ..
     c_Kk are the quantiles of dimension k of `x_data` at levels (j - 1/2) / K, and each bandwidth is
     the larger of two:
 
@@ -28,7 +28,7 @@ def product_of_marginals(
       no gaps between components, and the outermost ones reach the extremes of the data however
       heavy the tails.
 
-    The density is smooth, normalised, and positive everywhere, as NCE needs. Against this noise an
+    The density is smooth, normalized, and positive everywhere, as NCE needs. Against this noise an
     energy has to learn the dependence between dimensions and little else. Drawing a sample costs
     O(dim) and evaluating one O(dim K).
 
@@ -66,7 +66,7 @@ def product_of_marginals(
     x_data = check_points("x_data", x_data, min_samples=2)
     check_positive_int("num_components", num_components)
     levels = jnp.linspace(0, 1, 2 * num_components + 1, dtype=x_data.dtype)
-    quantiles = jnp.quantile(x_data, levels, axis=0).T  # cell edges and, between them, centres
+    quantiles = jnp.quantile(x_data, levels, axis=0).T  # cell edges and, between them, centers
     half_cells = jnp.diff(quantiles[:, ::2], axis=-1) / 2
     bandwidths = jnp.maximum(_silverman_bandwidth(x_data)[:, None], half_cells)
     components = distrax.Normal(quantiles[:, 1::2], bandwidths)
@@ -90,7 +90,8 @@ class EquallyWeightedNormals(distrax.MixtureSameFamily):
     the work.
 
     It also keeps the dtype: distrax's mask has JAX's default float, which makes float32 float64
-    under x64."""
+    under x64.
+    """
 
     def _sample_n(self, key: PRNGKeyArray, n: int) -> Array:
         key_component, key_value = jax.random.split(key)

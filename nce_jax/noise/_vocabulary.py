@@ -22,7 +22,7 @@ def categorical(
 ) -> distrax.Distribution:
     """Noise with any table of probabilities, drawn by the alias method.
 
-    q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalised. A draw
+    q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalized. A draw
     looks up one cell of V and compares one random integer with its threshold: O(1), where
     `distrax.Categorical` makes V random numbers for each. The table is built on the host, in
     float64: O(V), about a second for a million words. Words of probability zero are never drawn.

@@ -1,9 +1,10 @@
 """Drawing from a model, and its log Z by annealed importance sampling; thin over blackjax (the
 extra `samplers`).
 
-`log_density_fn(x)` takes positions (chains, ...) to unnormalised log densities (chains,): bind the
+`log_density_fn(x)` takes positions (chains, ...) to unnormalized log densities (chains,): bind the
 parameters of a model with `lambda x: log_density_fn(params, x)`. Nothing here is jitted: wrap calls
-in `jax.jit` (step sizes may be traced)."""
+in `jax.jit` (step sizes may be traced).
+"""
 
 try:
     import blackjax as _blackjax  # noqa: F401

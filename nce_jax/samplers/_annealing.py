@@ -1,9 +1,10 @@
 """Annealed importance sampling between the noise and a model, in both directions.
 
 It is tempered sequential Monte Carlo without resampling. But blackjax's tempered kernel hands back
-weights as plain numbers, normalised over the particles: a chain a hundred nats behind underflows
+weights as plain numbers, normalized over the particles: a chain a hundred nats behind underflows
 there, and annealing needs the log weight of each. Hence a loop of its own, over the same
-transitions as `sample_chains`."""
+transitions as `sample_chains`.
+"""
 
 import functools
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from nce_jax.samplers._kernels import Kernel
 
 @runtime_checkable
 class Noise(Protocol):
-    """A normalised distribution, as those of `nce_jax.noise` are."""
+    """A normalized distribution, as those of `nce_jax.noise` are."""
 
     def log_prob(self, value: Any) -> Any: ...
 
@@ -209,7 +210,8 @@ def reverse_annealed_importance_sampling(
 
 def _check_noise(noise: Noise, x_model: jax.Array) -> None:
     """Raises unless the noise draws what the model's samples are: a shape that broadcasts would
-    give a wrong number."""
+    give a wrong number.
+    """
     drawn = jax.eval_shape(
         lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))[0]
     )
@@ -237,7 +239,8 @@ def _check_annealing(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array
 
 class _Path(NamedTuple):
     """The geometric path, at one position. Where the noise has density zero, so has every f_b with
-    b < 1."""
+    b < 1.
+    """
 
     log_density_fn: Callable[[Any], Any]
     noise: Noise
@@ -268,7 +271,8 @@ def _anneal(
     reverse=False,
 ) -> _Annealed:
     """Weighs at every change of temperature and moves in between: after the last change a move
-    would change no weight."""
+    would change no weight.
+    """
     schedule = schedule.astype(x.dtype)
     is_valid = (schedule[0] == 0) & (schedule[-1] == 1) & (jnp.diff(schedule) >= 0).all()
     schedule = jnp.flip(schedule) if reverse else schedule

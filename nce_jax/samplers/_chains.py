@@ -17,7 +17,7 @@ class Chains(NamedTuple):
 
     Attributes:
       x: final positions, (chains, ...).
-      log_density: unnormalised log densities there, (chains,).
+      log_density: unnormalized log densities there, (chains,).
       acceptance_rate: mean probability of acceptance of each chain, (chains,); one for an
         unadjusted kernel.
       num_nonfinite: steps of each chain, (chains,), int32, at which the state or its proposal was
@@ -115,7 +115,8 @@ def sample_chains(
 
 class Tally(NamedTuple):
     """States of all chains, with the sums over steps of acceptance probabilities and of steps that
-    were not finite."""
+    were not finite.
+    """
 
     state: Any
     acceptance: jax.Array

@@ -1,5 +1,6 @@
 """Transitions as values: one step of one chain, from blackjax, with a flag for what is not
-finite."""
+finite.
+"""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

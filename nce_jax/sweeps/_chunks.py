@@ -38,7 +38,8 @@ class Chunking:
 
 class Block(NamedTuple):
     """One chunk: per axis where its program begins, and the entries from `start` to `stop` that it
-    answers for."""
+    answers for.
+    """
 
     begin: dict[str, int]
     start: dict[str, int]
@@ -51,7 +52,8 @@ class Block(NamedTuple):
 
 def blocks(lengths: Mapping[str, int], sizes: Mapping[str, int], layout: Layout) -> Iterator[Block]:
     """Every chunk of the grid. The last along an axis overlaps the one before, so that all have one
-    shape and program."""
+    shape and program.
+    """
     starts = [range(0, lengths[name], sizes[name]) for name in lengths]
     for corner in itertools.product(*starts):
         start = dict(zip(lengths, corner, strict=True))
@@ -68,7 +70,8 @@ def cut(
     axes: Mapping[str, jax.Array], block: Block, sizes: Mapping[str, int]
 ) -> dict[str, jax.Array]:
     """The entries of a chunk. Beyond the end of an axis its last entry is repeated, once per idle
-    device."""
+    device.
+    """
     return {
         name: values[jnp.minimum(block.begin[name] + jnp.arange(sizes[name]), values.shape[0] - 1)]
         for name, values in axes.items()
@@ -145,7 +148,8 @@ def _fit(
     limit: int | float,
 ) -> tuple[dict[str, int], float | None]:
     """Cuts axis after axis until a chunk fits; memory is affine in the entries of an axis, or
-    nearly so."""
+    nearly so.
+    """
     per_lane = None
     for name in order:
         unit, whole = layout.unit(name), measure(sizes)
@@ -165,7 +169,8 @@ def _fit(
 
 def _even(lengths: Mapping[str, int], name: str, most: int, layout: Layout) -> int:
     """The size of chunks of at most `most` entries that are as equal as can be: no small last one
-    that costs as much."""
+    that costs as much.
+    """
     unit = layout.unit(name)
     total, most = padded(lengths, name, layout) // unit, max(1, most // unit)
     return unit * -(-total // -(-total // most))
@@ -173,7 +178,8 @@ def _even(lengths: Mapping[str, int], name: str, most: int, layout: Layout) -> i
 
 def memory(program: Any) -> int:
     """Bytes that one call of a compiled program needs on each device, as far as the backend
-    tells."""
+    tells.
+    """
     analysis = program.memory_analysis()
     if analysis is None:
         return 0
@@ -186,7 +192,8 @@ def memory(program: Any) -> int:
 
 def free_memory(layout: Layout) -> int | float:
     """Bytes that a chunk may use on each device: what is free there, or of the host, half of it in
-    equal shares."""
+    equal shares.
+    """
     statistics = [device.memory_stats() or {} for device in layout.devices]
     if all("bytes_limit" in each for each in statistics):
         return min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in statistics)

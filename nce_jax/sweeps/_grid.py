@@ -200,7 +200,8 @@ def _chunking(
     limits: tuple[int | None, int | None],
 ) -> Chunking:
     """That of the sweep in the store, which has to be this one; or a new one, which is recorded
-    there."""
+    there.
+    """
     if store is not None and store.holds_a_sweep():
         saved, chunking = store.recorded()
         check_identity(saved, identity(fn, axes, layout, chunking.sizes), store.folder)
@@ -220,7 +221,8 @@ def _gather(
     report: Callable[[int], None],
 ) -> Any:
     """The whole result on the host, chunk after chunk; those that the store has are read, the
-    others computed and kept."""
+    others computed and kept.
+    """
     lengths = {name: values.shape[0] for name, values in axes.items()}
     described, structure = jax.tree.flatten(
         compiled(fn, shapes(axes, chunking.sizes), layout).out_info

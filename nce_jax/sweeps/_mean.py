@@ -33,7 +33,8 @@ class LaneMean(NamedTuple):
 
 def failed_lanes(values: Any, num_axes: int) -> np.ndarray:
     """Where any floating or complex number of a lane is not finite, over the leading `num_axes`
-    axes."""
+    axes.
+    """
     leaves = jax.tree.leaves(values)
     failed = np.zeros(leaves[0].shape[:num_axes], bool) if leaves else np.zeros((), bool)
     for leaf in leaves:
@@ -65,7 +66,8 @@ def lane_mean(values: Any, failed: np.ndarray, axis: str, position: int) -> Lane
 
 def _masked(leaf: np.ndarray, counts: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and its standard error over one axis, in float64, as floats of the leaf's own
-    precision."""
+    precision.
+    """
     is_inexact = jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
     counts = counts.reshape(counts.shape + (1,) * (leaf.ndim - counts.ndim))
     wide = leaf.astype(np.complex128 if np.iscomplexobj(leaf) else np.float64)

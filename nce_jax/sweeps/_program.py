@@ -1,5 +1,6 @@
 """The compiled grid: the function mapped over every axis, and split over devices along one of
-them."""
+them.
+"""
 
 import functools
 import hashlib
@@ -42,7 +43,8 @@ class Layout(NamedTuple):
 
 def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
     """One grid axis over all devices of the mesh: that of the draws if it is long enough, or else
-    the longest."""
+    the longest.
+    """
     longest = max(lengths, key=lambda name: lengths[name])
     if mesh is None:
         return Layout(None, longest)
@@ -78,7 +80,8 @@ def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) ->
 
     It is JAX that keeps traces and programs: it knows which of its settings they hang on (x64, the
     precision of products, how random bits are made, the devices, ...), and a cache in front of it
-    would have to know them all."""
+    would have to know them all.
+    """
     return _lowered(fn, axes, layout).compile()
 
 
@@ -91,7 +94,8 @@ def shapes(axes: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, jax.S
 
 def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> str:
     """SHA-256 of the program's text before compilation: the function, its constants, the shapes and
-    the devices."""
+    the devices.
+    """
     return hashlib.sha256(_lowered(fn, axes, layout).as_text().encode()).hexdigest()
 
 

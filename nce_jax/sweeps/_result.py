@@ -1,4 +1,4 @@
-"""The labelled result of a sweep."""
+"""The labeled result of a sweep."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,7 +41,8 @@ class SweepResult:
 
         Solvers and training leave NaN behind where they fail, so that a failure shows here;
         integers, a `status` among them, are not looked at. A function that uses NaN for "does not
-        apply" marks its lanes as failed."""
+        apply" marks its lanes as failed.
+        """
         return failed_lanes(self.values, len(self.axes))
 
     def mean(self, axis: str) -> LaneMean:

@@ -1,5 +1,6 @@
 """Finished chunks on disk: each vouched for by its digest, all by a manifest that says which sweep
-they belong to."""
+they belong to.
+"""
 
 import dataclasses
 import hashlib
@@ -31,7 +32,8 @@ class Store:
     written last.
 
     Both are written under another name first, so that a chunk that has a digest is whole, whatever
-    ends the process."""
+    ends the process.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,7 +87,8 @@ class Store:
 
     def load(self, number: int, dtypes: list[np.dtype]) -> list[np.ndarray] | None:
         """The leaves of a chunk, or None if it is not finished. A damaged one is named in a warning
-        and counts as that."""
+        and counts as that.
+        """
         path, seal = self._paths(number)
         if not seal.exists():
             return None

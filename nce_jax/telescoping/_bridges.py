@@ -31,9 +31,9 @@ def bridges(
     """Coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K, with the same pair of
     samples for every k.
 
-    Stage k is then the pair of neighbours (x_k, x_k+1): its data and its noise. With `space` = (to,
+    Stage k is then the pair of neighbors (x_k, x_k+1): its data and its noise. With `space` = (to,
     back) the line is drawn between to(x_data) and to(x_noise), in the latent space of a flow say
-    (its bijector's `inverse` and `forward`), and mapped back. The noise should be centred there:
+    (its bijector's `inverse` and `forward`), and mapped back. The noise should be centered there:
     sqrt(1 - a^2) + a exceeds 1, and a common offset c would be carried to 1.41 c.
 
     Args:
@@ -86,7 +86,8 @@ def _same(x: Any) -> Any:
 
 def check_schedule(schedule: Any) -> None:
     """Raises unless the schedule is a vector that rises from 0 to 1; values of JAX arrays are not
-    read."""
+    read.
+    """
     if np.ndim(schedule) != 1 or np.shape(schedule)[0] < 2:
         raise ValueError(
             f"schedule: expected a vector of at least 2 numbers, got shape {np.shape(schedule)}"
@@ -192,7 +193,7 @@ def telescoped(
     """The whole model: the sum of the stages' log ratios, as an ordinary `log_density_fn(params,
     x)`.
 
-    phi(x) = sum_k s_k(x) + log q(x); its normaliser is F = sum_k F_k.
+    phi(x) = sum_k s_k(x) + log q(x); its normalizer is F = sum_k F_k.
 
     Args:
       stages_fn: as `separate` and `shared_body` make it.

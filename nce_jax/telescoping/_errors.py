@@ -1,5 +1,6 @@
 """Errors of a sum over stages that share their samples: influences are added per pair before they
-are squared."""
+are squared.
+"""
 
 from typing import NamedTuple
 
@@ -9,13 +10,11 @@ import jax.numpy as jnp
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
-from nce_jax.diagnostics._overlap import root_of
-from nce_jax.diagnostics._standard_error import jackknife_variance
 from nce_jax.log_partition import Solution, Status
-from nce_jax.log_partition._equations import distances, lacks_overlap, log_overlap_at
-from nce_jax.log_partition._solve import solve_problem
-from nce_jax.log_partition._types import Problem, make_problem
-from nce_jax.numerics import expand
+from nce_jax.log_partition.equation import distances, lacks_overlap, log_overlap_at
+from nce_jax.log_partition.problem import Problem, make_problem
+from nce_jax.log_partition.solve import root_of, solve_problem
+from nce_jax.numerics import expand, jackknife_variance
 
 
 class StageDiagnostics(NamedTuple):
@@ -62,7 +61,7 @@ def joint_standard_error(
     psi_i = sum_k (P_k,i - kappa_k Q_k,i) / H_k and s.d. = sd(psi) / sqrt(n), with P_k,i = sigma(log
     kappa - u_k(x_k,i)), Q_k,i = sigma(u_k(x_k+1,i) - log kappa) and H_k = mean P(1 - P) + kappa
     mean Q(1 - Q). The sum of the stages' own variances is a different number, and too small as a
-    rule: neighbours err in the same direction.
+    rule: neighbors err in the same direction.
 
     Args:
       log_ratio_data: s_k(x_k), (K, n), in nats.
@@ -182,7 +181,7 @@ def stage_diagnostics(
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
 ) -> StageDiagnostics:
-    """Solves every stage's normaliser and says what each stage is worth.
+    """Solves every stage's normalizer and says what each stage is worth.
 
     Args:
       log_ratio_data: s_k(x_k), (K, n), in nats.
@@ -243,7 +242,8 @@ def joint_error(
 
 def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
     """(K, n): by how much pair i pulls F_k, through the stage's data and its noise together; sums
-    to zero."""
+    to zero.
+    """
     kappa, num_pairs = jnp.exp(problem.log_kappa), problem.data.values.shape[-1]
     data, noise = distances(problem, roots)
     slope = _mean_slope(data) + kappa * _mean_slope(noise)
@@ -259,7 +259,8 @@ def _mean_slope(distance: jax.Array) -> jax.Array:
 
 def _small_part(distance: jax.Array) -> jax.Array:
     """sigma or sigma - 1, whichever is small and so keeps its digits: the mean is taken off
-    anyway."""
+    anyway.
+    """
     sigma = jax.nn.sigmoid(distance)
     is_small = jnp.mean(sigma, axis=-1, keepdims=True) < 0.5
     return jnp.where(is_small, sigma, -jax.nn.sigmoid(-distance))

@@ -2,7 +2,8 @@
 
 In the coordinate t = log(a / sqrt(1 - a^2)), half the log ratio of noise to signal variance, a
 bridge that moves over many scales (narrow data in wide noise) and one that shifts are both cut in
-few rounds."""
+few rounds.
+"""
 
 import functools
 import math
@@ -118,21 +119,23 @@ def _level(t: Any) -> Any:
 
 def _cut(schedule: np.ndarray, stage: int) -> float:
     """A point inside the stage: half-way in t, and outwards by twice the step before where one end
-    is infinite."""
+    is infinite.
+    """
     inner = _coordinate(schedule[1:-1])
     if inner.size == 0:
         return math.sqrt(0.5)
     if 0 < stage < inner.size:
         return float(_level((inner[stage - 1] + inner[stage]) / 2))
     is_first = stage == 0
-    outer, neighbour = (inner[0], inner[1:2]) if is_first else (inner[-1], inner[-2:-1])
-    step = 2 * abs(outer - neighbour[0]) if neighbour.size else math.log(2)
+    outer, neighbor = (inner[0], inner[1:2]) if is_first else (inner[-1], inner[-2:-1])
+    step = 2 * abs(outer - neighbor[0]) if neighbor.size else math.log(2)
     return float(_level(outer - step if is_first else outer + step))
 
 
 def _at(schedule: np.ndarray, lengths: np.ndarray, target: float) -> float:
     """The level where the length is `target`: even in t within a stage, in the angle where one end
-    of it is infinite."""
+    of it is infinite.
+    """
     stage = min(int(np.searchsorted(lengths, target, side="right")) - 1, schedule.size - 2)
     share = (target - lengths[stage]) / (lengths[stage + 1] - lengths[stage])
     ends = schedule[stage : stage + 2]
@@ -150,7 +153,8 @@ def _length(overlap: Any) -> Any:
 @functools.cache
 def _gaussian_overlaps() -> tuple[np.ndarray, np.ndarray]:
     """Overlap 2 int p q / (p + q) of unit Gaussians at distances from 0 to 10: int phi(z)
-    e^(-d^2/8) / cosh(d z / 2) dz."""
+    e^(-d^2/8) / cosh(d z / 2) dz.
+    """
     distances, z = np.linspace(0, 10, 201), np.linspace(-9, 9, 2001)
     weights = np.exp(-0.5 * z**2)
     integrals = (weights / np.cosh(distances[:, None] * z / 2)).sum(1) / weights.sum()

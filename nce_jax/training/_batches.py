@@ -2,7 +2,8 @@
 number.
 
 The batch of a step depends on that step's number alone (and on the key), so that a resumed run sees
-what an uninterrupted one would have seen."""
+what an uninterrupted one would have seen.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -39,7 +40,8 @@ def make_source(
     batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array, start: int
 ) -> Source:
     """The source for what the caller of `fit` gave: arrays, a `Batch` of arrays, a function of the
-    step, or an iterable."""
+    step, or an iterable.
+    """
     if isinstance(batches, Batch) or _is_array(batches):
         return _from_arrays(
             batches if isinstance(batches, Batch) else Batch(batches), batch_size, key
@@ -140,7 +142,8 @@ def _size(samples: Any, name: str) -> int | None:
 
 class _Shuffle:
     """Rows of a side: a fresh permutation per pass, of which the last, incomplete batch is left
-    out."""
+    out.
+    """
 
     def __init__(self, name: str, size: int, batch_size: int, key: jax.Array) -> None:
         check_positive_int("batch_size", batch_size)

@@ -1,5 +1,6 @@
 """Checkpoints that are whole or refused: written by orbax, each vouched for by a file of digests
-that is written last."""
+that is written last.
+"""
 
 import hashlib
 import json
@@ -35,7 +36,8 @@ class Checkpoints:
 
     Saving and digests go on in the background; a checkpoint counts once its digests are there. Of
     several processes each writes its own shards, and the first one the digests; the folder has to
-    be one that all of them see."""
+    be one that all of them see.
+    """
 
     def __init__(self, folder: Path, keep: int) -> None:
         # Here, since orbax takes a second to import and only runs that keep checkpoints need it.
@@ -57,7 +59,8 @@ class Checkpoints:
 
     def save(self, step: int, tree: Any, context: dict[str, Any]) -> None:
         """Starts to save; what was there for this step (damaged, or it would have been resumed) is
-        replaced."""
+        replaced.
+        """
         self.finish()
         self._remove(step)
         self._checkpointer.save(self.folder / str(step), _plain_keys(tree))
@@ -67,7 +70,8 @@ class Checkpoints:
 
     def _vouch(self, step: int, record: dict[str, Any]) -> None:
         """Waits for the save, writes its digests, and removes the checkpoints that it makes
-        superfluous."""
+        superfluous.
+        """
         self._checkpointer.wait_until_finished()
         self._record(step, record)
 
@@ -109,7 +113,8 @@ class Checkpoints:
 
     def load(self, like: Any) -> Loaded | None:
         """The newest whole checkpoint as a tree like `like`; warns of each newer one that is
-        not."""
+        not.
+        """
         step = agreed(self._choose() or 0)  # none is saved before the first step
         return self._read(step, like) if step else None
 
@@ -198,7 +203,8 @@ def _plain_keys(tree: Any) -> Any:
 
 def _as_before(tree: Any, like: Any) -> Any:
     """Restored arrays as those of `like`: typed keys, and free to move to other devices where those
-    were."""
+    were.
+    """
 
     def restore(leaf: Any, old: Any) -> Any:
         if _is_key(old):

@@ -1,5 +1,6 @@
 """Which criterion, treatment of F and rule for M go together: refused by name when a step is built,
-or first called."""
+or first called.
+"""
 
 from typing import Any
 

@@ -15,7 +15,8 @@ from nce_jax.training._records import MetricsFile, NonFiniteError, Window
 
 def strongly_typed(tree: Any) -> Any:
     """The same arrays without weak types: a checkpoint keeps none, and a resumed run must promote
-    like the first."""
+    like the first.
+    """
 
     def strong(leaf: Any) -> Any:
         leaf = jnp.asarray(leaf)
@@ -27,7 +28,8 @@ def strongly_typed(tree: Any) -> Any:
 
 def same_kind(new: Any, old: Any) -> Any:
     """`new`, whose shapes and dtypes have to be those of `old`: what is restored could not be told
-    from a mistake."""
+    from a mistake.
+    """
     before, after = describe(old), describe(new)
     for name in [*before, *after]:
         if before.get(name) != after.get(name):
@@ -64,7 +66,8 @@ class Files:
 
     def start(self, state: Any, key: jax.Array, resume: bool, num_steps: int) -> Loaded:
         """Where the run starts: from the newest whole checkpoint, or from a copy of `state`, for
-        the loop to donate."""
+        the loop to donate.
+        """
         check_everywhere(state)
         fresh = Loaded(0, {"state": jax.tree.map(jnp.copy, strongly_typed(state)), "key": key}, {})
         if self.checkpoints is None or self.folder is None:
@@ -94,7 +97,8 @@ class Files:
 
     def open(self, start: Loaded, context: Mapping[str, Any]) -> None:
         """Compares what must not change, and drops the records of steps that are going to be
-        computed again."""
+        computed again.
+        """
         for name, saved in start.context.items():
             if saved != context.get(name):
                 raise ValueError(
@@ -106,7 +110,8 @@ class Files:
 
     def record(self, window: Window, is_last: bool) -> dict[str, Any]:
         """Writes the records that are complete; the last of them is returned for the progress
-        bar."""
+        bar.
+        """
         records = window.collect(self.last_checkpoint, is_last)
         self.metrics.append(records)
         return records[-1] if records else {}
@@ -136,7 +141,8 @@ class Files:
 
     def check_finite(self, number: int, state: Any) -> None:
         """Raises if a parameter or F is not finite; an optimizer's own state may hold
-        infinities."""
+        infinities.
+        """
         kept = {
             name: getattr(state, name)
             for name in ("params", "log_partition")

@@ -1,5 +1,6 @@
 """`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train
-step."""
+step.
+"""
 
 import functools
 from collections.abc import Callable, Mapping

@@ -165,7 +165,8 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
 
 def stays(state: Any) -> tuple[Any, NamedSharding | None]:
     """Shardings of what a step returns: the state where it is, the metrics on every device; None
-    where all may move."""
+    where all may move.
+    """
     found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
     meshes = [sharding.mesh for sharding in found if isinstance(sharding, NamedSharding)]
     if not meshes:
@@ -179,14 +180,16 @@ def shares_threads(state: Any) -> bool:
     """Whether the devices are several CPU devices of one process.
 
     They share its threads: with several steps in flight the threads can all be waiting in
-    collective operations of which another part has none left to run on."""
+    collective operations of which another part has none left to run on.
+    """
     devices = {device for leaf in jax.tree.leaves(state) for device in _devices(leaf)}
     return len(devices) > 1 and all(device.platform == "cpu" for device in devices)
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
     """A copy: a part that stayed where it is would be gone from the caller's arrays once the step
-    has donated it."""
+    has donated it.
+    """
     leaf = jnp.asarray(leaf)
     if jax.process_count() == 1:
         return jax.device_put(jnp.copy(leaf), sharding)

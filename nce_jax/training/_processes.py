@@ -78,7 +78,8 @@ def is_writer() -> bool:
 
 def agreed(number: int) -> int:
     """What the first process says, on all of them: they may see a shared folder at different
-    moments."""
+    moments.
+    """
     return (
         int(multihost_utils.broadcast_one_to_all(np.int32(number)))
         if jax.process_count() > 1
@@ -98,7 +99,8 @@ def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
 
 def check_same(name: str, tree: Any, advice: str = "") -> None:
     """Raises where processes give different values for what is to be one tree; arrays that they
-    share are one by nature."""
+    share are one by nature.
+    """
     if jax.process_count() == 1:
         return
     found = multihost_utils.process_allgather(np.uint32(_digest(tree)))

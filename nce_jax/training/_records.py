@@ -1,5 +1,6 @@
 """Metrics of a run: gathered on the device, averaged over windows of steps, written as JSON
-lines."""
+lines.
+"""
 
 import json
 import math
@@ -46,7 +47,8 @@ class FailedSolvesWarning(UserWarning):
 
 class Packing:
     """Metrics as few arrays: fetching six scalars a step from the device costs a small model some
-    percent of its time."""
+    percent of its time.
+    """
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
@@ -89,7 +91,8 @@ class Packing:
 
 class Window:
     """Metrics on their way from the device to records; they stay there for some dozens of steps, so
-    that no step waits."""
+    that no step waits.
+    """
 
     def __init__(self, packing: Packing, log_every: int, low_overlap: float) -> None:
         self._packing, self._every, self._low_overlap = packing, log_every, low_overlap
@@ -115,7 +118,8 @@ class Window:
         last step.
 
         Raises NonFiniteError at the first bad step. Records end at multiples of `log_every`,
-        wherever the run was begun."""
+        wherever the run was begun.
+        """
         new = self._packing.columns(self._metrics)
         _check_finite(self._steps[-len(self._metrics) :], new, last_checkpoint)
         self._metrics = []
@@ -214,7 +218,8 @@ class MetricsFile:
     goes on.
 
     Of several processes one is the writer; the others read what a run left, and keep their records
-    in memory."""
+    in memory.
+    """
 
     def __init__(self, path: Path | None, is_writer: bool = True) -> None:
         self.path, self._is_writer = path, is_writer

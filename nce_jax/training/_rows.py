@@ -2,7 +2,8 @@
 
 The derivative of a look-up is a table of zeros with a few rows in it, and an optimizer goes through
 all of it. Here the loss sees the rows of its batch alone, as a small table of its own, and so does
-the optimizer."""
+the optimizer.
+"""
 
 import math
 from typing import Any, NamedTuple
@@ -173,7 +174,8 @@ def update_rows(
 
 def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: Params) -> Any:
     """Which leaves of the state are tables: those that belong to parameters, and have their
-    shape."""
+    shape.
+    """
     shapes = {jnp.shape(leaf) for leaf in jax.tree.leaves(tables)}
 
     def is_table(leaf: Any) -> bool:

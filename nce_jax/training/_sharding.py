@@ -3,7 +3,8 @@
 F is solved on the global batch. Its log-ratios, one number per sample, are gathered by one
 collective operation per pass of the model, after which every device solves the same equation on the
 same numbers: no solver iteration waits for another device, and F, loss and status agree on all.
-docs/scaling.md compares this with reducing sums at every iteration."""
+docs/scaling.md compares this with reducing sums at every iteration.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -40,7 +41,8 @@ def where_they_are(
     function: Callable[[Any], jax.Array], mesh: Mesh | None
 ) -> Callable[[Any], jax.Array]:
     """A function of samples, by every device for its own: left to the compiler, a batched
-    triangular solve gathers them."""
+    triangular solve gathers them.
+    """
     if mesh is None:
         return function
     own = PartitionSpec(DATA_AXIS)
@@ -51,7 +53,8 @@ def where_they_are(
 
 def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:
     """Arrays of one number per sample, by name, from all devices to every device: by one collective
-    operation for all."""
+    operation for all.
+    """
     present = {name: values for name, values in arrays.items() if values is not None}
     if mesh is None or not present:
         return arrays

@@ -1,4 +1,4 @@
-"""The train step: noise, log-ratios, normaliser, gradient, update; one pure function."""
+"""The train step: noise, log-ratios, normalizer, gradient, update; one pure function."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,16 +10,15 @@ import optax
 from jax.sharding import Mesh
 
 from nce_jax._checks import check_positive_int
+from nce_jax._shared import shared
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real, Scalars
 from nce_jax.criteria import Criterion, nce
-from nce_jax.log_partition._equations import log_overlap_bound
-from nce_jax.log_partition._types import make_problem
-from nce_jax.magnification import MagnificationRule
-from nce_jax.magnification._adaptive import Choice
-from nce_jax.sweeps import shared
+from nce_jax.log_partition.equation import log_overlap_bound
+from nce_jax.log_partition.problem import make_problem
+from nce_jax.magnification import Choice, MagnificationRule
 from nce_jax.training._composition import check_composition, check_rule, check_same_rule
-from nce_jax.training._memory import pending, response
 from nce_jax.training._mesh import check_mesh
+from nce_jax.training._momentum import pending, response
 from nce_jax.training._sharding import gather, split, where_they_are
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, finite_status, solved
 
@@ -151,7 +150,7 @@ def make_train_step(
     through the same pass.
 
     Args:
-      log_density_fn: `log_density_fn(params, x)`, the unnormalised log density of every sample of
+      log_density_fn: `log_density_fn(params, x)`, the unnormalized log density of every sample of
         x, (n, ...) -> (n,).
       noise: a distrax distribution, or any object with `log_prob(x)` and
         `sample_and_log_prob(seed=key, sample_shape=(m,))`.
@@ -251,7 +250,8 @@ def make_train_step(
 
 class _Draw(NamedTuple):
     """Samples of one side and their log noise density: None where the model is relative to the
-    noise."""
+    noise.
+    """
 
     x: Any
     log_q: jax.Array | None

@@ -1,4 +1,4 @@
-"""What a training step does with the normaliser F: the paper's treatments, as values."""
+"""What a training step does with the normalizer F: the paper's treatments, as values."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
 from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
-from nce_jax.log_partition._solve import attempt
+from nce_jax.log_partition.solve import attempt
 
 _NEWTON = newton()
 
@@ -21,7 +21,8 @@ class LogPartitionUpdate(NamedTuple):
     it was found.
 
     Where `waits` is true the step moves F alone: parameters and optimizer stay as they are. None
-    stands for never."""
+    stands for never.
+    """
 
     used: jax.Array
     kept: jax.Array
@@ -31,7 +32,7 @@ class LogPartitionUpdate(NamedTuple):
 
 
 class Treatment(NamedTuple):
-    """A way to treat the normaliser during training.
+    """A way to treat the normalizer during training.
 
     Attributes:
       name: what error messages call it.
@@ -41,7 +42,7 @@ class Treatment(NamedTuple):
         gradient.
       optimizer: of F, where it follows its gradient apart from the parameters.
       refuses: `refuses(criterion)` says why the pair is impossible, or returns None.
-      is_profiled: whether the F in use minimises the batch's loss.
+      is_profiled: whether the F in use minimizes the batch's loss.
     """
 
     name: str
@@ -105,8 +106,8 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
 
     def refuses(criterion: Criterion) -> str | None:
         if criterion.equation is None:
-            return "its normaliser is not the root of an equation"
-        return None if criterion.has_bennett_step else "Bennett's step knows no regulariser"
+            return "its normalizer is not the root of an equation"
+        return None if criterion.has_bennett_step else "Bennett's step knows no regularizer"
 
     return Treatment("bar_step", update, refuses=refuses)
 
@@ -166,14 +167,15 @@ def solved(
 
     def refuses(criterion: Criterion) -> str | None:
         has_profile = criterion.equation is not None or criterion.closed_form is not None
-        return None if has_profile else "it has no normaliser to solve for"
+        return None if has_profile else "it has no normalizer to solve for"
 
     return Treatment("solved", update, refuses=refuses, is_profiled=True)
 
 
 def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
     """From a solve whose steps may have run out: the parameters then wait, and F goes on from where
-    it came to."""
+    it came to.
+    """
     is_short = solution.status == Status.MAX_STEPS
     estimate = jnp.where(is_short, reached, solution.log_partition)
     return LogPartitionUpdate(
@@ -182,7 +184,7 @@ def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
 
 
 def held() -> Treatment:
-    """F stays where it was initialised: a model that is normalised already, or made to normalise
+    """F stays where it was initialized: a model that is normalized already, or made to normalize
     itself.
 
     Returns:

@@ -1,5 +1,6 @@
 """An exponential family with known answers: phi(x) = theta . x - |x|^2 / (2 v), that is N(v theta,
-v I)."""
+v I).
+"""
 
 import jax
 import jax.numpy as jnp

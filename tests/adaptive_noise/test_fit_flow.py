@@ -11,19 +11,19 @@ from nce_jax.adaptive_noise import fit_flow
 from nce_jax.adaptive_noise._fit_flow import _split
 
 SMALL = {"num_layers": 2, "hidden": (4,), "num_bins": 3, "progress": False}
-CENTRE, DEVIATION = 2.0, 0.5
+Center, DEVIATION = 2.0, 0.5
 
 
 def mixture(key, num_samples):
     """Two Gaussians in the plane, at (2, 2) and (-2, -2)."""
     key_side, key_spread = jax.random.split(key)
     side = jnp.where(jax.random.bernoulli(key_side, 0.5, (num_samples, 1)), 1.0, -1.0)
-    return CENTRE * side + DEVIATION * jax.random.normal(key_spread, (num_samples, 2))
+    return Center * side + DEVIATION * jax.random.normal(key_spread, (num_samples, 2))
 
 
 def mixture_log_prob(x):
     x = np.asarray(x, np.float64)
-    squares = [np.square(x - side * CENTRE).sum(-1) / DEVIATION**2 for side in (1, -1)]
+    squares = [np.square(x - side * Center).sum(-1) / DEVIATION**2 for side in (1, -1)]
     return np.logaddexp(-squares[0] / 2, -squares[1] / 2) - np.log(4 * np.pi * DEVIATION**2)
 
 
@@ -35,7 +35,8 @@ def mean_and_error(values):
 @pytest.mark.slow
 def test_it_reaches_the_entropy_of_a_mixture():
     """Seed 0. KL(p* || Gaussian) is known, 1.055 nats; of it the flow leaves less than 0.05, and
-    none leaves less than 0."""
+    none leaves less than 0.
+    """
     keys = jax.random.split(jax.random.key(0), 3)
     x_data, x_test = mixture(keys[0], 8000), mixture(keys[2], 20_000)
     options = {"optimizer": optax.adam(5e-3), "num_layers": 2, "hidden": (16,), "progress": False}
@@ -47,9 +48,9 @@ def test_it_reaches_the_entropy_of_a_mixture():
     gaussian_gap, gaussian_error = mean_and_error(
         true_log_prob - noise.fitted_gaussian(x_data).log_prob(x_test)
     )
-    # The centres are 11 standard deviations apart: the entropy of the mixture is log 2 more than
+    # The centers are 11 standard deviations apart: the entropy of the mixture is log 2 more than
     # that of one side.
-    covariance = CENTRE**2 + DEVIATION**2 * np.eye(2)
+    covariance = Center**2 + DEVIATION**2 * np.eye(2)
     known_gap = 0.5 * np.linalg.slogdet(covariance)[1] - 2 * np.log(DEVIATION) - np.log(2)
     assert abs(gaussian_gap - known_gap) < 4 * gaussian_error < 0.05
     # What is reported of held-out data agrees with fresh data: the choice among six evaluations
@@ -67,7 +68,8 @@ def test_it_reaches_the_entropy_of_a_mixture():
 @pytest.mark.slow
 def test_a_run_that_only_gets_worse_keeps_the_gaussian():
     """A negative learning rate ascends the loss: the evaluation before the first step is the
-    best."""
+    best.
+    """
     x_data = mixture(jax.random.key(0), 500)
     key = jax.random.key(1)
     result = fit_flow(

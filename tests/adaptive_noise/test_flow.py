@@ -1,5 +1,6 @@
-"""The flow as a distribution: its density is that of its draws, normalised, and at first that of
-the fitted Gaussian."""
+"""The flow as a distribution: its density is that of its draws, normalized, and at first that of
+the fitted Gaussian.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -62,8 +63,8 @@ def test_it_starts_as_the_fitted_gaussian(dim, float_dtype):
 def test_density_integrates_to_one(x64):
     _, params, noise_fn = small_flow(dtype=np.float64)
     width = 0.04
-    centres = 1 + width * (np.arange(500) - 249.5)
-    grid = jnp.asarray(np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2))
+    centers = 1 + width * (np.arange(500) - 249.5)
+    grid = jnp.asarray(np.stack(np.meshgrid(centers, centers), axis=-1).reshape(-1, 2))
     log_q = log_prob(noise_fn(perturbed(params)), grid)
     # Far from the Gaussian, whose integral proves nothing.
     assert abs(log_q - log_prob(noise_fn(params), grid)).max() > 1
@@ -74,7 +75,8 @@ def test_density_integrates_to_one(x64):
 @pytest.mark.parametrize("dim", [1, 3])
 def test_log_prob_is_the_base_and_a_jacobian_determinant(dim, x64):
     """Oracle: the determinant of the full Jacobian by forward differentiation, coordinate by
-    coordinate."""
+    coordinate.
+    """
     x_data, params, noise_fn = small_flow(dim, np.float64, num_layers=4)
     flown = noise_fn(perturbed(params))
     inverse = flown._distribution().bijector.inverse

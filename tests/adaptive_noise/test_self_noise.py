@@ -1,5 +1,6 @@
 """Snapshots with a known log Z: the estimate and its error, the buffer, the refresh, and what
-happens when it fails."""
+happens when it fails.
+"""
 
 import dataclasses
 
@@ -61,7 +62,8 @@ def test_log_z_is_within_its_error_and_the_buffer_is_of_the_snapshot(snapshot):
 @pytest.mark.slow
 def test_bennett_agrees_on_log_z(snapshot):
     """An estimate that rests on the buffer: model samples against fresh samples of the base noise.
-    Seed 5, 4 errors."""
+    Seed 5, 4 errors.
+    """
     base = noise.standard_normal(2)
     x_base = base.sample(seed=jax.random.key(5), sample_shape=1000)
     ratios = [log_density_fn(THETA, x) - base.log_prob(x) for x in (snapshot.x, x_base)]
@@ -99,7 +101,8 @@ def test_it_is_a_noise(snapshot):
 @pytest.mark.slow
 def test_the_standard_error_is_the_spread_over_repetitions():
     """100 seeds: spread within 30 % of what is reported (its own error is 7 %), Z unbiased, also
-    after three refreshes."""
+    after three refreshes.
+    """
     path = [THETA + 0.3 * step for step in range(1, 4)]
 
     def lane(key):
@@ -164,7 +167,8 @@ def two_modes(share, x):
 @pytest.mark.slow
 def test_modes_get_their_share_by_weights_where_chains_cannot_cross():
     """Seed 0, 4 standard errors of a share; the refresh turns 80 % into 30 %, and inherits the
-    error of the 80."""
+    error of the 80.
+    """
     base = noise.fitted_gaussian(jnp.array([[-6.0], [6.0]]))
     options = {
         "kernel": samplers.mala(0.05),
@@ -212,7 +216,8 @@ def test_what_is_not_finite_is_said_and_not_hidden(snapshot, refresh):
 @pytest.mark.slow
 def test_resampling_gives_every_row_its_share():
     """Systematic: floor or ceiling of n w_i, and n w_i on average (100 seeds, 4 standard
-    errors)."""
+    errors).
+    """
     log_weights = jnp.log(jnp.array([0.5, 0.05, 0.3, 0.0, 0.15])) + 40.0
     expected = 5 * np.array([0.5, 0.05, 0.3, 0.0, 0.15])
     rows = jax.vmap(lambda key: _systematic(key, log_weights))(

@@ -1,5 +1,6 @@
 """Training against the model's own past: what an error in log Z does, what the gradient is, and
-that data are recovered."""
+that data are recovered.
+"""
 
 import dataclasses
 
@@ -45,7 +46,8 @@ def exact_snapshot(key, theta, num_samples=400):
 
 def problem(treatment):
     """Data at theta = (1, 1), model and snapshot at (0.5, -0.5), in float64: to be called under
-    `x64`."""
+    `x64`.
+    """
     snapshot = exact_snapshot(jax.random.key(0), jnp.array([0.5, -0.5]))
     x_data = samples(jax.random.key(1), jnp.ones(2), 400)
     optimizer = optax.sgd(0.5)
@@ -98,13 +100,14 @@ def test_an_error_in_log_z_does_move_theta_where_f_is_held(x64):
 @pytest.mark.parametrize("kappa", [1.0, 5.0])
 def test_at_the_snapshot_the_gradient_is_a_share_of_the_likelihood_s(kappa, x64):
     """u = 0 on every sample, so that the weights are kappa / (1 + kappa): half at kappa = 1. Exact
-    for finite samples."""
+    for finite samples.
+    """
     theta = jnp.array([0.5, -0.5])
     snapshot = exact_snapshot(jax.random.key(0), theta)
     x_data = samples(jax.random.key(1), jnp.ones(2), 300)
     optimizer = optax.sgd(1.0)
     step = training.make_train_step(
-        log_density_fn, snapshot, optimizer, criterion=nce_jax.nce(magnification=kappa)
+        log_density_fn, snapshot, optimizer, criterion=nce_jax.criteria.nce(magnification=kappa)
     )
     state, metrics = jax.jit(step)(training.init_train_state(theta, optimizer), x_data, KEY)
     x_noise = snapshot.sample(seed=jax.random.fold_in(KEY, 0), sample_shape=300)
@@ -132,7 +135,8 @@ def test_data_are_recovered_within_their_error():
 
     The mean is within 4 standard errors. The likelihood's standard deviation is sqrt(1 / (v n)); a
     noise equal to the model with as many samples as there are data, the buffer's 500, doubles the
-    variance. A spread of 30 is known to 13 %."""
+    variance. A spread of 30 is known to 13 %.
+    """
     step, start = make_run(500)
 
     def lane(key):
@@ -217,7 +221,7 @@ def test_fit_runs_it_and_resumes_it_bit_for_bit(tmp_path):
         ({"num_steps": 0}, "num_steps: expected at least 1, got 0"),
         ({"kernel": samplers.langevin(0.1)}, "kernel: expected one with a Metropolis test"),
         (
-            {"criterion": nce_jax.exponential_nce(), "treatment": training.bar_step()},
+            {"criterion": nce_jax.criteria.exponential_nce(), "treatment": training.bar_step()},
             "bar_step does not support criterion",
         ),
     ],

@@ -1,5 +1,6 @@
 """The arithmetic of the harness, with a clock that only callables move; nothing here depends on how
-fast anything is."""
+fast anything is.
+"""
 
 import json
 import math
@@ -15,7 +16,8 @@ EXACT = Check("difference", lambda ours, theirs: abs(ours - theirs), 1e-9)
 
 class FakeWork:
     """Contenders that cost what they say, and a clock that knows; `calls` is the order in which
-    they ran."""
+    they ran.
+    """
 
     def __init__(self) -> None:
         self.now = 0.0

@@ -102,7 +102,8 @@ def test_a_row_that_is_gone_is_named():
 @pytest.fixture
 def runs(tmp_path, monkeypatch):
     """Committed: a bar of ratio 20 and a slow sweep. A list of what the next runs find; the last
-    one stays."""
+    one stays.
+    """
     stored = {
         "bar": topic([row()]),
         "sweep_lanes": topic([row()], took=100.0),

@@ -1,5 +1,6 @@
 """The family: every loss bound to its way to profile F, and what a train step makes of each
-pair."""
+pair.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ CLOSED_FORMS = {
 
 def test_the_criterion_of_nce_binds_its_kappa_to_both_parts(x64):
     data, noise = gaussian_log_ratios()
-    criterion = nce_jax.nce(magnification=50.0, noise_ratio=0.5)
+    criterion = nce_jax.criteria.nce(magnification=50.0, noise_ratio=0.5)
     solution = criterion.profile(
         data, noise, weights_data=None, weights_noise=None, solver=SOLVERS["bisection"]
     )
@@ -41,9 +42,10 @@ def test_the_criterion_of_nce_binds_its_kappa_to_both_parts(x64):
 @pytest.mark.parametrize("name", CLOSED_FORMS)
 def test_closed_forms_are_converged_or_not_finite(name):
     """The value at the root, no steps taken, options of solvers ignored; a NaN is a failed lane,
-    beside a good one."""
+    beside a good one.
+    """
     data, noise = gaussian_log_ratios(dtype=np.float32)
-    criterion = getattr(nce_jax, name)()
+    criterion = getattr(nce_jax.criteria, name)()
     loss, root = CLOSED_FORMS[name]
     assert criterion.name == name
     both = jnp.stack([data, data]), jnp.stack([noise, noise.at[0].set(np.nan)])
@@ -63,14 +65,14 @@ def test_closed_forms_say_where_there_is_no_overlap(name):
     """Gaussians 1 and 30 apart with their true ratio; samples of weight zero are none."""
     x, y = np.random.default_rng(0).normal(size=(2, 500)).astype(np.float32)
     data, noise = jnp.stack([x + 1, 30 * (x + 30)]), jnp.stack([y, 30 * y])
-    solution = getattr(nce_jax, name)().profile(data, noise)
+    solution = getattr(nce_jax.criteria, name)().profile(data, noise)
     np.testing.assert_array_equal(
         solution.status, [nce_jax.Status.CONVERGED, nce_jax.Status.NO_OVERLAP]
     )
     assert np.isfinite(solution.log_partition).all()
     kept = jnp.where(jnp.arange(500) < 250, 1.0, 0.0)
     hidden = jnp.where(kept > 0, data, jnp.nan)
-    weighted = getattr(nce_jax, name)().profile(hidden, noise, weights_data=kept)
+    weighted = getattr(nce_jax.criteria, name)().profile(hidden, noise, weights_data=kept)
     np.testing.assert_array_equal(weighted.status, solution.status)
 
 
@@ -78,7 +80,7 @@ def test_closed_forms_say_where_there_is_no_overlap(name):
 def test_options_that_no_solver_has_are_refused_by_name(name):
     data, noise = gaussian_log_ratios(dtype=np.float32)
     with pytest.raises(TypeError, match="num_iterations"):
-        getattr(nce_jax, name)().profile(data, noise, num_iterations=3)
+        getattr(nce_jax.criteria, name)().profile(data, noise, num_iterations=3)
 
 
 THETA, START, STEP = 0.6, 0.3, 1e-6
@@ -95,13 +97,16 @@ BATCH = training.Batch(
 @pytest.mark.parametrize("name", CLOSED_FORMS)
 def test_every_treatment_takes_the_slope_of_the_formula(name, x64):
     """s = theta x, one step of plain descent at rate 1, against differences of the oracle in theta
-    and in F."""
+    and in F.
+    """
     loss, root = CLOSED_FORMS[name]
 
     def value(theta, log_partition):
         return loss(theta * BATCH.x_data, theta * BATCH.x_noise, log_partition=log_partition)
 
-    for treatment, (new, metrics) in step_of_every_treatment(getattr(nce_jax, name)()).items():
+    for treatment, (new, metrics) in step_of_every_treatment(
+        getattr(nce_jax.criteria, name)()
+    ).items():
         used = root(THETA * BATCH.x_data, THETA * BATCH.x_noise) if treatment == "solved" else START
         np.testing.assert_allclose(
             [metrics.loss, metrics.log_partition], [value(THETA, used), used], rtol=1e-12
@@ -135,10 +140,10 @@ def step_of_every_treatment(criterion):
     return jax.jit(run)(jnp.asarray(THETA))
 
 
-def test_donsker_varadhan_is_nwj_at_a_solved_normaliser(x64):
+def test_donsker_varadhan_is_nwj_at_a_solved_normalizer(x64):
     """The same value and slope; what F is held at makes no difference to it."""
-    nwj = step_of_every_treatment(nce_jax.nwj())["solved"]
-    other = step_of_every_treatment(nce_jax.donsker_varadhan())
+    nwj = step_of_every_treatment(nce_jax.criteria.nwj())["solved"]
+    other = step_of_every_treatment(nce_jax.criteria.donsker_varadhan())
     for new, metrics in other.values():
         np.testing.assert_allclose(
             [metrics.loss, new.params], [nwj[1].loss, nwj[0].params], rtol=1e-12
@@ -150,13 +155,13 @@ def test_donsker_varadhan_is_nwj_at_a_solved_normaliser(x64):
 def test_bennetts_step_is_refused_by_name(name):
     with pytest.raises(
         ValueError,
-        match=f"treatment bar_step does not support criterion {name}: its normaliser is not",
+        match=f"treatment bar_step does not support criterion {name}: its normalizer is not",
     ):
         training.make_train_step(
             lambda theta, x: theta * x,
             None,
             optax.sgd(1.0),
-            criterion=getattr(nce_jax, name)(),
+            criterion=getattr(nce_jax.criteria, name)(),
             treatment=training.bar_step(),
             relative_to_noise=True,
         )

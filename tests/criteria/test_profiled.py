@@ -38,7 +38,7 @@ def test_profiled_loss_with_weights(x64):
     )
 
 
-def test_it_is_the_least_of_all_normalisers(x64):
+def test_it_is_the_least_of_all_normalizers(x64):
     data, noise = gaussian_log_ratios()
     others = nce_jax.nce_loss(
         jnp.broadcast_to(data, (9, 40)),
@@ -59,7 +59,8 @@ def test_a_shift_of_all_log_ratios_changes_nothing(kappa, x64):
 
 def test_large_kappa_is_donsker_varadhan(x64):
     """Profiled loss - log kappa - 1 -> -(E_data s - log E_noise e^s), with an error of order 1 /
-    kappa."""
+    kappa.
+    """
     data, noise = gaussian_log_ratios()
     limit = -(np.mean(data) - oracles.importance_log_partition(noise))
     errors = [
@@ -75,7 +76,8 @@ def test_kappa_one_is_the_jensen_shannon_divergence(x64):
     quadrature on a grid.
 
     200,000 samples each, seed 3; the loss is a mean of bounded terms, its standard error below
-    0.002: within 4 of them."""
+    0.002: within 4 of them.
+    """
     data, noise = gaussian_log_ratios(1.0, 200_000, 200_000, seed=3)
     x = np.linspace(-9, 10, 4001)
     p, q = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (1, 0))
@@ -85,7 +87,8 @@ def test_kappa_one_is_the_jensen_shannon_divergence(x64):
 
 def scaled_loss(theta, data, noise, kappa, stop=False):
     """A one-parameter model, s -> theta s + theta^2 / 10: its second derivative needs
-    dF*/dtheta."""
+    dF*/dtheta.
+    """
     data, noise = (theta * side + theta**2 * jnp.sin(side) / 10 for side in (data, noise))
     if not stop:
         return nce_jax.profiled_nce_loss(data, noise, magnification=kappa)
@@ -104,7 +107,8 @@ def derivatives(theta, data, noise, kappa, stop=False):
 @pytest.mark.slow
 def test_second_derivative_needs_the_implicit_one(x64):
     """Against finite differences of the first; a stopped gradient has the same first derivative and
-    another second."""
+    another second.
+    """
     data, noise = gaussian_log_ratios()
     theta, step = 0.7, 1e-5
     first, second = derivatives(theta, data, noise, 3.0)
@@ -158,7 +162,7 @@ def test_padding_reaches_neither_value_nor_gradient(padding):
         np.testing.assert_allclose(actual[4:], expected, rtol=1e-4, atol=1e-7)
 
 
-def test_a_failed_lane_is_nan_and_leaves_its_neighbours_untouched():
+def test_a_failed_lane_is_nan_and_leaves_its_neighbors_untouched():
     lanes = [gaussian_log_ratios(seed=seed, dtype=np.float32) for seed in range(3)]
     data, noise = (jnp.stack(side) for side in zip(*lanes, strict=True))
     batched = jax.jit(jax.vmap(jax.value_and_grad(nce_jax.profiled_nce_loss)))

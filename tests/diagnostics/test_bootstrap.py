@@ -1,5 +1,6 @@
 """Bootstrap of F*: agreement with the formula's error, reproducibility, weights, batches and
-failures."""
+failures.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ _compiled = jax.jit(nce_jax.bootstrap_log_partition, static_argnames="num_replic
 
 def bootstrap(
     seed, data, noise, *, num_replicates=600, magnification=1.0, **weights
-) -> nce_jax.Bootstrap:
+) -> nce_jax.diagnostics.Bootstrap:
     options = {
         "num_replicates": num_replicates,
         "magnification": jnp.asarray(magnification, data.dtype),
@@ -30,7 +31,8 @@ def test_agrees_with_the_formula(kappa):
     1 / n: within 12 %.
 
     Both sides are sorted: draws of the two that were not independent would then show, by up to a
-    factor of 1.4."""
+    factor of 1.4.
+    """
     data, noise = (jnp.sort(side) for side in gaussian_log_ratios(1.0, 300, 300, dtype=np.float32))
     result = bootstrap(1, data, noise, magnification=kappa)
     expected = standard_error(data, noise, magnification=kappa)
@@ -38,8 +40,8 @@ def test_agrees_with_the_formula(kappa):
     np.testing.assert_allclose(
         result.standard_error, np.std(result.log_partition, ddof=1), rtol=1e-4
     )
-    centre = solve(data, noise, magnification=kappa).log_partition
-    assert abs(np.mean(result.log_partition) - centre) < 0.3 * expected
+    center = solve(data, noise, magnification=kappa).log_partition
+    assert abs(np.mean(result.log_partition) - center) < 0.3 * expected
 
 
 def test_same_key_same_replicates_other_key_others():
@@ -52,7 +54,8 @@ def test_same_key_same_replicates_other_key_others():
 
 def test_replicates_are_roots_of_redrawn_samples(x64):
     """Where all samples are equal every draw is the same problem: each replicate is the root
-    itself."""
+    itself.
+    """
     result = bootstrap(0, jnp.full(9, 2.0), jnp.full(5, 1.0), num_replicates=7, magnification=3.0)
     expected = solve(jnp.full(9, 2.0), jnp.full(5, 1.0), magnification=3.0).log_partition
     np.testing.assert_allclose(result.log_partition, np.full(7, expected), rtol=1e-11)
@@ -61,7 +64,8 @@ def test_replicates_are_roots_of_redrawn_samples(x64):
 
 def test_weights_are_drawn_with_their_samples_and_padding_never():
     """Padding of NaN is not drawn; a uniform weight of two changes the spread not at all beyond its
-    own noise."""
+    own noise.
+    """
     data, noise = gaussian_log_ratios(1.0, 300, 300, dtype=np.float32)
     padded = [
         jnp.concatenate([side, jnp.full((50,), np.nan, np.float32)]) for side in (data, noise)

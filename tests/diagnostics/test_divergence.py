@@ -61,7 +61,8 @@ def test_equals_its_formula(kappa, float_dtype):
 @pytest.mark.parametrize("kappa", [1e-3, 0.1, 1.0, 30.0, 1e4])
 def test_at_the_true_ratio_it_is_the_divergence(kappa, unit_gaussians, x64):
     """KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa), by the same quadrature; and
-    F* = 0."""
+    F* = 0.
+    """
     x, p, q, ratios, weights = unit_gaussians
     m = (p + kappa * q) / (1 + kappa)
     expected = np.sum(p * np.log(p / m) + kappa * q * np.log(q / m)) * (x[1] - x[0])
@@ -70,7 +71,8 @@ def test_at_the_true_ratio_it_is_the_divergence(kappa, unit_gaussians, x64):
 
 def test_named_divergences_of_unit_gaussians(unit_gaussians, x64):
     """Twice Jensen-Shannon's at kappa = 1; KL(p || q) = 1/2 as kappa -> infinity, KL(q || p) = 1/2
-    per kappa towards 0."""
+    per kappa towards 0.
+    """
     x, p, q, ratios, weights = unit_gaussians
     halves = [np.sum(side * np.log(2 * side / (p + q))) * (x[1] - x[0]) / 2 for side in (p, q)]
     np.testing.assert_allclose(estimate(*ratios, **weights).value, 2 * sum(halves), atol=1e-6)
@@ -80,7 +82,8 @@ def test_named_divergences_of_unit_gaussians(unit_gaussians, x64):
 
 def test_exchanging_the_sides(x64):
     """D_kappa(p, q) = kappa D_(1 / kappa)(q, p), sample by sample; the errors and minus F with
-    it."""
+    it.
+    """
     data, noise = gaussian_log_ratios(num_noise=40)
     for kappa in (0.03, 7.0):
         one, other = estimate(data, noise, kappa), estimate(-noise, -data, 1 / kappa)
@@ -113,7 +116,8 @@ def test_another_ratio_gives_less(unit_gaussians, x64):
 @pytest.mark.parametrize("block_size", [1, pytest.param(10, marks=pytest.mark.slow)])
 def test_the_standard_error_is_the_spread(block_size, x64):
     """300 replicates (seed 4) of 300 + 400 samples, in lanes: the spread of 300 is known to 4 %;
-    within 10 %."""
+    within 10 %.
+    """
     generator = np.random.default_rng(4)
     shapes = (300, 300), (300, 400)
     draws = [
@@ -134,7 +138,8 @@ def test_the_standard_error_is_the_spread(block_size, x64):
 @pytest.mark.parametrize("kappa", KAPPAS)
 def test_no_overlap_is_the_ceiling(kappa, float_dtype):
     """log(1 + kappa) + kappa log(1 + 1 / kappa), and no failure: the status says why it is the
-    largest value."""
+    largest value.
+    """
     data, noise = jnp.array([900.0, 1000.0], float_dtype), jnp.array([-1000.0, -900.0], float_dtype)
     seen = estimate(data, noise, kappa)
     ceiling = np.log1p(kappa) + kappa * np.log1p(1 / kappa)
@@ -147,7 +152,7 @@ def test_no_overlap_is_the_ceiling(kappa, float_dtype):
     np.testing.assert_allclose(estimate(level, level, kappa).value, 0, atol=1e-6 * min(1, kappa))
 
 
-def test_bad_lanes_are_nan_and_leave_their_neighbours_untouched():
+def test_bad_lanes_are_nan_and_leave_their_neighbors_untouched():
     data, noise = (jnp.stack([side] * 4) for side in gaussian_log_ratios(dtype=np.float32))
     kappa = jnp.array([1.0, 1.0, jnp.inf, 1.0])
     dirty = data.at[1, 0].set(np.nan)
@@ -200,7 +205,7 @@ def test_bad_arguments_are_named():
         nce_jax.divergence(good, good, block_size=0)
 
 
-def test_a_given_normaliser_does_not_hide_an_infinite_log_ratio():
+def test_a_given_normalizer_does_not_hide_an_infinite_log_ratio():
     """+inf among the data has a finite term: the status has to say it."""
     estimate = nce_jax.divergence(
         jnp.array([jnp.inf, 1.0, 2.0]), jnp.array([0.0, 1.0]), log_partition=0.0

@@ -1,5 +1,6 @@
 """Diagnostics and `bar` differentiate in both modes, alone and under vmap: a `custom_vmap` on their
-path would forbid it."""
+path would forbid it.
+"""
 
 import jax
 import jax.numpy as jnp

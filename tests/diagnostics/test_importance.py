@@ -1,5 +1,6 @@
 """Importance sampling from the noise: log Z of a model, its error, and the effective sample
-size."""
+size.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,8 @@ import nce_jax
 from tests import oracles
 from tests.log_partition.cases import gaussian_log_ratios, random_weights, solve, standard_error
 
-estimate = jax.jit(nce_jax.importance_log_partition)
-effective_sample_size = jax.jit(nce_jax.effective_sample_size)
+estimate = jax.jit(nce_jax.diagnostics.importance_log_partition)
+effective_sample_size = jax.jit(nce_jax.diagnostics.effective_sample_size)
 
 
 def test_equals_its_formulas(float_dtype):
@@ -28,7 +29,7 @@ def test_equals_its_formulas(float_dtype):
     assert all(field.dtype == float_dtype for field in result)
 
 
-def test_is_the_limit_of_the_profiled_normaliser_and_of_its_error(x64):
+def test_is_the_limit_of_the_profiled_normalizer_and_of_its_error(x64):
     data, noise = gaussian_log_ratios(1.0)
     result = estimate(noise)
     profiled = solve(data, noise, magnification=1e9)
@@ -117,8 +118,8 @@ def test_kish_of_nothing_is_no_number():
 @pytest.mark.bad_input
 def test_bad_arguments_are_named():
     names = {
-        nce_jax.importance_log_partition: "log_ratio_noise",
-        nce_jax.effective_sample_size: "log_weights",
+        nce_jax.diagnostics.importance_log_partition: "log_ratio_noise",
+        nce_jax.diagnostics.effective_sample_size: "log_weights",
     }
     for function, name in names.items():
         with pytest.raises(ValueError, match=f"{name}.*at least 1.*\\(0,\\)"):
@@ -128,4 +129,4 @@ def test_bad_arguments_are_named():
         with pytest.raises(ValueError, match=f"{name}.*scalar"):
             function(jnp.float32(1))
     with pytest.raises(ValueError, match="weights_noise.*(3,)"):
-        nce_jax.importance_log_partition(jnp.zeros(3), weights_noise=jnp.ones(4))
+        nce_jax.diagnostics.importance_log_partition(jnp.zeros(3), weights_noise=jnp.ones(4))

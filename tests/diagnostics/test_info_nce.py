@@ -1,5 +1,6 @@
 """The mutual information that InfoNCE certifies: its formula, its ceiling, the truth, and its error
-bar."""
+bar.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -18,19 +19,21 @@ def terms_of(correlation, n, key):
     one = jnp.ones_like(x)
     anchors = jnp.concatenate([2 * correlation * x, -(correlation**2) * x**2, one], axis=1)
     partners = jnp.concatenate([y, one, -(correlation**2) * y**2], axis=1)
-    return nce_jax.info_nce_loss_terms(anchors, partners, temperature=2 * (1 - correlation**2))
+    return nce_jax.losses.info_nce_loss_terms(
+        anchors, partners, temperature=2 * (1 - correlation**2)
+    )
 
 
 def test_it_is_the_log_of_the_candidates_less_the_loss(x64):
     terms = jnp.array([0.3, 2.0, 1.1])
     weights = jnp.array([1.0, 0.0, 2.0])
     candidates = jnp.array([4, 5, 6])
-    bound = nce_jax.info_nce_bound(terms, candidates, weights=weights)
+    bound = nce_jax.diagnostics.info_nce_bound(terms, candidates, weights=weights)
     gains = np.log([4, 6]) - np.array([0.3, 1.1])
     np.testing.assert_allclose(bound.value, gains @ [1, 2] / 3, rtol=1e-13)
     np.testing.assert_allclose(bound.ceiling, np.log([4, 6]) @ [1, 2] / 3, rtol=1e-13)
-    assert np.isinf(nce_jax.info_nce_bound(terms[:1], 4).standard_error)
-    assert nce_jax.info_nce_bound(jnp.ones((2, 3)), 4).value.shape == (2,)
+    assert np.isinf(nce_jax.diagnostics.info_nce_bound(terms[:1], 4).standard_error)
+    assert nce_jax.diagnostics.info_nce_bound(jnp.ones((2, 3)), 4).value.shape == (2,)
 
 
 def test_truth_and_spread():
@@ -43,7 +46,9 @@ def test_truth_and_spread():
     truth = -np.log(1 - correlation**2) / 2
     keys = jax.random.split(jax.random.key(0), 100)
     bounds = jax.jit(
-        jax.vmap(lambda key: nce_jax.info_nce_bound(terms_of(correlation, 200, key), 200))
+        jax.vmap(
+            lambda key: nce_jax.diagnostics.info_nce_bound(terms_of(correlation, 200, key), 200)
+        )
     )(keys)
     spread = bounds.value.std()
     assert abs(bounds.value.mean() - truth) < 4 * spread / np.sqrt(100) + 0.01
@@ -52,7 +57,7 @@ def test_truth_and_spread():
 
 def test_the_ceiling_holds_where_the_truth_is_beyond_it():
     terms = terms_of(0.99999, 16, jax.random.key(0))  # I = 5.4 nats
-    bound = nce_jax.info_nce_bound(terms, 16)
+    bound = nce_jax.diagnostics.info_nce_bound(terms, 16)
     assert 0.9 * bound.ceiling < bound.value <= bound.ceiling
     np.testing.assert_allclose(bound.ceiling, np.log(16), rtol=1e-6)
 
@@ -62,4 +67,4 @@ def test_bad_arguments_are_named():
     with pytest.raises(
         ValueError, match="num_candidates: expected a finite positive number, got 0"
     ):
-        nce_jax.info_nce_bound(jnp.ones(3), 0)
+        nce_jax.diagnostics.info_nce_bound(jnp.ones(3), 0)

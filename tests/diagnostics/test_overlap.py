@@ -56,7 +56,8 @@ def test_one_where_model_and_noise_are_equal_zero_where_disjoint_more_where_inve
 
 def test_is_the_integral_of_the_harmonic_mean(x64):
     """p = N(1, 1), q = N(0, 1): (1 + kappa) p q / (p + kappa q) integrated; 200,000 samples, seed
-    5, within 1 %."""
+    5, within 1 %.
+    """
     data, noise = gaussian_log_ratios(1.0, 200_000, 200_000, seed=5)
     x = np.linspace(-9, 10, 4001)
     p, q = (np.exp(-((x - mean) ** 2) / 2) / np.sqrt(2 * np.pi) for mean in (1, 0))

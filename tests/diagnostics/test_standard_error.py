@@ -1,5 +1,6 @@
 """Standard error of F*: its formula, Monte Carlo over replicates, coverage, and blocks of
-correlated samples."""
+correlated samples.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -74,9 +75,9 @@ def test_monte_carlo_and_coverage(num_data, num_noise, x64):
         values = solve(*samples, magnification=kappa).log_partition
         errors = standard_error(*samples, log_partition=values, magnification=kappa)
         np.testing.assert_allclose(np.mean(errors), np.std(values, ddof=1), rtol=0.12)
-        centre = np.mean(values) if exact is None else exact
-        assert 0.92 < np.mean(np.abs(values - centre) < 1.96 * errors) < 0.98
-        assert abs(np.mean(values) - centre) < 4 * np.std(values) / np.sqrt(500) + 0.01
+        center = np.mean(values) if exact is None else exact
+        assert 0.92 < np.mean(np.abs(values - center) < 1.96 * errors) < 0.98
+        assert abs(np.mean(values) - center) < 4 * np.std(values) / np.sqrt(500) + 0.01
 
 
 def autoregressive(generator, shape, correlation):
@@ -97,7 +98,8 @@ def test_blocks_of_correlated_samples(x64):
 
     sqrt of the inefficiency is 3 for linear statistics, somewhat less for bounded ones. Blocks of
     100, of 20 correlation times, find it within 15 %: 300 replicates know the spread to 4 %, 20
-    blocks a side miss some 2 %."""
+    blocks a side miss some 2 %.
+    """
     generator = np.random.default_rng(7)
     data = jnp.asarray(1 + autoregressive(generator, (300, 2000), 0.8))
     noise = jnp.asarray(autoregressive(generator, (300, 2000), 0.8))
@@ -112,7 +114,8 @@ def test_blocks_of_correlated_samples(x64):
 @pytest.mark.slow
 def test_bennetts_choice_of_kappa_is_best(x64):
     """Model samples, n = 100, m = 10,000: the error is least at kappa = m / n, half of that at
-    kappa = 1."""
+    kappa = 1.
+    """
     data, noise = gaussian_log_ratios(3.0, 100, 10_000, seed=8)
     kappas = jnp.asarray([1.0, 10.0, 100.0, 1000.0, 10_000.0])
     lanes = [jnp.broadcast_to(side, (5, *side.shape)) for side in (data, noise)]

@@ -1,5 +1,6 @@
-"""Perplexity and self-normalisation by the whole vocabulary, and the layer whose arrays they
-take."""
+"""Perplexity and self-normalization by the whole vocabulary, and the layer whose arrays they
+take.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -44,12 +45,13 @@ def test_scores_and_table(layer, hidden):
 
 def test_training_and_evaluation_are_of_one_layer(layer, hidden):
     """Gradients come back as those of the layer's variables; the full softmax is that of the
-    scores."""
+    scores.
+    """
     graphdef, params = nnx.split(layer, nnx.Param)
 
     def loss(params):
         table = nnx.merge(graphdef, params).table()
-        return nce_jax.full_softmax_loss(hidden, TARGETS, **table, chunk_size=5)
+        return nce_jax.losses.full_softmax_loss(hidden, TARGETS, **table, chunk_size=5)
 
     value, slope = jax.value_and_grad(loss)(params)
     log_p = jax.nn.log_softmax(layer(hidden), axis=-1)
@@ -58,15 +60,15 @@ def test_training_and_evaluation_are_of_one_layer(layer, hidden):
 
 
 @pytest.mark.parametrize("chunk_size", [4, 4096])
-def test_perplexity_and_self_normalisation(layer, hidden, chunk_size):
+def test_perplexity_and_self_normalization(layer, hidden, chunk_size):
     scores = np.asarray(layer(hidden), np.float64)
     log_z = np.log(np.exp(scores).sum(axis=-1))
     terms, weights = log_z - scores[np.arange(N), TARGETS], np.asarray(WEIGHTS)
     padded = hidden.at[1].set(jnp.nan)
     options = {**layer.table(), "weights": WEIGHTS, "chunk_size": chunk_size}
-    found = nce_jax.perplexity(padded, TARGETS, **options)
+    found = nce_jax.diagnostics.perplexity(padded, TARGETS, **options)
     np.testing.assert_allclose(found, np.exp(np.average(terms, weights=weights)), rtol=1e-5)
-    report = nce_jax.self_normalisation(padded, **options, log_partition=0.25)
+    report = nce_jax.diagnostics.self_normalization(padded, **options, log_partition=0.25)
     mean = np.average(log_z - 0.25, weights=weights)
     spread = np.sqrt(np.average((log_z - 0.25 - mean) ** 2, weights=weights))
     counted = log_z[weights > 0] - 0.25
@@ -75,16 +77,18 @@ def test_perplexity_and_self_normalisation(layer, hidden, chunk_size):
     )
 
 
-def test_a_normalised_model_is_reported_as_one(hidden):
+def test_a_normalized_model_is_reported_as_one(hidden):
     """At F = log Z of each context nothing is left; a model that knows nothing has perplexity V."""
     table = {"embedding": jax.random.normal(jax.random.key(2), (V, DIM))}
-    log_z = nce_jax.vocabulary_log_partition(hidden, **table)
+    log_z = nce_jax.losses.vocabulary_log_partition(hidden, **table)
     np.testing.assert_allclose(
-        nce_jax.self_normalisation(hidden, **table, log_partition=log_z), 0, atol=1e-6
+        nce_jax.diagnostics.self_normalization(hidden, **table, log_partition=log_z), 0, atol=1e-6
     )
     flat = {"embedding": jnp.zeros((V, DIM)), "bias": jnp.full(V, 3.0)}
-    np.testing.assert_allclose(nce_jax.perplexity(hidden, TARGETS, **flat), V, rtol=1e-6)
-    report = nce_jax.self_normalisation(hidden, **flat)
+    np.testing.assert_allclose(
+        nce_jax.diagnostics.perplexity(hidden, TARGETS, **flat), V, rtol=1e-6
+    )
+    report = nce_jax.diagnostics.self_normalization(hidden, **flat)
     np.testing.assert_allclose(report.mean, 3 + np.log(V), rtol=1e-6)
     assert report.standard_deviation < 1e-6
 
@@ -94,9 +98,9 @@ def test_bad_arguments_are_named(layer, hidden):
     with pytest.raises(
         ValueError, match="log_partition: expected a number or shape .6,., got shape .2,."
     ):
-        nce_jax.self_normalisation(hidden, **layer.table(), log_partition=jnp.ones(2))
+        nce_jax.diagnostics.self_normalization(hidden, **layer.table(), log_partition=jnp.ones(2))
     with pytest.raises(ValueError, match="chunk_size: expected at least 1, got 0"):
-        nce_jax.perplexity(hidden, TARGETS, **layer.table(), chunk_size=0)
+        nce_jax.diagnostics.perplexity(hidden, TARGETS, **layer.table(), chunk_size=0)
     with pytest.raises(ValueError, match="hidden: expected shape .samples, 4., got shape .6, 3."):
         layer(hidden[:, :3])
     with pytest.raises(ValueError, match="num_words: expected at least 1, got 0"):

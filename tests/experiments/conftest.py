@@ -1,8 +1,9 @@
 """Results of the smoke presets: those of `make smoke`, where this very code has made them, or
 computed here.
 
-Those of `make smoke` are of programs compiled without XLA's optimisations: equal to rounding, not
-to the bit."""
+Those of `make smoke` are of programs compiled without XLA's optimizations: equal to rounding, not
+to the bit.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,8 @@ def smoke_result() -> Callable[..., results.Result]:
 
 def _stored(topic: str, config: Any) -> results.Result | None:
     """What lies in build/results, of this commit, with nothing changed since, and of these
-    settings; else None."""
+    settings; else None.
+    """
     folder = results.ROOT / results.default_folder(topic, "smoke")
     try:
         stored = results.load(folder, "make smoke")

@@ -1,5 +1,6 @@
 """bias_variance: integrals equal NumPy oracles and samples, M-estimators are minima, fits recover
-known exponents."""
+known exponents.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ def study():
 
 def _plane(kappa: float, point: float):
     """Squared bias and n times variance for F = log Z and F held, over the whole plane: nothing is
-    split along a line."""
+    split along a line.
+    """
     axis = np.arange(-9, 11.01, 0.05)
     x = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     noise = np.exp(-np.sum(x**2, axis=-1) / 2) / (2 * np.pi) * 0.05**2
@@ -44,8 +46,8 @@ def _plane(kappa: float, point: float):
     theta = np.full(2, point)
     ratio = np.exp(x @ theta - theta @ theta / 2)
     w = kappa / (kappa + ratio)
-    for centre in (theta, np.zeros(2)):
-        of_data, of_noise = w[:, None] * (x - centre), (ratio * w)[:, None] * (x - centre)
+    for center in (theta, np.zeros(2)):
+        of_data, of_noise = w[:, None] * (x - center), (ratio * w)[:, None] * (x - center)
         bias = data @ of_data - noise @ of_noise - (1 - theta)
         means = np.sum((data @ of_data) ** 2) + np.sum((noise @ of_noise) ** 2)
         yield bias @ bias, data @ np.sum(of_data**2, -1) + noise @ np.sum(of_noise**2, -1) - means
@@ -69,7 +71,8 @@ def test_at_the_truth_there_is_no_bias_and_the_solved_f_is_log_z(study):
 
 def test_the_variance_saturates(study):
     """V -> Var_data(x) + E_noise[r^2 |x - theta|^2] = d + e^(|theta|^2) (d + |theta|^2), for F =
-    log Z and for F solved."""
+    log Z and for F solved.
+    """
     square = 2 * POINTS[0] ** 2
     np.testing.assert_allclose(
         study["variance"][[0, 2], 0, 0, -1], 2 + np.exp(square) * (2 + square), rtol=1e-6
@@ -114,7 +117,7 @@ def test_sampled_gradients_with_f_solved_have_the_leading_order(study, sampled):
 def test_newton_ends_at_the_minimum_of_the_profiled_loss(sampled):
     problem, draws, _ = sampled
     start = jnp.append(problem.truth, 1.0)
-    params, length = jax.jit(lambda draw: estimators.minimise(start, False, *draw, 10.0, 8))(
+    params, length = jax.jit(lambda draw: estimators.minimize(start, False, *draw, 10.0, 8))(
         draws[0]
     )
 
@@ -129,7 +132,8 @@ def test_newton_ends_at_the_minimum_of_the_profiled_loss(sampled):
 
 def test_the_best_m_of_known_curves():
     """a / M^2 + b M / n is least at M = (2 a n / b)^(1/3); an exact parabola's vertex is found off
-    the grid."""
+    the grid.
+    """
     m, sizes = np.asarray(grid(100, 5), float), np.array([1e2, 1e3, 1e4])
     curves = 3 / m**2 + 0.5 * m / sizes[:, None]
     best = best_magnification(m, curves, window=0.02)

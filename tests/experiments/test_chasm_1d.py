@@ -1,5 +1,6 @@
 """chasm_1d: the smoke preset runs and plots; the chain bridges the gap and single-stage methods do
-not."""
+not.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np

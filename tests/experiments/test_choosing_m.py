@@ -1,5 +1,6 @@
 """choosing_m: its errors against closed forms, and its ratios on numbers made up for the
-purpose."""
+purpose.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,8 @@ def rank_promotion_as_distrax_needs_it():
 
 def arrays(adaptive: float) -> dict[str, np.ndarray]:
     """Two M, four seeds, three budgets; the second M is the best by its mean, not by its least
-    error."""
+    error.
+    """
     grid = np.ones((1, 2, 4, 3))
     grid[0, 1] = np.array([0.1, 0.9, 0.5, 0.5])[:, None]
     own = np.full((1, 4, 3), adaptive)
@@ -58,7 +60,7 @@ def test_the_divergence_of_shifted_gaussians():
     np.testing.assert_allclose(problem.error(jnp.array([theta])), truth, rtol=1e-6)
 
 
-def test_the_divergence_of_scaled_gaussians_is_zero_at_the_truth_and_infinite_unnormalised():
+def test_the_divergence_of_scaled_gaussians_is_zero_at_the_truth_and_infinite_unnormalized():
     problem = scaled(0.2, 0.8, 0.5, 3, None)
     variance = np.linspace(0.2, 0.8, 3)
     truth = {"square": jnp.array(1 / variance - 1), "linear": jnp.array(0.5 / variance)}

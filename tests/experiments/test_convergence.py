@@ -1,5 +1,6 @@
 """convergence: curvatures and flow equal closed forms, descent follows the flow, the smoke preset
-runs and plots."""
+runs and plots.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,7 @@ def test_curvatures_at_infinite_m_are_those_of_the_fisher_information():
 def test_joint_curvatures_of_nce_at_the_truth():
     """integral of kappa p q / (kappa q + p) (T, -1)(T, -1)^T, written out in NumPy."""
     x = np.linspace(-12, 15, 4001)
-    p, q = (np.exp(-((x - centre) ** 2) / 2) / np.sqrt(2 * np.pi) for centre in (3.0, 0.0))
+    p, q = (np.exp(-((x - center) ** 2) / 2) / np.sqrt(2 * np.pi) for center in (3.0, 0.0))
     t = np.column_stack([x, -np.ones_like(x)])
     weight = 50 * p * q / (50 * q + p) * (x[1] - x[0])
     curvatures = jax.jit(
@@ -74,7 +75,7 @@ def test_plain_descent_takes_the_time_of_the_flow(flow):
     run = jax.jit(
         lambda m: (
             descent.descend(
-                mean_problem(m, 256), nce_jax.nce(), "solved", optax.sgd(rate), 2000
+                mean_problem(m, 256), nce_jax.criteria.nce(), "solved", optax.sgd(rate), 2000
             ).theta
         )
     )
@@ -82,8 +83,8 @@ def test_plain_descent_takes_the_time_of_the_flow(flow):
     np.testing.assert_allclose(steps * rate, flow["solved"][0, 0], rtol=0.01)
 
 
-def test_a_normalised_step_has_the_length_of_the_rate_however_small_the_gradient():
-    transform = descent.normalised(0.5)
+def test_a_normalized_step_has_the_length_of_the_rate_however_small_the_gradient():
+    transform = descent.normalized(0.5)
     update, _ = transform.update(
         (jnp.array([3e-30]), jnp.array(4e-30)), transform.init((jnp.zeros(1), jnp.zeros(())))
     )
@@ -93,7 +94,8 @@ def test_a_normalised_step_has_the_length_of_the_rate_however_small_the_gradient
 @pytest.mark.slow
 def test_newton_converges_where_the_landscape_is_flat():
     """KL 32, M = 1, F solved: gradient flow takes 4e5 units of time, Newton's method fewer than 20
-    steps."""
+    steps.
+    """
     run = jax.jit(lambda m: descent.newton(mean_problem(m, 256), 1.0, 1.0, 25).theta)
     assert first_hits(np.asarray(run(jnp.array(8.0))), (1e-6,))[0] < 20
 

@@ -1,5 +1,6 @@
 """Published image sets: found, downloaded, verified, parsed; and every way in which that goes
-wrong."""
+wrong.
+"""
 
 import gzip
 import hashlib
@@ -45,7 +46,8 @@ def contents():
 @pytest.fixture
 def publish(contents, tmp_path, monkeypatch):
     """Makes "mnist" the small set, published at the given mirrors, with an empty cache and no
-    NCE_JAX_DATA."""
+    NCE_JAX_DATA.
+    """
     monkeypatch.delenv(data.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
@@ -355,7 +357,7 @@ def test_the_published_sets(name, split, num_images, first_labels):
     assert set(labels.tolist()) == set(range(10))
     if name == "fashion-mnist":
         assert (np.bincount(labels) == num_images // 10).all()
-    if (name, split) == ("mnist", "train"):  # the mean grey level that everybody normalises by
+    if (name, split) == ("mnist", "train"):  # the mean gray level that everybody normalizes by
         assert f"{images.mean() / 255:.4f}" == "0.1307"
 
 

@@ -1,5 +1,6 @@
 """The digits experiment: data, model and evaluation by themselves, a small grid, and (slow) the
-whole smoke preset."""
+whole smoke preset.
+"""
 
 import dataclasses
 
@@ -39,11 +40,11 @@ def test_split_covers_the_images_and_the_noise_has_the_moments_of_the_training_d
     np.testing.assert_allclose(digits.noise.variance() ** 0.5, digits.scale, rtol=1e-3)
 
 
-def test_dequantised_levels_come_back(digits):
+def test_dequantized_levels_come_back(digits):
     levels = digits.train_levels[:50]
-    x = data.dequantise(jax.random.key(1), levels, 1e-6)
+    x = data.dequantize(jax.random.key(1), levels, 1e-6)
     assert jnp.isfinite(x).all()
-    np.testing.assert_array_equal(jnp.floor(data.grey_levels(x, 1e-6) - 1e-4).clip(0), levels)
+    np.testing.assert_array_equal(jnp.floor(data.gray_levels(x, 1e-6) - 1e-4).clip(0), levels)
 
 
 def test_training_starts_at_the_noise(digits):
@@ -55,7 +56,8 @@ def test_training_starts_at_the_noise(digits):
 
 def test_evaluation_of_a_model_with_known_log_z(digits):
     """f = log 3 everywhere: log Z and both F* are log 3, no gain, the loss of a coin, and every
-    sample counts."""
+    sample counts.
+    """
     config = dataclasses.replace(SMOKE, num_evaluation_noise=500)
 
     @jax.jit

@@ -1,5 +1,6 @@
 """divergence_family: the bound is the divergence at the true ratio and less elsewhere; samples,
-plots, and the summary."""
+plots, and the summary.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -43,7 +44,7 @@ def test_the_family_runs_from_jensen_shannon_to_kl(smoke):
     assert (
         max(
             headline["largest_share_at_a_wrong_ratio"],
-            headline["largest_share_at_a_wrong_normaliser"],
+            headline["largest_share_at_a_wrong_normalizer"],
         )
         < 1 - 1e-3
     )
@@ -58,7 +59,8 @@ def test_the_family_runs_from_jensen_shannon_to_kl(smoke):
 
 def test_known_answers():
     """Three symbols by hand, Gaussians 1 apart: KL = 1/2; and D_kappa(p, q) = kappa D_(1 /
-    kappa)(q, p)."""
+    kappa)(q, p).
+    """
     symbols, p, q = pairs()[0], np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.3, 0.6])
     assert symbols.kl == pytest.approx(0.7 * np.log(7) + 0.2 * np.log(2 / 3) - 0.1 * np.log(6))
     middle = (p + q) / 2
@@ -78,7 +80,8 @@ def test_known_answers():
 
 def test_samples_agree_where_they_are_many(smoke):
     """Away from the farthest pair means lie within 5 of their standard errors, and intervals cover:
-    40 replicates."""
+    40 replicates.
+    """
     summary, near = of_pairs(smoke.arrays), np.array([0, 1])
     middle = np.abs(np.log10(smoke.arrays["kappas"])) < 1.5
     z = summary["bias"] / summary["bias_error"]

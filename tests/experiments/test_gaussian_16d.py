@@ -1,5 +1,6 @@
 """gaussian_16d: the smoke preset runs, repeats and plots; BAR and a solved F need far fewer steps
-than NCE."""
+than NCE.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def test_arrays_have_their_shapes_and_nothing_failed(smoke):
         "loss": (5, CONFIG.num_seeds, CONFIG.num_steps + 1),
         "rate_distance": (len(CONFIG.raised_rates), CONFIG.num_runs, CONFIG.num_steps + 1),
         "start_theta_distance": (4, 4, CONFIG.num_runs, CONFIG.num_steps_starts + 1),
-        "start_unnormalisable": (4, 4, CONFIG.num_runs, CONFIG.num_steps_starts + 1),
+        "start_unnormalizable": (4, 4, CONFIG.num_runs, CONFIG.num_steps_starts + 1),
         "checkpoint_overlap": (4, len(smoke.arrays["checkpoint_steps"]), CONFIG.num_batches),
     }
     assert {name: smoke.arrays[name].shape for name in expected} == expected
@@ -46,7 +47,7 @@ def test_arrays_have_their_shapes_and_nothing_failed(smoke):
     assert all(len(lanes) == 0 for lanes in smoke.failed_lanes.values())
 
 
-def test_bar_and_a_solved_normaliser_are_far_faster(smoke):
+def test_bar_and_a_solved_normalizer_are_far_faster(smoke):
     for name in ("bar", "search", "newton"):
         assert smoke.headline[f"{name}_distance"] < smoke.headline["nce_distance"] / 3
         assert smoke.headline[f"{name}_steps_to_the_distance_of_nce"] < CONFIG.num_steps / 10
@@ -60,7 +61,8 @@ def test_plots_come_from_stored_results(smoke, tmp_path):
 
 def test_the_experiment_repeats(smoke):
     """One of its studies again, compiled anew; and the start of figure 3 is the first of the
-    starts, on the same draws."""
+    starts, on the same draws.
+    """
     key_problem, key_runs, _ = jax.random.split(jax.random.key(CONFIG.seed), 3)
     keys = jax.vmap(lambda index: jax.random.fold_in(key_runs, index))(jnp.arange(CONFIG.num_runs))
     problem = make_problem(CONFIG, key_problem)
@@ -75,7 +77,8 @@ def test_the_experiment_repeats(smoke):
 
 def test_log_partition_of_the_model():
     """At the data's own parameters it is F*, at the noise log Z of a standard normal, and infinite
-    beyond."""
+    beyond.
+    """
     problem = make_problem(CONFIG, jax.random.key(3))
     np.testing.assert_allclose(
         model_log_partition(problem.params), problem.log_partition, rtol=1e-6

@@ -1,5 +1,6 @@
 """gaussian_1d: the smoke preset runs, repeats and plots; far apart, one BAR step or a solved F
-beats the joint gradient."""
+beats the joint gradient.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +64,8 @@ def test_far_apart_bar_and_solved_beat_the_joint_gradient_and_solvers_agree(smok
 
 def test_the_same_runs_agree_between_studies(smoke):
     """Distance 16 of the figures is the first open setting, and M = 1 of the magnifications: the
-    draws are shared."""
+    draws are shared.
+    """
     final = smoke.arrays["parameter_distance"][[0, 2, 4], -1, :, -1]
     np.testing.assert_allclose(smoke.arrays["setting_distance"][:, 0], final, rtol=1e-3)
     few = CONFIG.num_seeds_magnified

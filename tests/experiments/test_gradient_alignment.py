@@ -1,5 +1,6 @@
 """gradient_alignment: the bias equals a NumPy oracle, tails have their closed form, the smoke
-preset runs and plots."""
+preset runs and plots.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -30,8 +31,8 @@ def problem():
 
 
 def _density(x, mean, covariance):
-    centred = x - mean
-    quadratic = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
+    centered = x - mean
+    quadratic = np.einsum("ni,ij,nj->n", centered, np.linalg.inv(covariance), centered)
     return np.exp(-quadratic / 2) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
 
 
@@ -43,9 +44,9 @@ def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
     p_data, p_model = _density(x, *map(np.asarray, data)), _density(x, *map(np.asarray, start))
     ratio = p_model / _density(x, np.zeros(2), np.eye(2))
     t = np.column_stack([x, x**2, x[:, 0] * x[:, 1]])
-    centred = t - cell * p_model @ t
+    centered = t - cell * p_model @ t
     expected = [
-        np.sum((cell * (ratio / (m + ratio) * (p_data - p_model)) @ centred) ** 2)
+        np.sum((cell * (ratio / (m + ratio) * (p_data - p_model)) @ centered) ** 2)
         for m in MAGNIFICATIONS
     ]
     seen = bias.squared_bias(family, rule, data, "fixed", params[None], MAGNIFICATIONS, (0.0,))
@@ -54,7 +55,8 @@ def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
 
 def test_a_wrong_f_leaves_a_bias_that_m_does_not_remove(problem):
     """As M grows the joint gradient at F = log Z + d is e^-d E_theta[T] - E_data[T]: off by (e^-d -
-    1) E_theta[T]."""
+    1) E_theta[T].
+    """
     data, _, family, params, rule = problem
     seen = bias.squared_bias(family, rule, data, "joint", params[None], (1e6,), (0.0, 0.5))[:, 0, 0]
     expected = np.sum(((np.exp(-0.5) - 1) * np.asarray(family.moments(params))) ** 2)
@@ -74,7 +76,8 @@ def test_moments_and_log_partition_by_quadrature(problem):
 
 def test_the_closed_form_of_the_tails():
     """Against the integral in NumPy, where E_data[r] is infinite, where E_model[r] is, and where
-    both are."""
+    both are.
+    """
     values = np.array([1e5, 1e7])
     with jax.enable_x64(True):
         for model, data in ((1.3, 8.0), (3.0, 1.0), (3.0, 4.0)):
@@ -129,7 +132,8 @@ def test_paths_approach_the_likelihood_s_unless_f_lags(smoke):
 @pytest.mark.slow
 def test_an_infinite_m_is_the_likelihood_s_path(smoke):
     """F solved, M = 1e4: the first steps agree with the path from closed-form moments to O(1 /
-    M)."""
+    M).
+    """
     seen, exact = smoke.arrays["covariance_solved_path"][-1], smoke.arrays["covariance_exact_path"]
     np.testing.assert_allclose(seen[:3], exact[:3], atol=1e-4)
     assert jnp.isfinite(seen).all()

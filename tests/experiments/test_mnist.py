@@ -47,7 +47,7 @@ def test_enlarged_digits_stand_in_for_mnist():
     assert np.isfinite(log_q).all()
 
 
-def test_a_batch_depends_on_its_step_alone_and_keeps_the_grey_levels():
+def test_a_batch_depends_on_its_step_alone_and_keeps_the_gray_levels():
     train = jnp.arange(10, dtype=jnp.uint8)[:, None] * jnp.ones((1, 4), jnp.uint8)
     batch = data.batch_fn(train, 64, jax.random.key(0))
     np.testing.assert_array_equal(batch(3), batch(3))

@@ -1,5 +1,6 @@
 """mutual_information: the closed form, the preconditioner, the errors and the flags; the smoke
-preset runs and plots."""
+preset runs and plots.
+"""
 
 import itertools
 
@@ -23,7 +24,8 @@ RHO = 0.7951
 @pytest.mark.parametrize(("dim", "nats"), [(2, 0.5), (40, 10), (80, 20), (160, 40), (320, 80)])
 def test_the_truth_is_kl_to_the_product_of_marginals(dim, nats):
     """KL(N(0, C) || N(0, I)) = (tr C - d - log det C) / 2, in float64; the correlation is chosen
-    for d / 4 nats."""
+    for d / 4 nats.
+    """
     matrix = problem.covariance(dim, RHO)
     expected = (np.trace(matrix) - dim - np.linalg.slogdet(matrix)[1]) / 2
     np.testing.assert_allclose(problem.mutual_information(dim, RHO), expected, rtol=1e-12)
@@ -37,7 +39,8 @@ def test_samples_have_the_stated_covariance():
 
 def _dense_natural(gap_quadratic, gap_linear, matrix):
     """Fisher matrix of all d^2 + d statistics under N(0, C) from Isserlis' theorem,
-    pseudo-inverted, on the gradient."""
+    pseudo-inverted, on the gradient.
+    """
     dim = len(matrix)
     pairs = [(i, j) for i in range(dim) for j in range(dim)]
     fisher = np.zeros((dim * dim + dim,) * 2)

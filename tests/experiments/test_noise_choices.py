@@ -1,5 +1,6 @@
 """noise_choices: measures with known answers, a runner that is the train step's, and the smoke
-preset."""
+preset.
+"""
 
 import dataclasses
 
@@ -48,7 +49,8 @@ def plane():
 
 def test_divergence_of_the_data_and_of_a_gaussian(square):
     """Zero for the data's own density, whatever the constant; for N(0, v I) that of 50,000 samples
-    (seed 0), 4 s.e."""
+    (seed 0), 4 s.e.
+    """
     own, log_z = measures.divergence(square, square.log_data + 3)
     np.testing.assert_allclose([own, log_z], [0, 3], atol=1e-4)
     phi = -jnp.sum(jnp.square(square.x), axis=-1) / 8
@@ -60,9 +62,10 @@ def test_divergence_of_the_data_and_of_a_gaussian(square):
     assert abs(seen - difference.mean()) < 4 * difference.std() / np.sqrt(difference.size)
 
 
-def test_half_and_half_is_a_normalised_mixture(square):
+def test_half_and_half_is_a_normalized_mixture(square):
     """Density by hand; mass one; and a draw comes from either half as often (seed 4, 4 standard
-    errors)."""
+    errors).
+    """
     first, second = (stats.norm([-6, 0], 0.5), stats.norm([2, 0], 1))
     parts = [
         distrax.MultivariateNormalDiag(jnp.array(part.mean()), jnp.array(part.std()))
@@ -80,7 +83,7 @@ def test_half_and_half_is_a_normalised_mixture(square):
     assert abs(np.mean(draws[:, 0] < -3) - 0.5) < 4 * 0.5 / 100
 
 
-def test_the_energy_begins_at_the_fitted_gaussian_and_is_normalised_there(plane):
+def test_the_energy_begins_at_the_fitted_gaussian_and_is_normalized_there(plane):
     params, log_density_fn = problems.make_model(TINY, plane, jax.random.key(1))
     x = jnp.array([[0.0, 0.0], [3.0, -1.0], [-7.0, 2.5]])
     mean, covariance = np.mean(plane.x_train, axis=0), np.cov(plane.x_train.T, ddof=0)
@@ -91,7 +94,7 @@ def test_the_energy_begins_at_the_fitted_gaussian_and_is_normalised_there(plane)
 
 
 def test_digits_are_split_by_image_and_covered_by_the_box():
-    config = dataclasses.replace(PAPER, num_dequantisations=2)
+    config = dataclasses.replace(PAPER, num_dequantizations=2)
     digits = problems.digits(config, jax.random.key(0))
     assert digits.x_train.shape == (2 * 1497, 64)
     assert digits.x_test.shape == (300, 64)
@@ -99,7 +102,7 @@ def test_digits_are_split_by_image_and_covered_by_the_box():
         np.floor(17 * jax.nn.sigmoid(x)).astype(int)
         for x in (digits.x_train[:1497], digits.x_train[1497:])
     ]
-    # The same images in the same order, dequantised twice.
+    # The same images in the same order, dequantized twice.
     assert (levels[0] == levels[1]).mean() > 0.999
     assert not np.array_equal(digits.x_train[:1497], digits.x_train[1497:])
     assert np.isfinite(
@@ -117,7 +120,7 @@ def test_a_run_is_that_of_the_train_step_by_hand(plane):
     optimizer = optax.adam(TINY.learning_rate)
     step = jax.jit(
         training.make_train_step(
-            log_density_fn, noise, optimizer, criterion=nce_jax.nce(magnification=2.0)
+            log_density_fn, noise, optimizer, criterion=nce_jax.criteria.nce(magnification=2.0)
         )
     )
     state, key_data, key_step = (
@@ -157,7 +160,8 @@ def test_a_noise_is_withheld_whole():
 @pytest.mark.slow
 def test_annealed_log_z_of_a_known_model():
     """A network that is the constant 1.5: log Z = 1.5 by both estimates, and phi of the test images
-    is shifted by it."""
+    is shifted by it.
+    """
     problem = problems.digits(SMOKE, jax.random.key(0))
     params, _ = problems.make_model(SMOKE, problem, jax.random.key(1))
     params["output"]["bias"] = jnp.array([1.5])

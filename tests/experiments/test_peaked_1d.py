@@ -1,5 +1,6 @@
 """peaked_1d: the smoke preset runs and plots; automatic stages find the scale that one ratio
-misses."""
+misses.
+"""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +23,8 @@ def smoke(smoke_result):
 @pytest.mark.slow
 def test_automatic_stages_find_the_scale(smoke):
     """4 stages for s = 1e-3, as many as were published; log s within 4 of its standard errors in
-    every run."""
+    every run.
+    """
     row = list(smoke.arrays["methods"]).index("automatic")
     assert smoke.headline["automatic_number_1e-03"] == 4
     scores = smoke.arrays["error"][row] / smoke.arrays["standard_error"][row]
@@ -37,7 +39,7 @@ def test_plots_come_from_stored_results(smoke, tmp_path):
     plt.close("all")
 
 
-def test_a_run_without_a_normaliser_counts_as_an_infinite_error():
+def test_a_run_without_a_normalizer_counts_as_an_infinite_error():
     arrays = {
         "error": np.array([[[[0.1, np.nan, np.nan]], [[0.1, 0.3, np.nan]]]]),
         "num_seeds": np.array([3]),

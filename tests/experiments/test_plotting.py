@@ -1,5 +1,6 @@
 """Figures: same picture, same bytes; one look per method; a plot command that lists what it
-wrote."""
+wrote.
+"""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -35,7 +36,7 @@ def test_saving_is_deterministic(tmp_path, stored):
     assert plt.get_fignums() == open_before
 
 
-def test_methods_differ_in_colour_and_an_unknown_one_is_named():
+def test_methods_differ_in_color_and_an_unknown_one_is_named():
     colors = [style["color"] for style in plotting.METHODS.values()]
     assert len({*colors, *plotting.OTHER_COLORS}) == len(colors) + len(plotting.OTHER_COLORS)
     with pytest.raises(KeyError, match=r"no method 'SGD': expected one of NCE, .*Newton"):

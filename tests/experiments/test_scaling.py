@@ -1,5 +1,6 @@
 """scaling: the smoke preset runs and plots; its steps agree between layouts; a difference would be
-seen."""
+seen.
+"""
 
 import dataclasses
 

@@ -1,5 +1,6 @@
 """simulator_inference: the posterior and its measures are exact where the ratio is; the smoke
-preset runs and plots."""
+preset runs and plots.
+"""
 
 import dataclasses
 
@@ -27,7 +28,8 @@ def some_pairs():
 
 def exact(pairs, shift=0.0, scale=1.0):
     """Log ratios on the grid and at the pairs, of a posterior whose log density is scaled, and
-    shifted by a constant."""
+    shifted by a constant.
+    """
     points, _ = simulator.grid(FINE.num_cells, FINE.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
     of_grid = (
@@ -44,13 +46,14 @@ def exact(pairs, shift=0.0, scale=1.0):
 
 def test_the_exact_ratio_is_found_perfect():
     """Accuracy 1/2; masses uniform: mean 1/2 within 4 standard errors, seed 0; a constant shows in
-    the normaliser alone."""
+    the normalizer alone.
+    """
     pairs = some_pairs()
     for shift in (0.0, 0.7):
         seen = measure(FINE, *exact(pairs, shift), pairs)
         np.testing.assert_allclose(seen.accuracy, 0.5, atol=1e-9)
         # Some mass lies beyond the square.
-        np.testing.assert_allclose(seen.log_normaliser, shift, atol=5e-3)
+        np.testing.assert_allclose(seen.log_normalizer, shift, atol=5e-3)
         np.testing.assert_allclose(seen.log_ratio_error, shift, atol=1e-9)
         assert abs(seen.mass.mean() - 0.5) < 4 / np.sqrt(12 * FINE.num_test)
         assert abs(excess_coverage(seen.mass)) < 4 / np.sqrt(12 * FINE.num_test)
@@ -58,7 +61,8 @@ def test_the_exact_ratio_is_found_perfect():
 
 def test_a_posterior_that_is_too_narrow_is_seen():
     """A quarter of the covariance: the best accuracy is 1/2 + 1/2 the total variation of N(0, I)
-    and N(0, I / 4), .736."""
+    and N(0, I / 4), .736.
+    """
     pairs = some_pairs()
     seen = measure(FINE, *exact(pairs, scale=4.0), pairs)
     radius = np.log(4) / 3  # half of the squared radius at which the two densities cross
@@ -92,7 +96,7 @@ def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path):
     methods = list(losses(CONFIG))
     assert list(result.arrays["methods"]) == methods
     assert result.arrays["accuracy"].shape == (len(methods), 1, CONFIG.num_seeds, CONFIG.num_test)
-    assert np.isfinite(result.arrays["log_normaliser"]).all()
+    assert np.isfinite(result.arrays["log_normalizer"]).all()
     assert (result.arrays["accuracy"].mean((1, 2, 3)) < 0.95).all()
     results.save(tmp_path, result)
     assert set(draw(results.load(tmp_path, ""))) == {

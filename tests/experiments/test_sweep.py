@@ -1,5 +1,6 @@
 """The sweep command: three problems swept, resumed, stored, drawn; arguments that make no sense are
-named."""
+named.
+"""
 
 import json
 import re
@@ -31,7 +32,8 @@ def rank_promotion_as_distrax_needs_it():
 @pytest.fixture(scope="module", autouse=True)
 def jax_has_started():
     """With the suite's devices: the command would set their number otherwise, for all other tests
-    too."""
+    too.
+    """
     assert len(jax.devices()) == 8
 
 
@@ -93,7 +95,8 @@ def test_the_manifest_says_where_the_numbers_come_from(swept):
 )
 def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
     """The same starts, draws and rates as gaussian_1d's own lanes, where all treatments see the
-    same."""
+    same.
+    """
     from experiments.gaussian_1d.lanes import Case
     from experiments.gaussian_1d.lanes import make_run as make_run_1d
     from experiments.gaussian_1d.treatments import treatments

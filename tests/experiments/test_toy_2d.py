@@ -32,7 +32,8 @@ MEASURE = jax.jit(measure)  # as in the experiment, and sooner than one operatio
 @pytest.fixture(scope="module", autouse=True)
 def rank_promotion_as_distrax_needs_it():
     """distrax broadcasts samples (samples, dim) against parameters (dim,). For all threads: the
-    experiment runs several."""
+    experiment runs several.
+    """
     before = jax.config.jax_numpy_rank_promotion
     jax.config.update("jax_numpy_rank_promotion", "allow")
     yield
@@ -52,12 +53,13 @@ def square(toy):
 
 
 def heights(toy):
-    return jax.jit(toy.log_density)(jnp.asarray(toy.centres, jnp.float32))
+    return jax.jit(toy.log_density)(jnp.asarray(toy.centers, jnp.float32))
 
 
 def test_the_data_as_a_model_have_nothing_left_to_learn(toy, square):
     """Up to a constant, which is log Z and F*; modes equal by symmetry; and no other F has a
-    smaller loss."""
+    smaller loss.
+    """
     seen = MEASURE(square, square.log_data + 3, heights(toy) + 3, jnp.float32(3))
     np.testing.assert_allclose(seen.divergence, 0, atol=2e-5)
     np.testing.assert_allclose([seen.log_partition, seen.profiled], 3, atol=1e-4)
@@ -73,7 +75,8 @@ def test_the_data_as_a_model_have_nothing_left_to_learn(toy, square):
 
 def test_the_noise_as_a_model_against_monte_carlo(toy, square):
     """KL(p* || q) within 4 standard errors of 20,000 samples (seed 0); two densities that are one
-    cost 2 log 2."""
+    cost 2 log 2.
+    """
     seen = MEASURE(square, square.log_noise, heights(toy), jnp.float32(0))
     x = toy.sample(jax.random.key(0), 20_000)
     difference = np.asarray(jax.jit(toy.log_density)(x) - noise(PAPER).log_prob(x), np.float64)
@@ -91,7 +94,7 @@ def test_a_resized_toy_keeps_its_mass_and_moves_its_modes(toy):
     mass = jnp.exp(jax.jit(small.log_density)(seen.x) + seen.log_area).sum()
     # Half the size, so cells as wide as a petal's standard deviation.
     np.testing.assert_allclose(mass, 1, atol=2e-3)
-    x = jnp.asarray(small.centres, jnp.float32)
+    x = jnp.asarray(small.centers, jnp.float32)
     np.testing.assert_allclose(small.log_density(x), heights(toy) + 2 * np.log(2), rtol=1e-5)
     key = jax.random.key(4)
     np.testing.assert_allclose(2 * small.sample(key, 5), toy.sample(key, 5), rtol=1e-6)
@@ -99,8 +102,8 @@ def test_a_resized_toy_keeps_its_mass_and_moves_its_modes(toy):
 
 def test_log_partition_of_a_gaussian_energy(square):
     """phi = 1 - |x - a|^2 / 2 v: log Z = 1 + log(2 pi v); far out a wide one has mass."""
-    centre, variance = jnp.array([0.7, -1.1]), 0.3
-    phi = 1 - jnp.sum(jnp.square(square.x - centre), axis=-1) / (2 * variance)
+    center, variance = jnp.array([0.7, -1.1]), 0.3
+    phi = 1 - jnp.sum(jnp.square(square.x - center), axis=-1) / (2 * variance)
     seen = MEASURE(square, phi, jnp.zeros(5), jnp.float32(0))
     np.testing.assert_allclose(seen.log_partition, 1 + np.log(2 * np.pi * variance), atol=1e-5)
     flat = MEASURE(square, jnp.zeros(square.x.shape[0]), jnp.zeros(5), jnp.float32(0))
@@ -117,7 +120,8 @@ def test_a_path_is_that_of_the_train_step_by_hand():
     entry before.
 
     With BAR: at a solved F the network's last bias has no gradient but rounding, which Adam blows
-    up to its learning rate."""
+    up to its learning rate.
+    """
     toy = TOYS["8-gaussians"]
     keys = jax.random.split(jax.random.key(3), 1)
     treatment = training.bar_step()

@@ -1,5 +1,6 @@
 """The toys: densities that integrate to one and agree with NumPy and the samples; samples that are
-the published shapes."""
+the published shapes.
+"""
 
 import functools
 
@@ -32,7 +33,8 @@ GRIDS = {
 @functools.cache
 def on_grid(name):
     """Log density in float64 at the midpoints of a grid, (points, points), and the area of a
-    point."""
+    point.
+    """
     extent, per_cell = GRIDS[name]
     num_points = NUM_CELLS * per_cell
     step = 2 * extent / num_points
@@ -62,7 +64,8 @@ def test_density_integrates_to_one(name):
 @pytest.mark.parametrize("name", WITH_DENSITY)
 def test_samples_fill_cells_as_the_density_says(name):
     """Chi-square over 144 cells, those with few counts in one; seed 0, within 4 standard
-    deviations."""
+    deviations.
+    """
     log_density, area = on_grid(name)
     extent, per_cell = GRIDS[name]
     cells = (
@@ -90,7 +93,8 @@ def test_mean_log_density_of_samples_is_minus_the_entropy(name):
 @pytest.mark.slow
 def test_folded_pinwheel_has_the_density_of_its_samples(x64):
     """E exp(-|x - c|^2 / 2 s^2) of samples and density, c around the fold; seed 1, within 4
-    standard errors."""
+    standard errors.
+    """
     x = np.asarray(FOLDED.sample(jax.random.key(1), 200_000))
     # At 0.04 the quadrature misses the singularities along the fold: more than a standard error.
     step = 0.02
@@ -98,10 +102,10 @@ def test_folded_pinwheel_has_the_density_of_its_samples(x64):
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     points = points[np.abs(np.hypot(*points.T) - 1.9) < 0.9]
     density = np.exp(jax.jit(FOLDED.log_density)(jnp.asarray(points)))
-    for centre in 1.9 * np.stack([np.cos(np.arange(12.0)), np.sin(np.arange(12.0))], axis=-1):
-        kernel = np.exp(-np.square(x - centre).sum(axis=-1) / (2 * 0.2**2))
+    for center in 1.9 * np.stack([np.cos(np.arange(12.0)), np.sin(np.arange(12.0))], axis=-1):
+        kernel = np.exp(-np.square(x - center).sum(axis=-1) / (2 * 0.2**2))
         expected = (
-            np.sum(density * np.exp(-np.square(points - centre).sum(axis=-1) / (2 * 0.2**2)))
+            np.sum(density * np.exp(-np.square(points - center).sum(axis=-1) / (2 * 0.2**2)))
             * step**2
         )
         assert abs(kernel.mean() - expected) < 4 * kernel.std() / np.sqrt(len(x))
@@ -136,7 +140,8 @@ def checkerboard_oracle(x):
 
 def pinwheel_oracle(x, petals=5, radial_std=0.3, tangential_std=0.1, rate=0.25, scale=2.0):
     """Every feature of every petal by a scan of the circle |f| = |x| / scale; the determinant from
-    finite differences."""
+    finite differences.
+    """
 
     def forward(f, petal):
         angle = 2 * np.pi * petal / petals + rate * np.exp(f[0])
@@ -289,18 +294,19 @@ def test_every_sample_of_the_checkerboard_has_positive_density():
 @pytest.mark.parametrize(
     ("name", "variances"), [("8-gaussians", (0.125, 0.125)), ("pinwheel", (4 * 0.3**2, 4 * 0.1**2))]
 )
-def test_centres_are_the_middles_of_the_modes(name, variances, x64):
+def test_centers_are_the_middles_of_the_modes(name, variances, x64):
     """Where the one Gaussian counts, and the determinant is one: the log of 1 / (2 pi modes
-    sqrt(det covariance))."""
+    sqrt(det covariance)).
+    """
     toy = toys.TOYS[name]
-    expected = -np.log(2 * np.pi * len(toy.centres) * np.sqrt(np.prod(variances)))
-    np.testing.assert_allclose(LOG_DENSITY[name](jnp.asarray(toy.centres)), expected, atol=1e-6)
+    expected = -np.log(2 * np.pi * len(toy.centers) * np.sqrt(np.prod(variances)))
+    np.testing.assert_allclose(LOG_DENSITY[name](jnp.asarray(toy.centers)), expected, atol=1e-6)
 
 
 def test_other_constants():
     toy = toys.gaussians(4, radius=10.0, std=1e-3)
     x = toy.sample(jax.random.key(3), 400)
-    distance = np.linalg.norm(np.asarray(x)[:, None] - toy.centres, axis=-1)
+    distance = np.linalg.norm(np.asarray(x)[:, None] - toy.centers, axis=-1)
     assert (distance.min(axis=1) < 5e-3).all()
     assert set(distance.argmin(axis=1)) == {0, 1, 2, 3}
     assert toy.name == "4-gaussians"

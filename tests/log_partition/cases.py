@@ -17,7 +17,8 @@ _compiled = jax.jit(nce_jax.solve_log_partition, static_argnames=("solver", "max
 
 def solve(data, noise, *, magnification=1.0, noise_ratio=1.0, **options) -> nce_jax.Solution:
     """`solve_log_partition`, compiled once per shape and solver: kappa is an array always. Eagerly
-    every call compiles."""
+    every call compiles.
+    """
     kappa = {"magnification": magnification, "noise_ratio": noise_ratio}
     dtype = jnp.promote_types(jnp.result_type(data, noise), jnp.float32)
     return _compiled(
@@ -40,7 +41,8 @@ def gaussian_log_ratios(
     separation=1.5, num_data=40, num_noise=60, *, offset=0.0, seed=0, dtype=np.float64
 ):
     """s of samples of N(separation, 1) and of N(0, 1), for the model N(separation, 1) with log
-    partition `offset`."""
+    partition `offset`.
+    """
     generator = np.random.default_rng(seed)
     x_data, x_noise = separation + generator.normal(size=num_data), generator.normal(size=num_noise)
     data, noise = (separation * x - separation**2 / 2 + offset for x in (x_data, x_noise))

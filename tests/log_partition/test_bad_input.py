@@ -1,5 +1,6 @@
 """Arguments of the wrong kind are refused on entry, by a message that names them, what was
-expected, and what came."""
+expected, and what came.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,14 +13,14 @@ pytestmark = pytest.mark.bad_input
 GOOD = jnp.ones((3, 5), jnp.float32)
 FUNCTIONS = {
     "nce_loss": nce_jax.nce_loss,
-    "nce_loss_terms": nce_jax.nce_loss_terms,
+    "nce_loss_terms": nce_jax.losses.nce_loss_terms,
     "solve_log_partition": nce_jax.solve_log_partition,
     "profiled_nce_loss": nce_jax.profiled_nce_loss,
     "overlap": nce_jax.overlap,
     "log_partition_standard_error": nce_jax.log_partition_standard_error,
-    "exponential_nce_loss": nce_jax.exponential_nce_loss,
-    "exponential_log_partition": nce_jax.exponential_log_partition,
-    "profiled_exponential_nce_loss": nce_jax.profiled_exponential_nce_loss,
+    "exponential_nce_loss": nce_jax.losses.exponential_nce_loss,
+    "exponential_log_partition": nce_jax.losses.exponential_log_partition,
+    "profiled_exponential_nce_loss": nce_jax.losses.profiled_exponential_nce_loss,
 }
 WITHOUT_KAPPA = {name for name in FUNCTIONS if "exponential" in name}
 WITHOUT_WEIGHTS = {"nce_loss_terms"}

@@ -1,18 +1,19 @@
 """What the solvers' certificates rest on: bounds on the error, and the lemma behind Bennett's
-step."""
+step.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax.log_partition._equations import (
+from nce_jax.log_partition.equation import (
     bennett_residual,
     error_bound,
     evaluate,
     newton_error_bound,
 )
-from nce_jax.log_partition._types import make_problem
+from nce_jax.log_partition.problem import make_problem
 from tests.log_partition.cases import gaussian_log_ratios
 from tests.oracles import mean, probabilities, root
 
@@ -24,7 +25,8 @@ ROUNDING = 1e-12
 @jax.jit
 def evaluate_at(data, noise, kappa, points):
     """Residual, both bounds, Newton's and Bennett's next point, at every point of every problem:
-    (problems, points)."""
+    (problems, points).
+    """
     problem = make_problem(data, noise, None, None, kappa, 1.0)
 
     def at(point):
@@ -43,7 +45,8 @@ def evaluate_at(data, noise, kappa, points):
 @pytest.fixture(scope="module")
 def table():
     """Random problems, inverted and apart; points at the root, close to it and all over the range
-    of the samples."""
+    of the samples.
+    """
     with jax.enable_x64(True):
         return tabulate(np.random.default_rng(0))
 
@@ -73,7 +76,8 @@ def tabulate(generator) -> dict[str, np.ndarray]:
 
 def test_the_residual_bounds_the_error(table):
     """|F - F*| <= the bound wherever there is one; there is one near the root, and no more than a
-    few times too large."""
+    few times too large.
+    """
     finite = np.isfinite(table["bound"])
     assert np.all(table["error"][finite] <= table["bound"][finite] + ROUNDING)
     near = table["error"] < 0.05
@@ -86,7 +90,8 @@ def test_the_residual_bounds_the_error_from_below_too(table):
     samples are.
 
     From above there is no such bound far from the root: the log difference drops wherever b passes
-    a sample."""
+    a sample.
+    """
     size = np.abs(table["residual"])
     lowest = np.where(size <= 0.5, np.log1p(size), size / 2)
     assert np.all(table["error"][table["inside"]] >= lowest[table["inside"]] - ROUNDING)
@@ -102,7 +107,8 @@ def test_the_residual_has_the_sign_of_the_error(table):
 
 def test_a_newton_step_goes_towards_the_root(table):
     """From anywhere among the samples: the bracket would hide a step that does not, at the price of
-    time."""
+    time.
+    """
     outside = table["inside"] & (table["error"] > 1e-8)
     direction = np.sign(table["newton"] - (table["exact"] + STEPS))
     np.testing.assert_array_equal(

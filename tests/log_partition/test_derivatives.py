@@ -1,5 +1,6 @@
 """The root differentiates by the implicit function theorem: first and second order, forward and
-reverse, every argument."""
+reverse, every argument.
+"""
 
 import functools
 
@@ -43,9 +44,10 @@ batched_gradient = jax.jit(
 
 
 @pytest.mark.parametrize("kappa", KAPPAS)
-def test_gradient_is_the_normalised_weighting(kappa, x64):
+def test_gradient_is_the_normalized_weighting(kappa, x64):
     """dF*/ds_k is proportional to w_k sigma', positive, and sums to one: a shift of all s shifts F*
-    by as much."""
+    by as much.
+    """
     data, noise, *weights = small_problem()
     gradients = gradient(data, noise, *weights, kappa)[:2]
     value = float(log_partition(data, noise, *weights, kappa))
@@ -175,7 +177,7 @@ def test_gradients_in_wide_gaps_are_finite_and_sum_to_one(float_dtype):
         np.testing.assert_allclose(total, 1, rtol=1e-3 if float_dtype == np.float32 else 1e-9)
 
 
-def test_a_failed_lane_leaves_its_neighbours_gradients_untouched(float_dtype):
+def test_a_failed_lane_leaves_its_neighbors_gradients_untouched(float_dtype):
     problems = [gaussian_log_ratios(seed=seed, dtype=float_dtype) for seed in range(3)]
     data, noise = (jnp.stack(side) for side in zip(*problems, strict=True))
     clean, dirty = batched_gradient(data, noise), batched_gradient(data.at[1, 0].set(np.nan), noise)
@@ -183,9 +185,10 @@ def test_a_failed_lane_leaves_its_neighbours_gradients_untouched(float_dtype):
         np.testing.assert_array_equal(dirty[side][::2], clean[side][::2])
 
 
-def test_a_failed_lane_of_a_batch_leaves_its_neighbours_gradients_untouched(x64):
+def test_a_failed_lane_of_a_batch_leaves_its_neighbors_gradients_untouched(x64):
     """The same for the batch axes of one call, where the sum over lanes is what is
-    differentiated."""
+    differentiated.
+    """
     problems = [gaussian_log_ratios(seed=seed) for seed in range(3)]
     data, noise = (jnp.stack(side) for side in zip(*problems, strict=True))
 

@@ -1,5 +1,6 @@
 """The mode without decisions: the same root where the steps suffice, MAX_STEPS where they do
-not."""
+not.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -38,7 +39,8 @@ def test_enough_steps_give_the_root_of_the_loop(solver, x64):
 @pytest.mark.parametrize("separation", [0.5, 4.0, 12.0, -6.0])
 def test_without_the_log_scale_the_bracket_finds_the_root(separation, x64):
     """Far from the root the residual of the branchless form saturates: bisection leads into its
-    reach."""
+    reach.
+    """
     ratios = problem(separation) if separation > 0 else tuple(-s for s in problem(-separation))
     wanted = nce_jax.solve_log_partition(*ratios, tolerance=1e-9)
     found = nce_jax.solve_log_partition(*ratios, tolerance=1e-9, fixed_steps=60)

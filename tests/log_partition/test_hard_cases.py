@@ -1,5 +1,6 @@
 """Inverted ratios, wide gaps and no overlap: where double-precision sums are blind and the answer
-is still exact."""
+is still exact.
+"""
 
 from fractions import Fraction
 
@@ -49,7 +50,8 @@ def test_counts_that_balance_over_a_gap(name, solver, float_dtype):
 @pytest.mark.parametrize("solver", ["newton", "bisection"])
 def test_where_bennetts_residual_is_blind(solver, float_dtype):
     """Data near -60, noise near +60: rho is exactly 0.0 in float32 for every F in [-30, 30]; the
-    root is one point."""
+    root is one point.
+    """
     generator = np.random.default_rng(0)
     data, noise = (jnp.asarray(generator.normal(mean, 3, 200), float_dtype) for mean in (-60, 60))
     solution = solve(data, noise, solver=SOLVERS[solver], initial=jnp.asarray(25, float_dtype))
@@ -93,7 +95,8 @@ def test_bennetts_iteration_converges_at_good_overlap(x64):
 @pytest.mark.parametrize("kappa", [1 / 3, 0.1 * 3, 2 / 3, 1 / 7])
 def test_a_kappa_that_is_a_fraction_but_for_rounding(kappa, x64):
     """1 / 3 is not a third: the root of the rounded kappa hangs on 2e-17; that of the fraction, or
-    between, is right too."""
+    between, is right too.
+    """
     data, noise = np.array([-60.0, 50.0, 60.0]), np.array([-50.0])
     value = float(solve(jnp.asarray(data), jnp.asarray(noise), magnification=kappa).log_partition)
     ends = sorted(
@@ -102,7 +105,7 @@ def test_a_kappa_that_is_a_fraction_but_for_rounding(kappa, x64):
     assert ends[0] - 1e-11 <= value <= ends[1] + 1e-11
 
 
-def test_no_overlap_is_said_and_the_value_is_still_the_minimiser(float_dtype):
+def test_no_overlap_is_said_and_the_value_is_still_the_minimizer(float_dtype):
     data, noise = gaussian_log_ratios(16.0, 40, 60, dtype=float_dtype)
     solution = solve(data, noise)
     assert status_names(solution) == ["NO_OVERLAP"]
@@ -140,7 +143,8 @@ def test_huge_log_ratios_have_a_root(scale, float_dtype):
 @pytest.mark.parametrize("factor", [1e-30, 1e-20, 1e-15, 1e15, 1e18, 1e30])
 def test_a_noise_weight_at_the_end_of_the_dtype(factor, solver):
     """kappa = factor^2 over- or underflows float32, its logarithm does not: solved, or refused, but
-    never solved wrongly."""
+    never solved wrongly.
+    """
     data, noise = gaussian_log_ratios(dtype=np.float32)
     solution = solve(data, noise, magnification=factor, noise_ratio=factor, solver=SOLVERS[solver])
     if status_names(solution)[0] in ("CONVERGED", "NO_OVERLAP"):

@@ -1,5 +1,6 @@
 """Identities of the root: what may change without changing F*, and what must move it by exactly so
-much."""
+much.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ def test_weight_two_is_a_sample_twice(x64):
 
 
 @pytest.mark.parametrize("scale", [1e-12, 3.0, 1e12])
-def test_weights_need_no_normalisation(scale, x64):
+def test_weights_need_no_normalization(scale, x64):
     data, noise = gaussian_log_ratios()
     weights_data, weights_noise = random_weights(data), random_weights(noise)
     expected = solved(data, noise, weights_data=weights_data, weights_noise=weights_noise)

@@ -1,5 +1,6 @@
 """Limits and closed forms of F*(kappa): extreme kappa, Gaussians where the answer is known, the
-bracket."""
+bracket.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -55,9 +56,10 @@ def population_root(kappa: float) -> float:
 
 
 @pytest.mark.parametrize("kappa", MISFIT)
-def test_profiled_normaliser_of_a_misfit_is_not_log_z(kappa, x64):
+def test_profiled_normalizer_of_a_misfit_is_not_log_z(kappa, x64):
     """The solve on 200,000 + 200,000 samples (seed 0) is within 4 standard errors of quadrature,
-    and that of the numbers."""
+    and that of the numbers.
+    """
     expected = population_root(kappa)
     np.testing.assert_allclose(expected, MISFIT[kappa], atol=0.006)
     generator = np.random.default_rng(0)
@@ -72,7 +74,8 @@ def test_profiled_normaliser_of_a_misfit_is_not_log_z(kappa, x64):
 @pytest.mark.parametrize("kappa", [0.01, 1.0, 100.0])
 def test_a_model_that_fits_gives_log_z_at_every_kappa(kappa, x64):
     """Model = data = N(1.5, 1) with log Z 3: within 4 standard errors, 50,000 samples each, seed
-    1."""
+    1.
+    """
     data, noise = gaussian_log_ratios(1.5, 50_000, 50_000, offset=3.0, seed=1)
     log_partition = solve(data, noise, magnification=kappa).log_partition
     error = standard_error(data, noise, log_partition=log_partition, magnification=kappa)
@@ -88,7 +91,8 @@ def test_equal_samples_have_their_common_value(float_dtype):
 
 def test_two_samples_have_their_mean(x64):
     """One of each at kappa = 1: sigma(F - a) = sigma(b - F), so F = (a + b) / 2, in either order
-    and at any distance."""
+    and at any distance.
+    """
     for a, b in ((1.0, 0.0), (0.0, 1.0), (500.0, -300.0), (-300.0, 500.0)):
         solution = solve(jnp.array([a]), jnp.array([b]))
         np.testing.assert_allclose(solution.log_partition, (a + b) / 2, rtol=1e-15, atol=1e-12)
@@ -96,7 +100,8 @@ def test_two_samples_have_their_mean(x64):
 
 def test_the_root_lies_between_the_extreme_log_ratios():
     """For every kappa; 300 random problems, the reference's root, which is sought in a wider
-    interval."""
+    interval.
+    """
     generator = np.random.default_rng(0)
     for _ in range(300):
         data, noise = (

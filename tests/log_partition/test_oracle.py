@@ -1,5 +1,6 @@
 """The reference root is itself right: two independent ways to it agree, on easy problems and where
-doubles are blind."""
+doubles are blind.
+"""
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def test_two_ways_agree_with_weights():
     )
 
 
-def test_the_root_minimises_the_loss():
+def test_the_root_minimizes_the_loss():
     data, noise, _ = PROBLEMS["good overlap"]
     best = root(data, noise, kappa=3)
     losses = [

@@ -1,5 +1,6 @@
 """The solvers find the root: against the reference, at every kappa, with weights, at offsets and at
-uneven sizes."""
+uneven sizes.
+"""
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,7 +54,8 @@ def test_equals_the_reference_with_weights(x64):
 @pytest.mark.parametrize("offset", [-1e6, 1e3, 1e6])
 def test_right_to_the_dtype_at_large_offsets(offset, float_dtype):
     """The log-ratios as rounded are the problem; F is then known to its own rounding, 0.06 nats in
-    float32 at 1e6."""
+    float32 at 1e6.
+    """
     data, noise = gaussian_log_ratios(offset=offset, dtype=float_dtype)
     solution = solve(data, noise)
     exact = root(data, noise)
@@ -77,7 +79,8 @@ def test_one_sample_against_very_many(num_data, num_noise, kappa):
 
 def test_sums_of_many_samples_keep_the_tolerance():
     """200,000 + 100,000 samples in float32: the sums' rounding stays below the tolerance of 6e-6
-    nats."""
+    nats.
+    """
     data, noise = gaussian_log_ratios(2.0, 200_000, 100_000, dtype=np.float32)
     expected = root(data, noise)
     np.testing.assert_allclose(

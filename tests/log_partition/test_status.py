@@ -1,5 +1,6 @@
-"""A failed solve is data: its lane says so, holds no number, and leaves its neighbours as they
-were."""
+"""A failed solve is data: its lane says so, holds no number, and leaves its neighbors as they
+were.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -36,7 +37,8 @@ def test_a_lane_that_is_not_finite(bad, side, solver):
 
 def test_weights_and_noise_weight_out_of_range():
     """Traced values cannot raise: negative, NaN or all-zero weights and kappa outside (0, inf) are
-    NONFINITE."""
+    NONFINITE.
+    """
     data, noise = four_lanes()
     weights = jnp.ones_like(data)
     for bad in (
@@ -57,7 +59,8 @@ def test_weights_and_noise_weight_out_of_range():
 
 def test_negative_weights_on_both_sides_do_not_cancel():
     """Two negative magnifications have a positive product, and all-negative weights a positive
-    mean: still refused."""
+    mean: still refused.
+    """
     data, noise = four_lanes()
     assert (
         status_names(solve(data, noise, magnification=-1.0, noise_ratio=-2.0)) == ["NONFINITE"] * 4

@@ -1,5 +1,6 @@
 """jit, vmap and traced options: one compilation serves every kappa, and nothing global is
-touched."""
+touched.
+"""
 
 import subprocess
 import sys
@@ -61,7 +62,8 @@ def test_a_solve_inside_scan():
 
 def test_x64_stays_off():
     """In a fresh process, since the tests themselves switch it: importing and using everything
-    leaves it off."""
+    leaves it off.
+    """
     program = """
 import jax, jax.numpy as jnp, nce_jax
 before = dict(jax.config.values)

@@ -1,5 +1,6 @@
 """The losses of embeddings as their formulas stand: every logit of every pair, one anchor after
-another, in NumPy or JAX."""
+another, in NumPy or JAX.
+"""
 
 import jax
 import jax.numpy as jnp

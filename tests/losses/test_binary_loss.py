@@ -1,5 +1,6 @@
-"""`nce_loss`: its formula, what it must not depend on, its limits, and its behaviour at the ends of
-the number line."""
+"""`nce_loss`: its formula, what it must not depend on, its limits, and its behavior at the ends of
+the number line.
+"""
 
 import chex
 import jax
@@ -39,7 +40,7 @@ def test_equals_its_formula_with_weights(x64):
 
 
 def test_kappa_one_is_twice_the_logistic_loss(x64):
-    """Classic NCE: cross-entropy of the posterior sigma(u), data labelled one and noise zero."""
+    """Classic NCE: cross-entropy of the posterior sigma(u), data labeled one and noise zero."""
     data, noise = gaussian_log_ratios()
     cross_entropy = (
         -oracles.log_sigmoid(np.asarray(data)).mean()
@@ -68,7 +69,7 @@ def test_log_partition_is_a_shift_of_the_log_ratios(x64):
 
 def test_terms_have_the_loss_as_their_means(x64):
     data, noise = gaussian_log_ratios()
-    terms = nce_jax.nce_loss_terms(
+    terms = nce_jax.losses.nce_loss_terms(
         data, noise, log_partition=0.3, magnification=5.0, noise_ratio=0.5
     )
     assert (terms[0].shape, terms[1].shape) == (data.shape, noise.shape)
@@ -133,7 +134,8 @@ def test_batch_axes_are_a_loop(x64):
 
 def test_gradient_is_the_clipped_importance_weight(x64):
     """dL/ds = -w(x) / n for data and r w(y) / m for noise, w = kappa / (kappa + r), r = e^u: never
-    more than kappa / m."""
+    more than kappa / m.
+    """
     data, noise = gaussian_log_ratios()
     for kappa in (0.1, 1.0, 50.0):
         of_data, of_noise = gradient(data, noise, magnification=kappa)

@@ -15,37 +15,37 @@ WEIGHTS = jnp.array([1, 2, 0, 1, 0.5, 1, 1, 0, 3, 1, 1, 1.0])
 LOG_NOISE = np.linspace(-3, -1, 12)
 NEGATIVES = np.random.default_rng(3).normal(size=(12, 5, 3))
 CASES = {
-    "info_nce": (nce_jax.info_nce_loss, dense.info_nce, {"temperature": 0.4}),
+    "info_nce": (nce_jax.losses.info_nce_loss, dense.info_nce, {"temperature": 0.4}),
     "info_nce, M": (
-        nce_jax.info_nce_loss,
+        nce_jax.losses.info_nce_loss,
         dense.info_nce,
         {"temperature": 0.4, "magnification": 30.0},
     ),
     "info_nce, two-sided": (
-        nce_jax.info_nce_loss,
+        nce_jax.losses.info_nce_loss,
         dense.info_nce,
         {"temperature": 0.4, "two_sided": True},
     ),
-    "info_nce, ids": (nce_jax.info_nce_loss, dense.info_nce, {"ids": IDS}),
-    "info_nce, weights": (nce_jax.info_nce_loss, dense.info_nce, {"weights": WEIGHTS}),
+    "info_nce, ids": (nce_jax.losses.info_nce_loss, dense.info_nce, {"ids": IDS}),
+    "info_nce, weights": (nce_jax.losses.info_nce_loss, dense.info_nce, {"weights": WEIGHTS}),
     "info_nce, log q": (
-        nce_jax.info_nce_loss,
+        nce_jax.losses.info_nce_loss,
         dense.info_nce,
         {"log_noise": LOG_NOISE, "weights": WEIGHTS, "ids": IDS},
     ),
     "clip": (
-        nce_jax.clip_loss,
+        nce_jax.losses.clip_loss,
         functools.partial(dense.info_nce, two_sided=True),
         {"ids": IDS, "weights": WEIGHTS},
     ),
-    "nt_xent": (nce_jax.nt_xent_loss, dense.nt_xent, {"temperature": 0.4}),
+    "nt_xent": (nce_jax.losses.nt_xent_loss, dense.nt_xent, {"temperature": 0.4}),
     "nt_xent, all": (
-        nce_jax.nt_xent_loss,
+        nce_jax.losses.nt_xent_loss,
         dense.nt_xent,
         {"ids": IDS, "weights": WEIGHTS, "magnification": 3.0},
     ),
-    "siglip": (nce_jax.siglip_loss, dense.siglip, {"temperature": 0.4, "bias": -1.5}),
-    "siglip, all": (nce_jax.siglip_loss, dense.siglip, {"ids": IDS, "weights": WEIGHTS}),
+    "siglip": (nce_jax.losses.siglip_loss, dense.siglip, {"temperature": 0.4, "bias": -1.5}),
+    "siglip, all": (nce_jax.losses.siglip_loss, dense.siglip, {"ids": IDS, "weights": WEIGHTS}),
 }
 EXPLICIT = {
     "shared": {"negatives": NEGATIVES[0]},
@@ -83,7 +83,7 @@ def _dense_gradient(case):
 @pytest.mark.parametrize("chunk_size", [None, 2])
 def test_explicit_negatives(case, chunk_size, x64):
     x, y = dense.batch()
-    found = nce_jax.info_nce_loss(x, y, **EXPLICIT[case], chunk_size=chunk_size)
+    found = nce_jax.losses.info_nce_loss(x, y, **EXPLICIT[case], chunk_size=chunk_size)
     np.testing.assert_allclose(
         found, dense.explicit(np.asarray(x), np.asarray(y), **EXPLICIT[case]), rtol=1e-12
     )
@@ -106,10 +106,12 @@ def test_derivatives_in_the_numbers_and_of_second_order(chunk_size, x64):
 
     def ours(numbers):
         options = {"temperature": jnp.exp(numbers[0]), "chunk_size": chunk_size}
-        scores = nce_jax.siglip_loss(x, y, bias=numbers[1], **options) + nce_jax.clip_loss(
-            x, y, **options
+        scores = nce_jax.losses.siglip_loss(
+            x, y, bias=numbers[1], **options
+        ) + nce_jax.losses.clip_loss(x, y, **options)
+        return scores + nce_jax.losses.info_nce_loss(
+            x, y, log_noise=numbers[1] * x[:, 0], **options
         )
-        return scores + nce_jax.info_nce_loss(x, y, log_noise=numbers[1] * x[:, 0], **options)
 
     def theirs(numbers):
         options = {"temperature": jnp.exp(numbers[0]), "xp": jnp}
@@ -130,33 +132,36 @@ def test_temperature_and_order_and_constant_encoders(x64):
     x, y = dense.batch()
     order = np.random.default_rng(0).permutation(12)
     for loss, constant in (
-        (nce_jax.info_nce_loss, np.log(12)),
-        (nce_jax.clip_loss, np.log(12)),
-        (nce_jax.nt_xent_loss, np.log(23)),
-        (nce_jax.siglip_loss, 12 * np.log(2)),
+        (nce_jax.losses.info_nce_loss, np.log(12)),
+        (nce_jax.losses.clip_loss, np.log(12)),
+        (nce_jax.losses.nt_xent_loss, np.log(23)),
+        (nce_jax.losses.siglip_loss, 12 * np.log(2)),
     ):
         np.testing.assert_allclose(loss(x[order], y[order]), loss(x, y), rtol=1e-13)
         np.testing.assert_allclose(
             loss(jnp.zeros((12, 3)), jnp.zeros((12, 3))), constant, rtol=1e-13
         )
     np.testing.assert_allclose(
-        nce_jax.clip_loss(x, y, temperature=0.3), nce_jax.clip_loss(x / 0.3, y), rtol=1e-13
+        nce_jax.losses.clip_loss(x, y, temperature=0.3),
+        nce_jax.losses.clip_loss(x / 0.3, y),
+        rtol=1e-13,
     )
 
 
 def test_they_are_the_losses_of_their_logits(x64):
     """InfoNCE ranks; SigLIP is binary NCE of the logits + log(n - 1) at noise ratio n - 1, its bias
-    -F - log(n - 1)."""
+    -F - log(n - 1).
+    """
     x, y = dense.batch()
     logits, others = x @ y.T, ~np.eye(12, dtype=bool)
     noise = logits[others].reshape(12, 11)
-    ranked = nce_jax.ranking_nce_loss_terms(jnp.diagonal(logits), noise, magnification=7.0)
+    ranked = nce_jax.losses.ranking_nce_loss_terms(jnp.diagonal(logits), noise, magnification=7.0)
     np.testing.assert_allclose(
-        nce_jax.info_nce_loss_terms(x, y, magnification=7.0), ranked, rtol=1e-12
+        nce_jax.losses.info_nce_loss_terms(x, y, magnification=7.0), ranked, rtol=1e-12
     )
     binary = {"noise_ratio": 11.0, "log_partition": -0.4 - np.log(11)}
     expected = nce_jax.nce_loss(jnp.diagonal(logits), noise.reshape(-1), **binary)
-    np.testing.assert_allclose(nce_jax.siglip_loss(x, y, bias=0.4), expected, rtol=1e-12)
+    np.testing.assert_allclose(nce_jax.losses.siglip_loss(x, y, bias=0.4), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("chunk_size", [None, 5])
@@ -164,7 +169,7 @@ def test_they_are_the_losses_of_their_logits(x64):
 def test_extremes(name, chunk_size):
     """Logits of +-1e4; padding that is NaN; one pair alone; NaN is not hidden."""
     loss = jax.jit(
-        jax.value_and_grad(functools.partial(getattr(nce_jax, name), chunk_size=chunk_size))
+        jax.value_and_grad(functools.partial(getattr(nce_jax.losses, name), chunk_size=chunk_size))
     )
     x, y = dense.batch(dtype=jnp.float32)
     for sign in (1, -1):
@@ -186,7 +191,7 @@ def test_extremes(name, chunk_size):
 def test_all_of_one_kind_leave_nothing_to_learn():
     """Where every other pair is a duplicate there is no negative: zero, and no gradient."""
     x, y = dense.batch(dtype=jnp.float32)
-    value, slope = jax.value_and_grad(nce_jax.info_nce_loss)(
+    value, slope = jax.value_and_grad(nce_jax.losses.info_nce_loss)(
         x, y, ids=jnp.zeros(12, int), two_sided=True
     )
     assert value == 0
@@ -196,7 +201,7 @@ def test_all_of_one_kind_leave_nothing_to_learn():
 def test_blocks_take_less_memory():
     x, y = dense.batch(n=2048, dim=8, dtype=jnp.float32)
     for name in ("info_nce_loss", "clip_loss", "siglip_loss"):
-        loss = functools.partial(getattr(nce_jax, name), chunk_size=64)
+        loss = functools.partial(getattr(nce_jax.losses, name), chunk_size=64)
         memory = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(x, y).compile().memory_analysis()
         assert memory.temp_size_in_bytes < 2048 * 2048 * 4 / 4, name
 
@@ -209,15 +214,17 @@ def test_a_grid_of_temperatures_is_compiled_once():
     def loss(temperature, magnification):
         nonlocal traces
         traces += 1
-        return nce_jax.info_nce_loss(x, y, temperature=temperature, magnification=magnification)
+        return nce_jax.losses.info_nce_loss(
+            x, y, temperature=temperature, magnification=magnification
+        )
 
     values = [loss(t, m) for t in (0.1, 1.0) for m in (1.0, 10.0)]
     assert traces == 1
-    lanes = jax.vmap(lambda t: nce_jax.clip_loss(x, y, temperature=t, chunk_size=5))(
+    lanes = jax.vmap(lambda t: nce_jax.losses.clip_loss(x, y, temperature=t, chunk_size=5))(
         jnp.array([0.1, 1.0])
     )
     np.testing.assert_allclose(
-        lanes, [nce_jax.clip_loss(x, y, temperature=t) for t in (0.1, 1.0)], rtol=1e-6
+        lanes, [nce_jax.losses.clip_loss(x, y, temperature=t) for t in (0.1, 1.0)], rtol=1e-6
     )
     assert len(set(map(float, values))) == 4
 
@@ -225,7 +232,7 @@ def test_a_grid_of_temperatures_is_compiled_once():
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "int64", "uint32"])
 def test_ids_of_any_integer_type(dtype):
     x, y = dense.batch(dtype=jnp.float32)
-    for loss in (nce_jax.clip_loss, nce_jax.nt_xent_loss, nce_jax.siglip_loss):
+    for loss in (nce_jax.losses.clip_loss, nce_jax.losses.nt_xent_loss, nce_jax.losses.siglip_loss):
         expected = loss(x, y, ids=jnp.asarray(IDS, jnp.int32), weights=WEIGHTS)
         np.testing.assert_array_equal(loss(x, y, ids=IDS.astype(dtype), weights=WEIGHTS), expected)
 
@@ -239,7 +246,9 @@ def test_negatives_that_do_not_count_may_hold_anything(name):
         options = {"ids": jnp.arange(12), "ids_negatives": jnp.full((12, 5), -1).at[2].set(2)}
 
     def loss(x, negatives, temperature):
-        return nce_jax.info_nce_loss(x, y, negatives=negatives, temperature=temperature, **options)
+        return nce_jax.losses.info_nce_loss(
+            x, y, negatives=negatives, temperature=temperature, **options
+        )
 
     found = jax.value_and_grad(loss, (0, 1, 2))(x, negatives, 0.5)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
@@ -247,9 +256,10 @@ def test_negatives_that_do_not_count_may_hold_anything(name):
 
 def test_float16_keeps_small_slopes():
     """A slope of the order 1 / n^2 per pair is below float16's range: nearly constant encoders,
-    2,048 pairs."""
+    2,048 pairs.
+    """
     x, y = (1 + 0.01 * side for side in dense.batch(n=2048, dtype=jnp.float32))
-    slope = jax.jit(jax.grad(functools.partial(nce_jax.clip_loss, chunk_size=512)))
+    slope = jax.jit(jax.grad(functools.partial(nce_jax.losses.clip_loss, chunk_size=512)))
     exact = slope(x, y)
     half = slope(x.astype(jnp.float16), y.astype(jnp.float16)).astype(jnp.float32)
     rounded = exact.astype(jnp.float16).astype(jnp.float32)
@@ -314,5 +324,5 @@ REFUSED = [
 def test_bad_arguments_are_named(options, error, message):
     arguments = {"x": X, "y": X, **options}
     with pytest.raises(error) as caught:
-        nce_jax.info_nce_loss(arguments.pop("x"), arguments.pop("y"), **arguments)
+        nce_jax.losses.info_nce_loss(arguments.pop("x"), arguments.pop("y"), **arguments)
     assert str(caught.value).startswith(message)

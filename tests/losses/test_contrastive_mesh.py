@@ -1,5 +1,6 @@
 """Losses of embeddings over a mesh: value and gradient are those of one device, by gathering and
-around a ring."""
+around a ring.
+"""
 
 import functools
 
@@ -15,14 +16,16 @@ from tests.losses import dense
 
 LOSSES = {
     "info_nce": functools.partial(
-        nce_jax.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)
+        nce_jax.losses.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)
     ),
     "explicit": functools.partial(
-        nce_jax.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))
+        nce_jax.losses.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))
     ),
-    "clip": functools.partial(nce_jax.clip_loss, ids=np.arange(16) % 11, weights=jnp.arange(16.0)),
-    "nt_xent": nce_jax.nt_xent_loss,
-    "siglip": functools.partial(nce_jax.siglip_loss, bias=-1.0),
+    "clip": functools.partial(
+        nce_jax.losses.clip_loss, ids=np.arange(16) % 11, weights=jnp.arange(16.0)
+    ),
+    "nt_xent": nce_jax.losses.nt_xent_loss,
+    "siglip": functools.partial(nce_jax.losses.siglip_loss, bias=-1.0),
 }
 
 
@@ -63,7 +66,8 @@ def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
 
 def test_left_to_the_compiler_it_is_the_same_too(x64):
     """Without `mesh` the arrays are global all the same: there is no local loss to be had by
-    mistake."""
+    mistake.
+    """
     x, y = dense.batch(n=16)
     alone, spread = (
         value_and_gradients(LOSSES["clip"], *sides)
@@ -79,7 +83,9 @@ def test_a_ring_gathers_nothing_and_holds_less():
     x, y = spread_over(mesh, *dense.batch(n=1024, dim=256, dtype=jnp.float32))
     programs = {}
     for exchange in ("gather", "ring"):
-        loss = functools.partial(nce_jax.info_nce_loss, mesh=mesh, exchange=exchange, chunk_size=16)
+        loss = functools.partial(
+            nce_jax.losses.info_nce_loss, mesh=mesh, exchange=exchange, chunk_size=16
+        )
         programs[exchange] = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(x, y).compile()
     assert "all-gather" in programs["gather"].as_text()
     assert "all-gather" not in programs["ring"].as_text()
@@ -94,10 +100,11 @@ def test_a_ring_gathers_nothing_and_holds_less():
 @pytest.mark.parametrize("exchange", ["gather", "ring"])
 def test_second_derivatives_and_bfloat16(exchange):
     """The derivatives of all devices are added up in float32: as near to float32's as on one
-    device."""
+    device.
+    """
     mesh, (x, y) = mesh_of(), dense.batch(n=64, dtype=jnp.float32)
     alone, spread = (
-        functools.partial(nce_jax.siglip_loss, **options)
+        functools.partial(nce_jax.losses.siglip_loss, **options)
         for options in ({}, {"mesh": mesh, "exchange": exchange})
     )
     second = [
@@ -120,7 +127,7 @@ def test_a_mesh_of_explicit_axes_is_named():
     with pytest.raises(
         ValueError, match="mesh: expected axes of type Auto, as training.make_mesh makes them"
     ):
-        nce_jax.clip_loss(x, y, mesh=jax.make_mesh((8,), ("data",)))
+        nce_jax.losses.clip_loss(x, y, mesh=jax.make_mesh((8,), ("data",)))
 
 
 @pytest.mark.bad_input
@@ -129,8 +136,8 @@ def test_what_cannot_be_split_is_named():
     with pytest.raises(
         ValueError, match="x: expected a multiple of the 8 devices along 'data', got 12 rows"
     ):
-        nce_jax.clip_loss(x, y, mesh=mesh)
+        nce_jax.losses.clip_loss(x, y, mesh=mesh)
     with pytest.raises(
         ValueError, match="axis_name: expected an axis of the mesh, .'lane', 'data'., got 'batch'"
     ):
-        nce_jax.clip_loss(x, y, mesh=mesh, axis_name="batch")
+        nce_jax.losses.clip_loss(x, y, mesh=mesh, axis_name="batch")

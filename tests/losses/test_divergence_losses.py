@@ -1,5 +1,6 @@
 """NWJ, Donsker-Varadhan and least squares: formulas, how they hang together, and the divergences
-that they bound."""
+that they bound.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ from tests.log_partition.cases import gaussian_log_ratios, random_weights
 
 NAMES = ("nwj_loss", "donsker_varadhan_loss", "least_squares_loss", "least_squares_log_partition")
 TAKES_LOG_PARTITION = ("nwj_loss", "least_squares_loss")
-COMPILED = {name: jax.jit(getattr(nce_jax, name)) for name in NAMES}
+COMPILED = {name: jax.jit(getattr(nce_jax.losses, name)) for name in NAMES}
 nwj, donsker_varadhan, least_squares, least_squares_root = COMPILED.values()
 
 
@@ -37,7 +38,8 @@ def test_equals_its_formula(name, float_dtype):
 
 def test_nwj_is_the_limit_of_nce(x64):
     """NCE - log kappa - 1 -> NWJ with an error of order 1 / kappa; at a solved F it is
-    Donsker-Varadhan's."""
+    Donsker-Varadhan's.
+    """
     data, noise = gaussian_log_ratios()
     for criterion, options, limit in (
         (nce_jax.nce_loss, {"log_partition": 0.3}, nwj(data, noise, log_partition=0.3)),
@@ -58,7 +60,7 @@ def test_donsker_varadhan_is_the_least_nwj(x64):
     """At F = log E_noise[e^s], where NWJ's slope in F vanishes; anywhere else NWJ is larger."""
     data, noise = gaussian_log_ratios()
     best = oracles.importance_log_partition(noise)
-    slope = jax.jit(jax.grad(lambda f: nce_jax.nwj_loss(data, noise, log_partition=f)))
+    slope = jax.jit(jax.grad(lambda f: nce_jax.losses.nwj_loss(data, noise, log_partition=f)))
     values = [
         float(nwj(data, noise, log_partition=jnp.asarray(best + step))) for step in (-0.1, 0.0, 0.1)
     ]
@@ -67,14 +69,14 @@ def test_donsker_varadhan_is_the_least_nwj(x64):
     assert min(values[0], values[2]) > values[1] + 1e-3
 
 
-def test_least_squares_at_its_normaliser(x64):
+def test_least_squares_at_its_normalizer(x64):
     """F* is stationary, and the profiled value -(E_data e^s)^2 / (2 E_noise e^2s)."""
     data, noise = gaussian_log_ratios()
     best = least_squares_root(data, noise)
     slope, curvature = (
-        jax.jit(derivative(lambda f: nce_jax.least_squares_loss(data, noise, log_partition=f)))(
-            best
-        )
+        jax.jit(
+            derivative(lambda f: nce_jax.losses.least_squares_loss(data, noise, log_partition=f))
+        )(best)
         for derivative in (jax.grad, jax.hessian)
     )
     np.testing.assert_allclose(slope, 0, atol=1e-14)
@@ -85,7 +87,8 @@ def test_least_squares_at_its_normaliser(x64):
 
 def test_gaussians_have_their_closed_forms(x64):
     """p = N(1, 1), q = N(0, 1) on a grid, density as weight: KL = 1/2, chi-squared = e - 1; s
-    carries an offset of 3."""
+    carries an offset of 3.
+    """
     x = jnp.linspace(-12, 14, 2001)
     weights = {"weights_data": jnp.exp(-((x - 1) ** 2) / 2), "weights_noise": jnp.exp(-(x**2) / 2)}
     ratio = x - 0.5 + 3
@@ -114,9 +117,9 @@ def test_shifting_all_log_ratios(x64):
 def test_the_logarithmic_ones_are_finite_anywhere():
     for size in (1e4, 1e6):
         sides = jnp.array([-size, 1 - size]), jnp.array([size, size - 1])
-        value, slopes = jax.jit(jax.value_and_grad(nce_jax.donsker_varadhan_loss, argnums=(0, 1)))(
-            *sides
-        )
+        value, slopes = jax.jit(
+            jax.value_and_grad(nce_jax.losses.donsker_varadhan_loss, argnums=(0, 1))
+        )(*sides)
         np.testing.assert_allclose(value, 2 * size, rtol=1e-3)
         np.testing.assert_allclose(slopes[0].sum() + slopes[1].sum(), 0, atol=1e-6)
         np.testing.assert_allclose(least_squares_root(*sides), 3 * size, rtol=1e-3)
@@ -151,7 +154,7 @@ def test_batches_are_loops_and_low_precision_is_computed_in_float32():
 @pytest.mark.bad_input
 @pytest.mark.parametrize("name", NAMES)
 def test_bad_arguments_are_named(name):
-    function, good = getattr(nce_jax, name), jnp.ones(3)
+    function, good = getattr(nce_jax.losses, name), jnp.ones(3)
     with pytest.raises(TypeError, match="log_ratio_data: expected a floating array"):
         function(jnp.arange(3), good)
     with pytest.raises(ValueError, match="log_ratio_noise: expected the batch axes"):

@@ -1,4 +1,4 @@
-"""eNCE: its formula, its closed-form normaliser, and the profiled loss on the log scale."""
+"""eNCE: its formula, its closed-form normalizer, and the profiled loss on the log scale."""
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,9 @@ import nce_jax
 from tests import oracles
 from tests.log_partition.cases import gaussian_log_ratios, random_weights
 
-loss = jax.jit(nce_jax.exponential_nce_loss)
-best = jax.jit(nce_jax.exponential_log_partition)
-profiled = jax.jit(nce_jax.profiled_exponential_nce_loss)
+loss = jax.jit(nce_jax.losses.exponential_nce_loss)
+best = jax.jit(nce_jax.losses.exponential_log_partition)
+profiled = jax.jit(nce_jax.losses.profiled_exponential_nce_loss)
 
 
 def weights_of(data, noise, num_zeros=0):
@@ -34,12 +34,12 @@ def test_equals_its_formula(float_dtype):
         np.testing.assert_allclose(best(data, noise, **weights), expected, rtol=rtol)
 
 
-def test_the_closed_form_is_the_minimiser(x64):
+def test_the_closed_form_is_the_minimizer(x64):
     data, noise = gaussian_log_ratios()
     slope, curvature = (
-        jax.jit(derivative(lambda f: nce_jax.exponential_nce_loss(data, noise, log_partition=f)))(
-            best(data, noise)
-        )
+        jax.jit(
+            derivative(lambda f: nce_jax.losses.exponential_nce_loss(data, noise, log_partition=f))
+        )(best(data, noise))
         for derivative in (jax.grad, jax.hessian)
     )
     np.testing.assert_allclose(slope, 0, atol=1e-15)
@@ -79,7 +79,7 @@ def test_finite_where_the_plain_loss_overflows(size, float_dtype):
     for data, noise in ((size, -size), (-size, size), (size, size)):
         sides = jnp.array([data, data - 1], float_dtype), jnp.array([noise, noise + 1], float_dtype)
         value, slopes = jax.jit(
-            jax.value_and_grad(nce_jax.profiled_exponential_nce_loss, argnums=(0, 1))
+            jax.value_and_grad(nce_jax.losses.profiled_exponential_nce_loss, argnums=(0, 1))
         )(*sides)
         np.testing.assert_allclose(value, (noise - data) / 4, rtol=1e-3, atol=1)
         assert all(np.all(np.isfinite(slope)) for slope in slopes)

@@ -1,5 +1,6 @@
 """Neural ratio estimation: on a finite problem, solved exactly, every loss finds the log ratio;
-logits of any size."""
+logits of any size.
+"""
 
 import itertools
 
@@ -18,7 +19,8 @@ LOG_RATIO = np.log(JOINT / np.outer(PRIOR, EVIDENCE))
 
 def a_loss(table, function, **options):
     """Over all pairs with their probabilities as weights; the losses take none, so that repeated
-    draws stand for them."""
+    draws stand for them.
+    """
     counts = np.round(100 * JOINT).astype(int)
     together = np.repeat(np.arange(12), counts.ravel())
     apart = np.round(1e4 * np.outer(PRIOR, EVIDENCE)).astype(int)
@@ -32,7 +34,7 @@ def b_loss(table):
     draws = list(itertools.product(range(3), range(4), range(3), range(3)))
     weights = jnp.array([JOINT[t, x] * PRIOR[a] * PRIOR[b] for t, x, a, b in draws])
     t, x, a, b = (np.array(column) for column in zip(*draws, strict=True))
-    terms = jax.vmap(lambda s, others: nce_jax.nre_b_loss(s[None], others[None]))(
+    terms = jax.vmap(lambda s, others: nce_jax.losses.nre_b_loss(s[None], others[None]))(
         table[t, x], jnp.stack([table[a, x], table[b, x]], axis=-1)
     )
     return weights @ terms
@@ -40,7 +42,8 @@ def b_loss(table):
 
 def c_loss(table, gamma):
     """K = 2: all (theta, x, theta') with their probabilities, beside all (theta', theta'', x) drawn
-    apart."""
+    apart.
+    """
     draws = list(itertools.product(range(3), range(4), range(3)))
     t, x, a = (np.array(column) for column in zip(*draws, strict=True))
     together = jnp.array(JOINT[t, x] * PRIOR[a])
@@ -48,7 +51,7 @@ def c_loss(table, gamma):
 
     @jax.vmap
     def loss(s, c, noise):
-        return nce_jax.nre_c_loss(
+        return nce_jax.losses.nre_c_loss(
             s[None], noise[None], log_ratio_contrast=c[None, None], gamma=gamma
         )
 
@@ -61,8 +64,8 @@ def c_loss(table, gamma):
 
 
 LOSSES = {
-    "A": lambda table: a_loss(table, nce_jax.nre_a_loss),
-    "balanced": lambda table: a_loss(table, nce_jax.balanced_nre_loss),
+    "A": lambda table: a_loss(table, nce_jax.losses.nre_a_loss),
+    "balanced": lambda table: a_loss(table, nce_jax.losses.balanced_nre_loss),
     "B": b_loss,
     "C": lambda table: c_loss(table, 1.0),
     "C, gamma 5": lambda table: c_loss(table, 5.0),
@@ -72,7 +75,8 @@ LOSSES = {
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_optimum_is_the_exact_log_ratio(name, x64):
     """Newton's method on the table of s from zero. B leaves a function of x open: there it is
-    compared less its mean."""
+    compared less its mean.
+    """
     loss = LOSSES[name]
     step = jax.jit(lambda table: (jax.grad(loss)(table), jax.hessian(loss)(table).reshape(12, 12)))
     table = jnp.zeros((3, 4))
@@ -81,22 +85,22 @@ def test_the_optimum_is_the_exact_log_ratio(name, x64):
         move = np.linalg.lstsq(np.asarray(curvature), np.asarray(slope).ravel(), rcond=1e-10)[0]
         table = table - move.reshape(3, 4) / max(1.0, np.abs(move).max() / 0.5)
     np.testing.assert_allclose(step(table)[0], 0, atol=1e-12)
-    centred = (lambda t: t - t.mean(axis=0)) if name == "B" else (lambda t: t)
-    np.testing.assert_allclose(centred(np.asarray(table)), centred(LOG_RATIO), atol=1e-6)
+    centered = (lambda t: t - t.mean(axis=0)) if name == "B" else (lambda t: t)
+    np.testing.assert_allclose(centered(np.asarray(table)), centered(LOG_RATIO), atol=1e-6)
 
 
 def test_one_parameter_and_even_odds_is_half_of_a(x64):
     rng = np.random.default_rng(0)
     together, apart = jnp.array(rng.normal(size=50)), jnp.array(rng.normal(size=50))
-    expected = nce_jax.nre_a_loss(together, apart)
+    expected = nce_jax.losses.nre_a_loss(together, apart)
     np.testing.assert_allclose(
-        2 * nce_jax.nre_c_loss(together, apart[:, None]), expected, rtol=1e-13
+        2 * nce_jax.losses.nre_c_loss(together, apart[:, None]), expected, rtol=1e-13
     )
     np.testing.assert_allclose(
-        nce_jax.balanced_nre_loss(together, apart, strength=0.0), expected, rtol=1e-13
+        nce_jax.losses.balanced_nre_loss(together, apart, strength=0.0), expected, rtol=1e-13
     )
     # The class "none" is never asked for.
-    large = nce_jax.nre_c_loss(together, apart[:, None], gamma=1e12)
+    large = nce_jax.losses.nre_c_loss(together, apart[:, None], gamma=1e12)
     np.testing.assert_allclose(large, 0, atol=1e-9)
 
 
@@ -108,7 +112,7 @@ def test_c_equals_its_formula(x64):
     first = gamma * np.exp(data) / (4 + gamma * np.exp(joint).sum(axis=1))
     none = 4 / (4 + gamma * np.exp(noise).sum(axis=1))
     expected = -gamma / (1 + gamma) * np.log(first).mean() - 1 / (1 + gamma) * np.log(none).mean()
-    found = nce_jax.nre_c_loss(
+    found = nce_jax.losses.nre_c_loss(
         jnp.array(data), jnp.array(noise), log_ratio_contrast=jnp.array(contrast), gamma=gamma
     )
     np.testing.assert_allclose(found, expected, rtol=1e-13)
@@ -117,13 +121,17 @@ def test_c_equals_its_formula(x64):
 @pytest.mark.parametrize("size", [17.0, 30.0, 1e4])
 def test_large_logits_have_their_gradient(size):
     """float32: log(1 - sigmoid(s)) is flat above 17, where the slope of the loss is one per
-    sample."""
+    sample.
+    """
     right, wrong = jnp.array([-size]), jnp.array([size])
-    for loss in (nce_jax.nre_a_loss, lambda s, t: 2 * nce_jax.nre_c_loss(s, t[:, None])):
+    for loss in (
+        nce_jax.losses.nre_a_loss,
+        lambda s, t: 2 * nce_jax.losses.nre_c_loss(s, t[:, None]),
+    ):
         value, (of_data, of_noise) = jax.value_and_grad(loss, (0, 1))(right, wrong)
         np.testing.assert_allclose(value, 2 * size, rtol=1e-5)
         np.testing.assert_allclose([of_data[0], of_noise[0]], [-1, 1], rtol=1e-5)
-    slope = jax.grad(lambda s: nce_jax.nre_b_loss(s, wrong[:, None]))(right)
+    slope = jax.grad(lambda s: nce_jax.losses.nre_b_loss(s, wrong[:, None]))(right)
     np.testing.assert_allclose(slope, -1, rtol=1e-5)
 
 
@@ -132,10 +140,10 @@ def test_bad_arguments_are_named():
     with pytest.raises(
         ValueError, match=r"log_ratio_contrast: expected shape \(4, 1\) beside log_ratio_noise"
     ):
-        nce_jax.nre_c_loss(jnp.ones(4), jnp.ones((4, 2)))
+        nce_jax.losses.nre_c_loss(jnp.ones(4), jnp.ones((4, 2)))
     with pytest.raises(ValueError, match="gamma: expected a finite positive number, got 0"):
-        nce_jax.nre_c_loss(jnp.ones(4), jnp.ones((4, 1)), gamma=0)
+        nce_jax.losses.nre_c_loss(jnp.ones(4), jnp.ones((4, 1)), gamma=0)
     with pytest.raises(
         ValueError, match=r"log_ratio_noise: expected shape \(4, 'K'\), got shape \(2,\)"
     ):
-        nce_jax.nre_b_loss(jnp.ones(4), jnp.ones(2))
+        nce_jax.losses.nre_b_loss(jnp.ones(4), jnp.ones(2))

@@ -8,8 +8,8 @@ import pytest
 import nce_jax
 from tests import oracles
 
-ranking = jax.jit(nce_jax.ranking_nce_loss)
-conditional = jax.jit(nce_jax.conditional_nce_loss)
+ranking = jax.jit(nce_jax.losses.ranking_nce_loss)
+conditional = jax.jit(nce_jax.losses.conditional_nce_loss)
 
 
 def log_ratios(n=7, num_noise=5, dtype=np.float64, seed=0):
@@ -19,7 +19,8 @@ def log_ratios(n=7, num_noise=5, dtype=np.float64, seed=0):
 
 def ranked(data, noise, *, magnification=1.0, weights_data=None, weights_noise=None):
     """-log of the data sample's share, one after another; weights of the noise are scaled to a mean
-    of one, zeros aside."""
+    of one, zeros aside.
+    """
     weights = (
         np.ones(noise.shape)
         if weights_noise is None
@@ -73,7 +74,7 @@ def test_a_constant_changes_nothing_and_one_noise_sample_is_binary(x64):
     )
     order = np.random.default_rng(0).permutation(5)
     np.testing.assert_allclose(ranking(data, noise[:, order]), ranking(data, noise), rtol=1e-13)
-    batch = nce_jax.ranking_nce_loss(
+    batch = nce_jax.losses.ranking_nce_loss(
         jnp.stack([data, data]), jnp.stack([noise, noise]), magnification=jnp.array([1.0, 9.0])
     )
     np.testing.assert_allclose(
@@ -83,9 +84,10 @@ def test_a_constant_changes_nothing_and_one_noise_sample_is_binary(x64):
 
 def test_a_large_m_is_maximum_likelihood(x64):
     """loss - log(K M) -> Donsker and Varadhan's, with an error of order 1 / M, and so does the
-    gradient."""
+    gradient.
+    """
     data, noise = log_ratios()
-    limit, slope = jax.value_and_grad(nce_jax.donsker_varadhan_loss, (0, 1))(
+    limit, slope = jax.value_and_grad(nce_jax.losses.donsker_varadhan_loss, (0, 1))(
         jnp.asarray(data), jnp.asarray(noise[0])
     )
     errors = []
@@ -102,12 +104,15 @@ def test_a_large_m_is_maximum_likelihood(x64):
 
 def test_many_noise_samples_give_the_likelihood_gradient(x64):
     """The model e^(theta x) N(x; 0, 1) at theta = 1: per data sample theta - x; k = 4 standard
-    errors, seed 0."""
+    errors, seed 0.
+    """
     rng = np.random.default_rng(0)
     data, noise = rng.normal(2, 1, 400), rng.normal(0, 1, (400, 4000))
     slopes = jax.jit(
         jax.jacfwd(
-            lambda theta: nce_jax.ranking_nce_loss_terms(theta * data, theta * jnp.asarray(noise))
+            lambda theta: nce_jax.losses.ranking_nce_loss_terms(
+                theta * data, theta * jnp.asarray(noise)
+            )
         )
     )(1.0)
     difference = np.asarray(slopes) - (1 - data)
@@ -116,7 +121,7 @@ def test_many_noise_samples_give_the_likelihood_gradient(x64):
 
 @pytest.mark.parametrize("size", [1e4, 3e38, np.inf])
 def test_extremes(size):
-    slope = jax.jit(jax.value_and_grad(nce_jax.ranking_nce_loss, (0, 1)))
+    slope = jax.jit(jax.value_and_grad(nce_jax.losses.ranking_nce_loss, (0, 1)))
     size = np.float32(size)
     value, found = slope(jnp.array([size]), jnp.array([[0.0, 1.0]]))
     assert value == 0
@@ -134,19 +139,19 @@ def test_what_has_no_weight_is_ignored_and_nan_is_not_hidden():
         "weights_data": jnp.array([1.0, 0.0]),
         "weights_noise": jnp.array([[1.0, 0.0], [1.0, 1.0]]),
     }
-    for loss in (nce_jax.ranking_nce_loss, nce_jax.conditional_nce_loss):
+    for loss in (nce_jax.losses.ranking_nce_loss, nce_jax.losses.conditional_nce_loss):
         value, slope = jax.value_and_grad(loss, (0, 1))(data, noise, **weights)
         np.testing.assert_allclose(value, loss(data[:1], noise[:1, :1]), rtol=1e-6)
         assert all(np.isfinite(leaf).all() for leaf in slope)
         assert np.isnan(loss(data, noise))
     nothing = jnp.zeros((2, 2))
-    value, slope = jax.value_and_grad(nce_jax.ranking_nce_loss)(
+    value, slope = jax.value_and_grad(nce_jax.losses.ranking_nce_loss)(
         jnp.ones(2), jnp.ones((2, 2)), weights_noise=nothing
     )
     assert value == 0
     np.testing.assert_array_equal(slope, 0)
     assert (
-        nce_jax.ranking_nce_loss(jnp.ones(2, jnp.bfloat16), jnp.ones(3, jnp.bfloat16)).dtype
+        nce_jax.losses.ranking_nce_loss(jnp.ones(2, jnp.bfloat16), jnp.ones(3, jnp.bfloat16)).dtype
         == jnp.float32
     )
 
@@ -154,17 +159,22 @@ def test_what_has_no_weight_is_ignored_and_nan_is_not_hidden():
 def test_corrections_of_padding_may_hold_anything_and_no_noise_is_zero():
     data, noise = jnp.zeros(3), jnp.zeros((3, 2))
     forward = noise.at[2].set(jnp.nan)
-    value = nce_jax.conditional_nce_loss(
+    value = nce_jax.losses.conditional_nce_loss(
         data, noise, log_forward=forward, weights_data=jnp.array([1.0, 1.0, 0.0])
     )
     np.testing.assert_allclose(value, 2 * np.log(2), rtol=1e-6)
-    value = nce_jax.conditional_nce_loss(data, noise, weights_noise=jnp.ones((3, 2)).at[0].set(0))
+    value = nce_jax.losses.conditional_nce_loss(
+        data, noise, weights_noise=jnp.ones((3, 2)).at[0].set(0)
+    )
     np.testing.assert_allclose(value, 2 * np.log(2) * 2 / 3, rtol=1e-6)
 
 
 def test_the_criterion_trains_whatever_the_treatment():
-    """F is in no gradient, and `solved()` reports the one that normalises the model."""
-    criterion, (data, noise) = nce_jax.ranking_nce(magnification=3.0), log_ratios(dtype=np.float32)
+    """F is in no gradient, and `solved()` reports the one that normalizes the model."""
+    criterion, (data, noise) = (
+        nce_jax.criteria.ranking_nce(magnification=3.0),
+        log_ratios(dtype=np.float32),
+    )
     loss = criterion.loss(jnp.asarray(data), jnp.asarray(noise[0]), log_partition=5.0)
     np.testing.assert_allclose(loss, ranking(data, noise[0], magnification=3.0), rtol=1e-6)
     solution = criterion.profile(jnp.asarray(data), jnp.asarray(noise[0]))
@@ -205,7 +215,7 @@ REFUSED = [
 @pytest.mark.parametrize(("arguments", "options", "error", "message"), REFUSED)
 def test_bad_arguments_are_named(arguments, options, error, message):
     with pytest.raises(error) as caught:
-        nce_jax.ranking_nce_loss(*arguments, **options)
+        nce_jax.losses.ranking_nce_loss(*arguments, **options)
     assert str(caught.value).startswith(message)
 
 
@@ -214,9 +224,9 @@ def test_bad_arguments_of_the_conditional_are_named():
     with pytest.raises(
         ValueError, match=r"log_density_noise: expected shape \(3, 'K'\), got shape \(4,\)"
     ):
-        nce_jax.conditional_nce_loss(jnp.ones(3), jnp.ones(4))
+        nce_jax.losses.conditional_nce_loss(jnp.ones(3), jnp.ones(4))
     with pytest.raises(
         ValueError,
         match=r"log_forward, log_backward: expected numbers or shape \(3, 4\), got \(3,\)",
     ):
-        nce_jax.conditional_nce_loss(jnp.ones(3), jnp.ones((3, 4)), log_forward=jnp.ones(3))
+        nce_jax.losses.conditional_nce_loss(jnp.ones(3), jnp.ones((3, 4)), log_forward=jnp.ones(3))

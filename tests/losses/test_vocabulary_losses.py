@@ -11,8 +11,11 @@ import nce_jax
 
 N, V, DIM, K = 7, 11, 3, 5
 WEIGHTS = np.array([1, 2, 0, 1, 0.5, 1, 3.0])
-_SOFTMAX = nce_jax.sampled_softmax_loss
-SAMPLED = {"nce": nce_jax.vocabulary_nce_loss, "sampled softmax": nce_jax.sampled_softmax_loss}
+_SOFTMAX = nce_jax.losses.sampled_softmax_loss
+SAMPLED = {
+    "nce": nce_jax.losses.vocabulary_nce_loss,
+    "sampled softmax": nce_jax.losses.sampled_softmax_loss,
+}
 
 
 def problem(seed=0, dtype=np.float64, per_token=False, count=K):
@@ -38,7 +41,7 @@ def call(loss, arrays, **options):
     arrays = {
         name: leaf
         for name, leaf in arrays.items()
-        if loss is not nce_jax.sampled_softmax_loss or name != "log_noise_targets"
+        if loss is not nce_jax.losses.sampled_softmax_loss or name != "log_noise_targets"
     }
     return loss(
         arrays.pop("hidden"), arrays.pop("targets"), arrays.pop("noise_ids"), **arrays, **options
@@ -123,7 +126,8 @@ def _with_floats(name, arrays, floats, **options):
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_gradients_are_those_of_the_formula(case, x64):
     """Against central differences along one direction, in every array at once; for all ways to go
-    through the words."""
+    through the words.
+    """
     name, options = CASES[case]
     shared = problem()
     direction = {
@@ -166,13 +170,13 @@ def test_nce_is_the_binary_loss_of_the_log_ratios_and_f_can_be_solved(hits, x64)
     """One F for the batch, and one per token; the solution is where the loss has no slope."""
     arrays, weights = problem(), jnp.asarray(WEIGHTS)
     s_data, s_noise = call(
-        nce_jax.vocabulary_log_ratios, arrays, accidental_hits=hits, weights=weights
+        nce_jax.losses.vocabulary_log_ratios, arrays, accidental_hits=hits, weights=weights
     )
     pooled = (s_data, s_noise.reshape(-1))
     options = {"magnification": 3.0, "noise_ratio": float(K)}
     both = {"weights_data": weights, "weights_noise": jnp.repeat(weights, K)}
     loss = functools.partial(
-        call, nce_jax.vocabulary_nce_loss, arrays, accidental_hits=hits, magnification=3.0
+        call, nce_jax.losses.vocabulary_nce_loss, arrays, accidental_hits=hits, magnification=3.0
     )
     for f in (0.0, 1.3):
         expected = nce_jax.nce_loss(*pooled, log_partition=f, **options, **both)
@@ -190,14 +194,16 @@ def test_nce_is_the_binary_loss_of_the_log_ratios_and_f_can_be_solved(hits, x64)
 def test_ranking_is_the_form_with_a_corrected_target(x64):
     """Subtracting log(K q) from the target as well is the ranking loss."""
     arrays = problem()
-    s_data, s_noise = call(nce_jax.vocabulary_log_ratios, arrays)
+    s_data, s_noise = call(nce_jax.losses.vocabulary_log_ratios, arrays)
     log_count = np.log(K)
     expected = np.mean(
         np.logaddexp(s_data - log_count, jax.nn.logsumexp(s_noise - log_count, axis=-1))
         - s_data
         + log_count
     )
-    np.testing.assert_allclose(nce_jax.ranking_nce_loss(s_data, s_noise), expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        nce_jax.losses.ranking_nce_loss(s_data, s_noise), expected, rtol=1e-12
+    )
 
 
 def test_words_of_all_tokens_are_shared_words_where_equal(x64):
@@ -207,7 +213,7 @@ def test_words_of_all_tokens_are_shared_words_where_equal(x64):
         "noise_ids": jnp.tile(shared["noise_ids"], (N, 1)),
         "log_noise_ids": jnp.tile(shared["log_noise_ids"], (N, 1)),
     }
-    for loss in (*SAMPLED.values(), nce_jax.vocabulary_log_ratios):
+    for loss in (*SAMPLED.values(), nce_jax.losses.vocabulary_log_ratios):
         for hits in ("keep", "exclude"):
             left, right = (call(loss, arrays, accidental_hits=hits) for arrays in (shared, own))
             jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-13), left, right)
@@ -220,9 +226,9 @@ def test_excluded_hits_are_not_there(x64):
     """Only hits: nothing but the target's term. No hit: no difference."""
     arrays = problem()
     alone = {**arrays, "targets": jnp.full(N, 4), "noise_ids": jnp.full(K, 4)}
-    assert call(nce_jax.sampled_softmax_loss, alone) == 0
-    s_data, _ = call(nce_jax.vocabulary_log_ratios, alone)
-    found = call(nce_jax.vocabulary_nce_loss, alone, accidental_hits="exclude")
+    assert call(nce_jax.losses.sampled_softmax_loss, alone) == 0
+    s_data, _ = call(nce_jax.losses.vocabulary_log_ratios, alone)
+    found = call(nce_jax.losses.vocabulary_nce_loss, alone, accidental_hits="exclude")
     np.testing.assert_allclose(found, np.mean(softplus(np.log(K) - np.asarray(s_data))), rtol=1e-12)
     for shape, chunk_size in (((K,), None), ((K,), 2), ((N, K), None), ((N, K), 2)):
         noisy = {**alone, "noise_ids": jnp.full(shape, 4), "log_noise_ids": jnp.full(shape, -1.0)}
@@ -240,7 +246,7 @@ def test_excluded_hits_are_not_there(x64):
 def test_one_sampled_word(x64):
     """K = 1: classic binary NCE, and the logistic loss of a difference."""
     arrays = problem(count=1) | {"noise_ids": jnp.array([10]), "targets": jnp.arange(N)}
-    s_data, s_noise = call(nce_jax.vocabulary_log_ratios, arrays)
+    s_data, s_noise = call(nce_jax.losses.vocabulary_log_ratios, arrays)
     np.testing.assert_allclose(
         call(SAMPLED["nce"], arrays), nce_jax.nce_loss(s_data, s_noise[:, 0]), rtol=1e-13
     )
@@ -252,7 +258,8 @@ def test_one_sampled_word(x64):
 
 def test_shifts(x64):
     """A constant on all scores is a constant on F, and nothing to a softmax; one on log q is one on
-    F, too."""
+    F, too.
+    """
     arrays = problem()
     up = {**arrays, "bias": arrays["bias"] + 2.0}
     found = call(SAMPLED["nce"], up, log_partition=2.5)
@@ -265,7 +272,7 @@ def test_shifts(x64):
 
 
 def full_softmax(arrays, **options):
-    return nce_jax.full_softmax_loss(
+    return nce_jax.losses.full_softmax_loss(
         arrays["hidden"],
         arrays["targets"],
         embedding=arrays["embedding"],
@@ -286,7 +293,7 @@ def test_full_softmax_and_log_partition(chunk_size, x64):
     found = full_softmax(arrays, chunk_size=chunk_size, weights=weights)
     np.testing.assert_allclose(found, np.average(terms, weights=WEIGHTS), rtol=1e-13)
     table = {"embedding": arrays["embedding"], "bias": arrays["bias"]}
-    found = nce_jax.vocabulary_log_partition(
+    found = nce_jax.losses.vocabulary_log_partition(
         arrays["hidden"], **table, weights=weights, chunk_size=chunk_size
     )
     np.testing.assert_allclose(found, np.where(WEIGHTS == 0, 0, log_z), rtol=1e-13)
@@ -299,11 +306,12 @@ def test_full_softmax_and_log_partition(chunk_size, x64):
 
 def test_all_words_once_at_their_own_rate_are_the_full_softmax(x64):
     """Noise over all words, uniform q: the sampled sum is the exact one, hits left out, and so is
-    its gradient."""
+    its gradient.
+    """
     arrays = problem()
     whole = {**arrays, "noise_ids": jnp.arange(V), "log_noise_ids": jnp.full(V, -np.log(V))}
     np.testing.assert_allclose(
-        call(nce_jax.sampled_softmax_loss, whole), full_softmax(arrays), rtol=1e-13
+        call(nce_jax.losses.sampled_softmax_loss, whole), full_softmax(arrays), rtol=1e-13
     )
     slopes = [
         jax.grad(lambda h, f=f: f({**whole, "hidden": h}))(whole["hidden"])
@@ -313,12 +321,13 @@ def test_all_words_once_at_their_own_rate_are_the_full_softmax(x64):
 
 
 def _sampled(arrays):
-    return call(nce_jax.sampled_softmax_loss, arrays)
+    return call(nce_jax.losses.sampled_softmax_loss, arrays)
 
 
 def gradients(loss, count, draws, seed):
     """Gradients in the embedding for independent draws of noise, (draws, V, DIM), and the full
-    softmax's."""
+    softmax's.
+    """
     arrays = problem()
     log_q = jnp.log(jnp.asarray(np.random.default_rng(9).dirichlet(np.full(V, 3.0))))
 
@@ -339,7 +348,8 @@ def gradients(loss, count, draws, seed):
 @pytest.mark.slow
 def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
     """K = 20,000, 64 draws, seed 5: all 33 components within 4.5 standard errors plus the bias,
-    which is O(1/K)."""
+    which is O(1/K).
+    """
     found, full = gradients(_sampled, 20_000, 64, 5)
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
     assert (np.abs(found.mean(axis=0) - full) < 4.5 * error + 1e-4).all()
@@ -351,13 +361,14 @@ def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
 @pytest.mark.slow
 def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64):
     """K = 20,000 and M = 1,000, F = log Z of each token, 64 draws, seed 7: within 4.5 standard
-    errors plus O(1/kappa)."""
+    errors plus O(1/kappa).
+    """
     arrays = problem()
-    log_z = nce_jax.vocabulary_log_partition(
+    log_z = nce_jax.losses.vocabulary_log_partition(
         arrays["hidden"], embedding=arrays["embedding"], bias=arrays["bias"]
     )
     loss = functools.partial(
-        call, nce_jax.vocabulary_nce_loss, log_partition=log_z, magnification=1000.0
+        call, nce_jax.losses.vocabulary_nce_loss, log_partition=log_z, magnification=1000.0
     )
     found, full = gradients(loss, 20_000, 64, 7)
     error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
@@ -368,7 +379,8 @@ def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64
 @pytest.mark.parametrize("per_token", [False, True], ids=["shared", "own"])
 def test_extremes(name, per_token):
     """Scores of +-1e4; padding that holds anything; NaN is not hidden, and neither is what is no
-    word."""
+    word.
+    """
     arrays = problem(dtype=np.float32, per_token=per_token)
     loss = jax.jit(
         jax.value_and_grad(lambda h, a, **o: call(SAMPLED[name], {**a, "hidden": h}, **o))
@@ -438,7 +450,7 @@ def test_a_grid_of_numbers_is_compiled_once():
 
 def test_blocks_of_the_vocabulary_take_less_memory():
     shape = functools.partial(jax.ShapeDtypeStruct, dtype=jnp.float32)
-    loss = functools.partial(nce_jax.full_softmax_loss, chunk_size=256)
+    loss = functools.partial(nce_jax.losses.full_softmax_loss, chunk_size=256)
     program = jax.jit(jax.value_and_grad(lambda h, t, e: loss(h, t, embedding=e), (0, 2)))
     memory = program.lower(
         shape((512, 8)), jax.ShapeDtypeStruct((512,), jnp.int32), shape((16_384, 8))
@@ -518,7 +530,7 @@ REFUSED = [
 def test_bad_arguments_are_named(case):
     options, error, message = REFUSED[case]
     with pytest.raises(error) as caught:
-        call(nce_jax.vocabulary_nce_loss, {**ARRAYS, **options})
+        call(nce_jax.losses.vocabulary_nce_loss, {**ARRAYS, **options})
     assert str(caught.value).startswith(message)
 
 
@@ -526,7 +538,7 @@ def test_an_id_that_no_int32_holds_is_no_word(x64):
     arrays = problem()
     wrong = arrays["targets"].astype(jnp.int64).at[0].add(2**32)
     assert np.isnan(
-        nce_jax.full_softmax_loss(arrays["hidden"], wrong, embedding=arrays["embedding"])
+        nce_jax.losses.full_softmax_loss(arrays["hidden"], wrong, embedding=arrays["embedding"])
     )
 
 
@@ -538,7 +550,7 @@ def test_second_derivatives_where_a_block_is_empty(x64):
     def curvature(chunk_size):
         def loss(h):
             return call(
-                nce_jax.sampled_softmax_loss, {**arrays, "hidden": h}, chunk_size=chunk_size
+                nce_jax.losses.sampled_softmax_loss, {**arrays, "hidden": h}, chunk_size=chunk_size
             )
 
         return jax.hessian(loss)(arrays["hidden"])

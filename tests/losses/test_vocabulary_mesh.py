@@ -1,5 +1,6 @@
 """Vocabulary losses of tokens, or of a table, that are spread over devices: value and gradient are
-those of one device."""
+those of one device.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
 import nce_jax
+from experiments.scaling.collectives import collectives
 from nce_jax import training
 
 N, V, DIM, K = 16, 24, 3, 5
@@ -31,17 +33,17 @@ def problem(per_token):
 
 
 def nce(arrays):
-    return nce_jax.vocabulary_nce_loss(**arrays, log_partition=0.3, magnification=2.0)
+    return nce_jax.losses.vocabulary_nce_loss(**arrays, log_partition=0.3, magnification=2.0)
 
 
 def sampled(arrays):
-    return nce_jax.sampled_softmax_loss(
+    return nce_jax.losses.sampled_softmax_loss(
         **{name: leaf for name, leaf in arrays.items() if name != "log_noise_targets"}
     )
 
 
 def full(arrays):
-    return nce_jax.full_softmax_loss(
+    return nce_jax.losses.full_softmax_loss(
         **{name: leaf for name, leaf in arrays.items() if "noise" not in name}
     )
 
@@ -74,7 +76,8 @@ def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64
 
 def test_blocks_of_a_table_over_devices_send_for_none_of_it():
     """Each device has its share of every block; only sums per token, and the gradient in the
-    states, are exchanged."""
+    states, are exchanged.
+    """
     mesh = training.make_mesh()
     table = jax.ShapeDtypeStruct(
         (4096, 16), jnp.float32, sharding=NamedSharding(mesh, PartitionSpec("data"))
@@ -82,12 +85,11 @@ def test_blocks_of_a_table_over_devices_send_for_none_of_it():
     hidden, targets = jnp.zeros((8, 16)), jnp.zeros(8, jnp.int32)
 
     def loss(hidden, embedding):
-        return nce_jax.full_softmax_loss(hidden, targets, embedding=embedding, chunk_size=256)
+        return nce_jax.losses.full_softmax_loss(
+            hidden, targets, embedding=embedding, chunk_size=256
+        )
 
     compiled = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(hidden, table).compile()
-    assert {operation.kind for operation in training.collectives(compiled)} == {"all-reduce"}
-    assert (
-        max(operation.num_bytes for operation in training.collectives(compiled))
-        <= 2 * hidden.nbytes
-    )
+    assert {operation.kind for operation in collectives(compiled)} == {"all-reduce"}
+    assert max(operation.num_bytes for operation in collectives(compiled)) <= 2 * hidden.nbytes
     assert compiled.output_shardings[1][1].spec == PartitionSpec("data")

@@ -1,5 +1,6 @@
 """The adaptive M in the train step: what it does, what it leaves alone, what it refuses, and how it
-goes on."""
+goes on.
+"""
 
 import chex
 import jax
@@ -11,10 +12,10 @@ import pytest
 import nce_jax
 from nce_jax import noise, training
 from nce_jax.criteria import profiled_nce_loss
-from nce_jax.log_partition._types import make_problem
+from nce_jax.log_partition.problem import make_problem
 from nce_jax.magnification._adaptive import _measure
 from nce_jax.magnification._candidates import examine
-from nce_jax.training._memory import pending
+from nce_jax.training._momentum import pending
 from tests import oracles
 
 RULE = nce_jax.adaptive_magnification()
@@ -35,7 +36,8 @@ def log_ratio(theta, x):
 
 def batch(number, mean=1.0, constant=0.0, counted=(DATA, NOISE)) -> training.Batch:
     """N(mean, 1) data and N(0, 1) noise from independent seeds; samples past `counted` are wild and
-    have weight zero."""
+    have weight zero.
+    """
     generator = np.random.default_rng([number, 8])
     sides = []
     for size, count, shift in zip((DATA, NOISE), counted, (mean, 0.0), strict=True):
@@ -55,7 +57,7 @@ def make(optimizer, rule=RULE, criterion=None, model=log_ratio):
     options = {
         "relative_to_noise": True,
         "magnification_rule": rule,
-        "criterion": criterion or nce_jax.nce(),
+        "criterion": criterion or nce_jax.criteria.nce(),
     }
     return training.make_train_step(model, None, optimizer, **options)
 
@@ -155,7 +157,8 @@ def test_m_comes_down_at_once_and_goes_up_by_a_step_of_the_grid(usual):
 
 def test_without_overlap_m_stays_at_one_or_below_and_everything_finite(sgd_step):
     """Means 16 apart in one dimension. At theta = 0 every M is supported: the first is the
-    largest."""
+    largest.
+    """
     mean = np.array([16.0, 0, 0, 0, 0])
     state, thetas, chosen = go(sgd_step, begin(SGD), [batch(number, mean) for number in range(40)])
     assert np.isfinite(thetas).all()
@@ -189,7 +192,8 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
 
 def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     """Along two displacements of a linear model, against automatic differentiation through the
-    solved F."""
+    solved F.
+    """
     grid = jnp.array([1.0, 10.0, 100.0])
     generator = np.random.default_rng(0)
     x_data = jnp.asarray(1 + generator.standard_normal((60, 3)))
@@ -236,7 +240,8 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
 
 def test_the_windows_hold_moves_of_the_place_of_rest():
     """Heavy ball at rate .1: every gradient moves it by its whole effect, .1 / (1 - .9), whatever
-    came before."""
+    came before.
+    """
     optimizer, rule = optax.sgd(0.1, momentum=0.9), nce_jax.adaptive_magnification(1.0, 10.0)
     seen = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
     at = lambda m: make_problem(*seen, magnification=m)
@@ -257,7 +262,7 @@ def test_the_windows_hold_moves_of_the_place_of_rest():
 
 
 UNIT = optax.sgd(1.0)
-fixed = jax.jit(make(UNIT, None, nce_jax.nce(magnification=10.0)))
+fixed = jax.jit(make(UNIT, None, nce_jax.criteria.nce(magnification=10.0)))
 
 
 @pytest.mark.slow
@@ -266,7 +271,8 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
     name, x64
 ):
     """M = 10 to a part in 1e6, hence parameters to some 1e-5, in float64, against fixed
-    nce(magnification=10)."""
+    nce(magnification=10).
+    """
     optimizer = {"sgd": optax.sgd(0.3), "adam": optax.adam(0.05, eps=1e-12)}[name]
     narrow = nce_jax.adaptive_magnification(10 * (1 - 1e-6), 10 * (1 + 1e-6))
     batches = [batch(number, counted=(200, 300)) for number in range(12)]
@@ -355,11 +361,13 @@ def test_a_bad_batch_leaves_no_trace_in_what_was_measured(sgd_step):
         chex.assert_trees_all_equal(getattr(after, name), getattr(before, name))
 
 
-def test_the_regulariser_keeps_its_strength_and_gets_the_m():
-    criterion = nce_jax.ratio_regularised(
-        nce_jax.nce(noise_ratio=2.0), strength=0.3
+def test_the_regularizer_keeps_its_strength_and_gets_the_m():
+    criterion = nce_jax.criteria.ratio_regularized(
+        nce_jax.criteria.nce(noise_ratio=2.0), strength=0.3
     ).at_magnification(7.0)
-    same = nce_jax.ratio_regularised(nce_jax.nce(magnification=7.0, noise_ratio=2.0), strength=0.3)
+    same = nce_jax.criteria.ratio_regularized(
+        nce_jax.criteria.nce(magnification=7.0, noise_ratio=2.0), strength=0.3
+    )
     ratios = jnp.array([0.5, 2.0]), jnp.array([-1.0, 0.2, 0.1])
     found, expected = jax.jit(
         lambda: [
@@ -367,26 +375,30 @@ def test_the_regulariser_keeps_its_strength_and_gets_the_m():
         ]
     )()
     chex.assert_trees_all_equal(found, expected)
-    assert callable(make(SGD, criterion=nce_jax.ratio_regularised(nce_jax.nce())))
-    for without in (nce_jax.exponential_nce(), nce_jax.nwj()):
+    assert callable(make(SGD, criterion=nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce())))
+    for without in (nce_jax.criteria.exponential_nce(), nce_jax.criteria.nwj()):
         assert without.at_magnification is None
-        assert nce_jax.ratio_regularised(without).at_magnification is None
+        assert nce_jax.criteria.ratio_regularized(without).at_magnification is None
 
 
 def test_what_cannot_adapt_is_refused_by_name():
     for criterion, treatment, message in (
         (
-            nce_jax.exponential_nce(),
+            nce_jax.criteria.exponential_nce(),
             training.solved(),
             "magnification_rule: .*exponential_nce has no magnification",
         ),
-        (nce_jax.nce(), training.bar_step(), "magnification_rule: expected a solved F.*bar_step"),
         (
-            nce_jax.nce(),
+            nce_jax.criteria.nce(),
+            training.bar_step(),
+            "magnification_rule: expected a solved F.*bar_step",
+        ),
+        (
+            nce_jax.criteria.nce(),
             training.joint_gradient(),
             "magnification_rule: expected a solved F.*joint_gradient",
         ),
-        (nce_jax.nce(), training.held(), "magnification_rule: expected a solved F.*held"),
+        (nce_jax.criteria.nce(), training.held(), "magnification_rule: expected a solved F.*held"),
     ):
         options = {"criterion": criterion, "treatment": treatment, "magnification_rule": RULE}
         with pytest.raises(ValueError, match=message):
@@ -449,7 +461,8 @@ def test_adam_whose_first_rate_is_zero_is_still_adam():
 
 def test_a_step_that_waits_for_f_is_no_first_step():
     """One evaluation never finds F: parameters, M and what was measured stay as at the start, as
-    long as it takes."""
+    long as it takes.
+    """
     options = {
         "relative_to_noise": True,
         "magnification_rule": RULE,

@@ -1,12 +1,13 @@
 """The candidates' table against a NumPy oracle in float64, its identities, and the error of
-`unseen` by simulation."""
+`unseen` by simulation.
+"""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax.log_partition._types import make_problem
+from nce_jax.log_partition.problem import make_problem
 from nce_jax.magnification._candidates import MIN_EFFECTIVE, examine, share
 from tests import oracles
 
@@ -92,7 +93,8 @@ def oracle(
 @pytest.mark.parametrize("is_weighted", [False, True])
 def test_the_table_equals_the_formulas(is_weighted):
     """300 data and 500 noise samples; too flat a tilt, and one so steep that little is
-    supported."""
+    supported.
+    """
     largest = set()
     for theta, ratio in ((1.0, 1.0), (1.0, 3.0), (3.0, 1.0)):
         inputs = (
@@ -111,7 +113,8 @@ def test_the_table_equals_the_formulas(is_weighted):
 
 def test_pulls_and_curvatures_are_those_of_the_loss():
     """Pulls: minus the loss's slope by each data sample's log ratio, and the slope by each noise
-    sample's, times n, m."""
+    sample's, times n, m.
+    """
     s_data, s_noise = map(jnp.asarray, draws(2))
     for kappa in GRID:
         root, _, found = share(
@@ -176,7 +179,8 @@ def test_a_large_m_accepts_everything_and_a_small_one_what_it_must():
 
 def test_the_sampling_variance_of_what_is_unseen_is_that_of_many_draws():
     """1,600 draws of 500 and 500, seed 0: their variance has a relative standard error of some
-    .035; k = 3.5."""
+    .035; k = 3.5.
+    """
     generator = np.random.default_rng(0)
     s_data = 2 + generator.standard_normal((1600, 500))
     s_noise = generator.standard_normal((1600, 500))

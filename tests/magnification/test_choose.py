@@ -16,7 +16,8 @@ choose = jax.jit(nce_jax.choose_magnification)
 
 def oracle(data, noise, kappa) -> float:
     """Effective noise samples m A^2 / E[(kappa Q)^2], the larger of both views of the second
-    moment."""
+    moment.
+    """
     f = oracles.root(data, noise, kappa=kappa)
     p, q = oracles.probabilities(data, noise, f, kappa)
     return len(q) * p.mean() ** 2 / max(kappa * (p * (1 - p)).mean(), (kappa**2 * q**2).mean())
@@ -39,7 +40,8 @@ def test_it_is_the_largest_m_that_leaves_ten_effective_samples(ratio, x64):
 
 def apart(n: int, distance: float = 3.0) -> tuple[np.ndarray, ...]:
     """Log ratios at the truth of Gaussians `distance` apart, at n quantiles in place of draws;
-    padded, with weights."""
+    padded, with weights.
+    """
     x = norm.ppf((np.arange(n) + 0.5) / n)
     padded = np.pad(x, (0, SIZE - n))
     weights = np.float32(np.arange(SIZE) < n)

@@ -24,7 +24,8 @@ def windows_after(updates, acceptance, variance):
 
 def weights(steps: int, lag: float) -> np.ndarray:
     """r_j of every past update after `steps` steps: what is kept at a width of `lag` eighths of the
-    steps, or `lag`."""
+    steps, or `lag`.
+    """
     keep = [1 - 1 / (lag * max(1, (step + 1) / 8)) for step in range(steps)]
     return np.array([np.prod(keep[j + 1 :]) for j in range(steps)])
 
@@ -73,7 +74,8 @@ def test_the_short_window_is_one_step_wide_up_to_the_eighth_and_then_grows(x64):
 
 def test_exact_expectations_give_back_what_they_were_made_of(x64):
     """Through every stage, with a history of unequal A and nu and the loss at yet another
-    acceptance."""
+    acceptance.
+    """
     a, nu, updates = history()
     path = windows_after(updates, a, nu)
     for steps in (3, 9, 60):
@@ -119,7 +121,8 @@ def test_degenerate_and_impossible_measurements(measured, expected):
 
 def test_drift_and_noise_of_a_simulated_training_are_found():
     """Updates A mu + xi of alternating A and nu with H = I; means over 400 runs, k = 4 standard
-    errors, seed 0."""
+    errors, seed 0.
+    """
 
     def run(key):
         direction = jnp.full(DIM, (DRIFT / DIM) ** 0.5)

@@ -32,7 +32,8 @@ def silu(x):
 
 def oracle(params, x, activation=silu):
     """The formula of the docstring in float64 NumPy, each convolution as a sum over the offsets of
-    its kernel."""
+    its kernel.
+    """
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
     x = np.asarray(x, np.float64)
     for index in range(len(params) - 1):
@@ -82,7 +83,7 @@ def test_shapes_of_the_usual_images(image_shape, features):
     assert [params[f"conv_{index}"]["kernel"].shape[-1] for index in range(3)] == [32, 64, 128]
 
 
-def test_a_sample_knows_nothing_of_its_neighbours(model):
+def test_a_sample_knows_nothing_of_its_neighbors(model):
     params, log_density_fn = model
     x = images()
     log_density = log_density_fn(params, x)

@@ -27,9 +27,10 @@ def test_log_density_matches_numpy(float_dtype):
     )
 
 
-def test_sixteen_dimensional_gaussian_up_to_its_normaliser():
+def test_sixteen_dimensional_gaussian_up_to_its_normalizer():
     """theta = (-1 / (2 v), mu / v): phi - log N(mu, v) is one number, the log partition, for every
-    x."""
+    x.
+    """
     generator = np.random.default_rng(1)
     mean, variance = generator.normal(size=16), generator.uniform(0.5, 2, size=16)
     x = points(dim=16)
@@ -67,7 +68,8 @@ def test_vmap_over_params():
 
 def test_round_trip_with_optax():
     """Descent on a quadratic of phi reaches the least squares solution: params go through the
-    optimizer unchanged."""
+    optimizer unchanged.
+    """
     x, target = jnp.asarray(points()), jnp.array([1.0, -2.0, 0.5])
     params, log_density_fn = exponential_family(linear_statistics, jnp.zeros(3))
     optimizer = optax.adam(0.1)

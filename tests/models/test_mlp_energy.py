@@ -92,7 +92,8 @@ def test_gradients_match_finite_differences(x64):
 
 def test_round_trip_with_optax():
     """200 Adam steps halve a regression loss at least ten times over, and keep structure and
-    dtypes."""
+    dtypes.
+    """
     x = points(num_samples=64)
     params, log_density_fn = mlp_energy(jax.random.key(0), 3, hidden=(16,))
     optimizer = optax.adam(1e-2)

@@ -51,7 +51,8 @@ def test_every_eigenvalue_is_at_least_the_smallest_allowed(x64, scale, rank):
 @pytest.mark.parametrize("scale", [1e3, 1e15])
 def test_the_form_is_positive_in_float32_where_the_matrix_has_lost_its_eigenvalues(scale):
     """A vector across the one direction of L: the form would be a difference of huge terms, were W
-    formed."""
+    formed.
+    """
     direction = draw(NUM_FEATURES)
     head = head_with(scale * jnp.outer(direction, direction), jnp.zeros(NUM_FEATURES))
     features = draw(200, NUM_FEATURES, seed=1)
@@ -82,7 +83,8 @@ def test_lower_bound(x64):
 @pytest.mark.parametrize("num_features", [4, 256])
 def test_starts_near_zero_and_off_the_saddle(num_features):
     """At first phi averages 0.01 times the mean squared feature (and the floor's): 64 seeds, 4
-    standard errors."""
+    standard errors.
+    """
 
     def start(key):
         head = QuadraticHead(num_features, rngs=nnx.Rngs(key))
@@ -96,11 +98,12 @@ def test_starts_near_zero_and_off_the_saddle(num_features):
     assert jnp.all(jnp.any(factor != 0, axis=(1, 2)))
 
 
-def test_quadratic_form_of_a_gaussian_has_its_closed_form_normaliser():
+def test_quadratic_form_of_a_gaussian_has_its_closed_form_normalizer():
     """Relative to noise N(0, I) the model is Gaussian: precision P = I - 2 W, mean P^-1 b, F = (b'
     P^-1 b - log det P) / 2.
 
-    The solved F from 20,000 samples of each is within 4 standard errors of it (seed 3)."""
+    The solved F from 20,000 samples of each is within 4 standard errors of it (seed 3).
+    """
     rng = np.random.default_rng(3)
     params, log_ratio_fn = quadratic_energy(jax.random.key(0), lambda x: x, 2, min_eigenvalue=0.01)
     params = {

@@ -14,7 +14,8 @@ SHAPE, WIDTH = (12, 10, 2), 4  # 2 x 2 pixels are left at the end
 
 def traced(image_shape=SHAPE, width=WIDTH, **options):
     """Shapes of the parameters, and the function; the initial weights are not drawn, which takes
-    seconds to compile."""
+    seconds to compile.
+    """
     kept = []
 
     def init(key):
@@ -27,7 +28,8 @@ def traced(image_shape=SHAPE, width=WIDTH, **options):
 
 def random_params(shapes, seed=0):
     """Parameters of the right size with no zeros and ones, where a missing bias or scale would go
-    unseen."""
+    unseen.
+    """
     rng = np.random.default_rng(seed)
 
     def draw(path, leaf):
@@ -56,7 +58,8 @@ def model():
 
 def conv_norm(layer, x, stride=1):
     """Convolution with even padding as a sum over the kernel's offsets; then group norm, 16
-    channels to a group."""
+    channels to a group.
+    """
     kernel, norm = layer["conv"]["kernel"], layer["norm"]
     pad = kernel.shape[0] // 2
     x = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -109,7 +112,8 @@ def test_float32_images_and_vectors(model):
 @pytest.mark.parametrize("image_shape", [(28, 28, 1), (32, 32, 3)])
 def test_number_of_parameters_is_the_textbook_one(image_shape):
     """The original for ten classes of 32 x 32 x 3 has 11,173,962, its last layer 5,130 of them;
-    ours has a stem bias."""
+    ours has a stem bias.
+    """
     params, log_density_fn = traced(image_shape, width=64)
     count = sum(leaf.size for leaf in jax.tree.leaves(params["features"]))
     assert count == 11_173_962 - 5_130 - 9 * 64 * (3 - image_shape[-1]) + 64
@@ -119,7 +123,7 @@ def test_number_of_parameters_is_the_textbook_one(image_shape):
         assert (log_density.shape, log_density.dtype) == ((2,), jnp.float32)
 
 
-def test_a_sample_knows_nothing_of_its_neighbours(model):
+def test_a_sample_knows_nothing_of_its_neighbors(model):
     params, log_density_fn = model
     x = images()
     log_density = log_density_fn(params, x)
@@ -133,7 +137,8 @@ def test_a_sample_knows_nothing_of_its_neighbours(model):
 
 def test_contrast_is_seen_and_the_log_density_is_bounded(model):
     """phi follows pixels of size about one, and stops at a limit, where the form of free features
-    would grow by 1e4."""
+    would grow by 1e4.
+    """
     params, log_density_fn = model
     half, double, large, larger = (
         log_density_fn(params, scale * images()) for scale in (0.5, 2.0, 1e4, 1e6)
@@ -184,7 +189,8 @@ def test_seeds_stack_by_vmap_over_keys_and_start_near_zero():
 @pytest.mark.slow
 def test_learns_a_log_ratio_with_optax():
     """Stripes against white noise: 30 Adam steps take the profiled NCE loss to below a tenth of
-    where it starts."""
+    where it starts.
+    """
     rng = np.random.default_rng(2)
     shapes, log_ratio_fn = traced((8, 8, 1))
     params = random_params(shapes)

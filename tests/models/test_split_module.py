@@ -12,12 +12,12 @@ class WithState(nnx.Module):
 
     def __init__(self):
         rngs = nnx.Rngs(jax.random.key(0))
-        self.normalise = nnx.BatchNorm(3, rngs=rngs)
+        self.normalize = nnx.BatchNorm(3, rngs=rngs)
         self.dropout = nnx.Dropout(0.5, rngs=rngs)
         self.layers = nnx.List([nnx.Linear(3, 4, rngs=rngs), nnx.Linear(4, 1, rngs=rngs)])
 
     def __call__(self, x):
-        x = self.dropout(self.normalise(x))
+        x = self.dropout(self.normalize(x))
         for layer in self.layers:
             x = layer(x)
         return x
@@ -57,8 +57,8 @@ def test_trailing_axis_of_one_is_dropped():
 
 def test_only_parameters_are_params():
     params, _ = split_module(WithState())
-    assert set(params) == {"layers", "normalise"}
-    assert set(params["normalise"]) == {"bias", "scale"}
+    assert set(params) == {"layers", "normalize"}
+    assert set(params["normalize"]) == {"bias", "scale"}
     assert all(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params))
 
 
@@ -73,15 +73,16 @@ def test_evaluation_mode_matches_the_module():
 
 def test_calls_leave_no_trace():
     """In training mode the module changes itself; the function repeats, inside jit and after it,
-    and so does the module."""
+    and so does the module.
+    """
     module = WithState()
-    average = jnp.array(module.normalise.mean[...])
+    average = jnp.array(module.normalize.mean[...])
     params, log_density_fn = split_module(module)
     first = log_density_fn(params, points())
     compiled = jax.jit(log_density_fn)(params, points())
     np.testing.assert_array_equal(log_density_fn(params, points()), first)
     np.testing.assert_allclose(compiled, first, rtol=1e-5, atol=1e-6)
-    np.testing.assert_array_equal(module.normalise.mean[...], average)
+    np.testing.assert_array_equal(module.normalize.mean[...], average)
 
 
 def test_module_may_train_on_without_changing_the_split():

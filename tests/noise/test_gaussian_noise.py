@@ -70,7 +70,8 @@ def test_weight_zero_removes_a_sample_and_only_ratios_count():
 
 def test_moments_of_draws():
     """Seed 5, 20,000 draws: every entry of mean and covariance within 4.5 standard errors (20
-    entries)."""
+    entries).
+    """
     noise = fitted_gaussian(jnp.asarray(correlated_data(offset=3.0), jnp.float32))
     x_noise = np.asarray(noise.sample(seed=jax.random.key(5), sample_shape=20_000), np.float64)
     mean, covariance = np.asarray(noise.mean()), np.asarray(noise.covariance())
@@ -135,7 +136,8 @@ def test_ridge_follows_the_units_of_each_dimension():
 
 def test_far_from_the_origin_in_float32():
     """100,000 samples around 1e4: one pass over the data would lose the mean, and with it the
-    covariance."""
+    covariance.
+    """
     x_data = jnp.asarray(correlated_data(num_samples=100_000, dim=2) + 1e4, jnp.float32)
     exact = np.asarray(x_data, np.float64)
     noise = fitted_gaussian(x_data)

@@ -15,9 +15,9 @@ def oracle_log_prob(x, x_data, num_components):
         quartiles = np.quantile(column, [0.25, 0.75])
         spread = min(column.std(), (quartiles[1] - quartiles[0]) / 1.349) or column.std()
         edges = np.quantile(column, np.arange(num_components + 1) / num_components)
-        centres = np.quantile(column, (np.arange(num_components) + 0.5) / num_components)
+        centers = np.quantile(column, (np.arange(num_components) + 0.5) / num_components)
         bandwidths = np.maximum(0.9 * spread * len(column) ** -0.2, np.diff(edges) / 2)
-        components = stats.norm.logpdf(values[:, None], centres, bandwidths)
+        components = stats.norm.logpdf(values[:, None], centers, bandwidths)
         log_prob += special.logsumexp(components, axis=-1) - np.log(num_components)
     return log_prob
 
@@ -51,7 +51,8 @@ def test_log_prob_matches_numpy(num_components):
 
 def test_draws_follow_the_density():
     """Seed 2, 20,000 draws: mean and variance within 5 standard errors, and Kolmogorov-Smirnov p >
-    0.001."""
+    0.001.
+    """
     noise = product_of_marginals(jnp.asarray(mixed_data(), jnp.float32), num_components=16)
     x_noise = np.asarray(noise.sample(seed=jax.random.key(2), sample_shape=20_000), np.float64)
     mean, variance = np.asarray(noise.mean()), np.asarray(noise.variance())
@@ -70,7 +71,8 @@ def test_draws_follow_the_density():
 
 def test_same_law_as_distrax_draws():
     """Our one-component draw against distrax's masked one: equal moments within 5 standard errors,
-    seed 3."""
+    seed 3.
+    """
     mixture = product_of_marginals(
         jnp.asarray(mixed_data(), jnp.float32), num_components=16
     ).distribution
@@ -88,7 +90,8 @@ def test_same_law_as_distrax_draws():
 
 def test_marginals_are_kept_and_dependence_is_not():
     """Seed 4, 5,000 points: quantiles of a Gaussian within 0.1, correlation within 4 standard
-    errors of 0."""
+    errors of 0.
+    """
     generator = np.random.default_rng(4)
     first = generator.normal(size=5000)
     noise = product_of_marginals(np.stack([first, -first], axis=-1).astype(np.float32))
@@ -101,7 +104,8 @@ def test_marginals_are_kept_and_dependence_is_not():
 @pytest.mark.slow
 def test_extremes_of_heavy_tails_are_covered():
     """Student t with 2 degrees of freedom: with Silverman's width alone the extreme lies beyond 100
-    widths."""
+    widths.
+    """
     x_data = np.random.default_rng(5).standard_t(2, size=(10_000, 1)).astype(np.float32)
     log_prob = product_of_marginals(x_data).log_prob(x_data)
     assert log_prob.min() > -20

@@ -1,5 +1,6 @@
-"""What every noise distribution promises: shapes, dtypes, normalisation, and use inside
-transformations."""
+"""What every noise distribution promises: shapes, dtypes, normalization, and use inside
+transformations.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +51,8 @@ def test_density_integrates_to_one(build):
     with jax.enable_x64(True):
         noise = build(data(dtype=np.float64))
         edges = np.linspace(-15, 15, 601)
-        centres = (edges[1:] + edges[:-1]) / 2
-        grid = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+        centers = (edges[1:] + edges[:-1]) / 2
+        grid = np.stack(np.meshgrid(centers, centers), axis=-1).reshape(-1, 2)
         log_prob = noise.log_prob(grid)
         total = jnp.exp(log_prob).sum() * (edges[1] - edges[0]) ** 2
     # The midpoint rule is exact to rounding for the smooth densities, to the grid for the edges of

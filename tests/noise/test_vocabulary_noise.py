@@ -28,7 +28,8 @@ WORDS = {
 
 def implied(probabilities):
     """The distribution that an alias table draws from, exactly: each cell by 1/V, its 32 bits one
-    by one."""
+    by one.
+    """
     thresholds, aliases = alias_table(probabilities)
     kept = thresholds / 2.0**32
     return (kept + np.bincount(aliases, 1 - kept, len(kept))) / len(kept)
@@ -60,7 +61,8 @@ def test_logarithms_of_the_formulas():
 @pytest.mark.parametrize("name", WORDS)
 def test_draws_follow_the_distribution(name):
     """Chi-squared of 200,000 draws, seed 0, above its 1e-4 quantile; no word of probability
-    zero."""
+    zero.
+    """
     words = WORDS[name]()
     draws = np.asarray(words.sample(seed=jax.random.key(0), sample_shape=200_000))
     expected = np.exp(np.asarray(words.log_prob(np.arange(40)), np.float64))
@@ -75,7 +77,8 @@ def test_draws_follow_the_distribution(name):
 
 def test_rare_words_of_a_large_vocabulary_are_told_apart():
     """In one piece, float32 leaves many of the last ids out and doubles others; 2^21 draws, seed 1,
-    5 standard errors."""
+    5 standard errors.
+    """
     count, last = 2**21, 500_000
     draws = np.asarray(noise.log_uniform(10**6).sample(seed=jax.random.key(1), sample_shape=count))
     q = np.log1p(1 / (np.arange(10**6) + 1)) / np.log(10**6 + 1)

@@ -1,5 +1,6 @@
 """Annealed importance sampling between Gaussians, where log Z is known: oracle, identities, limits,
-bounds."""
+bounds.
+"""
 
 import functools
 import itertools
@@ -83,7 +84,8 @@ CASES = [(2, 30, 0.3), pytest.param((10, 100, 0.2), marks=pytest.mark.slow, id="
 @pytest.mark.parametrize("case", CASES)
 def test_weights_are_unbiased_in_both_directions(case):
     """E[w / Z] = E[Z w'] = 1 exactly, whatever the chains do: 2,000 weights within 4 standard
-    errors."""
+    errors.
+    """
     truth = log_partition(case[0])
     ahead, back = replicates(*case)
     for log_weights in (ahead.log_weights - truth, back.log_weights + truth):
@@ -95,7 +97,8 @@ def test_weights_are_unbiased_in_both_directions(case):
 @pytest.mark.parametrize("case", CASES)
 def test_bounds_enclose_the_truth_in_the_mean(case):
     """E[mean log w] < E[log mean w] < log Z < E[-log mean w'] < E[-mean log w'], over 40
-    replicates."""
+    replicates.
+    """
     truth = log_partition(case[0])
     ahead, back = replicates(*case)
     (low, low_error), (high, high_error) = mean_and_error(ahead.bound), mean_and_error(back.bound)
@@ -109,7 +112,8 @@ def test_bounds_enclose_the_truth_in_the_mean(case):
 @pytest.mark.parametrize("case", CASES)
 def test_standard_errors_are_the_spread_of_replicates(case):
     """The standard deviation of 40 replicates is known to 11 %: mean error over spread within 0.6
-    and 1.5."""
+    and 1.5.
+    """
     for estimate in replicates(*case):
         for value, error in (
             (estimate.log_partition, estimate.standard_error),
@@ -121,7 +125,8 @@ def test_standard_errors_are_the_spread_of_replicates(case):
 @pytest.mark.parametrize("case", CASES)
 def test_bennett_on_annealed_work_lies_between_the_bounds_and_at_the_truth(case):
     """Crooks: log w and log w' are works of a forward and a reverse process; all 2,000 of each at
-    once."""
+    once.
+    """
     ahead, back = (estimate.log_weights.ravel() for estimate in replicates(*case))
     result = nce_jax.bar(-ahead, -back)
     assert ahead.mean() < -result.delta_f < -back.mean()
@@ -197,7 +202,7 @@ def test_one_stage_is_importance_sampling():
     x_noise, log_prob = noise.standard_normal(3).sample_and_log_prob(
         seed=jax.random.split(key)[0], sample_shape=(100,)
     )
-    plain = nce_jax.importance_log_partition(log_density_fn(x_noise) - log_prob)
+    plain = nce_jax.diagnostics.importance_log_partition(log_density_fn(x_noise) - log_prob)
     for field in ("log_partition", "standard_error", "effective_sample_size"):
         np.testing.assert_allclose(getattr(estimate, field), getattr(plain, field), rtol=2e-5)
     np.testing.assert_array_equal(estimate.x, x_noise)
@@ -248,7 +253,8 @@ def test_perfect_noise_gives_equal_weights(x64):
 
 def test_bounded_noise_gives_log_z_on_its_support():
     """Uniform on [-1, 1]^2, model exp(a x) there, NaN elsewhere: Z = (2 sinh(a) / a)^2; leaving is
-    refused, not flagged."""
+    refused, not flagged.
+    """
     slope = 1.5
 
     def log_density_fn(x):
@@ -270,7 +276,8 @@ def test_bounded_noise_gives_log_z_on_its_support():
 
 def test_image_shaped_samples():
     """Noise of event shape (2, 2, 1), twice as wide as the model exp(-|x|^2 / 2): log Z = 2 log(2
-    pi)."""
+    pi).
+    """
     wide = distrax.Independent(
         distrax.Normal(jnp.zeros((2, 2, 1)), 2.0), reinterpreted_batch_ndims=3
     )

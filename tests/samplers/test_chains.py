@@ -14,8 +14,8 @@ PRECISION = np.linalg.inv(COVARIANCE)
 
 
 def gaussian(x):
-    centred = x - jnp.asarray(MEAN, x.dtype)[None]
-    return -0.5 * jnp.sum(centred * (centred @ jnp.asarray(PRECISION, x.dtype)), axis=-1)
+    centered = x - jnp.asarray(MEAN, x.dtype)[None]
+    return -0.5 * jnp.sum(centered * (centered @ jnp.asarray(PRECISION, x.dtype)), axis=-1)
 
 
 @functools.partial(jax.jit, static_argnames=("make", "num_steps", "keep_every"))
@@ -40,7 +40,8 @@ def spheres(step_size):
 )
 def test_adjusted_chains_have_the_moments_of_a_correlated_gaussian(make, step_size):
     """4,000 independent chains, seed 1, from a start outside: mean and covariance within 4 standard
-    errors."""
+    errors.
+    """
     chains = run(jax.random.key(1), jnp.zeros((4000, 2)), step_size, make=make)
     x = np.asarray(chains.x, np.float64)
     assert (np.abs(x.mean(0) - MEAN) < 4 * np.sqrt(np.diag(COVARIANCE) / 4000)).all()
@@ -55,7 +56,8 @@ def test_adjusted_chains_have_the_moments_of_a_correlated_gaussian(make, step_si
 
 def test_unadjusted_chains_have_the_moments_of_their_own_law():
     """x' = (I - tau P) x + sqrt(2 tau) xi: covariance (P (I - tau P / 2))^-1, and not the target's;
-    4,000 chains, seed 2."""
+    4,000 chains, seed 2.
+    """
     tau = 0.2
     chains = run(jax.random.key(2), jnp.zeros((4000, 2)), tau, make=samplers.langevin)
     covariance = np.linalg.inv(PRECISION @ (np.eye(2) - tau * PRECISION / 2))
@@ -127,7 +129,8 @@ def test_chains_that_meet_nan_are_counted(make):
 @pytest.mark.parametrize(("make", "target"), [(samplers.mala, 0.6), (hmc_of_five, 0.8)])
 def test_tuning_finds_the_acceptance_asked_for(make, target):
     """From a step 100 times too small or too large, seed 6; then 200 chains of 40 steps show the
-    rate within 0.05."""
+    rate within 0.05.
+    """
     x_initial = MEAN + np.random.default_rng(0).multivariate_normal(
         np.zeros(2), COVARIANCE, size=200
     )

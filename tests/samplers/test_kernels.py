@@ -45,7 +45,8 @@ def test_hmc_takes_the_steps_of_blackjax(x64):
 
 def test_langevin_is_its_formula():
     """With a step so small that the noise is known from its size: the drift is tau grad phi, the
-    noise sqrt(2 tau) xi."""
+    noise sqrt(2 tau) xi.
+    """
     kernel = samplers.langevin(0.05)
     step = jax.jit(
         jax.vmap(lambda key: kernel.step(key, kernel.init(X, quartic), quartic)[0].position)
@@ -82,7 +83,8 @@ def test_a_proposal_that_is_not_finite_is_seen_and_a_zero_density_is_none(
     kernel, log_density_fn, is_finite
 ):
     """Steps of such a size surely leave the square; the Metropolis test refuses the move in both
-    cases."""
+    cases.
+    """
     state, transition = kernel.step(
         jax.random.key(0), kernel.init(X, log_density_fn), log_density_fn
     )

@@ -1,5 +1,6 @@
 """What JAX is told by a context or a flag belongs to the program: it is compiled anew, and another
-one in a store."""
+one in a store.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,8 @@ def test_another_context_gives_its_own_values(context, num_devices):
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_a_store_holds_the_values_of_the_program_that_it_names(tmp_path, context):
     """A folder that was written after a sweep under other settings; resumed by a function that was
-    never compiled."""
+    never compiled.
+    """
     nce_jax.sweep(draw, seed=SEEDS)
     with CONTEXTS[context]():
         first = nce_jax.sweep(draw, folder=tmp_path, seed=SEEDS).values

@@ -1,5 +1,6 @@
 """A sweep of 10,000 lanes that is killed at random moments and resumed ends with the bytes of one
-that was left alone."""
+that was left alone.
+"""
 
 import random
 import subprocess

@@ -24,7 +24,8 @@ def make_mesh(num_devices=DEVICES):
 
 def estimate(kappa, seed):
     """A root by a loop whose length differs between lanes, cheap to compile; the library's own
-    solver comes once, below."""
+    solver comes once, below.
+    """
     keys = jax.random.split(jax.random.key(seed))
     s_data, s_noise = 1 + jax.random.normal(keys[0], (64,)), jax.random.normal(keys[1], (64,))
 

@@ -1,5 +1,6 @@
 """The chunk store: what was finished is read, what is damaged is named, what belongs to another
-sweep is refused."""
+sweep is refused.
+"""
 
 import json
 import math

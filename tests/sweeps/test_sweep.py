@@ -1,5 +1,6 @@
 """Sweeps: equal to loops, share what an axis does not touch, compile once, chunk without changing a
-bit."""
+bit.
+"""
 
 import math
 import sys

@@ -25,7 +25,8 @@ def ratios(key, num_pairs, separation=6.0):
 
 def oracle(data, noise, kappa, total=None):
     """F_k by bisection, and s.d. of sum_k psi_k (of the mean less it) over sqrt(n), from the
-    formula."""
+    formula.
+    """
     data, noise = np.asarray(data, np.float64), np.asarray(noise, np.float64)
     roots, psi = [], np.zeros(data.shape[1])
     for s, t in zip(data, noise, strict=True):
@@ -63,7 +64,8 @@ def test_equals_the_formula(x64, kappa):
 
 def test_covers_the_spread_and_summed_variances_do_not():
     """300 draws of 200 pairs, seed 1: an s.d. over 300 draws has 4 % standard error, and 3 of these
-    are allowed."""
+    are allowed.
+    """
 
     @jax.jit
     @jax.vmap

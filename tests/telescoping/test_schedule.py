@@ -1,5 +1,6 @@
 """The schedule rule: on overlaps known in closed form it finds stages of equal overlap, whatever
-the gap."""
+the gap.
+"""
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from nce_jax import telescoping
 
 def overlaps(schedule, separation, spread):
     """Of the bridges between N(separation, spread^2) and N(0, 1), by quadrature of 2 p q / (p +
-    q)."""
+    q).
+    """
     schedule = np.asarray(schedule)
     signal = np.sqrt((1 - schedule) * (1 + schedule))
     means, deviations = signal * separation, np.hypot(signal * spread, schedule)
@@ -43,7 +45,8 @@ def test_every_gap_is_bridged_in_few_rounds(separation, spread, num_stages):
 
 def test_lengths_are_those_of_unit_gaussians():
     """Stages of the overlap that unit Gaussians 1 and 2 apart have, by the quadrature above: 2 + 1
-    in one cut of 3 / 2."""
+    in one cut of 3 / 2.
+    """
     near, far = overlaps([0.0, 1.0], 1.0, 1.0)[0], overlaps([0.0, 1.0], 2.0, 1.0)[0]
     np.testing.assert_allclose([near, far], [0.7959, 0.4496], atol=1e-4)
     half = telescoping.even_schedule([0.0, np.sin(0.8), 1.0], [far, near], min_overlap=far)

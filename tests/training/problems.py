@@ -1,5 +1,6 @@
 """A one-dimensional exponential family with known answers, shared by the tests of the train
-step."""
+step.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,8 @@ from nce_jax import models, noise
 
 def tilted_normal(theta=0.5, dtype=None):
     """phi(x) = theta x + log N(x; 0, 1) against noise N(0, 1): s(x) = theta x, log Z = theta^2 /
-    2."""
+    2.
+    """
     standard = noise.standard_normal(1, dtype=dtype)
     params, log_density_fn = models.exponential_family(
         models.linear_statistics, jnp.full((1,), theta, dtype), log_base_measure=standard.log_prob

@@ -232,7 +232,7 @@ def test_no_checkpoint_of_non_finite_parameters(tmp_path):
             )
 
 
-def test_an_infinite_normaliser_is_no_good_checkpoint(tmp_path):
+def test_an_infinite_normalizer_is_no_good_checkpoint(tmp_path):
     class State(NamedTuple):
         params: jax.Array
         log_partition: jax.Array

@@ -1,5 +1,6 @@
 """Training with a fixed number of evaluations: as with the loop once F is near, and F alone moves
-until then."""
+until then.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,8 @@ def train(treatment, num_steps, log_partition=0.0, **options):
 
 def test_steps_from_the_f_before_are_those_of_the_loop(x64):
     """The default tolerance admits an error of F, which is of second order in the loss's gradient
-    of theta."""
+    of theta.
+    """
     start = {"num_steps": 30, "log_partition": 0.9}
     states, seen = train(training.solved(fixed_steps=5), **start)
     wanted, looped = train(training.solved(), **start)
@@ -46,7 +48,8 @@ def test_steps_from_the_f_before_are_those_of_the_loop(x64):
 
 def test_parameters_wait_until_f_is_found():
     """From 3 nats off two evaluations are too few: F comes nearer, theta and Adam stand still, then
-    all move."""
+    all move.
+    """
     states, seen = train(training.solved(fixed_steps=2), 30, log_partition=4.0)
     waiting = [int(metrics.status) == Status.MAX_STEPS for metrics in seen]
     count = waiting.index(False)
@@ -89,7 +92,9 @@ def test_the_step_has_no_loop_to_ask_the_host_about():
 
 
 def test_closed_forms_take_no_steps():
-    states, seen = train(training.solved(fixed_steps=1), 3, criterion=nce_jax.exponential_nce())
+    states, seen = train(
+        training.solved(fixed_steps=1), 3, criterion=nce_jax.criteria.exponential_nce()
+    )
     assert all(int(metrics.num_steps) == 0 for metrics in seen)
     assert np.isfinite(states[-1].params).all()
 

@@ -1,5 +1,6 @@
 """A train step on a mesh: the numbers of one device, one collective for the log-ratios, none in the
-solver's loop."""
+solver's loop.
+"""
 
 import shutil
 
@@ -11,6 +12,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import nce_jax
+from experiments.scaling.collectives import Collective, collectives
 from nce_jax import models, noise, training
 from tests.training.problems import assert_trees_equal
 
@@ -96,12 +98,13 @@ def test_an_adaptive_m_is_that_of_one_device(x64):
 
 def test_one_gather_one_reduction_and_none_in_the_loop():
     """The claim of docs/scaling.md: log-ratios are gathered once, gradients are summed once, the
-    solver asks nobody."""
+    solver asks nobody.
+    """
     mesh = training.make_mesh()
     for treatment in (training.solved(nce_jax.bisection()), training.joint_gradient()):
         step, state, batch = parts(mesh, treatment=treatment)
         compiled = training.jit_train_step(step, state).lower(state, batch, KEY).compile()
-        found = training.collectives(compiled)
+        found = collectives(compiled)
         assert sorted(operation.kind for operation in found) == ["all-gather", "all-reduce"]
         assert not any(operation.is_in_loop for operation in found)
         assert (
@@ -113,14 +116,13 @@ def test_one_gather_one_reduction_and_none_in_the_loop():
 @pytest.mark.parametrize("name", ["fitted_gaussian", "product_of_marginals", "uniform_box_around"])
 def test_the_noise_density_gathers_no_samples(name):
     """A batched triangular solve, as in a Gaussian's density, would gather them all if the compiler
-    had its way."""
+    had its way.
+    """
     distribution = getattr(noise, name)(jax.random.normal(jax.random.key(3), (100, 2)))
     mesh = training.make_mesh()
     step, state, batch = parts(mesh, distribution=distribution)
     batch = batch._replace(x_noise=batch.x_data)
-    found = training.collectives(
-        training.jit_train_step(step, state).lower(state, batch, KEY).compile()
-    )
+    found = collectives(training.jit_train_step(step, state).lower(state, batch, KEY).compile())
     assert sorted((one.kind, one.num_bytes) for one in found if one.kind != "all-reduce") == [
         ("all-gather", 128 * 4)
     ]
@@ -133,7 +135,7 @@ def test_a_reduction_in_the_loop_would_be_seen():
     solve = jax.jit(
         lambda s: nce_jax.solve_log_partition(s, s - 1, solver=nce_jax.bisection()).log_partition
     )
-    found = training.collectives(solve.lower(log_ratios).compile())
+    found = collectives(solve.lower(log_ratios).compile())
     assert any(operation.is_in_loop and operation.kind == "all-reduce" for operation in found)
 
 
@@ -296,8 +298,8 @@ ENTRY %main (p: f32[8]) -> f32[8] {
 
 
 def test_collectives_are_read_from_the_program():
-    found = {operation.kind: operation for operation in training.collectives(Program())}
-    assert found["all-gather"] == training.Collective("all-gather", 128, False)
-    assert found["all-reduce"] == training.Collective("all-reduce", 36, True)
+    found = {operation.kind: operation for operation in collectives(Program())}
+    assert found["all-gather"] == Collective("all-gather", 128, False)
+    assert found["all-reduce"] == Collective("all-reduce", 36, True)
     with pytest.raises(TypeError, match="compiled: expected a compiled program"):
-        training.collectives(jnp.ones(2))
+        collectives(jnp.ones(2))

@@ -1,5 +1,6 @@
 """Processes of one job: wrong arguments are named, and one that dies stops the others, whose work
-is taken up again."""
+is taken up again.
+"""
 
 import json
 import os
@@ -70,7 +71,8 @@ def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, vict
     one process would.
 
     A checkpoint of two processes of two devices resumes on one process of eight, and that on two of
-    four."""
+    four.
+    """
     port = processes.free_port()
     running = [start(tmp_path / "run", number, port, num_steps=100_000) for number in (0, 1)]
     try:

@@ -1,5 +1,6 @@
 """Runs that were cut off end where an uninterrupted run does; checkpoints that were harmed are
-passed over by name."""
+passed over by name.
+"""
 
 import json
 import os
@@ -179,7 +180,8 @@ def test_an_interrupted_run_goes_on_in_the_same_process(tmp_path):
 
 def test_weak_types_cannot_make_a_difference(tmp_path):
     """bfloat16 times a weak float32 is bfloat16, times a restored one float32: weak types are
-    dropped from the start."""
+    dropped from the start.
+    """
 
     def step(state, batch, key):
         return {"w": state["w"] * state["c"] + 0.1, "c": state["c"]}, {"loss": jnp.float32(0)}
@@ -258,7 +260,8 @@ def test_what_was_passed_over_is_neither_kept_nor_called_good(tmp_path):
 @pytest.mark.slow
 def test_a_run_on_two_devices_is_resumed(tmp_path):
     """Data over two devices and a state on none in particular: restored, it is free to move to
-    both."""
+    both.
+    """
     program = """
 import sys, jax, jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -310,7 +313,8 @@ def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
 
 def kill_within(process, folder, moments):
     """Kills once the run has written something new, a random moment later; 1 if that came before
-    its end."""
+    its end.
+    """
     seen = newest(folder)
     while process.poll() is None and newest(folder) == seen:
         time.sleep(0.002)

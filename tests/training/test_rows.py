@@ -1,5 +1,6 @@
 """Steps of the touched rows: the dense step where it should be, and nothing that grows with the
-table."""
+table.
+"""
 
 import functools
 
@@ -38,7 +39,7 @@ def loss(small, hidden, targets, noise_ids):
         "log_noise_targets": jnp.full(targets.shape, -3.0),
         "log_noise_ids": jnp.full(noise_ids.shape, -3.0),
     }
-    return nce_jax.vocabulary_nce_loss(hidden, targets, noise_ids, **small, **log_q)
+    return nce_jax.losses.vocabulary_nce_loss(hidden, targets, noise_ids, **small, **log_q)
 
 
 def row_step(optimizer, tables, state, hidden, targets, noise_ids):
@@ -142,7 +143,8 @@ def compiled(num_words, dim=64):
 
 def test_nothing_grows_with_the_vocabulary():
     """From 10^4 to 10^6 words: operations and temporary memory, and no table that is written
-    anew."""
+    anew.
+    """
     small, large = compiled(10**4), compiled(10**6)
     flops = [program.cost_analysis()["flops"] for program in (small, large)]
     assert flops[1] < 1.01 * flops[0]

@@ -1,5 +1,6 @@
 """The train step: gradients against the loss itself, reproducibility, one forward pass, compilation
-count."""
+count.
+"""
 
 import chex
 import jax
@@ -30,7 +31,7 @@ def _treatment(request):
 def one_step(treatment, criterion=None, optimizer=None, batch=None, log_partition=0.3, **options):
     params, log_density_fn, noise = tilted_normal()
     optimizer = optimizer or optax.sgd(1.0)
-    criterion = criterion or nce_jax.nce()
+    criterion = criterion or nce_jax.criteria.nce()
     step = training.make_train_step(
         log_density_fn, noise, optimizer, criterion=criterion, treatment=treatment, **options
     )
@@ -49,7 +50,7 @@ def log_ratios(params, batch):
 def test_the_gradient_is_that_of_the_loss_at_the_log_partition_used(treatment, x64):
     magnification = 100.0
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
-    criterion = nce_jax.nce(magnification=magnification)
+    criterion = nce_jax.criteria.nce(magnification=magnification)
     state, new, metrics = one_step(treatment, criterion, batch=batch)
 
     def loss(params):
@@ -82,7 +83,8 @@ def test_joint_gradient_moves_the_log_partition_down_its_own_gradient(x64):
 @pytest.mark.parametrize("rate", [1.0, 0.25])
 def test_bar_step_is_the_papers_update(rate, x64):
     """Algorithm 1: F <- F - lr (log E_p[q / (p + q)] - log E_q[p / (p + q)]), gradient at the old
-    F."""
+    F.
+    """
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
     _, new, metrics = one_step(training.bar_step(rate), batch=batch)
     s_data, s_noise = (np.asarray(s) for s in log_ratios(jnp.array([0.5]), batch))
@@ -98,7 +100,9 @@ def test_solved_uses_and_keeps_the_root_at_the_losss_own_kappa(x64):
     root = nce_jax.solve_log_partition(
         *log_ratios(jnp.array([0.5]), batch), magnification=50.0
     ).log_partition
-    _, new, metrics = one_step(training.solved(), nce_jax.nce(magnification=50.0), batch=batch)
+    _, new, metrics = one_step(
+        training.solved(), nce_jax.criteria.nce(magnification=50.0), batch=batch
+    )
     np.testing.assert_allclose([new.log_partition, metrics.log_partition], root, atol=1e-11)
     assert metrics.num_steps >= 1
 
@@ -110,8 +114,8 @@ def test_held_keeps_the_log_partition():
 
 def test_exponential_nce_is_solved_in_closed_form(x64):
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
-    _, new, metrics = one_step(training.solved(), nce_jax.exponential_nce(), batch=batch)
-    expected = nce_jax.exponential_log_partition(*log_ratios(jnp.array([0.5]), batch))
+    _, new, metrics = one_step(training.solved(), nce_jax.criteria.exponential_nce(), batch=batch)
+    expected = nce_jax.losses.exponential_log_partition(*log_ratios(jnp.array([0.5]), batch))
     np.testing.assert_allclose(new.log_partition, expected, rtol=1e-12)
     assert metrics.status == nce_jax.Status.CONVERGED
 
@@ -126,10 +130,10 @@ def test_an_unsupported_pair_is_refused_by_name():
             log_density_fn,
             noise,
             optax.sgd(1.0),
-            criterion=nce_jax.exponential_nce(),
+            criterion=nce_jax.criteria.exponential_nce(),
             treatment=training.bar_step(),
         )
-    nothing = nce_jax.Criterion("made_up", nce_jax.nce_loss)
+    nothing = nce_jax.criteria.Criterion("made_up", nce_jax.nce_loss)
     with pytest.raises(ValueError, match="treatment solved does not support criterion made_up"):
         training.make_train_step(log_density_fn, noise, optax.sgd(1.0), criterion=nothing)
     with pytest.raises(TypeError, match="num_noise"):
@@ -195,7 +199,7 @@ def test_one_compilation_serves_every_magnification():
             log_density_fn,
             noise,
             optimizer,
-            criterion=nce_jax.nce(magnification=magnification),
+            criterion=nce_jax.criteria.nce(magnification=magnification),
             treatment=treatment,
         )
         state = training.init_train_state(params, optimizer, treatment=treatment)
@@ -237,11 +241,16 @@ def test_training_finds_the_closed_form(kappa):
 
     Iterates at rate 0.2 are correlated over about ten steps: their averages' standard errors are
     taken from 20 blocks. The noise batch is large because a solved F is biased by O(1 / num_noise),
-    kappa times as much as at kappa = 1."""
+    kappa times as much as at kappa = 1.
+    """
     params, log_density_fn, noise = tilted_normal(theta=0.0)
     optimizer = optax.sgd(0.2)
     step = training.make_train_step(
-        log_density_fn, noise, optimizer, criterion=nce_jax.nce(magnification=kappa), num_noise=8192
+        log_density_fn,
+        noise,
+        optimizer,
+        criterion=nce_jax.criteria.nce(magnification=kappa),
+        num_noise=8192,
     )
 
     def body(state, index):

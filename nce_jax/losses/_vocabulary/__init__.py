@@ -1,11 +1,13 @@
 """Losses of a vocabulary's output layer: words scored against sampled ones, and against all of
-them."""
+them.
+"""
 
-from nce_jax.losses._vocabulary.binary import vocabulary_log_ratios as vocabulary_log_ratios
-from nce_jax.losses._vocabulary.binary import vocabulary_nce_loss as vocabulary_nce_loss
-from nce_jax.losses._vocabulary.softmax import full_softmax_loss as full_softmax_loss
-from nce_jax.losses._vocabulary.softmax import sampled_softmax_loss as sampled_softmax_loss
-from nce_jax.losses._vocabulary.softmax import vocabulary_log_partition as vocabulary_log_partition
+from nce_jax.losses._vocabulary.binary import vocabulary_log_ratios, vocabulary_nce_loss
+from nce_jax.losses._vocabulary.softmax import (
+    full_softmax_loss,
+    sampled_softmax_loss,
+    vocabulary_log_partition,
+)
 
 __all__ = [
     "full_softmax_loss",

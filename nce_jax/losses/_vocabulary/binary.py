@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_scalar
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
-from nce_jax.losses._ranking.pairs import SOFTPLUS_SUM
+from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Tokens,
@@ -56,8 +56,8 @@ def vocabulary_nce_loss(
 
     With shared words derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
 
-    The model's own normaliser is one per context. F = 0 asks the network to normalise itself, which
-    a bias that starts at -log V makes easy; see `self_normalisation` for how far it gets.
+    The model's own normalizer is one per context. F = 0 asks the network to normalize itself, which
+    a bias that starts at -log V makes easy; see `self_normalization` for how far it gets.
 
     Args:
       hidden: states of the network, one per token, (n, dim).
@@ -68,7 +68,7 @@ def vocabulary_nce_loss(
       bias: one number per word, (V,), or None.
       log_noise_targets: log q of the targets, (n,): `noise.log_prob(targets)`.
       log_noise_ids: log q of the sampled words, of the shape of `noise_ids`.
-      log_partition: F: 0 (self-normalised), a learned number, one per token, (n,), or one solved
+      log_partition: F: 0 (self-normalized), a learned number, one per token, (n,), or one solved
         for the batch, as the example of `vocabulary_log_ratios` does.
       magnification: M > 0, a traced number: virtual copies of the noise.
       noise_ratio: nu > 0, a traced number; None takes K.
@@ -102,7 +102,9 @@ def vocabulary_nce_loss(
       ...     "log_noise_ids": jnp.full(64, -jnp.log(1000)),
       ... }
       >>> table = {"embedding": embedding, "bias": jnp.full(1000, -jnp.log(1000))}
-      >>> loss = nce_jax.vocabulary_nce_loss(hidden, jnp.arange(8), noise_ids, **table, **log_q)
+      >>> loss = nce_jax.losses.vocabulary_nce_loss(
+      ...     hidden, jnp.arange(8), noise_ids, **table, **log_q
+      ... )
       >>> print(f"{loss:.4f}")
       5.3214
 
@@ -142,7 +144,7 @@ def vocabulary_log_ratios(
     s_i = phi_i - log q_i of the targets and s_ij = phi_ij - log q_ij of the sampled words, with
     scores phi_i = <h_i, E_w> + b_w of `hidden`, `embedding` and `bias` as in `vocabulary_nce_loss`.
     There F may be solved for, instead of fixed or learned: by the envelope theorem the gradient at
-    the minimising F is that of the loss with F held, as in the example.
+    the minimizing F is that of the loss with F held, as in the example.
 
     Args:
       hidden: states of the network, (n, dim).
@@ -182,10 +184,14 @@ def vocabulary_log_ratios(
       ...     "log_noise_targets": jnp.full(8, -jnp.log(1000)),
       ...     "log_noise_ids": jnp.full(63, -jnp.log(1000)),
       ... }
-      >>> s_data, s_noise = nce_jax.vocabulary_log_ratios(hidden, targets, noise_ids, **batch)
+      >>> s_data, s_noise = nce_jax.losses.vocabulary_log_ratios(
+      ...     hidden, targets, noise_ids, **batch
+      ... )
       >>> solution = nce_jax.solve_log_partition(s_data, s_noise.reshape(-1), noise_ratio=63.0)
       >>> f = jax.lax.stop_gradient(solution.log_partition)
-      >>> loss = nce_jax.vocabulary_nce_loss(hidden, targets, noise_ids, **batch, log_partition=f)
+      >>> loss = nce_jax.losses.vocabulary_nce_loss(
+      ...     hidden, targets, noise_ids, **batch, log_partition=f
+      ... )
       >>> print(f"F {f:.4f}, loss {loss:.4f}")
       F 7.0358, loss 5.3464
 

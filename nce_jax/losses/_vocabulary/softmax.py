@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int, check_weights, compute_dtype
 from nce_jax._types import Array, Float, Int, Scalars, Weights
-from nce_jax.losses._ranking.embeddings import check_matrix
-from nce_jax.losses._ranking.pairs import LOG_SUM_EXP, Pairs, Plan, reduce_pairs
-from nce_jax.losses._ranking.ranking import log_against
+from nce_jax.losses._pairs.embeddings import check_matrix
+from nce_jax.losses._pairs.sums import LOG_SUM_EXP, Pairs, Plan, reduce_pairs
+from nce_jax.losses._rank import log_against
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Table,
@@ -87,13 +87,14 @@ def sampled_softmax_loss(
       ...         jax.random.randint(keys[2], (count,), 0, 1000),
       ...         jnp.full(count, -jnp.log(1000)),
       ...     )
-      ...     loss = nce_jax.sampled_softmax_loss(
+      ...     loss = nce_jax.losses.sampled_softmax_loss(
       ...         hidden, targets, noise_ids, embedding=embedding, log_noise_ids=log_q
       ...     )
       ...     print(f"{count} {loss:.2f}")
       16 8.00
       100000 8.07
-      >>> print(f"all words {nce_jax.full_softmax_loss(hidden, targets, embedding=embedding):.2f}")
+      >>> loss = nce_jax.losses.full_softmax_loss(hidden, targets, embedding=embedding)
+      >>> print(f"all words {loss:.2f}")
       all words 8.07
 
     References:
@@ -148,7 +149,7 @@ def full_softmax_loss(
       >>> import nce_jax
       >>> hidden, targets = jnp.array([[1.0, 0.0], [0.0, 1.0]]), jnp.array([0, 2])
       >>> embedding = jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
-      >>> print(f"{nce_jax.full_softmax_loss(hidden, targets, embedding=embedding):.4f}")
+      >>> print(f"{nce_jax.losses.full_softmax_loss(hidden, targets, embedding=embedding):.4f}")
       0.6348
 
     References:
@@ -170,7 +171,7 @@ def vocabulary_log_partition(
     """The exact log partition of every context, a sum over the whole vocabulary in blocks of it.
 
     log Z_i = log sum_w e^{phi_iw}, phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E = `embedding`
-    and b = `bias`. Scores less it are log probabilities. A model is self-normalised as far as these
+    and b = `bias`. Scores less it are log probabilities. A model is self-normalized as far as these
     are equal to the F that it was trained with.
 
     Args:
@@ -195,7 +196,7 @@ def vocabulary_log_partition(
       ...     jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
       ... )
       >>> with jnp.printoptions(precision=4):
-      ...     print(nce_jax.vocabulary_log_partition(hidden, embedding=embedding))
+      ...     print(nce_jax.losses.vocabulary_log_partition(hidden, embedding=embedding))
       [2.4076 1.862 ]
 
     References:

@@ -1,5 +1,6 @@
 """Tokens and sampled words: what is checked of them, their scores, and the sums over sampled
-words."""
+words.
+"""
 
 import functools
 from typing import Any, Literal, NamedTuple, get_args
@@ -8,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int, check_weights, compute_dtype
-from nce_jax.losses._ranking.embeddings import check_ids, check_matrix
-from nce_jax.losses._ranking.pairs import LEFT_OUT, Pairs, Plan, Reduction, reduce_pairs
+from nce_jax.losses._pairs.embeddings import check_ids, check_matrix
+from nce_jax.losses._pairs.sums import LEFT_OUT, Pairs, Plan, Reduction, reduce_pairs
 
 AccidentalHits = Literal["keep", "exclude"]
 
@@ -145,7 +146,8 @@ def sum_words(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size: int | None
 ) -> jax.Array:
     """Sums over the words of score - log_noise - shift, (n,), with `shift` a number or one per
-    token."""
+    token.
+    """
     if chunk_size is not None:
         check_positive_int("chunk_size", chunk_size)
     if words.ids.ndim == 1 and shift.ndim == 0:
@@ -174,7 +176,8 @@ def _sum_in_blocks(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
 ) -> jax.Array:
     """The same where numbers belong to pairs of token and word: K in blocks, looked up again for
-    the derivative."""
+    the derivative.
+    """
     size = words.num_words if chunk_size is None else min(chunk_size, words.num_words)
     total = functools.partial(_block_total, reduction, tokens, words.excludes, shift)
     blocks = tuple(

@@ -1,0 +1,113 @@
+"""Direct ratio regularization: a term that adds to any criterion and keeps log-ratios small."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_pair, check_positive, check_scalar
+from nce_jax._types import Scalars
+from nce_jax.criteria._criterion import Criterion
+from nce_jax.log_partition.problem import Problem, Pull
+from nce_jax.numerics import expand, ignore_unweighted, weighted_mean
+
+
+def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterion:
+    """Adds strength * (E_data[u^2] + E_noise[u^2]) to a criterion, u = s - F: direct ratio
+    regularization.
+
+    It pulls the log-ratio towards zero and so biases it, in exchange for gradients that stay
+    bounded where data and noise hardly overlap. Where the criterion's normalizer is the root of an
+    equation, so is that of the sum, with the pull 2 strength (2 F - E_data[s] - E_noise[s]) added
+    to the equation: `solved()` finds it exactly, but Bennett's step does not apply, nor does
+    `fixed_point()` (MAX_STEPS). A normalizer in closed form is lost: then F can be held, or follow
+    its gradient.
+
+    Args:
+      criterion: any criterion.
+      strength: gamma > 0, a number or one per batch entry, traced; a solve with a negative or
+        infinite one is NONFINITE. The code of Yoon et al. (2024) takes 1. Strengths of a
+        regularizer of a regularizer add up.
+
+    Returns:
+      A `Criterion`.
+
+    Raises:
+      ValueError: a plain number that is not positive.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> criterion = nce_jax.criteria.ratio_regularized(
+      ...     nce_jax.criteria.nce(magnification=100.0), strength=0.1
+      ... )
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
+      >>> solution = criterion.profile(s_data, s_noise)
+      >>> print(f"F {solution.log_partition:.4f}")
+      F -0.0943
+
+    References:
+      Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (direct
+        ratio regularization).
+      Yoon et al., Maximum entropy inverse reinforcement learning of diffusion models with
+        energy-based models, 2024.
+    """
+    check_positive("strength", strength)
+    equation = None if criterion.equation is None else partial(_equation, criterion, strength)
+    loss = partial(_loss, criterion, strength)
+    inner = criterion.at_magnification
+    return Criterion(
+        f"ratio_regularized {criterion.name}",
+        loss,
+        equation=equation,
+        has_bennett_step=False,
+        at_magnification=None
+        if inner is None
+        else lambda magnification: ratio_regularized(inner(magnification), strength),
+    )
+
+
+def _loss(
+    criterion: Criterion,
+    strength: Scalars,
+    log_ratio_data,
+    log_ratio_noise,
+    *,
+    log_partition=0.0,
+    **weights,
+) -> Any:
+    data, noise, weights_data, weights_noise = check_pair(
+        log_ratio_data, log_ratio_noise, **weights
+    )
+    base = criterion.loss(
+        data,
+        noise,
+        log_partition=log_partition,
+        weights_data=weights_data,
+        weights_noise=weights_noise,
+    )
+    sides = (data, weights_data), (noise, weights_noise)
+    penalty = sum(_mean_square(*side, log_partition) for side in sides)
+    return base + check_scalar("strength", strength, data) * penalty
+
+
+def _mean_square(
+    log_ratio: jax.Array, weights: jax.Array | None, log_partition: Scalars
+) -> jax.Array:
+    log_ratio = ignore_unweighted(log_ratio, weights)
+    shift = expand(check_scalar("log_partition", log_partition, log_ratio))
+    return weighted_mean((log_ratio - shift) ** 2, weights)
+
+
+def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Problem:
+    assert criterion.equation is not None
+    problem = criterion.equation(*args, **kwargs)
+    means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
+    slope = 4 * check_scalar("strength", strength, problem.data.values)
+    # No other strength leaves the loss a minimum: the solve is to say so.
+    is_valid = jnp.isfinite(slope) & (slope >= 0)
+    log_kappa = jnp.where(is_valid, problem.log_kappa, jnp.nan)
+    if problem.pull is not None:  # a regularizer of a regularizer: the strengths add up
+        slope = slope + problem.pull.slope
+    return problem._replace(log_kappa=log_kappa, pull=Pull(slope, (means[0] + means[1]) / 2))

@@ -1,0 +1,28 @@
+"""Likelihoods: log Z of a model by Bennett's method, nats and bits, and the change of variables of
+images.
+
+A held-out image with integer levels becomes a real vector in two steps, `dequantize` and
+`logit_transform`. With a model of density p_y on the result, log p_x(x) = log p_y(y) + log_det, and
+`bits_per_dimension(..., num_levels=256)` is, on average, an upper bound on the bits that the image
+itself costs under the model.
+"""
+
+from nce_jax.likelihood._partition import (
+    LogLikelihood,
+    ModelLogPartition,
+    bits_per_dimension,
+    log_likelihood,
+    model_log_partition,
+)
+from nce_jax.likelihood._transforms import dequantize, inverse_logit_transform, logit_transform
+
+__all__ = [
+    "LogLikelihood",
+    "ModelLogPartition",
+    "bits_per_dimension",
+    "dequantize",
+    "inverse_logit_transform",
+    "log_likelihood",
+    "logit_transform",
+    "model_log_partition",
+]

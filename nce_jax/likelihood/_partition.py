@@ -1,0 +1,203 @@
+"""Log Z of a model by Bennett's method, and log-likelihoods with their errors, in nats and bits."""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+
+from nce_jax._checks import (
+    check_positive_int,
+    check_same_batch,
+    check_samples,
+    check_scalar,
+    compute_dtype,
+)
+from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars
+from nce_jax.diagnostics import log_partition_standard_error, overlap
+from nce_jax.log_partition import Status, solve_log_partition
+
+
+class ModelLogPartition(NamedTuple):
+    """A model's log Z with what it is worth; every field has the batch shape.
+
+    Attributes:
+      log_partition: log Z, in nats; NaN unless the status is CONVERGED.
+      standard_error: in nats; NaN unless the status is CONVERGED, inf with a single sample or block
+        on a side.
+      overlap: of model and noise, between 0 and 1 for consistent samples.
+      status: a `Status`, int32.
+    """
+
+    log_partition: Float[Array, "*batch"]
+    standard_error: Float[Array, "*batch"]
+    overlap: Float[Array, "*batch"]
+    status: Real[Array, "*batch"]
+
+
+class LogLikelihood(NamedTuple):
+    """Mean log-likelihood of held-out data; both fields have the batch shape.
+
+    Attributes:
+      mean: in nats per sample.
+      standard_error: of the mean, from the spread over samples and the error of log Z together; inf
+        for one sample.
+    """
+
+    mean: Float[Array, "*batch"]
+    standard_error: Float[Array, "*batch"]
+
+
+def model_log_partition(
+    log_ratio_model: LogRatio, log_ratio_noise: LogRatio, *, block_size: int = 1
+) -> ModelLogPartition:
+    """Estimates a *model's* log Z by Bennett's acceptance ratio between samples of the model and of
+    the noise.
+
+    Solves mean_i sigma(log kappa - s(x_i) + F) = kappa mean_j sigma(s(y_j) - F - log kappa) for F =
+    log Z at kappa = m / n, which gives the smallest variance, with n values s(x) =
+    `log_ratio_model` and m values s(y) = `log_ratio_noise`. For the profiled F* of training the x
+    are data; here they come from the model itself, by MCMC that has converged (`nce_jax.samplers`).
+    A mode that the chains missed biases the estimate, and no field tells.
+
+    Args:
+      log_ratio_model: s(x) = log_density(x) - log q(x) of samples x of the model, (*batch, n), in
+        nats; in time order, chain after chain, where blocks are used.
+      log_ratio_noise: the same of samples of the noise, (*batch, m). Use samples that did not train
+        the model.
+      block_size: consecutive samples per block, longer than the correlation time, and a divisor of
+        each chain's length; the length itself makes each chain one block. It enters the standard
+        error alone.
+
+    Returns:
+      A `ModelLogPartition`; where the solve fails or the two do not overlap its first two fields
+      are NaN.
+
+    Raises:
+      TypeError: log-ratios that are not floating, or a `block_size` that is not an integer.
+      ValueError: empty arrays, mismatched batches, or a `block_size` below one.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import likelihood
+      >>> key_model, key_noise = jax.random.split(jax.random.key(0))
+      >>> x_model = 2 + jax.random.normal(
+      ...     key_model, (2000,)
+      ... )  # the model exp(2 x) N(x; 0, 1): log Z = 2
+      >>> x_noise = jax.random.normal(key_noise, (2000,))
+      >>> estimate = likelihood.model_log_partition(2 * x_model, 2 * x_noise)
+      >>> print(
+      ...     f"{estimate.log_partition:.2f} +- {estimate.standard_error:.2f}, "
+      ...     f"overlap {estimate.overlap:.2f}"
+      ... )
+      2.00 +- 0.04, overlap 0.46
+
+    References:
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs.
+        10-14.
+      Flyvbjerg and Petersen, Error estimates on averages of correlated data, 1989 (blocks).
+    """
+    check_positive_int("block_size", block_size)
+    model = check_samples("log_ratio_model", log_ratio_model)
+    noise = check_samples("log_ratio_noise", log_ratio_noise)
+    check_same_batch(("log_ratio_model", "log_ratio_noise"), model, noise)
+    noise_ratio = noise.shape[-1] / model.shape[-1]
+    solution = solve_log_partition(model, noise, noise_ratio=noise_ratio)
+    root = solution.log_partition
+    error = log_partition_standard_error(
+        model, noise, log_partition=root, noise_ratio=noise_ratio, block_size=block_size
+    )
+    is_estimate = solution.status == Status.CONVERGED
+    return ModelLogPartition(
+        log_partition=jnp.where(is_estimate, root, jnp.nan),
+        standard_error=jnp.where(is_estimate, error, jnp.nan),
+        overlap=overlap(model, noise, log_partition=root, noise_ratio=noise_ratio),
+        status=solution.status,
+    )
+
+
+def log_likelihood(
+    log_density: LogRatio,
+    *,
+    log_partition: Scalars = 0.0,
+    log_partition_standard_error: Scalars = 0.0,
+) -> LogLikelihood:
+    """Mean log-likelihood of held-out samples, with the error that their number and log Z bring.
+
+    mean_i phi(x_i) - log Z, with variance Var(phi) / n + e^2: the estimate of log Z must not rest
+    on the same samples. An error of log Z shifts all samples together, and no number of them
+    averages it away.
+
+    Args:
+      log_density: unnormalized log densities phi(x), (*batch, n), in nats; with log_det added after
+        a change of variables.
+      log_partition: log Z, in nats, a number or one per batch entry; zero for a normalized density.
+      log_partition_standard_error: e, its standard error, in nats.
+
+    Returns:
+      A `LogLikelihood`, in nats per sample.
+
+    Raises:
+      TypeError: `log_density` is not floating.
+      ValueError: `log_density` is empty, or the others do not broadcast to its batch.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import likelihood
+      >>> result = likelihood.log_likelihood(
+      ...     jnp.array([-1.0, -2.0, -3.0, -2.0]),
+      ...     log_partition=1.5,
+      ...     log_partition_standard_error=0.3,
+      ... )
+      >>> print(f"{result.mean:.4f} +- {result.standard_error:.4f}")
+      -3.5000 +- 0.5066
+    """
+    values = check_samples("log_density", log_density)
+    values = values.astype(compute_dtype(values))
+    log_partition = check_scalar("log_partition", log_partition, values)
+    error = check_scalar("log_partition_standard_error", log_partition_standard_error, values)
+    num_samples = values.shape[-1]
+    mean = jnp.mean(values, axis=-1)
+    spread = (
+        jnp.full_like(mean, jnp.inf)
+        if num_samples == 1
+        else jnp.var(values, axis=-1, ddof=1) / num_samples
+    )
+    return LogLikelihood(mean - log_partition, jnp.sqrt(spread + jnp.square(error)))
+
+
+def bits_per_dimension(
+    log_likelihood: Float[ArrayLike, "*batch"], *, num_dims: int, num_levels: int = 1
+) -> Float[Array, "*batch"]:
+    """Bits per dimension, -log p_x(x) / (d log 2) + log2(L), with d = `num_dims` and L =
+    `num_levels`.
+
+    For data dequantized from L levels to [0, 1) a level has width 1 / L, and its mass is the mean
+    density over it divided by L: hence log2(L) bits more. A standard error in nats becomes one in
+    bits when divided by d log 2.
+
+    Args:
+      log_likelihood: log p_x(x) in nats, of samples or their mean, any shape; in the data's own
+        units, not the transformed.
+      num_dims: dimensions of a sample (784 for an image of 28 by 28).
+      num_levels: levels of each dimension before dequantization; one for continuous data.
+
+    Returns:
+      Bits per dimension, of the same shape.
+
+    Raises:
+      TypeError: a count that is not an integer.
+      ValueError: a count below one.
+
+    Examples:
+      >>> from nce_jax import likelihood
+      >>> print(
+      ...     likelihood.bits_per_dimension(0.0, num_dims=784, num_levels=256)
+      ... )  # the uniform density on [0, 1)
+      8.0
+
+    References:
+      Theis, van den Oord and Bethge, A note on the evaluation of generative models, 2016.
+    """
+    check_positive_int("num_dims", num_dims)
+    check_positive_int("num_levels", num_levels)
+    return math.log2(num_levels) - jnp.asarray(log_likelihood) / (num_dims * math.log(2))
