@@ -100,7 +100,7 @@ def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> 
 def _num_evaluations(work: tuple[np.ndarray, np.ndarray], dtype: str) -> int:
     """Passes over the samples that the solver makes; an error bar takes one more."""
     forward, reverse = (jnp.asarray(side, dtype) for side in work)
-    return int(nce_jax.solve_log_partition(reverse, -forward).num_steps)
+    return int(nce_jax.solve_log_partition(reverse, -forward).num_evaluations)
 
 
 def _difference(ours: Any, theirs: Any) -> float:

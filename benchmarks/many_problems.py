@@ -78,7 +78,7 @@ def run(quick: bool) -> Report:
         timed = measure(
             ours | loops | ceilings.contenders, repetitions=2 if quick else 9, label="64 problems"
         )
-    steps = np.asarray(timed["nce_jax, vmap"].value.num_steps)
+    steps = np.asarray(timed["nce_jax, vmap"].value.num_evaluations)
     check = Check("largest difference of a lane, relative to max(1, |F|)", _difference, 1e-9)
     row = compare(
         "64 problems of 2 x 10,000, float64",

@@ -51,7 +51,7 @@ def _line(separation: float, dtype: str, num_draws: int) -> dict:
 
 def _steps(solution: nce_jax.Solution) -> dict:
     """Smallest, median and largest number of steps, and how many lanes ran out of them."""
-    steps, status = np.asarray(solution.num_steps), np.asarray(solution.status)
+    steps, status = np.asarray(solution.num_evaluations), np.asarray(solution.status)
     unsolved = int(np.sum(~np.isin(status, (nce_jax.Status.CONVERGED, nce_jax.Status.NO_OVERLAP))))
     return {
         "min": int(steps.min()),

@@ -85,7 +85,8 @@ def _race(names: tuple[str, ...], batch_size: int, repetitions: int) -> Report:
         for name in names[1:]
     ]
     return Report(
-        rows, {"solver_steps": {name: int(timed[name].value.metrics.num_steps) for name in names}}
+        rows,
+        {"solver_steps": {name: int(timed[name].value.metrics.num_evaluations) for name in names}},
     )
 
 

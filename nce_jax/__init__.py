@@ -37,7 +37,7 @@ from nce_jax.log_partition import (
     solve_log_partition,
 )
 from nce_jax.losses import nce_loss
-from nce_jax.magnification import adaptive_magnification, choose_magnification
+from nce_jax.magnification import adaptive_magnification, suggested_magnification
 
 __version__ = "0.1.0"
 
@@ -67,7 +67,6 @@ __all__ = [
     "bisection",
     "bootstrap_log_partition",
     "check_solution",
-    "choose_magnification",
     "criteria",
     "diagnostics",
     "divergence",
@@ -90,6 +89,7 @@ __all__ = [
     "ratio_estimation",
     "samplers",
     "solve_log_partition",
+    "suggested_magnification",
     "sweep",
     "sweeps",
     "telescoping",
@@ -102,7 +102,11 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"nce_jax.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(f"nce_jax.{_FUNCTIONS[name]}"), name)
-    raise AttributeError(f"module 'nce_jax' has no attribute {name!r}")
+    rooms = (losses, criteria, diagnostics, log_partition, free_energy, likelihood, magnification)
+    hint = "".join(
+        f"; did you mean {room.__name__}.{name}?" for room in rooms if name in room.__all__
+    )
+    raise AttributeError(f"module 'nce_jax' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

@@ -134,10 +134,8 @@ def fit_log_ratio(
       >>> import jax
       >>> from nce_jax import ratio_estimation
       >>> key_data, key_noise, key = jax.random.split(jax.random.key(0), 3)
-      >>> x_data, x_noise = (
-      ...     1 + jax.random.normal(key_data, (5000, 1)),
-      ...     jax.random.normal(key_noise, (5000, 1)),
-      ... )
+      >>> x_data = 1 + jax.random.normal(key_data, (5000, 1))
+      >>> x_noise = jax.random.normal(key_noise, (5000, 1))
       >>> estimate = ratio_estimation.fit_log_ratio(
       ...     key, x_data, x_noise, num_steps=300, progress=False
       ... )

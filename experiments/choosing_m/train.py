@@ -45,7 +45,9 @@ def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
         return (
             errors,
             path,
-            nce_jax.choose_magnification(*_log_ratios(problem, states, jax.random.fold_in(key, 1))),
+            nce_jax.suggested_magnification(
+                *_log_ratios(problem, states, jax.random.fold_in(key, 1))
+            ),
         )
 
     errors, path, chosen = jax.jit(jax.vmap(adaptive))(keys)

@@ -182,7 +182,7 @@ def _solve(
     )
     return {
         f"solve_{name}_status": np.asarray(solution.status),
-        f"solve_{name}_steps": np.asarray(solution.num_steps),
+        f"solve_{name}_steps": np.asarray(solution.num_evaluations),
         f"solve_{name}_error": np.abs(np.asarray(solution.log_partition) - batches.root),
     }
 

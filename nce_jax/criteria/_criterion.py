@@ -60,7 +60,7 @@ class Criterion(NamedTuple):
         weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
             options: dict[str, Any] = {"solver": solver, "initial": initial, "tolerance": tolerance}
-            limits = {"max_steps": max_steps, "fixed_steps": fixed_steps}
+            limits: dict[str, Any] = {"max_steps": max_steps, "fixed_steps": fixed_steps}
             return solve_problem(self.equation(*sides, **weights), **options, **limits)
         if self.closed_form is not None:
             return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))
@@ -81,6 +81,6 @@ def _exact(log_partition: jax.Array, problem: Problem) -> Solution:
     return Solution(
         log_partition=jnp.where(is_finite, log_partition, jnp.nan),
         residual=jnp.where(is_finite, 0, jnp.nan).astype(log_partition.dtype),
-        num_steps=jnp.zeros(log_partition.shape, jnp.int32),
+        num_evaluations=jnp.zeros(log_partition.shape, jnp.int32),
         status=jnp.where(is_finite, solved, Status.NONFINITE).astype(jnp.int32),
     )

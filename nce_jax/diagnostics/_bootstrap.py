@@ -19,12 +19,12 @@ class Bootstrap(NamedTuple):
     """Bootstrap replicates of the profiled normalizer.
 
     Attributes:
-      log_partition: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
+      replicates: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
       standard_error: their standard deviation, (*batch); NaN if any replicate failed, or there is
         but one.
     """
 
-    log_partition: Float[Array, "replicates *batch"]
+    replicates: Float[Array, "replicates *batch"]
     standard_error: Float[Array, "*batch"]
 
 
@@ -67,12 +67,10 @@ def bootstrap_log_partition(
       >>> import jax
       >>> import nce_jax
       >>> keys = jax.random.split(jax.random.key(0), 3)
-      >>> s_data, s_noise = (
-      ...     1 + jax.random.normal(keys[0], (500,)),
-      ...     jax.random.normal(keys[1], (500,)),
-      ... )
-      >>> replicates = nce_jax.bootstrap_log_partition(keys[2], s_data, s_noise, num_replicates=200)
-      >>> print(replicates.log_partition.shape, f"{replicates.standard_error:.4f}")
+      >>> s_data = 1 + jax.random.normal(keys[0], (500,))
+      >>> s_noise = jax.random.normal(keys[1], (500,))
+      >>> bootstrap = nce_jax.bootstrap_log_partition(keys[2], s_data, s_noise, num_replicates=200)
+      >>> print(bootstrap.replicates.shape, f"{bootstrap.standard_error:.4f}")
       (200,) 0.0306
 
     References:

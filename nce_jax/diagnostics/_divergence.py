@@ -78,10 +78,8 @@ def divergence(
       >>> import jax
       >>> import nce_jax
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x_data, x_noise = (
-      ...     1 + jax.random.normal(key_data, (10_000,)),
-      ...     jax.random.normal(key_noise, (10_000,)),
-      ... )
+      >>> x_data = 1 + jax.random.normal(key_data, (10_000,))
+      >>> x_noise = jax.random.normal(key_noise, (10_000,))
       >>> kl = nce_jax.divergence(
       ...     x_data, x_noise, magnification=1e4
       ... )  # log(p / q) = x - 1 / 2, KL = 1 / 2

@@ -117,10 +117,8 @@ def self_normalization(
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> hidden, embedding = (
-      ...     jax.random.normal(jax.random.key(0), (100, 8)),
-      ...     jnp.eye(8).repeat(4, axis=0),
-      ... )
+      >>> hidden = jax.random.normal(jax.random.key(0), (100, 8))
+      >>> embedding = jnp.eye(8).repeat(4, axis=0)
       >>> report = nce_jax.diagnostics.self_normalization(
       ...     hidden, embedding=embedding, bias=jnp.full(32, -jnp.log(32.0))
       ... )

@@ -37,13 +37,13 @@ class Solution(NamedTuple):
       residual: of the equation at the last point evaluated, in nats: that point's signed distance
         to the root, to first order, however poor the overlap. The error is between log(1 + |r|) and
         -log(1 - |r|) (docs/design.md).
-      num_steps: evaluations of the equation used, int32.
+      num_evaluations: evaluations of the equation used, int32.
       status: a `Status`, int32.
     """
 
     log_partition: Float[Array, "*batch"]
     residual: Float[Array, "*batch"]
-    num_steps: Real[Array, "*batch"]
+    num_evaluations: Real[Array, "*batch"]
     status: Real[Array, "*batch"]
 
 
@@ -195,7 +195,7 @@ def check_solution(solution: Solution) -> Solution:
     """
     status, residual, num_steps = (
         np.atleast_1d(np.asarray(leaf))
-        for leaf in (solution.status, solution.residual, solution.num_steps)
+        for leaf in (solution.status, solution.residual, solution.num_evaluations)
     )
     failed = np.argwhere(status != Status.CONVERGED)
     if len(failed) == 0:

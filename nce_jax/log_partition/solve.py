@@ -83,10 +83,8 @@ def solve_log_partition(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x_data, x_noise = (
-      ...     2 + jax.random.normal(key_data, (500,)),
-      ...     jax.random.normal(key_noise, (500,)),
-      ... )
+      >>> x_data = 2 + jax.random.normal(key_data, (500,))
+      >>> x_noise = jax.random.normal(key_noise, (500,))
       >>> log_ratio = lambda x: (
       ...     2 * x
       ... )  # the model is N(2, 1), of log partition 2, against noise N(0, 1)
@@ -201,7 +199,7 @@ def _attempt(
     solution = Solution(
         log_partition=jnp.where(solved, root, jnp.nan),
         residual=jnp.where(is_valid, run.state.residual, jnp.nan),
-        num_steps=run.num_steps,
+        num_evaluations=run.num_evaluations,
         status=status,
     )
     return solution, run.state.estimate
@@ -209,7 +207,7 @@ def _attempt(
 
 class _Run(NamedTuple):
     state: State
-    num_steps: jax.Array
+    num_evaluations: jax.Array
     is_done: jax.Array
 
 
@@ -219,7 +217,7 @@ def _iterate(
     """Steps all lanes until each is certified within the tolerance, or a fixed number of times."""
 
     def is_running(run: _Run) -> jax.Array:
-        return jnp.any(~run.is_done & (run.num_steps < max_steps))
+        return jnp.any(~run.is_done & (run.num_evaluations < max_steps))
 
     if fixed_steps is None:
         return jax.lax.while_loop(is_running, step, run)
@@ -238,7 +236,7 @@ def _step(
     )
     return _Run(
         state,
-        run.num_steps + ~run.is_done,
+        run.num_evaluations + ~run.is_done,
         run.is_done | (state.error <= _tolerance(tolerance, state)),
     )
 

@@ -14,7 +14,7 @@ from nce_jax.losses._divergence import (
 from nce_jax.losses._exponential import (
     exponential_log_partition,
     exponential_nce_loss,
-    profiled_exponential_nce_loss,
+    log_profiled_exponential_nce_loss,
 )
 from nce_jax.losses._inference import balanced_nre_loss, nre_a_loss, nre_b_loss, nre_c_loss
 from nce_jax.losses._rank import conditional_nce_loss, ranking_nce_loss, ranking_nce_loss_terms
@@ -39,6 +39,7 @@ __all__ = [
     "info_nce_loss_terms",
     "least_squares_log_partition",
     "least_squares_loss",
+    "log_profiled_exponential_nce_loss",
     "nce_loss",
     "nce_loss_terms",
     "nre_a_loss",
@@ -47,7 +48,6 @@ __all__ = [
     "nt_xent_loss",
     "nwj_log_partition",
     "nwj_loss",
-    "profiled_exponential_nce_loss",
     "ranking_nce_loss",
     "ranking_nce_loss_terms",
     "sampled_softmax_loss",

@@ -20,8 +20,8 @@ def exponential_nce_loss(
 
     L = E_data[exp(-u / 2)] / 2 + E_noise[exp(u / 2)] / 2, u = s - F, with s given by
     `log_ratio_data` and `log_ratio_noise` and F = `log_partition`. It overflows by nature where |u|
-    is large; `profiled_exponential_nce_loss` is the same objective with F solved, on the log scale,
-    and finite everywhere.
+    is large; `log_profiled_exponential_nce_loss` is the same objective with F solved, on the log
+    scale, and finite everywhere.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -98,7 +98,7 @@ def exponential_log_partition(
     return log_mean_noise - log_mean_data
 
 
-def profiled_exponential_nce_loss(
+def log_profiled_exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
     *,
@@ -129,7 +129,7 @@ def profiled_exponential_nce_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5, -2.0])
-      >>> print(f"{nce_jax.losses.profiled_exponential_nce_loss(s_data, s_noise):.4f}")
+      >>> print(f"{nce_jax.losses.log_profiled_exponential_nce_loss(s_data, s_noise):.4f}")
       -0.5015
 
     References:

@@ -55,9 +55,8 @@ def ranking_nce_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> scores = jnp.array(
-      ...     [[2.0, 0.5, 1.0], [1.0, -1.0, 0.0]]
-      ... )  # the data sample of each row comes first
+      >>> # the data sample of each row comes first
+      >>> scores = jnp.array([[2.0, 0.5, 1.0], [1.0, -1.0, 0.0]])
       >>> s = scores - jnp.log(
       ...     jnp.array([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2]])
       ... )  # less the log probability under the noise

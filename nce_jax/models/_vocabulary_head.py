@@ -49,10 +49,8 @@ class VocabularyHead(nnx.Module):
         >>> from flax import nnx
         >>> from nce_jax import models
         >>> head = models.VocabularyHead(1000, 16, rngs=nnx.Rngs(jax.random.key(0)))
-        >>> hidden, targets = (
-        ...     jax.random.normal(jax.random.key(1), (4, 16)),
-        ...     jnp.array([1, 10, 100, 999]),
-        ... )
+        >>> hidden = jax.random.normal(jax.random.key(1), (4, 16))
+        >>> targets = jnp.array([1, 10, 100, 999])
         >>> head(hidden).shape
         (4, 1000)
         >>> print(

@@ -145,10 +145,8 @@ def mean_log_ratio(
       >>> import jax
       >>> from nce_jax import telescoping
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x_data, x_noise = (
-      ...     1 + jax.random.normal(key_data, (4000,)),
-      ...     jax.random.normal(key_noise, (4000,)),
-      ... )
+      >>> x_data = 1 + jax.random.normal(key_data, (4000,))
+      >>> x_noise = jax.random.normal(key_noise, (4000,))
       >>> estimate = telescoping.mean_log_ratio(
       ...     x_data, x_data[None], x_noise[None]
       ... )  # one stage, s(x) = x: KL = 1 / 2

@@ -142,10 +142,8 @@ def update_rows(
       >>> import optax
       >>> from nce_jax import training
       >>> table, optimizer = {"bias": jnp.zeros(6)}, optax.adam(0.1)
-      >>> state, rows = (
-      ...     optimizer.init(table),
-      ...     training.touched_rows(jnp.array([4, 1, 4]), num_rows=6),
-      ... )
+      >>> state = optimizer.init(table)
+      >>> rows = training.touched_rows(jnp.array([4, 1, 4]), num_rows=6)
       >>> loss = lambda small: jnp.sum(small["bias"][rows.positions[0]])
       >>> gradient = jax.grad(loss)(training.gather_rows(table, rows))
       >>> table, state = training.update_rows(optimizer, gradient, state, table, rows)

@@ -65,7 +65,7 @@ class Metrics(NamedTuple):
       loss: of the batch, in nats.
       log_partition: the F at which loss and gradient were taken.
       gradient_norm: of the parameters' gradient.
-      num_steps: solver evaluations spent on F.
+      num_evaluations: evaluations spent on F.
       status: a `Status`, int32.
       overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one):
         the `overlap` of the diagnostics where F is solved for, and a lower bound on it at any other
@@ -76,7 +76,7 @@ class Metrics(NamedTuple):
     loss: Float[Array, ""]
     log_partition: Float[Array, ""]
     gradient_norm: Float[Array, ""]
-    num_steps: Real[Array, ""]
+    num_evaluations: Real[Array, ""]
     status: Real[Array, ""]
     overlap: Float[Array, ""]
     magnification: Float[Array, ""] | None = None
@@ -242,7 +242,7 @@ def make_train_step(
         overlap, norm = _overlap(used, inputs, update.used), optax.tree.norm(gradient[0])
         chosen = None if choice is None else choice.magnification
         return new, Metrics(
-            loss, update.used, norm, update.num_steps, update.status, overlap, chosen
+            loss, update.used, norm, update.num_evaluations, update.status, overlap, chosen
         )
 
     return step

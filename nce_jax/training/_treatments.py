@@ -26,7 +26,7 @@ class LogPartitionUpdate(NamedTuple):
 
     used: jax.Array
     kept: jax.Array
-    num_steps: jax.Array
+    num_evaluations: jax.Array
     status: jax.Array
     waits: jax.Array | None = None
 
@@ -163,7 +163,7 @@ def solved(
             )
         solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
-        return LogPartitionUpdate(root, root, solution.num_steps, solution.status)
+        return LogPartitionUpdate(root, root, solution.num_evaluations, solution.status)
 
     def refuses(criterion: Criterion) -> str | None:
         has_profile = criterion.equation is not None or criterion.closed_form is not None
@@ -179,7 +179,7 @@ def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
     is_short = solution.status == Status.MAX_STEPS
     estimate = jnp.where(is_short, reached, solution.log_partition)
     return LogPartitionUpdate(
-        estimate, estimate, solution.num_steps, solution.status, waits=is_short
+        estimate, estimate, solution.num_evaluations, solution.status, waits=is_short
     )
 
 

@@ -55,7 +55,7 @@ def test_closed_forms_are_converged_or_not_finite(name):
     np.testing.assert_array_equal(
         solution.status, [nce_jax.Status.CONVERGED, nce_jax.Status.NONFINITE]
     )
-    np.testing.assert_array_equal(solution.num_steps, [0, 0])
+    np.testing.assert_array_equal(solution.num_evaluations, [0, 0])
     value = criterion.loss(data, noise, log_partition=0.2, weights_data=None, weights_noise=None)
     np.testing.assert_allclose(value, loss(data, noise, log_partition=0.2), rtol=1e-5)
 

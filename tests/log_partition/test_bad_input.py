@@ -20,7 +20,7 @@ FUNCTIONS = {
     "log_partition_standard_error": nce_jax.log_partition_standard_error,
     "exponential_nce_loss": nce_jax.losses.exponential_nce_loss,
     "exponential_log_partition": nce_jax.losses.exponential_log_partition,
-    "profiled_exponential_nce_loss": nce_jax.losses.profiled_exponential_nce_loss,
+    "log_profiled_exponential_nce_loss": nce_jax.losses.log_profiled_exponential_nce_loss,
 }
 WITHOUT_KAPPA = {name for name in FUNCTIONS if "exponential" in name}
 WITHOUT_WEIGHTS = {"nce_loss_terms"}

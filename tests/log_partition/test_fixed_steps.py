@@ -26,11 +26,13 @@ def problem(separation=2.0, count=512, seed=0):
 def test_enough_steps_give_the_root_of_the_loop(solver, x64):
     ratios = problem()
     wanted = nce_jax.solve_log_partition(*ratios, solver=solver)
-    found = nce_jax.solve_log_partition(*ratios, solver=solver, fixed_steps=int(wanted.num_steps))
+    found = nce_jax.solve_log_partition(
+        *ratios, solver=solver, fixed_steps=int(wanted.num_evaluations)
+    )
     np.testing.assert_allclose(found.log_partition, wanted.log_partition, rtol=1e-12)
-    assert (found.status, found.num_steps) == (wanted.status, wanted.num_steps)
+    assert (found.status, found.num_evaluations) == (wanted.status, wanted.num_evaluations)
     short = nce_jax.solve_log_partition(
-        *ratios, solver=solver, fixed_steps=int(wanted.num_steps) - 1
+        *ratios, solver=solver, fixed_steps=int(wanted.num_evaluations) - 1
     )
     assert short.status == Status.MAX_STEPS
     assert jnp.isnan(short.log_partition)

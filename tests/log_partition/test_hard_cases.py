@@ -89,7 +89,7 @@ def test_bennetts_iteration_converges_at_good_overlap(x64):
         data, noise = gaussian_log_ratios(separation, 512, 512, offset=3.0)
         solution = solve(data, noise, solver=SOLVERS["fixed_point"], tolerance=1e-6)
         assert status_names(solution) == ["CONVERGED"]
-        assert solution.num_steps <= most
+        assert solution.num_evaluations <= most
 
 
 @pytest.mark.parametrize("kappa", [1 / 3, 0.1 * 3, 2 / 3, 1 / 7])

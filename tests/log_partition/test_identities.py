@@ -137,5 +137,5 @@ def test_a_warm_start_saves_steps(x64):
     data, noise = gaussian_log_ratios(6.0, 200, 200)
     cold = solve(data, noise, tolerance=1e-6)
     warm = solve(data, noise, tolerance=1e-6, initial=cold.log_partition)
-    assert warm.num_steps == 1
-    assert warm.num_steps < cold.num_steps
+    assert warm.num_evaluations == 1
+    assert warm.num_evaluations < cold.num_evaluations

@@ -30,7 +30,7 @@ def test_a_lane_that_is_not_finite(bad, side, solver):
     assert status_names(solution) == ["CONVERGED", "NONFINITE", "CONVERGED", "CONVERGED"]
     assert np.isnan(solution.log_partition[1])
     assert np.isnan(solution.residual[1])
-    for name in ("log_partition", "residual", "num_steps"):
+    for name in ("log_partition", "residual", "num_evaluations"):
         kept, expected = (np.delete(getattr(s, name), 1) for s in (solution, clean))
         np.testing.assert_array_equal(kept, expected)  # to the last bit
 
@@ -79,7 +79,7 @@ def test_the_step_limit(max_steps):
     assert status_names(solution) == ["MAX_STEPS"] * 4
     assert np.all(np.isnan(solution.log_partition))
     assert np.all(np.isfinite(solution.residual))
-    assert np.all(solution.num_steps == max_steps)
+    assert np.all(solution.num_evaluations == max_steps)
 
 
 def test_an_easy_lane_does_not_pay_for_a_hard_one():
@@ -89,7 +89,9 @@ def test_an_easy_lane_does_not_pay_for_a_hard_one():
     both = [jnp.stack(side) for side in zip(easy, hard, strict=True)]
     alone = [solve(*problem, solver=SOLVERS["newton"]) for problem in (easy, hard)]
     together = solve(*both, solver=SOLVERS["newton"])
-    np.testing.assert_array_equal(together.num_steps, [solution.num_steps for solution in alone])
+    np.testing.assert_array_equal(
+        together.num_evaluations, [solution.num_evaluations for solution in alone]
+    )
     np.testing.assert_allclose(
         together.log_partition, [solution.log_partition for solution in alone], rtol=0, atol=1e-5
     )

@@ -71,7 +71,7 @@ s, key = jnp.linspace(-1.0, 1.0, 7), jax.random.key(0)
 solution = nce_jax.check_solution(nce_jax.solve_log_partition(s + 0.1, s))
 assert solution.log_partition.dtype == nce_jax.nce_loss(s, s).dtype == jnp.float32
 assert nce_jax.bar(s, s + 0.5).delta_f.dtype == jnp.float32
-replicates = nce_jax.bootstrap_log_partition(key, s, s, num_replicates=2).log_partition
+replicates = nce_jax.bootstrap_log_partition(key, s, s, num_replicates=2).replicates
 assert replicates.dtype == jnp.float32
 assert jax.config.jax_enable_x64 is False
 changed = {k for k, v in jax.config.values.items() if before[k] != v}

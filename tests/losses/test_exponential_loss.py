@@ -12,7 +12,7 @@ from tests.log_partition.cases import gaussian_log_ratios, random_weights
 
 loss = jax.jit(nce_jax.losses.exponential_nce_loss)
 best = jax.jit(nce_jax.losses.exponential_log_partition)
-profiled = jax.jit(nce_jax.losses.profiled_exponential_nce_loss)
+profiled = jax.jit(nce_jax.losses.log_profiled_exponential_nce_loss)
 
 
 def weights_of(data, noise, num_zeros=0):
@@ -79,7 +79,7 @@ def test_finite_where_the_plain_loss_overflows(size, float_dtype):
     for data, noise in ((size, -size), (-size, size), (size, size)):
         sides = jnp.array([data, data - 1], float_dtype), jnp.array([noise, noise + 1], float_dtype)
         value, slopes = jax.jit(
-            jax.value_and_grad(nce_jax.losses.profiled_exponential_nce_loss, argnums=(0, 1))
+            jax.value_and_grad(nce_jax.losses.log_profiled_exponential_nce_loss, argnums=(0, 1))
         )(*sides)
         np.testing.assert_allclose(value, (noise - data) / 4, rtol=1e-3, atol=1)
         assert all(np.all(np.isfinite(slope)) for slope in slopes)

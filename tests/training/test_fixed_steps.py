@@ -95,7 +95,7 @@ def test_closed_forms_take_no_steps():
     states, seen = train(
         training.solved(fixed_steps=1), 3, criterion=nce_jax.criteria.exponential_nce()
     )
-    assert all(int(metrics.num_steps) == 0 for metrics in seen)
+    assert all(int(metrics.num_evaluations) == 0 for metrics in seen)
     assert np.isfinite(states[-1].params).all()
 
 

@@ -104,7 +104,7 @@ def test_solved_uses_and_keeps_the_root_at_the_losss_own_kappa(x64):
         training.solved(), nce_jax.criteria.nce(magnification=50.0), batch=batch
     )
     np.testing.assert_allclose([new.log_partition, metrics.log_partition], root, atol=1e-11)
-    assert metrics.num_steps >= 1
+    assert metrics.num_evaluations >= 1
 
 
 def test_held_keeps_the_log_partition():

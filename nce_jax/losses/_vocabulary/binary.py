@@ -90,10 +90,8 @@ def vocabulary_nce_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> keys = jax.random.split(jax.random.key(0), 3)
-      >>> hidden, embedding = (
-      ...     jax.random.normal(keys[0], (8, 16)),
-      ...     0.1 * jax.random.normal(keys[1], (1000, 16)),
-      ... )
+      >>> hidden = jax.random.normal(keys[0], (8, 16))
+      >>> embedding = 0.1 * jax.random.normal(keys[1], (1000, 16))
       >>> noise_ids = jax.random.randint(
       ...     keys[2], (64,), 0, 1000
       ... )  # uniform, of log probability -log 1000

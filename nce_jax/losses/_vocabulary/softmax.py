@@ -77,10 +77,8 @@ def sampled_softmax_loss(
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> keys = jax.random.split(jax.random.key(0), 3)
-      >>> hidden, embedding = (
-      ...     jax.random.normal(keys[0], (8, 16)),
-      ...     0.3 * jax.random.normal(keys[1], (1000, 16)),
-      ... )
+      >>> hidden = jax.random.normal(keys[0], (8, 16))
+      >>> embedding = 0.3 * jax.random.normal(keys[1], (1000, 16))
       >>> targets = jnp.arange(8)
       >>> for count in (16, 100_000):
       ...     noise_ids, log_q = (
@@ -191,10 +189,8 @@ def vocabulary_log_partition(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> hidden, embedding = (
-      ...     jnp.array([[1.0, 0.0], [0.0, 1.0]]),
-      ...     jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]]),
-      ... )
+      >>> hidden = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+      >>> embedding = jnp.array([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
       >>> with jnp.printoptions(precision=4):
       ...     print(nce_jax.losses.vocabulary_log_partition(hidden, embedding=embedding))
       [2.4076 1.862 ]

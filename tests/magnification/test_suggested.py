@@ -1,4 +1,6 @@
-"""choose_magnification: the rule in NumPy, what it grows with, its invariances, and hard input."""
+"""suggested_magnification: the rule in NumPy, what it grows with, its invariances, and hard
+input.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,7 @@ from tests import oracles
 
 GRID = np.geomspace(1, 1e6, 31)
 SIZE = 2048
-choose = jax.jit(nce_jax.choose_magnification)
+choose = jax.jit(nce_jax.suggested_magnification)
 
 
 def oracle(data, noise, kappa) -> float:
@@ -125,4 +127,4 @@ def test_where_the_log_ratio_is_constant_every_m_is_supported():
 )
 def test_what_is_refused_is_named(arguments, options, error, word):
     with pytest.raises(error, match=word):
-        nce_jax.choose_magnification(*arguments, **options)
+        nce_jax.suggested_magnification(*arguments, **options)

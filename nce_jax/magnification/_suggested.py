@@ -12,7 +12,7 @@ from nce_jax.magnification._candidates import examine
 _GRID = np.geomspace(1.0, 1e6, 31)
 
 
-def choose_magnification(
+def suggested_magnification(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
     *,
@@ -51,11 +51,9 @@ def choose_magnification(
       >>> import jax
       >>> import nce_jax
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x_data, x_noise = (
-      ...     3 + jax.random.normal(key_data, (512,)),
-      ...     jax.random.normal(key_noise, (512,)),
-      ... )
-      >>> print(f"{nce_jax.choose_magnification(3 * x_data, 3 * x_noise):.1f}")
+      >>> x_data = 3 + jax.random.normal(key_data, (512,))
+      >>> x_noise = jax.random.normal(key_noise, (512,))
+      >>> print(f"{nce_jax.suggested_magnification(3 * x_data, 3 * x_noise):.1f}")
       63.1
 
     References:
