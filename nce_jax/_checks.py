@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def check_samples(name: str, values: Any) -> jax.Array:
+def as_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
     ValueError otherwise.
     """
@@ -39,7 +39,7 @@ def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array
         )
 
 
-def check_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
+def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """Returns sample weights in the samples' dtype, or None; raises on a shape that does not
     broadcast to the samples.
     """
@@ -94,24 +94,24 @@ def compute_dtype(*arrays: jax.Array) -> Any:
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
-def check_pair(
+def as_pair(
     log_ratio_data: Any, log_ratio_noise: Any, weights_data: Any = None, weights_noise: Any = None
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
     """Checks two log-ratio arrays and their weights; returns all four in the compute dtype."""
-    data = check_samples("log_ratio_data", log_ratio_data)
-    noise = check_samples("log_ratio_noise", log_ratio_noise)
+    data = as_samples("log_ratio_data", log_ratio_data)
+    noise = as_samples("log_ratio_noise", log_ratio_noise)
     check_same_batch(("log_ratio_data", "log_ratio_noise"), data, noise)
     dtype = compute_dtype(data, noise)
     data, noise = data.astype(dtype), noise.astype(dtype)
     return (
         data,
         noise,
-        check_weights("weights_data", weights_data, data),
-        check_weights("weights_noise", weights_noise, noise),
+        as_weights("weights_data", weights_data, data),
+        as_weights("weights_noise", weights_noise, noise),
     )
 
 
-def check_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
+def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
     batch = samples.shape[:-1]
     if value is None or isinstance(value, str):
@@ -123,3 +123,23 @@ def check_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"
             f" {np.shape(value)}"
         ) from None
+
+
+def is_key(leaf: Any) -> bool:
+    """Whether a leaf, or its description, is a typed key or an array of them."""
+    dtype = getattr(leaf, "dtype", None)
+    return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+
+
+def check_key(key: Any, name: str = "key") -> None:
+    """Raises unless `key` is one typed key."""
+    if not is_key(key):
+        cure = "; jax.random.key(seed) makes one"
+        if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
+            cure += ", jax.random.wrap_key_data converts one of jax.random.PRNGKey"
+        got = f"dtype {key.dtype}" if hasattr(key, "dtype") else f"{type(key).__name__} {key!r}"
+        raise TypeError(f"{name}: expected a typed key, got {got}{cure}")
+    if key.shape != ():
+        raise ValueError(
+            f"{name}: expected a single key, got shape {key.shape}; use jax.vmap for several"
+        )

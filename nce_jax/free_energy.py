@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive, check_same_batch, check_samples, check_scalar
+from nce_jax._checks import as_samples, as_scalar, check_positive, check_same_batch
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
@@ -104,8 +104,8 @@ def bar(
         raise ValueError(
             f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
         )
-    forward = check_samples("work_forward", work_forward)
-    reverse = check_samples("work_reverse", work_reverse)
+    forward = as_samples("work_forward", work_forward)
+    reverse = as_samples("work_reverse", work_reverse)
     check_same_batch(("work_forward", "work_reverse"), forward, reverse)
     noise_ratio = forward.shape[-1] / reverse.shape[-1]
     solution = solve_log_partition(
@@ -118,7 +118,7 @@ def bar(
     )
     is_estimate = solution.status == Status.CONVERGED
     variance = _variance(forward, reverse, -solution.log_partition)
-    variance *= check_scalar(
+    variance *= as_scalar(
         "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
     )
     return FreeEnergy(

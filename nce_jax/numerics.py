@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive, check_scalar
+from nce_jax._checks import as_scalar, check_positive
 
 
 def expand(values: jax.Array) -> jax.Array:
@@ -23,8 +23,8 @@ def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -
     """log kappa = log(noise_ratio) + log(magnification), one per batch entry of `samples`."""
     check_positive("magnification", magnification)
     check_positive("noise_ratio", noise_ratio)
-    log_magnification = jnp.log(check_scalar("magnification", magnification, samples))
-    return log_magnification + jnp.log(check_scalar("noise_ratio", noise_ratio, samples))
+    log_magnification = jnp.log(as_scalar("magnification", magnification, samples))
+    return log_magnification + jnp.log(as_scalar("noise_ratio", noise_ratio, samples))
 
 
 def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:

@@ -156,7 +156,7 @@ def fit_log_ratio(
         ("num_groups", num_groups),
     ):
         check_positive_int(name, value)
-    x_data, x_noise = _check_sets(x_data, x_noise)
+    x_data, x_noise = _as_sets(x_data, x_noise)
     key_data, key_noise, key_model, key_fit = jax.random.split(key, 4)
     data = _split(key_data, "x_data", x_data, held_out)
     noise = _split(key_noise, "x_noise", x_noise, held_out)
@@ -301,7 +301,7 @@ def _split(key: jax.Array, name: str, samples: jax.Array, share: float) -> _Spli
     return _Split(samples[order[count:]], samples[order[:count]])
 
 
-def _check_sets(x_data: Any, x_noise: Any) -> tuple[jax.Array, jax.Array]:
+def _as_sets(x_data: Any, x_noise: Any) -> tuple[jax.Array, jax.Array]:
     sets = {"x_data": x_data, "x_noise": x_noise}
     for name, samples in sets.items():
         if np.ndim(samples) == 0:

@@ -13,19 +13,6 @@ from jax.typing import DTypeLike
 from nce_jax._types import Array, PRNGKeyArray
 
 
-def check_key(key: Any) -> None:
-    """Raises unless `key` is one typed key."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(
-            f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}"
-        )
-    if key.shape != ():
-        raise ValueError(
-            f"key: expected a single key, got shape {key.shape}; use jax.vmap for several"
-        )
-
-
 def coupling_masks(dim: int, num_layers: int) -> np.ndarray:
     """For every layer, the dimensions it leaves alone: (num_layers, dim), boolean.
 

@@ -10,9 +10,9 @@ import flax
 import jax.numpy as jnp
 from flax import nnx
 
-from nce_jax._checks import check_positive, check_positive_int
+from nce_jax._checks import check_key, check_positive, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray
-from nce_jax.adaptive_noise._conditioner import Conditioners, check_key, coupling_masks
+from nce_jax.adaptive_noise._conditioner import Conditioners, coupling_masks
 from nce_jax.noise import fitted_gaussian
 
 _MIN_BIN_SIZE = _MIN_SLOPE = 1e-3

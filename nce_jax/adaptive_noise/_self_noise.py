@@ -9,9 +9,8 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray, Real
-from nce_jax.adaptive_noise._conditioner import check_key
 from nce_jax.diagnostics import importance_log_partition
 from nce_jax.log_partition import Status
 from nce_jax.samplers import Chains, Kernel, annealed_importance_sampling, sample_chains

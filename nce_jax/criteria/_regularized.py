@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_pair, check_positive, check_scalar
+from nce_jax._checks import as_pair, as_scalar, check_positive
 from nce_jax._types import Scalars
 from nce_jax.criteria._criterion import Criterion
 from nce_jax.log_partition.problem import Problem, Pull
@@ -77,9 +77,7 @@ def _loss(
     log_partition=0.0,
     **weights,
 ) -> Any:
-    data, noise, weights_data, weights_noise = check_pair(
-        log_ratio_data, log_ratio_noise, **weights
-    )
+    data, noise, weights_data, weights_noise = as_pair(log_ratio_data, log_ratio_noise, **weights)
     base = criterion.loss(
         data,
         noise,
@@ -89,14 +87,14 @@ def _loss(
     )
     sides = (data, weights_data), (noise, weights_noise)
     penalty = sum(_mean_square(*side, log_partition) for side in sides)
-    return base + check_scalar("strength", strength, data) * penalty
+    return base + as_scalar("strength", strength, data) * penalty
 
 
 def _mean_square(
     log_ratio: jax.Array, weights: jax.Array | None, log_partition: Scalars
 ) -> jax.Array:
     log_ratio = ignore_unweighted(log_ratio, weights)
-    shift = expand(check_scalar("log_partition", log_partition, log_ratio))
+    shift = expand(as_scalar("log_partition", log_partition, log_ratio))
     return weighted_mean((log_ratio - shift) ** 2, weights)
 
 
@@ -104,7 +102,7 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     assert criterion.equation is not None
     problem = criterion.equation(*args, **kwargs)
     means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
-    slope = 4 * check_scalar("strength", strength, problem.data.values)
+    slope = 4 * as_scalar("strength", strength, problem.data.values)
     # No other strength leaves the loss a minimum: the solve is to say so.
     is_valid = jnp.isfinite(slope) & (slope >= 0)
     log_kappa = jnp.where(is_valid, problem.log_kappa, jnp.nan)

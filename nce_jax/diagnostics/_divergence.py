@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int, check_scalar
+from nce_jax._checks import as_scalar, check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import Status
 from nce_jax.log_partition.problem import Problem, Samples, bracket, make_problem
@@ -117,7 +117,7 @@ def _normalizer(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Ar
     if log_partition is None:
         solution = solve_problem(problem)
         return solution.log_partition, solution.status
-    shift = check_scalar("log_partition", log_partition, problem.data.values)
+    shift = as_scalar("log_partition", log_partition, problem.data.values)
     lower, upper = bracket(problem)
     is_finite = jnp.isfinite(shift + (upper - lower))
     return jnp.where(is_finite, shift, jnp.nan), jnp.where(

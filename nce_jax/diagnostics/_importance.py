@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from nce_jax._checks import check_samples, check_weights, compute_dtype
+from nce_jax._checks import as_samples, as_weights, compute_dtype
 from nce_jax._types import Array, Float, LogRatio, Weights
 from nce_jax.numerics import (
     expand,
@@ -57,7 +57,7 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
       Kish, Survey Sampling, 1965; Owen, Monte Carlo theory, methods and examples, 2013, section
         9.3.
     """
-    log_weights = check_samples("log_weights", log_weights)
+    log_weights = as_samples("log_weights", log_weights)
     log_weights = log_weights.astype(compute_dtype(log_weights))
     relative = jnp.exp(log_weights - jnp.max(log_weights, axis=-1, keepdims=True))
     return sample_count(relative, relative)
@@ -102,8 +102,8 @@ def importance_log_partition(
       Owen, Monte Carlo theory, methods and examples, 2013, section 9.2 (self-normalized importance
         sampling).
     """
-    samples = check_samples("log_ratio_noise", log_ratio_noise)
-    weights = check_weights("weights_noise", weights_noise, samples)
+    samples = as_samples("log_ratio_noise", log_ratio_noise)
+    weights = as_weights("weights_noise", weights_noise, samples)
     samples = ignore_unweighted(samples.astype(compute_dtype(samples)), weights)
     log_partition = log_mean_exp(samples, weights)
     relative = jnp.exp(samples - expand(log_partition))  # mean one

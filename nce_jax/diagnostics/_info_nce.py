@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive, check_samples, check_weights, compute_dtype
+from nce_jax._checks import as_samples, as_weights, check_positive, compute_dtype
 from nce_jax._types import Array, ArrayLike, Float, Real, Weights
 from nce_jax.numerics import expand, jackknife_variance, total_weight, weighted_mean
 
@@ -79,9 +79,9 @@ def info_nce_bound(
       Poole et al., On variational bounds of mutual information, 2019 (the ceiling).
     """
     check_positive("num_candidates", num_candidates)
-    terms = check_samples("loss_terms", loss_terms)
+    terms = as_samples("loss_terms", loss_terms)
     terms = terms.astype(compute_dtype(terms))
-    weights = check_weights("weights", weights, terms)
+    weights = as_weights("weights", weights, terms)
     log_candidates = jnp.broadcast_to(
         jnp.log(jnp.asarray(num_candidates, terms.dtype)), terms.shape
     )

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_weights
+from nce_jax._checks import as_weights
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
 from nce_jax.numerics import weighted_mean
@@ -135,7 +135,7 @@ def self_normalization(
         hidden, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size
     )
     error = log_z - _beside(log_partition, log_z)
-    weights = check_weights("weights", weights, error)
+    weights = as_weights("weights", weights, error)
     counts = None if weights is None else weights != 0
     error = error if counts is None else jnp.where(counts, error, 0)
     mean = weighted_mean(error, weights)

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import (
+    as_samples,
+    as_scalar,
     check_positive_int,
     check_same_batch,
-    check_samples,
-    check_scalar,
     compute_dtype,
 )
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars
@@ -97,8 +97,8 @@ def model_log_partition(
       Flyvbjerg and Petersen, Error estimates on averages of correlated data, 1989 (blocks).
     """
     check_positive_int("block_size", block_size)
-    model = check_samples("log_ratio_model", log_ratio_model)
-    noise = check_samples("log_ratio_noise", log_ratio_noise)
+    model = as_samples("log_ratio_model", log_ratio_model)
+    noise = as_samples("log_ratio_noise", log_ratio_noise)
     check_same_batch(("log_ratio_model", "log_ratio_noise"), model, noise)
     noise_ratio = noise.shape[-1] / model.shape[-1]
     solution = solve_log_partition(model, noise, noise_ratio=noise_ratio)
@@ -151,10 +151,10 @@ def log_likelihood(
       >>> print(f"{result.mean:.4f} +- {result.standard_error:.4f}")
       -3.5000 +- 0.5066
     """
-    values = check_samples("log_density", log_density)
+    values = as_samples("log_density", log_density)
     values = values.astype(compute_dtype(values))
-    log_partition = check_scalar("log_partition", log_partition, values)
-    error = check_scalar("log_partition_standard_error", log_partition_standard_error, values)
+    log_partition = as_scalar("log_partition", log_partition, values)
+    error = as_scalar("log_partition_standard_error", log_partition_standard_error, values)
     num_samples = values.shape[-1]
     mean = jnp.mean(values, axis=-1)
     spread = (

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int, check_samples
+from nce_jax._checks import as_samples, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 
@@ -86,7 +86,7 @@ def logit_transform(
       Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, 2017, section 4.1.
       Papamakarios, Pavlakou and Murray, Masked autoregressive flow for density estimation, 2017.
     """
-    x = _check_cube("x", x, alpha)
+    x = _as_cube("x", x, alpha)
     # Both from sums of positive terms: 1 - p would lose the digits of x near one.
     log_p, log_q = (jnp.log(alpha + (1 - 2 * alpha) * part) for part in (x, 1 - x))
     return log_p - log_q, _total(math.log1p(-2 * alpha) - log_p - log_q)
@@ -124,13 +124,13 @@ def inverse_logit_transform(
     References:
       Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, 2017, section 4.1.
     """
-    y = _check_cube("y", y, alpha)
+    y = _as_cube("y", y, alpha)
     x = (jax.nn.sigmoid(y) - alpha) / (1 - 2 * alpha)
     return x, _total(jax.nn.log_sigmoid(y) + jax.nn.log_sigmoid(-y) - math.log1p(-2 * alpha))
 
 
-def _check_cube(name: str, points: Float[ArrayLike, "samples ..."], alpha: float) -> jax.Array:
-    points = check_samples(name, points)
+def _as_cube(name: str, points: Float[ArrayLike, "samples ..."], alpha: float) -> jax.Array:
+    points = as_samples(name, points)
     if not 0 <= alpha < 0.5:
         raise ValueError(f"alpha: expected a number from 0 up to, not including, 0.5, got {alpha}")
     return points

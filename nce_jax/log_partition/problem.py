@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_pair
+from nce_jax._checks import as_pair
 from nce_jax._types import Array, Float, Real
 from nce_jax.numerics import ignore_unweighted, log_noise_weight, total_weight
 
@@ -142,7 +142,7 @@ def make_problem(
       >>> print(f"{log_partition.solve_problem(problem).log_partition:.4f}")
       0.6556
     """
-    data, noise, weights_data, weights_noise = check_pair(
+    data, noise, weights_data, weights_noise = as_pair(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     return Problem(

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive, check_positive_int, check_scalar
+from nce_jax._checks import as_scalar, check_positive, check_positive_int
 from nce_jax._types import LogRatio, Scalars, Weights
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition.equation import lacks_overlap
@@ -147,7 +147,7 @@ def solve_problem(
 def root_of(problem: Problem, log_partition: Scalars | None) -> jax.Array:
     """The root that the caller brought, or that of `problem` where there is none."""
     if log_partition is not None:
-        return check_scalar("log_partition", log_partition, problem.data.values)
+        return as_scalar("log_partition", log_partition, problem.data.values)
     return solve_problem(problem).log_partition
 
 
@@ -251,7 +251,7 @@ def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
 
 def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
     """The caller's starting point; NaN, where there is none, lets the solver choose."""
-    return check_scalar(
+    return as_scalar(
         "initial",
         jnp.nan if initial is None else jax.lax.stop_gradient(initial),
         problem.data.values,

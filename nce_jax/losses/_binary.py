@@ -5,7 +5,7 @@ NCE's M.
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_pair, check_scalar
+from nce_jax._checks import as_pair, as_scalar
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
 
@@ -62,7 +62,7 @@ def nce_loss(
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the
         objective L_M).
     """
-    data, noise, weights_data, weights_noise = check_pair(
+    data, noise, weights_data, weights_noise = as_pair(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
@@ -111,7 +111,7 @@ def nce_loss_terms(
       Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         eq. 8.
     """
-    data, noise, _, _ = check_pair(log_ratio_data, log_ratio_noise)
+    data, noise, _, _ = as_pair(log_ratio_data, log_ratio_noise)
     return _terms(data, noise, log_partition, magnification, noise_ratio)
 
 
@@ -120,7 +120,7 @@ def _terms(
 ) -> tuple[jax.Array, jax.Array]:
     log_kappa = log_noise_weight(magnification, noise_ratio, data)
     offset = expand(log_kappa)
-    shift = expand(check_scalar("log_partition", log_partition, data))
+    shift = expand(as_scalar("log_partition", log_partition, data))
     terms_data = softplus(offset - (data - shift))
     terms_noise = jnp.exp(offset) * softplus((noise - shift) - offset)
     return terms_data, terms_noise

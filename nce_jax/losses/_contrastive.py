@@ -10,11 +10,11 @@ from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import (
     Embeddings,
     Work,
+    as_embeddings,
+    as_ids,
+    as_negatives,
     check_divisible,
-    check_embeddings,
-    check_ids,
-    check_negatives,
-    check_work,
+    make_work,
     sum_pairs,
 )
 from nce_jax.losses._pairs.sharded import reduce_everywhere
@@ -181,8 +181,8 @@ def info_nce_loss_terms(
       van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding,
         2018, eq. 4.
     """
-    batch = check_embeddings(x, y, temperature, ids, weights)
-    work = check_work(batch.x, chunk_size, mesh, axis_name, exchange)
+    batch = as_embeddings(x, y, temperature, ids, weights)
+    work = make_work(batch.x, chunk_size, mesh, axis_name, exchange)
     if negatives is not None:
         if two_sided or log_noise is not None:
             raise ValueError(
@@ -194,7 +194,7 @@ def info_nce_loss_terms(
         raise ValueError("ids_negatives: expected None without negatives, got an array")
     if log_noise is not None and two_sided:
         raise ValueError("log_noise: expected None where two_sided, got an array")
-    offset = None if log_noise is None else -_check_log_noise(log_noise, batch)
+    offset = None if log_noise is None else -_as_log_noise(log_noise, batch)
     rows, columns = sum_pairs(LOG_SUM_EXP, batch, offset, work, both=two_sided)
     partner = batch.products if offset is None else batch.products + offset
     terms = log_against(partner, rows, magnification)
@@ -316,8 +316,8 @@ def nt_xent_loss(
       Chen et al., A simple framework for contrastive learning of visual representations, 2020, eq.
         1.
     """
-    batch = check_embeddings(x, y, temperature, ids, weights)
-    work = check_work(batch.x, chunk_size, mesh, axis_name, exchange)
+    batch = as_embeddings(x, y, temperature, ids, weights)
+    work = make_work(batch.x, chunk_size, mesh, axis_name, exchange)
     views = jnp.concatenate([batch.x, batch.y])
     # A view and its partner have one id: neither itself nor the partner is among its negatives.
     both = batch._replace(x=views, y=views, ids=jnp.concatenate([batch.ids, batch.ids]))
@@ -328,7 +328,7 @@ def nt_xent_loss(
     return weighted_mean(batch.keep(terms), batch.weights)
 
 
-def _check_log_noise(log_noise: Any, batch: Embeddings) -> jax.Array:
+def _as_log_noise(log_noise: Any, batch: Embeddings) -> jax.Array:
     log_noise = jnp.asarray(log_noise, batch.scale.dtype)
     if log_noise.shape != batch.ids.shape:
         raise ValueError(
@@ -341,16 +341,14 @@ def _against(
     batch: Embeddings, negatives: Any, ids: Any, ids_negatives: Any, work: Work
 ) -> jax.Array:
     """The logarithm of the sum over explicit negatives, one per anchor."""
-    negatives = check_negatives(negatives, batch.x)
+    negatives = as_negatives(negatives, batch.x)
     shape = negatives.shape[:-1]
     if ids_negatives is not None and ids is None:
         raise ValueError("ids: expected those of the anchors beside ids_negatives, got None")
     named = ids_negatives is not None
     # Without ids nothing is equal to anything.
     own = batch.ids if named else jnp.where(batch.ids == LEFT_OUT, LEFT_OUT, 1)
-    others = (
-        check_ids("ids_negatives", ids_negatives, shape) if named else jnp.zeros(shape, own.dtype)
-    )
+    others = as_ids("ids_negatives", ids_negatives, shape) if named else jnp.zeros(shape, own.dtype)
     if negatives.ndim == 2:
         if work.spread is not None:
             check_divisible("negatives", negatives, work.spread.mesh, work.spread.axis)

@@ -5,7 +5,7 @@
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_pair, check_scalar
+from nce_jax._checks import as_pair, as_scalar
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
 
@@ -55,7 +55,7 @@ def nwj_loss(
     data, noise, weights_data, weights_noise = _samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
-    shift = expand(check_scalar("log_partition", log_partition, data))
+    shift = expand(as_scalar("log_partition", log_partition, data))
     return (
         weighted_mean(jnp.exp(noise - shift), weights_noise)
         - weighted_mean(data - shift, weights_data)
@@ -157,7 +157,7 @@ def least_squares_loss(
     data, noise, weights_data, weights_noise = _samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
-    shift = expand(check_scalar("log_partition", log_partition, data))
+    shift = expand(as_scalar("log_partition", log_partition, data))
     mean_square = weighted_mean(jnp.exp(2 * (noise - shift)), weights_noise)
     return mean_square / 2 - weighted_mean(jnp.exp(data - shift), weights_data)
 
@@ -248,7 +248,7 @@ def _samples(
     data, noise, weights_data, weights_noise
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
     """The checked pair and its weights; samples of weight zero are neutralized here."""
-    data, noise, weights_data, weights_noise = check_pair(data, noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = as_pair(data, noise, weights_data, weights_noise)
     return (
         ignore_unweighted(data, weights_data),
         ignore_unweighted(noise, weights_noise),

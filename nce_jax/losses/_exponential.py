@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_pair, check_scalar
+from nce_jax._checks import as_pair, as_scalar
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
 
@@ -48,11 +48,11 @@ def exponential_nce_loss(
       Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
         Estimation, 2021, eNCE.
     """
-    data, noise, weights_data, weights_noise = check_pair(
+    data, noise, weights_data, weights_noise = as_pair(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
-    shift = expand(check_scalar("log_partition", log_partition, data))
+    shift = expand(as_scalar("log_partition", log_partition, data))
     mean_data = weighted_mean(jnp.exp((shift - data) / 2), weights_data)
     mean_noise = weighted_mean(jnp.exp((noise - shift) / 2), weights_noise)
     return (mean_data + mean_noise) / 2
@@ -143,6 +143,6 @@ def log_profiled_exponential_nce_loss(
 
 
 def _log_means(data, noise, weights_data, weights_noise) -> tuple[jax.Array, jax.Array]:
-    data, noise, weights_data, weights_noise = check_pair(data, noise, weights_data, weights_noise)
+    data, noise, weights_data, weights_noise = as_pair(data, noise, weights_data, weights_noise)
     data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
     return log_mean_exp(-data / 2, weights_data), log_mean_exp(noise / 2, weights_noise)

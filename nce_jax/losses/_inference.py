@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive, check_scalar
+from nce_jax._checks import as_scalar, check_positive
 from nce_jax._types import Array, Float, LogRatio, Scalars
 from nce_jax.losses._binary import nce_loss
-from nce_jax.losses._rank import check_ranking, ranking_nce_loss
+from nce_jax.losses._rank import as_ranking, ranking_nce_loss
 from nce_jax.numerics import expand, log_sum_exp, softplus
 
 
@@ -81,7 +81,7 @@ def nre_b_loss(
     References:
       Durkan, Murray and Papamakarios, On contrastive learning for likelihood-free inference, 2020.
     """
-    data, noise = check_ranking(log_ratio_data, log_ratio_noise, shared=False)
+    data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
     return ranking_nce_loss(data, noise)
 
 
@@ -129,8 +129,8 @@ def nre_c_loss(
       Miller, Weniger and Forré, Contrastive neural ratio estimation, 2022.
     """
     check_positive("gamma", gamma)
-    data, noise = check_ranking(log_ratio_data, log_ratio_noise, shared=False)
-    log_gamma = jnp.log(check_scalar("gamma", gamma, data))
+    data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
+    log_gamma = jnp.log(as_scalar("gamma", gamma, data))
     # Of every class against none.
     log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
     # -log q_1 = log(1 + e^{others}), with all but the first of K, and none, as others: good at any

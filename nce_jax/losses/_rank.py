@@ -5,13 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import (
-    check_positive,
-    check_samples,
-    check_scalar,
-    check_weights,
-    compute_dtype,
-)
+from nce_jax._checks import as_samples, as_scalar, as_weights, check_positive, compute_dtype
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
 
@@ -76,7 +70,7 @@ def ranking_nce_loss(
         weights_data=weights_data,
         weights_noise=weights_noise,
     )
-    return weighted_mean(terms, check_weights("weights_data", weights_data, terms))
+    return weighted_mean(terms, as_weights("weights_data", weights_data, terms))
 
 
 def ranking_nce_loss_terms(
@@ -121,9 +115,9 @@ def ranking_nce_loss_terms(
         consistency and statistical
       efficiency, 2018.
     """
-    data, noise = check_ranking(log_ratio_data, log_ratio_noise)
+    data, noise = as_ranking(log_ratio_data, log_ratio_noise)
     weights_data, weights_noise = (
-        check_weights(name, weights, samples)
+        as_weights(name, weights, samples)
         for name, weights, samples in (
             ("weights_data", weights_data, data),
             ("weights_noise", weights_noise, noise),
@@ -189,9 +183,9 @@ def conditional_nce_loss(
       Ceylan and Gutmann, Conditional noise-contrastive estimation of unnormalized models, 2018.
     """
     names = "log_density_data", "log_density_noise"
-    data, noise = check_ranking(log_density_data, log_density_noise, names, shared=False)
-    weights_data = check_weights("weights_data", weights_data, data)
-    weights_noise = check_weights("weights_noise", weights_noise, noise)
+    data, noise = as_ranking(log_density_data, log_density_noise, names, shared=False)
+    weights_data = as_weights("weights_data", weights_data, data)
+    weights_noise = as_weights("weights_noise", weights_noise, noise)
     data, noise = ignore_unweighted(data, weights_data), _without_rows(noise, weights_data)
     correction = jnp.asarray(log_forward, noise.dtype) - jnp.asarray(log_backward, noise.dtype)
     if correction.ndim and correction.shape != noise.shape:
@@ -214,7 +208,7 @@ def _without_rows(noise: jax.Array, weights_data: jax.Array | None) -> jax.Array
     return noise if weights_data is None else jnp.where(expand(weights_data) == 0, 0, noise)
 
 
-def check_ranking(
+def as_ranking(
     log_ratio_data: Any,
     log_ratio_noise: Any,
     names: tuple[str, str] = ("log_ratio_data", "log_ratio_noise"),
@@ -223,7 +217,7 @@ def check_ranking(
     """Checks one number per data sample and K per data sample, or K `shared` by all; returns both
     in the compute dtype.
     """
-    data, noise = check_samples(names[0], log_ratio_data), check_samples(names[1], log_ratio_noise)
+    data, noise = as_samples(names[0], log_ratio_data), as_samples(names[1], log_ratio_noise)
     own = noise.shape[:-1] == data.shape
     if not (own or (shared and noise.shape[:-1] == data.shape[:-1])):
         several = f" or {(*data.shape[:-1], 'K')}" if shared else ""
@@ -237,7 +231,7 @@ def check_ranking(
 def log_against(data: jax.Array, log_noise_sum: jax.Array, magnification: Any) -> jax.Array:
     """-log(e^data / (e^data + M sum over the noise)), from the logarithm of that sum."""
     check_positive("magnification", magnification)
-    log_magnification = jnp.log(check_scalar("magnification", magnification, data))
+    log_magnification = jnp.log(as_scalar("magnification", magnification, data))
     return softplus(expand(log_magnification) + log_noise_sum - data)
 
 

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
-from nce_jax.losses._pairs.embeddings import check_embeddings, check_number, check_work, sum_pairs
+from nce_jax.losses._pairs.embeddings import as_embeddings, as_number, make_work, sum_pairs
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
 from nce_jax.numerics import softplus, weighted_mean
 
@@ -63,8 +63,8 @@ def siglip_loss(
     References:
       Zhai et al., Sigmoid loss for language image pre-training, 2023, section 3.2.
     """
-    batch = check_embeddings(x, y, temperature, ids, weights)
-    work = check_work(batch.x, chunk_size, mesh, axis_name, exchange)
-    offset = jnp.broadcast_to(check_number("bias", bias, batch.scale.dtype), batch.ids.shape)
+    batch = as_embeddings(x, y, temperature, ids, weights)
+    work = make_work(batch.x, chunk_size, mesh, axis_name, exchange)
+    offset = jnp.broadcast_to(as_number("bias", bias, batch.scale.dtype), batch.ids.shape)
     against, _ = sum_pairs(SOFTPLUS_SUM, batch, offset, work)
     return weighted_mean(batch.keep(softplus(-(batch.products + offset)) + against), batch.weights)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_pair, check_positive, check_scalar
+from nce_jax._checks import as_pair, as_scalar, check_positive
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.magnification._candidates import examine
@@ -62,10 +62,10 @@ def suggested_magnification(
       Ionides, Truncated importance sampling, 2008.
     """
     check_positive("noise_ratio", noise_ratio)
-    data, noise, weights_data, weights_noise = check_pair(
+    data, noise, weights_data, weights_noise = as_pair(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
-    ratio = check_scalar("noise_ratio", noise_ratio, data)
+    ratio = as_scalar("noise_ratio", noise_ratio, data)
 
     def choose(data, noise, ratio, weights_data, weights_noise) -> jax.Array:
         grid = jnp.asarray(_GRID, data.dtype)

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._checks import compute_dtype as at_least_float32
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
-from nce_jax.models._images import ImageShape, as_images, check_image_shape, taking_images
-from nce_jax.models._mlp import _check_key
+from nce_jax.models._images import ImageShape, as_image_shape, as_images, taking_images
 from nce_jax.models._module import split_module
 
 
@@ -76,8 +75,8 @@ def conv_energy(
           model", 2019 (networks
         of this kind).
     """
-    _check_key(key)
-    shape = check_image_shape(image_shape)
+    check_key(key)
+    shape = as_image_shape(image_shape)
     if not channels:
         raise ValueError("channels: expected at least one convolution, got none")
     for index, count in enumerate(channels):

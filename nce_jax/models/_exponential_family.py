@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_samples, compute_dtype
+from nce_jax._checks import as_samples, compute_dtype
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, Real
 from nce_jax.models._checks import check_inputs, one_per_sample
 
@@ -54,7 +54,7 @@ def exponential_family(
         Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
           computation", 2024.
     """
-    params = check_samples("initial_params", initial_params)
+    params = as_samples("initial_params", initial_params)
     if params.ndim != 1:
         raise ValueError(
             f"initial_params: expected shape (num_statistics,), got shape {params.shape}"

@@ -13,7 +13,7 @@ from nce_jax._types import Array, LogDensityFn, Params
 ImageShape = tuple[int, int, int]
 
 
-def check_image_shape(image_shape: Sequence[int]) -> ImageShape:
+def as_image_shape(image_shape: Sequence[int]) -> ImageShape:
     """Returns `image_shape` as a tuple; raises unless it is (height, width, channels), all at least
     one.
     """

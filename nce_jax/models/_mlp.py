@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
 from nce_jax.models._checks import check_inputs
 from nce_jax.models._module import split_module
@@ -66,23 +66,11 @@ def mlp_energy(
         >>> jax.vmap(log_density_fn, in_axes=(0, None))(stacked, jnp.zeros((3, 2))).shape
         (4, 3)
     """
-    _check_key(key)
+    check_key(key)
     check_positive_int("dim", dim)
     for index, width in enumerate(hidden):
         check_positive_int(f"hidden[{index}]", width)
     return split_module(_MLP(key, (dim, *hidden), negative_slope, param_dtype, compute_dtype))
-
-
-def _check_key(key: PRNGKeyArray) -> None:
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(
-            f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}"
-        )
-    if key.shape != ():
-        raise ValueError(
-            f"key: expected a single key, got shape {key.shape}; use jax.vmap for several"
-        )
 
 
 class _MLP(nnx.Module):

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_positive, check_positive_int, compute_dtype
+from nce_jax._checks import check_key, check_positive, check_positive_int, compute_dtype
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real
 from nce_jax.models._checks import check_inputs
-from nce_jax.models._mlp import _check_key
 from nce_jax.models._module import split_module
 
 # Root mean square of the initial W's action: phi starts at about its square times the mean squared
@@ -151,7 +150,7 @@ def quadratic_energy(
           computation", 2024 (the
         MNIST experiment).
     """
-    _check_key(key)
+    check_key(key)
     if not callable(features):
         raise TypeError(
             f"features: expected a flax nnx.Module or a function, got {type(features).__name__}"

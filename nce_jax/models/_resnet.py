@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._checks import compute_dtype as at_least_float32
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
-from nce_jax.models._images import ImageShape, as_images, check_image_shape, taking_images
-from nce_jax.models._mlp import _check_key
+from nce_jax.models._images import ImageShape, as_image_shape, as_images, taking_images
 from nce_jax.models._quadratic_head import quadratic_energy
 
 # Two blocks per stage; each stage but the first halves the image and doubles the channels.
@@ -90,8 +89,8 @@ def resnet18_energy(
         He et al., "Deep residual learning for image recognition", 2016 (table 1, 18 layers).
         Wu and He, "Group normalization", 2018 (section 4.1).
     """
-    _check_key(key)
-    shape = check_image_shape(image_shape)
+    check_key(key)
+    shape = as_image_shape(image_shape)
     check_positive_int("width", width)
     key_features, key_head = jax.random.split(key)
     features = _ResNet18(key_features, shape, width, param_dtype, compute_dtype)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive
 from nce_jax._types import ArrayLike, Float, Real
-from nce_jax.noise._checks import check_bounds, check_points
+from nce_jax.noise._checks import as_bounds, as_points
 
 
 def uniform_box(
@@ -43,7 +43,7 @@ def uniform_box(
         >>> print(box.log_prob(jnp.array([3.0, 1.0])))
         -inf
     """
-    low, high = check_bounds(low, high)
+    low, high = as_bounds(low, high)
     return distrax.Independent(distrax.Uniform(low, high), reinterpreted_batch_ndims=1)
 
 
@@ -76,7 +76,7 @@ def uniform_box_around(
         >>> print(f"{box.log_prob(jnp.array([10.9])):.4f} {box.log_prob(jnp.array([11.1])):.4f}")
         -2.4849 -inf
     """
-    x_data = check_points("x_data", x_data)
+    x_data = as_points("x_data", x_data)
     check_positive("margin", margin)
     low, high = jnp.min(x_data, axis=0), jnp.max(x_data, axis=0)
     width = high - low

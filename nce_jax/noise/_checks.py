@@ -9,7 +9,7 @@ import numpy as np
 from nce_jax._checks import compute_dtype
 
 
-def check_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
+def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
     """Returns a floating array of shape (samples, dim), float32 or wider; raises TypeError or
     ValueError.
     """
@@ -29,7 +29,7 @@ def check_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
     return points.astype(compute_dtype(points))
 
 
-def check_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
+def as_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
     """Returns the bounds of a box as floating arrays of one shape (dim,); raises TypeError or
     ValueError.
 

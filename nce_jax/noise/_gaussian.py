@@ -4,9 +4,9 @@ import distrax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_positive, check_positive_int, check_weights
+from nce_jax._checks import as_weights, check_positive, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, Real
-from nce_jax.noise._checks import check_points
+from nce_jax.noise._checks import as_points
 from nce_jax.noise._moments import positive_variance, weighted_moments
 
 
@@ -84,8 +84,8 @@ def fitted_gaussian(
         ... )
         ['1.0000', '3.0000'] ['1.0000', '4.0000']
     """
-    x_data = check_points("x_data", x_data, min_samples=2)
-    weights = check_weights("weights_data", weights_data, x_data[:, 0])
+    x_data = as_points("x_data", x_data, min_samples=2)
+    weights = as_weights("weights_data", weights_data, x_data[:, 0])
     if ridge is None:
         ridge = float(jnp.finfo(x_data.dtype).eps) ** 0.5
     check_positive("ridge", ridge)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray
-from nce_jax.noise._checks import check_points
+from nce_jax.noise._checks import as_points
 from nce_jax.noise._moments import exceeds_rounding, mean_and_variance, positive_variance
 
 NORMAL_INTERQUARTILE_RANGE = 1.349
@@ -63,7 +63,7 @@ def product_of_marginals(
           with
         Applications to Natural Image Statistics", 2012 (noise close to the data).
     """
-    x_data = check_points("x_data", x_data, min_samples=2)
+    x_data = as_points("x_data", x_data, min_samples=2)
     check_positive_int("num_components", num_components)
     levels = jnp.linspace(0, 1, 2 * num_components + 1, dtype=x_data.dtype)
     quantiles = jnp.quantile(x_data, levels, axis=0).T  # cell edges and, between them, centers

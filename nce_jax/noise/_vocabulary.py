@@ -54,7 +54,7 @@ def categorical(
     References:
         Vose, A linear algorithm for generating random numbers with a given distribution, 1991.
     """
-    return AliasCategorical(_check_table("probabilities", probabilities))
+    return AliasCategorical(_as_table("probabilities", probabilities))
 
 
 def unigram(
@@ -91,7 +91,7 @@ def unigram(
         Mikolov et al., Distributed representations of words and phrases and their compositionality,
           2013, section 2.2.
     """
-    counts = _check_table("counts", counts)
+    counts = _as_table("counts", counts)
     if isinstance(power, bool) or not isinstance(power, int | float | np.number):
         raise TypeError(f"power: expected a number, got {power!r}")
     if not 0 <= power < np.inf:
@@ -211,7 +211,7 @@ def _ids(value: Any) -> Array:
     return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))
 
 
-def _check_table(name: str, values: Any) -> np.ndarray:
+def _as_table(name: str, values: Any) -> np.ndarray:
     """Returns weights (V,) in float64, with their values checked: this runs on the host."""
     if isinstance(values, jax.core.Tracer):
         raise TypeError(

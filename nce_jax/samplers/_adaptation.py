@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
-from nce_jax._checks import check_positive, check_positive_int
+from nce_jax._checks import check_key, check_positive, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import check_key, check_log_density_fn, check_positions
+from nce_jax.samplers._checks import as_positions, check_log_density_fn
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -91,7 +91,7 @@ def adapt_step_size(
       Beskos et al., Optimal tuning of the hybrid Monte Carlo algorithm, 2013 (0.651).
     """
     check_key(key)
-    x_initial = check_positions("x_initial", x_initial)
+    x_initial = as_positions("x_initial", x_initial)
     check_positive("step_size", step_size)
     check_positive_int("num_steps", num_steps)
     if not 0 < target_acceptance < 1:

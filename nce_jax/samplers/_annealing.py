@@ -13,11 +13,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.numerics import log_mean_exp, sample_count
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import check_key, check_log_density_fn, check_positions
+from nce_jax.samplers._checks import as_positions, check_log_density_fn
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -127,7 +127,7 @@ def annealed_importance_sampling(
     """
     check_key(key)
     check_positive_int("num_samples", num_samples)
-    schedule = _check_annealing(kernel, schedule, num_steps)
+    schedule = _as_schedule(kernel, schedule, num_steps)
     key_noise, key_moves = jax.random.split(key)
     x, _ = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
     path = _Path(log_density_fn, noise)
@@ -198,8 +198,8 @@ def reverse_annealed_importance_sampling(
       2015.
     """
     check_key(key)
-    x_model = check_positions("x_model", x_model)
-    schedule = _check_annealing(kernel, schedule, num_steps)
+    x_model = as_positions("x_model", x_model)
+    schedule = _as_schedule(kernel, schedule, num_steps)
     check_log_density_fn(log_density_fn, x_model)
     _check_noise(noise, x_model)
     path = _Path(log_density_fn, noise)
@@ -220,7 +220,7 @@ def _check_noise(noise: Noise, x_model: jax.Array) -> None:
         raise ValueError(f"x_model: expected samples of shape {expected}, got {x_model.shape[1:]}")
 
 
-def _check_annealing(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
+def _as_schedule(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
     check_positive_int("num_steps", num_steps)
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
-from nce_jax.samplers._checks import check_key, check_log_density_fn, check_positions
+from nce_jax.samplers._checks import as_positions, check_log_density_fn
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -86,7 +86,7 @@ def sample_chains(
     check_key(key)
     if not isinstance(kernel, Kernel):
         raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")
-    x_initial = check_positions("x_initial", x_initial)
+    x_initial = as_positions("x_initial", x_initial)
     check_positive_int("num_steps", num_steps)
     check_log_density_fn(log_density_fn, x_initial)
     stride = num_steps if keep_every is None else keep_every

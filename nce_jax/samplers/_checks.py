@@ -7,20 +7,7 @@ import jax
 import jax.numpy as jnp
 
 
-def check_key(key: Any) -> None:
-    """Raises unless `key` is one typed key."""
-    dtype = getattr(key, "dtype", None)
-    if dtype is None or not jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        raise TypeError(
-            f"key: expected a typed key (jax.random.key), got {type(key).__name__} of dtype {dtype}"
-        )
-    if key.shape != ():
-        raise ValueError(
-            f"key: expected a single key, got shape {key.shape}; use jax.vmap for several"
-        )
-
-
-def check_positions(name: str, positions: Any) -> jax.Array:
+def as_positions(name: str, positions: Any) -> jax.Array:
     """Returns floating positions, at least one of them, chains on the first axis."""
     positions = jnp.asarray(positions)
     if not jnp.issubdtype(positions.dtype, jnp.floating):

@@ -164,11 +164,11 @@ def _laid_out(axes: Mapping[str, Any], mesh: Mesh | None) -> tuple[dict[str, jax
     """The axes as arrays, and where they run."""
     if not axes:
         raise ValueError("axes: expected at least one named axis, got none")
-    arrays = {name: _check_axis(name, values) for name, values in axes.items()}
+    arrays = {name: _as_axis(name, values) for name, values in axes.items()}
     return arrays, make_layout({name: values.shape[0] for name, values in arrays.items()}, mesh)
 
 
-def _check_axis(name: str, values: Any) -> jax.Array:
+def _as_axis(name: str, values: Any) -> jax.Array:
     values = jnp.asarray(values)
     if values.ndim == 0 or values.shape[0] == 0:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nce_jax.sweeps._program import is_key
+from nce_jax._checks import is_key
 
 
 class FailedLanesWarning(UserWarning):

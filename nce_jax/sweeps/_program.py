@@ -12,6 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from nce_jax._checks import is_key
+
 RANDOM_AXES = ("seed", "key")
 """Names of axes that random draws belong to: cut and split first, so that the draws stay shared by
 all other axes."""
@@ -136,11 +138,6 @@ def _shardings(names: tuple[str, ...], layout: Layout) -> tuple[NamedSharding, .
     assert layout.lanes is not None
     specs = (PartitionSpec("lane") if name == layout.split else PartitionSpec() for name in names)
     return tuple(NamedSharding(layout.lanes, spec) for spec in specs)
-
-
-def is_key(leaf: Any) -> bool:
-    """Whether a leaf or its description is of typed keys."""
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def on_host(leaf: jax.Array | np.ndarray) -> np.ndarray:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from nce_jax._checks import is_key
 from nce_jax.sweeps._chunks import Chunking
 from nce_jax.sweeps._mean import LaneMean, failed_lanes, lane_mean
-from nce_jax.sweeps._program import is_key, on_host
+from nce_jax.sweeps._program import on_host
 
 if TYPE_CHECKING:
     import xarray

@@ -17,8 +17,9 @@ import jax
 import jaxlib
 import numpy as np
 
+from nce_jax._checks import is_key
 from nce_jax.sweeps._chunks import Chunking
-from nce_jax.sweeps._program import Layout, digest, is_key, on_host, shapes
+from nce_jax.sweeps._program import Layout, digest, on_host, shapes
 
 MANIFEST, FORMAT = "manifest.json", 1
 

@@ -51,7 +51,7 @@ def refine_schedule(
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976 (the
         variance).
     """
-    schedule, overlap = _check(schedule, overlap, min_overlap)
+    schedule, overlap = _as_arrays(schedule, overlap, min_overlap)
     is_gap = ~(overlap >= min_overlap)
     cuts = [_cut(schedule, int(stage)) for stage in np.flatnonzero(is_gap)]
     return np.unique(np.concatenate([schedule, cuts]))
@@ -88,7 +88,7 @@ def even_schedule(
         states for free-energy
       calculations and replica-exchange simulations, 2009.
     """
-    schedule, overlap = _check(schedule, overlap, min_overlap)
+    schedule, overlap = _as_arrays(schedule, overlap, min_overlap)
     lengths = np.concatenate([[0], np.cumsum(_length(overlap))])
     num_stages = max(math.ceil(lengths[-1] / _length(min_overlap) - 1e-6), 1)
     inner = [
@@ -97,7 +97,7 @@ def even_schedule(
     return np.array([0.0, *inner, 1.0])
 
 
-def _check(schedule: Any, overlap: Any, min_overlap: float) -> tuple[np.ndarray, np.ndarray]:
+def _as_arrays(schedule: Any, overlap: Any, min_overlap: float) -> tuple[np.ndarray, np.ndarray]:
     schedule, overlap = np.asarray(schedule, np.float64), np.asarray(overlap, np.float64)
     if overlap.shape != (schedule.size - 1,):
         raise ValueError(

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._checks import is_key
 from nce_jax.training._processes import agreed, by_writer
 
 
@@ -190,14 +191,10 @@ def _digests(folder: Path) -> dict[str, str]:
     return found
 
 
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
-
-
 def _plain_keys(tree: Any) -> Any:
     """Keys as NumPy arrays, which one of several processes writes; other arrays as they are."""
     return jax.tree.map(
-        lambda leaf: np.asarray(jax.random.key_data(leaf)) if _is_key(leaf) else leaf, tree
+        lambda leaf: np.asarray(jax.random.key_data(leaf)) if is_key(leaf) else leaf, tree
     )
 
 
@@ -207,7 +204,7 @@ def _as_before(tree: Any, like: Any) -> Any:
     """
 
     def restore(leaf: Any, old: Any) -> Any:
-        if _is_key(old):
+        if is_key(old):
             return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(old))
         return leaf if getattr(old, "committed", True) else jnp.asarray(np.asarray(leaf))
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import is_key
 from nce_jax.training._checkpoints import Checkpoints, Loaded, describe
 from nce_jax.training._processes import agreed, check_everywhere, is_writer
 from nce_jax.training._records import MetricsFile, NonFiniteError, Window
@@ -20,8 +21,7 @@ def strongly_typed(tree: Any) -> Any:
 
     def strong(leaf: Any) -> Any:
         leaf = jnp.asarray(leaf)
-        is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-        return leaf if is_key else jax.lax.convert_element_type(leaf, leaf.dtype)
+        return leaf if is_key(leaf) else jax.lax.convert_element_type(leaf, leaf.dtype)
 
     return jax.tree.map(strong, tree)
 

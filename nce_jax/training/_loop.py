@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
 from nce_jax.training._files import Files, same_kind, strongly_typed
@@ -141,7 +141,8 @@ def fit(
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
-    key_step, key_shuffle = jax.random.split(_check_key(key))
+    check_key(key)
+    key_step, key_shuffle = jax.random.split(key)
     check_same("key, num_steps, checkpoint_every", [key, num_steps, checkpoint_every])
     files = Files(folder, keep)
     start = files.start(state, key, resume, num_steps)
@@ -233,18 +234,6 @@ def _num_examples(arguments: tuple[Any, ...]) -> int:
             "batches: expected batches of arrays with samples on the first axis, got one without"
         )
     return shape[0]
-
-
-def _check_key(key: Any) -> jax.Array:
-    if not (
-        isinstance(key, jax.Array)
-        and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-        and key.ndim == 0
-    ):
-        raise TypeError(
-            f"key: expected a typed key, as jax.random.key(0) makes one, got {type(key).__name__}"
-        )
-    return key
 
 
 def _show(bar: tqdm, number: int, record: Mapping[str, Any]) -> None:

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_positive_int, is_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -114,8 +113,7 @@ def _digest(tree: Any) -> int:
     for leaf in jax.tree.leaves(tree):
         if not getattr(leaf, "is_fully_addressable", True):
             continue
-        is_key = jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
-        values = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+        values = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
         digest = zlib.crc32(
             values.tobytes(), zlib.crc32(f"{values.dtype}{values.shape}".encode(), digest)
         )

@@ -120,7 +120,7 @@ def test_records_are_json_lines(problem, tmp_path):
         "loss",
         "log_partition",
         "gradient_norm",
-        "num_steps",
+        "num_evaluations",
         "overlap",
         "failed_solves",
         "low_overlap",

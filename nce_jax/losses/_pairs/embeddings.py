@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh
 
-from nce_jax._checks import check_positive, check_positive_int, check_weights, compute_dtype
+from nce_jax._checks import as_weights, check_positive, check_positive_int, compute_dtype
 from nce_jax.losses._pairs.sharded import EXCHANGES, Exchange, Spread, reduce_everywhere
 from nce_jax.losses._pairs.sums import LEFT_OUT, Pairs, Plan, Reduction, Sums
 
@@ -48,17 +48,17 @@ class Work(NamedTuple):
     spread: Spread | None
 
 
-def check_embeddings(x: Any, y: Any, temperature: Any, ids: Any, weights: Any) -> Embeddings:
+def as_embeddings(x: Any, y: Any, temperature: Any, ids: Any, weights: Any) -> Embeddings:
     """Checks anchors and partners of the same shape, with their options."""
-    x, y = check_matrix("x", x), check_matrix("y", y)
+    x, y = as_matrix("x", x), as_matrix("y", y)
     if x.shape != y.shape:
         raise ValueError(
             f"y: expected a partner for every row of x, shape {x.shape}, got shape {y.shape}"
         )
     dtype = jnp.result_type(x, y)
     x, y = x.astype(dtype), y.astype(dtype)
-    weights = check_weights("weights", weights, x[:, 0])
-    ids = check_ids("ids", ids, x.shape[:1])
+    weights = as_weights("weights", weights, x[:, 0])
+    ids = as_ids("ids", ids, x.shape[:1])
     if weights is not None:
         counts = weights != 0
         x, y = (jnp.where(counts[:, None], side, 0) for side in (x, y))
@@ -66,7 +66,7 @@ def check_embeddings(x: Any, y: Any, temperature: Any, ids: Any, weights: Any) -
     return Embeddings(x, y, inverse_temperature(temperature, x), ids, weights)
 
 
-def check_matrix(name: str, values: Any) -> jax.Array:
+def as_matrix(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array of at least one vector; raises TypeError or ValueError
     otherwise.
     """
@@ -78,7 +78,7 @@ def check_matrix(name: str, values: Any) -> jax.Array:
     return jnp.asarray(values)
 
 
-def check_negatives(negatives: Any, x: jax.Array) -> jax.Array:
+def as_negatives(negatives: Any, x: jax.Array) -> jax.Array:
     """Returns vectors that all anchors share, (K, dim), or (n, K, dim), in the dtype of the
     anchors.
     """
@@ -98,7 +98,7 @@ def check_negatives(negatives: Any, x: jax.Array) -> jax.Array:
     return jnp.asarray(negatives, x.dtype)
 
 
-def check_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
+def as_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     """Returns ids as integers of that shape, every vector its own where none are given."""
     if ids is None:
         return jnp.arange(shape[0])
@@ -120,10 +120,10 @@ def check_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
 def inverse_temperature(temperature: Any, x: jax.Array) -> jax.Array:
     """1 / temperature, in the dtype to compute in."""
     check_positive("temperature", temperature)
-    return 1 / check_number("temperature", temperature, compute_dtype(x))
+    return 1 / as_number("temperature", temperature, compute_dtype(x))
 
 
-def check_number(name: str, value: Any, dtype: Any) -> jax.Array:
+def as_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """Returns `value` as one number of that dtype."""
     value = jnp.asarray(value, dtype)
     if value.ndim:
@@ -131,7 +131,7 @@ def check_number(name: str, value: Any, dtype: Any) -> jax.Array:
     return value
 
 
-def check_work(
+def make_work(
     x: jax.Array, chunk_size: Any, mesh: Mesh | None, axis_name: str, exchange: Exchange
 ) -> Work:
     """Checks the block size and, where there is a mesh, that the samples can be split over it."""

@@ -5,15 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_scalar
+from nce_jax._checks import as_scalar
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Tokens,
-    check_numbers,
-    check_tokens,
-    check_words,
+    as_numbers,
+    as_tokens,
+    as_words,
     sum_words,
     word_scores,
 )
@@ -112,8 +112,8 @@ def vocabulary_nce_loss(
       Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models,
         2012.
     """
-    tokens = check_tokens(hidden, targets, embedding, bias, weights)
-    words = check_words(tokens, noise_ids, log_noise_ids, accidental_hits)
+    tokens = as_tokens(hidden, targets, embedding, bias, weights)
+    words = as_words(tokens, noise_ids, log_noise_ids, accidental_hits)
     data = _data_log_ratios(tokens, log_noise_targets)
     log_kappa = log_noise_weight(
         magnification, words.num_words if noise_ratio is None else noise_ratio, data
@@ -197,8 +197,8 @@ def vocabulary_log_ratios(
       Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         section 2.
     """
-    tokens = check_tokens(hidden, targets, embedding, bias, weights)
-    words = check_words(tokens, noise_ids, log_noise_ids, accidental_hits)
+    tokens = as_tokens(hidden, targets, embedding, bias, weights)
+    words = as_words(tokens, noise_ids, log_noise_ids, accidental_hits)
     data = _data_log_ratios(tokens, log_noise_targets)
     noise = word_scores(tokens, words.ids) - jnp.broadcast_to(
         words.log_noise, (len(data), words.num_words)
@@ -213,7 +213,7 @@ def vocabulary_log_ratios(
 
 
 def _data_log_ratios(tokens: Tokens, log_noise_targets: Any) -> jax.Array:
-    log_noise = check_numbers(
+    log_noise = as_numbers(
         "log_noise_targets", log_noise_targets, tokens.targets.shape, tokens.dtype
     )
     return tokens.keep(tokens.scores() - tokens.keep(log_noise))
@@ -222,7 +222,7 @@ def _data_log_ratios(tokens: Tokens, log_noise_targets: Any) -> jax.Array:
 def _shift(tokens: Tokens, log_partition: Any) -> jax.Array:
     """F, a number or one per token; one number stays one."""
     if not hasattr(log_partition, "ndim") or log_partition.ndim == 0:
-        return check_scalar("log_partition", log_partition, jnp.zeros(1, tokens.dtype))
+        return as_scalar("log_partition", log_partition, jnp.zeros(1, tokens.dtype))
     return tokens.keep(
-        check_numbers("log_partition", log_partition, tokens.targets.shape, tokens.dtype)
+        as_numbers("log_partition", log_partition, tokens.targets.shape, tokens.dtype)
     )

@@ -5,17 +5,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int, check_weights, compute_dtype
+from nce_jax._checks import as_weights, check_positive_int, compute_dtype
 from nce_jax._types import Array, Float, Int, Scalars, Weights
-from nce_jax.losses._pairs.embeddings import check_matrix
+from nce_jax.losses._pairs.embeddings import as_matrix
 from nce_jax.losses._pairs.sums import LOG_SUM_EXP, Pairs, Plan, reduce_pairs
 from nce_jax.losses._rank import log_against
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Table,
-    check_table,
-    check_tokens,
-    check_words,
+    as_table,
+    as_tokens,
+    as_words,
     sum_words,
 )
 from nce_jax.numerics import weighted_mean
@@ -100,8 +100,8 @@ def sampled_softmax_loss(
         probabilistic language model, 2008.
       Blanc and Rendle, Adaptive sampled softmax with kernel based sampling, 2018.
     """
-    tokens = check_tokens(hidden, targets, embedding, bias, weights)
-    words = check_words(tokens, noise_ids, log_noise_ids, accidental_hits)
+    tokens = as_tokens(hidden, targets, embedding, bias, weights)
+    words = as_words(tokens, noise_ids, log_noise_ids, accidental_hits)
     log_count = jnp.log(jnp.asarray(words.num_words, tokens.dtype))
     against = sum_words(LOG_SUM_EXP, tokens, words, log_count, chunk_size)
     return weighted_mean(
@@ -153,7 +153,7 @@ def full_softmax_loss(
     References:
       Bengio et al., A neural probabilistic language model, 2003, section 2.
     """
-    tokens = check_tokens(hidden, targets, embedding, bias, weights)
+    tokens = as_tokens(hidden, targets, embedding, bias, weights)
     log_partition = _log_partition(tokens.hidden, tokens.table, chunk_size)
     return weighted_mean(tokens.keep(log_partition - tokens.scores()), tokens.weights)
 
@@ -198,9 +198,9 @@ def vocabulary_log_partition(
     References:
       Bengio et al., A neural probabilistic language model, 2003, section 2.
     """
-    hidden = check_matrix("hidden", hidden)
-    table = check_table(hidden, embedding, bias)
-    weights = check_weights("weights", weights, hidden[:, 0])
+    hidden = as_matrix("hidden", hidden)
+    table = as_table(hidden, embedding, bias)
+    weights = as_weights("weights", weights, hidden[:, 0])
     if weights is None:
         return _log_partition(hidden, table, chunk_size)
     found = _log_partition(jnp.where(weights[:, None] == 0, 0, hidden), table, chunk_size)

@@ -8,8 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int, check_weights, compute_dtype
-from nce_jax.losses._pairs.embeddings import check_ids, check_matrix
+from nce_jax._checks import as_weights, check_positive_int, compute_dtype
+from nce_jax.losses._pairs.embeddings import as_ids, as_matrix
 from nce_jax.losses._pairs.sums import LEFT_OUT, Pairs, Plan, Reduction, reduce_pairs
 
 AccidentalHits = Literal["keep", "exclude"]
@@ -66,22 +66,22 @@ class Words(NamedTuple):
         return self.ids.shape[-1]
 
 
-def check_tokens(hidden: Any, targets: Any, embedding: Any, bias: Any, weights: Any) -> Tokens:
+def as_tokens(hidden: Any, targets: Any, embedding: Any, bias: Any, weights: Any) -> Tokens:
     """Checks hidden states (n, dim), targets (n,), the output layer, and weights of the tokens."""
-    hidden = check_matrix("hidden", hidden)
-    table = check_table(hidden, embedding, bias)
+    hidden = as_matrix("hidden", hidden)
+    table = as_table(hidden, embedding, bias)
     dtype = compute_dtype(hidden, table.embedding)
-    targets = _check_integers("targets", targets, (hidden.shape[0],))
-    weights = check_weights("weights", weights, hidden[:, 0].astype(dtype))
+    targets = _as_integers("targets", targets, (hidden.shape[0],))
+    weights = as_weights("weights", weights, hidden[:, 0].astype(dtype))
     if weights is not None:
         hidden = jnp.where(weights[:, None] == 0, 0, hidden)
         targets = jnp.where(weights == 0, 0, targets)
     return Tokens(hidden, targets, table, weights, dtype)
 
 
-def check_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
+def as_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
     """Checks an embedding (V, dim) that fits the hidden states, and a bias (V,) or None."""
-    embedding = check_matrix("embedding", embedding)
+    embedding = as_matrix("embedding", embedding)
     if embedding.shape[1] != hidden.shape[1]:
         expected = f"the {hidden.shape[1]} dimensions of hidden"
         raise ValueError(
@@ -97,7 +97,7 @@ def check_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
     return Table(embedding, bias)
 
 
-def check_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits: Any) -> Words:
+def as_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits: Any) -> Words:
     """Checks the ids of sampled words, (K,) or (n, K), and their log noise probabilities."""
     if accidental_hits not in get_args(AccidentalHits):
         raise ValueError(
@@ -106,8 +106,8 @@ def check_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_h
     shape, n = jnp.shape(noise_ids), tokens.hidden.shape[0]
     if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[0] != n):
         raise ValueError(f"noise_ids: expected shape (K,) or ({n}, K), got shape {shape}")
-    ids = _check_integers("noise_ids", noise_ids, shape)
-    log_noise = check_numbers("log_noise_ids", log_noise_ids, shape, tokens.dtype)
+    ids = _as_integers("noise_ids", noise_ids, shape)
+    log_noise = as_numbers("log_noise_ids", log_noise_ids, shape, tokens.dtype)
     if tokens.weights is not None and ids.ndim == 2:
         ids, log_noise = (
             jnp.where(tokens.weights[:, None] == 0, 0, leaf) for leaf in (ids, log_noise)
@@ -115,7 +115,7 @@ def check_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_h
     return Words(ids, log_noise, accidental_hits == "exclude")
 
 
-def check_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+def as_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """Returns an array of numbers of that shape."""
     if values is None:
         raise TypeError(f"{name}: expected an array of shape {shape}, got None")
@@ -125,11 +125,11 @@ def check_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) ->
     return values
 
 
-def _check_integers(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
+def _as_integers(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     if ids is None:
         raise TypeError(f"{name}: expected integers of shape {shape}, got None")
     # What an int32 cannot hold is no word, and must not become one.
-    return jnp.clip(check_ids(name, ids, shape), -1, jnp.iinfo(jnp.int32).max).astype(jnp.int32)
+    return jnp.clip(as_ids(name, ids, shape), -1, jnp.iinfo(jnp.int32).max).astype(jnp.int32)
 
 
 def look_up(table: Table, ids: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:

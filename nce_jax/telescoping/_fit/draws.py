@@ -88,7 +88,7 @@ def _drawers(key: PRNGKeyArray, name: str, source: Any, hold_out: bool) -> _Draw
         return _Drawers((sample, sample), (None, None))
     if callable(source):
         return _Drawers((source, source), (None, None))
-    samples = _check(name, source)
+    samples = _as_samples(name, source)
     if not hold_out:
         return _Drawers((_from_array(samples),) * 2, (len(samples),) * 2)
     order = jax.random.permutation(key, len(samples))
@@ -97,7 +97,7 @@ def _drawers(key: PRNGKeyArray, name: str, source: Any, hold_out: bool) -> _Draw
     return _Drawers((_from_array(parts[0]), _from_array(parts[1])), (len(parts[0]), len(parts[1])))
 
 
-def _check(name: str, samples: Any) -> jax.Array:
+def _as_samples(name: str, samples: Any) -> jax.Array:
     if not isinstance(samples, jax.Array | np.ndarray):
         raise TypeError(
             f"{name}: expected an array or a function of key and count, got"

@@ -147,7 +147,9 @@ def fit_telescope(
     check_schedule(schedule)
     levels = jnp.asarray(schedule if is_given else padded(schedule), jnp.result_type(float))
     num_evaluated = max(num_steps // _EVALUATION_SHARE, 4)
-    trained = train(key_train, settings, levels, settings.check_steps(pilot_steps, num_evaluated))
+    trained = train(
+        key_train, settings, levels, settings.training_steps(pilot_steps, num_evaluated)
+    )
     return _assess(
         key_evaluate,
         settings,

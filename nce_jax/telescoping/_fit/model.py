@@ -39,7 +39,7 @@ class Spec(NamedTuple):
         """Log ratios of all stages, (K, n, ...) -> (K, n), of `params` with the standardization
         among them.
         """
-        return check_values(self._plain()(params["model"], standardize(params, x)), x)
+        return as_values(self._plain()(params["model"], standardize(params, x)), x)
 
     def _plain(self) -> StagesFn:
         return (
@@ -65,7 +65,7 @@ def make_spec(model: Any, space: Space | None) -> tuple[Params, Spec]:
         raise TypeError(f"space: expected a pair of functions (to, back), got {space!r}")
     for name, functions in (("model", [part[1] for part in parts]), ("space", space or ())):
         _check_hashable(name, functions)
-    params = [_check_params(part[0]) for part in parts]
+    params = [_as_params(part[0]) for part in parts]
     space = None if space is None else (space[0], space[1])
     if is_shared:
         return {"body": params[0], "heads": params[1]}, Spec(model.head[1], model.body[1], space)
@@ -84,7 +84,7 @@ def _check_hashable(name: str, functions: Any) -> None:
             ) from None
 
 
-def _check_params(params: Params) -> Params:
+def _as_params(params: Params) -> Params:
     params = jax.tree.map(jnp.asarray, params)
     for path, leaf in jax.tree.leaves_with_path(params):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
@@ -95,7 +95,7 @@ def _check_params(params: Params) -> Params:
     return params
 
 
-def check_values(values: jax.Array, x: jax.Array) -> jax.Array:
+def as_values(values: jax.Array, x: jax.Array) -> jax.Array:
     """Raises unless a model has given one number per sample of x (K, n, ...); seen while it is
     traced.
     """

@@ -17,7 +17,7 @@ from jax.flatten_util import ravel_pytree
 from nce_jax._types import Params
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.losses import nce_loss
-from nce_jax.telescoping._fit.model import Spec, check_values, standardize
+from nce_jax.telescoping._fit.model import Spec, as_values, standardize
 
 
 class Curvature(NamedTuple):
@@ -122,7 +122,7 @@ def stage_arrays(
     def log_ratio(theta: jax.Array, z: jax.Array) -> jax.Array:
         return spec.log_density_fn(unravel(theta), z)
 
-    return check_values(jax.vmap(log_ratio)(theta, z), z), jax.vmap(jax.jacfwd(log_ratio))(theta, z)
+    return as_values(jax.vmap(log_ratio)(theta, z), z), jax.vmap(jax.jacfwd(log_ratio))(theta, z)
 
 
 def stage_distances(

@@ -43,7 +43,7 @@ class Settings(NamedTuple):
             _NEWTON_STEPS if self.optimizer is None else max(self.num_steps // _DESCENT_SHARE, 10)
         )
 
-    def check_steps(self, pilot_steps: int, num_evaluated: int) -> int:
+    def training_steps(self, pilot_steps: int, num_evaluated: int) -> int:
         """Steps left for training; raises where they are less than it takes, or than a quarter of
         all.
         """
