@@ -21,7 +21,7 @@ class SelfNoiseState(NamedTuple):
     """A train state and the noise it trains against: everything a run needs to go on.
 
     Attributes:
-      train: from `training.init_train_state`.
+      train: from the `init` of `training.make_train_step`.
       noise: from `self_noise`.
     """
 
@@ -102,7 +102,7 @@ def make_self_noise_step(
       ...     )
       ... )
       >>> state = adaptive_noise.SelfNoiseState(
-      ...     training.init_train_state(params, optimizer), snapshot
+      ...     training.make_train_step(log_density_fn, snapshot, optimizer).init(params), snapshot
       ... )
       >>> x_data = 1 + jax.random.normal(jax.random.key(1), (1000, 1))
       >>> for _ in range(30):
