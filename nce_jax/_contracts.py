@@ -89,7 +89,9 @@ def _shape_cure(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) ->
     return ""
 
 
-def check_log_density_fn(log_density_fn: Any, name: str = "log_density_fn") -> None:
+def check_log_density_fn(
+    log_density_fn: Any, name: str = "log_density_fn", *, arguments: str = "parameters and samples"
+) -> None:
     """Raises TypeError unless `log_density_fn` is a function."""
     if callable(log_density_fn) and not isinstance(log_density_fn, type):
         return
@@ -99,8 +101,7 @@ def check_log_density_fn(log_density_fn: Any, name: str = "log_density_fn") -> N
     elif callable(getattr(log_density_fn, "log_prob", None)):
         cure = "; the model comes before the noise"
     raise TypeError(
-        f"{name}: expected a function of parameters and samples, got"
-        f" {describe(log_density_fn)}{cure}"
+        f"{name}: expected a function of {arguments}, got {describe(log_density_fn)}{cure}"
     )
 
 

@@ -183,7 +183,7 @@ def test_float64_stays_float64(x64):
         (
             {"log_density_fn": jnp.sum},
             ValueError,
-            r"log_density_fn: expected floating values of shape \(3,\)",
+            r"log_density_fn: expected one value per sample, shape \(3,\)",
         ),
     ],
 )
