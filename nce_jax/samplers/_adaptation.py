@@ -103,7 +103,7 @@ def adapt_step_size(
     one_fn = of_one(log_density_fn)
     if not kernel.is_adjusted:
         raise ValueError(
-            "kernel_fn: expected a kernel with a Metropolis test (mala, hmc), got one that accepts"
+            "kernel_fn: expected kernels with a Metropolis test (mala, hmc), got one that accepts"
             " always"
         )
     first, update, final = dual_averaging_adaptation(target_acceptance)

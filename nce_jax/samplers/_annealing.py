@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, check_positive_int
-from nce_jax._contracts import check_noise, check_noise_values
+from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.numerics import log_mean_exp, sample_count
 from nce_jax.samplers._chains import advance, of_one, start
@@ -121,6 +121,7 @@ def annealed_importance_sampling(
     check_positive_int("num_samples", num_samples)
     schedule = _as_schedule(kernel, schedule, num_steps)
     key_noise, key_moves = jax.random.split(key)
+    check_log_density_fn(log_density_fn, arguments="positions")
     check_noise(noise)
     x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
     check_noise_values(log_noise, x)
@@ -221,8 +222,8 @@ def _as_schedule(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
     check_instance("kernel", kernel, Kernel, "mala(0.1)")
     if not kernel.is_adjusted:
         raise ValueError(
-            "kernel: expected one with a Metropolis test (mala, hmc): without it the weights are"
-            " wrong"
+            "kernel: expected one with a Metropolis test (mala, hmc), got one that accepts always,"
+            " whose weights would be wrong"
         )
     schedule = jnp.asarray(schedule)
     if schedule.ndim != 1 or schedule.size < 2:
