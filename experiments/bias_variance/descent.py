@@ -8,9 +8,9 @@ import numpy as np
 import optax
 
 import nce_jax
-from experiments.bias_variance.exact import TREATMENTS
 from experiments.bias_variance.gradients import lanes
 from experiments.bias_variance.problem import Problem, log_ratio, normalized_log_ratio
+from experiments.bias_variance.quadrature import TREATMENTS
 from nce_jax import training
 
 

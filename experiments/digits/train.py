@@ -9,7 +9,7 @@ import optax
 import nce_jax
 from experiments.digits import data, model
 from experiments.digits.config import Config
-from experiments.digits.evaluation import Evaluation, evaluate
+from experiments.digits.measures import Evaluation, evaluate
 from nce_jax import Status, training
 
 
