@@ -70,21 +70,30 @@ def _with_article(word: str) -> str:
     return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
+def as_floating(name: str, values: Any) -> jax.Array:
+    """Returns `values` as a floating array; raises TypeError where they are not floating."""
+    array = values
+    if isinstance(values, type) or not hasattr(values, "dtype"):
+        array = np.asarray(values)
+    if array.dtype == object:
+        raise TypeError(f"{name}: expected a floating array, got {describe(values)}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected a floating array, got dtype {array.dtype}")
+    return jnp.asarray(array)
+
+
 def as_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
     ValueError otherwise.
     """
-    if not hasattr(values, "dtype"):
-        values = np.asarray(values)
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected a floating array, got dtype {values.dtype}")
+    values = as_floating(name, values)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
         raise ValueError(
             f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}"
         )
-    return jnp.asarray(values)
+    return values
 
 
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:

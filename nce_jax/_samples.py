@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import describe
+from nce_jax._contracts import check_data
 from nce_jax._types import PRNGKeyArray
 
 SampleSource: TypeAlias = Any
@@ -45,8 +46,8 @@ def check_fraction(name: str, value: float) -> None:
 def as_draw_fn(name: str, source: Any) -> DrawFn | None:
     """Returns the function that draws from a distribution or a function, and None for an array.
 
-    Objects that convert to arrays count as arrays, even if they have a method `sample` (a pandas
-    DataFrame, for example).
+    Objects that convert to arrays count as arrays here, even if they have a method `sample` (a
+    pandas DataFrame, for example); `as_float_samples` refuses them by name.
     """
     is_class = isinstance(source, type)
     if not is_class and (hasattr(source, "__array__") or isinstance(source, list | tuple)):
@@ -65,11 +66,9 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
     """Returns samples, on the first axis, in the default float type; raises if that would merge
     samples that differ.
     """
+    check_data(name, samples)
     given = np.asarray(samples)
-    if given.ndim == 0:
-        raise ValueError(f"{name}: expected samples on the first axis, got a scalar")
-    is_real = jnp.issubdtype(given.dtype, jnp.floating) or jnp.issubdtype(given.dtype, jnp.integer)
-    if not (is_real or given.dtype == bool):
+    if jnp.issubdtype(given.dtype, jnp.complexfloating):
         raise TypeError(f"{name}: expected real numbers, got dtype {given.dtype}")
     is_finite = np.isfinite(given.astype(np.float64)).reshape(len(given), -1).all(axis=1)
     if not is_finite.all():
@@ -78,7 +77,7 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
             " not"
         )
     dtype = jnp.promote_types(jnp.result_type(given), jnp.float32)
-    floats = jnp.asarray(samples if isinstance(samples, jax.Array) else given, dtype)
+    floats = jnp.asarray(samples, dtype)
     if len(given):
         _check_rounding(name, given, floats)
     return floats

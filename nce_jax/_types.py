@@ -91,6 +91,23 @@ class RatioEstimate(Protocol):
         ...
 
 
+@runtime_checkable
+class Noise(Protocol):
+    """A noise distribution: a normalized density that is known and cheap to draw from.
+
+    The distributions of `nce_jax.noise` and of distrax are of this form, and so is any object with
+    these two methods.
+    """
+
+    def log_prob(self, value: Any) -> Any:
+        """Returns log q of samples, (samples, ...) -> (samples,), in nats."""
+        ...
+
+    def sample_and_log_prob(self, *, seed: Any, sample_shape: Any) -> tuple[Any, Any]:
+        """Returns samples, (*sample_shape, ...), and log q of each, for a typed key `seed`."""
+        ...
+
+
 __all__ = [
     "Array",
     "ArrayLike",
@@ -100,6 +117,7 @@ __all__ = [
     "LogDensityFn",
     "LogRatio",
     "LogRatioFn",
+    "Noise",
     "PRNGKeyArray",
     "Params",
     "RatioEstimate",

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from nce_jax._checks import check_key, check_positive_int, describe
+from nce_jax._contracts import check_log_density_fn
 from nce_jax._samples import SampleSource
 from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
 from nce_jax.criteria import Criterion, nce
@@ -28,7 +29,7 @@ from nce_jax.ratio_estimation._assessment import (
 )
 from nce_jax.ratio_estimation._result import LogRatioEstimate
 from nce_jax.ratio_estimation._samples import Sets, make_sets
-from nce_jax.training import Batch, FitResult, fit, init_train_state, make_train_step
+from nce_jax.training import Batch, FitResult, fit, make_train_step
 
 _NCE = nce()
 
@@ -135,9 +136,10 @@ def fit_log_ratio(
 
     optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(1e-3, num_steps))
     log_every = min(100, num_steps)
+    train = make_train_step(optimizer=optimizer, log_ratio_fn=log_ratio_fn, criterion=criterion)
     result = fit(
-        make_train_step(log_ratio_fn, None, optimizer, criterion=criterion, relative_to_noise=True),
-        init_train_state(params, optimizer),
+        train,
+        train.init(params),
         Batch(sets.data.train, sets.noise.train),
         key_fit,
         num_steps=num_steps,
@@ -155,10 +157,11 @@ def fit_log_ratio(
 
 def _checked(model: Any) -> tuple[Params, LogRatioFn] | None:
     """Raises unless `model` is None or a pair of parameters and a function."""
-    if model is not None and not (
-        isinstance(model, tuple) and len(model) == 2 and callable(model[1])
-    ):
+    if model is None:
+        return None
+    if not (isinstance(model, tuple) and len(model) == 2):
         raise TypeError(f"model: expected a pair (params, log_ratio_fn), got {describe(model)}")
+    check_log_density_fn(model[1], "log_ratio_fn")
     return model
 
 
