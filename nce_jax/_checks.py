@@ -70,22 +70,28 @@ def _with_article(word: str) -> str:
     return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
-def as_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
-    ValueError otherwise.
-    """
+def as_floating(name: str, values: Any) -> jax.Array:
+    """Returns `values` as a floating array; raises TypeError where they are not floating."""
     array = _as_array(name, values, "a floating array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
         )
-    if array.ndim == 0:
-        raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
-    if array.shape[-1] == 0:
-        raise ValueError(
-            f"{name}: expected at least 1 sample(s) on the last axis, got shape {array.shape}"
-        )
     return jnp.asarray(array)
+
+
+def as_samples(name: str, values: Any) -> jax.Array:
+    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
+    ValueError otherwise.
+    """
+    values = as_floating(name, values)
+    if values.ndim == 0:
+        raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
+    if values.shape[-1] == 0:
+        raise ValueError(
+            f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}"
+        )
+    return values
 
 
 def _as_array(name: str, values: Any, expected: str) -> Any:
