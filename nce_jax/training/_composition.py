@@ -9,7 +9,8 @@ from typing import Any
 
 import jax
 
-from nce_jax._checks import check_instance, describe
+from nce_jax._checks import check_instance
+from nce_jax._contracts import check_log_density_fn, check_noise
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
 from nce_jax.training._state import TrainState
@@ -26,14 +27,19 @@ def as_model(log_density_fn: Any, log_ratio_fn: Any) -> tuple[Callable[..., Any]
             f" {'both' if given else 'neither'}"
         )
     ((name, fn),) = given.items()
-    if not callable(fn):
-        cure = "; a model function returns (params, log_density_fn)" if _is_pair(fn) else ""
-        raise TypeError(f"{name}: expected a function of (params, x), got {describe(fn)}{cure}")
+    check_log_density_fn(fn, name)
     return fn, name == "log_ratio_fn"
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and callable(value[1])
+def check_source(noise: Any, is_ratio: bool) -> None:
+    """Raises unless `noise` can be drawn from, and its density evaluated where that is needed.
+
+    None passes for a log ratio, whose batches can bring noise samples.
+    """
+    if noise is None and is_ratio:
+        return
+    methods = ("log_prob", "sample_and_log_prob")
+    check_noise(noise, methods=methods[1:] if is_ratio else methods)
 
 
 def check_rule(rule: Any) -> None:
