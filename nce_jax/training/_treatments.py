@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_instance, check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
 from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
@@ -188,6 +188,8 @@ def solved(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, section 3.5.
     """
+    check_instance("solver", solver, Solver, "nce_jax.newton()")
+    check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
