@@ -234,9 +234,10 @@ def _assess(
 
 def _solve(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> Solution:
     solution = solve_log_partition(log_ratio_data, log_ratio_noise)
-    # Sets without any overlap have a perfect classifier and an F that means little: that shows in
-    # overlap and error.
-    return solution if jnp.isfinite(solution.log_partition) else check_solution(solution)
+    # Sets without any overlap have a perfect classifier and an F that means little, which shows in
+    # `overlap` and `standard_error`.
+    check_solution(solution)
+    return solution
 
 
 def _predictions(

@@ -10,8 +10,14 @@ import optax
 from nce_jax._checks import check_instance, check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
-from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
-from nce_jax.log_partition.solve import attempt
+from nce_jax.log_partition import (
+    Solution,
+    Solver,
+    Status,
+    fixed_point,
+    newton,
+    solve_with_last_iterate,
+)
 from nce_jax.training._optimizers import as_optimizer
 
 _NEWTON = newton()
@@ -198,7 +204,9 @@ def solved(
         given = options | {"initial": log_partition if warm_start else None}
         if fixed_steps is not None and criterion.equation is not None:
             return _in_steps(
-                *attempt(criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps)
+                *solve_with_last_iterate(
+                    criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps
+                )
             )
         solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
