@@ -28,13 +28,19 @@ html_copy_source = False
 
 
 def escape_markup(app, what, name, obj, options, lines):
-    """Keeps docstrings plain text, read as well in a terminal: a star is a product, a bar an
-    absolute value.
+    """Keeps the prose of docstrings plain text: a star is a product, a bar an absolute value.
+
+    Doctests and the bodies of math directives are left as they are.
     """
-    in_doctest = False
+    in_doctest, math_indent = False, None
     for index, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
         in_doctest = bool(line.strip()) and (in_doctest or line.lstrip().startswith(">>>"))
-        if not in_doctest:
+        if line.strip() and math_indent is not None and indent <= math_indent:
+            math_indent = None
+        if line.lstrip().startswith(".. math::"):
+            math_indent = indent
+        if not in_doctest and math_indent is None:
             prose_and_code = line.split("`")
             prose_and_code[::2] = [
                 re.sub(r"[*|]|_(?!\w)", r"\\\g<0>", prose) for prose in prose_and_code[::2]

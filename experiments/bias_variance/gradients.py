@@ -13,7 +13,7 @@ from experiments.bias_variance.problem import Problem, log_ratio, log_z
 def ascent(
     theta: jax.Array, x_data: jax.Array, x_noise: jax.Array, magnification: jax.Array
 ) -> jax.Array:
-    """The direction of ascent, (treatment, dim), as in `exact.TREATMENTS`."""
+    """The direction of ascent, (treatment, dim), as in `quadrature.TREATMENTS`."""
     ratios = log_ratio(theta, x_data), log_ratio(theta, x_noise)
     options = {"magnification": magnification}
     # F is near log Z here: from there, and to a tenth of a millinat, the solve takes half of the

@@ -5,11 +5,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from experiments.bias_variance.exact import TREATMENTS
-from experiments.bias_variance.summary import exact_best, exact_curves, sampled_mean
+from experiments.bias_variance.quadrature import TREATMENTS
+from experiments.bias_variance.statistics import exact_best, exact_curves, sampled_mean
 from experiments.common import plotting
 
-COLORS = {"fixed": "#CC79A7", "joint": "#000000", "solved": "#009E73"}
+COLORS = {"fixed": plotting.PURPLE, "joint": plotting.BLACK, "solved": plotting.GREEN}
 LABELS = {"fixed": r"$F = \log Z(\theta)$", "joint": "joint", "solved": "F solved"}
 LINES = {"fixed": "-", "joint": ":", "solved": "--"}
 

@@ -5,11 +5,11 @@ best M in each.
 import jax
 import numpy as np
 
-from experiments.bias_variance import descent, estimators, exact, gradients
+from experiments.bias_variance import descent, estimators, gradients, quadrature
 from experiments.bias_variance.config import PRESETS, Config
+from experiments.bias_variance.fits import fitted, variance_slopes
 from experiments.bias_variance.problem import Problem, grid
-from experiments.bias_variance.statistics import fitted, variance_slopes
-from experiments.bias_variance.summary import headline
+from experiments.bias_variance.statistics import headline
 from experiments.common import cli, results
 from experiments.common.progress import track
 
@@ -33,10 +33,10 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _exact(config: Config) -> dict[str, np.ndarray]:
-    """Fields of `exact.Exact`, (treatment, mean, point, M)."""
+    """Fields of `quadrature.Exact`, (treatment, mean, point, M)."""
     with jax.enable_x64(True):  # squared biases down to 1e-10
         magnifications = grid(config.exact_per_decade, 7)
-        found = exact.study(config.dim, config.means, config.points, magnifications)
+        found = quadrature.study(config.dim, config.means, config.points, magnifications)
         values = {"magnifications": np.asarray(magnifications)} | found
     arrays = {f"exact_{name}": value for name, value in values.items()}
     return arrays | {

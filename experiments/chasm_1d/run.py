@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from experiments.chasm_1d.config import PRESETS, Config
-from experiments.chasm_1d.single import train
+from experiments.chasm_1d.single_stage import train
 from experiments.chasm_1d.stages import Run, run
 from experiments.chasm_1d.statistics import headline
 from experiments.common import cli, results

@@ -10,7 +10,7 @@ from experiments.choosing_m.statistics import BUDGETS, RULES, ratios, standard_e
 from experiments.common import plotting
 from experiments.common.results import Stored
 
-COLORS = {"short": "#E69F00", "medium": "#0072B2", "long": "#009E73"}
+COLORS = {"short": plotting.ORANGE, "medium": plotting.BLUE, "long": plotting.GREEN}
 MARKERS = {"adaptive": "o", "constant": "s"}
 
 
@@ -93,8 +93,8 @@ def _paths(arrays) -> Figure:
     for place, axes in enumerate(panels):
         low, middle, high = arrays[f"path: {arrays['problems'][place]}"]
         steps = 1 + np.arange(len(middle))
-        axes.fill_between(steps, low, high, color="#0072B2", alpha=0.25, lw=0)
-        axes.plot(steps, middle, color="#0072B2", lw=1)
+        axes.fill_between(steps, low, high, color=plotting.BLUE, alpha=0.25, lw=0)
+        axes.plot(steps, middle, color=plotting.BLUE, lw=1)
         axes.set(xscale="log", yscale="log", title=_title(arrays, place))
     figure.supxlabel("step")
     figure.supylabel(

@@ -40,20 +40,34 @@ STYLE = {
     "pdf.fonttype": 42,  # text stays text
 }
 
-# A method looks the same in every figure. Colors are Okabe and Ito's, told apart without color
-# vision; the line style says the same once more for print.
+# Okabe and Ito's palette, whose colors can be told apart without color vision.
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY_BLUE = "#56B4E9"
+GREEN = "#009E73"
+YELLOW = "#F0E442"
+BLUE = "#0072B2"
+VERMILION = "#D55E00"
+PURPLE = "#CC79A7"
+NEUTRAL = "#999999"
+"""Gray of a reference that is not one of the methods compared."""
+
+CATEGORICAL = (BLACK, BLUE, ORANGE, VERMILION, GREEN)
+"""Colors of up to five unordered categories, such as losses, in this order."""
+
+# A method looks the same in every figure. Line styles differ as well, for black-and-white print.
 METHODS: dict[str, dict[str, Any]] = {
-    "NCE": {"color": "#000000", "linestyle": "-", "marker": "o"},
-    "NCE, raised rate": {"color": "#E69F00", "linestyle": "--", "marker": "s"},
-    "BAR": {"color": "#0072B2", "linestyle": "-", "marker": "^"},
-    "binary search": {"color": "#D55E00", "linestyle": "-.", "marker": "v"},
-    "Newton": {"color": "#009E73", "linestyle": ":", "marker": "D"},
+    "NCE": {"color": BLACK, "linestyle": "-", "marker": "o"},
+    "NCE, raised rate": {"color": ORANGE, "linestyle": "--", "marker": "s"},
+    "BAR": {"color": BLUE, "linestyle": "-", "marker": "^"},
+    "binary search": {"color": VERMILION, "linestyle": "-.", "marker": "v"},
+    "Newton": {"color": GREEN, "linestyle": ":", "marker": "D"},
 }
 UNDATED = ({"Software": None}, {"CreationDate": None, "Creator": None, "Producer": None})
 """What to leave out of PNG and PDF, so that a file changes only when its picture does."""
 
-OTHER_COLORS = ("#CC79A7", "#56B4E9", "#F0E442")
-"""Colors that belong to no method: data, noise, truth."""
+OTHER_COLORS = (PURPLE, SKY_BLUE, YELLOW)
+"""Colors that no method uses, for data, noise and the true value."""
 
 
 def method_style(name: str, *, marker: bool = False) -> dict[str, Any]:

@@ -9,9 +9,12 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.convergence.summary import best_steps, condition_numbers, magnification_needed
+from experiments.convergence.statistics import best_steps, condition_numbers, magnification_needed
 
-LOSSES = {"nwj": ("NWJ (infinite M)", "#D55E00", "v"), "ence": ("eNCE", "#CC79A7", "D")}
+LOSSES = {
+    "nwj": ("NWJ (infinite M)", plotting.VERMILION, "v"),
+    "ence": ("eNCE", plotting.PURPLE, "D"),
+}
 PANELS = {
     "mean_joint": "mean, joint",
     "mean_solved": "mean, F solved",
@@ -81,7 +84,7 @@ def _steps(arrays) -> Figure:
 def _newton(axes: Axes, arrays, family: str, kl: np.ndarray) -> None:
     reached = arrays[f"{family}_newton"][:, 0] <= 1.0
     steps = np.where(reached.any(-1), reached.argmax(-1), np.nan)
-    axes.plot(kl, steps, color="#56B4E9", marker="^", linestyle="-.", label="Newton, M = 1")
+    axes.plot(kl, steps, color=plotting.SKY_BLUE, marker="^", linestyle="-.", label="Newton, M = 1")
 
 
 def _distance(arrays) -> Figure:

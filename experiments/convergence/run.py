@@ -8,7 +8,7 @@ from experiments.common import cli, results
 from experiments.common.progress import track
 from experiments.convergence import landscape, studies
 from experiments.convergence.config import PRESETS, Config
-from experiments.convergence.summary import headline
+from experiments.convergence.statistics import headline
 
 FAMILIES = ("mean", "precision")
 

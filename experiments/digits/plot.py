@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import plotting, results
-from experiments.digits import summary
+from experiments.digits import statistics
 
 LOSS = r"held-out NCE loss at $\kappa=1$ (nats)"
 GAIN = "held-out log-likelihood\nminus Gaussian's (nats)"
@@ -70,7 +70,7 @@ def _training(arrays: Mapping[str, Any]) -> Figure:
     figure, grid = plt.subplots(2, 2, figsize=(8.4, 6.2))
     axes, steps = grid.ravel(), arrays["steps"]
     lanes = {
-        name: summary.by_kappa(arrays, name)
+        name: statistics.by_kappa(arrays, name)
         for name in ("test_loss", "gain", "gain_unscreened", "effective_samples")
     }
     reference = min(lanes["gain"], key=lambda kappa: abs(np.log(kappa)))
@@ -102,7 +102,7 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
         "linestyle": "none",
     }
     curves = {
-        "grid": (np.array(list(summary.by_kappa(arrays, "gain"))), solved),
+        "grid": (np.array(list(statistics.by_kappa(arrays, "gain"))), solved),
         "joint": (arrays["corners"].prod(axis=1), joint),
         "study": (
             arrays["study_kappas"],
@@ -133,7 +133,7 @@ def _images(arrays: Mapping[str, Any]) -> Figure:
     log_ratio = np.mean(
         [
             lanes[:, -1].mean(axis=0)
-            for lanes in summary.by_kappa(arrays, "test_log_ratio").values()
+            for lanes in statistics.by_kappa(arrays, "test_log_ratio").values()
         ],
         axis=0,
     )
@@ -158,7 +158,7 @@ def _images(arrays: Mapping[str, Any]) -> Figure:
 def _lanes(arrays: Mapping[str, Any], sweep: str, field: str) -> np.ndarray:
     """Lanes of one sweep at the last checkpoint, (kappa, seed)."""
     if sweep == "grid":
-        return np.stack([lanes[:, -1] for lanes in summary.by_kappa(arrays, field).values()])
+        return np.stack([lanes[:, -1] for lanes in statistics.by_kappa(arrays, field).values()])
     return arrays[f"{sweep}_{field}"][..., -1]
 
 
@@ -174,7 +174,7 @@ def _other(index: int, marker: str, label: str) -> dict[str, Any]:
 def _error_bars(axis: Axes, x: np.ndarray, lanes: np.ndarray, **style: Any) -> None:
     """Mean and standard error over the last axis, in the order of x."""
     order = np.argsort(x)
-    mean, error = summary.mean_and_error(lanes)
+    mean, error = statistics.mean_and_error(lanes)
     axis.errorbar(x[order], mean[order], error[order], capsize=2, elinewidth=1, **style)
 
 

@@ -12,8 +12,9 @@ import numpy as np
 
 import nce_jax
 from experiments.common import cli, progress, results
-from experiments.digits import data, headline
+from experiments.digits import data
 from experiments.digits.config import PRESETS, Config
+from experiments.digits.statistics import headline
 from experiments.digits.train import Lane, train_lane
 from nce_jax import training
 
@@ -36,7 +37,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         arrays |= {f"{name}_{field}": value for field, value in _lane_arrays(config, lanes).items()}
         lost = np.argwhere(np.asarray(lanes.num_failed).sum(axis=-1) > 0).tolist()
         failed |= {name: lost} if lost else {}
-    return results.Result(arrays, headline.numbers(arrays), failed)
+    return results.Result(arrays, headline(arrays), failed)
 
 
 def corners(config: Config) -> np.ndarray:

@@ -9,7 +9,7 @@ import optax
 import nce_jax
 from experiments.digits import data, model
 from experiments.digits.config import Config
-from experiments.digits.evaluation import Evaluation, evaluate
+from experiments.digits.measures import Evaluation, evaluate
 from nce_jax import Status, training
 
 
@@ -72,7 +72,7 @@ def train_lane(
         no_overlap = metrics.status == Status.NO_OVERLAP
         return state, Lane(evaluation, metrics.loss.mean(), failed.sum(), no_overlap.sum())
 
-    state = training.init_train_state(net.params, optimizer, treatment=treatment)
+    state = step.init(net.params)
     keys = jax.random.split(key_evaluation, config.num_checkpoints)
     return jax.lax.scan(until_checkpoint, state, keys)[1]
 

@@ -16,8 +16,6 @@ bound = jax.jit(nce_jax.divergence)
 
 TREATMENTS = ("held", "solved")
 """F held at the truth, zero; F solved for on the same samples, at the same kappa."""
-LIMITS = ("NWJ", "DV")
-"""kappa -> infinity: with F held, and solved."""
 
 
 def bounds(

@@ -15,7 +15,7 @@ from experiments.divergence_family.statistics import (
     of_pairs,
 )
 
-COLORS = ("#000000", "#0072B2", "#009E73", "#D55E00", "#CC79A7")
+COLORS = (plotting.BLACK, plotting.BLUE, plotting.GREEN, plotting.VERMILION, plotting.PURPLE)
 """Of the pairs."""
 STYLES = {"held": "-", "solved": "--"}
 
@@ -163,7 +163,7 @@ def _samples(arrays) -> Figure:
 
 def _by_effective(axes: Axes, arrays) -> None:
     covered, effective = by_effective_samples(arrays)
-    axes.plot(effective, covered, ".", color="#0072B2", ms=5, alpha=0.6)
+    axes.plot(effective, covered, ".", color=plotting.BLUE, ms=5, alpha=0.6)
     axes.axhline(0.95, color="0.5", lw=0.8)
     axes.axvline(ENOUGH, color="0.5", lw=0.8, ls=":")
     axes.set(

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.free_energy import summary
+from experiments.free_energy import statistics
 from nce_jax import Status
 
 BAR = plotting.method_style("BAR")["color"]
-OTHER, TRUTH, THIRD = plotting.OTHER_COLORS
+OTHER, TRUTH, _ = plotting.OTHER_COLORS
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -37,7 +37,9 @@ def _error_bars(arrays: dict[str, np.ndarray], config: dict) -> Figure:
 
 
 def _histogram(axes: Axes, arrays: dict[str, np.ndarray], good_overlap: float) -> None:
-    good = summary.z_scores(arrays)[np.mean(arrays["oscillators_overlap"], axis=-1) >= good_overlap]
+    good = statistics.z_scores(arrays)[
+        np.mean(arrays["oscillators_overlap"], axis=-1) >= good_overlap
+    ]
     grid = np.linspace(-4, 4, 200)
     axes.hist(
         good.ravel(), bins=np.linspace(-4, 4, 41), density=True, color=BAR, alpha=0.45, label="BAR"
@@ -58,7 +60,7 @@ def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
     """One point of each kind per pair of states, against the mean over seeds of overlap * (n +
     m).
     """
-    seen = summary.quality(arrays)
+    seen = statistics.quality(arrays)
     order = np.argsort(seen.overlap, axis=None)
     plausible, right, wrong, without = (part.ravel()[order] for part in seen)
     plausible = 2 * num_work * plausible
@@ -70,7 +72,12 @@ def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
         plausible, given, color=BAR, marker="o", linestyle="", label="right, of the intervals given"
     )
     axes.plot(
-        plausible, wrong, color="#D55E00", marker="v", linestyle="", label="wrong, of all seeds"
+        plausible,
+        wrong,
+        color=plotting.VERMILION,
+        marker="v",
+        linestyle="",
+        label="wrong, of all seeds",
     )
     axes.plot(
         plausible,
@@ -129,7 +136,7 @@ def _separation(arrays: dict[str, np.ndarray]) -> Figure:
             BAR,
             "BAR: median and 95 % of the seeds",
         )
-        typical = summary.QUANTILE * _quantiles(reported)[1]
+        typical = statistics.QUANTILE * _quantiles(reported)[1]
         axes.plot(
             separations, typical, color=TRUTH, linewidth=1, label="reported 95 % interval, median"
         )
@@ -194,7 +201,7 @@ def _benzene(arrays: dict[str, np.ndarray]) -> Figure:
         at - 0.2,
         values,
         0.38,
-        yerr=summary.QUANTILE * errors,
+        yerr=statistics.QUANTILE * errors,
         color=BAR,
         alpha=0.8,
         label="nce_jax.bar",
@@ -203,7 +210,7 @@ def _benzene(arrays: dict[str, np.ndarray]) -> Figure:
         at + 0.2,
         reference[:, 0],
         0.38,
-        yerr=summary.QUANTILE * reference[:, 1],
+        yerr=statistics.QUANTILE * reference[:, 1],
         color="0.65",
         label="pymbar, stored",
     )

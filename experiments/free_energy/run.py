@@ -10,7 +10,7 @@ import nce_jax
 from experiments.common import cli
 from experiments.common.progress import track
 from experiments.common.results import Result
-from experiments.free_energy import data, summary
+from experiments.free_energy import data, statistics
 from experiments.free_energy.config import PRESETS, Config
 
 Arrays = dict[str, np.ndarray]
@@ -27,7 +27,7 @@ def experiment(config: Config, key: jax.Array) -> Result:
             print(f"  benzene left out: {data.VARIABLE} is not set", file=sys.stderr)
         else:
             arrays |= _benzene(benzene, config)
-    return Result(arrays, summary.headline(arrays, config), summary.failed_lanes(arrays))
+    return Result(arrays, statistics.headline(arrays, config), statistics.failed_lanes(arrays))
 
 
 def work(

@@ -63,9 +63,7 @@ def make_run(
             steps[name] = training.make_train_step(
                 log_density_fn, noise_distribution, optimizer, treatment=treatment
             )
-            states[name] = training.init_train_state(
-                params, optimizer, treatment=treatment, log_partition=start.log_partition
-            )
+            states[name] = steps[name].init(params, log_partition=start.log_partition)
 
         def body(states, index):
             x_data, x_noise = (

@@ -10,10 +10,10 @@ from experiments.language_model import losses
 from experiments.language_model.statistics import rows
 
 STYLES = {
-    losses.SAMPLED: ("#000000", "o"),
-    "NCE, F = 0": ("#0072B2", "^"),
-    "NCE, F learned": ("#E69F00", "s"),
-    "NCE, F solved": ("#D55E00", "D"),
+    losses.SAMPLED: (plotting.BLACK, "o"),
+    "NCE, F = 0": (plotting.BLUE, "^"),
+    "NCE, F learned": (plotting.ORANGE, "s"),
+    "NCE, F solved": (plotting.VERMILION, "D"),
 }
 
 

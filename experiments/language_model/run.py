@@ -10,12 +10,12 @@ import numpy as np
 from experiments.common import cli, pieces, results
 from experiments.common.progress import track
 from experiments.language_model import config as settings
-from experiments.language_model import evaluate, losses, network, text, train
+from experiments.language_model import losses, measures, network, text, train
 from experiments.language_model.config import PRESETS, Config
 from experiments.language_model.statistics import headline
 
 COMPUTING = tuple(
-    Path(module.__file__) for module in (settings, evaluate, losses, network, text, train)
+    Path(module.__file__) for module in (settings, losses, measures, network, text, train)
 )
 
 
@@ -66,7 +66,7 @@ def _cell(
 ) -> dict[str, np.ndarray]:
     trained = train.train(config, corpus, method, seed)
     found = {
-        **evaluate.evaluate(config, trained, corpus.test),
+        **measures.evaluate(config, trained, corpus.test),
         "seconds": trained.seconds,
         "f": trained.log_partition,
     }

@@ -83,7 +83,7 @@ def bits(arrays: dict[str, np.ndarray]) -> Figure:
         rows,
         xerr=2 * arrays["eval_bits_error"],
         fmt="o",
-        color="#0072B2",
+        color=plotting.BLUE,
         capsize=3,
     )
     axes.axvline(

@@ -2,9 +2,6 @@
 was.
 """
 
-import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +13,13 @@ import numpy as np
 import optax
 
 import nce_jax
+from experiments.common import pieces
 from experiments.mnist.config import Config
 from experiments.mnist.data import SIDE, Data, batch_fn, in_blocks
 from nce_jax import models, training
 
-RUNS = Path("build/runs/mnist")
+COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("data", "train")]
+"""Code that a checkpoint depends on: a run resumes only those of the same code and settings."""
 
 
 class Method(NamedTuple):
@@ -86,17 +85,16 @@ def train(
     params, log_ratio_fn = model
     optimizer = optax.adam(config.learning_rate)
     step = training.make_train_step(
-        log_ratio_fn,
-        data.noise,
-        optimizer,
+        noise=data.noise,
+        optimizer=optimizer,
+        log_ratio_fn=log_ratio_fn,
         criterion=nce_jax.criteria.nce(magnification=method.magnification),
         treatment=method.treatment,
-        relative_to_noise=True,
     )
-    folder = RUNS / _fingerprint(config) / label.replace(" ", "-")
+    folder = pieces.folder("mnist", config, COMPUTING) / label.replace(" ", "-")
     result = training.fit(
         step,
-        training.init_train_state(params, optimizer, treatment=method.treatment),
+        step.init(params),
         batch_fn(data.train, config.batch_size, key_batches),
         key_steps,
         num_steps=config.num_steps,
@@ -134,8 +132,3 @@ def _held_out_loss(
         }
 
     return evaluate
-
-
-def _fingerprint(config: Config) -> str:
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.mutual_information import descent, natural, problem
+from experiments.mutual_information import descent, natural_gradient, problem
 from experiments.mutual_information.config import Config
+from experiments.mutual_information.measures import Worth, worth
 from experiments.mutual_information.stages import Fit, log_ratio
-from experiments.mutual_information.worth import Worth, worth
 
 Method = Callable[[Config, jax.Array, jax.Array], Iterator[Fit]]
 OURS, PLUG_IN = "N2CE + TRE", "plug-in"
@@ -51,7 +51,7 @@ def methods(config: Config, num_stages: int) -> dict[str, Method]:
     }
     named["N2CE, M automatic"] = partial(descent.fit, magnification=None)
     named["TRE"] = partial(descent.fit, num_stages=num_stages, magnification=1.0)
-    return named | {OURS: natural.fit, PLUG_IN: plug_in}
+    return named | {OURS: natural_gradient.fit, PLUG_IN: plug_in}
 
 
 def plug_in(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:

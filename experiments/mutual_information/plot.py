@@ -14,12 +14,12 @@ from experiments.common.results import Stored
 from experiments.mutual_information.statistics import COVERING, REPORTED, is_flagged
 
 COLORS = {
-    "NCE": "#000000",
-    "NWJ": "#CC79A7",
-    "DV": "#56B4E9",
-    "TRE": "#0072B2",
-    "N2CE + TRE": "#009E73",
-    "plug-in": "#999999",
+    "NCE": plotting.BLACK,
+    "NWJ": plotting.PURPLE,
+    "DV": plotting.SKY_BLUE,
+    "TRE": plotting.BLUE,
+    "N2CE + TRE": plotting.GREEN,
+    "plug-in": plotting.NEUTRAL,
 }
 GOALS = {160: 0.01, 320: 0.02}
 MINUTES = 300.0

@@ -14,7 +14,7 @@ from experiments.mutual_information.statistics import headline, is_flagged, is_r
 
 COMPUTING = [
     Path(__file__).with_name(f"{name}.py")
-    for name in ("problem", "stages", "natural", "descent", "worth", "methods")
+    for name in ("problem", "stages", "natural_gradient", "descent", "measures", "methods")
 ]
 
 

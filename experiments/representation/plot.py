@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 from experiments.common.results import Stored
 
-COLORS = ("#000000", "#0072B2", "#E69F00", "#D55E00")
 MARKERS = ("o", "^", "s", "D")
 
 
@@ -39,11 +38,11 @@ def _accuracy(arrays, names: list[str]) -> Figure:
                 axes.plot(
                     temperatures,
                     values.mean(-1),
-                    color=COLORS[index],
+                    color=plotting.CATEGORICAL[index],
                     marker=MARKERS[index],
                     label=loss,
                 )
-                axes.plot(temperatures, values, ".", ms=3, color=COLORS[index])
+                axes.plot(temperatures, values, ".", ms=3, color=plotting.CATEGORICAL[index])
             axes.axhline(
                 100 * arrays[f"{name}_untrained"].mean(),
                 color="0.5",

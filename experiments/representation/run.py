@@ -10,7 +10,7 @@ from experiments.common import cli, results
 from experiments.common.progress import track
 from experiments.representation import images
 from experiments.representation.config import PRESETS, Config
-from experiments.representation.probe import accuracy, picture
+from experiments.representation.measures import accuracy, picture
 from experiments.representation.statistics import headline
 from experiments.representation.train import features, init, losses, train
 

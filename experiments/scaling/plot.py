@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.scaling.cost import SCALINGS
+from experiments.scaling.measures import SCALINGS
 
 ROUNDING = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
 ADMITTED = {"float32": 1e-5, "float64": 1e-10}
 MARKERS = ("o", "^", "s", "D")
-COLORS = ("#0072B2", "#D55E00", "#009E73")
+COLORS = (plotting.BLUE, plotting.VERMILION, plotting.GREEN)
 
 
 def draw(stored: Stored) -> dict[str, Figure]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.scaling.cost import SCALINGS
+from experiments.scaling.measures import SCALINGS
 from experiments.scaling.steps import PARTS
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from experiments.common import processes, results
-from experiments.scaling import cost
+from experiments.scaling import measures
 from experiments.scaling.config import Config
 from experiments.scaling.steps import outcome
 from nce_jax import training
@@ -38,7 +38,7 @@ def main(settings: Path, output: Path, measure: bool = False) -> None:
     processes.join()
     # JSON has lists for tuples; each serves.
     config = Config(**json.loads(settings.read_text()))
-    arrays = cost.measure(config) if measure else agreement(config)
+    arrays = measures.measure(config) if measure else agreement(config)
     if jax.process_index() == 0:
         with results.atomic(output) as temporary:
             np.savez(temporary, **arrays)

@@ -12,7 +12,7 @@ from experiments.common import pieces, results
 from experiments.common.published import DataError
 from experiments.language_model import losses, text, train
 from experiments.language_model.config import PRESETS, Config
-from experiments.language_model.evaluate import evaluate
+from experiments.language_model.measures import evaluate
 from experiments.language_model.plot import draw
 from experiments.language_model.run import experiment
 

@@ -11,11 +11,18 @@ import numpy as np
 import pytest
 
 from experiments.common import pieces, results
-from experiments.mutual_information import methods, natural, problem, run, statistics, table
+from experiments.mutual_information import (
+    methods,
+    natural_gradient,
+    problem,
+    run,
+    statistics,
+    table,
+)
 from experiments.mutual_information.config import PRESETS
+from experiments.mutual_information.measures import Worth, worth
 from experiments.mutual_information.plot import draw
 from experiments.mutual_information.stages import Fit, over_stages
-from experiments.mutual_information.worth import Worth, worth
 
 CONFIG = PRESETS["smoke"]
 RHO = 0.7951
@@ -61,7 +68,7 @@ def test_the_direction_is_the_dense_fisher_inverse_times_the_gradient():
             {"quadratic": jnp.asarray(second), "linear": jnp.asarray(mean)}
             for second, mean in zip(moments, means, strict=True)
         ]
-        seen = natural.natural_direction(*sides)
+        seen = natural_gradient.natural_direction(*sides)
     expected = _dense_natural(
         moments[0] - moments[1], means[0] - means[1], (moments[0] + moments[1]) / 2
     )
@@ -87,7 +94,7 @@ def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
     levels, key = [0.0, 0.5, 1.0], jax.random.split(jax.random.key(1), 3)
     schedule, params = jnp.array(levels), _truth(4, levels)
     x, y = problem.draw(key[0], 100_000, 4, RHO), jax.random.normal(key[1], (100_000, 4))
-    moved, _ = natural.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
+    moved, _ = natural_gradient.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
     # 0.27 to 0.8 of W are to be learned.
     assert np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03
     seen = worth(Fit(params, schedule, 10.0), x, y)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 import nce_jax
-from experiments.mutual_information.natural import moments
+from experiments.mutual_information.natural_gradient import moments
 from experiments.mutual_information.stages import Fit, Params, log_ratio, over_stages
 from nce_jax import telescoping
 

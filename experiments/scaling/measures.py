@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from experiments.scaling import exchange, sweep
+from experiments.scaling import exchange, sweep_cost
 from experiments.scaling.collectives import collectives
 from experiments.scaling.config import Config
 from nce_jax import models, noise, training
@@ -33,7 +33,7 @@ def measure(config: Config) -> dict[str, np.ndarray]:
             for place, treatment in enumerate(treatments.values()):
                 table[row, column, place] = _step(config, num_devices, batch_size, treatment)
     counted = {name: table[..., index] for index, name in enumerate(QUANTITIES)}
-    beside = sweep.measure(config, treatments) | exchange.measure(config)
+    beside = sweep_cost.measure(config, treatments) | exchange.measure(config)
     return counted | beside | {"treatments": np.array(list(treatments))}
 
 
@@ -48,9 +48,7 @@ def _step(
     step = training.make_train_step(
         log_density_fn, noise.standard_normal(DIM), optimizer, treatment=treatment, mesh=mesh
     )
-    state = training.shard_state(
-        training.init_train_state(params, optimizer, treatment=treatment), mesh
-    )
+    state = training.shard_state(step.init(params), mesh)
     x_data = jax.device_put(
         0.1 + jax.random.normal(jax.random.key(1), (batch_size, DIM)),
         jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")),
