@@ -5,7 +5,9 @@ here: under `jit` they are unknown, so a bad *value* shows up as data (a status,
 *shape* as an error at the call.
 """
 
+import inspect
 import math
+from types import ModuleType
 from typing import Any
 
 import jax
@@ -13,21 +15,85 @@ import jax.numpy as jnp
 import numpy as np
 
 
+def describe(value: Any, expected: type | None = None) -> str:
+    """Says in a few words what a value is, for the "got ..." part of an error message.
+
+    A function that can be called without arguments, or whose annotation says that it returns
+    `expected`, is taken for a factory that was not called, and the text ends with the cure: "the
+    function newton: call it".
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}{_call_it(value, expected)}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    if value is None or value is ...:
+        return str(value)
+    kind = type(value).__name__
+    if isinstance(value, bool | int | float | complex | str | bytes):
+        return f"{kind} {value!r:.60}"
+    if kind in ("list", "tuple", "dict", "set"):
+        return f"{_with_article(kind)} of length {len(value)}"
+    if inspect.isroutine(value) or (callable(value) and hasattr(value, "__wrapped__")):
+        return f"the function {value.__name__}{_call_it(value, expected)}"
+    return _with_article(kind) + (f" of shape {value.shape}" if hasattr(value, "shape") else "")
+
+
+def check_instance(name: str, value: Any, kind: type, example: str) -> None:
+    """Raises TypeError unless `value` is a `kind`; the message gives `example`, how to make one."""
+    if not isinstance(value, kind):
+        raise TypeError(
+            f"{name}: expected {_with_article(kind.__name__)} such as {example}, got"
+            f" {describe(value, kind)}"
+        )
+
+
+def _call_it(factory: Any, expected: type | None) -> str:
+    """The cure for a factory that was not called; nothing for any other function or class."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return ""
+    returned = factory if isinstance(factory, type) else signature.return_annotation
+    names = [kind.__name__ for kind in getattr(returned, "__mro__", ())] or [str(returned)]
+    is_factory = expected is not None and expected.__name__ in names
+    needs_nothing = all(
+        parameter.default is not parameter.empty
+        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in signature.parameters.values()
+    )
+    return ": call it" if is_factory or needs_nothing else ""
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
+
+
+def as_floating(name: str, values: Any) -> jax.Array:
+    """Returns `values` as a floating array; raises TypeError where they are not floating."""
+    array = values
+    if isinstance(values, type) or not hasattr(values, "dtype"):
+        array = np.asarray(values)
+    if array.dtype == object:
+        raise TypeError(f"{name}: expected a floating array, got {describe(values)}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(f"{name}: expected a floating array, got dtype {array.dtype}")
+    return jnp.asarray(array)
+
+
 def as_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
     ValueError otherwise.
     """
-    if not hasattr(values, "dtype"):
-        values = np.asarray(values)
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected a floating array, got dtype {values.dtype}")
+    values = as_floating(name, values)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
         raise ValueError(
             f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}"
         )
-    return jnp.asarray(values)
+    return values
 
 
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:

@@ -18,7 +18,7 @@ from nce_jax.diagnostics import log_partition_standard_error, overlap
 from nce_jax.log_partition import Solution, check_solution, solve_log_partition
 from nce_jax.losses import nce_loss
 from nce_jax.models import mlp_energy
-from nce_jax.training import Batch, FitResult, fit, init_train_state, make_train_step
+from nce_jax.training import Batch, FitResult, fit, make_train_step
 
 __all__ = ["Calibration", "LogRatioEstimate", "RocCurve", "fit_log_ratio"]
 
@@ -179,11 +179,10 @@ def fit_log_ratio(
 
     _remember(folder, num_steps=num_steps, batch_size=batch_size, held_out=held_out)
     log_every = min(100, num_steps)
+    train = make_train_step(optimizer=optimizer, log_ratio_fn=log_density_fn, criterion=criterion)
     result = fit(
-        make_train_step(
-            log_density_fn, None, optimizer, criterion=criterion, relative_to_noise=True
-        ),
-        init_train_state(params, optimizer),
+        train,
+        train.init(params),
         Batch(data.train, noise.train),
         key_fit,
         num_steps=num_steps,

@@ -31,19 +31,17 @@ def descend(
     }[name]
     optimizer = optax.sgd(rate)
     step = training.make_train_step(
-        normalized_log_ratio if name == "fixed" else log_ratio,
-        None,
-        optimizer,
+        optimizer=optimizer,
+        log_ratio_fn=normalized_log_ratio if name == "fixed" else log_ratio,
         criterion=nce_jax.criteria.nce(magnification=magnification),
         treatment=treatment,
-        relative_to_noise=True,
     )
 
     def body(state, _):
         state, _ = step(state, batch, jax.random.key(0))  # nothing is drawn
         return state, state.params
 
-    state = training.init_train_state(jnp.zeros(dim), optimizer, treatment=treatment)
+    state = step.init(jnp.zeros(dim))
     return jax.lax.scan(body, state, length=num_steps)[1]
 
 

@@ -53,12 +53,10 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
     }
     steps = {
         name: training.make_train_step(
-            log_ratio,
-            None,
-            optimizer,
+            optimizer=optimizer,
+            log_ratio_fn=log_ratio,
             criterion=criteria[name],
             treatment=treatment,
-            relative_to_noise=True,
         )
         for name, (treatment, _) in named.items()
     }
@@ -70,10 +68,7 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
     def run(key) -> dict[str, Trace]:
         key_theta, key_steps, key_diagnosis = jax.random.split(key, 3)
         theta = jax.random.normal(key_theta)
-        states = {
-            name: training.init_train_state(theta, optimizer, treatment=treatment)
-            for name, (treatment, _) in named.items()
-        }
+        states = {name: step.init(theta) for name, step in steps.items()}
 
         def body(states, index):
             batch = training.Batch(*draw(jax.random.fold_in(key_steps, index)))

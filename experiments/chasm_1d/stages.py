@@ -125,7 +125,7 @@ def _deviation(result: telescoping.Telescope, separation: float) -> float:
 
 @jax.jit
 def _roots(data: jax.Array, noise: jax.Array, weights: jax.Array) -> jax.Array:
-    """Roots F_k by quadrature: weights in proportion to the density make a grid a quadrature rule."""
+    """Roots F_k by quadrature: the weights of a grid are in proportion to the density."""
     stage_weights = jnp.broadcast_to(weights, data.shape)
     return nce_jax.solve_log_partition(
         data, noise, weights_data=stage_weights, weights_noise=stage_weights

@@ -79,11 +79,10 @@ def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
     """
     optimizer = problem.optimizer if optimizer is None else optimizer
     step = training.make_train_step(
-        problem.log_ratio_fn,
-        problem.noise,
-        optimizer,
+        noise=problem.noise,
+        optimizer=optimizer,
+        log_ratio_fn=problem.log_ratio_fn,
         criterion=criterion,
-        relative_to_noise=True,
         magnification_rule=rule,
     )
     key_init, key_data, key_noise = jax.random.split(key, 3)
@@ -100,7 +99,7 @@ def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
         state, path = jax.lax.fori_loop(*bounds, body, carry)
         return (state, path), (problem.error(state.params), state.params)
 
-    state = training.init_train_state(problem.init(key_init), optimizer, magnification_rule=rule)
+    state = step.init(problem.init(key_init))
     bounds = jnp.array([0, *budgets[:-1]]), jnp.array(budgets)
     (_, path), (errors, params) = jax.lax.scan(
         until, (state, jnp.full(budgets[-1], jnp.nan)), bounds

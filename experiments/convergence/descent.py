@@ -40,8 +40,9 @@ def _normalize() -> optax.GradientTransformation:
 def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: int) -> Trace:
     """Distances along a descent by the library's train step on the quadrature."""
     kind = TREATMENTS[treatment]
-    options = {"criterion": criterion, "treatment": kind, "relative_to_noise": True}
-    step = training.make_train_step(problem.log_ratio_fn, None, optimizer, **options)
+    step = training.make_train_step(
+        optimizer=optimizer, log_ratio_fn=problem.log_ratio_fn, criterion=criterion, treatment=kind
+    )
     batch = training.Batch(problem.rule.x, problem.rule.x, **problem.rule.weights)
     initial = problem.log_partition_fn(problem.start)
 
@@ -49,9 +50,7 @@ def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: i
         new, metrics = step(state, batch, jax.random.key(0))  # nothing is drawn
         return new, _trace(problem, state.params, metrics.log_partition)
 
-    state = training.init_train_state(
-        problem.start, optimizer, treatment=kind, log_partition=initial
-    )
+    state = step.init(problem.start, log_partition=initial)
     return jax.lax.scan(body, state, length=num_steps + 1)[1]
 
 

@@ -124,7 +124,10 @@ def _distance(arrays) -> Figure:
 
 
 def _curves(arrays) -> Figure:
-    """Distance of (theta, F) by step at the largest separation, joint gradient, a panel per rate."""
+    """Distance of (theta, F) by step at the largest separation, joint gradient.
+
+    There is a panel per rate.
+    """
     rates = arrays["mean_joint_nce_ngd_rates"]
     figure, panels = plt.subplots(
         1, min(3, len(rates)), figsize=(11.0, 4.4), sharey=True, squeeze=False

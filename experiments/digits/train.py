@@ -73,7 +73,7 @@ def train_lane(
         no_overlap = metrics.status == Status.NO_OVERLAP
         return state, Lane(evaluation, metrics.loss.mean(), failed.sum(), no_overlap.sum())
 
-    state = training.init_train_state(net.params, optimizer, treatment=treatment)
+    state = step.init(net.params)
     keys = jax.random.split(key_evaluation, config.num_checkpoints)
     return jax.lax.scan(until_checkpoint, state, keys)[1]
 

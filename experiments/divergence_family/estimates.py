@@ -60,7 +60,10 @@ def _estimates_at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[s
 
 
 def sampled(data: jax.Array, noise: jax.Array, kappas: jax.Array) -> Arrays:
-    """Value, error (kappa, treatment, ...), status and effective sample size, from (..., n) ratios."""
+    """Value, error, status and effective sample size of D_kappa from log ratios (..., n).
+
+    Value and error are (kappa, treatment, ...).
+    """
     parts = [jax.tree.map(np.asarray, _estimates_at(data, noise, kappa)) for kappa in kappas]
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 

@@ -85,17 +85,16 @@ def train(
     params, log_ratio_fn = model
     optimizer = optax.adam(config.learning_rate)
     step = training.make_train_step(
-        log_ratio_fn,
-        data.noise,
-        optimizer,
+        noise=data.noise,
+        optimizer=optimizer,
+        log_ratio_fn=log_ratio_fn,
         criterion=nce_jax.criteria.nce(magnification=method.magnification),
         treatment=method.treatment,
-        relative_to_noise=True,
     )
     folder = pieces.folder("mnist", config, COMPUTING) / label.replace(" ", "-")
     result = training.fit(
         step,
-        training.init_train_state(params, optimizer, treatment=method.treatment),
+        step.init(params),
         batch_fn(data.train, config.batch_size, key_batches),
         key_steps,
         num_steps=config.num_steps,

@@ -42,13 +42,8 @@ def fit(
     optimizer = _adam(config.single_rate if is_single else config.stages_rate)
     schedule = jnp.linspace(0, 1, num_stages + 1)  # a_k = k / K, as published
     rule = _RULE if loss == "nce" and magnification is None else None
-    init = functools.partial(
-        training.init_train_state,
-        optimizer=optimizer,
-        treatment=_treatment(loss),
-        magnification_rule=rule,
-    )
-    states = jax.vmap(init)(zeros(num_stages, x.shape[1]))
+    train = _train_step(loss, magnification, optimizer)
+    states = jax.vmap(train.init)(zeros(num_stages, x.shape[1]))
     num_steps = (config.single_steps if is_single else config.stages_steps) // config.num_records
     for index in range(config.num_records):
         keys = jax.random.split(jax.random.fold_in(key, index), num_steps)
@@ -70,9 +65,16 @@ def _adam(rate: float) -> optax.GradientTransformation:
     return optax.adam(rate)
 
 
-@functools.cache
-def _treatment(loss: str) -> training.Treatment:
-    return training.joint_gradient() if loss == "nwj" else training.solved()
+def _train_step(loss: str, magnification, optimizer) -> training.TrainStep:
+    """M adapts for NCE where none is given."""
+    rule = _RULE if loss == "nce" and magnification is None else None
+    return training.make_train_step(
+        optimizer=optimizer,
+        log_ratio_fn=log_ratio,
+        criterion=nce_jax.criteria.nce() if rule is not None else LOSSES[loss](magnification),
+        treatment=training.joint_gradient() if loss == "nwj" else training.solved(),
+        magnification_rule=rule,
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "optimizer", "batch_size"))
@@ -90,10 +92,7 @@ def _run(
 
     Every step has a fresh batch, and all stages share its pairs.
     """
-    rule = _RULE if loss == "nce" and magnification is None else None
-    criterion = nce_jax.criteria.nce() if rule is not None else LOSSES[loss](magnification)
-    options = {"treatment": _treatment(loss), "relative_to_noise": True, "magnification_rule": rule}
-    step = training.make_train_step(log_ratio, None, optimizer, criterion=criterion, **options)
+    step = _train_step(loss, magnification, optimizer)
 
     def advance(states: Any, key: jax.Array) -> tuple[Any, jax.Array | None]:
         key_data, key_noise = jax.random.split(key)

@@ -20,8 +20,8 @@ def losses(config: Config) -> dict[str, Callable[[jax.Array, jax.Array, Any, Any
         "InfoNCE": lambda x, y, t, bias: nce_jax.losses.clip_loss(x, y, temperature=t),
         "NT-Xent": lambda x, y, t, bias: nce_jax.losses.nt_xent_loss(x, y, temperature=t),
         "SigLIP": lambda x, y, t, bias: nce_jax.losses.siglip_loss(x, y, temperature=t, bias=bias),
-        "ranking, M": lambda x, y, t, bias: nce_jax.losses.info_nce_loss(
-            x, y, temperature=t, two_sided=True, magnification=config.magnification
+        "ranking, M": lambda x, y, t, bias: nce_jax.losses.clip_loss(
+            x, y, temperature=t, magnification=config.magnification
         ),
     }
 

@@ -48,9 +48,7 @@ def _step(
     step = training.make_train_step(
         log_density_fn, noise.standard_normal(DIM), optimizer, treatment=treatment, mesh=mesh
     )
-    state = training.shard_state(
-        training.init_train_state(params, optimizer, treatment=treatment), mesh
-    )
+    state = training.shard_state(step.init(params), mesh)
     x_data = jax.device_put(
         0.1 + jax.random.normal(jax.random.key(1), (batch_size, DIM)),
         jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")),

@@ -69,9 +69,7 @@ def make_steps(
 
     for name, options in pairs(config):
         step = training.make_train_step(tilted, distribution, optimizer, **fixed, **options)
-        of_state = {key: value for key, value in options.items() if key != "criterion"}
-        state = training.init_train_state(params, optimizer, **of_state)
-        named[name] = Named(step, training.shard_state(state, mesh))
+        named[name] = Named(step, training.shard_state(step.init(params), mesh))
     return named
 
 

@@ -56,7 +56,7 @@ def make_lane(
             x_data = sweeps.shared(draw, jax.random.fold_in(key_data, index), step=index)
             return step(state, x_data, key_noise)[0]
 
-        state = training.init_train_state(params, optimizer, treatment=treatment)
+        state = step.init(params)
         state = jax.lax.fori_loop(0, config.sweep_steps, body, state)
         return {"theta": state.params, "log_partition": state.log_partition}
 

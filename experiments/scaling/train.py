@@ -34,7 +34,7 @@ def main(
     x_data = toys.gaussians().sample(jax.random.key(1), 16_384)
     optimizer, distribution = optax.adam(1e-3), noise.fitted_gaussian(x_data)
     step = training.make_train_step(log_density_fn, distribution, optimizer, mesh=mesh)
-    state = training.shard_state(training.init_train_state(params, optimizer), mesh)
+    state = training.shard_state(step.init(params), mesh)
     options = {"batch_size": batch_size, "folder": folder, "resume": True}
     options |= {"checkpoint_every": checkpoint_every, "log_every": checkpoint_every}
     result = training.fit(step, state, x_data, jax.random.key(2), num_steps=num_steps, **options)

@@ -72,10 +72,8 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
                 "loss": loss / (window[1] - window[0]),
             }
 
-        options = {"treatment": treatment_of_f, "log_partition": problem.log_partition}
-        return jax.lax.scan(
-            until_record, training.init_train_state(params, optimizer, **options), windows
-        )[1]
+        state = step.init(params, log_partition=problem.log_partition)
+        return jax.lax.scan(until_record, state, windows)[1]
 
     return lane
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
@@ -121,6 +121,7 @@ def fit_flow(
     References:
       Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019, section 5.
     """
+    check_key(key)
     check_positive_int("num_steps", num_steps)
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)
@@ -161,12 +162,9 @@ def fit_flow(
 
 
 def _points(x_data: Any) -> jax.Array:
-    x_data = jnp.asarray(x_data)
-    if x_data.ndim != 2 or not jnp.issubdtype(x_data.dtype, jnp.floating):
-        raise ValueError(
-            f"x_data: expected a floating array (samples, dim), got {x_data.dtype} of shape"
-            f" {x_data.shape}"
-        )
+    x_data = as_floating("x_data", x_data)
+    if x_data.ndim != 2:
+        raise ValueError(f"x_data: expected shape (samples, dim), got shape {x_data.shape}")
     # In the held-out part a NaN would look like a flow that never improves.
     if not bool(jnp.isfinite(x_data).all()):
         raise ValueError("x_data: expected finite samples, got NaN or infinity in some")

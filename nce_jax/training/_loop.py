@@ -74,7 +74,7 @@ def fit(
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
         with scalar metrics.
-      state: what `init_train_state` returns.
+      state: what `train.init(params)` returns.
       batches: an array of data samples, or a `Batch` of arrays, shuffled anew in every pass and cut
         into batches of `batch_size` (data and fixed noise samples each by a shuffle of their own;
         an incomplete last batch is left out). Or a function `batches(step)`, the first step being
@@ -125,7 +125,7 @@ def fit(
       ... )
       >>> optimizer = optax.sgd(0.5)
       >>> step = training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer)
-      >>> state = training.init_train_state(params, optimizer)
+      >>> state = step.init(params)
       >>> x_data = 2 + jax.random.normal(jax.random.key(0), (4096, 1))
       >>> result = training.fit(
       ...     step, state, x_data, jax.random.key(1), num_steps=200, batch_size=512, progress=False

@@ -308,11 +308,10 @@ def test_in_a_train_step(x64):
         1 + np.random.default_rng(1).normal(size=200), np.random.default_rng(2).normal(size=300)
     )
     criterion, optimizer = regularized(0.2, 10.0), optax.sgd(1.0)
-    options = {"criterion": criterion, "relative_to_noise": True}
-    step = training.make_train_step(lambda theta, x: theta * x, None, optimizer, **options)
-    new, metrics = jax.jit(step)(
-        training.init_train_state(jnp.asarray(0.6), optimizer), batch, jax.random.key(0)
+    step = training.make_train_step(
+        optimizer=optimizer, log_ratio_fn=lambda theta, x: theta * x, criterion=criterion
     )
+    new, metrics = jax.jit(step)(step.init(jnp.asarray(0.6)), batch, jax.random.key(0))
 
     def profiled(theta):
         sides = theta * batch.x_data, theta * batch.x_noise
@@ -329,7 +328,10 @@ def test_in_a_train_step(x64):
         match="bar_step does not support criterion ratio_regularized nce: Bennett's step knows",
     ):
         training.make_train_step(
-            lambda theta, x: x, None, optimizer, treatment=training.bar_step(), **options
+            optimizer=optimizer,
+            log_ratio_fn=lambda theta, x: x,
+            criterion=criterion,
+            treatment=training.bar_step(),
         )
 
 

@@ -118,15 +118,11 @@ def test_a_run_is_that_of_the_train_step_by_hand(plane):
     key_begin, key_steps = jax.random.split(key)
     params, log_density_fn = problems.make_model(TINY, plane, key_begin)
     optimizer = optax.adam(TINY.learning_rate)
-    step = jax.jit(
-        training.make_train_step(
-            log_density_fn, noise, optimizer, criterion=nce_jax.criteria.nce(magnification=2.0)
-        )
+    by_hand = training.make_train_step(
+        log_density_fn, noise, optimizer, criterion=nce_jax.criteria.nce(magnification=2.0)
     )
-    state, key_data, key_step = (
-        training.init_train_state(params, optimizer),
-        *jax.random.split(key_steps),
-    )
+    step = jax.jit(by_hand)
+    state, (key_data, key_step) = by_hand.init(params), jax.random.split(key_steps)
     seen = []
     for index in range(TINY.plane_steps):
         rows = jax.random.randint(
