@@ -169,7 +169,9 @@ def check_positive(name: str, value: Any) -> None:
     """Raises if a plain number (Python or NumPy) is not finite and positive, and for what can be no
     number at all; the values of arrays and tracers are not read.
     """
-    if isinstance(value, bool | str | bytes | complex | dict) or callable(value):
+    is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
+    if isinstance(value, type) or not (is_plain or is_array):
         raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
     if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
         raise ValueError(f"{name}: expected a finite positive number, got {value}")
