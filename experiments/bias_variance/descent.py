@@ -60,6 +60,8 @@ def squared_errors(
         kept = jnp.stack(paths)[:, jnp.array(budgets) - 1]
         return jnp.sum((kept - problem.mean) ** 2, axis=-1)
 
-    swept = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
+    swept = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
     errors = np.moveaxis(np.asarray(swept.values), (-2, -1), (0, 1))
     return np.where(np.isfinite(errors), errors, np.inf)

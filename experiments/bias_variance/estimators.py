@@ -57,7 +57,9 @@ def squared_errors(
             ]
         )
 
-    swept = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
+    swept = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
     errors = np.moveaxis(np.asarray(swept.values), -1, 0)
     return np.where(np.isfinite(errors), errors, np.inf)
 

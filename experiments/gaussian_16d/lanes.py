@@ -99,7 +99,9 @@ def train(
     ...).
     """
     run = make_run(named, problem, config, num_steps)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, start=jnp.array(begin), key=keys).values)
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"start": jnp.array(begin), "key": keys}).values
+    )
     # JAX hands dictionaries back in alphabetical order.
     return {name: traces[name] for name in named}
 

@@ -72,7 +72,7 @@ def _sweep(config: Config, num_devices: int, treatment: training.Treatment) -> l
         "seed": jnp.arange(num_seeds),
     }
     lane = make_lane(config, treatment)
-    program = sweeps.compiled_sweep(lane, mesh=mesh, **axes)
+    program = sweeps.compiled_sweep(lane, axes=axes, mesh=mesh)
     cost, told = program.cost_analysis(), collectives(program)
     return [
         cost["flops"],
@@ -91,7 +91,7 @@ def _seconds(
     taken = []
     for _ in range(num_repeats + 1):
         start = time.perf_counter()
-        found = nce_jax.sweep(lane, mesh=mesh, **axes)
+        found = nce_jax.sweep(lane, axes=axes, mesh=mesh)
         taken.append(time.perf_counter() - start)
     assert found.num_chunks == 1  # else the program that was counted is not the one that ran
     assert not found.failed.any()

@@ -103,4 +103,4 @@ def train(
         )
         return jax.lax.scan(until_checkpoint, state, windows)[1]
 
-    return nce_jax.sweep(run, key=keys).values
+    return nce_jax.sweep(run, axes={"key": keys}).values
