@@ -59,7 +59,7 @@ def gaussian_1d(treatment: training.Treatment, steps: int) -> Train:
             )
             return step(state, x_data, key_noise)[0], None
 
-        state = training.init_train_state(params, optimizer, treatment=treatment)
+        state = step.init(params)
         state, _ = jax.lax.scan(body, state, None, length=steps)
         return state.log_partition, state.params[0]
 

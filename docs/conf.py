@@ -28,13 +28,19 @@ html_copy_source = False
 
 
 def escape_markup(app, what, name, obj, options, lines):
-    """Keeps docstrings plain text, read as well in a terminal: a star is a product, a bar an
-    absolute value.
+    """Keeps the prose of docstrings plain text: a star is a product, a bar an absolute value.
+
+    Doctests and the bodies of math directives are left as they are.
     """
-    in_doctest = False
+    in_doctest, math_indent = False, None
     for index, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
         in_doctest = bool(line.strip()) and (in_doctest or line.lstrip().startswith(">>>"))
-        if not in_doctest:
+        if line.strip() and math_indent is not None and indent <= math_indent:
+            math_indent = None
+        if line.lstrip().startswith(".. math::"):
+            math_indent = indent
+        if not in_doctest and math_indent is None:
             prose_and_code = line.split("`")
             prose_and_code[::2] = [
                 re.sub(r"[*|]|_(?!\w)", r"\\\g<0>", prose) for prose in prose_and_code[::2]
@@ -42,5 +48,11 @@ def escape_markup(app, what, name, obj, options, lines):
             lines[index] = "`".join(prose_and_code)
 
 
+def offer_files_outside(app, docname, source):
+    """Turns links to Markdown files outside docs, which work in the repository, into downloads."""
+    source[0] = re.sub(r"\[([^]]+)\]\((\.\./[^)#]+\.md)\)", r"{download}`\1 <\2>`", source[0])
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before napoleon, at 500
+    app.connect("source-read", offer_files_outside)

@@ -12,7 +12,7 @@ import nce_jax
 from experiments.common import cli
 from experiments.common.progress import track
 from experiments.common.results import Result
-from experiments.log_partition_convergence import iterations, problems, summary
+from experiments.log_partition_convergence import iterations, problems, statistics
 from experiments.log_partition_convergence.config import PRESETS, Config
 from experiments.log_partition_convergence.problems import Ratios
 
@@ -47,7 +47,7 @@ def experiment(config: Config, key: jax.Array) -> Result:
         ring, pairs = _draw(config, key)
         arrays = _paths_of_solvers({"ring": ring, "pairs": pairs}, config)
         arrays |= _figure_1(ring, config) | _figure_7(pairs, config)
-    return Result(arrays, summary.headline(arrays), summary.failed_lanes(arrays))
+    return Result(arrays, statistics.headline(arrays), statistics.failed_lanes(arrays))
 
 
 def _draw(config: Config, key: jax.Array) -> tuple[Batches, Batches]:
@@ -136,7 +136,7 @@ def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config)
     """
     estimates = estimates.reshape(*root.shape, -1)
     error = np.abs(estimates - root[..., None])
-    steps = summary.settled_after(error, config.tolerance)
+    steps = statistics.settled_after(error, config.tolerance)
     then = np.minimum(steps, error.shape[-1] - 1).astype(int)[..., None]
     return {
         name: estimates,

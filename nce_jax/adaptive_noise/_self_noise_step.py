@@ -22,7 +22,7 @@ class SelfNoiseState(NamedTuple):
     """A train state and the noise it trains against: everything a run needs to go on.
 
     Attributes:
-      train: from `training.init_train_state`.
+      train: from the `init` of `training.make_train_step`.
       noise: from `self_noise`.
     """
 
@@ -103,7 +103,7 @@ def make_self_noise_step(
       ...     )
       ... )
       >>> state = adaptive_noise.SelfNoiseState(
-      ...     training.init_train_state(params, optimizer), snapshot
+      ...     training.make_train_step(log_density_fn, snapshot, optimizer).init(params), snapshot
       ... )
       >>> x_data = 1 + jax.random.normal(jax.random.key(1), (1000, 1))
       >>> for _ in range(30):
@@ -132,7 +132,9 @@ def make_self_noise_step(
         )
 
     # Refuses what it refuses when the step is made, not when it is first called.
-    train_step(object())
+    make_train_step(
+        optimizer=optimizer, log_ratio_fn=log_density_fn, criterion=criterion, treatment=treatment
+    )
 
     def step(
         state: SelfNoiseState, batch: Any, key: PRNGKeyArray

@@ -17,6 +17,7 @@ from nce_jax.losses._exponential import (
     log_profiled_exponential_nce_loss,
 )
 from nce_jax.losses._inference import balanced_nre_loss, nre_a_loss, nre_b_loss, nre_c_loss
+from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._rank import conditional_nce_loss, ranking_nce_loss, ranking_nce_loss_terms
 from nce_jax.losses._siglip import siglip_loss
 from nce_jax.losses._vocabulary import (
@@ -28,6 +29,7 @@ from nce_jax.losses._vocabulary import (
 )
 
 __all__ = [
+    "Sharded",
     "balanced_nre_loss",
     "clip_loss",
     "conditional_nce_loss",

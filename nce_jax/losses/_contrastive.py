@@ -1,26 +1,16 @@
-"""InfoNCE and its relatives: every pair of a batch of embeddings has the others for noise."""
+"""InfoNCE and its relatives: the other pairs of a batch serve as the noise of each pair."""
 
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
-from nce_jax.losses._pairs.embeddings import (
-    Embeddings,
-    Work,
-    as_embeddings,
-    as_ids,
-    as_negatives,
-    check_divisible,
-    make_work,
-    sum_pairs,
-)
-from nce_jax.losses._pairs.sharded import reduce_everywhere
-from nce_jax.losses._pairs.sums import LEFT_OUT, LOG_SUM_EXP, Pairs, Plan
-from nce_jax.losses._rank import log_against
-from nce_jax.numerics import log_sum_exp, weighted_mean
+from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings
+from nce_jax.losses._pairs.negatives import log_sum_negatives
+from nce_jax.losses._pairs.sharded import Sharded
+from nce_jax.losses._pairs.sums import LOG_SUM_EXP
+from nce_jax.losses._rank import ranking_terms
 
 
 def info_nce_loss(
@@ -30,64 +20,65 @@ def info_nce_loss(
     negatives: Float[ArrayLike, "..."] | None = None,
     temperature: Scalars = 1.0,
     magnification: Scalars = 1.0,
-    two_sided: bool = False,
     log_noise: Float[ArrayLike, " n"] | None = None,
     ids: Integer[ArrayLike, " n"] | None = None,
     ids_negatives: Integer[ArrayLike, "..."] | None = None,
     weights: Weights | None = None,
     chunk_size: int | None = None,
-    mesh: Mesh | None = None,
-    axis_name: str = "data",
-    exchange: Literal["gather", "ring"] = "gather",
+    devices: Sharded | None = None,
 ) -> Float[Array, ""]:
-    """InfoNCE: which of the vectors y belongs to x_i?
+    r"""InfoNCE loss, which identifies the partner of each x_i among the vectors y of a batch.
 
-    L = mean_i -log(e^{s_ii} / (e^{s_ii} + M sum_j e^{s_ij})), s_ij = <x_i, y_j> / `temperature`, M
-    = `magnification`, j over all rows of `y` but i (in-batch negatives), or over `negatives`. It is
-    `ranking_nce_loss` of these logits.
+    .. math::
 
-    What differs elsewhere, and is so here: vectors are taken as they are (divide them by their
-    norms yourself where you want cosines); the logits are divided by the temperature, whose inverse
-    is CLIP's logit scale; the partner is in its own denominator; x_j is no negative of x_i
-    (`nt_xent_loss` has those, too); the mean is over anchors, so that the loss of a constant
-    encoder is log n; nothing is corrected for how often a y occurs, unless `log_noise` says how
-    often.
+       L = \frac{1}{n} \sum_i
+           -\log \frac{e^{s_{ii}}}{e^{s_{ii}} + M \sum_{j \ne i} e^{s_{ij}}},
+       \qquad s_{ij} = \langle x_i, y_j \rangle / \tau,
 
-    The n^2 logits are stored, or, with `chunk_size`, made block by block, twice: memory is then O(n
-    (dim + chunk_size)). Derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
+    with the temperature tau = `temperature` and M = `magnification`. The negatives y_j are the
+    other rows of `y` (in-batch negatives) or, if given, `negatives`. The loss is `ranking_nce_loss`
+    of these logits. `clip_loss` averages it over both directions.
+
+    Conventions (packages differ; these are ours):
+
+    - Vectors are used as they are. Divide them by their norms before the call if the logits are to
+      be cosines.
+    - Logits are divided by the temperature, the inverse of CLIP's logit scale.
+    - The denominator contains the partner.
+    - x_j is no negative of x_i; `nt_xent_loss` counts these pairs as well.
+    - The mean is over anchors, so that the loss of a constant encoder is log n.
+    - No correction is made for how frequent a y is, unless `log_noise` gives its log probability.
+
+    The n^2 logits are stored by default. With `chunk_size` they are computed in blocks of columns,
+    once for the value and once more for the gradient, in O(n (dim + chunk_size)) memory.
+    Derivatives of any order are available in reverse mode; `jax.jvp` is not supported.
 
     Args:
       x: the anchors, (n, dim).
-      y: their partners, (n, dim), row by row.
-      negatives: vectors to take for noise in the place of the other rows of `y`: (K, dim), shared
-        by all anchors, or (n, K, dim), K for each.
-      temperature: what logits are divided by, a traced number; learnable outside as exp of a
-        parameter.
-      magnification: M > 0, a traced number: virtual copies of the noise.
-      two_sided: takes the average with the same loss of x and y exchanged; for in-batch negatives.
-      log_noise: log probability with which each row of `y` comes into a batch, subtracted from its
-        logits, for the partner and as a negative; for one-sided, in-batch negatives.
-      ids: integers, (n,); pairs of equal ids are the same thing seen twice, and no negatives of
-        each other. None counts every row as its own, and duplicates as negatives.
-      ids_negatives: those of `negatives`, (K,) or (n, K): where equal to the anchor's, left out.
-      weights: weights >= 0 of the pairs in the mean, (n,). A pair of weight zero takes no part, as
-        a negative neither.
-      chunk_size: columns per block; None takes all at once. Without use, as `mesh`, for negatives
-        (n, K, dim).
-      mesh: one with Auto axes (`training.make_mesh`); splits x and y over the devices along
-        `axis_name`: every x_i meets the y of all devices, and value and gradient are those of one
-        device. n is the number of all samples, in all devices and processes.
-      axis_name: the axis of the mesh along which samples are split.
-      exchange: "gather" holds all y on every device; "ring" passes them on, device to device,
-        holding 1/D of them.
+      y: the partner of each anchor, row by row, (n, dim).
+      negatives: vectors that replace the other rows of `y` as negatives: (K, dim), shared by all
+        anchors, or (n, K, dim), K for each anchor.
+      temperature: divides the logits, a traced number. To learn it, pass exp of a parameter.
+      magnification: M > 0, virtual copies of the negatives, a traced number.
+      log_noise: log probability with which each row of `y` enters a batch, (n,). It is subtracted
+        from the logits of that row, both as a partner and as a negative. In-batch negatives only.
+      ids: integers, (n,). Pairs of equal ids are duplicates and no negatives of each other. By
+        default all pairs are different.
+      ids_negatives: integers of `negatives`, (K,) or (n, K), with `ids`: a negative is ignored
+        where its id is that of the anchor.
+      weights: weights >= 0 of the pairs in the mean, (n,). A pair of weight zero is ignored, also
+        as a negative.
+      chunk_size: columns per block; None computes all at once. Not for negatives (n, K, dim).
+      devices: `Sharded(mesh)` splits the samples over the devices of a mesh, without a change of
+        value or gradient. Not for negatives (n, K, dim).
 
     Returns:
       The loss, a number in nats; float32 for inputs of lower precision.
 
     Raises:
-      TypeError: embeddings, weights or ids of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range, options that do not go
-        together.
+      TypeError: embeddings, weights, ids or devices of the wrong type.
+      ValueError: mismatched shapes, plain numbers out of their range, or options that do not apply
+        to the given negatives.
 
     Examples:
       >>> import jax
@@ -104,23 +95,9 @@ def info_nce_loss(
       van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding,
         2018, eq. 4.
     """
-    terms = info_nce_loss_terms(
-        x,
-        y,
-        negatives=negatives,
-        temperature=temperature,
-        magnification=magnification,
-        two_sided=two_sided,
-        log_noise=log_noise,
-        ids=ids,
-        ids_negatives=ids_negatives,
-        weights=weights,
-        chunk_size=chunk_size,
-        mesh=mesh,
-        axis_name=axis_name,
-        exchange=exchange,
-    )
-    return weighted_mean(terms, None if weights is None else jnp.asarray(weights, terms.dtype))
+    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
+    log_sum, offset = _log_sum(batch, negatives, log_noise, ids, ids_negatives)
+    return batch.mean(ranking_terms(batch.partner_logits + offset, log_sum, magnification))
 
 
 def info_nce_loss_terms(
@@ -130,44 +107,40 @@ def info_nce_loss_terms(
     negatives: Float[ArrayLike, "..."] | None = None,
     temperature: Scalars = 1.0,
     magnification: Scalars = 1.0,
-    two_sided: bool = False,
     log_noise: Float[ArrayLike, " n"] | None = None,
     ids: Integer[ArrayLike, " n"] | None = None,
     ids_negatives: Integer[ArrayLike, "..."] | None = None,
     weights: Weights | None = None,
     chunk_size: int | None = None,
-    mesh: Mesh | None = None,
-    axis_name: str = "data",
-    exchange: Literal["gather", "ring"] = "gather",
+    devices: Sharded | None = None,
 ) -> Float[Array, " n"]:
-    """Per-anchor terms of `info_nce_loss`, which is their (weighted) mean.
+    r"""Per-anchor terms of `info_nce_loss`, whose (weighted) mean is the loss.
 
-    -log(e^{s_ii} / (e^{s_ii} + M sum_j e^{s_ij})), or its average with that of y_i among all x
-    where `two_sided`.
+    .. math::
+
+       -\log \frac{e^{s_{ii}}}{e^{s_{ii}} + M \sum_{j \ne i} e^{s_{ij}}}
 
     Args:
       x: the anchors, (n, dim).
-      y: their partners, (n, dim).
-      negatives: noise in the place of the other rows of `y`, (K, dim) or (n, K, dim).
-      temperature: what logits are divided by.
-      magnification: M > 0.
-      two_sided: averages both directions.
-      log_noise: log probability of each row of `y`, (n,).
-      ids: integers; equal ones are no negatives of each other, (n,).
-      ids_negatives: those of `negatives`, (K,) or (n, K).
-      weights: where zero, so is the term, (n,).
-      chunk_size: columns per block.
-      mesh: the devices.
-      axis_name: the axis of the mesh along which samples are split.
-      exchange: "gather" or "ring".
+      y: the partner of each anchor, (n, dim).
+      negatives: vectors that replace the other rows of `y` as negatives, (K, dim) or (n, K, dim).
+      temperature: divides the logits, a traced number.
+      magnification: M > 0, a traced number.
+      log_noise: log probability of each row of `y`, (n,); for in-batch negatives only.
+      ids: integers, (n,); pairs of equal ids are no negatives of each other.
+      ids_negatives: integers of `negatives`, (K,) or (n, K), with `ids`.
+      weights: weights >= 0 of the pairs, (n,). A pair of weight zero is ignored, also as a
+        negative, and its term is zero.
+      chunk_size: columns per block; None computes all at once.
+      devices: `Sharded(mesh)` splits the samples over the devices of a mesh.
 
     Returns:
       The terms, (n,), in nats.
 
     Raises:
-      TypeError: embeddings, weights or ids of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range, options that do not go
-        together.
+      TypeError: embeddings, weights, ids or devices of the wrong type.
+      ValueError: mismatched shapes, plain numbers out of their range, or options that do not apply
+        to the given negatives.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -181,26 +154,9 @@ def info_nce_loss_terms(
       van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding,
         2018, eq. 4.
     """
-    batch = as_embeddings(x, y, temperature, ids, weights)
-    work = make_work(batch.x, chunk_size, mesh, axis_name, exchange)
-    if negatives is not None:
-        if two_sided or log_noise is not None:
-            raise ValueError(
-                "negatives: expected in-batch ones (None) with two_sided or log_noise, got an array"
-            )
-        against = _against(batch, negatives, ids, ids_negatives, work)
-        return batch.keep(log_against(batch.products, against, magnification))
-    if ids_negatives is not None:
-        raise ValueError("ids_negatives: expected None without negatives, got an array")
-    if log_noise is not None and two_sided:
-        raise ValueError("log_noise: expected None where two_sided, got an array")
-    offset = None if log_noise is None else -_as_log_noise(log_noise, batch)
-    rows, columns = sum_pairs(LOG_SUM_EXP, batch, offset, work, both=two_sided)
-    partner = batch.products if offset is None else batch.products + offset
-    terms = log_against(partner, rows, magnification)
-    return batch.keep(
-        (terms + log_against(partner, columns, magnification)) / 2 if two_sided else terms
-    )
+    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
+    log_sum, offset = _log_sum(batch, negatives, log_noise, ids, ids_negatives)
+    return batch.mask(ranking_terms(batch.partner_logits + offset, log_sum, magnification))
 
 
 def clip_loss(
@@ -208,37 +164,35 @@ def clip_loss(
     y: Float[Array, "n dim"],
     *,
     temperature: Scalars = 1.0,
+    magnification: Scalars = 1.0,
     ids: Integer[ArrayLike, " n"] | None = None,
     weights: Weights | None = None,
     chunk_size: int | None = None,
-    mesh: Mesh | None = None,
-    axis_name: str = "data",
-    exchange: Literal["gather", "ring"] = "gather",
+    devices: Sharded | None = None,
 ) -> Float[Array, ""]:
-    """CLIP's symmetric loss: which y belongs to x_i, and which x to y_i.
+    """CLIP's symmetric loss, which identifies the y of each x_i and the x of each y_i.
 
-    The average of `info_nce_loss` and the same with x and y exchanged: `info_nce_loss(...,
-    two_sided=True)`. CLIP multiplies by a logit scale, exp of a parameter, and divides every vector
-    by its norm: `temperature` is the inverse of that scale, and norms are the caller's. Each logit
-    is computed once for both directions.
+    It is the average of `info_nce_loss(x, y)` and `info_nce_loss(y, x)`. Each logit is computed
+    once for both directions. CLIP divides every vector by its norm, to be done before the call, and
+    multiplies by a logit scale, exp of a parameter; `temperature` is the inverse of that scale.
 
     Args:
       x: embeddings of one kind, (n, dim).
-      y: those of the other, row by row, (n, dim).
-      temperature: what logits are divided by, a traced number.
+      y: embeddings of the other kind, row by row, (n, dim).
+      temperature: divides the logits, a traced number.
+      magnification: M > 0, virtual copies of the negatives, a traced number; CLIP has M = 1.
       ids: integers, (n,); pairs of equal ids are no negatives of each other.
-      weights: weights >= 0 of the pairs, (n,); those of weight zero take no part.
+      weights: weights >= 0 of the pairs in the mean, (n,). A pair of weight zero is ignored, also
+        as a negative.
       chunk_size: columns per block; None stores all n^2 logits.
-      mesh: the devices over which samples are split; value and gradient are those of one device.
-      axis_name: the axis of the mesh along which samples are split.
-      exchange: "gather" or "ring", as in `info_nce_loss`.
+      devices: `Sharded(mesh)` splits the samples over the devices of a mesh.
 
     Returns:
-      The loss, a number in nats; log n for constant encoders.
+      The loss, a number in nats; log n for constant encoders at M = 1.
 
     Raises:
-      TypeError: embeddings, weights or ids of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range.
+      TypeError: embeddings, weights, ids or devices of the wrong type.
+      ValueError: mismatched shapes, or plain numbers out of their range.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -252,18 +206,12 @@ def clip_loss(
       Radford et al., Learning transferable visual models from natural language supervision, 2021,
         figure 3.
     """
-    return info_nce_loss(
-        x,
-        y,
-        temperature=temperature,
-        two_sided=True,
-        ids=ids,
-        weights=weights,
-        chunk_size=chunk_size,
-        mesh=mesh,
-        axis_name=axis_name,
-        exchange=exchange,
+    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
+    forward, backward = (
+        ranking_terms(batch.partner_logits, log_sum, magnification)
+        for log_sum in batch.sum_others(LOG_SUM_EXP, column_sums=True)
     )
+    return batch.mean((forward + backward) / 2)
 
 
 def nt_xent_loss(
@@ -275,34 +223,36 @@ def nt_xent_loss(
     ids: Integer[ArrayLike, " n"] | None = None,
     weights: Weights | None = None,
     chunk_size: int | None = None,
-    mesh: Mesh | None = None,
-    axis_name: str = "data",
-    exchange: Literal["gather", "ring"] = "gather",
+    devices: Sharded | None = None,
 ) -> Float[Array, ""]:
-    """SimCLR's loss, NT-Xent: each of 2 n views against all others, those of its own kind too.
+    r"""SimCLR's NT-Xent loss, which identifies the partner of each view among all 2 n views.
 
-    The mean over both views of all n samples of -log(e^{s+} / (e^{s+} + M sum of e^{s-})), with s+
-    the logit of a view and its partner, and s- those with the other 2 n - 2 views, of `x` and of
-    `y`.
+    The mean over both views of all n samples of
+
+    .. math::
+
+       -\log \frac{e^{s_+}}{e^{s_+} + M \sum_- e^{s_-}},
+
+    where s_+ is the logit of a view and its partner. The sum is over the logits s_- of that view
+    with the other 2 n - 2 views, those in `x` as well as those in `y`.
 
     Args:
-      x: the first views, (n, dim); SimCLR divides them by their norms, which is the caller's.
+      x: the first views, (n, dim). SimCLR L2-normalizes them; do so before the call.
       y: the second views, (n, dim).
-      temperature: what logits are divided by, a traced number.
-      magnification: M > 0, a traced number: virtual copies of the noise.
+      temperature: divides the logits, a traced number.
+      magnification: M > 0, virtual copies of the negatives, a traced number.
       ids: integers, (n,); views of equal ids are no negatives of each other.
-      weights: weights >= 0 of the samples, (n,); those of weight zero take no part.
+      weights: weights >= 0 of the samples in the mean, (n,). A sample of weight zero is ignored,
+        also as a negative.
       chunk_size: columns per block; None stores all (2 n)^2 logits.
-      mesh: the devices over which samples are split; value and gradient are those of one device.
-      axis_name: the axis of the mesh along which samples are split.
-      exchange: "gather" or "ring", as in `info_nce_loss`.
+      devices: `Sharded(mesh)` splits the samples over the devices of a mesh.
 
     Returns:
-      The loss, a number in nats; log(2 n - 1) for constant encoders.
+      The loss, a number in nats; log(2 n - 1) for constant encoders at M = 1.
 
     Raises:
-      TypeError: embeddings, weights or ids of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range.
+      TypeError: embeddings, weights, ids or devices of the wrong type.
+      ValueError: mismatched shapes, or plain numbers out of their range.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -316,47 +266,37 @@ def nt_xent_loss(
       Chen et al., A simple framework for contrastive learning of visual representations, 2020, eq.
         1.
     """
-    batch = as_embeddings(x, y, temperature, ids, weights)
-    work = make_work(batch.x, chunk_size, mesh, axis_name, exchange)
+    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
     views = jnp.concatenate([batch.x, batch.y])
-    # A view and its partner have one id: neither itself nor the partner is among its negatives.
-    both = batch._replace(x=views, y=views, ids=jnp.concatenate([batch.ids, batch.ids]))
-    against, _ = sum_pairs(LOG_SUM_EXP, both, None, work)
-    terms = (
-        log_against(jnp.tile(batch.products, 2), against, magnification).reshape(2, -1).mean(axis=0)
-    )
-    return weighted_mean(batch.keep(terms), batch.weights)
+    # A view and its partner share an id: neither the view itself nor its partner is a negative.
+    all_views = batch._replace(x=views, y=views, ids=jnp.concatenate([batch.ids, batch.ids]))
+    log_sum, _ = all_views.sum_others(LOG_SUM_EXP)
+    terms = ranking_terms(jnp.tile(batch.partner_logits, 2), log_sum, magnification)
+    return batch.mean(terms.reshape(2, -1).mean(axis=0))
+
+
+def _log_sum(
+    batch: Embeddings, negatives: Any, log_noise: Any, ids: Any, ids_negatives: Any
+) -> tuple[jax.Array, jax.Array | float]:
+    """The log of the sum over the negatives of each anchor, and the offsets of the partners."""
+    if negatives is not None:
+        if log_noise is not None:
+            raise ValueError(
+                "log_noise: expected None with negatives, got an array; it corrects in-batch"
+                " negatives only"
+            )
+        return log_sum_negatives(batch, negatives, ids, ids_negatives), 0.0
+    if ids_negatives is not None:
+        raise ValueError("ids_negatives: expected None without negatives, got an array")
+    if log_noise is None:
+        return batch.sum_others(LOG_SUM_EXP)[0], 0.0
+    offset = -_as_log_noise(log_noise, batch)
+    return batch.sum_others(LOG_SUM_EXP, offset)[0], offset
 
 
 def _as_log_noise(log_noise: Any, batch: Embeddings) -> jax.Array:
     log_noise = jnp.asarray(log_noise, batch.scale.dtype)
     if log_noise.shape != batch.ids.shape:
-        raise ValueError(
-            f"log_noise: expected shape {batch.ids.shape}, got shape {log_noise.shape}"
-        )
-    return log_noise if batch.weights is None else jnp.where(batch.weights == 0, 0, log_noise)
-
-
-def _against(
-    batch: Embeddings, negatives: Any, ids: Any, ids_negatives: Any, work: Work
-) -> jax.Array:
-    """The logarithm of the sum over explicit negatives, one per anchor."""
-    negatives = as_negatives(negatives, batch.x)
-    shape = negatives.shape[:-1]
-    if ids_negatives is not None and ids is None:
-        raise ValueError("ids: expected those of the anchors beside ids_negatives, got None")
-    named = ids_negatives is not None
-    # Without ids nothing is equal to anything.
-    own = batch.ids if named else jnp.where(batch.ids == LEFT_OUT, LEFT_OUT, 1)
-    others = as_ids("ids_negatives", ids_negatives, shape) if named else jnp.zeros(shape, own.dtype)
-    if negatives.ndim == 2:
-        if work.spread is not None:
-            check_divisible("negatives", negatives, work.spread.mesh, work.spread.axis)
-        pairs = Pairs(
-            batch.x, negatives, batch.scale, jnp.zeros(shape, batch.scale.dtype), own, others
-        )
-        return reduce_everywhere(Plan(LOG_SUM_EXP, False, work.chunk_size), work.spread, pairs)[0]
-    counts = (others != own[:, None]) & (own[:, None] != LEFT_OUT)
-    kept = jnp.where(counts[..., None], negatives, 0)  # what is left out may hold anything
-    products = jnp.einsum("nd,nkd->nk", batch.x, kept, preferred_element_type=batch.scale.dtype)
-    return log_sum_exp(batch.scale * products, counts.astype(products.dtype))
+        expected = f"shape {batch.ids.shape}"
+        raise ValueError(f"log_noise: expected {expected}, got shape {log_noise.shape}")
+    return batch.mask(log_noise)

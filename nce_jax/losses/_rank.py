@@ -129,7 +129,7 @@ def ranking_nce_loss_terms(
         weights_noise = None if weights_noise is None else weights_noise[..., None, :]
     else:
         noise = _without_rows(noise, weights_data)
-    terms = log_against(data, log_noise_sum(noise, weights_noise), magnification)
+    terms = ranking_terms(data, log_noise_sum(noise, weights_noise), magnification)
     return terms if weights_data is None else jnp.where(weights_data == 0, 0, terms)
 
 
@@ -228,7 +228,7 @@ def as_ranking(
     return data.astype(dtype), noise.astype(dtype)
 
 
-def log_against(data: jax.Array, log_noise_sum: jax.Array, magnification: Any) -> jax.Array:
+def ranking_terms(data: jax.Array, log_noise_sum: jax.Array, magnification: Any) -> jax.Array:
     """-log(e^data / (e^data + M sum over the noise)), from the logarithm of that sum."""
     check_positive("magnification", magnification)
     log_magnification = jnp.log(as_scalar("magnification", magnification, data))

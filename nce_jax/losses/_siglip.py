@@ -1,14 +1,12 @@
 """The pairwise sigmoid loss of SigLIP: binary NCE on all pairs of a batch."""
 
-from typing import Literal
-
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
-from nce_jax.losses._pairs.embeddings import as_embeddings, as_number, make_work, sum_pairs
+from nce_jax.losses._pairs.embeddings import as_embeddings, as_number
+from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
-from nce_jax.numerics import softplus, weighted_mean
+from nce_jax.numerics import softplus
 
 
 def siglip_loss(
@@ -20,37 +18,43 @@ def siglip_loss(
     ids: Integer[ArrayLike, " n"] | None = None,
     weights: Weights | None = None,
     chunk_size: int | None = None,
-    mesh: Mesh | None = None,
-    axis_name: str = "data",
-    exchange: Literal["gather", "ring"] = "gather",
+    devices: Sharded | None = None,
 ) -> Float[Array, ""]:
-    """SigLIP's loss: does y_j belong to x_i? asked of every pair for itself.
+    r"""SigLIP's loss, which classifies every pair (x_i, y_j) as matched or not, one at a time.
 
-    L = mean_i [softplus(-l_ii) + sum_j softplus(l_ij)], l_ij = <x_i, y_j> / `temperature` + `bias`,
-    j over all rows of `y` but i. It is `nce_loss` of s = l + log(n - 1) at noise ratio n - 1: its
-    best logit is log(p(x, y) / (p(x) p(y))) - log(n - 1), and the bias is minus F minus log(n - 1).
-    It grows with n, where InfoNCE grows with log n. SigLIP begins at temperature 1/10 and bias -10.
+    .. math::
+
+       L = \frac{1}{n} \sum_i \Big[ \operatorname{softplus}(-l_{ii})
+           + \sum_{j \ne i} \operatorname{softplus}(l_{ij}) \Big],
+       \qquad l_{ij} = \langle x_i, y_j \rangle / \tau + b,
+
+    with the temperature tau = `temperature` and b = `bias`. It is `nce_loss` of the log ratios s =
+    l + log(n - 1) at noise ratio n - 1. The optimal logit is therefore
+
+    .. math::
+
+       l = \log \frac{p(x, y)}{p(x)\, p(y)} - \log(n - 1),
+
+    and the bias is -F - log(n - 1). The loss grows with n, whereas InfoNCE grows with log n. SigLIP
+    starts from a temperature of 1/10 and a bias of -10.
 
     Args:
-      x: embeddings of one kind, (n, dim); SigLIP divides them by their norms, which is the
-        caller's.
-      y: those of the other, row by row, (n, dim).
-      temperature: what products are divided by, a traced number.
-      bias: what is added to them, a traced number; learnable outside.
+      x: embeddings of one kind, (n, dim). SigLIP L2-normalizes them; do so before the call.
+      y: embeddings of the other kind, row by row, (n, dim).
+      temperature: divides the products, a traced number.
+      bias: added to the logits, a traced number. To learn it, pass a parameter.
       ids: integers, (n,); pairs of equal ids are no negatives of each other.
-      weights: weights >= 0 of the anchors in the mean, (n,). A pair of weight zero takes no part,
-        as a negative neither.
+      weights: weights >= 0 of the anchors in the mean, (n,). A pair of weight zero is ignored, also
+        as a negative.
       chunk_size: columns per block; None stores all n^2 logits.
-      mesh: the devices over which samples are split; value and gradient are those of one device.
-      axis_name: the axis of the mesh along which samples are split.
-      exchange: "gather" or "ring", as in `info_nce_loss`.
+      devices: `Sharded(mesh)` splits the samples over the devices of a mesh.
 
     Returns:
       The loss, a number in nats.
 
     Raises:
-      TypeError: embeddings, weights or ids of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range.
+      TypeError: embeddings, weights, ids or devices of the wrong type.
+      ValueError: mismatched shapes, or plain numbers out of their range.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -63,8 +67,7 @@ def siglip_loss(
     References:
       Zhai et al., Sigmoid loss for language image pre-training, 2023, section 3.2.
     """
-    batch = as_embeddings(x, y, temperature, ids, weights)
-    work = make_work(batch.x, chunk_size, mesh, axis_name, exchange)
+    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
     offset = jnp.broadcast_to(as_number("bias", bias, batch.scale.dtype), batch.ids.shape)
-    against, _ = sum_pairs(SOFTPLUS_SUM, batch, offset, work)
-    return weighted_mean(batch.keep(softplus(-(batch.products + offset)) + against), batch.weights)
+    sum_negatives, _ = batch.sum_others(SOFTPLUS_SUM, offset)
+    return batch.mean(softplus(-(batch.partner_logits + offset)) + sum_negatives)

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
+from nce_jax.training._composition import check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._mesh import shares_threads, stays
 from nce_jax.training._processes import check_same, is_writer
@@ -74,7 +75,7 @@ def fit(
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
         with scalar metrics.
-      state: what `init_train_state` returns.
+      state: what `train.init(params)` returns.
       batches: an array of data samples, or a `Batch` of arrays, shuffled anew in every pass and cut
         into batches of `batch_size` (data and fixed noise samples each by a shuffle of their own;
         an incomplete last batch is left out). Or a function `batches(step)`, the first step being
@@ -125,7 +126,7 @@ def fit(
       ... )
       >>> optimizer = optax.sgd(0.5)
       >>> step = training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer)
-      >>> state = training.init_train_state(params, optimizer)
+      >>> state = step.init(params)
       >>> x_data = 2 + jax.random.normal(jax.random.key(0), (4096, 1))
       >>> result = training.fit(
       ...     step, state, x_data, jax.random.key(1), num_steps=200, batch_size=512, progress=False
@@ -137,6 +138,7 @@ def fit(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, algorithm 1.
     """
+    check_step(step)
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)

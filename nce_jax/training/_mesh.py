@@ -63,7 +63,7 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     averages have the path of their parameter at the end of their own, and are split with it.
 
     Args:
-      state: what `init_train_state` returns, or any pytree of arrays.
+      state: what `train.init(params)` returns, or any pytree of arrays.
       mesh: the devices.
       rules: pairs of a regular expression, searched for in the path, and a
         `jax.sharding.PartitionSpec`. The first that is found decides.
@@ -107,7 +107,7 @@ def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     With several processes every one of them calls it with the same values.
 
     Args:
-      state: what `init_train_state` returns, or any pytree of arrays.
+      state: what `train.init(params)` returns, or any pytree of arrays.
       mesh: the devices.
       rules: as in `state_shardings`; () keeps a copy on every device.
 

@@ -7,28 +7,51 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_instance, check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
-from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
-from nce_jax.log_partition.solve import attempt
+from nce_jax.log_partition import (
+    Solution,
+    Solver,
+    Status,
+    fixed_point,
+    newton,
+    solve_with_last_iterate,
+)
+from nce_jax.training._optimizers import as_optimizer
 
 _NEWTON = newton()
 
 
 class LogPartitionUpdate(NamedTuple):
-    """What a treatment does in one step: the F at which the loss is taken, the F to keep, and how
-    it was found.
+    """What a treatment does to F in one step.
 
-    Where `waits` is true the step moves F alone: parameters and optimizer stay as they are. None
-    stands for never.
+    Attributes:
+      log_partition: the F at which loss and gradient are taken.
+      next_log_partition: the F of the next step; ignored where F follows its gradient.
+      num_evaluations: evaluations of the equation, int32.
+      status: a `Status`, int32.
+      params_wait: where it is true the step moves F alone, and parameters and optimizer stay as
+        they are. None stands for never.
     """
 
-    used: jax.Array
-    kept: jax.Array
+    log_partition: jax.Array
+    next_log_partition: jax.Array
     num_evaluations: jax.Array
     status: jax.Array
-    waits: jax.Array | None = None
+    params_wait: jax.Array | None = None
+
+
+def params_only(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimizer of (params, log_partition) that leaves F alone."""
+    return _apart(optimizer, optax.set_to_zero())
+
+
+def _apart(
+    optimizer: optax.GradientTransformation, of_log_partition: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    transforms = {"params": optimizer, "log_partition": of_log_partition}
+    return optax.partition(transforms, ("params", "log_partition"))
 
 
 class Treatment(NamedTuple):
@@ -38,18 +61,32 @@ class Treatment(NamedTuple):
       name: what error messages call it.
       update: `update(criterion, log_ratios, log_partition) -> LogPartitionUpdate`, from the batch
         alone: `log_ratios` is a dictionary of log_ratio_data, log_ratio_noise and both weights, as
-        `criterion.profile(**log_ratios)` takes them. None where F is a parameter that follows its
-        gradient.
-      optimizer: of F, where it follows its gradient apart from the parameters.
+        `criterion.profile(**log_ratios)` takes them.
+      pair_optimizer: makes the optimizer of the pair (params, log_partition) from that of the
+        parameters; by default F is not moved by it.
+      follows_gradient: whether F is what the pair's optimizer makes of it, and not
+        `next_log_partition`.
       refuses: `refuses(criterion)` says why the pair is impossible, or returns None.
       is_profiled: whether the F in use minimizes the batch's loss.
     """
 
     name: str
-    update: Callable[..., LogPartitionUpdate] | None = None
-    optimizer: optax.GradientTransformation | None = None
+    update: Callable[..., LogPartitionUpdate]
+    pair_optimizer: Callable[[optax.GradientTransformation], optax.GradientTransformation] = (
+        params_only
+    )
+    follows_gradient: bool = False
     refuses: Callable[[Criterion], str | None] = lambda criterion: None
     is_profiled: bool = False
+
+
+def _as_it_is(
+    criterion: Criterion, log_ratios: Any, log_partition: jax.Array
+) -> LogPartitionUpdate:
+    """Loss and gradient at the F of the state."""
+    del criterion, log_ratios
+    status = finite_status(log_partition)
+    return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), status)
 
 
 def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Treatment:
@@ -72,7 +109,13 @@ def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Tre
       Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         section 2.
     """
-    return Treatment("joint_gradient", optimizer=optimizer)
+    if optimizer is not None:
+        optimizer = as_optimizer("optimizer", optimizer)
+
+    def pair_optimizer(params_optimizer: optax.GradientTransformation) -> Any:
+        return params_optimizer if optimizer is None else _apart(params_optimizer, optimizer)
+
+    return Treatment("joint_gradient", _as_it_is, pair_optimizer, follows_gradient=True)
 
 
 def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
@@ -101,8 +144,8 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
     def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
         assert criterion.equation is not None  # `refuses` has seen to it
         problem = criterion.equation(**log_ratios)
-        kept = solver.step(problem, solver.init(problem, log_partition)).estimate
-        return LogPartitionUpdate(log_partition, kept, jnp.int32(1), finite_status(kept))
+        moved = solver.step(problem, solver.init(problem, log_partition)).estimate
+        return LogPartitionUpdate(log_partition, moved, jnp.int32(1), finite_status(moved))
 
     def refuses(criterion: Criterion) -> str | None:
         if criterion.equation is None:
@@ -151,6 +194,8 @@ def solved(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, section 3.5.
     """
+    check_instance("solver", solver, Solver, "nce_jax.newton()")
+    check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
@@ -159,7 +204,9 @@ def solved(
         given = options | {"initial": log_partition if warm_start else None}
         if fixed_steps is not None and criterion.equation is not None:
             return _in_steps(
-                *attempt(criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps)
+                *solve_with_last_iterate(
+                    criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps
+                )
             )
         solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
@@ -179,7 +226,7 @@ def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
     is_short = solution.status == Status.MAX_STEPS
     estimate = jnp.where(is_short, reached, solution.log_partition)
     return LogPartitionUpdate(
-        estimate, estimate, solution.num_evaluations, solution.status, waits=is_short
+        estimate, estimate, solution.num_evaluations, solution.status, params_wait=is_short
     )
 
 
@@ -200,12 +247,7 @@ def held() -> Treatment:
         2012 (F fixed at 0).
     """
 
-    def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        return LogPartitionUpdate(
-            log_partition, log_partition, jnp.int32(0), finite_status(log_partition)
-        )
-
-    return Treatment("held", update)
+    return Treatment("held", _as_it_is)
 
 
 def finite_status(log_partition: jax.Array) -> jax.Array:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import nce_jax
+from nce_jax import training
+from nce_jax.losses import Sharded
 from tests.losses import dense
 
 IDS = np.array([0, 1, 2, 0, 4, 5, 1, 7, 8, 9, 10, 0])
@@ -21,11 +23,6 @@ CASES = {
         dense.info_nce,
         {"temperature": 0.4, "magnification": 30.0},
     ),
-    "info_nce, two-sided": (
-        nce_jax.losses.info_nce_loss,
-        dense.info_nce,
-        {"temperature": 0.4, "two_sided": True},
-    ),
     "info_nce, ids": (nce_jax.losses.info_nce_loss, dense.info_nce, {"ids": IDS}),
     "info_nce, weights": (nce_jax.losses.info_nce_loss, dense.info_nce, {"weights": WEIGHTS}),
     "info_nce, log q": (
@@ -37,6 +34,11 @@ CASES = {
         nce_jax.losses.clip_loss,
         functools.partial(dense.info_nce, two_sided=True),
         {"ids": IDS, "weights": WEIGHTS},
+    ),
+    "clip, M": (
+        nce_jax.losses.clip_loss,
+        functools.partial(dense.info_nce, two_sided=True),
+        {"temperature": 0.4, "magnification": 30.0},
     ),
     "nt_xent": (nce_jax.losses.nt_xent_loss, dense.nt_xent, {"temperature": 0.4}),
     "nt_xent, all": (
@@ -79,8 +81,10 @@ def _dense_gradient(case):
     return jax.jit(jax.grad(functools.partial(formula, xp=jnp, **options), (0, 1)))(*dense.batch())
 
 
-@pytest.mark.parametrize("case", EXPLICIT)
-@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize(
+    ("case", "chunk_size"),
+    [*((case, None) for case in EXPLICIT), ("shared", 2), ("shared, ids", 2)],
+)
 def test_explicit_negatives(case, chunk_size, x64):
     x, y = dense.batch()
     found = nce_jax.losses.info_nce_loss(x, y, **EXPLICIT[case], chunk_size=chunk_size)
@@ -191,9 +195,7 @@ def test_extremes(name, chunk_size):
 def test_all_of_one_kind_leave_nothing_to_learn():
     """Where every other pair is a duplicate there is no negative: zero, and no gradient."""
     x, y = dense.batch(dtype=jnp.float32)
-    value, slope = jax.value_and_grad(nce_jax.losses.info_nce_loss)(
-        x, y, ids=jnp.zeros(12, int), two_sided=True
-    )
+    value, slope = jax.value_and_grad(nce_jax.losses.clip_loss)(x, y, ids=jnp.zeros(12, int))
     assert value == 0
     np.testing.assert_array_equal(slope, 0)
 
@@ -268,7 +270,7 @@ def test_float16_keeps_small_slopes():
     assert np.linalg.norm(half - exact) < 2 * floor
 
 
-X = jnp.ones((4, 2))
+X, ONE = jnp.ones((4, 2)), jax.devices()[:1]
 REFUSED = [
     (
         {"y": jnp.ones((3, 2))},
@@ -285,7 +287,6 @@ REFUSED = [
         "magnification: expected a finite positive number, got -1.0",
     ),
     ({"chunk_size": 0}, ValueError, "chunk_size: expected at least 1, got 0"),
-    ({"exchange": "send"}, ValueError, "exchange: expected one of ('gather', 'ring'), got 'send'"),
     ({"ids": jnp.ones(4)}, TypeError, "ids: expected integers, got dtype float32"),
     ({"ids": jnp.ones(3, int)}, ValueError, "ids: expected shape (4,), got shape (3,)"),
     (
@@ -296,20 +297,34 @@ REFUSED = [
     ({"weights": jnp.ones(3)}, ValueError, "weights: expected one weight per sample"),
     ({"log_noise": jnp.ones(3)}, ValueError, "log_noise: expected shape (4,), got shape (3,)"),
     (
-        {"log_noise": jnp.ones(4), "two_sided": True},
+        {"log_noise": jnp.ones(4), "negatives": X},
         ValueError,
-        "log_noise: expected None where two_sided, got an array",
+        "log_noise: expected None with negatives, got an array",
     ),
     (
         {"negatives": jnp.ones((3, 5))},
         ValueError,
         "negatives: expected shape (K, 2) or (4, K, 2), got shape (3, 5)",
     ),
-    ({"negatives": X, "two_sided": True}, ValueError, "negatives: expected in-batch ones (None)"),
     (
         {"negatives": X, "ids_negatives": jnp.ones(4, int)},
         ValueError,
-        "ids: expected those of the anchors",
+        "ids: expected integers with negatives and ids_negatives, got None",
+    ),
+    (
+        {"negatives": X, "ids": jnp.ones(4, int)},
+        ValueError,
+        "ids_negatives: expected integers with negatives and ids, got None",
+    ),
+    (
+        {"negatives": jnp.ones((4, 3, 2)), "chunk_size": 2},
+        ValueError,
+        "chunk_size: expected None with negatives of shape (n, K, dim)",
+    ),
+    (
+        {"negatives": jnp.ones((4, 3, 2)), "devices": Sharded(training.make_mesh(devices=ONE))},
+        ValueError,
+        "devices: expected None with negatives of shape (n, K, dim)",
     ),
     (
         {"ids_negatives": jnp.ones(4, int)},

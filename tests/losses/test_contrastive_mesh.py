@@ -12,6 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 import nce_jax
 from nce_jax import training
+from nce_jax.losses import Sharded
 from tests.losses import dense
 
 LOSSES = {
@@ -53,7 +54,9 @@ def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
     alone = value_and_gradients(LOSSES[name], x, y)
     mesh = mesh_of(num_lanes)
     loss = functools.partial(
-        LOSSES[name], mesh=mesh, exchange=exchange, chunk_size=3 if num_lanes == 2 else None
+        LOSSES[name],
+        devices=Sharded(mesh, exchange=exchange),
+        chunk_size=3 if num_lanes == 2 else None,
     )
     tolerance = 1e-5 if float_dtype == jnp.float32 else 1e-10
     for ours, theirs in zip(
@@ -65,8 +68,8 @@ def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
 
 
 def test_left_to_the_compiler_it_is_the_same_too(x64):
-    """Without `mesh` the arrays are global all the same: there is no local loss to be had by
-    mistake.
+    """Without `devices` the arrays are global all the same, so that no loss of local samples can
+    be computed by mistake.
     """
     x, y = dense.batch(n=16)
     alone, spread = (
@@ -84,7 +87,7 @@ def test_a_ring_gathers_nothing_and_holds_less():
     programs = {}
     for exchange in ("gather", "ring"):
         loss = functools.partial(
-            nce_jax.losses.info_nce_loss, mesh=mesh, exchange=exchange, chunk_size=16
+            nce_jax.losses.info_nce_loss, devices=Sharded(mesh, exchange=exchange), chunk_size=16
         )
         programs[exchange] = jax.jit(jax.value_and_grad(loss, (0, 1))).lower(x, y).compile()
     assert "all-gather" in programs["gather"].as_text()
@@ -105,7 +108,7 @@ def test_second_derivatives_and_bfloat16(exchange):
     mesh, (x, y) = mesh_of(), dense.batch(n=64, dtype=jnp.float32)
     alone, spread = (
         functools.partial(nce_jax.losses.siglip_loss, **options)
-        for options in ({}, {"mesh": mesh, "exchange": exchange})
+        for options in ({}, {"devices": Sharded(mesh, exchange=exchange)})
     )
     second = [
         jax.jit(jax.hessian(lambda t, loss=loss: loss(x, y, temperature=t)))(0.5)
@@ -122,22 +125,80 @@ def test_second_derivatives_and_bfloat16(exchange):
 
 
 @pytest.mark.bad_input
-def test_a_mesh_of_explicit_axes_is_named():
-    x, y = dense.batch(n=16, dtype=jnp.float32)
-    with pytest.raises(
-        ValueError, match="mesh: expected axes of type Auto, as training.make_mesh makes them"
-    ):
-        nce_jax.losses.clip_loss(x, y, mesh=jax.make_mesh((8,), ("data",)))
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"mesh": None}, TypeError, "mesh: expected a jax.sharding.Mesh, got NoneType; training"),
+        (
+            {"axis": "batch"},
+            ValueError,
+            "axis: expected an axis of the mesh, one of ['lane', 'data'], got 'batch'",
+        ),
+        (
+            {"exchange": "send"},
+            ValueError,
+            "exchange: expected one of ('gather', 'ring'), got 'send'",
+        ),
+        (
+            {"mesh": jax.make_mesh((8,), ("data",), devices=jax.devices()[:8])},
+            ValueError,
+            "mesh: expected axes of type Auto, as training.make_mesh makes them, got",
+        ),
+    ],
+)
+def test_a_wrong_sharding_is_named_when_it_is_made(options, error, message):
+    with pytest.raises(error) as caught:
+        Sharded(**{"mesh": mesh_of(), **options})
+    assert str(caught.value).startswith(message)
 
 
 @pytest.mark.bad_input
-def test_what_cannot_be_split_is_named():
-    mesh, (x, y) = mesh_of(), dense.batch(n=12, dtype=jnp.float32)
+def test_samples_that_cannot_be_split_evenly_are_named():
+    devices, (x, y) = Sharded(mesh_of()), dense.batch(n=12, dtype=jnp.float32)
     with pytest.raises(
         ValueError, match="x: expected a multiple of the 8 devices along 'data', got 12 rows"
     ):
-        nce_jax.losses.clip_loss(x, y, mesh=mesh)
+        nce_jax.losses.clip_loss(x, y, devices=devices)
+    x, y = dense.batch(n=16, dtype=jnp.float32)
     with pytest.raises(
-        ValueError, match="axis_name: expected an axis of the mesh, .'lane', 'data'., got 'batch'"
+        ValueError, match="negatives: expected a multiple of the 8 devices .* got 5 rows"
     ):
-        nce_jax.losses.clip_loss(x, y, mesh=mesh, axis_name="batch")
+        nce_jax.losses.info_nce_loss(x, y, negatives=x[:5], devices=devices)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("make_devices", "got"),
+    [
+        (mesh_of, "got Mesh: wrap the mesh in Sharded"),
+        (lambda: Sharded, "got the class Sharded"),
+        (jax.devices, "got list"),
+    ],
+)
+def test_devices_of_another_type_are_named(make_devices, got):
+    x, y = dense.batch(n=16, dtype=jnp.float32)
+    names = "info_nce_loss", "info_nce_loss_terms", "clip_loss", "nt_xent_loss", "siglip_loss"
+    for loss in (getattr(nce_jax.losses, name) for name in names):
+        with pytest.raises(TypeError) as caught:
+            loss(x, y, devices=make_devices())
+        assert str(caught.value) == f"devices: expected Sharded(mesh) or None, {got}"
+
+
+def test_a_sharding_is_a_value():
+    """It may be an argument that is static under jit, and equal ones are compiled once."""
+    first, second = Sharded(mesh_of()), Sharded(mesh_of())
+    assert first == second
+    assert hash(first) == hash(second)
+    loss = jax.jit(nce_jax.losses.clip_loss, static_argnames="devices")
+    x, y = dense.batch(n=16, dtype=jnp.float32)
+    loss(x, y, devices=first)
+    loss(x, y, devices=second)
+    assert loss._cache_size() == 1
+
+
+def test_an_abstract_mesh_serves_where_the_mesh_is_set():
+    mesh, (x, y) = mesh_of(), dense.batch(n=16, dtype=jnp.float32)
+    loss = jax.jit(functools.partial(nce_jax.losses.clip_loss, devices=Sharded(mesh.abstract_mesh)))
+    with jax.set_mesh(mesh):
+        value = loss(x, y)
+    np.testing.assert_allclose(value, nce_jax.losses.clip_loss(x, y), rtol=1e-6)

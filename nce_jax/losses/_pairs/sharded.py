@@ -1,147 +1,236 @@
-"""The same sums with rows and columns spread over the devices of a mesh: every row still meets
-every column.
+"""The sums of `sums.py` with rows and columns spread over the devices of a mesh.
 
-Values and derivatives are written for the whole problem, outside of the mapped functions, so that
-nobody differentiates through a collective operation, and no factor of the number of devices can go
-missing.
+Every row still meets every column. Values and derivatives are written for the whole problem,
+outside of the mapped functions: nothing is differentiated through a collective operation, and no
+factor of the number of devices can be missing.
 
-Per device, with D of them, n rows and columns of dim d in all, in numbers moved between devices and
-held at once:
+For D devices, n rows and n columns of dim d in all, one device sends this many numbers for the
+value and for the derivative, and holds this many at once:
 
-| | value | derivative | held |
+| exchange | value | derivative | held |
 | --- | --- | --- | --- |
 | gather | n d (1 - 1/D) | 2 n d (1 - 1/D) | 2 n d |
 | ring | n d | 2 n d | 4 n d / D |
 
-Derivatives travel, and are added up, in float32 where vectors are in bfloat16.
+Derivatives of bfloat16 vectors are sent and added up in float32.
 """
 
+import dataclasses
 import functools
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
-from nce_jax.losses._pairs.sums import Pairs, Plan, Sums, backward, forward, in_dtypes, reduce_pairs
+from nce_jax.losses._pairs.sums import (
+    Pairs,
+    Plan,
+    Sums,
+    backward,
+    cast_gradient,
+    forward,
+    gradient_pairs,
+    reduce_pairs,
+)
 
 Exchange = Literal["gather", "ring"]
-EXCHANGES = get_args(Exchange)
+
+_SPLIT, _REPLICATED = "split", "replicated"
 
 
-_SPLIT, _WHOLE = "split", "whole"
+@dataclasses.dataclass(frozen=True)
+class Sharded:
+    """Splits the samples of a contrastive loss over the devices of a mesh.
 
+    Every x_i still meets the y of all devices: value and gradient are those of one device, and n is
+    the number of all samples, on all devices and in all processes. The number of samples has to be
+    a multiple of the number of devices along the axis. Instances are hashable and static, as the
+    mesh itself is; make one outside of `jax.jit`, or close over it.
 
-class Spread(NamedTuple):
-    """The mesh, the axis along which samples are split, and how columns get to the rows."""
+    Attributes:
+      mesh: a mesh with axes of type Auto, as `training.make_mesh` makes it.
+      axis: the axis of the mesh along which samples are split.
+      exchange: how vectors travel. "gather" collects all y on every device. "ring" passes them from
+        device to device, so that each of D devices holds 1/D of them at a time.
+
+    Raises:
+      TypeError: `mesh` is no mesh.
+      ValueError: `axis` is no axis of the mesh, the mesh has axes of another type than Auto, or
+        `exchange` is unknown.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> devices = nce_jax.losses.Sharded(nce_jax.training.make_mesh(), exchange="ring")
+      >>> x = jnp.eye(jax.device_count(), 16)
+      >>> one_device = nce_jax.losses.clip_loss(x, x)
+      >>> print(jnp.allclose(nce_jax.losses.clip_loss(x, x, devices=devices), one_device))
+      True
+    """
 
     mesh: Mesh
-    axis: str
-    exchange: Exchange
+    axis: str = "data"
+    exchange: Exchange = "gather"
+
+    def __post_init__(self):
+        if not isinstance(self.mesh, Mesh | AbstractMesh):
+            got = f"{type(self.mesh).__name__}; training.make_mesh() makes one"
+            raise TypeError(f"mesh: expected a jax.sharding.Mesh, got {got}")
+        if self.axis not in self.mesh.axis_names:
+            expected = f"an axis of the mesh, one of {list(self.mesh.axis_names)}"
+            raise ValueError(f"axis: expected {expected}, got {self.axis!r}")
+        if any(kind != AxisType.Auto for kind in self.mesh.axis_types):
+            expected = "axes of type Auto, as training.make_mesh makes them"
+            raise ValueError(f"mesh: expected {expected}, got {self.mesh.axis_types}")
+        if self.exchange not in get_args(Exchange):
+            expected = f"one of {get_args(Exchange)}"
+            raise ValueError(f"exchange: expected {expected}, got {self.exchange!r}")
 
 
-def reduce_everywhere(plan: Plan, spread: Spread | None, pairs: Pairs) -> Sums:
-    """`reduce_pairs`, over a mesh where one is given."""
-    return reduce_pairs(plan, pairs) if spread is None else _reduce_spread(plan, spread, pairs)
+def check_devices(devices: Any) -> None:
+    """Raises TypeError unless `devices` is None or a `Sharded`."""
+    if devices is None or isinstance(devices, Sharded):
+        return
+    got = f"the class {devices.__name__}" if isinstance(devices, type) else type(devices).__name__
+    cure = ": wrap the mesh in Sharded" if isinstance(devices, Mesh | AbstractMesh) else ""
+    raise TypeError(f"devices: expected Sharded(mesh) or None, got {got}{cure}")
+
+
+def check_divisible(name: str, samples: jax.Array, devices: Sharded) -> None:
+    """Raises ValueError unless the first axis can be split evenly over the devices."""
+    num_devices = devices.mesh.shape[devices.axis]
+    if samples.shape[0] % num_devices:
+        expected = f"a multiple of the {num_devices} devices along {devices.axis!r}"
+        raise ValueError(f"{name}: expected {expected}, got {samples.shape[0]} rows")
+
+
+def reduce_pairs_over_devices(plan: Plan, devices: Sharded | None, pairs: Pairs) -> Sums:
+    """`reduce_pairs`, spread over the devices of a mesh where one is given."""
+    return reduce_pairs(plan, pairs) if devices is None else _reduce_sharded(plan, devices, pairs)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _reduce_spread(plan: Plan, spread: Spread, pairs: Pairs) -> Sums:
-    return _mapped(_VALUE, plan, spread, (_SPLIT, _SPLIT), pairs)
+def _reduce_sharded(plan: Plan, devices: Sharded, pairs: Pairs) -> Sums:
+    return _shard_map(_VALUE, plan, devices, (_SPLIT, _SPLIT), pairs)
 
 
-def _spread_fwd(plan: Plan, spread: Spread, pairs: Pairs) -> tuple[Sums, Any]:
-    # Not by way of the function whose rule this is: a second derivative would stop at it.
-    sums = _mapped(_VALUE, plan, spread, (_SPLIT, _SPLIT), pairs)
+def _reduce_sharded_fwd(plan: Plan, devices: Sharded, pairs: Pairs) -> tuple[Sums, Any]:
+    # Calling `_reduce_sharded`, whose rule this is, would stop a second derivative here.
+    sums = _shard_map(_VALUE, plan, devices, (_SPLIT, _SPLIT), pairs)
     return sums, (pairs, sums)
 
 
-def _spread_bwd(plan: Plan, spread: Spread, kept: Any, slopes: Sums) -> tuple[Pairs]:
-    found = _mapped(_SLOPE, plan, spread, (_SPLIT, _SPLIT, _WHOLE, _SPLIT), *kept, slopes)
-    return (in_dtypes(kept[0], *found),)
+def _reduce_sharded_bwd(
+    plan: Plan, devices: Sharded, residuals: Any, cotangents: Sums
+) -> tuple[Pairs]:
+    out = _SPLIT, _SPLIT, _REPLICATED, _SPLIT
+    gradients = _shard_map(_GRADIENT, plan, devices, out, *residuals, cotangents)
+    return (cast_gradient(residuals[0], gradient_pairs(*gradients)),)
 
 
-_reduce_spread.defvjp(_spread_fwd, _spread_bwd)
+_reduce_sharded.defvjp(_reduce_sharded_fwd, _reduce_sharded_bwd)
 
 
 def _gathered_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
-    whole = _gather(axis, (pairs.y, pairs.offset, pairs.ids_y))
-    (rows, columns), _ = forward(plan, _with_columns(pairs, whole))
-    return rows, _own(
-        axis, plan.reduction.over_devices(columns, axis), pairs
-    ) if plan.both else columns[: pairs.y.shape[0]]
+    gathered = _gather(axis, (pairs.y, pairs.offset, pairs.ids_y))
+    (row_sums, column_sums), _ = forward(plan, _replace_columns(pairs, gathered))
+    size = pairs.y.shape[0]
+    if not plan.column_sums:
+        return row_sums, column_sums[:size]
+    column_sums = plan.reduction.over_devices(column_sums, axis)
+    start = jax.lax.axis_index(axis) * size
+    return row_sums, jax.lax.dynamic_slice_in_dim(column_sums, start, size)
 
 
-def _gathered_slope(
-    plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums
+def _gathered_gradient(
+    plan: Plan, axis: str, pairs: Pairs, sums: Sums, cotangents: Sums
 ) -> tuple[jax.Array, ...]:
-    *whole, columns, of_columns = _gather(
-        axis, (pairs.y, pairs.offset, pairs.ids_y, sums[1], slopes[1])
+    *gathered, column_sums, column_cotangents = _gather(
+        axis, (pairs.y, pairs.offset, pairs.ids_y, sums[1], cotangents[1])
     )
-    found = backward(
-        plan, _with_columns(pairs, whole), (sums[0], columns), None, (slopes[0], of_columns)
+    gradient = backward(
+        plan,
+        _replace_columns(pairs, gathered),
+        (sums[0], column_sums),
+        None,
+        (cotangents[0], column_cotangents),
     )
     scatter = functools.partial(jax.lax.psum_scatter, axis_name=axis, tiled=True)
-    return found.x, scatter(found.y), jax.lax.psum(found.scale, axis), scatter(found.offset)
+    grad_scale = jax.lax.psum(gradient.scale, axis)
+    return gradient.x, scatter(gradient.y), grad_scale, scatter(gradient.offset)
 
 
 def _ring_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
+    join = plan.reduction.join
+
     def visit(_, carry):
-        rows, block, columns = carry
-        (more, of_block), _ = forward(plan, _with_columns(pairs, block))
-        rows, columns = plan.reduction.join(rows, more), plan.reduction.join(columns, of_block)
-        return rows, *_pass_on(axis, (block, columns))
+        row_sums, block, column_sums = carry
+        (block_row_sums, block_column_sums), _ = forward(plan, _replace_columns(pairs, block))
+        column_sums = join(column_sums, block_column_sums)
+        return join(row_sums, block_row_sums), *_send_to_next(axis, (block, column_sums))
 
     block = pairs.y, pairs.offset, pairs.ids_y
-    rows, columns = (
-        jnp.full(len(side), plan.reduction.empty, pairs.offset.dtype) for side in (pairs.x, pairs.y)
+    row_sums, column_sums = (
+        jnp.full(len(vectors), plan.reduction.empty, pairs.offset.dtype)
+        for vectors in (pairs.x, pairs.y)
     )
-    rows, _, columns = jax.lax.fori_loop(0, jax.lax.axis_size(axis), visit, (rows, block, columns))
-    return rows, columns
+    row_sums, _, column_sums = jax.lax.fori_loop(
+        0, jax.lax.axis_size(axis), visit, (row_sums, block, column_sums)
+    )
+    return row_sums, column_sums
 
 
-def _ring_slope(
-    plan: Plan, axis: str, pairs: Pairs, sums: Sums, slopes: Sums
+def _ring_gradient(
+    plan: Plan, axis: str, pairs: Pairs, sums: Sums, cotangents: Sums
 ) -> tuple[jax.Array, ...]:
+    # The gradients in x and the scale stay on their device; those in y and the offset travel with
+    # the columns, and each device adds its part to them.
     def visit(_, carry):
-        (of_x, of_scale), (block, columns, of_y, of_offset) = carry
-        here = backward(
-            plan, _with_columns(pairs, block), (sums[0], columns[0]), None, (slopes[0], columns[1])
+        (grad_x, grad_scale), (block, columns, grad_y, grad_offset) = carry
+        gradient = backward(
+            plan,
+            _replace_columns(pairs, block),
+            (sums[0], columns[0]),
+            None,
+            (cotangents[0], columns[1]),
         )
-        passed = _pass_on(axis, (block, columns, of_y + here.y, of_offset + here.offset))
-        return (of_x + here.x, of_scale + here.scale), passed
+        traveling = block, columns, grad_y + gradient.y, grad_offset + gradient.offset
+        resident = grad_x + gradient.x, grad_scale + gradient.scale
+        return resident, _send_to_next(axis, traveling)
 
-    block, columns = (pairs.y, pairs.offset, pairs.ids_y), (sums[1], slopes[1])
+    block, columns = (pairs.y, pairs.offset, pairs.ids_y), (sums[1], cotangents[1])
     zeros = [
         jnp.zeros(leaf.shape, pairs.offset.dtype)
         for leaf in (pairs.x, pairs.scale, pairs.y, pairs.offset)
     ]
     start = tuple(zeros[:2]), (block, columns, *zeros[2:])
-    (of_x, of_scale), (_, _, of_y, of_offset) = jax.lax.fori_loop(
+    (grad_x, grad_scale), (_, _, grad_y, grad_offset) = jax.lax.fori_loop(
         0, jax.lax.axis_size(axis), visit, start
     )
-    return of_x, of_y, jax.lax.psum(of_scale, axis), of_offset
+    return grad_x, grad_y, jax.lax.psum(grad_scale, axis), grad_offset
 
 
 _VALUE = {"gather": _gathered_value, "ring": _ring_value}
-_SLOPE = {"gather": _gathered_slope, "ring": _ring_slope}
+_GRADIENT = {"gather": _gathered_gradient, "ring": _ring_gradient}
 
 
-def _mapped(functions: Any, plan: Plan, spread: Spread, out: Any, *arguments: Any) -> Any:
-    """Runs the function of this exchange on every device's part: arrays split along their first
-    axis, numbers whole.
+def _shard_map(functions: Any, plan: Plan, devices: Sharded, out: Any, *arguments: Any) -> Any:
+    """Runs the function of this exchange on every device, with its part of the arguments.
+
+    Arrays are split along their first axis, and numbers are replicated.
     """
-    split = PartitionSpec(spread.axis)
-    parts = {_SPLIT: split, _WHOLE: PartitionSpec()}
-    in_specs = jax.tree.map(lambda leaf: parts[_SPLIT if leaf.ndim else _WHOLE], arguments)
-    out_specs = tuple(parts[name] for name in out)
-    function = functools.partial(functions[spread.exchange], plan, spread.axis)
+    specs = {_SPLIT: PartitionSpec(devices.axis), _REPLICATED: PartitionSpec()}
+    in_specs = jax.tree.map(lambda leaf: specs[_SPLIT if leaf.ndim else _REPLICATED], arguments)
+    out_specs = tuple(specs[name] for name in out)
+    function = functools.partial(functions[devices.exchange], plan, devices.axis)
     return jax.shard_map(
-        function, mesh=spread.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
+        function, mesh=devices.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )(*arguments)
 
 
-def _with_columns(pairs: Pairs, columns: Any) -> Pairs:
+def _replace_columns(pairs: Pairs, columns: Any) -> Pairs:
     y, offset, ids = columns
     return pairs._replace(y=y, offset=offset, ids_y=ids)
 
@@ -150,17 +239,8 @@ def _gather(axis: str, columns: Any) -> Any:
     return jax.tree.map(lambda leaf: jax.lax.all_gather(leaf, axis, tiled=True), columns)
 
 
-def _own(axis: str, columns: jax.Array, pairs: Pairs) -> jax.Array:
-    size = pairs.y.shape[0]
-    return jax.lax.dynamic_slice_in_dim(columns, jax.lax.axis_index(axis) * size, size)
-
-
-def _pass_on(axis: str, columns: Any) -> Any:
-    """To the next device of the ring; after as many calls as there are devices everything is home
-    again.
-    """
+def _send_to_next(axis: str, columns: Any) -> Any:
+    """Sends to the next device of the ring; one call per device brings everything home again."""
     size = jax.lax.axis_size(axis)
-    return jax.tree.map(
-        lambda leaf: jax.lax.ppermute(leaf, axis, [(i, (i + 1) % size) for i in range(size)]),
-        columns,
-    )
+    ring = [(i, (i + 1) % size) for i in range(size)]
+    return jax.tree.map(lambda leaf: jax.lax.ppermute(leaf, axis, ring), columns)

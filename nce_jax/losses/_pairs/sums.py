@@ -1,8 +1,9 @@
-"""Sums over all pairs of rows of two matrices, in blocks of columns and with derivative rules of
-their own.
+"""Sums over all pairs of rows of two matrices, in blocks of columns, with derivative rules.
 
-Every loss that compares each of n vectors with each of m others needs nothing else: the logits, n x
-m of them, are never stored where `chunk_size` is given, but made again for the derivative.
+Every loss that compares each of n vectors with each of m others reduces to these sums. With
+`chunk_size` the n x m logits are never stored: a block of them is computed, summed, and computed
+again for the derivative. This file holds the sums on one device; `sharded.py` spreads the same sums
+over a mesh.
 """
 
 import functools
@@ -14,20 +15,22 @@ import jax.numpy as jnp
 
 from nce_jax.numerics import log_sum_exp
 
-LEFT_OUT = int(jnp.iinfo(jnp.int32).min)
+IGNORED_ID = int(jnp.iinfo(jnp.int32).min)
+"""The id of a row or column of which no pair is counted."""
 
 
 class Pairs(NamedTuple):
-    """Logits scale <x_i, y_j> + offset_j of all pairs (i, j) but those of equal ids, and of the id
-    `LEFT_OUT`.
+    """Logits scale <x_i, y_j> + offset_j of all pairs (i, j) that are counted.
+
+    A pair is counted unless its two ids are equal or one of them is `IGNORED_ID`.
 
     Attributes:
       x: the rows, (n, dim).
-      y: the columns, (m, dim), of the same dtype.
-      scale: a number, the inverse temperature, in the dtype to compute in.
-      offset: one number per column, (m,), in the same.
+      y: the columns, (m, dim), in the same dtype.
+      scale: a number, the inverse temperature, in the dtype of the computation.
+      offset: one number per column, (m,), in the dtype of `scale`.
       ids_x: integers of the rows, (n,).
-      ids_y: those of the columns, (m,).
+      ids_y: integers of the columns, (m,).
     """
 
     x: jax.Array
@@ -39,45 +42,54 @@ class Pairs(NamedTuple):
 
 
 class Reduction(NamedTuple):
-    """How logits (n, m) are summed to one number per row and, where `both`, one per column.
+    """How logits (n, m) are summed to one number per row and, on request, one per column.
 
     Attributes:
-      total: logits and axis -> the sum over that axis.
-      join: two such sums over disjoint sets of pairs -> their sum over all.
+      total: from logits and an axis, the sum over that axis.
+      join: from two sums over disjoint sets of pairs, the sum over their union.
       empty: the sum over no pair.
-      slope: logits and the sum that they are part of, both (n, m) or broadcasting -> the sum's
-        derivative in every logit.
-      over_devices: a device's sums and the name of a mesh axis -> the sums over all devices along
-        it.
+      derivative: from logits and the sums that contain them, both (n, m) or broadcastable to it,
+        the derivative of each sum in each of its logits.
+      over_devices: from the sums of one device and the name of a mesh axis, the sums over all
+        devices along that axis.
     """
 
     total: Callable[[jax.Array, int], jax.Array]
     join: Callable[[jax.Array, jax.Array], jax.Array]
     empty: float
-    slope: Callable[[jax.Array, jax.Array], jax.Array]
+    derivative: Callable[[jax.Array, jax.Array], jax.Array]
     over_devices: Callable[[jax.Array, str], jax.Array]
 
 
 class Plan(NamedTuple):
-    """What is static: the reduction, whether columns are summed as well as rows, the columns per
-    block (None takes all).
+    """The static part of a reduction of pairs.
+
+    Attributes:
+      reduction: how logits are summed.
+      column_sums: whether columns are summed as well as rows.
+      chunk_size: columns per block; None takes all of them at once.
     """
 
     reduction: Reduction
-    both: bool = False
+    column_sums: bool = False
     chunk_size: int | None = None
 
 
 Sums = tuple[jax.Array, jax.Array]
-"""One per row and one per column; the latter `empty` where the plan has rows alone."""
+"""One sum per row and one per column; the latter are `Reduction.empty` without `column_sums`."""
 
 
 def _softmax(logits: jax.Array, total: jax.Array) -> jax.Array:
-    """exp(logits - total), zero where nothing was summed."""
+    """exp(logits - total), and zero where the sum is over no pair."""
     return jnp.exp(logits - jnp.where(jnp.isneginf(total), 0, total))
 
 
-def _log_sum_exp_over(total: jax.Array, axis: str) -> jax.Array:
+def _join_log_sums(first: jax.Array, second: jax.Array) -> jax.Array:
+    # `logaddexp` of two sums over no pair has no second derivative.
+    return log_sum_exp(jnp.stack([first, second]), axis=0)
+
+
+def _log_sum_exp_over_devices(total: jax.Array, axis: str) -> jax.Array:
     largest = jax.lax.pmax(total, axis)
     finite = jnp.where(jnp.isneginf(largest), 0, largest)
     return jnp.log(jax.lax.psum(jnp.exp(total - finite), axis)) + finite
@@ -85,27 +97,26 @@ def _log_sum_exp_over(total: jax.Array, axis: str) -> jax.Array:
 
 LOG_SUM_EXP = Reduction(
     total=lambda logits, axis: log_sum_exp(logits, axis=axis),
-    join=lambda a, b: log_sum_exp(
-        jnp.stack([a, b]), axis=0
-    ),  # logaddexp of two sums over nothing has no second derivative
+    join=_join_log_sums,
     empty=-jnp.inf,
-    slope=_softmax,
-    over_devices=_log_sum_exp_over,
+    derivative=_softmax,
+    over_devices=_log_sum_exp_over_devices,
 )
+"""The log of the sum of exp(logit), as softmax losses need it."""
+
 SOFTPLUS_SUM = Reduction(
     total=lambda logits, axis: jax.nn.softplus(logits).sum(axis=axis),
     join=jnp.add,
     empty=0.0,
-    slope=lambda logits, _: jax.nn.sigmoid(logits),
+    derivative=lambda logits, _: jax.nn.sigmoid(logits),
     over_devices=jax.lax.psum,
 )
+"""The sum of softplus(logit), as sigmoid losses need it."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def reduce_pairs(plan: Plan, pairs: Pairs) -> Sums:
-    """Sums of `plan.reduction` over the columns for every row, (n,), and over the rows for every
-    column, (m,).
-    """
+    """Sums over the columns for every row, (n,), and over the rows for every column, (m,)."""
     return forward(plan, pairs)[0]
 
 
@@ -114,18 +125,18 @@ def _reduce_fwd(plan: Plan, pairs: Pairs) -> tuple[Sums, Any]:
     return sums, (pairs, sums, logits)
 
 
-def _reduce_bwd(plan: Plan, kept: Any, slopes: Sums) -> tuple[Pairs]:
-    pairs, sums, logits = kept
-    found = backward(plan, pairs, sums, logits, slopes)
-    return (in_dtypes(pairs, found.x, found.y, found.scale, found.offset),)
+def _reduce_bwd(plan: Plan, residuals: Any, cotangents: Sums) -> tuple[Pairs]:
+    pairs, sums, logits = residuals
+    return (cast_gradient(pairs, backward(plan, pairs, sums, logits, cotangents)),)
 
 
 reduce_pairs.defvjp(_reduce_fwd, _reduce_bwd)
 
 
 def forward(plan: Plan, pairs: Pairs) -> tuple[Sums, jax.Array | None]:
-    """The sums and, where they are of one block, its logits, which spare the derivative a matrix
-    product.
+    """The sums and, where one block holds all columns, its logits.
+
+    Passed on to `backward`, these logits save a matrix product.
     """
     columns = Columns(pairs.y, pairs.offset, pairs.ids_y)
     size = _block_size(plan, pairs)
@@ -133,141 +144,153 @@ def forward(plan: Plan, pairs: Pairs) -> tuple[Sums, jax.Array | None]:
         logits = _logits(pairs, columns)
         return _totals(plan, logits), logits
 
-    blocks, count = _blocks(columns, size)
+    blocks, num_blocks = _split_into_blocks(columns, size)
 
-    def add(rows, number):
-        more, of_block = _totals(plan, _logits(pairs, _block(blocks, number)))
-        return plan.reduction.join(rows, more), of_block
+    def add_block(row_sums, index):
+        block_row_sums, column_sums = _totals(plan, _logits(pairs, _select_block(blocks, index)))
+        return plan.reduction.join(row_sums, block_row_sums), column_sums
 
     start = jnp.full(pairs.x.shape[0], plan.reduction.empty, pairs.offset.dtype)
-    rows, found = jax.lax.scan(add, start, jnp.arange(count))
-    return (rows, _joined(found.T, columns)), None
+    row_sums, column_sums = jax.lax.scan(add_block, start, jnp.arange(num_blocks))
+    return (row_sums, _merge_blocks(column_sums.T, columns)), None
 
 
-def backward(plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, slopes: Sums) -> Pairs:
-    """Derivatives in x, y, scale and offset, from those of the two sums, in the dtype of the
-    sums.
-    """
-    pull = functools.partial(_pull, plan, pairs, (sums[0], slopes[0]))
-    columns = Columns(pairs.y, pairs.offset, pairs.ids_y, sums[1], slopes[1])
+def backward(
+    plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, cotangents: Sums
+) -> Pairs:
+    """Gradients in x, y, scale and offset, in the dtype of the sums; see `cast_gradient`."""
+    rows = sums[0], cotangents[0]
+    columns = Columns(pairs.y, pairs.offset, pairs.ids_y, sums[1], cotangents[1])
     size = _block_size(plan, pairs)
     if size is None:
-        of_x, of_y, of_offset = pull(columns, _logits(pairs, columns) if logits is None else logits)
+        logits = _logits(pairs, columns) if logits is None else logits
+        grad_x, grad_y, grad_offset = _block_gradients(plan, pairs, rows, columns, logits)
     else:
-        blocks, count = _blocks(columns, size)
-
-        def add(found, number):
-            block, of_x, of_columns = _block(blocks, number), found[0], found[1:]
-            more, *of_block = pull(block, _logits(pairs, block))
-            return (of_x + more, *map(functools.partial(_put, number), of_columns, of_block)), None
-
-        start = [
-            jnp.zeros(leaf.shape, pairs.offset.dtype) for leaf in (pairs.x, blocks.y, blocks.offset)
-        ]
-        (of_x, *of_columns), _ = jax.lax.scan(add, tuple(start), jnp.arange(count))
-        of_y, of_offset = (_joined(leaf, columns) for leaf in of_columns)
-    # Logits are products times the scale, so that one sum over x serves the derivative in the
-    # scale.
-    of_scale = jnp.sum(pairs.x.astype(of_x.dtype) * of_x)
-    return _of_arrays(pairs.scale * of_x, pairs.scale * of_y, of_scale, of_offset)
+        grad_x, grad_y, grad_offset = _sum_of_block_gradients(plan, pairs, rows, columns, size)
+    # Logits are products times the scale: one sum over x serves the gradient in the scale.
+    grad_scale = jnp.sum(pairs.x.astype(grad_x.dtype) * grad_x)
+    return gradient_pairs(pairs.scale * grad_x, pairs.scale * grad_y, grad_scale, grad_offset)
 
 
-def in_dtypes(
-    pairs: Pairs, of_x: jax.Array, of_y: jax.Array, of_scale: jax.Array, of_offset: jax.Array
-) -> Pairs:
-    """Derivatives in the dtypes of what they are of, once everything is added up."""
-    return _of_arrays(of_x.astype(pairs.x.dtype), of_y.astype(pairs.y.dtype), of_scale, of_offset)
+def cast_gradient(pairs: Pairs, gradient: Pairs) -> Pairs:
+    """Casts gradients, once they are summed up, to the dtypes of what they are gradients in."""
+    return gradient._replace(x=gradient.x.astype(pairs.x.dtype), y=gradient.y.astype(pairs.y.dtype))
 
 
-def _of_arrays(
-    of_x: jax.Array, of_y: jax.Array, of_scale: jax.Array, of_offset: jax.Array
-) -> Pairs:
-    return Pairs(of_x, of_y, of_scale, of_offset, None, None)  # type: ignore[arg-type]  # ids have no derivative
+def gradient_pairs(x: jax.Array, y: jax.Array, scale: jax.Array, offset: jax.Array) -> Pairs:
+    """Gradients as a `Pairs`; ids have none."""
+    return Pairs(x, y, scale, offset, None, None)  # type: ignore[arg-type]
 
 
 class Columns(NamedTuple):
-    """All that belongs to the columns, each with them on its first axis; sums and their slopes in
-    the derivative only.
+    """All arrays that belong to the columns, with the columns on their first axis.
+
+    Sums and their cotangents are needed for the derivative only.
     """
 
     y: Any
     offset: Any
     ids: Any
     sums: Any = None
-    slopes: Any = None
+    cotangents: Any = None
 
 
-_FILL = Columns(0, 0, LEFT_OUT, 0, 0)
+_PADDING = Columns(0, 0, IGNORED_ID, 0, 0)
+"""The values with which the last column of a block is filled up; the id excludes it."""
 
 
 def _block_size(plan: Plan, pairs: Pairs) -> int | None:
     """Columns per block; None where one block holds them all."""
-    return (
-        None if plan.chunk_size is None or plan.chunk_size >= pairs.y.shape[0] else plan.chunk_size
-    )
+    if plan.chunk_size is None or plan.chunk_size >= pairs.y.shape[0]:
+        return None
+    return plan.chunk_size
 
 
-def _blocks(columns: Columns, size: int) -> tuple[Columns, int]:
-    """Columns on two axes, the second of which counts blocks of at most `size`, as even as they can
-    be; and their number.
+def _split_into_blocks(columns: Columns, size: int) -> tuple[Columns, int]:
+    """Columns on two axes, the second of which counts the blocks, and the number of blocks.
 
-    A block is every so many-th column, not a run of them: where columns are spread over devices,
-    each has its share of every block, and none is sent for.
+    Blocks have at most `size` columns and are as even as possible. A block takes every k-th column
+    instead of a contiguous run: where columns are spread over devices, each device holds its part
+    of every block, and nothing is communicated.
     """
-    count = -(-columns.y.shape[0] // size)
+    num_blocks = -(-columns.y.shape[0] // size)
 
     def split(leaf, fill):
         if leaf is None:
             return None
-        missing = [(0, -leaf.shape[0] % count)] + [(0, 0)] * (leaf.ndim - 1)
-        return jnp.pad(leaf, missing, constant_values=fill).reshape(-1, count, *leaf.shape[1:])
+        padding = [(0, -leaf.shape[0] % num_blocks)] + [(0, 0)] * (leaf.ndim - 1)
+        padded = jnp.pad(leaf, padding, constant_values=fill)
+        return padded.reshape(-1, num_blocks, *leaf.shape[1:])
 
-    return Columns(*map(split, columns, _FILL)), count
+    return Columns(*map(split, columns, _PADDING)), num_blocks
 
 
-def _block(blocks: Columns, number: jax.Array) -> Columns:
+def _select_block(blocks: Columns, index: jax.Array) -> Columns:
     return jax.tree.map(
-        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, 1, keepdims=False), blocks
+        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, 1, keepdims=False), blocks
     )
 
 
-def _put(number: jax.Array, blocks: jax.Array, block: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(blocks, block, number, 1)
+def _store_block(index: jax.Array, blocks: jax.Array, block: jax.Array) -> jax.Array:
+    return jax.lax.dynamic_update_index_in_dim(blocks, block, index, 1)
 
 
-def _joined(blocks: jax.Array, columns: Columns) -> jax.Array:
+def _merge_blocks(blocks: jax.Array, columns: Columns) -> jax.Array:
     return blocks.reshape(-1, *blocks.shape[2:])[: columns.y.shape[0]]
 
 
 def _logits(pairs: Pairs, columns: Columns) -> jax.Array:
+    """The logits of all rows and a block of columns; minus infinity where a pair is not counted."""
     dtype = pairs.offset.dtype
     products = jnp.matmul(pairs.x, columns.y.T, preferred_element_type=dtype)
-    row, column = pairs.ids_x[:, None], columns.ids[None, :]
-    counts = (row != column) & (row != LEFT_OUT) & (column != LEFT_OUT)
-    return jnp.where(counts, pairs.scale * products + columns.offset[None, :], -jnp.inf)
+    ids_x, ids_y = pairs.ids_x[:, None], columns.ids[None, :]
+    is_counted = (ids_x != ids_y) & (ids_x != IGNORED_ID) & (ids_y != IGNORED_ID)
+    return jnp.where(is_counted, pairs.scale * products + columns.offset[None, :], -jnp.inf)
 
 
 def _totals(plan: Plan, logits: jax.Array) -> Sums:
-    rows = plan.reduction.total(logits, 1)
-    if plan.both:
-        return rows, plan.reduction.total(logits, 0)
-    return rows, jnp.full(logits.shape[1], plan.reduction.empty, logits.dtype)
+    row_sums = plan.reduction.total(logits, 1)
+    if plan.column_sums:
+        return row_sums, plan.reduction.total(logits, 0)
+    return row_sums, jnp.full(logits.shape[1], plan.reduction.empty, logits.dtype)
 
 
-def _pull(
+def _sum_of_block_gradients(
+    plan: Plan, pairs: Pairs, rows: Sums, columns: Columns, size: int
+) -> tuple[jax.Array, ...]:
+    """The gradients of `_block_gradients` for all columns, computed block by block."""
+    blocks, num_blocks = _split_into_blocks(columns, size)
+
+    def add_block(gradients, index):
+        grad_x, *grad_columns = gradients
+        block = _select_block(blocks, index)
+        block_grad_x, *block_grad_columns = _block_gradients(
+            plan, pairs, rows, block, _logits(pairs, block)
+        )
+        store = functools.partial(_store_block, index)
+        return (grad_x + block_grad_x, *map(store, grad_columns, block_grad_columns)), None
+
+    dtype = pairs.offset.dtype
+    start = tuple(jnp.zeros(leaf.shape, dtype) for leaf in (pairs.x, blocks.y, blocks.offset))
+    (grad_x, *grad_columns), _ = jax.lax.scan(add_block, start, jnp.arange(num_blocks))
+    return grad_x, *(_merge_blocks(leaf, columns) for leaf in grad_columns)
+
+
+def _block_gradients(
     plan: Plan, pairs: Pairs, rows: Sums, columns: Columns, logits: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """Derivatives of one block: in x and y over the scale, and in the offset; `rows` are sums and
-    slopes of the rows.
+    """Gradients of one block of columns: in x and y, over the scale, and in the offset.
+
+    `rows` holds the sums of the rows and their cotangents.
     """
-    total, slope = (leaf[:, None] for leaf in rows)
-    weights = slope * plan.reduction.slope(logits, total)
-    if plan.both:
-        weights = weights + columns.slopes[None, :] * plan.reduction.slope(
-            logits, columns.sums[None, :]
-        )
-    # In float16 weights of the order 1 / n^2 would be zero.
-    low = weights if pairs.x.dtype == jnp.float16 else weights.astype(pairs.x.dtype)
-    dtype = weights.dtype
-    of_x = jnp.matmul(low, columns.y, preferred_element_type=dtype)
-    return of_x, jnp.matmul(low.T, pairs.x, preferred_element_type=dtype), weights.sum(axis=0)
+    row_sums, row_cotangents = (leaf[:, None] for leaf in rows)
+    grad_logits = row_cotangents * plan.reduction.derivative(logits, row_sums)
+    if plan.column_sums:
+        derivative = plan.reduction.derivative(logits, columns.sums[None, :])
+        grad_logits = grad_logits + columns.cotangents[None, :] * derivative
+    dtype = grad_logits.dtype
+    # In float16 gradients of the order 1 / n^2 would be rounded to zero.
+    factor = grad_logits if pairs.x.dtype == jnp.float16 else grad_logits.astype(pairs.x.dtype)
+    grad_x = jnp.matmul(factor, columns.y, preferred_element_type=dtype)
+    grad_y = jnp.matmul(factor.T, pairs.x, preferred_element_type=dtype)
+    return grad_x, grad_y, grad_logits.sum(axis=0)

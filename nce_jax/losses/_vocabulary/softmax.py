@@ -9,7 +9,7 @@ from nce_jax._checks import as_weights, check_positive_int, compute_dtype
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_matrix
 from nce_jax.losses._pairs.sums import LOG_SUM_EXP, Pairs, Plan, reduce_pairs
-from nce_jax.losses._rank import log_against
+from nce_jax.losses._rank import ranking_terms
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Table,
@@ -105,7 +105,7 @@ def sampled_softmax_loss(
     log_count = jnp.log(jnp.asarray(words.num_words, tokens.dtype))
     against = sum_words(LOG_SUM_EXP, tokens, words, log_count, chunk_size)
     return weighted_mean(
-        tokens.keep(log_against(tokens.scores(), against, magnification)), tokens.weights
+        tokens.keep(ranking_terms(tokens.scores(), against, magnification)), tokens.weights
     )
 
 
@@ -219,4 +219,4 @@ def _log_partition(hidden: jax.Array, table: Table, chunk_size: Any) -> jax.Arra
     pairs = Pairs(
         hidden.astype(low), table.embedding.astype(low), jnp.ones((), dtype), offset, own, others
     )
-    return reduce_pairs(Plan(LOG_SUM_EXP, False, chunk_size), pairs)[0]
+    return reduce_pairs(Plan(LOG_SUM_EXP, chunk_size=chunk_size), pairs)[0]

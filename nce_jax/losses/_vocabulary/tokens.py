@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_weights, check_positive_int, compute_dtype
 from nce_jax.losses._pairs.embeddings import as_ids, as_matrix
-from nce_jax.losses._pairs.sums import LEFT_OUT, Pairs, Plan, Reduction, reduce_pairs
+from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, reduce_pairs
 
 AccidentalHits = Literal["keep", "exclude"]
 
@@ -164,12 +164,12 @@ def _sum_shared(
     if not words.excludes:  # ids that are never equal leave nothing out
         own, others = jnp.zeros_like(own), jnp.ones_like(others)
     if tokens.weights is not None:
-        own = jnp.where(tokens.weights == 0, LEFT_OUT, own)
+        own = jnp.where(tokens.weights == 0, IGNORED_ID, own)
     offset = bias - words.log_noise - shift
     pairs = Pairs(
         tokens.hidden.astype(low), rows.astype(low), jnp.ones((), tokens.dtype), offset, own, others
     )
-    return reduce_pairs(Plan(reduction, False, chunk_size), pairs)[0]
+    return reduce_pairs(Plan(reduction, chunk_size=chunk_size), pairs)[0]
 
 
 def _sum_in_blocks(
@@ -181,7 +181,7 @@ def _sum_in_blocks(
     size = words.num_words if chunk_size is None else min(chunk_size, words.num_words)
     total = functools.partial(_block_total, reduction, tokens, words.excludes, shift)
     blocks = tuple(
-        _split(leaf, size, fill) for leaf, fill in ((words.ids, LEFT_OUT), (words.log_noise, 0))
+        _split(leaf, size, fill) for leaf, fill in ((words.ids, IGNORED_ID), (words.log_noise, 0))
     )
     if len(blocks[0]) == 1:
         return total(*(leaf[0] for leaf in blocks))
@@ -202,7 +202,7 @@ def _split(leaf: jax.Array, size: int, fill: Any) -> jax.Array:
 def _block_total(
     reduction: Reduction, tokens: Tokens, excludes: bool, shift, ids, log_noise
 ) -> jax.Array:
-    counts = ids != LEFT_OUT
+    counts = ids != IGNORED_ID
     logits = word_scores(tokens, jnp.where(counts, ids, 0)) - _beside(log_noise, ids)
     logits = logits - (shift[:, None] if shift.ndim else shift)
     counts = _beside(counts, ids)
