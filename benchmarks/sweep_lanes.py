@@ -87,7 +87,7 @@ def _row(name: str, steps: int, quick: bool) -> Row:
     seeds = np.random.default_rng(0).permutation(SIDE)
     lanes = [(points.magnification[i], points.seed[j]) for i, j in enumerate(seeds)]
     contenders = {
-        "one sweep": Contender(lambda: nce_jax.sweep(train, **points._asdict()).values, SIDE**2),
+        "one sweep": Contender(lambda: nce_jax.sweep(train, axes=points._asdict()).values, SIDE**2),
         "lane after lane": Contender(
             lambda: [jax.block_until_ready(one_lane(*lane)) for lane in lanes], SIDE
         ),
@@ -124,7 +124,9 @@ def _cost_of_a_lane(steps: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
         points = grid(side)
         contenders = {
             name: Contender(
-                lambda train=train, points=points: nce_jax.sweep(train, **points._asdict()).values,
+                lambda train=train, points=points: (
+                    nce_jax.sweep(train, axes=points._asdict()).values
+                ),
                 side**2,
             )
             for name, train in trains.items()

@@ -92,7 +92,9 @@ def train(
     step).
     """
     run = make_run(named, num_steps, batch_size)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"case": jnp.array(cases), "key": keys}).values
+    )
     # JAX hands dictionaries back in alphabetical order.
     return {name: traces[name] for name in named}
 

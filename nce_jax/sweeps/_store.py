@@ -1,6 +1,4 @@
-"""Finished chunks on disk: each vouched for by its digest, all by a manifest that says which sweep
-they belong to.
-"""
+"""Finished chunks on disk, each with a digest, and a manifest of the sweep they belong to."""
 
 import dataclasses
 import hashlib
@@ -28,12 +26,15 @@ class ChunkWarning(UserWarning):
     """A stored chunk of a sweep is damaged; it is computed again."""
 
 
-class Store:
-    """The chunks of one sweep: `<folder>/chunk-<i>.npz`, and `<folder>/chunk-<i>.sha256`, which is
-    written last.
+class StoreError(ValueError):
+    """The folder of a sweep holds another sweep, or its manifest is damaged."""
 
-    Both are written under another name first, so that a chunk that has a digest is whole, whatever
-    ends the process.
+
+class Store:
+    """The chunks of one sweep, `<folder>/chunk-<i>.npz`, and their digests, `chunk-<i>.sha256`.
+
+    Both files are written atomically, the digest last, so that a chunk with a digest is complete
+    however the process ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +44,7 @@ class Store:
         return (self.folder / MANIFEST).exists() or any(self.folder.glob("chunk-*"))
 
     def begin(self, identity: Mapping[str, Any], chunking: Chunking) -> None:
-        """Writes the manifest, before any chunk."""
+        """Writes the manifest; called before the first chunk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         limit = chunking.bytes_limit if math.isfinite(chunking.bytes_limit) else None
         manifest = {
@@ -55,7 +56,7 @@ class Store:
         write_atomic(self.folder / MANIFEST, text)
 
     def recorded(self) -> tuple[dict[str, Any], Chunking]:
-        """What the manifest says: whose chunks these are, and how they were cut."""
+        """Reads the manifest: the identity of the stored sweep, and its chunking."""
         path = self.folder / MANIFEST
         try:
             manifest = json.loads(path.read_text())
@@ -65,15 +66,14 @@ class Store:
             )
             identity = dict(manifest["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            message = (
-                f"folder: {path} is missing or damaged ({error!r}); remove {self.folder} to begin"
-                " anew"
-            )
-            raise ValueError(message) from error
+            raise StoreError(
+                f"folder: expected a stored sweep, but {path} is missing or damaged ({error!r});"
+                f" remove {self.folder} to begin anew"
+            ) from error
         return identity, chunking
 
-    def sweep_out(self) -> None:
-        """Removes what a killed process had half written."""
+    def remove_temporary_files(self) -> None:
+        """Removes the files that a killed process did not finish writing."""
         for path in [*self.folder.glob(".chunk-*"), *self.folder.glob(f".{MANIFEST}.*")]:
             path.unlink()
 
@@ -87,17 +87,17 @@ class Store:
         write_atomic(seal, f"{sha256(path)}  {path.name}\n")
 
     def load(self, number: int, dtypes: list[np.dtype]) -> list[np.ndarray] | None:
-        """The leaves of a chunk, or None if it is not finished. A damaged one is named in a warning
-        and counts as that.
+        """Reads the leaves of a chunk, or returns None if it is not finished or damaged; a warning
+        names a damaged one.
         """
         path, seal = self._paths(number)
         if not seal.exists():
             return None
         try:
             if seal.read_text().split()[:1] != [sha256(path)]:
-                raise ValueError("not the file of its digest")
+                raise ValueError("the digest differs")
             with np.load(path, allow_pickle=False) as stored:
-                # NumPy's format knows no bfloat16: such leaves come back as bytes of the same size.
+                # NumPy's format has no bfloat16: such leaves are read as bytes of the same size.
                 return [stored[f"leaf_{i}"].view(dtype) for i, dtype in enumerate(dtypes)]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             warnings.warn(
@@ -112,9 +112,9 @@ class Store:
 def identity(
     fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Everything that the bytes of a result hang on, as far as a program can tell."""
-    # An axis that the sizes do not know is one more than the store's sweep has: refused by name,
-    # whatever its program.
+    """Returns everything that the bytes of a result depend on, as far as it can be compared."""
+    # An axis without a size is not among those of the stored sweep, which is then refused by the
+    # name of this axis, whatever the program.
     sizes = {name: sizes.get(name, values.shape[0]) for name, values in axes.items()}
     device = layout.devices[0]
     return {
@@ -127,18 +127,18 @@ def identity(
     }
 
 
-def check_identity(saved: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
-    """Raises a ValueError that names everything in which two sweeps differ."""
-    names = [name for name in {**saved, **found} if saved.get(name) != found.get(name)]
-    # Where an axis or the devices differ, the program does too, which says nothing more.
-    telling = [name for name in names if name != "fn"] or names
-    if telling:
-        listed = "; ".join(
-            f"{name}: expected {saved.get(name)}, got {found.get(name)}" for name in telling
+def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path) -> None:
+    """Raises a StoreError that names everything in which two sweeps differ."""
+    names = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
+    # Where an axis or the devices differ, the program differs too, and need not be named.
+    names = [name for name in names if name != "fn"] or names
+    if names:
+        differences = "; ".join(
+            f"{name}: expected {saved.get(name)}, got {current.get(name)}" for name in names
         )
-        raise ValueError(
-            f"folder: {folder} holds another sweep ({listed}); choose another folder, or remove"
-            " this one"
+        raise StoreError(
+            f"folder: expected this sweep, but {folder} holds another sweep ({differences});"
+            " choose another folder, or remove this one"
         )
 
 
