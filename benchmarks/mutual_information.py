@@ -192,7 +192,7 @@ def _fit(name: str, joint: np.ndarray, shuffled: np.ndarray, num_steps: int) -> 
     fit = nce_jax.fit_log_ratio(
         jax.random.key(0), joint, shuffled, num_steps=num_steps, progress=False, **options
     )
-    return Fitted(name, float(fit.result.evaluations["held_out_loss"][-1]), fit.log_ratio_fn)
+    return Fitted(name, float(fit.result.evaluations["held_out_loss"][-1]), fit.log_ratio)
 
 
 def _quadratic(x: jax.Array) -> jax.Array:

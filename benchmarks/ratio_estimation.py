@@ -163,7 +163,7 @@ def _ours(problem: Problem, model: str) -> Callable[[], Fit]:
         )
         return _errors(
             problem,
-            lambda z: np.asarray(estimate.log_ratio_fn(jnp.asarray(z, jnp.float32)), np.float64),
+            lambda z: np.asarray(estimate.log_ratio(jnp.asarray(z, jnp.float32)), np.float64),
         )
 
     return fit

@@ -132,7 +132,9 @@ def make_self_noise_step(
         )
 
     # Refuses what it refuses when the step is made, not when it is first called.
-    train_step(object())
+    make_train_step(
+        optimizer=optimizer, log_ratio_fn=log_density_fn, criterion=criterion, treatment=treatment
+    )
 
     def step(
         state: SelfNoiseState, batch: Any, key: PRNGKeyArray

@@ -7,12 +7,17 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._types import LogRatio, Scalars, Weights
-from nce_jax.log_partition import Solution, Solver, Status, newton
-from nce_jax.log_partition.equation import lacks_overlap, log_overlap_bound
-from nce_jax.log_partition.problem import Problem, make_problem
-from nce_jax.log_partition.solve import solve_problem
-
-_NEWTON = newton()
+from nce_jax.log_partition import (
+    Problem,
+    Solution,
+    Solver,
+    Status,
+    lacks_overlap,
+    log_overlap_bound,
+    make_problem,
+    newton,
+    solve_problem,
+)
 
 
 class Criterion(NamedTuple):
@@ -43,7 +48,7 @@ class Criterion(NamedTuple):
         *,
         weights_data: Weights | None = None,
         weights_noise: Weights | None = None,
-        solver: Solver = _NEWTON,
+        solver: Solver = newton(),
         initial: Scalars | None = None,
         tolerance: Scalars | None = None,
         max_steps: int = 200,

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
-from nce_jax.log_partition.problem import Samples, make_problem
-from nce_jax.log_partition.solve import solve_problem
+from nce_jax.log_partition import Samples, make_problem, solve_problem
 
 _CHUNK = 1 << 18
 """Samples in flight at once: large enough to amortise dispatch, small enough to stay in a

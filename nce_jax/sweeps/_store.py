@@ -6,18 +6,18 @@ import dataclasses
 import hashlib
 import json
 import math
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jaxlib
 import numpy as np
 
 from nce_jax._checks import is_key
+from nce_jax._disk import sha256, write_atomic
 from nce_jax.sweeps._chunks import Chunking
 from nce_jax.sweeps._program import Layout, digest, on_host, shapes
 
@@ -52,7 +52,7 @@ class Store:
             "chunking": {**dataclasses.asdict(chunking), "bytes_limit": limit},
         }
         text = json.dumps(manifest, indent=1) + "\n"
-        _write(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+        write_atomic(self.folder / MANIFEST, text)
 
     def recorded(self) -> tuple[dict[str, Any], Chunking]:
         """What the manifest says: whose chunks these are, and how they were cut."""
@@ -82,9 +82,9 @@ class Store:
         path, seal = self._paths(number)
         seal.unlink(missing_ok=True)
         named: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
-        _write(path, lambda file: np.savez(file, **named))
-        line = f"{_digest(path)}  {path.name}\n"  # as sha256sum writes it, to be checked by it
-        _write(seal, lambda file: file.write(line.encode()))
+        write_atomic(path, lambda file: np.savez(file, **named))
+        # In the format of the command sha256sum, which can check the folder.
+        write_atomic(seal, f"{sha256(path)}  {path.name}\n")
 
     def load(self, number: int, dtypes: list[np.dtype]) -> list[np.ndarray] | None:
         """The leaves of a chunk, or None if it is not finished. A damaged one is named in a warning
@@ -94,7 +94,7 @@ class Store:
         if not seal.exists():
             return None
         try:
-            if seal.read_text().split()[:1] != [_digest(path)]:
+            if seal.read_text().split()[:1] != [sha256(path)]:
                 raise ValueError("not the file of its digest")
             with np.load(path, allow_pickle=False) as stored:
                 # NumPy's format knows no bfloat16: such leaves come back as bytes of the same size.
@@ -150,18 +150,3 @@ def _describe(values: jax.Array) -> str:
         if is_key(values) or values.size > 8
         else f"{kind} {on_host(values).tolist()}"
     )
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """The whole file or none of it, even when the machine stops."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

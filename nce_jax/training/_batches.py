@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_positive_int
-from nce_jax.training._step import Batch
+from nce_jax._contracts import check_data
+from nce_jax.training._state import Batch
 
 
 class Source(NamedTuple):
@@ -43,9 +44,11 @@ def make_source(
     step, or an iterable.
     """
     if isinstance(batches, Batch) or _is_array(batches):
-        return _from_arrays(
-            batches if isinstance(batches, Batch) else Batch(batches), batch_size, key
-        )
+        data = batches if isinstance(batches, Batch) else Batch(batches)
+        check_data("batches", data.x_data)
+        return _from_arrays(data, batch_size, key)
+    if hasattr(batches, "to_numpy"):  # a table is iterable too: over its columns
+        check_data("batches", batches)
     if batch_size is not None:
         raise ValueError(
             f"batch_size: goes with arrays, got {batch_size} and batches of type"

@@ -2,9 +2,7 @@
 that is written last.
 """
 
-import hashlib
 import json
-import os
 import shutil
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import is_key
+from nce_jax._disk import sha256, write_atomic
 from nce_jax.training._processes import agreed, by_writer
 
 
@@ -172,23 +171,9 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Writes a small file so that it is there whole or not at all, even when the machine stops."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256(path) for path in paths}
 
 
 def _plain_keys(tree: Any) -> Any:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import make_source
+from nce_jax.training._composition import check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._mesh import shares_threads, stays
 from nce_jax.training._processes import check_same, is_writer
@@ -137,6 +138,7 @@ def fit(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, algorithm 1.
     """
+    check_step(step)
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)

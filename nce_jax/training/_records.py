@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._disk import write_atomic
 from nce_jax.log_partition import Status
-from nce_jax.training._checkpoints import write_atomic
 
 
 class NonFiniteError(FloatingPointError):

@@ -7,11 +7,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_instance, check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
-from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
-from nce_jax.log_partition.solve import attempt
+from nce_jax.log_partition import (
+    Solution,
+    Solver,
+    Status,
+    fixed_point,
+    newton,
+    solve_with_last_iterate,
+)
 from nce_jax.training._optimizers import as_optimizer
 
 _NEWTON = newton()
@@ -188,6 +194,8 @@ def solved(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, section 3.5.
     """
+    check_instance("solver", solver, Solver, "nce_jax.newton()")
+    check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
@@ -196,7 +204,9 @@ def solved(
         given = options | {"initial": log_partition if warm_start else None}
         if fixed_steps is not None and criterion.equation is not None:
             return _in_steps(
-                *attempt(criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps)
+                *solve_with_last_iterate(
+                    criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps
+                )
             )
         solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
