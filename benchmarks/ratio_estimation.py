@@ -129,8 +129,8 @@ def _row(name: str, timed: dict[str, Timed], ours: str, method: str) -> Row:
 
     check = Check(f"our {LOG_ERROR} over theirs", worse, 1.0, is_contest=True)
     note = (
-        f"2 x {SIZE:,} samples; our fit compiles, trains and assesses itself, theirs searches its"
-        " kernel width"
+        f"2 x {SIZE:,} samples; our time includes compilation, training and assessment, theirs"
+        " the search for the kernel width"
     )
     return compare(
         f"{name}, {method}", timed, ours=ours, against=[method], check=check, unit="fit", note=note

@@ -1,5 +1,5 @@
-"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside
-that network.
+"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing compared
+with that network.
 """
 
 from collections.abc import Callable

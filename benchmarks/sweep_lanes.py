@@ -107,8 +107,8 @@ def _row(name: str, steps: int, quick: bool) -> Row:
         check=Check("difference of the lanes' F and theta", difference, 1e-3),
         at_least=TARGETS[name],
         note=(
-            f"{steps:,} steps of batch {BATCH}; {SIDE} of the {SIDE**2:,} single lanes timed, one"
-            " of every M"
+            f"{steps:,} steps of batch {BATCH}; of the {SIDE**2:,} single lanes {SIDE} are timed,"
+            " one for every M"
         ),
     )
 
