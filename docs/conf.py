@@ -49,7 +49,7 @@ def escape_markup(app, what, name, obj, options, lines):
 
 
 def list_references(app, what, name, obj, options, lines):
-    """Makes the entries below References a list: as paragraphs with hanging indents they are none."""
+    """Makes a list of the entries below References, whose hanging indents docutils refuses."""
     heading = entry = None
     for index, line in enumerate(lines):
         indent = len(line) - len(line.lstrip())
