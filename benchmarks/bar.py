@@ -49,7 +49,7 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     ceilings = {dtype: floors.evaluations(2 * size, dtype) for dtype in TOLERANCES}
     least = ceilings["float64"].contenders | ceilings["float32"].contenders
     timed = measure(contenders | least, repetitions=3 if quick else 25, label=what)
-    beside = [] if error_bar else [_beside_fast_mbar(what, timed)]
+    beside = [] if error_bar else [_against_fast_mbar(what, timed)]
     return beside + [
         compare(
             f"{what}, {dtype}",
@@ -65,9 +65,9 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     ]
 
 
-def _beside_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
+def _against_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
     check = Check("difference in kT", _difference, TOLERANCES["float64"])
-    name = f"{what}, float64, beside FastMBAR"
+    name = f"{what}, float64, FastMBAR"
     return compare(name, timed, ours="nce_jax, float64", against=[FAST], check=check, unit="solve")
 
 

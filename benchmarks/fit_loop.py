@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -64,7 +63,7 @@ def _measure(what: str, num_blocks: int) -> dict[str, Timed]:
     step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer)
     x_data = 1 + jax.random.normal(jax.random.key(2), (50 * BATCH, 2))
     bare_step = jax.jit(step, donate_argnums=0)
-    bare_state = training.init_train_state(jax.tree.map(jnp.copy, params), optimizer)
+    bare_state = step.init(params)
     batches = list(x_data.reshape(50, BATCH, 2))
     bare, fit, resumed = _Clock([], []), _Clock([], []), [_now()]
 
@@ -91,7 +90,7 @@ def _measure(what: str, num_blocks: int) -> dict[str, Timed]:
             "evaluate": hook,
             "evaluate_every": BLOCK,
         }
-        state = training.init_train_state(params, optimizer)
+        state = step.init(params)
         result = training.fit(
             step, state, **given, key=key, num_steps=num_blocks * BLOCK, **options
         )

@@ -29,7 +29,7 @@ from benchmarks.rows import Floor
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 PASSES = 20
-"""Passes over the array in one call, so that calling it costs little beside them."""
+"""Passes over the array in one call, so that the call itself costs little compared with them."""
 
 
 class Evaluations(NamedTuple):

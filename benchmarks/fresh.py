@@ -1,4 +1,4 @@
-"""What only a new process can tell: the first call of a program, and the peak of memory.
+"""What only a new process can show: the first call of a program, and the peak of memory.
 
 Nothing of ours or of JAX is imported above: imports are on the clock.
 

@@ -21,7 +21,7 @@ BATCH = 512
 
 
 def run(quick: bool) -> Report:
-    """Solvers beside pymbar on the same problem, then the train step."""
+    """Solvers and pymbar on the same problem, then the train step."""
     peer("pymbar")
     repetitions = 1 if quick else 3
     amounts: list[Amount] = []

@@ -1,12 +1,11 @@
-"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside
-that network.
+"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing compared
+with that network.
 """
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from benchmarks import floors
@@ -60,15 +59,12 @@ def _program(params, log_ratio_fn, treatment: training.Treatment) -> tuple[Any, 
     """A step, and the arguments of its first call."""
     optimizer, dim = optax.adam(1e-5), SHAPE[0] * SHAPE[1]
     step = training.make_train_step(
-        log_ratio_fn,
-        noise.standard_normal(dim),
-        optimizer,
+        noise=noise.standard_normal(dim),
+        optimizer=optimizer,
+        log_ratio_fn=log_ratio_fn,
         treatment=treatment,
-        relative_to_noise=True,
     )
-    state = training.init_train_state(
-        jax.tree.map(jnp.copy, params), optimizer, treatment=treatment
-    )
+    state = step.init(params)
     return step, state, 0.5 * jax.random.normal(jax.random.key(1), (BATCH, dim)), jax.random.key(2)
 
 

@@ -37,7 +37,7 @@ class Check(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """The least time of some work, from what was timed beside it: seconds per unit at every
+    """The least time of some work, from what was timed with it: seconds per unit at every
     repetition.
     """
 
@@ -93,8 +93,8 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Amount:
-    """One line of a table without a race: seconds or bytes of ours, a target for them, and what to
-    see them beside.
+    """One line of a table without a race: seconds or bytes of ours, a target for them, and
+    numbers to compare them with.
     """
 
     name: str

@@ -83,9 +83,7 @@ def _program(problem: Problem) -> tuple[Any, ...]:
     step = training.make_train_step(
         problem.log_density_fn, noise.standard_normal(2), optimizer, treatment=treatment
     )
-    state = training.init_train_state(
-        jax.tree.map(jnp.copy, problem.params), optimizer, treatment=treatment
-    )
+    state = step.init(problem.params)
     return (
         step,
         state,

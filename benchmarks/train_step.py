@@ -95,7 +95,7 @@ def _program(treatment: training.Treatment, batch_size: int) -> tuple[Any, ...]:
     noise = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(2.0)))
     params, log_density_fn = models.mlp_energy(jax.random.key(1), 2, hidden=(128, 64))
     step = training.make_train_step(log_density_fn, noise, optax.adam(1e-3), treatment=treatment)
-    state = training.init_train_state(params, optax.adam(1e-3), treatment=treatment)
+    state = step.init(params)
     return step, state, jnp.zeros((batch_size, 2)), jax.random.key(2)
 
 
@@ -106,10 +106,8 @@ def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run
     noise = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(2.0)))
     params, log_density_fn = models.mlp_energy(jax.random.key(1), 2, hidden=(128, 64))
     optimizer = optax.adam(1e-3)
-    step = jax.jit(
-        training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment),
-        donate_argnums=0,
-    )
+    train = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
+    step = jax.jit(train, donate_argnums=0)
     key = jax.random.key(2)
     batches = list(
         eight_gaussians(jax.random.key(0), STEPS * batch_size).reshape(STEPS, batch_size, 2)
@@ -121,9 +119,7 @@ def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run
 
     x_noise = noise.sample(seed=jax.random.fold_in(key, 0), sample_shape=(batch_size,))
     expected = _expected(treatment.name, log_ratio(batches[0]), log_ratio(x_noise))
-    state = training.init_train_state(
-        jax.tree.map(jnp.copy, params), optimizer, treatment=treatment
-    )
+    state = train.init(params)
     state, metrics = step(state, batches[0], key)
     first = float(state.log_partition if treatment.name == "bar_step" else metrics.log_partition)
 

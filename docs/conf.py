@@ -48,5 +48,11 @@ def escape_markup(app, what, name, obj, options, lines):
             lines[index] = "`".join(prose_and_code)
 
 
+def offer_files_outside(app, docname, source):
+    """Turns links to Markdown files outside docs, which work in the repository, into downloads."""
+    source[0] = re.sub(r"\[([^]]+)\]\((\.\./[^)#]+\.md)\)", r"{download}`\1 <\2>`", source[0])
+
+
 def setup(app):
     app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before napoleon, at 500
+    app.connect("source-read", offer_files_outside)

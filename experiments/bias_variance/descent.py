@@ -1,5 +1,6 @@
-"""Setting (b): error after a fixed number of gradient steps on one sample, by the library's train
-step.
+"""Setting (b): error after a fixed number of gradient steps on one sample.
+
+The steps are the library's train steps.
 """
 
 import jax
@@ -8,9 +9,9 @@ import numpy as np
 import optax
 
 import nce_jax
-from experiments.bias_variance.exact import TREATMENTS
 from experiments.bias_variance.gradients import lanes
 from experiments.bias_variance.problem import Problem, log_ratio, normalized_log_ratio
+from experiments.bias_variance.quadrature import TREATMENTS
 from nce_jax import training
 
 
@@ -30,26 +31,24 @@ def descend(
     }[name]
     optimizer = optax.sgd(rate)
     step = training.make_train_step(
-        normalized_log_ratio if name == "fixed" else log_ratio,
-        None,
-        optimizer,
+        optimizer=optimizer,
+        log_ratio_fn=normalized_log_ratio if name == "fixed" else log_ratio,
         criterion=nce_jax.criteria.nce(magnification=magnification),
         treatment=treatment,
-        relative_to_noise=True,
     )
 
     def body(state, _):
         state, _ = step(state, batch, jax.random.key(0))  # nothing is drawn
         return state, state.params
 
-    state = training.init_train_state(jnp.zeros(dim), optimizer, treatment=treatment)
+    state = step.init(jnp.zeros(dim))
     return jax.lax.scan(body, state, length=num_steps)[1]
 
 
 def squared_errors(
     problem: Problem, magnifications, draws: jax.Array, rate: float, budgets
 ) -> np.ndarray:
-    """|theta - truth|^2, (treatment, budget, M, seed); infinite where a run leaves the numbers."""
+    """|theta - truth|^2, (treatment, budget, M, seed); infinite where a run diverges."""
 
     def run(magnification, draw):
         batch = training.Batch(*draw)
@@ -57,9 +56,11 @@ def squared_errors(
             descend(name, batch, problem.dim, magnification, rate, max(budgets))
             for name in TREATMENTS
         ]
-        kept = jnp.stack(paths)[:, jnp.array(budgets) - 1]
-        return jnp.sum((kept - problem.mean) ** 2, axis=-1)
+        at_budgets = jnp.stack(paths)[:, jnp.array(budgets) - 1]
+        return jnp.sum((at_budgets - problem.mean) ** 2, axis=-1)
 
-    swept = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
-    errors = np.moveaxis(np.asarray(swept.values), (-2, -1), (0, 1))
+    result = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
+    errors = np.moveaxis(np.asarray(result.values), (-2, -1), (0, 1))
     return np.where(np.isfinite(errors), errors, np.inf)

@@ -1,157 +1,120 @@
-"""Slopes, the best M of a curve, how flat the curve is there, and exponents with bootstrap
-intervals.
-"""
+"""Slopes and the best M of the exact curves, and the headline numbers."""
 
 import itertools
 
 import numpy as np
 
-WINDOW = 0.5
-"""Decades to either side of the smallest entry that a parabola is laid through."""
+from experiments.bias_variance.fits import best_magnification, exponent, slope
+from experiments.bias_variance.quadrature import TREATMENTS
+
+WINDOWS = ((1.0, 1e2), (1e2, 1e4), (1e5, 1e7))
+"""Ranges of M for slopes of the exact curves."""
+FINE = 0.1
+"""Half width, in decades, of the parabola for exact curves, which need no smoothing."""
+LARGE = (1e4, 3e4, 1e5, 3e5, 1e6)
+"""n beyond the sampled ones; the best M is still within the grid."""
 
 
-def slope(x: np.ndarray, y: np.ndarray, low: float, high: float) -> tuple[float, float]:
-    """Slope of log y against log x within [low, high], and half of its 95 % interval.
+def exact_slopes(arrays, name: str) -> np.ndarray:
+    """Slope of a field and half of its interval, (treatment, mean, point, window, 2).
 
-    Of exact curves the interval tells how straight the line is.
+    It is NaN where the field is zero.
     """
-    inside = (x >= low * 0.999) & (x <= high * 1.001) & (y > 0)
-    if inside.sum() < 3:
-        return float("nan"), float("nan")
-    x, y = np.log(x[inside]), np.log(y[inside])
-    x, y = x - x.mean(), y - y.mean()
-    estimate = x @ y / (x @ x)
-    return float(estimate), float(
-        1.96 * np.sqrt(np.sum((y - estimate * x) ** 2) / (x.size - 2) / (x @ x))
-    )
-
-
-def best_magnification(
-    magnifications: np.ndarray, curves: np.ndarray, window: float = WINDOW
-) -> np.ndarray:
-    """The M that minimizes each curve (..., M): vertex of a parabola through the log-log curve
-    around its smallest entry.
-
-    Single grid points would jump: the curves are flat. The vertex never leaves the points that it
-    was fitted to, so a curve that falls to the end of the grid has its best M there.
-    """
-    log_m = np.log10(magnifications)
-    spacing = log_m[1] - log_m[0]
-    reach = min(max(round(window / spacing), 1), (len(log_m) - 1) // 2)
-    least = curves.min(axis=-1, keepdims=True)
-    # An infinite entry far from the best shall not steer the parabola.
-    y = np.log(np.minimum(curves, 10 * least))
-    smallest = y.argmin(axis=-1)
-    middle = np.clip(smallest, reach, len(log_m) - 1 - reach)
-    offsets = np.arange(-reach, reach + 1)
-    local = np.take_along_axis(y, middle[..., None] + offsets, axis=-1)
-    _, linear, square = np.moveaxis(
-        local @ np.linalg.pinv(np.vander(offsets, 3, increasing=True)).T, -1, 0
-    )
-    vertex = np.where(
-        square > 0, -linear / (2 * np.where(square > 0, square, 1.0)), smallest - middle
-    )
-    return 10 ** (log_m[middle] + spacing * np.clip(vertex, -reach, reach))
-
-
-def flat_range(
-    magnifications: np.ndarray, curve: np.ndarray, factor: float = 1.05
-) -> tuple[float, float]:
-    """Smallest and largest M around the best where the curve, interpolated, is within `factor` of
-    its smallest value.
-    """
-    fine = np.linspace(*np.log10(magnifications[[0, -1]]), 4001)
-    values = np.interp(
-        fine, np.log10(magnifications), np.log(np.minimum(np.asarray(curve, float), 1e300))
-    )
-    outside = np.flatnonzero(values > values.min() + np.log(factor))
-    best = values.argmin()
-    low = max(outside[outside < best], default=-1) + 1
-    high = min(outside[outside > best], default=len(fine)) - 1
-    return float(10 ** fine[low]), float(10 ** fine[high])
-
-
-def exponent(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Slope of log y (..., x) against log x."""
-    centered = np.log(x) - np.log(x).mean()
-    return np.log(y) @ centered / (centered @ centered)
-
-
-def reduce(errors: np.ndarray, measure: str) -> np.ndarray:
-    """Mean or median over seeds, the last axis."""
-    return errors.mean(axis=-1) if measure == "mean" else np.median(errors, axis=-1)
-
-
-def bootstrap(
-    errors: np.ndarray, measure: str, num_resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Curves of resampled seeds, (resample, M), from errors (M, seed). All M keep the same seeds:
-    they share draws.
-    """
-    num_seeds = errors.shape[-1]
-    if measure == "mean":
-        counts = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples)
-        return counts.astype(float) @ errors.T / num_seeds
-    rows = rng.integers(num_seeds, size=(num_resamples, num_seeds))
-    return np.median(errors[:, rows], axis=-1).T
-
-
-def fitted(
-    magnifications: np.ndarray,
-    sample_sizes,
-    errors: list[np.ndarray],
-    measure: str,
-    num_resamples: int,
-) -> dict:
-    """Best M per n and the exponent, each as (estimate, 2.5 %, 97.5 %), from errors (M, seed) per
-    n.
-    """
-    rng = np.random.default_rng(0)
-    sizes = np.asarray(sample_sizes, float)
-    seen = best_magnification(magnifications, np.stack([reduce(e, measure) for e in errors]))
-    again = np.stack(
+    curves, magnifications = arrays[f"exact_{name}"], arrays["exact_magnifications"]
+    slopes = [
         [
-            best_magnification(magnifications, bootstrap(e, measure, num_resamples, rng))
-            for e in errors
-        ],
-        axis=-1,
+            slope(magnifications, np.where(curves[case] > 1e-20, curves[case], 0), *window)
+            for window in WINDOWS
+        ]
+        for case in np.ndindex(*curves.shape[:-1])
+    ]
+    return np.array(slopes).reshape(*curves.shape[:-1], len(WINDOWS), 2)
+
+
+def exact_curves(arrays, sample_sizes) -> np.ndarray:
+    """Mean squared error of the gradient, (treatment, mean, point, n, M)."""
+    sizes = np.asarray(sample_sizes, float)[:, None]
+    return (
+        arrays["exact_squared_bias"][..., None, :] + arrays["exact_variance"][..., None, :] / sizes
     )
-    return {
-        "best": with_interval(seen, again),
-        "exponent": with_interval(exponent(sizes, seen), exponent(sizes, again)),
+
+
+def exact_best(arrays, sample_sizes) -> np.ndarray:
+    """Best M of the exact curves, (treatment, mean, point, n)."""
+    return best_magnification(
+        arrays["exact_magnifications"], exact_curves(arrays, sample_sizes), window=FINE
+    )
+
+
+def regret(arrays, sample_sizes, factor: float) -> np.ndarray:
+    """Error at M = factor sqrt(n) over the smallest error, (treatment, mean, point, n)."""
+    curves = exact_curves(arrays, sample_sizes)
+    log_m = np.log(arrays["exact_magnifications"])
+    ratios = np.empty(curves.shape[:-1])
+    for case in np.ndindex(*ratios.shape):
+        rule = np.log(factor * np.sqrt(sample_sizes[case[-1]]))
+        ratios[case] = np.exp(np.interp(rule, log_m, np.log(curves[case]))) / curves[case].min()
+    return ratios
+
+
+def sampled_mean(arrays) -> int:
+    """Index of the sampled mean among those of the exact study."""
+    return int(np.argmin(np.abs(arrays["means"] - arrays["mean"])))
+
+
+def headline(arrays) -> dict[str, float]:
+    return _exact(arrays) | _sampled(arrays)
+
+
+def _exact(arrays) -> dict[str, float]:
+    mean_index, sizes = sampled_mean(arrays), arrays["sample_sizes"]
+    bias = exact_slopes(arrays, "squared_bias")[:, mean_index]
+    variance = exact_slopes(arrays, "variance")[:, mean_index]
+    near, far = exact_best(arrays, sizes)[:, mean_index], exact_best(arrays, LARGE)[:, mean_index]
+    rule = {factor: regret(arrays, sizes, factor)[:, mean_index] for factor in (1.0, 10.0)}
+    numbers = {}
+    for (t, name), (p, point) in itertools.product(
+        enumerate(TREATMENTS), enumerate(arrays["points"][:-1])
+    ):
+        label = f"{name}_at_{point:g}"
+        numbers |= {
+            f"exact_{label}_bias_slope_near": bias[t, p, 1, 0],
+            f"exact_{label}_bias_slope_far": bias[t, p, 2, 0],
+            f"exact_{label}_variance_slope": variance[t, p, 0, 0],
+            f"exact_{label}_best_least_n": near[t, p, 0],
+            f"exact_{label}_best_most_n": near[t, p, -1],
+            f"exact_{label}_exponent": exponent(sizes, near[t, p]),
+            f"exact_{label}_exponent_large_n": exponent(np.array(LARGE), far[t, p]),
+            f"exact_{label}_regret_root_n": rule[1.0][t, p].max(),
+            f"exact_{label}_regret_ten_root_n": rule[10.0][t, p].max(),
+        }
+    m, v = np.log(arrays["exact_magnifications"]), np.log(arrays["exact_variance"])
+    local = np.gradient(v, m, axis=-1)[..., m >= 0]
+    estimator = arrays["exact_estimator"][:, mean_index, -1]
+    best = best_magnification(arrays["exact_magnifications"], estimator, window=FINE)
+    steepest = {
+        "exact_variance_steepest": local.max(),
+        "exact_variance_steepest_fixed": local[0].max(),
     }
-
-
-def with_interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
-    """(..., 3): an estimate, and the 2.5 % and 97.5 % quantiles of its resamples, which come
-    first.
-    """
-    return np.stack([value, *np.quantile(resampled, [0.025, 0.975], axis=0)], axis=-1)
-
-
-def variance_slopes(
-    x: np.ndarray,
-    sizes: np.ndarray,
-    deviations: list[np.ndarray],
-    nodes: list[int],
-    num_resamples: int,
-):
-    """Slopes of the mean deviation: against n at the nodes of M, (node, 3), and against M between
-    nodes, (n, window, 3).
-    """
-    rng = np.random.default_rng(0)
-    curves = np.stack([one.mean(-1) for one in deviations])[None]
-    # (resample, n, M).
-    again = np.stack([bootstrap(one, "mean", num_resamples, rng) for one in deviations], axis=1)
-
-    def slopes(curves):
-        in_n = exponent(sizes, np.moveaxis(curves[..., nodes], 1, -1))
-        windows = [slice(low, high + 1) for low, high in itertools.pairwise(nodes)]
-        return in_n, np.stack(
-            [exponent(x[window], curves[..., window]) for window in windows], axis=-1
-        )
-
-    return tuple(
-        with_interval(seen[0], resampled)
-        for seen, resampled in zip(slopes(curves), slopes(again), strict=True)
+    return (
+        numbers
+        | steepest
+        | {"exact_converged_best_fixed": best[0], "exact_converged_best_solved": best[2]}
     )
+
+
+def _sampled(arrays) -> dict[str, float]:
+    numbers = {}
+    for (t, name), (p, point) in itertools.product(
+        enumerate(TREATMENTS), enumerate(arrays["points"][:-1])
+    ):
+        numbers[f"gradient_{name}_at_{point:g}_exponent"] = arrays["gradient_exponent"][t, p, 0]
+    for (t, name), (b, budget) in itertools.product(
+        enumerate(TREATMENTS), enumerate(arrays["budgets"])
+    ):
+        numbers[f"descent_{name}_{budget}_steps_exponent"] = arrays["descent_exponent"][t, b, 0]
+    for t, name in enumerate(("fixed", "solved")):
+        numbers[f"estimator_{name}_exponent"] = arrays["estimator_exponent"][t, 0]
+        numbers[f"estimator_{name}_best_most_n"] = arrays["estimator_best"][t, -1, 0]
+    numbers["solved_variance_slope_in_n"] = arrays["variance_slope_in_n"][2, 0, 1, 0]
+    return numbers

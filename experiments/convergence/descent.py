@@ -15,25 +15,19 @@ TREATMENTS = {"joint": training.joint_gradient(), "solved": training.solved(tole
 
 
 class Trace(NamedTuple):
-    """Entry k belongs to theta after k steps: its distance from the truth, and that of (theta,
-    F).
-    """
+    """Distances after k steps: of theta from the truth, and of the pair (theta, F)."""
 
     theta: jax.Array
     pair: jax.Array
 
 
 def normalized(rate) -> optax.GradientTransformation:
-    """theta <- theta - rate g / |g|; in the joint treatment the norm is that of the pair (theta,
-    F).
-    """
+    """theta <- theta - rate g / |g|, where a joint gradient has the norm of (theta, F)."""
     return optax.chain(_normalize(), optax.sgd(rate))
 
 
 def _normalize() -> optax.GradientTransformation:
-    """optax.normalize_by_update_norm without its 1e-6, next to which the gradients of NCE
-    vanish.
-    """
+    """optax.normalize_by_update_norm without its 1e-6, which exceeds the gradients of NCE."""
 
     def update(gradient, state, params=None):
         del params
@@ -44,10 +38,11 @@ def _normalize() -> optax.GradientTransformation:
 
 
 def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: int) -> Trace:
-    """The library's train step on the quadrature."""
+    """Distances along a descent by the library's train step on the quadrature."""
     kind = TREATMENTS[treatment]
-    options = {"criterion": criterion, "treatment": kind, "relative_to_noise": True}
-    step = training.make_train_step(problem.log_ratio_fn, None, optimizer, **options)
+    step = training.make_train_step(
+        optimizer=optimizer, log_ratio_fn=problem.log_ratio_fn, criterion=criterion, treatment=kind
+    )
     batch = training.Batch(problem.rule.x, problem.rule.x, **problem.rule.weights)
     initial = problem.log_partition_fn(problem.start)
 
@@ -55,17 +50,14 @@ def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: i
         new, metrics = step(state, batch, jax.random.key(0))  # nothing is drawn
         return new, _trace(problem, state.params, metrics.log_partition)
 
-    state = training.init_train_state(
-        problem.start, optimizer, treatment=kind, log_partition=initial
-    )
+    state = step.init(problem.start, log_partition=initial)
     return jax.lax.scan(body, state, length=num_steps + 1)[1]
 
 
 def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Trace:
-    """Newton's direction of the profiled loss, F solved, in steps no longer than `radius`.
+    """Newton's method on the profiled loss, F solved, in steps no longer than `radius`.
 
-    Where the loss is not convex the absolute values of the curvatures are taken, so that every
-    direction descends.
+    Where the loss is not convex, the absolute values of the curvatures make every step a descent.
     """
     value = profiled(problem, magnification)
 
@@ -80,9 +72,7 @@ def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Tr
 
 
 def profiled(problem: Problem, magnification) -> Callable[[jax.Array], jax.Array]:
-    """The loss with F solved, as a function of theta; M = infinity is the loss of Donsker and
-    Varadhan.
-    """
+    """The loss with F solved, as a function of theta; Donsker and Varadhan's for infinite M."""
 
     def value(params):
         s = problem.log_ratio_fn(params, problem.rule.x)

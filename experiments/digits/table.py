@@ -1,6 +1,4 @@
-"""Prints the tables of the README from stored results: `python -m experiments.digits.table
-[folder]`.
-"""
+"""Prints the README's tables: `python -m experiments.digits.table [folder]`."""
 
 import sys
 from collections.abc import Mapping
@@ -10,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import results
-from experiments.digits import summary
+from experiments.digits import statistics
 
 COLUMNS = {
     "test_loss": "NCE loss at kappa = 1",
@@ -23,9 +21,7 @@ COLUMNS = {
 
 
 def table(arrays: Mapping[str, Any], checkpoint: int) -> str:
-    """The grid at one checkpoint as markdown: mean +- standard error over seeds, `withheld` where
-    the ESS says so.
-    """
+    """The grid at one checkpoint as markdown: mean ± standard error over seeds, or `withheld`."""
     lines = [
         f"| nu | M | kappa | {' | '.join(COLUMNS.values())} |",
         "|--:" * (len(COLUMNS) + 3) + "|",
@@ -49,7 +45,7 @@ def table(arrays: Mapping[str, Any], checkpoint: int) -> str:
 def _cell(name: str, lanes: np.ndarray, is_withheld: bool) -> str:
     if is_withheld and name in ("gain", "log_partition"):
         return "withheld"
-    mean, error = summary.mean_and_error(lanes)
+    mean, error = statistics.mean_and_error(lanes)
     digits = 0 if name == "effective_samples" else 3 if name == "test_loss" else 2
     return f"{mean:.{digits}f} ± {error:.{digits}f}"
 

@@ -53,10 +53,8 @@ def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[...
         params, log_density_fn = models.exponential_family(
             models.linear_statistics, theta, log_base_measure=noise_distribution.log_prob
         )
-        optimizer, criterion = (
-            optax.sgd(case.rate),
-            nce_jax.criteria.nce(magnification=case.magnification),
-        )
+        optimizer = optax.sgd(case.rate)
+        criterion = nce_jax.criteria.nce(magnification=case.magnification)
         options = {"criterion": criterion, "noise": noise_distribution}
         steps, states = {}, {}
         for name, treatment_of_rate in named.items():
@@ -65,9 +63,7 @@ def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[...
                 log_density_fn, optimizer=optimizer, treatment=treatment, **options
             )
             log_partition = case.share * theta[0] ** 2 / 2
-            states[name] = training.init_train_state(
-                params, optimizer, treatment=treatment, log_partition=log_partition
-            )
+            states[name] = steps[name].init(params, log_partition=log_partition)
 
         def body(states, index):
             x_data, x_noise = (
@@ -96,7 +92,9 @@ def train(
     step).
     """
     run = make_run(named, num_steps, batch_size)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"case": jnp.array(cases), "key": keys}).values
+    )
     # JAX hands dictionaries back in alphabetical order.
     return {name: traces[name] for name in named}
 

@@ -39,9 +39,9 @@ def descend(
     }[name]
     log_ratio_fn = family.normalized_log_ratio if name == "fixed" else family.log_ratio
     initial = 0.0 if name == "fixed" else family.log_partition(start)
-    options = {"criterion": criterion, "treatment": treatment, "relative_to_noise": True}
+    options = {"criterion": criterion, "treatment": treatment}
     optimizer = optax.sgd(rate)
-    step = training.make_train_step(log_ratio_fn, None, optimizer, **options)
+    step = training.make_train_step(optimizer=optimizer, log_ratio_fn=log_ratio_fn, **options)
     batch = training.Batch(rule.x, rule.x, **rule.weights)
 
     def body(state, _):
@@ -49,7 +49,7 @@ def descend(
         shift = family.log_partition(state.params) if name == "fixed" else 0.0
         return new, Path(state.params, metrics.log_partition + shift)
 
-    state = training.init_train_state(start, optimizer, treatment=treatment, log_partition=initial)
+    state = step.init(start, log_partition=initial)
     return jax.lax.scan(body, state, length=num_steps + 1)[1]
 
 

@@ -10,14 +10,13 @@ from matplotlib.lines import Line2D
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.gradient_alignment.statistics import slope
-from experiments.gradient_alignment.summary import FAR, NEAR
+from experiments.gradient_alignment.statistics import FAR, NEAR, slope
 
 FAMILIES = {"mean": "mean only", "covariance": "mean and covariance"}
 TREATMENTS = {
-    "fixed": (r"$F = \log Z(\theta)$", "#0072B2"),
-    "solved": ("F solved", "#D55E00"),
-    "joint": ("joint gradient", "#009E73"),
+    "fixed": (r"$F = \log Z(\theta)$", plotting.BLUE),
+    "solved": ("F solved", plotting.VERMILION),
+    "joint": ("joint gradient", plotting.GREEN),
 }
 
 

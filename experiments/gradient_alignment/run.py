@@ -17,7 +17,6 @@ from experiments.gradient_alignment.families import (
     mean_only,
 )
 from experiments.gradient_alignment.quadrature import square_grid
-from experiments.gradient_alignment.summary import headline
 
 FAMILIES = ("mean", "covariance")
 
@@ -37,7 +36,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
             found = _family(config, family, config.rates[index], config.steps[index])
             arrays |= {f"{name}_{field}": value for field, value in found.items()}
         arrays |= _tails(config)
-    return results.Result(arrays, headline(arrays), _failed(arrays))
+    return results.Result(arrays, statistics.headline(arrays), _failed(arrays))
 
 
 def _family(config: Config, family: Family, rate: float, num_steps: int) -> dict[str, np.ndarray]:

@@ -2,6 +2,10 @@
 
 import numpy as np
 
+NEAR, FAR = (1e2, 1e4), (1e6, 1e8)
+"""Ranges of M for a slope: that of the paper's figure, and one where the leading order may have
+taken over."""
+
 
 def stray(path: np.ndarray, reference: np.ndarray) -> float:
     """The farthest that a path (step, parameter) gets from the reference's curve, wherever along
@@ -33,3 +37,55 @@ def slope(
     return float(estimate), float(
         1.96 * np.sqrt(np.sum((y - estimate * x) ** 2) / (x.size - 2) / (x @ x))
     )
+
+
+def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for family in ("mean", "covariance"):
+        found |= _distances(arrays, family) | _slopes(arrays, family)
+        found[f"{family}_quadrature_error"] = float(arrays[f"{family}_quadrature_error"])
+    return found | _tails(arrays)
+
+
+def _distances(arrays, family: str) -> dict[str, float]:
+    """At the smallest and the largest M; of the joint gradient also at infinite M."""
+    found = {}
+    for name in ("fixed", "solved", "joint"):
+        for kind in ("stray", "lag"):
+            values = arrays[f"{family}_{name}_{kind}"]
+            ends = {"first": values[0], "last": values[arrays["magnifications"].size - 1]}
+            ends |= {"limit": values[-1]} if name == "joint" else {}
+            found |= {f"{family}_{name}_{kind}_{end}": float(value) for end, value in ends.items()}
+    return found
+
+
+def _slopes(arrays, family: str) -> dict[str, float]:
+    """The shallowest and the steepest over the points, in either range of M."""
+    found = {}
+    for name in ("fixed", "solved", "joint", "joint_off"):
+        for where, limits in (("near", NEAR), ("far", FAR)):
+            values = arrays[f"{family}_bias_magnifications"]
+            slopes = [slope(values, bias, *limits)[0] for bias in arrays[f"{family}_{name}_bias"]]
+            found |= {
+                f"{family}_{name}_slope_{where}_least": max(slopes),
+                f"{family}_{name}_slope_{where}_most": min(slopes),
+            }
+    return found
+
+
+def _tails(arrays) -> dict[str, float]:
+    """Slopes between M = 1e6 and 1e8 with F = log Z, and the largest disagreement with the closed
+    form there.
+    """
+    values = arrays["tail_magnifications"]
+    measured = arrays["tail_bias"][0]
+    predicted = arrays["tail_predicted"]
+    found = {
+        f"tail_slope_{model:g}_{data:g}": slope(values, row, 1e6, 1e8)[0]
+        for (model, data), row in zip(arrays["tails"], measured, strict=True)
+    }
+    return found | {
+        "tail_closed_form_error": float(
+            np.nanmax(np.abs(measured / predicted - 1)[:, values > 0.99e6])
+        )
+    }

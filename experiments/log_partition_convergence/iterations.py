@@ -65,14 +65,13 @@ def trajectory(
 class Arrival(NamedTuple):
     """How an iteration ended.
 
-    `steps` is inf where the limit came first, `error` is |F - F*| at the end, `growth` the largest
-    increase of that error in any step, and `steps_run` counts the steps taken.
+    `steps` is inf where the step limit was reached first, `error` is |F - F*| at the end, and
+    `growth` is the largest increase of that error in any step.
     """
 
     steps: jax.Array
     error: jax.Array
     growth: jax.Array
-    steps_run: jax.Array
 
 
 def run_until(
@@ -100,4 +99,4 @@ def run_until(
         lambda carry: (error_of(carry[0]) > tolerance) & (carry[1] < max_steps), step, start
     )
     error = error_of(state)
-    return Arrival(jnp.where(error <= tolerance, count, jnp.inf), error, growth, count)
+    return Arrival(jnp.where(error <= tolerance, count, jnp.inf), error, growth)

@@ -12,7 +12,7 @@ import nce_jax
 from experiments.common import cli
 from experiments.common.progress import track
 from experiments.common.results import Result
-from experiments.log_partition_convergence import iterations, problems, summary
+from experiments.log_partition_convergence import iterations, problems, statistics
 from experiments.log_partition_convergence.config import PRESETS, Config
 from experiments.log_partition_convergence.problems import Ratios
 
@@ -47,19 +47,18 @@ def experiment(config: Config, key: jax.Array) -> Result:
         ring, pairs = _draw(config, key)
         arrays = _paths_of_solvers({"ring": ring, "pairs": pairs}, config)
         arrays |= _figure_1(ring, config) | _figure_7(pairs, config)
-    return Result(arrays, summary.headline(arrays), summary.failed_lanes(arrays))
+    return Result(arrays, statistics.headline(arrays), statistics.failed_lanes(arrays))
 
 
 def _draw(config: Config, key: jax.Array) -> tuple[Batches, Batches]:
     """Figure 1, (run,), and figure 7, (separation, batch)."""
     runs = jax.random.split(jax.random.fold_in(key, 1), config.num_runs)
-    ring = nce_jax.sweep(lambda key: problems.ring(key, config), key=runs).values
+    ring = nce_jax.sweep(lambda key: problems.ring(key, config), axes={"key": runs}).values
     batches = jax.random.split(jax.random.fold_in(key, 7), config.num_pairs)
     separations = jnp.asarray(config.separations)
     pairs = nce_jax.sweep(
         lambda separation, key: problems.gaussian_pair(key, separation, config),
-        separation=separations,
-        key=batches,
+        axes={"separation": separations, "key": batches},
     ).values
     return Batches(ring, problems.reference_root(ring)), Batches(
         pairs, problems.reference_root(pairs)
@@ -128,7 +127,7 @@ def _trajectories(
         lane = jax.tree.map(lambda side: side[batch], ratios)
         return iterations.trajectory(iteration, lane, jnp.asarray(config.initial), num_steps)
 
-    return np.asarray(nce_jax.sweep(run, batch=jnp.arange(ratios.data.shape[0])).values)
+    return np.asarray(nce_jax.sweep(run, axes={"batch": jnp.arange(ratios.data.shape[0])}).values)
 
 
 def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config) -> Arrays:
@@ -137,7 +136,7 @@ def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config)
     """
     estimates = estimates.reshape(*root.shape, -1)
     error = np.abs(estimates - root[..., None])
-    steps = summary.settled_after(error, config.tolerance)
+    steps = statistics.settled_after(error, config.tolerance)
     then = np.minimum(steps, error.shape[-1] - 1).astype(int)[..., None]
     return {
         name: estimates,
@@ -165,7 +164,7 @@ def _arrivals(
     # One separation at a time: a batch of lanes runs as long as its slowest.
     indices = jnp.arange(root.shape[1])
     parts = [
-        nce_jax.sweep(run, separation=jnp.array([i]), batch=indices).values
+        nce_jax.sweep(run, axes={"separation": jnp.array([i]), "batch": indices}).values
         for i in range(root.shape[0])
     ]
     arrival = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

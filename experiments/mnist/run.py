@@ -1,5 +1,6 @@
-"""Trains every method, then draws samples and takes likelihoods: `python -m experiments.mnist.run
---preset cpu`.
+"""Trains every method, then samples and takes likelihoods.
+
+Run it with `python -m experiments.mnist.run --preset cpu`.
 """
 
 from typing import Any
@@ -10,14 +11,13 @@ import numpy as np
 from experiments.common import cli, results
 from experiments.mnist import data as mnist
 from experiments.mnist.config import PRESETS, Config
-from experiments.mnist.evaluate import Evaluation, make_evaluation, noise_bits
+from experiments.mnist.measures import Evaluation, make_evaluation, noise_bits
+from experiments.mnist.statistics import headline
 from experiments.mnist.train import Trained, make_model, methods, train
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays by method, in the order of `methods`: losses (method, seed, record); samples and bits
-    of the first seed.
-    """
+    """Arrays by method: losses (method, seed, record), samples and bits of the first seed."""
     key_data, key_model, key_train, key_evaluate = jax.random.split(key, 4)
     data = mnist.load(config.images, key_data)
     seeds = [jax.random.fold_in(key_model, seed) for seed in range(config.num_seeds)]
@@ -38,7 +38,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     arrays |= {"test_images": np.asarray(data.test[:64]), "test_log_noise": np.asarray(log_q)}
     arrays |= _stack({name: [_curves(run) for run in runs] for name, runs in trained.items()})
     arrays |= {
-        f"eval_{field}": np.array([getattr(found, field) for found in evaluated.values()])
+        f"eval_{field}": np.array([getattr(evaluation, field) for evaluation in evaluated.values()])
         for field in Evaluation._fields
     }
     return results.Result(arrays, headline(arrays))
@@ -60,47 +60,6 @@ def _stack(curves: dict[str, list[dict[str, Any]]]) -> dict[str, np.ndarray]:
     return {
         name: np.array([[run[name] for run in runs] for runs in curves.values()]) for name in names
     }
-
-
-def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
-    """Losses at the end, in powers of ten below base NCE (the claim: 2 to 3), mean over seeds;
-    gains in nats.
-    """
-    names = arrays["methods"].tolist()
-    log_loss = np.log10(late(arrays["held_out_loss"])).mean(axis=1)
-    log_train = np.log10(late(arrays["train_loss"])).mean(axis=1)
-    base = names.index("NCE")
-    numbers = {"noise_bits": float(arrays["noise_bits"])}
-    for row, name in enumerate(names):
-        label = name.replace(", ", "_").replace(" = ", "").replace(" ", "_")
-        if row != base and not name.startswith("Newton, M"):
-            numbers[f"orders_below_NCE_{label}"] = float(log_loss[base] - log_loss[row])
-            numbers[f"orders_below_NCE_train_{label}"] = float(log_train[base] - log_train[row])
-        numbers[f"gain_{label}"] = float(gains(arrays)[0][row])
-    return numbers
-
-
-def gains(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Nats per test image above the noise's own log-likelihood, and their standard error, by
-    method.
-
-    The likelihood itself is ruled by a few test images with ink where no training image has any:
-    there the Gaussian is off by hundreds of standard deviations, whatever the energy. In the
-    difference that cancels.
-    """
-    log_ratio = arrays["eval_test_log_ratio"]
-    spread = log_ratio.std(axis=1, ddof=1) / np.sqrt(log_ratio.shape[1])
-    return log_ratio.mean(axis=1) - arrays["eval_log_partition"], np.hypot(
-        spread, arrays["eval_standard_error"]
-    )
-
-
-def late(losses: np.ndarray) -> np.ndarray:
-    """Median over the last fifth of the records, and at least 1e-12: single batches scatter over
-    orders of magnitude.
-    """
-    tail = losses[..., -max(losses.shape[-1] // 5, 1) :]
-    return np.maximum(np.median(tail, axis=-1), 1e-12)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,5 @@
-"""One energy trained by one method, through `training.fit`: interrupted, it goes on where it
-was.
-"""
+"""Trains one energy by one method with `training.fit`, which resumes after an interruption."""
 
-import dataclasses
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +11,13 @@ import numpy as np
 import optax
 
 import nce_jax
+from experiments.common import pieces
 from experiments.mnist.config import Config
 from experiments.mnist.data import SIDE, Data, batch_fn, in_blocks
 from nce_jax import models, training
 
-RUNS = Path("build/runs/mnist")
+COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("data", "train")]
+"""Code that a checkpoint depends on: a run resumes only those of the same code and settings."""
 
 
 class Method(NamedTuple):
@@ -31,8 +28,10 @@ class Method(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The parameters, F, and the losses by step: of batches (means over a record) and held-out,
-    with F solved there.
+    """Parameters, F, and losses by step.
+
+    `history` has the losses of batches, averaged over records, and `evaluations` the held-out
+    losses with F solved there.
     """
 
     params: Any
@@ -42,10 +41,8 @@ class Trained(NamedTuple):
 
 
 def methods(config: Config) -> dict[str, Method]:
-    """The paper's four, Newton, and a solved F at other magnifications; named as plots name
-    them.
-    """
-    every = {
+    """The paper's four methods, Newton, and a solved F at other magnifications, by plot name."""
+    all_methods = {
         "NCE": Method(training.joint_gradient()),
         "NCE, raised rate": Method(training.joint_gradient(optax.adam(config.raised_rate))),
         "BAR": Method(training.bar_step()),
@@ -55,7 +52,7 @@ def methods(config: Config) -> dict[str, Method]:
     }
     return {
         name: method
-        for name, method in every.items()
+        for name, method in all_methods.items()
         if config.methods is None or name in config.methods
     }
 
@@ -79,24 +76,25 @@ def make_model(config: Config, key: jax.Array) -> Model:
 def train(
     config: Config, data: Data, model: Model, label: str, method: Method, key: jax.Array
 ) -> Trained:
-    """Given the same model and key, methods start from the same weights and see the same images and
+    """Trains one model.
+
+    With the same model and key, all methods start from the same weights and use the same images and
     noise.
     """
     key_batches, key_steps, key_held_out = jax.random.split(key, 3)
     params, log_ratio_fn = model
     optimizer = optax.adam(config.learning_rate)
     step = training.make_train_step(
-        log_ratio_fn,
-        data.noise,
-        optimizer,
+        noise=data.noise,
+        optimizer=optimizer,
+        log_ratio_fn=log_ratio_fn,
         criterion=nce_jax.criteria.nce(magnification=method.magnification),
         treatment=method.treatment,
-        relative_to_noise=True,
     )
-    folder = RUNS / _fingerprint(config) / label.replace(" ", "-")
+    folder = pieces.folder("mnist", config, COMPUTING) / label.replace(" ", "-")
     result = training.fit(
         step,
-        training.init_train_state(params, optimizer, treatment=method.treatment),
+        step.init(params),
         batch_fn(data.train, config.batch_size, key_batches),
         key_steps,
         num_steps=config.num_steps,
@@ -106,9 +104,9 @@ def train(
         evaluate_every=config.evaluate_every,
         folder=folder,
         resume=True,
-        low_overlap=0.0,  # data and noise are as good as disjoint here: that is the experiment
+        low_overlap=0.0,  # no warning: data and noise hardly overlap in this experiment
     )
-    shutil.rmtree(folder)  # it served an interrupted run; the results are kept elsewhere
+    shutil.rmtree(folder)  # needed only to resume; results are stored elsewhere
     return Trained(
         result.state.params, float(result.state.log_partition), result.history, result.evaluations
     )
@@ -117,9 +115,7 @@ def train(
 def _held_out_loss(
     config: Config, data: Data, log_ratio_fn, key: jax.Array
 ) -> Callable[[Any], dict[str, Any]]:
-    """The loss at M = 1 of test images and fresh noise, at the method's own F and at the best F for
-    these very samples.
-    """
+    """Loss of test images and fresh noise at M = 1, at the method's F and at the best F."""
     x_data = data.test[: config.num_held_out]
     x_noise = data.noise.sample(seed=key, sample_shape=(config.num_held_out,))
     log_ratios = jax.jit(lambda params, x: in_blocks(lambda block: log_ratio_fn(params, block), x))
@@ -134,8 +130,3 @@ def _held_out_loss(
         }
 
     return evaluate
-
-
-def _fingerprint(config: Config) -> str:
-    text = json.dumps(dataclasses.asdict(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

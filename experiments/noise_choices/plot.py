@@ -8,9 +8,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import plotting, results
-from experiments.noise_choices import summary
+from experiments.noise_choices import statistics
 
-COLORS = ("#000000", "#E69F00", "#0072B2", "#D55E00", "#009E73", "#56B4E9", "#CC79A7")
+COLORS = (
+    plotting.BLACK,
+    plotting.ORANGE,
+    plotting.BLUE,
+    plotting.VERMILION,
+    plotting.GREEN,
+    plotting.SKY_BLUE,
+    plotting.PURPLE,
+)
 LINES = ("-", "--", "-.", ":", "-", "--", "-.")
 
 
@@ -62,11 +70,11 @@ def _plane(arrays) -> Figure:
 def _digits(arrays) -> Figure:
     """Overlap against the step; gain against what the noise itself gains; what a step costs."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.9))
-    gains, base = summary.gain(arrays)[:, 0], arrays["digits_log_gaussian"].mean()
+    gains, base = statistics.gain(arrays)[:, 0], arrays["digits_log_gaussian"].mean()
     names = list(_styles(arrays))
     for index, style in enumerate(_styles(arrays).values()):
         _band(axes[0], arrays["digits_steps"], arrays["digits_overlap"][index, 0], style)
-        mean, error = summary.mean_and_error(gains[index])
+        mean, error = statistics.mean_and_error(gains[index])
         if np.isfinite(mean):
             axes[1].errorbar(index, mean, error, fmt="o", color=style["color"], capsize=3)
         else:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.common import cli, progress, results
-from experiments.noise_choices import measures, noises, summary, train
+from experiments.noise_choices import measures, noises, statistics, train
 from experiments.noise_choices.config import PRESETS, Config
 from experiments.noise_choices.problems import Problem, digits, plane
 
@@ -38,7 +38,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         arrays |= {
             f"{name}_{field}": np.stack([entry[field] for entry in entries]) for field in entries[0]
         }
-    return results.Result(arrays, summary.headline(arrays), _failed(arrays))
+    return results.Result(arrays, statistics.headline(arrays), _failed(arrays))
 
 
 def _one_noise(

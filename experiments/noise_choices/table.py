@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common import results
-from experiments.noise_choices import summary
+from experiments.noise_choices import statistics
 
 
 def cell(values, digits: int = 2, withheld: str = "withheld") -> str:
-    mean, error = summary.mean_and_error(values)
+    mean, error = statistics.mean_and_error(values)
     return f"{mean:.{digits}f} ± {error:.{digits}f}" if np.isfinite(mean) else withheld
 
 
@@ -20,7 +20,7 @@ def plane_table(arrays) -> str:
     kappas = [f"KL, kappa = {kappa:g}" for kappa in arrays["magnifications"]]
     columns = ["noise", *kappas, "overlap", "F - log Z", "set-up [s]", "step [ms]"]
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
-    offset = summary.log_partition_error(arrays, "plane")
+    offset = statistics.log_partition_error(arrays, "plane")
     for index, noise in enumerate(arrays["noises"]):
         cells = [cell(row[:, -1], 3) for row in arrays["plane_divergence"][index]]
         cells += [cell(arrays["plane_overlap"][index, 0, :, -1]), cell(offset[index, 0])]
@@ -41,10 +41,10 @@ def digits_table(arrays) -> str:
     ]
     columns += ["unsolved", "set-up [s]", "step [ms]"]
     lines = ["| " + " | ".join(columns) + " |", "|---" + "|--:" * (len(columns) - 1) + "|"]
-    trusted = summary.is_trusted(arrays)
-    gains = summary.gain(arrays)
+    trusted = statistics.is_trusted(arrays)
+    gains = statistics.gain(arrays)
     base = arrays["digits_log_gaussian"].mean()
-    offset = summary.log_partition_error(arrays, "digits")
+    offset = statistics.log_partition_error(arrays, "digits")
     for index, noise in enumerate(arrays["noises"]):
         hide = np.where(trusted[index, 0], 0, np.nan)
         inside = arrays["digits_inside"][index]

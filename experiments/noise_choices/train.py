@@ -92,7 +92,8 @@ def _fixed_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
         )
 
     def begin(key: jax.Array) -> training.TrainState:
-        return training.init_train_state(make_model(config, problem, key)[0], optimizer)
+        params, log_density_fn = make_model(config, problem, key)
+        return training.make_train_step(log_density_fn, problem.gaussian, optimizer).init(params)
 
     return _advance(problem, make_step), begin
 
@@ -117,9 +118,8 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
 
     def begin(key: jax.Array) -> adaptive_noise.SelfNoiseState:
         params = make_model(config, problem, key)[0]
-        return adaptive_noise.SelfNoiseState(
-            training.init_train_state(params, optimizer), first_noise(key, params)
-        )
+        train = training.make_train_step(log_density_fn, problem.gaussian, optimizer)
+        return adaptive_noise.SelfNoiseState(train.init(params), first_noise(key, params))
 
     return _advance(problem, make_step), begin
 

@@ -10,11 +10,22 @@ from experiments.common import plotting
 from experiments.common.results import Stored
 from experiments.peaked_1d.statistics import median_error
 
-COLORS = {"NCE": "#000000", "N2CE": "#000000", "TRE": "#0072B2", "TRE, magnified": "#0072B2",
-          "automatic": "#009E73", "automatic, magnified": "#009E73"}  # fmt: skip
-LABELS = {"NCE": "one ratio", "N2CE": "one ratio, M = 100", "TRE": "4 published stages",
-          "TRE, magnified": "4 published stages, M = 100", "automatic": "automatic stages",
-          "automatic, magnified": "automatic stages, M = 100"}  # fmt: skip
+COLORS = {
+    "NCE": plotting.BLACK,
+    "N2CE": plotting.BLACK,
+    "TRE": plotting.BLUE,
+    "TRE, magnified": plotting.BLUE,
+    "automatic": plotting.GREEN,
+    "automatic, magnified": plotting.GREEN,
+}
+LABELS = {
+    "NCE": "one ratio",
+    "N2CE": "one ratio, M = 100",
+    "TRE": "4 published stages",
+    "TRE, magnified": "4 published stages, M = 100",
+    "automatic": "automatic stages",
+    "automatic, magnified": "automatic stages, M = 100",
+}
 
 
 def draw(stored: Stored) -> dict[str, Figure]:

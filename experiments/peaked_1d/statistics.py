@@ -4,8 +4,14 @@ failed.
 
 import numpy as np
 
-SHORT = {"NCE": "nce", "N2CE": "n2ce", "TRE": "tre", "TRE, magnified": "tre_magnified",
-         "automatic": "automatic", "automatic, magnified": "automatic_magnified"}  # fmt: skip
+SHORT = {
+    "NCE": "nce",
+    "N2CE": "n2ce",
+    "TRE": "tre",
+    "TRE, magnified": "tre_magnified",
+    "automatic": "automatic",
+    "automatic, magnified": "automatic_magnified",
+}
 REPORTED = 10_000
 """n of the published experiment."""
 

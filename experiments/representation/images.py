@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
-from experiments.common.data import load_images
+from experiments.common.mnist_files import load_images
 from experiments.representation.config import Config
 
 
@@ -21,13 +21,11 @@ class Split(NamedTuple):
 
 
 def load(config: Config, name: str) -> Split:
-    """The first images of the published halves; of the digits, a fixed random fifth is the test
-    set.
-    """
+    """The first images of the published halves; of the digits, a random fifth is for testing."""
     if name == "digits":
-        found = load_digits()
-        order = np.random.default_rng(0).permutation(len(found.target))
-        images, labels = found.images[order] / 16, found.target[order]
+        digits = load_digits()
+        order = np.random.default_rng(0).permutation(len(digits.target))
+        images, labels = digits.images[order] / 16, digits.target[order]
         cut = len(labels) * 4 // 5
         split = Split(images[:cut], labels[:cut], images[cut:], labels[cut:])
     else:
@@ -38,8 +36,9 @@ def load(config: Config, name: str) -> Split:
 
 
 def view(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Each image moved by up to an eighth of its side, a square of a third of its side erased,
-    dimmed, with some noise.
+    """Random views: shifted, partly erased, dimmed, and with noise.
+
+    The shift is up to an eighth of the side, and the erased square measures a third of it.
     """
     return jax.vmap(_view)(jax.random.split(key, len(images)), images)
 

@@ -1,6 +1,4 @@
-"""Draws the probe's accuracy against batch size and temperature, and the features beside the
-pixels.
-"""
+"""Draws the probe's accuracy against batch size and temperature, and pictures of the features."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,7 +7,6 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 from experiments.common.results import Stored
 
-COLORS = ("#000000", "#0072B2", "#E69F00", "#D55E00")
 MARKERS = ("o", "^", "s", "D")
 
 
@@ -33,17 +30,17 @@ def _accuracy(arrays, names: list[str]) -> Figure:
         squeeze=False,
     )
     for row, name in zip(panels, names, strict=True):
-        for place, (axes, size) in enumerate(zip(row, sizes, strict=True)):
+        for column, (axes, size) in enumerate(zip(row, sizes, strict=True)):
             for index, loss in enumerate(map(str, arrays["losses"])):
-                values = 100 * arrays[f"{name}_accuracy"][index, place]
+                values = 100 * arrays[f"{name}_accuracy"][index, column]
                 axes.plot(
                     temperatures,
                     values.mean(-1),
-                    color=COLORS[index],
+                    color=plotting.CATEGORICAL[index],
                     marker=MARKERS[index],
                     label=loss,
                 )
-                axes.plot(temperatures, values, ".", ms=3, color=COLORS[index])
+                axes.plot(temperatures, values, ".", ms=3, color=plotting.CATEGORICAL[index])
             axes.axhline(
                 100 * arrays[f"{name}_untrained"].mean(),
                 color="0.5",
@@ -63,12 +60,14 @@ def _accuracy(arrays, names: list[str]) -> Figure:
 def _picture(arrays, name: str) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(9.0, 4.6))
     classes = arrays[f"{name}_classes"]
-    for axes, which, title in zip(
+    for axes, field, title in zip(
         panels, ("picture_pixels", "picture"), ("pixels", "features, InfoNCE"), strict=True
     ):
-        for one in np.unique(classes):
-            points = arrays[f"{name}_{which}"][classes == one]
-            axes.plot(*points.T, ".", ms=2.5, color=plt.get_cmap("tab10")(int(one)), label=str(one))
+        for label in np.unique(classes):
+            points = arrays[f"{name}_{field}"][classes == label]
+            axes.plot(
+                *points.T, ".", ms=2.5, color=plt.get_cmap("tab10")(int(label)), label=str(label)
+            )
         axes.set(title=f"{name}, t-SNE of the {title}", xticks=[], yticks=[])
         axes.grid(visible=False)
     figure.legend(

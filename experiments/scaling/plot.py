@@ -1,4 +1,4 @@
-"""Draws how far the layouts differ, and what a device has to do as there are more of them."""
+"""Draws the difference between layouts, and the work per device against their number."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.scaling.cost import SCALINGS
+from experiments.scaling.measures import SCALINGS
 
 ROUNDING = {"float32": np.finfo(np.float32).eps, "float64": np.finfo(np.float64).eps}
 ADMITTED = {"float32": 1e-5, "float64": 1e-10}
 MARKERS = ("o", "^", "s", "D")
-COLORS = ("#0072B2", "#D55E00", "#009E73")
+COLORS = (plotting.BLUE, plotting.VERMILION, plotting.GREEN)
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -65,16 +65,16 @@ def _cost(arrays) -> Figure:
     }
     for axes, (name, label) in zip(panels, shown.items(), strict=True):
         for row, scaling in enumerate(SCALINGS):
-            for place, treatment in enumerate(map(str, arrays["treatments"])):
-                values = arrays[name][row, :, place] / arrays[name][row, 0, place]
+            for column, treatment in enumerate(map(str, arrays["treatments"])):
+                values = arrays[name][row, :, column] / arrays[name][row, 0, column]
                 style = {
                     "color": COLORS[row],
                     "ls": "-" if treatment == "solved" else ":",
                     "marker": MARKERS[row],
                 }
                 axes.plot(arrays["num_devices"], values, **style, label=f"{scaling}, {treatment}")
-        for place, treatment in enumerate(map(str, arrays["treatments"])):
-            values = arrays[f"sweep_{name}"][:, place] / arrays[f"sweep_{name}"][0, place]
+        for column, treatment in enumerate(map(str, arrays["treatments"])):
+            values = arrays[f"sweep_{name}"][:, column] / arrays[f"sweep_{name}"][0, column]
             style = {
                 "color": COLORS[2],
                 "ls": "-" if treatment == "solved" else ":",
@@ -99,14 +99,14 @@ def _cost(arrays) -> Figure:
 
 def _exchange(arrays) -> Figure:
     figure, axes = plt.subplots(figsize=(4.6, 3.4))
-    for way, name in enumerate(map(str, arrays["exchange_ways"])):
-        in_loop = int(arrays["exchange_in_loops"][:, way].max())
+    for index, name in enumerate(map(str, arrays["exchange_ways"])):
+        in_loop = int(arrays["exchange_in_loops"][:, index].max())
         label = f"{name}: {in_loop} collectives in the loop"
         axes.plot(
             arrays["exchange_sizes"],
-            arrays["exchange_milliseconds"][:, way],
-            color=COLORS[way],
-            marker=MARKERS[way],
+            arrays["exchange_milliseconds"][:, index],
+            color=COLORS[index],
+            marker=MARKERS[index],
             label=label,
         )
     axes.set(

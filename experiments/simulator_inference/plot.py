@@ -10,7 +10,6 @@ from experiments.common import plotting
 from experiments.common.results import Stored
 from experiments.simulator_inference.statistics import LEVELS, coverage
 
-COLORS = ("#000000", "#0072B2", "#E69F00", "#D55E00", "#009E73")
 LINES = ("-", "--", "-.", ":", "-")
 
 
@@ -24,7 +23,7 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 def _style(arrays, index: int) -> dict:
     return {
-        "color": COLORS[index],
+        "color": plotting.CATEGORICAL[index],
         "linestyle": LINES[index],
         "label": str(arrays["methods"][index]),
     }
@@ -42,9 +41,15 @@ def _accuracy(arrays) -> Figure:
             each = values[index].mean(-1)
             panel.plot(arrays["budgets"], each.mean(-1), marker="o", **_style(arrays, index))
             low, high = each.min(-1), each.max(-1)
-            panel.fill_between(arrays["budgets"], low, high, color=COLORS[index], alpha=0.12, lw=0)
+            panel.fill_between(
+                arrays["budgets"], low, high, color=plotting.CATEGORICAL[index], alpha=0.12, lw=0
+            )
         axes[0].plot(
-            arrays["budgets"], arrays["classified"][index].mean(-1), "x", color=COLORS[index], ms=6
+            arrays["budgets"],
+            arrays["classified"][index].mean(-1),
+            "x",
+            color=plotting.CATEGORICAL[index],
+            ms=6,
         )
     axes[0].set(
         xscale="log",

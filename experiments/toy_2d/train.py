@@ -98,9 +98,7 @@ def train(
             return state, path._replace(loss=path.loss / (window[1] - window[0]))
 
         params, _ = make_model(config, reading, key_model)
-        state = training.init_train_state(
-            params, optimizer, treatment=treatment, log_partition=start
-        )
+        state = step.init(params, log_partition=start)
         return jax.lax.scan(until_checkpoint, state, windows)[1]
 
-    return nce_jax.sweep(run, key=keys).values
+    return nce_jax.sweep(run, axes={"key": keys}).values

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import as_floating, check_key, check_positive_int
+from nce_jax._samples import HoldOut, check_fraction, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
@@ -121,6 +122,7 @@ def fit_flow(
     References:
       Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019, section 5.
     """
+    check_key(key)
     check_positive_int("num_steps", num_steps)
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)
@@ -161,29 +163,24 @@ def fit_flow(
 
 
 def _points(x_data: Any) -> jax.Array:
-    x_data = jnp.asarray(x_data)
-    if x_data.ndim != 2 or not jnp.issubdtype(x_data.dtype, jnp.floating):
-        raise ValueError(
-            f"x_data: expected a floating array (samples, dim), got {x_data.dtype} of shape"
-            f" {x_data.shape}"
-        )
+    x_data = as_floating("x_data", x_data)
+    if x_data.ndim != 2:
+        raise ValueError(f"x_data: expected shape (samples, dim), got shape {x_data.shape}")
     # In the held-out part a NaN would look like a flow that never improves.
     if not bool(jnp.isfinite(x_data).all()):
         raise ValueError("x_data: expected finite samples, got NaN or infinity in some")
     return x_data
 
 
-def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> tuple[jax.Array, jax.Array]:
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out: expected a number between 0 and 1, got {held_out}")
+def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> HoldOut:
+    check_fraction("held_out", held_out)
     num_held_out = round(held_out * len(x_data))
     if min(num_held_out, len(x_data) - num_held_out) < 2:
         raise ValueError(
             f"x_data: expected at least 2 samples on each side of the split, got {len(x_data)}"
             " in all"
         )
-    order = jax.random.permutation(key, len(x_data))
-    return x_data[order[num_held_out:]], x_data[order[:num_held_out]]
+    return hold_out(key, x_data, num_held_out)
 
 
 class _Run(NamedTuple):

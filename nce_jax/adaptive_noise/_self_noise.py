@@ -9,7 +9,8 @@ import flax
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_instance, check_key, check_positive_int
+from nce_jax._contracts import check_log_density_fn, check_noise, check_params, evaluate_model
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray, Real
 from nce_jax.diagnostics import importance_log_partition
 from nce_jax.log_partition import Status
@@ -63,7 +64,8 @@ class SelfNoise:
 
     def log_prob(self, value: Float[ArrayLike, "samples ..."]) -> Float[Array, " samples"]:
         """log q of samples, (samples, ...) -> (samples,): one pass of the snapshot."""
-        return self.log_density_fn(self.params, jnp.asarray(value)) - self.log_partition
+        value = jnp.asarray(value)
+        return evaluate_model(self.log_density_fn, self.params, value) - self.log_partition
 
     def sample(self, *, seed: PRNGKeyArray, sample_shape: Any = ()) -> Float[Array, "..."]:
         """Draws from the buffer, with replacement."""
@@ -161,6 +163,10 @@ def self_noise(
       Neal, Annealed importance sampling, 2001, section 2.
     """
     check_key(key)
+    check_log_density_fn(log_density_fn)
+    check_params(params)
+    check_noise(base_noise, "base_noise")
+    check_kernel(kernel)
     check_positive_int("num_steps", num_steps)
     check_positive_int("num_samples", num_samples)
     if num_samples < 2:
@@ -171,7 +177,7 @@ def self_noise(
     key_annealing, key_resample, key_chains = jax.random.split(key, 3)
 
     def log_model(x: jax.Array) -> jax.Array:
-        return log_density_fn(params, x)
+        return evaluate_model(log_density_fn, params, x)
 
     annealed = annealed_importance_sampling(
         key_annealing,
@@ -258,15 +264,14 @@ def refresh_self_noise(
     """
     check_key(key)
     check_positive_int("num_steps", num_steps)
-    if not kernel.is_adjusted:
-        raise ValueError(
-            "kernel: expected one with a Metropolis test (mala, hmc): others do not sample the"
-            " snapshot"
-        )
+    check_instance("noise", noise, SelfNoise, "self_noise(...)")
+    check_params(params)
+    _check_same_structure(params, noise.params)
+    check_kernel(kernel)
     key_resample, key_chains = jax.random.split(key)
 
     def log_model(x: jax.Array) -> jax.Array:
-        return noise.log_density_fn(params, x)
+        return evaluate_model(noise.log_density_fn, params, x)
 
     log_weights, half = log_model(noise.x) - noise.log_density, _half(noise.x)
     change = importance_log_partition(log_weights[half:])
@@ -281,6 +286,25 @@ def refresh_self_noise(
     error = jnp.hypot(noise.standard_error, change.standard_error)
     status = jnp.where(noise.status == Status.CONVERGED, _status(log_partition, size), noise.status)
     return _assemble(noise.log_density_fn, params, log_partition, error, size, status, chains)
+
+
+def check_kernel(kernel: Any) -> None:
+    """Raises unless `kernel` is one that leaves the snapshot's density invariant."""
+    check_instance("kernel", kernel, Kernel, "samplers.mala(0.1)")
+    if not kernel.is_adjusted:
+        raise ValueError(
+            "kernel: expected one with a Metropolis test (mala, hmc), got one that accepts always,"
+            " whose chains do not sample the snapshot"
+        )
+
+
+def _check_same_structure(params: Params, snapshot: Params) -> None:
+    expected, got = (
+        {jax.tree_util.keystr(path): jnp.shape(leaf) for path, leaf in leaves}
+        for leaves in (jax.tree.leaves_with_path(snapshot), jax.tree.leaves_with_path(params))
+    )
+    if expected != got:
+        raise ValueError(f"params: expected the snapshot's shapes, {expected}, got {got}")
 
 
 def _half(x: jax.Array) -> int:

@@ -7,8 +7,9 @@ import jax
 import optax
 
 from nce_jax._checks import check_positive_int
+from nce_jax._contracts import check_log_density_fn
 from nce_jax._types import LogDensityFn, Params, PRNGKeyArray
-from nce_jax.adaptive_noise._self_noise import SelfNoise, refresh_self_noise
+from nce_jax.adaptive_noise._self_noise import SelfNoise, check_kernel, refresh_self_noise
 from nce_jax.criteria import Criterion, nce
 from nce_jax.samplers import Kernel
 from nce_jax.training import TrainState, Treatment, make_train_step, solved
@@ -21,7 +22,7 @@ class SelfNoiseState(NamedTuple):
     """A train state and the noise it trains against: everything a run needs to go on.
 
     Attributes:
-      train: from `training.init_train_state`.
+      train: from the `init` of `training.make_train_step`.
       noise: from `self_noise`.
     """
 
@@ -102,7 +103,7 @@ def make_self_noise_step(
       ...     )
       ... )
       >>> state = adaptive_noise.SelfNoiseState(
-      ...     training.init_train_state(params, optimizer), snapshot
+      ...     training.make_train_step(log_density_fn, snapshot, optimizer).init(params), snapshot
       ... )
       >>> x_data = 1 + jax.random.normal(jax.random.key(1), (1000, 1))
       >>> for _ in range(30):
@@ -117,11 +118,8 @@ def make_self_noise_step(
     """
     check_positive_int("refresh_every", refresh_every)
     check_positive_int("num_steps", num_steps)
-    if not kernel.is_adjusted:
-        raise ValueError(
-            "kernel: expected one with a Metropolis test (mala, hmc): others do not sample the"
-            " snapshot"
-        )
+    check_log_density_fn(log_density_fn)
+    check_kernel(kernel)
 
     def train_step(noise: Any) -> Any:
         return make_train_step(
@@ -134,7 +132,9 @@ def make_self_noise_step(
         )
 
     # Refuses what it refuses when the step is made, not when it is first called.
-    train_step(object())
+    make_train_step(
+        optimizer=optimizer, log_ratio_fn=log_density_fn, criterion=criterion, treatment=treatment
+    )
 
     def step(
         state: SelfNoiseState, batch: Any, key: PRNGKeyArray

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params
-from nce_jax.log_partition.problem import Problem
+from nce_jax.log_partition import Problem
 from nce_jax.magnification._candidates import Candidates, examine, share
 from nce_jax.magnification._windows import (
     FRACTION,
@@ -134,13 +134,13 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
       >>> import optax
       >>> import nce_jax
       >>> from nce_jax import noise, training
-      >>> rule, optimizer = nce_jax.adaptive_magnification(), optax.sgd(0.3)
-      >>> log_ratio_fn = lambda theta, x: x @ theta
-      >>> options = {"relative_to_noise": True, "magnification_rule": rule}
-      >>> step = jax.jit(
-      ...     training.make_train_step(log_ratio_fn, noise.standard_normal(5), optimizer, **options)
+      >>> train = training.make_train_step(
+      ...     noise=noise.standard_normal(5),
+      ...     optimizer=optax.sgd(0.3),
+      ...     log_ratio_fn=lambda theta, x: x @ theta,
+      ...     magnification_rule=nce_jax.adaptive_magnification(),
       ... )
-      >>> state = training.init_train_state(jnp.zeros(5), optimizer, magnification_rule=rule)
+      >>> state, step = train.init(jnp.zeros(5)), jax.jit(train)
       >>> seen = []
       >>> for number in range(200):
       ...     x_data = 1 + jax.random.normal(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import compute_dtype
+from nce_jax._contracts import as_values
 
 
 def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
@@ -16,13 +17,9 @@ def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
         raise ValueError(f"{name}: expected shape (samples, {expected}), got shape {shape}")
 
 
-def one_per_sample(name: str, values: Any, x: Any) -> jax.Array:
-    """Returns one number per sample, float32 or wider; raises unless `values` has that shape."""
-    num_samples = jnp.shape(x)[0]
-    if jnp.shape(values) not in ((num_samples,), (num_samples, 1)):
-        raise ValueError(
-            f"{name}: expected an output of shape (samples,) or (samples, 1), with {num_samples}"
-            f" samples, got shape {jnp.shape(values)}"
-        )
-    values = jnp.reshape(values, (num_samples,))
+def as_module_values(name: str, values: Any, x: Any) -> jax.Array:
+    """Returns one number per sample, float32 or wider; raises unless `values` has shape (samples,)
+    or (samples, 1).
+    """
+    values = as_values(name, values, x, allow_column=True)
     return values.astype(compute_dtype(values))

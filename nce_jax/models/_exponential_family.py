@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, compute_dtype
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, Real
-from nce_jax.models._checks import check_inputs, one_per_sample
+from nce_jax.models._checks import as_module_values, check_inputs
 
 
 def exponential_family(
@@ -67,7 +67,7 @@ def exponential_family(
         )
         if log_base_measure is None:
             return log_density
-        return log_density + one_per_sample("log_base_measure", log_base_measure(x), x)
+        return log_density + as_module_values("log_base_measure", log_base_measure(x), x)
 
     return params, log_density_fn
 

@@ -3,7 +3,7 @@
 from flax import nnx
 
 from nce_jax._types import Array, LogDensityFn, Params
-from nce_jax.models._checks import check_inputs, one_per_sample
+from nce_jax.models._checks import as_module_values, check_inputs
 
 
 def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
@@ -49,6 +49,6 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
 
     def log_density_fn(params: Params, x: Array) -> Array:
         check_inputs(x)
-        return one_per_sample("module", nnx.merge(graphdef, params, *rest)(x), x)
+        return as_module_values("module", nnx.merge(graphdef, params, *rest)(x), x)
 
     return params, log_density_fn

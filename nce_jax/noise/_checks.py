@@ -6,17 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import compute_dtype
+from nce_jax._checks import as_floating, compute_dtype
 
 
 def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
     """Returns a floating array of shape (samples, dim), float32 or wider; raises TypeError or
     ValueError.
     """
-    if not hasattr(points, "dtype"):
-        points = np.asarray(points)
-    if not jnp.issubdtype(points.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected a floating array, got dtype {points.dtype}")
+    points = as_floating(name, points)
     if points.ndim != 2 or points.shape[1] < 1:
         raise ValueError(
             f"{name}: expected shape (samples, dim) with dim >= 1, got shape {points.shape}"
@@ -25,7 +22,6 @@ def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
         raise ValueError(
             f"{name}: expected at least {min_samples} sample(s), got shape {points.shape}"
         )
-    points = jnp.asarray(points)
     return points.astype(compute_dtype(points))
 
 

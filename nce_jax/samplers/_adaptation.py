@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
-from nce_jax._checks import check_key, check_positive, check_positive_int
+from nce_jax._checks import check_instance, check_key, check_positive, check_positive_int, describe
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import as_positions, check_log_density_fn
+from nce_jax.samplers._checks import as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -98,11 +98,12 @@ def adapt_step_size(
         raise ValueError(
             f"target_acceptance: expected a number between 0 and 1, got {target_acceptance}"
         )
-    check_log_density_fn(log_density_fn, x_initial)
-    one_fn, kernel = of_one(log_density_fn), kernel_fn(step_size)
+    check_target(log_density_fn, x_initial)
+    kernel = _make_kernel(kernel_fn, step_size)
+    one_fn = of_one(log_density_fn)
     if not kernel.is_adjusted:
         raise ValueError(
-            "kernel_fn: expected a kernel with a Metropolis test (mala, hmc), got one that accepts"
+            "kernel_fn: expected kernels with a Metropolis test (mala, hmc), got one that accepts"
             " always"
         )
     first, update, final = dual_averaging_adaptation(target_acceptance)
@@ -120,6 +121,17 @@ def adapt_step_size(
     averaging = jax.tree.map(lambda leaf: jnp.asarray(leaf, x_initial.dtype), averaging)
     (tally, averaging), rates = jax.lax.scan(body, (tally, averaging), jnp.arange(num_steps))
     return AdaptedStepSize(final(averaging), tally.state.position, rates, tally.num_nonfinite)
+
+
+def _make_kernel(kernel_fn: Any, step_size: Any) -> Kernel:
+    if not callable(kernel_fn):
+        raise TypeError(
+            "kernel_fn: expected a function from a step size to a kernel, such as samplers.mala,"
+            f" got {describe(kernel_fn)}"
+        )
+    kernel = kernel_fn(step_size)
+    check_instance("kernel_fn(step_size)", kernel, Kernel, "mala(step_size)")
+    return kernel
 
 
 def _as(like: Any, values: Any) -> Any:

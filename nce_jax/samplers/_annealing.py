@@ -8,26 +8,18 @@ transitions as `sample_chains`.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_key, check_positive_int
-from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
+from nce_jax._checks import check_instance, check_key, check_positive_int
+from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
+from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.numerics import log_mean_exp, sample_count
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import as_positions, check_log_density_fn
+from nce_jax.samplers._checks import as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
-
-
-@runtime_checkable
-class Noise(Protocol):
-    """A normalized distribution, as those of `nce_jax.noise` are."""
-
-    def log_prob(self, value: Any) -> Any: ...
-
-    def sample_and_log_prob(self, *, seed: Any, sample_shape: Any) -> tuple[Any, Any]: ...
 
 
 class AnnealedEstimate(NamedTuple):
@@ -129,9 +121,12 @@ def annealed_importance_sampling(
     check_positive_int("num_samples", num_samples)
     schedule = _as_schedule(kernel, schedule, num_steps)
     key_noise, key_moves = jax.random.split(key)
-    x, _ = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
+    check_log_density_fn(log_density_fn, arguments="positions")
+    check_noise(noise)
+    x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
+    check_noise_values(log_noise, x)
     path = _Path(log_density_fn, noise)
-    check_log_density_fn(log_density_fn, x)
+    check_target(log_density_fn, x)
     return _estimate(_anneal(key_moves, path, x, kernel, schedule, num_steps), sign=1)
 
 
@@ -200,21 +195,23 @@ def reverse_annealed_importance_sampling(
     check_key(key)
     x_model = as_positions("x_model", x_model)
     schedule = _as_schedule(kernel, schedule, num_steps)
-    check_log_density_fn(log_density_fn, x_model)
-    _check_noise(noise, x_model)
+    check_target(log_density_fn, x_model)
+    check_noise(noise)
+    _check_noise_samples(noise, x_model)
     path = _Path(log_density_fn, noise)
     return _estimate(
         _anneal(key, path, x_model, kernel, schedule, num_steps, reverse=True), sign=-1
     )
 
 
-def _check_noise(noise: Noise, x_model: jax.Array) -> None:
+def _check_noise_samples(noise: Noise, x_model: jax.Array) -> None:
     """Raises unless the noise draws what the model's samples are: a shape that broadcasts would
     give a wrong number.
     """
-    drawn = jax.eval_shape(
-        lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))[0]
+    drawn, log_noise = jax.eval_shape(
+        lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))
     )
+    check_noise_values(log_noise, drawn)
     if drawn.shape[1:] != x_model.shape[1:]:
         expected = f"{drawn.shape[1:]}, as the noise draws"
         raise ValueError(f"x_model: expected samples of shape {expected}, got {x_model.shape[1:]}")
@@ -222,12 +219,11 @@ def _check_noise(noise: Noise, x_model: jax.Array) -> None:
 
 def _as_schedule(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
     check_positive_int("num_steps", num_steps)
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")
+    check_instance("kernel", kernel, Kernel, "mala(0.1)")
     if not kernel.is_adjusted:
         raise ValueError(
-            "kernel: expected one with a Metropolis test (mala, hmc): without it the weights are"
-            " wrong"
+            "kernel: expected one with a Metropolis test (mala, hmc), got one that accepts always,"
+            " whose weights would be wrong"
         )
     schedule = jnp.asarray(schedule)
     if schedule.ndim != 1 or schedule.size < 2:

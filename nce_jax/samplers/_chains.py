@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
-from nce_jax.samplers._checks import as_positions, check_log_density_fn
+from nce_jax.samplers._checks import as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -84,11 +84,10 @@ def sample_chains(
       Cabezas et al., BlackJAX: composable Bayesian inference in JAX, 2024.
     """
     check_key(key)
-    if not isinstance(kernel, Kernel):
-        raise TypeError(f"kernel: expected a Kernel, such as mala(0.1), got {kernel!r}")
+    check_instance("kernel", kernel, Kernel, "mala(0.1)")
     x_initial = as_positions("x_initial", x_initial)
     check_positive_int("num_steps", num_steps)
-    check_log_density_fn(log_density_fn, x_initial)
+    check_target(log_density_fn, x_initial)
     stride = num_steps if keep_every is None else keep_every
     check_positive_int("keep_every", stride)
     if num_steps % stride:

@@ -8,7 +8,8 @@ from nce_jax.training._mesh import jit_train_step, make_mesh, shard_state, state
 from nce_jax.training._processes import start_processes
 from nce_jax.training._records import FailedSolvesWarning, LowOverlapWarning, NonFiniteError
 from nce_jax.training._rows import Rows, gather_rows, touched_rows, update_rows
-from nce_jax.training._step import Batch, Metrics, TrainState, init_train_state, make_train_step
+from nce_jax.training._state import Batch, Metrics, TrainState
+from nce_jax.training._step import TrainStep, make_train_step
 from nce_jax.training._treatments import (
     LogPartitionUpdate,
     Treatment,
@@ -29,12 +30,12 @@ __all__ = [
     "NonFiniteError",
     "Rows",
     "TrainState",
+    "TrainStep",
     "Treatment",
     "bar_step",
     "fit",
     "gather_rows",
     "held",
-    "init_train_state",
     "jit_train_step",
     "joint_gradient",
     "make_mesh",

@@ -1,38 +1,65 @@
-"""Which criterion, treatment of F and rule for M go together: refused by name when a step is built,
-or first called.
+"""Which model, noise, criterion, treatment of F, optimizer and rule for M go together.
+
+Each is refused by name when a step is built, or, where only a batch can show it, when it is first
+called.
 """
 
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from nce_jax._checks import check_instance, describe
+from nce_jax._contracts import check_log_density_fn, check_noise
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
+from nce_jax.training._state import TrainState
 from nce_jax.training._treatments import Treatment
 
 
-def check_rule(rule: Any) -> None:
-    """Raises unless this is a rule for M, or none."""
-    if rule is not None and not isinstance(rule, MagnificationRule):
+def as_model(log_density_fn: Any, log_ratio_fn: Any) -> tuple[Callable[..., Any], bool]:
+    """The one function that was given, and whether it is the log ratio."""
+    given = {"log_density_fn": log_density_fn, "log_ratio_fn": log_ratio_fn}
+    given = {name: fn for name, fn in given.items() if fn is not None}
+    if len(given) != 1:
         raise TypeError(
-            "magnification_rule: expected adaptive_magnification() (a fixed M goes to nce()), got"
-            f" {rule!r}"
+            "log_density_fn, log_ratio_fn: expected one of the two, got"
+            f" {'both' if given else 'neither'}"
+        )
+    ((name, fn),) = given.items()
+    check_log_density_fn(fn, name)
+    return fn, name == "log_ratio_fn"
+
+
+def check_source(noise: Any, is_ratio: bool) -> None:
+    """Raises unless `noise` can be drawn from, and its density evaluated where that is needed.
+
+    None passes for a log ratio, whose batches can bring noise samples.
+    """
+    if noise is None and is_ratio:
+        return
+    methods = ("log_prob", "sample_and_log_prob")
+    check_noise(noise, methods=methods[1:] if is_ratio else methods)
+
+
+def check_rule(rule: Any) -> None:
+    """Raises unless this is a rule for M, or None."""
+    if isinstance(rule, int | float):
+        raise TypeError(
+            "magnification_rule: expected a rule such as nce_jax.adaptive_magnification(), got"
+            f" {rule}; a fixed M goes into the criterion, nce(magnification={rule})"
+        )
+    if rule is not None:
+        check_instance(
+            "magnification_rule", rule, MagnificationRule, "nce_jax.adaptive_magnification()"
         )
 
 
-def check_same_rule(rule: MagnificationRule | None, state: Any) -> None:
-    """Raises where a state remembers nothing for a rule, or something without one."""
-    if (rule is None) != (not jax.tree.leaves(state)):
-        raise ValueError(
-            "magnification_rule: expected the same in make_train_step and init_train_state, got one"
-            " in only one"
-        )
-
-
-def check_composition(
-    criterion: Criterion, treatment: Treatment, rule: MagnificationRule | None
-) -> None:
-    """Raises where the three do not go together."""
+def check_composition(criterion: Any, treatment: Any, rule: Any) -> None:
+    """Raises unless the three are what they should be, and go together."""
+    check_instance("criterion", criterion, Criterion, "nce_jax.criteria.nce()")
+    check_instance("treatment", treatment, Treatment, "training.solved()")
     reason = treatment.refuses(criterion)
     if reason is not None:
         raise ValueError(
@@ -51,3 +78,27 @@ def check_composition(
             "magnification_rule: expected a solved F, as by solved(), got treatment"
             f" {treatment.name}"
         )
+
+
+def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
+    """Raises unless `state` is one that `init` makes: another step's state has other leaves."""
+    check_instance("state", state, TrainState, "train.init(params)")
+    expected = jax.eval_shape(init, state.params)
+    for name in ("opt_state", "magnification_state"):
+        got, wanted = (str(jax.tree.structure(getattr(one, name))) for one in (state, expected))
+        if got != wanted:
+            raise ValueError(
+                f"state: expected one from the init of this train step, got another {name}: that"
+                " of a step with another optimizer, treatment or magnification rule"
+            )
+
+
+def check_step(step: Any) -> None:
+    """Raises unless `step` can be called as a train step."""
+    if not callable(step) or isinstance(step, type):
+        raise TypeError(
+            "step: expected a train step such as training.make_train_step(...), got"
+            f" {describe(step)}"
+        )
+    if inspect.isfunction(step) and step.__name__ == "make_train_step":
+        raise TypeError("step: expected a train step, got the function make_train_step: call it")

@@ -1,4 +1,4 @@
-"""What a training step does with the normalizer F: the paper's treatments, as values."""
+"""Treatments of the normalizer F in a training step, as values."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,28 +7,51 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_instance, check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
-from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
-from nce_jax.log_partition.solve import attempt
+from nce_jax.log_partition import (
+    Solution,
+    Solver,
+    Status,
+    fixed_point,
+    newton,
+    solve_with_last_iterate,
+)
+from nce_jax.training._optimizers import as_optimizer
 
 _NEWTON = newton()
 
 
 class LogPartitionUpdate(NamedTuple):
-    """What a treatment does in one step: the F at which the loss is taken, the F to keep, and how
-    it was found.
+    """What a treatment does to F in one step.
 
-    Where `waits` is true the step moves F alone: parameters and optimizer stay as they are. None
-    stands for never.
+    Attributes:
+      log_partition: the F at which loss and gradient are taken.
+      next_log_partition: the F of the next step; ignored where F follows its gradient.
+      num_evaluations: evaluations of the equation, int32.
+      status: a `Status`, int32.
+      params_wait: where it is true the step moves F alone, and parameters and optimizer stay as
+        they are. None stands for never.
     """
 
-    used: jax.Array
-    kept: jax.Array
+    log_partition: jax.Array
+    next_log_partition: jax.Array
     num_evaluations: jax.Array
     status: jax.Array
-    waits: jax.Array | None = None
+    params_wait: jax.Array | None = None
+
+
+def params_only(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
+    """The optimizer of (params, log_partition) that leaves F alone."""
+    return _apart(optimizer, optax.set_to_zero())
+
+
+def _apart(
+    optimizer: optax.GradientTransformation, of_log_partition: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    transforms = {"params": optimizer, "log_partition": of_log_partition}
+    return optax.partition(transforms, ("params", "log_partition"))
 
 
 class Treatment(NamedTuple):
@@ -38,22 +61,36 @@ class Treatment(NamedTuple):
       name: what error messages call it.
       update: `update(criterion, log_ratios, log_partition) -> LogPartitionUpdate`, from the batch
         alone: `log_ratios` is a dictionary of log_ratio_data, log_ratio_noise and both weights, as
-        `criterion.profile(**log_ratios)` takes them. None where F is a parameter that follows its
-        gradient.
-      optimizer: of F, where it follows its gradient apart from the parameters.
+        `criterion.profile(**log_ratios)` takes them.
+      pair_optimizer: makes the optimizer of the pair (params, log_partition) from that of the
+        parameters; by default F is not moved by it.
+      follows_gradient: whether F is what the pair's optimizer makes of it, and not
+        `next_log_partition`.
       refuses: `refuses(criterion)` says why the pair is impossible, or returns None.
       is_profiled: whether the F in use minimizes the batch's loss.
     """
 
     name: str
-    update: Callable[..., LogPartitionUpdate] | None = None
-    optimizer: optax.GradientTransformation | None = None
+    update: Callable[..., LogPartitionUpdate]
+    pair_optimizer: Callable[[optax.GradientTransformation], optax.GradientTransformation] = (
+        params_only
+    )
+    follows_gradient: bool = False
     refuses: Callable[[Criterion], str | None] = lambda criterion: None
     is_profiled: bool = False
 
 
+def _as_it_is(
+    criterion: Criterion, log_ratios: Any, log_partition: jax.Array
+) -> LogPartitionUpdate:
+    """Loss and gradient at the F of the state."""
+    del criterion, log_ratios
+    status = finite_status(log_partition)
+    return LogPartitionUpdate(log_partition, log_partition, jnp.int32(0), status)
+
+
 def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Treatment:
-    """F is one more parameter and follows the gradient of the loss.
+    """F is one more parameter, and follows the gradient of the loss.
 
     Args:
       optimizer: None lets the step's own optimizer see parameters and F as one tree; a
@@ -72,14 +109,20 @@ def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Tre
       Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         section 2.
     """
-    return Treatment("joint_gradient", optimizer=optimizer)
+    if optimizer is not None:
+        optimizer = as_optimizer("optimizer", optimizer)
+
+    def pair_optimizer(params_optimizer: optax.GradientTransformation) -> Any:
+        return params_optimizer if optimizer is None else _apart(params_optimizer, optimizer)
+
+    return Treatment("joint_gradient", _as_it_is, pair_optimizer, follows_gradient=True)
 
 
 def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
-    """One step of Bennett's fixed point per training step: F <- F - learning_rate * rho(F), by
-    plain descent.
+    """F takes one step of Bennett's fixed point per training step.
 
-    As in algorithm 1 of the paper, the parameters' gradient is taken at the F before the step.
+    F moves to F - learning_rate * rho(F), with rho of Bennett's equation. As in algorithm 1 of the
+    paper, the parameters' gradient is taken at the F before the step.
 
     Args:
       learning_rate: of F; a traced number.
@@ -99,15 +142,20 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
     solver = fixed_point(learning_rate)
 
     def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        assert criterion.equation is not None  # `refuses` has seen to it
+        # `refuses` has made sure of it.
+        assert criterion.equation is not None
         problem = criterion.equation(**log_ratios)
-        kept = solver.step(problem, solver.init(problem, log_partition)).estimate
-        return LogPartitionUpdate(log_partition, kept, jnp.int32(1), finite_status(kept))
+        moved = solver.step(problem, solver.init(problem, log_partition)).estimate
+        return LogPartitionUpdate(log_partition, moved, jnp.int32(1), finite_status(moved))
 
     def refuses(criterion: Criterion) -> str | None:
         if criterion.equation is None:
             return "its normalizer is not the root of an equation"
-        return None if criterion.has_bennett_step else "Bennett's step knows no regularizer"
+        return (
+            None
+            if criterion.has_bennett_step
+            else "Bennett's step does not apply to a regularized equation"
+        )
 
     return Treatment("bar_step", update, refuses=refuses)
 
@@ -120,7 +168,7 @@ def solved(
     fixed_steps: int | None = None,
     warm_start: bool = True,
 ) -> Treatment:
-    """F is solved for on every batch, at the loss's own kappa, before the gradient is taken.
+    """F is solved for on every batch, at the kappa of the loss, before the gradient is taken.
 
     By the envelope theorem the gradient at the solved F is that of the profiled loss. The
     log-ratios are computed once: only F moves during the solve. A failed solve makes loss and
@@ -131,11 +179,10 @@ def solved(
         closed forms.
       tolerance: admissible error of F in nats, as in `solve_log_partition`.
       max_steps: evaluations allowed.
-      fixed_steps: for accelerators: makes exactly that many evaluations, with nothing to decide in
-        between, so that the device never waits for the host to say whether to go on. Three or four
-        are enough from the F of the step before. Where they are not, as in the first steps, the
-        status is MAX_STEPS and the parameters wait: the step moves F alone, and the next one goes
-        on from there.
+      fixed_steps: for accelerators: makes exactly this many evaluations, so that the device never
+        waits for the host between them. Three or four are enough from the F of the step before.
+        Where they are not, as in the first steps, the status is MAX_STEPS and the parameters wait:
+        the step moves only F, and the next step continues from there.
       warm_start: whether to start from the F of the step before.
 
     Returns:
@@ -151,6 +198,8 @@ def solved(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, section 3.5.
     """
+    check_instance("solver", solver, Solver, "nce_jax.newton()")
+    check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
@@ -159,7 +208,9 @@ def solved(
         given = options | {"initial": log_partition if warm_start else None}
         if fixed_steps is not None and criterion.equation is not None:
             return _in_steps(
-                *attempt(criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps)
+                *solve_with_last_iterate(
+                    criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps
+                )
             )
         solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
@@ -173,19 +224,16 @@ def solved(
 
 
 def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
-    """From a solve whose steps may have run out: the parameters then wait, and F goes on from where
-    it came to.
-    """
+    """The update of a solve whose evaluations may have run out: then the parameters wait."""
     is_short = solution.status == Status.MAX_STEPS
     estimate = jnp.where(is_short, reached, solution.log_partition)
     return LogPartitionUpdate(
-        estimate, estimate, solution.num_evaluations, solution.status, waits=is_short
+        estimate, estimate, solution.num_evaluations, solution.status, params_wait=is_short
     )
 
 
 def held() -> Treatment:
-    """F stays where it was initialized: a model that is normalized already, or made to normalize
-    itself.
+    """F stays where it was initialized, for models that are or learn to be normalized.
 
     Returns:
       A `Treatment` for `make_train_step`.
@@ -200,16 +248,11 @@ def held() -> Treatment:
         2012 (F fixed at 0).
     """
 
-    def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        return LogPartitionUpdate(
-            log_partition, log_partition, jnp.int32(0), finite_status(log_partition)
-        )
-
-    return Treatment("held", update)
+    return Treatment("held", _as_it_is)
 
 
 def finite_status(log_partition: jax.Array) -> jax.Array:
-    """CONVERGED where F is a number."""
+    """CONVERGED where F is finite, else NONFINITE."""
     return jnp.where(jnp.isfinite(log_partition), Status.CONVERGED, Status.NONFINITE).astype(
         jnp.int32
     )

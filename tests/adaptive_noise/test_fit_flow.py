@@ -135,15 +135,13 @@ def test_nan_in_the_data_is_refused():
         ({"num_layers": 1}, "num_layers: expected at least 2"),
         (
             {"x_data": np.zeros(5, np.float32)},
-            r"x_data: expected a floating array \(samples, dim\)",
+            r"x_data: expected shape \(samples, dim\), got shape \(5,\)",
         ),
-        (
-            {"x_data": np.zeros((5, 2), int)},
-            r"x_data: expected a floating array \(samples, dim\), got int",
-        ),
+        ({"x_data": np.zeros((5, 2), int)}, "x_data: expected a floating array, got dtype int"),
+        ({"key": 0}, "key: expected a typed key"),
     ],
 )
 def test_bad_arguments_are_named(options, message):
-    options = {"x_data": np.zeros((50, 2), np.float32)} | options
-    with pytest.raises(ValueError, match=message):
-        fit_flow(jax.random.key(0), options.pop("x_data"), progress=False, **options)
+    options = {"key": jax.random.key(0), "x_data": np.zeros((50, 2), np.float32)} | options
+    with pytest.raises((TypeError, ValueError), match=message):
+        fit_flow(options.pop("key"), options.pop("x_data"), progress=False, **options)

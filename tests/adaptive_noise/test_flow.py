@@ -133,21 +133,20 @@ def test_every_two_dimensions_are_told_apart_and_every_one_moved():
 def test_a_train_step_takes_it_fixed_or_as_an_argument():
     x_data, params, noise_fn = small_flow()
     optimizer = optax.sgd(0.1)
-    state = training.init_train_state(jnp.zeros(2), optimizer, treatment=training.joint_gradient())
     traces = []
+
+    def against(flown):
+        treatment = training.joint_gradient()
+        return training.make_train_step(
+            lambda theta, x: x @ theta, flown, optimizer, treatment=treatment, num_noise=16
+        )
 
     def step(state, flown):
         traces.append(1)
-        step = training.make_train_step(
-            lambda theta, x: x @ theta,
-            flown,
-            optimizer,
-            treatment=training.joint_gradient(),
-            num_noise=16,
-        )
-        return step(state, x_data, jax.random.key(0))
+        return against(flown)(state, x_data, jax.random.key(0))
 
     compiled, moved = jax.jit(step), noise_fn(perturbed(params))
+    state = against(moved).init(jnp.zeros(2))
     first, _ = compiled(state, noise_fn(params))
     second, metrics = compiled(state, moved)
     assert len(traces) == 1

@@ -54,9 +54,7 @@ def problem(treatment):
 
     def run(noise, log_partition, num_steps=10):
         step = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
-        state = training.init_train_state(
-            snapshot.params, optimizer, treatment=treatment, log_partition=log_partition
-        )
+        state = step.init(snapshot.params, log_partition=log_partition)
         return jax.lax.scan(
             lambda state, _: (step(state, x_data, KEY)[0], None), state, None, num_steps
         )[0]
@@ -109,7 +107,7 @@ def test_at_the_snapshot_the_gradient_is_a_share_of_the_likelihood_s(kappa, x64)
     step = training.make_train_step(
         log_density_fn, snapshot, optimizer, criterion=nce_jax.criteria.nce(magnification=kappa)
     )
-    state, metrics = jax.jit(step)(training.init_train_state(theta, optimizer), x_data, KEY)
+    state, metrics = jax.jit(step)(step.init(theta), x_data, KEY)
     x_noise = snapshot.sample(seed=jax.random.fold_in(KEY, 0), sample_shape=300)
     expected = kappa / (1 + kappa) * (x_data.mean(0) - x_noise.mean(0))
     np.testing.assert_allclose(state.params - theta, expected, rtol=1e-9)
@@ -124,7 +122,7 @@ def make_run(num_samples, num_stages=4, **options):
 
     def start(key, theta):
         snapshot = make_snapshot(key, theta, num_samples=num_samples, num_stages=num_stages)
-        return SelfNoiseState(training.init_train_state(theta, optimizer), snapshot)
+        return SelfNoiseState(step.init(theta), snapshot)
 
     return step, start
 
@@ -257,7 +255,7 @@ def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
     )
     step = make_self_noise_step(energy, optimizer, kernel=kernel, refresh_every=1)
     x_data = jax.random.normal(jax.random.key(2), (100, 1))
-    state = SelfNoiseState(training.init_train_state(params, optimizer), snapshot)
+    state = SelfNoiseState(step.init(params), snapshot)
     scan = jax.jit(
         lambda state: jax.lax.scan(
             lambda state, _: (step(state, x_data, KEY)[0], None), state, None, 600

@@ -127,13 +127,13 @@ def step_of_every_treatment(criterion):
     def run(params):
         results = {}
         for name, treatment in TREATMENTS.items():
-            options = {"criterion": criterion, "treatment": treatment, "relative_to_noise": True}
             step = training.make_train_step(
-                lambda theta, x: theta * x, None, optax.sgd(1.0), **options
+                optimizer=optax.sgd(1.0),
+                log_ratio_fn=lambda theta, x: theta * x,
+                criterion=criterion,
+                treatment=treatment,
             )
-            state = training.init_train_state(
-                params, optax.sgd(1.0), treatment=treatment, log_partition=START
-            )
+            state = step.init(params, log_partition=START)
             results[name] = step(state, BATCH, jax.random.key(0))
         return results
 
@@ -158,10 +158,8 @@ def test_bennetts_step_is_refused_by_name(name):
         match=f"treatment bar_step does not support criterion {name}: its normalizer is not",
     ):
         training.make_train_step(
-            lambda theta, x: theta * x,
-            None,
-            optax.sgd(1.0),
+            optimizer=optax.sgd(1.0),
+            log_ratio_fn=lambda theta, x: theta * x,
             criterion=getattr(nce_jax.criteria, name)(),
             treatment=training.bar_step(),
-            relative_to_noise=True,
         )

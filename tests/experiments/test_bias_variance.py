@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 import nce_jax
-from experiments.bias_variance import estimators, exact, gradients
+from experiments.bias_variance import estimators, gradients, quadrature
 from experiments.bias_variance.config import PRESETS
-from experiments.bias_variance.plot import draw
-from experiments.bias_variance.problem import Problem, grid, log_ratio
-from experiments.bias_variance.run import experiment
-from experiments.bias_variance.statistics import (
+from experiments.bias_variance.fits import (
     best_magnification,
     bootstrap,
     exponent,
@@ -22,6 +19,9 @@ from experiments.bias_variance.statistics import (
     flat_range,
     slope,
 )
+from experiments.bias_variance.plot import draw
+from experiments.bias_variance.problem import Problem, grid, log_ratio
+from experiments.bias_variance.run import experiment
 from experiments.common import results
 
 CONFIG = PRESETS["smoke"]
@@ -32,7 +32,7 @@ POINTS = (0.8, 1.0)
 @pytest.fixture(scope="module")
 def study():
     with jax.enable_x64(True):
-        return exact.study(2, (1.0,), POINTS, jnp.asarray(MAGNIFICATIONS))
+        return quadrature.study(2, (1.0,), POINTS, jnp.asarray(MAGNIFICATIONS))
 
 
 def _plane(kappa: float, point: float):
@@ -58,7 +58,7 @@ def test_bias_and_variance_equal_integrals_over_the_plane(study):
     for index, kappa in ((0, 0.1), (2, 10.0), (3, 1e3)):
         for name, expected in zip(("fixed", "joint"), _plane(kappa, POINTS[0]), strict=True):
             seen = [
-                study[field][exact.TREATMENTS.index(name), 0, 0, index]
+                study[field][quadrature.TREATMENTS.index(name), 0, 0, index]
                 for field in ("squared_bias", "variance")
             ]
             np.testing.assert_allclose(seen, expected, rtol=1e-7)

@@ -16,8 +16,8 @@ from experiments.convergence.config import PRESETS
 from experiments.convergence.plot import draw
 from experiments.convergence.problems import mean_problem, precision_problem
 from experiments.convergence.run import experiment
+from experiments.convergence.statistics import line, magnification_needed
 from experiments.convergence.studies import first_hits
-from experiments.convergence.summary import line, magnification_needed
 
 CONFIG = PRESETS["smoke"]
 

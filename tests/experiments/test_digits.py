@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from experiments.common import results
-from experiments.digits import data, evaluation, headline, model, plot, run, summary, table
+from experiments.digits import data, measures, model, plot, run, statistics, table
 from experiments.digits.config import PRESETS
 from experiments.digits.train import train_lane
 from nce_jax import training
@@ -62,7 +62,7 @@ def test_evaluation_of_a_model_with_known_log_z(digits):
 
     @jax.jit
     def evaluate(kappa):
-        return evaluation.evaluate(
+        return measures.evaluate(
             config, digits, lambda x: jnp.full(len(x), jnp.log(3.0)), kappa, jax.random.key(3)
         )
 
@@ -88,19 +88,17 @@ def test_a_trained_lane_beats_the_gaussian_on_held_out_images(digits):
 
 
 def test_a_cell_is_withheld_whole_and_a_diagonal_is_one_kappa():
-    assert np.isnan(summary.mean_and_error([1.0, np.nan, 2.0])[0])
+    assert np.isnan(statistics.mean_and_error([1.0, np.nan, 2.0])[0])
     lanes = np.arange(4.0).reshape(2, 2, 1, 1)
     arrays = {
         "magnifications": np.array([1.0, 10.0]),
         "noise_ratios": np.array([0.1, 1.0]),
         "grid_loss": lanes,
     }
-    assert {kappa: value.item() for kappa, value in summary.by_kappa(arrays, "loss").items()} == {
-        0.1: 0,
-        1.0: 1,
-        10.0: 3,
-    }
-    assert summary.diagonal_difference(arrays, "loss") == 1.0
+    assert {
+        kappa: value.item() for kappa, value in statistics.by_kappa(arrays, "loss").items()
+    } == {0.1: 0, 1.0: 1, 10.0: 3}
+    assert statistics.diagonal_difference(arrays, "loss") == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +119,7 @@ class TestSmokePreset:
         )
 
     def test_only_kappa_counts_and_every_sweep_sees_the_same_seeds(self, result):
-        assert summary.diagonal_difference(result.arrays, "test_loss") < 1e-3
+        assert statistics.diagonal_difference(result.arrays, "test_loss") < 1e-3
         first = (
             result.arrays["grid_test_loss"][:, 0, :, 0]
             - result.arrays["unbounded_test_loss"][..., 0]
@@ -138,7 +136,7 @@ class TestSmokePreset:
     def test_plots_and_tables_from_stored_results(self, result, tmp_path):
         results.save(tmp_path, result)
         stored = results.load(tmp_path, "nothing")
-        assert headline.numbers(stored.arrays) == pytest.approx(stored.headline)
+        assert statistics.headline(stored.arrays) == pytest.approx(stored.headline)
         figures = plot.draw(stored)
         assert set(figures) == {
             "digits_grid",

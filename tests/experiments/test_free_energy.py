@@ -8,7 +8,7 @@ import pytest
 
 import nce_jax
 from experiments.common import results
-from experiments.free_energy import config, data, plot, run, summary
+from experiments.free_energy import config, data, plot, run, statistics
 
 pytestmark = pytest.mark.slow
 
@@ -31,7 +31,7 @@ def test_shapes(result):
 
 
 def test_error_bars_are_honest_where_states_overlap(result):
-    z = summary.z_scores(result.arrays)[:, 0]  # one standard deviation apart
+    z = statistics.z_scores(result.arrays)[:, 0]  # one standard deviation apart
     assert abs(z.mean()) < 4 / np.sqrt(z.size)
     assert abs(z.std() - 1) < 4 / np.sqrt(2 * z.size)
 

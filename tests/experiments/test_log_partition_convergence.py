@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from experiments.common import results
-from experiments.log_partition_convergence import config, plot, problems, run, summary
+from experiments.log_partition_convergence import config, plot, problems, run, statistics
 
 pytestmark = pytest.mark.slow
 
@@ -72,7 +72,7 @@ def test_the_reference_root_solves_the_equation():
     [([3, 2, 0.5, 0.1], 2), ([3, 0.1, 2, 0.1], 3), ([0.1, 0.1], 0), ([3, 2], np.inf)],
 )
 def test_settled_after(error, steps):
-    assert summary.settled_after(np.array(error), tolerance=1.0) == steps
+    assert statistics.settled_after(np.array(error), tolerance=1.0) == steps
 
 
 def test_figures_from_stored_results(result, tmp_path):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.mnist import data, run
+from experiments.mnist import data, statistics
 from experiments.mnist.config import PRESETS
 from experiments.mnist.train import methods
 
@@ -75,12 +75,14 @@ def test_orders_of_magnitude_and_gains_are_what_they_say():
         "eval_log_partition": np.array([0.5, 1.0]),
         "eval_standard_error": np.zeros(2),
     }
-    numbers = run.headline(arrays)
+    numbers = statistics.headline(arrays)
     np.testing.assert_allclose(numbers["orders_below_NCE_BAR"], 3)
     np.testing.assert_allclose([numbers["gain_NCE"], numbers["gain_BAR"]], [1.5, 5.0])
-    np.testing.assert_allclose(run.gains(arrays)[1], np.sqrt(2) / np.sqrt(2))
+    np.testing.assert_allclose(statistics.gains(arrays)[1], np.sqrt(2) / np.sqrt(2))
 
 
 def test_the_late_loss_is_a_median_of_the_last_fifth_with_a_floor():
-    np.testing.assert_allclose(run.late(np.array([*[1.0] * 12, 1e-2, 1e-4, 1e-6])), 1e-4)
-    assert run.late(np.zeros(5)) == 1e-12
+    np.testing.assert_allclose(
+        statistics.late_median(np.array([*[1.0] * 12, 1e-2, 1e-4, 1e-6])), 1e-4
+    )
+    assert statistics.late_median(np.zeros(5)) == 1e-12

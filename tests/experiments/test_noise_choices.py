@@ -16,7 +16,7 @@ from scipy import stats
 import nce_jax
 from experiments.common import results
 from experiments.common.toys import TOYS
-from experiments.noise_choices import measures, noises, problems, summary, table, train
+from experiments.noise_choices import measures, noises, problems, statistics, table, train
 from experiments.noise_choices.config import PRESETS, Config
 from experiments.noise_choices.plot import draw
 from experiments.noise_choices.run import experiment
@@ -118,15 +118,11 @@ def test_a_run_is_that_of_the_train_step_by_hand(plane):
     key_begin, key_steps = jax.random.split(key)
     params, log_density_fn = problems.make_model(TINY, plane, key_begin)
     optimizer = optax.adam(TINY.learning_rate)
-    step = jax.jit(
-        training.make_train_step(
-            log_density_fn, noise, optimizer, criterion=nce_jax.criteria.nce(magnification=2.0)
-        )
+    by_hand = training.make_train_step(
+        log_density_fn, noise, optimizer, criterion=nce_jax.criteria.nce(magnification=2.0)
     )
-    state, key_data, key_step = (
-        training.init_train_state(params, optimizer),
-        *jax.random.split(key_steps),
-    )
+    step = jax.jit(by_hand)
+    state, (key_data, key_step) = by_hand.init(params), jax.random.split(key_steps)
     seen = []
     for index in range(TINY.plane_steps):
         rows = jax.random.randint(
@@ -153,8 +149,8 @@ def test_a_noise_is_withheld_whole():
         "digits_log_partition": np.array([[[1.0, 2.0]], [[0.0, 0.0]]]),
         "digits_log_gaussian": np.full(3, -10.0),
     }
-    np.testing.assert_array_equal(summary.gain(arrays), [[[2, 1]], [[np.nan, np.nan]]])
-    assert summary.mean_and_error([1.0, 3.0]) == (2.0, 1.0)
+    np.testing.assert_array_equal(statistics.gain(arrays), [[[2, 1]], [[np.nan, np.nan]]])
+    assert statistics.mean_and_error([1.0, 3.0]) == (2.0, 1.0)
 
 
 @pytest.mark.slow
@@ -183,7 +179,7 @@ def test_the_smoke_preset_has_every_noise_and_is_drawn(smoke, tmp_path):
     assert arrays["plane_divergence"].shape == (count, 1, SMOKE.num_seeds, 3)
     assert arrays["digits_log_density"].shape == (count, 1, SMOKE.num_seeds, SMOKE.num_held_out)
     assert np.isfinite(arrays["plane_divergence"]).all()
-    assert summary.headline(arrays) == smoke.headline
+    assert statistics.headline(arrays) == smoke.headline
     results.save(tmp_path, smoke)
     stored = results.load(tmp_path, "")
     assert set(draw(stored)) == {"noise_choices_plane", "noise_choices_digits"}

@@ -9,8 +9,8 @@ import pytest
 from experiments.common import results
 from experiments.representation import images
 from experiments.representation.config import PRESETS, Config
+from experiments.representation.measures import accuracy
 from experiments.representation.plot import draw
-from experiments.representation.probe import accuracy
 from experiments.representation.run import experiment
 from experiments.representation.train import embed, init, losses
 

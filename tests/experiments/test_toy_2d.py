@@ -129,10 +129,8 @@ def test_a_path_is_that_of_the_train_step_by_hand():
     key_model, key_data, key_noise = jax.random.split(keys[0], 3)
     params, log_density_fn = make_model(TINY, "energy", key_model)
     optimizer = optax.adam(TINY.learning_rate)
-    state = training.init_train_state(params, optimizer, treatment=treatment)
-    step = jax.jit(
-        training.make_train_step(log_density_fn, noise(TINY), optimizer, treatment=treatment)
-    )
+    by_hand = training.make_train_step(log_density_fn, noise(TINY), optimizer, treatment=treatment)
+    state, step = by_hand.init(params), jax.jit(by_hand)
     losses = []
     for index in range(TINY.num_steps + 1):
         before = state

@@ -139,5 +139,5 @@ def test_bad_calls_are_named():
     _, log_density_fn = exponential_family(
         quadratic_statistics, params, log_base_measure=lambda x: x
     )
-    with pytest.raises(ValueError, match=r"log_base_measure: .*5 samples, got shape \(5, 2\)"):
+    with pytest.raises(ValueError, match=r"log_base_measure: .*, got shape \(5, 2\)"):
         log_density_fn(params, jnp.zeros((5, 2)))

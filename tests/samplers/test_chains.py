@@ -183,7 +183,7 @@ def test_float64_stays_float64(x64):
         (
             {"log_density_fn": jnp.sum},
             ValueError,
-            r"log_density_fn: expected floating values of shape \(3,\)",
+            r"log_density_fn: expected one value per sample, shape \(3,\)",
         ),
     ],
 )
@@ -205,7 +205,7 @@ def test_tuning_refuses_what_it_cannot_tune():
     tune = functools.partial(
         samplers.adapt_step_size, jax.random.key(0), gaussian, jnp.zeros((3, 2)), num_steps=5
     )
-    with pytest.raises(ValueError, match="kernel_fn: expected a kernel with a Metropolis test"):
+    with pytest.raises(ValueError, match="kernel_fn: expected kernels with a Metropolis test"):
         tune(kernel_fn=samplers.langevin, step_size=0.1)
     with pytest.raises(
         ValueError, match="target_acceptance: expected a number between 0 and 1, got 1"

@@ -15,7 +15,7 @@ def fit(batches, key, num_steps=2, **options):
     params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
     optimizer = optax.sgd(1e-2)
     step = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer, mesh=mesh)
-    state = training.shard_state(training.init_train_state(params, optimizer), mesh)
+    state = training.shard_state(step.init(params), mesh)
     training.fit(
         step, state, batches, jax.random.key(key), num_steps=num_steps, progress=False, **options
     )

@@ -16,7 +16,7 @@ def run(folder: str | None) -> training.FitResult:
     step = training.make_train_step(
         log_density_fn, noise.standard_normal(2), optimizer, treatment=training.bar_step()
     )
-    state = training.init_train_state(params, optimizer, treatment=training.bar_step())
+    state = step.init(params)
     x_data = 1 + jax.random.normal(jax.random.key(1), (300, 2))
     options = {
         "num_steps": 400,

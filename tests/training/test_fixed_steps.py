@@ -18,12 +18,11 @@ KEY = jax.random.key(3)
 def train(treatment, num_steps, log_partition=0.0, **options):
     params, log_density_fn, noise = tilted_normal(1.0)
     optimizer = optax.adam(0.05)
-    step = jax.jit(
-        training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment, **options)
+    train = training.make_train_step(
+        log_density_fn, noise, optimizer, treatment=treatment, **options
     )
-    state = training.init_train_state(
-        params, optimizer, treatment=treatment, log_partition=log_partition
-    )
+    step = jax.jit(train)
+    state = train.init(params, log_partition=log_partition)
     states, seen = [state], []
     for index in range(num_steps):
         state, metrics = step(state, samples(2.0, seed=index), KEY)
@@ -68,7 +67,7 @@ def test_a_batch_with_nan_does_not_wait():
     params, log_density_fn, noise = tilted_normal(1.0)
     treatment, optimizer = training.solved(fixed_steps=3), optax.sgd(0.1)
     step = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
-    state = training.init_train_state(params, optimizer, treatment=treatment)
+    state = step.init(params)
     _, metrics = jax.jit(step)(state, samples(2.0).at[0].set(jnp.nan), KEY)
     assert metrics.status == Status.NONFINITE
     assert jnp.isnan(metrics.loss)
@@ -81,7 +80,7 @@ def test_the_step_has_no_loop_to_ask_the_host_about():
         params, log_density_fn, noise = tilted_normal(1.0)
         optimizer = optax.sgd(0.1)
         step = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
-        state = training.init_train_state(params, optimizer, treatment=treatment)
+        state = step.init(params)
         batch = training.Batch(samples(2.0), samples(0.0))
         return jax.jit(step).lower(state, batch, KEY).as_text()
 

@@ -29,9 +29,7 @@ def parts(mesh, *, rules=(), num_data=64, weights=None, distribution=None, **opt
     # Adam divides what is zero but for rounding by its size.
     optimizer = optax.sgd(1e-2, momentum=0.9)
     step = training.make_train_step(log_density_fn, distribution, optimizer, mesh=mesh, **options)
-    state = training.init_train_state(
-        params, optimizer, treatment=options.get("treatment", training.solved())
-    )
+    state = step.init(params)
     state = state if mesh is None else training.shard_state(state, mesh, rules)
     x_data = 1 + 0.5 * jax.random.normal(jax.random.key(1), (num_data, 2))
     return step, state, training.Batch(x_data, weights_data=weights)
@@ -86,7 +84,7 @@ def test_an_adaptive_m_is_that_of_one_device(x64):
         step = training.make_train_step(
             log_density_fn, noise.standard_normal(2), optimizer, **options
         )
-        state = training.init_train_state(params, optimizer, magnification_rule=rule)
+        state = step.init(params)
         state = state if mesh is None else training.shard_state(state, mesh)
         step = training.jit_train_step(step, state)
         for _ in range(5):
@@ -231,11 +229,14 @@ def test_a_donated_state_leaves_the_callers_arrays_alone():
 
 def test_a_donated_state_leaves_the_callers_parameters_alone():
     params = {"theta": jnp.ones(3)}
-    state = training.init_train_state(params, optax.sgd(1.0))
+    train = training.make_train_step(
+        lambda params, x: x @ params["theta"], noise.standard_normal(3), optax.sgd(1.0)
+    )
+    state = train.init(params)
     training.jit_train_step(lambda state, batch, key: (state, batch), state)(
         state, jnp.ones(8), KEY
     )
-    training.init_train_state(params, optax.sgd(1.0))
+    train.init(params)
 
 
 @pytest.mark.slow

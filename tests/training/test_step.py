@@ -35,9 +35,7 @@ def one_step(treatment, criterion=None, optimizer=None, batch=None, log_partitio
     step = training.make_train_step(
         log_density_fn, noise, optimizer, criterion=criterion, treatment=treatment, **options
     )
-    state = training.init_train_state(
-        params, optimizer, treatment=treatment, log_partition=log_partition
-    )
+    state = step.init(params, log_partition=log_partition)
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1)) if batch is None else batch
     return (state, *jax.jit(step)(state, batch, jax.random.key(3)))
 
@@ -145,12 +143,11 @@ def test_every_treatment_calls_the_model_once_on_data_and_once_on_noise(treatmen
     params, log_density_fn, noise = tilted_normal()
     log_density_fn, calls = counted(log_density_fn)
     optimizer = optax.sgd(1.0)
-    step = jax.jit(
-        training.make_train_step(
-            log_density_fn, noise, optimizer, treatment=treatment, num_noise=33
-        )
+    train = training.make_train_step(
+        log_density_fn, noise, optimizer, treatment=treatment, num_noise=33
     )
-    state = training.init_train_state(params, optimizer, treatment=treatment)
+    step = jax.jit(train)
+    state = train.init(params)
     step(state, samples(2.0, 17), jax.random.key(0))
     assert calls == [(17, 1), (33, 1)]
 
@@ -172,8 +169,9 @@ def test_a_run_resumed_in_the_middle_repeats_bit_for_bit(name):
     treatment = TREATMENTS[name]
     params, log_density_fn, noise = tilted_normal()
     optimizer = optax.adam(1e-2)
-    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment))
-    start = training.init_train_state(params, optimizer, treatment=treatment)
+    train = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
+    step = jax.jit(train)
+    start = train.init(params)
 
     batch = samples(2.0, 64)
 
@@ -202,7 +200,7 @@ def test_one_compilation_serves_every_magnification():
             criterion=nce_jax.criteria.nce(magnification=magnification),
             treatment=treatment,
         )
-        state = training.init_train_state(params, optimizer, treatment=treatment)
+        state = step.init(params)
         return step(state, samples(2.0, 64), jax.random.key(0))[1].loss
 
     chex.clear_trace_counter()
@@ -221,12 +219,9 @@ def test_a_failed_solve_is_not_hidden():
 def test_bfloat16_parameters_keep_a_float32_log_partition():
     params, log_density_fn, noise = tilted_normal(dtype=jnp.bfloat16)
     optimizer = optax.sgd(0.1)
-    step = jax.jit(training.make_train_step(log_density_fn, noise, optimizer))
-    state, metrics = step(
-        training.init_train_state(params, optimizer),
-        samples(2.0, dtype=jnp.bfloat16),
-        jax.random.key(0),
-    )
+    train = training.make_train_step(log_density_fn, noise, optimizer)
+    step = jax.jit(train)
+    state, metrics = step(train.init(params), samples(2.0, dtype=jnp.bfloat16), jax.random.key(0))
     assert (state.params.dtype, state.log_partition.dtype, metrics.loss.dtype) == (
         jnp.bfloat16,
         jnp.float32,
@@ -258,7 +253,7 @@ def test_training_finds_the_closed_form(kappa):
         state, _ = step(state, x_data, jax.random.key(1))
         return state, (state.params[0], state.log_partition)
 
-    _, path = jax.lax.scan(body, training.init_train_state(params, optimizer), jnp.arange(600))
+    _, path = jax.lax.scan(body, step.init(params), jnp.arange(600))
     for values in path:
         blocks = values[200:].reshape(20, -1).mean(1)
         assert abs(blocks.mean() - 2.0) < 4 * blocks.std(ddof=1) / 20**0.5

@@ -1,0 +1,249 @@
+"""Checks of the objects that a user hands in: a noise, a model and its values, parameters, data.
+
+Every message names the argument, what was expected, what came instead, and the likely cure. All
+checks read types, shapes and dtypes only, so that they cost nothing in a compiled program.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._checks import describe
+
+_NOISE_METHODS = ("log_prob", "sample_and_log_prob")
+_LIKELY_FROM_WRONG_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+def check_noise(
+    noise: Any, name: str = "noise", *, methods: tuple[str, ...] = _NOISE_METHODS
+) -> None:
+    """Raises unless `noise` is one distribution with these methods, over whole samples."""
+    missing = [method for method in methods if not callable(getattr(noise, method, None))]
+    if isinstance(noise, type) or missing:
+        raise TypeError(
+            f"{name}: expected a distribution with {' and '.join(methods)}, such as"
+            f" nce_jax.noise.standard_normal(dim), got {describe(noise)}"
+            f"{_noise_cure(noise, methods, missing)}"
+        )
+    batch_shape = _as_shape(getattr(noise, "batch_shape", None))
+    if batch_shape:
+        raise ValueError(
+            f"{name}: expected one distribution of whole samples, got {describe(noise)} with batch"
+            f" shape {batch_shape}, which gives one log density per dimension;"
+            f" distrax.Independent(noise, {len(batch_shape)}) joins the dimensions, as"
+            " distrax.MultivariateNormalDiag does for a Gaussian"
+        )
+
+
+def _noise_cure(noise: Any, methods: tuple[str, ...], missing: list[str]) -> str:
+    if isinstance(noise, type):
+        return "; call the class with its parameters"
+    if isinstance(noise, jax.Array | np.ndarray):
+        return "; samples have no density, a distribution fitted to them has one"
+    if inspect.isroutine(noise):
+        return "; if it makes a distribution, call it; a model comes before the noise"
+    if len(missing) < len(methods):
+        return f" without {' and '.join(missing)}"
+    return ""
+
+
+def check_noise_values(log_prob: Any, x: Any, name: str = "noise") -> None:
+    """Raises unless `log_prob`, what a noise gave for the samples `x`, is one number per sample."""
+    x_shape = jnp.shape(jax.tree.leaves(x)[0])
+    if getattr(log_prob, "shape", ()) == x_shape and len(x_shape) > 1:
+        raise ValueError(
+            f"{name}: expected one log density per sample, shape {x_shape[:1]}, got shape"
+            f" {x_shape} from log_prob, one per dimension; distrax.Independent(noise,"
+            f" {len(x_shape) - 1}) adds them up"
+        )
+    check_values(f"{name}.log_prob", log_prob, x)
+
+
+def check_event_shape(name: str, x: Any, noise: Any) -> None:
+    """Raises unless the samples `x` have the shape that the noise is a distribution over.
+
+    Data that are not one array, and noises without an `event_shape`, pass.
+    """
+    expected = _as_shape(getattr(noise, "event_shape", None))
+    leaves = jax.tree.leaves(x)
+    if expected is None or len(leaves) != 1 or (shape := jnp.shape(leaves[0]))[1:] == expected:
+        return
+    samples = ", ".join(["samples", *map(str, expected)])
+    raise ValueError(
+        f"{name}: expected shape ({samples}{'' if expected else ','}), since the noise is over"
+        f" samples of shape {expected}, got shape {shape}{_shape_cure(name, shape, expected)}"
+    )
+
+
+def _shape_cure(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    if shape == expected:
+        return f"; {name}[None] is a batch of one sample"
+    if shape and math.prod(shape[1:]) == math.prod(expected):
+        dims = ", ".join(["len(" + name + ")", *map(str, expected)])
+        return f"; {name}.reshape({dims}) has it"
+    return ""
+
+
+def check_log_density_fn(
+    log_density_fn: Any, name: str = "log_density_fn", *, arguments: str = "parameters and samples"
+) -> None:
+    """Raises TypeError unless `log_density_fn` is a function."""
+    if callable(log_density_fn) and not isinstance(log_density_fn, type):
+        return
+    cure = ""
+    if isinstance(log_density_fn, tuple):
+        cure = "; unpack the pair, as in params, log_density_fn = model"
+    elif callable(getattr(log_density_fn, "log_prob", None)):
+        cure = "; the model comes before the noise"
+    raise TypeError(
+        f"{name}: expected a function of {arguments}, got {describe(log_density_fn)}{cure}"
+    )
+
+
+def evaluate_model(
+    log_density_fn: Callable[[Any, Any], Any], params: Any, x: Any, name: str = "log_density_fn"
+) -> jax.Array:
+    """Returns `log_density_fn(params, x)`; raises unless that is one floating number per sample.
+
+    An error from inside the model gets a note that says how the model was called.
+    """
+    try:
+        values = log_density_fn(params, x)
+    except _LIKELY_FROM_WRONG_ARGUMENTS as error:
+        error.add_note(
+            f"{name}: called as {name}(params, x), with {describe(params)} and"
+            f" {describe(x)}; is it a function of these, in this order?"
+        )
+        raise
+    return as_values(name, values, x)
+
+
+def as_values(
+    name: str, values: Any, x: Any, *, num_batch_axes: int = 0, allow_column: bool = False
+) -> jax.Array:
+    """Returns what a function gave for the samples `x`, one floating number per sample.
+
+    Args:
+      name: the function.
+      values: its result.
+      x: samples, an array or a pytree of arrays, on the axis after the batch axes.
+      num_batch_axes: number of axes before the samples.
+      allow_column: whether shape (samples, 1), which neural networks give, is accepted too; the
+        result has shape (samples,) all the same.
+
+    Returns:
+      The values as an array, of shape (*batch, samples).
+
+    Raises:
+      TypeError: `values` is not an array, or not floating.
+      ValueError: `values` has another shape.
+    """
+    if allow_column and getattr(values, "shape", ()) == (*_samples_shape(x, num_batch_axes), 1):
+        values = values[..., 0]
+    check_values(name, values, x, num_batch_axes=num_batch_axes)
+    return jnp.asarray(values)
+
+
+def check_values(name: str, values: Any, x: Any, *, num_batch_axes: int = 0) -> None:
+    """Raises unless `values`, an array or its description, is one floating number per sample."""
+    shape = _samples_shape(x, num_batch_axes)
+    expected = f"{name}: expected one value per sample, shape {shape[num_batch_axes:]}"
+    if not (hasattr(values, "shape") and hasattr(values, "dtype")):
+        raise TypeError(f"{expected}, got {describe(values)}{_values_cure(values)}")
+    if values.shape != shape:
+        got, x_shape = values.shape[num_batch_axes:], jnp.shape(jax.tree.leaves(x)[0])
+        x_shape = x_shape[num_batch_axes:]
+        raise ValueError(
+            f"{expected}, got shape {got} for samples of shape {x_shape}"
+            f"{_values_shape_cure(got, x_shape)}"
+        )
+    if not jnp.issubdtype(values.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: expected floating values, got dtype {values.dtype}; convert samples or"
+            " parameters to float32"
+        )
+
+
+def _values_cure(values: Any) -> str:
+    if values is None:
+        return "; does the function return its result?"
+    if isinstance(values, tuple):
+        return "; return the log density alone"
+    return "; return one array" if isinstance(values, list) else ""
+
+
+def _values_shape_cure(got: tuple[int, ...], x_shape: tuple[int, ...]) -> str:
+    if not got:
+        return "; reduce the axes of a sample, as in .sum(axis=-1), and not the samples"
+    if got == (x_shape[0], 1):
+        return "; drop the last axis, as in values[:, 0]"
+    if got == x_shape:
+        return "; that is one per dimension: add up the last axis, as in .sum(axis=-1)"
+    return ""
+
+
+def _samples_shape(x: Any, num_batch_axes: int) -> tuple[int, ...]:
+    return tuple(jnp.shape(jax.tree.leaves(x)[0])[: num_batch_axes + 1])
+
+
+def check_params(params: Any, name: str = "params") -> None:
+    """Raises unless `params` is a pytree of floating arrays or numbers, at least one of them."""
+    expected = f"{name}: expected a pytree of floating arrays"
+    leaves = jax.tree.leaves_with_path(params)
+    if not leaves:
+        raise TypeError(f"{expected}, got {describe(params)}")
+    for path, leaf in leaves:
+        position = f" at {name}{jax.tree_util.keystr(path)}" if path else ""
+        if isinstance(leaf, jax.Array | np.ndarray | np.generic):
+            if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                raise TypeError(
+                    f"{expected}, got dtype {leaf.dtype}{position}; jnp.asarray(values,"
+                    " jnp.float32) makes a floating array"
+                )
+        elif not isinstance(leaf, float):
+            is_model = isinstance(params, tuple) and callable(leaf)
+            cure = "; unpack the pair, as in params, log_density_fn = model" if is_model else ""
+            raise TypeError(f"{expected}, got {describe(leaf)}{position}{cure}")
+
+
+def check_data(name: str, x: Any) -> None:
+    """Raises unless `x` is an array of numbers with samples on its first axis, or a pytree of
+    such arrays.
+    """
+    leaves = jax.tree.leaves(x)
+    is_plain = isinstance(x, list | tuple) and not all(hasattr(leaf, "shape") for leaf in leaves)
+    for leaf in [x] if is_plain or not leaves else leaves:
+        if not isinstance(leaf, jax.Array | np.ndarray):
+            raise TypeError(
+                f"{name}: expected an array with samples on the first axis, got"
+                f" {_describe_data(name, leaf)}"
+            )
+        if not jnp.issubdtype(leaf.dtype, jnp.number) and leaf.dtype != bool:
+            raise TypeError(
+                f"{name}: expected numbers, got an array of dtype {leaf.dtype};"
+                f" {name}.astype(np.float32) converts numbers that are stored as text or objects"
+            )
+        if leaf.ndim == 0:
+            raise ValueError(f"{name}: expected samples on the first axis, got a scalar")
+
+
+def _describe_data(name: str, leaf: Any) -> str:
+    """What came in the place of an array, with the cure for the containers of other packages."""
+    converter = next((method for method in ("to_numpy", "numpy") if hasattr(leaf, method)), None)
+    if converter is not None:
+        package, kind = type(leaf).__module__.split(".")[0], type(leaf).__name__
+        return f"a {package} {kind}; {name}.{converter}() is the array in it"
+    cure = f"; np.asarray({name}) makes one" if isinstance(leaf, list | tuple) else ""
+    return describe(leaf) + cure
+
+
+def _as_shape(shape: Any) -> tuple[int, ...] | None:
+    """A shape as a tuple, or None where this is none, as of distributions over several arrays."""
+    if isinstance(shape, tuple | list) and all(isinstance(size, int) for size in shape):
+        return tuple(shape)
+    return None

@@ -1,0 +1,91 @@
+"""The two sides of a batch, data and noise: where samples come from, and their log ratios."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+
+from nce_jax._contracts import check_data, check_event_shape, check_noise_values, evaluate_model
+from nce_jax._shared import shared
+from nce_jax._types import Params, PRNGKeyArray
+from nce_jax.training._sharding import gather, split, where_they_are
+from nce_jax.training._state import Batch
+
+Model = Callable[[Params, Any], jax.Array]
+
+
+class Side(NamedTuple):
+    """Samples of one side, and their log density under the noise: None where the model gives the
+    log ratio itself.
+    """
+
+    x: Any
+    log_noise: jax.Array | None
+
+
+class Sides(NamedTuple):
+    """What fixes the two sides of every batch.
+
+    `num_noise` is None for as many noise samples as data samples; `is_ratio` says that the model
+    gives the log ratio, so that the noise density is never evaluated.
+    """
+
+    noise: Any
+    num_noise: int | None
+    is_ratio: bool
+    mesh: Mesh | None
+
+    def check(self, batch: Batch) -> None:
+        """Raises unless the samples of a batch are arrays of the shape that the noise is over."""
+        for name in ("x_data", "x_noise") if batch.x_noise is not None else ("x_data",):
+            check_data(name, getattr(batch, name))
+            if self.noise is not None:
+                check_event_shape(name, getattr(batch, name), self.noise)
+
+    def of_batch(self, batch: Batch, key: PRNGKeyArray, step: jax.Array) -> tuple[Side, Side]:
+        """Data, and the noise of the batch or fresh draws of it."""
+        if batch.x_noise is not None:
+            return self._given(batch.x_data), self._given(batch.x_noise)
+        count = self.num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
+        return self._given(batch.x_data), self._drawn(count, key, step)
+
+    def _given(self, x: Any) -> Side:
+        if self.is_ratio:
+            return Side(x, None)
+        log_noise = where_they_are(self.noise.log_prob, self.mesh)(x)
+        check_noise_values(log_noise, x)
+        return Side(x, log_noise)
+
+    def _drawn(self, count: int, key: PRNGKeyArray, step: jax.Array) -> Side:
+        if self.noise is None:
+            raise TypeError(
+                "noise: expected a distribution, or a Batch with x_noise, got None and a batch"
+                " without"
+            )
+
+        def draw(key: PRNGKeyArray) -> Side:
+            x, log_noise = self.noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+            if self.is_ratio:
+                return Side(split(x, self.mesh, "num_noise"), None)
+            check_noise_values(log_noise, x)
+            log_noise = split(log_noise, self.mesh, "num_noise")
+            return Side(split(x, self.mesh, "num_noise"), log_noise)
+
+        # Lanes of a sweep that differ only in M or in a rate use the same draws: this keeps XLA
+        # from repeating them in each lane.
+        return shared(draw, jax.random.fold_in(key, step), step=step)
+
+
+def log_ratios(
+    model: Model, params: Params, sides: tuple[Side, Side], mesh: Mesh | None
+) -> dict[str, jax.Array]:
+    """Log ratios of both sides, by the names that a criterion takes them under, on every device."""
+    data, noise = (_log_ratio(model, params, side) for side in sides)
+    return gather({"log_ratio_data": data, "log_ratio_noise": noise}, mesh)
+
+
+def _log_ratio(model: Model, params: Params, side: Side) -> jax.Array:
+    if side.log_noise is None:
+        return evaluate_model(model, params, side.x, "log_ratio_fn")
+    return evaluate_model(model, params, side.x) - side.log_noise

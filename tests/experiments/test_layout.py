@@ -1,0 +1,32 @@
+"""Every experiment has the same files for the same roles, and takes its colors from one palette."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+TOPICS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/run.py"))
+HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_headline_numbers_are_made_in_statistics(topic):
+    makers = {
+        path.name
+        for path in (EXPERIMENTS / topic).glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name == "headline"
+    }
+    assert makers == {"statistics.py"}
+
+
+def test_colors_are_written_out_in_the_palette_alone():
+    plots = sorted(EXPERIMENTS.rglob("*.py"))
+    colored = {path.relative_to(EXPERIMENTS).as_posix() for path in plots if has_color(path)}
+    assert colored == {"common/plotting.py"}
+
+
+def has_color(path: Path) -> bool:
+    return HEX_COLOR.search(path.read_text()) is not None
