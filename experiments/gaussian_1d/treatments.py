@@ -46,8 +46,8 @@ def gradient_elsewhere() -> Treatments:
 
 def _after(treatment: training.Treatment) -> training.Treatment:
     def update(criterion, log_ratios, log_partition):
-        found = treatment.update(criterion, log_ratios, log_partition)
-        return found._replace(used=found.kept)
+        step = treatment.update(criterion, log_ratios, log_partition)
+        return step._replace(used=step.kept)
 
     return treatment._replace(update=update)
 

@@ -63,12 +63,12 @@ def _slopes(arrays, family: str) -> dict[str, float]:
     """Smallest and largest slope over the points, in either range of M."""
     numbers = {}
     for name in ("fixed", "solved", "joint", "joint_off"):
-        for where, limits in (("near", NEAR), ("far", FAR)):
+        for range_name, limits in (("near", NEAR), ("far", FAR)):
             values = arrays[f"{family}_bias_magnifications"]
             slopes = [slope(values, bias, *limits)[0] for bias in arrays[f"{family}_{name}_bias"]]
             numbers |= {
-                f"{family}_{name}_slope_{where}_least": max(slopes),
-                f"{family}_{name}_slope_{where}_most": min(slopes),
+                f"{family}_{name}_slope_{range_name}_least": max(slopes),
+                f"{family}_{name}_slope_{range_name}_most": min(slopes),
             }
     return numbers
 

@@ -19,7 +19,7 @@ from experiments.toy_2d.measures import Measures, Square, make_square, measure
 from experiments.toy_2d.statistics import COMPARED, headline, resized_name
 from experiments.toy_2d.train import Path, checkpoints, make_model, noise, train, treatments
 
-Measured = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -41,9 +41,9 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         }
     runs = [(cell, method, 0.0) for cell, methods in cells.items() for method in methods]
     runs += [(next(iter(cells)), "NCE", start) for start in config.starts]
-    results_by_name: dict[str, list[Measured]] = {}
+    results_by_name: dict[str, list[Arrays]] = {}
 
-    def train_and_measure(cell: tuple[str, str], method: str, start: float) -> Measured:
+    def train_and_measure(cell: tuple[str, str], method: str, start: float) -> Arrays:
         toy, reading = cell
         return measurers[cell](
             train(config, toys[toy], reading, treatments(config, reading)[method], keys, start)
@@ -97,7 +97,7 @@ def map_steps(config: Config) -> tuple[int, ...]:
     return (config.reported_steps[0], *config.reported_steps[2:])
 
 
-def _settings(config: Config) -> Measured:
+def _settings(config: Config) -> Arrays:
     return {
         "toys": np.array(config.toys),
         "readings": np.array(config.readings),
@@ -119,7 +119,7 @@ def _square(config: Config, toy: Toy) -> Square:
     return make_square(toy.log_density, noise(config).log_prob, config.half_width, config.num_cells)
 
 
-def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callable[[Path], Measured]:
+def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callable[[Path], Arrays]:
     """Function of a path: measures (seed, checkpoint), and maps of the first seed's phi - F*.
 
     It is compiled once.
@@ -141,7 +141,7 @@ def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callabl
         phi = jax.lax.map(lambda params: log_density_fn(params, square.x), mapped)
         return measures, (phi - measures.profiled[0, index, None]).reshape(side)
 
-    def measures_of(path: Path) -> Measured:
+    def measures_of(path: Path) -> Arrays:
         measures, maps = of_path(path)
         fields = {
             "batch_loss": path.loss,
@@ -154,7 +154,7 @@ def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callabl
     return measures_of
 
 
-def _truth(toy: Toy, square: Square) -> Measured:
+def _truth(toy: Toy, square: Square) -> Arrays:
     """Measures of the data's own density: its map, its loss (the minimum) and its heights."""
     measures = measure(
         square,
@@ -171,7 +171,7 @@ def _truth(toy: Toy, square: Square) -> Measured:
     }
 
 
-def _failed(cells: dict[tuple[str, str], list[str]], arrays: Measured) -> Measured:
+def _failed(cells: dict[tuple[str, str], list[str]], arrays: Arrays) -> Arrays:
     """Seeds without a finite final result, by toy, reading and method."""
     return {
         f"{toy}, {reading}, {method}": lanes
