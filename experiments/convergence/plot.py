@@ -1,5 +1,6 @@
-"""`python -m experiments.convergence.plot`: steps, curves, the time of gradient flow,
-curvatures.
+"""Draws steps, curves, times of gradient flow and curvatures.
+
+Run it with `python -m experiments.convergence.plot`.
 """
 
 import matplotlib.pyplot as plt
@@ -88,7 +89,7 @@ def _newton(axes: Axes, arrays, family: str, kl: np.ndarray) -> None:
 
 
 def _distance(arrays) -> Figure:
-    """Steps against the distance to reach, beside the theorem's power."""
+    """Steps against the distance to reach, compared with the theorem's power."""
     figure, panels = plt.subplots(1, 2, figsize=(9.0, 4.4), sharey=True)
     distances = arrays["distances"]
     for axes, panel, row_of in zip(panels, ("mean_joint", "precision_solved"), (1, 1), strict=True):
@@ -123,8 +124,9 @@ def _distance(arrays) -> Figure:
 
 
 def _curves(arrays) -> Figure:
-    """Distance of (theta, F) against the step at the largest separation, joint gradient: a panel
-    per rate.
+    """Distance of (theta, F) by step at the largest separation, joint gradient.
+
+    There is a panel per rate.
     """
     rates = arrays["mean_joint_nce_ngd_rates"]
     figure, panels = plt.subplots(
@@ -151,9 +153,7 @@ def _curves(arrays) -> Figure:
 
 
 def _flow(arrays) -> Figure:
-    """Time of gradient flow against KL for a few M, and the M that brings it to twice the
-    likelihood's.
-    """
+    """Time of gradient flow against KL, and the M that limits it to twice the likelihood's."""
     figure, panels = plt.subplots(1, 3, figsize=(11.0, 4.2))
     kl, log_m = arrays["flow_separations"] ** 2 / 2, arrays["flow_log_magnifications"]
     rows = [int(np.argmin(np.abs(log_m - np.log(m)))) for m in (1.0, 1e2, 1e4, 1e8)]
@@ -185,7 +185,7 @@ def _flow(arrays) -> Figure:
 
 
 def _curvatures(arrays) -> Figure:
-    """Condition number and largest curvature between start and truth, at the largest separation."""
+    """Condition number and largest curvature from start to truth, at the largest separation."""
     cases = {
         "mean_joint": "mean, joint",
         "precision_solved": "mean and precision, F solved",

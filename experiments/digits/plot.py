@@ -13,7 +13,7 @@ from experiments.digits import statistics
 
 LOSS = r"held-out NCE loss at $\kappa=1$ (nats)"
 GAIN = "held-out log-likelihood\nminus Gaussian's (nats)"
-SHARE = "ESS / noise samples"
+ESS_FRACTION = "ESS / noise samples"
 RATIO_MARKERS = ("o", "s", "^", "D")
 
 
@@ -29,9 +29,7 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
 
 
 def _grid(arrays: Mapping[str, Any]) -> Figure:
-    """Loss, gain and effective sample size at the last checkpoint against M, a line per noise
-    ratio.
-    """
+    """Loss, gain and effective sample size at the last checkpoint against M, by noise ratio."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     magnifications, ratios = arrays["magnifications"], arrays["noise_ratios"]
     for index, (ratio, color) in enumerate(
@@ -44,14 +42,14 @@ def _grid(arrays: Mapping[str, Any]) -> Figure:
         }
         _error_bars(axes[0], magnifications, last["test_loss"], **style)
         _screened(axes[1], magnifications, last["gain"], last["gain_unscreened"], **style)
-        _share(
+        _effective_fraction(
             axes[2],
             arrays,
             magnifications,
             arrays["grid_effective_samples"][:, index, :, -1],
             **style,
         )
-    for axis, label in zip(axes, (LOSS, GAIN, SHARE), strict=True):
+    for axis, label in zip(axes, (LOSS, GAIN, ESS_FRACTION), strict=True):
         axis.set(xscale="log", xlabel="magnification M", ylabel=label)
     _threshold(axes[2], arrays)
     axes[0].legend(title="noise ratio")
@@ -64,8 +62,9 @@ def _grid(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _training(arrays: Mapping[str, Any]) -> Figure:
-    """The same three along training, a line per kappa; and the gain as a paired difference from the
-    kappa nearest one.
+    """Loss, gain, gain relative to the kappa nearest one, and effective sample size by step.
+
+    There is a line per kappa, and the relative gain is a paired difference.
     """
     figure, grid = plt.subplots(2, 2, figsize=(8.4, 6.2))
     axes, steps = grid.ravel(), arrays["steps"]
@@ -76,12 +75,12 @@ def _training(arrays: Mapping[str, Any]) -> Figure:
     reference = min(lanes["gain"], key=lambda kappa: abs(np.log(kappa)))
     for kappa, color in zip(lanes["gain"], plotting.graded_colors(len(lanes["gain"])), strict=True):
         style = {"color": color, "label": f"{kappa:g}", "marker": "."}
-        of = {name: values[kappa].T for name, values in lanes.items()}  # (checkpoint, seed)
-        _error_bars(axes[0], steps, of["test_loss"], **style)
-        _screened(axes[1], steps, of["gain"], of["gain_unscreened"], **style)
-        _error_bars(axes[2], steps, of["gain"] - lanes["gain"][reference].T, **style)
-        _share(axes[3], arrays, steps, of["effective_samples"], **style)
-    labels = (LOSS, GAIN, rf"gain minus that of $\kappa={reference:g}$ (nats)", SHARE)
+        values = {name: by_kappa[kappa].T for name, by_kappa in lanes.items()}  # (checkpoint, seed)
+        _error_bars(axes[0], steps, values["test_loss"], **style)
+        _screened(axes[1], steps, values["gain"], values["gain_unscreened"], **style)
+        _error_bars(axes[2], steps, values["gain"] - lanes["gain"][reference].T, **style)
+        _effective_fraction(axes[3], arrays, steps, values["effective_samples"], **style)
+    labels = (LOSS, GAIN, rf"gain minus that of $\kappa={reference:g}$ (nats)", ESS_FRACTION)
     for axis, label in zip(axes, labels, strict=True):
         axis.set(xlabel="training step", ylabel=label)
     _threshold(axes[3], arrays)
@@ -90,11 +89,9 @@ def _training(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _comparisons(arrays: Mapping[str, Any]) -> Figure:
-    """Loss and gain at the last checkpoint against kappa: the grid and what was varied beside
-    it.
-    """
+    """Loss and gain at the last checkpoint against kappa, for the grid and its variations."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.0))
-    more = arrays["study_noise_per_image"]
+    noise_per_image = arrays["study_noise_per_image"]
     solved = {**plotting.method_style("Newton", marker=True), "label": "Newton (the grid)"}
     joint = {
         **plotting.method_style("NCE", marker=True),
@@ -106,11 +103,11 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
         "joint": (arrays["corners"].prod(axis=1), joint),
         "study": (
             arrays["study_kappas"],
-            _other(0, "^", f"Newton, {more} noise samples per image"),
+            _variation_style(0, "^", f"Newton, {noise_per_image} noise samples per image"),
         ),
         "unbounded": (
             arrays["magnifications"],
-            _other(1, "v", "Newton, f not bounded (hollow: withheld)"),
+            _variation_style(1, "v", "Newton, f not bounded (hollow: withheld)"),
         ),
     }
     for name, (kappas, style) in curves.items():
@@ -127,9 +124,7 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _images(arrays: Mapping[str, Any]) -> Figure:
-    """Noise samples, and the test images that the models find least and most likely against the
-    noise.
-    """
+    """Noise samples, and the test images with the lowest and the highest log ratio."""
     log_ratio = np.mean(
         [
             lanes[:, -1].mean(axis=0)
@@ -162,7 +157,8 @@ def _lanes(arrays: Mapping[str, Any], sweep: str, field: str) -> np.ndarray:
     return arrays[f"{sweep}_{field}"][..., -1]
 
 
-def _other(index: int, marker: str, label: str) -> dict[str, Any]:
+def _variation_style(index: int, marker: str, label: str) -> dict[str, Any]:
+    """Style of a variation of the grid."""
     return {
         "color": plotting.OTHER_COLORS[index],
         "linestyle": "--",
@@ -181,7 +177,7 @@ def _error_bars(axis: Axes, x: np.ndarray, lanes: np.ndarray, **style: Any) -> N
 def _screened(
     axis: Axes, x: np.ndarray, lanes: np.ndarray, unscreened: np.ndarray, **style: Any
 ) -> None:
-    """Means that count, and hollow markers for cells withheld for want of effective samples."""
+    """Means of trusted cells, with hollow markers for cells withheld for few effective samples."""
     _error_bars(axis, x, lanes, **style)
     withheld = np.isnan(lanes).any(axis=-1)
     hollow = {
@@ -193,18 +189,18 @@ def _screened(
     axis.plot(x[withheld], unscreened[withheld].mean(axis=-1), **{**hollow, "markersize": 7})
 
 
-def _share(
+def _effective_fraction(
     axis: Axes, arrays: Mapping[str, Any], x: np.ndarray, effective: np.ndarray, **style: Any
 ) -> None:
     _error_bars(axis, x, effective / arrays["num_evaluation_noise"], **style)
 
 
 def _threshold(axis: Axes, arrays: Mapping[str, Any]) -> None:
-    share = arrays["least_effective_samples"] / arrays["num_evaluation_noise"]
-    axis.axhline(share, color="0.4", linestyle=":")
+    fraction = arrays["least_effective_samples"] / arrays["num_evaluation_noise"]
+    axis.axhline(fraction, color="0.4", linestyle=":")
     axis.text(
         0.02,
-        1.04 * share,
+        1.04 * fraction,
         "log Z withheld below",
         transform=axis.get_yaxis_transform(),
         color="0.4",

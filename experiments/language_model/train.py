@@ -1,5 +1,6 @@
-"""Training: truncated backpropagation through time, with steps that touch the rows of their words
-alone.
+"""Training: truncated backpropagation through time with steps that update few rows.
+
+A step updates only the rows of the words that occur in it.
 """
 
 import functools
@@ -20,8 +21,9 @@ from nce_jax import noise, training
 
 
 class Method(NamedTuple):
-    """A loss by its name in `losses`, K, M, and where the biases start: at log frequencies, or all
-    at -log V ("equal").
+    """A loss of `losses`, K, M, and the initial biases.
+
+    Biases start at log frequencies, or all at -log V ("equal").
     """
 
     loss: str
@@ -31,15 +33,15 @@ class Method(NamedTuple):
 
 
 class State(NamedTuple):
+    """Parameters, and the optimizer states of the table and of all other parameters."""
+
     params: Params
     table_state: Any
     core_state: Any
 
 
 class Trained(NamedTuple):
-    """What is left of a training: parameters, the mean F of the last pass, and the seconds that the
-    steps took.
-    """
+    """Parameters, the mean F of the last epoch, and the seconds that all steps took."""
 
     params: Params
     log_partition: float
@@ -47,9 +49,7 @@ class Trained(NamedTuple):
 
 
 class Program(NamedTuple):
-    """What one compilation is for; M and everything random are arguments of the compiled
-    function.
-    """
+    """Static arguments of a compiled program; M and all random numbers are traced."""
 
     config: Config
     loss: str
@@ -59,7 +59,7 @@ class Program(NamedTuple):
 
     @property
     def num_steps(self) -> int:
-        """Of one pass over the text."""
+        """Number of steps of an epoch."""
         return self.shape[1] // self.config.length
 
     @property
@@ -73,37 +73,34 @@ class Program(NamedTuple):
     def start(self, key: jax.Array, bias: jax.Array) -> State:
         params = init(self.config, bias, key)
         state = State(params, self.optimizer.init(params.table), self.optimizer.init(params.core))
-        return jax.tree.map(jnp.copy, state)  # what is donated must hold no array twice
+        return jax.tree.map(jnp.copy, state)  # donated buffers must be distinct
 
 
 def methods(config: Config) -> list[Method]:
-    """Every K, M and treatment of F; beside them the middle K at M = 1 from biases that know no
-    frequencies.
-    """
+    """Every K, M and treatment of F, and the middle K at M = 1 from equal biases."""
     grid = [Method(losses.FULL, 0), *(Method(losses.SAMPLED, count) for count in config.num_noise)]
     grid += [
-        Method(*each)
-        for each in itertools.product(losses.NCE, config.num_noise, config.magnifications)
+        Method(*settings)
+        for settings in itertools.product(losses.NCE, config.num_noise, config.magnifications)
     ]
     equal = [Method(losses.FULL, 0), *(Method(name, config.middle) for name in losses.LOSSES)]
     return grid + [method._replace(start="equal") for method in equal]
 
 
-def in_places(ids: np.ndarray, places: int) -> tuple[np.ndarray, np.ndarray]:
-    """A text cut into `places` of one length: tokens and those that follow them, (places, tokens)
-    each.
-    """
-    length = (len(ids) - 1) // places
+def as_sequences(ids: np.ndarray, num_sequences: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits a text into sequences of equal length: tokens and next tokens, (sequences, tokens)."""
+    length = (len(ids) - 1) // num_sequences
     inputs, targets = (
-        ids[shift : shift + places * length].reshape(places, length) for shift in (0, 1)
+        ids[shift : shift + num_sequences * length].reshape(num_sequences, length)
+        for shift in (0, 1)
     )
     return inputs, targets
 
 
 def train(config: Config, corpus: Corpus, method: Method, key: jax.Array) -> Trained:
-    """Trains one network; the seconds are those of steps, without compilation."""
+    """Trains one network; seconds exclude compilation."""
     key_start, key_steps = jax.random.split(key)
-    text = tuple(jnp.asarray(side) for side in in_places(corpus.train, config.batch_size))
+    text = tuple(jnp.asarray(side) for side in as_sequences(corpus.train, config.batch_size))
     program = Program(
         config, method.loss, method.num_noise, tuple(corpus.counts.tolist()), text[0].shape
     )
@@ -111,8 +108,8 @@ def train(config: Config, corpus: Corpus, method: Method, key: jax.Array) -> Tra
     m = jnp.asarray(method.magnification)
     keys = jax.random.split(key_steps, config.num_epochs)
     start = time.perf_counter()
-    for one in keys:
-        state, log_partitions = epoch(state, text, one, m)
+    for key_epoch in keys:
+        state, log_partitions = epoch(state, text, key_epoch, m)
     jax.block_until_ready(state)
     return Trained(state.params, float(log_partitions.mean()), time.perf_counter() - start)
 
@@ -124,8 +121,9 @@ def _bias(counts: np.ndarray, start: str) -> jax.Array:
 
 @functools.cache
 def _compiled(program: Program):
-    """One pass over the text: state, text, key and M give the next state, which takes the place of
-    the old one, and F.
+    """Compiles an epoch: state, text, key and M give the next state and the F of every step.
+
+    The state is donated.
     """
     text = (jax.ShapeDtypeStruct(program.shape, jnp.int32),) * 2
     key, m = jax.random.key(0), jnp.ones(())
@@ -144,7 +142,7 @@ def _epoch(program: Program, state: State, text, key: jax.Array, magnification: 
         words = noise.unigram(np.array(program.counts), power=program.config.noise_power)
         update = functools.partial(_sampling_step, program, words, magnification)
 
-    def one(carry, item):
+    def step(carry, item):
         state, memory = carry
         index, key = item
         inputs, targets = (
@@ -155,7 +153,7 @@ def _epoch(program: Program, state: State, text, key: jax.Array, magnification: 
 
     steps = jnp.arange(program.num_steps), jax.random.split(key, program.num_steps)
     (state, _), log_partitions = jax.lax.scan(
-        one, (state, empty(program.config, program.shape[0])), steps
+        step, (state, empty(program.config, program.shape[0])), steps
     )
     return state, log_partitions
 
@@ -163,19 +161,19 @@ def _epoch(program: Program, state: State, text, key: jax.Array, magnification: 
 def _sampling_step(
     program: Program, words, magnification, state: State, memory, inputs, targets, key
 ):
-    """Gathers the rows of the step's words, and puts them back."""
+    """Trains on the gathered rows of the step's words, and writes them back."""
     key_noise, key_drop = jax.random.split(key)
     noise_ids, log_q = words.sample_and_log_prob(seed=key_noise, sample_shape=program.num_noise)
     log_noise = {"log_noise_targets": words.log_prob(targets.reshape(-1)), "log_noise_ids": log_q}
     rows = training.touched_rows(inputs, targets, noise_ids, num_rows=len(program.counts))
-    own, followed, drawn = rows.positions
+    input_rows, target_rows, noise_rows = rows.positions
 
     def objective(params: Params):
         hidden, last = read(
-            program.config, params.core, params.table["embedding"][own], memory, key_drop
+            program.config, params.core, params.table["embedding"][input_rows], memory, key_drop
         )
         batch = losses.Batch(
-            hidden.reshape(-1, hidden.shape[-1]), followed.reshape(-1), drawn, log_noise
+            hidden.reshape(-1, hidden.shape[-1]), target_rows.reshape(-1), noise_rows, log_noise
         )
         value, log_partition = losses.LOSSES[program.loss](
             params.table, batch, params.core["log_partition"], magnification
@@ -193,7 +191,7 @@ def _sampling_step(
 
 
 def _full_step(program: Program, state: State, memory, inputs, targets, key):
-    """All rows have a gradient, and move."""
+    """Trains on all rows, since every row has a gradient."""
 
     def objective(params: Params):
         hidden, last = read(

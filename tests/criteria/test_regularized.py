@@ -328,7 +328,7 @@ def test_in_a_train_step(x64):
     np.testing.assert_allclose(0.6 - new.params, slope, rtol=1e-7)
     with pytest.raises(
         ValueError,
-        match="bar_step does not support criterion ratio_regularized nce: Bennett's step knows",
+        match="bar_step does not support criterion ratio_regularized nce: Bennett's step does",
     ):
         training.make_train_step(
             optimizer=optimizer,

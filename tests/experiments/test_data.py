@@ -225,7 +225,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(
     publish(serve(contents, "mirror")[0])
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="cannot be kept for the next time"):
+    with pytest.warns(UserWarning, match="cannot be cached"):
         check(mnist_files.load_images("mnist", split="test"))
 
 

@@ -69,7 +69,7 @@ def test_what_is_no_text_is_named(config, tmp_path):
 
 
 def test_places_follow_one_another():
-    inputs, targets = train.in_places(np.arange(11), 3)
+    inputs, targets = train.as_sequences(np.arange(11), 3)
     np.testing.assert_array_equal(inputs, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
     np.testing.assert_array_equal(targets, inputs + 1)
 

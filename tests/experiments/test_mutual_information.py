@@ -20,9 +20,9 @@ from experiments.mutual_information import (
     table,
 )
 from experiments.mutual_information.config import PRESETS
-from experiments.mutual_information.measures import Worth, worth
+from experiments.mutual_information.measures import Measures, measure
 from experiments.mutual_information.plot import draw
-from experiments.mutual_information.stages import Fit, over_stages
+from experiments.mutual_information.stages import Fit, map_stages
 
 CONFIG = PRESETS["smoke"]
 RHO = 0.7951
@@ -90,14 +90,14 @@ def _truth(dim: int, levels: list[float]) -> dict[str, jax.Array]:
 
 
 @pytest.mark.slow
-def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
+def test_the_truth_is_a_fixed_point_of_the_step_and_has_the_closed_form_value():
     levels, key = [0.0, 0.5, 1.0], jax.random.split(jax.random.key(1), 3)
     schedule, params = jnp.array(levels), _truth(4, levels)
     x, y = problem.draw(key[0], 100_000, 4, RHO), jax.random.normal(key[1], (100_000, 4))
     moved, _ = natural_gradient.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
     # 0.27 to 0.8 of W are to be learned.
     assert np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03
-    seen = worth(Fit(params, schedule, 10.0), x, y)
+    seen = measure(Fit(params, schedule, 10.0), x, y)
     assert abs(float(seen.value) - problem.mutual_information(4, RHO)) < 4 * float(
         seen.standard_error
     )
@@ -105,7 +105,7 @@ def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
 
 def test_bridges_of_a_stage_are_those_of_the_chain():
     x, y, schedule = jnp.full((1, 2), 3.0), jnp.ones((1, 2)), jnp.array([0.0, 0.6, 1.0])
-    seen = over_stages(
+    seen = map_stages(
         lambda each, data, noise: jnp.stack([data, noise]), jnp.zeros(2), schedule, x, y
     )
     np.testing.assert_allclose(seen[:, :, 0, 0], [[3, 3.0], [3.0, 1]], rtol=1e-6)
@@ -136,11 +136,11 @@ def test_coverage_counts_intervals_and_flags_name_the_reason():
         "effective_samples": np.array([99, 3, 99, 99]),
     }
     np.testing.assert_array_equal(statistics.is_flagged(arrays), [False, True, True, True])
-    assert statistics.share(np.array([True, True, False]), np.array([True, False, True])) == 0.5
+    assert statistics.fraction(np.array([True, True, False]), np.array([True, False, True])) == 0.5
 
 
 def test_the_combined_error_holds_samples_parameters_and_half_the_gap():
-    seen, again = Worth(9.0, 0.3, 20.0, 99.0), Worth(10.0, 0.4, 20.0, 99.0)
+    seen, again = Measures(9.0, 0.3, 20.0, 99.0), Measures(10.0, 0.4, 20.0, 99.0)
     value, error = methods.combine(seen, again, 10_000)
     assert value == 9.5
     np.testing.assert_allclose(error, np.sqrt(0.25**2 + 0.2**2 + 0.5**2))

@@ -445,7 +445,10 @@ def test_the_help_says_how_large_a_chunk_is(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["gaussian-1d", "--help"])
     said = " ".join(re.sub("[^ -~]", " ", capsys.readouterr().out).split())  # without the frame
-    assert "a twentieth of the grid, but a seed per device: few seeds make fewer chunks" in said
+    assert (
+        "a twentieth of the grid, but at least one seed per device: fewer seeds make fewer chunks"
+        in said
+    )
 
 
 def in_a_process(*argv):
