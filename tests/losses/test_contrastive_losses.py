@@ -277,8 +277,12 @@ REFUSED = [
         ValueError,
         "y: expected a partner for every row of x, shape (4, 2), got shape (3, 2)",
     ),
-    ({"x": jnp.ones(4)}, ValueError, "x: expected embeddings of shape (n, dim), got shape (4,)"),
-    ({"x": jnp.ones((4, 2), int)}, TypeError, "x: expected floating embeddings, got dtype int32"),
+    ({"x": jnp.ones(4)}, ValueError, "x: expected vectors of shape (n, dim), got shape (4,)"),
+    (
+        {"x": jnp.ones((4, 2), int)},
+        TypeError,
+        "x: expected a floating array, got dtype int32; .astype(float) converts it",
+    ),
     ({"temperature": 0.0}, ValueError, "temperature: expected a finite positive number, got 0.0"),
     ({"temperature": jnp.ones(2)}, ValueError, "temperature: expected a number, got shape (2,)"),
     (

@@ -128,7 +128,7 @@ def test_second_derivatives_and_bfloat16(exchange):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"mesh": None}, TypeError, "mesh: expected a jax.sharding.Mesh, got NoneType; training"),
+        ({"mesh": None}, TypeError, "mesh: expected a Mesh such as training.make_mesh(), got None"),
         (
             {"axis": "batch"},
             ValueError,
@@ -168,20 +168,20 @@ def test_samples_that_cannot_be_split_evenly_are_named():
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
-    ("make_devices", "got"),
+    ("make_devices", "message"),
     [
-        (mesh_of, "got Mesh: wrap the mesh in Sharded"),
-        (lambda: Sharded, "got the class Sharded"),
-        (jax.devices, "got list"),
+        (mesh_of, "Sharded(mesh) or None, got a mesh: wrap it in Sharded"),
+        (lambda: Sharded, "a Sharded such as Sharded(mesh), got the class Sharded: call it"),
+        (lambda: [1], "a Sharded such as Sharded(mesh), got a list of length 1"),
     ],
 )
-def test_devices_of_another_type_are_named(make_devices, got):
+def test_devices_of_another_type_are_named(make_devices, message):
     x, y = dense.batch(n=16, dtype=jnp.float32)
     names = "info_nce_loss", "info_nce_loss_terms", "clip_loss", "nt_xent_loss", "siglip_loss"
     for loss in (getattr(nce_jax.losses, name) for name in names):
         with pytest.raises(TypeError) as caught:
             loss(x, y, devices=make_devices())
-        assert str(caught.value) == f"devices: expected Sharded(mesh) or None, {got}"
+        assert str(caught.value) == f"devices: expected {message}"
 
 
 def test_a_sharding_is_a_value():

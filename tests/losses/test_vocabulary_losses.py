@@ -463,7 +463,7 @@ REFUSED = [
     (
         {"hidden": jnp.ones(3)},
         ValueError,
-        "hidden: expected embeddings of shape (n, dim), got shape (3,)",
+        "hidden: expected vectors of shape (n, dim), got shape (3,)",
     ),
     (
         {"embedding": jnp.ones((V, 2))},
@@ -514,7 +514,7 @@ REFUSED = [
     (
         {"accidental_hits": "drop"},
         ValueError,
-        "accidental_hits: expected one of ('keep', 'exclude'), got 'drop'",
+        "accidental_hits: expected one of ('keep', 'exclude'), got str 'drop'",
     ),
     (
         {"weights": jnp.ones(3)},
