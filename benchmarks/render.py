@@ -241,7 +241,9 @@ def summary(stored: Mapping[str, Any]) -> str:
     rows = [
         (row, tables.ratio(row), tables.target(row)) for entry in entries for row in entry["rows"]
     ]
-    rows += [(each, *tables.amount(each)) for entry in entries for each in entry.get("amounts", ())]
+    rows += [
+        (amount, *tables.amount(amount)) for entry in entries for amount in entry.get("amounts", ())
+    ]
     width = max([len(row["name"]) for row, *_ in rows], default=0)
     lines = (
         f"{row['name']:<{width}}  {value:<24} {target:<8} {row['verdict']}"
