@@ -37,43 +37,41 @@ def conv_energy(
     bounded pixels.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
-            parameters of many seeds.
-        image_shape: (height, width, channels) of an image.
-        channels: numbers of channels of the convolutions, first to last.
-        activation: elementwise function h.
-        param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the convolutions compute in (bfloat16, say), to which images are
-            rounded too; None promotes parameters and samples. The last layer computes in float32 or
-            wider.
+      key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+        parameters of many seeds.
+      image_shape: (height, width, channels) of an image.
+      channels: numbers of channels of the convolutions, first to last.
+      activation: elementwise function h.
+      param_dtype: dtype of the parameters.
+      compute_dtype: dtype that the convolutions compute in (bfloat16, say), to which images are
+        rounded too; None promotes parameters and samples. The last layer computes in float32 or
+        wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"conv_0": {"kernel", "bias"}, ...,
-        "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of images
-        (samples, height, width, channels) or the same flattened, (samples, height * width *
-        channels), with values (samples,).
+      `(params, log_density_fn)`: nested dictionaries `{"conv_0": {"kernel", "bias"}, ..., "output":
+      ...}` of arrays, and phi as a function `log_density_fn(params, x)` of images (samples, height,
+      width, channels) or the same flattened, (samples, height * width * channels), with values
+      (samples,).
 
     Raises:
-        TypeError: `key` is not a typed key, or a size is not an integer.
-        ValueError: `key` is not a single key, `image_shape` is not three sizes, `channels` is
-            empty, or a size is less than one; when `log_density_fn` is called: `x` has another
-            shape.
+      TypeError: `key` is not a typed key, or a size is not an integer.
+      ValueError: `key` is not a single key, `image_shape` is not three sizes, `channels` is empty,
+        or a size is less than one; when `log_density_fn` is called: `x` has another shape.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.conv_energy(jax.random.key(0), (8, 8, 1), channels=(4,))
-        >>> jax.tree.map(jnp.shape, params)
-        {'conv_0': {'bias': (4,), 'kernel': (3, 3, 1, 4)},
-         'output': {'bias': (1,), 'kernel': (64, 1)}}
-        >>> log_density_fn(params, jnp.zeros((2, 64))).tolist()
-        [0.0, 0.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.conv_energy(jax.random.key(0), (8, 8, 1), channels=(4,))
+      >>> jax.tree.map(jnp.shape, params)
+      {'conv_0': {'bias': (4,), 'kernel': (3, 3, 1, 4)},
+       'output': {'bias': (1,), 'kernel': (64, 1)}}
+      >>> log_density_fn(params, jnp.zeros((2, 64))).tolist()
+      [0.0, 0.0]
 
     References:
-        Nijkamp et al., "Learning non-convergent non-persistent short-run MCMC toward energy-based
-          model", 2019 (networks
-        of this kind).
+      Nijkamp et al., Learning non-convergent non-persistent short-run MCMC toward energy-based
+        model, 2019 (networks of this kind).
     """
     check_key(key)
     shape = as_image_shape(image_shape)

@@ -30,41 +30,41 @@ def mlp_energy(
     energy is -phi.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
-            parameters of many seeds.
-        dim: number of dimensions of a sample.
-        hidden: widths of the hidden layers; empty gives a linear phi.
-        negative_slope: slope of the rectifier below zero, a plain number.
-        param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the hidden layers compute in (bfloat16, say); None promotes
-            parameters and samples. The last layer computes in the parameters' dtype or wider.
+      key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+        parameters of many seeds.
+      dim: number of dimensions of a sample.
+      hidden: widths of the hidden layers; empty gives a linear phi.
+      negative_slope: slope of the rectifier below zero, a plain number.
+      param_dtype: dtype of the parameters.
+      compute_dtype: dtype that the hidden layers compute in (bfloat16, say); None promotes
+        parameters and samples. The last layer computes in the parameters' dtype or wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"hidden_0": {"kernel", "bias"}, ...,
-        "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of samples
-        (samples, dim), with values (samples,).
+      `(params, log_density_fn)`: nested dictionaries `{"hidden_0": {"kernel", "bias"}, ...,
+      "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of samples
+      (samples, dim), with values (samples,).
 
     Raises:
-        TypeError: `key` is not a typed key, or `dim` or a width is not an integer.
-        ValueError: `key` is not a single key, or `dim` or a width is less than one; when
-            `log_density_fn` is called: `x` is not (samples, dim).
+      TypeError: `key` is not a typed key, or `dim` or a width is not an integer.
+      ValueError: `key` is not a single key, or `dim` or a width is less than one; when
+        `log_density_fn` is called: `x` is not (samples, dim).
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
-        >>> jax.tree.map(jnp.shape, params["hidden_0"])
-        {'bias': (8,), 'kernel': (2, 8)}
-        >>> log_density_fn(params, jnp.zeros((3, 2))).tolist()
-        [0.0, 0.0, 0.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
+      >>> jax.tree.map(jnp.shape, params["hidden_0"])
+      {'bias': (8,), 'kernel': (2, 8)}
+      >>> log_density_fn(params, jnp.zeros((3, 2))).tolist()
+      [0.0, 0.0, 0.0]
 
-        Four seeds at once:
+      Four seeds at once:
 
-        >>> keys = jax.random.split(jax.random.key(0), 4)
-        >>> stacked = jax.vmap(lambda key: models.mlp_energy(key, 2, hidden=(8,))[0])(keys)
-        >>> jax.vmap(log_density_fn, in_axes=(0, None))(stacked, jnp.zeros((3, 2))).shape
-        (4, 3)
+      >>> keys = jax.random.split(jax.random.key(0), 4)
+      >>> stacked = jax.vmap(lambda key: models.mlp_energy(key, 2, hidden=(8,))[0])(keys)
+      >>> jax.vmap(log_density_fn, in_axes=(0, None))(stacked, jnp.zeros((3, 2))).shape
+      (4, 3)
     """
     check_key(key)
     check_positive_int("dim", dim)

@@ -16,29 +16,29 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
     it has dropout or batch normalization, which would also couple the samples of a batch.
 
     Args:
-        module: called as `module(x)`, maps samples (samples, dim) to (samples,) or (samples, 1).
+      module: called as `module(x)`, maps samples (samples, dim) to (samples,) or (samples, 1).
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries of arrays, named as in the module, and phi
-        as a function `log_density_fn(params, x)` with values (samples,), float32 or wider.
+      `(params, log_density_fn)`: nested dictionaries of arrays, named as in the module, and phi as
+      a function `log_density_fn(params, x)` with values (samples,), float32 or wider.
 
     Raises:
-        TypeError: `module` is not an `nnx.Module`.
-        ValueError: when `log_density_fn` is called: `x` is not (samples, dim), or the module
-            returns another shape.
+      TypeError: `module` is not an `nnx.Module`.
+      ValueError: when `log_density_fn` is called: `x` is not (samples, dim), or the module returns
+        another shape.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from flax import nnx
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.split_module(
-        ...     nnx.Linear(3, 1, rngs=nnx.Rngs(jax.random.key(0)))
-        ... )
-        >>> jax.tree.map(jnp.shape, params)
-        {'bias': (1,), 'kernel': (3, 1)}
-        >>> log_density_fn(params, jnp.zeros((5, 3))).shape
-        (5,)
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.split_module(
+      ...     nnx.Linear(3, 1, rngs=nnx.Rngs(jax.random.key(0)))
+      ... )
+      >>> jax.tree.map(jnp.shape, params)
+      {'bias': (1,), 'kernel': (3, 1)}
+      >>> log_density_fn(params, jnp.zeros((5, 3))).shape
+      (5,)
     """
     if not isinstance(module, nnx.Module):
         raise TypeError(f"module: expected a flax nnx.Module, got {type(module).__name__}")

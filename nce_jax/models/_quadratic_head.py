@@ -29,34 +29,33 @@ class QuadraticHead(nnx.Module):
     phi has no upper bound in f, but a lower one: -b' W^-1 b / 4.
 
     Args:
-        num_features: number of features of a sample.
-        min_eigenvalue: smallest eigenvalue that W can have, a plain number.
-        param_dtype: dtype of the parameters.
-        rngs: random streams of flax, for the initial L.
+      num_features: number of features of a sample.
+      min_eigenvalue: smallest eigenvalue that W can have, a plain number.
+      param_dtype: dtype of the parameters.
+      rngs: random streams of flax, for the initial L.
 
     Raises:
-        TypeError: `num_features` is not an integer.
-        ValueError: `num_features` is less than one or `min_eigenvalue` is not positive; when
-            called: `features` is not (samples, num_features).
+      TypeError: `num_features` is not an integer.
+      ValueError: `num_features` is less than one or `min_eigenvalue` is not positive; when called:
+        `features` is not (samples, num_features).
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from flax import nnx
-        >>> from nce_jax import models
-        >>> head = models.QuadraticHead(2, rngs=nnx.Rngs(jax.random.key(0)))
-        >>> head.factor[...], head.bias[...] = (
-        ...     jnp.array([[1.0, 0.0], [2.0, 1.0]]),
-        ...     jnp.array([1.0, 0.0]),
-        ... )
-        >>> [round(value, 4) for value in head(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()]
-        [2.0, 11.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from nce_jax import models
+      >>> head = models.QuadraticHead(2, rngs=nnx.Rngs(jax.random.key(0)))
+      >>> head.factor[...], head.bias[...] = (
+      ...     jnp.array([[1.0, 0.0], [2.0, 1.0]]),
+      ...     jnp.array([1.0, 0.0]),
+      ... )
+      >>> [round(value, 4) for value in head(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()]
+      [2.0, 11.0]
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024 (the
-        MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normalizer F, which is no
-          parameter here).
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024 (the MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normalizer F,
+        which is no parameter here).
     """
 
     def __init__(
@@ -115,40 +114,39 @@ def quadratic_energy(
     log p - log q + F, and not log p: a log density would add the noise's log density to it.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial L.
-        features: maps samples (samples, dim) to features (samples, num_features); a flax nnx
-            module, whose parameters are trained too, or a fixed function.
-        num_features: number of features of a sample.
-        min_eigenvalue: smallest eigenvalue that W can have, a plain number.
-        param_dtype: dtype of L and b.
+      key: typed key (`jax.random.key`) for the initial L.
+      features: maps samples (samples, dim) to features (samples, num_features); a flax nnx module,
+        whose parameters are trained too, or a fixed function.
+      num_features: number of features of a sample.
+      min_eigenvalue: smallest eigenvalue that W can have, a plain number.
+      param_dtype: dtype of L and b.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"head": {"factor": L, "bias": b},
-        "features": ...}` of arrays (`"features"` only for a module), and phi as a function
-        `log_density_fn(params, x)` of samples (samples, dim), with values (samples,), float32 or
-        wider.
+      `(params, log_density_fn)`: nested dictionaries `{"head": {"factor": L, "bias": b},
+      "features": ...}` of arrays (`"features"` only for a module), and phi as a function
+      `log_density_fn(params, x)` of samples (samples, dim), with values (samples,), float32 or
+      wider.
 
     Raises:
-        TypeError: `key` is not a typed key, `features` cannot be called, or `num_features` is not
-          an integer.
-        ValueError: `key` is not a single key, `num_features` is less than one or `min_eigenvalue`
-            is not positive; when `log_density_fn` is called: `x` is not (samples, dim), or the
-            features have another shape.
+      TypeError: `key` is not a typed key, `features` cannot be called, or `num_features` is not an
+        integer.
+      ValueError: `key` is not a single key, `num_features` is less than one or `min_eigenvalue` is
+        not positive; when `log_density_fn` is called: `x` is not (samples, dim), or the features
+        have another shape.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.quadratic_energy(jax.random.key(0), jnp.tanh, 3)
-        >>> jax.tree.map(jnp.shape, params)
-        {'head': {'bias': (3,), 'factor': (3, 3)}}
-        >>> log_density_fn(params, jnp.zeros((2, 3))).tolist()
-        [0.0, 0.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.quadratic_energy(jax.random.key(0), jnp.tanh, 3)
+      >>> jax.tree.map(jnp.shape, params)
+      {'head': {'bias': (3,), 'factor': (3, 3)}}
+      >>> log_density_fn(params, jnp.zeros((2, 3))).tolist()
+      [0.0, 0.0]
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024 (the
-        MNIST experiment).
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024 (the MNIST experiment).
     """
     check_key(key)
     if not callable(features):

@@ -51,43 +51,42 @@ def resnet18_energy(
     convolution, unlike the original's, has a bias, which starts random.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
-          parameters of many seeds.
-        image_shape: (height, width, channels) of an image.
-        width: number of channels of the first stage; 64 is ResNet-18 (11.2 million weights).
-        min_eigenvalue: smallest eigenvalue that W can have, a plain number.
-        param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the network computes in (bfloat16, say), to which images are
-            rounded too; None promotes parameters and samples. The moments of the group norm, the
-            mean over pixels and the quadratic form are in float32 or wider.
+      key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+        parameters of many seeds.
+      image_shape: (height, width, channels) of an image.
+      width: number of channels of the first stage; 64 is ResNet-18 (11.2 million weights).
+      min_eigenvalue: smallest eigenvalue that W can have, a plain number.
+      param_dtype: dtype of the parameters.
+      compute_dtype: dtype that the network computes in (bfloat16, say), to which images are rounded
+        too; None promotes parameters and samples. The moments of the group norm, the mean over
+        pixels and the quadratic form are in float32 or wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"features": {...}, "head": {"factor": L,
-        "bias": b}}` of arrays, and phi as a function `log_density_fn(params, x)` of images
-        (samples, height, width, channels) or the same flattened, (samples, height * width *
-        channels), with values (samples,), float32 or wider.
+      `(params, log_density_fn)`: nested dictionaries `{"features": {...}, "head": {"factor": L,
+      "bias": b}}` of arrays, and phi as a function `log_density_fn(params, x)` of images (samples,
+      height, width, channels) or the same flattened, (samples, height * width * channels), with
+      values (samples,), float32 or wider.
 
     Raises:
-        TypeError: `key` is not a typed key, or a size is not an integer.
-        ValueError: `key` is not a single key, `image_shape` is not three sizes, a size is less than
-            one, or `min_eigenvalue` is not positive; when `log_density_fn` is called: `x` has
-            another shape.
+      TypeError: `key` is not a typed key, or a size is not an integer.
+      ValueError: `key` is not a single key, `image_shape` is not three sizes, a size is less than
+        one, or `min_eigenvalue` is not positive; when `log_density_fn` is called: `x` has another
+        shape.
 
     Examples:
-        >>> import jax
-        >>> from nce_jax import models
-        >>> jax.eval_shape(  # shapes alone: nothing is drawn
-        ...     lambda key: models.resnet18_energy(key, (28, 28, 1))[0]["head"]["factor"],
-        ...     jax.random.key(0),
-        ... ).shape
-        (512, 512)
+      >>> import jax
+      >>> from nce_jax import models
+      >>> jax.eval_shape(  # shapes alone: nothing is drawn
+      ...     lambda key: models.resnet18_energy(key, (28, 28, 1))[0]["head"]["factor"],
+      ...     jax.random.key(0),
+      ... ).shape
+      (512, 512)
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024 (the MNIST
-        experiment).
-        He et al., "Deep residual learning for image recognition", 2016 (table 1, 18 layers).
-        Wu and He, "Group normalization", 2018 (section 4.1).
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024 (the MNIST experiment). He et al., Deep residual learning for image recognition, 2016
+        (table 1, 18 layers).
+      Wu and He, Group normalization, 2018 (section 4.1).
     """
     check_key(key)
     shape = as_image_shape(image_shape)

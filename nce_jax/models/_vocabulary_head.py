@@ -29,49 +29,48 @@ class VocabularyHead(nnx.Module):
     which is most of what it learns in the beginning.
 
     Args:
-        num_words: V, the size of the vocabulary.
-        dim: number of dimensions of a hidden state.
-        use_bias: False leaves b out.
-        initial_bias: b at the start, (V,), such as `noise.unigram(counts, power=1).log_prob(ids)`;
-          None takes -log V.
-        param_dtype: dtype of the parameters.
-        rngs: random streams of flax, for the initial E.
+      num_words: V, the size of the vocabulary.
+      dim: number of dimensions of a hidden state.
+      use_bias: False leaves b out.
+      initial_bias: b at the start, (V,), such as `noise.unigram(counts, power=1).log_prob(ids)`;
+        None takes -log V.
+      param_dtype: dtype of the parameters.
+      rngs: random streams of flax, for the initial E.
 
     Raises:
-        TypeError: `num_words` or `dim` is not an integer.
-        ValueError: one of them is less than one; `initial_bias` is not (V,), or given without a
-            bias; when called: `hidden` is not (n, dim).
+      TypeError: `num_words` or `dim` is not an integer.
+      ValueError: one of them is less than one; `initial_bias` is not (V,), or given without a bias;
+        when called: `hidden` is not (n, dim).
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> import nce_jax
-        >>> from flax import nnx
-        >>> from nce_jax import models
-        >>> head = models.VocabularyHead(1000, 16, rngs=nnx.Rngs(jax.random.key(0)))
-        >>> hidden = jax.random.normal(jax.random.key(1), (4, 16))
-        >>> targets = jnp.array([1, 10, 100, 999])
-        >>> head(hidden).shape
-        (4, 1000)
-        >>> print(
-        ...     f"log Z {nce_jax.diagnostics.self_normalization(hidden, **head.table()).mean:.4f}"
-        ... )
-        log Z 0.5960
-        >>> words = nce_jax.noise.log_uniform(1000)
-        >>> noise_ids, log_q = words.sample_and_log_prob(seed=jax.random.key(2), sample_shape=64)
-        >>> noise = {"log_noise_targets": words.log_prob(targets), "log_noise_ids": log_q}
-        >>> loss = lambda table: nce_jax.losses.vocabulary_nce_loss(
-        ...     hidden, targets, noise_ids, **table, **noise
-        ... )
-        >>> jax.tree.map(jnp.shape, jax.grad(loss)(head.table()))
-        {'bias': (1000,), 'embedding': (1000, 16)}
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> from flax import nnx
+      >>> from nce_jax import models
+      >>> head = models.VocabularyHead(1000, 16, rngs=nnx.Rngs(jax.random.key(0)))
+      >>> hidden = jax.random.normal(jax.random.key(1), (4, 16))
+      >>> targets = jnp.array([1, 10, 100, 999])
+      >>> head(hidden).shape
+      (4, 1000)
+      >>> print(
+      ...     f"log Z {nce_jax.diagnostics.self_normalization(hidden, **head.table()).mean:.4f}"
+      ... )
+      log Z 0.5960
+      >>> words = nce_jax.noise.log_uniform(1000)
+      >>> noise_ids, log_q = words.sample_and_log_prob(seed=jax.random.key(2), sample_shape=64)
+      >>> noise = {"log_noise_targets": words.log_prob(targets), "log_noise_ids": log_q}
+      >>> loss = lambda table: nce_jax.losses.vocabulary_nce_loss(
+      ...     hidden, targets, noise_ids, **table, **noise
+      ... )
+      >>> jax.tree.map(jnp.shape, jax.grad(loss)(head.table()))
+      {'bias': (1000,), 'embedding': (1000, 16)}
 
     References:
-        Mnih and Teh, "A fast and simple algorithm for training neural probabilistic language
-          models", 2012.
-        Devlin et al., "Fast and robust neural network joint models for statistical machine
-          translation", 2014
-        (the start at -log V).
+      Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models,
+        2012.
+      Devlin et al., Fast and robust neural network joint models for statistical machine
+        translation, 2014 (the start at -log V).
     """
 
     def __init__(

@@ -23,25 +23,25 @@ def uniform_box(
     to hold, or `uniform_box_around` the data.
 
     Args:
-        low: lower bounds, shape (dim,); a number where it is the same in every dimension.
-        high: upper bounds, likewise; at least one of the two has shape (dim,).
+      low: lower bounds, shape (dim,); a number where it is the same in every dimension.
+      high: upper bounds, likewise; at least one of the two has shape (dim,).
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: a bound is an array that is not floating, or not numeric.
-        ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite
-            or `low` >= `high`.
+      TypeError: a bound is an array that is not floating, or not numeric.
+      ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite or
+        `low` >= `high`.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> box = noise.uniform_box(0.0, [2.0, 5.0])
-        >>> print(f"{box.log_prob(jnp.array([1.0, 1.0])):.4f}")
-        -2.3026
-        >>> print(box.log_prob(jnp.array([3.0, 1.0])))
-        -inf
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> box = noise.uniform_box(0.0, [2.0, 5.0])
+      >>> print(f"{box.log_prob(jnp.array([1.0, 1.0])):.4f}")
+      -2.3026
+      >>> print(box.log_prob(jnp.array([3.0, 1.0])))
+      -inf
     """
     low, high = as_bounds(low, high)
     return distrax.Independent(distrax.Uniform(low, high), reinterpreted_batch_ndims=1)
@@ -58,23 +58,23 @@ def uniform_box_around(
     not: held-out points outside the box have log q = -inf.
 
     Args:
-        x_data: data, shape (samples, dim).
-        margin: what is added on each side, as a fraction of the range.
+      x_data: data, shape (samples, dim).
+      margin: what is added on each side, as a fraction of the range.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `x_data` is not floating.
-        ValueError: `x_data` is empty or not (samples, dim), or `margin` is a number that is not
-          positive.
+      TypeError: `x_data` is not floating.
+      ValueError: `x_data` is empty or not (samples, dim), or `margin` is a number that is not
+        positive.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> box = noise.uniform_box_around(jnp.array([[0.0], [10.0]]))
-        >>> print(f"{box.log_prob(jnp.array([10.9])):.4f} {box.log_prob(jnp.array([11.1])):.4f}")
-        -2.4849 -inf
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> box = noise.uniform_box_around(jnp.array([[0.0], [10.0]]))
+      >>> print(f"{box.log_prob(jnp.array([10.9])):.4f} {box.log_prob(jnp.array([11.1])):.4f}")
+      -2.4849 -inf
     """
     x_data = as_points("x_data", x_data)
     check_positive("margin", margin)

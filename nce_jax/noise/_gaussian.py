@@ -16,22 +16,22 @@ def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Inde
     log q(x) = -|x|^2 / 2 - d/2 log(2 pi), with d = `dim`.
 
     Args:
-        dim: number of dimensions of a sample.
-        dtype: dtype of the samples; None takes JAX's default float.
+      dim: number of dimensions of a sample.
+      dtype: dtype of the samples; None takes JAX's default float.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `dim` is not an integer.
-        ValueError: `dim` is less than one.
+      TypeError: `dim` is not an integer.
+      ValueError: `dim` is less than one.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> normal = noise.standard_normal(2)
-        >>> print(f"{normal.log_prob(jnp.zeros(2)):.4f}")
-        -1.8379
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> normal = noise.standard_normal(2)
+      >>> print(f"{normal.log_prob(jnp.zeros(2)):.4f}")
+      -1.8379
     """
     check_positive_int("dim", dim)
     dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
@@ -58,31 +58,31 @@ def fitted_gaussian(
     from the data.
 
     Args:
-        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
-            drawn, in float32.
-        weights_data: optional weights >= 0, shape (samples,); only their ratios matter, and a
-            weight of zero removes a sample.
-        ridge: r, relative to the variances; None takes the square root of the dtype's epsilon
-            (3.5e-4 in float32, 1.5e-8 in float64), which outweighs the rounding of C.
+      x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
+        drawn, in float32.
+      weights_data: optional weights >= 0, shape (samples,); only their ratios matter, and a weight
+        of zero removes a sample.
+      ridge: r, relative to the variances; None takes the square root of the dtype's epsilon (3.5e-4
+        in float32, 1.5e-8 in float64), which outweighs the rounding of C.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `x_data` is not floating.
-        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not
-            fit or are negative, or `ridge` is a number that is not positive.
+      TypeError: `x_data` is not floating.
+      ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not
+        fit or are negative, or `ridge` is a number that is not positive.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> x_data = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 5.0], [2.0, 5.0]])
-        >>> from nce_jax import noise
-        >>> fitted = noise.fitted_gaussian(x_data, ridge=1e-6)
-        >>> print(
-        ...     [f"{value:.4f}" for value in fitted.mean()],
-        ...     [f"{value:.4f}" for value in fitted.variance()],
-        ... )
-        ['1.0000', '3.0000'] ['1.0000', '4.0000']
+      >>> import jax.numpy as jnp
+      >>> x_data = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 5.0], [2.0, 5.0]])
+      >>> from nce_jax import noise
+      >>> fitted = noise.fitted_gaussian(x_data, ridge=1e-6)
+      >>> print(
+      ...     [f"{value:.4f}" for value in fitted.mean()],
+      ...     [f"{value:.4f}" for value in fitted.variance()],
+      ... )
+      ['1.0000', '3.0000'] ['1.0000', '4.0000']
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     weights = as_weights("weights_data", weights_data, x_data[:, 0])

@@ -33,35 +33,34 @@ def product_of_marginals(
     O(dim) and evaluating one O(dim K).
 
     Args:
-        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
-            drawn, in float32.
-        num_components: K, the number of Gaussians for each dimension.
+      x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
+        drawn, in float32.
+      num_components: K, the number of Gaussians for each dimension.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `x_data` is not floating or `num_components` is not an integer.
-        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or
-            `num_components` is less than one.
+      TypeError: `x_data` is not floating or `num_components` is not an integer.
+      ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or `num_components`
+        is less than one.
 
     Examples:
-        Two correlated dimensions become independent ones:
+      Two correlated dimensions become independent ones:
 
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> first = jax.random.normal(jax.random.key(0), (1000,))
-        >>> from nce_jax import noise
-        >>> independent = noise.product_of_marginals(jnp.stack([first, first], axis=-1))
-        >>> x_noise = independent.sample(seed=jax.random.key(1), sample_shape=10_000)
-        >>> bool(abs(jnp.corrcoef(x_noise.T)[0, 1]) < 0.03)
-        True
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> first = jax.random.normal(jax.random.key(0), (1000,))
+      >>> from nce_jax import noise
+      >>> independent = noise.product_of_marginals(jnp.stack([first, first], axis=-1))
+      >>> x_noise = independent.sample(seed=jax.random.key(1), sample_shape=10_000)
+      >>> bool(abs(jnp.corrcoef(x_noise.T)[0, 1]) < 0.03)
+      True
 
     References:
-        Silverman, "Density Estimation for Statistics and Data Analysis", 1986 (the bandwidth).
-        Gutmann and Hyvarinen, "Noise-Contrastive Estimation of Unnormalized Statistical Models,
-          with
-        Applications to Natural Image Statistics", 2012 (noise close to the data).
+      Silverman, Density Estimation for Statistics and Data Analysis, 1986 (the bandwidth).
+      Gutmann and Hyvarinen, Noise-Contrastive Estimation of Unnormalized Statistical Models, with
+        Applications to Natural Image Statistics, 2012 (noise close to the data).
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     check_positive_int("num_components", num_components)

@@ -28,31 +28,31 @@ def categorical(
     float64: O(V), about a second for a million words. Words of probability zero are never drawn.
 
     Args:
-        probabilities: weights >= 0 of the V words, (V,); an array on the host, or one whose values
-          are known (not traced).
+      probabilities: weights >= 0 of the V words, (V,); an array on the host, or one whose values
+        are known (not traced).
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is a
-        look-up, -inf for what is no word.
+      A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is a
+      look-up, -inf for what is no word.
 
     Raises:
-        TypeError: `probabilities` are no numbers.
-        ValueError: they are not (V,), one is negative or not finite, or all are zero.
+      TypeError: `probabilities` are no numbers.
+      ValueError: they are not (V,), one is negative or not finite, or all are zero.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> words = noise.categorical([0.5, 0.0, 0.25, 0.25])
-        >>> with jnp.printoptions(precision=4):
-        ...     print(words.log_prob(jnp.array([0, 1, 2])))
-        [-0.6931    -inf -1.3863]
-        >>> noise_ids = words.sample(seed=jax.random.key(0), sample_shape=10_000)
-        >>> bool((noise_ids == 1).any())
-        False
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> words = noise.categorical([0.5, 0.0, 0.25, 0.25])
+      >>> with jnp.printoptions(precision=4):
+      ...     print(words.log_prob(jnp.array([0, 1, 2])))
+      [-0.6931    -inf -1.3863]
+      >>> noise_ids = words.sample(seed=jax.random.key(0), sample_shape=10_000)
+      >>> bool((noise_ids == 1).any())
+      False
 
     References:
-        Vose, A linear algorithm for generating random numbers with a given distribution, 1991.
+      Vose, A linear algorithm for generating random numbers with a given distribution, 1991.
     """
     return AliasCategorical(_as_table("probabilities", probabilities))
 
@@ -68,28 +68,28 @@ def unigram(
     once.
 
     Args:
-        counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
-        power: a, a plain number >= 0.
+      counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
+      power: a, a plain number >= 0.
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, as `categorical` returns it.
+      A distrax distribution over int32 ids 0 .. V - 1, as `categorical` returns it.
 
     Raises:
-        TypeError: `counts` or `power` are no numbers.
-        ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or
-          `power` is negative.
+      TypeError: `counts` or `power` are no numbers.
+      ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or `power`
+        is negative.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> words = noise.unigram([81, 16, 0, 1])
-        >>> with jnp.printoptions(precision=4):
-        ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
-        [0.75   0.2222 0.     0.0278]
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> words = noise.unigram([81, 16, 0, 1])
+      >>> with jnp.printoptions(precision=4):
+      ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
+      [0.75   0.2222 0.     0.0278]
 
     References:
-        Mikolov et al., Distributed representations of words and phrases and their compositionality,
-          2013, section 2.2.
+      Mikolov et al., Distributed representations of words and phrases and their compositionality,
+        2013, section 2.2.
     """
     counts = _as_table("counts", counts)
     if isinstance(power, bool) or not isinstance(power, int | float | np.number):
@@ -109,23 +109,23 @@ def log_uniform(num_words: int) -> distrax.Distribution:
     one piece float32 could not tell the rare words of a large vocabulary apart.
 
     Args:
-        num_words: V.
+      num_words: V.
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is
-        -inf for what is no word.
+      A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is -inf
+      for what is no word.
 
     Raises:
-        TypeError: `num_words` is not an integer.
-        ValueError: it is less than one, or does not fit an int32.
+      TypeError: `num_words` is not an integer.
+      ValueError: it is less than one, or does not fit an int32.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> words = noise.log_uniform(3)
-        >>> with jnp.printoptions(precision=4):
-        ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
-        [0.5    0.2925 0.2075 0.    ]
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> words = noise.log_uniform(3)
+      >>> with jnp.printoptions(precision=4):
+      ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
+      [0.5    0.2925 0.2075 0.    ]
     """
     check_positive_int("num_words", num_words)
     if num_words > np.iinfo(np.int32).max - 1:
