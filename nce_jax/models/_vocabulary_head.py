@@ -53,9 +53,7 @@ class VocabularyHead(nnx.Module):
       >>> targets = jnp.array([1, 10, 100, 999])
       >>> head(hidden).shape
       (4, 1000)
-      >>> print(
-      ...     f"log Z {nce_jax.diagnostics.self_normalization(hidden, **head.table()).mean:.4f}"
-      ... )
+      >>> print(f"log Z {nce_jax.diagnostics.self_normalization(hidden, **head.table()).mean:.4f}")
       log Z 0.5960
       >>> words = nce_jax.noise.log_uniform(1000)
       >>> noise_ids, log_q = words.sample_and_log_prob(seed=jax.random.key(2), sample_shape=64)

@@ -14,17 +14,19 @@ def uniform_box(
     low: Real[ArrayLike, "*#dim"] | Sequence[int | float],
     high: Real[ArrayLike, "*#dim"] | Sequence[int | float],
 ) -> distrax.Independent:
-    """Uniform noise on the box between `low` and `high`.
+    r"""Uniform noise on the box between `low` and `high`.
 
-    log q(x) = -sum_k log(high_k - low_k) inside the closed box, -inf outside.
+    .. math:: \log q(x) = -\sum_k \log(\text{high}_k - \text{low}_k)
 
-    NCE needs the support of the noise to contain that of the data: a data point outside the box has
-    an infinite log ratio, and mass of the model outside is never seen. Take bounds that are known
-    to hold, or `uniform_box_around` the data.
+    inside the closed box, and -inf outside.
+
+    NCE needs the support of the noise to contain the support of the data: a data point outside the
+    box has an infinite log ratio, and mass that the model has outside has no effect on the loss.
+    Use bounds that are known to hold, or `uniform_box_around` the data.
 
     Args:
-      low: lower bounds, shape (dim,); a number where it is the same in every dimension.
-      high: upper bounds, likewise; at least one of the two has shape (dim,).
+      low: lower bounds, shape (dim,), or a number for all dimensions.
+      high: upper bounds, shape (dim,), or a number; at least one of the two has shape (dim,).
 
     Returns:
       A distrax distribution with event shape (dim,).
@@ -50,16 +52,16 @@ def uniform_box(
 def uniform_box_around(
     x_data: Float[ArrayLike, "samples dim"], *, margin: Float[ArrayLike, ""] | float = 0.1
 ) -> distrax.Independent:
-    """Uniform noise on a box slightly larger than the range of the data.
+    """Uniform noise on a box that is slightly larger than the range of the data.
 
     low_k = min_i x_ik - c w_k and high_k = max_i x_ik + c w_k, with x = `x_data`, c = `margin`, and
     w_k the range of dimension k (the largest range where a dimension is constant, or one if all
-    are), plus a few units of rounding: every point of `x_data` lies inside. Data seen later may
-    not: held-out points outside the box have log q = -inf.
+    dimensions are), plus a few units of rounding, so that every point of `x_data` lies inside.
+    Other data need not: held-out points outside the box have log q = -inf.
 
     Args:
       x_data: data, shape (samples, dim).
-      margin: what is added on each side, as a fraction of the range.
+      margin: the margin on each side, as a fraction of the range.
 
     Returns:
       A distrax distribution with event shape (dim,).
