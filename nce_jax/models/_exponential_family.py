@@ -14,19 +14,21 @@ def exponential_family(
     sufficient_statistics: Callable[[Array], Real[Array, "samples num_statistics"]],
     initial_params: Float[ArrayLike, " num_statistics"],
     *,
-    log_base_measure: Callable[[Array], Real[Array, " samples"]] | None = None,
+    log_base_measure: Callable[[Array], Float[Array, " samples"]] | None = None,
 ) -> tuple[Params, LogDensityFn]:
     """Exponential family with the given sufficient statistics.
 
-    phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` (starting
-    from `initial_params`) and log h = `log_base_measure`. The normalizer F is not a coordinate of
-    theta: Sevekari et al. append it to theta, with a constant -1 appended to T; here F is an
-    argument of the loss or the result of a solver, so that phi stays unnormalized.
+    phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` and log h
+    = `log_base_measure`. The normalizer F is not a coordinate of theta. Sevekari et al. append it
+    to theta, with a constant -1 appended to T; here F is an argument of the loss or the result of a
+    solver, so that phi stays unnormalized.
 
     Args:
-      sufficient_statistics: maps samples (samples, dim) to statistics (samples, num_statistics).
-      initial_params: starting value of theta, shape (num_statistics,).
-      log_base_measure: maps samples (samples, dim) to log h, shape (samples,); None is log h = 0.
+      sufficient_statistics: function T from samples (samples, dim) to statistics (samples,
+        num_statistics).
+      initial_params: initial value of theta, shape (num_statistics,).
+      log_base_measure: function log h from samples (samples, dim) to floating values (samples,);
+        None means log h = 0.
 
     Returns:
       `(params, log_density_fn)`: theta as an array, and phi as a function `log_density_fn(params,
@@ -38,7 +40,7 @@ def exponential_family(
         not (samples, dim), or T or log h return another shape.
 
     Examples:
-      A Gaussian with mean theta, up to its normalizer theta^2 / 2 (and the constant in h):
+      A Gaussian with mean theta, without its normalizer theta^2 / 2 and the constant in h:
 
       >>> import jax.numpy as jnp
       >>> from nce_jax import models
@@ -76,12 +78,12 @@ def _inner_products(statistics: Array, params: Array, *, num_samples: int) -> Ar
     expected = (num_samples, *jnp.shape(params))
     if jnp.ndim(params) != 1 or jnp.shape(statistics) != expected:
         raise ValueError(
-            "sufficient_statistics: expected an output of shape (samples, num_statistics), "
-            f"here {expected}, got shape {jnp.shape(statistics)}"
+            "sufficient_statistics: expected an output of shape (samples, num_statistics), in this"
+            f" call {expected}, got shape {jnp.shape(statistics)}"
         )
     dtype = compute_dtype(statistics, params)
-    # Full precision: ten bits, the default of accelerators, would cost whole nats where statistics
-    # are large.
+    # Full precision: the default of accelerators, ten bits, causes errors of whole nats where the
+    # statistics are large.
     return jnp.matmul(
         statistics.astype(dtype), params.astype(dtype), precision=jax.lax.Precision.HIGHEST
     )

@@ -23,11 +23,15 @@ def mlp_energy(
     param_dtype: DTypeLike = jnp.float32,
     compute_dtype: DTypeLike | None = None,
 ) -> tuple[Params, LogDensityFn]:
-    """Energy given by a multilayer perceptron with leaky rectifiers.
+    r"""Energy given by a multilayer perceptron with leaky rectifiers.
 
-    phi(x) = W_L a_{L-1} + b_L with a_l = max(z_l, c z_l), z_l = W_l a_{l-1} + b_l and a_0 = x: the
-    widths of a_1 .. a_{L-1} are `hidden`, c is `negative_slope`, and all W and b are `params`. The
-    energy is -phi.
+    .. math::
+
+       \varphi(x) = W_L a_{L-1} + b_L, \qquad a_l = \max(z_l, c z_l), \qquad
+       z_l = W_l a_{l-1} + b_l, \qquad a_0 = x.
+
+    The widths of :math:`a_1, \dots, a_{L-1}` are `hidden`, c is `negative_slope`, and all W and b
+    are `params`. The energy is -phi.
 
     Args:
       key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
@@ -36,7 +40,7 @@ def mlp_energy(
       hidden: widths of the hidden layers; empty gives a linear phi.
       negative_slope: slope of the rectifier below zero, a plain number.
       param_dtype: dtype of the parameters.
-      compute_dtype: dtype that the hidden layers compute in (bfloat16, say); None promotes
+      compute_dtype: dtype that the hidden layers compute in, such as bfloat16; None promotes
         parameters and samples. The last layer computes in the parameters' dtype or wider.
 
     Returns:
@@ -74,9 +78,7 @@ def mlp_energy(
 
 
 class _MLP(nnx.Module):
-    """Leaky-ReLU layers by name, so that parameters are dictionaries with string keys all the way
-    down.
-    """
+    """Leaky-ReLU layers with names, so that the parameters are nested dictionaries of strings."""
 
     def __init__(
         self,

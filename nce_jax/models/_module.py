@@ -1,7 +1,8 @@
-"""From a flax module to a pure function of its parameters."""
+"""Converts a flax module into its parameters and a pure function of them."""
 
 from flax import nnx
 
+from nce_jax._checks import describe
 from nce_jax._types import Array, LogDensityFn, Params
 from nce_jax.models._checks import as_module_values, check_inputs
 
@@ -9,14 +10,15 @@ from nce_jax.models._checks import as_module_values, check_inputs
 def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
     """Splits a flax nnx module into its parameters and a pure log density function.
 
-    phi(x) = module(x), with `params` in the place of the module's `nnx.Param` variables.
+    phi(x) = module(x), with `params` as the values of the module's `nnx.Param` variables.
 
-    Everything else that the module holds (running averages, random streams) is fixed at its present
-    value, and changes to it are dropped: set the module to evaluation first (`module.eval()`) where
-    it has dropout or batch normalization, which would also couple the samples of a batch.
+    All other variables of the module (running averages, random streams) are fixed at their present
+    values, and changes to them are dropped. Call `module.eval()` first if the module has dropout or
+    batch normalization, which would also couple the samples of a batch.
 
     Args:
-      module: called as `module(x)`, maps samples (samples, dim) to (samples,) or (samples, 1).
+      module: a module that is called as `module(x)` and maps samples (samples, dim) to (samples,)
+        or (samples, 1).
 
     Returns:
       `(params, log_density_fn)`: nested dictionaries of arrays, named as in the module, and phi as
@@ -41,10 +43,9 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
       (5,)
     """
     if not isinstance(module, nnx.Module):
-        raise TypeError(f"module: expected a flax nnx.Module, got {type(module).__name__}")
+        raise TypeError(f"module: expected a flax nnx.Module, got {describe(module)}")
     graphdef, variables, *others = nnx.split(module, nnx.Param, ...)
-    # Plain dictionaries on both sides: variables would be shared with, and changed by, every later
-    # call.
+    # Plain dictionaries on both sides, since every later call would share and change variables.
     params, *rest = (nnx.to_pure_dict(state) for state in (variables, *others))
 
     def log_density_fn(params: Params, x: Array) -> Array:

@@ -12,28 +12,27 @@ from nce_jax.models._checks import check_inputs
 
 
 class VocabularyHead(nnx.Module):
-    """One row and one bias per word: scores of all words for evaluation, the table itself for
-    training by samples.
+    """The output layer of a language model, with one embedding and one bias per word.
 
-    phi(w | h) = <h, E_w> + b_w, with h of `hidden` and E and b the parameters `embedding`, (V,
-    dim), and `bias`, (V,). Called, the layer computes all V scores of every token, whose softmax is
-    the model. Training by `vocabulary_nce_loss` or `sampled_softmax_loss` needs the scores of a few
-    words only, and takes the table by name: `**head.table()`, or, under `jax.grad`, any dictionary
-    of the same form; so do `full_softmax_loss`, `perplexity` and `self_normalization`, which need
-    not store all scores.
+    phi(w | h) = <h, E_w> + b_w, with the hidden state h and the parameters E, `embedding`, (V,
+    dim), and b, `bias`, (V,). A call of the layer computes all V scores of every token, whose
+    softmax is the model. Training by `vocabulary_nce_loss` or `sampled_softmax_loss` needs the
+    scores of a few words only. These losses take the parameters as keyword arguments,
+    `**head.table()`, or, under `jax.grad`, any dictionary of the same form. So do
+    `full_softmax_loss`, `perplexity` and `self_normalization`, which do not store all scores.
 
-    E starts with variance 1/dim and b at -log V, or at `initial_bias`, so that the log partition of
-    every context starts near zero, not near log V: where it is fixed at zero in training, there is
-    less to unlearn. Give the log frequencies of the words where you have them: scores then start
-    near the log probabilities of unigram noise, and NCE need not learn first how often words occur,
-    which is most of what it learns in the beginning.
+    The initial E has variance 1/dim, and the initial b is -log V, or `initial_bias`, so that the
+    log partition of every context starts near zero and not near log V. This is a good start for
+    training in which the log partition is fixed at zero. As `initial_bias`, the log frequencies of
+    the words are better still: the scores then start near the log probabilities of unigram noise,
+    and NCE need not first learn the frequencies, which is most of what it learns in the beginning.
 
     Args:
       num_words: V, the size of the vocabulary.
       dim: number of dimensions of a hidden state.
-      use_bias: False leaves b out.
-      initial_bias: b at the start, (V,), such as `noise.unigram(counts, power=1).log_prob(ids)`;
-        None takes -log V.
+      use_bias: whether the layer has a bias.
+      initial_bias: initial b, (V,), such as `noise.unigram(counts, power=1).log_prob(ids)`; None
+        means -log V.
       param_dtype: dtype of the parameters.
       rngs: random streams of flax, for the initial E.
 
@@ -88,12 +87,12 @@ class VocabularyHead(nnx.Module):
         self.embedding = nnx.Param(initial(rngs.params(), (num_words, dim), param_dtype))
         if initial_bias is not None and not use_bias:
             raise ValueError("initial_bias: expected None where use_bias is False, got an array")
-        self.bias = nnx.Param(_start(num_words, initial_bias, param_dtype)) if use_bias else None
+        self.bias = (
+            nnx.Param(_initial_bias(num_words, initial_bias, param_dtype)) if use_bias else None
+        )
 
     def __call__(self, hidden: Real[Array, "n dim"]) -> Float[Array, "n num_words"]:
-        """Returns the scores of all words, float32 or wider: for evaluation, where n V of them
-        fit.
-        """
+        """Returns the scores of all words, float32 or wider, which need memory for n V numbers."""
         check_inputs(hidden, dim=self.dim, name="hidden")
         table = self.table()
         dtype = compute_dtype(hidden, *table.values())
@@ -101,14 +100,12 @@ class VocabularyHead(nnx.Module):
         return scores + table["bias"].astype(dtype)[None, :] if "bias" in table else scores
 
     def table(self) -> dict[str, Any]:
-        """Returns the arrays by the names that the losses have for them: `embedding` and, where
-        there is one, `bias`.
-        """
+        """Returns the parameters by the names of the losses' arguments: `embedding` and `bias`."""
         table = {"embedding": self.embedding[...]}
         return table if self.bias is None else {**table, "bias": self.bias[...]}
 
 
-def _start(num_words: int, initial_bias: Any, dtype: DTypeLike) -> Array:
+def _initial_bias(num_words: int, initial_bias: Any, dtype: DTypeLike) -> Array:
     if initial_bias is None:
         return jnp.full(num_words, -jnp.log(jnp.asarray(num_words, dtype)), dtype)
     if jnp.shape(initial_bias) != (num_words,):
