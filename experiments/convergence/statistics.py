@@ -56,8 +56,14 @@ def magnification_needed(arrays, name: str) -> np.ndarray:
     for row in excess:
         above = np.flatnonzero(row > 0)
         if above.size and above[-1] + 1 < log_m.size:
-            left = above[-1]
-            log_needed.append(np.interp(0.0, [-row[left], -row[left + 1]], log_m[left : left + 2]))
+            last_above = above[-1]
+            log_needed.append(
+                np.interp(
+                    0.0,
+                    [-row[last_above], -row[last_above + 1]],
+                    log_m[last_above : last_above + 2],
+                )
+            )
         else:
             log_needed.append(np.nan if above.size else log_m[0])
     return np.array(log_needed)

@@ -33,9 +33,11 @@ def bounds(
         }
         return bound(ratio, ratio, magnification=kappas[None], **weights, **options)
 
-    held = jnp.array([0.0, *offsets])
+    log_partitions = jnp.array([0.0, *offsets])
     solved = bound_at(1 + len(scales), jnp.array([1.0, *scales]))
-    shifted = bound_at(held.size, jnp.ones(held.size), log_partition=held[:, None])
+    shifted = bound_at(
+        log_partitions.size, jnp.ones(log_partitions.size), log_partition=log_partitions[:, None]
+    )
     return {
         "scaled": np.asarray(solved.value),
         "scaled_status": np.asarray(solved.status),
@@ -45,13 +47,13 @@ def bounds(
 
 @jax.jit
 def _estimates_at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Array]:
-    held = nce_jax.divergence(data, noise, log_partition=0.0, magnification=kappa)
+    at_truth = nce_jax.divergence(data, noise, log_partition=0.0, magnification=kappa)
     solved = nce_jax.divergence(data, noise, magnification=kappa)
     # Weights of samples in the gradient: 1 / (kappa + r) of data, r / (kappa + r) of noise.
     weights = -jax.nn.softplus(data - jnp.log(kappa)), -jax.nn.softplus(jnp.log(kappa) - noise)
     return {
-        "value": jnp.stack([held.value, solved.value]),
-        "error": jnp.stack([held.standard_error, solved.standard_error]),
+        "value": jnp.stack([at_truth.value, solved.value]),
+        "error": jnp.stack([at_truth.standard_error, solved.standard_error]),
         "status": solved.status,
         "effective": jnp.minimum(
             *(nce_jax.diagnostics.effective_sample_size(side) for side in weights)

@@ -37,11 +37,11 @@ def root_mean_square(value: np.ndarray, truth) -> np.ndarray:
 
 def covered_window(kappas: np.ndarray, covered: np.ndarray) -> tuple[float, float]:
     """Range of kappa around 1 in which every interval is reliable; NaN if there is none."""
-    good, one = covered >= COVERED, int(np.argmin(np.abs(np.log(kappas))))
-    if not good[one]:
+    good, index_of_one = covered >= COVERED, int(np.argmin(np.abs(np.log(kappas))))
+    if not good[index_of_one]:
         return float("nan"), float("nan")
-    above, below = np.cumprod(good[one:]).sum(), np.cumprod(good[one::-1]).sum()
-    return float(kappas[one - below + 1]), float(kappas[one + above - 1])
+    above, below = np.cumprod(good[index_of_one:]).sum(), np.cumprod(good[index_of_one::-1]).sum()
+    return float(kappas[index_of_one - below + 1]), float(kappas[index_of_one + above - 1])
 
 
 def of_pairs(arrays, prefix: str = "sampled") -> dict[str, np.ndarray]:
@@ -102,9 +102,9 @@ def _identities(arrays) -> dict[str, float]:
 def _errors(arrays) -> dict[str, float]:
     """Coverage at kappa = 1, at the largest kappa, and by effective sample size."""
     covered = of_pairs(arrays)["coverage"]
-    one = int(np.argmin(np.abs(np.log(arrays["kappas"]))))
+    index_of_one = int(np.argmin(np.abs(np.log(arrays["kappas"]))))
     numbers = {
-        f"coverage_{treatment}_kappa_1": covered[one, i].mean()
+        f"coverage_{treatment}_kappa_1": covered[index_of_one, i].mean()
         for i, treatment in enumerate(("held", "solved"))
     }
     for pair, name in enumerate(arrays["pairs"]):

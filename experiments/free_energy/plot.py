@@ -14,7 +14,7 @@ from experiments.free_energy import statistics
 from nce_jax import Status
 
 BAR = plotting.method_style("BAR")["color"]
-OTHER, TRUTH, _ = plotting.OTHER_COLORS
+UNEQUAL_KAPPA, TRUTH, _ = plotting.OTHER_COLORS
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -101,7 +101,10 @@ def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
 
 def _unequal(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     bins = np.linspace(-0.8, 0.8, 41)
-    for suffix, color, label in (("_at_one", OTHER, "kappa = 1"), ("", BAR, "kappa = m / n (BAR)")):
+    for suffix, color, label in (
+        ("_at_one", UNEQUAL_KAPPA, "kappa = 1"),
+        ("", BAR, "kappa = m / n (BAR)"),
+    ):
         values = arrays[f"unequal_delta_f{suffix}"]
         label = f"{label}: s.d. {np.std(values):.3f}"
         axes.hist(values, bins=bins, density=True, color=color, alpha=0.5, label=label)

@@ -83,9 +83,13 @@ def _unequal(config: Config, key: jax.Array) -> Arrays:
     """
 
     def estimate(key: jax.Array) -> dict[str, jax.Array]:
-        one = jnp.asarray(1.0)
+        unit_spring = jnp.asarray(1.0)
         forward, reverse = work(
-            key, one, config.unequal_separation * one, config.num_forward, config.num_reverse
+            key,
+            unit_spring,
+            config.unequal_separation * unit_spring,
+            config.num_forward,
+            config.num_reverse,
         )
         free_energy = nce_jax.bar(forward, reverse)
         at_one = nce_jax.solve_log_partition(reverse, -forward).log_partition

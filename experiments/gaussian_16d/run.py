@@ -54,11 +54,14 @@ def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, di
         "rate_distance": np.hypot(theta, log_partition)[count:, : config.num_runs],
     }
     checkpoints = {name: traces[name].params[0, 0] for name in FOLLOWED}
-    lasts = np.hypot(theta, log_partition)[..., -1]
+    final_distances = np.hypot(theta, log_partition)[..., -1]
     return (
         arrays,
         checkpoints,
-        {name: np.argwhere(~np.isfinite(last)) for name, last in zip(traces, lasts, strict=True)},
+        {
+            name: np.argwhere(~np.isfinite(last))
+            for name, last in zip(traces, final_distances, strict=True)
+        },
     )
 
 

@@ -1,5 +1,6 @@
-"""`python -m experiments.gradient_alignment.plot`: paths, their distances, the bias of the
-gradient, and its tails.
+"""Draws paths, their distances, the bias of the gradient, and its tails.
+
+Run it with `python -m experiments.gradient_alignment.plot`.
 """
 
 import matplotlib.pyplot as plt
@@ -108,9 +109,7 @@ def _distance(arrays) -> Figure:
 
 
 def _bias(arrays, offset: float) -> Figure:
-    """Squared bias against M at points of the likelihood's path, with lines fitted over both
-    ranges.
-    """
+    """Squared bias by M at points of the likelihood's path, with lines fitted in both ranges."""
     names = {
         **{name: label for name, (label, _) in TREATMENTS.items()},
         "joint_off": f"F held {offset:g} off",
@@ -163,9 +162,7 @@ def _with_fits(axes: Axes, arrays, family: str, name: str) -> None:
 
 
 def _tails(arrays) -> Figure:
-    """Bounded and unbounded ratios: squared bias, and its local slope with the limit that is
-    predicted.
-    """
+    """Squared bias for bounded and unbounded ratios, and its local slope with its limit."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 4.4))
     values, colors = arrays["tail_magnifications"], plotting.graded_colors(len(arrays["tails"]))
     middles = np.sqrt(values[1:] * values[:-1])

@@ -142,7 +142,7 @@ def _epoch(program: Program, state: State, text, key: jax.Array, magnification: 
         words = noise.unigram(np.array(program.counts), power=program.config.noise_power)
         update = functools.partial(_sampling_step, program, words, magnification)
 
-    def one(carry, item):
+    def step(carry, item):
         state, memory = carry
         index, key = item
         inputs, targets = (
@@ -153,7 +153,7 @@ def _epoch(program: Program, state: State, text, key: jax.Array, magnification: 
 
     steps = jnp.arange(program.num_steps), jax.random.split(key, program.num_steps)
     (state, _), log_partitions = jax.lax.scan(
-        one, (state, empty(program.config, program.shape[0])), steps
+        step, (state, empty(program.config, program.shape[0])), steps
     )
     return state, log_partitions
 

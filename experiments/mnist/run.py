@@ -45,10 +45,11 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _curves(run: Trained) -> dict[str, np.ndarray]:
+    """Losses and diagnostics of a run by record; `train_num_steps` counts solver evaluations."""
     curves = {
-        f"train_{name}": run.history[name]
-        for name in ("step", "loss", "log_partition", "overlap", "num_steps")
+        f"train_{name}": run.history[name] for name in ("step", "loss", "log_partition", "overlap")
     }
+    curves["train_num_steps"] = run.history["num_evaluations"]
     curves |= {
         name: run.evaluations[name] for name in ("step", "held_out_loss", "held_out_loss_solved")
     }

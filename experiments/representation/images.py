@@ -48,8 +48,8 @@ def _view(key: jax.Array, image: jax.Array) -> jax.Array:
     reach, hole = side // 8, side // 3
     key_move, key_hole, key_light, key_noise = jax.random.split(key, 4)
     start = jax.random.randint(key_move, (2,), 0, 2 * reach + 1)
-    moved = jax.lax.dynamic_slice(jnp.pad(image, reach), start, (side, side))
+    shifted = jax.lax.dynamic_slice(jnp.pad(image, reach), start, (side, side))
     corner = jax.random.randint(key_hole, (2,), 0, side - hole + 1)
-    erased = jax.lax.dynamic_update_slice(moved, jnp.zeros((hole, hole), image.dtype), corner)
+    erased = jax.lax.dynamic_update_slice(shifted, jnp.zeros((hole, hole), image.dtype), corner)
     light = jax.random.uniform(key_light, minval=0.6, maxval=1.0)
     return light * erased + 0.1 * jax.random.normal(key_noise, image.shape)

@@ -17,7 +17,7 @@ COLORS = (plotting.BLUE, plotting.VERMILION, plotting.GREEN)
 def draw(stored: Stored) -> dict[str, Figure]:
     arrays = stored.arrays
     figures = {"agreement": _agreement, "cost": _cost, "exchange": _exchange}
-    return {f"scaling_{name}": one(arrays) for name, one in figures.items()}
+    return {f"scaling_{name}": draw_figure(arrays) for name, draw_figure in figures.items()}
 
 
 def _agreement(arrays) -> Figure:

@@ -36,9 +36,13 @@ def select(dataset: xarray.Dataset, arguments: Plot) -> Selection:
     for name, axis in chosen.items():
         if axis is not None:
             _check_among(name, axis, [dim for dim in free if dim not in fixed])
-    if len(used := [axis for axis in chosen.values() if axis is not None]) > len(set(used)):
-        raise UsageError(f"x, lines, panels: expected different axes, got {', '.join(used)}")
-    varying = [dim for dim in free if dataset.sizes[dim] > 1 and dim not in (*used, *fixed, "step")]
+    if len(chosen_axes := [axis for axis in chosen.values() if axis is not None]) > len(
+        set(chosen_axes)
+    ):
+        raise UsageError(f"x, lines, panels: expected different axes, got {', '.join(chosen_axes)}")
+    varying = [
+        dim for dim in free if dataset.sizes[dim] > 1 and dim not in (*chosen_axes, *fixed, "step")
+    ]
     x = arguments.x or next((dim for dim in varying if dim != "treatment"), "step")
     varying = [dim for dim in varying if dim != x]
     lines = arguments.lines or (varying.pop(0) if varying else None)

@@ -17,9 +17,8 @@ def treatment(name: str, raised_rate: float) -> training.Treatment:
     """A treatment of F by its name on the command line."""
     return {
         "joint": training.joint_gradient,
-        "raised": lambda: training.joint_gradient(
-            optax.sgd(raised_rate / 2)
-        ),  # our loss is twice the paper's
+        # Our loss is twice the paper's, so that its rate is halved.
+        "raised": lambda: training.joint_gradient(optax.sgd(raised_rate / 2)),
         "bar": training.bar_step,
         "solved": lambda: training.solved(nce_jax.newton()),
     }[name]()
@@ -61,9 +60,9 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
             return new, state.params, metrics.log_partition, loss + metrics.loss
 
         def until_record(state, window):
-            begin = state, state.params, state.log_partition, jnp.zeros(())
+            initial_carry = state, state.params, state.log_partition, jnp.zeros(())
             state, params, log_partition, loss = jax.lax.fori_loop(
-                window[0], window[1], one_step, begin
+                window[0], window[1], one_step, initial_carry
             )
             numbers = problem.measure(params, log_partition, point)
             return state, {

@@ -1,6 +1,4 @@
-"""`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train
-step.
-"""
+"""`fit`: the training loop around a pure train step."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -172,7 +170,7 @@ def fit(
 def _compile(
     step: Callable[..., Any], source: Source, key: jax.Array, packing: Packing, state: Any
 ) -> Callable[..., Any]:
-    """One step of the loop as one program: the batch is gathered and the metrics are packed in it."""
+    """Compiles one step of the loop, with the gathering of its batch and packed metrics."""
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=stays(state))
     def advance(state, arguments):

@@ -328,7 +328,7 @@ def test_in_a_train_step(x64):
     np.testing.assert_allclose(0.6 - new.params, slope, rtol=1e-7)
     with pytest.raises(
         ValueError,
-        match="bar_step does not support criterion ratio_regularized nce: Bennett's step knows",
+        match="bar_step does not support criterion ratio_regularized nce: Bennett's step does",
     ):
         training.make_train_step(
             optimizer=optimizer,
@@ -341,9 +341,7 @@ def test_in_a_train_step(x64):
 @pytest.mark.bad_input
 def test_what_cannot_be_solved_is_refused_by_name():
     data, noise = gaussian_log_ratios(dtype=np.float32)
-    with pytest.raises(
-        ValueError, match="criterion ratio_regularized nwj: has no normalizer to solve for"
-    ):
+    with pytest.raises(ValueError, match="ratio_regularized nwj: expected an equation or a closed"):
         nce_jax.criteria.ratio_regularized(nce_jax.criteria.nwj()).profile(data, noise)
     with pytest.raises(ValueError, match="strength: expected a finite positive number, got 0"):
         nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce(), 0.0)

@@ -10,7 +10,7 @@ import pytest
 
 from experiments.common import results
 from experiments.gaussian_1d.config import PRESETS
-from experiments.gaussian_1d.lanes import Case, Trace, kept_steps, parameter_distance, train
+from experiments.gaussian_1d.lanes import Case, Trace, parameter_distance, train
 from experiments.gaussian_1d.plot import draw
 from experiments.gaussian_1d.run import _open_settings, experiment
 from experiments.gaussian_1d.statistics import five_runs
@@ -35,7 +35,7 @@ def smoke(smoke_result):
 
 
 def test_arrays_have_their_shapes_and_nothing_failed(smoke):
-    kept = kept_steps(CONFIG.num_steps).size
+    kept = stored_steps(CONFIG.num_steps).size
     expected = {
         "run_loss": (METHODS, DISTANCES, CONFIG.num_runs, STEPS),
         "run_theta": (METHODS, DISTANCES, CONFIG.num_runs, STEPS),
