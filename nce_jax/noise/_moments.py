@@ -43,8 +43,9 @@ def exceeds_rounding(spread: jax.Array, location: jax.Array) -> jax.Array:
 
 
 def positive_variance(variance: jax.Array, mean: jax.Array) -> jax.Array:
-    """Returns the variance (dim,), with the average over all other dimensions (or one) where a
-    dimension is constant.
+    """Returns the variance (dim,), with a typical value where a dimension is constant.
+
+    The typical value is the average variance of all other dimensions, or one if all are constant.
     """
     varies = exceeds_rounding(jnp.sqrt(variance), mean)
     total = jnp.sum(jnp.where(varies, variance, 0))
