@@ -160,8 +160,8 @@ def _warn_of_another_machine(committed: Mapping[str, Entry], topics: Sequence[st
     foreign_topics = [topic for topic in topics if committed[topic]["machine"] != this_machine]
     if foreign_topics:
         print(
-            f"warning: committed on another machine: {', '.join(foreign_topics)}; ratios may differ for"
-            " that alone",
+            f"warning: committed on another machine: {', '.join(foreign_topics)}; ratios may differ"
+            " for that alone",
             file=sys.stderr,
         )
 
