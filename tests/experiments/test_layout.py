@@ -34,5 +34,6 @@ def has_color(path: Path) -> bool:
 
 
 def test_files_are_short():
-    lines = {path.name: len(path.read_text().splitlines()) for path in EXPERIMENTS.rglob("*.py")}
+    paths = {path.relative_to(EXPERIMENTS).as_posix(): path for path in EXPERIMENTS.rglob("*.py")}
+    lines = {name: len(path.read_text().splitlines()) for name, path in paths.items()}
     assert {name: count for name, count in lines.items() if count > MAX_FILE_LINES} == {}
