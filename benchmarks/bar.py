@@ -50,7 +50,7 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     ceilings = {dtype: floors.evaluations(2 * size, dtype) for dtype in TOLERANCES}
     floor_contenders = ceilings["float64"].contenders | ceilings["float32"].contenders
     timed = measure(contenders | floor_contenders, repetitions=3 if quick else 25, label=what)
-    fast_mbar_rows = [] if error_bar else [_beside_fast_mbar(what, timed)]
+    fast_mbar_rows = [] if error_bar else [_against_fast_mbar(what, timed)]
     return fast_mbar_rows + [
         compare(
             f"{what}, {dtype}",
@@ -66,9 +66,9 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     ]
 
 
-def _beside_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
+def _against_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
     check = Check("difference in kT", _difference, TOLERANCES["float64"])
-    name = f"{what}, float64, beside FastMBAR"
+    name = f"{what}, float64, FastMBAR"
     return compare(name, timed, ours="nce_jax, float64", against=[FAST], check=check, unit="solve")
 
 

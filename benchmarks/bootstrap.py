@@ -27,13 +27,13 @@ def run(quick: bool) -> Report:
         }
         timed = measure(contenders, repetitions=2 if quick else 7, label="bootstrap")
     check = Check(
-        "log of the ratio of standard errors (tolerance: three standard deviations)",
+        "log of the ratio of standard errors, within three standard deviations",
         lambda ours, _: abs(float(jnp.log(ours.standard_error)) - np.log(fastmbar.standard_error)),
         3 * np.sqrt(0.5 / (OUR_REPLICATES - 1) + 0.5 / fastmbar.degrees_of_freedom),
     )
     note = (
-        f"resampling included; {OUR_REPLICATES} replicates of ours, {PEER_REPLICATES} per call of"
-        " FastMBAR (float64)"
+        f"resampling is included; {OUR_REPLICATES} replicates of ours, {PEER_REPLICATES} per call"
+        " of FastMBAR (float64)"
     )
     return Report(
         [

@@ -24,11 +24,11 @@ CHECK = Check("loss, relative", lambda ours, theirs: abs(float(ours) / float(the
 def run(quick: bool) -> Report:
     """Everything is float32, and vectors are normalized within the timed code on all sides."""
     with jax.enable_x64(False):
-        rows = [*_beside_optax(quick), *_beside_torch(quick), *_in_blocks(quick)]
+        rows = [*_against_optax(quick), *_against_torch(quick), *_in_blocks(quick)]
     return Report(rows, amounts=_memory(quick))
 
 
-def _beside_optax(quick: bool) -> list[Row]:
+def _against_optax(quick: bool) -> list[Row]:
     """512 + 512 views: 1,024 against 1,024."""
     x, y = _pairs(PAIRS // 2)
     labels = jnp.tile(jnp.arange(PAIRS // 2), 2)
@@ -62,7 +62,7 @@ def _beside_optax(quick: bool) -> list[Row]:
     ]
 
 
-def _beside_torch(quick: bool) -> list[Row]:
+def _against_torch(quick: bool) -> list[Row]:
     """1,024 pairs, each against the 1,023 other partners."""
     torch, info_nce = peer("torch"), peer("info_nce")
     x, y = _pairs(PAIRS)

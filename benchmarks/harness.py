@@ -2,8 +2,8 @@
 
 On a machine with other work a time means little and a ratio of neighbors in time means much:
 contenders run in turn, in a new order at every repetition, and only what ran within the same
-repetition is divided by one another. Processor time, of all threads, is kept beside: it tells
-waiting from work where the machine is not ours alone.
+repetition is divided by one another. Processor time, of all threads, is kept as well: it separates
+waiting from work where other programs use the machine.
 
     timed = measure({"ours": solve, "peer": Contender(peer_solve)}, repetitions=15)
     row = compare("BAR, 2 x 1,000", timed, ours="ours", against=["peer"], check=check, at_least=10)

@@ -15,8 +15,8 @@ from benchmarks.rows import Check, Report, compare
 
 NUM_PROBLEMS, SIZE = 64, 10_000
 NOTE = (
-    "separations 0.2 to 6, offsets up to 1e3, half of the ratios inverted; pymbar gets those with"
-    " the sides exchanged"
+    "separations 0.2 to 6, offsets up to 1e3, half of the ratios inverted; for these"
+    " pymbar takes the sides exchanged"
 )
 
 

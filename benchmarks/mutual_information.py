@@ -102,11 +102,11 @@ def _row(about: Mapping[str, Any], timed: dict[str, Timed]) -> Row:
     peers = [*PEERS, NEURAL]
     right = [name for name in peers if error(timed[name].value) <= tolerance]
     best = min(peers, key=lambda name: error(timed[name].value))
-    what = "of our estimate, in nats; within 0.05 or a tenth of the truth"
+    what = "distance of our estimate from the truth in nats, within 0.05 or a tenth of it"
     check = Check(what, lambda ours, _: error(ours), tolerance, is_contest=True)
     note = (
-        "the other is the fastest estimator of bmi within the same bounds, or the most accurate one"
-        " (*) where none is"
+        "the other side is the fastest estimator of bmi within the same bounds, or the most"
+        " accurate one (*) where none is within them"
     )
     row = compare(
         about["name"],
@@ -185,7 +185,7 @@ def _fit(name: str, joint: np.ndarray, shuffled: np.ndarray, num_steps: int) -> 
     fit = nce_jax.fit_log_ratio(
         jax.random.key(0), joint, shuffled, num_steps=num_steps, progress=False, **options
     )
-    return Fitted(name, float(fit.result.evaluations["held_out_loss"][-1]), fit.log_ratio_fn)
+    return Fitted(name, float(fit.result.evaluations["held_out_loss"][-1]), fit.log_ratio)
 
 
 def _quadratic(x: jax.Array) -> jax.Array:

@@ -129,8 +129,8 @@ def _row(name: str, timed: dict[str, Timed], ours: str, method: str) -> Row:
 
     check = Check(f"our {LOG_ERROR} over theirs", worse, 1.0, is_contest=True)
     note = (
-        f"2 x {SIZE:,} samples; our fit compiles, trains and assesses itself, theirs searches its"
-        " kernel width"
+        f"2 x {SIZE:,} samples; our time includes compilation, training and assessment, theirs"
+        " the search for the kernel width"
     )
     return compare(
         f"{name}, {method}", timed, ours=ours, against=[method], check=check, unit="fit", note=note
@@ -164,7 +164,7 @@ def _ours(problem: Problem, model: str) -> Callable[[], Fit]:
         )
         return _errors(
             problem,
-            lambda z: np.asarray(estimate.log_ratio_fn(jnp.asarray(z, jnp.float32)), np.float64),
+            lambda z: np.asarray(estimate.log_ratio(jnp.asarray(z, jnp.float32)), np.float64),
         )
 
     return fit

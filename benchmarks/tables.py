@@ -29,7 +29,7 @@ def rows(entries: Sequence[Mapping[str, Any]]) -> str:
         "target",
         "verdict",
         "ratio of processor time",
-        "error (admitted)",
+        "error (tolerance)",
     )
     head += ("floor", "over the floor") * has_floor
     lines = (
@@ -227,7 +227,7 @@ def _ratio_errors(details: Mapping[str, Any]) -> str:
     )
     measures = details["measures"]
     return (
-        f"Errors of all, with {details['size']:,} training samples a side and"
+        f"Errors of all methods, with {details['size']:,} training samples a side and"
         f" {details['held_out']:,} held out. Log ratio: {measures['log_error']}; ratio:"
         f" {measures['square_error']}, which is what uLSIF minimizes.\n\n{table(head, lines)}"
     )
@@ -243,8 +243,8 @@ def _information(details: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
     return (
         f"Estimates in nats from {setting['size']:,} samples, and their times, of"
-        f" {setting['repetitions']} run(s) each. The error of ours is that of its averages, for the"
-        " log ratio as it was fitted, and does not tell how well that was. InfoNCE: at most"
+        f" {setting['repetitions']} run(s) each. The error of ours covers its averages for the"
+        " fitted log ratio, not the quality of the fit. InfoNCE: at most"
         f" {setting['neural_steps']:,} steps, one run. bmi ran on"
         f" {versions}.\n\n{table(('task', 'truth', *names), lines)}"
     )

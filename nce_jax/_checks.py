@@ -72,13 +72,11 @@ def _with_article(word: str) -> str:
 
 def as_floating(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
-    array = values
-    if isinstance(values, type) or not hasattr(values, "dtype"):
-        array = np.asarray(values)
-    if array.dtype == object:
-        raise TypeError(f"{name}: expected a floating array, got {describe(values)}")
+    array = _as_array(name, values, "a floating array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected a floating array, got dtype {array.dtype}")
+        raise TypeError(
+            f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
+        )
     return jnp.asarray(array)
 
 
@@ -96,6 +94,33 @@ def as_samples(name: str, values: Any) -> jax.Array:
     return values
 
 
+def _as_array(name: str, values: Any, expected: str) -> Any:
+    """`values` as an array of JAX or NumPy; TypeError for what is no array of numbers."""
+    if isinstance(values, jax.Array | np.ndarray) or hasattr(values, "__jax_array__"):
+        return values
+    # A table would pass for a batch of its rows, whose samples are the columns.
+    is_table = hasattr(values, "columns")
+    try:
+        array = np.asarray(None if is_table else values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected {expected}, got {describe(values)}") from error
+    is_numeric = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
+    if not is_numeric:
+        is_list = isinstance(values, list | tuple)
+        entries = f" and entries of dtype {array.dtype}" if is_list else ""
+        cure = "; pass one column of numbers" if is_table else ""
+        raise TypeError(f"{name}: expected {expected}, got {describe(values)}{entries}{cure}")
+    return array
+
+
+def _float_cure(dtype: Any) -> str:
+    if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_):
+        return "; .astype(float) converts it"
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return "; jnp.real takes the real part"
+    return ""
+
+
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
     """Raises ValueError unless both arrays agree in every axis but the last."""
     if first.shape[:-1] != second.shape[:-1]:
@@ -111,11 +136,15 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """
     if weights is None:
         return None
-    if isinstance(weights, list | tuple | np.ndarray):
-        _check_weight_values(name, np.asarray(weights))
-    weights = jnp.asarray(weights)
+    given = _as_array(name, weights, "weights as an array")
+    if isinstance(given, np.ndarray):
+        _check_weight_values(name, given)
+    weights = jnp.asarray(given)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
-        raise TypeError(f"{name}: expected floating or boolean weights, got dtype {weights.dtype}")
+        raise TypeError(
+            f"{name}: expected floating or boolean weights, got dtype"
+            f" {weights.dtype}{_float_cure(weights.dtype)}"
+        )
     if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
         raise ValueError(
             f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
@@ -129,18 +158,21 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
 
 
 def _check_weight_values(name: str, weights: np.ndarray) -> None:
-    if not np.issubdtype(weights.dtype, np.number) and weights.dtype != bool:
-        raise TypeError(f"{name}: expected numbers, got dtype {weights.dtype}")
-    if weights.dtype != bool and (weights < 0).any():
+    is_real = jnp.issubdtype(weights.dtype, jnp.integer) or jnp.issubdtype(
+        weights.dtype, jnp.floating
+    )
+    if is_real and (weights < 0).any():
         raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {weights.min()}")
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises if a plain number (Python or NumPy) is not finite and positive; arrays and tracers
-    pass unseen.
+    """Raises if a plain number (Python or NumPy) is not finite and positive, and for what can be no
+    number at all; the values of arrays and tracers are not read.
     """
-    if isinstance(value, bool | str):
-        raise TypeError(f"{name}: expected a positive number, got {value!r}")
+    is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
+    if isinstance(value, type) or not (is_plain or is_array):
+        raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
     if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
         raise ValueError(f"{name}: expected a finite positive number, got {value}")
 
@@ -148,7 +180,9 @@ def check_positive(name: str, value: Any) -> None:
 def check_positive_int(name: str, value: Any) -> None:
     """Raises unless `value` is a Python (or NumPy) integer of at least one: a static count."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
+        is_plain = value is None or isinstance(value, bool | float | str)
+        got = repr(value) if is_plain else describe(value)
+        raise TypeError(f"{name}: expected an integer, got {got}")
     if value < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
 
@@ -178,12 +212,18 @@ def as_pair(
 
 
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
-    """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
+    """Returns `value` broadcast to the batch axes of `samples`, in their dtype; raises TypeError or
+    ValueError otherwise.
+    """
     batch = samples.shape[:-1]
+    expected = "a number or an array of numbers"
     if value is None or isinstance(value, str):
-        raise TypeError(f"{name}: expected a number or an array of numbers, got {value!r}")
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    given = value if isinstance(value, int | float) else _as_array(name, value, expected)
+    if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     try:
-        return jnp.broadcast_to(jnp.asarray(value, samples.dtype), batch)
+        return jnp.broadcast_to(jnp.asarray(given, samples.dtype), batch)
     except ValueError:
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray, Real, Shaped
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
 LogRatio: TypeAlias = Float[Array, "*batch _"]
 """Unnormalized log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may
@@ -21,6 +21,74 @@ Params: TypeAlias = Any
 
 LogDensityFn: TypeAlias = Callable[[Params, Any], Float[Array, " samples"]]
 """`log_density_fn(params, x)`: the unnormalized model log density phi of every sample."""
+
+LogRatioFn: TypeAlias = Callable[[Params, Any], Float[Array, " samples"]]
+"""`log_ratio_fn(params, x)`: the log ratio of data to noise, up to a constant, of every sample."""
+
+
+@runtime_checkable
+class RatioEstimate(Protocol):
+    """The common interface of estimated log density ratios.
+
+    Both `fit_log_ratio` and `fit_telescope` return one, so that code written for the one works with
+    the other. p is the density of the data, q the density of the noise, and s the model's log ratio
+    up to a constant, so that log p(x) / q(x) is estimated by s(x) - F.
+    """
+
+    @property
+    def log_partition(self) -> float:
+        """F, the constant that normalizes the model's log ratio, in nats."""
+        ...
+
+    @property
+    def log_partition_standard_error(self) -> float:
+        """Standard error of F in nats, for the model's parameters as they are."""
+        ...
+
+    @property
+    def kl(self) -> float:
+        """Mean of log p(x) / q(x) over the data, in nats: an estimate of KL(p || q)."""
+        ...
+
+    @property
+    def kl_standard_error(self) -> float:
+        """Standard error of `kl`, including the error of the parameters; NaN where that is not
+        known.
+        """
+        ...
+
+    @property
+    def kl_sampling_error(self) -> float:
+        """Standard error of `kl` for the parameters as they are: a lower bound, as a rule."""
+        ...
+
+    @property
+    def overlap(self) -> float:
+        """Overlap of the sets that the model separates: 1 where they are alike, 0 where they are
+        disjoint.
+        """
+        ...
+
+    @property
+    def is_converged(self) -> bool:
+        """Whether nothing that was checked speaks against the estimate; `summary` gives the
+        reasons if it is false.
+        """
+        ...
+
+    def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
+        """Estimates log p(x) - log q(x) of samples (n, ...), in nats."""
+        ...
+
+    def log_ratio_standard_error(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
+        """Standard error of `log_ratio(x)` in nats; NaN where the error of the parameters is not
+        known.
+        """
+        ...
+
+    def summary(self) -> str:
+        """Returns the estimate, its errors and its diagnostics as text for printing."""
+        ...
 
 
 @runtime_checkable
@@ -43,14 +111,17 @@ class Noise(Protocol):
 __all__ = [
     "Array",
     "ArrayLike",
+    "Bool",
     "Float",
     "Int",
     "Integer",
     "LogDensityFn",
     "LogRatio",
+    "LogRatioFn",
     "Noise",
     "PRNGKeyArray",
     "Params",
+    "RatioEstimate",
     "Real",
     "Scalars",
     "Weights",

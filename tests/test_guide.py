@@ -41,6 +41,13 @@ def test_the_blocks_of_the_guide_run(capsys):
     assert "log Z: annealing" in capsys.readouterr().out
 
 
+def test_the_block_of_the_page_on_contrastive_losses_runs():
+    names = run_blocks("contrastive.md")
+    assert names["devices"].mesh.size == jax.device_count()
+    one_device = names["losses"].clip_loss(names["x"], names["y"])
+    assert abs(names["loss"] / one_device - 1) < 1e-5
+
+
 @pytest.mark.slow
 def test_the_blocks_of_the_page_on_vocabularies_run():
     """The layer comes near the truth that it does not know, and normalizes itself."""

@@ -59,6 +59,8 @@ def squared_errors(
         at_budgets = jnp.stack(paths)[:, jnp.array(budgets) - 1]
         return jnp.sum((at_budgets - problem.mean) ** 2, axis=-1)
 
-    result = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
+    result = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
     errors = np.moveaxis(np.asarray(result.values), (-2, -1), (0, 1))
     return np.where(np.isfinite(errors), errors, np.inf)

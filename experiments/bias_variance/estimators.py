@@ -59,7 +59,9 @@ def squared_errors(
             ]
         )
 
-    result = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
+    result = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
     errors = np.moveaxis(np.asarray(result.values), -1, 0)
     return np.where(np.isfinite(errors), errors, np.inf)
 

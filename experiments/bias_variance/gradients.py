@@ -44,7 +44,7 @@ def squared_errors(
         return ascent(point * problem.truth, *draw, magnification)
 
     axes = {"point": jnp.asarray(points), "magnification": magnifications, "draw": draws}
-    result = nce_jax.sweep(run, max_lanes=lanes(draws), **axes)
+    result = nce_jax.sweep(run, axes=axes, max_lanes=lanes(draws))
     # (treatment, point, M, seed, dim).
     gradient = np.moveaxis(np.asarray(result.values), -2, 0).astype(np.float64)
     target = (1 - np.asarray(points)) * problem.mean

@@ -83,7 +83,7 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
         pair = draw(key_diagnosis)
         return {name: Trace(*paths[name], *_diagnose(states[name].params, pair)) for name in named}
 
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, key=keys).values)
+    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, axes={"key": keys}).values)
     return {name: traces[name] for name in named}
 
 

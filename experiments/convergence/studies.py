@@ -84,7 +84,7 @@ def run(study: Study, config: Config) -> dict[str, np.ndarray]:
         "magnification": jnp.array(magnifications),
         "rate": jnp.array(rates),
     }
-    trace = nce_jax.sweep(lane, **axes).values
+    trace = nce_jax.sweep(lane, axes=axes).values
     distance = np.asarray(trace.pair if study.treatment == "joint" else trace.theta)
     return {
         "hits": first_hits(distance, config.distances),
@@ -105,7 +105,7 @@ def newton(family: str, config: Config) -> np.ndarray:
         ).theta
 
     axes = {"separation": separations, "magnification": jnp.array(config.magnifications)}
-    return np.asarray(nce_jax.sweep(lane, **axes).values)
+    return np.asarray(nce_jax.sweep(lane, axes=axes).values)
 
 
 def first_hits(distance: np.ndarray, targets: tuple[float, ...]) -> np.ndarray:

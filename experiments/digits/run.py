@@ -53,7 +53,7 @@ def _grid(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
     magnifications, noise_ratios = jnp.array(config.magnifications), jnp.array(config.noise_ratios)
     seeds = jnp.arange(config.num_seeds)
     return nce_jax.sweep(
-        lane, magnification=magnifications, noise_ratio=noise_ratios, seed=seeds
+        lane, axes={"magnification": magnifications, "noise_ratio": noise_ratios, "seed": seeds}
     ).values
 
 
@@ -64,7 +64,7 @@ def _joint(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
         return lane(corner[0], corner[1], seed)
 
     return nce_jax.sweep(
-        at_corner, corner=jnp.array(corners(config)), seed=jnp.arange(config.num_seeds)
+        at_corner, axes={"corner": jnp.array(corners(config)), "seed": jnp.arange(config.num_seeds)}
     ).values
 
 
@@ -82,7 +82,8 @@ def _study(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
         return lane(kappa / ratio, float(ratio), seed)
 
     return nce_jax.sweep(
-        at_kappa, kappa=jnp.array(config.study_kappas), seed=jnp.arange(config.num_seeds)
+        at_kappa,
+        axes={"kappa": jnp.array(config.study_kappas), "seed": jnp.arange(config.num_seeds)},
     ).values
 
 
@@ -94,7 +95,8 @@ def _unbounded(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
         return lane(kappa, 1.0, seed)
 
     return nce_jax.sweep(
-        at_kappa, kappa=jnp.array(config.magnifications), seed=jnp.arange(config.num_seeds)
+        at_kappa,
+        axes={"kappa": jnp.array(config.magnifications), "seed": jnp.arange(config.num_seeds)},
     ).values
 
 

@@ -66,7 +66,7 @@ def _oscillators(config: Config, key: jax.Array) -> Arrays:
 
     keys = jax.random.split(key, config.num_seeds)
     axes = {"spring": jnp.arange(springs.size), "separation": jnp.arange(separations.size)}
-    estimates, unguarded = nce_jax.sweep(estimate, **axes, key=keys).values
+    estimates, unguarded = nce_jax.sweep(estimate, axes={**axes, "key": keys}).values
     return {
         "spring_constants": np.asarray(springs),
         "separations": np.asarray(separations),
@@ -102,7 +102,9 @@ def _unequal(config: Config, key: jax.Array) -> Arrays:
         }
 
     keys = jax.random.split(key, config.num_unequal_seeds)
-    values = nce_jax.sweep(estimate, max_lanes=min(200, config.num_unequal_seeds), key=keys).values
+    values = nce_jax.sweep(
+        estimate, axes={"key": keys}, max_lanes=min(200, config.num_unequal_seeds)
+    ).values
     return jax.tree.map(np.asarray, values)
 
 

@@ -99,7 +99,9 @@ def train(
     Returns NumPy leaves (start, key, step, ...) by treatment.
     """
     run = make_run(named, problem, config, num_steps)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, start=jnp.array(starts), key=keys).values)
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"start": jnp.array(starts), "key": keys}).values
+    )
     # JAX returns dictionaries in alphabetical order.
     return {name: traces[name] for name in named}
 

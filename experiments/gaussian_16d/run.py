@@ -106,7 +106,9 @@ def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Arra
         return overlap_at(params, problem, config.batch_size, key)
 
     flat = jnp.asarray(params.reshape(-1, params.shape[-1]))
-    measured = jax.tree.map(np.asarray, nce_jax.sweep(measure, params=flat, key=keys).values)
+    measured = jax.tree.map(
+        np.asarray, nce_jax.sweep(measure, axes={"params": flat, "key": keys}).values
+    )
     shape = (*params.shape[:2], -1)
     named = {f"checkpoint_{name}": leaf.reshape(shape) for name, leaf in measured.items()}
     log_z = np.asarray(model_log_partition(jnp.asarray(params)))

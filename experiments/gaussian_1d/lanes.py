@@ -91,7 +91,9 @@ def train(
     Returns NumPy leaves (case, key, step) by treatment.
     """
     run = make_run(named, num_steps, batch_size)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"case": jnp.array(cases), "key": keys}).values
+    )
     # JAX returns dictionaries in alphabetical order.
     return {name: traces[name] for name in named}
 

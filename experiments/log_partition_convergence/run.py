@@ -54,13 +54,12 @@ def experiment(config: Config, key: jax.Array) -> Result:
 def _draw(config: Config, key: jax.Array) -> tuple[Batches, Batches]:
     """Batches of figure 1, (run,), and of figure 7, (separation, batch)."""
     runs = jax.random.split(jax.random.fold_in(key, 1), config.num_runs)
-    ring = nce_jax.sweep(lambda key: problems.ring(key, config), key=runs).values
+    ring = nce_jax.sweep(lambda key: problems.ring(key, config), axes={"key": runs}).values
     batches = jax.random.split(jax.random.fold_in(key, 7), config.num_pairs)
     separations = jnp.asarray(config.separations)
     pairs = nce_jax.sweep(
         lambda separation, key: problems.gaussian_pair(key, separation, config),
-        separation=separations,
-        key=batches,
+        axes={"separation": separations, "key": batches},
     ).values
     return Batches(ring, problems.reference_root(ring)), Batches(
         pairs, problems.reference_root(pairs)
@@ -127,7 +126,7 @@ def _trajectories(
         lane = jax.tree.map(lambda side: side[batch], ratios)
         return iterations.trajectory(iteration, lane, jnp.asarray(config.initial), num_steps)
 
-    return np.asarray(nce_jax.sweep(run, batch=jnp.arange(ratios.data.shape[0])).values)
+    return np.asarray(nce_jax.sweep(run, axes={"batch": jnp.arange(ratios.data.shape[0])}).values)
 
 
 def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config) -> Arrays:
@@ -163,7 +162,7 @@ def _arrivals(
     # One separation at a time, since a batch of lanes takes as long as its slowest lane.
     indices = jnp.arange(root.shape[1])
     parts = [
-        nce_jax.sweep(run, separation=jnp.array([i]), batch=indices).values
+        nce_jax.sweep(run, axes={"separation": jnp.array([i]), "batch": indices}).values
         for i in range(root.shape[0])
     ]
     arrival = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)

@@ -98,7 +98,9 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
     optimizer, moves = optax.adam(config.learning_rate), kernel(config, problem)
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
 
-    def make_step(noise: None, criterion: nce_jax.criteria.Criterion) -> Callable:
+    def make_step(
+        noise: None, criterion: nce_jax.criteria.Criterion
+    ) -> adaptive_noise.SelfNoiseStep:
         return adaptive_noise.make_self_noise_step(
             log_density_fn, optimizer, kernel=moves, refresh_every=config.refresh_every,
             num_steps=config.refresh_moves, criterion=criterion, treatment=training.solved(),
@@ -114,8 +116,8 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
 
     def begin(key: jax.Array) -> adaptive_noise.SelfNoiseState:
         params = make_model(config, problem, key)[0]
-        train = training.make_train_step(log_density_fn, problem.gaussian, optimizer)
-        return adaptive_noise.SelfNoiseState(train.init(params), first_noise(key, params))
+        train = make_step(None, nce_jax.criteria.nce())
+        return train.init(params, first_noise(key, params))
 
     return _advance(problem, make_step), begin
 

@@ -71,7 +71,7 @@ def _sweep(config: Config, num_devices: int, treatment: training.Treatment) -> l
         "seed": jnp.arange(num_seeds),
     }
     lane = make_lane(config, treatment)
-    program = sweeps.compiled_sweep(lane, mesh=mesh, **axes)
+    program = sweeps.compiled_sweep(lane, axes=axes, mesh=mesh)
     cost, operations = program.cost_analysis(), collectives(program)
     return [
         cost["flops"],
@@ -91,7 +91,7 @@ def _seconds(
     durations = []
     for _ in range(num_repeats + 1):
         start = time.perf_counter()
-        result = nce_jax.sweep(lane, mesh=mesh, **axes)
+        result = nce_jax.sweep(lane, axes=axes, mesh=mesh)
         durations.append(time.perf_counter() - start)
     assert result.num_chunks == 1  # otherwise another program ran than the one that was counted
     assert not result.failed.any()

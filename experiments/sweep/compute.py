@@ -103,18 +103,15 @@ def _sweep_treatment(
     try:
         return nce_jax.sweep(
             make_lane(problem, sweep, name),
+            axes=axes,
             mesh=mesh,
             folder=sweep.folder / "chunks" / name,
             resume=True,
             max_lanes=sweep.max_lanes or _max_lanes(sweep, axes),
             memory_limit=sweep.memory_limit,
-            progress=True,
-            **axes,
         )
-    except ValueError as error:
-        if str(error).startswith(("folder:", "memory_limit:")):  # caused by an argument
-            raise UsageError(str(error)) from error
-        raise
+    except (nce_jax.sweeps.StoreError, nce_jax.sweeps.MemoryLimitError) as error:
+        raise UsageError(str(error)) from error
 
 
 def combine(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarray.Dataset:

@@ -99,4 +99,4 @@ def train(
         state = step.init(params, log_partition=start)
         return jax.lax.scan(until_checkpoint, state, windows)[1]
 
-    return nce_jax.sweep(run, key=keys).values
+    return nce_jax.sweep(run, axes={"key": keys}).values

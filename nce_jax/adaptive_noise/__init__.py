@@ -17,6 +17,7 @@ from nce_jax.adaptive_noise._flow import FlowNoise, flow
 _LAZY = {
     "SelfNoise": "_self_noise",
     "SelfNoiseState": "_self_noise_step",
+    "SelfNoiseStep": "_self_noise_step",
     "make_self_noise_step": "_self_noise_step",
     "refresh_self_noise": "_self_noise",
     "self_noise": "_self_noise",
@@ -27,6 +28,7 @@ __all__ = [
     "FlowNoise",
     "SelfNoise",
     "SelfNoiseState",
+    "SelfNoiseStep",
     "fit_flow",
     "flow",
     "make_self_noise_step",

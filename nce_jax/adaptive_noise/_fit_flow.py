@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from nce_jax._checks import as_floating, check_key, check_positive_int
+from nce_jax._samples import HoldOut, check_fraction, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
@@ -171,17 +172,15 @@ def _points(x_data: Any) -> jax.Array:
     return x_data
 
 
-def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> tuple[jax.Array, jax.Array]:
-    if not 0 < held_out < 1:
-        raise ValueError(f"held_out: expected a number between 0 and 1, got {held_out}")
+def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> HoldOut:
+    check_fraction("held_out", held_out)
     num_held_out = round(held_out * len(x_data))
     if min(num_held_out, len(x_data) - num_held_out) < 2:
         raise ValueError(
             f"x_data: expected at least 2 samples on each side of the split, got {len(x_data)}"
             " in all"
         )
-    order = jax.random.permutation(key, len(x_data))
-    return x_data[order[num_held_out:]], x_data[order[:num_held_out]]
+    return hold_out(key, x_data, num_held_out)
 
 
 class _Run(NamedTuple):

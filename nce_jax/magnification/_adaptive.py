@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params
-from nce_jax.log_partition.problem import Problem
+from nce_jax.log_partition import Problem
 from nce_jax.magnification._candidates import Candidates, examine, share
 from nce_jax.magnification._windows import (
     FRACTION,

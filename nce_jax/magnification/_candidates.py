@@ -14,9 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.log_partition.equation import distances
-from nce_jax.log_partition.problem import Problem
-from nce_jax.log_partition.solve import solve_problem
+from nce_jax.log_partition import Problem, acceptance_logits, solve_problem
 from nce_jax.numerics import sample_count, weighted_mean
 
 MIN_EFFECTIVE = 10.0
@@ -58,7 +56,7 @@ class Shares(NamedTuple):
 def share(problem: Problem, initial: jax.Array) -> tuple[jax.Array, jax.Array, Shares]:
     """F, kappa and the shares at one M."""
     root = solve_problem(problem, initial=initial).log_partition
-    kappa, (to_data, to_noise) = jnp.exp(problem.log_kappa), distances(problem, root)
+    kappa, (to_data, to_noise) = jnp.exp(problem.log_kappa), acceptance_logits(problem, root)
     p, q = jax.nn.sigmoid(to_data), jax.nn.sigmoid(to_noise)
     return root, kappa, Shares(p, kappa * q, p * (1 - p), kappa * q * (1 - q))
 

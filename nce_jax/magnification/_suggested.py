@@ -6,7 +6,7 @@ import numpy as np
 
 from nce_jax._checks import as_pair, as_scalar, check_positive
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition.problem import make_problem
+from nce_jax.log_partition import make_problem
 from nce_jax.magnification._candidates import examine
 
 _GRID = np.geomspace(1.0, 1e6, 31)

@@ -4,12 +4,13 @@ Each is refused by name when a step is built, or, where only a batch can show it
 called.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-from nce_jax._checks import check_instance
+from nce_jax._checks import check_instance, describe
 from nce_jax._contracts import check_log_density_fn, check_noise
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
@@ -90,3 +91,14 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
                 f"state: expected one from the init of this train step, got another {name}: that"
                 " of a step with another optimizer, treatment or magnification rule"
             )
+
+
+def check_step(step: Any) -> None:
+    """Raises unless `step` can be called as a train step."""
+    if not callable(step) or isinstance(step, type):
+        raise TypeError(
+            "step: expected a train step such as training.make_train_step(...), got"
+            f" {describe(step)}"
+        )
+    if inspect.isfunction(step) and step.__name__ == "make_train_step":
+        raise TypeError("step: expected a train step, got the function make_train_step: call it")

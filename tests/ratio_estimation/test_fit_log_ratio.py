@@ -7,11 +7,12 @@ import optax
 import pytest
 from scipy.stats import norm
 from sklearn import metrics
-from sklearn.calibration import calibration_curve
+from sklearn.calibration import calibration_curve as scikit_curve
 
 import nce_jax
 from nce_jax import models, ratio_estimation
-from nce_jax.ratio_estimation import _calibration, _roc, fit_log_ratio
+from nce_jax.ratio_estimation import fit_log_ratio
+from nce_jax.ratio_estimation._assessment import calibration_curve, roc_curve
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 NUM_DATA, NUM_NOISE = 12_000, 6_000
@@ -46,7 +47,7 @@ def test_the_log_ratio_is_the_true_one(estimate):
     = 4.
     """
     x = jax.random.normal(jax.random.key(5), (400, 2))
-    error = estimate.log_ratio_fn(x) - (x.sum(axis=1) - 1)
+    error = estimate.log_ratio(x) - (x.sum(axis=1) - 1)
     assert abs(error).max() < 4 * 0.03 * 3.5  # |x| reaches 3.5
 
 
@@ -57,10 +58,10 @@ def test_its_mean_under_the_noise_is_one(estimate):
     """
     ratio = np.exp(
         np.asarray(
-            estimate.log_ratio_fn(jax.random.normal(jax.random.key(6), (100_000, 2))), np.float64
+            estimate.log_ratio(jax.random.normal(jax.random.key(6), (100_000, 2))), np.float64
         )
     )
-    spread = np.hypot(estimate.standard_error, ratio.std() / np.sqrt(ratio.size))
+    spread = np.hypot(estimate.log_partition_standard_error, ratio.std() / np.sqrt(ratio.size))
     # 0.05: the slopes' own error moves the mean, exp(0.5 d|mu|^2).
     assert abs(ratio.mean() - 1) < 4 * spread + 0.05
 
@@ -96,7 +97,7 @@ def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
     x = 1 + np.random.default_rng(0).normal(size=(200_000, 2))
     expected = 2 * np.mean(1 / (1 + np.exp(x.sum(axis=1) - 1)))
     assert abs(estimate.overlap - expected) < 0.04
-    assert 0 < estimate.standard_error < 0.1
+    assert 0 < estimate.log_partition_standard_error < 0.1
 
 
 @pytest.mark.slow
@@ -118,8 +119,8 @@ def test_calibration_groups_are_scikit_learns():
     generator = np.random.default_rng(1)
     probability = generator.permutation(np.linspace(0.001, 0.999, 1000))
     is_data = generator.uniform(size=1000) < probability**2
-    observed, predicted = calibration_curve(is_data, probability, n_bins=10, strategy="quantile")
-    ours = _calibration(probability, is_data, 10)
+    observed, predicted = scikit_curve(is_data, probability, n_bins=10, strategy="quantile")
+    ours = calibration_curve(probability, is_data, 10)
     # One sample may fall on either side of an edge.
     np.testing.assert_allclose(ours.observed, observed, atol=0.011)
     np.testing.assert_allclose(ours.predicted, predicted, atol=0.001)
@@ -131,7 +132,7 @@ def test_equal_predictions_are_not_parted():
     """
     probability = np.repeat([0.4, 0.6], [300, 500])
     is_data = np.arange(800) < 400
-    calibration = _calibration(probability, is_data, 10)
+    calibration = calibration_curve(probability, is_data, 10)
     np.testing.assert_allclose(calibration.predicted, [0.4, 0.6])
     np.testing.assert_allclose(calibration.observed, [1.0, 0.2])
     assert calibration.num_samples.tolist() == [300, 500]
@@ -160,7 +161,7 @@ def test_the_roc_is_scikit_learns():
     generator = np.random.default_rng(2)
     probability = generator.integers(0, 20, 300) / 20
     is_data = generator.uniform(size=300) < probability
-    ours = _roc(probability, is_data)
+    ours = roc_curve(probability, is_data)
     false_positive, true_positive, _ = metrics.roc_curve(
         is_data, probability, drop_intermediate=False
     )
@@ -169,12 +170,12 @@ def test_the_roc_is_scikit_learns():
     np.testing.assert_allclose(ours.area, metrics.roc_auc_score(is_data, probability), rtol=1e-14)
 
 
-def test_a_wrong_level_shows_in_the_calibration():
+def test_a_wrong_level_shows_in_thecalibration_curve():
     """The curve can fail: predictions whose logits are one too high."""
     generator = np.random.default_rng(3)
     logits = generator.normal(size=5000)
     is_data = generator.uniform(size=5000) < 1 / (1 + np.exp(-logits))
-    predicted, observed, count = _calibration(1 / (1 + np.exp(-logits - 1)), is_data, 10)
+    predicted, observed, count = calibration_curve(1 / (1 + np.exp(-logits - 1)), is_data, 10)
     assert (predicted - observed > 4 * np.sqrt(predicted * (1 - predicted) / count)).sum() >= 8
 
 
@@ -193,7 +194,7 @@ def test_disjoint_sets_are_said_to_be_disjoint():
     ("message", "arguments", "options"),
     [
         (
-            "held_out: expected a share between 0 and 1, got 1.5",
+            "held_out: expected a number between 0 and 1, got 1.5",
             (jnp.ones((9, 1)), jnp.ones((9, 1))),
             {"held_out": 1.5},
         ),

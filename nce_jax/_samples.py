@@ -1,0 +1,92 @@
+"""Sets of samples as users give them: drawn, converted to floats, and split in two.
+
+Several rooms take a set of samples in one of three forms: an array, a distribution, or a function
+that draws. This module converts them, so that the rooms accept the same forms with the same
+messages.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._checks import describe
+from nce_jax._contracts import check_data
+from nce_jax._types import PRNGKeyArray
+
+SampleSource: TypeAlias = Any
+"""Samples on the first axis of an array; a distribution with `sample(seed=key,
+sample_shape=(count,))`; or a `DrawFn`."""
+
+DrawFn: TypeAlias = Callable[[PRNGKeyArray, int], Any]
+"""`draw(key, count)`: `count` independent samples, on the first axis of an array."""
+
+
+class HoldOut(NamedTuple):
+    """A set of samples in two parts: one to train on, and one that is kept from training."""
+
+    train: jax.Array
+    held_out: jax.Array
+
+
+def hold_out(key: PRNGKeyArray, samples: jax.Array, num_held_out: int) -> HoldOut:
+    """Splits samples at random: `num_held_out` of them are kept from training."""
+    order = jax.random.permutation(key, len(samples))
+    return HoldOut(samples[order[num_held_out:]], samples[order[:num_held_out]])
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raises unless `value` lies strictly between 0 and 1."""
+    if not 0 < value < 1:
+        raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
+
+
+def as_draw_fn(name: str, source: Any) -> DrawFn | None:
+    """Returns the function that draws from a distribution or a function, and None for an array.
+
+    Objects that convert to arrays count as arrays here, even if they have a method `sample` (a
+    pandas DataFrame, for example); `as_float_samples` refuses them by name.
+    """
+    is_class = isinstance(source, type)
+    if not is_class and (hasattr(source, "__array__") or isinstance(source, list | tuple)):
+        return None
+    if not is_class and hasattr(source, "sample"):
+        return lambda key, count: source.sample(seed=key, sample_shape=(count,))
+    if not is_class and callable(source):
+        return source
+    raise TypeError(
+        f"{name}: expected an array, a distribution or a function of key and count, got"
+        f" {describe(source)}"
+    )
+
+
+def as_float_samples(name: str, samples: Any) -> jax.Array:
+    """Returns samples, on the first axis, in the default float type; raises if that would merge
+    samples that differ.
+    """
+    check_data(name, samples)
+    given = np.asarray(samples)
+    if jnp.issubdtype(given.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: expected real numbers, got dtype {given.dtype}")
+    is_finite = np.isfinite(given.astype(np.float64)).reshape(len(given), -1).all(axis=1)
+    if not is_finite.all():
+        raise ValueError(
+            f"{name}: expected finite samples, got {np.sum(~is_finite)} of {len(given)} that are"
+            " not"
+        )
+    dtype = jnp.promote_types(jnp.result_type(given), jnp.float32)
+    floats = jnp.asarray(samples, dtype)
+    if len(given):
+        _check_rounding(name, given, floats)
+    return floats
+
+
+def _check_rounding(name: str, given: np.ndarray, floats: jax.Array) -> None:
+    rounding = np.abs(np.asarray(floats, np.float64) - given).max(axis=0)
+    if (rounding > 1e-3 * given.std(axis=0, dtype=np.float64)).any():
+        raise ValueError(
+            f"{name}: {floats.dtype} cannot tell the samples apart; subtract their mean, or"
+            " enable x64"
+        )

@@ -1,0 +1,13 @@
+"""Density ratios from samples: one call fits log p_data / p_noise and assesses it on held-out data.
+
+`fit_log_ratio` is also available as `nce_jax.fit_log_ratio`. Where the two sets are too far apart
+for one ratio, `nce_jax.fit_telescope` takes the same first arguments; the results of both are a
+`RatioEstimate`.
+"""
+
+from nce_jax._types import RatioEstimate
+from nce_jax.ratio_estimation._assessment import Calibration, RocCurve
+from nce_jax.ratio_estimation._fit import fit_log_ratio
+from nce_jax.ratio_estimation._result import LogRatioEstimate
+
+__all__ = ["Calibration", "LogRatioEstimate", "RatioEstimate", "RocCurve", "fit_log_ratio"]

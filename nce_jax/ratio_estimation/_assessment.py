@@ -1,0 +1,133 @@
+"""The assessment of a fitted ratio on held-out samples: errors, calibration and ROC curve."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax.log_partition import Solution, check_solution, solve_log_partition
+from nce_jax.numerics import jackknife_variance, softplus
+
+
+class Calibration(NamedTuple):
+    """Calibration curve of the classifier behind a log ratio, on held-out samples.
+
+    Held-out samples are grouped by their predicted probability of being data.
+
+    Attributes:
+      predicted: mean predicted probability of each group, (groups,), ascending.
+      observed: fraction of data among the group's samples, (groups,).
+      num_samples: size of each group, (groups,); the standard error of `observed` is about sqrt(p
+        (1 - p) / num_samples).
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    num_samples: np.ndarray
+
+
+class RocCurve(NamedTuple):
+    """Receiver operating characteristic of the classifier behind a log ratio, on held-out samples.
+
+    Attributes:
+      false_positive_rate: fraction of noise classified as data, (points,), ascending from 0 to 1.
+      true_positive_rate: fraction of data classified as data, (points,).
+      area: area under the curve: 0.5 for guessing, 1 for sets that are separated perfectly.
+    """
+
+    false_positive_rate: np.ndarray
+    true_positive_rate: np.ndarray
+    area: float
+
+
+def solve(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> Solution:
+    """Solves for F at kappa = 1; raises where the solver failed.
+
+    Sets without any overlap do not count as a failure: F is then the exact minimizer but carries
+    little information, which shows in the status, the overlap and the standard error.
+    """
+    solution = solve_log_partition(log_ratio_data, log_ratio_noise)
+    check_solution(solution)
+    return solution
+
+
+def kl_sampling_error(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> jax.Array:
+    r"""Standard error of mean s(x) - F over the data, for the model as it is, in nats.
+
+    The same data carry the mean and F. With weights :math:`a_i = 1` of the data and :math:`b_j = 1`
+    of the noise, the influences
+
+    .. math::
+        \psi_i = a_i \frac{\partial}{\partial a_i}
+          \Big[ \frac{\sum_i a_i s(x_i)}{\sum_i a_i} - F_*(a, b) \Big], \qquad
+        \psi_j = -b_j \frac{\partial F_*(a, b)}{\partial b_j}
+
+    sum to zero on each side, and the variance is the sum of their squares, corrected for the fitted
+    means (the infinitesimal jackknife).
+    """
+
+    def mean_log_ratio(weights_data: jax.Array, weights_noise: jax.Array) -> jax.Array:
+        root = solve_log_partition(
+            log_ratio_data, log_ratio_noise, weights_data=weights_data, weights_noise=weights_noise
+        ).log_partition
+        return jnp.sum(weights_data * log_ratio_data) / jnp.sum(weights_data) - root
+
+    weights = jnp.ones_like(log_ratio_data), jnp.ones_like(log_ratio_noise)
+    influences = jax.grad(mean_log_ratio, argnums=(0, 1))(*weights)
+    return jnp.sqrt(sum(jackknife_variance(influence, None, 1) for influence in influences))
+
+
+def loss_terms(
+    log_ratio_data: jax.Array, log_ratio_noise: jax.Array, log_partition: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Terms of the NCE loss at kappa = 1, one for every sample: the loss is the sum of the two
+    means.
+    """
+    return softplus(log_partition - log_ratio_data), softplus(log_ratio_noise - log_partition)
+
+
+def predictions(
+    log_ratio_data: jax.Array, log_ratio_noise: jax.Array
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predicted probability that a held-out sample is data, and whether it is.
+
+    The prior odds are the proportion of the two sets. The F used for one half of the samples is
+    solved on the other half, so that no sample is judged by a level that it has helped to fit.
+    """
+    log_odds = np.log(log_ratio_data.shape[0] / log_ratio_noise.shape[0])
+    halves = [(log_ratio_data[half::2], log_ratio_noise[half::2]) for half in (0, 1)]
+    shift = [log_odds - solve(*halves[1 - half]).log_partition for half in (0, 1)]
+    logits = [np.asarray(side + shift[half]) for half in (0, 1) for side in halves[half]]
+    is_data = [np.full(logit.shape, position % 2 == 0) for position, logit in enumerate(logits)]
+    return np.asarray(jax.nn.sigmoid(np.concatenate(logits)), np.float64), np.concatenate(is_data)
+
+
+def calibration_curve(probability: np.ndarray, is_data: np.ndarray, num_groups: int) -> Calibration:
+    """Calibration curve with groups of about equal size.
+
+    scikit-learn's curve returns no group sizes, without which there are no error bars.
+    """
+    _, tie, size = np.unique(probability, return_inverse=True, return_counts=True)
+    # Samples that tie go into the group of their common middle rank: equal predictions are never
+    # separated.
+    middle = np.cumsum(size) - size / 2
+    group = np.minimum(middle * num_groups / probability.size, num_groups - 1).astype(int)[tie]
+    members = [group == number for number in np.unique(group)]
+    columns = [
+        (probability[member].mean(), is_data[member].mean(), member.sum()) for member in members
+    ]
+    return Calibration(*(np.asarray(column) for column in zip(*columns, strict=True)))
+
+
+def roc_curve(probability: np.ndarray, is_data: np.ndarray) -> RocCurve:
+    """ROC curve with one point per distinct probability, from the largest down: samples that tie
+    make one diagonal step.
+    """
+    order = np.argsort(-probability, kind="stable")
+    last_of_ties = np.append(np.flatnonzero(np.diff(probability[order])), len(order) - 1)
+    true, false = (
+        np.append(0, np.cumsum(side[order])[last_of_ties]) / side.sum()
+        for side in (is_data, ~is_data)
+    )
+    return RocCurve(false, true, float(np.trapezoid(true, false)))
