@@ -1,4 +1,4 @@
-"""Every experiment has the same files for the same roles, and takes its colors from one palette."""
+"""Every experiment has the same files for the same roles, and colors come from one palette."""
 
 import ast
 import re
