@@ -81,9 +81,7 @@ def as_floating(name: str, values: Any) -> jax.Array:
 
 
 def as_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
-    ValueError otherwise.
-    """
+    """Returns `values` as a floating array with at least one sample on its last axis."""
     values = as_floating(name, values)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
@@ -131,9 +129,7 @@ def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array
 
 
 def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
-    """Returns sample weights in the samples' dtype, or None; raises on a shape that does not
-    broadcast to the samples.
-    """
+    """Returns sample weights in the dtype and the shape of the samples, or None for None."""
     if weights is None:
         return None
     given = _as_array(name, weights, "weights as an array")
@@ -166,9 +162,7 @@ def _check_weight_values(name: str, weights: np.ndarray) -> None:
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises if a plain number (Python or NumPy) is not finite and positive, and for what can be no
-    number at all; the values of arrays and tracers are not read.
-    """
+    """Raises unless a plain number is finite and positive; the values of arrays are not read."""
     is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
     if isinstance(value, type) or not (is_plain or is_array):
@@ -188,9 +182,7 @@ def check_positive_int(name: str, value: Any) -> None:
 
 
 def compute_dtype(*arrays: jax.Array) -> Any:
-    """The dtype that losses and solvers compute in: the inputs' own, but never less than
-    float32.
-    """
+    """The dtype that losses and solvers compute in: that of the inputs, but at least float32."""
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
@@ -212,9 +204,7 @@ def as_pair(
 
 
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
-    """Returns `value` broadcast to the batch axes of `samples`, in their dtype; raises TypeError or
-    ValueError otherwise.
-    """
+    """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
     batch = samples.shape[:-1]
     expected = "a number or an array of numbers"
     if value is None or isinstance(value, str):

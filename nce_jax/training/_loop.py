@@ -1,6 +1,4 @@
-"""`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train
-step.
-"""
+"""`fit`: the training loop around a pure train step."""
 
 import functools
 from collections.abc import Callable, Mapping

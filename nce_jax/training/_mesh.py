@@ -185,8 +185,10 @@ def shares_threads(state: Any) -> bool:
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """A copy: a part that stayed where it is would be gone from the caller's arrays once the step
-    has donated it.
+    """Copies a leaf to its devices.
+
+    Without a copy, a part that stays on its device would be lost to the caller once the step
+    donates it.
     """
     leaf = jnp.asarray(leaf)
     if jax.process_count() == 1:

@@ -16,9 +16,7 @@ Model = Callable[[Params, Any], jax.Array]
 
 
 class Side(NamedTuple):
-    """Samples of one side, and their log density under the noise: None where the model gives the
-    log ratio itself.
-    """
+    """Samples of one side and their log noise density, None for a model of the log ratio."""
 
     x: Any
     log_noise: jax.Array | None
