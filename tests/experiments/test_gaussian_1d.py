@@ -8,7 +8,7 @@ import pytest
 
 from experiments.common import results
 from experiments.gaussian_1d.config import PRESETS
-from experiments.gaussian_1d.lanes import Case, Trace, parameter_distance, train
+from experiments.gaussian_1d.lanes import Case, Trace, parameter_distance, stored_steps, train
 from experiments.gaussian_1d.plot import draw
 from experiments.gaussian_1d.run import _open_settings, experiment
 from experiments.gaussian_1d.statistics import five_runs
