@@ -41,8 +41,9 @@ class Chunking:
 
 
 class Block(NamedTuple):
-    """One chunk: per axis, the first entry of its program, and the range of entries whose results
-    are taken from it, `start` to `stop`.
+    """One chunk of a grid, by ranges of entries per axis.
+
+    Its program begins at `begin`; the result takes the entries from `start` to `stop` from it.
     """
 
     begin: dict[str, int]
@@ -55,8 +56,9 @@ class Block(NamedTuple):
 
 
 def blocks(lengths: Mapping[str, int], sizes: Mapping[str, int], layout: Layout) -> Iterator[Block]:
-    """Yields every chunk of the grid; the last one along an axis overlaps the one before, so that
-    all have the same shape and program.
+    """Yields every chunk of the grid.
+
+    The last one along an axis overlaps the one before, so that all have the same shape and program.
     """
     starts = [range(0, lengths[name], sizes[name]) for name in lengths]
     for corner in itertools.product(*starts):
@@ -72,8 +74,9 @@ def blocks(lengths: Mapping[str, int], sizes: Mapping[str, int], layout: Layout)
 def cut(
     axes: Mapping[str, jax.Array], block: Block, sizes: Mapping[str, int]
 ) -> dict[str, jax.Array]:
-    """Returns the entries of a chunk; beyond the end of an axis its last entry is repeated, once
-    per idle device.
+    """Returns the entries of a chunk.
+
+    Beyond the end of an axis its last entry is repeated, once per idle device.
     """
     return {
         name: values[jnp.minimum(block.begin[name] + jnp.arange(sizes[name]), values.shape[0] - 1)]
@@ -151,8 +154,9 @@ def _fit(
     layout: Layout,
     limit: int | float,
 ) -> tuple[dict[str, int], float | None]:
-    """Cuts one axis after another until a chunk fits; the memory is nearly affine in the number of
-    entries of an axis.
+    """Cuts one axis after another until a chunk fits.
+
+    The memory is nearly affine in the number of entries of an axis.
     """
     per_lane = None
     for name in order:
@@ -172,8 +176,9 @@ def _fit(
 
 
 def _even(lengths: Mapping[str, int], name: str, max_size: int, layout: Layout) -> int:
-    """Returns the smallest size with as few chunks as `max_size` gives: a small last chunk would
-    cost as much as any other.
+    """Returns the smallest size with as few chunks as `max_size` gives.
+
+    A small last chunk would cost as much as any other.
     """
     unit = layout.unit(name)
     total, max_units = padded(lengths, name, layout) // unit, max(1, max_size // unit)
@@ -181,9 +186,7 @@ def _even(lengths: Mapping[str, int], name: str, max_size: int, layout: Layout) 
 
 
 def memory(program: Any) -> int:
-    """Returns the bytes that one call of a compiled program needs on each device, or 0 where the
-    backend does not report them.
-    """
+    """Returns the bytes that a call of a program needs on each device; 0 if they are unknown."""
     analysis = program.memory_analysis()
     if analysis is None:
         return 0
@@ -195,8 +198,9 @@ def memory(program: Any) -> int:
 
 
 def free_memory(layout: Layout) -> int | float:
-    """Returns the bytes that a chunk may use on each device: the free memory of the device, or an
-    equal part of half of the host's.
+    """Returns the bytes that a chunk may use on each device.
+
+    It is the free memory of the device, or an equal part of half of the host's free memory.
     """
     statistics = [device.memory_stats() or {} for device in layout.devices]
     if all("bytes_limit" in stats for stats in statistics):

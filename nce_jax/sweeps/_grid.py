@@ -201,8 +201,9 @@ def _chunking(
     store: Store | None,
     limits: tuple[int | None, int | None],
 ) -> Chunking:
-    """Returns the chunking of the stored sweep, which has to be this one, or chooses and stores a
-    new one.
+    """Returns the chunking of the stored sweep, or chooses one, and stores it.
+
+    A stored sweep has to be this one.
     """
     if store is not None and store.holds_a_sweep():
         saved, chunking = store.recorded()
@@ -222,8 +223,9 @@ def _gather(
     store: Store | None,
     report: Callable[[int], None],
 ) -> Any:
-    """Returns the whole result on the host: chunks in the store are read, all others are computed
-    and stored.
+    """Returns the whole result on the host.
+
+    Chunks in the store are read; all others are computed and stored.
     """
     lengths = {name: values.shape[0] for name, values in axes.items()}
     described, structure = jax.tree.flatten(

@@ -32,8 +32,9 @@ class LaneMean(NamedTuple):
 
 
 def failed_lanes(values: Any, num_axes: int) -> np.ndarray:
-    """Returns whether any floating or complex number of a lane is not finite, over the leading
-    `num_axes` axes.
+    """Returns whether a lane has a floating or complex number that is not finite.
+
+    The result is over the grid, the leading `num_axes` axes.
     """
     leaves = jax.tree.leaves(values)
     failed = np.zeros(leaves[0].shape[:num_axes], bool) if leaves else np.zeros((), bool)
@@ -65,8 +66,9 @@ def lane_mean(values: Any, failed: np.ndarray, axis: str, position: int) -> Lane
 
 
 def _masked(leaf: np.ndarray, counts: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the mean and its standard error over one axis, computed in float64, in the leaf's
-    precision.
+    """Returns the mean and its standard error over one axis, in the leaf's precision.
+
+    Both are computed in float64.
     """
     is_inexact = jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
     counts = counts.reshape(counts.shape + (1,) * (leaf.ndim - counts.ndim))

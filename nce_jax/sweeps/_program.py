@@ -42,8 +42,9 @@ class Layout(NamedTuple):
 
 
 def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
-    """Splits one axis over all devices of the mesh: `seed` or `key` if it is long enough, else the
-    longest.
+    """Splits one axis over all devices of the mesh.
+
+    It is `seed` or `key` if that has an entry for each device, else the longest axis.
     """
     longest = max(lengths, key=lambda name: lengths[name])
     if mesh is None:
@@ -75,12 +76,11 @@ def run(fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout) -
 
 
 def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
-    """Returns the program for axes of these shapes; a second call with the same function and shapes
-    compiles nothing.
+    """Returns the program for axes of these shapes.
 
-    The cache is that of JAX, which takes account of all settings that a program depends on (x64,
-    the precision of products, how random bits are made, the devices, ...). A second cache would
-    have to list them all.
+    A second call with the same function and shapes compiles nothing. The cache is that of JAX, which
+    takes account of all settings that a program depends on (x64, the precision of products, how random
+    bits are made, the devices, ...). A second cache would have to list them all.
     """
     return _lowered(fn, axes, layout).compile()
 
@@ -93,8 +93,9 @@ def shapes(axes: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, jax.S
 
 
 def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> str:
-    """Returns the SHA-256 of the program's text before compilation: the function with its
-    constants, the shapes and the devices.
+    """Returns the SHA-256 of the program's text before compilation.
+
+    The text contains the function with its constants, the shapes and the devices.
     """
     return hashlib.sha256(_lowered(fn, axes, layout).as_text().encode()).hexdigest()
 

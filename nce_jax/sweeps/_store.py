@@ -87,8 +87,9 @@ class Store:
         write_atomic(seal, f"{sha256(path)}  {path.name}\n")
 
     def load(self, number: int, dtypes: list[np.dtype]) -> list[np.ndarray] | None:
-        """Reads the leaves of a chunk, or returns None if it is not finished or damaged; a warning
-        names a damaged one.
+        """Reads the leaves of a chunk, or returns None if it is not finished or damaged.
+
+        A warning names a damaged chunk.
         """
         path, seal = self._paths(number)
         if not seal.exists():
