@@ -1,6 +1,4 @@
-"""The page of the benchmarks and its figure, from the JSON file alone: `python -m
-benchmarks.render`.
-"""
+"""Renders the benchmarks' page and figure from the JSON file: `python -m benchmarks.render`."""
 
 import textwrap
 from collections.abc import Mapping
@@ -14,7 +12,7 @@ COMMAND = "python -m benchmarks.run"
 
 
 class Output(NamedTuple):
-    """Where the numbers are, and where page and figure go."""
+    """Paths of the JSON file, the page and the figure."""
 
     json: Path
     page: Path
@@ -220,7 +218,7 @@ def render(output: Output) -> None:
 
 
 def page(stored: Mapping[str, Any]) -> str:
-    """The page, in the order of the sections."""
+    """The page, with its sections in order."""
     sections = [_section(topic, stored[topic]) for topic in SECTIONS if topic in stored]
     return _wrapped("\n".join([HEAD, *sections, tables.provenance(stored)]))
 
@@ -236,7 +234,7 @@ def _wrapped(text: str) -> str:
 
 
 def summary(stored: Mapping[str, Any]) -> str:
-    """The table for the terminal."""
+    """The summary table for the terminal."""
     entries = [stored[topic] for topic in SECTIONS if topic in stored]
     rows = [
         (row, tables.ratio(row), tables.target(row)) for entry in entries for row in entry["rows"]

@@ -72,7 +72,7 @@ def _with_article(word: str) -> str:
 
 def as_floating(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
-    array = _as_array(name, values, "a floating array")
+    array = as_array(name, values, "a floating array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
@@ -92,8 +92,8 @@ def as_samples(name: str, values: Any) -> jax.Array:
     return values
 
 
-def _as_array(name: str, values: Any, expected: str) -> Any:
-    """`values` as an array of JAX or NumPy; TypeError for what is no array of numbers."""
+def as_array(name: str, values: Any, expected: str) -> Any:
+    """Returns `values` as an array of JAX or NumPy; raises TypeError unless it holds numbers."""
     if isinstance(values, jax.Array | np.ndarray) or hasattr(values, "__jax_array__"):
         return values
     # A table would pass for a batch of its rows, whose samples are the columns.
@@ -132,7 +132,7 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """Returns sample weights in the dtype and the shape of the samples, or None for None."""
     if weights is None:
         return None
-    given = _as_array(name, weights, "weights as an array")
+    given = as_array(name, weights, "weights as an array")
     if isinstance(given, np.ndarray):
         _check_weight_values(name, given)
     weights = jnp.asarray(given)
@@ -209,7 +209,7 @@ def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     expected = "a number or an array of numbers"
     if value is None or isinstance(value, str):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
-    given = value if isinstance(value, int | float) else _as_array(name, value, expected)
+    given = value if isinstance(value, int | float) else as_array(name, value, expected)
     if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     try:

@@ -47,13 +47,14 @@ def gradient_elsewhere() -> Treatments:
 def _after(treatment: training.Treatment) -> training.Treatment:
     def update(criterion, log_ratios, log_partition):
         step = treatment.update(criterion, log_ratios, log_partition)
-        return step._replace(used=step.kept)
+        return step._replace(log_partition=step.next_log_partition)
 
     return treatment._replace(update=update)
 
 
 def _before(treatment: training.Treatment) -> training.Treatment:
     def update(criterion, log_ratios, log_partition):
-        return treatment.update(criterion, log_ratios, log_partition)._replace(used=log_partition)
+        step = treatment.update(criterion, log_ratios, log_partition)
+        return step._replace(log_partition=log_partition)
 
     return treatment._replace(update=update)

@@ -11,12 +11,12 @@ import numpy as np
 from experiments.common import cli, pieces, results
 from experiments.common.progress import track
 from experiments.language_model import config as settings
-from experiments.language_model import losses, measures, network, text, train
+from experiments.language_model import losses, measures, network, steps, text, train
 from experiments.language_model.config import PRESETS, Config
 from experiments.language_model.statistics import headline
 
 COMPUTING = tuple(
-    Path(module.__file__) for module in (settings, losses, measures, network, text, train)
+    Path(module.__file__) for module in (settings, losses, measures, network, steps, text, train)
 )
 
 

@@ -10,16 +10,13 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 from experiments.common.results import Stored
 from experiments.toy_2d.measures import imbalance
+from experiments.toy_2d.plot_maps import READINGS, draw_maps
 from experiments.toy_2d.statistics import COMPARED, excess_loss, resized_name
 
 FIGURES = {"8-gaussians": ("4", "5"), "pinwheel": ("11", "12")}
 """The paper's figures of a toy: loss, and map of the learned energy."""
 
-READINGS = {"energy": "network = log density", "ratio": "network = log ratio to the noise"}
 LOSS_TICKS = (0.6, 0.8, 1, 2, 3)
-MAPPED = ("NCE", "NCE, raised rate", "BAR", "binary search")
-LOWEST, SHOWN = -9.0, 5.0
-"""Lower end, in nats, of a map's colors, and half width of its region."""
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -27,8 +24,8 @@ def draw(stored: Stored) -> dict[str, Figure]:
     for toy in map(str, arrays["toys"]):
         loss, energy = FIGURES[toy]
         figures[f"toy_2d_figure_{loss}"] = _losses(arrays, toy)
-        figures[f"toy_2d_figure_{energy}"] = _maps(arrays, toy, "energy")
-        figures[f"toy_2d_figure_{energy}_ratio"] = _maps(arrays, toy, "ratio")
+        figures[f"toy_2d_figure_{energy}"] = draw_maps(arrays, toy, "energy")
+        figures[f"toy_2d_figure_{energy}_ratio"] = draw_maps(arrays, toy, "ratio")
         figures[f"toy_2d_measures_{toy}"] = _measures(arrays, toy)
     figures["toy_2d_starts"] = _starts(arrays)
     figures["toy_2d_sizes"] = _sizes(arrays)
@@ -164,34 +161,6 @@ def _band(axes: Axes, steps: np.ndarray, runs: np.ndarray, **style: Any) -> None
     axes.fill_between(steps, low, mean + spread, color=style["color"], alpha=0.13, lw=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.3)
     axes.set_xlim(0, steps[-1])
-
-
-def _maps(arrays, toy: str, reading: str) -> Figure:
-    """Log density of the first seed at the best-fitting F, and the data's, with one color scale."""
-    methods = list(arrays[f"{reading}_methods"])
-    truth = arrays[f"{toy}_truth_map"]
-    steps = arrays["map_steps"]
-    maps = arrays[f"{toy}_{reading}_map"]
-    figure, axes = plt.subplots(len(steps), len(MAPPED) + 1, figsize=(9.4, 1.75 * len(steps) + 0.4))
-    for row, step in enumerate(steps):
-        shown = {name: maps[methods.index(name), row] for name in MAPPED} | {"data": truth}
-        for axis, (name, values) in zip(axes[row], shown.items(), strict=True):
-            image = _map(axis, values, arrays["half_width"], truth.max())
-            axis.set_title(name if row == 0 else "")
-        axes[row, 0].set_ylabel(f"step {step:,}")
-    figure.colorbar(image, ax=axes, label=r"$\phi - F^*$ [nats]", shrink=0.7, extend="both")
-    figure.suptitle(f"{toy}, {READINGS[reading]}, first seed", fontsize=10)
-    return figure
-
-
-def _map(axes: Axes, values: np.ndarray, half_width: Any, highest: float):
-    extent = [-half_width, half_width, -half_width, half_width]
-    image = axes.imshow(
-        values.T, origin="lower", extent=extent, vmin=LOWEST, vmax=highest, cmap="viridis"
-    )
-    axes.set(xlim=(-SHOWN, SHOWN), ylim=(-SHOWN, SHOWN), xticks=[], yticks=[])
-    axes.grid(False)
-    return image
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive
+from nce_jax._checks import as_floating, as_scalar, check_positive
 from nce_jax._types import Array, Float, LogRatio, Scalars
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._rank import as_ranking, ranking_nce_loss
@@ -161,7 +161,7 @@ def _as_contrast(log_ratio_contrast: Any, data: jax.Array, noise: jax.Array) -> 
     if log_ratio_contrast is None:
         contrast = jnp.zeros((*data.shape, 0), data.dtype)
     else:
-        contrast = jnp.asarray(log_ratio_contrast)
+        contrast = as_floating("log_ratio_contrast", log_ratio_contrast)
     expected = (*data.shape, noise.shape[-1] - 1)
     if contrast.shape != expected:
         raise ValueError(
@@ -210,4 +210,4 @@ def balanced_nre_loss(
     loss = nre_a_loss(log_ratio_data, log_ratio_noise)
     log_ratios = (jnp.asarray(s).astype(loss.dtype) for s in (log_ratio_data, log_ratio_noise))
     imbalance = sum(jnp.mean(jax.nn.sigmoid(s), axis=-1) for s in log_ratios) - 1
-    return loss + jnp.asarray(strength, loss.dtype) * jnp.square(imbalance)
+    return loss + as_scalar("strength", strength, expand(loss)) * jnp.square(imbalance)

@@ -5,7 +5,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_scalar, as_weights, check_positive, compute_dtype
+from nce_jax._checks import (
+    as_array,
+    as_samples,
+    as_scalar,
+    as_weights,
+    check_positive,
+    compute_dtype,
+)
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
 
@@ -195,13 +202,9 @@ def conditional_nce_loss(
     weights_noise = as_weights("weights_noise", weights_noise, noise)
     data = ignore_unweighted(data, weights_data)
     noise = _ignore_unweighted_rows(noise, weights_data)
-    correction = jnp.asarray(log_forward, noise.dtype) - jnp.asarray(log_backward, noise.dtype)
-    if correction.ndim and correction.shape != noise.shape:
-        raise ValueError(
-            f"log_forward, log_backward: expected numbers or shape {noise.shape}, got"
-            f" {correction.shape}"
-        )
-    log_odds = expand(data) - noise + jnp.broadcast_to(correction, noise.shape)
+    correction = _as_correction("log_forward", log_forward, noise)
+    correction = correction - _as_correction("log_backward", log_backward, noise)
+    log_odds = expand(data) - noise + correction
     log_odds = _ignore_unweighted_rows(log_odds, weights_data)
     if weights_noise is None:
         return 2 * weighted_mean(jnp.mean(softplus(-log_odds), axis=-1), weights_data)
@@ -209,6 +212,16 @@ def conditional_nce_loss(
     log_odds = jnp.where(weights_noise == 0, 0, log_odds)
     terms = jnp.sum(weights_noise * softplus(-log_odds), axis=-1)
     return 2 * weighted_mean(terms / jnp.where(total == 0, 1, total), weights_data)
+
+
+def _as_correction(name: str, values: Any, noise: jax.Array) -> jax.Array:
+    """Returns one number per noise sample; a plain number is broadcast."""
+    values = jnp.asarray(as_array(name, values, "a number or an array of numbers"), noise.dtype)
+    if values.ndim and values.shape != noise.shape:
+        raise ValueError(
+            f"{name}: expected a number or shape {noise.shape}, got shape {values.shape}"
+        )
+    return jnp.broadcast_to(values, noise.shape)
 
 
 def _ignore_unweighted_rows(noise: jax.Array, weights_data: jax.Array | None) -> jax.Array:

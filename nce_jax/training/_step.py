@@ -131,14 +131,14 @@ class TrainStep:
         at: Any = self.criterion.at_magnification
         fixed = jax.lax.stop_gradient(inputs)
 
-        def look(offset: Params):
+        def linearize(offset: Params):
             ratios, push = jax.linearize(forward, optax.apply_updates(state.params, offset))
             return lambda m: at(m).equation(**{**fixed, **ratios}), lambda direction: tuple(
                 push(direction).values()
             )
 
         choice = self.magnification_rule.choose(
-            state.magnification_state, state.step, lambda m: at(m).equation(**fixed), look
+            state.magnification_state, state.step, lambda m: at(m).equation(**fixed), linearize
         )
         return choice, at(choice.magnification)
 

@@ -187,7 +187,7 @@ def test_only_keeps_the_other_topics(output, monkeypatch):
     monkeypatch.setattr(run, "run_topic", lambda topic, quick: entry(topic) | {"commit": "def"})
     run.main(["--only", "bootstrap"])
     commits = {
-        topic: found["commit"] for topic, found in json.loads(output.json.read_text()).items()
+        topic: actual["commit"] for topic, actual in json.loads(output.json.read_text()).items()
     }
     assert commits == {"bar": "abc", "bootstrap": "def"}
 
@@ -225,6 +225,6 @@ def test_a_peer_that_is_not_installed_is_named_with_its_extra():
 
 
 def test_context_names_code_packages_and_machine():
-    found = run.context()
-    assert {"jax", "numpy", "python"} <= found["versions"].keys()
-    assert found["machine"]["cpu"]
+    actual = run.context()
+    assert {"jax", "numpy", "python"} <= actual["versions"].keys()
+    assert actual["machine"]["cpu"]

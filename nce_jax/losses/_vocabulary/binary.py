@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
+from nce_jax.losses._pairs.embeddings import as_numbers
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Tokens,
-    as_numbers,
     as_tokens,
     as_words,
     sum_words,

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_weights, check_positive_int, compute_dtype
-from nce_jax.losses._pairs.embeddings import as_ids, as_matrix
+from nce_jax._checks import as_array, as_weights, check_positive_int, compute_dtype, describe
+from nce_jax.losses._pairs.embeddings import as_ids, as_matrix, as_numbers
 from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, reduce_pairs
 
 AccidentalHits = Literal["keep", "exclude"]
@@ -89,7 +89,7 @@ def as_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
             f" {embedding.shape}"
         )
     if bias is not None:
-        bias = jnp.asarray(bias)
+        bias = jnp.asarray(as_array("bias", bias, "an array of one number per word"))
         if bias.shape != embedding.shape[:1]:
             raise ValueError(
                 f"bias: expected one per word, shape {embedding.shape[:1]}, got shape {bias.shape}"
@@ -99,11 +99,12 @@ def as_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
 
 def as_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits: Any) -> Words:
     """Checks the ids of sampled words, (K,) or (n, K), and their log noise probabilities."""
-    if accidental_hits not in get_args(AccidentalHits):
-        raise ValueError(
-            f"accidental_hits: expected one of {get_args(AccidentalHits)}, got {accidental_hits!r}"
-        )
-    shape, n = jnp.shape(noise_ids), tokens.hidden.shape[0]
+    options = get_args(AccidentalHits)
+    if not isinstance(accidental_hits, str) or accidental_hits not in options:
+        got = describe(accidental_hits)
+        raise ValueError(f"accidental_hits: expected one of {options}, got {got}")
+    noise_ids = as_array("noise_ids", noise_ids, "an array of integers")
+    shape, n = noise_ids.shape, tokens.hidden.shape[0]
     if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[0] != n):
         raise ValueError(f"noise_ids: expected shape (K,) or ({n}, K), got shape {shape}")
     ids = _as_integers("noise_ids", noise_ids, shape)
@@ -113,16 +114,6 @@ def as_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits
             jnp.where(tokens.weights[:, None] == 0, 0, leaf) for leaf in (ids, log_noise)
         )
     return Words(ids, log_noise, accidental_hits == "exclude")
-
-
-def as_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Returns an array of numbers of that shape."""
-    if values is None:
-        raise TypeError(f"{name}: expected an array of shape {shape}, got None")
-    values = jnp.asarray(values, dtype)
-    if values.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got shape {values.shape}")
-    return values
 
 
 def _as_integers(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
