@@ -1,8 +1,8 @@
-# One entry point for everything. Each target makes .venv first when it is missing; `make` alone prints this list.
+# The entry point for everything. Each target creates .venv first if it is missing; `make` alone lists the targets.
 #
-#   PYTHON=...  the interpreter to make .venv from (default: the first of python3, python3.13, 3.12, 3.11 that works)
+#   PYTHON=...  the interpreter that creates .venv (default: the first of python3, python3.13, 3.12, 3.11 that works)
 #   ARGS=...    further arguments for pytest (test, test-all), for the benchmarks (bench) or for a sweep (sweep)
-#   PRESET=...  of the experiments that follow the hardware (fig-mnist): cpu or gpu (default: gpu where there is one)
+#   PRESET=...  for fig-mnist, whose preset depends on the hardware: cpu or gpu (default: gpu if there is one)
 
 SHELL := bash
 export XLA_FLAGS ?=
@@ -15,24 +15,28 @@ VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.ready-bench
-# benchmark-mi wants an older JAX than ours: it gets an environment of its own, from a lock file of its own.
+# benchmark-mi needs an older JAX than ours, and therefore an environment and a lock file of its own.
 BMI_VENV := .venv-bmi
 BMI_READY := $(BMI_VENV)/.ready
 EXTRAS := sweeps,samplers,checkpoints,experiments,docs,test
 
-# A folder with a run.py is an experiment: a new one needs no line here.
+# Every folder with a run.py is an experiment; a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
-# Those that take long have a target of their own and a preset by hardware, and are no part of `figures` and `check`.
+# These take long. They have a target and a preset by hardware, and are not part of `figures` and `check`.
 SEPARATE := mnist
-# Those that take minutes more are drawn by `figures-full` only.
+# These take longer, and are drawn by `figures-full` only. `make help` prints the minutes of each.
 LONGER := choosing_m language_model mutual_information noise_choices peaked_1d representation scaling simulator_inference
+MINUTES := peaked_1d:3 noise_choices:4 simulator_inference:6 representation:10 scaling:10 choosing_m:35 \
+  language_model:50 mutual_information:80
 TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
+FIGURES := $(TOGETHER:%=build/figures/%.list)
+LONGER_FIGURES := $(LONGER:%=build/figures/%.list)
 PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
-# Nearly all of the tests' time is compilation: what one test has compiled serves the others and the next run, and those
-# that are run often leave XLA's optimizations and its newer code generator out (half the time), which the slow ones and
-# test-all do not.
+# Nearly all of the tests' time is compilation. The programs that one test compiles serve the others and the next run.
+# Tests that run often leave out XLA's optimizations and its newer code generator, which halves the time; the slow tests
+# and test-all do not.
 CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
 PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
@@ -42,60 +46,62 @@ UNOPTIMIZED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusio
 ##@ Results
 
 .PHONY: figures figures-full smoke two-processes check check-full sweep bench bench-check
-figures: $(TOGETHER:%=build/figures/%.list) ## every figure, PNG and PDF, in build/figures; unchanged ones are kept
+figures: $(FIGURES) ## draw the figures (PNG and PDF) into build/figures, where they have changed
 	$(call list_figures,$^)
 
-figures-full: $(TOGETHER:%=build/figures/%.list) $(LONGER:%=build/figures/%.list) ## these and the longer ones (peaked_1d: 3 minutes more, noise_choices: 4, simulator_inference: 6, representation and scaling: 10 each, choosing_m: 35, language_model: 50, mutual_information: 80)
+figures-full: $(FIGURES) $(LONGER_FIGURES) ## the same, and the figures of the longer experiments (listed below)
 	$(call list_figures,$^)
 
-smoke: $(READY) ## every experiment at its smallest (XLA's optimizations left out), two at a time, with its plots, in build/smoke
+smoke: $(READY) ## run and plot every experiment at its smallest, into build/smoke
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TOPICS:%=smoke-%)
 
-two-processes: $(READY) ## trains on two processes of four virtual devices each; a run that was stopped goes on
+two-processes: $(READY) ## train on two processes of four virtual devices each; resumes an interrupted run
 	$(PY) -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train $(ARGS)
 
-check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results with the committed headline numbers
+check: $(TOGETHER:%=build/results/%/paper/manifest.json) ## compare the results of `figures` with the committed headline numbers
 	$(PY) -m experiments.common.check $(TOGETHER)
 
-check-full: check $(LONGER:%=check-%) ## the same, and the longer ones
+check-full: check $(LONGER:%=check-%) ## the same, and the longer experiments
 
-sweep: $(READY) ## a grid of trainings of your own, stored, resumed and drawn: make sweep ARGS="--help"
+sweep: $(READY) ## run your own grid of training runs: make sweep ARGS="--help"
 	$(PY) -m experiments.sweep $(or $(ARGS),--help)
 
-bench: $(BENCH_READY) $(BMI_READY) ## benchmarks against other packages; writes their page in docs
+bench: $(BENCH_READY) $(BMI_READY) ## measure against other packages, and write docs/benchmarks.md
 	$(PY) -m benchmarks.run $(ARGS)
 
-bench-check: $(BENCH_READY) $(BMI_READY) ## those that take up to a minute, or ARGS="--only ...", anew: fails where they are worse than committed
+# ARGS="--only ..." names other topics.
+bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and fail where they have become worse
 	$(PY) -m benchmarks.regression $(ARGS)
 
 ##@ Development
 
 .PHONY: test test-slow test-all test-annotations lint types docs lock
-test: $(READY) ## tests (all but the slow ones) and doctests
+test: $(READY) ## run all tests but the slow ones, and the doctests
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow" $(ARGS)
 
-test-slow: $(READY) ## the slow tests alone
+test-slow: $(READY) ## run the slow tests
 	$(PYTEST) tests -m slow $(ARGS)
 
-test-all: $(READY) ## tests, slow ones too, and doctests
+test-all: $(READY) ## run all tests and the doctests
 	$(PYTEST) $(ARGS)
 
-test-annotations: $(READY) ## fast tests and doctests with every annotation of the library checked at run time
+test-annotations: $(READY) ## run the fast tests and doctests with the annotations checked at run time
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
 
-lint: $(READY) ## ruff
+lint: $(READY) ## check rules and format with ruff
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
-types: $(READY) ## mypy
+types: $(READY) ## check types with mypy
 	$(PY) -m mypy
 
-docs: $(READY) ## the documentation in build/docs; a warning is an error
+docs: $(READY) ## build the documentation in build/docs, with warnings as errors
 	$(PY) -m sphinx -W --keep-going -b html -d build/doctrees docs build/docs
 
-# Its release allows jax < 0.5, but equinox 0.10.11, the newest it allows, does not import with jax 0.4.34 and later.
+# The release of benchmark-mi allows jax < 0.5, but equinox 0.10.11, the newest that it allows, does not import with
+# jax 0.4.34 and later.
 BMI := "benchmark-mi==0.1.3" "jax<0.4.34" "jaxlib<0.4.34"
 
-lock: ## write the lock files anew, from the newest versions that pyproject.toml and benchmark-mi allow
+lock: ## rewrite the lock files from the newest versions allowed
 	@$(find_python); echo "==> resolving in a fresh environment ($$python)"; \
 	"$$python" -m venv --clear build/lock; \
 	pip() { build/lock/bin/python -m pip --disable-pip-version-check "$$@"; }; \
@@ -120,14 +126,17 @@ lock: ## write the lock files anew, from the newest versions that pyproject.toml
 ##@ Housekeeping
 
 .PHONY: help clean distclean
-help: ## this list
+help: ## print this list
 	@awk 'BEGIN { FS = ":.*## " } \
 	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z%-]+:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@printf '\nOne experiment: fig-<topic> or smoke-<topic>, with <topic> one of\n  $(or $(TOGETHER) $(LONGER),(none yet))\n'
-	@printf 'or, apart from `make figures` because it takes long,\n  $(SEPARATE), and check-<topic> to compare its numbers\n'
+	@printf '\nOne experiment: fig-<topic>, check-<topic> or smoke-<topic>, with <topic> one of\n'
+	@printf '%s\n' '$(TOGETHER)' | fold -s -w 98 | sed 's/^/  /'
+	@printf 'The longer ones, with their minutes, which `make figures-full` includes:\n'
+	@printf '%s\n' '$(MINUTES)' | fold -s -w 98 | sed 's/^/  /'
+	@printf 'The longest, which no other target includes: $(SEPARATE)\n'
 
-clean: ## remove what the targets wrote, but keep .venv
+clean: ## remove everything that the targets wrote, except .venv
 	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(BMI_VENV)/*' -prune -exec rm -rf {} +
 

@@ -22,8 +22,9 @@ TARGETS = {"float64": 25.0, "float32": 50.0}
 def gaussian_work(
     size: int, delta_f: float = 1.0, sigma: float = 2.0, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Forward and reverse work in kT that obey Crooks' theorem: normal, with means +-delta_f +
-    sigma^2 / 2.
+    """Forward and reverse work in kT that obey Crooks' theorem.
+
+    Both are normal, with means +-delta_f + sigma^2 / 2.
     """
     forward, reverse = np.random.default_rng(seed).normal(sigma**2 / 2, sigma, (2, size))
     return forward + delta_f, reverse - delta_f
@@ -47,10 +48,10 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     contenders |= {} if error_bar else {FAST: partial(fast_mbar, *work)}
     what = f"BAR, 2 x {size:,}" + (", with error bar" if error_bar else "")
     ceilings = {dtype: floors.evaluations(2 * size, dtype) for dtype in TOLERANCES}
-    least = ceilings["float64"].contenders | ceilings["float32"].contenders
-    timed = measure(contenders | least, repetitions=3 if quick else 25, label=what)
-    beside = [] if error_bar else [_beside_fast_mbar(what, timed)]
-    return beside + [
+    floor_contenders = ceilings["float64"].contenders | ceilings["float32"].contenders
+    timed = measure(contenders | floor_contenders, repetitions=3 if quick else 25, label=what)
+    fast_mbar_rows = [] if error_bar else [_against_fast_mbar(what, timed)]
+    return fast_mbar_rows + [
         compare(
             f"{what}, {dtype}",
             timed,
@@ -65,16 +66,14 @@ def _rows(size: int, error_bar: bool, quick: bool) -> list[Row]:
     ]
 
 
-def _beside_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
+def _against_fast_mbar(what: str, timed: Mapping[str, Timed]) -> Row:
     check = Check("difference in kT", _difference, TOLERANCES["float64"])
-    name = f"{what}, float64, beside FastMBAR"
+    name = f"{what}, float64, FastMBAR"
     return compare(name, timed, ours="nce_jax, float64", against=[FAST], check=check, unit="solve")
 
 
 def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
-    """FastMBAR's free energy difference of two states, by the faster and more exact of its two
-    methods.
-    """
+    """FastMBAR's free energy difference, by the faster and more accurate of its two methods."""
     size = len(forward)
     energy = np.stack([np.zeros(2 * size), np.concatenate([forward, -reverse])])
     result = peer("FastMBAR").FastMBAR(energy, np.array([size, size]), method="L-BFGS-B")
@@ -82,9 +81,7 @@ def fast_mbar(forward: np.ndarray, reverse: np.ndarray) -> float:
 
 
 def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> Callable[[], Any]:
-    """Our solve as a program in `dtype` and nothing wider, on arrays that are on the device
-    already.
-    """
+    """Our solve as a program in `dtype` alone, on arrays on the device."""
 
     def solve(forward, reverse):
         result = nce_jax.bar(forward, reverse)
@@ -98,7 +95,7 @@ def _solve(work: tuple[np.ndarray, np.ndarray], dtype: str, error_bar: bool) -> 
 
 
 def _num_evaluations(work: tuple[np.ndarray, np.ndarray], dtype: str) -> int:
-    """Passes over the samples that the solver makes; an error bar takes one more."""
+    """Number of passes of the solver over the samples; an error bar takes one more."""
     forward, reverse = (jnp.asarray(side, dtype) for side in work)
     return int(nce_jax.solve_log_partition(reverse, -forward).num_evaluations)
 

@@ -21,12 +21,12 @@ INTERPRETER = "BMI_PYTHON"
 
 
 class Bmi:
-    """The process, as a context; every request is waited for."""
+    """The process, as a context manager; every request waits for its answer."""
 
     def __enter__(self) -> "Bmi":
         python = os.environ.get(INTERPRETER) or str(results.ROOT / ".venv-bmi/bin/python")
         worker = Path(__file__).with_name("bmi_worker.py")
-        # Ours is not its business: neither the path of our packages nor the flags of our XLA.
+        # The process must inherit neither the path of our packages nor our XLA flags.
         clean = {
             name: value
             for name, value in os.environ.items()
@@ -59,17 +59,18 @@ class Bmi:
         self._close()
 
     def draw(self, task: str, size: int, path: Path) -> dict[str, Any]:
-        """Samples x and y into an npz file; returns the task's `name` and its mutual information,
-        `truth`.
+        """Draws samples x and y into an npz file.
+
+        Returns the task's `name` and its mutual information, `truth`.
         """
         return self._ask(do="draw", task=task, size=size, seed=0, path=str(path))
 
     def estimate(self, method: str, path: Path, **options: Any) -> float:
-        """By an estimator of its own, in nats."""
+        """Estimate in nats by one of bmi's estimators."""
         return self._ask(do="estimate", method=method, path=str(path), options=options)["value"]
 
     def processor_clock(self) -> float:
-        """Processor time of this process and of that one."""
+        """Processor time of this process and of bmi's."""
         return time.process_time() + self.processor_seconds
 
     def _ask(self, **request: Any) -> dict[str, Any]:

@@ -1,5 +1,4 @@
-"""Tasks and estimators of bmi (benchmark-mi), served from the environment of its own that it needs:
-it wants an old JAX.
+"""Serves tasks and estimators of bmi (benchmark-mi) from an environment with an older JAX.
 
 `PYTHON benchmarks/bmi_worker.py` reads a request per line on stdin and answers with a line on
 stdout, both JSON. It imports nothing of ours: another interpreter runs it, in which neither nce_jax
@@ -14,7 +13,7 @@ import warnings
 
 
 def main():
-    """Answers until stdin ends; whatever else is printed goes to stderr."""
+    """Answers requests until stdin ends; other output goes to stderr."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     warnings.simplefilter("ignore")
@@ -31,21 +30,21 @@ def main():
 
 
 def say(answers, **answer):
-    """One line, at once."""
+    """Writes one line and flushes it."""
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
 
 
 def draw(bmi, np, *, task, size, seed, path):
-    """Samples of a task into a file; its name and its mutual information in nats."""
-    found = bmi.BENCHMARK_TASKS[task]
-    x, y = found.sample(size, seed)
+    """Draws samples of a task into a file; returns its name and mutual information in nats."""
+    benchmark_task = bmi.BENCHMARK_TASKS[task]
+    x, y = benchmark_task.sample(size, seed)
     np.savez(path, x=np.asarray(x), y=np.asarray(y))
-    return {"name": found.name, "truth": float(found.mutual_information)}
+    return {"name": benchmark_task.name, "truth": float(benchmark_task.mutual_information)}
 
 
 def estimate(bmi, np, *, method, path, options):
-    """An estimate in nats by one of its estimators, by class name."""
+    """Estimate in nats by one of its estimators, given by class name."""
     with np.load(path) as samples:
         x, y = samples["x"], samples["y"]
     return {"value": float(getattr(bmi.estimators, method)(**options).estimate(x, y))}

@@ -17,7 +17,7 @@ TARGETS = {"float64": 50.0, "float32": None}
 
 
 def run(quick: bool) -> Report:
-    """Both redraw both sides and solve anew, replicate by replicate; times are per replicate."""
+    """Both resample both sides and solve anew for every replicate; times are per replicate."""
     work = gaussian_work(SIZE)
     fastmbar = FastMBARBootstrap(*work)
     with jax.enable_x64(True):
@@ -27,13 +27,13 @@ def run(quick: bool) -> Report:
         }
         timed = measure(contenders, repetitions=2 if quick else 7, label="bootstrap")
     check = Check(
-        "log of the ratio of standard errors (tolerance: three standard deviations)",
+        "log of the ratio of standard errors, within three standard deviations",
         lambda ours, _: abs(float(jnp.log(ours.standard_error)) - np.log(fastmbar.standard_error)),
         3 * np.sqrt(0.5 / (OUR_REPLICATES - 1) + 0.5 / fastmbar.degrees_of_freedom),
     )
     note = (
-        f"resampling included; {OUR_REPLICATES} replicates of ours, {PEER_REPLICATES} per call of"
-        " FastMBAR (float64)"
+        f"resampling is included; {OUR_REPLICATES} replicates of ours, {PEER_REPLICATES} per call"
+        " of FastMBAR (float64)"
     )
     return Report(
         [
@@ -53,15 +53,15 @@ def run(quick: bool) -> Report:
 
 
 class FastMBARBootstrap:
-    """FastMBAR as its documentation has it: everything happens in the constructor. Pools the
-    variances of all its calls.
+    """FastMBAR as in its documentation, where the constructor does all the work.
+
+    It pools the variances of all calls.
     """
 
     def __init__(self, forward: np.ndarray, reverse: np.ndarray) -> None:
         self.constructor = peer("FastMBAR").FastMBAR
         peer("torch").manual_seed(0)
-        # Energies of two states, up to a constant per sample: 0 and the work from the first to the
-        # second.
+        # Energies of two states, up to a constant per sample: 0, and the work between the states.
         self.energy = np.stack([np.zeros(2 * SIZE), np.concatenate([forward, -reverse])])
         self.counts = np.array([SIZE, SIZE])
         self.variances: list[float] = []
@@ -75,12 +75,12 @@ class FastMBARBootstrap:
 
     @property
     def standard_error(self) -> float:
-        """From the pooled variance of all calls so far."""
+        """Standard error from the pooled variance of all calls so far."""
         return float(np.sqrt(np.mean(self.variances)))
 
     @property
     def degrees_of_freedom(self) -> int:
-        """Of the pooled variance."""
+        """Degrees of freedom of the pooled variance."""
         return len(self.variances) * (PEER_REPLICATES - 1)
 
 

@@ -1,6 +1,4 @@
-"""Contrastive losses, value and gradient: beside optax's, info-nce-pytorch's and their matrix
-products; in blocks.
-"""
+"""Contrastive losses with gradients, compared with optax, info-nce-pytorch and matrix products."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,13 +22,13 @@ CHECK = Check("loss, relative", lambda ours, theirs: abs(float(ours) / float(the
 
 
 def run(quick: bool) -> Report:
-    """float32 throughout; vectors are divided by their norms within what is timed, on all sides."""
+    """Everything is float32, and vectors are normalized within the timed code on all sides."""
     with jax.enable_x64(False):
-        rows = [*_beside_optax(quick), *_beside_torch(quick), *_in_blocks(quick)]
+        rows = [*_against_optax(quick), *_against_torch(quick), *_in_blocks(quick)]
     return Report(rows, amounts=_memory(quick))
 
 
-def _beside_optax(quick: bool) -> list[Row]:
+def _against_optax(quick: bool) -> list[Row]:
     """512 + 512 views: 1,024 against 1,024."""
     x, y = _pairs(PAIRS // 2)
     labels = jnp.tile(jnp.arange(PAIRS // 2), 2)
@@ -49,7 +47,7 @@ def _beside_optax(quick: bool) -> list[Row]:
     )
     name = f"NT-Xent, {PAIRS // 2} + {PAIRS // 2} x {DIM}"
     options: dict[str, Any] = {"ours": "nce_jax", "floor": products.floor}
-    # Products have no loss to check.
+    # Matrix products have no loss to check.
     timed[label] = timed[label]._replace(value=timed["nce_jax"].value)
     return [
         compare(name, timed, against=["optax.ntxent"], check=CHECK, at_least=100, **options),
@@ -64,7 +62,7 @@ def _beside_optax(quick: bool) -> list[Row]:
     ]
 
 
-def _beside_torch(quick: bool) -> list[Row]:
+def _against_torch(quick: bool) -> list[Row]:
     """1,024 pairs, each against the 1,023 other partners."""
     torch, info_nce = peer("torch"), peer("info_nce")
     x, y = _pairs(PAIRS)
@@ -103,7 +101,7 @@ def _beside_torch(quick: bool) -> list[Row]:
 
 
 def _in_blocks(quick: bool) -> list[Row]:
-    """The same loss with its logits made twice and never stored."""
+    """The same loss in blocks, with its logits computed twice and never stored."""
     x, y = _pairs(LARGE)
     losses = {
         "info_nce_loss": nce_jax.losses.info_nce_loss,
@@ -133,14 +131,14 @@ def _in_blocks(quick: bool) -> list[Row]:
 
 
 def _memory(quick: bool) -> list[Amount]:
-    """A process of its own: imports, arguments, compilation and one call."""
+    """Memory of a process of its own: imports, arguments, compilation and one call."""
     size = 4_096 if quick else 32_768
-    found = [
+    answers = [
         fresh.ask("info_nce", str(size))
         for _ in track(range(1 if quick else 2), "memory of InfoNCE")
     ]
     peaks, seconds = (
-        spread(np.array([each[name] for each in found])) for name in ("peak", "seconds")
+        spread(np.array([answer[name] for answer in answers])) for name in ("peak", "seconds")
     )
     what = f"info_nce_loss and gradient, {size:,} x 512, blocks of 1,024, float32"
     return [

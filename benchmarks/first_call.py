@@ -1,6 +1,4 @@
-"""What the first call costs: tracing, compilation and the run, in a process of its own that finds
-nothing compiled.
-"""
+"""Cost of the first call in a new process: tracing, compilation and the run."""
 
 from collections.abc import Sequence
 
@@ -23,21 +21,19 @@ PROGRAMS = {
 
 
 def run(quick: bool) -> Report:
-    """Programs in turn, `repetitions` processes each; imports are rows of their own, over all of
-    them.
-    """
+    """Programs in turn, in `repetitions` processes each; imports have rows of their own."""
     repetitions = 1 if quick else 5
-    found = [
+    rounds = [
         {name: fresh.ask(*map(str, arguments)) for name, (arguments, _) in PROGRAMS.items()}
         for _ in track(range(repetitions), "first calls")
     ]
-    imports = [each for of_round in found for each in of_round.values()]
+    imports = [answer for answers in rounds for answer in answers.values()]
     amounts = [
-        _amount(name, target, [of_round[name] for of_round in found])
+        _amount(name, target, [answers[name] for answers in rounds])
         for name, (_, target) in PROGRAMS.items()
     ]
-    jax_seconds = float(np.median([each["import_jax"] for each in imports]))
-    ours = _spread([each["import_nce_jax"] for each in imports])
+    jax_seconds = float(np.median([answer["import_jax"] for answer in imports]))
+    ours = _spread([answer["import_nce_jax"] for answer in imports])
     return Report(
         amounts=[
             *amounts,
@@ -46,10 +42,14 @@ def run(quick: bool) -> Report:
     )
 
 
-def _amount(name: str, target: float | None, found: Sequence[dict[str, float]]) -> Amount:
-    """Processor time beside: of all threads, and what a loaded machine does not stretch."""
-    beside = {"processor time": float(np.median([each["processor_seconds"] for each in found]))}
-    return Amount(name, "s", _spread([each["seconds"] for each in found]), target, beside)
+def _amount(name: str, target: float | None, answers: Sequence[dict[str, float]]) -> Amount:
+    """Seconds of a first call, with the processor time, which machine load affects less."""
+    processor_time = {
+        "processor time": float(np.median([answer["processor_seconds"] for answer in answers]))
+    }
+    return Amount(
+        name, "s", _spread([answer["seconds"] for answer in answers]), target, processor_time
+    )
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -1,5 +1,6 @@
-"""What `training.fit` costs over the bare compiled step: progress, metrics file, checkpoints,
-shuffling and all.
+"""Overhead of `training.fit` over the bare compiled step.
+
+It includes progress, the metrics file, checkpoints and shuffling.
 """
 
 import contextlib
@@ -33,8 +34,9 @@ class _Clock(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """Blocks of 100 steps in turn: the bare ones run inside the evaluation hook of `fit`, where its
-    clock stands still.
+    """Alternating blocks of 100 steps; bare steps run in the evaluation hook of `fit`.
+
+    The clock of `fit` is stopped meanwhile.
     """
     with jax.enable_x64(False):
         rows = [
@@ -96,7 +98,7 @@ def _measure(what: str, num_blocks: int) -> dict[str, Timed]:
         )
     clocks = {"fit": fit, "bare step": bare}
     steps = {"fit": int(result.state.step), "bare step": int(bare_state.step)}
-    return {  # the first block of each compiles
+    return {  # the first blocks include compilation
         name: Timed(np.array(clock.wall[1:]), np.array(clock.processor[1:]), steps[name])
         for name, clock in clocks.items()
     }

@@ -1,5 +1,4 @@
-"""Floors: the least time that a row's work can take here, from ceilings of this machine measured in
-the same repetitions.
+"""Floors: lower bounds on the time of a row's work, from ceilings of this machine.
 
 A solver reads every log ratio once per evaluation and takes one exponential of it: bytes and
 exponentials are counted, and what one byte and one exponential cost is measured on arrays of the
@@ -29,12 +28,13 @@ from benchmarks.rows import Floor
 
 PRODUCTS = ("dot_general", "conv_general_dilated")
 PASSES = 20
-"""Passes over the array in one call, so that calling it costs little beside them."""
+"""Passes over the array in one call, which make the overhead of the call negligible."""
 
 
 class Evaluations(NamedTuple):
-    """The ceilings for arrays of `size` elements of `dtype`, as contenders whose unit is one pass
-    over the array.
+    """Ceilings for arrays of `size` elements of `dtype`, as contenders.
+
+    Their unit is one pass over the array.
     """
 
     size: int
@@ -42,8 +42,9 @@ class Evaluations(NamedTuple):
     contenders: Mapping[str, Contender]
 
     def floor(self, count: float) -> Floor:
-        """Of `count` evaluations: the longer of reading everything and of one exponential per
-        element.
+        """Floor of `count` evaluations: the longer of reading everything and of the exponentials.
+
+        There is one exponential per element.
         """
 
         def seconds(timed: Mapping[str, Timed]) -> np.ndarray:
@@ -59,7 +60,7 @@ class Evaluations(NamedTuple):
         return f"ceiling of {name}, {self.size:,} {self.dtype}, {parts} at once"
 
     def _fastest(self, timed: Mapping[str, Timed], name: str) -> np.ndarray:
-        """Seconds per pass the way that does best, at every repetition."""
+        """Seconds per pass of the fastest variant, at every repetition."""
         return np.min(
             [timed[self.label(name, parts)].seconds for parts in {1, os.cpu_count() or 1}], axis=0
         )
@@ -72,9 +73,7 @@ _PASSES: dict[str, Callable[[jax.Array], jax.Array]] = {
 
 
 def evaluations(size: int, dtype: str) -> Evaluations:
-    """Ceilings of copying and of exponentials: the array as one program, and a part of it on every
-    core.
-    """
+    """Ceilings of copying and of exponentials, by one program and by one part per core."""
     ceilings = Evaluations(size, dtype, {})
     contenders = {
         ceilings.label(name, parts): Contender(_repeated(pass_fn, size, dtype, parts), PASSES)
@@ -87,15 +86,16 @@ def evaluations(size: int, dtype: str) -> Evaluations:
 def _repeated(
     pass_fn: Callable[[jax.Array], jax.Array], size: int, dtype: str, parts: int
 ) -> Callable[[], None]:
-    """`PASSES` passes, each over what the one before has written; every part is a program and a
-    thread of its own.
+    """`PASSES` passes, each over the output of the previous one.
+
+    Every part is a program in a thread of its own.
     """
 
     def program(x: jax.Array) -> jax.Array:
         return jax.lax.fori_loop(0, PASSES, lambda _, x: pass_fn(x), x)
 
     arrays = [jnp.ones(len(part), dtype) for part in np.array_split(np.empty(size), parts)]
-    # Compiled here: a thread of its own would not know that x64 is on.
+    # Compiled here, since another thread would not have x64 enabled.
     programs = [jax.jit(program).lower(x).compile() for x in arrays]
     if parts == 1:
         return lambda: jax.block_until_ready(programs[0](arrays[0]))
@@ -108,7 +108,7 @@ def _repeated(
 
 
 class Products(NamedTuple):
-    """The matrix products and convolutions of a program, by themselves."""
+    """The matrix products and convolutions of a program."""
 
     contenders: Mapping[str, Contender]
     floor: Floor
@@ -117,26 +117,25 @@ class Products(NamedTuple):
 def products(
     program: Callable[..., Any], *arguments: Any, name: str = "", calls: int = 1
 ) -> Products:
-    """The floor of a step: its products alone, with random operands, `calls` of them dispatched one
-    after another.
-    """
+    """Floor of a step: its products alone with random operands, `calls` of them in sequence."""
     equations = list(_equations(jax.make_jaxpr(program)(*arguments).jaxpr))
-    # No two alike: XLA would compute equal products once.
+    # All operands differ, since XLA would compute equal products once.
     seeds = itertools.count()
     operands = [
-        tuple(_random(variable.aval, next(seeds)) for variable in each.invars) for each in equations
+        tuple(_random(variable.aval, next(seeds)) for variable in equation.invars)
+        for equation in equations
     ]
 
     @jax.jit
-    def alone(operands: Any) -> list[jax.Array]:
+    def products_alone(operands: Any) -> list[jax.Array]:
         return [
-            each.primitive.bind(*pair, **each.params)
-            for each, pair in zip(equations, operands, strict=True)
+            equation.primitive.bind(*pair, **equation.params)
+            for equation, pair in zip(equations, operands, strict=True)
         ]
 
     def call() -> None:
         for _ in range(calls):
-            outputs = alone(operands)
+            outputs = products_alone(operands)
         jax.block_until_ready(outputs)
 
     label, flops = f"products alone{f', {name}' if name else ''}", sum(map(_flops, equations))
@@ -147,7 +146,7 @@ def products(
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
-    """Every product in a jaxpr and in what it calls; a loop's body counts once."""
+    """Every product in a jaxpr and in the functions it calls; a loop's body counts once."""
     for equation in jaxpr.eqns:
         if equation.primitive.name in PRODUCTS:
             yield equation
@@ -163,7 +162,7 @@ def _random(aval: Any, seed: int) -> jax.Array:
 
 
 def _flops(equation: Any) -> float:
-    """Twice the multiplications: every element of the output sums over what it contracts."""
+    """Twice the number of multiplications: outputs times contracted elements."""
     left, right = (variable.aval for variable in equation.invars)
     output = equation.outvars[0].aval
     if equation.primitive.name == "dot_general":

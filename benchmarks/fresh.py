@@ -1,4 +1,4 @@
-"""What only a new process can tell: the first call of a program, and the peak of memory.
+"""Measurements that need a new process: the first call of a program, and the peak memory.
 
 Nothing of ours or of JAX is imported above: imports are on the clock.
 
@@ -19,9 +19,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def ask(*arguments: str) -> dict[str, float]:
-    """Runs a program in a process of its own, which finds no program that another one has
-    compiled.
-    """
+    """Runs a program in a process of its own, without compiled programs of others."""
     clean = {
         name: value
         for name, value in os.environ.items()
@@ -37,7 +35,7 @@ def ask(*arguments: str) -> dict[str, float]:
 
 
 def main(program: str, size: str = "0", dtype: str = "float32") -> None:
-    """Imports, each on the clock; then the program. pymbar's process has nothing of ours in it."""
+    """Times every import, then runs the program; pymbar's process imports nothing of ours."""
     imports = {} if program == "pymbar" else _imports(dtype)
     print(json.dumps({**imports, **PROGRAMS[program](int(size), dtype)}))
 
@@ -51,8 +49,9 @@ def _imports(dtype: str) -> dict[str, float]:
 
 
 def peak_bytes() -> float:
-    """The largest resident set so far; Linux's getrusage would count what the parent had at the
-    fork. NaN elsewhere.
+    """Largest resident set so far; NaN where it is not available.
+
+    Linux's getrusage would include the parent's memory at the fork.
     """
     status = Path("/proc/self/status")
     if not status.exists():
@@ -68,8 +67,7 @@ def _seconds(fn: Callable[[], Any]) -> float:
 
 
 def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float]:
-    """Tracing, compilation and the run, from arguments that are on the device; then what the
-    compiler says of memory.
+    """Tracing, compilation and the run, from arguments on the device, and the compiler's memory.
 
     The peak before holds the imports and the arguments.
     """
@@ -90,8 +88,9 @@ def _first_call(program: Callable[..., Any], *arguments: Any) -> dict[str, float
 
 
 def _log_ratios(size: int, dtype: str) -> list[Any]:
-    """Of unit Gaussians two standard deviations apart, made by numpy, so that nothing is compiled
-    for them.
+    """Log ratios of unit Gaussians two standard deviations apart.
+
+    NumPy makes them, so that nothing is compiled for them.
     """
     import jax.numpy as jnp
     import numpy as np
@@ -135,9 +134,7 @@ def _info_nce(size: int, dtype: str) -> dict[str, float]:
 
 
 def _train_step(size: int, dtype: str) -> dict[str, float]:
-    """The step of the `train_step` benchmark with F solved; making the state comes before the
-    clock.
-    """
+    """The step of the `train_step` benchmark with F solved; its state is made before the timing."""
     from benchmarks import train_step
     from nce_jax import training
 

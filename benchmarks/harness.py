@@ -1,10 +1,9 @@
-"""One harness for all benchmarks: interleaved repetitions in one process, a ratio per repetition,
-median and quartiles.
+"""One harness for all benchmarks: interleaved repetitions and a ratio per repetition.
 
 On a machine with other work a time means little and a ratio of neighbors in time means much:
 contenders run in turn, in a new order at every repetition, and only what ran within the same
-repetition is divided by one another. Processor time, of all threads, is kept beside: it tells
-waiting from work where the machine is not ours alone.
+repetition is divided by one another. Processor time, of all threads, is kept as well: it separates
+waiting from work where other programs use the machine.
 
     timed = measure({"ours": solve, "peer": Contender(peer_solve)}, repetitions=15)
     row = compare("BAR, 2 x 1,000", timed, ours="ours", against=["peer"], check=check, at_least=10)
@@ -22,18 +21,14 @@ from experiments.common.progress import track
 
 
 class Contender(NamedTuple):
-    """What is timed: a callable, and how many units of work (replicates, steps, lanes) one call
-    does.
-    """
+    """A timed callable, and the units of work (replicates, steps, lanes) of one call."""
 
     fn: Callable[[], Any]
     units: int = 1
 
 
 class Timed(NamedTuple):
-    """Seconds per unit at every repetition, by the wall and of processor time, and what the last
-    call returned.
-    """
+    """Seconds per unit by repetition, wall and processor time, and the value of the last call."""
 
     seconds: np.ndarray
     processor_seconds: np.ndarray
@@ -49,11 +44,10 @@ def measure(
     clock: Callable[[], float] = time.perf_counter,
     processor_clock: Callable[[], float] = time.process_time,
 ) -> dict[str, Timed]:
-    """Times all contenders in turn; each block repeats one of them until it lasts at least `block`
-    seconds, or nearly; with `block` zero that is one call.
+    """Times all contenders in turn, in blocks of repeated calls.
 
-    The first call of each is not timed: it compiles and fills caches. Not so with `block` zero,
-    which is for whole fits: they are long, and compile at every call. Every call is waited for.
+    A block repeats one contender for at least about `block` seconds; with `block` zero it is a
+    single call.
     """
     entries = {
         name: entry if isinstance(entry, Contender) else Contender(entry)
@@ -66,8 +60,8 @@ def measure(
     order = np.random.default_rng(0)
     for _ in track(range(repetitions), label):
         for name in order.permutation(list(entries)).tolist():
-            taken, values[name] = _time_block(entries[name].fn, counts[name], clocks)
-            elapsed[name].append(taken / counts[name] / entries[name].units)
+            durations, values[name] = _time_block(entries[name].fn, counts[name], clocks)
+            elapsed[name].append(durations / counts[name] / entries[name].units)
     return {name: Timed(*np.transpose(elapsed[name]), values[name]) for name in entries}
 
 
@@ -76,13 +70,13 @@ def once(
     clock: Callable[[], float] = time.perf_counter,
     processor_clock: Callable[[], float] = time.process_time,
 ) -> Timed:
-    """One call, the first one, for what takes too long to repeat: it goes into ratios as it is."""
-    taken, value = _time_block(fn, 1, (clock, processor_clock))
-    return Timed(*taken[:, None], value)
+    """Times the first call only, for contenders that are too slow to repeat."""
+    durations, value = _time_block(fn, 1, (clock, processor_clock))
+    return Timed(*durations[:, None], value)
 
 
 def _calibrate(fn: Callable[[], Any], block: float, clocks: tuple[Callable[[], float], ...]) -> int:
-    """Calls per block, from one timed call after the first."""
+    """Number of calls per block, from one timed call after the first."""
     if block <= 0:
         return 1
     jax.block_until_ready(fn())

@@ -15,14 +15,15 @@ from benchmarks.rows import Check, Report, compare
 
 NUM_PROBLEMS, SIZE = 64, 10_000
 NOTE = (
-    "separations 0.2 to 6, offsets up to 1e3, half of the ratios inverted; pymbar gets those with"
-    " the sides exchanged"
+    "separations 0.2 to 6, offsets up to 1e3, half of the ratios inverted; for these"
+    " pymbar takes the sides exchanged"
 )
 
 
 class Problems(NamedTuple):
-    """Log-ratios (problems, samples) of data and noise, and which problems are inverted (data below
-    noise).
+    """Log ratios (problems, samples) of data and noise, and which problems are inverted.
+
+    In an inverted problem the data lie below the noise.
     """
 
     data: np.ndarray
@@ -31,8 +32,9 @@ class Problems(NamedTuple):
 
 
 def draw(num_problems: int = NUM_PROBLEMS, size: int = SIZE, seed: int = 0) -> Problems:
-    """Unit Gaussians some way apart: s = +-(d x - d^2 / 2) + offset, x from N(d, 1) for data and
-    N(0, 1) for noise.
+    """Log ratios of unit Gaussians at various distances: s = +-(d x - d^2 / 2) + offset.
+
+    x is from N(d, 1) for data and from N(0, 1) for noise.
     """
     rng = np.random.default_rng(seed)
     distance = rng.uniform(0.2, 6, (num_problems, 1))
@@ -61,7 +63,7 @@ def pymbar_loop(problems: Problems, method: str) -> np.ndarray:
 
 
 def run(quick: bool) -> Report:
-    """One row, and the steps of every lane: a vmapped loop runs until its worst lane is done."""
+    """One row, and the steps of every lane: a vmapped loop runs until its slowest lane is done."""
     peer("pymbar")
     problems = draw()
     with jax.enable_x64(True):
@@ -95,9 +97,7 @@ def run(quick: bool) -> Report:
 
 
 def _methods_that_solve(problems: Problems) -> list[str]:
-    """The methods of pymbar that solve every problem: some do not converge at the largest
-    separations.
-    """
+    """Methods of pymbar that solve every problem; some diverge at the largest separations."""
     solving = []
     for method in PYMBAR_METHODS:
         try:

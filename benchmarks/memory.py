@@ -1,6 +1,4 @@
-"""Peak memory: of the compiled programs, as the compiler says, and of a process of its own that
-runs one once.
-"""
+"""Peak memory of compiled programs, and of a process that runs one of them once."""
 
 from collections.abc import Iterator, Sequence
 
@@ -21,7 +19,7 @@ BATCH = 512
 
 
 def run(quick: bool) -> Report:
-    """Solvers beside pymbar on the same problem, then the train step."""
+    """Solvers compared with pymbar on the same problem, then the train step."""
     peer("pymbar")
     repetitions = 1 if quick else 3
     amounts: list[Amount] = []
@@ -47,27 +45,30 @@ def _ask(program: str, size: int, dtype: str, repetitions: int) -> list[dict[str
 def _amounts(
     what: str, ours: Sequence[dict[str, float]], theirs: Sequence[dict[str, float]]
 ) -> Iterator[Amount]:
-    """Of the program: arguments, outputs and temporaries. Of the process: what the call adds to the
-    peak before it.
+    """Memory of the program, and what its first call adds to the process.
+
+    That of the program counts arguments, outputs and temporaries.
     """
     inputs = {"inputs": ours[0]["argument"]}
     yield Amount(
-        f"{what}: program", "B", _spread([each["program"] for each in ours]), beside=inputs
+        f"{what}: program", "B", _spread([answer["program"] for answer in ours]), beside=inputs
     )
-    beside = {"process before": float(np.median([each["peak_before"] for each in ours]))}
+    compared_with = {"process before": float(np.median([answer["peak_before"] for answer in ours]))}
     if theirs:
-        beside |= {"pymbar adds": _spread([_added(each) for each in theirs]).median}
-        beside |= {"pymbar before": float(np.median([each["peak_before"] for each in theirs]))}
+        compared_with |= {"pymbar adds": _spread([_added(answer) for answer in theirs]).median}
+        compared_with |= {
+            "pymbar before": float(np.median([answer["peak_before"] for answer in theirs]))
+        }
     yield Amount(
         f"{what}: the first call adds to the process",
         "B",
-        _spread([_added(each) for each in ours]),
-        beside=beside,
+        _spread([_added(answer) for answer in ours]),
+        beside=compared_with,
     )
 
 
-def _added(found: dict[str, float]) -> float:
-    return found["peak"] - found["peak_before"]
+def _added(answer: dict[str, float]) -> float:
+    return answer["peak"] - answer["peak_before"]
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -1,6 +1,4 @@
-"""Mutual information on ten tasks of bmi: a log ratio of joint against shuffled samples, beside
-bmi's own estimators.
-"""
+"""Mutual information on ten tasks of bmi: joint against shuffled samples, and bmi's estimators."""
 
 import dataclasses
 import tempfile
@@ -36,17 +34,15 @@ TASKS = (
 )
 SIZE, TRAIN_SHARE, SHUFFLES, STEPS = 5_000, 0.7, 10, 2_000
 PEERS = {"KSG": "KSGEnsembleFirstEstimator", "CCA": "CCAMutualInformationEstimator"}
-# Of its default 10,000, whose tests on all pairs take minutes.
 NEURAL = "InfoNCE"
 NEURAL_STEPS = 1_000
+"""Steps of bmi's estimator, whose default of 10,000, with tests on all pairs, takes minutes."""
 REPETITIONS = 3
 OURS, WITHIN_NATS, WITHIN_SHARE = "nce_jax", 0.05, 0.1
 
 
 class Estimate(NamedTuple):
-    """In nats, with the standard error of its averages for the log ratio as it is, and the model
-    that was taken.
-    """
+    """Estimate in nats with its standard error at a fixed log ratio, and the chosen model."""
 
     value: float
     standard_error: float | None = None
@@ -54,7 +50,7 @@ class Estimate(NamedTuple):
 
 
 class Fitted(NamedTuple):
-    """A candidate with its loss on samples that it was not trained on."""
+    """A candidate with its loss on held-out samples."""
 
     model: str
     loss: float
@@ -62,12 +58,10 @@ class Fitted(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """A row per task, against the fastest of bmi's estimators that is right within the
-    tolerance.
-    """
+    """A row per task, against the fastest of bmi's estimators within the tolerance."""
     tasks = TASKS[:2] if quick else TASKS
     with Bmi() as bmi, tempfile.TemporaryDirectory() as folder, jax.enable_x64(False):
-        found = [_task(bmi, task, Path(folder) / f"{task}.npz", quick) for task in tasks]
+        rows_and_lines = [_task(bmi, task, Path(folder) / f"{task}.npz", quick) for task in tasks]
         versions = bmi.versions
     setting = {
         "size": SIZE,
@@ -76,7 +70,8 @@ def run(quick: bool) -> Report:
         "versions": versions,
     }
     return Report(
-        [row for row, _ in found], {"setting": setting, "lines": [line for _, line in found]}
+        [row for row, _ in rows_and_lines],
+        {"setting": setting, "lines": [line for _, line in rows_and_lines]},
     )
 
 
@@ -91,7 +86,7 @@ def _task(bmi: Bmi, task: str, path: Path, quick: bool) -> tuple[Row, dict[str, 
     timed = measure(
         contenders, repetitions=1 if quick else REPETITIONS, block=0, label=about["name"], **clock
     )
-    # Trains anew, and compiles anew, at every call: a first one for the caches would be as long.
+    # Every call trains and compiles anew, so that a warm-up call would save nothing.
     options = {"max_n_steps": NEURAL_STEPS // 2 if quick else NEURAL_STEPS, "verbose": False}
     timed[NEURAL] = once(partial(_peer, bmi, f"{NEURAL}Estimator", path, **options), **clock)
     return _row(about, timed), _line(about, timed)
@@ -100,18 +95,18 @@ def _task(bmi: Bmi, task: str, path: Path, quick: bool) -> tuple[Row, dict[str, 
 def _row(about: Mapping[str, Any], timed: dict[str, Timed]) -> Row:
     truth = about["truth"]
 
-    def error(found: Estimate) -> float:
-        return abs(found.value - truth) if np.isfinite(found.value) else float("inf")
+    def error(answer: Estimate) -> float:
+        return abs(answer.value - truth) if np.isfinite(answer.value) else float("inf")
 
     tolerance = max(WITHIN_NATS, WITHIN_SHARE * truth)
     peers = [*PEERS, NEURAL]
     right = [name for name in peers if error(timed[name].value) <= tolerance]
     best = min(peers, key=lambda name: error(timed[name].value))
-    what = "of our estimate, in nats; within 0.05 or a tenth of the truth"
+    what = "distance of our estimate from the truth in nats, within 0.05 or a tenth of it"
     check = Check(what, lambda ours, _: error(ours), tolerance, is_contest=True)
     note = (
-        "the other is the fastest estimator of bmi within the same bounds, or the most accurate one"
-        " (*) where none is"
+        "the other side is the fastest estimator of bmi within the same bounds, or the most"
+        " accurate one (*) where none is within them"
     )
     row = compare(
         about["name"],
@@ -141,12 +136,9 @@ def _peer(bmi: Bmi, method: str, path: Path, **options: Any) -> Estimate:
 
 
 def estimate(x: np.ndarray, y: np.ndarray, *, num_steps: int) -> Estimate:
-    """Two log ratios of joint over shuffled pairs are fitted; the one with the lower held-out loss
-    is averaged.
+    """Fits two log ratios of joint over shuffled pairs, and averages the better one.
 
-    Mutual information does not see monotone maps of single coordinates: all are brought to normal
-    scores. The fits see one part of the samples, the average is over the other one; F there from as
-    many shuffled pairs as shifts of y give.
+    The better one has the lower held-out loss.
     """
     x, y = _normal_scores(x), _normal_scores(y)
     count = int(TRAIN_SHARE * len(x))
@@ -158,7 +150,7 @@ def estimate(x: np.ndarray, y: np.ndarray, *, num_steps: int) -> Estimate:
         best.log_ratio_fn(jnp.asarray(pairs)) for pairs in _pairs(x[count:], y[count:])
     )
     log_partition = nce_jax.solve_log_partition(joint, shuffled).log_partition
-    # Shifts of the same samples are no new ones: the error counts the first shift alone.
+    # Further shifts add no independent samples: the error counts the first shift alone.
     error = nce_jax.log_partition_standard_error(
         joint, shuffled[: len(joint)], log_partition=log_partition
     )
@@ -174,8 +166,9 @@ def _normal_scores(x: np.ndarray) -> np.ndarray:
 
 
 def _pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The joint samples, and those of the product of marginals: y shifted against x, `SHUFFLES`
-    times.
+    """The joint samples, and samples of the product of marginals: y shifted against x.
+
+    There are `SHUFFLES` shifts.
     """
     shifts = 1 + len(x) // (SHUFFLES + 1) * np.arange(SHUFFLES)
     shuffled = [np.concatenate([x, np.roll(y, shift, axis=0)], axis=1) for shift in shifts]
@@ -186,7 +179,7 @@ def _fit(name: str, joint: np.ndarray, shuffled: np.ndarray, num_steps: int) -> 
     options: dict[str, Any] = {}
     if name == "quadratic":
         dim = joint.shape[1]
-        num_steps //= 4  # a convex problem
+        num_steps //= 4  # a convex problem needs fewer steps
         options["model"] = models.exponential_family(_quadratic, jnp.zeros(dim * (dim + 3) // 2))
         options["optimizer"] = optax.adam(optax.cosine_decay_schedule(0.03, num_steps))
     fit = nce_jax.fit_log_ratio(

@@ -16,10 +16,10 @@ class MissingPeerError(ImportError):
 
 
 def peer(name: str) -> ModuleType:
-    """Imports a peer. Importing pymbar switches x64 on for the whole process: that is undone."""
+    """Imports a peer; x64, which pymbar enables for the whole process, is disabled again."""
     x64 = jax.config.read("jax_enable_x64")
     try:
-        # It advertises its accelerator on import.
+        # pymbar prints an advertisement of its accelerator on import.
         logging.getLogger("pymbar").setLevel(logging.ERROR)
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,5 +1,6 @@
-"""Density ratios from samples: `fit_log_ratio` against densratio's uLSIF, RuLSIF and KLIEP, whole
-fits.
+"""Density ratios from samples: `fit_log_ratio` against densratio's methods, whole fits.
+
+The methods are uLSIF, RuLSIF and KLIEP.
 """
 
 from collections.abc import Callable
@@ -28,9 +29,7 @@ SQUARE_ERROR = "r.m.s. error of the ratio on held-out samples of the denominator
 
 
 class Problem(NamedTuple):
-    """Samples of numerator and denominator, (size, dim), held-out ones of both, and the true log
-    ratio.
-    """
+    """Samples of numerator and denominator, (size, dim), held-out ones, and the true log ratio."""
 
     x: np.ndarray
     y: np.ndarray
@@ -40,16 +39,14 @@ class Problem(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """An estimate's two errors: of the log ratio, and of the ratio as least squares (uLSIF's own
-    measure) sees it.
-    """
+    """Two errors of an estimate: of the log ratio, and uLSIF's least-squares error of the ratio."""
 
     log_error: float
     square_error: float
 
 
 def gaussians(dim: int) -> Problem:
-    """Unit Gaussians a distance of one apart."""
+    """Unit Gaussians at a distance of one."""
     shift = np.full(dim, dim**-0.5)
     rng = np.random.default_rng(dim)
     x, held_out_x = (rng.normal(size=(size, dim)) + shift for size in (SIZE, HELD_OUT))
@@ -58,8 +55,9 @@ def gaussians(dim: int) -> Problem:
 
 
 def bump() -> Problem:
-    """The example of densratio's own documentation: N(1, 1/8^2) over N(1, 1/2^2), a Gaussian bump
-    as its kernels are.
+    """The example of densratio's documentation: N(1, 1/8^2) over N(1, 1/2^2).
+
+    The ratio is a Gaussian bump like its kernels.
     """
     rng = np.random.default_rng(0)
     x, held_out_x = (rng.normal(1, 1 / 8, (size, 1)) for size in (SIZE, HELD_OUT))
@@ -68,8 +66,9 @@ def bump() -> Problem:
 
 
 def mixture() -> Problem:
-    """Four Gaussians in the plane, of spread 1/2 and 1.2 from the center, over N(0, 1.5^2 I): at
-    home for a few kernels.
+    """Four Gaussians in the plane over N(0, 1.5^2 I), which suit a few kernels.
+
+    Their spread is 1/2, and they lie 1.2 from the center.
     """
     rng, spread, wide = np.random.default_rng(4), 0.5, 1.5
     centers = 1.2 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
@@ -96,8 +95,9 @@ PROBLEMS: dict[str, tuple[Callable[[], Problem], str]] = {
 
 
 def run(quick: bool) -> Report:
-    """A row per problem and method; the details have both errors of everybody, and of the model of
-    ours that has no row.
+    """A row per problem and method; the details have both errors of all methods.
+
+    They include our model that has no row.
     """
     peer("densratio")
     rows: list[Row] = []
@@ -110,12 +110,12 @@ def run(quick: bool) -> Report:
         ours = f"nce_jax, {model}"
         with jax.enable_x64(False):
             contenders |= {
-                f"nce_jax, {each}": _ours(problem, each) for each in ("quadratic", "perceptron")
+                f"nce_jax, {name}": _ours(problem, name) for name in ("quadratic", "perceptron")
             }
             timed = measure(contenders, repetitions=1 if quick else 3, block=0, label=name)
         rows += [_row(name, timed, ours, method) for method in timed if method in METHODS]
         details.append(
-            {"problem": name, "fits": [_line(method, found) for method, found in timed.items()]}
+            {"problem": name, "fits": [_line(method, fit) for method, fit in timed.items()]}
         )
     measures = {"log_error": LOG_ERROR, "square_error": SQUARE_ERROR}
     return Report(
@@ -129,8 +129,8 @@ def _row(name: str, timed: dict[str, Timed], ours: str, method: str) -> Row:
 
     check = Check(f"our {LOG_ERROR} over theirs", worse, 1.0, is_contest=True)
     note = (
-        f"2 x {SIZE:,} samples; our fit compiles, trains and assesses itself, theirs searches its"
-        " kernel width"
+        f"2 x {SIZE:,} samples; our time includes compilation, training and assessment, theirs"
+        " the search for the kernel width"
     )
     return compare(
         f"{name}, {method}", timed, ours=ours, against=[method], check=check, unit="fit", note=note
@@ -142,8 +142,9 @@ def _line(method: str, timed: Timed) -> dict[str, Any]:
 
 
 def _ours(problem: Problem, model: str) -> Callable[[], Fit]:
-    """The default perceptron, or a full quadratic form of the samples, which contains the log ratio
-    of Gaussians.
+    """Our fit with the default perceptron, or with a full quadratic form of the samples.
+
+    The quadratic form contains the log ratio of Gaussians.
     """
     x, y = (np.asarray(side, np.float32) for side in (problem.x, problem.y))
     dim, num_steps = x.shape[1], 600
@@ -176,8 +177,9 @@ def _quadratic(mean: np.ndarray, spread: np.ndarray, x: jax.Array) -> jax.Array:
 
 
 def _peer(problem: Problem, method: str) -> Callable[[], Fit]:
-    """With its own cross-validation over its own grid, 81 pairs of width and penalty (KLIEP: a line
-    search).
+    """densratio's fit with cross-validation over its own grid of 81 widths and penalties.
+
+    KLIEP has a line search instead.
     """
     densratio = peer("densratio").densratio
 
@@ -197,10 +199,11 @@ def _peer(problem: Problem, method: str) -> Callable[[], Fit]:
 
 
 def _errors(problem: Problem, estimate: Callable[[np.ndarray], np.ndarray]) -> Fit:
-    """Both errors; part of every fit's time, and the same small part for all."""
-    off = estimate(problem.held_out_x) - problem.log_ratio(problem.held_out_x)
+    """Both errors; they are a part of every fit's time, equally small for all."""
+    log_errors = estimate(problem.held_out_x) - problem.log_ratio(problem.held_out_x)
     truth = np.exp(problem.log_ratio(problem.held_out_y))
-    misses = np.exp(estimate(problem.held_out_y)) - truth
+    ratio_errors = np.exp(estimate(problem.held_out_y)) - truth
     return Fit(
-        float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean(misses**2) / np.mean(truth**2)))
+        float(np.sqrt(np.mean(log_errors**2))),
+        float(np.sqrt(np.mean(ratio_errors**2) / np.mean(truth**2))),
     )

@@ -1,16 +1,17 @@
-"""`python -m benchmarks.regression [--only NAME ...]`: fails where benchmarks are worse than
-results.json.
+"""Fails where benchmarks are worse than results.json: `python -m benchmarks.regression`.
 
-Ratios are compared, not times: of ours and the peer's, and of ours and the floor, both measured
-within one repetition. One is a regression where its median is worse than the committed one by more
-than both interquartile ranges together, on the log scale, and by more than 5 %. With normal noise
-two runs of equal code differ by as much in 6 % of comparisons at 3 repetitions, in 0.3 % at 7, 0.2
-% at 9 and in none of 10,000 from 20 on (simulated): topics of 3 repetitions all take longer than a
-minute, so that they run only when asked for. The 5 % is what a new process changes by itself
-(memory layout, thread placement), which the spread within one process does not show. What fails is
-run a second time and is a regression only if it fails again. Amounts: bytes of a program by the
-same rule; seconds of a first call depend on the machine alone, so that only a target which was met,
-and now is not, counts.
+Ratios are compared, not times: ours over the peer's, and ours over the floor, both measured within
+one repetition. A ratio is a regression if its median is worse than the committed one by more than
+both interquartile ranges together, on the log scale, and by more than 5 %.
+
+Two runs of the same code with normal noise differ by this much in 6 % of comparisons at 3
+repetitions, in 0.3 % at 7, 0.2 % at 9, and in none of 10,000 from 20 on (simulated). All topics of
+3 repetitions take longer than a minute and run only on request. The 5 % allow for the variation
+between processes (memory layout, thread placement), which the spread within one process does not
+include. A failing topic is run a second time, and is a regression only if it fails again.
+
+Bytes of a program follow the same rule. Seconds of a first call depend on the machine alone, so
+that only a target which was met before, and is missed now, counts.
 """
 
 import argparse
@@ -25,15 +26,15 @@ from benchmarks.rows import AccuracyError
 from experiments.common import results
 
 COMMAND = "python -m benchmarks.regression"
-LEAST = math.log(1.05)
+MIN_LOG_CHANGE = math.log(1.05)
 QUICK_ENOUGH = 60.0
-"""Seconds that a topic may have taken to be run without being asked for."""
+"""Longest duration, in seconds, of a topic that runs without being requested."""
 
 Entry = Mapping[str, Any]
 
 
 class Finding(NamedTuple):
-    """One comparison that failed: which row, which quantity, what it was and what it is."""
+    """One failed comparison: its row and quantity, the committed value and the new one."""
 
     topic: str
     row: str
@@ -43,7 +44,7 @@ class Finding(NamedTuple):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a table of what is worse; the exit status is 1 where anything is."""
+    """Prints a table of regressions; the exit status is 1 if there are any."""
     committed = results.load_json(render.COMMITTED.json, run.COMMAND)
     topics = _parse(argv, committed).only or quick_topics(committed)
     _warn_of_another_machine(committed, topics)
@@ -53,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def quick_topics(committed: Mapping[str, Entry]) -> list[str]:
-    """Those with anything to compare that took at most a minute."""
+    """Topics that can be compared and took at most a minute."""
     return [
         topic
         for topic, entry in committed.items()
@@ -62,39 +63,42 @@ def quick_topics(committed: Mapping[str, Entry]) -> list[str]:
 
 
 def check_topic(topic: str, committed: Entry) -> list[Finding]:
-    """Runs a topic, and a second time if anything is worse; what is worse both times."""
+    """Runs a topic, twice if it has regressions; returns those of both runs."""
     findings = _run_and_compare(topic, committed)
     if not findings:
         return []
     print(f"  {len(findings)} worse than committed; once more", file=sys.stderr)
-    again = {
+    second_findings = {
         (finding.row, finding.quantity): finding for finding in _run_and_compare(topic, committed)
     }
-    return [again[key] for finding in findings if (key := (finding.row, finding.quantity)) in again]
+    return [
+        second_findings[key]
+        for finding in findings
+        if (key := (finding.row, finding.quantity)) in second_findings
+    ]
 
 
 def _run_and_compare(topic: str, committed: Entry) -> list[Finding]:
     print(f"==> {topic}", file=sys.stderr, flush=True)
     try:
         return list(compare(topic, committed, run.run_topic(topic, quick=False)))
-    except (
-        MissingPeerError,
-        AccuracyError,
-    ) as error:  # a check that cannot be made, or a wrong answer, is no pass
+    # A check that cannot run, or an inaccurate result, counts as a failure.
+    except (MissingPeerError, AccuracyError) as error:
         return [Finding(topic, "all", "run", "ran", str(error))]
 
 
 def compare(topic: str, committed: Entry, now: Entry) -> Iterator[Finding]:
-    """What is worse in `now`, row by row of the committed; a row that is gone is worse, a new one
-    is not.
+    """Yields the regressions in `now`, for every committed row or amount.
+
+    A missing row is a regression, and a new one is not.
     """
     for kind, compare_row in (("rows", _compare_rows), ("amounts", _compare_amounts)):
-        found = {row["name"]: row for row in now.get(kind, ())}
+        rows_by_name = {row["name"]: row for row in now.get(kind, ())}
         for row in committed.get(kind, ()):
-            if row["name"] not in found:
+            if row["name"] not in rows_by_name:
                 yield Finding(topic, row["name"], "row", "there", "gone")
             else:
-                for quantity, before, after in compare_row(row, found[row["name"]]):
+                for quantity, before, after in compare_row(row, rows_by_name[row["name"]]):
                     yield Finding(topic, row["name"], quantity, before, after)
 
 
@@ -122,7 +126,7 @@ def _compare_amounts(before: Entry, after: Entry) -> Iterator[tuple[str, str, st
 
 
 def is_worse(before: Entry, after: Entry, *, larger_is_worse: bool) -> bool:
-    """The rule, see above.
+    """Whether a value is worse by the rule in the module's description.
 
     >>> was, now = (
     ...     {"median": 20, "lower": 19, "upper": 21},
@@ -132,12 +136,12 @@ def is_worse(before: Entry, after: Entry, *, larger_is_worse: bool) -> bool:
     (True, False)
     """
     shift = _log(after["median"]) - _log(before["median"])
-    spread = sum(_log(each["upper"]) - _log(each["lower"]) for each in (before, after))
-    return (shift if larger_is_worse else -shift) > max(spread, LEAST)
+    spread = sum(_log(value["upper"]) - _log(value["lower"]) for value in (before, after))
+    return (shift if larger_is_worse else -shift) > max(spread, MIN_LOG_CHANGE)
 
 
 def table(findings: Sequence[Finding]) -> str:
-    """For the terminal."""
+    """Formats findings for the terminal."""
     lines = [("topic", "row", "what", "committed", "now"), *findings]
     widths = [max(len(line[column]) for line in lines) for column in range(len(Finding._fields))]
     return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
@@ -152,12 +156,12 @@ def _show(value: Entry) -> str:
 
 
 def _warn_of_another_machine(committed: Mapping[str, Entry], topics: Sequence[str]) -> None:
-    here = run.context()["machine"]
-    others = [topic for topic in topics if committed[topic]["machine"] != here]
-    if others:
+    this_machine = run.context()["machine"]
+    foreign_topics = [topic for topic in topics if committed[topic]["machine"] != this_machine]
+    if foreign_topics:
         print(
-            f"warning: committed on another machine: {', '.join(others)}; ratios may differ for"
-            " that alone",
+            f"warning: committed on another machine: {', '.join(foreign_topics)}; ratios may differ"
+            " for that alone",
             file=sys.stderr,
         )
 

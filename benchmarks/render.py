@@ -1,7 +1,6 @@
-"""The page of the benchmarks and its figure, from the JSON file alone: `python -m
-benchmarks.render`.
-"""
+"""Renders the benchmarks' page and figure from the JSON file: `python -m benchmarks.render`."""
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ COMMAND = "python -m benchmarks.run"
 
 
 class Output(NamedTuple):
-    """Where the numbers are, and where page and figure go."""
+    """Paths of the JSON file, the page and the figure."""
 
     json: Path
     page: Path
@@ -41,156 +40,169 @@ HEAD = """\
 <!-- Written by `python -m benchmarks.run` from benchmarks/results.json: edit benchmarks/render.py
 instead. -->
 
-`make bench` installs the packages to compare with, runs everything below and writes this page;
-`make bench ARGS="--only bar"` runs one topic anew and keeps the others, `ARGS="--quick"` tries
-everything in short and writes to `build/benchmarks` only. `make bench-check` runs the shorter
-topics anew and fails where a ratio is worse than here by more than the spread of both measurements.
+| command | what it does |
+| --- | --- |
+| `make bench` | installs the packages to compare with, runs everything below, writes this page |
+| `make bench ARGS="--only bar"` | repeats one topic and keeps the others |
+| `make bench ARGS="--quick"` | tries everything in short form, into `build/benchmarks` only |
+| `make bench-check` | repeats the shorter topics, and fails where a ratio has become worse |
 
-**How it is measured.** All contenders of a topic run in one process, in turn and in a new random
-order at every repetition; short calls are repeated until a block lasts 50 ms, and every call is
-waited for. A *ratio* is taken within each repetition, between blocks that ran moments apart, so
-that other work on the machine hits both sides. Given are the median and, in brackets, the
-quartiles. Ratios with a target "≥" are other / ours, those with "≤" ours / other. The first call of
-everything, with its compilation, is not timed, but where whole fits are, which compile at every
-call. Every row first checks its answers, and a row that fails its check is an error, not a number;
-where both sides estimate from samples, a row that loses says `less accurate`. Where a peer offers
-several methods, all are timed and the fastest is the one in the table. The ratio of processor time
-counts the work of all threads: it says what a loaded machine, or one core, would show.
+`make bench-check` counts a ratio as worse where it differs from the one below by more than the
+spread of both measurements.
 
-**The floor** is the least time that the work of our side can take here, and *over the floor* our
-time divided by it. For solvers: every evaluation has to read all log ratios and to take one
-exponential of each; what the slower of the two costs is measured beside, on arrays of the same size
-and dtype. For training steps: the step's own matrix products and convolutions, found in its program
-and run alone with the same shapes. Factors below 1 are noise.
+## How it is measured
+
+- **In turn.** All contenders of a topic run in one process, in a new random order at every
+  repetition. Short calls are repeated until a block lasts 50 ms, and every call is waited for.
+- **Ratios.** A *ratio* is taken within each repetition, between blocks that ran moments apart, so
+  that other work on the machine affects both sides. The tables give the median and, in brackets,
+  the quartiles. Ratios with a target "≥" are other / ours, those with "≤" ours / other.
+- **Compilation.** The first call of everything, with its compilation, is not timed. Whole fits are
+  the exception: they compile at every call.
+- **Checks.** Every row first checks its answers. A row that fails its check is an error, not a
+  number. Where both sides estimate from samples, a row that loses has the verdict `less accurate`.
+- **Peers.** Where a peer offers several methods, all are timed and the table has the fastest.
+- **Processor time.** Its ratio counts the work of all threads, and shows what a busy machine, or a
+  single core, would take.
+
+**The floor** is the least time that the work of our side can take on this machine, and *over the
+floor* is our time divided by it. A factor below 1 is noise.
+
+- For solvers: every evaluation has to read all log ratios and to take one exponential of each. The
+  slower of the two is measured on arrays of the same size and dtype.
+- For training steps: the step's own matrix products and convolutions are found in its program and
+  run alone with the same shapes.
 """
 
 SECTIONS = {
     "bar": (
         "BAR",
         (
-            "Gaussian work values that obey Crooks' theorem, free energy difference 1 kT, standard"
-            " deviation 2 kT. Our side is `jax.jit` of `nce_jax.bar`, on arrays that are on the"
-            " device; pymbar and FastMBAR compute in float64 always, the latter from the energies"
-            " of two states, by L-BFGS-B (its Newton took five times as long and was right to 5e-9"
-            " only)."
+            "Gaussian work values that obey Crooks' theorem, with a free energy difference of 1"
+            " kT and a standard deviation of 2 kT. Our side is `jax.jit` of `nce_jax.bar`, on"
+            " arrays that are on the device. pymbar and FastMBAR always compute in float64."
+            " FastMBAR starts from the energies of two states and uses L-BFGS-B; its Newton method"
+            " took five times as long and was accurate to 5e-9 only."
         ),
     ),
     "many_problems": (
         "Many problems at once",
         (
-            "A vmapped loop runs until its worst lane is done, so that the largest number of steps"
-            " is what every lane pays."
+            "A vmapped loop runs until its worst lane is done, so that every lane pays for the"
+            " largest number of steps."
         ),
     ),
     "bootstrap": (
         "Bootstrap",
         (
             "FastMBAR with `bootstrap=True` and its default settings (blocks of three samples,"
-            " Newton), against `nce_jax.bootstrap_log_partition`."
+            " Newton's method), compared with `nce_jax.bootstrap_log_partition`."
         ),
     ),
     "train_step": (
         "Training step",
         (
             "Eight Gaussians on a ring in 2-D, noise N(0, 2 I), perceptron 128-64, batches of 512"
-            " and of 8,192, Adam, float32. Every treatment goes on training while it is timed. Four"
-            " fixed steps are the mode for accelerators, without a loop or a branch."
+            " and of 8,192, Adam, float32. Every treatment continues training while it is timed."
+            " Four fixed steps are the mode for accelerators, without a loop or a branch."
         ),
     ),
     "torch_step": (
-        "Training step beside PyTorch",
+        "Training step compared with PyTorch",
         (
-            "The energy 2-128-128-1 on one batch of 1,000 + 1,000, F a parameter, Adam, float32,"
-            " from the same weights. PyTorch in its best eager form (one forward pass of both sets"
-            " together, fused Adam) and under `torch.compile`."
+            "The energy 2-128-128-1 on one batch of 1,000 + 1,000, with F a parameter, Adam,"
+            " float32, from the same weights. PyTorch runs in its fastest eager form (one forward"
+            " pass of both sets together, fused Adam) and under `torch.compile`."
         ),
     ),
     "fit_loop": (
         "The training loop",
         (
             "`training.fit`, with metrics file, progress bar and a checkpoint every 1,000 steps,"
-            " against a plain Python loop over the compiled step and batches made beforehand; the"
-            " energy 2-128-128-1, batch 1,000 + 1,000. On arrays `fit` also shuffles and gathers"
-            " the batches, which the plain loop is spared. Blocks of 100 steps in turn, within one"
-            " run."
+            " compared with a plain Python loop over the compiled step and batches made"
+            " beforehand; the energy 2-128-128-1, batch 1,000 + 1,000. On arrays, `fit` also"
+            " shuffles and gathers the batches, which the plain loop does not. Blocks of 100 steps"
+            " alternate within one run."
         ),
     ),
     "resnet_step": (
         "ResNet-18",
         (
             "A step of the full ResNet-18 energy (width 64, 28 x 28 images, 8 + 8 samples,"
-            " float32), F solved for against F a parameter."
+            " float32): F solved for, compared with F as a parameter."
         ),
     ),
     "contrastive": (
         "Contrastive losses",
         (
-            "Value and gradient, float32; vectors are divided by their norms within what is timed."
-            " `optax.losses.ntxent` is NT-Xent of the same views; info-nce-pytorch's loss is"
-            " InfoNCE with in-batch negatives. In blocks the logits are made twice and never"
-            " stored: four matrix products in the place of three."
+            "Value and gradient, float32. The timed part includes the division of vectors by"
+            " their norms. `optax.losses.ntxent` is NT-Xent of the same views; the loss of"
+            " info-nce-pytorch is InfoNCE with in-batch negatives. In blocks, the logits are"
+            " computed twice and never stored, which takes four matrix products instead of three."
         ),
     ),
     "vocabulary": (
         "A vocabulary's output layer",
         (
             "512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradients in the"
-            " hidden states too, float32. Ours draws new targets and negatives at every step;"
-            " operations and memory of a step do not depend on V, rows that are not in the cache"
-            " take longer to come. Ours is `vocabulary_nce_loss` on the rows that the batch touches"
-            " (`training.update_rows`); the other side `full_softmax_loss` with the dense step."
-            " Logits of a million words would take 2 GB, and that step is not run."
+            " hidden states too, float32. Our side is `vocabulary_nce_loss` on the rows that the"
+            " batch touches (`training.update_rows`), with new targets and negatives at every"
+            " step; the other side is `full_softmax_loss` with the dense step. The operations and"
+            " the memory of our step do not depend on the size of the vocabulary, but rows that"
+            " are not in the cache take longer to load. The logits of a million words would take 2"
+            " GB, and that step of the other side is not run."
         ),
     ),
     "sweep_lanes": (
         "Sweeps",
         (
-            "Training the mean of a Gaussian, 4 standard deviations from the noise, over M x seeds"
-            " (float32): one `nce_jax.sweep`, which draws the samples of a seed once for all M,"
-            " against the same lanes one after another in one compiled program."
+            "Training the mean of a Gaussian, 4 standard deviations from the noise, over M x"
+            " seeds (float32): one `nce_jax.sweep`, which draws the samples of a seed once for all"
+            " M, compared with the same lanes one after another in one compiled program."
         ),
     ),
     "solver_steps": ("Steps of the solvers", ""),
     "ratio_estimation": (
         "Density ratios",
         (
-            "`fit_log_ratio` against the three methods of densratio, all with their default"
-            " settings: uLSIF and RuLSIF choose width and penalty from a grid of 81 pairs by"
-            " leave-one-out cross-validation, KLIEP its width by 5-fold cross-validation, and that"
-            " is most of their time. Ours trains 600 steps: a full quadratic form of the samples on"
-            " Gaussians, which contains their log ratio, and the default perceptron elsewhere; most"
-            " of its time is compilation. `less accurate` means that our error of the log ratio is"
-            " the larger one. We picked the model of the rows for the problem, knowing the truth,"
-            " which a kernel method is not told."
+            "`fit_log_ratio` compared with the three methods of densratio, all with their default"
+            " settings. uLSIF and RuLSIF choose width and penalty from a grid of 81 pairs by"
+            " leave-one-out cross-validation, KLIEP its width by 5-fold cross-validation; this is"
+            " most of their time. Ours trains 600 steps: a full quadratic form of the samples on"
+            " Gaussians, which contains their log ratio, and the default perceptron elsewhere;"
+            " most of its time is compilation. `less accurate` means that our error of the log"
+            " ratio is the larger one. We chose our model for each problem with knowledge of the"
+            " truth, which a kernel method does not have."
         ),
     ),
     "mutual_information": (
         "Mutual information",
         (
-            "Ten tasks of bmi (PyPI: benchmark-mi) and its estimators with their default settings,"
-            " in an environment of its own: it needs JAX below 0.4.34. Ours fits two log ratios of"
-            " joint over shuffled samples by `fit_log_ratio`, a quadratic form and a perceptron, on"
-            " normal scores of every coordinate, takes the one with the smaller held-out loss and"
-            " averages it over samples that neither fit has seen. Normal scores undo what Wiggly"
-            " and Half-cube do to the bivariate normal: for ours these three tasks are one and the"
-            " same. The recipe was settled on samples of these ten tasks, seed 0 as here; bmi's"
-            " estimators were not tuned."
+            "Ten tasks of bmi (PyPI: benchmark-mi) and its estimators with their default"
+            " settings, in a separate environment, because bmi needs JAX below 0.4.34. Ours fits"
+            " two log ratios of joint over shuffled samples by `fit_log_ratio`, a quadratic form"
+            " and a perceptron, on normal scores of every coordinate. It takes the one with the"
+            " smaller held-out loss and averages it over samples that neither fit has used. Normal"
+            " scores undo what Wiggly and Half-cube do to the bivariate normal, so that for ours"
+            " these three tasks are the same. The recipe was settled on samples of these ten"
+            " tasks, with seed 0 as here; the estimators of bmi were not tuned."
         ),
     ),
     "first_call": (
         "First calls",
         (
             "Tracing, compilation and the run of a program, in a process of its own and without a"
-            " cache of compiled programs: median and quartiles of five. Imports, and making the"
-            " arguments, come before the clock."
+            " cache of compiled programs: median and quartiles of five. Imports and the"
+            " construction of the arguments are not timed."
         ),
     ),
     "memory": (
         "Memory",
         (
-            "Of a compiled program: its arguments, outputs and temporaries together, as the"
-            " compiler says. Of a process: by how much the first call raises the peak of its"
-            " resident set, compilation included (pymbar: its one call)."
+            "The memory of a compiled program is the sum of its arguments, outputs and"
+            " temporaries, as reported by the compiler. The memory of a process is the amount by"
+            " which the first call raises the peak of its resident set, compilation included (for"
+            " pymbar: its only call)."
         ),
     ),
 }
@@ -206,18 +218,30 @@ def render(output: Output) -> None:
 
 
 def page(stored: Mapping[str, Any]) -> str:
-    """The page, in the order of the sections."""
+    """The page, with its sections in order."""
     sections = [_section(topic, stored[topic]) for topic in SECTIONS if topic in stored]
-    return "\n".join([HEAD, *sections, tables.provenance(stored)])
+    return _wrapped("\n".join([HEAD, *sections, tables.provenance(stored)]))
+
+
+def _wrapped(text: str) -> str:
+    """Prose in lines of at most 100 columns; tables, images and comments as they are."""
+    return "\n".join(
+        line
+        if line.startswith(("|", "!", "<"))
+        else textwrap.fill(line, 100, break_long_words=False, break_on_hyphens=False)
+        for line in text.split("\n")
+    )
 
 
 def summary(stored: Mapping[str, Any]) -> str:
-    """The table for the terminal."""
+    """The summary table for the terminal."""
     entries = [stored[topic] for topic in SECTIONS if topic in stored]
     rows = [
         (row, tables.ratio(row), tables.target(row)) for entry in entries for row in entry["rows"]
     ]
-    rows += [(each, *tables.amount(each)) for entry in entries for each in entry.get("amounts", ())]
+    rows += [
+        (amount, *tables.amount(amount)) for entry in entries for amount in entry.get("amounts", ())
+    ]
     width = max([len(row["name"]) for row, *_ in rows], default=0)
     lines = (
         f"{row['name']:<{width}}  {value:<24} {target:<8} {row['verdict']}"

@@ -1,5 +1,6 @@
-"""What solving for F adds to a training step of the full ResNet-18 energy: next to nothing, beside
-that network.
+"""Cost of solving for F in a training step of the full ResNet-18 energy.
+
+It is negligible compared with the network.
 """
 
 from collections.abc import Callable
@@ -22,9 +23,7 @@ TREATMENTS = {
 
 
 def run(quick: bool) -> Report:
-    """Width 64, 28 x 28 images, 8 + 8 samples: the fewest that make sense, where the solver weighs
-    most.
-    """
+    """Width 64, 28 x 28 images and 8 + 8 samples, where the solver weighs most."""
     with jax.enable_x64(False):
         params, log_ratio_fn = models.resnet18_energy(
             jax.random.key(0), SHAPE, width=4 if quick else 64

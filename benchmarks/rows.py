@@ -1,4 +1,4 @@
-"""One line of the benchmarks' table: ours against the fastest peer, checked before it counts."""
+"""One line of the benchmarks' table: ours against the fastest peer, checked for accuracy first."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +10,7 @@ from benchmarks.harness import Timed
 
 
 class AccuracyError(AssertionError):
-    """A contender's answer is not the expected one, so that its time is no number to show."""
+    """A contender's result is not accurate, so that its time must not be reported."""
 
 
 class Spread(NamedTuple):
@@ -22,8 +22,7 @@ class Spread(NamedTuple):
 
 
 class Check(NamedTuple):
-    """An accuracy check: what is compared, how its error follows from our value and the peer's, and
-    what is admitted.
+    """An accuracy check: the quantity, its error from our value and the peer's, and the tolerance.
 
     Exact answers are either right or wrong, and a wrong one is an AccuracyError. Of statistical
     estimates one may be worse than another without being wrong: with `is_contest` that is a row
@@ -37,9 +36,7 @@ class Check(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """The least time of some work, from what was timed beside it: seconds per unit at every
-    repetition.
-    """
+    """Lower bound on the time of some work: seconds per unit at every repetition."""
 
     what: str
     seconds: Callable[[Mapping[str, Timed]], np.ndarray]
@@ -47,8 +44,9 @@ class Floor(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table. Ratios are peer / ours under "at least", ours / peer under "at most";
-    times are per `unit`.
+    """One line of the table, with times per `unit`.
+
+    Ratios are peer / ours under "at least", and ours / peer under "at most".
     """
 
     name: str
@@ -93,8 +91,9 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Amount:
-    """One line of a table without a race: seconds or bytes of ours, a target for them, and what to
-    see them beside.
+    """One line of a table without a comparison: seconds or bytes of ours, and a target.
+
+    `beside` has values to compare with.
     """
 
     name: str
@@ -121,7 +120,7 @@ class Amount:
 
 
 class Report(NamedTuple):
-    """What a topic returns: its rows, and whatever else its section of the page shows."""
+    """Result of a topic: its rows, amounts, and details of its section of the page."""
 
     rows: Sequence[Row] = ()
     details: Mapping[str, Any] = {}
@@ -147,7 +146,7 @@ def compare(
     note: str = "",
     floor: Floor | None = None,
 ) -> Row:
-    """A row: ours against the fastest of `against`, checked before it counts.
+    """A row of ours against the fastest of `against`, checked for accuracy first.
 
     `at_least` is a target for peer / ours, `at_most` one for ours / peer; with neither, `is_cost`
     says which ratio to show. `floor` is the least time that our side's work can take, from ceilings
@@ -156,7 +155,7 @@ def compare(
     peer = min(against, key=lambda candidate: np.median(timed[candidate].seconds))
     mine, theirs = timed[ours], timed[peer]
     error = float(check.error(mine.value, theirs.value))
-    # NaN fails too.
+    # NaN fails as well.
     if not (check.is_contest and np.isfinite(error)) and not error <= check.tolerance:
         raise AccuracyError(
             f"{name}: {check.what}: {error:.3g} where at most {check.tolerance:.3g} is admitted"

@@ -1,5 +1,6 @@
-"""`python -m benchmarks.run [--only NAME ...] [--quick]`: runs benchmarks, writes results.json and
-docs/benchmarks.md.
+"""Runs benchmarks: `python -m benchmarks.run [--only NAME ...] [--quick]`.
+
+It writes results.json and docs/benchmarks.md.
 """
 
 import argparse
@@ -31,13 +32,11 @@ COMMAND = "python -m benchmarks.run"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the topics asked for; returns the exit status, which is 1 where a topic failed its
-    accuracy check.
-    """
+    """Runs the requested topics; the exit status is 1 if one fails its accuracy check."""
     arguments = _parse(argv)
     output = render.TRIAL if arguments.quick else render.COMMITTED
     stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
-    failed, is_dirty = False, results.is_dirty()  # what is written below is no change of the code
+    failed, is_dirty = False, results.is_dirty()  # taken before this program writes files
     for topic in arguments.only or TOPICS:
         print(f"==> {topic}", file=sys.stderr, flush=True)
         try:
@@ -57,9 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_topic(topic: str, quick: bool) -> dict[str, Any]:
-    """One topic's entry of the JSON file: rows, details, and the machine as it was before and
-    after.
-    """
+    """Entry of a topic in the JSON file: rows, details, and the machine before and after."""
     load_before, start = _load_average(), time.perf_counter()
     report: Report = importlib.import_module(f"benchmarks.{topic}").run(quick)
     return {
@@ -74,26 +71,26 @@ def run_topic(topic: str, quick: bool) -> dict[str, Any]:
 
 
 def context() -> dict[str, Any]:
-    """The code, the packages and the machine behind a benchmark."""
-    found = results.provenance()
+    """Describes the code, the packages and the machine behind a benchmark."""
+    provenance = results.provenance()
     versions = {
-        **found["versions"],
+        **provenance["versions"],
         **{name: version for name in PEERS if (version := _version(name)) is not None},
     }
     return {
-        "finished": found["finished"],
-        "commit": found["commit"],
+        "finished": provenance["finished"],
+        "commit": provenance["commit"],
         "versions": versions,
         "machine": {
             "cpu": cpu_model(),
             "cores": os.cpu_count(),
-            "platform": found["device"]["platform"],
+            "platform": provenance["device"]["platform"],
         },
     }
 
 
 def cpu_model() -> str:
-    """The processor's name, as far as the system tells."""
+    """Name of the processor, if the system provides it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -101,7 +98,7 @@ def cpu_model() -> str:
 
 
 def write(path: Path, stored: Mapping[str, Any]) -> None:
-    """Writes the JSON file, all or nothing."""
+    """Writes the JSON file atomically."""
     with results.atomic(path) as temporary:
         temporary.write_text(json.dumps(stored, indent=1) + "\n")
 

@@ -17,8 +17,9 @@ SOLVERS = {
 
 
 def run(quick: bool) -> Report:
-    """Unit Gaussians some way apart, 2 x 512 samples, s offset by 3; a negative separation inverts
-    the ratios.
+    """Unit Gaussians at various distances, 2 x 512 samples, s offset by 3.
+
+    A negative separation inverts the ratios.
     """
     num_draws = 10 if quick else 100
     tables = []
@@ -30,8 +31,9 @@ def run(quick: bool) -> Report:
 
 
 def draw(separation: float, num_draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Log-ratios s = +-(d x - d^2 / 2) + offset of data x from N(d, 1) and noise x from N(0, 1),
-    (draws, size).
+    """Log ratios s = +-(d x - d^2 / 2) + offset of data and noise, (draws, size).
+
+    x is from N(d, 1) for data and from N(0, 1) for noise.
     """
     distance, sign = abs(separation), np.sign(separation) or 1.0
     x_data, x_noise = np.random.default_rng(0).normal(size=(2, num_draws, SIZE))
@@ -50,7 +52,7 @@ def _line(separation: float, dtype: str, num_draws: int) -> dict:
 
 
 def _steps(solution: nce_jax.Solution) -> dict:
-    """Smallest, median and largest number of steps, and how many lanes ran out of them."""
+    """Smallest, median and largest number of steps, and the number of lanes that failed."""
     steps, status = np.asarray(solution.num_evaluations), np.asarray(solution.status)
     unsolved = int(np.sum(~np.isin(status, (nce_jax.Status.CONVERGED, nce_jax.Status.NO_OVERLAP))))
     return {

@@ -1,6 +1,4 @@
-"""A grid of M x seeds in one sweep, against its lanes one after another; and the cost of a lane
-against their number.
-"""
+"""A grid of M x seeds in one sweep, against its lanes in sequence; cost of a lane by number."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -35,9 +33,7 @@ class Grid(NamedTuple):
 
 
 def gaussian_1d(treatment: training.Treatment, steps: int) -> Train:
-    """Trains the mean of a unit Gaussian from fresh samples at every step; returns F and theta as
-    they end.
-    """
+    """Trains the mean of a unit Gaussian from fresh samples; returns the final F and theta."""
     reference, optimizer = noise.standard_normal(1), optax.sgd(0.1)
 
     def run(magnification, seed):
@@ -83,11 +79,11 @@ def run(quick: bool) -> Report:
 def _row(name: str, steps: int, quick: bool) -> Row:
     train, points = gaussian_1d(TREATMENTS[name], steps), grid(SIDE)
     one_lane = jax.jit(train)
-    # Every M once, each with another seed: what a lane costs depends on M where F is solved for.
+    # Every M once, each with another seed: the cost of a lane depends on M if F is solved for.
     seeds = np.random.default_rng(0).permutation(SIDE)
     lanes = [(points.magnification[i], points.seed[j]) for i, j in enumerate(seeds)]
     contenders = {
-        "one sweep": Contender(lambda: nce_jax.sweep(train, **points._asdict()).values, SIDE**2),
+        "one sweep": Contender(lambda: nce_jax.sweep(train, axes=points._asdict()).values, SIDE**2),
         "lane after lane": Contender(
             lambda: [jax.block_until_ready(one_lane(*lane)) for lane in lanes], SIDE
         ),
@@ -107,15 +103,16 @@ def _row(name: str, steps: int, quick: bool) -> Row:
         check=Check("difference of the lanes' F and theta", difference, 1e-3),
         at_least=TARGETS[name],
         note=(
-            f"{steps:,} steps of batch {BATCH}; {SIDE} of the {SIDE**2:,} single lanes timed, one"
-            " of every M"
+            f"{steps:,} steps of batch {BATCH}; of the {SIDE**2:,} single lanes {SIDE} are timed,"
+            " one for every M"
         ),
     )
 
 
 def _cost_of_a_lane(steps: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
-    """Seconds per lane of square grids; one measurement per size, so that large grids do not wait
-    for small ones.
+    """Seconds per lane of square grids, measured separately per size.
+
+    Large grids thus do not wait for small ones.
     """
     sides = (1, 2, 4, 8) if quick else (1, 2, 4, 8, 16, 32, 64)
     trains = {name: gaussian_1d(treatment, steps) for name, treatment in TREATMENTS.items()}
@@ -124,7 +121,9 @@ def _cost_of_a_lane(steps: int, quick: bool) -> dict[str, list[dict[str, Any]]]:
         points = grid(side)
         contenders = {
             name: Contender(
-                lambda train=train, points=points: nce_jax.sweep(train, **points._asdict()).values,
+                lambda train=train, points=points: (
+                    nce_jax.sweep(train, axes=points._asdict()).values
+                ),
                 side**2,
             )
             for name, train in trains.items()

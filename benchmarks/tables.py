@@ -29,7 +29,7 @@ def rows(entries: Sequence[Mapping[str, Any]]) -> str:
         "target",
         "verdict",
         "ratio of processor time",
-        "error (admitted)",
+        "error (tolerance)",
     )
     head += ("floor", "over the floor") * has_floor
     lines = (
@@ -56,18 +56,18 @@ def rows(entries: Sequence[Mapping[str, Any]]) -> str:
 
 
 def amounts(entries: Sequence[Mapping[str, Any]]) -> str:
-    """The amounts of a topic, with a column for everything that some are seen beside."""
-    others = list(dict.fromkeys(name for each in entries for name in each["beside"]))
+    """Table of a topic's amounts, with a column for every value compared with."""
+    columns = list(dict.fromkeys(name for entry in entries for name in entry["beside"]))
     show = {"s": seconds, "B": megabytes}
 
-    def line(each: Mapping[str, Any]) -> tuple[str, ...]:
-        beside = (
-            show[each["unit"]](each["beside"][name]) if name in each["beside"] else ""
-            for name in others
+    def line(entry: Mapping[str, Any]) -> tuple[str, ...]:
+        compared_with = (
+            show[entry["unit"]](entry["beside"][name]) if name in entry["beside"] else ""
+            for name in columns
         )
-        return each["name"], *amount(each), each["verdict"], *beside
+        return entry["name"], *amount(entry), entry["verdict"], *compared_with
 
-    return table(("", "ours", "target", "verdict", *others), map(line, entries))
+    return table(("", "ours", "target", "verdict", *columns), map(line, entries))
 
 
 def amount(entry: Mapping[str, Any]) -> tuple[str, str]:
@@ -80,7 +80,7 @@ def amount(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def megabytes(value: float) -> str:
-    """Three digits.
+    """Megabytes with three digits.
 
     >>> megabytes(88_001_608.0), megabytes(46_664.0)
     ('88.0 MB', '0.0467 MB')
@@ -89,7 +89,7 @@ def megabytes(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Three digits with a unit.
+    """Seconds with three digits and a unit.
 
     >>> seconds(0.0123456), seconds(4.2e-5), seconds(12.0)
     ('12.3 ms', '42.0 µs', '12.0 s')
@@ -117,9 +117,7 @@ def ratio(row: Mapping[str, Any]) -> str:
 
 
 def _error(row: Mapping[str, Any]) -> str:
-    """One digit of what is rounding, three where both sides estimate and the two numbers may be
-    close.
-    """
+    """An error with one digit if it is rounding, three where both sides estimate."""
     digits = 1 if row["error"] < 0.01 else 3
     return f"{row['error']:.{digits}g} ({row['tolerance']:.{digits}g})"
 
@@ -218,18 +216,18 @@ def _ratio_errors(details: Mapping[str, Any]) -> str:
     head = ("", "method", "log ratio", "ratio", "time")
     lines = (
         (
-            of["problem"],
+            problem["problem"],
             fit["method"],
             f"{fit['log_error']:.3f}",
             f"{fit['square_error']:.3f}",
             seconds(fit["seconds"]),
         )
-        for of in details["problems"]
-        for fit in of["fits"]
+        for problem in details["problems"]
+        for fit in problem["fits"]
     )
     measures = details["measures"]
     return (
-        f"Errors of all, with {details['size']:,} training samples a side and"
+        f"Errors of all methods, with {details['size']:,} training samples a side and"
         f" {details['held_out']:,} held out. Log ratio: {measures['log_error']}; ratio:"
         f" {measures['square_error']}, which is what uLSIF minimizes.\n\n{table(head, lines)}"
     )
@@ -245,8 +243,8 @@ def _information(details: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in setting["versions"].items())
     return (
         f"Estimates in nats from {setting['size']:,} samples, and their times, of"
-        f" {setting['repetitions']} run(s) each. The error of ours is that of its averages, for the"
-        " log ratio as it was fitted, and does not tell how well that was. InfoNCE: at most"
+        f" {setting['repetitions']} run(s) each. The error of ours covers its averages for the"
+        " fitted log ratio, not the quality of the fit. InfoNCE: at most"
         f" {setting['neural_steps']:,} steps, one run. bmi ran on"
         f" {versions}.\n\n{table(('task', 'truth', *names), lines)}"
     )

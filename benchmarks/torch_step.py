@@ -1,6 +1,4 @@
-"""One NCE training step of a small energy against the same step in PyTorch: same weights, same
-batch, Adam in both.
-"""
+"""A NCE training step of a small energy, ours against PyTorch's, on equal weights and batches."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -20,7 +18,7 @@ BATCH, STEPS, HIDDEN, SLOPE, RATE = 1000, 20, (128, 128), 0.2, 1e-3
 
 
 class Problem(NamedTuple):
-    """What both sides start from: weights by layer, data and noise samples, all float32."""
+    """Start of both sides: weights by layer, data and noise samples, all float32."""
 
     params: Any
     log_density_fn: Any
@@ -29,8 +27,9 @@ class Problem(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """The energy 2-128-128-1 at 1,000 + 1,000 samples; F is a parameter; noise N(0, I), its density
-    taken in the step.
+    """The energy 2-128-128-1 at 1,000 + 1,000 samples, with F a parameter.
+
+    The noise is N(0, I), and its density is computed in the step.
     """
     torch = peer("torch")
     with jax.enable_x64(False):
@@ -44,7 +43,7 @@ def run(quick: bool) -> Report:
             contenders["PyTorch, compiled"] = Contender(
                 _torch(torch, problem, compiled=True), STEPS
             )
-        except Exception as error:  # it needs a C++ compiler, and says so in several ways
+        except Exception as error:  # it needs a C++ compiler, whose absence raises various errors
             note = f"torch.compile does not run here: {type(error).__name__}"
         products = floors.products(*_program(problem), calls=STEPS)
         timed = measure(
@@ -109,9 +108,7 @@ def _ours(problem: Problem) -> Callable[[], float]:
 
 
 def _torch(torch: Any, problem: Problem, compiled: bool = False) -> Callable[[], float]:
-    """PyTorch's best eager form: one forward pass of both sets together, fused Adam; or that under
-    `torch.compile`.
-    """
+    """PyTorch's fastest form: one forward pass of both sets, fused Adam, eager or compiled."""
     layers = [problem.params[name] for name in ("hidden_0", "hidden_1", "output")]
     weights = [
         torch.tensor(np.asarray(layer["kernel"]).T.copy(), requires_grad=True) for layer in layers

@@ -1,6 +1,4 @@
-"""What the treatments of F cost in a training step, against the joint gradient; and the joint
-gradient against itself.
-"""
+"""Cost of the treatments of F in a training step, relative to the joint gradient."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -33,9 +31,7 @@ TARGETS = {"one BAR step": 1.05, "solved, Newton": 1.10}
 
 
 class Run(NamedTuple):
-    """What a block of steps leaves behind: the last metrics, and the first step's F with the one it
-    should have been.
-    """
+    """Results of a block of steps: the last metrics, and the first F with its expected value."""
 
     metrics: training.Metrics
     first: float
@@ -52,8 +48,9 @@ def eight_gaussians(key: jax.Array, size: int) -> jax.Array:
 
 
 def run(quick: bool) -> Report:
-    """Every treatment goes on training through the whole measurement, on fresh noise and batches
-    that return in turn.
+    """Every treatment continues training during the measurement.
+
+    Its noise is fresh, and its batches are cycled.
     """
     with jax.enable_x64(False):
         small = _race(tuple(TREATMENTS), BATCH, repetitions=10 if quick else 120)
@@ -100,9 +97,7 @@ def _program(treatment: training.Treatment, batch_size: int) -> tuple[Any, ...]:
 
 
 def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run]:
-    """`STEPS` steps of one run, dispatched as a training loop does: one after another, the last one
-    waited for.
-    """
+    """`STEPS` steps of one run, dispatched in sequence as in a training loop."""
     noise = distrax.MultivariateNormalDiag(jnp.zeros(2), jnp.full(2, jnp.sqrt(2.0)))
     params, log_density_fn = models.mlp_energy(jax.random.key(1), 2, hidden=(128, 64))
     optimizer = optax.adam(1e-3)
@@ -134,9 +129,7 @@ def _trainer(treatment: training.Treatment, batch_size: int) -> Callable[[], Run
 
 
 def _expected(treatment: str, s_data: np.ndarray, s_noise: np.ndarray) -> float:
-    """F of the first step, from F = 0 and kappa = 1: untouched, one step of Bennett's fixed point,
-    or the root.
-    """
+    """Expected F of the first step, from F = 0 and kappa = 1, by treatment."""
     if treatment == "joint_gradient":
         return 0.0
     if treatment == "bar_step":

@@ -1,6 +1,4 @@
-"""A step of a language model's output layer: NCE that touches sampled rows, against the full
-softmax and all rows.
-"""
+"""A step of an output layer: NCE on sampled rows, against the full softmax on all rows."""
 
 import itertools
 from collections.abc import Callable
@@ -37,8 +35,9 @@ class Problem(NamedTuple):
 
 
 def run(quick: bool) -> Report:
-    """512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer, gradient in the hidden
-    states too; float32.
+    """512 tokens, 64 shared negatives, 256 dimensions, Adam on the layer; float32.
+
+    The gradient includes the hidden states.
     """
     with jax.enable_x64(False):
         rows = [_row(size, quick) for size in SIZES if size <= LARGEST_FULL]
@@ -87,9 +86,7 @@ def _problem(size: int) -> Problem:
 
 
 def _draws(problem: Problem, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Targets and noise of a step: new ones every time, so that their rows are not in the cache
-    from the step before.
-    """
+    """Targets and noise of a step, drawn anew so that their rows are not cached."""
     key_targets, key_noise = jax.random.split(key)
     targets = problem.words.sample(seed=key_targets, sample_shape=TOKENS)
     return targets, problem.words.sample(seed=key_noise, sample_shape=NEGATIVES)
@@ -106,7 +103,7 @@ def _by_rows(problem: Problem) -> Callable[[], float]:
     optimizer, size = optax.adam(1e-4), len(problem.table["bias"])
 
     @jax.jit
-    def whole(key):
+    def whole_table_loss(key):
         drawn = _draws(problem, key)
         return _nce(problem, problem.table, problem.hidden, drawn, drawn)
 
@@ -126,7 +123,7 @@ def _by_rows(problem: Problem) -> Callable[[], float]:
     table = jax.tree.map(jnp.copy, problem.table)
     keys = list(jax.random.split(jax.random.key(1), DRAWS))
     table, state, value, _ = step(table, optimizer.init(table), keys[0])
-    first, coming = float(value) / float(whole(keys[0])), itertools.cycle(keys)
+    first, coming = float(value) / float(whole_table_loss(keys[0])), itertools.cycle(keys)
 
     def block() -> float:
         nonlocal table, state
@@ -139,7 +136,7 @@ def _by_rows(problem: Problem) -> Callable[[], float]:
 
 
 def _full(problem: Problem) -> Callable[[], float]:
-    """Returns 1: what the ratio of the two NCE losses of the other side should be."""
+    """Returns 1, the expected ratio of the two NCE losses of the other side."""
     optimizer = optax.adam(1e-4)
 
     def step(table, state):

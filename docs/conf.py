@@ -48,6 +48,21 @@ def escape_markup(app, what, name, obj, options, lines):
             lines[index] = "`".join(prose_and_code)
 
 
+def list_references(app, what, name, obj, options, lines):
+    """Makes a list of the entries below References, whose hanging indents docutils refuses."""
+    heading = entry = None
+    for index, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if line.strip() == "References:":
+            heading, entry = indent, None
+        elif heading is not None and line.strip():
+            entry = indent if entry is None else entry
+            if indent <= heading:
+                heading = None
+            elif indent == entry:
+                lines[index] = f"{line[:indent]}- {line[indent:]}"
+
+
 def offer_files_outside(app, docname, source):
     """Turns links to Markdown files outside docs, which work in the repository, into downloads."""
     source[0] = re.sub(r"\[([^]]+)\]\((\.\./[^)#]+\.md)\)", r"{download}`\1 <\2>`", source[0])
@@ -55,4 +70,5 @@ def offer_files_outside(app, docname, source):
 
 def setup(app):
     app.connect("autodoc-process-docstring", escape_markup, priority=400)  # before napoleon, at 500
+    app.connect("autodoc-process-docstring", list_references, priority=450)  # stars are escaped
     app.connect("source-read", offer_files_outside)

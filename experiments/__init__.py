@@ -1,3 +1,1 @@
-"""Experiments on nce_jax: one folder per question, each with its claim, its setting and its
-numbers.
-"""
+"""Experiments: one folder per topic, each with its settings, computations and figures."""

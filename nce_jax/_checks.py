@@ -72,20 +72,16 @@ def _with_article(word: str) -> str:
 
 def as_floating(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
-    array = values
-    if isinstance(values, type) or not hasattr(values, "dtype"):
-        array = np.asarray(values)
-    if array.dtype == object:
-        raise TypeError(f"{name}: expected a floating array, got {describe(values)}")
+    array = as_array(name, values, "a floating array")
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected a floating array, got dtype {array.dtype}")
+        raise TypeError(
+            f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
+        )
     return jnp.asarray(array)
 
 
 def as_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with a non-empty last axis; raises TypeError or
-    ValueError otherwise.
-    """
+    """Returns `values` as a floating array with at least one sample on its last axis."""
     values = as_floating(name, values)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
@@ -94,6 +90,33 @@ def as_samples(name: str, values: Any) -> jax.Array:
             f"{name}: expected at least 1 sample(s) on the last axis, got shape {values.shape}"
         )
     return values
+
+
+def as_array(name: str, values: Any, expected: str) -> Any:
+    """Returns `values` as an array of JAX or NumPy; raises TypeError unless it holds numbers."""
+    if isinstance(values, jax.Array | np.ndarray) or hasattr(values, "__jax_array__"):
+        return values
+    # A table would pass for a batch of its rows, whose samples are the columns.
+    is_table = hasattr(values, "columns")
+    try:
+        array = np.asarray(None if is_table else values)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected {expected}, got {describe(values)}") from error
+    is_numeric = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
+    if not is_numeric:
+        is_list = isinstance(values, list | tuple)
+        entries = f" and entries of dtype {array.dtype}" if is_list else ""
+        cure = "; pass one column of numbers" if is_table else ""
+        raise TypeError(f"{name}: expected {expected}, got {describe(values)}{entries}{cure}")
+    return array
+
+
+def _float_cure(dtype: Any) -> str:
+    if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_):
+        return "; .astype(float) converts it"
+    if jnp.issubdtype(dtype, jnp.complexfloating):
+        return "; jnp.real takes the real part"
+    return ""
 
 
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
@@ -106,16 +129,18 @@ def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array
 
 
 def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
-    """Returns sample weights in the samples' dtype, or None; raises on a shape that does not
-    broadcast to the samples.
-    """
+    """Returns sample weights in the dtype and the shape of the samples, or None for None."""
     if weights is None:
         return None
-    if isinstance(weights, list | tuple | np.ndarray):
-        _check_weight_values(name, np.asarray(weights))
-    weights = jnp.asarray(weights)
+    given = as_array(name, weights, "weights as an array")
+    if isinstance(given, np.ndarray):
+        _check_weight_values(name, given)
+    weights = jnp.asarray(given)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
-        raise TypeError(f"{name}: expected floating or boolean weights, got dtype {weights.dtype}")
+        raise TypeError(
+            f"{name}: expected floating or boolean weights, got dtype"
+            f" {weights.dtype}{_float_cure(weights.dtype)}"
+        )
     if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
         raise ValueError(
             f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
@@ -129,18 +154,19 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
 
 
 def _check_weight_values(name: str, weights: np.ndarray) -> None:
-    if not np.issubdtype(weights.dtype, np.number) and weights.dtype != bool:
-        raise TypeError(f"{name}: expected numbers, got dtype {weights.dtype}")
-    if weights.dtype != bool and (weights < 0).any():
+    is_real = jnp.issubdtype(weights.dtype, jnp.integer) or jnp.issubdtype(
+        weights.dtype, jnp.floating
+    )
+    if is_real and (weights < 0).any():
         raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {weights.min()}")
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises if a plain number (Python or NumPy) is not finite and positive; arrays and tracers
-    pass unseen.
-    """
-    if isinstance(value, bool | str):
-        raise TypeError(f"{name}: expected a positive number, got {value!r}")
+    """Raises unless a plain number is finite and positive; the values of arrays are not read."""
+    is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
+    if isinstance(value, type) or not (is_plain or is_array):
+        raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
     if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
         raise ValueError(f"{name}: expected a finite positive number, got {value}")
 
@@ -148,15 +174,15 @@ def check_positive(name: str, value: Any) -> None:
 def check_positive_int(name: str, value: Any) -> None:
     """Raises unless `value` is a Python (or NumPy) integer of at least one: a static count."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
+        is_plain = value is None or isinstance(value, bool | float | str)
+        got = repr(value) if is_plain else describe(value)
+        raise TypeError(f"{name}: expected an integer, got {got}")
     if value < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
 
 
 def compute_dtype(*arrays: jax.Array) -> Any:
-    """The dtype that losses and solvers compute in: the inputs' own, but never less than
-    float32.
-    """
+    """The dtype that losses and solvers compute in: that of the inputs, but at least float32."""
     return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
@@ -180,10 +206,14 @@ def as_pair(
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
     batch = samples.shape[:-1]
+    expected = "a number or an array of numbers"
     if value is None or isinstance(value, str):
-        raise TypeError(f"{name}: expected a number or an array of numbers, got {value!r}")
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    given = value if isinstance(value, int | float) else as_array(name, value, expected)
+    if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     try:
-        return jnp.broadcast_to(jnp.asarray(value, samples.dtype), batch)
+        return jnp.broadcast_to(jnp.asarray(given, samples.dtype), batch)
     except ValueError:
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"

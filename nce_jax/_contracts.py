@@ -212,9 +212,7 @@ def check_params(params: Any, name: str = "params") -> None:
 
 
 def check_data(name: str, x: Any) -> None:
-    """Raises unless `x` is an array of numbers with samples on its first axis, or a pytree of
-    such arrays.
-    """
+    """Raises unless `x` is a pytree of arrays of numbers with samples on the first axis."""
     leaves = jax.tree.leaves(x)
     is_plain = isinstance(x, list | tuple) and not all(hasattr(leaf, "shape") for leaf in leaves)
     for leaf in [x] if is_plain or not leaves else leaves:

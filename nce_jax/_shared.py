@@ -1,4 +1,4 @@
-"""Keeps a draw that many lanes share from being computed once per lane."""
+"""Computes a draw that many lanes share once, not once per lane."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,16 +8,17 @@ import jax.numpy as jnp
 
 
 def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
-    """Evaluates `fn(*args)` once for all lanes that do not differ in `args`.
+    """Evaluates `fn(*args)` once for all lanes that have the same `args`.
 
     JAX maps only what depends on an axis, but XLA may then fuse a cheap computation, such as the
-    normal transform of a random draw, into the loop over the lanes that use it, and repeat it in
-    each. On CPU a branch that it cannot decide stops that. The value is that of `fn(*args)`.
+    normal transform of a random draw, into the loop over the lanes that use it, and repeat it for
+    every lane. On CPU a branch whose condition XLA cannot evaluate prevents this fusion.
 
     Args:
       fn: a function of arrays, such as a draw from a key.
-      *args: its arguments; none may depend on the axes that are to share the result.
-      step: a non-negative integer array that no axis maps, such as the number of a training step.
+      *args: its arguments; none may depend on the axes over which the result is shared.
+      step: a non-negative integer array that is the same for all lanes, such as the number of a
+        training step.
 
     Returns:
       `fn(*args)`.
@@ -33,13 +34,13 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
       True
     """
 
-    def never(*args: Any) -> Any:
+    def zeros(*args: Any) -> Any:
         return jax.tree.map(
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *args)
         )
 
-    def undecided(*args: Any) -> Any:
-        return jax.lax.cond(step >= 0, fn, never, *args)
+    def behind_a_branch(*args: Any) -> Any:
+        return jax.lax.cond(step >= 0, fn, zeros, *args)
 
-    # On an accelerator a branch makes the device wait for the host, at every step.
-    return jax.lax.platform_dependent(*args, cpu=undecided, default=fn)
+    # On an accelerator the branch would make the device wait for the host at every step.
+    return jax.lax.platform_dependent(*args, cpu=behind_a_branch, default=fn)

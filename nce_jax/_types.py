@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int, Integer, PRNGKeyArray, Real, Shaped
+from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
 LogRatio: TypeAlias = Float[Array, "*batch _"]
 """Unnormalized log ratios s(x) = phi(x) - log q(x), samples on the last axis; their number may
@@ -111,6 +111,7 @@ class Noise(Protocol):
 __all__ = [
     "Array",
     "ArrayLike",
+    "Bool",
     "Float",
     "Int",
     "Integer",

@@ -14,8 +14,6 @@ from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
 from nce_jax.numerics import expand, scaled_sigmoid
 
-_NEWTON = newton()
-
 __all__ = ["FreeEnergy", "bar"]
 
 
@@ -42,7 +40,7 @@ def bar(
     work_reverse: LogRatio,
     *,
     statistical_inefficiency: Scalars = 1.0,
-    solver: Solver = _NEWTON,
+    solver: Solver = newton(),
     tolerance: Scalars | None = None,
     max_steps: int = 200,
 ) -> FreeEnergy:

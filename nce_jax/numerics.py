@@ -1,9 +1,9 @@
-"""Numerical building blocks, and the one place where stability is argued.
+"""Numerical building blocks, with the arguments for their stability.
 
-Everything stays on the log scale until the last operation. Samples are on the last axis. A sample
-of weight zero takes no part at all: whatever it holds, padding or NaN, reaches neither a value nor
-a gradient, because it is replaced *before* the first function sees it (masking afterwards would
-leave `0 * NaN` in the gradient).
+Computations stay on the log scale until the last operation, and samples are on the last axis. A
+sample of weight zero is ignored, even if it is NaN: it is replaced *before* the first function is
+applied, so that it affects neither a value nor a gradient. Masking afterwards would leave `0 * NaN`
+in the gradient.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from nce_jax._checks import as_scalar, check_positive
 
 
 def expand(values: jax.Array) -> jax.Array:
-    """Adds the sample axis to a per-batch quantity, so that it meets arrays of samples."""
+    """Adds the sample axis to a per-batch quantity, so that it broadcasts to the samples."""
     return values[..., None]
 
 
@@ -28,38 +28,39 @@ def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -
 
 
 def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Replaces samples of weight zero by the largest one that counts: finite, inside the range, and
-    constant.
+    """Replaces samples of weight zero by the largest sample of nonzero weight.
+
+    This value lies in the range of the other samples, and its gradient is stopped.
     """
     if weights is None:
         return samples
-    counts = weights != 0
-    largest = jnp.max(samples, axis=-1, keepdims=True, initial=-jnp.inf, where=counts)
-    return jnp.where(counts, samples, jax.lax.stop_gradient(largest))
+    is_weighted = weights != 0
+    largest = jnp.max(samples, axis=-1, keepdims=True, initial=-jnp.inf, where=is_weighted)
+    return jnp.where(is_weighted, samples, jax.lax.stop_gradient(largest))
 
 
 def total_weight(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """The sum of the weights, or the number of samples, one per batch entry."""
+    """The sum of the weights (without weights, the number of samples), one per batch entry."""
     if weights is None:
         return jnp.full(samples.shape[:-1], samples.shape[-1], samples.dtype)
     return jnp.sum(weights, axis=-1)
 
 
 def weighted_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Sum over the sample axis of weight times value."""
+    """The sum of weight times value over the sample axis."""
     return jnp.sum(values if weights is None else weights * values, axis=-1)
 
 
 def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Mean over the sample axis with unnormalized weights."""
+    """The mean over the sample axis, with weights that need not be normalized."""
     return weighted_sum(values, weights) / total_weight(values, weights)
 
 
 @jax.custom_jvp
 def softplus(values: Any) -> jax.Array:
-    """log(1 + exp(values)), whose derivative is a sigmoid and nothing else.
+    """log(1 + exp(values)), with a derivative that is a single sigmoid.
 
-    JAX differentiates `jax.nn.softplus` through its value, which keeps a logarithm per sample in
+    JAX differentiates `jax.nn.softplus` through its value, which leaves a logarithm per sample in
     every gradient.
     """
     return jax.nn.softplus(values)
@@ -71,35 +72,36 @@ def _softplus_jvp(primals, tangents):
 
 
 def scaled_sigmoid(values: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """sigma(values) * exp(-m) and m, the largest of min(values, 0) over the samples: the largest
-    result is at least 1/2.
+    """Returns sigma(values) * exp(-m) and m, the maximum of min(values, 0) over the samples.
 
-    So their sum neither underflows nor needs a logarithm per sample.
+    The largest result is at least 1/2, so that the sum of the results does not underflow and needs
+    no logarithm per sample.
     """
     log_scale = jnp.max(jnp.minimum(values, 0), axis=-1)
-    # Where any value is positive the scale is one; where none is, exp(-|v| - m) is the scaled
-    # numerator.
+    # If any value is positive, m = 0. If none is, exp(-|v| - m) is the numerator of the scaled
+    # sigmoid.
     decay = jnp.exp(-jnp.abs(values) - expand(log_scale))
     scaled = jnp.where(values < 0, decay, 1) / (1 + decay * jnp.exp(expand(log_scale)))
     return scaled, log_scale
 
 
 def log_mean_exp(values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """log of the weighted mean of exp(values), without overflow."""
+    """The logarithm of the weighted mean of exp(values), without overflow."""
     total = jnp.log(total_weight(values, weights))
     return jax.nn.logsumexp(values, axis=-1, b=weights) - total
 
 
 def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int = -1) -> jax.Array:
-    """log of the sum of weights times exp(values); minus infinity, with derivatives of zero, where
-    nothing is summed.
+    """The logarithm of the sum of weights times exp(values).
+
+    It is minus infinity, with derivatives of zero, where the sum is empty or zero.
     """
-    counts = None if weights is None else weights != 0
-    largest = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf, where=counts)
-    # Where infinities are all there is, they are left as they are: a difference of two would be
-    # NaN.
+    is_weighted = None if weights is None else weights != 0
+    largest = jnp.max(values, axis=axis, keepdims=True, initial=-jnp.inf, where=is_weighted)
+    # An infinite maximum is not subtracted: the difference of two infinities would be NaN.
     shift = jax.lax.stop_gradient(jnp.where(jnp.isfinite(largest), largest, 0))
-    terms = jnp.exp((values if counts is None else jnp.where(counts, values, shift)) - shift)
+    counted = values if is_weighted is None else jnp.where(is_weighted, values, shift)
+    terms = jnp.exp(counted - shift)
     total = jnp.sum(terms if weights is None else weights * terms, axis=axis)
     is_empty = total == 0
     return jnp.where(
@@ -108,9 +110,7 @@ def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int =
 
 
 def sample_count(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Effective number of samples (Kish): the plain number without weights, the number of ones for
-    0/1 weights.
-    """
+    """Kish's effective number of samples, which is the number of ones for weights of 0 and 1."""
     if weights is None:
         return total_weight(samples, None)
     return jnp.square(jnp.sum(weights, axis=-1)) / jnp.sum(jnp.square(weights), axis=-1)
@@ -119,15 +119,18 @@ def sample_count(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
 def jackknife_variance(
     influence: jax.Array, weights: jax.Array | None, block_size: int
 ) -> jax.Array:
-    """Sum of squared block influences, corrected for the fitted mean: B / (B - 1) for B blocks of
-    equal weight.
+    """The sum of squared influences of blocks of samples, corrected for the fitted mean.
+
+    The correction is B / (B - 1) for B blocks of equal weight. The variance from a single block is
+    infinite.
     """
-    shares = jnp.ones_like(influence) if weights is None else weights
-    shares = _block_sums(shares / jnp.sum(shares, axis=-1, keepdims=True), block_size)
-    free = 1 - jnp.sum(jnp.square(shares), axis=-1)
+    weights = jnp.ones_like(influence) if weights is None else weights
+    normalized = weights / jnp.sum(weights, axis=-1, keepdims=True)
+    block_weights = _block_sums(normalized, block_size)
+    correction = 1 - jnp.sum(jnp.square(block_weights), axis=-1)
     squares = jnp.sum(jnp.square(_block_sums(influence, block_size)), axis=-1)
-    is_single = free < 8 * jnp.finfo(free.dtype).eps
-    return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, free))
+    is_single = correction < 8 * jnp.finfo(correction.dtype).eps
+    return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
 
 
 def _block_sums(values: jax.Array, block_size: int) -> jax.Array:

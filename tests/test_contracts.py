@@ -46,7 +46,7 @@ def test_wrong_noises_are_named_with_the_cure(case):
         contracts.check_noise(wrong, "q")
 
 
-@pytest.mark.parametrize("name", noise.__all__)
+@pytest.mark.parametrize("name", [name for name in noise.__all__ if name != "Noise"])
 def test_every_noise_of_the_library_passes(name):
     arguments = {
         "categorical": (np.ones(3),),

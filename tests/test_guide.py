@@ -4,7 +4,10 @@ import re
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
+
+import nce_jax
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -41,6 +44,13 @@ def test_the_blocks_of_the_guide_run(capsys):
     assert "log Z: annealing" in capsys.readouterr().out
 
 
+def test_the_block_of_the_page_on_contrastive_losses_runs():
+    names = run_blocks("contrastive.md")
+    assert names["devices"].mesh.size == jax.device_count()
+    one_device = names["losses"].clip_loss(names["x"], names["y"])
+    assert abs(names["loss"] / one_device - 1) < 1e-5
+
+
 @pytest.mark.slow
 def test_the_blocks_of_the_page_on_vocabularies_run():
     """The layer comes near the truth that it does not know, and normalizes itself."""
@@ -54,3 +64,45 @@ def test_the_blocks_of_the_page_on_vocabularies_run():
         names["table"], names["hidden"], names["targets"], names["noise_ids"], log_noise
     )
     assert names["value"] <= fixed + 1e-6  # F = 0 is no better than the solved one
+
+
+@pytest.fixture(scope="module")
+def extensions():
+    return run_blocks("extending.md")
+
+
+def test_the_blocks_of_the_page_on_extensions_run(extensions):
+    """A training with each part of the page finds the mean of the data and the model's log Z."""
+    mean = float(extensions["x_data"].mean())
+    log_z = 0.5 * np.log(2 * np.pi)  # of the model at precision one
+    states = {
+        part: extensions[f"{part}_state"] for part in ("model", "noise", "solver", "treatment")
+    }
+    for part, state in states.items():
+        # The data's own mean and precision, up to what the draws of noise in 150 steps leave.
+        np.testing.assert_allclose(state.params["mean"], mean, atol=0.05, err_msg=part)
+        expected = log_z - state.params["log_precision"] / 2
+        np.testing.assert_allclose(state.log_partition, expected, atol=0.1, err_msg=part)
+    assert extensions["solver_metrics"].status == 0
+
+    state = extensions["criterion_state"]
+    np.testing.assert_allclose(state.params["mean"], mean, atol=0.05)
+    assert abs(state.log_partition) < 0.05
+    np.testing.assert_allclose(
+        state.params["constant"], log_z - state.params["log_precision"] / 2, atol=0.1
+    )
+
+
+def test_the_solver_and_the_criterion_of_the_page_are_right(extensions):
+    """The solver's error bound holds; the equation is the derivative of the criterion's loss."""
+    s_data = 3 * jax.random.normal(jax.random.key(2), (50, 30)) + 5
+    s_noise = 2 * jax.random.normal(jax.random.key(3), (50, 40))
+    mine = nce_jax.solve_log_partition(s_data, s_noise, solver=extensions["solver"])
+    nce_jax.check_solution(mine)
+    expected = nce_jax.solve_log_partition(s_data, s_noise).log_partition
+    np.testing.assert_allclose(mine.log_partition, expected, atol=2e-5)
+
+    criterion = extensions["self_normalizing_nce"](0.3)
+    solution = criterion.profile(s_data, s_noise)
+    loss = lambda f: criterion.loss(s_data, s_noise, log_partition=f).sum()
+    np.testing.assert_allclose(jax.grad(loss)(solution.log_partition), 0, atol=2e-5)

@@ -1,3 +1,1 @@
-"""Bias and variance of the magnified gradient, the U-curve in M, and how the best M grows with n:
-Yu et al.
-"""
+"""Bias and variance of magnified NCE, and the best M: the rule M <= C sqrt(n) of the N2CE paper."""

@@ -1,5 +1,6 @@
-"""Setting (b): error after a fixed number of gradient steps on one sample, by the library's train
-step.
+"""Setting (b): error after a fixed number of gradient steps on one sample.
+
+The steps are the library's train steps.
 """
 
 import jax
@@ -47,7 +48,7 @@ def descend(
 def squared_errors(
     problem: Problem, magnifications, draws: jax.Array, rate: float, budgets
 ) -> np.ndarray:
-    """|theta - truth|^2, (treatment, budget, M, seed); infinite where a run leaves the numbers."""
+    """|theta - truth|^2, (treatment, budget, M, seed); infinite where a run diverges."""
 
     def run(magnification, draw):
         batch = training.Batch(*draw)
@@ -55,9 +56,11 @@ def squared_errors(
             descend(name, batch, problem.dim, magnification, rate, max(budgets))
             for name in TREATMENTS
         ]
-        kept = jnp.stack(paths)[:, jnp.array(budgets) - 1]
-        return jnp.sum((kept - problem.mean) ** 2, axis=-1)
+        at_budgets = jnp.stack(paths)[:, jnp.array(budgets) - 1]
+        return jnp.sum((at_budgets - problem.mean) ** 2, axis=-1)
 
-    swept = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
-    errors = np.moveaxis(np.asarray(swept.values), (-2, -1), (0, 1))
+    result = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
+    errors = np.moveaxis(np.asarray(result.values), (-2, -1), (0, 1))
     return np.where(np.isfinite(errors), errors, np.inf)

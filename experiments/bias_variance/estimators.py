@@ -9,7 +9,8 @@ from experiments.bias_variance.gradients import lanes
 from experiments.bias_variance.problem import Problem, log_ratio, log_z
 
 TREATMENTS = ("fixed", "solved")
-"""A joint gradient converges to what solving for F finds: the minimum over theta and F."""
+"""Treatments of F. A joint gradient converges to the same point as solving for F: the minimum over
+theta and F."""
 
 
 def loss(
@@ -19,14 +20,14 @@ def loss(
     x_noise: jax.Array,
     magnification: jax.Array,
 ) -> jax.Array:
-    """params is theta, followed by F unless the model is normalized."""
+    """NCE loss of `params`: theta, followed by F unless the model is normalized."""
     theta, log_partition = (params, log_z(params)) if is_normalized else (params[:-1], params[-1])
     ratios = log_ratio(theta, x_data), log_ratio(theta, x_noise)
     return nce_jax.nce_loss(*ratios, log_partition=log_partition, magnification=magnification)
 
 
 def minimize(start: jax.Array, is_normalized: bool, x_data, x_noise, magnification, num_steps: int):
-    """The minimum next to `start`, and the length of the last step."""
+    """The minimum near `start`, and the length of the last step."""
     arguments = is_normalized, x_data, x_noise, magnification
     slope, curvature = jax.grad(loss), jax.hessian(loss)
 
@@ -42,23 +43,26 @@ def minimize(start: jax.Array, is_normalized: bool, x_data, x_noise, magnificati
 def squared_errors(
     problem: Problem, magnifications, draws: jax.Array, num_steps: int
 ) -> np.ndarray:
-    """|theta - truth|^2, (treatment, M, seed); infinite where Newton has not converged: there need
-    be no minimum.
+    """|theta - truth|^2, (treatment, M, seed); infinite where Newton has not converged.
+
+    There need not be a minimum.
     """
 
     def run(magnification, draw):
         truth = problem.truth
         starts = (truth, True), (jnp.append(truth, log_z(truth)), False)
-        found = [minimize(*start, *draw, magnification, num_steps) for start in starts]
+        minima = [minimize(*start, *draw, magnification, num_steps) for start in starts]
         return jnp.stack(
             [
                 jnp.where(length < 1e-3, _squared(problem, params), jnp.inf)
-                for params, length in found
+                for params, length in minima
             ]
         )
 
-    swept = nce_jax.sweep(run, max_lanes=lanes(draws), magnification=magnifications, draw=draws)
-    errors = np.moveaxis(np.asarray(swept.values), -1, 0)
+    result = nce_jax.sweep(
+        run, axes={"magnification": magnifications, "draw": draws}, max_lanes=lanes(draws)
+    )
+    errors = np.moveaxis(np.asarray(result.values), -1, 0)
     return np.where(np.isfinite(errors), errors, np.inf)
 
 

@@ -1,19 +1,17 @@
-"""Slopes, the best M of a curve, how flat the curve is there, and exponents with bootstrap
-intervals.
-"""
+"""Slopes, the best M of a curve and its flat range, and exponents with bootstrap intervals."""
 
 import itertools
 
 import numpy as np
 
 WINDOW = 0.5
-"""Decades to either side of the smallest entry that a parabola is laid through."""
+"""Half width, in decades, of the window around the smallest entry in which a parabola is fitted."""
 
 
 def slope(x: np.ndarray, y: np.ndarray, low: float, high: float) -> tuple[float, float]:
     """Slope of log y against log x within [low, high], and half of its 95 % interval.
 
-    Of exact curves the interval tells how straight the line is.
+    For exact curves the interval describes how straight the line is.
     """
     inside = (x >= low * 0.999) & (x <= high * 1.001) & (y > 0)
     if inside.sum() < 3:
@@ -29,18 +27,18 @@ def slope(x: np.ndarray, y: np.ndarray, low: float, high: float) -> tuple[float,
 def best_magnification(
     magnifications: np.ndarray, curves: np.ndarray, window: float = WINDOW
 ) -> np.ndarray:
-    """The M that minimizes each curve (..., M): vertex of a parabola through the log-log curve
-    around its smallest entry.
+    """The M that minimizes each curve (..., M), from a parabola fitted around its smallest entry.
 
-    Single grid points would jump: the curves are flat. The vertex never leaves the points that it
-    was fitted to, so a curve that falls to the end of the grid has its best M there.
+    The curves are flat, so that single grid points would be erratic. The vertex of the log-log
+    parabola is limited to the points of the fit: a curve that falls to the end of the grid has its
+    best M there.
     """
     log_m = np.log10(magnifications)
     spacing = log_m[1] - log_m[0]
     reach = min(max(round(window / spacing), 1), (len(log_m) - 1) // 2)
-    least = curves.min(axis=-1, keepdims=True)
-    # An infinite entry far from the best shall not steer the parabola.
-    y = np.log(np.minimum(curves, 10 * least))
+    smallest_value = curves.min(axis=-1, keepdims=True)
+    # Infinite entries far from the minimum must not influence the parabola.
+    y = np.log(np.minimum(curves, 10 * smallest_value))
     smallest = y.argmin(axis=-1)
     middle = np.clip(smallest, reach, len(log_m) - 1 - reach)
     offsets = np.arange(-reach, reach + 1)
@@ -57,9 +55,7 @@ def best_magnification(
 def flat_range(
     magnifications: np.ndarray, curve: np.ndarray, factor: float = 1.05
 ) -> tuple[float, float]:
-    """Smallest and largest M around the best where the curve, interpolated, is within `factor` of
-    its smallest value.
-    """
+    """Range of M around the best where the interpolated curve is within `factor` of its minimum."""
     fine = np.linspace(*np.log10(magnifications[[0, -1]]), 4001)
     values = np.interp(
         fine, np.log10(magnifications), np.log(np.minimum(np.asarray(curve, float), 1e300))
@@ -85,8 +81,9 @@ def reduce(errors: np.ndarray, measure: str) -> np.ndarray:
 def bootstrap(
     errors: np.ndarray, measure: str, num_resamples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Curves of resampled seeds, (resample, M), from errors (M, seed). All M keep the same seeds:
-    they share draws.
+    """Curves of resampled seeds, (resample, M), from errors (M, seed).
+
+    All M use the same seeds, since they share draws.
     """
     num_seeds = errors.shape[-1]
     if measure == "mean":
@@ -103,13 +100,11 @@ def fitted(
     measure: str,
     num_resamples: int,
 ) -> dict:
-    """Best M per n and the exponent, each as (estimate, 2.5 %, 97.5 %), from errors (M, seed) per
-    n.
-    """
+    """Best M per n and the exponent, as (estimate, 2.5 %, 97.5 %), from errors (M, seed) per n."""
     rng = np.random.default_rng(0)
     sizes = np.asarray(sample_sizes, float)
-    seen = best_magnification(magnifications, np.stack([reduce(e, measure) for e in errors]))
-    again = np.stack(
+    best = best_magnification(magnifications, np.stack([reduce(e, measure) for e in errors]))
+    resampled = np.stack(
         [
             best_magnification(magnifications, bootstrap(e, measure, num_resamples, rng))
             for e in errors
@@ -117,14 +112,15 @@ def fitted(
         axis=-1,
     )
     return {
-        "best": with_interval(seen, again),
-        "exponent": with_interval(exponent(sizes, seen), exponent(sizes, again)),
+        "best": with_interval(best, resampled),
+        "exponent": with_interval(exponent(sizes, best), exponent(sizes, resampled)),
     }
 
 
 def with_interval(value: np.ndarray, resampled: np.ndarray) -> np.ndarray:
-    """(..., 3): an estimate, and the 2.5 % and 97.5 % quantiles of its resamples, which come
-    first.
+    """An estimate with the 2.5 % and 97.5 % quantiles of its resamples, (..., 3).
+
+    Resamples are on the first axis.
     """
     return np.stack([value, *np.quantile(resampled, [0.025, 0.975], axis=0)], axis=-1)
 
@@ -136,13 +132,17 @@ def variance_slopes(
     nodes: list[int],
     num_resamples: int,
 ):
-    """Slopes of the mean deviation: against n at the nodes of M, (node, 3), and against M between
-    nodes, (n, window, 3).
+    """Slopes of the mean deviation against n, (node, 3), and against M, (n, window, 3).
+
+    The first are at the nodes of M, and the second between neighboring nodes.
     """
     rng = np.random.default_rng(0)
-    curves = np.stack([one.mean(-1) for one in deviations])[None]
+    curves = np.stack([seed_deviations.mean(-1) for seed_deviations in deviations])[None]
     # (resample, n, M).
-    again = np.stack([bootstrap(one, "mean", num_resamples, rng) for one in deviations], axis=1)
+    resampled_curves = np.stack(
+        [bootstrap(seed_deviations, "mean", num_resamples, rng) for seed_deviations in deviations],
+        axis=1,
+    )
 
     def slopes(curves):
         in_n = exponent(sizes, np.moveaxis(curves[..., nodes], 1, -1))
@@ -152,6 +152,6 @@ def variance_slopes(
         )
 
     return tuple(
-        with_interval(seen[0], resampled)
-        for seen, resampled in zip(slopes(curves), slopes(again), strict=True)
+        with_interval(estimate[0], resampled)
+        for estimate, resampled in zip(slopes(curves), slopes(resampled_curves), strict=True)
     )

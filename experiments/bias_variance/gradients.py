@@ -1,6 +1,4 @@
-"""Gradients at given parameters on many samples: setting (a), and the variance that quadrature
-predicts.
-"""
+"""Setting (a): gradients at given parameters on many samples, to compare with quadrature."""
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +14,7 @@ def ascent(
     """The direction of ascent, (treatment, dim), as in `quadrature.TREATMENTS`."""
     ratios = log_ratio(theta, x_data), log_ratio(theta, x_noise)
     options = {"magnification": magnification}
-    # F is near log Z here: from there, and to a tenth of a millinat, the solve takes half of the
-    # time.
+    # F is near log Z: starting there with a tolerance of 1e-4 nats halves the time of the solve.
     root = nce_jax.solve_log_partition(
         *ratios, **options, initial=log_z(theta), tolerance=1e-4
     ).log_partition
@@ -29,37 +26,36 @@ def ascent(
     # At the root the gradient at constant F is that of the profiled loss: the envelope theorem.
     slopes = jax.vmap(jax.grad(loss, argnums=(0, 1)), in_axes=(None, 0))
     in_theta, in_partition = slopes(theta, jnp.stack([log_z(theta), root]))
-    # d log Z / d theta = theta: a normalized model's gradient is the joint one's, with F moving
-    # along.
+    # d log Z / d theta = theta: the gradient of a normalized model includes that of F.
     return -jnp.stack([in_theta[0] + in_partition[0] * theta, *in_theta])
 
 
 def squared_errors(
     problem: Problem, points, magnifications: jax.Array, draws: jax.Array
 ) -> dict[str, np.ndarray]:
-    """`errors` (treatment, point, M, seed): |gradient - likelihood's|^2.
+    """Squared errors of the gradient by field, (treatment, point, M, seed).
 
-    `deviations` are the same from the seeds' own mean, their mean over seeds is the variance;
-    `bias` is the squared bias, estimated without bias (it may be negative). All points, M and
-    treatments see the same draws.
+    `errors` are |gradient - likelihood's gradient|^2. `deviations` are the same from the mean over
+    seeds, so that their own mean over seeds is the variance. `bias` is an unbiased estimate of the
+    squared bias, which may be negative. All points, M and treatments use the same draws.
     """
 
     def run(point, magnification, draw):
         return ascent(point * problem.truth, *draw, magnification)
 
     axes = {"point": jnp.asarray(points), "magnification": magnifications, "draw": draws}
-    swept = nce_jax.sweep(run, max_lanes=lanes(draws), **axes)
+    result = nce_jax.sweep(run, axes=axes, max_lanes=lanes(draws))
     # (treatment, point, M, seed, dim).
-    gradient = np.moveaxis(np.asarray(swept.values), -2, 0).astype(np.float64)
+    gradient = np.moveaxis(np.asarray(result.values), -2, 0).astype(np.float64)
     target = (1 - np.asarray(points)) * problem.mean
-    off = gradient - target[None, :, None, None, None]
+    error = gradient - target[None, :, None, None, None]
     deviations = (
-        ((off - off.mean(axis=-2, keepdims=True)) ** 2).sum(-1) * len(draws) / (len(draws) - 1)
+        ((error - error.mean(axis=-2, keepdims=True)) ** 2).sum(-1) * len(draws) / (len(draws) - 1)
     )
-    bias = (off.mean(axis=-2) ** 2).sum(-1) - deviations.mean(-1) / len(draws)
-    return {"errors": (off**2).sum(-1), "deviations": deviations, "bias": bias}
+    bias = (error.mean(axis=-2) ** 2).sum(-1) - deviations.mean(-1) / len(draws)
+    return {"errors": (error**2).sum(-1), "deviations": deviations, "bias": bias}
 
 
 def lanes(draws: jax.Array) -> int:
-    """Lanes at once, so that one array of log ratios stays within about 40 MB."""
+    """Number of lanes computed at once, so that an array of log ratios stays within about 40 MB."""
     return 10_000_000 // draws.shape[2]

@@ -65,9 +65,7 @@ def _slopes(arrays) -> Figure:
 
 
 def _panels(arrays) -> list[tuple[str, str, tuple[int, ...]]]:
-    """Title, setting and case of each column: the points without the truth, the budgets,
-    convergence.
-    """
+    """Title, setting and case of each column: points except the truth, budgets, convergence."""
     gradient = [
         (rf"(a) gradient at {p:g} $\mu$", "gradient", (i,))
         for i, p in enumerate(arrays["points"][:-1])
@@ -77,7 +75,7 @@ def _panels(arrays) -> list[tuple[str, str, tuple[int, ...]]]:
 
 
 def _row(name: str, setting: str) -> int:
-    """Where a treatment lies in a setting's arrays: joint and solved converge to the same."""
+    """Row of a treatment in a setting's arrays: joint and solved converge to the same point."""
     return (
         {"fixed": 0, "joint": 1, "solved": 1}[name]
         if setting == "estimator"
@@ -89,13 +87,13 @@ def _curves(arrays) -> Figure:
     """Rows are treatments of F, columns settings; a color per n."""
     columns, sizes = _panels(arrays), arrays["sample_sizes"]
     figure, axes = plt.subplots(3, len(columns), figsize=(2.35 * len(columns), 7.6), sharey="col")
-    colors, here = plotting.graded_colors(len(sizes)), sampled_mean(arrays)
+    colors, mean_index = plotting.graded_colors(len(sizes)), sampled_mean(arrays)
     for row, name in enumerate(TREATMENTS):
         for column, (title, setting, case) in enumerate(columns):
             panel, index = axes[row, column], _row(name, setting)
             for n, color in zip(sizes, colors, strict=True):
                 errors = arrays[f"{setting}_errors_{n}"][(index, *case)]
-                seen = errors.mean(-1) if setting == "gradient" else np.median(errors, axis=-1)
+                error = errors.mean(-1) if setting == "gradient" else np.median(errors, axis=-1)
                 style = {
                     "linestyle": "none" if setting == "gradient" else "-",
                     "marker": ".",
@@ -103,13 +101,13 @@ def _curves(arrays) -> Figure:
                 }
                 panel.loglog(
                     arrays[f"{setting}_magnifications"],
-                    seen,
+                    error,
                     color=color,
                     label=f"n = {n:,}",
                     **style,
                 )
                 if setting == "gradient":
-                    curve = exact_curves(arrays, [n])[(row, here, *case, 0)]
+                    curve = exact_curves(arrays, [n])[(row, mean_index, *case, 0)]
                     panel.loglog(arrays["exact_magnifications"], curve, color=color, linewidth=1)
                     panel.set_xlim(0.07, 1.5e5)
             if row == 0:
@@ -129,15 +127,16 @@ def _curves(arrays) -> Figure:
 
 
 def _best(arrays) -> Figure:
-    """Dots with 95 % intervals: samples; lines: exact; gray: the rule between sqrt(n) and 10
-    sqrt(n).
+    """Best M by n: dots with 95 % intervals from samples, exact lines, and the rule.
+
+    The rule is the gray band between sqrt(n) and 10 sqrt(n).
     """
     columns, sizes = _panels(arrays), arrays["sample_sizes"].astype(float)
     width = -(-len(columns) // 2)
     figure, grid = plt.subplots(
         2, width, figsize=(3.5 * width, 6.8), sharex=True, sharey=True, squeeze=False
     )
-    here = sampled_mean(arrays)
+    mean_index = sampled_mean(arrays)
     exact = exact_best(arrays, sizes)
     for panel, (title, setting, case) in zip(grid.flat, columns, strict=False):
         panel.fill_between(sizes, np.sqrt(sizes), 10 * np.sqrt(sizes), color="0.85", lw=0)
@@ -152,7 +151,9 @@ def _best(arrays) -> Figure:
             style = {"color": COLORS[name], "marker": "o", "capsize": 2}
             panel.errorbar(x, best[:, 0], yerr=error, linestyle="none", label=label, **style)
             if setting == "gradient":
-                panel.plot(sizes, exact[(index[0], here, *case)], color=COLORS[name], linewidth=1)
+                panel.plot(
+                    sizes, exact[(index[0], mean_index, *case)], color=COLORS[name], linewidth=1
+                )
         panel.set(xscale="log", yscale="log", title=title, ylim=(0.07, 3e5))
         is_high = arrays[f"{setting}_best"][(slice(None), *case)][..., 0].min() > 100
         panel.legend(loc="lower left" if is_high else "upper left", fontsize=8, handletextpad=0.2)

@@ -1,5 +1,6 @@
-"""Five-dimensional Gaussians: noise N(0, I), data N(mu 1, I), the model tilts the noise by
-exp(<theta, x>).
+"""Gaussian data N(mu 1, I) and noise N(0, I), with a model that tilts the noise.
+
+The log ratio of the model is <theta, x>.
 """
 
 from typing import NamedTuple
@@ -9,8 +10,10 @@ import jax.numpy as jnp
 
 
 class Problem(NamedTuple):
-    """`mean` is mu; the data's own parameters are mu 1, and the exact likelihood gradient at theta
-    is mu 1 - theta.
+    """The data N(mean 1, I) against the noise N(0, I).
+
+    The data's own parameters are mean 1, and the exact likelihood gradient at theta is mean 1 -
+    theta.
     """
 
     dim: int
@@ -27,7 +30,7 @@ class Problem(NamedTuple):
 
 
 def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
-    """s = <theta, x>, log of the tilt."""
+    """s = <theta, x>, the log of the tilt."""
     return x @ theta
 
 

@@ -1,12 +1,11 @@
-"""Bias and variance without sampling: integrals over the line through noise and data, since theta
-lies on it.
+"""Bias and variance without sampling: integrals over the line through noise and data.
 
-For theta = c mu 1 the log ratio depends on t = <x, 1> / sqrt(dim) alone, and across the line data
-and noise are the same standard normal. With w = kappa / (kappa + r) and r the ratio, the ascent
-direction is E_data[w (x - c)] - E_noise[r w (x - c)], and treatments of F differ in two numbers
-only: F, and the center c = dF/dtheta (theta where the model is normalized, 0 where F is a
-parameter, a weighted mean where F is solved). The variance is exact, but for F solved, where it is
-the leading order in 1 / n.
+theta lies on this line. For theta = c mu 1 the log ratio depends on t = <x, 1> / sqrt(dim) alone,
+and across the line data and noise are the same standard normal. With w = kappa / (kappa + r) and r
+the ratio, the ascent direction is E_data[w (x - c)] - E_noise[r w (x - c)]. Treatments of F differ
+in two numbers only: in F, and in the center c = dF/dtheta (theta if the model is normalized, 0 if F
+is a parameter, a weighted mean if F is solved for). The variance is exact except with F solved,
+where it is the leading order in 1 / n.
 """
 
 from typing import NamedTuple
@@ -18,12 +17,12 @@ import numpy as np
 import nce_jax
 
 TREATMENTS = ("fixed", "joint", "solved")
-"""F = log Z(theta), differentiated with the model; F a parameter, held at log Z(theta) here; F
-solved on the sample."""
+"""Treatments of F: F = log Z(theta), differentiated with the model; F a parameter, held at log
+Z(theta) here; F solved for on the sample."""
 
 
 class Line(NamedTuple):
-    """Quadrature on t: points, and density times cell of data and noise."""
+    """Quadrature on t: points, and density times cell width of data and noise."""
 
     t: jax.Array
     weights_data: jax.Array
@@ -35,21 +34,22 @@ class Line(NamedTuple):
 
 
 class Exact(NamedTuple):
-    """Per treatment (leading axis, as in TREATMENTS)."""
+    """Exact results per treatment (leading axis, as in TREATMENTS)."""
 
     squared_bias: jax.Array
-    """Of the gradient, at the population."""
+    """Squared bias of the gradient, at the population."""
     variance: jax.Array
-    """n times that of the gradient."""
+    """n times the variance of the gradient."""
     estimator: jax.Array
-    """n times the mean squared error of the M-estimator; only at the truth."""
+    """n times the mean squared error of the M-estimator; valid only at the truth."""
     log_partition: jax.Array
-    """F less log Z(theta)."""
+    """F minus log Z(theta)."""
 
 
 def line(distance: float, reach: float, spacing: float = 0.02) -> Line:
-    """Data at `distance` from the noise, points to 12 beyond twice `reach`: E_noise[r^2] lives
-    around 2 theta.
+    """Quadrature points for data at `distance` from the noise, to 12 beyond twice `reach`.
+
+    The integrand of E_noise[r^2] is concentrated around 2 theta.
     """
     t = spacing * jnp.arange(round(-12 / spacing), round((2 * reach + 12) / spacing) + 1)
     scale = spacing / np.sqrt(2 * np.pi)
@@ -59,32 +59,33 @@ def line(distance: float, reach: float, spacing: float = 0.02) -> Line:
 def exact(
     dim: int, distance: float, rule: Line, point: jax.Array, magnification: jax.Array
 ) -> Exact:
-    """All treatments at theta = point * truth; `distance` is that between the means."""
+    """Results of all treatments at theta = point * truth; `distance` is between the means."""
     theta = point * distance
     s, normal = theta * rule.t, theta**2 / 2
     root = nce_jax.solve_log_partition(
         s, s, magnification=magnification, **rule.weights
     ).log_partition
-    found = []
+    results = []
     for name in TREATMENTS:
         log_partition = root if name == "solved" else normal
         w, rw, curve = _weights(s, rule, log_partition, magnification)
         solved_center = jnp.sum(curve * rule.t) / jnp.sum(curve)
         center = {"fixed": theta, "joint": 0.0, "solved": solved_center}[name]
-        # At convergence a joint gradient has found the F that is solved for.
+        # A joint gradient converges to the F that the other treatment solves for.
         final = solved_center if name == "joint" else center
         gradient, along, across = _moments(rule, w, rw, center)
         bias = gradient - (distance - theta)
         _, along_final, across_final = _moments(rule, w, rw, final)
         curved = jnp.sum(curve * (rule.t - final) ** 2)
         error = along_final / curved**2 + (dim - 1) * across_final / jnp.sum(curve) ** 2
-        found.append(Exact(bias**2, along + (dim - 1) * across, error, log_partition - normal))
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
+        results.append(Exact(bias**2, along + (dim - 1) * across, error, log_partition - normal))
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
 
 def _weights(s: jax.Array, rule: Line, log_partition: jax.Array, magnification: jax.Array):
-    """w of data, r w of noise, and the curvature of the loss in s with its measure, from the
-    library's own loss.
+    """Weights w of data and r w of noise, and the curvature of the loss in s with its measure.
+
+    They are derivatives of the library's own loss.
     """
     options = {"log_partition": log_partition, "magnification": magnification}
 
@@ -104,25 +105,26 @@ def _weights(s: jax.Array, rule: Line, log_partition: jax.Array, magnification: 
 def _moments(
     rule: Line, w: jax.Array, rw: jax.Array, center
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The ascent direction along the line, and n times its variance along and across."""
+    """The ascent direction along the line, and n times its variance along and across it."""
     mean, variance, across = [], 0.0, 0.0
-    for weights, share in ((rule.weights_data, w), (rule.weights_noise, rw)):
-        mean.append(jnp.sum(weights * share * (rule.t - center)))
-        variance += jnp.sum(weights * (share * (rule.t - center)) ** 2) - mean[-1] ** 2
-        across += jnp.sum(weights * share**2)
+    for weights, factor in ((rule.weights_data, w), (rule.weights_noise, rw)):
+        mean.append(jnp.sum(weights * factor * (rule.t - center)))
+        variance += jnp.sum(weights * (factor * (rule.t - center)) ** 2) - mean[-1] ** 2
+        across += jnp.sum(weights * factor**2)
     return mean[0] - mean[1], variance, across
 
 
 def study(
     dim: int, means: tuple[float, ...], points: tuple[float, ...], magnifications: jax.Array
 ) -> dict[str, np.ndarray]:
-    """Fields of `Exact` by name, (treatment, mean, point, M); `overlap` of data and model at M = 1,
-    (mean, point).
+    """Fields of `Exact` by name, (treatment, mean, point, M), and the `overlap` of data and model.
+
+    The overlap is at M = 1, (mean, point).
     """
     reach = float(np.sqrt(dim) * max(means))
 
     @jax.jit
-    def at(rule, distance, points, magnifications):
+    def evaluate(rule, distance, points, magnifications):
         def overlap(point):
             s = point * distance * rule.t
             return nce_jax.overlap(s, s, **rule.weights)
@@ -132,11 +134,13 @@ def study(
 
         return jax.vmap(grid)(points), jax.vmap(overlap)(points)
 
-    found, overlaps = [], []
+    results, overlaps = [], []
     for mean in means:
         distance = float(np.sqrt(dim) * mean)
-        fields, overlap = at(line(distance, reach), distance, jnp.asarray(points), magnifications)
-        found.append(jax.tree.map(np.asarray, fields))
+        fields, overlap = evaluate(
+            line(distance, reach), distance, jnp.asarray(points), magnifications
+        )
+        results.append(jax.tree.map(np.asarray, fields))
         overlaps.append(np.asarray(overlap))
-    stacked = jax.tree.map(lambda *leaves: np.moveaxis(np.stack(leaves), -1, 0), *found)
+    stacked = jax.tree.map(lambda *leaves: np.moveaxis(np.stack(leaves), -1, 0), *results)
     return stacked._asdict() | {"overlap": np.stack(overlaps)}

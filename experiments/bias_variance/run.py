@@ -1,6 +1,4 @@
-"""Bias and variance exactly and on samples, the U-curve in three settings, and the exponent of the
-best M in each.
-"""
+"""Bias and variance by quadrature and on samples, and the best M in three settings."""
 
 import jax
 import numpy as np
@@ -25,9 +23,9 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     }
     failed = {}
     for index, num_samples in track(enumerate(config.sample_sizes), "sample sizes"):
-        found = _sampled(config, jax.random.fold_in(key, index), index)
-        arrays |= {f"{name}_{num_samples}": value for name, value in found.items()}
-        failed |= _failed(found, num_samples)
+        squared_errors = _sampled(config, jax.random.fold_in(key, index), index)
+        arrays |= {f"{name}_{num_samples}": value for name, value in squared_errors.items()}
+        failed |= _failed(squared_errors, num_samples)
     arrays |= _best(config, arrays) | _slopes(config, arrays)
     return results.Result(arrays, headline(arrays), failed)
 
@@ -36,8 +34,8 @@ def _exact(config: Config) -> dict[str, np.ndarray]:
     """Fields of `quadrature.Exact`, (treatment, mean, point, M)."""
     with jax.enable_x64(True):  # squared biases down to 1e-10
         magnifications = grid(config.exact_per_decade, 7)
-        found = quadrature.study(config.dim, config.means, config.points, magnifications)
-        values = {"magnifications": np.asarray(magnifications)} | found
+        fields = quadrature.study(config.dim, config.means, config.points, magnifications)
+        values = {"magnifications": np.asarray(magnifications)} | fields
     arrays = {f"exact_{name}": value for name, value in values.items()}
     return arrays | {
         "means": np.array(config.means),
@@ -47,16 +45,17 @@ def _exact(config: Config) -> dict[str, np.ndarray]:
 
 
 def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray]:
-    """The three settings at one n: squared errors by seed, all on the same draws as far as their
-    seeds go.
+    """Squared errors by seed in the three settings at one n.
+
+    All settings use the same draws, as far as their numbers of seeds reach.
     """
     problem = Problem(config.dim, config.mean)
     seeds = config.gradient_seeds[index], config.descent_seeds[index], config.estimator_seeds[index]
     draws = problem.draw(key, max(seeds), config.sample_sizes[index])
-    found = gradients.squared_errors(
+    errors = gradients.squared_errors(
         problem, config.points, grid(config.gradient_per_decade, 5), draws[: seeds[0]]
     )
-    arrays = {f"gradient_{name}": value for name, value in found.items()}
+    arrays = {f"gradient_{name}": value for name, value in errors.items()}
     options = config.rate, config.budgets
     arrays["descent_errors"] = descent.squared_errors(
         problem, grid(config.descent_per_decade, 5), draws[: seeds[1]], *options
@@ -67,20 +66,22 @@ def _sampled(config: Config, key: jax.Array, index: int) -> dict[str, np.ndarray
     return {name: value.astype(np.float32) for name, value in arrays.items()}
 
 
-def _failed(found: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
-    """How many lanes have no finite answer, where any: (treatment, budget, M) of descent,
-    (treatment, M) of Newton.
+def _failed(squared_errors: dict[str, np.ndarray], num_samples: int) -> dict[str, np.ndarray]:
+    """Number of lanes without a finite result: (treatment, budget, M) and (treatment, M).
+
+    The first axes are those of descent, and the second those of Newton's method.
     """
     counts = {
-        f"{name}, n = {num_samples}": (~np.isfinite(found[f"{name}_errors"])).sum(-1)
+        f"{name}, n = {num_samples}": (~np.isfinite(squared_errors[f"{name}_errors"])).sum(-1)
         for name in ("descent", "estimator")
     }
     return {name: count for name, count in counts.items() if count.any()}
 
 
 def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Best M (..., n, 3) and exponents (..., 3): estimate and 95 % interval. Leading axes are those
-    of the errors.
+    """Best M (..., n, 3) and exponents (..., 3): estimate and 95 % interval.
+
+    Leading axes are those of the errors.
     """
     best = {}
     for name, measure in (("gradient", "mean"), ("descent", "median"), ("estimator", "median")):
@@ -103,8 +104,9 @@ def _best(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def _slopes(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of the sampled variance, (treatment, point, ..., 3): against n at each M, and against M
-    between those at each n.
+    """Slopes of the sampled variance against n and against M, (treatment, point, ..., 3).
+
+    The first are at each of `slope_magnifications`, and the second between them at each n.
     """
     magnifications = arrays["gradient_magnifications"]
     nodes = [
@@ -112,14 +114,14 @@ def _slopes(config: Config, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarr
     ]
     deviations = [arrays[f"gradient_deviations_{n}"] for n in config.sample_sizes]
     cases, sizes = deviations[0].shape[:2], np.array(config.sample_sizes, float)
-    found = [
+    slopes = [
         variance_slopes(
             magnifications, sizes, [d[case] for d in deviations], nodes, config.resamples
         )
         for case in np.ndindex(*cases)
     ]
     stacked = [
-        np.stack(part).reshape(*cases, *np.shape(part)[1:]) for part in zip(*found, strict=True)
+        np.stack(part).reshape(*cases, *np.shape(part)[1:]) for part in zip(*slopes, strict=True)
     ]
     return dict(zip(("variance_slope_in_n", "variance_slope_in_m"), stacked, strict=True))
 

@@ -1,4 +1,4 @@
-"""What exact curves say about slopes and the best M, and the headline numbers."""
+"""Slopes and the best M of the exact curves, and the headline numbers."""
 
 import itertools
 
@@ -8,16 +8,17 @@ from experiments.bias_variance.fits import best_magnification, exponent, slope
 from experiments.bias_variance.quadrature import TREATMENTS
 
 WINDOWS = ((1.0, 1e2), (1e2, 1e4), (1e5, 1e7))
-"""Of M, for slopes of the exact curves."""
+"""Ranges of M for slopes of the exact curves."""
 FINE = 0.1
-"""Decades to either side for a parabola through exact curves, which need no smoothing."""
+"""Half width, in decades, of the parabola for exact curves, which need no smoothing."""
 LARGE = (1e4, 3e4, 1e5, 3e5, 1e6)
-"""n beyond those that are sampled; the best M is still within the grid."""
+"""n beyond the sampled ones; the best M is still within the grid."""
 
 
 def exact_slopes(arrays, name: str) -> np.ndarray:
-    """(treatment, mean, point, window, 2): slope of a field and half of its interval; NaN where it
-    is 0.
+    """Slope of a field and half of its interval, (treatment, mean, point, window, 2).
+
+    It is NaN where the field is zero.
     """
     curves, magnifications = arrays[f"exact_{name}"], arrays["exact_magnifications"]
     slopes = [
@@ -39,14 +40,14 @@ def exact_curves(arrays, sample_sizes) -> np.ndarray:
 
 
 def exact_best(arrays, sample_sizes) -> np.ndarray:
-    """(treatment, mean, point, n)."""
+    """Best M of the exact curves, (treatment, mean, point, n)."""
     return best_magnification(
         arrays["exact_magnifications"], exact_curves(arrays, sample_sizes), window=FINE
     )
 
 
 def regret(arrays, sample_sizes, factor: float) -> np.ndarray:
-    """Error at M = factor sqrt(n) over the smallest, (treatment, mean, point, n)."""
+    """Error at M = factor sqrt(n) over the smallest error, (treatment, mean, point, n)."""
     curves = exact_curves(arrays, sample_sizes)
     log_m = np.log(arrays["exact_magnifications"])
     ratios = np.empty(curves.shape[:-1])
@@ -57,7 +58,7 @@ def regret(arrays, sample_sizes, factor: float) -> np.ndarray:
 
 
 def sampled_mean(arrays) -> int:
-    """Where the mean that is sampled lies among those of the exact study."""
+    """Index of the sampled mean among those of the exact study."""
     return int(np.argmin(np.abs(arrays["means"] - arrays["mean"])))
 
 
@@ -66,17 +67,17 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _exact(arrays) -> dict[str, float]:
-    here, sizes = sampled_mean(arrays), arrays["sample_sizes"]
-    bias = exact_slopes(arrays, "squared_bias")[:, here]
-    variance = exact_slopes(arrays, "variance")[:, here]
-    near, far = exact_best(arrays, sizes)[:, here], exact_best(arrays, LARGE)[:, here]
-    rule = {factor: regret(arrays, sizes, factor)[:, here] for factor in (1.0, 10.0)}
-    found = {}
+    mean_index, sizes = sampled_mean(arrays), arrays["sample_sizes"]
+    bias = exact_slopes(arrays, "squared_bias")[:, mean_index]
+    variance = exact_slopes(arrays, "variance")[:, mean_index]
+    near, far = exact_best(arrays, sizes)[:, mean_index], exact_best(arrays, LARGE)[:, mean_index]
+    rule = {factor: regret(arrays, sizes, factor)[:, mean_index] for factor in (1.0, 10.0)}
+    numbers = {}
     for (t, name), (p, point) in itertools.product(
         enumerate(TREATMENTS), enumerate(arrays["points"][:-1])
     ):
         label = f"{name}_at_{point:g}"
-        found |= {
+        numbers |= {
             f"exact_{label}_bias_slope_near": bias[t, p, 1, 0],
             f"exact_{label}_bias_slope_far": bias[t, p, 2, 0],
             f"exact_{label}_variance_slope": variance[t, p, 0, 0],
@@ -89,28 +90,31 @@ def _exact(arrays) -> dict[str, float]:
         }
     m, v = np.log(arrays["exact_magnifications"]), np.log(arrays["exact_variance"])
     local = np.gradient(v, m, axis=-1)[..., m >= 0]
-    estimator = arrays["exact_estimator"][:, here, -1]
+    estimator = arrays["exact_estimator"][:, mean_index, -1]
     best = best_magnification(arrays["exact_magnifications"], estimator, window=FINE)
-    kept = {"exact_variance_steepest": local.max(), "exact_variance_steepest_fixed": local[0].max()}
+    steepest = {
+        "exact_variance_steepest": local.max(),
+        "exact_variance_steepest_fixed": local[0].max(),
+    }
     return (
-        found
-        | kept
+        numbers
+        | steepest
         | {"exact_converged_best_fixed": best[0], "exact_converged_best_solved": best[2]}
     )
 
 
 def _sampled(arrays) -> dict[str, float]:
-    found = {}
+    numbers = {}
     for (t, name), (p, point) in itertools.product(
         enumerate(TREATMENTS), enumerate(arrays["points"][:-1])
     ):
-        found[f"gradient_{name}_at_{point:g}_exponent"] = arrays["gradient_exponent"][t, p, 0]
+        numbers[f"gradient_{name}_at_{point:g}_exponent"] = arrays["gradient_exponent"][t, p, 0]
     for (t, name), (b, budget) in itertools.product(
         enumerate(TREATMENTS), enumerate(arrays["budgets"])
     ):
-        found[f"descent_{name}_{budget}_steps_exponent"] = arrays["descent_exponent"][t, b, 0]
+        numbers[f"descent_{name}_{budget}_steps_exponent"] = arrays["descent_exponent"][t, b, 0]
     for t, name in enumerate(("fixed", "solved")):
-        found[f"estimator_{name}_exponent"] = arrays["estimator_exponent"][t, 0]
-        found[f"estimator_{name}_best_most_n"] = arrays["estimator_best"][t, -1, 0]
-    found["solved_variance_slope_in_n"] = arrays["variance_slope_in_n"][2, 0, 1, 0]
-    return found
+        numbers[f"estimator_{name}_exponent"] = arrays["estimator_exponent"][t, 0]
+        numbers[f"estimator_{name}_best_most_n"] = arrays["estimator_best"][t, -1, 0]
+    numbers["solved_variance_slope_in_n"] = arrays["variance_slope_in_n"][2, 0, 1, 0]
+    return numbers

@@ -1,3 +1,1 @@
-"""Two unit Gaussians 16 apart, where a single log ratio fails: a chain of them, its schedule found
-by itself.
-"""
+"""Two unit Gaussians 16 apart: an automatic chain of log ratios, where a single one fails."""

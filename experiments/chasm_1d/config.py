@@ -1,4 +1,4 @@
-"""Settings. "Stated" is written in the paper; everything else is our choice."""
+"""Settings. "Stated" means stated in the paper; all others are our choice."""
 
 import dataclasses
 
@@ -6,25 +6,25 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     separations: tuple[float, ...] = (8.0, 16.0, 32.0, 64.0)
-    """Distance of the means, for the chain. The others are ours, with the same call."""
+    """Distances of the means, for the chain. All but 16 are ours, with the same call."""
     separation: float = 16.0
-    """The paper's, for everything else: KL 128 nats. Stated."""
+    """Distance of the means for everything else: KL is 128 nats. Stated."""
     num_runs: int = 5
-    """Runs behind a curve of the figure. Stated."""
+    """Number of runs of a curve in the figure. Stated."""
     num_seeds: tuple[int, ...] = (10, 20, 10, 10)
-    """Runs behind a statement, per separation. Our choice."""
+    """Number of runs of a reported statistic, per separation. Our choice."""
     num_steps: int = 1000
-    """Most training steps, those of the pilots and of the evaluation among them. Our choice."""
+    """Maximum number of training steps, including pilots and evaluation. Our choice."""
     batch_size: int = 512
-    """Fresh samples of data, and of noise, per step. Our choice: the paper states it for its figure
-    1 only."""
+    """Number of data samples, and of noise samples, drawn afresh per step. Our choice: the paper
+    states it for its figure 1 only."""
     learning_rate: float = 1.0
-    """Of the single-stage methods, on the scale of the paper's loss, of theta and F. Stated. On our
-    loss it is half."""
+    """Learning rate of theta and F in the single-stage methods, on the scale of the paper's loss.
+    Stated. On our loss it is half."""
     magnification: float = 100.0
-    """M of the single-stage N2CE. The paper's usual value."""
+    """M of the single-stage N2CE: the paper's usual value."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

@@ -1,13 +1,11 @@
-"""Draws the parameter distance against the steps, the distances and errors over separations, and
-the stages.
-"""
+"""Draws the parameter distance against steps and separations, its errors, and the stages."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.chasm_1d.statistics import covered, distances
+from experiments.chasm_1d.statistics import distances, scores_of
 from experiments.common import plotting
 from experiments.common.results import Stored
 
@@ -29,20 +27,18 @@ def _style(name: str) -> dict:
 
 
 def _figure_2(arrays) -> Figure:
-    """Mean and s.d. over runs at the paper's separation; the chain from the end of its pilots
-    on.
-    """
+    """Mean and s.d. over runs at the paper's separation; the chain starts after its pilots."""
     figure, axes = plt.subplots(figsize=(6.2, 4.2))
     paper, num_runs = list(arrays["separations"]).index(16.0), arrays["single_theta"].shape[1]
     for index, name in enumerate(arrays["methods"]):
         paths = arrays["single_theta"][index], arrays["single_log_partition"][index]
         distance = distances(*(path[None] for path in paths), np.array([16.0]))[0]
         _band(axes, np.arange(1, distance.shape[1] + 1), distance, **_style(str(name)))
-    each = [
+    chain_paths = [
         arrays[f"stages_path_{name}"][paper, :num_runs]
         for name in ("steps", "theta", "log_partition")
     ]
-    for run, (steps, theta, log_partition) in enumerate(zip(*each, strict=True)):
+    for run, (steps, theta, log_partition) in enumerate(zip(*chain_paths, strict=True)):
         distance = distances(theta[None], log_partition[None], np.array([16.0]))[0]
         label = CHAIN["label"] + f" ({num_runs} runs)" if run == 0 else None
         axes.plot(steps, distance, ".-", ms=3, lw=0.9, color=CHAIN["color"], label=label)
@@ -60,9 +56,7 @@ def _band(axes: Axes, steps: np.ndarray, values: np.ndarray, **style) -> None:
 
 
 def _separations(arrays) -> Figure:
-    """Distance at the end and its predicted error against the separation; deviations over their
-    errors.
-    """
+    """Final distance and its predicted error by separation, and deviations over their errors."""
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.8))
     separations = arrays["separations"]
     ends = distances(arrays["stages_theta"], arrays["stages_log_partition"], separations)
@@ -89,7 +83,7 @@ def _separations(arrays) -> Figure:
     axes[0].set_xticks(separations, [f"{separation:g}" for separation in separations], minor=False)
     axes[0].minorticks_off()
     target = separations[:, None] ** 2 / 2
-    scores = covered(arrays["stages_log_partition"], target, arrays["stages_log_partition_error"])
+    scores = scores_of(arrays["stages_log_partition"], target, arrays["stages_log_partition_error"])
     axes[1].hist(scores, np.linspace(-4, 4, 17), density=True, color=CHAIN["color"], alpha=0.5)
     grid = np.linspace(-4, 4, 201)
     axes[1].plot(grid, np.exp(-0.5 * grid**2) / np.sqrt(2 * np.pi), "k", lw=1.2)
@@ -102,8 +96,9 @@ def _separations(arrays) -> Figure:
 
 
 def _stages(arrays) -> Figure:
-    """What the search found: schedules as the bridges' means, and the overlap of every stage, first
-    run of each.
+    """Schedules of the search, as the bridges' means, and the overlap of every stage.
+
+    The first run of each separation is shown.
     """
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 3.6))
     for color, index in zip(
@@ -111,12 +106,12 @@ def _stages(arrays) -> Figure:
     ):
         schedule, overlap = arrays["stages_schedule"][index, 0], arrays["stages_overlap"][index, 0]
         schedule, overlap = schedule[np.isfinite(schedule)], overlap[np.isfinite(overlap)]
-        share = np.linspace(0, 1, schedule.size)
+        progress = np.linspace(0, 1, schedule.size)
         label = f"{arrays['separations'][index]:g} apart: {overlap.size} stages"
         axes[0].plot(
-            share, np.sqrt((1 - schedule) * (1 + schedule)), ".-", color=color, label=label
+            progress, np.sqrt((1 - schedule) * (1 + schedule)), ".-", color=color, label=label
         )
-        axes[1].plot((share[1:] + share[:-1]) / 2, overlap, ".-", color=color)
+        axes[1].plot((progress[1:] + progress[:-1]) / 2, overlap, ".-", color=color)
     axes[0].set(xlabel="k / K", ylabel="mean of bridge k over that of the data")
     axes[1].set(xlabel="(k + 1/2) / K", ylabel="overlap of stage k", ylim=(0, 1))
     axes[1].axhline(0.4, color="0.4", lw=0.8, ls=":")

@@ -21,8 +21,9 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _chains(config: Config, key: jax.Array) -> dict[str, np.ndarray]:
-    """(separation, seed, ...), padded with NaN: separations differ in their number of seeds, runs
-    in that of stages.
+    """Fields of all runs, (separation, seed, ...), padded with NaN.
+
+    Separations differ in the number of seeds, and runs in the number of stages.
     """
     runs = [
         [
@@ -34,16 +35,16 @@ def _chains(config: Config, key: jax.Array) -> dict[str, np.ndarray]:
         )
     ]
     return {
-        f"stages_{name}": _padded([[getattr(one, name) for one in row] for row in runs])
+        f"stages_{name}": _padded([[getattr(chain, name) for chain in row] for row in runs])
         for name in Run._fields
     }
 
 
 def _padded(rows: list[list]) -> np.ndarray:
     parts = [[np.asarray(value, np.float64) for value in row] for row in rows]
-    most, longest = max(map(len, parts)), max(value.size for row in parts for value in row)
+    num_columns, longest = max(map(len, parts)), max(value.size for row in parts for value in row)
     is_scalar = parts[0][0].ndim == 0
-    table = np.full((len(parts), most, longest), np.nan)
+    table = np.full((len(parts), num_columns, longest), np.nan)
     for row, values in enumerate(parts):
         for column, value in enumerate(values):
             table[row, column, : value.size] = value

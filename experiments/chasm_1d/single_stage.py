@@ -1,4 +1,4 @@
-"""The single-stage methods, and what their own diagnostics say of where they end."""
+"""The single-stage methods, and their own diagnostics at the end of training."""
 
 from typing import NamedTuple
 
@@ -13,8 +13,9 @@ from nce_jax import training
 
 
 class Trace(NamedTuple):
-    """theta and F along the training, and its end on a fresh batch: overlap, F* with error and
-    status, and log Z.
+    """theta and F by step, and diagnostics of the end point on a fresh batch.
+
+    The diagnostics are the overlap, F* with its error and status, and log Z.
     """
 
     theta: jax.Array
@@ -29,7 +30,7 @@ class Trace(NamedTuple):
 
 
 def methods(magnification: float) -> dict[str, tuple[training.Treatment, float]]:
-    """Treatment of F, and M."""
+    """Treatment of F, and M, by name."""
     return {
         "NCE": (training.joint_gradient(), 1.0),
         "BAR": (training.bar_step(), 1.0),
@@ -39,12 +40,12 @@ def methods(magnification: float) -> dict[str, tuple[training.Treatment, float]]
 
 
 def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
-    """T = [x, -1] without F: the model is the noise, tilted, so that F = theta^2 / 2."""
+    """T = [x, -1] without F: the model is the tilted noise, so that F = theta^2 / 2."""
     return theta * x[:, 0]
 
 
 def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
-    """By method, NumPy leaves (key, ...): theta0 ~ N(0, 1), F0 = 0, SGD."""
+    """Traces by method, NumPy leaves (key, ...): theta0 ~ N(0, 1), F0 = 0, SGD."""
     optimizer, named = optax.sgd(config.learning_rate / 2), methods(config.magnification)
     criteria = {
         name: nce_jax.criteria.nce(magnification=magnification)
@@ -65,7 +66,7 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
         return config.separation + x_data, x_noise
 
     def run(key) -> dict[str, Trace]:
-        key_theta, key_steps, key_seen = jax.random.split(key, 3)
+        key_theta, key_steps, key_diagnosis = jax.random.split(key, 3)
         theta = jax.random.normal(key_theta)
         states = {name: step.init(theta) for name, step in steps.items()}
 
@@ -79,16 +80,17 @@ def train(config: Config, keys: jax.Array) -> dict[str, Trace]:
             }
 
         states, paths = jax.lax.scan(body, states, jnp.arange(config.num_steps))
-        pair = draw(key_seen)
+        pair = draw(key_diagnosis)
         return {name: Trace(*paths[name], *_diagnose(states[name].params, pair)) for name in named}
 
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, key=keys).values)
+    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, axes={"key": keys}).values)
     return {name: traces[name] for name in named}
 
 
 def _diagnose(theta, pair) -> tuple[jax.Array, ...]:
-    """Of theta's own log ratios: F* at kappa = 1, which is log Z for data of the model alone, and
-    log Z from the noise.
+    """Diagnostics of theta's log ratios: overlap, F* at kappa = 1, and log Z from the noise.
+
+    F* would be log Z if the data came from the model.
     """
     sides = [log_ratio(theta, x) for x in pair]
     solution = nce_jax.solve_log_partition(*sides)

@@ -11,28 +11,29 @@ from experiments.chasm_1d.config import Config
 from nce_jax import telescoping
 
 _POINTS = ((0.0,), (1.0,))
-"""A log ratio theta x - F is known from two points: F = -u(0), theta = u(1) - u(0)."""
+"""Points that determine a log ratio theta x - F: F = -u(0), theta = u(1) - u(0)."""
 
 
 _FEWEST_LANES = 64
-"""Lanes of the quadrature's solve, whatever the number of stages: one compilation."""
+"""Smallest number of lanes in the solve of the quadrature, so that any number of stages shares one
+compilation."""
 
 
 class Run(NamedTuple):
-    """One run: arrays of the stages are padded with NaN to the longest schedule."""
+    """Results of one run; arrays of the stages are padded with NaN to the longest schedule."""
 
     theta: float
     log_partition: float
     log_partition_error: float
-    """Standard error of F, that of the parameters included."""
+    """Standard error of F, including that of the parameters."""
     kl: float
     kl_error: float
     fixed_error: float
-    """Joint standard error of the stages' F at the parameters as they are, and that of the summed
-    variances."""
+    """Joint standard error of the stages' F at fixed parameters."""
     summed_error: float
+    """The same, from the sum of the stages' variances."""
     fixed_deviation: float
-    """Where the stages' F really lie at these parameters, by quadrature, subtracted."""
+    """Deviation of the stages' F from their exact values at these parameters, by quadrature."""
     schedule: np.ndarray
     overlap: np.ndarray
     share: np.ndarray
@@ -54,7 +55,7 @@ def draw_noise(key: jax.Array, count: int) -> jax.Array:
 
 
 def run(config: Config, separation: float, key: jax.Array) -> Run:
-    """No setting knows the separation."""
+    """Fits a chain; no setting depends on the separation."""
 
     def draw_data(key, count):
         return separation + jax.random.normal(key, (count, 1))
@@ -106,7 +107,10 @@ def _path(result: telescoping.Telescope) -> np.ndarray:
 
 
 def _deviation(result: telescoping.Telescope, separation: float) -> float:
-    """sum_k F_k of the run less that of infinitely many samples at the same parameters."""
+    """sum_k F_k of the run minus its limit for infinitely many samples.
+
+    The limit is taken at the same parameters, by quadrature.
+    """
     num_stages = len(result.noise_levels) - 1
     shape = 0, max(_FEWEST_LANES, num_stages) - num_stages
     location, scale = (
@@ -123,14 +127,14 @@ def _deviation(result: telescoping.Telescope, separation: float) -> float:
             *(jnp.asarray(np.pad(side, (shape, (0, 0)))) for side in sides),
             jnp.asarray(np.exp(-0.5 * grid**2)),
         )
-    seen = np.asarray(result.stages.log_partition, np.float64)
-    return float(np.sum(seen - np.asarray(exact)[:num_stages]))
+    estimated = np.asarray(result.stages.log_partition, np.float64)
+    return float(np.sum(estimated - np.asarray(exact)[:num_stages]))
 
 
 @jax.jit
 def _roots(data: jax.Array, noise: jax.Array, weights: jax.Array) -> jax.Array:
-    """Samples on a grid with weights in proportion to their density are a quadrature rule."""
-    each = jnp.broadcast_to(weights, data.shape)
+    """Roots F_k by quadrature: the weights of a grid are in proportion to the density."""
+    stage_weights = jnp.broadcast_to(weights, data.shape)
     return nce_jax.solve_log_partition(
-        data, noise, weights_data=each, weights_noise=each
+        data, noise, weights_data=stage_weights, weights_noise=stage_weights
     ).log_partition

@@ -1,6 +1,4 @@
-"""Headline numbers: parameter distances at the end, what the diagnostics say, and whether the
-errors cover.
-"""
+"""Headline numbers: final parameter distances, diagnostics, and coverage of the errors."""
 
 import numpy as np
 
@@ -54,18 +52,16 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _coverage(arrays) -> dict[str, float]:
-    """Over the runs of all separations: share of deviations within 1.96 standard errors, and their
-    root mean square.
-    """
-    truth, numbers = arrays["separations"][:, None] ** 2 / 2, {}  # both of F and of KL
+    """Fraction of deviations within 1.96 standard errors, and their r.m.s., over all runs."""
+    truth, numbers = arrays["separations"][:, None] ** 2 / 2, {}  # the true F equals the true KL
     for name, part in (("F", "log_partition"), ("kl", "kl")):
-        scores = covered(arrays[f"stages_{part}"], truth, arrays[f"stages_{part}_error"])
+        scores = scores_of(arrays[f"stages_{part}"], truth, arrays[f"stages_{part}_error"])
         numbers[f"stages_coverage_{name}"] = np.mean(np.abs(scores) < 1.96)
         numbers[f"stages_score_{name}"] = np.sqrt(np.mean(scores**2))
     return numbers
 
 
-def covered(values: np.ndarray, truth: np.ndarray, errors: np.ndarray) -> np.ndarray:
+def scores_of(values: np.ndarray, truth: np.ndarray, errors: np.ndarray) -> np.ndarray:
     """Deviations over their standard errors, without the padding."""
     scores = ((values - truth) / errors).ravel()
     return scores[np.isfinite(scores)]

@@ -1,1 +1,1 @@
-"""Does an M that is chosen do as well as the best of a grid in hindsight?"""
+"""Compares an automatically chosen M with the best M of a grid, chosen in hindsight."""

@@ -1,6 +1,4 @@
-"""Settings. The papers give no rule to compare with, but M <= C sqrt(n): everything here is our
-choice.
-"""
+"""Settings, all our choice: the papers give no rule to compare with except M <= C sqrt(n)."""
 
 import dataclasses
 
@@ -23,24 +21,23 @@ class Config:
         "3-D, momentum",
         "elevators",
     )
-    """Names in `problems.PROBLEMS` that were looked at while the rule was made, or mended (the last
+    """Names in `problems.PROBLEMS` used in the design of the rule, or in its corrections (the last
     two)."""
     fresh: tuple[str, ...] = ("50-D", "8-D, both", "rings")
-    """Names of those that were written down when the rule was first done, and not looked at
-    since."""
+    """Names of problems fixed when the rule was first complete, and not used since."""
     magnifications: tuple[float, ...] = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
-    """The grid whose best is taken in hindsight, by the mean over seeds."""
+    """Grid of M; the best of it is chosen in hindsight, by the mean over seeds."""
     num_seeds: int = 20
-    """Runs, paired: a seed draws the same data, noise and start for every M."""
+    """Number of paired runs: a seed draws the same data, noise and start for every M."""
     share: float = 1.0
-    """Of the budgets of every problem; below one in the smoke preset."""
+    """Fraction of every problem's budgets; below one in the smoke preset."""
     reference_seeds: int = 4
     reference_magnifications: tuple[float, ...] = (1, 10, 100)
     reference_length: int = 4
-    """The least held-out loss of real data is that of these runs, so many times as long, their rate
-    falling to zero."""
+    """Factor by which the reference runs are longer; their rate decays to zero. Their error is the
+    least held-out loss of real data."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

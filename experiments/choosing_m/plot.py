@@ -1,6 +1,4 @@
-"""Draws the errors against M beside both rules, the ratios to the best M, and the rule's M along
-the training.
-"""
+"""Draws errors against M with both rules, ratios to the best M, and the rule's M by step."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,32 +30,32 @@ def _panels(arrays, height: float):
     return figure, panels.ravel()[:count]
 
 
-def _title(arrays, place: int) -> str:
-    return str(arrays["problems"][place]) + (" (fresh)" if arrays["is_fresh"][place] else "")
+def _title(arrays, index: int) -> str:
+    return str(arrays["problems"][index]) + (" (fresh)" if arrays["is_fresh"][index] else "")
 
 
 def _errors(arrays) -> Figure:
     figure, panels = _panels(arrays, 2.6)
-    for place, axes in enumerate(panels):
+    for index, axes in enumerate(panels):
         for column, budget in enumerate(BUDGETS):
-            color, steps = COLORS[budget], arrays["budgets"][place][column]
+            color, steps = COLORS[budget], arrays["budgets"][index][column]
             axes.plot(
                 arrays["magnifications"],
-                arrays["grid"][place, :, :, column].mean(axis=1),
+                arrays["grid"][index, :, :, column].mean(axis=1),
                 ".-",
                 color=color,
-                label=f"{budget}" if place == 0 else None,
+                label=f"{budget}" if index == 0 else None,
             )
-            axes.axhline(arrays["adaptive"][place, :, column].mean(), color=color, ls="--", lw=1)
+            axes.axhline(arrays["adaptive"][index, :, column].mean(), color=color, ls="--", lw=1)
             axes.annotate(
                 f"{steps} steps",
-                (arrays["magnifications"][0], arrays["grid"][place, 0, :, column].mean()),
+                (arrays["magnifications"][0], arrays["grid"][index, 0, :, column].mean()),
                 fontsize=6,
                 color=color,
                 xytext=(2, 3),
                 textcoords="offset points",
             )
-        axes.set(xscale="log", yscale="log", title=_title(arrays, place))
+        axes.set(xscale="log", yscale="log", title=_title(arrays, index))
     figure.supxlabel("M, fixed (lines: a grid; dashed: the adaptive rule)")
     figure.supylabel("error (KL, or excess held-out loss), mean over seeds")
     figure.legend(loc="outside upper center", ncols=3)
@@ -82,7 +80,7 @@ def _ratios(arrays) -> Figure:
             )
         axes.axvspan(0.9, 1.1, color="0.9", zorder=0)
         axes.set(xscale="log", title=f"{rule} M", xlabel="mean error over that of the best fixed M")
-    panels[0].set_yticks(heights, [_title(arrays, place) for place in heights])
+    panels[0].set_yticks(heights, [_title(arrays, index) for index in heights])
     panels[0].invert_yaxis()
     panels[0].legend()
     return figure
@@ -90,12 +88,12 @@ def _ratios(arrays) -> Figure:
 
 def _paths(arrays) -> Figure:
     figure, panels = _panels(arrays, 2.2)
-    for place, axes in enumerate(panels):
-        low, middle, high = arrays[f"path: {arrays['problems'][place]}"]
+    for index, axes in enumerate(panels):
+        low, middle, high = arrays[f"path: {arrays['problems'][index]}"]
         steps = 1 + np.arange(len(middle))
         axes.fill_between(steps, low, high, color=plotting.BLUE, alpha=0.25, lw=0)
         axes.plot(steps, middle, color=plotting.BLUE, lw=1)
-        axes.set(xscale="log", yscale="log", title=_title(arrays, place))
+        axes.set(xscale="log", yscale="log", title=_title(arrays, index))
     figure.supxlabel("step")
     figure.supylabel(
         "M of the adaptive rule: median, and from the first to the last tenth of the seeds"

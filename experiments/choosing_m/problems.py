@@ -1,6 +1,4 @@
-"""What is trained: data, noise, a model of the log ratio, an optimizer, three budgets and an error
-to compare by.
-"""
+"""Problems to train on: data, noise, model, optimizer, three budgets and an error measure."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,18 +16,18 @@ GAUSSIAN_BUDGETS, NETWORK_BUDGETS = (20, 100, 1000), (100, 300, 1000)
 
 
 class Problem(NamedTuple):
-    """One problem.
+    """A training problem.
 
     Attributes:
-      init: key to parameters.
+      init: maps a key to initial parameters.
       log_ratio_fn: the model relative to the noise.
-      draw: key and number to data samples.
-      noise: a distribution.
-      optimizer: the same for every M.
-      error: parameters to KL from the truth, or to the held-out loss at kappa = 1.
-      batch_size: data per step, and as many noise samples.
-      budgets: steps; short, medium, long.
-      has_truth: whether `error` is a KL, whose least value is zero.
+      draw: maps a key and a number to data samples.
+      noise: the noise distribution.
+      optimizer: the optimizer, the same for every M.
+      error: maps parameters to KL from the truth, or to the held-out loss at kappa = 1.
+      batch_size: number of data samples, and of noise samples, per step.
+      budgets: numbers of steps: short, medium, long.
+      has_truth: whether `error` is a KL divergence, whose minimum is zero.
     """
 
     init: Callable[[jax.Array], Any]
@@ -46,8 +44,9 @@ class Problem(NamedTuple):
 def shifted(
     mean: float, dim: int, optimizer: optax.GradientTransformation, batch_size: int = 512
 ) -> Problem:
-    """N(mean 1, I) against N(0, I); the noise tilted by <theta, x>. KL(data : noise) = dim mean^2 /
-    2.
+    """N(mean 1, I) against N(0, I), with the noise tilted by <theta, x> as the model.
+
+    KL(data : noise) = dim mean^2 / 2.
     """
     return Problem(
         init=lambda key: jnp.zeros(dim),
@@ -62,10 +61,17 @@ def shifted(
 
 
 def scaled(
-    least: float, most: float, mean: float, dim: int, optimizer: optax.GradientTransformation
+    smallest_variance: float,
+    largest_variance: float,
+    mean: float,
+    dim: int,
+    optimizer: optax.GradientTransformation,
 ) -> Problem:
-    """Variances from `least` to `most`, all means `mean`, against N(0, I); tilted by x^2 and x."""
-    variance = jnp.linspace(least, most, dim)
+    """Diagonal Gaussian data against N(0, I), with a model tilted by x^2 and x.
+
+    The variances are evenly spaced from the smallest to the largest, and all means are `mean`.
+    """
+    variance = jnp.linspace(smallest_variance, largest_variance, dim)
 
     def log_ratio(theta, x):
         return x @ theta["linear"] - (x**2) @ theta["square"] / 2
@@ -103,8 +109,9 @@ def _network(dim: int) -> tuple[Callable, Callable]:
 
 
 def planar(name: str, variance: float = 2.0, reach: float = 4.2, num_cells: int = 120) -> Problem:
-    """A toy in the plane against N(0, variance I), both in units of the noise; KL on fixed samples,
-    log Z by quadrature.
+    """A toy in the plane against N(0, variance I), both in units of the noise.
+
+    KL is taken on fixed samples, and log Z by quadrature.
     """
     toy, scale = toys.TOYS[name], variance**0.5
     axis = reach * ((2 * jnp.arange(num_cells) + 1) / num_cells - 1)
@@ -132,7 +139,7 @@ def planar(name: str, variance: float = 2.0, reach: float = 4.2, num_cells: int 
 
 
 def tabular(load: Callable[[], tables.Split]) -> Problem:
-    """Whitened real data against N(0, I); the held-out loss at kappa = 1, with F solved for."""
+    """Whitened real data against N(0, I), measured by the held-out loss at kappa = 1, F solved."""
     split = load()
     dim = split.train.shape[1]
     init, log_ratio = _network(dim)

@@ -1,6 +1,4 @@
-"""Every problem, at every M of the grid, under the adaptive rule and at a constant chosen from a
-pilot run.
-"""
+"""Trains on every problem: on a grid of M, by the adaptive rule, and at a constant from a pilot."""
 
 import shutil
 import zlib
@@ -24,49 +22,53 @@ COMPUTING = [
         for path in sorted(Path(room.__file__).parent.glob("*.py"))
     ),
 ]
-"""What the pieces of an interrupted run depend on: another rule must not take up where this one
-stopped."""
+"""Files whose code determines the stored pieces: an interrupted run does not resume under another
+rule."""
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
     names = (*config.designed_on, *config.fresh)
     folder = pieces.folder("choosing_m", config, COMPUTING)
-    found = {name: _kept(folder, config, name, key) for name in progress.track(names, "problems")}
-    shutil.rmtree(folder)  # it served an interrupted run
-    arrays = _arrays(config, found)
+    results_by_problem = {
+        name: _results_of(folder, config, name, key) for name in progress.track(names, "problems")
+    }
+    shutil.rmtree(folder)  # needed only to resume an interrupted run
+    arrays = _arrays(config, results_by_problem)
     failed = {field: np.argwhere(~np.isfinite(arrays[field])) for field in ("grid", *RULES)}
     return results.Result(arrays, headline(arrays), failed)
 
 
-def _kept(folder: Path, config: Config, name: str, key: jax.Array) -> dict[str, np.ndarray]:
-    """What all runs of a problem found, in two pieces: the grid and the rules."""
-    problem, own = PROBLEMS[name](), jax.random.fold_in(key, zlib.crc32(name.encode()))
+def _results_of(folder: Path, config: Config, name: str, key: jax.Array) -> dict[str, np.ndarray]:
+    """Results of all runs of a problem, stored in two pieces: the grid and the rules."""
+    problem, key_problem = PROBLEMS[name](), jax.random.fold_in(key, zlib.crc32(name.encode()))
     file = "".join(filter(str.isalnum, name))
 
     def grid():
         return {
-            "grid": at_fixed(problem, config, own),
-            "reference": least_error(problem, config, own),
+            "grid": at_fixed(problem, config, key_problem),
+            "reference": least_error(problem, config, key_problem),
         }
 
-    fixed = pieces.kept(folder / f"{file}-grid.npz", grid)
-    ruled = pieces.kept(
-        folder / f"{file}-rules.npz", lambda: by_rules(problem, config, own)._asdict()
+    on_grid = pieces.load_or_compute(folder / f"{file}-grid.npz", grid)
+    by_rule = pieces.load_or_compute(
+        folder / f"{file}-rules.npz", lambda: by_rules(problem, config, key_problem)._asdict()
     )
     jax.clear_caches()
-    return {**fixed, **ruled}
+    return {**on_grid, **by_rule}
 
 
-def _arrays(config: Config, found: dict[str, dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Of all problems; errors in excess of the least."""
-    runs, names = list(found.values()), list(found)
+def _arrays(
+    config: Config, results_by_problem: dict[str, dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Arrays of all problems; errors are in excess of the least."""
+    runs, names = list(results_by_problem.values()), list(results_by_problem)
     excess = {
         field: np.stack([run[field] - run["reference"] for run in runs])
         for field in ("grid", *RULES)
     }
     paths = {
         f"path: {name}": np.quantile(run["path"], (0.1, 0.5, 0.9), axis=0)
-        for name, run in found.items()
+        for name, run in results_by_problem.items()
     }
     return {**excess, **paths} | {
         "constant_magnification": np.stack([run["constant_magnification"] for run in runs]),

@@ -1,6 +1,4 @@
-"""Real data, whitened by their training part: the digits of scikit-learn and tables of the UCI
-repository.
-"""
+"""Real data, whitened by their training part: scikit-learn's digits and UCI tables."""
 
 import gzip
 import io
@@ -14,7 +12,7 @@ from sklearn.datasets import load_digits
 from experiments.common.published import PublishedFile, read
 
 MIRRORS: tuple[str, ...] = ()
-"""None is known to hold these very files: they have to be put in place."""
+"""No mirror is known for these exact files: they have to be put in place by hand."""
 
 FILES = {
     "wine": PublishedFile(
@@ -35,9 +33,7 @@ FILES = {
 
 
 class Split(NamedTuple):
-    """Whitened rows, and as many noise samples to test with as there are rows to test, four times
-    over.
-    """
+    """Whitened training and test rows, and noise samples, four times as many as test rows."""
 
     train: jax.Array
     test: jax.Array
@@ -45,7 +41,7 @@ class Split(NamedTuple):
 
 
 def digits() -> Split:
-    """8 x 8 images, dequantized and taken through a logit."""
+    """8 x 8 images, dequantized and mapped by a logit."""
     generator = np.random.default_rng(0)
     levels = load_digits().data
     unit = 0.01 + 0.98 * (levels + generator.uniform(size=levels.shape)) / 17
@@ -53,15 +49,13 @@ def digits() -> Split:
 
 
 def uci(name: str) -> Split:
-    """The inputs of a table, without its target."""
+    """The input columns of a table, without its target."""
     content = gzip.decompress(read(FILES[name])).decode()
     return _split(np.loadtxt(io.StringIO(content), delimiter=",")[:, :-1], np.random.default_rng(0))
 
 
 def _split(rows: np.ndarray, generator: np.random.Generator) -> Split:
-    """A quarter held out. Columns that hardly vary get a floor, so that whitening does not divide
-    by nothing.
-    """
+    """Holds out a quarter and whitens; a floor on the variances keeps whitening finite."""
     rows = generator.permutation(rows)
     num_test = len(rows) // 4
     test, train = rows[:num_test], rows[num_test:]

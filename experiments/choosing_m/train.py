@@ -1,6 +1,4 @@
-"""Runs of one problem: at every M of the grid, under the adaptive rule, and at a constant chosen
-from a pilot run.
-"""
+"""Runs of one problem: on the grid of M, by the adaptive rule, and at a constant M."""
 
 from typing import NamedTuple
 
@@ -15,9 +13,11 @@ from experiments.choosing_m.problems import Problem
 from nce_jax import training
 
 
-class Ruled(NamedTuple):
-    """Errors at the budgets, (seed, budget); the adaptive M at every step, (seed, step), and the
-    constant, (seed,).
+class RuleErrors(NamedTuple):
+    """Errors and magnifications of both rules.
+
+    Errors are taken at the budgets, (seed, budget). `path` is the adaptive M at every step, (seed,
+    step), and `constant_magnification` the constant, (seed,).
     """
 
     adaptive: np.ndarray
@@ -34,8 +34,8 @@ def at_fixed(problem: Problem, config: Config, key: jax.Array) -> np.ndarray:
     )
 
 
-def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
-    """Under the adaptive rule, and at the constant that a pilot run of it supports."""
+def by_rules(problem: Problem, config: Config, key: jax.Array) -> RuleErrors:
+    """Errors under the adaptive rule, and at the constant that its pilot run suggests."""
     keys, budgets = jax.random.split(key, config.num_seeds), scaled_budgets(problem, config)
 
     def adaptive(key):
@@ -51,13 +51,13 @@ def by_rules(problem: Problem, config: Config, key: jax.Array) -> Ruled:
         )
 
     errors, path, chosen = jax.jit(jax.vmap(adaptive))(keys)
-    return Ruled(
+    return RuleErrors(
         *map(np.asarray, (errors, _over_seeds(problem, config)(chosen, keys), path, chosen))
     )
 
 
 def _over_seeds(problem: Problem, config: Config):
-    """(M, key) of every seed to its errors at the budgets, at that M throughout."""
+    """Function of the M and key of every seed that returns the errors at the budgets."""
     budgets = scaled_budgets(problem, config)
 
     def fixed(magnification, key):
@@ -73,8 +73,9 @@ def scaled_budgets(problem: Problem, config: Config) -> tuple[int, ...]:
 
 
 def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
-    """Errors at the budgets, M at every step (NaN where it is the criterion's), and the parameters
-    at the first budget.
+    """Trains, and returns errors at the budgets, M by step, and parameters at the first budget.
+
+    M is NaN where the criterion determines it.
     """
     optimizer = problem.optimizer if optimizer is None else optimizer
     step = training.make_train_step(
@@ -107,7 +108,7 @@ def _train(problem: Problem, budgets, key, criterion, rule, optimizer=None):
 
 
 def _log_ratios(problem: Problem, params, key: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of a batch that trained nothing."""
+    """Log ratios of a fresh batch that was not used in training."""
     key_data, key_noise = jax.random.split(key)
     x_noise = problem.noise.sample(seed=key_noise, sample_shape=(problem.batch_size,))
     x_data = problem.draw(key_data, problem.batch_size)
@@ -115,22 +116,25 @@ def _log_ratios(problem: Problem, params, key: jax.Array) -> tuple[jax.Array, ja
 
 
 def least_error(problem: Problem, config: Config, key: jax.Array) -> float:
-    """The error that counts as none: zero for a KL, and for a held-out loss the least of longer
-    runs.
-    """
+    """Error of a perfect fit: zero for a KL, the least of longer runs for a held-out loss."""
     if problem.has_truth:
         return 0.0
     length = config.reference_length * scaled_budgets(problem, config)[-1]
     optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, length))
     keys = jax.random.split(jax.random.fold_in(key, 2), config.reference_seeds)
 
-    def one(magnification, key):
-        marks = tuple(range(length // 10, length + 1, max(1, length // 10)))
+    def train_at(magnification, key):
+        record_steps = tuple(range(length // 10, length + 1, max(1, length // 10)))
         return _train(
-            problem, marks, key, nce_jax.criteria.nce(magnification=magnification), None, optimizer
+            problem,
+            record_steps,
+            key,
+            nce_jax.criteria.nce(magnification=magnification),
+            None,
+            optimizer,
         )[0]
 
-    trained = jax.jit(jax.vmap(one, in_axes=(None, 0)))
+    trained = jax.jit(jax.vmap(train_at, in_axes=(None, 0)))
     means = [
         trained(jnp.float32(m), keys).mean(axis=0).min() for m in config.reference_magnifications
     ]

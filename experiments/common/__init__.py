@@ -1,3 +1,1 @@
-"""What all experiments share: command line, results on disk, plotting, the check of headline
-numbers.
-"""
+"""Shared room of the experiments: command line, results on disk, figures and data sets."""

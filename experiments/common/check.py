@@ -1,11 +1,10 @@
-"""Compares headline numbers with the committed ones: `python -m experiments.common.check [topic
-...]`.
+"""Compares headline numbers with the committed ones: `python -m experiments.common.check`.
 
-Committed, in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolerance": 0.1, "note":
-"..."}}. Seen, in build/results/<topic>/paper/headline.json: {"name": 1.52}. Another preset has a
-file of its own, headline-<preset>.json, and is compared with `--preset`. A committed entry that
-some machines cannot compute adds "needs": "what it takes"; where it was not computed it is left out
-instead of failed.
+The committed numbers lie in experiments/<topic>/headline.json: {"name": {"value": 1.5, "tolerance":
+0.1, "note": "..."}}. The measured ones lie in build/results/<topic>/paper/headline.json: {"name":
+1.52}. Another preset has a file of its own, headline-<preset>.json, and is compared with
+`--preset`. A committed entry that some machines cannot compute adds "needs": "what it takes"; where
+it was not computed, it is skipped and does not fail.
 """
 
 import argparse
@@ -18,27 +17,28 @@ from experiments.common import results
 
 
 class Row(NamedTuple):
-    """One number: what was committed, what was seen (None where absent), and the verdict."""
+    """One headline number: committed value, measured value (None if absent) and verdict."""
 
     name: str
     committed: float | None
-    seen: float | None
+    measured: float | None
     tolerance: float | None
     verdict: str
     failed: bool
 
 
-def compare(committed: Mapping[str, Mapping[str, Any]], seen: Mapping[str, float]) -> list[Row]:
-    """A row per number of either side. One that is not committed fails: nothing would notice its
-    change.
+def compare(committed: Mapping[str, Mapping[str, Any]], measured: Mapping[str, float]) -> list[Row]:
+    """Returns a row for every committed and every measured number.
+
+    A number that is not committed fails: without a reference, nothing would detect a change.
     """
     rows = []
     for name, entry in committed.items():
         value, tolerance = float(entry["value"]), float(entry["tolerance"])
-        if name in seen:
-            close = abs(seen[name] - value) <= tolerance  # False for NaN
+        if name in measured:
+            close = abs(measured[name] - value) <= tolerance  # False for NaN
             rows.append(
-                Row(name, value, seen[name], tolerance, "ok" if close else "DIFFERS", not close)
+                Row(name, value, measured[name], tolerance, "ok" if close else "DIFFERS", not close)
             )
         elif "needs" in entry:
             rows.append(
@@ -46,12 +46,12 @@ def compare(committed: Mapping[str, Mapping[str, Any]], seen: Mapping[str, float
             )
         else:
             rows.append(Row(name, value, None, tolerance, "MISSING", True))
-    new = [name for name in seen if name not in committed]
-    return rows + [Row(name, None, seen[name], None, "NOT COMMITTED", True) for name in new]
+    new = [name for name in measured if name not in committed]
+    return rows + [Row(name, None, measured[name], None, "NOT COMMITTED", True) for name in new]
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as aligned text."""
+    """Formats rows as aligned text."""
 
     def cell(value: float | None) -> str:
         return "-" if value is None else f"{value:.6g}"
@@ -60,16 +60,16 @@ def table(rows: Sequence[Row]) -> str:
     lines = [f"  {'name':{width}} {'committed':>12} {'seen':>12} {'tolerance':>12}  verdict"]
     for row in rows:
         numbers = " ".join(
-            f"{cell(number):>12}" for number in (row.committed, row.seen, row.tolerance)
+            f"{cell(number):>12}" for number in (row.committed, row.measured, row.tolerance)
         )
         lines.append(f"  {row.name:{width}} {numbers}  {row.verdict}")
     return "\n".join(lines)
 
 
 def check_topic(topic: str, root: Path, preset: str = "paper") -> list[Row]:
-    """Rows of one topic; a missing or damaged file raises ResultError."""
+    """Returns the rows of one topic; a missing or damaged file raises ResultError."""
     command = f"python -m experiments.{topic}.run --preset {preset}"
-    seen = results.load_json(
+    measured = results.load_json(
         root / results.default_folder(topic, preset) / results.HEADLINE, command
     )
     path = (
@@ -80,7 +80,7 @@ def check_topic(topic: str, root: Path, preset: str = "paper") -> list[Row]:
     )
     try:
         return compare(
-            results.load_json(path, "an editor: copy the numbers from the results"), seen
+            results.load_json(path, "an editor: copy the numbers from the results"), measured
         )
     except (KeyError, TypeError) as error:
         raise results.ResultError(
@@ -88,9 +88,10 @@ def check_topic(topic: str, root: Path, preset: str = "paper") -> list[Row]:
         ) from error
 
 
-def _has_own_presets(path: Path) -> bool:
-    return not (path.parent / results.HEADLINE).exists() and any(
-        path.parent.glob("headline-*.json")
+def _has_only_other_presets(run_file: Path) -> bool:
+    """Whether numbers are committed, but none of them for the preset "paper"."""
+    return not (run_file.parent / results.HEADLINE).exists() and any(
+        run_file.parent.glob("headline-*.json")
     )
 
 
@@ -103,13 +104,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the checkout [here]")
     parser.add_argument("--preset", default="paper", help="whose results to compare [paper]")
     arguments = parser.parse_args(argv)
-    found = sorted(
+    topics = sorted(
         path.parent.name
         for path in arguments.root.glob("experiments/*/run.py")
-        if not _has_own_presets(path)
+        if not _has_only_other_presets(path)
     )
     failures = 0
-    for topic in arguments.topics or found:
+    for topic in arguments.topics or topics:
         print(topic)
         try:
             rows = check_topic(topic, arguments.root, arguments.preset)

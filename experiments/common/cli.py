@@ -1,4 +1,4 @@
-"""The command line of an experiment: pick a preset, override any field of its config, run, save.
+"""Command line of an experiment: choose a preset, override fields of its config, run, save.
 
 An experiment's `run.py` is its pure function and three lines:
 
@@ -30,7 +30,7 @@ def main(
     experiment: Experiment,
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Runs `experiment(config, key)` as the command line asks, and saves what it returns.
+    """Runs `experiment(config, key)` with the settings of the command line and saves its result.
 
     Args:
         topic: the experiment's folder under experiments/.
@@ -62,9 +62,7 @@ def main(
 
 
 def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[str, Any, Path]:
-    """Preset, config and output folder that the arguments ask for; exits where they make no
-    sense.
-    """
+    """Returns the preset, config and output folder of the arguments; exits if they are invalid."""
     preset = _preset_in(argv, presets)
     arguments = dataclasses.make_dataclass(
         "Arguments",
@@ -84,19 +82,16 @@ def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[
         prog=f"python -m experiments.{topic}.run",
         description=f"Compute the results of experiments/{topic}.",
     )
-    # With other settings a run is not the preset's, and must not lie where figures and checks look
-    # for that.
+    # A run with other settings is stored elsewhere: figures and checks read the preset's own.
     name = preset if parsed.config == presets[preset] else "custom"
     return preset, parsed.config, parsed.output or results.default_folder(topic, name)
 
 
 def _preset_in(argv: Sequence[str], presets: Mapping[str, Any]) -> str:
-    """The preset among the arguments, needed before the rest can be parsed: the defaults are its
-    values.
-    """
+    """The preset named in the arguments, needed before parsing because it sets the defaults."""
     joined = " ".join(argv).replace("--preset=", "--preset ").split()
     name = joined[joined.index("--preset") + 1 :][:1] if "--preset" in joined else []
-    # Tyro refuses any other name.
+    # Tyro reports any other name.
     return name[0] if name and name[0] in presets else next(iter(presets))
 
 

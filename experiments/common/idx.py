@@ -1,5 +1,4 @@
-"""The idx format of MNIST and its relatives: a magic number, the sizes of the axes, then the values
-in C order.
+"""The idx format of MNIST: a magic number, the axis sizes, then the values in C order.
 
 Bytes 0 and 1 are zero, byte 2 is the type of the values (8: unsigned bytes), byte 3 the number of
 axes; one big-endian unsigned 32-bit integer per axis follows, then the values.
@@ -15,11 +14,11 @@ UNSIGNED_BYTE = 8
 
 
 class IdxError(ValueError):
-    """The content is not what an idx file of unsigned bytes holds."""
+    """The content is not a valid idx file of unsigned bytes."""
 
 
 def parse_gzip(content: bytes, *, num_axes: int) -> np.ndarray:
-    """The array in a gzipped idx file of unsigned bytes.
+    """Decodes a gzipped idx file of unsigned bytes.
 
     Args:
         content: the whole file.
@@ -45,9 +44,7 @@ def parse_gzip(content: bytes, *, num_axes: int) -> np.ndarray:
 
 
 def parse(content: bytes, *, num_axes: int) -> np.ndarray:
-    """The array in an idx file of unsigned bytes that is not compressed; arguments and errors as
-    for `parse_gzip`.
-    """
+    """Decodes an uncompressed idx file of unsigned bytes; see `parse_gzip`."""
     num_header = 4 + 4 * num_axes
     magic = bytes((0, 0, UNSIGNED_BYTE, num_axes))
     if content[:2] != magic[:2] or len(content) < 4:

@@ -1,6 +1,4 @@
-"""Image sets of the experiments: MNIST and Fashion-MNIST as published, 28 x 28 gray levels from 0
-to 255.
-"""
+"""MNIST and Fashion-MNIST as published: 28 x 28 images with gray levels from 0 to 255."""
 
 from typing import Literal, NamedTuple
 
@@ -15,16 +13,14 @@ IMAGE_SHAPE = (28, 28)
 
 
 class Images(NamedTuple):
-    """Gray levels, uint8 (n, 28, 28), and classes from 0 to 9, uint8 (n,), in the published
-    order.
-    """
+    """Gray levels, uint8 (n, 28, 28), and class labels, uint8 (n,), in the published order."""
 
     images: np.ndarray
     labels: np.ndarray
 
 
 class ImageFiles(NamedTuple):
-    """The two files of a split."""
+    """The image file and the label file of a split."""
 
     images: PublishedFile
     labels: PublishedFile
@@ -33,7 +29,7 @@ class ImageFiles(NamedTuple):
 def _files(
     folder: str, mirrors: tuple[str, ...], *sizes_and_digests: tuple[int, str]
 ) -> dict[str, ImageFiles]:
-    """The four files of a set in the layout of MNIST; train before test, images before labels."""
+    """The four files of a set in MNIST's layout: train before test, images before labels."""
     names = [
         f"{split}-{kind}-ubyte.gz"
         for split in ("train", "t10k")
@@ -46,8 +42,8 @@ def _files(
     return {"train": ImageFiles(*files[:2]), "test": ImageFiles(*files[2:])}
 
 
-# Sizes and digests are those of the compressed files, as published. A digest makes a mirror without
-# TLS as good as one with.
+# Sizes and digests are of the compressed files, as published. The digests make mirrors without TLS
+# safe to use.
 SETS = {
     "mnist": _files(
         "mnist",
@@ -77,10 +73,10 @@ SETS = {
 def load_images(
     name: Literal["mnist", "fashion-mnist"], *, split: Literal["train", "test"] = "train"
 ) -> Images:
-    """Images and labels of a published set, verified.
+    """Returns the verified images and labels of a published set.
 
-    The files are looked for in `name`/ below the folder that NCE_JAX_DATA names, then in the user's
-    cache, and are otherwise downloaded into the cache.
+    The files are read from `name`/ in the folder NCE_JAX_DATA if it is set, otherwise from the
+    user's cache, into which missing files are downloaded.
 
     Args:
         name: `"mnist"` or `"fashion-mnist"`.
@@ -92,7 +88,7 @@ def load_images(
     Raises:
         ValueError: there is no such set or split.
         DataError: a file is missing and cannot be downloaded, or is not the published one; the
-            message says which file was expected, where it is published, and where to put it.
+            message names the expected file, where it is published, and where to put it.
 
     Examples:
         >>> load_images("mnist").labels[:5]  # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""Pieces of a long run on disk: one that was interrupted goes on with those that it lacks."""
+"""Pieces of a long run on disk, so that an interrupted run computes only what is missing."""
 
 import dataclasses
 import hashlib
@@ -15,8 +15,9 @@ RUNS = Path("build/runs")
 
 
 def folder(topic: str, config: Any, sources: Iterable[Path]) -> Path:
-    """Where the pieces of a run lie: named by settings and code, so that those of others are not
-    taken for them.
+    """Folder of a run's pieces, named by a digest of the settings and of the source code.
+
+    A run with other settings or other code therefore never reads these pieces.
     """
     text = json.dumps(dataclasses.asdict(config), sort_keys=True) + "".join(
         path.read_text() for path in sources
@@ -24,8 +25,8 @@ def folder(topic: str, config: Any, sources: Iterable[Path]) -> Path:
     return RUNS / topic / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def kept(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """The arrays that an interrupted run left at `path`, or new ones, which are left there."""
+def load_or_compute(path: Path, compute: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """Returns the arrays stored at `path`; computes and stores them if there are none."""
     if not path.exists():
         arrays = compute()
         with results.atomic(path) as temporary:

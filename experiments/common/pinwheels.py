@@ -1,6 +1,4 @@
-"""The pinwheel with its exact density: a change of variables that has to be inverted
-numerically.
-"""
+"""The pinwheel and its exact density, a change of variables that is inverted numerically."""
 
 import math
 from collections.abc import Callable
@@ -11,20 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 
 MAX_WINDING_RADIUS = 10.0
-"""Where the winding stops to grow in the density: phases of exp(10) are what float32 still
-resolves."""
+"""Radius beyond which the density no longer increases the winding: float32 resolves phases of
+exp(10) only just."""
 
 
 class Pinwheel(NamedTuple):
-    """A feature f = (1 + radial_std e_1, tangential_std e_2), e standard normal, turned clockwise:
-    x = scale R(-a) f.
+    """Parameters of the pinwheel: a feature f, turned clockwise and scaled.
 
-    The angle is a = 2 pi k / petals + rate exp(f_1) for the petal k, each as likely as the others.
+    x = scale R(-a) f with f = (1 + radial_std e_1, tangential_std e_2) and e standard normal.
+
+    The angle is a = 2 pi k / petals + rate exp(f_1) for petal k, and all petals are equally likely.
 
     References:
         Johnson, Duvenaud, Wiltschko, Datta and Adams, Composing graphical models with neural
-          networks for structured
-        representations and fast inference, 2016 (the code beside it).
+          networks for structured representations and fast inference, 2016 (the code with it).
     """
 
     petals: int = 5
@@ -35,13 +33,13 @@ class Pinwheel(NamedTuple):
 
 
 def centers(shape: Pinwheel) -> np.ndarray:
-    """Where the mean feature goes in every petal, (petals, 2)."""
+    """Image of the mean feature in every petal, (petals, 2)."""
     angles = 2 * np.pi * np.arange(shape.petals) / shape.petals + shape.rate * np.e
     return shape.scale * np.stack([np.cos(angles), -np.sin(angles)], axis=-1)
 
 
 def sample(shape: Pinwheel, key: jax.Array, num_samples: int) -> jax.Array:
-    """Independent samples, (num_samples, 2)."""
+    """Draws independent samples, (num_samples, 2)."""
     key_petal, key_feature = jax.random.split(key)
     petal = jax.random.randint(key_petal, (num_samples,), 0, shape.petals)
     normal = jax.random.normal(key_feature, (2, num_samples))
@@ -56,28 +54,27 @@ def sample(shape: Pinwheel, key: jax.Array, num_samples: int) -> jax.Array:
 def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
     """Normalized log density, in nats, of points (n, 2).
 
-    Turning keeps the distance r = |f| = |x| / scale. A feature with polar angle t goes, in some
-    petal, to the point with polar angle theta exactly if the phase g(t) = t - rate exp(r cos t) is
-    theta plus a multiple of 2 pi / petals. So
+    The rotation preserves the radius r = |f| = |x| / scale. A feature with polar angle t is mapped,
+    in some petal, to the point with polar angle theta exactly if the phase
+    g(t) = t - rate exp(r cos t) is theta plus a multiple of 2 pi / petals. So
 
         p(x) = 1 / (petals scale^2) sum_t N(r cos t; 1, radial_std) N(r sin t; 0, tangential_std) /
         |g'(t)|
 
     over all such t in (-pi, pi]. Far out (|x| > 3.4 by default) the phase has two turning points:
-    the map folds, a petal has up to three features or more for a point, and the density is infinite
-    along the fold. The sum has all features up to r = 1 + 6 radial_std, and further out those that
-    are near the petal's axis.
+    the map folds, a petal has three or more features for a point, and the density is infinite
+    along the fold. The sum includes all features up to r = 1 + 6 radial_std, and beyond that only
+    those near the petal's axis.
 
     First derivatives with respect to x are exact; second derivatives are not. Where r > 10, many
-    standard deviations out, the phase is that of r = 10: the value is finite, but exact in its
-    Gaussian factors only.
+    standard deviations out, the phase of r = 10 is used: the value is finite, but only its Gaussian
+    factors are exact.
     """
     radius, theta = _polar(x / shape.scale)
     winding = jnp.minimum(radius, MAX_WINDING_RADIUS)
     phases = _phases(shape, winding, theta)
     angle, is_root = _roots(shape, winding, phases)
-    # A Newton step that is zero in value carries the derivative of the root, which the bisection
-    # has not.
+    # A Newton step of value zero carries the derivative of the root, which bisection does not have.
     newton = (_phase(shape, winding, angle) - phases) / jnp.where(
         is_root, _slope(shape, winding, angle), 1
     )
@@ -94,9 +91,7 @@ def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
 
 
 def _polar(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Distance and angle, (1, n, 1) each, with zero derivatives at the origin, as the density has
-    by symmetry.
-    """
+    """Radius and angle, (1, n, 1) each; derivatives are zero at the origin, by symmetry."""
     x = x[None]
     is_origin = jnp.sum(jnp.square(x), axis=-1, keepdims=True) == 0
     x = jnp.where(is_origin, 1, x)
@@ -115,9 +110,7 @@ def _slope(shape: Pinwheel, radius: jax.Array, angle: jax.Array) -> jax.Array:
 
 
 def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
-    """The phases theta + 2 pi j / petals around g(0), where the features are likeliest, (1, n,
-    phases).
-    """
+    """The phases theta + 2 pi j / petals nearest to g(0), the likeliest ones, (1, n, phases)."""
     spacing = 2 * math.pi / shape.petals
     # The circle's phases differ from g(0) by at most pi + rate exp(r).
     num_each_side = math.ceil((math.pi + shape.rate * math.exp(1 + 6 * shape.radial_std)) / spacing)
@@ -127,14 +120,15 @@ def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
 
 
 def _roots(shape: Pinwheel, radius: jax.Array, phases: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The angle t of every phase on every branch, (branch, n, phases), and whether there is one; no
-    derivatives.
+    """Angle t of every phase on every branch, (branch, n, phases), and whether it exists.
+
+    No derivatives are propagated.
     """
     radius, phases = jax.lax.stop_gradient((radius, phases))
     ends = _branch_ends(shape, radius)
     ends_phase = _phase(shape, radius, ends)
-    # Half open, and with the very numbers that neighbors share: no feature is lost or found twice
-    # where branches meet.
+    # Half-open intervals with identical shared ends: no feature is missed or counted twice where
+    # branches meet.
     is_root = jnp.minimum(ends_phase[:-1], ends_phase[1:]) < phases
     is_root &= phases <= jnp.maximum(ends_phase[:-1], ends_phase[1:])
     sign = jnp.asarray([1, -1, 1], radius.dtype)[:, None, None]
@@ -143,8 +137,10 @@ def _roots(shape: Pinwheel, radius: jax.Array, phases: jax.Array) -> tuple[jax.A
 
 
 def _branch_ends(shape: Pinwheel, radius: jax.Array) -> jax.Array:
-    """-pi, the turning points of g (where it has none, the flattest twice) and pi, (4, n, 1): g
-    rises, falls, rises.
+    """Ends of the branches of g: -pi, its two turning points, and pi, (4, n, 1).
+
+    g rises, falls and rises again. Where it has no turning points, its flattest point stands for
+    both.
     """
     # sin(t) exp(r cos t) is least where r cos^2 t + cos t - r = 0, written without cancellation at
     # small r.
@@ -159,9 +155,7 @@ def _branch_ends(shape: Pinwheel, radius: jax.Array) -> jax.Array:
 def _bisect(
     is_below: Callable[[jax.Array], jax.Array], low: jax.Array, high: jax.Array
 ) -> jax.Array:
-    """Where `is_below` turns from true to false between `low` and `high`, to the last bit of a
-    number of order one.
-    """
+    """Where `is_below` turns from true to false, to the last bit of a number of order one."""
 
     def halve(_, bounds):
         low, high = bounds

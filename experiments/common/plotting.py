@@ -1,4 +1,4 @@
-"""One look for all figures, and the command line of an experiment's `plot.py`.
+"""Common style of all figures, and the command line of an experiment's `plot.py`.
 
 A `plot.py` is one function from stored results to named figures, and one call:
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # before pyplot: figures are files, with or without a display
+mpl.use("Agg")  # before pyplot is imported: figures are written to files without a display
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
@@ -37,7 +37,7 @@ STYLE = {
     "lines.markersize": 4,
     "legend.frameon": False,
     "legend.fontsize": 9,
-    "pdf.fonttype": 42,  # text stays text
+    "pdf.fonttype": 42,  # embeds text as text, not as outlines
 }
 
 # Okabe and Ito's palette, whose colors can be told apart without color vision.
@@ -64,14 +64,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "Newton": {"color": GREEN, "linestyle": ":", "marker": "D"},
 }
 UNDATED = ({"Software": None}, {"CreationDate": None, "Creator": None, "Producer": None})
-"""What to leave out of PNG and PDF, so that a file changes only when its picture does."""
+"""Metadata left out of PNG and PDF, so that a file changes only when its figure does."""
 
 OTHER_COLORS = (PURPLE, SKY_BLUE, YELLOW)
 """Colors that no method uses, for data, noise and the true value."""
 
 
 def method_style(name: str, *, marker: bool = False) -> dict[str, Any]:
-    """Keywords for `Axes.plot` that mark a method, its label included."""
+    """Keywords for `Axes.plot` that identify a method, including its label."""
     if name not in METHODS:
         raise KeyError(f"no method {name!r}: expected one of {', '.join(METHODS)}")
     style = {**METHODS[name], "label": name}
@@ -81,14 +81,12 @@ def method_style(name: str, *, marker: bool = False) -> dict[str, Any]:
 
 
 def graded_colors(count: int) -> list[tuple[float, ...]]:
-    """Colors for values with an order (a grid of M), dark to light, without the palest end."""
+    """Colors for ordered values such as a grid of M, dark to light, without the palest end."""
     return [mpl.colormaps["viridis"](0.9 * index / max(count - 1, 1)) for index in range(count)]
 
 
 def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures")) -> list[Path]:
-    """Writes `<name>.png` and `<name>.pdf`, byte for byte the same for the same figure, and closes
-    it.
-    """
+    """Writes `<name>.png` and `<name>.pdf`, reproducible byte for byte, and closes the figure."""
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     for path, metadata in zip(paths, UNDATED, strict=True):
         with results.atomic(path) as temporary, mpl.rc_context(STYLE):
@@ -102,14 +100,12 @@ def main(
     draw: Callable[[results.Stored], Mapping[str, Figure]],
     argv: Sequence[str] | None = None,
 ) -> None:
-    """Draws the figures of a topic from its stored results and records their files in
-    `<topic>.list`.
-    """
+    """Draws a topic's figures from its stored results and lists their files in `<topic>.list`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m experiments.{topic}.plot",
         description=f"Draw the figures of experiments/{topic}.",
     )
-    parser.add_argument("--preset", default="paper", help="whose results to draw [paper]")
+    parser.add_argument("--preset", default="paper", help="preset whose results are drawn [paper]")
     parser.add_argument(
         "--results", type=Path, help="folder of the results [build/results/<topic>/<preset>]"
     )

@@ -1,10 +1,10 @@
-"""Several processes of one job on this machine, each with its share of (virtual) devices.
+"""Runs one job as several processes on this machine, each with its own (virtual) devices.
 
     python -m experiments.common.processes --num-processes 2 --devices 4 --
     experiments.scaling.train --num-steps 2000
 
-The program that is started calls `join()` first. Where a process ends before its time, the others
-are stopped, and the message says which one it was.
+The program that is started calls `join()` first. If a process ends early, the others are stopped,
+and the error names it.
 """
 
 import os
@@ -20,8 +20,8 @@ import tyro
 
 from nce_jax import training
 
-PLACE = "NCE_JAX_PROCESS"
-"""Environment variable that tells a process its number and that of all, as in "0/2"."""
+PROCESS_VARIABLE = "NCE_JAX_PROCESS"
+"""Environment variable with a process's index and the number of processes, as in "0/2"."""
 
 
 class ProcessFailed(Exception):
@@ -29,22 +29,20 @@ class ProcessFailed(Exception):
 
 
 def join() -> None:
-    """Joins the job that `launch` started; does nothing in a program that was started by itself."""
-    if PLACE in os.environ:
-        process, count = map(int, os.environ[PLACE].split("/"))
+    """Joins the job that `launch` started; does nothing in a program that runs by itself."""
+    if PROCESS_VARIABLE in os.environ:
+        process, count = map(int, os.environ[PROCESS_VARIABLE].split("/"))
         training.start_processes(os.environ["JAX_COORDINATOR_ADDRESS"], count, process)
 
 
 def launch(command: Sequence[str], num_processes: int, num_devices: int) -> None:
-    """Runs `python -m command` as `num_processes` processes of `num_devices` devices each, to their
-    end.
-    """
-    # A single process needs nobody to join.
+    """Runs `python -m command` in several processes of `num_devices` devices and waits for all."""
+    # A single process has no job to join.
     address = {"JAX_COORDINATOR_ADDRESS": f"localhost:{free_port()}"} if num_processes > 1 else {}
     running = []
     for process in range(num_processes):
-        place = {PLACE: f"{process}/{num_processes}"} if num_processes > 1 else {}
-        environment = os.environ | address | place | {"JAX_NUM_CPU_DEVICES": str(num_devices)}
+        index = {PROCESS_VARIABLE: f"{process}/{num_processes}"} if num_processes > 1 else {}
+        environment = os.environ | address | index | {"JAX_NUM_CPU_DEVICES": str(num_devices)}
         running.append(subprocess.Popen([sys.executable, "-m", *command], env=environment))
     try:
         _watch(running)
@@ -60,9 +58,9 @@ def _watch(running: list[subprocess.Popen]) -> None:
         for number, process in enumerate(running):
             if process.poll():
                 raise ProcessFailed(
-                    f"process {number} of {len(running)} {_ending(process.returncode)}; stopped the"
-                    " others. What it said is above; the same command goes on from the newest"
-                    " checkpoint, if the program keeps any"
+                    f"process {number} of {len(running)} {_ending(process.returncode)}; the others"
+                    " were stopped. Its output is above; the same command resumes from the newest"
+                    " checkpoint, if the program writes any"
                 )
 
 
@@ -75,7 +73,7 @@ def _ending(code: int) -> str:
 
 
 def free_port() -> int:
-    """A port of this machine that nothing listens at."""
+    """Returns a port of this machine that no process listens on."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         return free.getsockname()[1]
@@ -90,10 +88,10 @@ def main(
 
     Args:
         command: the module and its arguments, after "--".
-        num_processes: how many.
-        devices: virtual CPU devices of each.
+        num_processes: number of processes.
+        devices: number of virtual CPU devices per process.
     """
-    # An exception: the processes are stopped on its way.
+    # Exiting raises an exception, whose handlers stop the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
     try:
         launch(command, num_processes, devices)

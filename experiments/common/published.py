@@ -1,9 +1,8 @@
-"""Files of published data sets: found on this machine or downloaded, and never used unless their
-digest is right.
+"""Files of published data sets, read from disk or downloaded, and always verified by digest.
 
-A file is looked for below the folder that NCE_JAX_DATA names, then in the user's cache, then at the
-set's mirrors, from where it goes into the cache. What lies in NCE_JAX_DATA belongs to the user and
-is never replaced.
+A file is read from the folder NCE_JAX_DATA if it is set, otherwise from the user's cache. A file
+missing from the cache is downloaded from one of the set's mirrors. Files in NCE_JAX_DATA belong to
+the user and are never replaced.
 """
 
 import hashlib
@@ -25,12 +24,13 @@ CHUNK_BYTES = 1 << 16
 
 
 class DataError(Exception):
-    """A data file is missing, cannot be read, or is not the published one."""
+    """A data file is missing, unreadable, or not the published one."""
 
 
 class PublishedFile(NamedTuple):
-    """One file of a set as published: `mirrors` are folders, as addresses with a closing slash, in
-    the order to try.
+    """One published file of a set, with the mirrors to download it from, in order.
+
+    Mirrors are folders: addresses with a closing slash.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class PublishedFile(NamedTuple):
 
     @property
     def remedy(self) -> str:
-        """What a reader of an error can do."""
+        """Instructions for the reader of an error."""
         sources = " or ".join(f"{mirror}{self.name}" for mirror in self.mirrors)
         return (
             f"Put the published file ({sources}) in {self.folder}/ below the folder that {VARIABLE}"
@@ -54,12 +54,11 @@ class PublishedFile(NamedTuple):
 
 
 def read(file: PublishedFile) -> bytes:
-    """The content of a published file, verified.
+    """Returns the verified content of a published file.
 
     Raises:
-        DataError: the file lies in NCE_JAX_DATA but is not the published one, or it lies nowhere
-            and no mirror gave it. The message says which file was expected, what was tried, and
-            what to do.
+        DataError: the file in NCE_JAX_DATA is not the published one, or there is no file and no
+            mirror provides it. The message names the expected file, what was tried, and the remedy.
     """
     tried = [f"{VARIABLE} is not set"]
     if folder := os.environ.get(VARIABLE):
@@ -67,22 +66,20 @@ def read(file: PublishedFile) -> bytes:
         content = _content(path)
         if content is not None:
             if problem := _difference(file, content):
-                raise DataError(f"{path}: {problem}. {file.remedy}, or take the other one away")
+                raise DataError(f"{path}: {problem}. {file.remedy}, or remove this one")
             return content
         tried = [f"{path}: no such file"]
     return _cached(file, tried)
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: nce_jax below XDG_CACHE_HOME, or below ~/.cache where that is not
-    an absolute path.
-    """
+    """Folder of downloads: nce_jax in XDG_CACHE_HOME, or in ~/.cache if that is not absolute."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (base if base.is_absolute() else Path.home() / ".cache") / "nce_jax"
 
 
 def _cached(file: PublishedFile, tried: list[str]) -> bytes:
-    """The file from the cache; a missing or damaged one is downloaded."""
+    """Returns the file from the cache; a missing or damaged one is downloaded."""
     path = cache_folder() / file.folder / file.name
     content = _content(path)
     problem = "no such file" if content is None else _difference(file, content)
@@ -94,16 +91,16 @@ def _cached(file: PublishedFile, tried: list[str]) -> bytes:
     try:
         with results.atomic(path) as temporary:
             temporary.write_bytes(content)
-    except OSError as error:  # the data are good all the same
+    except OSError as error:  # the downloaded data are valid nevertheless
         warnings.warn(
-            f"{path}: cannot be kept for the next time ({error}). XDG_CACHE_HOME moves the cache",
+            f"{path}: cannot be cached ({error}). Set XDG_CACHE_HOME to move the cache",
             stacklevel=4,
         )
     return content
 
 
 def _download(file: PublishedFile, tried: list[str]) -> bytes:
-    """The file from the first mirror that gives the right one."""
+    """Downloads the file from the first mirror that provides the published one."""
     for mirror in file.mirrors:
         url = f"{mirror}{file.name}"
         try:
@@ -122,9 +119,7 @@ def _download(file: PublishedFile, tried: list[str]) -> bytes:
 
 
 def _fetch(url: str, num_bytes: int) -> bytes:
-    """At most one byte more than expected, which is enough to see that it is another file; progress
-    on stderr.
-    """
+    """Downloads at most one byte more than expected, enough to detect a different file."""
     content = bytearray()
     interval = 0.2 if sys.stderr.isatty() else 10.0
     bar = tqdm(
@@ -144,7 +139,7 @@ def _fetch(url: str, num_bytes: int) -> bytes:
 
 
 def _content(path: Path) -> bytes | None:
-    """What the file holds; None where there is none."""
+    """Content of the file; None if it does not exist."""
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -154,7 +149,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _difference(file: PublishedFile, content: bytes) -> str:
-    """What is wrong with `content`; empty where nothing is."""
+    """Description of how `content` differs from the published file; empty if it does not."""
     digest = hashlib.sha256(content).hexdigest()
     if digest == file.sha256:
         return ""

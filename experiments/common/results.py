@@ -1,8 +1,7 @@
-"""Results on disk: a folder of arrays, headline numbers and a manifest that says where they came
-from.
+"""Results on disk: a folder with arrays, headline numbers and a manifest of their origin.
 
-The manifest is written last and holds the digest of the arrays: a folder is whole, or refused when
-read.
+The manifest is written last and holds the digest of the arrays, so that an incomplete folder is
+detected when it is read.
 """
 
 import contextlib
@@ -30,9 +29,7 @@ ARRAYS, HEADLINE, MANIFEST = "arrays.npz", "headline.json", "manifest.json"
 
 
 class Result(NamedTuple):
-    """What an experiment returns: arrays to keep, headline numbers, and the lanes that failed, by
-    method.
-    """
+    """Result of an experiment: arrays, headline numbers, and failed lanes by method."""
 
     arrays: Mapping[str, Any]
     headline: Mapping[str, float] = {}
@@ -40,7 +37,7 @@ class Result(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """What `load` returns: the arrays, the headline numbers and the manifest."""
+    """A result read by `load`: arrays, headline numbers and manifest."""
 
     arrays: dict[str, np.ndarray]
     headline: dict[str, float]
@@ -52,16 +49,13 @@ class ResultError(Exception):
 
 
 def default_folder(topic: str, preset: str) -> Path:
-    """Where the results of a topic under a preset lie unless told otherwise, seen from the
-    checkout.
-    """
+    """Default folder for the results of a topic and preset, relative to the checkout."""
     return Path("build/results") / topic / preset
 
 
 @contextlib.contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path` that takes its place on success and is removed on
-    failure.
+    """Yields a temporary path that replaces `path` on success and is removed on failure.
 
     >>> with atomic(target) as temporary:  # doctest: +SKIP
     ...     temporary.write_text("all or nothing")
@@ -79,10 +73,8 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
-    """Writes a result and returns its manifest, which holds `context` (topic, preset, config, ...)
-    too.
-    """
-    # Until the new one is written, the folder counts as missing.
+    """Writes a result and returns its manifest, which includes `context` (topic, preset, ...)."""
+    # Until the new manifest is written, the folder counts as missing.
     (folder / MANIFEST).unlink(missing_ok=True)
     arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
     with atomic(folder / ARRAYS) as temporary:
@@ -101,9 +93,7 @@ def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
 
 
 def load(folder: Path, command: str) -> Stored:
-    """Reads a result; a missing or damaged file is named in the error, beside the `command` that
-    makes it.
-    """
+    """Reads a result; an error names the damaged file and the `command` that makes it."""
     manifest = load_json(folder / MANIFEST, command)
     headline = load_json(folder / HEADLINE, command)
     path = folder / ARRAYS
@@ -134,7 +124,7 @@ def load_json(path: Path, command: str) -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """The code, the packages and the machine behind a result."""
+    """Describes the code, the packages and the machine behind a result."""
     devices = jax.devices()
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -156,14 +146,12 @@ def provenance() -> dict[str, Any]:
 
 
 def is_dirty() -> bool | None:
-    """Whether the checkout holds what no commit has; None where there is no git."""
+    """Whether the checkout has uncommitted changes; None if there is no git."""
     return None if (status := _git("status", "--porcelain")) is None else bool(status)
 
 
 def _git(*arguments: str) -> str | None:
-    """Git's answer about this checkout; None where there is no git or no commit (an unpacked
-    archive).
-    """
+    """Output of git about this checkout; None without git or without a commit."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -181,7 +169,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """`value` in JSON's own types."""
+    """Converts `value` to JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return _plain(dataclasses.asdict(value))
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""An experiment at its smallest, run and drawn by one process: `python -m experiments.common.smoke
-gaussian_1d`.
+"""Runs and draws an experiment at its smallest: `python -m experiments.common.smoke TOPIC`.
 
-To import everything a second time takes longer than most of these figures.
+One process does both, since a second import of all packages would take longer than most of these
+figures.
 """
 
 import runpy

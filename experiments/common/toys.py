@@ -73,8 +73,7 @@ def pinwheel(
     rate: float = 0.25,
     scale: float = 2.0,
 ) -> Toy:
-    """Gaussian petals bent by a rotation that grows with the distance from the middle; see
-    `pinwheels.Pinwheel`.
+    """Gaussian petals bent by a rotation that grows with the radius; see `pinwheels.Pinwheel`.
 
     The defaults are FFJORD's; Johnson et al. (2016) have tangential_std = 0.05 and scale = 10.
     """
@@ -93,8 +92,7 @@ def pinwheel(
 
 
 def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.08) -> Toy:
-    """Circles about the origin, each as likely as the others, blurred by Gaussian noise of standard
-    deviation `std`.
+    """Equally likely circles about the origin, blurred by Gaussian noise.
 
     A blurred circle of radius R has the density exp(-(r - R)^2 / 2 std^2) I0e(r R / std^2) / (2 pi
     std^2), r = |x|, with the exponentially scaled Bessel function I0e.
@@ -112,7 +110,7 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
     def log_density(x):
         _check_points(x)
         square = jnp.sum(jnp.square(x), axis=-1)
-        # Where the square root has no slope; that of the density is zero by symmetry.
+        # The square root has no derivative at the origin; the density's is zero there by symmetry.
         is_origin = square == 0
         distance = jnp.where(is_origin, 0, jnp.sqrt(jnp.where(is_origin, 1, square)))[:, None]
         radius = jnp.asarray(radii, x.dtype)[None]
@@ -125,18 +123,17 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
 
 
 def checkerboard(width: float = 2.0) -> Toy:
-    """Uniform on half of the 16 squares of side `width` around the origin, like the dark ones of a
-    board.
+    """Uniform on half of the 16 squares of side `width` around the origin, in alternation.
 
-    The density is 1 / (8 width^2) there and zero elsewhere: its logarithm is -inf.
+    The density is 1 / (8 width^2) on these squares and zero elsewhere, where its logarithm is -inf.
     """
 
     def sample(key, num_samples):
-        key_column, key_row, key_place = jax.random.split(key, 3)
+        key_column, key_row, key_offset = jax.random.split(key, 3)
         column = jax.random.randint(key_column, (num_samples,), -2, 2)
         row = 2 * jax.random.randint(key_row, (num_samples,), -1, 1) + column % 2
         return width * (
-            jnp.stack([column, row], axis=-1) + jax.random.uniform(key_place, (num_samples, 2))
+            jnp.stack([column, row], axis=-1) + jax.random.uniform(key_offset, (num_samples, 2))
         )
 
     def log_density(x):
@@ -149,8 +146,7 @@ def checkerboard(width: float = 2.0) -> Toy:
 
 
 def two_spirals(*, std: float = 0.1) -> Toy:
-    """Two spiral arms of one and a half turns, each the other turned by half a turn; no exact
-    density.
+    """Two spiral arms of one and a half turns, half a turn apart; no exact density.
 
     x = +-(b - a cos a, c + a sin a) / 3 + `std` e, with a = 3 pi sqrt(u), u uniform on [0, 1], b
     and c uniform on [0, 1/2], and e standard normal.
@@ -189,7 +185,7 @@ TOYS: dict[str, Toy] = {
     toy.name: toy
     for toy in (gaussians(), pinwheel(), rings(), checkerboard(), two_spirals(), swiss_roll())
 }
-"""Every toy with its usual constants, by name."""
+"""Every toy with its default constants, by name."""
 
 
 def _check_points(x: jax.Array) -> None:

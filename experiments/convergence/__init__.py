@@ -1,3 +1,1 @@
-"""How many steps magnified NCE needs on exponential families: the convergence theorem of the N2CE
-paper.
-"""
+"""How many steps magnified NCE needs on exponential families: the N2CE paper's theorem."""

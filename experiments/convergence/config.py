@@ -1,4 +1,4 @@
-"""Settings. All are our choice: the paper states a theorem, with constants unknown."""
+"""Settings, all our choice: the paper states a theorem, with unknown constants."""
 
 import dataclasses
 
@@ -6,38 +6,44 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     separations: tuple[float, ...] = (2.0, 4.0, 8.0, 16.0)
-    """Mean of the data, N(m, 1), in the family of means; noise N(0, 1). KL = m^2 / 2."""
+    """Means of the data, N(m, 1), in the family of means, with noise N(0, 1) and KL = m^2 / 2."""
     precision_separations: tuple[float, ...] = (1.0, 2.0, 4.0)
-    """Mean of the data in the family of means and precisions."""
+    """Means of the data in the family of means and precisions."""
     variance: float = 0.5
-    """Of the data there."""
+    """Variance of the data in that family."""
     magnifications: tuple[float, ...] = (1.0, 100.0, 10000.0)
+    """Grid of M."""
     joint_rates: tuple[float, ...] = (1.0, 0.3, 0.1, 0.03, 0.01)
-    """Learning rates with a joint gradient: the length of a normalized step. Steps to a distance
-    are those of the best."""
+    """Learning rates of the joint gradient, i.e. lengths of a normalized step. Reported steps are
+    those of the best rate."""
     solved_rates: tuple[float, ...] = (0.3, 0.1, 0.03)
-    """With F solved."""
+    """Learning rates with F solved."""
     joint_steps: int = 8000
+    """Number of steps of the joint gradient."""
     solved_steps: int = 1500
+    """Number of steps with F solved."""
     line_steps: int = 300
-    """With F solved and one parameter, where a normalized gradient is a sign."""
+    """Number of steps with F solved and one parameter, where a normalized gradient is a sign."""
     newton_steps: int = 120
+    """Number of steps of Newton's method."""
     newton_radius: float = 1.0
-    """Longest step of Newton's method."""
+    """Maximum step length of Newton's method."""
     distances: tuple[float, ...] = (3.0, 1.0, 0.3, 0.1, 0.03)
     """Parameter distances to reach."""
     flow_separations: tuple[float, ...] = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0, 16.0)
+    """Means of the data for gradient flow."""
     flow_magnifications: int = 33
-    """Values of M for the time of gradient flow: 1, 100, 1e4 and so on, to 1e64."""
+    """Number of M for gradient flow: 1, 100, 1e4 and so on, to 1e64."""
     flow_distance: float = 0.1
-    """Distance at which gradient flow has arrived."""
+    """Distance at which gradient flow counts as converged."""
     num_points: int = 512
-    """Of the quadrature."""
+    """Number of quadrature points."""
     num_positions: int = 11
-    """Between start and truth, where curvatures are taken."""
+    """Number of points between start and truth where curvatures are taken."""
     curvature_magnifications: tuple[float, ...] = (1.0, 1e2, 1e4, 1e8)
+    """M for curvatures."""
     seed: int = 0
-    """Nothing is random."""
+    """Unused, since nothing is random."""
 
 
 PRESETS = {

@@ -15,25 +15,19 @@ TREATMENTS = {"joint": training.joint_gradient(), "solved": training.solved(tole
 
 
 class Trace(NamedTuple):
-    """Entry k belongs to theta after k steps: its distance from the truth, and that of (theta,
-    F).
-    """
+    """Distances after k steps: of theta from the truth, and of the pair (theta, F)."""
 
     theta: jax.Array
     pair: jax.Array
 
 
 def normalized(rate) -> optax.GradientTransformation:
-    """theta <- theta - rate g / |g|; in the joint treatment the norm is that of the pair (theta,
-    F).
-    """
+    """theta <- theta - rate g / |g|, where a joint gradient has the norm of (theta, F)."""
     return optax.chain(_normalize(), optax.sgd(rate))
 
 
 def _normalize() -> optax.GradientTransformation:
-    """optax.normalize_by_update_norm without its 1e-6, next to which the gradients of NCE
-    vanish.
-    """
+    """optax.normalize_by_update_norm without its 1e-6, which exceeds the gradients of NCE."""
 
     def update(gradient, state, params=None):
         del params
@@ -44,7 +38,7 @@ def _normalize() -> optax.GradientTransformation:
 
 
 def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: int) -> Trace:
-    """The library's train step on the quadrature."""
+    """Distances along a descent by the library's train step on the quadrature."""
     kind = TREATMENTS[treatment]
     step = training.make_train_step(
         optimizer=optimizer, log_ratio_fn=problem.log_ratio_fn, criterion=criterion, treatment=kind
@@ -61,10 +55,9 @@ def descend(problem: Problem, criterion, treatment: str, optimizer, num_steps: i
 
 
 def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Trace:
-    """Newton's direction of the profiled loss, F solved, in steps no longer than `radius`.
+    """Newton's method on the profiled loss, F solved, in steps no longer than `radius`.
 
-    Where the loss is not convex the absolute values of the curvatures are taken, so that every
-    direction descends.
+    Where the loss is not convex, the absolute values of the curvatures make every step a descent.
     """
     value = profiled(problem, magnification)
 
@@ -79,9 +72,7 @@ def newton(problem: Problem, magnification, radius: float, num_steps: int) -> Tr
 
 
 def profiled(problem: Problem, magnification) -> Callable[[jax.Array], jax.Array]:
-    """The loss with F solved, as a function of theta; M = infinity is the loss of Donsker and
-    Varadhan.
-    """
+    """The loss with F solved, as a function of theta; Donsker and Varadhan's for infinite M."""
 
     def value(params):
         s = problem.log_ratio_fn(params, problem.rule.x)

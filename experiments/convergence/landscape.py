@@ -1,6 +1,4 @@
-"""The landscape itself: how long gradient flow takes, and the curvatures of the loss on the way to
-the truth.
-"""
+"""The landscape of the loss: times of gradient flow, and curvatures from start to truth."""
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +12,15 @@ from experiments.convergence.problems import Problem, mean_problem
 def flow_times(
     separations, log_magnifications, distance: float, num_points: int, num_nodes: int = 48
 ) -> dict[str, np.ndarray]:
-    """Time of d theta / dt = -gradient from 0 to m - distance, the integral of d theta /
-    |gradient|: (separation, M).
+    """Times of gradient flow, d theta / dt = -gradient, from 0 to m - distance, (separation, M).
 
-    The family has one parameter, so that with F solved or F = log Z(theta) this says all about
-    descent. For the likelihood it is log(m / distance). Integrated in the logarithm of m - theta.
+    The time is the integral of d theta / |gradient|. The family has one parameter, so that with F
+    solved, or F = log Z(theta), it describes descent completely. For the likelihood it is log(m /
+    distance). The integral is taken in the logarithm of m - theta.
     """
     nodes, weights = np.polynomial.legendre.leggauss(num_nodes)
 
-    def at(separation, log_magnification, name):
+    def flow_time(separation, log_magnification, name):
         problem = mean_problem(separation, num_points)
         length = jnp.log(separation / distance)
         gap = distance * jnp.exp(length * (jnp.asarray(nodes) + 1) / 2)
@@ -31,16 +29,18 @@ def flow_times(
         )
         return jnp.sum(jnp.asarray(weights) * length / 2 * gap / -slopes)
 
-    found = {}
+    times_by_treatment = {}
     for name in ("fixed", "solved"):
-        times = jax.jit(jax.vmap(lambda log_m, m, name=name: at(m, log_m, name), in_axes=(0, None)))
-        found[name] = np.stack(
+        times = jax.jit(
+            jax.vmap(lambda log_m, m, name=name: flow_time(m, log_m, name), in_axes=(0, None))
+        )
+        times_by_treatment[name] = np.stack(
             [
                 np.asarray(times(jnp.asarray(log_magnifications), jnp.asarray(m)))
                 for m in separations
             ]
         )
-    return found
+    return times_by_treatment
 
 
 def _slope(problem: Problem, name: str, magnification, theta) -> jax.Array:
@@ -56,19 +56,20 @@ def _slope(problem: Problem, name: str, magnification, theta) -> jax.Array:
 
 
 def profiled_curvatures(problem: Problem, magnification, positions) -> jax.Array:
-    """Eigenvalues of the Hessian in theta, F solved, on the segment from start (0) to truth (1):
-    (position, theta).
+    """Eigenvalues of the Hessian in theta, F solved, from start (0) to truth (1).
+
+    The shape is (position, theta).
     """
 
-    def at(position):
+    def eigenvalues(position):
         params = problem.start + position * (problem.truth - problem.start)
         return jnp.linalg.eigvalsh(jax.hessian(profiled(problem, magnification))(params))
 
-    return jax.vmap(at)(positions)
+    return jax.vmap(eigenvalues)(positions)
 
 
 def joint_curvatures(problem: Problem, magnification, positions) -> jax.Array:
-    """The same in (theta, F), at F = log Z(theta); NWJ where M is None."""
+    """Eigenvalues of the Hessian in (theta, F), at F = log Z(theta); NWJ where M is None."""
 
     def value(pair):
         s = problem.log_ratio_fn(pair[:-1], problem.rule.x)
@@ -77,10 +78,10 @@ def joint_curvatures(problem: Problem, magnification, positions) -> jax.Array:
             return nce_jax.losses.nwj_loss(s, s, **options)
         return nce_jax.nce_loss(s, s, magnification=magnification, **options)
 
-    def at(position):
+    def eigenvalues(position):
         params = problem.start + position * (problem.truth - problem.start)
         return jnp.linalg.eigvalsh(
             jax.hessian(value)(jnp.append(params, problem.log_partition_fn(params)))
         )
 
-    return jax.vmap(at)(positions)
+    return jax.vmap(eigenvalues)(positions)

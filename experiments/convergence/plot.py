@@ -1,5 +1,6 @@
-"""`python -m experiments.convergence.plot`: steps, curves, the time of gradient flow,
-curvatures.
+"""Draws steps, curves, times of gradient flow and curvatures.
+
+Run it with `python -m experiments.convergence.plot`.
 """
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,8 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.convergence.statistics import best_steps, condition_numbers, magnification_needed
+from experiments.convergence.plot_landscape import draw_curvatures, draw_flow
+from experiments.convergence.statistics import best_steps
 
 LOSSES = {
     "nwj": ("NWJ (infinite M)", plotting.VERMILION, "v"),
@@ -29,8 +31,8 @@ def draw(stored: Stored) -> dict[str, Figure]:
         "convergence_steps": _steps(arrays),
         "convergence_distance": _distance(arrays),
         "convergence_curves": _curves(arrays),
-        "convergence_flow": _flow(arrays),
-        "convergence_curvatures": _curvatures(arrays),
+        "convergence_flow": draw_flow(arrays),
+        "convergence_curvatures": draw_curvatures(arrays),
     }
 
 
@@ -88,7 +90,7 @@ def _newton(axes: Axes, arrays, family: str, kl: np.ndarray) -> None:
 
 
 def _distance(arrays) -> Figure:
-    """Steps against the distance to reach, beside the theorem's power."""
+    """Steps against the distance to reach, compared with the theorem's power."""
     figure, panels = plt.subplots(1, 2, figsize=(9.0, 4.4), sharey=True)
     distances = arrays["distances"]
     for axes, panel, row_of in zip(panels, ("mean_joint", "precision_solved"), (1, 1), strict=True):
@@ -123,8 +125,9 @@ def _distance(arrays) -> Figure:
 
 
 def _curves(arrays) -> Figure:
-    """Distance of (theta, F) against the step at the largest separation, joint gradient: a panel
-    per rate.
+    """Distance of (theta, F) by step at the largest separation, joint gradient.
+
+    There is a panel per rate.
     """
     rates = arrays["mean_joint_nce_ngd_rates"]
     figure, panels = plt.subplots(
@@ -147,65 +150,6 @@ def _curves(arrays) -> Figure:
     panels[0, 0].set_ylabel(r"distance of $(\theta, F)$")
     figure.suptitle(f"means {arrays['mean_separations'][-1]:g} apart, joint gradient", fontsize=10)
     figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure
-
-
-def _flow(arrays) -> Figure:
-    """Time of gradient flow against KL for a few M, and the M that brings it to twice the
-    likelihood's.
-    """
-    figure, panels = plt.subplots(1, 3, figsize=(11.0, 4.2))
-    kl, log_m = arrays["flow_separations"] ** 2 / 2, arrays["flow_log_magnifications"]
-    rows = [int(np.argmin(np.abs(log_m - np.log(m)))) for m in (1.0, 1e2, 1e4, 1e8)]
-    for axes, (name, title) in zip(
-        panels, {"fixed": r"$F = \log Z(\theta)$", "solved": "F solved"}.items(), strict=False
-    ):
-        for color, row in zip(plotting.graded_colors(len(rows)), rows, strict=True):
-            axes.semilogy(
-                kl,
-                arrays[f"flow_{name}"][:, row],
-                color=color,
-                marker="o",
-                label=f"M = {np.exp(log_m[row]):.0e}",
-            )
-        axes.semilogy(
-            kl, arrays["flow_likelihood"], color="black", linestyle="--", label="likelihood"
-        )
-        axes.semilogy(kl, np.exp(kl / 4), color="0.6", linewidth=0.8, label="exp(KL / 4)")
-        axes.set(title=f"time of gradient flow, {title}", xlabel="KL(data : noise) [nats]")
-        panels[2].plot(kl, magnification_needed(arrays, name), marker="o", label=title)
-    panels[0].legend()
-    panels[0].set_ylabel("time")
-    panels[2].plot(kl, kl, color="0.6", linewidth=0.8, label="log M = KL")
-    panels[2].set(
-        xlabel="KL(data : noise) [nats]", ylabel="log M", title="M for twice the likelihood's time"
-    )
-    panels[2].legend()
-    return figure
-
-
-def _curvatures(arrays) -> Figure:
-    """Condition number and largest curvature between start and truth, at the largest separation."""
-    cases = {
-        "mean_joint": "mean, joint",
-        "precision_solved": "mean and precision, F solved",
-        "precision_joint": "mean and precision, joint",
-    }
-    figure, panels = plt.subplots(2, 3, figsize=(10.5, 5.8), sharex=True, sharey="row")
-    for column, (case, title) in enumerate(cases.items()):
-        condition = condition_numbers(arrays, *case.split("_"))[:, -1]
-        largest = arrays[f"{case}_curvatures"][:, -1].max(axis=-1)
-        positions = np.linspace(0, 1, condition.shape[-1])
-        for row, m in enumerate(arrays["curvature_magnifications"]):
-            color = plotting.graded_colors(arrays["curvature_magnifications"].size)[row]
-            label = f"M = {m:g}" if np.isfinite(m) else "infinite M"
-            panels[0, column].semilogy(positions, condition[row], color=color, label=label)
-            panels[1, column].semilogy(positions, largest[row], color=color)
-        panels[0, column].set_title(title)
-        panels[1, column].set_xlabel("way from start (0) to truth (1)")
-    panels[0, 0].set_ylabel("condition number")
-    panels[1, 0].set_ylabel("largest curvature")
-    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
     return figure
 
 

@@ -1,6 +1,4 @@
-"""Two exponential families on the line, against noise N(0, 1), with expectations by the trapezoidal
-rule.
-"""
+"""Two exponential families on the line, against N(0, 1), integrated by the trapezoidal rule."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,12 +9,12 @@ import jax.numpy as jnp
 from nce_jax import models
 
 SPAN = 8.0
-"""Standard deviations that the grid reaches beyond data and noise: the densities are 1e-14
-there."""
+"""Standard deviations by which the grid extends beyond data and noise, where densities are
+1e-14."""
 
 
 class Rule(NamedTuple):
-    """Points for data and noise, and the weights that make means of them expectations."""
+    """Quadrature points for data and noise, with weights that turn means into expectations."""
 
     x: jax.Array
     weights_data: jax.Array
@@ -28,9 +26,7 @@ class Rule(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A family, where descent starts and where it should end; theta, and log Z as a function of
-    it.
-    """
+    """A family with the start and the truth of descent, its log ratio and its log Z."""
 
     rule: Rule
     start: jax.Array
@@ -39,14 +35,15 @@ class Problem(NamedTuple):
     log_partition_fn: Callable[[jax.Array], jax.Array]
 
     def pair_distance(self, params: jax.Array, log_partition: jax.Array) -> jax.Array:
-        """Of (theta, F), as in the papers."""
+        """Distance of (theta, F) from the truth, as in the papers."""
         gap = jnp.append(params - self.truth, log_partition - self.log_partition_fn(self.truth))
         return jnp.linalg.norm(gap)
 
 
 def mean_problem(separation: jax.Array, num_points: int) -> Problem:
-    """T = x: N(theta, 1) against N(0, 1), s = theta x, log Z = theta^2 / 2; from theta = 0, the
-    noise.
+    """T = x: N(theta, 1) against N(0, 1), s = theta x, log Z = theta^2 / 2.
+
+    Descent starts at theta = 0, the noise.
     """
     rule = _rule(separation, 1.0, -SPAN, separation + SPAN, num_points)
     log_ratio_fn = models.exponential_family(models.linear_statistics, jnp.zeros(1))[1]
@@ -56,9 +53,9 @@ def mean_problem(separation: jax.Array, num_points: int) -> Problem:
 
 
 def precision_problem(separation: jax.Array, variance: float, num_points: int) -> Problem:
-    """T = (x, x^2): theta = (mean, -1 / 2) / variance; from (0, -1 / 2), the noise.
+    """T = (x, x^2): theta = (mean, -1 / 2) / variance, starting at (0, -1 / 2), the noise.
 
-    The grid is wide because the model, on its way, is much wider than where it starts and ends.
+    The grid is wide because the model in between is much wider than at the start and at the truth.
     """
     rule = _rule(separation, variance, -30.0, separation + 30.0, num_points)
     base = lambda x: (x[:, 0] ** 2 + jnp.log(2 * jnp.pi)) / 2

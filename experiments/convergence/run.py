@@ -1,4 +1,4 @@
-"""Steps to a distance, the time of gradient flow, and curvatures; all by quadrature in float64."""
+"""Steps to a distance, times of gradient flow, and curvatures, by quadrature in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -54,12 +54,13 @@ def _flow(config: Config) -> dict[str, np.ndarray]:
 
 
 def _curvatures(family: str, config: Config) -> dict[str, np.ndarray]:
-    """Eigenvalues in rising order, (M, separation, position, eigenvalue); infinite M last. One
-    parameter has one only.
+    """Eigenvalues in ascending order, (M, separation, position, eigenvalue); infinite M is last.
+
+    The family of means has one parameter, and is run with a joint gradient only.
     """
     make, separations = studies.problem_of(family, config)
     positions = jnp.linspace(0.0, 1.0, config.num_positions)
-    found = {}
+    arrays = {}
     kinds = {"joint": landscape.joint_curvatures}
     if family == "precision":
         kinds["solved"] = landscape.profiled_curvatures
@@ -78,14 +79,14 @@ def _curvatures(family: str, config: Config) -> dict[str, np.ndarray]:
             )
         ]
         by_sweep.append(jax.jit(jax.vmap(limit))(separations)[None])
-        found[f"{family}_{name}_curvatures"] = np.concatenate(
+        arrays[f"{family}_{name}_curvatures"] = np.concatenate(
             [np.asarray(part) for part in by_sweep]
         )
-    return found
+    return arrays
 
 
 def _failed(arrays: dict[str, np.ndarray]) -> dict[str, list]:
-    """Lanes (separation, M, rate) that left the numbers."""
+    """Lanes (separation, M, rate) that diverged."""
     curves = {name: value for name, value in arrays.items() if name.endswith("gd_curves")}
     return {name: np.argwhere(~np.isfinite(value[..., -1])) for name, value in curves.items()}
 

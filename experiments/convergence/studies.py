@@ -1,4 +1,4 @@
-"""Every method on every problem: steps to given distances, and the curves."""
+"""Every method on every problem: steps to given distances, and curves."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from experiments.convergence.problems import Problem, mean_problem, precision_pr
 
 
 class Study(NamedTuple):
-    """A method on a family; `is_normalized` or plain gradient descent."""
+    """A method on a family: normalized or plain gradient descent."""
 
     family: str
     treatment: str
@@ -43,7 +43,8 @@ STUDIES = (
     Study("precision", "joint", "nce"),
     Study("precision", "joint", "nwj"),
 )
-"""NWJ is magnified NCE with infinite M; with F solved, its gradient is the likelihood's."""
+"""All studies. NWJ is magnified NCE with infinite M; with F solved, its gradient is the
+likelihood's."""
 
 
 def problem_of(family: str, config: Config) -> tuple[Callable[[jax.Array], Problem], jax.Array]:
@@ -63,17 +64,18 @@ def num_steps_of(study: Study, config: Config) -> int:
 
 
 def run(study: Study, config: Config) -> dict[str, np.ndarray]:
-    """First steps within each distance, (separation, M, rate, distance), infinite if never; curves
-    at `curve_steps`.
+    """First steps within each distance, and curves at `curve_steps`.
+
+    Steps are (separation, M, rate, distance), infinite if the distance is never reached.
     """
     make, separations = problem_of(study.family, config)
     rates = config.joint_rates if study.treatment == "joint" else config.solved_rates
     num_steps = num_steps_of(study, config)
-    others = {"nwj": nce_jax.criteria.nwj(), "ence": nce_jax.criteria.exponential_nce()}
+    criteria = {"nwj": nce_jax.criteria.nwj(), "ence": nce_jax.criteria.exponential_nce()}
     magnifications = config.magnifications if study.loss == "nce" else (1.0,)
 
     def lane(separation, magnification, rate):
-        criterion = others.get(study.loss) or nce_jax.criteria.nce(magnification=magnification)
+        criterion = criteria.get(study.loss) or nce_jax.criteria.nce(magnification=magnification)
         optimizer = descent.normalized(rate) if study.is_normalized else optax.sgd(rate)
         return descent.descend(make(separation), criterion, study.treatment, optimizer, num_steps)
 
@@ -82,7 +84,7 @@ def run(study: Study, config: Config) -> dict[str, np.ndarray]:
         "magnification": jnp.array(magnifications),
         "rate": jnp.array(rates),
     }
-    trace = nce_jax.sweep(lane, **axes).values
+    trace = nce_jax.sweep(lane, axes=axes).values
     distance = np.asarray(trace.pair if study.treatment == "joint" else trace.theta)
     return {
         "hits": first_hits(distance, config.distances),
@@ -103,12 +105,13 @@ def newton(family: str, config: Config) -> np.ndarray:
         ).theta
 
     axes = {"separation": separations, "magnification": jnp.array(config.magnifications)}
-    return np.asarray(nce_jax.sweep(lane, **axes).values)
+    return np.asarray(nce_jax.sweep(lane, axes=axes).values)
 
 
 def first_hits(distance: np.ndarray, targets: tuple[float, ...]) -> np.ndarray:
-    """The first step at or below each target, (..., target): what the theorem counts, an overshoot
-    included.
+    """First step at or below each target, (..., target), which the theorem counts.
+
+    A later overshoot does not matter.
     """
     reached = distance[..., None, :] <= np.asarray(targets)[:, None]
     return np.where(reached.any(-1), reached.argmax(-1), np.inf)

@@ -1,3 +1,1 @@
-"""Magnification on real input: an energy of handwritten digits, trained against a fitted
-Gaussian.
-"""
+"""Magnification on real data: energies of handwritten digits against a fitted Gaussian."""

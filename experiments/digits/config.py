@@ -1,6 +1,4 @@
-"""Settings of the digits experiment. No paper states any of them: every field is our choice, and
-the comment says why.
-"""
+"""Settings of the digits experiment. All are our choice, since no paper states them."""
 
 from dataclasses import dataclass
 
@@ -9,47 +7,49 @@ from dataclasses import dataclass
 class Config:
     """One run of the experiment."""
 
-    # Data: 1,797 images of 8 x 8 pixels with 17 gray levels; what the split leaves over is trained
-    # on.
-    num_held_out: int = 300  # validation images, and as many test images
-    logit_margin: float = 1e-6  # alpha of logit(alpha + (1 - 2 alpha) x): keeps the logit finite
+    num_held_out: int = 300
+    """Number of validation images, and of test images, out of 1,797; the others are trained on."""
+    logit_margin: float = 1e-6
+    """alpha of logit(alpha + (1 - 2 alpha) x), which keeps the logit finite."""
 
-    # The grid, in factors of ten on both axes, so that one kappa = noise_ratio * magnification lies
-    # on a diagonal.
     magnifications: tuple[float, ...] = (1.0, 10.0, 100.0, 1000.0)
-    # Prior odds in the loss; the noise samples stay `batch_size`.
+    """Grid of M. Cells of equal kappa = noise_ratio * magnification lie on its diagonals."""
     noise_ratios: tuple[float, ...] = (0.1, 1.0, 10.0)
-    num_seeds: int = (
-        5  # of initial weights, batches, noise and evaluation noise; all seeds share the split
-    )
+    """Prior odds in the loss; the number of noise samples stays `batch_size`."""
+    num_seeds: int = 5
+    """Number of seeds of weights, batches and noise; all seeds share the split."""
 
-    # Model and training.
-    # The library's default, the widths of the literature's 2-D experiments.
     hidden: tuple[int, ...] = (128, 64)
-    log_ratio_bound: float | None = (
-        5.0  # |f| stays below it (None: unbounded); chosen on validation images and noise
-    )
-    learning_rate: float = 1e-3  # Adam's default
-    batch_size: int = 128  # images per step, and noise samples per step
-    num_steps: int = 1000  # fixed in advance, not chosen by any held-out number
+    """Widths of the network: those of the literature's 2-D experiments, our library's default."""
+    log_ratio_bound: float | None = 5.0
+    """Bound on |f| (None: unbounded), chosen on validation images and noise."""
+    learning_rate: float = 1e-3
+    """Learning rate of Adam: its default."""
+    batch_size: int = 128
+    """Number of images, and of noise samples, per step."""
+    num_steps: int = 1000
+    """Number of training steps, fixed in advance and not chosen by any held-out number."""
 
-    # Small study: a noise ratio of real samples, `study_noise_per_image` per image, with M = kappa
-    # / study_noise_per_image.
     study_noise_per_image: int = 10
-    # Where the grid has them with one noise sample per image.
+    """Noise samples per image in the study of real noise ratios, where M = kappa / this number."""
     study_kappas: tuple[float, ...] = (1.0, 10.0, 1000.0)
+    """Values of kappa in that study; the grid has the same with one noise sample per image."""
 
-    # Evaluation, on fresh noise at every checkpoint; tables show the reported two.
     num_checkpoints: int = 10
+    """Number of checkpoints, each evaluated on fresh noise."""
     reported_steps: tuple[int, int] = (300, 1000)
+    """Steps whose evaluations are shown in the tables."""
     num_evaluation_noise: int = 50_000
-    evaluation_chunk: int = 1_000  # noise samples in memory at once, per lane
-    min_effective_samples: float = (
-        100.0  # below it, or below the fraction, log Z and likelihood are withheld
-    )
+    """Number of noise samples of an evaluation."""
+    evaluation_chunk: int = 1_000
+    """Number of noise samples in memory at once, per lane."""
+    min_effective_samples: float = 100.0
+    """Effective sample size below which log Z and likelihood are withheld."""
     min_effective_fraction: float = 0.005
+    """Fraction of effective noise samples below which they are withheld as well."""
 
     seed: int = 0
+    """Seed of all random numbers."""
 
 
 PRESETS = {

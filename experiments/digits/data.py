@@ -1,6 +1,4 @@
-"""The digits as points in R^64: split, dequantized, taken through the logit; and the Gaussian
-fitted to them.
-"""
+"""The digits as points in R^64, dequantized and mapped by a logit, and their Gaussian noise."""
 
 from typing import Any, NamedTuple
 
@@ -15,10 +13,10 @@ NUM_LEVELS = 17
 
 
 class Digits(NamedTuple):
-    """Training images as gray levels (every use draws its own dequantization), held-out ones as
-    fixed points.
+    """Training images as gray levels, held-out images as fixed points, and the noise.
 
-    `mean` and `scale` are of the training data, per pixel, and standardize what the network sees.
+    Every use of a training image draws its own dequantization. `mean` and `scale` of the training
+    data, per pixel, standardize the input of the network.
     """
 
     train_levels: jax.Array
@@ -30,13 +28,13 @@ class Digits(NamedTuple):
 
 
 def load(config: Config, key: jax.Array) -> Digits:
-    """Splits by key; the noise is fitted to the training images alone."""
+    """Splits the images by key; the noise is fitted to the training images alone."""
     key_split, key_validation, key_test, key_fit = jax.random.split(key, 4)
     levels = jnp.asarray(load_digits().data, jnp.float32)
     levels = levels[jax.random.permutation(key_split, len(levels))]
     validation, test, train = jnp.split(levels, (config.num_held_out, 2 * config.num_held_out))
-    # Ten dequantizations of every image: the covariance is that of the dequantized data, not of one
-    # draw.
+    # Ten dequantizations of every image make the covariance that of the dequantized data, not of a
+    # single draw.
     x_train = dequantize(key_fit, jnp.tile(train, (10, 1)), config.logit_margin)
     return Digits(
         train_levels=train,
@@ -56,5 +54,5 @@ def dequantize(key: jax.Array, levels: jax.Array, margin: float) -> jax.Array:
 
 
 def gray_levels(x: jax.Array, margin: float) -> jax.Array:
-    """The way back: v + e, between 0 and 17 (noise may lie a trifle outside)."""
+    """Inverse of the logit: v + e, between 0 and 17 (slightly outside for some noise)."""
     return NUM_LEVELS * (jax.nn.sigmoid(x) - margin) / (1 - 2 * margin)

@@ -1,4 +1,4 @@
-"""What is measured at a checkpoint, on held-out images and fresh noise."""
+"""Measures at a checkpoint, on held-out images and fresh noise."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from experiments.digits.data import Digits
 
 
 class Evaluation(NamedTuple):
-    """One model's numbers in nats, all with the same noise samples.
+    """Measures of one model in nats, all with the same noise samples.
 
     Attributes:
       validation_loss: NCE loss at kappa = 1 on the validation images, with F solved on them and the
         evaluation noise.
       test_loss: the same on the test images.
-      profiled_at_one: F*(1), the F of `test_loss`; it depends on the images, and is no log Z.
+      profiled_at_one: F*(1), the F of `test_loss`; it depends on the images and differs from log Z.
       profiled_at_own: F*(kappa) of the same samples at the kappa of the training.
       test_log_ratio: s of every test image, (images,).
       log_partition: the model's log Z, by importance sampling from the noise.
@@ -43,12 +43,13 @@ def evaluate(
     kappa: jax.Array,
     key: jax.Array,
 ) -> Evaluation:
-    """Evaluates a model, given as its log-ratio s(x) = log density - log q, on noise drawn from
-    `key`.
+    """Evaluates a model on noise drawn from `key`.
+
+    The model is given as its log ratio s(x) = log density - log q.
     """
     s_noise = _noise_log_ratios(config, digits, log_ratio_fn, key)
     s_validation, s_test = log_ratio_fn(digits.x_validation), log_ratio_fn(digits.x_test)
-    # One batch of three problems: one solver to compile instead of three.
+    # A batch of three problems compiles one solver instead of three.
     s_images = jnp.stack([s_validation, s_test, s_test])
     kappas = jnp.stack([jnp.ones_like(kappa), jnp.ones_like(kappa), kappa])
     s_noises = jnp.broadcast_to(s_noise, (3, s_noise.size))
@@ -70,9 +71,7 @@ def evaluate(
 def _noise_log_ratios(
     config: Config, digits: Digits, log_ratio_fn: Callable, key: jax.Array
 ) -> jax.Array:
-    """s of fresh noise, in chunks: a hidden layer of all samples and lanes at once would not fit in
-    memory.
-    """
+    """Log ratios of fresh noise, in chunks that limit the memory of the hidden layers."""
     keys = jax.random.split(key, config.num_evaluation_noise // config.evaluation_chunk)
 
     def chunk(key: jax.Array) -> jax.Array:

@@ -5,15 +5,22 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import plotting, results
 from experiments.digits import statistics
+from experiments.digits.plot_lanes import (
+    effective_fraction,
+    error_bars,
+    last_lanes,
+    screened_error_bars,
+    threshold,
+    variation_style,
+)
 
 LOSS = r"held-out NCE loss at $\kappa=1$ (nats)"
 GAIN = "held-out log-likelihood\nminus Gaussian's (nats)"
-SHARE = "ESS / noise samples"
+ESS_FRACTION = "ESS / noise samples"
 RATIO_MARKERS = ("o", "s", "^", "D")
 
 
@@ -29,9 +36,7 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
 
 
 def _grid(arrays: Mapping[str, Any]) -> Figure:
-    """Loss, gain and effective sample size at the last checkpoint against M, a line per noise
-    ratio.
-    """
+    """Loss, gain and effective sample size at the last checkpoint against M, by noise ratio."""
     figure, axes = plt.subplots(1, 3, figsize=(9.6, 3.5))
     magnifications, ratios = arrays["magnifications"], arrays["noise_ratios"]
     for index, (ratio, color) in enumerate(
@@ -42,18 +47,18 @@ def _grid(arrays: Mapping[str, Any]) -> Figure:
             name: arrays[f"grid_{name}"][:, index, :, -1]
             for name in ("test_loss", "gain", "gain_unscreened")
         }
-        _error_bars(axes[0], magnifications, last["test_loss"], **style)
-        _screened(axes[1], magnifications, last["gain"], last["gain_unscreened"], **style)
-        _share(
+        error_bars(axes[0], magnifications, last["test_loss"], **style)
+        screened_error_bars(axes[1], magnifications, last["gain"], last["gain_unscreened"], **style)
+        effective_fraction(
             axes[2],
             arrays,
             magnifications,
             arrays["grid_effective_samples"][:, index, :, -1],
             **style,
         )
-    for axis, label in zip(axes, (LOSS, GAIN, SHARE), strict=True):
+    for axis, label in zip(axes, (LOSS, GAIN, ESS_FRACTION), strict=True):
         axis.set(xscale="log", xlabel="magnification M", ylabel=label)
-    _threshold(axes[2], arrays)
+    threshold(axes[2], arrays)
     axes[0].legend(title="noise ratio")
     num_seeds = arrays["grid_gain"].shape[2]
     figure.suptitle(
@@ -64,8 +69,9 @@ def _grid(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _training(arrays: Mapping[str, Any]) -> Figure:
-    """The same three along training, a line per kappa; and the gain as a paired difference from the
-    kappa nearest one.
+    """Loss, gain, gain relative to the kappa nearest one, and effective sample size by step.
+
+    There is a line per kappa, and the relative gain is a paired difference.
     """
     figure, grid = plt.subplots(2, 2, figsize=(8.4, 6.2))
     axes, steps = grid.ravel(), arrays["steps"]
@@ -76,25 +82,23 @@ def _training(arrays: Mapping[str, Any]) -> Figure:
     reference = min(lanes["gain"], key=lambda kappa: abs(np.log(kappa)))
     for kappa, color in zip(lanes["gain"], plotting.graded_colors(len(lanes["gain"])), strict=True):
         style = {"color": color, "label": f"{kappa:g}", "marker": "."}
-        of = {name: values[kappa].T for name, values in lanes.items()}  # (checkpoint, seed)
-        _error_bars(axes[0], steps, of["test_loss"], **style)
-        _screened(axes[1], steps, of["gain"], of["gain_unscreened"], **style)
-        _error_bars(axes[2], steps, of["gain"] - lanes["gain"][reference].T, **style)
-        _share(axes[3], arrays, steps, of["effective_samples"], **style)
-    labels = (LOSS, GAIN, rf"gain minus that of $\kappa={reference:g}$ (nats)", SHARE)
+        values = {name: by_kappa[kappa].T for name, by_kappa in lanes.items()}  # (checkpoint, seed)
+        error_bars(axes[0], steps, values["test_loss"], **style)
+        screened_error_bars(axes[1], steps, values["gain"], values["gain_unscreened"], **style)
+        error_bars(axes[2], steps, values["gain"] - lanes["gain"][reference].T, **style)
+        effective_fraction(axes[3], arrays, steps, values["effective_samples"], **style)
+    labels = (LOSS, GAIN, rf"gain minus that of $\kappa={reference:g}$ (nats)", ESS_FRACTION)
     for axis, label in zip(axes, labels, strict=True):
         axis.set(xlabel="training step", ylabel=label)
-    _threshold(axes[3], arrays)
+    threshold(axes[3], arrays)
     axes[0].legend(title=r"$\kappa=\nu M$", ncols=2)
     return figure
 
 
 def _comparisons(arrays: Mapping[str, Any]) -> Figure:
-    """Loss and gain at the last checkpoint against kappa: the grid and what was varied beside
-    it.
-    """
+    """Loss and gain at the last checkpoint against kappa, for the grid and its variations."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 4.0))
-    more = arrays["study_noise_per_image"]
+    noise_per_image = arrays["study_noise_per_image"]
     solved = {**plotting.method_style("Newton", marker=True), "label": "Newton (the grid)"}
     joint = {
         **plotting.method_style("NCE", marker=True),
@@ -106,19 +110,20 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
         "joint": (arrays["corners"].prod(axis=1), joint),
         "study": (
             arrays["study_kappas"],
-            _other(0, "^", f"Newton, {more} noise samples per image"),
+            variation_style(0, "^", f"Newton, {noise_per_image} noise samples per image"),
         ),
         "unbounded": (
             arrays["magnifications"],
-            _other(1, "v", "Newton, f not bounded (hollow: withheld)"),
+            variation_style(1, "v", "Newton, f not bounded (hollow: withheld)"),
         ),
     }
     for name, (kappas, style) in curves.items():
         last = {
-            field: _lanes(arrays, name, field) for field in ("test_loss", "gain", "gain_unscreened")
+            field: last_lanes(arrays, name, field)
+            for field in ("test_loss", "gain", "gain_unscreened")
         }
-        _error_bars(axes[0], kappas, last["test_loss"], **style)
-        _screened(axes[1], kappas, last["gain"], last["gain_unscreened"], **style)
+        error_bars(axes[0], kappas, last["test_loss"], **style)
+        screened_error_bars(axes[1], kappas, last["gain"], last["gain_unscreened"], **style)
     for axis, label in zip(axes, (LOSS, GAIN), strict=True):
         axis.set(xscale="log", xlabel=r"noise weight $\kappa=\nu M$", ylabel=label)
     handles, labels = axes[0].get_legend_handles_labels()
@@ -127,9 +132,7 @@ def _comparisons(arrays: Mapping[str, Any]) -> Figure:
 
 
 def _images(arrays: Mapping[str, Any]) -> Figure:
-    """Noise samples, and the test images that the models find least and most likely against the
-    noise.
-    """
+    """Noise samples, and the test images with the lowest and the highest log ratio."""
     log_ratio = np.mean(
         [
             lanes[:, -1].mean(axis=0)
@@ -153,64 +156,6 @@ def _images(arrays: Mapping[str, Any]) -> Figure:
             axis.grid(False)
             axis.spines[:].set_visible(False)
     return figure
-
-
-def _lanes(arrays: Mapping[str, Any], sweep: str, field: str) -> np.ndarray:
-    """Lanes of one sweep at the last checkpoint, (kappa, seed)."""
-    if sweep == "grid":
-        return np.stack([lanes[:, -1] for lanes in statistics.by_kappa(arrays, field).values()])
-    return arrays[f"{sweep}_{field}"][..., -1]
-
-
-def _other(index: int, marker: str, label: str) -> dict[str, Any]:
-    return {
-        "color": plotting.OTHER_COLORS[index],
-        "linestyle": "--",
-        "marker": marker,
-        "label": label,
-    }
-
-
-def _error_bars(axis: Axes, x: np.ndarray, lanes: np.ndarray, **style: Any) -> None:
-    """Mean and standard error over the last axis, in the order of x."""
-    order = np.argsort(x)
-    mean, error = statistics.mean_and_error(lanes)
-    axis.errorbar(x[order], mean[order], error[order], capsize=2, elinewidth=1, **style)
-
-
-def _screened(
-    axis: Axes, x: np.ndarray, lanes: np.ndarray, unscreened: np.ndarray, **style: Any
-) -> None:
-    """Means that count, and hollow markers for cells withheld for want of effective samples."""
-    _error_bars(axis, x, lanes, **style)
-    withheld = np.isnan(lanes).any(axis=-1)
-    hollow = {
-        "color": style["color"],
-        "marker": style["marker"],
-        "linestyle": "none",
-        "markerfacecolor": "none",
-    }
-    axis.plot(x[withheld], unscreened[withheld].mean(axis=-1), **{**hollow, "markersize": 7})
-
-
-def _share(
-    axis: Axes, arrays: Mapping[str, Any], x: np.ndarray, effective: np.ndarray, **style: Any
-) -> None:
-    _error_bars(axis, x, effective / arrays["num_evaluation_noise"], **style)
-
-
-def _threshold(axis: Axes, arrays: Mapping[str, Any]) -> None:
-    share = arrays["least_effective_samples"] / arrays["num_evaluation_noise"]
-    axis.axhline(share, color="0.4", linestyle=":")
-    axis.text(
-        0.02,
-        1.04 * share,
-        "log Z withheld below",
-        transform=axis.get_yaxis_transform(),
-        color="0.4",
-        fontsize=8,
-    )
-    axis.set_yscale("log")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""Trains over the grid of magnification x noise ratio x seed, and three comparisons: `python -m
-experiments.digits.run`.
-"""
+"""Trains on the grid of magnification x noise ratio x seed, and for three comparisons."""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,12 +20,14 @@ Fn = Callable[..., Lane]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Four sweeps: `grid` (F solved), `joint` (F by gradient, at the grid's corners), `study` (more
-    noise samples) and `unbounded` (no bound on f, at noise ratio one).
+    """Runs the grid (F solved) and its variations; arrays are named after them.
 
-    Arrays of a sweep are named after it and have its axes first, (magnification, noise ratio,
-    seed), (corner, seed), (kappa, seed) and (kappa, seed), then the checkpoint; `test_log_ratio`
-    has the reported checkpoints only, then images.
+    The variations are `joint` (F by gradient, at the grid's corners), `study` (more noise samples)
+    and `unbounded` (no bound on f, at noise ratio one).
+
+    The first axes of the arrays are (magnification, noise ratio, seed), (corner, seed), (kappa,
+    seed) and (kappa, seed), in this order; the checkpoint follows. `test_log_ratio` holds the
+    reported checkpoints only, then images.
     """
     key_data, key_run = jax.random.split(key)
     digits = data.load(config, key_data)
@@ -35,8 +35,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     for name, run in progress.track(list(SWEEPS.items()), "digits"):
         lanes = run(config, digits, key_run)
         arrays |= {f"{name}_{field}": value for field, value in _lane_arrays(config, lanes).items()}
-        lost = np.argwhere(np.asarray(lanes.num_failed).sum(axis=-1) > 0).tolist()
-        failed |= {name: lost} if lost else {}
+        failed_indices = np.argwhere(np.asarray(lanes.num_failed).sum(axis=-1) > 0).tolist()
+        failed |= {name: failed_indices} if failed_indices else {}
     return results.Result(arrays, headline(arrays), failed)
 
 
@@ -53,7 +53,7 @@ def _grid(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
     magnifications, noise_ratios = jnp.array(config.magnifications), jnp.array(config.noise_ratios)
     seeds = jnp.arange(config.num_seeds)
     return nce_jax.sweep(
-        lane, magnification=magnifications, noise_ratio=noise_ratios, seed=seeds
+        lane, axes={"magnification": magnifications, "noise_ratio": noise_ratios, "seed": seeds}
     ).values
 
 
@@ -64,13 +64,14 @@ def _joint(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
         return lane(corner[0], corner[1], seed)
 
     return nce_jax.sweep(
-        at_corner, corner=jnp.array(corners(config)), seed=jnp.arange(config.num_seeds)
+        at_corner, axes={"corner": jnp.array(corners(config)), "seed": jnp.arange(config.num_seeds)}
     ).values
 
 
 def _study(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
-    """Gutmann and Hyvarinen's noise ratio: prior odds that are the odds of the samples, here with
-    magnification on top.
+    """The study of Gutmann and Hyvarinen's noise ratio, with magnification on top.
+
+    The prior odds are the odds of the actual samples.
     """
     ratio = config.study_noise_per_image
     lane = _lane_fn(
@@ -81,7 +82,8 @@ def _study(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
         return lane(kappa / ratio, float(ratio), seed)
 
     return nce_jax.sweep(
-        at_kappa, kappa=jnp.array(config.study_kappas), seed=jnp.arange(config.num_seeds)
+        at_kappa,
+        axes={"kappa": jnp.array(config.study_kappas), "seed": jnp.arange(config.num_seeds)},
     ).values
 
 
@@ -93,7 +95,8 @@ def _unbounded(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
         return lane(kappa, 1.0, seed)
 
     return nce_jax.sweep(
-        at_kappa, kappa=jnp.array(config.magnifications), seed=jnp.arange(config.num_seeds)
+        at_kappa,
+        axes={"kappa": jnp.array(config.magnifications), "seed": jnp.arange(config.num_seeds)},
     ).values
 
 
@@ -107,8 +110,9 @@ def _lane_fn(
     treatment: training.Treatment,
     num_noise: int | None = None,
 ) -> Fn:
-    """A lane as a function of what the sweeps vary; every sweep gives seed s the same weights,
-    batches and evaluations.
+    """A lane as a function of what the sweeps vary.
+
+    Every sweep gives seed s the same weights, batches and evaluations.
     """
 
     def lane(magnification: jax.Array, noise_ratio: jax.Array | float, seed: jax.Array) -> Lane:
@@ -142,16 +146,14 @@ def _shared_arrays(config: Config, digits: data.Digits, key: jax.Array) -> dict[
 
 
 def least_effective_samples(config: Config) -> float:
-    """The effective sample size below which log Z and the log-likelihood are withheld."""
+    """Effective sample size below which log Z and the log-likelihood are withheld."""
     return max(
         config.min_effective_samples, config.min_effective_fraction * config.num_evaluation_noise
     )
 
 
 def _lane_arrays(config: Config, lanes: Lane) -> dict[str, np.ndarray]:
-    """The arrays of one sweep. `gain` is NaN where the effective sample size withholds it,
-    `gain_unscreened` never.
-    """
+    """Arrays of one sweep; `gain` is NaN where it is withheld, `gain_unscreened` never."""
     arrays = {name: np.asarray(value) for name, value in lanes.evaluation._asdict().items()}
     arrays |= {
         "train_loss": np.asarray(lanes.train_loss),
@@ -165,8 +167,8 @@ def _lane_arrays(config: Config, lanes: Lane) -> dict[str, np.ndarray]:
         "gain": np.where(is_trusted, gain, np.nan),
         "gain_error_images": deviation / np.sqrt(config.num_held_out),
     }
-    every = config.num_steps // config.num_checkpoints
-    reported = [step // every - 1 for step in config.reported_steps]
+    interval = config.num_steps // config.num_checkpoints
+    reported = [step // interval - 1 for step in config.reported_steps]
     return {**arrays, "test_log_ratio": arrays["test_log_ratio"][..., reported, :]}
 
 

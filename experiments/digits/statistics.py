@@ -1,6 +1,7 @@
-"""Means and errors over seeds, shared by headline numbers, table and figures. A cell is withheld
-whole if any seed is: samples that missed the tail of the weights are the ones that look well, so
-choosing among seeds would favor them.
+"""Means and errors over seeds, and the headline numbers: means at the last checkpoint.
+
+A cell is withheld as a whole if any of its seeds is withheld. Samples that missed the tail of the
+weights are the ones that look good, so that a choice among seeds would favor them.
 """
 
 from collections.abc import Mapping
@@ -21,16 +22,14 @@ def kappas(arrays: Mapping[str, Any]) -> np.ndarray:
 
 
 def by_kappa(arrays: Mapping[str, Any], name: str) -> dict[float, np.ndarray]:
-    """The grid's lanes of every kappa, smallest first, from the first cell on its diagonal (the
-    others repeat it).
-    """
+    """Lanes of the grid by kappa, in ascending order, from the first cell on each diagonal."""
     cells = kappas(arrays)
     order = {float(f"{kappa:.6g}"): index for index, kappa in reversed(list(np.ndenumerate(cells)))}
     return {kappa: np.asarray(arrays[f"grid_{name}"])[order[kappa]] for kappa in sorted(order)}
 
 
 def diagonal_difference(arrays: Mapping[str, Any], name: str) -> float:
-    """The largest difference between lanes of one kappa and one seed, at the last checkpoint."""
+    """Largest difference between lanes of equal kappa and seed at the last checkpoint."""
     values = np.asarray(arrays[f"grid_{name}"])[..., -1]
     cells, largest = kappas(arrays), 0.0
     for kappa in np.unique(cells.round(9)):
@@ -40,9 +39,7 @@ def diagonal_difference(arrays: Mapping[str, Any], name: str) -> float:
 
 
 def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
-    """What `make check` compares. Withheld numbers are left out, and so are those of kappas that a
-    preset lacks.
-    """
+    """Numbers for `make check`; withheld ones and kappas that a preset lacks are left out."""
     losses, gains = (by_kappa(arrays, name) for name in ("test_loss", "gain"))
     named = {
         "gaussian_log_likelihood": np.mean(arrays["test_log_noise"]),
@@ -57,8 +54,9 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _differences(arrays: Mapping[str, Any], losses: Mapping, gains: Mapping) -> dict[str, float]:
-    """Paired over seeds: joint minus solved at the grid's corners, and ten noise samples per image
-    minus one.
+    """Differences paired by seed: joint minus solved, and more noise samples minus one.
+
+    The first are at the grid's corners, and the second have ten noise samples per image.
     """
     named = {}
     for index, corner in enumerate(arrays["corners"]):
@@ -69,8 +67,8 @@ def _differences(arrays: Mapping[str, Any], losses: Mapping, gains: Mapping) -> 
     for index, kappa in enumerate(arrays["study_kappas"]):
         if float(kappa) not in gains:
             continue
-        more = arrays["study_gain"][index] - gains[float(kappa)]
-        named[f"gain_more_noise_minus_one_kappa_{kappa:g}"] = _last_mean(more)
+        difference = arrays["study_gain"][index] - gains[float(kappa)]
+        named[f"gain_more_noise_minus_one_kappa_{kappa:g}"] = _last_mean(difference)
     return named
 
 

@@ -1,6 +1,4 @@
-"""Prints the tables of the README from stored results: `python -m experiments.digits.table
-[folder]`.
-"""
+"""Prints the README's tables: `python -m experiments.digits.table [folder]`."""
 
 import sys
 from collections.abc import Mapping
@@ -23,9 +21,7 @@ COLUMNS = {
 
 
 def table(arrays: Mapping[str, Any], checkpoint: int) -> str:
-    """The grid at one checkpoint as markdown: mean +- standard error over seeds, `withheld` where
-    the ESS says so.
-    """
+    """The grid at one checkpoint as markdown: mean ± standard error over seeds, or `withheld`."""
     lines = [
         f"| nu | M | kappa | {' | '.join(COLUMNS.values())} |",
         "|--:" * (len(COLUMNS) + 3) + "|",

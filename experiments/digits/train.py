@@ -14,14 +14,14 @@ from nce_jax import Status, training
 
 
 class Lane(NamedTuple):
-    """What one lane leaves, per checkpoint.
+    """Results of one lane, per checkpoint.
 
     Attributes:
-      evaluation: of the model at the checkpoint.
-      train_loss: mean over the steps since the last one, at the lane's own kappa, in nats.
-      num_failed: training steps whose solve for F failed (not finite, or out of steps).
-      num_no_overlap: training steps whose batch had no overlap with the noise (F is still the
-        minimizer there).
+      evaluation: measures of the model.
+      train_loss: mean since the previous checkpoint, at the lane's own kappa, in nats.
+      num_failed: number of training steps whose solve for F failed (not finite, or out of steps).
+      num_no_overlap: number of training steps whose batch had no overlap with the noise; F is
+        still the minimizer there.
     """
 
     evaluation: Evaluation
@@ -40,8 +40,9 @@ def train_lane(
     noise_ratio: jax.Array | float,
     num_noise: int | None,
 ) -> Lane:
-    """Trains and evaluates. All draws come from `key` and the step number alone, so that lanes of
-    one seed share them.
+    """Trains and evaluates one lane.
+
+    All draws depend on `key` and the step number alone, so that lanes of one seed share them.
     """
     key_model, key_batch, key_noise, key_evaluation = jax.random.split(key, 4)
     net = model.make(config, digits, key_model)
@@ -78,7 +79,7 @@ def train_lane(
 
 
 def _batch(config: Config, digits: data.Digits, key: jax.Array) -> jax.Array:
-    """Images drawn with replacement, dequantized anew."""
+    """Images drawn with replacement and dequantized anew."""
     key_index, key_level = jax.random.split(key)
     index = jax.random.randint(key_index, (config.batch_size,), 0, len(digits.train_levels))
     return data.dequantize(

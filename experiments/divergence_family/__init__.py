@@ -1,3 +1,1 @@
-"""What the NCE loss measures: D_kappa, from Jensen-Shannon to Kullback-Leibler, of pairs with known
-answers.
-"""
+"""What the NCE loss measures: D_kappa, from Jensen-Shannon to Kullback-Leibler divergence."""

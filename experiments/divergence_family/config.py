@@ -1,4 +1,4 @@
-"""Settings. The paper states the family and its two ends; every value here is our choice."""
+"""Settings, all our choice: the paper states the family and its two ends."""
 
 import dataclasses
 
@@ -8,21 +8,21 @@ class Config:
     log10_kappas: tuple[float, float] = (-3.0, 6.0)
     """Smallest and largest kappa, as powers of ten."""
     num_kappas: int = 19
-    """Values of kappa, evenly spaced on a log scale: two per decade."""
+    """Number of kappa, evenly spaced on a log scale: two per decade."""
     num_samples: int = 1000
-    """Of data, and of noise, in every replicate of every pair."""
+    """Number of data samples, and of noise samples, in every replicate of every pair."""
     other_num_samples: tuple[int, ...] = (100, 10_000)
-    """Sizes of the farthest pair besides."""
+    """Further sample sizes, for the farthest pair."""
     num_seeds: int = 200
-    """Replicates behind a mean, a spread or a coverage."""
+    """Number of replicates behind a mean, a spread or a coverage."""
     num_grid: int = 8001
-    """Points of the quadrature."""
+    """Number of quadrature points."""
     scales: tuple[float, ...] = (-1.0, 0.25, 0.5, 0.8, 1.25, 1.5)
-    """Wrong log-ratios: the true one times these."""
+    """Wrong log ratios, as multiples of the true one."""
     offsets: tuple[float, ...] = (-2.0, -0.5, 0.5, 2.0)
-    """Wrong normalizers: the true log-ratio at these F, held."""
+    """Wrong values at which F is held, with the true log ratio."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
     @property
     def kappas(self) -> list[float]:

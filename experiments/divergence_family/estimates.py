@@ -1,6 +1,4 @@
-"""What the library says: bounds by quadrature at true and wrong ratios, and estimates from samples
-with their errors.
-"""
+"""Bounds by quadrature at true and wrong ratios, and estimates from samples with their errors."""
 
 from collections.abc import Sequence
 
@@ -15,17 +13,18 @@ Arrays = dict[str, np.ndarray]
 bound = jax.jit(nce_jax.divergence)
 
 TREATMENTS = ("held", "solved")
-"""F held at the truth, zero; F solved for on the same samples, at the same kappa."""
+"""F held at its true value, zero, or solved for on the same samples at the same kappa."""
 
 
 def bounds(
     quadrature: Quadrature, kappas: jax.Array, scales: Sequence[float], offsets: Sequence[float]
 ) -> Arrays:
-    """D_kappa of s scaled with F solved, (1 + scale, kappa), and of s at F held off the truth, (1 +
-    offset, kappa).
+    """D_kappa at scaled log ratios with F solved, and at wrong values of F.
+
+    The shapes are (1 + scale, kappa) and (1 + offset, kappa).
     """
 
-    def over(count: int, factor: jax.Array, **options) -> nce_jax.diagnostics.Divergence:
+    def bound_at(count: int, factor: jax.Array, **options) -> nce_jax.diagnostics.Divergence:
         shape = (count, kappas.size, quadrature.p.size)
         ratio = jnp.broadcast_to(factor[:, None, None] * quadrature.log_ratio[None, None], shape)
         weights = {
@@ -34,9 +33,11 @@ def bounds(
         }
         return bound(ratio, ratio, magnification=kappas[None], **weights, **options)
 
-    held = jnp.array([0.0, *offsets])
-    solved = over(1 + len(scales), jnp.array([1.0, *scales]))
-    shifted = over(held.size, jnp.ones(held.size), log_partition=held[:, None])
+    log_partitions = jnp.array([0.0, *offsets])
+    solved = bound_at(1 + len(scales), jnp.array([1.0, *scales]))
+    shifted = bound_at(
+        log_partitions.size, jnp.ones(log_partitions.size), log_partition=log_partitions[:, None]
+    )
     return {
         "scaled": np.asarray(solved.value),
         "scaled_status": np.asarray(solved.status),
@@ -45,15 +46,14 @@ def bounds(
 
 
 @jax.jit
-def _at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Array]:
-    held = nce_jax.divergence(data, noise, log_partition=0.0, magnification=kappa)
+def _estimates_at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Array]:
+    at_truth = nce_jax.divergence(data, noise, log_partition=0.0, magnification=kappa)
     solved = nce_jax.divergence(data, noise, magnification=kappa)
-    # What a sample counts for in the loss's gradient: 1 / (kappa + r) over the data, r / (kappa +
-    # r) over the noise.
+    # Weights of samples in the gradient: 1 / (kappa + r) of data, r / (kappa + r) of noise.
     weights = -jax.nn.softplus(data - jnp.log(kappa)), -jax.nn.softplus(jnp.log(kappa) - noise)
     return {
-        "value": jnp.stack([held.value, solved.value]),
-        "error": jnp.stack([held.standard_error, solved.standard_error]),
+        "value": jnp.stack([at_truth.value, solved.value]),
+        "error": jnp.stack([at_truth.standard_error, solved.standard_error]),
         "status": solved.status,
         "effective": jnp.minimum(
             *(nce_jax.diagnostics.effective_sample_size(side) for side in weights)
@@ -62,10 +62,11 @@ def _at(data: jax.Array, noise: jax.Array, kappa: jax.Array) -> dict[str, jax.Ar
 
 
 def sampled(data: jax.Array, noise: jax.Array, kappas: jax.Array) -> Arrays:
-    """For log-ratios (..., n): value and error (kappa, treatment, ...), status, and the smaller
-    effective sample size.
+    """Value, error, status and effective sample size of D_kappa from log ratios (..., n).
+
+    Value and error are (kappa, treatment, ...).
     """
-    parts = [jax.tree.map(np.asarray, _at(data, noise, kappa)) for kappa in kappas]
+    parts = [jax.tree.map(np.asarray, _estimates_at(data, noise, kappa)) for kappa in kappas]
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -82,7 +83,8 @@ def _limits(data: jax.Array, noise: jax.Array) -> dict[str, jax.Array]:
 
 
 def limits(data: jax.Array, noise: jax.Array) -> Arrays:
-    """NWJ and Donsker-Varadhan on the same samples: value and standard error (F's to first order),
-    (limit, ...).
+    """NWJ and Donsker-Varadhan estimates with standard errors, (limit, ...), on the same samples.
+
+    The error of Donsker and Varadhan's F is of first order.
     """
     return jax.tree.map(np.asarray, _limits(data, noise))

@@ -1,6 +1,4 @@
-"""Pairs of distributions with known answers: how to draw from them, their log ratio, and a
-quadrature.
-"""
+"""Pairs of distributions with known divergences: samples, log ratio and quadrature."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,8 +9,9 @@ import numpy as np
 
 
 class Quadrature(NamedTuple):
-    """Points as log-ratios, and what data and noise weigh there: the integral of f over p is sum
-    f(s) p.
+    """Log ratios at the points, with weights of data and noise.
+
+    The integral of f over p is sum f(s) p.
     """
 
     log_ratio: np.ndarray
@@ -20,13 +19,14 @@ class Quadrature(NamedTuple):
     q: np.ndarray
 
     def padded(self, size: int) -> "Quadrature":
-        """Points of no weight added, so that all pairs share one compiled program."""
+        """Adds points of zero weight, so that all pairs share one compiled program."""
         return Quadrature(*(np.pad(part, (0, size - part.size)) for part in self))
 
 
 class Pair(NamedTuple):
-    """Data p and noise q. `draw(key, n)` gives the true log p / q of n samples of p, or of q (n
-    last).
+    """Data p and noise q, and their divergences.
+
+    `draw(key, is_data, shape)` returns the true log p / q at samples of p or of q.
     """
 
     name: str
@@ -49,7 +49,7 @@ def gaussians(name: str, mean: float, width: float) -> Pair:
         return log_ratio(mean + width * x if is_data else x)
 
     def quadrature(num_grid: int) -> Quadrature:
-        # Twelve standard deviations of either: what lies beyond weighs less than rounding.
+        # Twelve standard deviations of either; the mass beyond is below rounding.
         x = np.linspace(min(-12.0, mean - 12 * width), max(12.0, mean + 12 * width), num_grid)
         log_q = -(x**2) / 2 - np.log(2 * np.pi) / 2
         step = x[1] - x[0]
@@ -61,7 +61,7 @@ def gaussians(name: str, mean: float, width: float) -> Pair:
 
 
 def discrete(name: str, p: tuple[float, ...], q: tuple[float, ...]) -> Pair:
-    """Two distributions over a few symbols: every divergence is a finite sum."""
+    """Two distributions over a few symbols, whose divergences are finite sums."""
     p_array, q_array = np.array(p), np.array(q)
     ratios = np.log(p_array / q_array)
 
@@ -89,12 +89,11 @@ def pairs() -> list[Pair]:
 
 
 FARTHEST = "4 apart"
+"""Name of the pair with the largest divergence."""
 
 
 def exact_divergence(quadrature: Quadrature, kappa: float) -> float:
-    """KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa): its definition, from the
-    densities.
-    """
+    """D_kappa by its definition, KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa)."""
     _, p, q = quadrature
     m = (p + kappa * q) / (1 + kappa)
     return float(p @ np.log(p / m) + kappa * (q @ np.log(q / m)))

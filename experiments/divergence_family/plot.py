@@ -1,4 +1,4 @@
-"""Draws D_kappa from Jensen-Shannon to KL, and what samples make of it."""
+"""Draws D_kappa from Jensen-Shannon to KL, and its estimates from samples."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -16,7 +16,7 @@ from experiments.divergence_family.statistics import (
 )
 
 COLORS = (plotting.BLACK, plotting.BLUE, plotting.GREEN, plotting.VERMILION, plotting.PURPLE)
-"""Of the pairs."""
+"""Colors of the pairs."""
 STYLES = {"held": "-", "solved": "--"}
 
 
@@ -28,13 +28,11 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 
 def _family(arrays) -> Figure:
-    """D_kappa of every pair, its share of KL with sample estimates, and the bound at wrong
-    ratios.
-    """
+    """D_kappa by pair, its fraction of KL with estimates, and the bound at wrong ratios."""
     figure, axes = plt.subplots(1, 3, figsize=(11.0, 4.2))
     _divergences(axes[0], arrays)
-    _shares(axes[1], arrays)
-    _wrong(axes[2], arrays)
+    _fractions_of_kl(axes[1], arrays)
+    _wrong_ratios(axes[2], arrays)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
     return figure
@@ -74,8 +72,8 @@ def _divergences(axes: Axes, arrays) -> None:
     axes.text(1.3, 3e-4, "2 JS", fontsize=8, color="0.4")
 
 
-def _shares(axes: Axes, arrays) -> None:
-    """Lines: exact. Points: means over replicates with F solved, bars their spread."""
+def _fractions_of_kl(axes: Axes, arrays) -> None:
+    """Exact lines, and means over replicates with F solved; bars are their spread."""
     summary = of_pairs(arrays)
     for index, kl in enumerate(arrays["kl"]):
         truth = arrays["exact"][index]
@@ -94,16 +92,19 @@ def _shares(axes: Axes, arrays) -> None:
     axes.set_title(f"lines: exact; bars: {arrays['num_samples']} samples, F solved", fontsize=9)
 
 
-def _wrong(axes: Axes, arrays) -> None:
-    """What is lost by a wrong ratio, of every pair: the loss's minimum is at scale one."""
+def _wrong_ratios(axes: Axes, arrays) -> None:
+    """Loss of the bound at wrong ratios, by pair; its maximum is at scale one."""
     order = np.argsort(arrays["scales"])
     scales = arrays["scales"][order]
-    keep = scales > 0
+    is_positive = scales > 0
     chosen = [int(np.argmin(np.abs(arrays["kappas"] / k - 1))) for k in (1, 1e3)]
     for index in range(len(arrays["pairs"])):
-        for at, style in zip(chosen, ("-", "--"), strict=True):
-            share = arrays["scaled"][index, 1:, at][order][keep] / arrays["exact"][index, at]
-            x, y = np.append(scales[keep], 1.0), np.append(share, 1.0)
+        for index_of_kappa, style in zip(chosen, ("-", "--"), strict=True):
+            fraction = (
+                arrays["scaled"][index, 1:, index_of_kappa][order][is_positive]
+                / arrays["exact"][index, index_of_kappa]
+            )
+            x, y = np.append(scales[is_positive], 1.0), np.append(fraction, 1.0)
             by_scale = np.argsort(x)
             axes.plot(x[by_scale], y[by_scale], style, marker=".", lw=1.1, color=COLORS[index])
     axes.set(
@@ -117,9 +118,7 @@ def _wrong(axes: Axes, arrays) -> None:
 
 
 def _samples(arrays) -> Figure:
-    """The farthest pair at several sizes; and, for all, how coverage follows the effective number
-    of samples.
-    """
+    """Coverage, distance and estimates of the farthest pair by size, and coverage by ESS."""
     figure, axes = plt.subplots(2, 2, figsize=(9.0, 7.2))
     colors, kappas = plotting.graded_colors(len(arrays["sizes"])), arrays["kappas"]
     kl, truth = arrays["kl"][farthest(arrays)], arrays["exact"][farthest(arrays)]

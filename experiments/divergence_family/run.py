@@ -1,6 +1,4 @@
-"""`python -m experiments.divergence_family.run`: D_kappa by its definition, by quadrature of the
-loss, and from samples.
-"""
+"""Computes D_kappa by its definition, by quadrature of the loss, and from samples."""
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +23,16 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _exact(config: Config) -> Arrays:
-    """By pair: the definition at every kappa (pair, kappa), and the library's bounds (pair, factor,
-    kappa).
-    """
-    kappas, everything = jnp.asarray(config.kappas), pairs()
-    quadratures = [pair.quadrature(config.num_grid) for pair in everything]
+    """The definition (pair, kappa), and the library's bounds (pair, factor, kappa)."""
+    kappas, all_pairs = jnp.asarray(config.kappas), pairs()
+    quadratures = [pair.quadrature(config.num_grid) for pair in all_pairs]
     padded = [quadrature.padded(config.num_grid) for quadrature in quadratures]
     parts = [bounds(quadrature, kappas, config.scales, config.offsets) for quadrature in padded]
     return {
         "kappas": np.asarray(kappas),
-        "pairs": np.array([pair.name for pair in everything]),
-        "kl": np.array([pair.kl for pair in everything]),
-        "reverse_kl": np.array([pair.reverse_kl for pair in everything]),
+        "pairs": np.array([pair.name for pair in all_pairs]),
+        "kl": np.array([pair.kl for pair in all_pairs]),
+        "reverse_kl": np.array([pair.reverse_kl for pair in all_pairs]),
         "exact": np.array(
             [[exact_divergence(quad, float(k)) for k in kappas] for quad in quadratures]
         ),
@@ -56,26 +52,26 @@ def _exact(config: Config) -> Arrays:
 
 def _sampled(config: Config, key: jax.Array) -> Arrays:
     """Replicates of every pair at one size, and of the farthest pair at several."""
-    kappas, everything = jnp.asarray(config.kappas), pairs()
+    kappas, all_pairs = jnp.asarray(config.kappas), pairs()
     sides = [
         _draw(pair, key, index, config.num_seeds, config.num_samples)
-        for index, pair in enumerate(everything)
+        for index, pair in enumerate(all_pairs)
     ]
-    together = [jnp.stack(side) for side in zip(*sides, strict=True)]
-    arrays = _named("sampled", sampled(*together, kappas)) | _named("limit", limits(*together))
-    index = [pair.name for pair in everything].index(FARTHEST)
+    stacked = [jnp.stack(side) for side in zip(*sides, strict=True)]
+    arrays = _named("sampled", sampled(*stacked, kappas)) | _named("limit", limits(*stacked))
+    index = [pair.name for pair in all_pairs].index(FARTHEST)
     sizes = sorted({config.num_samples, *config.other_num_samples})
     for size in config.other_num_samples:
-        far = _draw(everything[index], key, size, config.num_seeds, size)
+        far = _draw(all_pairs[index], key, size, config.num_seeds, size)
         arrays |= _named(f"far_{size}", sampled(*far, kappas)) | _named(
             f"far_{size}_limit", limits(*far)
         )
-    own = {
+    of_farthest = {
         name: values[..., index, :]
         for name, values in arrays.items()
         if name.startswith(("sampled", "limit"))
     }
-    for name, values in own.items():
+    for name, values in of_farthest.items():
         suffix = name.removeprefix("sampled") if name.startswith("sampled") else f"_{name}"
         arrays[f"far_{config.num_samples}{suffix}"] = values
     return arrays | {"sizes": np.array(sizes), "num_samples": np.array(config.num_samples)}
@@ -84,7 +80,7 @@ def _sampled(config: Config, key: jax.Array) -> Arrays:
 def _draw(
     pair: Pair, key: jax.Array, index: int, num_seeds: int, num_samples: int
 ) -> tuple[jax.Array, jax.Array]:
-    """True log-ratios of data and of noise, (seed, n)."""
+    """True log ratios of data and of noise, (seed, n)."""
     keys = jax.random.split(jax.random.fold_in(key, index))
     shape = (num_seeds, num_samples)
     return pair.draw(keys[0], True, shape), pair.draw(keys[1], False, shape)

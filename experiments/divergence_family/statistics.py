@@ -1,24 +1,25 @@
-"""What replicates say: bias, coverage, and how far from KL an estimate of D_kappa is."""
+"""Bias, coverage and distance from KL of the estimates of D_kappa, and the headline numbers."""
 
 import numpy as np
 
 from experiments.divergence_family.pairs import FARTHEST
 
 COVERED = 0.9
-"""An interval of 95 % that covers less often than this has stopped working: three standard
-deviations of 200 replicates."""
+"""Smallest coverage of a working 95 % interval: three standard deviations of 200 replicates
+below."""
 ENOUGH = 50
-"""Effective samples from which intervals are said to work. Our choice, made after the fact."""
+"""Effective sample size from which intervals are reliable. Our choice, made in hindsight."""
 
 
 def coverage(value: np.ndarray, error: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Share of replicates (last axis) whose 95 % interval holds the truth."""
+    """Fraction of replicates (last axis) whose 95 % interval holds the truth."""
     return np.mean(np.abs(value - truth[..., None]) <= 1.96 * error, axis=-1)
 
 
 def by_effective_samples(arrays) -> tuple[np.ndarray, np.ndarray]:
-    """Coverage with F solved, and the median of the smaller effective sample size, of every pair,
-    size and kappa.
+    """Coverage with F solved, and the median effective sample size of the poorer side.
+
+    Both are over all pairs, sizes and kappa.
     """
     sizes = [size for size in arrays["sizes"] if size != arrays["num_samples"]]
     covered = [
@@ -35,27 +36,23 @@ def root_mean_square(value: np.ndarray, truth) -> np.ndarray:
 
 
 def covered_window(kappas: np.ndarray, covered: np.ndarray) -> tuple[float, float]:
-    """The smallest and largest kappa between which every interval works, kappa = 1 among them; NaN
-    if there is none.
-    """
-    good, one = covered >= COVERED, int(np.argmin(np.abs(np.log(kappas))))
-    if not good[one]:
+    """Range of kappa around 1 in which every interval is reliable; NaN if there is none."""
+    good, index_of_one = covered >= COVERED, int(np.argmin(np.abs(np.log(kappas))))
+    if not good[index_of_one]:
         return float("nan"), float("nan")
-    above, below = np.cumprod(good[one:]).sum(), np.cumprod(good[one::-1]).sum()
-    return float(kappas[one - below + 1]), float(kappas[one + above - 1])
+    above, below = np.cumprod(good[index_of_one:]).sum(), np.cumprod(good[index_of_one::-1]).sum()
+    return float(kappas[index_of_one - below + 1]), float(kappas[index_of_one + above - 1])
 
 
 def of_pairs(arrays, prefix: str = "sampled") -> dict[str, np.ndarray]:
-    """Bias, its standard error, spread, coverage of D_kappa and r.m.s. distance from KL, (kappa,
-    treatment, pair).
-    """
+    """Bias, its error, spread, coverage and r.m.s. distance from KL, (kappa, treatment, pair)."""
     value, error = arrays[f"{prefix}_value"], arrays[f"{prefix}_error"]
     truth = arrays["exact"].T[:, None]
     return _summary(value, error, np.broadcast_to(truth, value.shape[:-1]), arrays["kl"][..., None])
 
 
 def of_farthest(arrays, size: int) -> dict[str, np.ndarray]:
-    """The same of the farthest pair at one size, (kappa, treatment)."""
+    """The same for the farthest pair at one size, (kappa, treatment)."""
     index = farthest(arrays)
     value, error = arrays[f"far_{size}_value"], arrays[f"far_{size}_error"]
     truth = np.broadcast_to(arrays["exact"][index][:, None], value.shape[:-1])
@@ -82,7 +79,7 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _identities(arrays) -> dict[str, float]:
-    """Largest departures from what must hold exactly, and the divergences themselves."""
+    """Largest violations of exact identities, and the divergences themselves."""
     exact, kl = arrays["exact"], arrays["kl"]
     numbers = {
         "bound_minus_definition": np.max(np.abs(arrays["scaled"][:, 0] / exact - 1)),
@@ -95,21 +92,19 @@ def _identities(arrays) -> dict[str, float]:
         "largest_share_at_a_wrong_normalizer": np.max(arrays["shifted"][:, 1:] / exact[:, None]),
     }
     of_kl = exact[:, -1] / kl
-    for name, js, share in zip(arrays["pairs"], arrays["jensen_shannon"], of_kl, strict=True):
-        word = str(name).replace(" ", "_")
-        numbers[f"jensen_shannon_{word}"] = js
-        numbers[f"share_of_kl_at_the_largest_kappa_{word}"] = share
+    for name, js, fraction in zip(arrays["pairs"], arrays["jensen_shannon"], of_kl, strict=True):
+        label = str(name).replace(" ", "_")
+        numbers[f"jensen_shannon_{label}"] = js
+        numbers[f"share_of_kl_at_the_largest_kappa_{label}"] = fraction
     return numbers
 
 
 def _errors(arrays) -> dict[str, float]:
-    """Coverage at kappa = 1, mean over pairs; at the largest kappa by pair; and by the effective
-    number of samples.
-    """
+    """Coverage at kappa = 1, at the largest kappa, and by effective sample size."""
     covered = of_pairs(arrays)["coverage"]
-    one = int(np.argmin(np.abs(np.log(arrays["kappas"]))))
+    index_of_one = int(np.argmin(np.abs(np.log(arrays["kappas"]))))
     numbers = {
-        f"coverage_{treatment}_kappa_1": covered[one, i].mean()
+        f"coverage_{treatment}_kappa_1": covered[index_of_one, i].mean()
         for i, treatment in enumerate(("held", "solved"))
     }
     for pair, name in enumerate(arrays["pairs"]):
@@ -127,19 +122,17 @@ def _errors(arrays) -> dict[str, float]:
 
 
 def _sizes(arrays) -> dict[str, float]:
-    """The farthest pair: up to which kappa intervals cover, the kappa nearest to KL, and what the
-    limits give.
-    """
+    """Reliable range of kappa, kappa nearest to KL, and limits, for the farthest pair."""
     numbers, kl = {}, arrays["kl"][farthest(arrays)]
     for size in arrays["sizes"]:
         summary, limit = of_farthest(arrays, size), arrays[f"far_{size}_limit_value"]
         for index, treatment in enumerate(("held", "solved")):
             window = covered_window(arrays["kappas"], summary["coverage"][:, index])
             best = summary["from_kl"][:, index].argmin()
-            for end, worked in zip(("smallest", "largest"), window, strict=True):
-                # With few samples there is no such window: then there is no such number.
-                if np.isfinite(worked):
-                    numbers[f"log10_{end}_covered_kappa_{treatment}_{size}"] = np.log10(worked)
+            for end, bound in zip(("smallest", "largest"), window, strict=True):
+                # With few samples there is no such range, and the number is left out.
+                if np.isfinite(bound):
+                    numbers[f"log10_{end}_covered_kappa_{treatment}_{size}"] = np.log10(bound)
             numbers[f"log10_best_kappa_{treatment}_{size}"] = np.log10(arrays["kappas"][best])
             numbers[f"distance_from_kl_at_the_best_{treatment}_{size}"] = summary["from_kl"][
                 best, index

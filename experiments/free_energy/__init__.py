@@ -1,3 +1,1 @@
-"""BAR where the answer is known: harmonic oscillators, and published alchemical work values of
-benzene.
-"""
+"""BAR where the answer is known: harmonic oscillators, and published work values of benzene."""

@@ -1,6 +1,4 @@
-"""Settings. The paper has no such experiment: all are choices made here, except for the published
-benzene data.
-"""
+"""Settings, all our choice except the published benzene data: the paper has no such experiment."""
 
 from dataclasses import dataclass
 
@@ -14,24 +12,24 @@ class Config:
     spring_constants: tuple[float, ...] = (1.0, 4.0, 16.0)
     """k of the final state."""
     num_work: int = 1000
-    """Work values in either direction."""
+    """Number of work values in each direction."""
     num_seeds: int = 400
-    """Independent repetitions of every pair of states."""
+    """Number of independent repetitions of every pair of states."""
     num_forward: int = 10_000
-    """Unequal sample sizes: forward work values."""
+    """Unequal sample sizes: number of forward work values."""
     num_reverse: int = 100
-    """Unequal sample sizes: reverse work values."""
+    """Unequal sample sizes: number of reverse work values."""
     unequal_separation: float = 3.0
     """Unequal sample sizes: mu of the final state, whose k is 1."""
     num_unequal_seeds: int = 2000
-    """Unequal sample sizes: independent repetitions."""
+    """Unequal sample sizes: number of independent repetitions."""
     good_overlap: float = 0.05
-    """Overlap from which error bars are judged; 1 for equal states, and 0.02 five standard
+    """Smallest overlap at which error bars are judged; 1 for equal states, 0.02 five standard
     deviations apart."""
     block_sizes: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
-    """Benzene: consecutive work values per block."""
+    """Benzene: numbers of consecutive work values per block."""
     seed: int = 0
-    """Of all draws."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""Published work values of benzene's Coulomb leg, read from the folder that NCE_JAX_DATA names."""
+"""Published work values of benzene's Coulomb leg, from the folder named by NCE_JAX_DATA."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ class DataError(Exception):
 
 
 class Benzene(NamedTuple):
-    """Work in kT, (pair, sample), and pymbar's estimate with its standard deviation, (pair, 2)."""
+    """Work in kT, (pair, sample), and pymbar's estimates with standard deviations, (pair, 2)."""
 
     work_forward: np.ndarray
     work_reverse: np.ndarray
@@ -33,16 +33,16 @@ class Benzene(NamedTuple):
 
 
 def load_benzene() -> Benzene | None:
-    """The work values, verified; None where NCE_JAX_DATA is not set."""
+    """The verified work values; None if NCE_JAX_DATA is not set."""
     folder = os.environ.get(VARIABLE)
     return None if not folder else read_benzene(Path(folder) / FILE)
 
 
 def read_benzene(path: Path) -> Benzene:
-    """Reads the file after checking its digest.
+    """Reads the file and verifies its digest.
 
     Raises:
-      DataError: says which file is expected and where it is published.
+      DataError: the file is missing or not the published one; the message names the expected file.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file ({VARIABLE} names its folder). Expected {SOURCE}")

@@ -1,5 +1,6 @@
-"""`python -m experiments.free_energy.plot`: error bars against overlap, estimates against
-separation, benzene.
+"""Draws error bars against overlap, estimates against separation, and benzene.
+
+Run it with `python -m experiments.free_energy.plot`.
 """
 
 import matplotlib.pyplot as plt
@@ -10,20 +11,20 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 from experiments.common.results import Stored
 from experiments.free_energy import statistics
-from nce_jax import Status
+from experiments.free_energy.plot_benzene import draw_benzene
+from experiments.free_energy.plot_separation import BAR, draw_separation
 
-BAR = plotting.method_style("BAR")["color"]
-OTHER, TRUTH, _ = plotting.OTHER_COLORS
+UNIT_KAPPA = plotting.OTHER_COLORS[0]
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
     arrays, config = stored.arrays, stored.manifest["config"]
     figures = {
         "free_energy_error_bars": _error_bars(arrays, config),
-        "free_energy_separation": _separation(arrays),
+        "free_energy_separation": draw_separation(arrays),
     }
     if "benzene_delta_f" in arrays:
-        figures["free_energy_benzene"] = _benzene(arrays)
+        figures["free_energy_benzene"] = draw_benzene(arrays)
     return figures
 
 
@@ -57,22 +58,25 @@ def _histogram(axes: Axes, arrays: dict[str, np.ndarray], good_overlap: float) -
 
 
 def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
-    """One point of each kind per pair of states, against the mean over seeds of overlap * (n +
-    m).
-    """
-    seen = statistics.quality(arrays)
-    order = np.argsort(seen.overlap, axis=None)
-    plausible, right, wrong, without = (part.ravel()[order] for part in seen)
-    plausible = 2 * num_work * plausible
-    given = np.where(right + wrong > 0, right / np.maximum(right + wrong, 1e-9), np.nan)
+    """One point of each kind per pair of states, against the mean of overlap * (n + m)."""
+    quality = statistics.quality(arrays)
+    order = np.argsort(quality.overlap, axis=None)
+    effective_size, right, wrong, fraction_without = (part.ravel()[order] for part in quality)
+    effective_size = 2 * num_work * effective_size
+    fraction_right = np.where(right + wrong > 0, right / np.maximum(right + wrong, 1e-9), np.nan)
     axes.axhline(0.95, color="0.6", linewidth=0.8)
     axes.axhline(0.05, color="0.6", linewidth=0.8)
     axes.plot([1, 1], [-0.03, 1.08], color="0.6", linewidth=0.8)
     axes.plot(
-        plausible, given, color=BAR, marker="o", linestyle="", label="right, of the intervals given"
+        effective_size,
+        fraction_right,
+        color=BAR,
+        marker="o",
+        linestyle="",
+        label="right, of the intervals given",
     )
     axes.plot(
-        plausible,
+        effective_size,
         wrong,
         color=plotting.VERMILION,
         marker="v",
@@ -80,8 +84,8 @@ def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
         label="wrong, of all seeds",
     )
     axes.plot(
-        plausible,
-        without,
+        effective_size,
+        fraction_without,
         color="0.5",
         marker="_",
         markersize=8,
@@ -97,7 +101,10 @@ def _coverage(axes: Axes, arrays: dict[str, np.ndarray], num_work: int) -> None:
 
 def _unequal(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
     bins = np.linspace(-0.8, 0.8, 41)
-    for suffix, color, label in (("_at_one", OTHER, "kappa = 1"), ("", BAR, "kappa = m / n (BAR)")):
+    for suffix, color, label in (
+        ("_at_one", UNIT_KAPPA, "kappa = 1"),
+        ("", BAR, "kappa = m / n (BAR)"),
+    ):
         values = arrays[f"unequal_delta_f{suffix}"]
         label = f"{label}: s.d. {np.std(values):.3f}"
         axes.hist(values, bins=bins, density=True, color=color, alpha=0.5, label=label)
@@ -110,133 +117,6 @@ def _unequal(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
         ylabel="density",
     )
     axes.legend(loc="upper left")
-
-
-def _separation(arrays: dict[str, np.ndarray]) -> Figure:
-    springs, separations = arrays["spring_constants"], arrays["separations"]
-    figure, panels = plt.subplots(1, len(springs), figsize=(10.5, 3.7), sharey=True, squeeze=False)
-    for index, axes in enumerate(panels[0]):
-        without = arrays["oscillators_status"][index] == Status.NO_OVERLAP
-        error = arrays["oscillators_unguarded"][index] - arrays["exact"][index]
-        reported = arrays["oscillators_standard_error"][index]
-        _shade(axes, separations, np.mean(without, axis=-1))
-        axes.axhline(0, color="k", linewidth=0.8, label="exact")
-        _spread(
-            axes,
-            separations + 0.12,
-            np.where(without, error, np.nan),
-            "0.55",
-            "the root where the status is NO_OVERLAP",
-            marker="x",
-        )
-        _spread(
-            axes,
-            separations - 0.12,
-            np.where(without, np.nan, error),
-            BAR,
-            "BAR: median and 95 % of the seeds",
-        )
-        typical = statistics.QUANTILE * _quantiles(reported)[1]
-        axes.plot(
-            separations, typical, color=TRUTH, linewidth=1, label="reported 95 % interval, median"
-        )
-        axes.plot(separations, -typical, color=TRUTH, linewidth=1)
-        axes.set_yscale("symlog", linthresh=0.1)
-        axes.set_ylim(-60, 700)
-        axes.set(
-            xlabel="separation mu (s.d. of the initial state)", title=f"k = {springs[index]:g}"
-        )
-        axes.set_xticks(separations, [f"{value:g}" for value in separations])
-    panels[0, 0].set_ylabel("estimate - exact (kT)")
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3)
-    return figure
-
-
-def _shade(axes: Axes, separations: np.ndarray, share: np.ndarray) -> None:
-    """Gray from the first separation where most seeds end with NO_OVERLAP."""
-    if np.any(share > 0.5):
-        axes.axvspan(
-            separations[np.argmax(share > 0.5)] - 0.5,
-            separations[-1] + 0.5,
-            color="0.9",
-            linewidth=0,
-        )
-        axes.text(0.98, 0.03, "mostly NO_OVERLAP", transform=axes.transAxes, ha="right", fontsize=9)
-    axes.set_xlim(separations[0] - 0.5, separations[-1] + 0.5)
-
-
-def _quantiles(values: np.ndarray) -> np.ndarray:
-    """2.5 %, 50 % and 97.5 % over the seeds that have a number; NaN where fewer than 10 do."""
-    enough = np.sum(np.isfinite(values), axis=-1) >= 10
-    found = np.full((3, len(values)), np.nan)
-    found[:, enough] = np.nanpercentile(values[enough], [2.5, 50, 97.5], axis=-1)
-    return found
-
-
-def _spread(
-    axes: Axes, at: np.ndarray, values: np.ndarray, color: str, label: str, marker: str = "o"
-) -> None:
-    low, middle, high = _quantiles(values)
-    spread = np.stack([middle - low, high - middle])
-    axes.errorbar(
-        at,
-        middle,
-        yerr=spread,
-        color=color,
-        marker=marker,
-        linestyle="",
-        elinewidth=1.2,
-        label=label,
-    )
-
-
-def _benzene(arrays: dict[str, np.ndarray]) -> Figure:
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.5))
-    values, errors, reference = (
-        arrays[f"benzene_{name}"] for name in ("delta_f", "standard_error", "reference")
-    )
-    at = np.arange(len(values))
-    left.bar(
-        at - 0.2,
-        values,
-        0.38,
-        yerr=statistics.QUANTILE * errors,
-        color=BAR,
-        alpha=0.8,
-        label="nce_jax.bar",
-    )
-    left.bar(
-        at + 0.2,
-        reference[:, 0],
-        0.38,
-        yerr=statistics.QUANTILE * reference[:, 1],
-        color="0.65",
-        label="pymbar, stored",
-    )
-    left.set_xticks(at, [f"{pair} to {pair + 1}" for pair in at])
-    left.set(xlabel="pair of states", ylabel="free energy difference (kT)")
-    left.set_title(f"(a) sum {np.sum(values):.4f} $\\pm$ {np.linalg.norm(errors):.4f} kT")
-    left.legend(loc="upper right")
-    sizes, blocks = arrays["benzene_block_sizes"], arrays["benzene_block_standard_error"]
-    for pair, color in enumerate(plotting.graded_colors(len(values))):
-        right.plot(
-            sizes,
-            blocks[:, pair] / errors[pair],
-            color=color,
-            marker="o",
-            label=f"{pair} to {pair + 1}",
-        )
-    right.axhline(1, color="0.4", linewidth=0.8)
-    right.set(
-        xscale="log",
-        ylim=(0.7, 1.5),
-        xlabel="work values per block",
-        ylabel="error from blocks / independent",
-    )
-    right.set_title("(b) correlation between work values")
-    right.legend(title="pair", ncols=2, loc="upper left")
-    return figure
 
 
 if __name__ == "__main__":

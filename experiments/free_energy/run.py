@@ -1,4 +1,4 @@
-"""`python -m experiments.free_energy.run`: are BAR's estimates right, and its error bars honest?"""
+"""Tests BAR's estimates and error bars: `python -m experiments.free_energy.run`."""
 
 import sys
 
@@ -17,8 +17,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> Result:
-    """Oscillators, unequal sample sizes, and benzene where its data are at hand; float64."""
-    benzene = data.load_benzene()  # first: a wrong folder should not cost a run
+    """Oscillators, unequal sample sizes, and benzene where its data are available; float64."""
+    benzene = data.load_benzene()  # first, so that a wrong folder fails at once
     with jax.enable_x64(True):  # the published numbers have more digits than float32
         arrays = _oscillators(config, jax.random.fold_in(key, 0)) | _unequal(
             config, jax.random.fold_in(key, 1)
@@ -49,8 +49,9 @@ def work(
 
 
 def _oscillators(config: Config, key: jax.Array) -> Arrays:
-    """BAR for every pair of states and seed, (spring constant, separation, seed); draws of their
-    own for each.
+    """BAR for every pair of states and seed, (spring constant, separation, seed).
+
+    Each has draws of its own.
     """
     springs, separations = jnp.asarray(config.spring_constants), jnp.asarray(config.separations)
 
@@ -59,54 +60,60 @@ def _oscillators(config: Config, key: jax.Array) -> Arrays:
     ) -> tuple[nce_jax.free_energy.FreeEnergy, jax.Array]:
         key = jax.random.fold_in(jax.random.fold_in(key, spring), separation)
         pair = work(key, springs[spring], separations[separation], config.num_work, config.num_work)
-        # What a solver finds, whether or not it estimates anything: to show what the status keeps
-        # from the reader.
+        # The solver's root regardless of its status, which shows what the status guards against.
         unguarded = -nce_jax.solve_log_partition(pair[1], -pair[0]).log_partition
         return nce_jax.bar(*pair), unguarded
 
     keys = jax.random.split(key, config.num_seeds)
     axes = {"spring": jnp.arange(springs.size), "separation": jnp.arange(separations.size)}
-    found, unguarded = nce_jax.sweep(estimate, **axes, key=keys).values
+    estimates, unguarded = nce_jax.sweep(estimate, axes={**axes, "key": keys}).values
     return {
         "spring_constants": np.asarray(springs),
         "separations": np.asarray(separations),
         "exact": np.asarray(jnp.log(springs) / 2),
-        **{f"oscillators_{name}": np.asarray(value) for name, value in found._asdict().items()},
+        **{f"oscillators_{name}": np.asarray(value) for name, value in estimates._asdict().items()},
         "oscillators_unguarded": np.asarray(unguarded),
     }
 
 
 def _unequal(config: Config, key: jax.Array) -> Arrays:
-    """Many forward and few reverse work values, delta_f = 0: kappa = m / n, as in `bar`, against
-    kappa = 1; (seed,).
+    """Many forward and few reverse work values, delta_f = 0, with two values of kappa, (seed,).
+
+    kappa = m / n, as in `bar`, is compared with kappa = 1.
     """
 
     def estimate(key: jax.Array) -> dict[str, jax.Array]:
-        one = jnp.asarray(1.0)
+        unit_spring = jnp.asarray(1.0)
         forward, reverse = work(
-            key, one, config.unequal_separation * one, config.num_forward, config.num_reverse
+            key,
+            unit_spring,
+            config.unequal_separation * unit_spring,
+            config.num_forward,
+            config.num_reverse,
         )
-        found = nce_jax.bar(forward, reverse)
+        free_energy = nce_jax.bar(forward, reverse)
         at_one = nce_jax.solve_log_partition(reverse, -forward).log_partition
         error = nce_jax.log_partition_standard_error(reverse, -forward, log_partition=at_one)
         return {
-            "unequal_delta_f": found.delta_f,
-            "unequal_standard_error": found.standard_error,
+            "unequal_delta_f": free_energy.delta_f,
+            "unequal_standard_error": free_energy.standard_error,
             "unequal_delta_f_at_one": -at_one,
             "unequal_standard_error_at_one": error,
         }
 
     keys = jax.random.split(key, config.num_unequal_seeds)
-    values = nce_jax.sweep(estimate, max_lanes=min(200, config.num_unequal_seeds), key=keys).values
+    values = nce_jax.sweep(
+        estimate, axes={"key": keys}, max_lanes=min(200, config.num_unequal_seeds)
+    ).values
     return jax.tree.map(np.asarray, values)
 
 
 def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
     """BAR per pair of states, (pair,), and its standard error from blocks, (block size, pair)."""
     forward, reverse = jnp.asarray(benzene.work_forward), jnp.asarray(benzene.work_reverse)
-    found = nce_jax.bar(forward, reverse)
+    free_energy = nce_jax.bar(forward, reverse)
     options = {
-        "log_partition": -found.delta_f,
+        "log_partition": -free_energy.delta_f,
         "noise_ratio": forward.shape[-1] / reverse.shape[-1],
     }
     blocks = [
@@ -114,7 +121,7 @@ def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
         for size in track(config.block_sizes, "benzene")
     ]
     return {
-        **{f"benzene_{name}": np.asarray(value) for name, value in found._asdict().items()},
+        **{f"benzene_{name}": np.asarray(value) for name, value in free_energy._asdict().items()},
         "benzene_reference": benzene.reference,
         "benzene_block_sizes": np.asarray(config.block_sizes),
         "benzene_block_standard_error": np.stack([np.asarray(block) for block in blocks]),

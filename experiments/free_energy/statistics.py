@@ -1,4 +1,4 @@
-"""From arrays to numbers: z-scores, coverage, headline, failed lanes. NumPy alone."""
+"""z-scores, coverage, headline numbers and failed lanes. NumPy alone."""
 
 from typing import Any, NamedTuple
 
@@ -8,23 +8,21 @@ from experiments.free_energy.config import Config
 from nce_jax import Status
 
 QUANTILE = 1.959964
-"""Half the width of a 95 % interval in standard errors."""
+"""Half width of a 95 % interval, in standard errors."""
 
 
 def z_scores(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Error in standard errors, (spring constant, separation, seed); NaN where there is no
-    estimate.
-    """
+    """Error in standard errors, (spring constant, separation, seed); NaN without an estimate."""
     error = arrays["oscillators_delta_f"] - arrays["exact"][:, None, None]
     return error / arrays["oscillators_standard_error"]
 
 
 class Quality(NamedTuple):
-    """What a pair of states leads to, as shares of its seeds, (spring constant, separation).
+    """Fractions of the seeds of a pair of states by outcome, (spring constant, separation).
 
     `right` and `wrong` count 95 % intervals that hold the truth and that miss it, `without` seeds
-    with no number. `overlap` is the mean over seeds: to choose seeds by their own overlap would be
-    to choose among errors.
+    with no number. `overlap` is the mean over seeds: a selection of seeds by their own overlap
+    would be a selection of errors.
     """
 
     overlap: np.ndarray
@@ -41,7 +39,7 @@ def quality(arrays: dict[str, np.ndarray]) -> Quality:
 
 
 def headline(arrays: dict[str, np.ndarray], config: Config) -> dict[str, float]:
-    """The numbers that README and check compare."""
+    """Numbers in the README and in `make check`."""
     return {
         name: float(value)
         for name, value in (
@@ -51,22 +49,24 @@ def headline(arrays: dict[str, np.ndarray], config: Config) -> dict[str, float]:
 
 
 def _oscillators(arrays: dict[str, np.ndarray], config: Config) -> dict[str, Any]:
-    seen = quality(arrays)
-    good = z_scores(arrays)[seen.overlap >= config.good_overlap]
-    without = arrays["oscillators_status"] == Status.NO_OVERLAP
+    qualities = quality(arrays)
+    good_scores = z_scores(arrays)[qualities.overlap >= config.good_overlap]
+    is_without = arrays["oscillators_status"] == Status.NO_OVERLAP
     numbers = {
-        "good_overlap_z_mean": np.mean(good),
-        "good_overlap_z_sd": np.std(good),
-        "good_overlap_coverage": np.mean(np.abs(good) < QUANTILE),
-        "largest_share_of_wrong_intervals": np.max(seen.wrong),
-        "numbers_without_overlap": np.sum(np.isfinite(arrays["oscillators_delta_f"][without])),
-        "no_overlap_share_at_largest_separation": np.mean(without[:, -1]),
+        "good_overlap_z_mean": np.mean(good_scores),
+        "good_overlap_z_sd": np.std(good_scores),
+        "good_overlap_coverage": np.mean(np.abs(good_scores) < QUANTILE),
+        "largest_share_of_wrong_intervals": np.max(qualities.wrong),
+        "numbers_without_overlap": np.sum(np.isfinite(arrays["oscillators_delta_f"][is_without])),
+        "no_overlap_share_at_largest_separation": np.mean(is_without[:, -1]),
         "unguarded_error_at_largest_separation": np.median(_unguarded_error(arrays)[:, -1]),
     }
-    # The few numbers that slip through where most seeds end with NO_OVERLAP.
-    mostly_without = seen.without > 0.5
-    if (given := np.sum((seen.right + seen.wrong)[mostly_without])) > 0:
-        numbers["coverage_where_mostly_no_overlap"] = np.sum(seen.right[mostly_without]) / given
+    # The few numbers where most seeds end with NO_OVERLAP.
+    mostly_without = qualities.without > 0.5
+    if (num_given := np.sum((qualities.right + qualities.wrong)[mostly_without])) > 0:
+        numbers["coverage_where_mostly_no_overlap"] = (
+            np.sum(qualities.right[mostly_without]) / num_given
+        )
     return numbers
 
 
@@ -104,7 +104,7 @@ def _benzene(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def failed_lanes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """How many seeds gave no estimate, by pair of states and status."""
+    """Number of seeds without an estimate, by pair of states and status."""
     failed = {}
     for spring, rows in zip(arrays["spring_constants"], arrays["oscillators_status"], strict=True):
         for separation, row in zip(arrays["separations"], rows, strict=True):

@@ -1,3 +1,1 @@
-"""Sixteen-dimensional Gaussians of the same mean, the data wider than the noise: figure 3 of
-Sevekari et al.
-"""
+"""16-dimensional Gaussians, the data wider than the noise: figure 3 of Sevekari et al."""

@@ -1,6 +1,4 @@
-"""Training runs as a pure function of a start and a key, so that one sweep compiles all treatments,
-starts and seeds.
-"""
+"""Training runs as a pure function of a start and a key, so that one sweep compiles all."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,8 +17,9 @@ Treatments = dict[str, training.Treatment]
 
 
 class Trace(NamedTuple):
-    """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its
-    loss was taken.
+    """Losses, parameters, F and status by step.
+
+    Entry k belongs to theta after k updates, and to the F at which its loss was taken.
     """
 
     loss: jax.Array
@@ -30,8 +29,9 @@ class Trace(NamedTuple):
 
 
 def treatments(raised_rate: float) -> Treatments:
-    """The paper's, and Newton's method; a learning rate of F on the paper's scale is half of it on
-    ours.
+    """The paper's treatments of F and Newton's method.
+
+    A learning rate of F on the paper's scale is half of it on ours.
     """
     return {
         "NCE": training.joint_gradient(),
@@ -45,8 +45,9 @@ def treatments(raised_rate: float) -> Treatments:
 def make_run(
     named: Treatments, problem: Problem, config: Config, num_steps: int
 ) -> Callable[..., dict[str, Trace]]:
-    """`run(start, key)`: every treatment on the same draws, which are those of the key whatever the
-    start is.
+    """Builds `run(start, key)`, which trains every treatment on the same draws.
+
+    The draws depend on the key alone, not on the start.
     """
     dim, deviations = config.dim, jnp.sqrt(problem.variances)
     noise_distribution, optimizer = noise.standard_normal(dim), optax.sgd(config.learning_rate / 2)
@@ -90,20 +91,23 @@ def train(
     problem: Problem,
     config: Config,
     num_steps: int,
-    begin: list[Start],
+    starts: list[Start],
     keys: jax.Array,
 ) -> dict[str, Trace]:
-    """Every start with every key, in one compilation: by treatment, NumPy leaves (start, key, step,
-    ...).
+    """Trains every start with every key in one compilation.
+
+    Returns NumPy leaves (start, key, step, ...) by treatment.
     """
     run = make_run(named, problem, config, num_steps)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, start=jnp.array(begin), key=keys).values)
-    # JAX hands dictionaries back in alphabetical order.
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"start": jnp.array(starts), "key": keys}).values
+    )
+    # JAX returns dictionaries in alphabetical order.
     return {name: traces[name] for name in named}
 
 
 def errors(trace: Trace, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of theta, and F - F*; together they make the parameter distance."""
+    """Distance of theta, and F - F*, which together make the parameter distance."""
     theta = np.linalg.norm(trace.params - np.asarray(problem.params), axis=-1)
     return theta, trace.log_partition - float(problem.log_partition)
 
@@ -111,9 +115,7 @@ def errors(trace: Trace, problem: Problem) -> tuple[np.ndarray, np.ndarray]:
 def overlap_at(
     params: jax.Array, problem: Problem, batch_size: int, key: Any
 ) -> dict[str, jax.Array]:
-    """On a fresh batch: overlap, the noise's effective sample size for the model's Z, and the F
-    that minimizes the loss.
-    """
+    """Overlap, effective sample size of the noise for Z, and F*, on a fresh batch."""
     dim = problem.variances.size
     _, log_density_fn = models.exponential_family(models.quadratic_statistics, params)
     key_data, key_noise = jax.random.split(key)

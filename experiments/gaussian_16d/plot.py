@@ -1,6 +1,4 @@
-"""Draws figure 3 of the paper, steps against distance, the raised rates, other starts, and the
-overlap on the way.
-"""
+"""Draws figure 3 of the paper, steps to a distance, raised rates, other starts, and the overlap."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -40,7 +38,7 @@ def _figure_3(arrays, num_runs: int) -> Figure:
 
 
 def _parts(arrays, num_runs: int) -> Figure:
-    """The parameter distance is mostly F's error: both parts on their own."""
+    """Both parts of the parameter distance, of which F's error is the larger."""
     figure, axes = plt.subplots(1, 2, figsize=(8.5, 4.0))
     _bands(axes[0], arrays["methods"], arrays["theta_distance"][:, :num_runs])
     axes[0].set(ylabel=r"$\|\theta - \theta_*\|$", ylim=(0, None))
@@ -53,9 +51,7 @@ def _parts(arrays, num_runs: int) -> Figure:
 
 
 def _steps(arrays, num_runs: int) -> Figure:
-    """Steps until the mean distance stays below a value, for the methods and for every raised rate
-    of F.
-    """
+    """Steps until the mean distance stays below a value, by method and by raised rate of F."""
     figure, axes = plt.subplots(figsize=(6.0, 4.4))
     for method, curve in zip(arrays["methods"], _distance(arrays).mean(1), strict=True):
         reached = [steps_to_reach(curve, threshold) for threshold in THRESHOLDS]
@@ -103,9 +99,7 @@ def _starts(arrays) -> Figure:
 
 
 def _bands(axes: Axes, methods, values: np.ndarray) -> None:
-    """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a
-    decade.
-    """
+    """Mean and s.d. over runs by step, averaged over windows of a twentieth of a decade."""
     for method, runs in zip(methods, values, strict=True):
         steps, mean, spread = _in_windows(runs.mean(0), runs.std(0, ddof=1))
         style = plotting.method_style(str(method))
@@ -118,8 +112,9 @@ def _bands(axes: Axes, methods, values: np.ndarray) -> None:
 
 
 def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early
-    steps stay alone.
+    """Steps and curves (step,), averaged over windows of equal width on a log scale.
+
+    The first steps have windows of their own.
     """
     count = curves[0].size
     edges = np.unique(

@@ -1,6 +1,4 @@
-"""How much model and noise overlap along the way, and what the batch's own F says about the model's
-log Z.
-"""
+"""Draws the overlap of model and noise by step, and the batch's F relative to log Z."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,8 +9,9 @@ from experiments.common import plotting
 
 
 def draw_overlap(arrays) -> Figure:
-    """Overlap and effective sample size of fresh batches, and F* - log Z: medians with the middle
-    80 % over batches.
+    """Overlap, effective sample size and F* - log Z of fresh batches.
+
+    Medians are shown with the middle 80 % over batches.
     """
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
     with np.errstate(invalid="ignore"):

@@ -9,15 +9,16 @@ from experiments.gaussian_16d.config import Config
 
 
 class Problem(NamedTuple):
-    """Data N(0, diag(variances)) against noise N(0, I); the model is exp(<x^2, a> + <x, b> - F),
-    params = (a, b).
+    """Data N(0, diag(variances)) against noise N(0, I), with all parameters of the data's family.
+
+    The model is exp(<x^2, a> + <x, b> - F) with params = (a, b).
     """
 
     variances: jax.Array
 
     @property
     def params(self) -> jax.Array:
-        """The data's own: a = -1 / (2 v), b = 0."""
+        """Parameters of the data: a = -1 / (2 v), b = 0."""
         return jnp.concatenate([-1 / (2 * self.variances), jnp.zeros_like(self.variances)])
 
     @property
@@ -31,9 +32,7 @@ def make_problem(config: Config, key: jax.Array) -> Problem:
 
 
 def model_log_partition(params: jax.Array) -> jax.Array:
-    """log Z of the model, params (..., 2 dim); infinite where a coefficient of x^2 is not
-    negative.
-    """
+    """log Z of the model, params (..., 2 dim); infinite where x^2 has a coefficient >= 0."""
     square, linear = jnp.split(params, 2, axis=-1)
     curvature = jnp.where(square < 0, -square, jnp.nan)
     terms = jnp.log(jnp.pi / curvature) / 2 + linear**2 / (4 * curvature)
@@ -41,7 +40,7 @@ def model_log_partition(params: jax.Array) -> jax.Array:
 
 
 class Start(NamedTuple):
-    """theta0 = center + scale * N(0, 1), and F0; as numbers, for a sweep."""
+    """theta0 = square + scale * N(0, 1) and F0, as numbers for a sweep."""
 
     square: float
     scale: float
@@ -49,9 +48,7 @@ class Start(NamedTuple):
 
 
 def starts(config: Config) -> dict[str, Start]:
-    """The first is that of figure 3: the model starts as the noise, the one choice that begins
-    normalized.
-    """
+    """Starts by name. The first is that of figure 3, where the model is the noise, normalized."""
     log_z = float(config.dim * jnp.log(2 * jnp.pi) / 2)
     return {
         "the noise, F0 = log Z": Start(-0.5, 0.0, log_z),

@@ -1,4 +1,4 @@
-"""Trains every treatment, counts the steps that each needs, and looks at the overlap on the way."""
+"""Trains every treatment, counts the steps each needs, and measures the overlap by step."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from experiments.gaussian_16d.statistics import headline
 from nce_jax import training
 
 FOLLOWED = ("NCE", "BAR", "Newton")
-"""Treatments whose overlap is measured along the way."""
+"""Treatments whose overlap is measured by step."""
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -30,16 +30,14 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, dict, dict]:
-    """(method, seed, step): distance of theta, error of F, loss; params at checkpoints; lanes
-    without a finite answer.
-    """
+    """Errors and losses (method, seed, step), params at checkpoints, and failed lanes."""
     named = treatments(config.raised_rate)
     rates = {
         f"F rate {rate:g}": training.joint_gradient(optax.sgd(rate / 2))
         for rate in config.raised_rates
     }
-    begin = [next(iter(starts(config).values()))]
-    traces = train(named | rates, problem, config, config.num_steps, begin, keys)
+    start = [next(iter(starts(config).values()))]
+    traces = train(named | rates, problem, config, config.num_steps, start, keys)
     theta, log_partition = (
         np.stack(part)[:, 0]
         for part in zip(*(errors(t, problem) for t in traces.values()), strict=True)
@@ -56,11 +54,14 @@ def _figure(config: Config, problem: Problem, keys: jax.Array) -> tuple[dict, di
         "rate_distance": np.hypot(theta, log_partition)[count:, : config.num_runs],
     }
     checkpoints = {name: traces[name].params[0, 0] for name in FOLLOWED}
-    lasts = np.hypot(theta, log_partition)[..., -1]
+    final_distances = np.hypot(theta, log_partition)[..., -1]
     return (
         arrays,
         checkpoints,
-        {name: np.argwhere(~np.isfinite(last)) for name, last in zip(traces, lasts, strict=True)},
+        {
+            name: np.argwhere(~np.isfinite(last))
+            for name, last in zip(traces, final_distances, strict=True)
+        },
     )
 
 
@@ -71,17 +72,17 @@ def _errors(traces: dict[str, Trace], problem: Problem) -> tuple[np.ndarray, np.
 
 
 def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
-    """(method, start, run, step) from every start, and whether log Z of the model is infinite
-    there.
-    """
+    """Errors (method, start, run, step) from every start, and whether log Z is infinite there."""
     named = treatments(config.raised_rate)
-    del named["binary search"]  # the same root as Newton's
-    begin = starts(config)
-    traces = train(named, problem, config, config.num_steps_starts, list(begin.values()), keys)
+    del named["binary search"]  # it finds the same root as Newton's method
+    named_starts = starts(config)
+    traces = train(
+        named, problem, config, config.num_steps_starts, list(named_starts.values()), keys
+    )
     theta, log_partition = _errors(traces, problem)
     unbounded = [np.any(trace.params[..., : config.dim] >= 0, axis=-1) for trace in traces.values()]
     return {
-        "starts": np.array(list(begin)),
+        "starts": np.array(list(named_starts)),
         "start_methods": np.array(list(named)),
         "start_theta_distance": theta,
         "start_log_partition_error": log_partition,
@@ -90,8 +91,9 @@ def _starts(config: Config, problem: Problem, keys: jax.Array) -> dict:
 
 
 def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Array) -> dict:
-    """(method or truth, checkpoint, batch) of the first run, on fresh batches; the last row is the
-    data's own model.
+    """Overlap on fresh batches of the first run, (method or truth, checkpoint, batch).
+
+    The last row is the data's own model.
     """
     steps = np.unique(
         np.concatenate([[0], np.geomspace(1, config.num_steps, 30).round().astype(int)])
@@ -104,9 +106,11 @@ def _overlap(config: Config, problem: Problem, checkpoints: dict, keys: jax.Arra
         return overlap_at(params, problem, config.batch_size, key)
 
     flat = jnp.asarray(params.reshape(-1, params.shape[-1]))
-    seen = jax.tree.map(np.asarray, nce_jax.sweep(measure, params=flat, key=keys).values)
+    measured = jax.tree.map(
+        np.asarray, nce_jax.sweep(measure, axes={"params": flat, "key": keys}).values
+    )
     shape = (*params.shape[:2], -1)
-    named = {f"checkpoint_{name}": leaf.reshape(shape) for name, leaf in seen.items()}
+    named = {f"checkpoint_{name}": leaf.reshape(shape) for name, leaf in measured.items()}
     log_z = np.asarray(model_log_partition(jnp.asarray(params)))
     return {
         "checkpoint_steps": steps,

@@ -1,6 +1,4 @@
-"""Headline numbers: final distances, and the steps that each method needs to come as near as NCE
-ends.
-"""
+"""Headline numbers: final distances, and the steps each method needs for NCE's final distance."""
 
 import numpy as np
 
@@ -39,20 +37,19 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _unnormalizable(arrays) -> dict[str, float]:
-    """Share of runs from theta0 = 0 that end at a model without a finite log Z."""
-    zero = list(arrays["starts"]).index("theta0 = 0, F0 = 0")
-    last = arrays["start_unnormalizable"][:, zero, :, -1].mean(-1)
+    """Fraction of runs from theta0 = 0 that end without a finite log Z."""
+    start = list(arrays["starts"]).index("theta0 = 0, F0 = 0")
+    fractions = arrays["start_unnormalizable"][:, start, :, -1].mean(-1)
     return {
-        f"{SHORT[str(m)]}_unnormalizable_from_zero": last[i]
+        f"{SHORT[str(m)]}_unnormalizable_from_zero": fractions[i]
         for i, m in enumerate(arrays["start_methods"])
     }
 
 
 def steps_to_reach(distance: np.ndarray, threshold: float) -> np.ndarray:
-    """Step from which a mean curve (..., step) stays at or below `threshold`; NaN where it ends
-    above.
+    """Step from which a mean curve (..., step) stays within `threshold`; NaN if it ends above.
 
-    The first step below would count the overshoot of an oscillating F as success.
+    The first step below the threshold would count the overshoot of an oscillating F as success.
     """
     above = distance > threshold
     last = above.shape[-1] - 1 - above[..., ::-1].argmax(-1)

@@ -1,3 +1,1 @@
-"""One-dimensional Gaussians at three separations: figures 2, 8, 9 and 10 of Sevekari et al., and
-what magnification adds.
-"""
+"""One-dimensional Gaussians at three separations: figures of Sevekari et al., and magnification."""

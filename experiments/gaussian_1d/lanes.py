@@ -1,6 +1,4 @@
-"""Training runs as a pure function of a case and a key, so that one sweep compiles all cases and
-seeds at once.
-"""
+"""Training runs as a pure function of a case and a key, so that one sweep compiles all."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -16,21 +14,20 @@ from nce_jax import models, noise, training
 
 
 class Case(NamedTuple):
-    """The settings of a run that are numbers. theta0 ~ shift + scale N(0, 1); F0 = share * theta0^2
-    / 2.
-    """
+    """Numerical settings of a run: theta0 ~ shift + scale N(0, 1), F0 = share * theta0^2 / 2."""
 
     distance: float
     magnification: float = 1.0
-    rate: float = 0.5  # on our loss, which is twice the paper's: theirs is 1
+    rate: float = 0.5  # on our loss, which is twice the paper's with a rate of 1
     shift: float = 0.0
     scale: float = 1.0
     share: float = 0.0  # 1 starts from the normalized model
 
 
 class Trace(NamedTuple):
-    """What a run leaves behind. Entry k belongs to theta after k updates and to the F at which its
-    loss was taken.
+    """Losses, theta, F and status by step.
+
+    Entry k belongs to theta after k updates, and to the F at which its loss was taken.
     """
 
     loss: jax.Array
@@ -40,15 +37,16 @@ class Trace(NamedTuple):
 
 
 def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[..., dict[str, Trace]]:
-    """`run(case, key)`, every treatment on the same draws; a key draws the same numbers whatever
-    the case is.
+    """Builds `run(case, key)`, which trains every treatment on the same draws.
+
+    The draws depend on the key alone, not on the case.
     """
     noise_distribution = noise.standard_normal(1)
 
     def run(case, key) -> dict[str, Trace]:
         case, (key_theta, key_data, key_noise) = Case(*case), jax.random.split(key, 3)
         theta = case.shift + case.scale * jax.random.normal(key_theta, (1,))
-        # The base measure is the noise itself: theta = 0 is the noise, theta = distance the data,
+        # The base measure is the noise: theta = 0 gives the noise, theta = distance the data, and
         # log Z = theta^2 / 2.
         params, log_density_fn = models.exponential_family(
             models.linear_statistics, theta, log_base_measure=noise_distribution.log_prob
@@ -88,12 +86,15 @@ def make_run(named: Treatments, num_steps: int, batch_size: int) -> Callable[...
 def train(
     named: Treatments, cases: Sequence[Case], keys: jax.Array, num_steps: int, batch_size: int
 ) -> dict[str, Trace]:
-    """Every case with every key, in one compilation: by treatment, NumPy leaves (case, key,
-    step).
+    """Trains every case with every key in one compilation.
+
+    Returns NumPy leaves (case, key, step) by treatment.
     """
     run = make_run(named, num_steps, batch_size)
-    traces = jax.tree.map(np.asarray, nce_jax.sweep(run, case=jnp.array(cases), key=keys).values)
-    # JAX hands dictionaries back in alphabetical order.
+    traces = jax.tree.map(
+        np.asarray, nce_jax.sweep(run, axes={"case": jnp.array(cases), "key": keys}).values
+    )
+    # JAX returns dictionaries in alphabetical order.
     return {name: traces[name] for name in named}
 
 
@@ -103,10 +104,8 @@ def parameter_distance(trace: Trace, cases: Sequence[Case]) -> np.ndarray:
     return np.hypot(trace.theta - target, trace.log_partition - target**2 / 2)
 
 
-def kept_steps(num_steps: int, count: int = 60) -> np.ndarray:
-    """Steps to keep where all are too many: 0, those that are reported, and some evenly spaced on a
-    log scale.
-    """
+def stored_steps(num_steps: int, count: int = 60) -> np.ndarray:
+    """Steps that are stored: 0, the reported ones, and others evenly spaced on a log scale."""
     spaced = np.geomspace(1, num_steps, count).round().astype(int)
     return np.unique(
         np.concatenate([[0, *(step for step in REPORTED if step <= num_steps)], spaced])
@@ -114,4 +113,4 @@ def kept_steps(num_steps: int, count: int = 60) -> np.ndarray:
 
 
 REPORTED = (50, 200, 1000)
-"""Budgets of training steps at which distances are compared."""
+"""Numbers of training steps at which distances are compared."""

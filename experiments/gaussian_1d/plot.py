@@ -14,7 +14,7 @@ from experiments.gaussian_1d.plot_settings import draw_settings
 PAPER_FIGURE = {1.0: 8, 4.0: 9, 16.0: 10}
 
 SMALLEST = 1e-6
-"""Where a logarithmic axis ends: smaller losses mean that a batch was separated, and no more."""
+"""Lower end of a logarithmic axis: smaller losses only mean that a batch is separable."""
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -52,10 +52,10 @@ def _figure_2(arrays) -> Figure:
 def _panels(arrays, index: int) -> Figure:
     """Loss, parameter distance and the path of the first run, as in the paper."""
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
-    # Only there does the loss span decades, and the distance none.
+    # Only at this distance does the loss span decades, and the parameter distance none.
     is_far = float(arrays["distances"][index]) > 10
     for panel, label, values in zip(
-        axes, ("loss [nats]", "parameter distance"), _seen(arrays, index), strict=False
+        axes, ("loss [nats]", "parameter distance"), _loss_and_distance(arrays, index), strict=False
     ):
         _bands(panel, arrays["methods"], values, is_log=(label == "parameter distance") != is_far)
         panel.set_ylabel(label)
@@ -69,7 +69,7 @@ def _panels(arrays, index: int) -> Figure:
     return figure
 
 
-def _seen(arrays, index: int) -> tuple[np.ndarray, np.ndarray]:
+def _loss_and_distance(arrays, index: int) -> tuple[np.ndarray, np.ndarray]:
     return arrays["run_loss"][:, index], _run_distance(arrays, index)
 
 
@@ -81,9 +81,7 @@ def _title(arrays, index: int) -> str:
 
 
 def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> None:
-    """Mean and s.d. over runs against the step, both averaged over windows of a twentieth of a
-    decade.
-    """
+    """Mean and s.d. over runs by step, averaged over windows of a twentieth of a decade."""
     lowest = np.inf
     for method, runs in zip(methods, values, strict=True):
         steps, mean, spread = _in_windows(runs.mean(0), runs.std(0, ddof=1))
@@ -97,13 +95,14 @@ def _bands(axes: Axes, methods, values: np.ndarray, *, is_log: bool = False) -> 
     axes.set(xlim=(0, values.shape[-1] - 1), xlabel="training step")
     if is_log:
         axes.set_yscale("log", nonpositive="clip")
-        # A band that reaches zero runs off the bottom.
+        # The axis would otherwise extend to a band that reaches zero.
         axes.set_ylim(bottom=max(lowest / 3, SMALLEST))
 
 
 def _in_windows(*curves: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Steps and curves (step,), averaged between edges that are evenly spaced on a log scale; early
-    steps stay alone.
+    """Steps and curves (step,), averaged over windows of equal width on a log scale.
+
+    The first steps have windows of their own.
     """
     count = curves[0].size
     edges = np.unique(

@@ -1,4 +1,4 @@
-"""What magnification adds: parameter distance against steps, and at three budgets against M."""
+"""Draws the effect of magnification: parameter distance by step, and by M at three budgets."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,12 @@ TITLES = ("NCE", "BAR", "F solved (Newton)")
 
 
 def draw_magnified(arrays) -> Figure:
-    """Rows are treatments, columns distances; the median over seeds, with the middle 80 %."""
-    seen, steps, distances = arrays["magnified_distance"], arrays["kept_steps"], arrays["distances"]
+    """Distances by treatment (rows) and separation (columns): medians with the middle 80 %."""
+    values, steps, distances = (
+        arrays["magnified_distance"],
+        arrays["kept_steps"],
+        arrays["distances"],
+    )
     figure, axes = plt.subplots(
         len(NAMES), len(distances), figsize=(8.0, 7.0), sharex=True, sharey="col"
     )
@@ -23,7 +27,7 @@ def draw_magnified(arrays) -> Figure:
         for column, distance in enumerate(distances):
             panel = axes[row, column]
             for index, magnification in enumerate(arrays["magnifications"]):
-                low, middle, high = np.quantile(seen[row, column, index], [0.1, 0.5, 0.9], axis=0)
+                low, middle, high = np.quantile(values[row, column, index], [0.1, 0.5, 0.9], axis=0)
                 panel.plot(steps, middle, color=colors[index], label=f"M = {magnification:,.0f}")
                 panel.fill_between(steps, low, high, color=colors[index], alpha=0.15, lw=0)
             panel.set_yscale("log")
@@ -38,8 +42,9 @@ def draw_magnified(arrays) -> Figure:
 
 
 def draw_budgets(arrays, budgets: Sequence[int]) -> Figure:
-    """Rows are distances, columns budgets of steps; the median over seeds with the middle 80 %,
-    against M.
+    """Distances against M by separation (rows) and budget (columns).
+
+    Medians over seeds are shown with the middle 80 %.
     """
     steps = arrays["kept_steps"]
     budgets = [budget for budget in budgets if budget <= steps[-1]]
@@ -66,7 +71,7 @@ def _against_magnification(panel, arrays, row: int, step: int) -> None:
         zip(NAMES, arrays["magnified_distance"][:, row, ..., step], strict=True)
     ):
         low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=-1)
-        # Side by side, so that no bar hides another.
+        # Shifted, so that no bar hides another.
         x = arrays["magnifications"] * 1.12 ** (shift - 1)
         style = plotting.method_style(name, marker=True)
         panel.errorbar(x, middle, yerr=[middle - low, high - middle], capsize=2, **style)

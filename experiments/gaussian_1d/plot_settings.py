@@ -1,4 +1,4 @@
-"""The outcome at the largest distance under every reading of the open settings."""
+"""Draws the outcome at the largest distance for every reading of the open settings."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 
 COMPARED = {"NCE": "NCE", "BAR": "BAR", "Newton": "binary search"}
-"""Treatment of the studies around the figures -> the one of the paper that it stands for."""
+"""Treatment of these studies -> the treatment of the paper that it represents."""
 
 
 def draw_settings(arrays) -> Figure:
@@ -51,8 +51,10 @@ def _rows(arrays) -> list[tuple[str, dict[str, np.ndarray]]]:
     ]
     bar, solved = arrays["elsewhere_distance"][:, -1]
     rows.append(("gradient across F's update", {"BAR": bar, "binary search": solved}))
-    for (num_steps, batch_size), seen in zip(arrays["sizes"], arrays["size_distance"], strict=True):
-        by_method = dict(zip(COMPARED.values(), seen[:, -1], strict=True))
+    for (num_steps, batch_size), distance in zip(
+        arrays["sizes"], arrays["size_distance"], strict=True
+    ):
+        by_method = dict(zip(COMPARED.values(), distance[:, -1], strict=True))
         rows.append((f"{num_steps:,} steps, batch {batch_size:,}", by_method))
     return rows
 

@@ -1,4 +1,4 @@
-"""Trains every treatment at every distance, then asks which open setting the outcome hangs on."""
+"""Trains every treatment at every distance, and varies the settings that the paper leaves open."""
 
 from collections.abc import Mapping
 
@@ -8,15 +8,13 @@ import numpy as np
 
 from experiments.common import cli, results
 from experiments.gaussian_1d.config import PRESETS, Config
-from experiments.gaussian_1d.lanes import Case, Trace, kept_steps, parameter_distance, train
+from experiments.gaussian_1d.lanes import Case, Trace, parameter_distance, stored_steps, train
 from experiments.gaussian_1d.statistics import headline
 from experiments.gaussian_1d.treatments import compared, gradient_elsewhere, treatments
 
 
 def open_settings(config: Config) -> dict[str, Case]:
-    """Other readings of what the paper leaves open, one at a time, and the two that matter
-    together.
-    """
+    """Other readings of the paper's open settings, one at a time, and two of them together."""
     farthest, rate = config.distances[-1], config.learning_rate / 2
     return {
         "as in the figure": Case(farthest, rate=rate),
@@ -48,17 +46,15 @@ def _base(config: Config) -> list[Case]:
 
 
 def _distances(traces: Mapping[str, Trace], cases: list[Case]) -> np.ndarray:
-    """(method, case, key, step)."""
+    """Parameter distances, (method, case, key, step)."""
     return np.stack([parameter_distance(trace, cases) for trace in traces.values()])
 
 
 def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
-    """Figures 2, 8, 9, 10 as (method, distance, run, step), and per method the lanes without a
-    finite answer.
-    """
+    """Arrays of figures 2, 8, 9, 10, (method, distance, run, step), and the failed lanes."""
     named = treatments(config.raised_factor)
     cases = _base(config)
-    kept = kept_steps(config.num_steps)
+    step_indices = stored_steps(config.num_steps)
     traces = train(named | gradient_elsewhere(), cases, keys, config.num_steps, config.batch_size)
     distance = _distances(traces, cases)
     shown = {
@@ -67,30 +63,28 @@ def _figures(config: Config, keys: jax.Array) -> tuple[dict, dict]:
     arrays = {
         "methods": np.array(list(named)),
         "distances": np.array(config.distances),
-        "kept_steps": kept,
+        "kept_steps": step_indices,
         "run_loss": np.stack([trace.loss for trace in shown.values()]),
         "run_theta": np.stack([trace.theta for trace in shown.values()]),
         "run_log_partition": np.stack([trace.log_partition for trace in shown.values()]),
-        "parameter_distance": distance[: len(named)][..., kept],
+        "parameter_distance": distance[: len(named)][..., step_indices],
         "no_overlap": np.stack([(traces[name].status != 0).mean(axis=(1, 2)) for name in named]),
         "elsewhere": np.array(list(gradient_elsewhere())),
         "elsewhere_distance": distance[len(named) :, ..., -1],
     }
-    lasts = zip(traces, distance[..., -1], strict=True)
-    return arrays, {name: np.argwhere(~np.isfinite(last)) for name, last in lasts}
+    final_distances = zip(traces, distance[..., -1], strict=True)
+    return arrays, {name: np.argwhere(~np.isfinite(last)) for name, last in final_distances}
 
 
 def _magnified(config: Config, keys: jax.Array) -> dict:
-    """(method, distance, M, seed, kept step), the draws of a seed shared by all M and all
-    distances.
-    """
+    """Distances (method, distance, M, seed, stored step); all M and distances share draws."""
     cases = [
         case._replace(magnification=m) for case in _base(config) for m in config.magnifications
     ]
     traces = train(
         compared(), cases, keys[: config.num_seeds_magnified], config.num_steps, config.batch_size
     )
-    distance = _distances(traces, cases)[..., kept_steps(config.num_steps)]
+    distance = _distances(traces, cases)[..., stored_steps(config.num_steps)]
     shape = (len(traces), len(config.distances), len(config.magnifications), *distance.shape[2:])
     return {
         "magnifications": np.array(config.magnifications),
@@ -99,7 +93,7 @@ def _magnified(config: Config, keys: jax.Array) -> dict:
 
 
 def _open_settings(config: Config, keys: jax.Array) -> dict:
-    """(method, setting, seed) at the largest distance, after the last step."""
+    """Final distances at the largest separation, (method, setting, seed)."""
     named = open_settings(config)
     cases = list(named.values())
     traces = train(compared(), cases, keys, config.num_steps, config.batch_size)
@@ -110,13 +104,13 @@ def _open_settings(config: Config, keys: jax.Array) -> dict:
 
 
 def _other_sizes(config: Config, keys: jax.Array) -> dict:
-    """(size, method, distance, seed): other batch sizes and numbers of steps."""
+    """Distances for other batch sizes and numbers of steps, (size, method, distance, seed)."""
     cases, keys = _base(config), keys[: config.num_seeds_other]
-    seen = [
+    distances = [
         _distances(train(compared(), cases, keys, *size), cases)[..., -1]
         for size in config.other_sizes
     ]
-    return {"sizes": np.array(config.other_sizes), "size_distance": np.stack(seen)}
+    return {"sizes": np.array(config.other_sizes), "size_distance": np.stack(distances)}
 
 
 if __name__ == "__main__":

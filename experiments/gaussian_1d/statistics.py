@@ -1,6 +1,4 @@
-"""Headline numbers of the stored arrays: distances of (theta, F) to the data's parameters, means
-over seeds.
-"""
+"""Headline numbers: distances of (theta, F) from the data's parameters, means over seeds."""
 
 import numpy as np
 
@@ -14,7 +12,7 @@ SHORT = {
     "Newton": "newton",
 }
 NCE, BAR, NEWTON = range(3)
-"""Positions among the three treatments of the studies around the figures."""
+"""Indices of the three treatments in the additional studies."""
 
 
 def headline(arrays) -> dict[str, float]:
@@ -22,7 +20,7 @@ def headline(arrays) -> dict[str, float]:
 
 
 def _finals(arrays) -> dict[str, float]:
-    """After the last step."""
+    """Distances after the last step."""
     final = arrays["parameter_distance"][..., -1].mean(-1)
     return {
         f"{SHORT[str(method)]}_at_{distance:g}": final[i, j]
@@ -32,9 +30,7 @@ def _finals(arrays) -> dict[str, float]:
 
 
 def _orders(arrays) -> dict[str, float]:
-    """Binary search less BAR on the same draws, and how often five runs would have shown the
-    paper's order.
-    """
+    """Binary search minus BAR on the same draws, and how often five runs show the paper's order."""
     final, methods = arrays["parameter_distance"][..., -1], list(arrays["methods"])
     bar, search, newton = (
         final[methods.index(name)] for name in ("BAR", "binary search", "Newton")
@@ -48,44 +44,41 @@ def _orders(arrays) -> dict[str, float]:
 
 
 def five_runs(first: np.ndarray, second: np.ndarray, num_draws: int = 20_000) -> float:
-    """Share of random sets of five seeds over which the mean of `first` is below that of
-    `second`.
-    """
+    """Fraction of random sets of five seeds whose mean of `first` is below that of `second`."""
     chosen = np.random.default_rng(0).integers(first.size, size=(num_draws, 5))
     return float(np.mean(first[chosen].mean(-1) < second[chosen].mean(-1)))
 
 
 def _open_settings(arrays) -> dict[str, float]:
-    """Where the paper's order appears at distance 16: a loss without its 1/2, and a start of the
-    wrong sign.
-    """
-    names, seen = list(arrays["settings"]), arrays["setting_distance"]
-    plain, wrong = (
+    """Settings with the paper's order at distance 16: a loss without 1/2, and a wrong start."""
+    names, distances = list(arrays["settings"]), arrays["setting_distance"]
+    without_half, from_minus_1 = (
         names.index(name) for name in ("loss without its 1/2", "without 1/2, theta0 = -1")
     )
     return {
-        "bar_without_half": seen[BAR, plain].mean(),
-        "newton_without_half": seen[NEWTON, plain].mean(),
-        "newton_without_half_spread": seen[NEWTON, plain].std(ddof=1),
+        "bar_without_half": distances[BAR, without_half].mean(),
+        "newton_without_half": distances[NEWTON, without_half].mean(),
+        "newton_without_half_spread": distances[NEWTON, without_half].std(ddof=1),
         "share_of_five_runs_with_newton_best_without_half": five_runs(
-            seen[NEWTON, plain], seen[BAR, plain]
+            distances[NEWTON, without_half], distances[BAR, without_half]
         ),
-        "bar_without_half_from_minus_1": seen[BAR, wrong].mean(),
-        "newton_without_half_from_minus_1": seen[NEWTON, wrong].mean(),
+        "bar_without_half_from_minus_1": distances[BAR, from_minus_1].mean(),
+        "newton_without_half_from_minus_1": distances[NEWTON, from_minus_1].mean(),
     }
 
 
 def _magnification(arrays) -> dict[str, float]:
-    """After the first budget, at distance 4: what M adds to a solved F, and what the largest M does
-    to a free one.
-    """
-    early = int(np.searchsorted(arrays["kept_steps"], REPORTED[0]))
-    seen = arrays["magnified_distance"][:, 1]
-    mean, farther = seen[..., early].mean(-1), np.mean(seen[..., early] > seen[..., 0], axis=-1)
+    """Effect of M at distance 4 after the first budget: on a solved F and on a free one."""
+    step_index = int(np.searchsorted(arrays["kept_steps"], REPORTED[0]))
+    distances = arrays["magnified_distance"][:, 1]
+    mean, fraction_farther = (
+        distances[..., step_index].mean(-1),
+        np.mean(distances[..., step_index] > distances[..., 0], axis=-1),
+    )
     hundred = list(arrays["magnifications"]).index(100)
     return {
         "newton_at_4_after_50_m_1": mean[NEWTON, 0],
         "newton_at_4_after_50_m_100": mean[NEWTON, hundred],
-        "share_of_nce_thrown_out_at_4_m_largest": farther[NCE, -1],
-        "share_of_newton_thrown_out_at_4_m_largest": farther[NEWTON, -1],
+        "share_of_nce_thrown_out_at_4_m_largest": fraction_farther[NCE, -1],
+        "share_of_newton_thrown_out_at_4_m_largest": fraction_farther[NEWTON, -1],
     }

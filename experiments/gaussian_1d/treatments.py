@@ -1,4 +1,4 @@
-"""The treatments of F that are compared, by the name that plots give them."""
+"""The compared treatments of F, by the names in figures."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +13,7 @@ Treatments = dict[str, Callable[[Any], training.Treatment]]
 
 
 def treatments(raised_factor: float) -> Treatments:
-    """The paper's treatments, and Newton's method, which solves the equation of binary search in
-    fewer evaluations.
-    """
+    """The paper's treatments, and Newton's method, a faster solver than binary search."""
     return {
         "NCE": lambda rate: training.joint_gradient(),
         "NCE, raised rate": lambda rate: training.joint_gradient(optax.sgd(raised_factor * rate)),
@@ -26,18 +24,19 @@ def treatments(raised_factor: float) -> Treatments:
 
 
 def compared() -> Treatments:
-    """Those of the studies around the figures, where Newton stands for binary search: it finds the
-    same root.
+    """Treatments of the additional studies, where Newton replaces binary search.
+
+    Both find the same root.
     """
     return {name: treatments(1.0)[name] for name in ("NCE", "BAR", "Newton")}
 
 
 def gradient_elsewhere() -> Treatments:
-    """The same updates of F, with the gradient of theta taken on the other side of them.
+    """The same updates of F, with the gradient of theta taken before or after them.
 
-    The paper's algorithm 1 computes both gradients at the old F. For binary search the paper says
-    nothing. Here BAR's gradient moves behind the update of F, and that of the solved F before it:
-    to the root of the batch before.
+    The paper's algorithm 1 computes both gradients at the old F. It states nothing for binary
+    search. Here BAR's gradient is taken after the update of F, and that of the solved F before it,
+    at the root of the previous batch.
     """
     return {
         "BAR, gradient after": lambda rate: _after(training.bar_step()),
@@ -47,14 +46,15 @@ def gradient_elsewhere() -> Treatments:
 
 def _after(treatment: training.Treatment) -> training.Treatment:
     def update(criterion, log_ratios, log_partition):
-        found = treatment.update(criterion, log_ratios, log_partition)
-        return found._replace(used=found.kept)
+        step = treatment.update(criterion, log_ratios, log_partition)
+        return step._replace(log_partition=step.next_log_partition)
 
     return treatment._replace(update=update)
 
 
 def _before(treatment: training.Treatment) -> training.Treatment:
     def update(criterion, log_ratios, log_partition):
-        return treatment.update(criterion, log_ratios, log_partition)._replace(used=log_partition)
+        step = treatment.update(criterion, log_ratios, log_partition)
+        return step._replace(log_partition=log_partition)
 
     return treatment._replace(update=update)

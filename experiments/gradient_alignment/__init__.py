@@ -1,3 +1,1 @@
-"""How close the gradient and the path of magnified NCE come to maximum likelihood: figure 1 of the
-N2CE paper.
-"""
+"""How close gradients and paths of magnified NCE are to maximum likelihood: N2CE's figure 1."""

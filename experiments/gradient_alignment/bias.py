@@ -1,4 +1,4 @@
-"""The gradient of the magnified loss less that of the likelihood, at given parameters."""
+"""Bias of the gradient: that of the magnified loss minus that of the likelihood."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,8 @@ from experiments.gradient_alignment.families import Family, Gaussian
 from experiments.gradient_alignment.quadrature import Rule
 
 TREATMENTS = ("fixed", "solved", "joint")
-"""F = log Z(theta) and its derivative; F solved; F = log Z(theta) + an offset, held as a number."""
+"""F = log Z(theta) with its derivative; F solved; F = log Z(theta) + an offset, held as a
+number."""
 
 
 def loss(
@@ -20,7 +21,10 @@ def loss(
     magnification: jax.Array,
     offset: jax.Array,
 ):
-    """Its gradient in the parameters is that of the treatment; only "joint" has an offset."""
+    """Loss whose gradient in the parameters is that of the treatment.
+
+    Only "joint" has an offset.
+    """
     options = {"magnification": magnification, **rule.weights}
     s = family.log_ratio(params, rule.x)
     if name == "solved":
@@ -36,23 +40,23 @@ def squared_bias(
 ) -> np.ndarray:
     """|gradient - likelihood's gradient|^2, (offset, point, M), in one compilation."""
 
-    def at(rule, params, magnification, offset):
+    def bias_at(rule, params, magnification, offset):
         gradient = jax.grad(lambda params: loss(family, rule, name, params, magnification, offset))(
             params
         )
         return jnp.sum((gradient - family.likelihood_gradient(params, data)) ** 2)
 
     for axes in ((None, None, 0, None), (None, 0, None, None), (None, None, None, 0)):
-        at = jax.vmap(at, in_axes=axes)
+        bias_at = jax.vmap(bias_at, in_axes=axes)
     return np.asarray(
-        jax.jit(at)(rule, jnp.asarray(points), jnp.asarray(magnifications), jnp.asarray(offsets))
+        jax.jit(bias_at)(
+            rule, jnp.asarray(points), jnp.asarray(magnifications), jnp.asarray(offsets)
+        )
     )
 
 
 def quadrature_error(family: Family, rule: Rule, data: Gaussian, points) -> float:
-    """Largest difference from closed forms: of the loss at infinite M the gradient is the
-    likelihood's, log Z its F.
-    """
+    """Largest difference from closed forms: of the gradient at infinite M, and of log Z."""
 
     def difference(params):
         def limit(params):

@@ -1,6 +1,4 @@
-"""Two exponential families in the plane: Gaussians with a free mean, and with a free mean and
-covariance.
-"""
+"""Two exponential families in the plane: Gaussians with free mean, and with free covariance too."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -18,9 +16,7 @@ class Gaussian(NamedTuple):
 
 
 class Family(NamedTuple):
-    """exp(<T(x), theta> + log h(x) - log Z(theta)), with the maps between theta and the Gaussian
-    that it is.
-    """
+    """exp(<T(x), theta> + log h(x) - log Z(theta)), and the maps between theta and Gaussians."""
 
     statistics: Callable[[jax.Array], jax.Array]
     base_precision: jax.Array
@@ -42,11 +38,11 @@ class Family(NamedTuple):
         ]
 
     def likelihood_gradient(self, params: jax.Array, data: Gaussian) -> jax.Array:
-        """Of the mean negative log-likelihood: E_theta[T] - E_data[T]."""
+        """Gradient of the mean negative log-likelihood: E_theta[T] - E_data[T]."""
         return self.moments(params) - self.moments(self.params_of(data))
 
     def log_ratio(self, params: jax.Array, x: jax.Array) -> jax.Array:
-        """s(x): the unnormalized log density, less that of the noise, N(0, I)."""
+        """s(x): the unnormalized log density minus that of the noise, N(0, I)."""
 
         def log_base(x):
             precision = jnp.eye(2) - self.base_precision
@@ -67,7 +63,7 @@ def data_and_start(config: Config) -> tuple[Gaussian, Gaussian]:
 
 
 def mean_only(covariance: jax.Array) -> Family:
-    """T = x; the covariance is that of the data. theta = precision @ mean."""
+    """T = x with the covariance of the data; theta = precision @ mean."""
     precision = jnp.linalg.inv(covariance)
     return Family(
         models.linear_statistics,

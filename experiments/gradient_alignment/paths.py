@@ -1,6 +1,4 @@
-"""Gradient descent on the magnified loss, one path per M and treatment of F, beside that on the
-likelihood.
-"""
+"""Gradient descent on the magnified loss, by M and treatment of F, and on the likelihood."""
 
 from typing import NamedTuple
 
@@ -20,9 +18,7 @@ theta's rate."""
 
 
 class Path(NamedTuple):
-    """Parameters before the first step and after each, (step, parameter); F at which each gradient
-    was taken.
-    """
+    """Parameters before the first step and after each, and the F of each gradient."""
 
     params: jax.Array
     log_partition: jax.Array
@@ -31,7 +27,7 @@ class Path(NamedTuple):
 def descend(
     family: Family, rule: Rule, start: jax.Array, name: str, criterion, rate: float, num_steps: int
 ) -> Path:
-    """A path by the library's own train step, the batch being the quadrature."""
+    """A path of the library's train step, with the quadrature as the batch."""
     treatment = {
         "fixed": training.held(),
         "solved": training.solved(),
@@ -56,7 +52,7 @@ def descend(
 def magnified_paths(
     family: Family, rule: Rule, start, name: str, magnifications, rate: float, num_steps: int
 ) -> Path:
-    """Every M in one compilation, M first; for "joint" the limit of infinite M (NWJ) comes last."""
+    """Paths of all M in one compilation, M first; for "joint" infinite M (NWJ) comes last."""
 
     @jax.jit
     def run(magnification, rule):
@@ -75,7 +71,9 @@ def magnified_paths(
         limit = jax.jit(
             lambda rule: descend(family, rule, start, name, nce_jax.criteria.nwj(), rate, num_steps)
         )(rule)
-        paths = jax.tree.map(lambda many, one: jnp.concatenate([many, one[None]]), paths, limit)
+        paths = jax.tree.map(
+            lambda finite, infinite: jnp.concatenate([finite, infinite[None]]), paths, limit
+        )
     return jax.tree.map(np.asarray, paths)
 
 

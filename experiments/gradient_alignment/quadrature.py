@@ -1,6 +1,4 @@
-"""Quadrature as weighted samples: weights = density * cell make every function of the library an
-integral.
-"""
+"""Quadrature as weighted samples: with weights = density * cell, means are integrals."""
 
 from typing import NamedTuple
 
@@ -12,7 +10,7 @@ from experiments.gradient_alignment.families import Gaussian
 
 
 class Rule(NamedTuple):
-    """One set of points for data and noise, and the weights of either."""
+    """Points shared by data and noise, with the weights of either."""
 
     x: jax.Array
     weights_data: jax.Array
@@ -24,9 +22,7 @@ class Rule(NamedTuple):
 
 
 def square_grid(data: Gaussian, half_width: float, spacing: float) -> Rule:
-    """The trapezoidal rule, whose error falls exponentially with the spacing for integrands as
-    smooth as these.
-    """
+    """The trapezoidal rule, whose error decays exponentially for smooth integrands."""
     count = round(half_width / spacing)
     axis = spacing * jnp.arange(-count, count + 1)
     x = jnp.stack(jnp.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
@@ -43,8 +39,9 @@ def _density(gaussian: Gaussian, x: jax.Array) -> jax.Array:
 def half_line(
     data_variance: float, *, end: float = 400.0, panels: int = 200, order: int = 16
 ) -> Rule:
-    """Gauss-Legendre panels for e = |x|^2 / 2, x in the plane: exponential of mean v if x ~ N(0, v
-    I).
+    """Gauss-Legendre panels for e = |x|^2 / 2 of x in the plane.
+
+    e is exponential with mean v if x ~ N(0, v I).
     """
     nodes, weights = np.polynomial.legendre.leggauss(order)
     edges = np.linspace(0.0, end, panels + 1)[:-1, None]

@@ -1,6 +1,4 @@
-"""Paths, their distances from the likelihood's, and the bias of the gradient, all by quadrature in
-float64.
-"""
+"""Paths, their distances from the likelihood's, and the gradient's bias, by float64 quadrature."""
 
 import jax
 import jax.numpy as jnp
@@ -33,27 +31,32 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
             zip(FAMILIES, (mean_only(data.covariance), mean_and_covariance()), strict=True)
         )
         for index, (name, family) in track(enumerate(families.items()), "families"):
-            found = _family(config, family, config.rates[index], config.steps[index])
-            arrays |= {f"{name}_{field}": value for field, value in found.items()}
+            fields = _family(config, family, config.rates[index], config.steps[index])
+            arrays |= {f"{name}_{field}": value for field, value in fields.items()}
         arrays |= _tails(config)
     return results.Result(arrays, statistics.headline(arrays), _failed(arrays))
 
 
 def _family(config: Config, family: Family, rate: float, num_steps: int) -> dict[str, np.ndarray]:
-    data, begin = data_and_start(config)
-    start = family.params_of(begin)
+    data, start_gaussian = data_and_start(config)
+    start = family.params_of(start_gaussian)
     rule = square_grid(data, config.half_width, config.spacing)
     exact = paths.likelihood_path(family, data, start, rate, num_steps)
     arrays = {"exact_path": exact, "exact_mean": _means(family, exact)}
     for name in paths.TREATMENTS:
-        found = paths.magnified_paths(
+        magnified = paths.magnified_paths(
             family, rule, start, name, config.magnifications, rate, num_steps
         )
-        arrays |= {f"{name}_path": found.params, f"{name}_mean": _means(family, found.params)}
-        log_z = jax.jit(jax.vmap(jax.vmap(family.log_partition)))(found.params)
-        arrays[f"{name}_log_partition_error"] = found.log_partition - np.asarray(log_z)
-        arrays[f"{name}_stray"] = np.array([statistics.stray(path, exact) for path in found.params])
-        arrays[f"{name}_lag"] = np.array([statistics.lag(path, exact) for path in found.params])
+        arrays |= {
+            f"{name}_path": magnified.params,
+            f"{name}_mean": _means(family, magnified.params),
+        }
+        log_z = jax.jit(jax.vmap(jax.vmap(family.log_partition)))(magnified.params)
+        arrays[f"{name}_log_partition_error"] = magnified.log_partition - np.asarray(log_z)
+        arrays[f"{name}_stray"] = np.array(
+            [statistics.stray(path, exact) for path in magnified.params]
+        )
+        arrays[f"{name}_lag"] = np.array([statistics.lag(path, exact) for path in magnified.params])
     return arrays | _bias(config, family, rule, exact)
 
 
@@ -65,7 +68,7 @@ def _means(family: Family, params: np.ndarray) -> np.ndarray:
 
 
 def _bias(config: Config, family: Family, rule, exact: np.ndarray) -> dict[str, np.ndarray]:
-    """(point, M) per treatment, at steps of the likelihood's path."""
+    """Squared bias (point, M) by treatment, at steps of the likelihood's path."""
     data, _ = data_and_start(config)
     points = exact[list(config.bias_steps)]
     values = np.geomspace(1, 1e8, config.bias_magnifications)
@@ -80,17 +83,15 @@ def _bias(config: Config, family: Family, rule, exact: np.ndarray) -> dict[str, 
     }
     for name in bias.TREATMENTS:
         offsets = (0.0, config.offset) if name == "joint" else (0.0,)
-        found = bias.squared_bias(family, rule, data, name, points, values, offsets)
-        arrays |= {f"{name}_bias": found[0]} | (
-            {f"{name}_off_bias": found[1]} if name == "joint" else {}
+        biases = bias.squared_bias(family, rule, data, name, points, values, offsets)
+        arrays |= {f"{name}_bias": biases[0]} | (
+            {f"{name}_off_bias": biases[1]} if name == "joint" else {}
         )
     return arrays
 
 
 def _tails(config: Config) -> dict[str, np.ndarray]:
-    """(treatment, tail, M): squared bias; what closed forms predict of it, (tail, M); the
-    exponents.
-    """
+    """Squared bias (treatment, tail, M), its closed form (tail, M), and the exponents."""
     values = np.geomspace(1, 1e8, config.tail_magnifications)
     cases = [tails.Tail(*pair) for pair in config.tails]
     measured = [
@@ -106,7 +107,7 @@ def _tails(config: Config) -> dict[str, np.ndarray]:
 
 
 def _failed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Values of M whose path leaves the numbers."""
+    """Values of M whose path diverged."""
     paths_of = {
         name: value
         for name, value in arrays.items()

@@ -1,15 +1,14 @@
-"""Where ratios are not bounded: isotropic Gaussians in the plane, of variance v (model), w (data)
-and 1 (noise).
+"""Bias where ratios are unbounded: isotropic Gaussians in the plane with closed forms.
 
-With e = |x|^2 / 2 all are exponential, of means v, w and 1, and r = exp(c e) / v, c = 1 - 1 / v.
-The gradient differs from the likelihood's by the weight r / (kappa + r), whose mean has a closed
-form up to O(kappa^-2): with b = 1 / (w c),
+The variances are v (model), w (data) and 1 (noise). With e = |x|^2 / 2 all are exponential, of
+means v, w and 1, and r = exp(c e) / v, c = 1 - 1 / v. The gradient differs from the likelihood's by
+the weight r / (kappa + r), whose mean has a closed form up to O(kappa^-2): with b = 1 / (w c),
 
     E_w[r / (kappa + r)] = b (v kappa)^-b pi / sin(pi b) + E_w[r] / kappa,
 
-E_w[r] = (1 / v) (1 / w) / (1 / w - c), by continuation where it is infinite (b < 1). There the
-first term decides: it is of the size of P(r > kappa). With e - v in the mean it gains a factor
-log(v kappa) / c.
+E_w[r] = (1 / v) (1 / w) / (1 / w - c), by continuation where it is infinite (b < 1). In this case
+the first term dominates: it is of the size of P(r > kappa). With e - v in the mean it gains a
+factor log(v kappa) / c.
 """
 
 from typing import NamedTuple
@@ -36,8 +35,9 @@ class Tail(NamedTuple):
 
     @property
     def exponent(self) -> float:
-        """min(1, b) over model and data: the bias falls as kappa^-exponent, up to a logarithm;
-        bounded ratios give 1.
+        """min(1, b) over model and data: the bias falls as kappa^-exponent, up to a logarithm.
+
+        Bounded ratios give 1.
         """
         if self.growth <= 0:
             return 1.0
@@ -45,8 +45,9 @@ class Tail(NamedTuple):
 
 
 def predicted_bias(tail: Tail, magnifications: np.ndarray) -> np.ndarray:
-    """Of the gradient in theta = -1 / v with F = log Z(theta): E_w - E_v of r / (kappa + r) (e -
-    v); NaN for v <= 1.
+    """Bias of the gradient in theta = -1 / v with F = log Z(theta); NaN for v <= 1.
+
+    It is E_w - E_v of r / (kappa + r) (e - v).
     """
     if tail.growth <= 0:
         return np.full(np.shape(magnifications), np.nan)
@@ -56,7 +57,7 @@ def predicted_bias(tail: Tail, magnifications: np.ndarray) -> np.ndarray:
 
 
 def _clipped_mean(tail: Tail, variance: float, magnifications: np.ndarray) -> np.ndarray:
-    """E[r / (kappa + r) (e - v)] under data of this variance, without terms of O(kappa^-2)."""
+    """E[r / (kappa + r) (e - v)] for data of this variance, up to O(kappa^-2)."""
     c, v = tail.growth, tail.model
     b = 1 / (variance * c)
     angle, scale = np.pi * b, v * magnifications
@@ -73,9 +74,7 @@ def _clipped_mean(tail: Tail, variance: float, magnifications: np.ndarray) -> np
 
 
 def measured_bias(pairs: np.ndarray, name: str, magnifications: np.ndarray) -> np.ndarray:
-    """The same by quadrature and the library's losses, for a treatment of F: (tail, M), `pairs`
-    being (tail, 2).
-    """
+    """The same by quadrature and the library's losses: (tail, M), `pairs` being (tail, 2)."""
 
     def loss(theta, data_variance, magnification):
         rule = half_line(data_variance)

@@ -1,3 +1,1 @@
-"""A small language model whose output layer is trained by NCE, by sampled softmax and by the full
-softmax.
-"""
+"""A small language model whose output layer is trained by NCE and by two softmax losses."""

@@ -1,4 +1,4 @@
-"""Settings, all our choice: no paper of the losses has this text and this network."""
+"""Settings, all our choice: no paper on the losses uses this text and this network."""
 
 import dataclasses
 from typing import Literal
@@ -8,45 +8,44 @@ from typing import Literal
 class Config:
     text: str = "wikitext-2"
     """"wikitext-2" (its validation text for training, its test text for testing),
-    "tinyshakespeare", or a file of text."""
+    "tinyshakespeare", or the path of a text file."""
     test_text: str | None = None
-    """A file to test on, where `text` is a file; None takes the last tenth of `text` away for
-    that."""
+    """Path of the test text where `text` is a path; None holds out the last tenth of `text`."""
     unit: Literal["word", "character"] = "word"
-    """What a token is."""
+    """Unit of a token."""
     min_count: int = 2
-    """Rarer tokens of the training text, and all that are not in it, are one: <unk>."""
+    """Tokens that are rarer in the training text, or absent from it, are replaced by <unk>."""
     max_tokens: int | None = None
-    """Tokens of the training text and of the test text, at most."""
+    """Maximum number of tokens of the training text and of the test text."""
     dim: int = 128
-    """Of a token's row, which is the network's input and its output layer's (tied), and of the
-    recurrent state."""
+    """Dimension of the recurrent state and of a token's row, which serves as input and output
+    weights."""
     dropout: float = 0.5
-    """Share of the inputs and of the states left out in training."""
+    """Fraction of inputs and states dropped in training."""
     batch_size: int = 32
-    """Places of the text read at once."""
+    """Number of sequences read in parallel."""
     length: int = 35
-    """Tokens per place and step: as far as gradients go back."""
+    """Tokens per sequence and step, which bounds backpropagation through time."""
     num_epochs: int = 4
     """Passes over the training text."""
     learning_rate: float = 8e-3
-    """Of Adam; it falls to zero on a cosine."""
+    """Learning rate of Adam, decayed to zero on a cosine."""
     noise_power: float = 0.75
-    """Noise: how often words occur, to this power."""
+    """Power of the word frequencies in the noise distribution."""
     num_noise: tuple[int, ...] = (16, 128, 1024)
-    """K, words sampled per step and shared by its tokens."""
+    """K, the number of words sampled per step, shared by its tokens."""
     magnifications: tuple[float, ...] = (1.0, 10.0, 100.0)
-    """M."""
+    """Grid of M."""
     middle: int = 128
-    """One of `num_noise`, for what is not done at all of them."""
+    """The K of `num_noise` for what is not run at all of them."""
     num_seeds: int = 3
-    """Networks, their dropout and noise."""
+    """Number of seeds of the network, its dropout and the noise."""
     test_places: int = 32
-    """Places of the test text read at once; every one starts with an empty state."""
+    """Number of sequences of the test text read in parallel, each from an empty state."""
     num_contexts: int = 8_192
-    """Contexts of the test text whose log Z is looked at."""
+    """Number of contexts of the test text at which log Z is measured."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

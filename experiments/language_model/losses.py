@@ -1,4 +1,4 @@
-"""How an output layer is trained, by name: what stands in for the sum over the vocabulary."""
+"""Losses of an output layer, by name: estimates of the sum over the vocabulary."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -12,9 +12,7 @@ FULL, SAMPLED = "full softmax", "sampled softmax"
 
 
 class Batch(NamedTuple):
-    """States of a step, (n, dim); what followed and the noise as rows of the gathered table; their
-    log q.
-    """
+    """States of a step, (n, dim), its targets and noise as rows of the table, and their log q."""
 
     hidden: jax.Array
     targets: jax.Array
@@ -22,7 +20,7 @@ class Batch(NamedTuple):
     log_noise: Mapping[str, jax.Array]
 
 
-# A loss of the table's rows, a batch, the learned F and M gives its value and the F that it used.
+# A loss maps the table's rows, a batch, the learned F and M to its value and the F it used.
 Loss = Callable[[Mapping[str, jax.Array], Batch, Any, Any], tuple[jax.Array, jax.Array]]
 
 
@@ -49,7 +47,10 @@ def learned(table, batch: Batch, log_partition, magnification):
 
 
 def solved(table, batch: Batch, log_partition, magnification):
-    """F minimizes the batch's loss, and by the envelope theorem its gradient is that at F held."""
+    """NCE with the F that minimizes the batch's loss.
+
+    By the envelope theorem, the gradient is the one at constant F.
+    """
     s_data, s_noise = jax.lax.stop_gradient(
         nce_jax.losses.vocabulary_log_ratios(*batch[:3], **table, **batch.log_noise)
     )

@@ -1,6 +1,4 @@
-"""The network: rows of the table in, a gated recurrent unit, states out; the same table scores the
-words.
-"""
+"""The network: a gated recurrent unit whose inputs and outputs share one table of words."""
 
 from typing import Any, NamedTuple
 
@@ -13,9 +11,7 @@ from nce_jax import models
 
 
 class Params(NamedTuple):
-    """What is trained: `table` holds a row and a bias per word, `core` all that is not of single
-    words, F included.
-    """
+    """Trained parameters: `table` has a row and a bias per word, `core` the rest, including F."""
 
     table: dict[str, jax.Array]
     core: dict[str, Any]
@@ -28,14 +24,13 @@ def read(
     carry: jax.Array,
     key: jax.Array | None = None,
 ):
-    """Reads rows (places, length, dim) from a state (places, dim): the states after each, and the
-    last one.
+    """Reads rows (sequences, length, dim) from a state; returns all states and the last.
 
     With a key, inputs and states are dropped out.
     """
     keys = (None, None) if key is None else jax.random.split(key)
-    # Rows have length one on average, as an output layer likes them; the recurrent unit likes them
-    # larger.
+    # Rows have unit length on average, which suits an output layer; the recurrent unit needs larger
+    # inputs.
     inputs = _drop(config, keys[0], rows * config.dim**0.5)
     unit = nnx.merge(_graph(config), core["unit"])
     last, states = nnx.RNN(unit)(inputs, initial_carry=carry, return_carry=True)
@@ -64,6 +59,6 @@ def _graph(config: Config) -> Any:
     return nnx.graphdef(nnx.eval_shape(lambda: _unit(config, nnx.Rngs(0))))
 
 
-def empty(config: Config, places: int) -> jax.Array:
-    """The state before anything is read."""
-    return jnp.zeros((places, config.dim))
+def empty(config: Config, num_sequences: int) -> jax.Array:
+    """The state before any token is read."""
+    return jnp.zeros((num_sequences, config.dim))

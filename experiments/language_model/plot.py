@@ -1,4 +1,4 @@
-"""Draws perplexity against K, M and time, and how far the scores are log probabilities."""
+"""Draws perplexity against K, M and time, and how close scores are to log probabilities."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,26 +25,29 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 
 def _perplexity(arrays) -> Figure:
-    """Against K at M = 1, against M at one K, and against the seconds of training; small dots are
-    seeds.
+    """Perplexity against K at M = 1, against M at one K, and against training time.
+
+    Small dots are seeds.
     """
     figure, (by_k, by_m, by_time) = plt.subplots(1, 3, figsize=(11.5, 4.2), sharey=True)
     for loss, (color, marker) in STYLES.items():
-        for axes, places, name in _panels(arrays, by_k, by_m, loss):
-            values = arrays["perplexity"][places]
-            axes.plot(arrays[name][places], values.mean(-1), color=color, marker=marker, label=loss)
-            axes.plot(arrays[name][places], values, ".", ms=3, color=color)
-        every = rows(arrays, loss, magnification=1)
+        for axes, methods, name in _panels(arrays, by_k, by_m, loss):
+            values = arrays["perplexity"][methods]
+            axes.plot(
+                arrays[name][methods], values.mean(-1), color=color, marker=marker, label=loss
+            )
+            axes.plot(arrays[name][methods], values, ".", ms=3, color=color)
+        at_m_one = rows(arrays, loss, magnification=1)
         by_time.plot(
-            arrays["seconds"][every].min(-1),
-            arrays["perplexity"][every].mean(-1),
+            arrays["seconds"][at_m_one].min(-1),
+            arrays["perplexity"][at_m_one].mean(-1),
             color=color,
             marker=marker,
         )
         for axes, name in ((by_k, "num_noise"), (by_time, "seconds")):
-            (place,) = rows(arrays, loss, start="equal")
+            (index,) = rows(arrays, loss, start="equal")
             _hollow(
-                axes, arrays[name][place].min(), arrays["perplexity"][place].mean(), color, marker
+                axes, arrays[name][index].min(), arrays["perplexity"][index].mean(), color, marker
             )
     _full(arrays, by_k, by_m, by_time)
     by_k.set(
@@ -66,10 +69,10 @@ def _perplexity(arrays) -> Figure:
 
 
 def _full(arrays, by_k, by_m, by_time) -> None:
-    """The full softmax knows no K and no M."""
+    """Lines of the full softmax, which has no K and no M."""
     for start, style in (("frequencies", "--"), ("equal", ":")):
-        (place,) = rows(arrays, losses.FULL, start=start)
-        mean = arrays["perplexity"][place].mean()
+        (index,) = rows(arrays, losses.FULL, start=start)
+        mean = arrays["perplexity"][index].mean()
         for axes in (by_k, by_m):
             axes.axhline(
                 mean,
@@ -79,9 +82,9 @@ def _full(arrays, by_k, by_m, by_time) -> None:
                 label=losses.FULL if start == "frequencies" else None,
             )
         if start == "equal":
-            _hollow(by_time, arrays["seconds"][place].min(), mean, "0.5", "*")
+            _hollow(by_time, arrays["seconds"][index].min(), mean, "0.5", "*")
         else:
-            by_time.plot(arrays["seconds"][place].min(), mean, "*", color="0.5", ms=11)
+            by_time.plot(arrays["seconds"][index].min(), mean, "*", color="0.5", ms=11)
 
 
 def _hollow(axes, x: float, y: float, color: str, marker: str) -> None:
@@ -89,18 +92,16 @@ def _hollow(axes, x: float, y: float, color: str, marker: str) -> None:
 
 
 def _log_z(arrays) -> Figure:
-    """Mean and spread over contexts of log Z less the F of training, for the losses that ask for
-    it.
-    """
+    """Mean and spread over contexts of log Z minus the F of training, for the NCE losses."""
     figure, panels = plt.subplots(1, 2, figsize=(8.5, 3.8), sharey=True)
     for index, loss in enumerate(losses.NCE):
         color, marker = STYLES[loss]
-        for axes, places, name in _panels(arrays, *panels, loss):
+        for axes, methods, name in _panels(arrays, *panels, loss):
             mean, spread = (
-                arrays[f"log_z_{what}"][places].mean(-1) for what in ("mean", "standard_deviation")
+                arrays[f"log_z_{what}"][methods].mean(-1) for what in ("mean", "standard_deviation")
             )
-            apart = arrays[name][places] * 1.12 ** (index - 1)
-            axes.errorbar(apart, mean, spread, color=color, marker=marker, capsize=3, label=loss)
+            x = arrays[name][methods] * 1.12 ** (index - 1)
+            axes.errorbar(x, mean, spread, color=color, marker=marker, capsize=3, label=loss)
     for axes, label in zip(panels, ("K, sampled words", "M"), strict=True):
         axes.axhline(0, color="0.5", ls="--", lw=1)
         axes.set(xscale="log", xlabel=label)
@@ -110,7 +111,7 @@ def _log_z(arrays) -> Figure:
 
 
 def _panels(arrays, by_k, by_m, loss: str):
-    """Axes, places of the methods, and the name of what changes."""
+    """Axes, indices of the methods, and the name of the variable that changes."""
     at_middle = rows(arrays, loss, num_noise=arrays["middle"])
     yield by_k, rows(arrays, loss, magnification=1), "num_noise"
     yield by_m, at_middle[np.argsort(arrays["magnification"][at_middle])], "magnification"

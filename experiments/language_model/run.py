@@ -1,5 +1,6 @@
-"""Trains every method with every seed; perplexity of the test text, log Z, and seconds. Finished
-trainings are kept.
+"""Trains every method with every seed, and resumes from finished trainings.
+
+The results are the perplexity of the test text, log Z and seconds.
 """
 
 from pathlib import Path
@@ -10,12 +11,12 @@ import numpy as np
 from experiments.common import cli, pieces, results
 from experiments.common.progress import track
 from experiments.language_model import config as settings
-from experiments.language_model import losses, measures, network, text, train
+from experiments.language_model import losses, measures, network, steps, text, train
 from experiments.language_model.config import PRESETS, Config
 from experiments.language_model.statistics import headline
 
 COMPUTING = tuple(
-    Path(module.__file__) for module in (settings, losses, measures, network, text, train)
+    Path(module.__file__) for module in (settings, losses, measures, network, steps, text, train)
 )
 
 
@@ -28,14 +29,14 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
     def cell(row: int, column: int) -> dict[str, np.ndarray]:
         path = folder / f"{row}-{column}.npz"
-        return pieces.kept(path, lambda: _cell(config, corpus, grid[row], seeds[column]))
+        return pieces.load_or_compute(path, lambda: _cell(config, corpus, grid[row], seeds[column]))
 
-    found = {pair: cell(*pair) for pair in track(cells, "language_model")}
-    names = next(iter(found.values()))
+    arrays_by_cell = {pair: cell(*pair) for pair in track(cells, "language_model")}
+    names = next(iter(arrays_by_cell.values()))
     tables = {
         name: np.array(
             [
-                [found[row, column][name] for column in range(config.num_seeds)]
+                [arrays_by_cell[row, column][name] for column in range(config.num_seeds)]
                 for row in range(len(grid))
             ]
         )
@@ -52,12 +53,14 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         "unigram_perplexity": np.array(_unigram_perplexity(corpus)),
         **tables,
     }
-    lost = {
+    failed_seeds = {
         name: np.flatnonzero(~np.isfinite(row))
         for name, row in zip(_labels(grid), tables["perplexity"], strict=True)
     }
     return results.Result(
-        arrays, headline(arrays), {name: lanes for name, lanes in lost.items() if len(lanes)}
+        arrays,
+        headline(arrays),
+        {name: lanes for name, lanes in failed_seeds.items() if len(lanes)},
     )
 
 
@@ -65,12 +68,12 @@ def _cell(
     config: Config, corpus: text.Corpus, method: train.Method, seed: jax.Array
 ) -> dict[str, np.ndarray]:
     trained = train.train(config, corpus, method, seed)
-    found = {
+    measurements = {
         **measures.evaluate(config, trained, corpus.test),
         "seconds": trained.seconds,
         "f": trained.log_partition,
     }
-    return {name: np.array(value) for name, value in found.items()}
+    return {name: np.array(value) for name, value in measurements.items()}
 
 
 def _labels(grid: list[train.Method]) -> list[str]:
@@ -78,7 +81,7 @@ def _labels(grid: list[train.Method]) -> list[str]:
 
 
 def _unigram_perplexity(corpus: text.Corpus) -> float:
-    """Of a model that knows how often words occur and nothing else."""
+    """Perplexity of a model of word frequencies alone."""
     log_p = np.log(corpus.counts / corpus.counts.sum())
     return float(np.exp(-log_p[corpus.test].mean()))
 

@@ -1,4 +1,4 @@
-"""Texts as numbers: the vocabulary is that of the training text, sorted from frequent to rare."""
+"""Texts as integer ids, in the vocabulary of the training text, ordered by frequency."""
 
 from collections import Counter
 from pathlib import Path
@@ -16,7 +16,7 @@ _WIKITEXT = (
 )
 _SHAKESPEARE = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",)
 
-# The text for training and that for testing; one file is cut in two.
+# The training text and the test text; a single file is split in two.
 TEXTS = {
     "wikitext-2": (
         PublishedFile(
@@ -47,8 +47,9 @@ TEXTS = {
 
 
 class Corpus(NamedTuple):
-    """Ids of the tokens, int32, in the order of how often words occur; `counts`, (V,), of <unk>
-    with what became it.
+    """Ids of the tokens, int32, ordered by frequency, with the counts of all words, (V,).
+
+    Rare words count as <unk>.
     """
 
     train: np.ndarray
@@ -58,11 +59,10 @@ class Corpus(NamedTuple):
 
 
 def load(config: Config) -> Corpus:
-    """The texts that the config names, as ids.
+    """Loads the texts of a config as ids.
 
     Raises:
-        DataError: a file is missing, is not the published one, is no text, or holds too little of
-          it.
+        DataError: a file is missing, is not the published one, is not text, or is too short.
     """
     train, test = (tokens[: config.max_tokens] for tokens in _tokens(config))
     needed = config.batch_size * (config.length + 1)
@@ -77,13 +77,13 @@ def load(config: Config) -> Corpus:
         key=lambda word: (-counts[word], word),
     )
     words = words if UNKNOWN in words else [*words, UNKNOWN]
-    ids = {word: place for place, word in enumerate(words)}
+    ids = {word: index for index, word in enumerate(words)}
     sides = (
         np.array([ids.get(token, ids[UNKNOWN]) for token in tokens], np.int32)
         for tokens in (train, test)
     )
     train_ids, test_ids = sides
-    # At least one each: noise has to be able to be any word that may come.
+    # Every count is at least one, so that the noise can produce every word.
     return Corpus(
         train_ids,
         test_ids,

@@ -1,27 +1,27 @@
-"""Training: truncated backpropagation through time, with steps that touch the rows of their words
-alone.
+"""Training: truncated backpropagation through time with steps that update few rows.
+
+A step updates only the rows of the words that occur in it.
 """
 
-import functools
 import itertools
 import time
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from experiments.language_model import losses
 from experiments.language_model.config import Config
-from experiments.language_model.network import Params, empty, init, read
+from experiments.language_model.network import Params
+from experiments.language_model.steps import Program, compiled_epoch
 from experiments.language_model.text import Corpus
-from nce_jax import noise, training
 
 
 class Method(NamedTuple):
-    """A loss by its name in `losses`, K, M, and where the biases start: at log frequencies, or all
-    at -log V ("equal").
+    """A loss of `losses`, K, M, and the initial biases.
+
+    Biases start at log frequencies, or all at -log V ("equal").
     """
 
     loss: str
@@ -30,89 +30,51 @@ class Method(NamedTuple):
     start: Literal["frequencies", "equal"] = "frequencies"
 
 
-class State(NamedTuple):
-    params: Params
-    table_state: Any
-    core_state: Any
-
-
 class Trained(NamedTuple):
-    """What is left of a training: parameters, the mean F of the last pass, and the seconds that the
-    steps took.
-    """
+    """Parameters, the mean F of the last epoch, and the seconds that all steps took."""
 
     params: Params
     log_partition: float
     seconds: float
 
 
-class Program(NamedTuple):
-    """What one compilation is for; M and everything random are arguments of the compiled
-    function.
-    """
-
-    config: Config
-    loss: str
-    num_noise: int
-    counts: tuple[int, ...]
-    shape: tuple[int, int]
-
-    @property
-    def num_steps(self) -> int:
-        """Of one pass over the text."""
-        return self.shape[1] // self.config.length
-
-    @property
-    def optimizer(self) -> optax.GradientTransformation:
-        return optax.adam(
-            optax.cosine_decay_schedule(
-                self.config.learning_rate, self.config.num_epochs * self.num_steps
-            )
-        )
-
-    def start(self, key: jax.Array, bias: jax.Array) -> State:
-        params = init(self.config, bias, key)
-        state = State(params, self.optimizer.init(params.table), self.optimizer.init(params.core))
-        return jax.tree.map(jnp.copy, state)  # what is donated must hold no array twice
-
-
 def methods(config: Config) -> list[Method]:
-    """Every K, M and treatment of F; beside them the middle K at M = 1 from biases that know no
-    frequencies.
-    """
+    """Every K, M and treatment of F, and the middle K at M = 1 from equal biases."""
     grid = [Method(losses.FULL, 0), *(Method(losses.SAMPLED, count) for count in config.num_noise)]
     grid += [
-        Method(*each)
-        for each in itertools.product(losses.NCE, config.num_noise, config.magnifications)
+        Method(*settings)
+        for settings in itertools.product(losses.NCE, config.num_noise, config.magnifications)
     ]
     equal = [Method(losses.FULL, 0), *(Method(name, config.middle) for name in losses.LOSSES)]
     return grid + [method._replace(start="equal") for method in equal]
 
 
-def in_places(ids: np.ndarray, places: int) -> tuple[np.ndarray, np.ndarray]:
-    """A text cut into `places` of one length: tokens and those that follow them, (places, tokens)
-    each.
-    """
-    length = (len(ids) - 1) // places
+def as_sequences(ids: np.ndarray, num_sequences: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits a text into sequences of equal length: tokens and next tokens, (sequences, tokens)."""
+    length = (len(ids) - 1) // num_sequences
     inputs, targets = (
-        ids[shift : shift + places * length].reshape(places, length) for shift in (0, 1)
+        ids[shift : shift + num_sequences * length].reshape(num_sequences, length)
+        for shift in (0, 1)
     )
     return inputs, targets
 
 
 def train(config: Config, corpus: Corpus, method: Method, key: jax.Array) -> Trained:
-    """Trains one network; the seconds are those of steps, without compilation."""
+    """Trains one network; seconds exclude compilation."""
     key_start, key_steps = jax.random.split(key)
-    text = tuple(jnp.asarray(side) for side in in_places(corpus.train, config.batch_size))
+    text = tuple(jnp.asarray(side) for side in as_sequences(corpus.train, config.batch_size))
     program = Program(
         config, method.loss, method.num_noise, tuple(corpus.counts.tolist()), text[0].shape
     )
-    epoch, state = _compiled(program), program.start(key_start, _bias(corpus.counts, method.start))
+    epoch, state = (
+        compiled_epoch(program),
+        program.start(key_start, _bias(corpus.counts, method.start)),
+    )
     m = jnp.asarray(method.magnification)
     keys = jax.random.split(key_steps, config.num_epochs)
     start = time.perf_counter()
-    for one in keys:
-        state, log_partitions = epoch(state, text, one, m)
+    for key_epoch in keys:
+        state, log_partitions = epoch(state, text, key_epoch, m)
     jax.block_until_ready(state)
     return Trained(state.params, float(log_partitions.mean()), time.perf_counter() - start)
 
@@ -120,96 +82,3 @@ def train(config: Config, corpus: Corpus, method: Method, key: jax.Array) -> Tra
 def _bias(counts: np.ndarray, start: str) -> jax.Array:
     flat = counts if start == "frequencies" else np.ones_like(counts)
     return jnp.asarray(np.log(flat / flat.sum()), jnp.float32)
-
-
-@functools.cache
-def _compiled(program: Program):
-    """One pass over the text: state, text, key and M give the next state, which takes the place of
-    the old one, and F.
-    """
-    text = (jax.ShapeDtypeStruct(program.shape, jnp.int32),) * 2
-    key, m = jax.random.key(0), jnp.ones(())
-    epoch = jax.jit(functools.partial(_epoch, program), donate_argnums=0)
-    state = jax.eval_shape(
-        program.start, key, jax.ShapeDtypeStruct((len(program.counts),), jnp.float32)
-    )
-    return epoch.lower(state, text, key, m).compile()
-
-
-def _epoch(program: Program, state: State, text, key: jax.Array, magnification: jax.Array):
-    length = program.config.length
-    if program.loss == losses.FULL:
-        update = functools.partial(_full_step, program)
-    else:
-        words = noise.unigram(np.array(program.counts), power=program.config.noise_power)
-        update = functools.partial(_sampling_step, program, words, magnification)
-
-    def one(carry, item):
-        state, memory = carry
-        index, key = item
-        inputs, targets = (
-            jax.lax.dynamic_slice_in_dim(side, index * length, length, axis=1) for side in text
-        )
-        state, memory, log_partition = update(state, memory, inputs, targets, key)
-        return (state, memory), log_partition
-
-    steps = jnp.arange(program.num_steps), jax.random.split(key, program.num_steps)
-    (state, _), log_partitions = jax.lax.scan(
-        one, (state, empty(program.config, program.shape[0])), steps
-    )
-    return state, log_partitions
-
-
-def _sampling_step(
-    program: Program, words, magnification, state: State, memory, inputs, targets, key
-):
-    """Gathers the rows of the step's words, and puts them back."""
-    key_noise, key_drop = jax.random.split(key)
-    noise_ids, log_q = words.sample_and_log_prob(seed=key_noise, sample_shape=program.num_noise)
-    log_noise = {"log_noise_targets": words.log_prob(targets.reshape(-1)), "log_noise_ids": log_q}
-    rows = training.touched_rows(inputs, targets, noise_ids, num_rows=len(program.counts))
-    own, followed, drawn = rows.positions
-
-    def objective(params: Params):
-        hidden, last = read(
-            program.config, params.core, params.table["embedding"][own], memory, key_drop
-        )
-        batch = losses.Batch(
-            hidden.reshape(-1, hidden.shape[-1]), followed.reshape(-1), drawn, log_noise
-        )
-        value, log_partition = losses.LOSSES[program.loss](
-            params.table, batch, params.core["log_partition"], magnification
-        )
-        return value, (last, log_partition)
-
-    small = state.params._replace(table=training.gather_rows(state.params.table, rows))
-    gradient, (last, log_partition) = jax.grad(objective, has_aux=True)(small)
-    optimizer = program.optimizer
-    table, table_state = training.update_rows(
-        optimizer, gradient.table, state.table_state, state.params.table, rows
-    )
-    core, core_state = _update(optimizer, gradient.core, state.core_state, state.params.core)
-    return State(Params(table, core), table_state, core_state), last, log_partition
-
-
-def _full_step(program: Program, state: State, memory, inputs, targets, key):
-    """All rows have a gradient, and move."""
-
-    def objective(params: Params):
-        hidden, last = read(
-            program.config, params.core, params.table["embedding"][inputs], memory, key
-        )
-        return losses.full(
-            params.table, hidden.reshape(-1, hidden.shape[-1]), targets.reshape(-1)
-        ), last
-
-    gradient, last = jax.grad(objective, has_aux=True)(state.params)
-    optimizer = program.optimizer
-    table, table_state = _update(optimizer, gradient.table, state.table_state, state.params.table)
-    core, core_state = _update(optimizer, gradient.core, state.core_state, state.params.core)
-    return State(Params(table, core), table_state, core_state), last, jnp.zeros(())
-
-
-def _update(optimizer, gradient, state, params):
-    updates, state = optimizer.update(gradient, state, params)
-    return optax.apply_updates(params, updates), state

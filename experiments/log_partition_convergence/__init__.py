@@ -1,3 +1,1 @@
-"""How fast the normalizer is found when nothing else is learnt: figures 1 and 7 of Sevekari et al.
-(2024).
-"""
+"""How fast F converges when nothing else is learned: figures 1 and 7 of Sevekari et al. (2024)."""

@@ -1,6 +1,4 @@
-"""Iterations for F alone, as pairs of functions, and two ways to run one: step by step, or until it
-arrives.
-"""
+"""Iterations for F alone as pairs of functions, run step by step or until convergence."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,8 +11,9 @@ from experiments.log_partition_convergence.problems import Ratios
 
 
 class Iteration(NamedTuple):
-    """`init(ratios, initial) -> state` and `step(ratios, state) -> state`, where `state.estimate`
-    is the current F.
+    """`init(ratios, initial) -> state` and `step(ratios, state) -> state`.
+
+    `state.estimate` is the current F.
     """
 
     init: Callable[[Ratios, jax.Array], Any]
@@ -22,15 +21,13 @@ class Iteration(NamedTuple):
 
 
 class Point(NamedTuple):
-    """The state of an iteration that remembers nothing but F."""
+    """State of an iteration without memory: F alone."""
 
     estimate: jax.Array
 
 
 def gradient_descent(learning_rate: float) -> Iteration:
-    """NCE: F follows the gradient of the loss. The rate is the paper's, for its loss: half of
-    ours.
-    """
+    """NCE: F follows the gradient of the loss, at the rate for the paper's loss, half of ours."""
     slope = jax.grad(lambda estimate, ratios: nce_jax.nce_loss(*ratios, log_partition=estimate))
 
     def step(ratios: Ratios, state: Point) -> Point:
@@ -40,7 +37,7 @@ def gradient_descent(learning_rate: float) -> Iteration:
 
 
 def from_solver(solver: nce_jax.log_partition.Solver) -> Iteration:
-    """A solver of the library, one evaluation of the equation per step."""
+    """A solver of the library, with one evaluation of the equation per step."""
     equation = nce_jax.criteria.nce().equation
     return Iteration(
         lambda ratios, initial: solver.init(equation(*ratios), initial),
@@ -63,7 +60,7 @@ def trajectory(
 
 
 class Arrival(NamedTuple):
-    """How an iteration ended.
+    """End of an iteration.
 
     `steps` is inf where the step limit was reached first, `error` is |F - F*| at the end, and
     `growth` is the largest increase of that error in any step.
@@ -82,8 +79,9 @@ def run_until(
     tolerance: float,
     max_steps: int,
 ) -> Arrival:
-    """Steps until F is within the tolerance of the root: for iterations that do not leave it
-    again.
+    """Steps until F is within the tolerance of the root.
+
+    It is meant for iterations that do not leave the tolerance again.
     """
 
     def error_of(state: Any) -> jax.Array:

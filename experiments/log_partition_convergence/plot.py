@@ -1,4 +1,4 @@
-"""`python -m experiments.log_partition_convergence.plot`: figures 1 and 7."""
+"""Draws figures 1 and 7: `python -m experiments.log_partition_convergence.plot`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -18,7 +18,7 @@ NAMES = {
     "bisection": "binary search",
     "newton": "Newton",
 }
-STATUS_LOOKS = (
+STATUS_STYLES = (
     ("CONVERGED", Status.CONVERGED, {"alpha": 1.0}),
     ("NO_OVERLAP", Status.NO_OVERLAP, {"alpha": 0.35}),
     ("MAX_STEPS", Status.MAX_STEPS, {"fill": False}),
@@ -76,10 +76,10 @@ def _figure_7(arrays: dict[str, np.ndarray], config: dict) -> Figure:
     limit, tolerance = config["max_steps"], config["tolerance"]
     separations = arrays["separations"]
     for index, name in enumerate(NAMES):
-        # Side by side, so that methods that agree are all seen.
-        at = separations * 1.02 ** (index - 2)
-        _ranges(left, name, at, np.minimum(arrays[f"pairs_{name}_steps"], 2 * limit))
-        _ranges(middle, name, at, np.maximum(arrays[f"pairs_{name}_error"], FLOOR))
+        # Shifted, so that methods that agree do not hide each other.
+        x = separations * 1.02 ** (index - 2)
+        _ranges(left, name, x, np.minimum(arrays[f"pairs_{name}_steps"], 2 * limit))
+        _ranges(middle, name, x, np.maximum(arrays[f"pairs_{name}_error"], FLOOR))
     left.axhspan(1.3 * limit, 3 * limit, color="0.9", linewidth=0)
     left.text(separations[0], 2 * limit, f"not in {limit:,}", va="center", fontsize=9)
     left.set(
@@ -94,8 +94,8 @@ def _figure_7(arrays: dict[str, np.ndarray], config: dict) -> Figure:
     _statuses(right, arrays)
     handles, _ = left.get_legend_handles_labels()
     handles += [
-        Patch(facecolor="0.3", edgecolor="0.3", label=label, **look)
-        for label, _, look in STATUS_LOOKS
+        Patch(facecolor="0.3", edgecolor="0.3", label=label, **style)
+        for label, _, style in STATUS_STYLES
     ]
     figure.legend(
         handles=handles, loc="outside lower center", ncols=len(handles), columnspacing=1.2
@@ -103,35 +103,33 @@ def _figure_7(arrays: dict[str, np.ndarray], config: dict) -> Figure:
     return figure
 
 
-def _ranges(axes: Axes, name: str, at: np.ndarray, values: np.ndarray) -> None:
+def _ranges(axes: Axes, name: str, x: np.ndarray, values: np.ndarray) -> None:
     """Median over batches, and a bar from the smallest to the largest."""
     style = plotting.method_style(NAMES[name], marker=True)
     middle = np.median(values, axis=1)
     spread = np.stack([middle - values.min(axis=1), values.max(axis=1) - middle])
-    axes.errorbar(at, middle, yerr=spread, elinewidth=0.8, **style)
+    axes.errorbar(x, middle, yerr=spread, elinewidth=0.8, **style)
 
 
 def _statuses(axes: Axes, arrays: dict[str, np.ndarray]) -> None:
-    """Shares of the batches by how `solve_log_partition` ended: one bar per solver and
-    separation.
-    """
+    """Fractions of the batches by status of `solve_log_partition`, per solver and separation."""
     separations = arrays["separations"]
     for offset, name in zip((-0.27, 0.0, 0.27), ("bar", "bisection", "newton"), strict=True):
         color, bottom = plotting.method_style(NAMES[name])["color"], np.zeros(len(separations))
-        for _, value, look in STATUS_LOOKS:
-            share = np.mean(arrays[f"solve_{name}_status"] == value, axis=1)
-            at = np.arange(len(separations)) + offset
+        for _, value, style in STATUS_STYLES:
+            fraction = np.mean(arrays[f"solve_{name}_status"] == value, axis=1)
+            x = np.arange(len(separations)) + offset
             axes.bar(
-                at,
-                share,
+                x,
+                fraction,
                 width=0.22,
                 bottom=bottom,
                 color=color,
                 edgecolor=color,
                 linewidth=0.8,
-                **look,
+                **style,
             )
-            bottom += share
+            bottom += fraction
     axes.set_xticks(np.arange(len(separations)), [f"{value:g}" for value in separations])
     axes.set(ylim=(0, 1.01), xlabel="separation of the means (s.d.)", ylabel="share of batches")
     axes.set_title("(c) status of solve_log_partition")

@@ -1,6 +1,4 @@
-"""The two problems: log-ratios of a batch, and its F* by a method that shares no code with the
-library.
-"""
+"""The two problems: log ratios of a batch, and its F* by code independent of the library."""
 
 import math
 from typing import NamedTuple
@@ -14,7 +12,7 @@ from nce_jax import noise
 
 
 class Ratios(NamedTuple):
-    """Log-ratios of data and of noise, (..., batch_size)."""
+    """Log ratios of data and of noise, (..., batch_size)."""
 
     data: jax.Array
     noise: jax.Array
@@ -23,16 +21,16 @@ class Ratios(NamedTuple):
 def ring(key: jax.Array, config: Config) -> Ratios:
     """One batch of figure 1: unit Gaussians on a circle in a plane of R^dim, against N(0, I).
 
-    The model is the true log density raised by `log_partition`.
+    The model is the true log density plus `log_partition`.
     """
-    which, data, angle = jax.random.split(key, 3)
-    means = _means(angle, config)
+    key_component, key_data, key_angle = jax.random.split(key, 3)
+    means = _means(key_angle, config)
     reference = noise.standard_normal(config.dim)
     log_constant = config.dim / 2 * math.log(2 * math.pi) + math.log(config.num_components)
     shape = (config.batch_size,)
     x_noise = reference.sample(seed=jax.random.fold_in(key, 1), sample_shape=shape)
-    x_data = means[jax.random.randint(which, shape, 0, config.num_components)]
-    x_data += jax.random.normal(data, (*shape, config.dim))
+    x_data = means[jax.random.randint(key_component, shape, 0, config.num_components)]
+    x_data += jax.random.normal(key_data, (*shape, config.dim))
 
     def log_ratio(x: jax.Array) -> jax.Array:
         squares = jnp.sum(jnp.square(x[:, None] - means[None]), axis=-1)
@@ -52,10 +50,10 @@ def _means(key: jax.Array, config: Config) -> jax.Array:
 
 
 def gaussian_pair(key: jax.Array, separation: jax.Array, config: Config) -> Ratios:
-    """One batch of figure 7: N(separation, 1) against N(0, 1), the model's log density raised by
-    `log_partition`.
+    """One batch of figure 7: N(separation, 1) against N(0, 1).
 
-    The same key gives the same noise draws at every separation.
+    The model is the true log density plus `log_partition`. The same key gives the same noise draws
+    at every separation.
     """
     draws = jax.random.normal(key, (2, config.batch_size))
     slope, offset = separation, config.log_partition - jnp.square(separation) / 2
@@ -63,11 +61,10 @@ def gaussian_pair(key: jax.Array, separation: jax.Array, config: Config) -> Rati
 
 
 def reference_root(ratios: Ratios) -> np.ndarray:
-    """F* at kappa = 1 in float64: plain bisection of log mean P - log mean Q in NumPy, to the last
-    bit.
+    """F* at kappa = 1 in float64, by plain bisection of log mean P - log mean Q in NumPy.
 
-    Sound where the data lie above the noise, as here; both means are then far from 1 somewhere near
-    the root.
+    This is sound where the data lie above the noise, as here: both means are then far from 1
+    somewhere near the root.
     """
     data, noise_ = (np.asarray(side, np.float64) for side in ratios)
     lower = np.minimum(data.min(-1), noise_.min(-1))
@@ -86,17 +83,18 @@ def _log_mean_sigmoid(values: np.ndarray) -> np.ndarray:
 
 
 def bar_slope(ratios: Ratios, root: np.ndarray) -> np.ndarray:
-    """By what a BAR step multiplies a small error: 1 - rho'(F*), in (-1, 1); negative means to the
-    other side of F*.
+    """Factor by which a BAR step multiplies a small error: 1 - rho'(F*), in (-1, 1).
+
+    A negative factor means that the step overshoots F*.
     """
     distances = (
         root[..., None] - np.asarray(ratios.data),
         np.asarray(ratios.noise) - root[..., None],
     )
-    shares = []
+    fractions = []
     for distance in distances:
         log_p = -np.logaddexp(0, -distance)
-        # Both means shrink like exp(-separation^2 / 8); their ratio is what matters.
+        # Both means decay like exp(-separation^2 / 8); only their ratio matters.
         p = np.exp(log_p - log_p.max(-1, keepdims=True))
-        shares.append(np.mean(p * np.exp(log_p), axis=-1) / np.mean(p, axis=-1))
-    return shares[0] + shares[1] - 1
+        fractions.append(np.mean(p * np.exp(log_p), axis=-1) / np.mean(p, axis=-1))
+    return fractions[0] + fractions[1] - 1

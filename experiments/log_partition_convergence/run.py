@@ -1,5 +1,6 @@
-"""`python -m experiments.log_partition_convergence.run`: errors of F against steps, and where BAR
-oscillates or stalls.
+"""Errors of F by step, and where BAR oscillates or stalls.
+
+Run it with `python -m experiments.log_partition_convergence.run`.
 """
 
 from typing import NamedTuple
@@ -26,7 +27,7 @@ SOLVERS = {
 
 
 def gradient_methods(config: Config) -> dict[str, iterations.Iteration]:
-    """NCE at both rates, by the names that the stored arrays use."""
+    """NCE at both rates, by the names in the stored arrays."""
     raised = config.learning_rate * config.raised_factor
     return {
         "nce": iterations.gradient_descent(config.learning_rate),
@@ -35,14 +36,14 @@ def gradient_methods(config: Config) -> dict[str, iterations.Iteration]:
 
 
 class Batches(NamedTuple):
-    """Log-ratios of many batches, (*lanes, batch_size), and F* of each, (*lanes)."""
+    """Log ratios of many batches, (*lanes, batch_size), and the F* of each, (*lanes)."""
 
     ratios: Ratios
     root: np.ndarray
 
 
 def experiment(config: Config, key: jax.Array) -> Result:
-    """Both figures; float64 throughout, except where float32 is the subject."""
+    """Both figures, in float64 except where float32 is the subject."""
     with jax.enable_x64(True):  # 1e-6 in F is below what float32 resolves
         ring, pairs = _draw(config, key)
         arrays = _paths_of_solvers({"ring": ring, "pairs": pairs}, config)
@@ -51,15 +52,14 @@ def experiment(config: Config, key: jax.Array) -> Result:
 
 
 def _draw(config: Config, key: jax.Array) -> tuple[Batches, Batches]:
-    """Figure 1, (run,), and figure 7, (separation, batch)."""
+    """Batches of figure 1, (run,), and of figure 7, (separation, batch)."""
     runs = jax.random.split(jax.random.fold_in(key, 1), config.num_runs)
-    ring = nce_jax.sweep(lambda key: problems.ring(key, config), key=runs).values
+    ring = nce_jax.sweep(lambda key: problems.ring(key, config), axes={"key": runs}).values
     batches = jax.random.split(jax.random.fold_in(key, 7), config.num_pairs)
     separations = jnp.asarray(config.separations)
     pairs = nce_jax.sweep(
         lambda separation, key: problems.gaussian_pair(key, separation, config),
-        separation=separations,
-        key=batches,
+        axes={"separation": separations, "key": batches},
     ).values
     return Batches(ring, problems.reference_root(ring)), Batches(
         pairs, problems.reference_root(pairs)
@@ -67,15 +67,15 @@ def _draw(config: Config, key: jax.Array) -> tuple[Batches, Batches]:
 
 
 def _paths_of_solvers(sets: dict[str, Batches], config: Config) -> Arrays:
-    """BAR, binary search and Newton on the batches of both figures, in one compilation each."""
-    together = jax.tree.map(
+    """BAR, binary search and Newton on the batches of both figures, one compilation each."""
+    all_ratios = jax.tree.map(
         lambda *sides: jnp.concatenate([_flat(side) for side in sides]),
         *(b.ratios for b in sets.values()),
     )
     arrays: Arrays = {}
     for name, solver in track(SOLVERS.items(), "solvers, step by step"):
         values = _trajectories(
-            iterations.from_solver(solver), together, config.num_solver_steps, config
+            iterations.from_solver(solver), all_ratios, config.num_solver_steps, config
         )
         parts = np.split(values, np.cumsum([batches.root.size for batches in sets.values()])[:-1])
         for (label, batches), part in zip(sets.items(), parts, strict=True):
@@ -84,7 +84,7 @@ def _paths_of_solvers(sets: dict[str, Batches], config: Config) -> Arrays:
 
 
 def _figure_1(ring: Batches, config: Config) -> Arrays:
-    """Trajectories of NCE at both rates; what is known of the batches."""
+    """Trajectories of NCE at both rates, and F* and overlap of the batches."""
     overlap = nce_jax.overlap(*ring.ratios, log_partition=ring.root)
     arrays = {"ring_root": ring.root, "ring_overlap": np.asarray(overlap)}
     for name, iteration in track(gradient_methods(config).items(), "figure 1"):
@@ -94,9 +94,7 @@ def _figure_1(ring: Batches, config: Config) -> Arrays:
 
 
 def _figure_7(pairs: Batches, config: Config) -> Arrays:
-    """Steps and final error of the methods that may need many, and how `solve_log_partition`
-    ends.
-    """
+    """Steps and final errors of the slower methods, and the results of `solve_log_partition`."""
     ratios, root = pairs
     slope = problems.bar_slope(ratios, root)
     arrays = {
@@ -108,7 +106,7 @@ def _figure_7(pairs: Batches, config: Config) -> Arrays:
         arrays |= _solve(name, solver, pairs, config)
     slow = gradient_methods(config) | {"bar": iterations.from_solver(SOLVERS["bar"])}
     for name, iteration in track(slow.items(), "figure 7"):
-        # For BAR, in place of the short run's.
+        # For BAR, these replace the arrays of the short run.
         arrays |= _arrivals(f"pairs_{name}", iteration, pairs, config)
     single = jax.tree.map(lambda side: side.astype(jnp.float32), ratios)
     batches = Batches(single, problems.reference_root(single))
@@ -128,30 +126,29 @@ def _trajectories(
         lane = jax.tree.map(lambda side: side[batch], ratios)
         return iterations.trajectory(iteration, lane, jnp.asarray(config.initial), num_steps)
 
-    return np.asarray(nce_jax.sweep(run, batch=jnp.arange(ratios.data.shape[0])).values)
+    return np.asarray(nce_jax.sweep(run, axes={"batch": jnp.arange(ratios.data.shape[0])}).values)
 
 
 def _settled(name: str, estimates: np.ndarray, root: np.ndarray, config: Config) -> Arrays:
-    """The trajectories, the steps after which F stays within the tolerance, and its error then (or
-    at the end).
+    """Trajectories, the steps after which F stays within the tolerance, and the error then.
+
+    Where F does not settle, the error is that at the end.
     """
     estimates = estimates.reshape(*root.shape, -1)
     error = np.abs(estimates - root[..., None])
     steps = statistics.settled_after(error, config.tolerance)
-    then = np.minimum(steps, error.shape[-1] - 1).astype(int)[..., None]
+    index = np.minimum(steps, error.shape[-1] - 1).astype(int)[..., None]
     return {
         name: estimates,
         f"{name}_steps": steps,
-        f"{name}_error": np.take_along_axis(error, then, axis=-1)[..., 0],
+        f"{name}_error": np.take_along_axis(error, index, axis=-1)[..., 0],
     }
 
 
 def _arrivals(
     name: str, iteration: iterations.Iteration, batches: Batches, config: Config
 ) -> Arrays:
-    """Steps to the tolerance, the error at the end, and the largest growth of the error in a
-    step.
-    """
+    """Steps to the tolerance, the final error, and the largest growth of the error in a step."""
     ratios, root = batches
 
     def run(separation: jax.Array, batch: jax.Array) -> iterations.Arrival:
@@ -162,10 +159,10 @@ def _arrivals(
             iteration, lane, initial, target, config.tolerance, config.max_steps
         )
 
-    # One separation at a time: a batch of lanes runs as long as its slowest.
+    # One separation at a time, since a batch of lanes takes as long as its slowest lane.
     indices = jnp.arange(root.shape[1])
     parts = [
-        nce_jax.sweep(run, separation=jnp.array([i]), batch=indices).values
+        nce_jax.sweep(run, axes={"separation": jnp.array([i]), "batch": indices}).values
         for i in range(root.shape[0])
     ]
     arrival = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
@@ -175,7 +172,7 @@ def _arrivals(
 def _solve(
     name: str, solver: nce_jax.log_partition.Solver, batches: Batches, config: Config
 ) -> Arrays:
-    """What `solve_log_partition` says of the same batches at the same tolerance."""
+    """Status, evaluations and error of `solve_log_partition` on the same batches."""
     options = {"tolerance": config.tolerance, "max_steps": config.solve_max_steps}
     solution = nce_jax.solve_log_partition(
         *batches.ratios, solver=solver, initial=config.initial, **options

@@ -1,3 +1,1 @@
-"""MNIST: a ResNet energy against a Gaussian with the data's mean and covariance, by every treatment
-of F.
-"""
+"""MNIST: a ResNet energy against a fitted Gaussian, trained with every treatment of F."""

@@ -1,4 +1,4 @@
-"""Images as vectors in [0, 1), dequantized, and the noise that is fitted to them."""
+"""Images as vectors in [0, 1), dequantized, and the noise fitted to them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,9 +15,7 @@ SIDE, LEVELS = 28, 256
 
 
 class Data(NamedTuple):
-    """Training images as gray levels, uint8 (n, 784); dequantized test images (k, 784); the
-    noise.
-    """
+    """Training images, uint8 (n, 784), dequantized test images (k, 784), and the noise."""
 
     train: jax.Array
     test: jax.Array
@@ -25,9 +23,7 @@ class Data(NamedTuple):
 
 
 def load(name: str, key: jax.Array) -> Data:
-    """The set `name`, its test images dequantized once, and a Gaussian with mean and covariance of
-    the training images.
-    """
+    """Loads a set, dequantizes its test images, and fits a Gaussian to the training images."""
     train, test = _gray_levels(name)
     key_train, key_test = jax.random.split(key)
     x_train = likelihood.dequantize(key_train, jnp.asarray(train))
@@ -52,7 +48,7 @@ def _gray_levels(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def batch_fn(train: jax.Array, batch_size: int, key: jax.Array) -> Callable[[int], jax.Array]:
-    """Batches by the number of the step: images drawn at random, dequantized anew each time."""
+    """Function from a step number to a batch: random images, dequantized anew each time."""
 
     @jax.jit
     def batch(step: jax.Array) -> jax.Array:
@@ -64,8 +60,8 @@ def batch_fn(train: jax.Array, batch_size: int, key: jax.Array) -> Callable[[int
 
 
 def in_blocks(fn: Callable[[jax.Array], jax.Array], x: jax.Array, largest: int = 500) -> jax.Array:
-    """fn(x), a value per row, computed in equal blocks of rows, so that memory does not grow with
-    the number of images.
-    """
-    size = next(size for size in range(min(largest, len(x)), 0, -1) if len(x) % size == 0)
-    return jax.lax.map(fn, x.reshape(-1, size, x.shape[1])).reshape(-1)
+    """fn(x), a value per row, computed in equal blocks of rows to limit memory."""
+    block_size = next(
+        block_size for block_size in range(min(largest, len(x)), 0, -1) if len(x) % block_size == 0
+    )
+    return jax.lax.map(fn, x.reshape(-1, block_size, x.shape[1])).reshape(-1)

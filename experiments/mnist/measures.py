@@ -1,6 +1,4 @@
-"""Samples and likelihood of a trained energy, in coordinates where the noise is a standard
-normal.
-"""
+"""Samples and likelihood of a trained energy, in coordinates where the noise is standard normal."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,9 +12,7 @@ from nce_jax import likelihood, noise, samplers
 
 
 class Evaluation(NamedTuple):
-    """Log Z of the model by annealing, test images' bits per dimension with it, and samples as
-    images (chains, 784).
-    """
+    """Annealed log Z, bits per dimension of test images, and samples (chains, 784)."""
 
     log_partition: Any
     log_partition_bound: Any
@@ -35,10 +31,10 @@ def make_evaluation(
 ) -> Callable[[Any, jax.Array], Evaluation]:
     """A function of parameters and a key, compiled once for all methods.
 
-    It anneals from the noise to the model, goes on by Hamiltonian Monte Carlo, and weighs the test
-    images. Pixels at the border vary a thousandth as much as those in the middle: no step size
-    suits both. x = mean + L z, with L the noise's Cholesky factor, makes the noise a standard
-    normal in z and leaves log Z as it is.
+    It anneals from the noise to the model, continues with Hamiltonian Monte Carlo, and computes the
+    likelihood of the test images. Pixels at the border vary a thousandth as much as those in the
+    middle, so that no step size suits both. x = mean + L z, with L the noise's Cholesky factor,
+    makes the noise a standard normal in z and leaves log Z unchanged.
     """
     mean, factor = data.noise.mean(), data.noise.scale_tri
     white = noise.standard_normal(mean.size)
@@ -54,7 +50,7 @@ def make_evaluation(
 
         annealed, chains = _anneal(config, log_density, white, key)
         test_log_ratio = in_blocks(lambda x: log_ratio_fn(params, x), x_test)
-        found = likelihood.log_likelihood(
+        log_likelihood = likelihood.log_likelihood(
             test_log_ratio + log_q_test,
             log_partition=annealed.log_partition,
             log_partition_standard_error=annealed.standard_error,
@@ -65,8 +61,10 @@ def make_evaluation(
             log_partition_bound=annealed.bound,
             standard_error=annealed.standard_error,
             effective_samples=annealed.effective_sample_size,
-            bits=likelihood.bits_per_dimension(found.mean, num_dims=SIDE * SIDE, num_levels=LEVELS),
-            bits_error=found.standard_error / (SIDE * SIDE * np.log(2)),
+            bits=likelihood.bits_per_dimension(
+                log_likelihood.mean, num_dims=SIDE * SIDE, num_levels=LEVELS
+            ),
+            bits_error=log_likelihood.standard_error / (SIDE * SIDE * np.log(2)),
             acceptance=chains.acceptance_rate.mean(),
             samples=images,
             sample_log_ratio=log_ratio_fn(params, images),
@@ -80,7 +78,7 @@ def make_evaluation(
 def _anneal(
     config: Config, log_density, white, key: jax.Array
 ) -> tuple[samplers.AnnealedEstimate, samplers.Chains]:
-    """Annealed importance sampling with a tuned step size, and chains that go on from its ends."""
+    """Annealed importance sampling with a tuned step size, and chains from its end points."""
     key_start, key_tune, key_anneal, key_sample = jax.random.split(key, 4)
     starts = white.sample(seed=key_start, sample_shape=(config.num_chains,))
     tuned = samplers.adapt_step_size(
@@ -110,7 +108,7 @@ def _hmc(config: Config):
 
 
 def noise_bits(config: Config, data: Data) -> float:
-    """Bits per dimension of the noise itself: what an energy has to improve on."""
+    """Bits per dimension of the noise itself, which an energy has to improve on."""
     log_q = data.noise.log_prob(data.test[: config.num_likelihood])
     return float(
         likelihood.bits_per_dimension(log_q.mean(), num_dims=SIDE * SIDE, num_levels=LEVELS)

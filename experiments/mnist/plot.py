@@ -1,6 +1,4 @@
-"""Figures 6 and 13, likelihoods, and F against steps: `python -m experiments.mnist.plot --preset
-cpu`.
-"""
+"""Draws figures 6 and 13, likelihoods, and F: `python -m experiments.mnist.plot --preset cpu`."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,7 +10,7 @@ from experiments.mnist.data import SIDE
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
-    """Losses against steps; samples beside data; bits per dimension; the normalizer."""
+    """Losses against steps, samples with data, bits per dimension, and F."""
     return {
         "mnist_loss": losses(stored.arrays),
         "mnist_samples": samples(stored.arrays),
@@ -73,8 +71,9 @@ def _mosaic(images: np.ndarray) -> np.ndarray:
 
 
 def bits(arrays: dict[str, np.ndarray]) -> Figure:
-    """Bits per dimension of test images. Annealing bounds log Z from below, and so the bits: what
-    is shown is the least.
+    """Lower bounds on the bits per dimension of test images.
+
+    Annealing bounds log Z from below, and thereby the bits.
     """
     figure, axes = plt.subplots()
     names, rows = arrays["methods"].tolist(), np.arange(len(arrays["methods"]))
@@ -93,8 +92,13 @@ def bits(arrays: dict[str, np.ndarray]) -> Figure:
         text = (
             f"ESS {arrays['eval_effective_samples'][row]:.1f} of {arrays['eval_samples'].shape[1]}"
         )
-        place = {"xytext": (0, 8), "textcoords": "offset points", "fontsize": 8, "ha": "center"}
-        axes.annotate(text, (arrays["eval_bits"][row], row), **place)
+        annotation = {
+            "xytext": (0, 8),
+            "textcoords": "offset points",
+            "fontsize": 8,
+            "ha": "center",
+        }
+        axes.annotate(text, (arrays["eval_bits"][row], row), **annotation)
     axes.set(
         yticks=rows,
         yticklabels=names,

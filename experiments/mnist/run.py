@@ -1,5 +1,6 @@
-"""Trains every method, then draws samples and takes likelihoods: `python -m experiments.mnist.run
---preset cpu`.
+"""Trains every method, then samples and takes likelihoods.
+
+Run it with `python -m experiments.mnist.run --preset cpu`.
 """
 
 from typing import Any
@@ -16,9 +17,7 @@ from experiments.mnist.train import Trained, make_model, methods, train
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays by method, in the order of `methods`: losses (method, seed, record); samples and bits
-    of the first seed.
-    """
+    """Arrays by method: losses (method, seed, record), samples and bits of the first seed."""
     key_data, key_model, key_train, key_evaluate = jax.random.split(key, 4)
     data = mnist.load(config.images, key_data)
     seeds = [jax.random.fold_in(key_model, seed) for seed in range(config.num_seeds)]
@@ -39,17 +38,18 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     arrays |= {"test_images": np.asarray(data.test[:64]), "test_log_noise": np.asarray(log_q)}
     arrays |= _stack({name: [_curves(run) for run in runs] for name, runs in trained.items()})
     arrays |= {
-        f"eval_{field}": np.array([getattr(found, field) for found in evaluated.values()])
+        f"eval_{field}": np.array([getattr(evaluation, field) for evaluation in evaluated.values()])
         for field in Evaluation._fields
     }
     return results.Result(arrays, headline(arrays))
 
 
 def _curves(run: Trained) -> dict[str, np.ndarray]:
+    """Losses and diagnostics of a run by record; `train_num_steps` counts solver evaluations."""
     curves = {
-        f"train_{name}": run.history[name]
-        for name in ("step", "loss", "log_partition", "overlap", "num_steps")
+        f"train_{name}": run.history[name] for name in ("step", "loss", "log_partition", "overlap")
     }
+    curves["train_num_steps"] = run.history["num_evaluations"]
     curves |= {
         name: run.evaluations[name] for name in ("step", "held_out_loss", "held_out_loss_solved")
     }

@@ -4,12 +4,10 @@ import numpy as np
 
 
 def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
-    """Losses at the end, in powers of ten below base NCE (the claim: 2 to 3), mean over seeds;
-    gains in nats.
-    """
+    """Final losses in powers of ten below NCE (the claim: 2 to 3), and gains in nats."""
     names = arrays["methods"].tolist()
-    log_loss = np.log10(late(arrays["held_out_loss"])).mean(axis=1)
-    log_train = np.log10(late(arrays["train_loss"])).mean(axis=1)
+    log_loss = np.log10(late_median(arrays["held_out_loss"])).mean(axis=1)
+    log_train = np.log10(late_median(arrays["train_loss"])).mean(axis=1)
     base = names.index("NCE")
     numbers = {"noise_bits": float(arrays["noise_bits"])}
     for row, name in enumerate(names):
@@ -22,12 +20,11 @@ def headline(arrays: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def gains(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Nats per test image above the noise's own log-likelihood, and their standard error, by
-    method.
+    """Log-likelihood above the noise's in nats per test image, and its standard error, by method.
 
-    The likelihood itself is ruled by a few test images with ink where no training image has any:
-    there the Gaussian is off by hundreds of standard deviations, whatever the energy. In the
-    difference that cancels.
+    A few test images with ink where no training image has any dominate the likelihood itself: there
+    the Gaussian is off by hundreds of standard deviations, whatever the energy. This cancels in the
+    difference.
     """
     log_ratio = arrays["eval_test_log_ratio"]
     spread = log_ratio.std(axis=1, ddof=1) / np.sqrt(log_ratio.shape[1])
@@ -36,9 +33,10 @@ def gains(arrays: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def late(losses: np.ndarray) -> np.ndarray:
-    """Median over the last fifth of the records, and at least 1e-12: single batches scatter over
-    orders of magnitude.
+def late_median(losses: np.ndarray) -> np.ndarray:
+    """Median of the last fifth of the records, at least 1e-12.
+
+    Losses of single batches vary by orders of magnitude.
     """
     tail = losses[..., -max(losses.shape[-1] // 5, 1) :]
     return np.maximum(np.median(tail, axis=-1), 1e-12)

@@ -1,6 +1,4 @@
-"""One energy trained by one method, through `training.fit`: interrupted, it goes on where it
-was.
-"""
+"""Trains one energy by one method with `training.fit`, which resumes after an interruption."""
 
 import shutil
 from collections.abc import Callable
@@ -30,8 +28,10 @@ class Method(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The parameters, F, and the losses by step: of batches (means over a record) and held-out,
-    with F solved there.
+    """Parameters, F, and losses by step.
+
+    `history` has the losses of batches, averaged over records, and `evaluations` the held-out
+    losses with F solved there.
     """
 
     params: Any
@@ -41,10 +41,8 @@ class Trained(NamedTuple):
 
 
 def methods(config: Config) -> dict[str, Method]:
-    """The paper's four, Newton, and a solved F at other magnifications; named as plots name
-    them.
-    """
-    every = {
+    """The paper's four methods, Newton, and a solved F at other magnifications, by plot name."""
+    all_methods = {
         "NCE": Method(training.joint_gradient()),
         "NCE, raised rate": Method(training.joint_gradient(optax.adam(config.raised_rate))),
         "BAR": Method(training.bar_step()),
@@ -54,7 +52,7 @@ def methods(config: Config) -> dict[str, Method]:
     }
     return {
         name: method
-        for name, method in every.items()
+        for name, method in all_methods.items()
         if config.methods is None or name in config.methods
     }
 
@@ -78,7 +76,9 @@ def make_model(config: Config, key: jax.Array) -> Model:
 def train(
     config: Config, data: Data, model: Model, label: str, method: Method, key: jax.Array
 ) -> Trained:
-    """Given the same model and key, methods start from the same weights and see the same images and
+    """Trains one model.
+
+    With the same model and key, all methods start from the same weights and use the same images and
     noise.
     """
     key_batches, key_steps, key_held_out = jax.random.split(key, 3)
@@ -104,9 +104,9 @@ def train(
         evaluate_every=config.evaluate_every,
         folder=folder,
         resume=True,
-        low_overlap=0.0,  # data and noise are as good as disjoint here: that is the experiment
+        low_overlap=0.0,  # no warning: data and noise hardly overlap in this experiment
     )
-    shutil.rmtree(folder)  # it served an interrupted run; the results are kept elsewhere
+    shutil.rmtree(folder)  # needed only to resume; results are stored elsewhere
     return Trained(
         result.state.params, float(result.state.log_partition), result.history, result.evaluations
     )
@@ -115,9 +115,7 @@ def train(
 def _held_out_loss(
     config: Config, data: Data, log_ratio_fn, key: jax.Array
 ) -> Callable[[Any], dict[str, Any]]:
-    """The loss at M = 1 of test images and fresh noise, at the method's own F and at the best F for
-    these very samples.
-    """
+    """Loss of test images and fresh noise at M = 1, at the method's F and at the best F."""
     x_data = data.test[: config.num_held_out]
     x_noise = data.noise.sample(seed=key, sample_shape=(config.num_held_out,))
     log_ratios = jax.jit(lambda params, x: in_blocks(lambda block: log_ratio_fn(params, block), x))

@@ -1,4 +1,4 @@
-"""Settings. "Stated" is written in the telescoping literature; everything else is our choice."""
+"""Settings. "Stated" means stated in the telescoping literature; all others are our choice."""
 
 import dataclasses
 
@@ -8,41 +8,43 @@ class Config:
     dims: tuple[int, ...] = (40, 80, 160, 320)
     """Stated: 10, 20, 40 and 80 nats."""
     published_stages: tuple[int, ...] = (2, 4, 6, 8)
-    """Of TRE, per dimension. Stated."""
+    """Number of stages of TRE, per dimension. Stated."""
     correlation: float = 0.7951
-    """Of every pair of coordinates. Stated."""
+    """Correlation of every pair of coordinates. Stated."""
     num_data: int = 100_000
-    """Stated; those held out are among them."""
+    """Number of data samples, including those held out. Stated."""
     num_held_out: int = 10_000
-    """Data that no fit sees. Our choice."""
+    """Number of data samples that no fit uses. Our choice."""
     num_seeds: tuple[int, ...] = (5, 5, 5, 5)
-    """Runs of every method, per dimension. Our choice."""
+    """Number of runs of every method, per dimension. Our choice."""
     num_coverage_seeds: tuple[int, ...] = (5, 5, 5, 5)
-    """Runs of the natural gradient and of the plug-in. Our choice."""
+    """Number of runs of the natural gradient and of the plug-in, per dimension. Our choice."""
     magnifications: tuple[float, ...] = (10.0, 100.0, 1000.0)
     """M of the single N2CE ratios. Our choice."""
     batch_size: int = 512
-    """Of Adam. Stated."""
+    """Batch size of Adam. Stated."""
     single_rate: float = 5e-4
-    """Adam's, for one ratio. Stated."""
+    """Learning rate of Adam for a single ratio. Stated."""
     stages_rate: float = 1e-4
-    """Adam's, for TRE. Stated."""
+    """Learning rate of Adam for TRE. Stated."""
     single_steps: int = 1_000
-    """Our choice: what the time allows."""
+    """Number of Adam steps for a single ratio. Our choice, limited by the computing time."""
     stages_steps: int = 2_000
-    """Our choice: what the time allows."""
+    """Number of Adam steps for TRE. Our choice, limited by the computing time."""
     num_records: int = 20
-    """Points of the traces of Adam."""
+    """Number of points in the traces of Adam."""
     magnification: float = 100.0
     """M of every stage under the natural gradient: the paper's usual value."""
     min_overlap: float = 0.8
-    """Of its stages (unit Gaussians 1 apart): the threshold that sets their number. Our choice."""
+    """Smallest overlap of a stage (unit Gaussians 1 apart), which determines the number of stages.
+    Our choice."""
     num_passes: int = 8
-    """Its steps, each on all data. Our choice."""
+    """Number of natural gradient steps, each on all data. Our choice."""
     most_rate: float = 0.2
-    """Its rate is the smaller of this and 1 / t; that of the first step is 1. Our choice."""
+    """Largest learning rate of the natural gradient, min(this, 1 / t), after a first step of 1. Our
+    choice."""
     seed: int = 0
-    """Of everything random. The settings were found with others."""
+    """Seed of all random numbers. The settings were chosen with other seeds."""
 
 
 PRESETS = {

@@ -1,5 +1,6 @@
-"""Adam on batches, as in the literature: one ratio or a chain of them, every stage a training step
-of the library.
+"""Adam on batches, as in the literature, for a single ratio or for a chain of ratios.
+
+Every stage is a training step of the library.
 """
 
 import functools
@@ -13,7 +14,7 @@ import optax
 
 import nce_jax
 from experiments.mutual_information.config import Config
-from experiments.mutual_information.stages import Fit, log_ratio, over_stages, zeros
+from experiments.mutual_information.stages import Fit, log_ratio, map_stages, zeros
 from nce_jax import training
 
 LOSSES: dict[str, Callable[[Any], nce_jax.criteria.Criterion]] = {
@@ -32,9 +33,10 @@ def fit(
     num_stages: int = 1,
     magnification: float | None = None,
 ) -> Iterator[Fit]:
-    """A fixed number of steps, M adaptive where none is given.
+    """Trains for a fixed number of steps, with M adaptive where none is given.
 
-    F is solved for on every batch, but for NWJ, where it is learned: solved, NWJ would be DV.
+    F is solved for on every batch, except for NWJ, where it is learned: with F solved, NWJ would be
+    DV.
     """
     is_single = num_stages == 1
     optimizer = _adam(config.single_rate if is_single else config.stages_rate)
@@ -59,7 +61,7 @@ _RULE = nce_jax.adaptive_magnification()
 
 @functools.cache
 def _adam(rate: float) -> optax.GradientTransformation:
-    """One object per rate: the compiled descent is found again by it."""
+    """Adam with this rate; one object per rate, so that the compiled program is found again."""
     return optax.adam(rate)
 
 
@@ -86,8 +88,9 @@ def _run(
     optimizer,
     batch_size: int,
 ) -> Any:
-    """A step of every stage per key, each with a fresh batch, and M of the steps; all stages see
-    the same pairs.
+    """Trains every stage for one step per key, and returns M of the steps.
+
+    Every step has a fresh batch, and all stages share its pairs.
     """
     step = _train_step(loss, magnification, optimizer)
 
@@ -96,10 +99,10 @@ def _run(
         data = x[jax.random.randint(key_data, (batch_size,), 0, len(x))]
         noise = jax.random.normal(key_noise, data.shape)
 
-        def one(state, data, noise):
+        def train_stage(state, data, noise):
             state, metrics = step(state, training.Batch(data, noise), key)
             return state, metrics.magnification
 
-        return over_stages(one, states, schedule, data, noise)
+        return map_stages(train_stage, states, schedule, data, noise)
 
     return jax.lax.scan(advance, states, keys)

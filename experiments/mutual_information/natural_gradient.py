@@ -6,8 +6,8 @@ Fisher information of x' W x + b' x is W -> 2 C W C, b -> C b, so that its inver
 
 At the truth the Hessian of N2CE weighs samples by kappa p q / (p + kappa q), and so do the
 gradient's two sides: the data by P = kappa q / (p + kappa q), the noise by kappa Q = kappa p / (p +
-kappa q). Their second moments are thus both the gradient (their difference) and the metric (their
-mean): the preconditioner costs nothing but an inverse.
+kappa q). The difference of their second moments is the gradient, and their mean is the metric: the
+preconditioner costs only an inverse.
 """
 
 from collections.abc import Iterator
@@ -24,8 +24,9 @@ from nce_jax import telescoping
 
 
 def fit(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:
-    """A step per pass over all data, with fresh noise: the whole natural gradient from zero, then
-    min(rate, 1 / t) of it.
+    """Natural gradient steps on all data with fresh noise; yields the fit after every step.
+
+    The first step is the whole natural gradient from zero, and step t is min(rate, 1 / t) of it.
     """
     key_pilots, key_passes = jax.random.split(key)
     schedule = find_schedule(config, x, key_pilots)
@@ -39,19 +40,22 @@ def fit(config: Config, x: jax.Array, key: jax.Array) -> Iterator[Fit]:
 
 
 def find_schedule(config: Config, x: jax.Array, key: jax.Array) -> jax.Array:
-    """Stages are cut until one step from zero, on most of the data, leaves each the overlap asked
-    for on the others.
+    """Splits stages until each has the required overlap after one step from zero.
+
+    The step is fitted to most of the data, and the overlap is measured on the others.
     """
     count = config.num_held_out
-    fitted, seen, schedule = x[count:], x[:count], np.array([0.0, 1.0])
-    y = jax.random.normal(jax.random.fold_in(key, 0), seen.shape)
+    fitted, held_out, schedule = x[count:], x[:count], np.array([0.0, 1.0])
+    y = jax.random.normal(jax.random.fold_in(key, 0), held_out.shape)
     while True:
         levels = jnp.asarray(schedule, x.dtype)
         first = start(len(schedule) - 1, x.shape[1])
         params, _ = step(
             first, levels, fitted, jax.random.fold_in(key, 1), 1.0, config.magnification
         )
-        overlap = [float(_overlap(each, ends, seen, y)) for each, ends in _stages(params, levels)]
+        overlap = [
+            float(_overlap(stage, ends, held_out, y)) for stage, ends in _stages(params, levels)
+        ]
         finer = telescoping.refine_noise_levels(schedule, overlap, min_overlap=config.min_overlap)
         if len(finer) == len(schedule):
             return jnp.asarray(
@@ -67,23 +71,23 @@ def _overlap(params: Params, ends: jax.Array, x: jax.Array, y: jax.Array) -> jax
 
 
 def start(num_stages: int, dim: int) -> tuple[Params, jax.Array]:
-    """Parameters and normalizers, all zero."""
+    """Parameters and normalizers of all stages, all zero."""
     return zeros(num_stages, dim), jnp.zeros(num_stages)
 
 
 def step(
     state: Any, schedule: jax.Array, x: jax.Array, key: jax.Array, rate: float, magnification: float
 ) -> Any:
-    """One step of every stage; one program for any number of them."""
+    """One step of every stage, with one program for any number of stages."""
     y = jax.random.normal(key, x.shape)
     stages = [
-        _step(each, ends, x, y, rate, magnification) for each, ends in _stages(state, schedule)
+        _step(stage, ends, x, y, rate, magnification) for stage, ends in _stages(state, schedule)
     ]
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *stages)
 
 
 def _stages(tree: Any, schedule: jax.Array) -> Iterator[tuple[Any, jax.Array]]:
-    """Stage by stage: programs then know nothing of K, and the pilots share theirs."""
+    """Yields one stage at a time, so that pilots of any number of stages share programs."""
     for index, ends in enumerate(pairs(schedule)):
         yield jax.tree.map(lambda leaf: leaf[index], tree), ends  # noqa: B023
 
@@ -96,7 +100,7 @@ def _step(
 
 
 def stage_step(state: Any, data: jax.Array, noise: jax.Array, rate: Any, magnification: Any) -> Any:
-    """A natural gradient step of one stage, its F solved for on the same samples."""
+    """A natural gradient step of one stage, with F solved for on the same samples."""
     params, log_partition = state
     criterion = nce_jax.criteria.nce(magnification=magnification)
     ratios = log_ratio(params, data), log_ratio(params, noise)
@@ -108,12 +112,12 @@ def stage_step(state: Any, data: jax.Array, noise: jax.Array, rate: Any, magnifi
 
 def moments(weights: jax.Array, x: jax.Array) -> Params:
     """Weighted means of the statistics x x' and x."""
-    shares = weights / jnp.sum(weights)
-    return {"quadratic": (shares[:, None] * x).T @ x, "linear": shares @ x}
+    normalized = weights / jnp.sum(weights)
+    return {"quadratic": (normalized[:, None] * x).T @ x, "linear": normalized @ x}
 
 
 def natural_direction(data: Params, noise: Params) -> Params:
-    """The sides' difference, preconditioned by their mean."""
+    """Difference of the sides' moments, preconditioned by their mean."""
     inverse = jnp.linalg.inv((data["quadratic"] + noise["quadratic"]) / 2)
     gap = jax.tree.map(jnp.subtract, data, noise)
     square = inverse @ gap["quadratic"] @ inverse / 2

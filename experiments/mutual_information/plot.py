@@ -1,6 +1,4 @@
-"""Draws the estimates over the truth in every dimension, and the error against time where it
-matters.
-"""
+"""Draws the estimates over the truth, by dimension, and the error against time."""
 
 from typing import Any
 
@@ -22,7 +20,9 @@ COLORS = {
     "plug-in": plotting.NEUTRAL,
 }
 GOALS = {160: 0.01, 320: 0.02}
-MINUTES = 300.0
+"""Largest admitted relative error by dimension."""
+GOAL_SECONDS = 300.0
+"""Right end of the band that marks the goal, in seconds."""
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -33,14 +33,14 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 
 def _colors(arrays) -> dict[str, Any]:
-    """Those of the single N2CE ratios are graded by M."""
+    """Colors by method; those of the single N2CE ratios are graded by M."""
     names = list(map(str, arrays["methods"]))
     graded = [name for name in names if name not in COLORS]
     return COLORS | dict(zip(graded, plotting.graded_colors(len(graded) + 1)[1:], strict=True))
 
 
 def _estimates(arrays) -> Figure:
-    """A point per run with its stated interval, hollow if the run says of itself that it failed."""
+    """A point per run with its stated interval, hollow if the run is flagged."""
     dims, names = arrays["dims"], list(map(str, arrays["methods"]))
     figure, panels = plt.subplots(
         1, len(dims), figsize=(2.4 * len(dims) + 1.6, 4.2), sharey=True, squeeze=False
@@ -67,22 +67,22 @@ def _estimates(arrays) -> Figure:
 def _runs(
     axes: Axes, height: int, ratios: np.ndarray, errors: np.ndarray, flagged: np.ndarray, color: Any
 ) -> None:
-    """Those beyond the panel stand at its edge, as arrows."""
+    """Points beyond the panel are drawn as arrows at its edge."""
     for seed in np.flatnonzero(np.isfinite(ratios)):
-        ratio, place = ratios[seed], height + 0.12 * (seed - 2)
+        ratio, y = ratios[seed], height + 0.12 * (seed - 2)
         face = "none" if flagged[seed] else color
-        inside = -0.1 <= ratio <= 1.4
-        marker, at = (
+        is_inside = -0.1 <= ratio <= 1.4
+        marker, x = (
             ("o", ratio)
-            if inside
+            if is_inside
             else (">" if ratio > 1.4 else "<", 1.38 if ratio > 1.4 else -0.08)
         )
-        width = COVERING * min(errors[seed], 10.0) if inside and np.isfinite(errors[seed]) else 0
-        axes.errorbar(at, place, xerr=width, fmt=marker, ms=3.5, color=color, mfc=face, lw=0.8)
+        width = COVERING * min(errors[seed], 10.0) if is_inside and np.isfinite(errors[seed]) else 0
+        axes.errorbar(x, y, xerr=width, fmt=marker, ms=3.5, color=color, mfc=face, lw=0.8)
 
 
 def _frontier(arrays) -> Figure:
-    """|held-out estimate / truth - 1| along the run: the median over seeds, against the clock."""
+    """|held-out estimate / truth - 1| against time: the median over seeds."""
     columns = [column for column, dim in enumerate(arrays["dims"]) if dim in GOALS] or [
         len(arrays["dims"]) - 1
     ]
@@ -108,7 +108,7 @@ def _frontier(arrays) -> Figure:
                 label=name,
             )
         if dim in GOALS:
-            axes.fill_between([1, MINUTES], 0, GOALS[dim], color="0.9", lw=0, label="goal")
+            axes.fill_between([1, GOAL_SECONDS], 0, GOALS[dim], color="0.9", lw=0, label="goal")
         axes.set(
             xscale="log",
             yscale="log",

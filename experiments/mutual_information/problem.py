@@ -1,5 +1,6 @@
-"""Gaussian pairs: x in R^d whose coordinates 2i and 2i + 1 are correlated, against the product of
-its marginals, N(0, I).
+"""Gaussian data with correlated pairs of coordinates, against the product of the marginals.
+
+Coordinates 2i and 2i + 1 of x in R^d are correlated, and the product of the marginals is N(0, I).
 """
 
 import jax
@@ -18,7 +19,8 @@ def covariance(dim: int, correlation: float) -> np.ndarray:
 
 
 def mutual_information(dim: int, correlation: float) -> float:
-    """-(d / 4) log(1 - rho^2), in nats: d / 2 pairs, each -1/2 log(1 - rho^2). It is KL(p || q) as
-    well.
+    """Mutual information in nats, -(d / 4) log(1 - rho^2), which is KL(p || q) as well.
+
+    Each of the d / 2 pairs contributes -1/2 log(1 - rho^2).
     """
     return -dim / 4 * float(np.log1p(-(correlation**2)))

@@ -1,4 +1,4 @@
-"""Every method in every dimension; an interrupted run goes on with the cells that it lacks."""
+"""Runs every method in every dimension; an interrupted run computes only the missing cells."""
 
 import shutil
 from pathlib import Path
@@ -20,7 +20,7 @@ COMPUTING = [
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
     named = list(methods(config, 1))
-    todo = [
+    runs = [
         (row, column, seed)
         for seed in range(max(*config.num_seeds, *config.num_coverage_seeds))
         for column in range(len(config.dims))
@@ -30,13 +30,13 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     ]
     folder = pieces.folder("mutual_information", config, COMPUTING)
     cells = {
-        (row, column, seed): _kept(folder, config, named[row], column, seed, key)
-        for row, column, seed in progress.track(todo, "cells")
+        (row, column, seed): _stored_cell(folder, config, named[row], column, seed, key)
+        for row, column, seed in progress.track(runs, "cells")
     }
-    shutil.rmtree(folder)  # it served an interrupted run
+    shutil.rmtree(folder)  # needed only to resume an interrupted run
     shape = len(named), len(config.dims), max(*config.num_seeds, *config.num_coverage_seeds)
     arrays = {
-        name: _table([getattr(one, name) for one in cells.values()], list(cells), shape)
+        name: _table([getattr(stored, name) for stored in cells.values()], list(cells), shape)
         for name in Cell._fields
     }
     arrays |= {
@@ -53,19 +53,28 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     return results.Result(arrays, headline(arrays), failed)
 
 
-def _kept(folder: Path, config: Config, name: str, column: int, seed: int, key: jax.Array) -> Cell:
-    """The cell from an interrupted run, or a new one."""
+def _stored_cell(
+    folder: Path, config: Config, name: str, column: int, seed: int, key: jax.Array
+) -> Cell:
+    """Returns the cell of an interrupted run, or computes a new one."""
     path = folder / f"{name.replace(' ', '')}-{config.dims[column]}-{seed}.npz"
-    own = jax.random.fold_in(key, 1000 * column + seed)
-    return Cell(**pieces.kept(path, lambda: cell(config, name, config.dims[column], own)._asdict()))
+    key_cell = jax.random.fold_in(key, 1000 * column + seed)
+    return Cell(
+        **pieces.load_or_compute(
+            path, lambda: cell(config, name, config.dims[column], key_cell)._asdict()
+        )
+    )
 
 
-def _table(values: list, places: list[tuple[int, ...]], shape: tuple[int, ...]) -> np.ndarray:
-    """(method, dimension, seed), and records where there are any, padded with NaN."""
+def _table(values: list, indices: list[tuple[int, ...]], shape: tuple[int, ...]) -> np.ndarray:
+    """Values by (method, dimension, seed) and, where there are several, by record.
+
+    Records are padded with NaN.
+    """
     parts = [np.atleast_1d(np.asarray(value, np.float64)) for value in values]
     table = np.full((*shape, max(part.size for part in parts)), np.nan)
-    for place, part in zip(places, parts, strict=True):
-        table[*place, : part.size] = part
+    for index, part in zip(indices, parts, strict=True):
+        table[*index, : part.size] = part
     return table if np.ndim(values[0]) else table[..., 0]
 
 

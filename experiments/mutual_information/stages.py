@@ -1,4 +1,4 @@
-"""The full quadratic log ratio, K of them along a chain, and what a fit hands on."""
+"""The full quadratic log ratio of every stage of a chain, and the result of a fit."""
 
 import math
 from collections.abc import Callable
@@ -13,15 +13,13 @@ Params = dict[str, jax.Array]
 
 
 class Fit(NamedTuple):
-    """Where a fit stands: the parameters of K stages, their schedule, and kappa (infinite for DV
-    and NWJ).
-    """
+    """Parameters of K stages, their schedule, and kappa (infinite for DV and NWJ)."""
 
     params: Params
     schedule: jax.Array
     magnification: float = math.inf
     log_partition: jax.Array | None = None
-    """F, where the method learned one instead of having it solved for."""
+    """F, where the method learns F instead of solving for it."""
 
 
 def log_ratio(params: Params, x: jax.Array) -> jax.Array:
@@ -46,12 +44,10 @@ def pairs(schedule: jax.Array) -> jax.Array:
     return jnp.stack([schedule[:-1], schedule[1:]], axis=-1)
 
 
-def over_stages(
-    function: Callable[..., Any], each: Any, schedule: jax.Array, x: jax.Array, y: jax.Array
+def map_stages(
+    function: Callable[..., Any], tree: Any, schedule: jax.Array, x: jax.Array, y: jax.Array
 ) -> Any:
-    """`function(each[k], x_k, x_k+1)` of every stage, one at a time: all bridges at once would not
-    fit into memory.
-    """
+    """Applies `function(tree[k], x_k, x_k+1)` to one stage at a time, to limit memory."""
     return jax.lax.map(
-        lambda stage: function(stage[0], *bridge(stage[1], x, y)), (each, pairs(schedule))
+        lambda stage: function(stage[0], *bridge(stage[1], x, y)), (tree, pairs(schedule))
     )

@@ -1,4 +1,4 @@
-"""What counts as arrived, as failed and as covered, and the headline numbers."""
+"""Criteria for convergence, failure and coverage, and the headline numbers."""
 
 import numpy as np
 
@@ -11,22 +11,23 @@ SHORT = {
     "plug-in": "plug_in",
 }
 REPORTED = 5
-"""Seeds behind the table of all methods; more stand behind the coverage of some."""
+"""Number of seeds in the table of all methods; the coverage of some methods has more."""
 DRIFT = 0.005
-"""Relative change from one quarter of a trace to the next that counts as none: half of the smallest
-goal."""
+"""Largest relative change between quarters of a trace that counts as converged: half of the
+smallest goal."""
 FEWEST_SAMPLES = 50.0
-"""Effective samples that an error bar needs (`docs/choosing`)."""
+"""Smallest effective sample size that an error bar requires (`docs/choosing`)."""
 COVERING = 1.959964
+"""Half width of a 95 % interval, in standard errors."""
 SILENT = 0.02
-"""An error beyond the largest goal, outside the interval and not flagged, is a silent failure."""
+"""Relative error, the largest goal, beyond which a run that is neither covered nor flagged fails
+silently."""
 
 
 def drift(trace: np.ndarray) -> np.ndarray:
-    """Mean of the last quarter less that of the third, relative to the last; traces are padded with
-    NaN at their end.
+    """Relative difference between the means of the last two quarters of a trace.
 
-    One record is no trace, and has no drift: the plug-in.
+    Traces are padded with NaN at their end. A single record, as of the plug-in, has no drift.
     """
     flat = np.asarray(trace, np.float64).reshape(-1, np.shape(trace)[-1])
     return np.array([_drift(_unpadded(row)) for row in flat]).reshape(np.shape(trace)[:-1])
@@ -50,9 +51,7 @@ def is_stationary(trace: np.ndarray) -> np.ndarray:
 
 
 def is_flagged(arrays) -> np.ndarray:
-    """Whether a run says of itself that it failed: not finite, not arrived, or carried by hardly
-    any samples.
-    """
+    """Whether a run reports its own failure: not finite, not converged, or too few samples."""
     is_finite = np.isfinite(arrays["estimate"]) & np.isfinite(arrays["standard_error"])
     return ~(
         is_finite & is_stationary(arrays["trace"]) & (arrays["effective_samples"] >= FEWEST_SAMPLES)
@@ -60,17 +59,17 @@ def is_flagged(arrays) -> np.ndarray:
 
 
 def is_covered(estimate: np.ndarray, standard_error: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Whether the stated 95 % interval holds the truth; no estimate holds nothing."""
+    """Whether the stated 95 % interval holds the truth; a missing estimate does not."""
     return np.abs(estimate - truth) <= COVERING * standard_error
 
 
 def is_run(arrays) -> np.ndarray:
-    """(method, dimension, seed): seeds that were run."""
+    """Whether a seed was run, (method, dimension, seed)."""
     return np.isfinite(arrays["seconds"])
 
 
-def share(condition: np.ndarray, run: np.ndarray) -> np.ndarray:
-    """Mean over the seeds that were run."""
+def fraction(condition: np.ndarray, run: np.ndarray) -> np.ndarray:
+    """Mean of a condition over the seeds that were run."""
     return (condition & run).sum(-1) / np.maximum(run.sum(-1), 1)
 
 
@@ -84,11 +83,11 @@ def headline(arrays) -> dict[str, float]:
     run, flagged, errors, numbers = is_run(arrays), is_flagged(arrays), relative_errors(arrays), {}
     covered = is_covered(arrays["estimate"], arrays["standard_error"], arrays["truth"][:, None])
     for row, name in enumerate(map(str, arrays["methods"])):
-        short = SHORT.get(name, name.lower().replace(", m = ", "_").replace(" ", "_"))
+        label = SHORT.get(name, name.lower().replace(", m = ", "_").replace(" ", "_"))
         for column, dim in enumerate(arrays["dims"]):
-            numbers[f"{short}_ratio_{dim}"] = 1 + np.nanmean(errors[row, column, :REPORTED])
-        numbers[f"{short}_flagged"] = share(flagged[row].ravel(), run[row].ravel())
-        numbers[f"{short}_covered"] = share(covered[row].ravel(), run[row].ravel())
+            numbers[f"{label}_ratio_{dim}"] = 1 + np.nanmean(errors[row, column, :REPORTED])
+        numbers[f"{label}_flagged"] = fraction(flagged[row].ravel(), run[row].ravel())
+        numbers[f"{label}_covered"] = fraction(covered[row].ravel(), run[row].ravel())
     chain = list(map(str, arrays["methods"])).index("N2CE + TRE")
     for column, dim in enumerate(arrays["dims"]):
         numbers[f"ours_worst_{dim}"] = np.nanmax(np.abs(errors[chain, column, :REPORTED]))

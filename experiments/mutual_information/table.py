@@ -1,6 +1,4 @@
-"""Prints the README's table from stored results: `python -m
-experiments.mutual_information.table`.
-"""
+"""Prints the README's table: `python -m experiments.mutual_information.table`."""
 
 import argparse
 from collections.abc import Mapping
@@ -10,22 +8,22 @@ import numpy as np
 from experiments.common import results
 from experiments.mutual_information.statistics import (
     drift,
+    fraction,
     is_covered,
     is_flagged,
     is_run,
     relative_errors,
-    share,
 )
 
 HEAD = (
     "| d | method | estimate | stated error | worst error | drift | samples | flagged | covers |"
     " seconds (processor) |"
 )
-"""Samples are the effective ones, drift and error the largest of the seeds."""
+"""Heading of the table. Samples are effective ones, and drift and error the largest over seeds."""
 
 
 def rows(arrays: Mapping[str, np.ndarray]) -> list[str]:
-    """Means over the seeds, a line per dimension and method."""
+    """Lines of the table, means over the seeds, one per dimension and method."""
     lines = [HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
     for column, dim in enumerate(arrays["dims"]):
         lines += [
@@ -36,28 +34,28 @@ def rows(arrays: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _row(arrays: Mapping[str, np.ndarray], row: int, column: int, start: str) -> str:
-    run, place = is_run(arrays)[row, column], (row, column)
+    run, index = is_run(arrays)[row, column], (row, column)
     covered = is_covered(arrays["estimate"], arrays["standard_error"], arrays["truth"][:, None])[
-        place
+        index
     ]
-    worst, moved = (
-        np.nanmax(np.abs(each))
-        for each in (relative_errors(arrays)[place], drift(arrays["trace"][place]))
+    worst, largest_drift = (
+        np.nanmax(np.abs(values))
+        for values in (relative_errors(arrays)[index], drift(arrays["trace"][index]))
     )
     means = {
-        name: np.nanmean(arrays[name][place])
+        name: np.nanmean(arrays[name][index])
         for name in ("estimate", "standard_error", "effective_samples")
     }
-    times = [np.nanmean(arrays[name][place]) for name in ("seconds", "processor_seconds")]
+    times = [np.nanmean(arrays[name][index]) for name in ("seconds", "processor_seconds")]
     cells = [
         f"{means['estimate']:.2f}",
         f"{means['standard_error']:.2g}",
         f"{worst:.1%}",
-        f"{moved:.2%}",
+        f"{largest_drift:.2%}",
         f"{means['effective_samples']:.0f}",
         *(
-            f"{share(each, run) * run.sum():.0f} of {run.sum()}"
-            for each in (is_flagged(arrays)[place], covered)
+            f"{fraction(condition, run) * run.sum():.0f} of {run.sum()}"
+            for condition in (is_flagged(arrays)[index], covered)
         ),
         f"{times[0]:.0f} ({times[1]:.0f})",
     ]
@@ -68,7 +66,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m experiments.mutual_information.table", description=__doc__
     )
-    parser.add_argument("--preset", default="paper", help="whose results to print [paper]")
+    parser.add_argument(
+        "--preset", default="paper", help="preset whose results are printed [paper]"
+    )
     preset = parser.parse_args().preset
     folder = results.default_folder("mutual_information", preset)
     stored = results.load(folder, f"python -m experiments.mutual_information.run --preset {preset}")

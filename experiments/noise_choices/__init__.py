@@ -1,1 +1,1 @@
-"""Which noise to contrast with: six of them at one budget, in two dimensions and on digits."""
+"""Which noise distribution to choose: seven noises at one budget, in the plane and on digits."""

@@ -1,4 +1,4 @@
-"""Settings of the comparison of noises. No paper states any of them: every field is our choice."""
+"""Settings, all our choice: no paper compares these noises."""
 
 import dataclasses
 
@@ -14,84 +14,87 @@ class Config:
         "half flow",
         "self",
     )
-    """Names in `noises.BUILDERS`, and "self"."""
+    """Names in `noises.BUILDERS`, "flow", "half flow" and "self"."""
     magnifications: tuple[float, ...] = (1.0, 100.0)
-    """kappa, in the first place that of the tables; 100 is where other experiments saw it
-    matter."""
+    """Values of kappa: first that of the tables, then 100, where other experiments found an
+    effect."""
     num_seeds: int = 3
-    """Of initial weights, batches and draws; data, split and fitted noises are the same for all."""
+    """Number of seeds of weights, batches and draws; data, split and fitted noises are shared."""
     hidden: tuple[int, ...] = (128, 64)
     """Widths of the network: those of the literature's 2-D experiments."""
     learning_rate: float = 1e-3
-    """Adam's default."""
+    """Learning rate of Adam: its default."""
     num_checkpoints: int = 16
-    """Steps at which a model is measured, evenly spaced on a log scale."""
+    """Number of steps at which a model is measured, evenly spaced on a log scale."""
 
     toy: str = "8-gaussians"
-    """In `experiments.common.toys.TOYS`: separate modes, and an exact density."""
+    """Name in `experiments.common.toys.TOYS`: separate modes, and an exact density."""
     num_points: int = 10_000
-    """Training points of the toy, drawn once: noises are fitted to them as well."""
+    """Number of training points of the toy, drawn once: noises are fitted to them as well."""
     plane_steps: int = 3000
-    """About where the better noises are done."""
+    """Number of training steps, enough for the better noises to converge."""
     plane_batch: int = 256
-    """Data, and as many noise samples, per step."""
+    """Number of data samples, and of noise samples, per step."""
     half_width: float = 8.0
-    """Of the square of the quadrature: four standard deviations of the fitted Gaussian."""
+    """Half width of the quadrature's square: four standard deviations of the fitted Gaussian."""
     num_cells: int = 128
-    """Per side of it: a third of a standard deviation of a mode across."""
+    """Number of cells per side of the square, each a third of a mode's standard deviation wide."""
 
     num_held_out: int = 300
-    """Test images, of 1,797."""
+    """Number of test images, of 1,797."""
     logit_margin: float = 1e-6
     """alpha of logit(alpha + (1 - 2 alpha) x)."""
     num_dequantizations: int = 10
-    """Of every training image, drawn once. What the flow holds out are other draws of the same
-    images, hence not strict."""
+    """Number of dequantizations of every training image, drawn once. The flow's held-out samples
+    are other draws of the same images, and thus not independent."""
     digits_steps: int = 1000
-    """As in the experiment `digits`."""
+    """Number of training steps, as in the experiment `digits`."""
     digits_batch: int = 128
-    """As in the experiment `digits`."""
+    """Number of images, and of noise samples, per step, as in the experiment `digits`."""
 
     flow_steps: int = 600
-    """Its likelihood on digits still grows then, slowly; the plane's is done."""
+    """Number of training steps of the flow. On digits its likelihood still grows slowly then; in
+    the plane it has converged."""
     plane_flow_layers: int = 4
-    """Couplings; the library's default."""
+    """Number of couplings: the library's default."""
     plane_flow_hidden: tuple[int, ...] = (64, 64)
-    """Of its conditioners; the library's default."""
+    """Widths of its conditioners: the library's default."""
     digits_flow_layers: int = 2
-    """The fewest that move every pixel: four with twice the width cost four times as much."""
+    """Number of couplings: the fewest that transform every pixel. Four with twice the width cost
+    four times as much."""
     digits_flow_hidden: tuple[int, ...] = (32,)
-    """Likewise."""
+    """Widths of its conditioners, chosen for the same reason."""
     flow_bins: int = 4
-    """Of its splines: half the library's default, and half the time."""
+    """Number of bins of its splines: half the library's default, and half the time."""
 
     buffer_size: int = 500
-    """Of the self-noise: two to four batches."""
+    """Number of samples of the self-noise: two to four batches."""
     refresh_every: int = 20
-    """Steps between snapshots."""
+    """Number of steps between snapshots."""
     refresh_moves: int = 5
-    """Transitions of every chain at a refresh."""
+    """Number of transitions of every chain at a refresh."""
     leapfrog: int = 3
-    """Steps per transition of Hamiltonian Monte Carlo, here and in the evaluation."""
+    """Number of leapfrog steps per transition of Hamiltonian Monte Carlo, in training and
+    evaluation."""
     plane_step_size: float = 0.15
-    """In units of the fitted Gaussian; by the acceptance rate."""
+    """Step size in units of the fitted Gaussian, chosen by the acceptance rate."""
     digits_step_size: float = 0.25
-    """Likewise."""
+    """Step size in units of the fitted Gaussian, chosen by the acceptance rate."""
 
     annealing_stages: int = 300
-    """Temperatures from the fitted Gaussian to the model, for log Z of the digits' models."""
+    """Number of temperatures from the fitted Gaussian to the model, for log Z of the digits'
+    models."""
     annealing_chains: int = 500
-    """Chains of it."""
+    """Number of its chains."""
     min_effective_samples: float = 100.0
-    """Below it log Z and the likelihood are withheld."""
+    """Effective sample size below which log Z and the likelihood are withheld."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {
     "paper": Config(),
-    # Nearly all of its time is compilation, of which the other noises have as much and show nothing
-    # more.
+    # Nearly all of its time is compilation. The other noises would add to it and test nothing new.
     "smoke": Config(
         noises=("Gaussian", "flow", "half flow", "self"),
         magnifications=(1.0,),

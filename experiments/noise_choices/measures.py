@@ -1,4 +1,4 @@
-"""How good a model is: by quadrature in the plane, by held-out likelihood on digits."""
+"""Measures of a model: by quadrature in the plane, by held-out likelihood on digits."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -12,12 +12,13 @@ from experiments.noise_choices.problems import Problem, kernel, make_model
 from nce_jax import adaptive_noise, likelihood, samplers
 
 MOVES = 20
-"""Transitions at the model after annealing, before Bennett's method takes its samples."""
+"""Number of transitions at the model after annealing, before Bennett's method takes its samples."""
 
 
 class Square(NamedTuple):
-    """Midpoints x (cells, 2) of the cells of a square, their area, and the data's log density,
-    normalized over them.
+    """Midpoints x (cells, 2) of a square's cells, their area, and the data's log density there.
+
+    The log density is normalized over the cells.
     """
 
     x: jax.Array
@@ -26,14 +27,14 @@ class Square(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """Of one model of the digits, in nats.
+    """Measures of one model of the digits, in nats.
 
     Attributes:
       log_partition: log Z, annealed from the fitted Gaussian.
       log_partition_error: its standard error.
-      effective_samples: of its weights.
-      bennett: log Z a second time, by Bennett's method between moved chains and the fitted
-        Gaussian.
+      effective_samples: effective sample size of its weights.
+      bennett: a second estimate of log Z, by Bennett's method between chains at the model and the
+        fitted Gaussian.
       bennett_error: its standard error.
       log_density: phi of the test images, (images,).
     """
@@ -61,7 +62,10 @@ def log_integral(log_density: jax.Array, log_area: float) -> jax.Array:
 
 
 def divergence(square: Square, log_density: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """KL(p* || p_theta) over the square, and the model's log Z there; exact up to the cells."""
+    """KL(p* || p_theta) over the square, and the model's log Z there.
+
+    Both are exact up to the discretization.
+    """
     log_z = log_integral(log_density, square.log_area)
     data = jnp.exp(square.log_data + square.log_area)
     return jnp.sum(data * jnp.where(data > 0, square.log_data - (log_density - log_z), 0)), log_z
@@ -70,7 +74,7 @@ def divergence(square: Square, log_density: jax.Array) -> tuple[jax.Array, jax.A
 def plane_measurer(
     config: Config, problem: Problem
 ) -> Callable[[Any], tuple[jax.Array, jax.Array]]:
-    """A function of parameters (checkpoint, ...): divergence and log Z, each (checkpoint,)."""
+    """Function of parameters (checkpoint, ...): divergence and log Z, each (checkpoint,)."""
     assert problem.log_density is not None
     square = make_square(problem.log_density, config.half_width, config.num_cells)
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
@@ -82,7 +86,7 @@ def plane_measurer(
 
 
 def digits_evaluator(config: Config, problem: Problem) -> Callable[[Any, jax.Array], Evaluation]:
-    """A function of one model's parameters and a key."""
+    """A function of one model's parameters and a key that returns its measures."""
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
     moves, size = kernel(config, problem), config.annealing_chains
 

@@ -1,4 +1,4 @@
-"""The noises, and what it takes to set them up."""
+"""The noises, and the cost of their construction."""
 
 import time
 from collections.abc import Callable
@@ -14,9 +14,7 @@ from nce_jax import adaptive_noise, noise
 
 
 class Made(NamedTuple):
-    """A noise, the seconds of processor time it took (compilation included), and what its fit says
-    of itself.
-    """
+    """A noise, the processor seconds of its construction with compilation, and its fit's record."""
 
     noise: Any
     seconds: float
@@ -25,7 +23,7 @@ class Made(NamedTuple):
 
 @flax.struct.dataclass
 class HalfAndHalf:
-    """An equal mixture of two noises: as near the data as the first, and wherever the second is."""
+    """An equal mixture of two noises: close to the data by the first, wide by the second."""
 
     first: Any
     second: Any
@@ -37,11 +35,11 @@ class HalfAndHalf:
         self, *, seed: jax.Array, sample_shape: tuple[int]
     ) -> tuple[jax.Array, jax.Array]:
         keys = jax.random.split(seed, 3)
-        drawn = [
+        component_samples = [
             noise.sample_and_log_prob(seed=key, sample_shape=sample_shape)[0]
             for noise, key in zip((self.first, self.second), keys[:2], strict=True)
         ]
-        x = jnp.where(jax.random.bernoulli(keys[2], shape=(*sample_shape, 1)), *drawn)
+        x = jnp.where(jax.random.bernoulli(keys[2], shape=(*sample_shape, 1)), *component_samples)
         return x, self.log_prob(x)
 
 
@@ -58,14 +56,15 @@ BUILDERS: dict[str, Callable[[Problem], Any]] = {
     "box": lambda problem: noise.uniform_box_around(problem.x_train),
     "marginals": lambda problem: noise.product_of_marginals(problem.x_train),
 }
-"""Noises without a fit of their own."""
+"""Noises that need no training."""
 
 
 def make(
     config: Config, problem: Problem, name: str, key: jax.Array, flow: Made | None = None
 ) -> Made:
-    """A noise by name; "half flow" takes the flow that was fitted already, with its costs. "self"
-    is made by each run.
+    """Builds a noise by name.
+
+    "half flow" takes the flow that was fitted before, with its costs. "self" is made by each run.
     """
     if name == "self":
         return Made(None, 0.0, {})

@@ -28,7 +28,7 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
 
 
 def _styles(arrays) -> dict[str, dict[str, Any]]:
-    """One look per noise in every panel."""
+    """Style of every noise, the same in all panels."""
     names = map(str, arrays["noises"])
     return {
         name: {"color": color, "linestyle": line, "label": name}
@@ -37,12 +37,12 @@ def _styles(arrays) -> dict[str, dict[str, Any]]:
 
 
 def _plane(arrays) -> Figure:
-    """Divergence at every magnification, overlap, and how far F is from log Z, against the step."""
+    """Divergence at every magnification, overlap, and F - log Z, by step."""
     magnifications = arrays["magnifications"]
     figure, grid = plt.subplots(2, 2, figsize=(8.6, 6.4), sharex=True)
     axes, steps = grid.ravel(), arrays["plane_steps"]
     error = arrays["plane_in_use"] - arrays["plane_log_partition"]
-    # A second magnification has the panel beside the first; without one it stays empty.
+    # A second magnification is shown in the second panel, which is otherwise empty.
     shown = [arrays["plane_divergence"][:, row] for row in range(min(2, len(magnifications)))]
     panels = [
         *zip(axes, shown, strict=False),
@@ -68,7 +68,7 @@ def _plane(arrays) -> Figure:
 
 
 def _digits(arrays) -> Figure:
-    """Overlap against the step; gain against what the noise itself gains; what a step costs."""
+    """Overlap by step, gain compared with the noise's own, and the cost of a step."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.9))
     gains, base = statistics.gain(arrays)[:, 0], arrays["digits_log_gaussian"].mean()
     names = list(_styles(arrays))
@@ -88,23 +88,27 @@ def _digits(arrays) -> Figure:
                 size=8,
             )
         if names[index] == "flow":
-            own = arrays["digits_log_noise"][index] - base
-            axes[1].plot(index, own, "_", color=style["color"], ms=16)
+            flow_gain = arrays["digits_log_noise"][index] - base
+            axes[1].plot(index, flow_gain, "_", color=style["color"], ms=16)
             axes[1].annotate(
                 "the flow itself",
-                (index, own),
+                (index, flow_gain),
                 textcoords="offset points",
                 xytext=(-6, 5),
                 ha="right",
                 size=8,
             )
-    width, places = 0.38, np.arange(len(names))
+    width, positions = 0.38, np.arange(len(names))
     for offset, problem, color in ((-width / 2, "plane", "0.65"), (width / 2, "digits", "0.25")):
         axes[2].bar(
-            places + offset, 1e3 * arrays[f"{problem}_seconds"], width, color=color, label=problem
+            positions + offset,
+            1e3 * arrays[f"{problem}_seconds"],
+            width,
+            color=color,
+            label=problem,
         )
     for axis in axes[1:]:
-        axis.set_xticks(places, names, rotation=40, ha="right")
+        axis.set_xticks(positions, names, rotation=40, ha="right")
     axes[0].set(
         xscale="log", xlabel="training step", ylabel="overlap of data and noise", ylim=(0, None)
     )
@@ -124,7 +128,7 @@ def _digits(arrays) -> Figure:
 def _band(axes: Axes, steps: np.ndarray, lanes: np.ndarray, style: dict[str, Any]) -> None:
     mean, spread = lanes.mean(axis=0), lanes.std(axis=0, ddof=1)
     axes.plot(steps, mean, **style)
-    # On a logarithmic axis a band must not reach zero.
+    # On a logarithmic axis the band must stay positive.
     low = np.maximum(mean - spread, lanes.min(axis=0))
     axes.fill_between(steps, low, mean + spread, color=style["color"], alpha=0.13, lw=0)
 

@@ -1,4 +1,4 @@
-"""The two data sets, and the energy that every noise is to teach."""
+"""The two data sets, and the energy that is trained against every noise."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,10 +15,10 @@ NUM_LEVELS = 17
 
 
 class Gaussian(NamedTuple):
-    """The fitted Gaussian with a log density that is one matrix product.
+    """The fitted Gaussian with a log density by one matrix product.
 
-    distrax solves a triangular system for every sample, 50 times the work in 64 dimensions, and an
-    energy meets it at every step of every chain.
+    distrax solves a triangular system for every sample, which is 50 times the work in 64
+    dimensions, and an energy needs it at every step of every chain.
     """
 
     distribution: Any
@@ -46,13 +46,13 @@ def gaussian_of(x: jax.Array) -> Gaussian:
 
 
 class Problem(NamedTuple):
-    """A data set with its sizes of training.
+    """A data set and the settings of its training.
 
     Attributes:
-      x_train: what batches are drawn from and all noises are fitted to, (samples, dim).
+      x_train: samples of all batches, to which all noises are fitted, (samples, dim).
       x_test: held-out samples; None where the exact density is known.
-      gaussian: fitted to `x_train`: the base measure of the energy, and one of the noises.
-      log_density: of the data, where it is known.
+      gaussian: the Gaussian fitted to `x_train`: the base measure of the energy, and a noise.
+      log_density: log density of the data, where it is known.
       flow: options of its flow.
     """
 
@@ -80,7 +80,7 @@ def plane(config: Config, key: jax.Array) -> Problem:
 
 
 def digits(config: Config, key: jax.Array) -> Problem:
-    """In logit space; held-out images keep one dequantization."""
+    """The digits in logit space; held-out images have one fixed dequantization."""
     key_split, key_test, key_train = jax.random.split(key, 3)
     levels = jnp.asarray(load_digits().data, jnp.int32)
     levels = levels[jax.random.permutation(key_split, len(levels))]
@@ -104,12 +104,11 @@ def _logits(config: Config, key: jax.Array, levels: jax.Array) -> jax.Array:
 def make_model(
     config: Config, problem: Problem, key: jax.Array
 ) -> tuple[Any, Callable[..., jax.Array]]:
-    """phi(x) = log N(x; m, C) + g(z), with z the standardized x and g a network that starts at
-    zero.
+    """phi(x) = log N(x; m, C) + g(z), with z the standardized x and g zero at first.
 
-    The Gaussian, fitted to the data, makes the energy normalizable whatever the network is: it
-    grows linearly. Without it a noise that never looks far out could leave a model without a log Z,
-    and chains without a place to stay.
+    The Gaussian, fitted to the data, makes the energy normalizable whatever the network g is, since
+    g grows linearly. Without it, a noise with little mass far out could leave a model without a log
+    Z, and chains without a stationary distribution.
     """
     mean, scale = problem.x_train.mean(axis=0), problem.x_train.std(axis=0)
     params, network = models.mlp_energy(key, mean.size, hidden=config.hidden)

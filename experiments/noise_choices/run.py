@@ -1,5 +1,6 @@
-"""Trains one energy against every noise, in the plane and on digits: `python -m
-experiments.noise_choices.run`.
+"""Trains one energy against every noise, in the plane and on digits.
+
+Run it with `python -m experiments.noise_choices.run`.
 """
 
 from typing import Any
@@ -16,9 +17,10 @@ Arrays = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays are named <problem>_<field>, with the noise as the first axis: (noise, magnification,
-    seed, ...) for what a training run yields (digits: at the first magnification only), (noise,)
-    for what its set-up does.
+    """Arrays named <problem>_<field> with the noise as the first axis.
+
+    Fields of a training run are (noise, magnification, seed, ...), on digits at the first
+    magnification only. Fields of a noise's construction are (noise,).
     """
     keys = jax.random.split(key, 4)
     problems = {"plane": plane(config, keys[0]), "digits": digits(config, keys[1])}
@@ -32,7 +34,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     for name, noise in progress.track(work, "noise_choices"):
         made = noises.make(config, problems[name], noise, keys[2], flows.get(name))
         flows |= {name: made} if noise == "flow" else {}
-        rows[name].append(_one_noise(config, problems[name], made, measurers[name], keys[3]))
+        rows[name].append(_train_against(config, problems[name], made, measurers[name], keys[3]))
     arrays = _settings(config, problems)
     for name, entries in rows.items():
         arrays |= {
@@ -41,10 +43,10 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     return results.Result(arrays, statistics.headline(arrays), _failed(arrays))
 
 
-def _one_noise(
+def _train_against(
     config: Config, problem: Problem, made: noises.Made, measure, key_runs: jax.Array
 ) -> Arrays:
-    """Trains every magnification and seed against one noise, and measures."""
+    """Trains with every magnification and seed against one noise, and measures."""
     run = train.make_runner(config, problem, made.noise)
     magnifications = (
         config.magnifications if problem.log_density is not None else config.magnifications[:1]
@@ -58,14 +60,15 @@ def _one_noise(
         field: np.stack([[lane[field] for lane in row] for row in lanes]) for field in lanes[0][0]
     }
     fields["seconds"] = np.median(fields["seconds"])
-    return fields | {"setup_seconds": np.array(made.seconds)} | _of_noise(problem, made)
+    return fields | {"setup_seconds": np.array(made.seconds)} | _noise_fields(problem, made)
 
 
 def _lane(run: train.Run, measure, key: jax.Array) -> Arrays:
-    """One training run as arrays; the acceptance rate and the error of log Z that a self-noise
-    reports, or NaN.
+    """One training run as arrays, with the diagnostics of a self-noise, or NaN.
+
+    They are the acceptance rate and the error of log Z.
     """
-    own = {
+    noise_fields = {
         f"noise_{field}": np.asarray(getattr(run.noise, field, np.nan))
         for field in ("acceptance_rate", "standard_error", "log_partition")
     }
@@ -75,13 +78,15 @@ def _lane(run: train.Run, measure, key: jax.Array) -> Arrays:
         "unsolved": run.unsolved,
         "seconds": run.seconds,
     }
-    return fields | own | {name: np.asarray(value) for name, value in measure(run, key).items()}
+    return (
+        fields
+        | noise_fields
+        | {name: np.asarray(value) for name, value in measure(run, key).items()}
+    )
 
 
-def _of_noise(problem: Problem, made: noises.Made) -> Arrays:
-    """The noise's own log-likelihood of the test images, mean over those inside its support, and
-    the share of those.
-    """
+def _noise_fields(problem: Problem, made: noises.Made) -> Arrays:
+    """The noise's mean log-likelihood of test images in its support, and their fraction."""
     fields = {
         f"flow_{name}": np.array(made.record.get(f"flow_{name}", np.nan))
         for name in ("best_step", "held_out")
@@ -90,9 +95,9 @@ def _of_noise(problem: Problem, made: noises.Made) -> Arrays:
         return fields
     noise = problem.gaussian if made.noise is None else made.noise
     log_noise = np.asarray(jax.jit(noise.log_prob)(problem.x_test))
-    inside = np.isfinite(log_noise)
-    mean = log_noise[inside].mean() if inside.any() else np.nan
-    return fields | {"log_noise": np.array(mean), "inside": np.array(inside.mean())}
+    is_inside = np.isfinite(log_noise)
+    mean = log_noise[is_inside].mean() if is_inside.any() else np.nan
+    return fields | {"log_noise": np.array(mean), "inside": np.array(is_inside.mean())}
 
 
 def _plane_fields(config: Config, problem: Problem):
@@ -130,13 +135,13 @@ def _settings(config: Config, problems: dict[str, Problem]) -> Arrays:
 
 
 def _failed(arrays: Arrays) -> dict[str, Any]:
-    """Lanes without a finite answer at the end, by problem and noise."""
+    """Lanes without a finite final result, by problem and noise."""
     failed = {}
     for name, field in (("plane", "divergence"), ("digits", "log_partition")):
         for noise, lanes in zip(arrays["noises"], arrays[f"{name}_{field}"], strict=True):
             last = lanes[..., -1] if name == "plane" else lanes
-            if len(lost := np.argwhere(~np.isfinite(last))):
-                failed[f"{name}, {noise}"] = lost
+            if len(failed_indices := np.argwhere(~np.isfinite(last))):
+                failed[f"{name}, {noise}"] = failed_indices
     return failed
 
 

@@ -1,4 +1,4 @@
-"""Means and errors over seeds, the rule of what is withheld, and the headline numbers."""
+"""Means and errors over seeds, the rule for withheld numbers, and the headline numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,20 +9,21 @@ Arrays = Mapping[str, Any]
 
 
 def mean_and_error(values: Any) -> tuple[float, float]:
-    """Over seeds, the last axis; NaN where any seed is."""
+    """Mean and standard error over seeds, the last axis; NaN where any seed is NaN."""
     values = np.asarray(values, np.float64)
     return values.mean(axis=-1), values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
 
 
 def log_partition_error(arrays: Arrays, problem: str) -> np.ndarray:
-    """F in use at the end less the model's log Z, (noise, magnification, seed)."""
+    """Final F minus the model's log Z, (noise, magnification, seed)."""
     log_z = arrays[f"{problem}_log_partition"]
     return arrays[f"{problem}_in_use"][..., -1] - (log_z[..., -1] if problem == "plane" else log_z)
 
 
 def is_trusted(arrays: Arrays) -> np.ndarray:
-    """(noise, magnification, seed); a noise is withheld whole if any seed is: those that missed the
-    tail look well.
+    """Whether results are trusted, (noise, magnification, seed).
+
+    A noise is withheld as a whole if any seed is: seeds that missed the tail look good.
     """
     size = arrays["digits_effective_samples"]
     return np.broadcast_to(
@@ -31,9 +32,7 @@ def is_trusted(arrays: Arrays) -> np.ndarray:
 
 
 def gain(arrays: Arrays) -> np.ndarray:
-    """Test log-likelihood less that of the fitted Gaussian, (noise, magnification, seed); NaN where
-    withheld.
-    """
+    """Test log-likelihood minus the Gaussian's, (noise, magnification, seed); NaN if withheld."""
     log_likelihood = arrays["digits_log_density"].mean(axis=-1) - arrays["digits_log_partition"]
     return np.where(
         is_trusted(arrays), log_likelihood - arrays["digits_log_gaussian"].mean(), np.nan
@@ -41,18 +40,18 @@ def gain(arrays: Arrays) -> np.ndarray:
 
 
 def by_seed(arrays: Arrays) -> dict[str, np.ndarray]:
-    """What the headline numbers are means of; withheld ones are left out."""
+    """Values whose means are the headline numbers; withheld ones are left out."""
     named = {}
     for index, noise in enumerate(arrays["noises"]):
-        short = str(noise).replace(" ", "_").lower()
+        label = str(noise).replace(" ", "_").lower()
         for row, kappa in enumerate(arrays["magnifications"]):
-            named[f"plane_kl_{short}_kappa_{kappa:g}"] = arrays["plane_divergence"][
+            named[f"plane_kl_{label}_kappa_{kappa:g}"] = arrays["plane_divergence"][
                 index, row, :, -1
             ]
-        named[f"plane_overlap_{short}"] = arrays["plane_overlap"][index, 0, :, -1]
-        named[f"plane_f_error_{short}"] = np.abs(log_partition_error(arrays, "plane")[index, 0])
-        named[f"digits_overlap_{short}"] = arrays["digits_overlap"][index, 0, :, -1]
-        named[f"digits_gain_{short}"] = gain(arrays)[index, 0]
+        named[f"plane_overlap_{label}"] = arrays["plane_overlap"][index, 0, :, -1]
+        named[f"plane_f_error_{label}"] = np.abs(log_partition_error(arrays, "plane")[index, 0])
+        named[f"digits_overlap_{label}"] = arrays["digits_overlap"][index, 0, :, -1]
+        named[f"digits_gain_{label}"] = gain(arrays)[index, 0]
     return {name: values for name, values in named.items() if np.isfinite(values).all()}
 
 

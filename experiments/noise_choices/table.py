@@ -1,6 +1,4 @@
-"""Prints the tables of the README from stored results: `python -m experiments.noise_choices.table
-[folder]`.
-"""
+"""Prints the README's tables: `python -m experiments.noise_choices.table [folder]`."""
 
 import sys
 from pathlib import Path
@@ -46,19 +44,19 @@ def digits_table(arrays) -> str:
     base = arrays["digits_log_gaussian"].mean()
     offset = statistics.log_partition_error(arrays, "digits")
     for index, noise in enumerate(arrays["noises"]):
-        hide = np.where(trusted[index, 0], 0, np.nan)
+        mask = np.where(trusted[index, 0], 0, np.nan)
         inside = arrays["digits_inside"][index]
-        own = f"{arrays['digits_log_noise'][index] - base:.1f}" + (
+        noise_gain = f"{arrays['digits_log_noise'][index] - base:.1f}" + (
             "" if inside == 1 else f" ({inside:.0%} inside)"
         )
         cells = [
             cell(gains[index, 0]),
-            cell(arrays["digits_log_partition"][index, 0] + hide),
+            cell(arrays["digits_log_partition"][index, 0] + mask),
             f"{arrays['digits_effective_samples'][index, 0].min():.0f}",
             cell(arrays["digits_bennett"][index, 0], withheld="none"),
-            own,
+            noise_gain,
             cell(arrays["digits_overlap"][index, 0, :, -1]),
-            cell(offset[index, 0] + hide),
+            cell(offset[index, 0] + mask),
             f"{arrays['digits_unsolved'][index, 0].sum(axis=-1).mean():.0f}",
         ]
         lines.append(_row(noise, cells, arrays, "digits", index))

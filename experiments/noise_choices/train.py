@@ -1,6 +1,4 @@
-"""Training against one noise, from checkpoint to checkpoint, with the time that every step
-takes.
-"""
+"""Trains against one noise from checkpoint to checkpoint, and times every step."""
 
 import time
 from collections.abc import Callable
@@ -17,20 +15,20 @@ from experiments.noise_choices.problems import Problem, kernel, make_model
 from nce_jax import adaptive_noise, samplers, training
 
 TIMED = 20
-"""Windows of fewer steps are not timed, unless it is the last: the call itself would be most of
-it."""
+"""Windows of fewer steps are not timed unless they are the last: the call overhead would
+dominate."""
 
 
 class Run(NamedTuple):
     """A training run at its checkpoints.
 
     Attributes:
-      params: of the model.
+      params: parameters of the model.
       log_partition: F, solved on the last batch before the checkpoint.
-      overlap: of data and noise under the model, mean over the steps since the checkpoint before.
-      unsolved: steps since then whose status was not CONVERGED.
-      seconds: per step, of the windows that are timed.
-      noise: the noise in the end; its diagnostics tell of the self-noise.
+      overlap: mean overlap of data and noise since the previous checkpoint.
+      unsolved: number of steps since then whose status was not CONVERGED.
+      seconds: seconds per step of the timed windows.
+      noise: the final noise, with the diagnostics of a self-noise.
     """
 
     params: Any
@@ -46,20 +44,20 @@ def checkpoints(config: Config, problem: Problem) -> np.ndarray:
 
 
 def make_runner(config: Config, problem: Problem, noise: Any) -> Callable[[jax.Array, float], Run]:
-    """`run(key, magnification)`, compiled once; `noise` None stands for the self-noise."""
-    advance, begin = (_self_noise if noise is None else _fixed_noise)(config, problem)
-    kept = checkpoints(config, problem)
+    """Builds `run(key, magnification)`, compiled once; `noise` None stands for the self-noise."""
+    advance, initial_state = (_self_noise if noise is None else _fixed_noise)(config, problem)
+    checkpoint_steps = checkpoints(config, problem)
 
     def run(key: jax.Array, magnification: float) -> Run:
         key_begin, key_steps = jax.random.split(key)
-        state, rows, seconds = _strong(begin(key_begin)), [], []
-        for first, last in zip([0, *kept[:-1]], kept, strict=True):
+        state, rows, seconds = _strong(initial_state(key_begin)), [], []
+        for first, last in zip([0, *checkpoint_steps[:-1]], checkpoint_steps, strict=True):
             start = time.process_time()
             arguments = key_steps, magnification, np.int32(first), np.int32(last)
-            state, seen = jax.block_until_ready(advance(state, noise, *arguments))
-            if last - first >= TIMED or last == kept[-1]:
+            state, record = jax.block_until_ready(advance(state, noise, *arguments))
+            if last - first >= TIMED or last == checkpoint_steps[-1]:
                 seconds.append((time.process_time() - start) / (last - first))
-            rows.append((state.params, *(np.asarray(value) for value in seen)))
+            rows.append((state.params, *(np.asarray(value) for value in record)))
         columns = zip(*rows, strict=True)
         params = jax.tree.map(lambda *leaves: jnp.stack(leaves), *next(columns))
         return Run(
@@ -69,16 +67,14 @@ def make_runner(config: Config, problem: Problem, noise: Any) -> Callable[[jax.A
             state.noise if noise is None else noise,
         )
 
-    # Compilation is not a step's time.
+    # Compiles before any step is timed.
     arguments = jax.random.key(0), config.magnifications[0], np.int32(0), np.int32(1)
-    advance(_strong(begin(jax.random.key(0))), noise, *arguments)
+    advance(_strong(initial_state(jax.random.key(0))), noise, *arguments)
     return run
 
 
 def _strong(state: Any) -> Any:
-    """Without weak types, which the steps do not keep: a state that changes its type is compiled
-    for once more.
-    """
+    """Removes weak types, which the steps do not preserve and which would cost a recompilation."""
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), state)
 
 
@@ -102,7 +98,9 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
     optimizer, moves = optax.adam(config.learning_rate), kernel(config, problem)
     _, log_density_fn = make_model(config, problem, jax.random.key(0))
 
-    def make_step(noise: None, criterion: nce_jax.criteria.Criterion) -> Callable:
+    def make_step(
+        noise: None, criterion: nce_jax.criteria.Criterion
+    ) -> adaptive_noise.SelfNoiseStep:
         return adaptive_noise.make_self_noise_step(
             log_density_fn, optimizer, kernel=moves, refresh_every=config.refresh_every,
             num_steps=config.refresh_moves, criterion=criterion, treatment=training.solved(),
@@ -110,7 +108,7 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
 
     @jax.jit
     def first_noise(key: jax.Array, params: Any) -> adaptive_noise.SelfNoise:
-        # The model is its base measure still: all weights are one, and there is nothing to anneal.
+        # The model still is its base measure: all weights are one, and no annealing is needed.
         return adaptive_noise.self_noise(
             key, log_density_fn, params, problem.gaussian, kernel=moves,
             schedule=samplers.linear_schedule(1), num_samples=config.buffer_size, num_steps=1,
@@ -118,8 +116,8 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
 
     def begin(key: jax.Array) -> adaptive_noise.SelfNoiseState:
         params = make_model(config, problem, key)[0]
-        train = training.make_train_step(log_density_fn, problem.gaussian, optimizer)
-        return adaptive_noise.SelfNoiseState(train.init(params), first_noise(key, params))
+        train = make_step(None, nce_jax.criteria.nce())
+        return train.init(params, first_noise(key, params))
 
     return _advance(problem, make_step), begin
 
@@ -127,8 +125,9 @@ def _self_noise(config: Config, problem: Problem) -> tuple[Callable, Callable]:
 def _advance(
     problem: Problem, make_step: Callable[[Any, nce_jax.criteria.Criterion], Callable]
 ) -> Callable:
-    """`advance(state, noise, key, magnification, first, last)`: the steps from `first` up to
-    `last`, and what they saw.
+    """Builds `advance(state, noise, key, magnification, first, last)`, a window of steps.
+
+    It returns the state, and F, overlap and unsolved steps of the window.
     """
 
     @jax.jit
@@ -142,9 +141,14 @@ def _advance(
                 jax.random.fold_in(key_data, index), (problem.batch_size,), 0, len(problem.x_train)
             )
             state, metrics = step(state, problem.x_train[rows], key_step)
-            seen = metrics if isinstance(metrics, dict) else metrics._asdict()
-            is_unsolved = seen["status"] != nce_jax.Status.CONVERGED
-            return state, seen["log_partition"], overlap + seen["overlap"], unsolved + is_unsolved
+            fields = metrics if isinstance(metrics, dict) else metrics._asdict()
+            is_unsolved = fields["status"] != nce_jax.Status.CONVERGED
+            return (
+                state,
+                fields["log_partition"],
+                overlap + fields["overlap"],
+                unsolved + is_unsolved,
+            )
 
         carry = state, jnp.zeros(()), jnp.zeros(()), jnp.zeros((), jnp.int32)
         state, log_partition, overlap, unsolved = jax.lax.fori_loop(first, last, one_step, carry)

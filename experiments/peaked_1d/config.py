@@ -1,4 +1,4 @@
-"""Settings. "Stated" is in the papers or in their code; everything else is our choice."""
+"""Settings. "Stated" means stated in the papers or their code; all others are our choice."""
 
 import dataclasses
 
@@ -10,17 +10,17 @@ class Config:
     num_samples: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
     """n of data and of noise. Stated: 10,000."""
     num_published: int = 4
-    """Stages of TRE. Stated."""
+    """Number of stages of TRE. Stated."""
     power: float = 7.0
-    """a_k = (k / 4)^7. Stated."""
+    """Power of the schedule a_k = (k / 4)^7. Stated."""
     magnification: float = 100.0
-    """M of N2CE. The paper's usual value."""
+    """M of N2CE: the paper's usual value."""
     num_seeds: tuple[int, ...] = (10, 10, 6, 3, 1)
-    """Runs per n. Our choice."""
+    """Number of runs per n. Our choice."""
     num_steps: int = 60
-    """Most steps of Newton's method. Our choice."""
+    """Maximum number of steps of Newton's method. Our choice."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""The chains that are compared, each as arguments of one call."""
+"""The compared chains, each given by the arguments of one call."""
 
 from typing import Any, NamedTuple
 
@@ -12,20 +12,20 @@ from nce_jax import telescoping
 
 
 class Estimate(NamedTuple):
-    """One run: the error of log s and its standard error, and what the stages say."""
+    """Error of log s with its standard error, and diagnostics of the stages, of one run."""
 
     error: float
     """log(s_hat / s); NaN where the model has no finite normalizer."""
     standard_error: float
     kl: float
     kl_error: float
-    """For the parameters as they are; inf where a stage has no overlap."""
+    """Standard error of KL at fixed parameters; inf where a stage has no overlap."""
     smallest_overlap: float
     num_stages: int
 
 
 def methods(config: Config) -> dict[str, dict[str, Any]]:
-    """Arguments of `nce_jax.fit_telescope` by name; without noise levels, pilot fits search for them."""
+    """Arguments of `nce_jax.fit_telescope` by name; without noise levels, pilot fits find some."""
     published = (np.arange(config.num_published + 1) / config.num_published) ** config.power
     magnified = {"magnification": config.magnification}
     return {
@@ -39,15 +39,16 @@ def methods(config: Config) -> dict[str, dict[str, Any]]:
 
 
 def log_ratio(theta: jax.Array, x: jax.Array) -> jax.Array:
-    """Quadratic, up to its constant."""
+    """A quadratic log ratio, up to its constant."""
     return theta[0] * x + theta[1] * jnp.square(x)
 
 
 def estimate(
     config: Config, arguments: dict[str, Any], spread: float, num_samples: int, key: jax.Array
 ) -> Estimate:
-    """Every stage sees samples standardized by the mean and spread of its own two sets: nothing
-    here knows s.
+    """Fits one chain; nothing in the call depends on s.
+
+    Every stage standardizes its samples by the mean and spread of its own two sets.
     """
     key_data, key_noise, key_fit = jax.random.split(key, 3)
     x_data = spread * jax.random.normal(key_data, (num_samples,))
@@ -71,8 +72,10 @@ def estimate(
 
 
 def _log_spread(result: telescoping.Telescope, spread: float) -> tuple[float, float]:
-    """log p / q has the curvature 1 - 1 / s^2: the coefficient A of x^2, the sum over stages, gives
-    s = (1 - 2 A)^(-1/2).
+    """Error of log s with its standard error, from the curvature of log p / q.
+
+    The curvature is 1 - 1 / s^2, so that the coefficient A of x^2, summed over stages, gives s = (1
+    - 2 A)^(-1/2).
     """
     scale = np.asarray(result.params["scale"], np.float64)
     coefficient = np.sum(np.asarray(result.params["model"], np.float64)[:, 1] / scale**2)

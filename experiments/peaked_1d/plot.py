@@ -1,6 +1,4 @@
-"""Draws the error of log s against n, per spread, with the predicted error of the automatic
-chain.
-"""
+"""Draws the error of log s against n, by spread, with that predicted for the automatic chain."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,14 +36,14 @@ def _errors(arrays) -> Figure:
     )
     error, sizes = median_error(arrays), arrays["num_samples"]
     automatic = list(arrays["methods"]).index("automatic")
-    for place, (axes, spread) in enumerate(zip(panels[0], arrays["spreads"], strict=True)):
+    for column, (axes, spread) in enumerate(zip(panels[0], arrays["spreads"], strict=True)):
         for row, name in enumerate(map(str, arrays["methods"])):
             style = {
                 "color": COLORS[name],
                 "ls": "--" if "magnified" in name or name == "N2CE" else "-",
             }
-            axes.plot(sizes, error[row, place], ".", **style, label=LABELS[name])
-            runs = np.abs(arrays["error"][row, place])
+            axes.plot(sizes, error[row, column], ".", **style, label=LABELS[name])
+            runs = np.abs(arrays["error"][row, column])
             axes.plot(
                 np.repeat(sizes, runs.shape[1]),
                 runs.ravel(),
@@ -54,7 +52,7 @@ def _errors(arrays) -> Figure:
                 alpha=0.5,
                 color=style["color"],
             )
-        expected = 0.6745 * np.nanmedian(arrays["standard_error"][automatic, place], axis=-1)
+        expected = 0.6745 * np.nanmedian(arrays["standard_error"][automatic, column], axis=-1)
         axes.plot(
             sizes, expected, ":", color="0.5", label="median expected of the automatic stages"
         )

@@ -1,4 +1,4 @@
-"""Every method at every n and spread, each seed's samples the same for all methods."""
+"""Runs every method at every n and spread; all methods share the samples of a seed."""
 
 import jax
 import numpy as np
@@ -10,23 +10,23 @@ from experiments.peaked_1d.statistics import headline
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    named, most = methods(config), max(config.num_seeds)
-    shape = len(named), len(config.spreads), len(config.num_samples), most
+    named, most_seeds = methods(config), max(config.num_seeds)
+    shape = len(named), len(config.spreads), len(config.num_samples), most_seeds
     table = np.full((*shape, len(Estimate._fields)), np.nan)
     for column, (num_samples, count) in enumerate(
         zip(config.num_samples, config.num_seeds, strict=True)
     ):
         for row, arguments in enumerate(named.values()):
-            for place, spread in enumerate(config.spreads):
+            for spread_index, spread in enumerate(config.spreads):
                 for seed in range(count):
-                    one = estimate(
+                    run = estimate(
                         config,
                         arguments,
                         spread,
                         num_samples,
                         jax.random.fold_in(key, 1000 * column + seed),
                     )
-                    table[row, place, column, seed] = one
+                    table[row, spread_index, column, seed] = run
     arrays = {name: table[..., index] for index, name in enumerate(Estimate._fields)}
     arrays |= {
         "methods": np.array(list(named)),

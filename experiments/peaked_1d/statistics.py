@@ -1,6 +1,4 @@
-"""Headline numbers: the error of log s, its predicted size, and how often a method knows that it
-failed.
-"""
+"""Headline numbers: the error of log s, its predicted size, and detected failures."""
 
 import numpy as np
 
@@ -17,8 +15,9 @@ REPORTED = 10_000
 
 
 def median_error(arrays) -> np.ndarray:
-    """Median of |log(s_hat / s)| over runs, (method, spread, n); a run without a finite normalizer
-    counts as infinite.
+    """Median of |log(s_hat / s)| over runs, (method, spread, n).
+
+    A run without a finite normalizer counts as infinite.
     """
     size, is_run = np.abs(arrays["error"]), _is_run(arrays)
     size = np.where(is_run & np.isnan(size), np.inf, size)
@@ -26,7 +25,7 @@ def median_error(arrays) -> np.ndarray:
 
 
 def known_failures(arrays) -> np.ndarray:
-    """Share of runs whose standard error is infinite or missing, (method, spread, n)."""
+    """Fraction of runs whose standard error is infinite or missing, (method, spread, n)."""
     is_run = _is_run(arrays)
     return (is_run & ~np.isfinite(arrays["standard_error"])).sum(-1) / is_run.sum(-1)
 
@@ -41,18 +40,18 @@ def headline(arrays) -> dict[str, float]:
     column = sizes.index(REPORTED) if REPORTED in sizes else len(sizes) - 1
     error, failures = median_error(arrays), known_failures(arrays)
     for row, name in enumerate(arrays["methods"]):
-        for place, spread in enumerate(arrays["spreads"]):
-            numbers[f"{SHORT[str(name)]}_error_{spread:.0e}"] = error[row, place, column]
+        for spread_index, spread in enumerate(arrays["spreads"]):
+            numbers[f"{SHORT[str(name)]}_error_{spread:.0e}"] = error[row, spread_index, column]
             numbers[f"{SHORT[str(name)]}_known_failures_{spread:.0e}"] = failures[
-                row, place, column
+                row, spread_index, column
             ]
     automatic = list(arrays["methods"]).index("automatic")
     scores = arrays["error"][automatic, :, 1:] / arrays["standard_error"][automatic, :, 1:]
     numbers["automatic_spread_over_error"] = np.sqrt(
         np.nanmean(np.where(np.isfinite(scores), scores, np.nan) ** 2)
     )
-    for place, spread in enumerate(arrays["spreads"]):
+    for spread_index, spread in enumerate(arrays["spreads"]):
         numbers[f"automatic_number_{spread:.0e}"] = np.nanmean(
-            arrays["num_stages"][automatic, place, column]
+            arrays["num_stages"][automatic, spread_index, column]
         )
     return numbers

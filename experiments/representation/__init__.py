@@ -1,3 +1,1 @@
-"""Two views of an image, brought together by contrastive losses: what a linear probe makes of the
-features.
-"""
+"""Contrastive losses on two views of an image, judged by a linear classifier on the features."""

@@ -1,4 +1,4 @@
-"""Settings, all our choice: no paper of the losses has these data and this encoder."""
+"""Settings, all our choice: no paper on the losses uses these data and this encoder."""
 
 import dataclasses
 
@@ -6,38 +6,36 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     images: tuple[str, ...] = ("fashion-mnist", "digits")
-    """Fashion-MNIST where NCE_JAX_DATA has it or it can be fetched; scikit-learn's 8 x 8 digits
-    need nothing."""
+    """Data sets. Fashion-MNIST is read from NCE_JAX_DATA or downloaded; scikit-learn's 8 x 8 digits
+    are installed with it."""
     num_train: int = 10_000
-    """Images to learn from, at most, without their labels; the probe is fitted to them with their
-    labels."""
+    """Maximum number of training images. They are used without labels, except by the probe."""
     num_test: int = 5_000
-    """Images that the probe is assessed on, at most. Nothing is chosen by them."""
+    """Maximum number of test images of the probe, on which nothing is chosen."""
     batch_sizes: tuple[int, ...] = (32, 128, 512)
-    """Pairs per step."""
+    """Numbers of pairs per step."""
     temperatures: tuple[float, ...] = (0.05, 0.2, 1.0)
-    """What cosines are divided by."""
+    """Temperatures that cosines are divided by."""
     magnification: float = 10.0
     """M of "ranking, M"."""
     siglip_bias: float = -10.0
-    """At the start, as its authors have it; learned."""
+    """Initial value of SigLIP's learned bias, as its authors have it."""
     num_pairs: int = 150_000
-    """Pairs of views seen in training, whatever the batch size."""
+    """Number of pairs of views in a training, whatever the batch size."""
     hidden: int = 128
-    """Width of the encoder's one hidden layer, whose values are the features that the probe
-    sees."""
+    """Width of the encoder's hidden layer, whose values are the features of the probe."""
     dim: int = 64
-    """Of the embedding that the loss sees."""
+    """Dimension of the embedding in the loss."""
     learning_rate: float = 1e-3
-    """Of Adam; it falls to zero on a cosine."""
+    """Learning rate of Adam, decayed to zero on a cosine."""
     num_seeds: int = 2
-    """Encoders and batches."""
+    """Number of seeds of the encoder and of the batches."""
     shown: tuple[int, float] = (512, 0.2)
-    """Batch size and temperature of the picture and of the headline, named beforehand."""
+    """Batch size and temperature of the picture and of the headline numbers, chosen beforehand."""
     num_shown: int = 1_500
-    """Test images in the picture."""
+    """Number of test images in the picture."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

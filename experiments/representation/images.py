@@ -21,13 +21,11 @@ class Split(NamedTuple):
 
 
 def load(config: Config, name: str) -> Split:
-    """The first images of the published halves; of the digits, a fixed random fifth is the test
-    set.
-    """
+    """The first images of the published halves; of the digits, a random fifth is for testing."""
     if name == "digits":
-        found = load_digits()
-        order = np.random.default_rng(0).permutation(len(found.target))
-        images, labels = found.images[order] / 16, found.target[order]
+        digits = load_digits()
+        order = np.random.default_rng(0).permutation(len(digits.target))
+        images, labels = digits.images[order] / 16, digits.target[order]
         cut = len(labels) * 4 // 5
         split = Split(images[:cut], labels[:cut], images[cut:], labels[cut:])
     else:
@@ -38,8 +36,9 @@ def load(config: Config, name: str) -> Split:
 
 
 def view(key: jax.Array, images: jax.Array) -> jax.Array:
-    """Each image moved by up to an eighth of its side, a square of a third of its side erased,
-    dimmed, with some noise.
+    """Random views: shifted, partly erased, dimmed, and with noise.
+
+    The shift is up to an eighth of the side, and the erased square measures a third of it.
     """
     return jax.vmap(_view)(jax.random.split(key, len(images)), images)
 
@@ -49,8 +48,8 @@ def _view(key: jax.Array, image: jax.Array) -> jax.Array:
     reach, hole = side // 8, side // 3
     key_move, key_hole, key_light, key_noise = jax.random.split(key, 4)
     start = jax.random.randint(key_move, (2,), 0, 2 * reach + 1)
-    moved = jax.lax.dynamic_slice(jnp.pad(image, reach), start, (side, side))
+    shifted = jax.lax.dynamic_slice(jnp.pad(image, reach), start, (side, side))
     corner = jax.random.randint(key_hole, (2,), 0, side - hole + 1)
-    erased = jax.lax.dynamic_update_slice(moved, jnp.zeros((hole, hole), image.dtype), corner)
+    erased = jax.lax.dynamic_update_slice(shifted, jnp.zeros((hole, hole), image.dtype), corner)
     light = jax.random.uniform(key_light, minval=0.6, maxval=1.0)
     return light * erased + 0.1 * jax.random.normal(key_noise, image.shape)

@@ -1,4 +1,4 @@
-"""What a linear classifier makes of features, and a picture of them."""
+"""Measures of an encoder: a linear classifier on its features, and a picture of them."""
 
 import warnings
 
@@ -14,12 +14,10 @@ from experiments.representation.images import Split
 
 
 def accuracy(train: np.ndarray, test: np.ndarray, split: Split) -> float:
-    """On the test images, of a logistic regression fitted to all training images and their
-    labels.
-    """
+    """Test accuracy of a logistic regression fitted to all training images and labels."""
     classifier = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.1))
     with warnings.catch_warnings():
-        # The last digits of its likelihood change no accuracy.
+        # Further iterations change the likelihood's last digits, but no accuracy.
         warnings.simplefilter("ignore", ConvergenceWarning)
         classifier.fit(train, split.y_train)
     return float(classifier.score(test, split.y_test))

@@ -1,6 +1,4 @@
-"""Draws the probe's accuracy against batch size and temperature, and the features beside the
-pixels.
-"""
+"""Draws the probe's accuracy against batch size and temperature, and pictures of the features."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -32,9 +30,9 @@ def _accuracy(arrays, names: list[str]) -> Figure:
         squeeze=False,
     )
     for row, name in zip(panels, names, strict=True):
-        for place, (axes, size) in enumerate(zip(row, sizes, strict=True)):
+        for column, (axes, size) in enumerate(zip(row, sizes, strict=True)):
             for index, loss in enumerate(map(str, arrays["losses"])):
-                values = 100 * arrays[f"{name}_accuracy"][index, place]
+                values = 100 * arrays[f"{name}_accuracy"][index, column]
                 axes.plot(
                     temperatures,
                     values.mean(-1),
@@ -62,12 +60,14 @@ def _accuracy(arrays, names: list[str]) -> Figure:
 def _picture(arrays, name: str) -> Figure:
     figure, panels = plt.subplots(1, 2, figsize=(9.0, 4.6))
     classes = arrays[f"{name}_classes"]
-    for axes, which, title in zip(
+    for axes, field, title in zip(
         panels, ("picture_pixels", "picture"), ("pixels", "features, InfoNCE"), strict=True
     ):
-        for one in np.unique(classes):
-            points = arrays[f"{name}_{which}"][classes == one]
-            axes.plot(*points.T, ".", ms=2.5, color=plt.get_cmap("tab10")(int(one)), label=str(one))
+        for label in np.unique(classes):
+            points = arrays[f"{name}_{field}"][classes == label]
+            axes.plot(
+                *points.T, ".", ms=2.5, color=plt.get_cmap("tab10")(int(label)), label=str(label)
+            )
         axes.set(title=f"{name}, t-SNE of the {title}", xticks=[], yticks=[])
         axes.grid(visible=False)
     figure.legend(

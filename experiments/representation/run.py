@@ -1,5 +1,6 @@
-"""Trains every loss at every batch size and temperature; probes the features, and those of no
-training.
+"""Trains every loss at every batch size and temperature, and probes the features.
+
+Features without training are probed as well.
 """
 
 import jax
@@ -23,19 +24,23 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         "temperatures": np.array(config.temperatures),
     }
     for name in config.images:
-        found = _one(config, images.load(config, name), key, name)
-        arrays |= {f"{name}_{what}": value for what, value in found.items()}
+        arrays_of_set = _probe_set(config, images.load(config, name), key, name)
+        arrays |= {f"{name}_{field}": value for field, value in arrays_of_set.items()}
     return results.Result(arrays, headline(config, arrays))
 
 
-def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dict[str, np.ndarray]:
-    """Accuracy (losses, batch sizes, temperatures, seeds), without training (seeds,) and of pixels
-    (); and the picture.
+def _probe_set(
+    config: Config, split: images.Split, key: jax.Array, label: str
+) -> dict[str, np.ndarray]:
+    """Accuracies of one data set, and its pictures.
+
+    `accuracy` has the axes loss, batch size, temperature and seed, `untrained` the axis seed, and
+    `pixels` none.
     """
     sides = [jnp.asarray(side, jnp.float32) for side in (split.x_train, split.x_test)]
     seeds = jax.random.split(key, config.num_seeds)
 
-    def probed(params) -> float:
+    def probe(params) -> float:
         return accuracy(*(np.asarray(features(params, side)) for side in sides), split)
 
     grid = [(loss, size) for loss in losses(config) for size in config.batch_sizes]
@@ -45,7 +50,7 @@ def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dic
     }
     lanes = [(t, s) for t in range(len(config.temperatures)) for s in range(config.num_seeds)]
     table = [
-        [probed(_lane(trained[pair], lane)) for lane in lanes]
+        [probe(_lane(trained[pair], lane)) for lane in lanes]
         for pair in track(grid, f"probes, {label}")
     ]
     shape = len(losses(config)), len(config.batch_sizes), len(config.temperatures), config.num_seeds
@@ -54,7 +59,7 @@ def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dic
     flat = [side.reshape(len(side), -1) for side in (split.x_train, split.x_test)]
     return {
         "accuracy": np.array(table).reshape(shape),
-        "untrained": np.array([probed(init(config, seed, sides[0][0].size)) for seed in seeds]),
+        "untrained": np.array([probe(init(config, seed, sides[0][0].size)) for seed in seeds]),
         "pixels": np.array(accuracy(*flat, split)),
         "picture": picture(config, np.asarray(features(shown, sides[1]))),
         "picture_pixels": picture(config, flat[1]),
@@ -65,10 +70,10 @@ def _one(config: Config, split: images.Split, key: jax.Array, label: str) -> dic
 def _trained(config: Config, loss: str, batch_size: int, x_train: jax.Array, seeds: jax.Array):
     """Parameters with the axes temperature and seed."""
 
-    def one(seed, temperature):
+    def train_lane(seed, temperature):
         return train(config, loss, batch_size, x_train, seed, temperature)
 
-    lanes = jax.vmap(jax.vmap(one, (0, None)), (None, 0))
+    lanes = jax.vmap(jax.vmap(train_lane, (0, None)), (None, 0))
     return jax.block_until_ready(jax.jit(lanes)(seeds, jnp.asarray(config.temperatures)))
 
 

@@ -1,4 +1,4 @@
-"""An encoder under every loss, all temperatures and seeds at once."""
+"""Trains an encoder with every loss, all temperatures and seeds at once."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,7 +15,7 @@ Params = Mapping[str, jax.Array]
 
 
 def losses(config: Config) -> dict[str, Callable[[jax.Array, jax.Array, Any, Any], jax.Array]]:
-    """By name, of the embeddings of two views, the temperature and a learned bias."""
+    """Losses by name, as functions of two views' embeddings, the temperature and a learned bias."""
     return {
         "InfoNCE": lambda x, y, t, bias: nce_jax.losses.clip_loss(x, y, temperature=t),
         "NT-Xent": lambda x, y, t, bias: nce_jax.losses.nt_xent_loss(x, y, temperature=t),
@@ -38,16 +38,16 @@ def init(config: Config, key: jax.Array, num_pixels: int) -> Params:
 
 
 def features(params: Params, images: jax.Array) -> jax.Array:
-    """(n, hidden): what the probe sees."""
+    """Features of the probe, (n, hidden)."""
     return jax.nn.relu(
         images.reshape(len(images), -1) @ params["hidden"] + params["hidden_bias"][None, :]
     )
 
 
 def embed(params: Params, images: jax.Array) -> jax.Array:
-    """(n, dim), of length one: what the loss sees."""
-    found = features(params, images) @ params["head"]
-    return found / jnp.maximum(jnp.linalg.norm(found, axis=-1, keepdims=True), 1e-6)
+    """Embeddings of the loss, (n, dim), of unit length."""
+    projected = features(params, images) @ params["head"]
+    return projected / jnp.maximum(jnp.linalg.norm(projected, axis=-1, keepdims=True), 1e-6)
 
 
 def train(

@@ -1,3 +1,1 @@
-"""One train step on one device, on eight, on two processes: the same numbers; and what more devices
-save.
-"""
+"""One train step on one, eight, and two processes of devices: equal numbers, and the time saved."""

@@ -1,4 +1,4 @@
-"""What a compiled program makes its devices tell each other."""
+"""Lists the collective operations of a compiled program."""
 
 import re
 from typing import Any, NamedTuple
@@ -18,8 +18,8 @@ class Collective(NamedTuple):
 
     Attributes:
       kind: "all-gather", "all-reduce", ...
-      num_bytes: of its result on one device.
-      is_in_loop: whether it is inside a `while`, and so done at every iteration.
+      num_bytes: size of its result on one device.
+      is_in_loop: whether it is inside a `while`, and thus executed at every iteration.
     """
 
     kind: str
@@ -28,8 +28,7 @@ class Collective(NamedTuple):
 
 
 def collectives(compiled: Any) -> list[Collective]:
-    """Lists the collective operations of a compiled program: what its devices wait for each other
-    for.
+    """Lists the collective operations of a compiled program, at which its devices synchronize.
 
     Args:
       compiled: what `jax.jit(fn).lower(*args).compile()` returns.
@@ -39,7 +38,7 @@ def collectives(compiled: Any) -> list[Collective]:
       all-gather, of the batch's log-ratios, and all-reduces of gradients, none of them in a loop.
 
     Raises:
-      TypeError: what has no program text.
+      TypeError: `compiled` has no program text.
 
     Examples:
       >>> import jax
@@ -61,10 +60,10 @@ def collectives(compiled: Any) -> list[Collective]:
         {name for body in bodies.values() for line in body for name in _LOOP.findall(line)}, bodies
     )
     return [
-        Collective(found["kind"], _num_bytes(found["shape"], found["start"]), name in looped)
+        Collective(match["kind"], _num_bytes(match["shape"], match["start"]), name in looped)
         for name, body in bodies.items()
-        for found in map(_OPERATION.search, body)
-        if found
+        for match in map(_OPERATION.search, body)
+        if match
     ]
 
 
@@ -73,28 +72,28 @@ def _bodies(text: str) -> dict[str, list[str]]:
     bodies: dict[str, list[str]] = {}
     current: list[str] = []
     for line in text.splitlines():
-        found = _COMPUTATION.match(line)
-        if found:
-            current = bodies.setdefault(found["name"], [])
+        match = _COMPUTATION.match(line)
+        if match:
+            current = bodies.setdefault(match["name"], [])
         else:
             current.append(line)
     return bodies
 
 
 def _reached(names: set[str], bodies: dict[str, list[str]]) -> set[str]:
-    """These computations and all that they call."""
+    """These computations and all that they call, directly or indirectly."""
     reached: set[str] = set()
     while names - reached:
         name = (names - reached).pop()
         reached.add(name)
-        named = {found for line in bodies[name] for found in _NAME.findall(line)}
-        names = names | (named & bodies.keys())
+        mentioned = {match for line in bodies[name] for match in _NAME.findall(line)}
+        names = names | (mentioned & bodies.keys())
     return reached
 
 
 def _num_bytes(shape: str, start: str | None) -> int:
-    sizes = [_array_bytes(found["dtype"], found["shape"]) for found in _ARRAY.finditer(shape)]
-    # An operation in two halves names what goes in before what comes out.
+    sizes = [_array_bytes(match["dtype"], match["shape"]) for match in _ARRAY.finditer(shape)]
+    # An asynchronous start lists its inputs before its outputs.
     return sum(sizes[len(sizes) // 2 :] if start and shape.startswith("(") else sizes)
 
 

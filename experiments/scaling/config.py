@@ -1,4 +1,4 @@
-"""Settings; all are our choice, since no paper trains on more than one device."""
+"""Settings, all our choice: the papers train on a single device."""
 
 import dataclasses
 
@@ -6,21 +6,21 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     pairs: tuple[str, ...] = ()
-    """Criterion and treatment, as in "nce, solved"; () takes all that go together."""
+    """Criteria and treatments to run, as in "nce, solved"; () runs all that are supported."""
     dtypes: tuple[str, ...] = ("float32", "float64")
-    """In which the agreement is looked at."""
+    """Dtypes in which the agreement is tested."""
     layouts: tuple[str, ...] = ("1x8", "2x4")
-    """Processes x devices of each, to be compared with one device."""
+    """Layouts that are compared with one device, as processes x devices per process."""
     num_data: int = 32
-    """Data samples per step."""
+    """Number of data samples per step."""
     num_noise: int = 48
-    """Noise samples per step."""
+    """Number of noise samples per step."""
     hidden: tuple[int, ...] = (16, 8)
-    """Of the perceptron in two dimensions."""
+    """Widths of the perceptron in two dimensions."""
     learning_rate: float = 0.01
-    """Of SGD over `num_steps`; the gradient is read off one step at a rate of 1."""
+    """Learning rate of SGD over `num_steps`; the gradient is taken from one step at a rate of 1."""
     num_steps: int = 100
-    """After which the parameters are compared, ..."""
+    """Number of steps after which the parameters are compared, for `long_pairs`."""
     long_pairs: tuple[str, ...] = (
         "nce, solved",
         "nce, bar",
@@ -33,27 +33,27 @@ class Config:
         "regularized, solved",
         "nce, solved, adaptive M",
     )
-    """... of these: every criterion and every treatment once, since eight devices of two processes
-    take long to exchange."""
+    """Pairs trained for `num_steps`: every criterion and every treatment once, since the exchange
+    between eight devices of two processes is slow."""
     num_devices: tuple[int, ...] = (1, 2, 4, 8)
-    """Over which a larger step is compiled, to count its work per device."""
+    """Numbers of devices for which a larger step is compiled, to count its work per device."""
     batch_size: int = 8_192
-    """Samples of each side of that step: in all (strong scaling), or per eight devices (weak
+    """Samples of each side of that step: in total (strong scaling), or per eight devices (weak
     scaling)."""
     width: int = 512
-    """Of its two hidden layers; 64 dimensions."""
+    """Width of its two hidden layers, in 64 dimensions."""
     exchange_sizes: tuple[int, ...] = (1_024, 16_384, 262_144, 2_097_152)
-    """Samples of both sides in a solve alone, gathered first or reduced at every evaluation."""
+    """Samples of both sides in a solve for F, gathered first or reduced at every evaluation."""
     num_repeats: int = 9
-    """Steps of it that are timed, and sweeps."""
+    """Number of timed steps, and of timed sweeps."""
     sweep_lanes: tuple[int, int] = (16, 64)
-    """M x seeds of a sweep that is the same over all these devices."""
+    """Numbers of M and of seeds in a sweep that is the same for any number of devices."""
     sweep_steps: int = 100
-    """Training steps of each of its lanes, ..."""
+    """Number of training steps of each of its lanes."""
     sweep_batch_size: int = 256
-    """... on so many samples of data, and of noise."""
+    """Number of data samples, and of noise samples, in each of these steps."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

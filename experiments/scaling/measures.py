@@ -1,6 +1,4 @@
-"""Work, traffic and time of one larger train step over one device and more; with those of a sweep
-and of a solve.
-"""
+"""Work, traffic and time of a train step, a sweep and a solve, by number of devices."""
 
 import time
 from typing import Any
@@ -16,25 +14,27 @@ from experiments.scaling.config import Config
 from nce_jax import models, noise, training
 
 DIM = 64
+"""Dimension of the data."""
 SCALINGS = ("weak", "strong")
 QUANTITIES = ("flops", "bytes", "collectives", "in_loops", "collective_bytes", "seconds")
 
 
 def measure(config: Config) -> dict[str, np.ndarray]:
-    """(scaling, devices, treatment) of every quantity: counted per device in the compiled program,
-    and seconds per step.
+    """All quantities by (scaling, devices, treatment), and those of the sweep and the solve.
+
+    Work and traffic are counted per device in the compiled program, and seconds are per step.
     """
     treatments = {"solved": training.solved(), "joint": training.joint_gradient()}
     table = np.empty((len(SCALINGS), len(config.num_devices), len(treatments), len(QUANTITIES)))
     for row, scaling in enumerate(SCALINGS):
         for column, num_devices in enumerate(config.num_devices):
-            share = num_devices if scaling == "weak" else max(config.num_devices)
-            batch_size = config.batch_size * share // max(config.num_devices)
-            for place, treatment in enumerate(treatments.values()):
-                table[row, column, place] = _step(config, num_devices, batch_size, treatment)
-    counted = {name: table[..., index] for index, name in enumerate(QUANTITIES)}
-    beside = sweep_cost.measure(config, treatments) | exchange.measure(config)
-    return counted | beside | {"treatments": np.array(list(treatments))}
+            batch_devices = num_devices if scaling == "weak" else max(config.num_devices)
+            batch_size = config.batch_size * batch_devices // max(config.num_devices)
+            for index, treatment in enumerate(treatments.values()):
+                table[row, column, index] = _step(config, num_devices, batch_size, treatment)
+    counted = {name: table[..., column] for column, name in enumerate(QUANTITIES)}
+    other_measures = sweep_cost.measure(config, treatments) | exchange.measure(config)
+    return counted | other_measures | {"treatments": np.array(list(treatments))}
 
 
 def _step(
@@ -60,23 +60,26 @@ def _step(
 
 
 def _counted(compiled: Any) -> list[float]:
-    cost, found = compiled.cost_analysis(), collectives(compiled)
-    told = sum(operation.num_bytes for operation in found)
+    cost, operations = compiled.cost_analysis(), collectives(compiled)
+    num_bytes = sum(operation.num_bytes for operation in operations)
     return [
         cost["flops"],
         cost["bytes accessed"],
-        len(found),
-        sum(operation.is_in_loop for operation in found),
-        told,
+        len(operations),
+        sum(operation.is_in_loop for operation in operations),
+        num_bytes,
     ]
 
 
 def _seconds(compiled: Any, state: Any, x_data: jax.Array, num_repeats: int) -> float:
-    """The median step; what the devices do at the same time, two cores do one after another."""
-    taken = []
+    """Median seconds of a step.
+
+    Virtual devices share two cores, so that work of different devices is partly sequential.
+    """
+    durations = []
     for _ in range(num_repeats):
         start = time.perf_counter()
         state, metrics = compiled(state, x_data, jax.random.key(2))
         jnp.asarray(metrics.loss).block_until_ready()
-        taken.append(time.perf_counter() - start)
-    return float(np.median(taken))
+        durations.append(time.perf_counter() - start)
+    return float(np.median(durations))

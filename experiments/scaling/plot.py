@@ -1,4 +1,4 @@
-"""Draws how far the layouts differ, and what a device has to do as there are more of them."""
+"""Draws the difference between layouts, and the work per device against their number."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,7 +17,7 @@ COLORS = (plotting.BLUE, plotting.VERMILION, plotting.GREEN)
 def draw(stored: Stored) -> dict[str, Figure]:
     arrays = stored.arrays
     figures = {"agreement": _agreement, "cost": _cost, "exchange": _exchange}
-    return {f"scaling_{name}": one(arrays) for name, one in figures.items()}
+    return {f"scaling_{name}": draw_figure(arrays) for name, draw_figure in figures.items()}
 
 
 def _agreement(arrays) -> Figure:
@@ -65,16 +65,16 @@ def _cost(arrays) -> Figure:
     }
     for axes, (name, label) in zip(panels, shown.items(), strict=True):
         for row, scaling in enumerate(SCALINGS):
-            for place, treatment in enumerate(map(str, arrays["treatments"])):
-                values = arrays[name][row, :, place] / arrays[name][row, 0, place]
+            for column, treatment in enumerate(map(str, arrays["treatments"])):
+                values = arrays[name][row, :, column] / arrays[name][row, 0, column]
                 style = {
                     "color": COLORS[row],
                     "ls": "-" if treatment == "solved" else ":",
                     "marker": MARKERS[row],
                 }
                 axes.plot(arrays["num_devices"], values, **style, label=f"{scaling}, {treatment}")
-        for place, treatment in enumerate(map(str, arrays["treatments"])):
-            values = arrays[f"sweep_{name}"][:, place] / arrays[f"sweep_{name}"][0, place]
+        for column, treatment in enumerate(map(str, arrays["treatments"])):
+            values = arrays[f"sweep_{name}"][:, column] / arrays[f"sweep_{name}"][0, column]
             style = {
                 "color": COLORS[2],
                 "ls": "-" if treatment == "solved" else ":",
@@ -99,14 +99,14 @@ def _cost(arrays) -> Figure:
 
 def _exchange(arrays) -> Figure:
     figure, axes = plt.subplots(figsize=(4.6, 3.4))
-    for way, name in enumerate(map(str, arrays["exchange_ways"])):
-        in_loop = int(arrays["exchange_in_loops"][:, way].max())
+    for index, name in enumerate(map(str, arrays["exchange_ways"])):
+        in_loop = int(arrays["exchange_in_loops"][:, index].max())
         label = f"{name}: {in_loop} collectives in the loop"
         axes.plot(
             arrays["exchange_sizes"],
-            arrays["exchange_milliseconds"][:, way],
-            color=COLORS[way],
-            marker=MARKERS[way],
+            arrays["exchange_milliseconds"][:, index],
+            color=COLORS[index],
+            marker=MARKERS[index],
             label=label,
         )
     axes.set(

@@ -1,6 +1,4 @@
-"""Every layout of devices in programs of its own, since a program has its devices from its first
-moment on.
-"""
+"""Runs every layout of devices in programs of its own, since devices are fixed at program start."""
 
 import dataclasses
 import json
@@ -19,12 +17,14 @@ SETTINGS = "settings.json"
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    del key  # the programs make their own of config.seed
+    del key  # the programs make their own key from config.seed
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / SETTINGS).write_text(json.dumps(dataclasses.asdict(config)))
-        found = {layout: _arrays(layout, Path(folder)) for layout in ("1x1", *config.layouts)}
+        arrays_by_layout = {
+            layout: _arrays(layout, Path(folder)) for layout in ("1x1", *config.layouts)
+        }
         cost = _arrays(f"1x{max(config.num_devices)}", Path(folder), "--measure")
-    arrays = differences(found) | cost | {"num_devices": np.array(config.num_devices)}
+    arrays = differences(arrays_by_layout) | cost | {"num_devices": np.array(config.num_devices)}
     return results.Result(arrays, headline(arrays))
 
 

@@ -1,6 +1,4 @@
-"""Every criterion under every treatment of F, as train steps on a mesh of any size, all in one
-program.
-"""
+"""Every criterion with every treatment of F, as train steps on a mesh, all in one program."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -37,16 +35,14 @@ PARTS = ("loss", "log_partition", "gradient", "params")
 
 
 class Named(NamedTuple):
-    """A train step and the state that it starts from."""
+    """A train step and its initial state."""
 
     step: Any
     state: training.TrainState
 
 
 def pairs(config: Config) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Options of `make_train_step`, by name: every criterion with every treatment that it supports,
-    or those asked for.
-    """
+    """Options of `make_train_step`, by name, for all supported pairs or those of the config."""
     for criterion, loss in CRITERIA.items():
         for treatment, update in TREATMENTS.items():
             name = f"{criterion}, {treatment}"
@@ -67,9 +63,8 @@ def make_steps(
     fixed = {"mesh": mesh, "num_noise": config.num_noise}
     named = {}
 
-    def tilted(
-        params, x
-    ):  # the model is the noise, tilted: no ratio is large, and every loss has its minimum
+    # The model is the tilted noise: no ratio is large, and every loss has a minimum.
+    def tilted(params, x):
         return log_density_fn(params, x) + distribution.log_prob(x)
 
     for name, options in pairs(config):
@@ -79,12 +74,13 @@ def make_steps(
 
 
 def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.ndarray]:
-    """What must not depend on the mesh, by "pair: part": loss, F, gradient of the first step, last
-    parameters.
+    """Results that must not depend on the mesh, by "pair: part".
+
+    The parts are the loss, F and the gradient of the first step, and the last parameters.
     """
     key, key_data, key_step = jax.random.split(jax.random.key(seed), 3)
-    # At a rate of 1, what SGD's first step moves is the gradient; at a small one it is mostly
-    # rounding of the parameters.
+    # At a rate of 1 the first SGD step is the gradient; at a small rate, the difference between the
+    # parameters is mostly rounding.
     named = make_steps(config, mesh, dtype, key, learning_rate=1.0)
     slow = make_steps(config, mesh, dtype, key, config.learning_rate)
     x_data = 0.5 + 0.7 * jax.random.normal(key_data, (config.num_data, 2), dtype)
@@ -93,33 +89,35 @@ def outcome(config: Config, mesh: Mesh, dtype: str, seed: int) -> dict[str, np.n
     last = _train(
         {name: slow[name] for name in config.long_pairs}, batch, key_step, config.num_steps
     )
-    found = {}
-    for name, one in named.items():
+    outcomes = {}
+    for name, initial in named.items():
         state, metrics = first[name]
-        moved = jax.tree.map(lambda old, new: np.asarray(old) - new, one.state.params, state.params)
-        parts = dict(zip(PARTS, (metrics.loss, metrics.log_partition, moved), strict=False))
+        gradient = jax.tree.map(
+            lambda old, new: np.asarray(old) - new, initial.state.params, state.params
+        )
+        parts = dict(zip(PARTS, (metrics.loss, metrics.log_partition, gradient), strict=False))
         parts |= {"params": last[name][0].params} if name in last else {}
-        found |= {f"{name}: {part}": _flat(value) for part, value in parts.items()}
-    return found
+        outcomes |= {f"{name}: {part}": _flat(value) for part, value in parts.items()}
+    return outcomes
 
 
 def _train(
     named: dict[str, Named], batch: training.Batch, key: jax.Array, num_steps: int
 ) -> dict[str, Any]:
-    """By name, the state after `num_steps` and the metrics of the last: all in one program."""
+    """The state after `num_steps` and the last metrics, by name; all in one program."""
 
-    def once(states):
+    def step_all(states):
         return {name: named[name].step(state, batch, key) for name, state in states.items()}
 
     @jax.jit
     def train(states):
-        def body(_, done):
-            return once({name: state for name, (state, _) in done.items()})
+        def body(_, previous):
+            return step_all({name: state for name, (state, _) in previous.items()})
 
-        return jax.lax.fori_loop(1, num_steps, body, once(states))
+        return jax.lax.fori_loop(1, num_steps, body, step_all(states))
 
     return jax.tree.map(
-        np.asarray, jax.device_get(train({name: one.state for name, one in named.items()}))
+        np.asarray, jax.device_get(train({name: initial.state for name, initial in named.items()}))
     )
 
 

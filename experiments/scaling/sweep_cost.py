@@ -1,4 +1,4 @@
-"""Work, collectives and time of one fixed sweep over one device and more."""
+"""Work, collectives and time of one fixed sweep, by number of devices."""
 
 import time
 from collections.abc import Callable
@@ -17,16 +17,17 @@ from nce_jax import models, noise, sweeps, training
 
 QUANTITIES = ("flops", "bytes", "collectives", "seconds")
 DISTANCE = 4.0
-"""Of the data's mean from the noise's."""
+"""Distance of the data's mean from the noise's."""
 
 
 def measure(config: Config, treatments: dict[str, training.Treatment]) -> dict[str, np.ndarray]:
-    """(devices, treatment), by "sweep_" and the quantity: counted per device in the program;
-    seconds for the whole grid.
+    """All quantities as "sweep_<quantity>", (devices, treatment).
+
+    Work is counted per device in the program, and seconds are of the whole grid.
     """
     table = [
-        [_sweep(config, num, treated) for treated in treatments.values()]
-        for num in config.num_devices
+        [_sweep(config, num_devices, treatment) for treatment in treatments.values()]
+        for num_devices in config.num_devices
     ]
     return {f"sweep_{name}": np.array(table)[..., index] for index, name in enumerate(QUANTITIES)}
 
@@ -34,9 +35,7 @@ def measure(config: Config, treatments: dict[str, training.Treatment]) -> dict[s
 def make_lane(
     config: Config, treatment: training.Treatment
 ) -> Callable[[Any, Any], dict[str, jax.Array]]:
-    """The mean of a Gaussian, trained from fresh samples at every step, which all M of a seed
-    share.
-    """
+    """A lane that trains the mean of a Gaussian on fresh samples, shared by all M of a seed."""
     distribution, optimizer = noise.standard_normal(1), optax.sgd(0.1)
 
     def lane(magnification, seed):
@@ -72,12 +71,12 @@ def _sweep(config: Config, num_devices: int, treatment: training.Treatment) -> l
         "seed": jnp.arange(num_seeds),
     }
     lane = make_lane(config, treatment)
-    program = sweeps.compiled_sweep(lane, mesh=mesh, **axes)
-    cost, told = program.cost_analysis(), collectives(program)
+    program = sweeps.compiled_sweep(lane, axes=axes, mesh=mesh)
+    cost, operations = program.cost_analysis(), collectives(program)
     return [
         cost["flops"],
         cost["bytes accessed"],
-        len(told),
+        len(operations),
         _seconds(lane, mesh, axes, config.num_repeats),
     ]
 
@@ -85,14 +84,15 @@ def _sweep(config: Config, num_devices: int, treatment: training.Treatment) -> l
 def _seconds(
     lane: Callable[..., Any], mesh: Mesh, axes: dict[str, jax.Array], num_repeats: int
 ) -> float:
-    """The median, from the call to the result on the host; the first call, which is not counted,
-    makes what is kept.
+    """Median seconds from the call to the result on the host.
+
+    The first call, which compiles, is not counted.
     """
-    taken = []
+    durations = []
     for _ in range(num_repeats + 1):
         start = time.perf_counter()
-        found = nce_jax.sweep(lane, mesh=mesh, **axes)
-        taken.append(time.perf_counter() - start)
-    assert found.num_chunks == 1  # else the program that was counted is not the one that ran
-    assert not found.failed.any()
-    return float(np.median(taken[1:]))
+        result = nce_jax.sweep(lane, axes=axes, mesh=mesh)
+        durations.append(time.perf_counter() - start)
+    assert result.num_chunks == 1  # otherwise another program ran than the one that was counted
+    assert not result.failed.any()
+    return float(np.median(durations[1:]))

@@ -1,5 +1,4 @@
-"""A training run on all devices of all processes, for `make two-processes`; one that was stopped
-goes on.
+"""Trains on all devices of all processes, for `make two-processes`; resumes when interrupted.
 
 python -m experiments.common.processes --num-processes 2 --devices 4 -- experiments.scaling.train
 --num-steps 400
@@ -24,10 +23,10 @@ def main(
     """Fit a perceptron to the ring of eight Gaussians.
 
     Args:
-        num_steps: steps in all, those of an earlier call included.
-        folder: of the checkpoints and metrics; another one starts anew.
-        batch_size: samples of data, and of noise, per step, over all devices.
-        checkpoint_every: steps between checkpoints, and between records of metrics.
+        num_steps: total number of steps, including those of earlier calls.
+        folder: folder of the checkpoints and metrics; a new folder starts anew.
+        batch_size: number of data samples, and of noise samples, per step over all devices.
+        checkpoint_every: number of steps between checkpoints, and between records of metrics.
     """
     processes.join()
     mesh = training.make_mesh()

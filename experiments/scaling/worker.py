@@ -1,5 +1,6 @@
-"""One layout of devices: `python -m experiments.scaling.worker`, started by `run.py`, alone or as
-several processes.
+"""Computes one layout of devices, as one or several processes that `run.py` starts.
+
+The command is `python -m experiments.scaling.worker`.
 """
 
 import json
@@ -17,13 +18,13 @@ from nce_jax import training
 
 
 def agreement(config: Config) -> dict[str, np.ndarray]:
-    """What every step gives on all devices there are, by "dtype/pair: part"."""
-    found = {}
+    """Results of every step on all devices, by "dtype/pair: part"."""
+    arrays = {}
     for dtype in config.dtypes:
         with jax.enable_x64(dtype == "float64"):
             parts = outcome(config, training.make_mesh(), dtype, config.seed)
-            found |= {f"{dtype}/{name}": value for name, value in parts.items()}
-    return found
+            arrays |= {f"{dtype}/{name}": value for name, value in parts.items()}
+    return arrays
 
 
 def main(settings: Path, output: Path, measure: bool = False) -> None:
@@ -32,11 +33,10 @@ def main(settings: Path, output: Path, measure: bool = False) -> None:
     Args:
         settings: the experiment's config as JSON.
         output: file for the arrays, written by the first process.
-        measure: count and time a larger step and a sweep over one device and more, instead of
-          comparing.
+        measure: measure the work and time of a larger step and a sweep instead of the agreement.
     """
     processes.join()
-    # JSON has lists for tuples; each serves.
+    # Lists replace tuples in JSON, which makes no difference here.
     config = Config(**json.loads(settings.read_text()))
     arrays = measures.measure(config) if measure else agreement(config)
     if jax.process_index() == 0:

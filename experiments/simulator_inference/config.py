@@ -1,4 +1,4 @@
-"""Settings; all are our choice: the papers of the losses have other simulators."""
+"""Settings, all our choice: the papers on the losses have other simulators."""
 
 import dataclasses
 
@@ -6,39 +6,39 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     budgets: tuple[int, ...] = (512, 2_048, 8_192)
-    """Simulations to train on."""
+    """Numbers of simulations for training."""
     noise_scale: float = 0.5
     """Standard deviation of the simulator's noise."""
     num_classes: int = 8
-    """K of NRE-C; NRE-B takes one parameter together with x and K - 1 apart."""
+    """K of NRE-C; NRE-B contrasts one joint parameter with K - 1 independent ones."""
     gamma: float = 1.0
     """Prior odds of NRE-C."""
     strength: float = 100.0
-    """Of the balance of balanced NRE, which is its authors' value."""
+    """Strength of the balance in balanced NRE, which is its authors' value."""
     magnification: float = 10.0
     """M of "NRE-A, M"."""
     hidden: tuple[int, ...] = (64, 64)
-    """Of the perceptron on (theta, x)."""
+    """Widths of the perceptron on (theta, x)."""
     num_steps: int = 2_000
-    """Of Adam."""
+    """Number of Adam steps."""
     batch_size: int = 128
-    """Simulations per step."""
+    """Number of simulations per step."""
     learning_rate: float = 1e-3
-    """At the start; it falls to zero on a cosine."""
+    """Initial learning rate, decayed to zero on a cosine."""
     num_seeds: int = 5
-    """Simulations and networks."""
+    """Number of seeds of the simulations and networks."""
     num_test: int = 1_000
-    """Pairs of parameters and observations, fresh, behind every measure."""
+    """Number of fresh pairs of parameters and observations behind every measure."""
     num_cells: int = 81
-    """Per side of the square on which posteriors are held."""
+    """Number of cells per side of the square on which posteriors are represented."""
     half_width: float = 4.0
-    """Of that square, in standard deviations of the prior."""
+    """Half width of that square, in standard deviations of the prior."""
     num_classified: int = 3
-    """Observations, of the first seed, on which a classifier is trained."""
+    """Number of observations of the first seed for which a classifier is trained."""
     num_samples: int = 1_000
-    """Of either posterior, for the classifier."""
+    """Number of samples of either posterior for the classifier."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
 
 PRESETS = {

@@ -1,6 +1,4 @@
-"""How far an estimated posterior is from the true one: on a grid, by quadrature, and by a
-classifier trained on samples.
-"""
+"""Distance of an estimated posterior from the true one: by quadrature, and by a classifier."""
 
 from typing import NamedTuple
 
@@ -12,17 +10,17 @@ from experiments.simulator_inference import simulator
 from experiments.simulator_inference.config import Config
 
 
-class Measured(NamedTuple):
-    """Of one network on the test pairs.
+class Measures(NamedTuple):
+    """Measures of one network on the test pairs.
 
     Attributes:
-      accuracy: of the best classifier of true and estimated posterior, per observation: 1/2 + their
-        total variation / 2.
-      mass: of the estimated posterior where it is denser than at the true parameters, per pair:
-        uniform where calibrated.
-      log_normalizer: log of the integral of prior times ratio, per observation: zero for the exact
+      accuracy: accuracy of the best classifier between true and estimated posterior, per
+        observation: 1/2 + their total variation / 2.
+      mass: mass of the estimated posterior where it is denser than at the true parameters, per
+        pair; uniform for a calibrated posterior.
+      log_normalizer: log of the integral of prior times ratio, per observation; zero for the exact
         ratio.
-      log_ratio_error: estimated less exact log ratio at the test pairs.
+      log_ratio_error: estimated minus exact log ratio at the test pairs.
     """
 
     accuracy: np.ndarray
@@ -33,41 +31,45 @@ class Measured(NamedTuple):
 
 def measure(
     config: Config, of_grid: np.ndarray, of_pairs: np.ndarray, pairs: simulator.Pairs
-) -> Measured:
-    """From log ratios (observations, cells) on the grid and (observations,) at the pairs' own
-    parameters.
+) -> Measures:
+    """Measures from log ratios on the grid and at the pairs' own parameters.
+
+    The shapes are (observations, cells) and (observations,).
     """
     points, area = simulator.grid(config.num_cells, config.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
     truth = _normalized(simulator.log_posterior(points, x, config.noise_scale), area)[0]
-    found, log_normalizer = _normalized(of_grid + simulator.log_prior(points), area)
-    own = of_pairs + simulator.log_prior(theta) - log_normalizer
-    exact = _at_own(theta, x, config)
-    return Measured(
-        accuracy=0.5 + np.abs(np.exp(found) - np.exp(truth)).sum(-1) * area / 4,
-        mass=(np.exp(found) * (found > own[:, None])).sum(-1) * area,
+    posterior, log_normalizer = _normalized(of_grid + simulator.log_prior(points), area)
+    log_density_at_truth = of_pairs + simulator.log_prior(theta) - log_normalizer
+    exact = _log_posterior_at_truth(theta, x, config)
+    return Measures(
+        accuracy=0.5 + np.abs(np.exp(posterior) - np.exp(truth)).sum(-1) * area / 4,
+        mass=(np.exp(posterior) * (posterior > log_density_at_truth[:, None])).sum(-1) * area,
         log_normalizer=log_normalizer,
         log_ratio_error=of_pairs - (exact - simulator.log_prior(theta)),
     )
 
 
 def exact_mass(config: Config, pairs: simulator.Pairs) -> np.ndarray:
-    """`Measured.mass` of the true posterior: what chance makes of these pairs."""
+    """`Measures.mass` of the true posterior, which shows the sampling error of these pairs."""
     points, _ = simulator.grid(config.num_cells, config.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
     of_grid = simulator.log_posterior(points, x, config.noise_scale) - simulator.log_prior(points)
     return measure(
-        config, of_grid, _at_own(theta, x, config) - simulator.log_prior(theta), pairs
+        config,
+        of_grid,
+        _log_posterior_at_truth(theta, x, config) - simulator.log_prior(theta),
+        pairs,
     ).mass
 
 
-def _at_own(theta: np.ndarray, x: np.ndarray, config: Config) -> np.ndarray:
-    """log p(theta_i | x_i)."""
+def _log_posterior_at_truth(theta: np.ndarray, x: np.ndarray, config: Config) -> np.ndarray:
+    """log p(theta_i | x_i) of every pair."""
     pairs = zip(theta, x, strict=True)
     return np.array(
         [
-            simulator.log_posterior(one[None], other[None], config.noise_scale)[0, 0]
-            for one, other in pairs
+            simulator.log_posterior(parameters[None], observation[None], config.noise_scale)[0, 0]
+            for parameters, observation in pairs
         ]
     )
 
@@ -79,17 +81,18 @@ def _normalized(log_density: np.ndarray, area: float) -> tuple[np.ndarray, np.nd
 
 
 def classified(config: Config, of_grid: np.ndarray, x: np.ndarray, seed: int) -> float:
-    """Accuracy, cross-validated, of a perceptron that tells samples of the two posteriors of one
-    observation apart.
+    """Cross-validated accuracy of a perceptron that separates samples of the two posteriors.
+
+    The posteriors are those of one observation.
     """
     points, area = simulator.grid(config.num_cells, config.half_width)
     rng = np.random.default_rng(seed)
     density = np.exp(_normalized((of_grid + simulator.log_prior(points))[None], area)[0][0]) * area
     cells = rng.choice(len(points), config.num_samples, p=density / density.sum())
-    found = points[cells] + np.sqrt(area) * (rng.uniform(size=(config.num_samples, 2)) - 0.5)
+    estimated = points[cells] + np.sqrt(area) * (rng.uniform(size=(config.num_samples, 2)) - 0.5)
     mean, covariance = simulator.posterior(x[None], config.noise_scale)
     truth = rng.multivariate_normal(mean[0], covariance, config.num_samples)
-    samples = np.concatenate([found, truth])
+    samples = np.concatenate([estimated, truth])
     samples = (samples - truth.mean(0)) / truth.std(0)
     labels = np.repeat([0, 1], config.num_samples)
     network = MLPClassifier((20, 20), max_iter=1_000, random_state=seed)

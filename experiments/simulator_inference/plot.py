@@ -1,6 +1,4 @@
-"""Draws the accuracy of the best classifier against the budget, coverage against the level, and
-normalizers.
-"""
+"""Draws the best classifier's accuracy by budget, coverage by level, and normalizers."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -30,17 +28,18 @@ def _style(arrays, index: int) -> dict:
 
 
 def _accuracy(arrays) -> Figure:
-    """Mean over observations; the band is the spread over seeds. Crosses: trained classifiers,
-    first seed.
+    """Mean over observations with the range over seeds; crosses are trained classifiers.
+
+    The classifiers are of the first seed.
     """
     figure, axes = plt.subplots(1, 2, figsize=(9.0, 3.6))
     for index in range(len(arrays["methods"])):
         for panel, values in zip(
             axes, (arrays["accuracy"], np.abs(arrays["log_normalizer"])), strict=True
         ):
-            each = values[index].mean(-1)
-            panel.plot(arrays["budgets"], each.mean(-1), marker="o", **_style(arrays, index))
-            low, high = each.min(-1), each.max(-1)
+            seed_means = values[index].mean(-1)
+            panel.plot(arrays["budgets"], seed_means.mean(-1), marker="o", **_style(arrays, index))
+            low, high = seed_means.min(-1), seed_means.max(-1)
             panel.fill_between(
                 arrays["budgets"], low, high, color=plotting.CATEGORICAL[index], alpha=0.12, lw=0
             )
@@ -76,9 +75,9 @@ def _coverage(arrays) -> Figure:
     figure, panels = plt.subplots(
         1, len(budgets), figsize=(1.2 + 3.0 * len(budgets), 3.5), sharey=True, squeeze=False
     )
-    for place, (axes, budget) in enumerate(zip(panels[0], budgets, strict=True)):
+    for column, (axes, budget) in enumerate(zip(panels[0], budgets, strict=True)):
         for index in range(len(arrays["methods"])):
-            curves = coverage(arrays["mass"][index, place])
+            curves = coverage(arrays["mass"][index, column])
             axes.plot(LEVELS, curves.mean(0), **_style(arrays, index))
         axes.plot(
             LEVELS, coverage(arrays["exact_mass"]), color="0.6", lw=0.9, label="true posterior"

@@ -1,5 +1,6 @@
-"""A linear Gaussian simulator: x = A theta + noise in three dimensions, theta ~ N(0, I) in two. Its
-posterior is known.
+"""A linear Gaussian simulator, x = A theta + noise, whose posterior is known.
+
+theta ~ N(0, I) has two dimensions, and x has three.
 """
 
 from typing import NamedTuple
@@ -13,7 +14,7 @@ NUM_PARAMETERS = MATRIX.shape[1]
 
 
 class Pairs(NamedTuple):
-    """Parameters (n, 2) and what was simulated from them, (n, 3)."""
+    """Parameters (n, 2) and the simulations from them, (n, 3)."""
 
     theta: jax.Array
     x: jax.Array
@@ -33,7 +34,7 @@ def posterior(x: np.ndarray, noise_scale: float) -> tuple[np.ndarray, np.ndarray
 
 
 def grid(num_cells: int, half_width: float) -> tuple[np.ndarray, float]:
-    """Points (cells, 2) in the middle of a square's cells, and the area of a cell."""
+    """Midpoints (cells, 2) of a square's cells, and the area of a cell."""
     edges = np.linspace(-half_width, half_width, num_cells + 1)
     middle = (edges[1:] + edges[:-1]) / 2
     points = np.stack(np.meshgrid(middle, middle, indexing="ij"), axis=-1).reshape(
@@ -47,8 +48,8 @@ def log_prior(theta: np.ndarray) -> np.ndarray:
 
 
 def log_posterior(theta: np.ndarray, x: np.ndarray, noise_scale: float) -> np.ndarray:
-    """(observations, points), for points (points, 2) and observations (n, 3)."""
+    """Log posterior (observations, points), for points (points, 2) and observations (n, 3)."""
     mean, covariance = posterior(x, noise_scale)
-    away = theta[None] - mean[:, None]
-    exponent = np.einsum("npi,ij,npj->np", away, np.linalg.inv(covariance), away)
+    deviation = theta[None] - mean[:, None]
+    exponent = np.einsum("npi,ij,npj->np", deviation, np.linalg.inv(covariance), deviation)
     return -0.5 * exponent - np.log(2 * np.pi) - 0.5 * np.linalg.slogdet(covariance)[1]

@@ -1,4 +1,4 @@
-"""Every loss on the same simulations, networks and batches; seeds at once."""
+"""Trains every loss on the same simulations, networks and batches, all seeds at once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,23 +17,24 @@ LogRatioFn = Callable[[Any, jax.Array, jax.Array], jax.Array]
 
 
 def losses(config: Config) -> dict[str, Callable[[jax.Array], jax.Array]]:
-    """By name, of the log ratios (n, K + K) of every x beside parameters: its own, K - 1 others;
-    and K others again.
+    """Losses by name, as functions of the log ratios (n, K + K) of every x.
+
+    The parameters of a row are its own, K - 1 independent ones, and K more independent ones.
     """
-    size, apart = config.num_classes, config.num_classes
+    size, second_start = config.num_classes, config.num_classes
 
     def contrastive(s: jax.Array) -> jax.Array:
         return nce_jax.losses.nre_c_loss(
-            s[:, 0], s[:, apart:], log_ratio_contrast=s[:, 1:size], gamma=config.gamma
+            s[:, 0], s[:, second_start:], log_ratio_contrast=s[:, 1:size], gamma=config.gamma
         )
 
     return {
-        "NRE-A": lambda s: nce_jax.losses.nre_a_loss(s[:, 0], s[:, apart]),
+        "NRE-A": lambda s: nce_jax.losses.nre_a_loss(s[:, 0], s[:, second_start]),
         "NRE-A, M": lambda s: nce_jax.nce_loss(
-            s[:, 0], s[:, apart], magnification=config.magnification
+            s[:, 0], s[:, second_start], magnification=config.magnification
         ),
         "balanced": lambda s: nce_jax.losses.balanced_nre_loss(
-            s[:, 0], s[:, apart], strength=config.strength
+            s[:, 0], s[:, second_start], strength=config.strength
         ),
         "NRE-B": lambda s: nce_jax.losses.nre_b_loss(s[:, 0], s[:, 1:size]),
         "NRE-C": contrastive,
@@ -54,10 +55,12 @@ def train(
     optimizer = optax.adam(optax.cosine_decay_schedule(config.learning_rate, config.num_steps))
 
     def objective(params, batch):
-        # The others are of the same batch: parameters of the prior that have nothing to do with x.
-        others = [jnp.roll(batch.theta, shift, axis=0) for shift in range(2 * config.num_classes)]
+        # Contrasting parameters are those of other pairs in the batch, which are independent of x.
+        parameter_sets = [
+            jnp.roll(batch.theta, shift, axis=0) for shift in range(2 * config.num_classes)
+        ]
         s = jax.vmap(lambda theta: log_ratio_fn(params, theta, batch.x), out_axes=-1)(
-            jnp.stack(others)
+            jnp.stack(parameter_sets)
         )
         return loss(s)
 

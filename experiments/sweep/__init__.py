@@ -1,3 +1,1 @@
-"""One command for any grid: trainings of three experiments over axes, treatments and seeds, stored,
-resumed and drawn.
-"""
+"""Sweeps of trainings from three experiments over any grid: stored, resumable and drawn."""

@@ -1,6 +1,4 @@
-"""`python -m experiments.sweep <experiment> ...` computes a grid of trainings, and `... plot
-<file>` draws it.
-"""
+"""Computes a grid of trainings: `python -m experiments.sweep <experiment>`; `... plot` draws it."""
 
 import shlex
 import sys
@@ -15,9 +13,7 @@ PROGRAM = "python -m experiments.sweep"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Does what the arguments ask for; an argument that makes no sense ends in one line on stderr
-    and status 2.
-    """
+    """Runs the command; an invalid argument prints one line on stderr and exits with status 2."""
     argv = sys.argv[1:] if argv is None else list(argv)
     arguments = tyro.cli(
         Command,
@@ -27,12 +23,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     try:
         if isinstance(arguments, Plot):
-            from experiments.sweep import plot  # here: matplotlib is of no use to a sweep
+            from experiments.sweep import plot  # not at the top: a sweep needs no matplotlib
 
             plot.main(arguments)
         else:
             check(arguments)
-            # Here, so that bad arguments are told without loading all of it.
+            # Not at the top, so that invalid arguments are reported without loading everything.
             from experiments.sweep import compute
 
             compute.run(arguments, shlex.join([*PROGRAM.split(), *argv]))

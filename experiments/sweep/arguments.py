@@ -1,6 +1,4 @@
-"""What the command line may ask for. Nothing here touches a device: their number is one of the
-arguments.
-"""
+"""Arguments of the command line. No device is used here: their number is an argument."""
 
 import dataclasses
 import math
@@ -25,13 +23,14 @@ Treatment = Literal["joint", "raised", "bar", "solved"]
 
 
 class UsageError(Exception):
-    """An argument makes no sense; the message names it, what was expected and what came."""
+    """An argument is invalid; the message names it, the expected values and the value given."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """Axes take one value or more; the grid is the product of all of them. Everything else has one
-    value.
+    """Settings of a sweep, whose grid is the product of all axes.
+
+    Axes take one or more values, and every other setting takes one.
     """
 
     axes: ClassVar[tuple[str, ...]] = ("magnification", "noise_ratio", "learning_rate")
@@ -40,116 +39,124 @@ class Sweep:
     magnification: tuple[float, ...] = (1.0,)
     """Axis. M > 0."""
     noise_ratio: tuple[float, ...] = (1.0,)
-    """Axis. nu > 0 of the loss; a step draws as many noise as data samples whatever it is."""
+    """Axis. nu > 0 in the loss; every step draws as many noise samples as data samples in any
+    case."""
     learning_rate: tuple[float, ...] = (1.0,)
-    """Axis. On the scale of the paper's loss, half of ours, as in the experiments."""
+    """Axis. On the scale of the paper's loss, which is half of ours, as in the experiments."""
     treatment: tuple[Treatment, ...] = ("solved",)
-    """Axis. Of F: by gradient, at the parameters' rate or at a raised one; one BAR step per
-    training step; solved."""
+    """Axis. Treatment of F: by gradient at the parameters' learning rate ("joint") or at a raised
+    one ("raised"), one BAR step per training step ("bar"), or solved for ("solved")."""
     seeds: int = 10
-    """Axis. How many, from 0 on. A seed draws the same start and samples at every other point of
-    the grid."""
+    """Axis. Number of seeds, from 0. A seed draws the same start and samples at every point of the
+    grid."""
     num_steps: int = 1000
     """Training steps."""
     batch_size: int = 512
-    """Samples of data, and of noise, per step, drawn afresh."""
+    """Number of data samples, and of noise samples, drawn afresh in every step."""
     num_records: int = 12
-    """Steps at which the run is measured, evenly spaced on a log scale; the last is always one."""
+    """Number of steps at which the run is measured, evenly spaced on a log scale; the last step is
+    always included."""
     raised_rate: float = 1.0
     """Learning rate of F under the treatment "raised", on the paper's scale."""
     devices: int = 1
-    """Over which the lanes are spread; of the processor, as many as asked for, unless there is an
-    accelerator."""
+    """Number of devices over which the lanes are spread; without an accelerator, virtual CPU
+    devices."""
     max_lanes: int | None = None
-    """Most lanes at once, lost by a kill [a twentieth of the grid, but a seed per device: few seeds
-    make fewer chunks]."""
+    """Maximum number of lanes computed at once, which an interruption would lose [a twentieth of
+    the grid, but at least one seed per device: fewer seeds make fewer chunks]."""
     memory_limit: int | None = None
-    """Bytes that a chunk may use on each device."""
+    """Maximum number of bytes of a chunk on each device."""
     output: Path | None = None
     """Folder of the result [build/sweeps/<experiment>]."""
     resume: bool = False
-    """Go on with the sweep in the output folder."""
+    """Resume the sweep in the output folder."""
 
     @property
     def folder(self) -> Path:
         return self.output or Path("build/sweeps") / self.name
 
     def settings(self) -> dict[str, Any]:
-        """What the numbers depend on: all but where and how they are computed."""
-        elsewhere = {"devices", "max_lanes", "memory_limit", "output", "resume"}
+        """Settings that determine the numbers, without those of where and how they are computed."""
+        not_settings = {"devices", "max_lanes", "memory_limit", "output", "resume"}
         return {
-            name: value for name, value in dataclasses.asdict(self).items() if name not in elsewhere
+            name: value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in not_settings
         }
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian1d(Sweep):
-    """The mean of a Gaussian, as in experiments/gaussian_1d: error = distance of (theta, F) from
-    the data's.
+    """The mean of a Gaussian, as in experiments/gaussian_1d.
+
+    The error is the distance of (theta, F) from the data's parameters.
     """
 
     axes: ClassVar[tuple[str, ...]] = (*Sweep.axes, "distance")
     name: ClassVar[str] = "gaussian-1d"
 
     distance: tuple[float, ...] = (4.0,)
-    """Axis. Of the data's mean from the noise's."""
+    """Axis. Distance of the data's mean from the noise's."""
     raised_rate: float = 10.0
     """Learning rate of F under the treatment "raised", on the paper's scale."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Gaussian16d(Sweep):
-    """Variances of a diagonal Gaussian, as in experiments/gaussian_16d: error = distance of (theta,
-    F) from the data's.
+    """The variances of a diagonal Gaussian, as in experiments/gaussian_16d.
+
+    The error is the distance of (theta, F) from the data's parameters.
     """
 
     name: ClassVar[str] = "gaussian-16d"
 
     learning_rate: tuple[float, ...] = (0.1,)
-    """Axis. Of SGD, on the scale of the paper's loss, half of ours."""
+    """Axis. Learning rate of SGD, on the scale of the paper's loss, which is half of ours."""
     dim: int = 16
-    """Dimensions."""
+    """Number of dimensions."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Toy2d(Sweep):
-    """A network as the energy of a toy, as in experiments/toy_2d: error = KL(data : model) by
-    quadrature.
+    """A network as the energy of a toy, as in experiments/toy_2d.
+
+    The error is KL(data : model), by quadrature.
     """
 
     axes: ClassVar[tuple[str, ...]] = (*Sweep.axes, "noise_variance")
     name: ClassVar[str] = "toy-2d"
 
     learning_rate: tuple[float, ...] = (1e-3,)
-    """Axis. Adam's, which does not hang on the loss's scale."""
+    """Axis. Learning rate of Adam, which does not depend on the scale of the loss."""
     noise_variance: tuple[float, ...] = (2.0,)
-    """Axis. Of both coordinates of the Gaussian noise."""
+    """Axis. Variance of both coordinates of the Gaussian noise."""
     toy: Literal["8-gaussians", "pinwheel"] = "8-gaussians"
-    """The data."""
+    """Name of the data."""
     hidden: tuple[int, ...] = (128, 64)
     """Widths of the network."""
     num_cells: int = 160
-    """Per side of the square of the quadrature."""
+    """Number of quadrature cells per side of the square."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plot:
-    """Draw a stored sweep: median over seeds with a band from 16 to 84 %, failed lanes left out and
-    marked.
+    """Draw a stored sweep: median over seeds with a band from 16 to 84 %.
+
+    Failed lanes are excluded and marked.
     """
 
     file: tyro.conf.Positional[Path]
-    """The result, or its folder."""
+    """The result file or its folder."""
     value: str = "error"
-    """What to draw; a wrong name lists them."""
+    """Variable to draw; an unknown name lists all of them."""
     x: str | None = None
-    """Axis to draw it against [the first with more than one value, or else the step]."""
+    """Axis to draw it against [the first axis with several values, or else the step]."""
     lines: str | None = None
-    """Axis with one line per value [the treatment, or else the next with more than one value]."""
+    """Axis with one line per value [the treatment, or else the next axis with several values]."""
     panels: str | None = None
     """Axis with one panel per value."""
     at: tuple[str, ...] = ()
-    """Values of other axes, as NAME=VALUE; the step is the last one unless given."""
+    """Values of other axes, as NAME=VALUE [the last step]."""
     output: Path = Path("build/figures")
     """Folder of the figure."""
 
@@ -163,7 +170,7 @@ Command = (
 
 
 def check(sweep: Sweep) -> None:
-    """Raises a `UsageError` for the first argument that makes no sense."""
+    """Raises a `UsageError` for the first invalid argument."""
     for name in sweep.axes:
         values = getattr(sweep, name)
         if not values or not all(0 < value < math.inf for value in values):

@@ -1,4 +1,4 @@
-"""Runs a sweep, treatment after treatment, and puts the results together."""
+"""Runs a sweep, one treatment after another, and combines the results."""
 
 import contextlib
 import json
@@ -20,23 +20,23 @@ from experiments.sweep.train import make_lane, recorded_steps
 
 SETTINGS = "settings.json"
 NUM_CHUNKS = 20
-"""Chunks of a sweep that would fit into memory as a whole: what is lost when it is killed is one of
+"""Number of chunks of a sweep that would fit into memory as a whole; an interruption loses one of
 them."""
 
 
 def run(sweep: Sweep, command: str) -> xarray.Dataset:
-    """Computes what is missing, saves the result and its manifest, and says where."""
+    """Computes what is missing, saves the result and its manifest, and prints their path."""
     if not sweep.resume and sweep.folder.exists() and any(sweep.folder.iterdir()):
         raise UsageError(
             f"output: {sweep.folder} is not empty; --resume goes on with its sweep, or name another"
             " folder"
         )
-    _keep_settings(sweep)
+    _store_settings(sweep)
     mesh, axes, start = make_mesh(sweep.devices), make_axes(sweep), time.perf_counter()
     print(_announcement(sweep, axes), flush=True)
     problem = problems.make(sweep)
-    swept = {name: _treated(sweep, problem, name, axes, mesh) for name in sweep.treatment}
-    dataset = together(sweep, swept)
+    swept = {name: _sweep_treatment(sweep, problem, name, axes, mesh) for name in sweep.treatment}
+    dataset = combine(sweep, swept)
     files.save(
         sweep.folder,
         dataset,
@@ -51,9 +51,10 @@ def run(sweep: Sweep, command: str) -> xarray.Dataset:
     return dataset
 
 
-def _keep_settings(sweep: Sweep) -> None:
-    """Leaves the settings in the folder, or compares them with those that are there. Treatments may
-    come and go.
+def _store_settings(sweep: Sweep) -> None:
+    """Writes the settings to the folder, or compares them with those stored there.
+
+    Treatments may differ, since each is computed and stored by itself.
     """
     path = sweep.folder / SETTINGS
     settings = json.loads(json.dumps({"experiment": sweep.name, **sweep.settings()}))
@@ -68,11 +69,11 @@ def _keep_settings(sweep: Sweep) -> None:
 
 
 def make_mesh(num_devices: int) -> Mesh | None:
-    """That many devices: of an accelerator if there is one, or else of the processor."""
+    """Mesh of that many devices: of an accelerator if there is one, otherwise of CPU devices."""
     if num_devices > jax.config.jax_num_cpu_devices:
         with contextlib.suppress(
             RuntimeError
-        ):  # JAX has started already, with the devices that it has
+        ):  # JAX was initialized before, with a fixed number of devices
             jax.config.update("jax_num_cpu_devices", num_devices)
     devices = jax.devices()
     if num_devices > len(devices):
@@ -84,46 +85,42 @@ def make_mesh(num_devices: int) -> Mesh | None:
 
 
 def make_axes(sweep: Sweep) -> dict[str, jax.Array]:
-    """All axes but the treatment, those with one value too."""
+    """All axes except the treatment, including those with one value."""
     return {name: jnp.array(getattr(sweep, name)) for name in sweep.axes} | {
         "seed": jnp.arange(sweep.seeds)
     }
 
 
-def _treated(
+def _sweep_treatment(
     sweep: Sweep,
     problem: problems.Problem,
     name: str,
     axes: dict[str, jax.Array],
     mesh: Mesh | None,
 ) -> nce_jax.sweeps.SweepResult:
-    # A treatment is structure, not a number: each is a program of its own, on the draws of the
-    # others.
+    # A treatment is structure, not a number: each has its own program, on the same draws.
     print(f"  {name}", flush=True)
     try:
         return nce_jax.sweep(
             make_lane(problem, sweep, name),
+            axes=axes,
             mesh=mesh,
             folder=sweep.folder / "chunks" / name,
             resume=True,
             max_lanes=sweep.max_lanes or _max_lanes(sweep, axes),
             memory_limit=sweep.memory_limit,
-            progress=True,
-            **axes,
         )
-    except ValueError as error:
-        if str(error).startswith(("folder:", "memory_limit:")):  # what the command line asked for
-            raise UsageError(str(error)) from error
-        raise
+    except (nce_jax.sweeps.StoreError, nce_jax.sweeps.MemoryLimitError) as error:
+        raise UsageError(str(error)) from error
 
 
-def together(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarray.Dataset:
-    """One dataset with the treatment as an axis and named steps."""
+def combine(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarray.Dataset:
+    """Returns one dataset with the treatment as an axis and the recorded steps as coordinates."""
     parts = []
     for result in swept.values():
         part = result.to_xarray()
         names = {dim: "step" for dim in part.dims if str(dim).endswith("_dim_0")}
-        for old in names:  # every leaf has its own; they are all the recorded steps
+        for old in names:  # every leaf names this axis differently
             part = part.assign(
                 {str(old)[: -len("_dim_0")]: part[str(old)[: -len("_dim_0")]].rename({old: "step"})}
             )
@@ -133,9 +130,9 @@ def together(sweep: Sweep, swept: dict[str, nce_jax.sweeps.SweepResult]) -> xarr
     )
     steps = recorded_steps(sweep.num_steps, sweep.num_records)
     settings: dict[str, Any] = {"experiment": sweep.name, **sweep.settings()}
-    # As written: a float32 is found by no decimal.
-    asked = {name: list(getattr(sweep, name)) for name in sweep.axes}
-    return dataset.assign_coords(step=steps, **asked).assign_attrs(
+    # Coordinates as written on the command line: no decimal number equals a float32.
+    coordinates = {name: list(getattr(sweep, name)) for name in sweep.axes}
+    return dataset.assign_coords(step=steps, **coordinates).assign_attrs(
         experiment=sweep.name, settings=json.dumps(settings)
     )
 
@@ -147,8 +144,9 @@ def _announcement(sweep: Sweep, axes: dict[str, jax.Array]) -> str:
 
 
 def _max_lanes(sweep: Sweep, axes: dict[str, jax.Array]) -> int:
-    """A chunk's share of the grid, but a seed per device at the least: lanes of a seed share their
-    draws.
+    """Lanes of a chunk: a share of the grid, but at least one seed per device.
+
+    Lanes of a seed share their draws.
     """
     total = _num_lanes(axes)
     return max(-(-total // NUM_CHUNKS), total // sweep.seeds * sweep.devices)

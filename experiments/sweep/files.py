@@ -1,6 +1,4 @@
-"""A sweep's result on disk: one netCDF file, and a manifest with its digest, which is written
-last.
-"""
+"""Result of a sweep on disk: one netCDF file, and a manifest with its digest, written last."""
 
 import json
 from pathlib import Path
@@ -14,10 +12,11 @@ FILE, ENGINE = "sweep.nc", "scipy"
 
 
 def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any]:
-    """Writes the result, whose bytes depend on its numbers alone, and returns its manifest, which
-    holds `context` too.
+    """Writes the result and returns its manifest, extended by `context`.
+
+    The bytes of the result depend on its numbers alone.
     """
-    # Until the new one is written, the folder counts as missing.
+    # Until the new manifest is written, the folder counts as missing.
     (folder / results.MANIFEST).unlink(missing_ok=True)
     with results.atomic(folder / FILE) as temporary:
         dataset.to_netcdf(temporary, engine=ENGINE)
@@ -27,11 +26,9 @@ def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any
 
 
 def load(path: Path) -> xarray.Dataset:
-    """Reads a result by its file or its folder; a missing or damaged one is named in a
-    `ResultError`.
-    """
+    """Reads a result by its file or folder; a missing or damaged one raises a `ResultError`."""
     command = "python -m experiments.sweep <experiment> --output ..."
-    # Said of what was asked for, not of the manifest that would lie beside it.
+    # The error names the requested path, not the manifest that belongs to it.
     if not path.exists():
         raise results.ResultError(f"{path}: no such file or folder. Make it with: {command}")
     path = path / FILE if path.is_dir() else path
@@ -47,5 +44,5 @@ def load(path: Path) -> xarray.Dataset:
 
 
 def settings(dataset: xarray.Dataset) -> dict[str, Any]:
-    """The settings that a result was made with."""
+    """Settings that a result was computed with."""
     return json.loads(dataset.attrs["settings"])

@@ -1,6 +1,4 @@
-"""Draws a stored sweep: a number against one axis, a line per value of another, panels along a
-third.
-"""
+"""Draws a stored sweep against one axis, with lines for a second and panels for a third."""
 
 import textwrap
 from typing import Any
@@ -19,11 +17,11 @@ from experiments.sweep.select import Selection, select
 
 BAND = (0.16, 0.84)
 STYLES = {"joint": "NCE", "raised": "NCE, raised rate", "bar": "BAR", "solved": "Newton"}
-FAILED = {"marker": "x", "linestyle": "", "markersize": 7, "markeredgewidth": 2, "zorder": 3}
+FAILURE_MARK = {"marker": "x", "linestyle": "", "markersize": 7, "markeredgewidth": 2, "zorder": 3}
 
 
 def main(arguments: Plot) -> None:
-    """Draws what the command line asks for and prints the files."""
+    """Draws the figure of the command line and prints its files."""
     dataset = files.load(arguments.file)
     selection = select(dataset, arguments)
     figure = draw(dataset, selection)
@@ -34,9 +32,7 @@ def main(arguments: Plot) -> None:
 
 
 def draw(dataset: xarray.Dataset, selection: Selection) -> Figure:
-    """The figure of a selection: median and band over the seeds that did not fail; failures are
-    marked and counted.
-    """
+    """Draws the median and band over seeds; failed lanes are excluded, marked and counted."""
     part = dataset[[selection.value, "failed"]].sel(selection.fixed)
     panels = [None] if selection.panels is None else list(part[selection.panels].values)
     width = 3.4 * len(panels) + 1.4
@@ -50,9 +46,9 @@ def draw(dataset: xarray.Dataset, selection: Selection) -> Figure:
         axes[0, 0].set_ylabel(selection.value.replace("_", " "))
         if selection.lines is not None:
             axes[0, -1].legend(title=selection.lines, loc="best")
-        held = [f"{name} {_text(value)}" for name, value in selection.fixed.items()]
+        fixed = [f"{name} {_text(value)}" for name, value in selection.fixed.items()]
         spread = f"median and {BAND[0]:.0%} to {BAND[1]:.0%} of {dataset.sizes['seed']} seeds"
-        title = ", ".join([dataset.attrs["experiment"], *held, spread])
+        title = ", ".join([dataset.attrs["experiment"], *fixed, spread])
         figure.suptitle(textwrap.fill(title, round(14 * width)), fontsize=9)
     return figure
 
@@ -78,7 +74,7 @@ def _panel(axis: Axes, part: xarray.Dataset, selection: Selection) -> None:
 
 
 def _positions(part: xarray.Dataset, x: str) -> tuple[np.ndarray, bool]:
-    """Where the values of an axis lie, which are positive numbers, or words."""
+    """Positions of an axis's values, and whether they are positive numbers or words."""
     is_number = np.issubdtype(part[x].dtype, np.number)
     return (part[x].values if is_number else np.arange(part.sizes[x])), is_number
 
@@ -90,19 +86,18 @@ def _line(
     median, low, high, num_failed, num_lanes = summary(line, selection.value, selection.x)
     axis.plot(x, median, **style)
     axis.fill_between(x, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    marked = np.flatnonzero(num_failed)
-    # Along the steps one mark says it all.
-    for at in marked if selection.x in line["failed"].dims else marked[-1:]:
-        # Where no lane is left there is no median: the mark sits at the bottom, each line's above
-        # the one before.
-        is_gone = num_failed[at] == num_lanes
-        transform = axis.get_xaxis_transform() if is_gone else axis.transData
-        where = (x[at], 0.03 + 0.06 * row if is_gone else median[at])
-        axis.plot(*where, transform=transform, color=style["color"], **FAILED)
-        text = f"{num_failed[at]}/{num_lanes} failed"
+    failed_positions = np.flatnonzero(num_failed)
+    # Along the steps one mark is enough.
+    for index in failed_positions if selection.x in line["failed"].dims else failed_positions[-1:]:
+        # Without a remaining lane there is no median: the marks are stacked at the bottom.
+        has_none_left = num_failed[index] == num_lanes
+        transform = axis.get_xaxis_transform() if has_none_left else axis.transData
+        position = (x[index], 0.03 + 0.06 * row if has_none_left else median[index])
+        axis.plot(*position, transform=transform, color=style["color"], **FAILURE_MARK)
+        text = f"{num_failed[index]}/{num_lanes} failed"
         axis.annotate(
             text,
-            where,
+            position,
             xycoords=transform,
             xytext=(-5, -2),
             textcoords="offset points",
@@ -115,18 +110,19 @@ def _line(
 def summary(
     line: xarray.Dataset, value: str, x: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    """Median, band, and failed lanes per value of x; quantiles are of the lanes that did not fail,
-    NaN where all did.
+    """Median, band and number of failed lanes per value of x.
+
+    Quantiles are over the lanes that did not fail, and NaN where all failed.
     """
     failed = line["failed"]
     numbers = line[value].where(~failed).transpose("seed", x).values
-    kept = ~np.isnan(numbers).all(axis=0)
+    has_values = ~np.isnan(numbers).all(axis=0)
     low, median, high = np.full((3, numbers.shape[1]), np.nan)
-    if kept.any():
-        low[kept], median[kept], high[kept] = np.nanquantile(
-            numbers[:, kept], (BAND[0], 0.5, BAND[1]), axis=0
+    if has_values.any():
+        low[has_values], median[has_values], high[has_values] = np.nanquantile(
+            numbers[:, has_values], (BAND[0], 0.5, BAND[1]), axis=0
         )
-    # A lane that fails does so as a whole: along the steps its count is the same everywhere.
+    # A lane fails as a whole, so that its count is the same at all steps.
     num_failed = np.broadcast_to(failed.sum("seed").values, median.shape)
     return median, low, high, num_failed, line.sizes["seed"]
 

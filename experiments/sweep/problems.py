@@ -1,4 +1,4 @@
-"""Problems that can be swept, put together from the experiments that they come from."""
+"""The problems that can be swept, built from the experiments they belong to."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -17,16 +17,16 @@ from experiments.toy_2d.measures import make_square, measure
 from nce_jax import models, noise
 
 Point = Mapping[str, jax.Array]
-"""The values of all axes at one lane."""
+"""Values of all axes at one lane."""
 
 
 class Problem(NamedTuple):
-    """What differs between problems; keys and training are common to all of them.
+    """Differences between problems; keys and training are common to all of them.
 
     Attributes:
         make_model: `make_model(key)` gives the parameters to start from and `log_density_fn(params,
           x)`.
-        log_partition: F to start from.
+        log_partition: initial value of F.
         noise: `noise(point)` gives the noise distribution.
         sample: `sample(key, num_samples, point)` gives data.
         optimizer: `optimizer(learning_rate)`.
@@ -42,7 +42,7 @@ class Problem(NamedTuple):
 
 
 def make(sweep: Sweep) -> Problem:
-    """The problem that a command line asks for."""
+    """Builds the problem of a command line."""
     for kind, make_kind in (
         (Gaussian1d, gaussian_1d),
         (Gaussian16d, gaussian_16d),
@@ -54,8 +54,9 @@ def make(sweep: Sweep) -> Problem:
 
 
 def gaussian_1d(sweep: Gaussian1d) -> Problem:
-    """Data N(distance, 1), noise N(0, 1), model exp(theta x - F) times the noise, theta0 ~ N(0, 1),
-    F0 = 0.
+    """Data N(distance, 1), noise N(0, 1), model exp(theta x - F) times the noise.
+
+    The start is theta0 ~ N(0, 1) and F0 = 0.
     """
     distribution = noise.standard_normal(1)
 
@@ -65,28 +66,29 @@ def gaussian_1d(sweep: Gaussian1d) -> Problem:
             models.linear_statistics, theta, log_base_measure=distribution.log_prob
         )
 
-    def measured(params, log_partition, point):
+    def measure(params, log_partition, point):
         distance = point["distance"]
         return _distances(params[0] - distance, log_partition - distance**2 / 2)
 
     def sample(key, num_samples, point):
         return point["distance"] + jax.random.normal(key, (num_samples, 1))
 
-    return Problem(make_model, 0.0, lambda point: distribution, sample, _sgd, measured)
+    return Problem(make_model, 0.0, lambda point: distribution, sample, _sgd, measure)
 
 
 def gaussian_16d(sweep: Gaussian16d) -> Problem:
-    """Data N(0, diag(v)), noise N(0, I), a diagonal Gaussian with all its parameters; it starts as
-    the noise, normalized.
+    """Data N(0, diag(v)), noise N(0, I), and a diagonal Gaussian with all its parameters.
+
+    The model starts as the noise, normalized.
     """
     config = config_16d.Config(dim=sweep.dim)
-    # The variances of the experiment.
+    # The same variances as in the experiment.
     key_problem, *_ = jax.random.split(jax.random.key(config.seed), 3)
     problem, distribution = make_problem(config, key_problem), noise.standard_normal(sweep.dim)
     start = next(iter(starts(config).values()))
     params = jnp.concatenate([jnp.full(sweep.dim, start.square), jnp.zeros(sweep.dim)])
 
-    def measured(params, log_partition, point):
+    def measure(params, log_partition, point):
         return _distances(
             jnp.linalg.norm(params - problem.params), log_partition - problem.log_partition
         )
@@ -100,14 +102,14 @@ def gaussian_16d(sweep: Gaussian16d) -> Problem:
         lambda point: distribution,
         sample,
         _sgd,
-        measured,
+        measure,
     )
 
 
 def toy_2d(sweep: Toy2d) -> Problem:
-    """A toy, Gaussian noise of the point's variance, a network as log density, F0 = 0."""
+    """A toy as data, Gaussian noise with the point's variance, a network as log density, F0 = 0."""
     toy, half_width = TOYS[sweep.toy], Toy2dConfig().half_width
-    assert toy.log_density is not None  # one without an exact density cannot be measured
+    assert toy.log_density is not None  # measuring needs an exact density
     _, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=sweep.hidden)
 
     def make_noise(point):
@@ -115,17 +117,17 @@ def toy_2d(sweep: Toy2d) -> Problem:
             jnp.zeros(2), jnp.full(2, jnp.sqrt(point["noise_variance"]))
         )
 
-    def measured(params, log_partition, point):
+    def measure_model(params, log_partition, point):
         square = make_square(
             toy.log_density, make_noise(point).log_prob, half_width, sweep.num_cells
         )
         phi = log_density_fn(params, square.x)
-        found = measure(square, phi, phi[:1], log_partition)
+        measures = measure(square, phi, phi[:1], log_partition)
         best = measure(square, square.log_data, square.log_data[:1], jnp.zeros(()))
         return {
-            "error": found.divergence,
-            "excess_loss": found.loss - best.loss,
-            "log_partition_error": log_partition - found.profiled,
+            "error": measures.divergence,
+            "excess_loss": measures.loss - best.loss,
+            "log_partition_error": log_partition - measures.profiled,
         }
 
     def sample(key, num_samples, point):
@@ -134,7 +136,7 @@ def toy_2d(sweep: Toy2d) -> Problem:
     def make_model(key):
         return models.mlp_energy(key, 2, hidden=sweep.hidden)
 
-    return Problem(make_model, 0.0, make_noise, sample, optax.adam, measured)
+    return Problem(make_model, 0.0, make_noise, sample, optax.adam, measure_model)
 
 
 def _sgd(learning_rate: jax.Array) -> optax.GradientTransformation:

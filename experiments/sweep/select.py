@@ -1,4 +1,4 @@
-"""Which axis of a sweep goes where in a figure, and at which value the others are held."""
+"""Chooses which axes a figure shows, and the values at which the others are fixed."""
 
 from typing import Any, NamedTuple
 
@@ -9,14 +9,14 @@ from experiments.sweep.arguments import Plot, UsageError
 
 
 class Selection(NamedTuple):
-    """What to draw.
+    """Contents of a figure.
 
     Attributes:
         value: the variable.
         x: the axis to draw it against.
         lines: the axis with one line per value, if any.
         panels: the axis with one panel per value, if any.
-        fixed: the value of every other axis but the seed, over which the spread is taken.
+        fixed: values of all other axes except the seed, over which the spread is taken.
     """
 
     value: str
@@ -26,30 +26,34 @@ class Selection(NamedTuple):
     fixed: dict[str, Any]
 
 
-def select(dataset: xarray.Dataset, asked: Plot) -> Selection:
-    """Completes what the command line says; raises a `UsageError` where something is unknown or
-    left open.
-    """
+def select(dataset: xarray.Dataset, arguments: Plot) -> Selection:
+    """Completes the selection of a command line; raises a `UsageError` if it is ambiguous."""
     variables = [str(name) for name in dataset.data_vars if name != "failed"]
-    _check_among("value", asked.value, variables)
-    free = [str(dim) for dim in dataset[asked.value].dims if dim != "seed"]
-    fixed = dict(_parse(dataset, text, free) for text in asked.at)
-    chosen = {name: getattr(asked, name) for name in ("x", "lines", "panels")}
+    _check_among("value", arguments.value, variables)
+    free = [str(dim) for dim in dataset[arguments.value].dims if dim != "seed"]
+    fixed = dict(_parse(dataset, text, free) for text in arguments.at)
+    chosen = {name: getattr(arguments, name) for name in ("x", "lines", "panels")}
     for name, axis in chosen.items():
         if axis is not None:
             _check_among(name, axis, [dim for dim in free if dim not in fixed])
-    if len(used := [axis for axis in chosen.values() if axis is not None]) > len(set(used)):
-        raise UsageError(f"x, lines, panels: expected different axes, got {', '.join(used)}")
-    wide = [dim for dim in free if dataset.sizes[dim] > 1 and dim not in (*used, *fixed, "step")]
-    x = asked.x or next((dim for dim in wide if dim != "treatment"), "step")
-    wide = [dim for dim in wide if dim != x]
-    lines = asked.lines or (wide.pop(0) if wide else None)
-    rest = [dim for dim in free if dim not in (x, lines, asked.panels, *fixed)]
-    return Selection(asked.value, x, lines, asked.panels, {**_held(dataset, rest), **fixed})
+    if len(chosen_axes := [axis for axis in chosen.values() if axis is not None]) > len(
+        set(chosen_axes)
+    ):
+        raise UsageError(f"x, lines, panels: expected different axes, got {', '.join(chosen_axes)}")
+    varying = [
+        dim for dim in free if dataset.sizes[dim] > 1 and dim not in (*chosen_axes, *fixed, "step")
+    ]
+    x = arguments.x or next((dim for dim in varying if dim != "treatment"), "step")
+    varying = [dim for dim in varying if dim != x]
+    lines = arguments.lines or (varying.pop(0) if varying else None)
+    remaining = [dim for dim in free if dim not in (x, lines, arguments.panels, *fixed)]
+    return Selection(
+        arguments.value, x, lines, arguments.panels, {**_only_values(dataset, remaining), **fixed}
+    )
 
 
-def _held(dataset: xarray.Dataset, names: list[str]) -> dict[str, Any]:
-    """The one value of each of these axes; of the steps, the last."""
+def _only_values(dataset: xarray.Dataset, names: list[str]) -> dict[str, Any]:
+    """Value of each of these axes, which must be unique; of the steps, the last one."""
     for name in names:
         if name != "step" and dataset.sizes[name] > 1:
             values = ", ".join(str(value) for value in dataset[name].values)

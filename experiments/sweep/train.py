@@ -17,28 +17,26 @@ def treatment(name: str, raised_rate: float) -> training.Treatment:
     """A treatment of F by its name on the command line."""
     return {
         "joint": training.joint_gradient,
-        "raised": lambda: training.joint_gradient(
-            optax.sgd(raised_rate / 2)
-        ),  # our loss is twice the paper's
+        # Our loss is twice the paper's, so that its rate is halved.
+        "raised": lambda: training.joint_gradient(optax.sgd(raised_rate / 2)),
         "bar": training.bar_step,
         "solved": lambda: training.solved(nce_jax.newton()),
     }[name]()
 
 
 def recorded_steps(num_steps: int, num_records: int) -> np.ndarray:
-    """Steps after which a run is measured: evenly spaced on a log scale, rounded, the last
-    included.
-    """
+    """Steps after which a run is measured: log-spaced, rounded, including the last."""
     return np.unique(np.geomspace(num_steps, 1, num_records).round().astype(np.int32))
 
 
 def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[str, jax.Array]]:
-    """`lane(seed=..., magnification=..., ...)`: measures, F, and the mean loss since the record
-    before, (record,).
+    """Builds `lane(seed=..., magnification=..., ...)`, a run with one value per record.
+
+    It returns the measures, F, and the mean loss since the previous record, (record,).
     """
-    kept = recorded_steps(sweep.num_steps, sweep.num_records)
-    windows = jnp.stack([jnp.array([0, *kept[:-1] + 1]), jnp.array(kept + 1)], axis=-1)
-    treated = treatment(name, sweep.raised_rate)
+    records = recorded_steps(sweep.num_steps, sweep.num_records)
+    windows = jnp.stack([jnp.array([0, *records[:-1] + 1]), jnp.array(records + 1)], axis=-1)
+    treatment_of_f = treatment(name, sweep.raised_rate)
 
     def lane(**point: jax.Array) -> dict[str, jax.Array]:
         key_model, key_data, key_noise = jax.random.split(jax.random.key(point["seed"]), 3)
@@ -48,7 +46,11 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
             magnification=point["magnification"], noise_ratio=point["noise_ratio"]
         )
         step = training.make_train_step(
-            log_density_fn, problem.noise(point), optimizer, criterion=criterion, treatment=treated
+            log_density_fn,
+            problem.noise(point),
+            optimizer,
+            criterion=criterion,
+            treatment=treatment_of_f,
         )
 
         def one_step(index, carry):
@@ -58,9 +60,9 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
             return new, state.params, metrics.log_partition, loss + metrics.loss
 
         def until_record(state, window):
-            begin = state, state.params, state.log_partition, jnp.zeros(())
+            initial_carry = state, state.params, state.log_partition, jnp.zeros(())
             state, params, log_partition, loss = jax.lax.fori_loop(
-                window[0], window[1], one_step, begin
+                window[0], window[1], one_step, initial_carry
             )
             numbers = problem.measure(params, log_partition, point)
             return state, {
@@ -78,7 +80,7 @@ def make_lane(problem: Problem, sweep: Sweep, name: str) -> Callable[..., dict[s
 def _draw(
     problem: Problem, sweep: Sweep, point: Point, key: jax.Array, index: jax.Array
 ) -> jax.Array:
-    """A batch of data, computed once for all lanes of a seed where it is the same for them."""
-    if "distance" in point:  # which moves the data: a branch would only keep XLA from fusing that
+    """A batch of data, computed once for all lanes of a seed if it is the same for all of them."""
+    if "distance" in point:  # it shifts the data; a branch would prevent XLA from fusing the shift
         return problem.sample(key, sweep.batch_size, point)
     return sweeps.shared(lambda key: problem.sample(key, sweep.batch_size, point), key, step=index)

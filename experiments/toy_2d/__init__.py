@@ -1,3 +1,1 @@
-"""Two-dimensional toys learnt by a small network: figures 4, 5, 11 and 12 of Sevekari et al., and
-measures beside them.
-"""
+"""Network energies of 2-D toys, with every treatment of F: figures of Sevekari et al."""

@@ -1,6 +1,4 @@
-"""What the paper looks at by eye, as numbers: densities integrated over a square, and heights at
-the modes.
-"""
+"""Measures of a model: densities integrated over a square, and heights at the modes."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,15 +10,14 @@ import numpy as np
 import nce_jax
 
 EDGE = 6.0
-"""Beyond this in either coordinate lie next to no data and less than 5e-5 of the noise: nothing
-tells a model what to do."""
+"""Coordinate beyond which lie hardly any data and less than 5e-5 of the noise, so that a model is
+undetermined there."""
 
 
 class Square(NamedTuple):
-    """Midpoints x (cells, 2) of the cells of a square and their area, with the log densities of
-    data and noise there.
+    """Midpoints x (cells, 2) of a square's cells, their area, and log densities of data and noise.
 
-    Those are normalized over the cells, and so is a model when it is measured: divergences are
+    The densities are normalized over the cells, as is a model when it is measured: divergences are
     those of the cells' masses.
     """
 
@@ -31,14 +28,14 @@ class Square(NamedTuple):
 
 
 class Measures(NamedTuple):
-    """Of one model, in nats.
+    """Measures of one model, in nats.
 
     Attributes:
       divergence: KL(p* || p_theta), the model normalized over the square.
-      loss: the NCE loss at the F in use, by quadrature, free of the noise of a batch.
+      loss: NCE loss at the F in use, by quadrature, without the sampling error of a batch.
       log_partition: log Z over the square.
-      profiled: F*(1), the F with the least such loss; it is log Z only if the model is right.
-      outside: share of the model's mass beyond `EDGE`.
+      profiled: F*(1), the F that minimizes this loss; it equals log Z only for the true model.
+      outside: fraction of the model's mass beyond `EDGE`.
       heights: normalized log density at the modes, (modes,).
     """
 
@@ -95,7 +92,8 @@ def measure(
 
 
 def imbalance(heights: np.ndarray) -> np.ndarray:
-    """How unequally deep the modes are: the s.d. of the log density over them, on the last axis;
-    zero for the data's own.
+    """Depth imbalance of the modes: the s.d. of the log density over them, on the last axis.
+
+    It is zero for the data's own density.
     """
     return np.std(heights, axis=-1)

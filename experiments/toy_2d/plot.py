@@ -1,4 +1,4 @@
-"""Draws figures 4, 5, 11 and 12 of the paper, and the measures that say what they show."""
+"""Draws figures 4, 5, 11 and 12 of the paper, and the measures that quantify them."""
 
 from typing import Any
 
@@ -10,16 +10,13 @@ from matplotlib.figure import Figure
 from experiments.common import plotting
 from experiments.common.results import Stored
 from experiments.toy_2d.measures import imbalance
+from experiments.toy_2d.plot_maps import READINGS, draw_maps
 from experiments.toy_2d.statistics import COMPARED, excess_loss, resized_name
 
 FIGURES = {"8-gaussians": ("4", "5"), "pinwheel": ("11", "12")}
-"""The paper's figures of a toy: loss, and map of the learnt energy."""
+"""The paper's figures of a toy: loss, and map of the learned energy."""
 
-READINGS = {"energy": "network = log density", "ratio": "network = log ratio to the noise"}
 LOSS_TICKS = (0.6, 0.8, 1, 2, 3)
-MAPPED = ("NCE", "NCE, raised rate", "BAR", "binary search")
-LOWEST, SHOWN = -9.0, 5.0
-"""Nats at which the colors of a map end, and how far from the middle it goes."""
 
 
 def draw(stored: Stored) -> dict[str, Figure]:
@@ -27,8 +24,8 @@ def draw(stored: Stored) -> dict[str, Figure]:
     for toy in map(str, arrays["toys"]):
         loss, energy = FIGURES[toy]
         figures[f"toy_2d_figure_{loss}"] = _losses(arrays, toy)
-        figures[f"toy_2d_figure_{energy}"] = _maps(arrays, toy, "energy")
-        figures[f"toy_2d_figure_{energy}_ratio"] = _maps(arrays, toy, "ratio")
+        figures[f"toy_2d_figure_{energy}"] = draw_maps(arrays, toy, "energy")
+        figures[f"toy_2d_figure_{energy}_ratio"] = draw_maps(arrays, toy, "ratio")
         figures[f"toy_2d_measures_{toy}"] = _measures(arrays, toy)
     figures["toy_2d_starts"] = _starts(arrays)
     figures["toy_2d_sizes"] = _sizes(arrays)
@@ -36,9 +33,7 @@ def draw(stored: Stored) -> dict[str, Figure]:
 
 
 def _losses(arrays, toy: str) -> Figure:
-    """The loss as the paper shows it, and what is left of it, by quadrature, above the data's own
-    density.
-    """
+    """The loss as the paper shows it, and its excess over the data's own density, by quadrature."""
     figure, axes = plt.subplots(2, 2, figsize=(8.6, 6.2), sharex=True, sharey="row")
     for column, reading in zip(axes.T, READINGS, strict=True):
         cell = f"{toy}_{reading}"
@@ -86,37 +81,40 @@ def _measures(arrays, toy: str) -> Figure:
 
 
 def _starts(arrays) -> Figure:
-    """Does NCE owe its lead to the F that it starts from?"""
+    """NCE from several F0, which tests whether its lead is due to F0."""
     toy = str(arrays["toys"][0])
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.7))
-    own = {name: arrays[f"{toy}_energy_{name}"] for name in ("loss", "outside")}
+    values = {name: arrays[f"{toy}_energy_{name}"] for name in ("loss", "outside")}
     methods = list(arrays["energy_methods"])
-    for axis, name, less in zip(axes, own, (arrays[f"{toy}_truth_loss"], 0), strict=True):
-        shown = {0.0: own[name][methods.index("NCE")]} | dict(
+    for axis, name, baseline in zip(axes, values, (arrays[f"{toy}_truth_loss"], 0), strict=True):
+        shown = {0.0: values[name][methods.index("NCE")]} | dict(
             zip(arrays["starts"], arrays[f"starts_{name}"], strict=True)
         )
         for color, (start, runs) in zip(
             plotting.graded_colors(len(shown)), shown.items(), strict=True
         ):
-            _band(axis, arrays["steps"], runs - less, color=color, label=f"NCE, $F_0 = {start:g}$")
+            _band(
+                axis, arrays["steps"], runs - baseline, color=color, label=f"NCE, $F_0 = {start:g}$"
+            )
         _band(
             axis,
             arrays["steps"],
-            own[name][methods.index("BAR")] - less,
+            values[name][methods.index("BAR")] - baseline,
             **plotting.method_style("BAR"),
         )
         axis.set_xlabel("training step")
     axes[0].set(ylabel="excess loss by quadrature [nats]", yscale="log")
     axes[1].set(ylabel="mass of the model beyond 6", ylim=(0, 1))
     figure.suptitle(
-        f"{toy}, {READINGS['energy']}: mean and s.d. of {own['loss'].shape[1]} seeds", fontsize=10
+        f"{toy}, {READINGS['energy']}: mean and s.d. of {values['loss'].shape[1]} seeds",
+        fontsize=10,
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
 def _sizes(arrays) -> Figure:
-    """The first toy as it is, and in other sizes."""
+    """The first toy in its original size and in others."""
     toy, sizes = str(arrays["toys"][0]), arrays["sizes"]
     figure, axes = plt.subplots(
         2, 1 + len(sizes), figsize=(8.6, 5.6), sharex=True, sharey="row", squeeze=False
@@ -159,40 +157,10 @@ def _bands(axes: Axes, arrays, reading: str, values: np.ndarray) -> None:
 def _band(axes: Axes, steps: np.ndarray, runs: np.ndarray, **style: Any) -> None:
     mean, spread = runs.mean(0), runs.std(0, ddof=1)
     axes.plot(steps, mean, **style)
-    low = np.maximum(mean - spread, runs.min(0))  # on a logarithmic axis a band must not reach zero
+    low = np.maximum(mean - spread, runs.min(0))  # stays positive on a log axis
     axes.fill_between(steps, low, mean + spread, color=style["color"], alpha=0.13, lw=0)
     axes.set_xscale("symlog", linthresh=1, linscale=0.3)
     axes.set_xlim(0, steps[-1])
-
-
-def _maps(arrays, toy: str, reading: str) -> Figure:
-    """Log density of the first seed at the F that fits the data best, with one color scale; the
-    data's own on the right.
-    """
-    methods = list(arrays[f"{reading}_methods"])
-    truth = arrays[f"{toy}_truth_map"]
-    steps = arrays["map_steps"]
-    maps = arrays[f"{toy}_{reading}_map"]
-    figure, axes = plt.subplots(len(steps), len(MAPPED) + 1, figsize=(9.4, 1.75 * len(steps) + 0.4))
-    for row, step in enumerate(steps):
-        shown = {name: maps[methods.index(name), row] for name in MAPPED} | {"data": truth}
-        for axis, (name, values) in zip(axes[row], shown.items(), strict=True):
-            image = _map(axis, values, arrays["half_width"], truth.max())
-            axis.set_title(name if row == 0 else "")
-        axes[row, 0].set_ylabel(f"step {step:,}")
-    figure.colorbar(image, ax=axes, label=r"$\phi - F^*$ [nats]", shrink=0.7, extend="both")
-    figure.suptitle(f"{toy}, {READINGS[reading]}, first seed", fontsize=10)
-    return figure
-
-
-def _map(axes: Axes, values: np.ndarray, half_width: Any, highest: float):
-    extent = [-half_width, half_width, -half_width, half_width]
-    image = axes.imshow(
-        values.T, origin="lower", extent=extent, vmin=LOWEST, vmax=highest, cmap="viridis"
-    )
-    axes.set(xlim=(-SHOWN, SHOWN), ylim=(-SHOWN, SHOWN), xticks=[], yticks=[])
-    axes.grid(False)
-    return image
 
 
 if __name__ == "__main__":

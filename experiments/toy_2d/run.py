@@ -1,5 +1,6 @@
-"""Trains every treatment on every toy and measures the models along the way: `python -m
-experiments.toy_2d.run`.
+"""Trains every treatment on every toy, and measures the models by step.
+
+Run it with `python -m experiments.toy_2d.run`.
 """
 
 import os
@@ -18,14 +19,15 @@ from experiments.toy_2d.measures import Measures, Square, make_square, measure
 from experiments.toy_2d.statistics import COMPARED, headline, resized_name
 from experiments.toy_2d.train import Path, checkpoints, make_model, noise, train, treatments
 
-Measured = dict[str, np.ndarray]
+Arrays = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays are named <toy>_<reading>_<field>: the fields of `Measures`, the loss of the batches
-    and the F in use as (method, seed, checkpoint), and `map` as (method, map step, cell, cell) of
-    the first seed. What the data's own density measures is <toy>_truth_<field>. starts_<field>
-    belongs to the other F0, instead of methods, in the first cell.
+    """Arrays named <toy>_<reading>_<field>, (method, seed, checkpoint).
+
+    The fields are those of `Measures`, the loss of the batches and the F in use; `map` is (method,
+    map step, cell, cell) of the first seed. Measures of the data's own density are
+    <toy>_truth_<field>. starts_<field> is of the first cell, with the other F0 in place of methods.
     """
     keys, toys, cells = jax.random.split(key, config.num_seeds), _toys(config), _cells(config)
     squares = {name: _square(config, toy) for name, toy in toys.items()}
@@ -39,22 +41,24 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         }
     runs = [(cell, method, 0.0) for cell, methods in cells.items() for method in methods]
     runs += [(next(iter(cells)), "NCE", start) for start in config.starts]
-    seen: dict[str, list[Measured]] = {}
+    results_by_name: dict[str, list[Arrays]] = {}
 
-    def measured(cell: tuple[str, str], method: str, start: float) -> Measured:
+    def train_and_measure(cell: tuple[str, str], method: str, start: float) -> Arrays:
         toy, reading = cell
         return measurers[cell](
             train(config, toys[toy], reading, treatments(config, reading)[method], keys, start)
         )
 
-    # Lanes of so small a network keep one core busy: as many runs at once as there are cores.
+    # Lanes of such a small network occupy one core, so that as many runs as cores are concurrent.
     with ThreadPoolExecutor(min(os.cpu_count() or 1, 4)) as pool:
-        futures = [pool.submit(measured, *run) for run in runs]
+        futures = [pool.submit(train_and_measure, *run) for run in runs]
         for (cell, _, start), future in progress.track(
             list(zip(runs, futures, strict=True)), "toy_2d"
         ):
-            seen.setdefault("starts" if start else "_".join(cell), []).append(future.result())
-    for name, entries in seen.items():
+            results_by_name.setdefault("starts" if start else "_".join(cell), []).append(
+                future.result()
+            )
+    for name, entries in results_by_name.items():
         arrays |= {
             f"{name}_{field}": np.stack([entry[field] for entry in entries]) for field in entries[0]
         }
@@ -62,7 +66,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
 
 def _toys(config: Config) -> dict[str, Toy]:
-    """Those of the paper, and the first in other sizes."""
+    """The paper's toys, and the first one in other sizes."""
     first = config.toys[0]
     resized = {resized_name(first, size): resize(TOYS[first], size) for size in config.sizes}
     return {name: TOYS[name] for name in config.toys} | resized
@@ -89,11 +93,11 @@ def resize(toy: Toy, size: float) -> Toy:
 
 
 def map_steps(config: Config) -> tuple[int, ...]:
-    """An early step, a later one and the last of the reported."""
+    """First, third and further reported steps, at which maps are drawn."""
     return (config.reported_steps[0], *config.reported_steps[2:])
 
 
-def _settings(config: Config) -> Measured:
+def _settings(config: Config) -> Arrays:
     return {
         "toys": np.array(config.toys),
         "readings": np.array(config.readings),
@@ -111,13 +115,14 @@ def _settings(config: Config) -> Measured:
 
 
 def _square(config: Config, toy: Toy) -> Square:
-    assert toy.log_density is not None  # one without an exact density cannot be measured
+    assert toy.log_density is not None  # measuring needs an exact density
     return make_square(toy.log_density, noise(config).log_prob, config.half_width, config.num_cells)
 
 
-def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callable[[Path], Measured]:
-    """A function of a path: its measures, (seed, checkpoint), and maps of the first seed's phi -
-    F*; compiled once.
+def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callable[[Path], Arrays]:
+    """Function of a path: measures (seed, checkpoint), and maps of the first seed's phi - F*.
+
+    It is compiled once.
     """
     _, log_density_fn = make_model(config, reading, jax.random.key(0))
     centers = jnp.asarray(toy.centers, jnp.float32)
@@ -130,13 +135,13 @@ def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callabl
 
     @jax.jit
     def of_path(path: Path) -> tuple[Measures, jax.Array]:
-        # One model at a time: a hidden layer of all cells for all of them would not fit in memory.
+        # One model at a time, since the hidden layers of all models would not fit in memory.
         measures = jax.lax.map(lambda seed: jax.lax.map(of_checkpoint, seed), path)
         mapped = jax.tree.map(lambda leaf: leaf[0, index], path.params)
         phi = jax.lax.map(lambda params: log_density_fn(params, square.x), mapped)
         return measures, (phi - measures.profiled[0, index, None]).reshape(side)
 
-    def measured(path: Path) -> Measured:
+    def measures_of(path: Path) -> Arrays:
         measures, maps = of_path(path)
         fields = {
             "batch_loss": path.loss,
@@ -146,14 +151,12 @@ def _measurer(config: Config, toy: Toy, reading: str, square: Square) -> Callabl
         }
         return {name: np.asarray(value) for name, value in fields.items()}
 
-    return measured
+    return measures_of
 
 
-def _truth(toy: Toy, square: Square) -> Measured:
-    """The data's own density as a model: its map, its loss (the least there is) and its heights at
-    the modes.
-    """
-    own = measure(
+def _truth(toy: Toy, square: Square) -> Arrays:
+    """Measures of the data's own density: its map, its loss (the minimum) and its heights."""
+    measures = measure(
         square,
         square.log_data,
         toy.log_density(jnp.asarray(toy.centers, jnp.float32)),
@@ -161,11 +164,15 @@ def _truth(toy: Toy, square: Square) -> Measured:
     )
     side = int(np.sqrt(square.x.shape[0]))
     truth_map = np.asarray(square.log_data).reshape(side, side)
-    return {"map": truth_map, "loss": np.asarray(own.loss), "heights": np.asarray(own.heights)}
+    return {
+        "map": truth_map,
+        "loss": np.asarray(measures.loss),
+        "heights": np.asarray(measures.heights),
+    }
 
 
-def _failed(cells: dict[tuple[str, str], list[str]], arrays: Measured) -> Measured:
-    """Seeds without a finite answer at the end, by toy, reading and method."""
+def _failed(cells: dict[tuple[str, str], list[str]], arrays: Arrays) -> Arrays:
+    """Seeds without a finite final result, by toy, reading and method."""
     return {
         f"{toy}, {reading}, {method}": lanes
         for (toy, reading), methods in cells.items()

@@ -10,7 +10,7 @@ SHORT = {"NCE": "nce", "BAR": "bar", "binary search": "search"}
 """Treatments with headline numbers in both readings."""
 
 COMPARED = tuple(SHORT)
-"""Treatments that see the first toy in other sizes."""
+"""Treatments of the first toy in other sizes."""
 
 
 def headline(arrays) -> dict[str, float]:
@@ -18,8 +18,9 @@ def headline(arrays) -> dict[str, float]:
 
 
 def by_seed(arrays) -> dict[str, np.ndarray]:
-    """What the headline numbers are means of: an early step, a later one and the last of the
-    reported.
+    """Values whose means are the headline numbers.
+
+    They are taken at an early, a later and the last reported step.
     """
     steps = [arrays["reported_steps"][index] for index in (0, -2, -1)]
     early, later, last = np.searchsorted(arrays["steps"], steps)
@@ -29,9 +30,10 @@ def by_seed(arrays) -> dict[str, np.ndarray]:
         methods = list(arrays[f"{reading}_methods"])
         for method, short in SHORT.items():
             lanes = excess[methods.index(method)]
-            at = zip(steps, (early, later, last), strict=True)
+            reported = zip(steps, (early, later, last), strict=True)
             named |= {
-                f"{toy}_{reading}_{short}_excess_{step}": lanes[:, index] for step, index in at
+                f"{toy}_{reading}_{short}_excess_{step}": lanes[:, index]
+                for step, index in reported
             }
     for toy, (method, short) in product(arrays["toys"], SHORT.items()):
         index = list(arrays["energy_methods"]).index(method)
@@ -54,8 +56,9 @@ def resized_name(toy: str, size: float) -> str:
 
 
 def excess_loss(arrays, cell: str) -> np.ndarray:
-    """NCE loss less that of the data's own density, (method, seed, checkpoint), in nats: zero only
-    for a right model.
+    """NCE loss minus that of the data's own density, (method, seed, checkpoint), in nats.
+
+    It is zero only for the true model.
     """
     toy = cell.rsplit("_", 1)[0]
     return arrays[f"{cell}_loss"] - arrays[f"{toy}_truth_loss"]

@@ -1,6 +1,4 @@
-"""Training runs that leave their models at log-spaced steps behind, all seeds of a treatment in one
-program.
-"""
+"""Training runs with models at log-spaced steps, all seeds of a treatment in one program."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -18,8 +16,10 @@ from nce_jax import models, training
 
 
 class Path(NamedTuple):
-    """A run at its checkpoints: parameters after k updates, the F at which their loss was taken,
-    and that loss as a mean over the batches since the checkpoint before.
+    """Parameters, F and mean loss of a run at its checkpoints.
+
+    The parameters are after k updates, F is the one at which their loss was taken, and the loss is
+    the mean over the batches since the previous checkpoint.
     """
 
     params: Any
@@ -28,15 +28,12 @@ class Path(NamedTuple):
 
 
 def treatments(config: Config, reading: str) -> dict[str, training.Treatment]:
-    """The paper's treatments of F, and in its own reading Newton's method, which finds the root of
-    binary search sooner.
-    """
+    """The paper's treatments of F; for its own reading, Newton's faster method as well."""
     newton = {"Newton": training.solved(nce_jax.newton())} if reading == "energy" else {}
     return {
         "NCE": training.joint_gradient(),
-        "NCE, raised rate": training.joint_gradient(
-            optax.sgd(config.raised_rate / 2)
-        ),  # our loss is twice the paper's
+        # Our loss is twice the paper's, so that its rate is halved.
+        "NCE, raised rate": training.joint_gradient(optax.sgd(config.raised_rate / 2)),
         "BAR": training.bar_step(),
         "binary search": training.solved(nce_jax.bisection()),
         **newton,
@@ -50,9 +47,7 @@ def noise(config: Config) -> distrax.Distribution:
 def make_model(
     config: Config, reading: str, key: jax.Array
 ) -> tuple[Any, Callable[..., jax.Array]]:
-    """Parameters and `log_density_fn(params, x)`: the network itself, or the network on top of the
-    noise.
-    """
+    """Parameters and `log_density_fn(params, x)`: the network itself, or added to the noise's."""
     params, network = models.mlp_energy(key, 2, hidden=config.hidden)
     if reading == "energy":
         return params, network
@@ -61,7 +56,7 @@ def make_model(
 
 
 def checkpoints(config: Config) -> np.ndarray:
-    """Steps that are kept: none, the reported ones, and some evenly spaced on a log scale."""
+    """Steps that are stored: zero, the reported ones, and others evenly spaced on a log scale."""
     spaced = np.geomspace(1, config.num_steps, config.num_checkpoints).round().astype(int)
     return np.unique([0, *config.reported_steps, *spaced])
 
@@ -74,14 +69,17 @@ def train(
     keys: jax.Array,
     start: float = 0.0,
 ) -> Path:
-    """Leaves (seed, checkpoint, ...), F from `start`. A key gives every treatment the same network
-    and the same draws.
+    """Trains all keys; leaves are (seed, checkpoint, ...), and F starts at `start`.
+
+    A key gives every treatment the same network and the same draws.
     """
     _, log_density_fn = make_model(config, reading, keys[0])
     optimizer = optax.adam(config.learning_rate)
     step = training.make_train_step(log_density_fn, noise(config), optimizer, treatment=treatment)
-    kept = checkpoints(config)
-    windows = jnp.stack([jnp.array([0, *kept[:-1] + 1]), jnp.array(kept + 1)], axis=-1)
+    checkpoint_steps = checkpoints(config)
+    windows = jnp.stack(
+        [jnp.array([0, *checkpoint_steps[:-1] + 1]), jnp.array(checkpoint_steps + 1)], axis=-1
+    )
 
     def run(key: jax.Array) -> Path:
         key_model, key_data, key_noise = jax.random.split(key, 3)
@@ -93,12 +91,12 @@ def train(
             return new, Path(state.params, metrics.log_partition, path.loss + metrics.loss)
 
         def until_checkpoint(state, window):
-            begin = state, Path(state.params, state.log_partition, jnp.zeros(()))
-            state, path = jax.lax.fori_loop(window[0], window[1], one_step, begin)
+            initial_carry = state, Path(state.params, state.log_partition, jnp.zeros(()))
+            state, path = jax.lax.fori_loop(window[0], window[1], one_step, initial_carry)
             return state, path._replace(loss=path.loss / (window[1] - window[0]))
 
         params, _ = make_model(config, reading, key_model)
         state = step.init(params, log_partition=start)
         return jax.lax.scan(until_checkpoint, state, windows)[1]
 
-    return nce_jax.sweep(run, key=keys).values
+    return nce_jax.sweep(run, axes={"key": keys}).values

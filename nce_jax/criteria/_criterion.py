@@ -1,4 +1,4 @@
-"""A criterion: a loss together with its way to profile the normalizer."""
+"""The type of a criterion: a loss together with its way to profile the normalizer."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,26 +7,34 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._types import LogRatio, Scalars, Weights
-from nce_jax.log_partition import Solution, Solver, Status, newton
-from nce_jax.log_partition.equation import lacks_overlap, log_overlap_bound
-from nce_jax.log_partition.problem import Problem, make_problem
-from nce_jax.log_partition.solve import solve_problem
-
-_NEWTON = newton()
+from nce_jax.log_partition import (
+    Problem,
+    Solution,
+    Solver,
+    Status,
+    lacks_overlap,
+    log_overlap_bound,
+    make_problem,
+    newton,
+    solve_problem,
+)
+from nce_jax.log_partition.solve import check_solver_options
 
 
 class Criterion(NamedTuple):
     """A loss of log-ratio arrays together with its way to profile the normalizer.
 
     Attributes:
-      name: what error messages call it.
-      loss: `loss(log_ratio_data, log_ratio_noise, *, log_partition, weights_data, weights_noise)`.
-      equation: for a normalizer that is the root of an equation: a function of the same log-ratios
-        and weights that returns the equation at the loss's own kappa, for any `Solver`.
-      closed_form: for a normalizer with a closed form: a function of the same that returns it.
+      name: the name in error messages.
+      loss: `loss(log_ratio_data, log_ratio_noise, *, log_partition, weights_data, weights_noise)`,
+        which returns a number per batch entry.
+      equation: `equation(log_ratio_data, log_ratio_noise, *, weights_data, weights_noise)`, which
+        returns a `Problem` whose root minimizes the loss in F; None where there is none.
+      closed_form: the same arguments, for a minimizer in closed form: returns F; None where there
+        is none.
       has_bennett_step: whether Bennett's fixed point applies to the equation.
-      at_magnification: the same criterion at another M, for those whose M a rule may adapt: binary
-        NCE.
+      at_magnification: `at_magnification(M)`, the same criterion at another M; None unless a rule
+        may adapt M.
     """
 
     name: str
@@ -43,19 +51,37 @@ class Criterion(NamedTuple):
         *,
         weights_data: Weights | None = None,
         weights_noise: Weights | None = None,
-        solver: Solver = _NEWTON,
+        solver: Solver = newton(),
         initial: Scalars | None = None,
         tolerance: Scalars | None = None,
         max_steps: int = 200,
         fixed_steps: int | None = None,
     ) -> Solution:
-        """The minimizer of the loss in the log partition.
+        """Solves for the F that minimizes the loss at the given log ratios.
 
-        `solver`, `initial`, `tolerance` and the steps are those of `solve_log_partition`; a closed
-        form takes no steps and ignores all of them, so that one caller serves every criterion. Its
-        status is NO_OVERLAP where min(E_data[sigma(-u)], E_noise[sigma(u)]) < 1 / (2 (n + m)) at
-        its own F: hardly any sample of one set is then plausible under the other.
+        Args:
+          log_ratio_data: s of the data samples, (*batch, n).
+          log_ratio_noise: s of the noise samples, (*batch, m).
+          weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
+          weights_noise: the same for the noise samples.
+          solver: as in `solve_log_partition`. A closed form takes no steps and uses neither this
+            nor the options below, so that one call serves every criterion.
+          initial: as in `solve_log_partition`.
+          tolerance: as in `solve_log_partition`.
+          max_steps: as in `solve_log_partition`.
+          fixed_steps: as in `solve_log_partition`.
+
+        Returns:
+          A `Solution`. With a closed form its status is NO_OVERLAP where min(E_data[sigma(-u)],
+          E_noise[sigma(u)]) < 1 / (2 (n + m)) at this F: hardly any sample of one set is then
+          plausible under the other.
+
+        Raises:
+          TypeError: log ratios or weights that are not floating, or a `solver` that is no `Solver`.
+          ValueError: empty arrays, mismatched batches, plain numbers out of their range, or a
+            criterion without a normalizer to solve for.
         """
+        check_solver_options(solver, tolerance, max_steps, fixed_steps)
         sides = log_ratio_data, log_ratio_noise
         weights: dict[str, Any] = {"weights_data": weights_data, "weights_noise": weights_noise}
         if self.equation is not None:
@@ -64,17 +90,16 @@ class Criterion(NamedTuple):
             return solve_problem(self.equation(*sides, **weights), **options, **limits)
         if self.closed_form is not None:
             return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))
-        raise ValueError(f"criterion {self.name}: has no normalizer to solve for")
+        raise ValueError(
+            f"criterion {self.name}: expected an equation or a closed form for F, got neither"
+        )
 
 
 def _exact(log_partition: jax.Array, problem: Problem) -> Solution:
-    """A closed form as a solution: converged in no step, not finite, or without overlap at
-    `problem`'s kappa = 1.
-    """
+    """An F in closed form as a `Solution`; its overlap is judged at the kappa = 1 of `problem`."""
     is_finite = jnp.isfinite(log_partition)
     fixed = jax.lax.stop_gradient((problem, log_partition))
-    # F is no root of that equation: the bound is the smaller side, and the root could only have
-    # more of it.
+    # F is not the root of that equation, so that this is a lower bound on the overlap.
     solved = jnp.where(
         lacks_overlap(problem, log_overlap_bound(*fixed)), Status.NO_OVERLAP, Status.CONVERGED
     )

@@ -6,8 +6,6 @@ from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.criteria._family import nce
 from nce_jax.log_partition import Solver, newton
 
-_NEWTON = newton()
-
 
 def profiled_nce_loss(
     log_ratio_data: LogRatio,
@@ -17,7 +15,7 @@ def profiled_nce_loss(
     noise_ratio: Scalars = 1.0,
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
-    solver: Solver = _NEWTON,
+    solver: Solver = newton(),
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
     max_steps: int = 200,

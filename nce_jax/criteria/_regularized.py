@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair, as_scalar, check_positive
+from nce_jax._checks import as_pair, as_scalar, check_instance, check_positive
 from nce_jax._types import Scalars
 from nce_jax.criteria._criterion import Criterion
-from nce_jax.log_partition.problem import Problem, Pull
+from nce_jax.log_partition import Problem, Pull
 from nce_jax.numerics import expand, ignore_unweighted, weighted_mean
 
 
@@ -34,6 +34,7 @@ def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
       A `Criterion`.
 
     Raises:
+      TypeError: `criterion` is no `Criterion`.
       ValueError: a plain number that is not positive.
 
     Examples:
@@ -53,6 +54,7 @@ def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
       Yoon et al., Maximum entropy inverse reinforcement learning of diffusion models with
         energy-based models, 2024.
     """
+    check_instance("criterion", criterion, Criterion, "nce()")
     check_positive("strength", strength)
     equation = None if criterion.equation is None else partial(_equation, criterion, strength)
     loss = partial(_loss, criterion, strength)

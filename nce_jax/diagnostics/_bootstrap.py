@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
-from nce_jax.log_partition.problem import Samples, make_problem
-from nce_jax.log_partition.solve import solve_problem
+from nce_jax.log_partition import Samples, make_problem, solve_problem
 
 _CHUNK = 1 << 18
 """Samples in flight at once: large enough to amortise dispatch, small enough to stay in a
@@ -60,8 +59,9 @@ def bootstrap_log_partition(
       A `Bootstrap`.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
-      ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
+      TypeError: log ratios or weights that are not floating, or a `key` that is no typed key.
+      ValueError: empty arrays, mismatched batches, plain numbers out of their range, or several
+        keys.
 
     Examples:
       >>> import jax
@@ -76,6 +76,7 @@ def bootstrap_log_partition(
     References:
       Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
     """
+    check_key(key)
     check_positive_int("num_replicates", num_replicates)
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio

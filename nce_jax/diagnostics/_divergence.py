@@ -9,9 +9,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
-from nce_jax.log_partition import Status
-from nce_jax.log_partition.problem import Problem, Samples, bracket, make_problem
-from nce_jax.log_partition.solve import solve_problem
+from nce_jax.log_partition import Problem, Samples, Status, bracket, make_problem, solve_problem
 from nce_jax.numerics import expand, jackknife_variance, softplus, weighted_mean
 
 

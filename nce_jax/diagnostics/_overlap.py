@@ -3,9 +3,7 @@
 import jax.numpy as jnp
 
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition.equation import log_overlap_at
-from nce_jax.log_partition.problem import make_problem
-from nce_jax.log_partition.solve import root_of
+from nce_jax.log_partition import log_overlap, make_problem, solve_unless_given
 
 
 def overlap(
@@ -60,4 +58,4 @@ def overlap(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
-    return jnp.exp(log_overlap_at(problem, root_of(problem, log_partition)))
+    return jnp.exp(log_overlap(problem, solve_unless_given(problem, log_partition)))

@@ -7,10 +7,15 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition.equation import lacks_overlap, log_overlap_at
-from nce_jax.log_partition.implicit import implicit_root
-from nce_jax.log_partition.problem import Problem, Samples, make_problem
-from nce_jax.log_partition.solve import root_of
+from nce_jax.log_partition import (
+    Problem,
+    Samples,
+    implicit_root,
+    lacks_overlap,
+    log_overlap,
+    make_problem,
+    solve_unless_given,
+)
 from nce_jax.numerics import jackknife_variance
 
 
@@ -70,14 +75,14 @@ def log_partition_standard_error(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
-    root = root_of(problem, log_partition)
+    root = solve_unless_given(problem, log_partition)
     influences = _influences(problem, root)
     sides = zip(influences, (problem.data, problem.noise), strict=True)
     variance = sum(
         jackknife_variance(influence, side.weights, block_size) for influence, side in sides
     )
     return jnp.where(
-        lacks_overlap(problem, log_overlap_at(problem, root)), jnp.inf, jnp.sqrt(variance)
+        lacks_overlap(problem, log_overlap(problem, root)), jnp.inf, jnp.sqrt(variance)
     )
 
 

@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, check_positive_int
+from nce_jax._checks import as_samples, check_key, check_positive_int, describe
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 
@@ -27,8 +27,8 @@ def dequantize(
       x in [0, 1), of the same shape, with floor(L x) = k wherever L is a power of two.
 
     Raises:
-      TypeError: `images` does not hold integers, or `num_levels` is not one.
-      ValueError: `num_levels` is less than one.
+      TypeError: `images` does not hold integers, `num_levels` is no integer, or `key` no typed key.
+      ValueError: `num_levels` is less than one, or there are several keys.
 
     Examples:
       >>> import jax
@@ -43,6 +43,7 @@ def dequantize(
         2013.
       Theis, van den Oord and Bethge, A note on the evaluation of generative models, 2016.
     """
+    check_key(key)
     check_positive_int("num_levels", num_levels)
     images = jnp.asarray(images)
     if not jnp.issubdtype(images.dtype, jnp.integer):
@@ -131,6 +132,8 @@ def inverse_logit_transform(
 
 def _as_cube(name: str, points: Float[ArrayLike, "samples ..."], alpha: float) -> jax.Array:
     points = as_samples(name, points)
+    if isinstance(alpha, str) or not hasattr(alpha, "__float__"):
+        raise TypeError(f"alpha: expected a number, got {describe(alpha)}")
     if not 0 <= alpha < 0.5:
         raise ValueError(f"alpha: expected a number from 0 up to, not including, 0.5, got {alpha}")
     return points

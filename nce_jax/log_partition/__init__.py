@@ -1,12 +1,29 @@
-"""Solvers for the profiled normalizer F*(kappa): one loop, and one short file per method.
+"""Solving for the profiled normalizer F*(kappa): solvers, and the parts to write your own.
 
-`problem`, `equation` and `solve` are what an extension builds on: the equation of a criterion of
-your own is a `Problem`, a method of your own a `Solver` that steps a `State`.
+`solve_log_partition` takes log ratios and returns a `Solution`. An extension builds on three public
+modules: `problem` holds the types (the equation of your own criterion is a `Problem`, your own
+method a `Solver` that steps a `State`), `equation` and `evaluation` the equation with its overlap
+and error bounds, `implicit` the derivative of a root. docs/extending.md has examples.
 """
 
 from nce_jax.log_partition._bisection import bisection
+from nce_jax.log_partition._bracket import initial_state, narrow_bracket
 from nce_jax.log_partition._fixed_point import fixed_point
 from nce_jax.log_partition._newton import newton
+from nce_jax.log_partition.equation import (
+    acceptance_logits,
+    bennett_residual,
+    lacks_overlap,
+    log_overlap,
+    log_overlap_bound,
+)
+from nce_jax.log_partition.evaluation import (
+    Evaluation,
+    error_bound,
+    evaluate_equation,
+    newton_error_bound,
+)
+from nce_jax.log_partition.implicit import implicit_root
 from nce_jax.log_partition.problem import (
     Problem,
     Pull,
@@ -15,12 +32,19 @@ from nce_jax.log_partition.problem import (
     Solver,
     State,
     Status,
+    bracket,
     check_solution,
     make_problem,
 )
-from nce_jax.log_partition.solve import solve_log_partition, solve_problem
+from nce_jax.log_partition.solve import (
+    solve_log_partition,
+    solve_problem,
+    solve_unless_given,
+    solve_with_last_iterate,
+)
 
 __all__ = [
+    "Evaluation",
     "Problem",
     "Pull",
     "Samples",
@@ -28,11 +52,25 @@ __all__ = [
     "Solver",
     "State",
     "Status",
+    "acceptance_logits",
+    "bennett_residual",
     "bisection",
+    "bracket",
     "check_solution",
+    "error_bound",
+    "evaluate_equation",
     "fixed_point",
+    "implicit_root",
+    "initial_state",
+    "lacks_overlap",
+    "log_overlap",
+    "log_overlap_bound",
     "make_problem",
+    "narrow_bracket",
     "newton",
+    "newton_error_bound",
     "solve_log_partition",
     "solve_problem",
+    "solve_unless_given",
+    "solve_with_last_iterate",
 ]

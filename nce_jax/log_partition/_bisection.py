@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
-from nce_jax.log_partition.equation import Balance, evaluate
+from nce_jax.log_partition._bracket import initial_state, midpoint, narrow_bracket
+from nce_jax.log_partition.evaluation import Evaluation, evaluate_equation
 from nce_jax.log_partition.problem import Problem, Solver, State
 
 
@@ -32,21 +32,21 @@ def bisection() -> Solver:
 
 
 def _step(problem: Problem, state: State) -> State:
-    return _halve(state, evaluate(problem, state.estimate))
+    return _halve(state, evaluate_equation(problem, state.estimate))
 
 
 def _fused_step(problem: Problem, state: State) -> State:
-    return _halve(state, evaluate(problem, state.estimate, is_branchless=True))
+    return _halve(state, evaluate_equation(problem, state.estimate, is_branchless=True))
 
 
-def _halve(state: State, balance: Balance) -> State:
-    lower, upper = narrow(state, balance.residual)
+def _halve(state: State, evaluation: Evaluation) -> State:
+    lower, upper = narrow_bracket(state, evaluation.residual)
     estimate = midpoint(lower, upper)
     return state._replace(
         estimate=estimate,
         lower=lower,
         upper=upper,
         error=jnp.maximum(upper - estimate, estimate - lower),
-        residual=balance.residual,
-        log_overlap=balance.log_overlap,
+        residual=evaluation.residual,
+        log_overlap=evaluation.log_overlap,
     )

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 
 from nce_jax._types import Scalars
 from nce_jax.log_partition._bracket import initial_state
-from nce_jax.log_partition.equation import bennett_residual, error_bound, evaluate
+from nce_jax.log_partition.equation import bennett_residual
+from nce_jax.log_partition.evaluation import error_bound, evaluate_equation
 from nce_jax.log_partition.problem import Problem, Solver, State
 
 
@@ -41,7 +42,7 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
     """
 
     def move(problem: Problem, state: State, is_branchless: bool) -> State:
-        balance = evaluate(problem, state.estimate, is_branchless)
+        evaluation = evaluate_equation(problem, state.estimate, is_branchless=is_branchless)
         rate = jnp.asarray(learning_rate, state.estimate.dtype)
         estimate = state.estimate - rate * bennett_residual(problem, state.estimate)
         # Lemma B.1 carries the bound at the old point over to the new one; a rate above one
@@ -49,9 +50,9 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
         stretch = jnp.maximum(1, jnp.abs(rate) + jnp.abs(rate - 1))
         return state._replace(
             estimate=estimate,
-            error=stretch * error_bound(balance.residual),
-            residual=balance.residual,
-            log_overlap=balance.log_overlap,
+            error=stretch * error_bound(evaluation.residual),
+            residual=evaluation.residual,
+            log_overlap=evaluation.log_overlap,
         )
 
     return Solver(_init, partial(move, is_branchless=False), partial(move, is_branchless=True))

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from nce_jax.log_partition._bracket import initial_state, midpoint, narrow
-from nce_jax.log_partition.equation import Balance, evaluate, newton_error_bound
+from nce_jax.log_partition._bracket import initial_state, midpoint, narrow_bracket
+from nce_jax.log_partition.evaluation import Evaluation, evaluate_equation, newton_error_bound
 from nce_jax.log_partition.problem import Problem, Solver, State
 
 
@@ -35,28 +35,28 @@ def newton() -> Solver:
 
 
 def _step(problem: Problem, state: State) -> State:
-    return _move(state, evaluate(problem, state.estimate))
+    return _move(state, evaluate_equation(problem, state.estimate))
 
 
 def _fused_step(problem: Problem, state: State) -> State:
-    return _move(state, evaluate(problem, state.estimate, is_branchless=True))
+    return _move(state, evaluate_equation(problem, state.estimate, is_branchless=True))
 
 
-def _move(state: State, balance: Balance) -> State:
-    lower, upper = narrow(state, balance.residual)
-    proposal = state.estimate + balance.newton_move
+def _move(state: State, evaluation: Evaluation) -> State:
+    lower, upper = narrow_bracket(state, evaluation.residual)
+    proposal = state.estimate + evaluation.newton_step
     is_inside = (proposal >= lower) & (proposal <= upper)
-    has_shrunk = jnp.abs(balance.residual) <= 0.75 * jnp.abs(state.residual)
+    has_shrunk = jnp.abs(evaluation.residual) <= 0.75 * jnp.abs(state.residual)
     # By proof; rounding may push it out of the bracket.
-    is_quadratic = newton_error_bound(balance.residual) < 0.1
+    is_quadratic = newton_error_bound(evaluation.residual) < 0.1
     is_good = is_inside & has_shrunk | is_quadratic
     estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))
-    error = jnp.where(is_good, newton_error_bound(balance.residual), jnp.inf)
+    error = jnp.where(is_good, newton_error_bound(evaluation.residual), jnp.inf)
     return state._replace(
         estimate=estimate,
         lower=lower,
         upper=upper,
         error=jnp.minimum(error, jnp.maximum(upper - estimate, estimate - lower)),
-        residual=balance.residual,
-        log_overlap=balance.log_overlap,
+        residual=evaluation.residual,
+        log_overlap=evaluation.log_overlap,
     )

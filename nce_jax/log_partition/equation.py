@@ -1,264 +1,182 @@
-"""The equation for the profiled normalizer, in a form that can be solved anywhere.
+r"""The equation for the profiled normalizer, mean P = kappa mean Q, and the overlap at its root.
 
-With b = F + log kappa the stationarity condition of the loss is a statement about the *pooled*
-log-ratios, data with weight 1 and noise with weight kappa: sum_k w_k sigma(b - s_k) = kappa. F* +
-log kappa is the kappa / (1 + kappa) quantile of the pool, smoothed by a logistic kernel.
-
-Bennett's form, rho = log mean P - log(kappa mean Q), is blind wherever both means are close to
-constants: it rounds to zero over a wide range of F. Here every sigmoid is a step plus a tail,
-sigma(d) = [d > 0] - sign(d) sigma(-|d|). The steps add up to a difference C of two weighted counts,
-known exactly, and the tails are as small as the slope H of the equation, so that the *residual* g /
-H, the Newton step, is accurate to rounding everywhere. It also says how far the root is: sums of
-sigmoids satisfy |H'| <= H, hence log(1 + |g / H|) <= |F - F*| <= -log(1 - |g / H|).
-
-Far from the root, in a gap between the samples, g / H says little: there the tails on either side
-of b are compared on the log scale, log(above + max(C, 0)) - log(below + max(-C, 0)), which is
-nearly straight in F (slope between 1/2 and 2 from one sample to the next). Proofs are in
-docs/design.md.
+P and Q are Bennett's acceptance probabilities, :math:`P_i = \sigma(\log\kappa - u(x_i))` of the
+data and :math:`Q_j = \sigma(u(y_j) - \log\kappa)` of the noise, :math:`u = s - F`. The functions
+here are plain and differentiable. The form of the equation that solvers iterate on, which is
+accurate whatever the overlap, is in `evaluation`.
 """
-
-import functools
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from nce_jax._types import Array, Bool, Float, Scalars
 from nce_jax.log_partition.problem import Problem, Samples
 from nce_jax.numerics import expand, sample_count, scaled_sigmoid, weighted_sum
 
-_NEAR = 0.9
-"""Residuals up to this size are g / H, which saturates at 1 in a gap; larger ones are compared on
-the log scale."""
 
+def acceptance_logits(
+    problem: Problem, log_partition: Scalars
+) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch m"]]:
+    r"""Logits of Bennett's acceptance probabilities P of the data and Q of the noise.
 
-class Balance(NamedTuple):
-    """The equation evaluated at one F; every field has the batch shape.
+    With :math:`u = s - F`, they are :math:`\log\kappa - u(x_i)` for the data and
+    :math:`u(y_j) - \log\kappa` for the noise, so that :math:`P_i` is the probability of the
+    classifier that data sample i is noise, and :math:`Q_j` the probability that noise sample j is
+    data. The equation for F is mean P = kappa mean Q.
 
-    `residual` estimates F - F* in nats and has its sign, `newton_move` is the step that removes it,
-    and `log_overlap` is the log of the overlap if F is the root.
+    Args:
+      problem: the equation.
+      log_partition: F, a number or one per batch entry.
+
+    Returns:
+      The logits of the data samples, (*batch, n), and of the noise samples, (*batch, m).
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> root = log_partition.solve_problem(problem).log_partition
+      >>> p, q = map(jax.nn.sigmoid, log_partition.acceptance_logits(problem, root))
+      >>> print(f"{p.mean():.4f} {q.mean():.4f}")
+      0.3108 0.3108
+
+    References:
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eq. 10.
     """
+    # F - s first: it is exact near the root, whatever common offset both carry, so that nothing
+    # needs centering.
+    shift, offset = expand(jnp.asarray(log_partition)), expand(problem.log_kappa)
+    return (shift - problem.data.values) + offset, (problem.noise.values - shift) - offset
 
-    residual: jax.Array
-    newton_move: jax.Array
-    log_overlap: jax.Array
 
+def log_overlap(problem: Problem, log_partition: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    r"""Log of the overlap of model and noise at the root.
 
-class _Sums(NamedTuple):
-    """Weighted means over one side: of the step [d > 0], of the signed tail, and of the slope
-    sigma'(d).
+    It is :math:`\log O = \log\frac{1+\kappa}{\kappa} + \log \operatorname{mean} P`.
+
+    Args:
+      problem: the equation.
+      log_partition: its root, one per batch entry. At any other F use `log_overlap_bound`.
+
+    Returns:
+      log O, (*batch), differentiable in every array.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> root = log_partition.solve_problem(problem).log_partition
+      >>> print(f"{jnp.exp(log_partition.log_overlap(problem, root)):.4f}")
+      0.6215
+
+    References:
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, section
+        IV.
     """
-
-    mass: jax.Array
-    tail: jax.Array
-    slope: jax.Array
+    logits_data, _ = acceptance_logits(problem, log_partition)
+    return log_overlap_from(_log_mean(logits_data, problem.data), problem.log_kappa)
 
 
-@functools.partial(jax.jit, static_argnames="is_branchless")
-def evaluate(problem: Problem, log_partition: jax.Array, is_branchless: bool = False) -> Balance:
-    """Evaluates the equation at `log_partition`: one exponential per sample, and more only far from
-    the root.
-
-    Without the branch for what is far, the residual saturates at one there, and says no more than
-    on which side the root is.
-    """
-    kappa = jnp.exp(problem.log_kappa)
-    data_distance, noise_distance = distances(problem, log_partition)
-    data, noise = _sums(data_distance, problem.data), _sums(noise_distance, problem.noise)
-    count = _count_difference(data.mass, kappa * noise.mass)
-    slope = data.slope + kappa * noise.slope
-    value = count + (data.tail - kappa * noise.tail)
-    if problem.pull is not None:
-        value = value + problem.pull.slope * (log_partition - problem.pull.center)
-        slope = slope + problem.pull.slope
-    residual = value / slope
-    # Two plain infinities would be float64.
-    unbounded = jnp.where(value < 0, -jnp.inf, jnp.asarray(jnp.inf, value.dtype))
-    residual = jnp.where(slope > _underflow(slope.dtype), residual, unbounded)
-    newton_move = -residual
-    # A pull has no log scale; its slope keeps the residual telling in gaps.
-    if problem.pull is None and not is_branchless:
-        residual, newton_move = _near_or_far(problem, log_partition, count, residual)
-    log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
-    return Balance(residual, newton_move, _log_overlap(log_mean_p, problem.log_kappa))
-
-
-def log_overlap_at(problem: Problem, log_partition: jax.Array) -> jax.Array:
-    """log O = log((1 + kappa) / kappa) + log mean P at the root, differentiable in every
-    argument.
-    """
-    return _log_overlap(
-        _log_mean(distances(problem, log_partition)[0], problem.data), problem.log_kappa
-    )
-
-
-def _log_overlap(log_mean_p: jax.Array, log_kappa: jax.Array) -> jax.Array:
+def log_overlap_from(log_mean_p: jax.Array, log_kappa: jax.Array) -> jax.Array:
+    """log O from the log of mean P at the root."""
     return log_mean_p + jnp.logaddexp(log_kappa, 0.0) - log_kappa
 
 
-def log_overlap_bound(problem: Problem, log_partition: jax.Array) -> jax.Array:
-    """A lower bound on log O from any F, exact at the root: mean P grows with F, kappa mean Q
-    falls, at F* they meet.
+def log_overlap_bound(
+    problem: Problem, log_partition: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    """A lower bound on the log of the overlap from any F; it is exact at the root.
+
+    mean P grows with F and kappa mean Q falls. They meet at F*, so that the smaller of the two is
+    at most the value there.
+
+    Args:
+      problem: the equation.
+      log_partition: any F, one per batch entry.
+
+    Returns:
+      The bound on log O, (*batch).
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> bound = log_partition.log_overlap_bound(problem, jnp.float32(0.0))
+      >>> print(f"overlap at least {jnp.exp(bound):.4f}")
+      overlap at least 0.3881
+
+    References:
+      Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, section
+        IV.
     """
-    data_distance, noise_distance = distances(problem, log_partition)
-    log_mean_q = problem.log_kappa + _log_mean(noise_distance, problem.noise)
-    return _log_overlap(
-        jnp.minimum(_log_mean(data_distance, problem.data), log_mean_q), problem.log_kappa
+    logits_data, logits_noise = acceptance_logits(problem, log_partition)
+    log_mean_q = problem.log_kappa + _log_mean(logits_noise, problem.noise)
+    return log_overlap_from(
+        jnp.minimum(_log_mean(logits_data, problem.data), log_mean_q), problem.log_kappa
     )
 
 
-def lacks_overlap(problem: Problem, log_overlap: jax.Array) -> jax.Array:
-    """The rule of `Status.NO_OVERLAP`, O (n + m) < 1: hardly any sample of one set is plausible
-    under the other.
+def lacks_overlap(problem: Problem, log_overlap: Float[Array, "*batch"]) -> Bool[Array, "*batch"]:
+    """The rule of `Status.NO_OVERLAP`: whether overlap * (n + m) is below one.
+
+    Hardly any sample of one set is then plausible under the other.
+
+    Args:
+      problem: the equation.
+      log_overlap: log of its overlap, as from `log_overlap`.
+
+    Returns:
+      A truth value per batch entry.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> bool(log_partition.lacks_overlap(problem, jnp.log(0.2)))  # 0.2 * (2 + 2) < 1
+      True
+
+    References:
+      Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015
+        (overlap); the threshold is this library's.
     """
     counts = (sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
     return log_overlap + jnp.log(sum(counts)) < 0
 
 
-def bennett_residual(problem: Problem, log_partition: jax.Array) -> jax.Array:
-    """rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)),
-    Bennett's own form.
+def bennett_residual(
+    problem: Problem, log_partition: Float[Array, "*batch"]
+) -> Float[Array, "*batch"]:
+    r"""Bennett's form of the residual, log mean P - log(kappa mean Q).
+
+    One step of Bennett's iteration is :math:`F \leftarrow F - \rho(F)`, with this residual for
+    :math:`\rho`. Where data and noise hardly overlap it rounds to zero far from the root, so that
+    it bounds no error; the residual of `evaluate_equation` does.
+
+    Args:
+      problem: the equation; its `pull`, if any, is not part of this form.
+      log_partition: F, one per batch entry.
+
+    Returns:
+      rho(F) in nats, (*batch).
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> print(f"{log_partition.bennett_residual(problem, jnp.float32(0.0)):.4f}")
+      -0.8314
+
+    References:
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, eqs. 9-11.
     """
-    data_distance, noise_distance = distances(problem, log_partition)
-    log_mean_p = _log_mean(data_distance, problem.data)
-    log_mean_q = _log_mean(noise_distance, problem.noise)
+    logits_data, logits_noise = acceptance_logits(problem, log_partition)
+    log_mean_p = _log_mean(logits_data, problem.data)
+    log_mean_q = _log_mean(logits_noise, problem.noise)
     return log_mean_p - problem.log_kappa - log_mean_q
 
 
-def _log_mean(distance: jax.Array, samples: Samples) -> jax.Array:
-    acceptance, log_scale = scaled_sigmoid(distance)
+def _log_mean(logits: jax.Array, samples: Samples) -> jax.Array:
+    acceptance, log_scale = scaled_sigmoid(logits)
     return jnp.log(weighted_sum(acceptance, samples.weights) / samples.total) + log_scale
-
-
-def distances(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Arguments of the sigmoids: b - s for the data (P) and s - b for the noise (Q)."""
-    # F - s first: it is exact near the root, whatever common offset both carry, so that nothing
-    # needs centering.
-    shift, offset = expand(log_partition), expand(problem.log_kappa)
-    return (shift - problem.data.values) + offset, (problem.noise.values - shift) - offset
-
-
-def _sums(distance: jax.Array, samples: Samples) -> _Sums:
-    is_positive = distance > 0
-    decay = jnp.exp(-jnp.abs(distance))
-    tail = decay / (1 + decay)
-    weighted = tail if samples.weights is None else samples.weights * tail
-    # Tails are at most 1/2, their squares at most half of them: the difference keeps its digits,
-    # the dot saves a pass.
-    slope = jnp.sum(weighted, axis=-1) - jnp.vecdot(
-        weighted, tail, precision=jax.lax.Precision.HIGHEST
-    )
-    signed = jnp.sum(jnp.where(is_positive, -weighted, weighted), axis=-1)
-    steps = weighted_sum(is_positive.astype(tail.dtype), samples.weights)
-    return _Sums(*(part / samples.total for part in (steps, signed, slope)))
-
-
-def _count_difference(first: jax.Array, second: jax.Array) -> jax.Array:
-    """first - second, and exactly zero where they agree to rounding: the answer is then exact for a
-    kappa a few ulp away.
-    """
-    difference = first - second
-    rounding = 4 * jnp.finfo(first.dtype).eps * jnp.maximum(first, second)
-    return jnp.where(jnp.abs(difference) <= rounding, 0, difference)
-
-
-@jax.custom_batching.custom_vmap
-def _near_or_far(problem: Problem, log_partition, count, residual) -> tuple[jax.Array, jax.Array]:
-    """Residual and Newton step: those given where the residual is small, from the log scale where
-    it is not.
-
-    The log scale costs twice the rest and is rarely needed, so that it stands behind a `cond`.
-    Under `vmap` a `cond` would compute both branches always: hence the rule below, which turns the
-    mapped axis into a leading batch axis instead.
-    """
-    is_near = jnp.abs(residual) <= _NEAR
-
-    def with_far():
-        far_residual, far_move = _far(problem, log_partition, count)
-        return jnp.where(is_near, residual, far_residual), jnp.where(is_near, -residual, far_move)
-
-    return jax.lax.cond(jnp.all(is_near), lambda: (residual, -residual), with_far)
-
-
-@_near_or_far.def_vmap
-def _near_or_far_vmap(axis_size, in_batched, *args):
-    def add_batch(leaf, is_batched):
-        return leaf if is_batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
-
-    return _near_or_far(*jax.tree.map(add_batch, args, tuple(in_batched))), (True, True)
-
-
-def _underflow(dtype: jnp.dtype) -> float:
-    """Below this, sums of tails have lost digits to underflow."""
-    return float(jnp.finfo(dtype).tiny / jnp.finfo(dtype).eps)
-
-
-class _LogTails(NamedTuple):
-    """Logs of the weighted mean tails where d > 0 and where d <= 0, and of the slopes there."""
-
-    positive: jax.Array
-    negative: jax.Array
-    positive_slope: jax.Array
-    negative_slope: jax.Array
-
-
-def _far(
-    problem: Problem, log_partition: jax.Array, count: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The same from the log scale: g / H where that is small, else the difference of the logs and
-    its own Newton step.
-    """
-    log_kappa = problem.log_kappa
-    data_distance, noise_distance = distances(problem, log_partition)
-    data, noise = _log_tails(data_distance, problem.data), _log_tails(noise_distance, problem.noise)
-    left = jnp.logaddexp(
-        jnp.logaddexp(data.negative, log_kappa + noise.positive), jnp.log(jnp.maximum(count, 0))
-    )
-    right = jnp.logaddexp(
-        jnp.logaddexp(data.positive, log_kappa + noise.negative), jnp.log(jnp.maximum(-count, 0))
-    )
-    left_slope = jnp.logaddexp(data.negative_slope, log_kappa + noise.positive_slope)
-    right_slope = jnp.logaddexp(data.positive_slope, log_kappa + noise.negative_slope)
-    difference = left - right
-    far_move = -difference / (jnp.exp(left_slope - left) + jnp.exp(right_slope - right))
-    residual = jnp.expm1(difference) * jnp.exp(right - jnp.logaddexp(left_slope, right_slope))
-    is_near = jnp.abs(difference) <= _NEAR
-    return jnp.where(is_near, residual, difference), jnp.where(is_near, -residual, far_move)
-
-
-def _log_tails(distance: jax.Array, samples: Samples) -> _LogTails:
-    is_positive, size = distance > 0, jnp.abs(distance)
-    # Each side is scaled by its nearest sample, so that a gap of thousands of nats does not
-    # underflow.
-    nearest = [
-        jnp.min(size, axis=-1, initial=jnp.inf, where=mask) for mask in (is_positive, ~is_positive)
-    ]
-    decay = jnp.exp(jnp.where(is_positive, expand(nearest[0]), expand(nearest[1])) - size)
-    body = 1 / (1 + jnp.exp(-size))
-    log_total = jnp.log(samples.total)
-
-    def log_sum(values, mask, nearest):
-        total = weighted_sum(jnp.where(mask, values, 0), samples.weights)
-        return jnp.where(total == 0, -jnp.inf, jnp.log(total) - nearest - log_total)
-
-    sides = (is_positive, nearest[0]), (~is_positive, nearest[1])
-    return _LogTails(
-        *(
-            log_sum(values, *side)
-            for values in (decay * body, decay * body * body)
-            for side in sides
-        )
-    )
-
-
-def error_bound(residual: jax.Array) -> jax.Array:
-    """A bound on |F - F*| in nats from the residual at F; infinite where the residual is too large
-    to tell.
-    """
-    size = jnp.abs(residual)
-    return jnp.where(size <= _NEAR, -jnp.log1p(-jnp.minimum(size, _NEAR)), jnp.inf)
-
-
-def newton_error_bound(residual: jax.Array) -> jax.Array:
-    """A bound on the error *after* the Newton step: delta^2 exp(delta) / 2, since |H'| <= H."""
-    delta = error_bound(residual)
-    return 0.5 * jnp.square(delta) * jnp.exp(delta)

@@ -1,8 +1,9 @@
-"""The derivative of the root, in closed form, by the implicit function theorem.
+r"""The derivative of the root, in closed form, by the implicit function theorem.
 
-Differentiating sum_i w_i P_i = kappa sum_j w_j Q_j at the root gives dF/ds_k = v_k, the normalized
-weights v_k proportional to w_k sigma'(b - s_k) over the pool. The rule is written with
-differentiable operations of the root itself, so that derivatives of every order follow.
+Differentiating :math:`\operatorname{mean} P = \kappa \operatorname{mean} Q` at the root gives
+:math:`\partial F_* / \partial s_k = v_k`, with normalized weights v_k in proportion to
+:math:`w_k \sigma'(b - s_k)` over the pool. The rule is written with differentiable operations
+of the root itself, so that derivatives of every order follow.
 """
 
 from typing import Any
@@ -10,14 +11,42 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._types import Array, Float
+from nce_jax.log_partition.equation import acceptance_logits
 from nce_jax.log_partition.problem import Problem, Pull, Samples
 from nce_jax.numerics import expand, weighted_sum
 
 
 @jax.custom_jvp
-def implicit_root(log_partition: jax.Array, problem: Problem) -> jax.Array:
-    """Returns `log_partition`, which must be the root of `problem`, and gives it the root's
-    derivatives.
+def implicit_root(
+    log_partition: Float[Array, "*batch"], problem: Problem
+) -> Float[Array, "*batch"]:
+    """Gives a root that was computed without derivatives the derivatives that a root has.
+
+    The value is returned unchanged. Its derivative in every array of the problem, to any order,
+    follows from the implicit function theorem in closed form, whichever way the root was found.
+
+    Args:
+      log_partition: the root of `problem`; this is not checked.
+      problem: the equation, with the dependence on whatever is differentiated.
+
+    Returns:
+      The same root, (*batch).
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> s_data, s_noise = jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5])
+      >>> root = log_partition.solve_log_partition(s_data, s_noise).log_partition
+      >>> def attached(s_data):
+      ...     problem = log_partition.make_problem(s_data, s_noise)
+      ...     return log_partition.implicit_root(root, problem)
+      >>> print(jax.grad(attached)(s_data).round(4))
+      [0.2077 0.3073]
+
+    References:
+      Krantz and Parks, The Implicit Function Theorem, 2002.
     """
     del problem
     return log_partition
@@ -32,11 +61,12 @@ def _implicit_root_jvp(primals, tangents):
 
 def _root_tangent(root: jax.Array, problem: Problem, tangent: Problem) -> jax.Array:
     log_kappa = problem.log_kappa
-    data, noise = (_distance(root, side, log_kappa) for side in (problem.data, problem.noise))
+    data, minus_noise = acceptance_logits(problem, root)
+    noise = -minus_noise
     log_slope_data = _log_slope(data, problem.data)
     log_slope_noise = log_kappa + _log_slope(noise, problem.noise)
-    log_own_slope = jnp.logaddexp(log_slope_data, log_slope_noise)
-    log_slope, from_pull = _with_pull(root, log_own_slope, problem.pull, tangent.pull)
+    log_sample_slope = jnp.logaddexp(log_slope_data, log_slope_noise)
+    log_slope, from_pull = _with_pull(root, log_sample_slope, problem.pull, tangent.pull)
     from_data = _side_tangent(data, problem.data, tangent.data, -log_slope)
     # The noise side of the equation is -kappa mean sigma(-d) = kappa (mean sigma(d) - 1): the same
     # expression, times kappa.
@@ -44,16 +74,16 @@ def _root_tangent(root: jax.Array, problem: Problem, tangent: Problem) -> jax.Ar
     log_mean_q = jax.nn.logsumexp(
         jax.nn.log_sigmoid(-noise), axis=-1, b=problem.noise.weights
     ) - jnp.log(problem.noise.total)
-    own_share = 1 if problem.pull is None else jnp.exp(log_own_slope - log_slope)
-    from_kappa = (jnp.exp(log_kappa + log_mean_q - log_slope) - own_share) * tangent.log_kappa
+    sample_part = 1 if problem.pull is None else jnp.exp(log_sample_slope - log_slope)
+    from_kappa = (jnp.exp(log_kappa + log_mean_q - log_slope) - sample_part) * tangent.log_kappa
     return from_data + from_noise + from_kappa + from_pull
 
 
 def _with_pull(
     root: jax.Array, log_slope: jax.Array, pull: Pull | None, tangent: Pull | None
 ) -> tuple[jax.Array, Any]:
-    """The slope of the whole equation, on the log scale, and the root's change when a regularizer's
-    pull changes.
+    """Log of the slope of the whole equation, and the change of the root with a regularizer's
+    pull.
     """
     if pull is None or tangent is None:
         return log_slope, 0
@@ -62,40 +92,36 @@ def _with_pull(
     return log_total, jnp.exp(-log_total) * moved
 
 
-def _distance(root: jax.Array, samples: Samples, log_kappa: jax.Array) -> jax.Array:
-    return (expand(root) - samples.values) + expand(log_kappa)
-
-
-def _log_slope(distance: jax.Array, samples: Samples) -> jax.Array:
-    log_terms = jax.nn.log_sigmoid(distance) + jax.nn.log_sigmoid(-distance)
+def _log_slope(logits: jax.Array, samples: Samples) -> jax.Array:
+    log_terms = jax.nn.log_sigmoid(logits) + jax.nn.log_sigmoid(-logits)
     return jax.nn.logsumexp(log_terms, axis=-1, b=samples.weights) - jnp.log(samples.total)
 
 
 def _side_tangent(
-    distance: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array
+    logits: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array
 ) -> jax.Array:
     """The root's change when one side's log-ratios and weights change; `log_scale` carries kappa
     and the slope.
     """
     log_scale = log_scale - jnp.log(samples.total)
     influence = jnp.exp(
-        expand(log_scale) + jax.nn.log_sigmoid(distance) + jax.nn.log_sigmoid(-distance)
+        expand(log_scale) + jax.nn.log_sigmoid(logits) + jax.nn.log_sigmoid(-logits)
     )
     moved = weighted_sum(influence * tangent.values, samples.weights)
     if samples.weights is None:
         return moved
-    return moved - _weight_tangent(distance, samples, tangent, log_scale)
+    return moved - _weight_tangent(logits, samples, tangent, log_scale)
 
 
 def _weight_tangent(
-    distance: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array
+    logits: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array
 ) -> jax.Array:
     """The same for weights: sum_k (da_k - w_k dA) sigma(d_k) / (A slope), from whichever of sigma,
     sigma - 1 is small.
     """
-    small = jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(distance))
-    complement = -jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(-distance))
-    is_small = weighted_sum(jax.nn.sigmoid(distance), samples.weights) < samples.total / 2
+    small = jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(logits))
+    complement = -jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(-logits))
+    is_small = weighted_sum(jax.nn.sigmoid(logits), samples.weights) < samples.total / 2
     sigma = jnp.where(expand(is_small), small, complement)
     mean = weighted_sum(sigma, samples.weights) / samples.total
     return weighted_sum(sigma, tangent.weights) - mean * tangent.total

@@ -8,19 +8,24 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_pair
-from nce_jax._types import Array, Float, Real
+from nce_jax._checks import as_pair, check_instance
+from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.numerics import ignore_unweighted, log_noise_weight, total_weight
 
 
 class Status(IntEnum):
-    """How a solve ended, one per batch entry, as data that survives `jit` and `vmap`.
+    """How a solve ended: one value per batch entry, as data that survives `jit` and `vmap`.
 
-    CONVERGED: the log partition is within the tolerance of the root. MAX_STEPS: the step limit came
-    first; the log partition is NaN. NONFINITE: a log-ratio, weight or noise weight was NaN,
-    infinite or out of its range; the log partition is NaN. NO_OVERLAP: solved, but overlap * (n +
-    m) < 1: the value is the exact minimizer of the loss and yet no estimate of a log Z, since
-    hardly any sample of one set is plausible under the other.
+    A solve has *failed* where its log partition is NaN: MAX_STEPS and NONFINITE.
+
+    Attributes:
+      CONVERGED: the log partition is within the tolerance of the root.
+      MAX_STEPS: failed, because the step limit was reached first.
+      NONFINITE: failed, because a log ratio, a weight or the noise weight was NaN, infinite or out
+        of its range.
+      NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss
+        and yet no estimate of a log Z, since hardly any sample of one set is plausible under the
+        other.
     """
 
     CONVERGED = 0
@@ -30,13 +35,13 @@ class Status(IntEnum):
 
 
 class Solution(NamedTuple):
-    """The answer of a solve; every field has the batch shape.
+    """The result of a solve; every field has the batch shape.
 
     Attributes:
       log_partition: F*, in nats; NaN where the solve failed (MAX_STEPS, NONFINITE).
-      residual: of the equation at the last point evaluated, in nats: that point's signed distance
-        to the root, to first order, however poor the overlap. The error is between log(1 + |r|) and
-        -log(1 - |r|) (docs/design.md).
+      residual: of the equation at the last point evaluated, in nats: the signed distance of that
+        point to the root, to first order, however poor the overlap. The error is between log(1 +
+        |r|) and -log(1 - |r|) (docs/design.md).
       num_evaluations: evaluations of the equation used, int32.
       status: a `Status`, int32.
     """
@@ -48,7 +53,13 @@ class Solution(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """One sample set: values (*batch, n), unnormalized weights or None, and their sum (*batch)."""
+    """One sample set of a `Problem`.
+
+    Attributes:
+      values: log ratios, (*batch, n).
+      weights: unnormalized weights, (*batch, n), or None.
+      total: the sum of the weights, or the number of samples, (*batch).
+    """
 
     values: jax.Array
     weights: jax.Array | None
@@ -56,8 +67,11 @@ class Samples(NamedTuple):
 
 
 class Pull(NamedTuple):
-    """A straight line added to the equation, slope (F - center): what a quadratic penalty on u
-    adds. Both (*batch).
+    """A straight line slope * (F - center) added to the equation, the effect of a penalty u^2.
+
+    Attributes:
+      slope: at least zero, (*batch).
+      center: the F at which the line is zero, (*batch).
     """
 
     slope: jax.Array
@@ -65,8 +79,13 @@ class Pull(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """The equation to solve: log-ratios of data and noise, log kappa per batch entry, and a
-    regularizer's pull if any.
+    """The equation for F: mean P = kappa mean Q over data and noise, plus a `Pull` if any.
+
+    Attributes:
+      data: log ratios of the data.
+      noise: log ratios of the noise.
+      log_kappa: log of the noise weight, (*batch).
+      pull: the contribution of a regularizer, or None.
     """
 
     data: Samples
@@ -76,10 +95,15 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """Where an iteration stands; every field has the batch shape.
+    """The state of an iteration; every field has the batch shape.
 
-    `estimate` is the current F and `error` a bound on its distance to the root, in nats (inf when
-    nothing is known). `residual` and `log_overlap` belong to the last point evaluated.
+    Attributes:
+      estimate: the current F.
+      lower: lower end of an interval that contains the root.
+      upper: its upper end.
+      error: a bound on the distance of `estimate` to the root, in nats; inf where nothing is known.
+      residual: of the last point evaluated.
+      log_overlap: log of the overlap, from the last point evaluated.
     """
 
     estimate: jax.Array
@@ -91,14 +115,16 @@ class State(NamedTuple):
 
 
 class Solver(NamedTuple):
-    """A method as two pure functions; the loop, the tolerance and the step limit belong to
-    `solve_log_partition`.
+    """A method for solving for F: two pure functions, without loop, tolerance or step limit.
+
+    `solve_problem` owns those three. It ends an entry once `State.error` is within the tolerance,
+    so that a method is responsible for a bound that holds.
 
     Attributes:
-      init: `init(problem, initial) -> State`.
+      init: `init(problem, initial) -> State`; `initial` is NaN where the caller gave none.
       step: `step(problem, state) -> State`, one evaluation of the equation.
-      fused_step: the same without a branch that an accelerator would have to ask the host about;
-        None where `step` has none.
+      fused_step: the same without a data-dependent branch, for `fixed_steps` on an accelerator;
+        None where `step` has no branch.
     """
 
     init: Callable[[Problem, jax.Array], State]
@@ -107,23 +133,23 @@ class Solver(NamedTuple):
 
 
 def make_problem(
-    log_ratio_data,
-    log_ratio_noise,
-    weights_data=None,
-    weights_noise=None,
-    magnification=1.0,
-    noise_ratio=1.0,
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
+    magnification: Scalars = 1.0,
+    noise_ratio: Scalars = 1.0,
 ) -> Problem:
-    """Checks log-ratios and weights and gathers them into the equation of binary NCE.
+    """Checks log ratios and weights and gathers them into the equation of binary NCE.
 
-    The equation of a criterion of your own starts from here: `make_problem` at its kappa, with a
-    `Pull` added where it has a quadratic penalty.
+    The equation of your own criterion starts from here: `make_problem` at the kappa of its loss,
+    with a `Pull` added if it has a quadratic penalty.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
       log_ratio_noise: s of the noise samples, (*batch, m).
-      weights_data: weights >= 0 of the data samples, broadcastable to them; samples of weight zero
-        are replaced by one that counts, so that whatever they hold reaches nothing.
+      weights_data: weights >= 0 of the data samples, broadcastable to them; a sample of
+        weight zero is replaced by one of positive weight, so that its value has no effect.
       weights_noise: the same for the noise samples.
       magnification: M > 0, a number or one per batch entry, traced.
       noise_ratio: nu > 0, as for `magnification`; kappa = noise_ratio * magnification.
@@ -156,35 +182,57 @@ def _samples(values: jax.Array, weights: jax.Array | None) -> Samples:
     return Samples(ignore_unweighted(values, weights), weights, total_weight(values, weights))
 
 
-def bracket(problem: Problem) -> tuple[jax.Array, jax.Array]:
-    """An interval that contains F*(kappa) for every kappa: the smallest and the largest log-ratio
-    of both sets.
+def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
+    """An interval that contains F*(kappa) for every kappa.
+
+    Its ends are the smallest and the largest log ratio of both sets.
+
+    Args:
+      problem: the equation.
+
+    Returns:
+      The lower and the upper end, (*batch); NaN where a log ratio is NaN.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> lower, upper = log_partition.bracket(problem)
+      >>> print(lower, upper)
+      -1.0 2.0
+
+    References:
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, lemma 3.2.
     """
     lower = jnp.minimum(problem.data.values.min(-1), problem.noise.values.min(-1))
     upper = jnp.maximum(problem.data.values.max(-1), problem.noise.values.max(-1))
     return lower, upper
 
 
-def check_solution(solution: Solution) -> Solution:
-    """Raises if any lane of a solve failed; returns the solution otherwise.
+def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None:
+    """Raises if any solve failed.
 
-    For host code, outside `jit`: it reads values. Inside `jit`, use `solution.status`.
+    A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
+    F is then the exact minimizer of the loss, which training can use, and the train step does not
+    count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
+    `allow_no_overlap=False`.
+
+    For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
 
     Args:
       solution: what `solve_log_partition` returned, any batch shape.
-
-    Returns:
-      The same solution.
+      allow_no_overlap: whether NO_OVERLAP is accepted.
 
     Raises:
-      FloatingPointError: names the failed lanes and why each failed.
+      FloatingPointError: names the entries of the batch and their status.
+      TypeError: `solution` is no `Solution`, or holds traced values.
 
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> solution = nce_jax.solve_log_partition(jnp.array([0.2, 1.0]), jnp.array([-0.5, 0.1]))
-      >>> print(f"{nce_jax.check_solution(solution).log_partition:.4f}")
-      0.1966
+      >>> nce_jax.check_solution(solution)
       >>> bad = nce_jax.solve_log_partition(
       ...     jnp.array([[0.2], [jnp.nan]]), jnp.array([[0.1], [0.1]])
       ... )
@@ -193,26 +241,34 @@ def check_solution(solution: Solution) -> Solution:
       ...
       FloatingPointError: log_partition: 1 of 2 solves failed: lane (1,) NONFINITE ...
     """
-    status, residual, num_steps = (
+    check_instance("solution", solution, Solution, "solve_log_partition(...) returns")
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in solution):
+        raise TypeError(
+            "solution: expected values, got traced arrays; inside jit read solution.status"
+        )
+    status, residual, num_evaluations = (
         np.atleast_1d(np.asarray(leaf))
         for leaf in (solution.status, solution.residual, solution.num_evaluations)
     )
-    failed = np.argwhere(status != Status.CONVERGED)
-    if len(failed) == 0:
-        return solution
-    shown = "; ".join(
-        _describe(tuple(int(i) for i in lane), status, residual, num_steps) for lane in failed[:10]
+    accepted = (Status.CONVERGED, *((Status.NO_OVERLAP,) if allow_no_overlap else ()))
+    refused = np.argwhere(~np.isin(status, accepted))
+    if len(refused) == 0:
+        return
+    lanes = "; ".join(
+        _describe_lane(tuple(int(i) for i in lane), status, residual, num_evaluations)
+        for lane in refused[:10]
     )
-    more = f"; and {len(failed) - 10} more" if len(failed) > 10 else ""
+    more = f"; and {len(refused) - 10} more" if len(refused) > 10 else ""
+    verdict = "failed" if allow_no_overlap else "failed or have no overlap"
     raise FloatingPointError(
-        f"log_partition: {len(failed)} of {status.size} solves failed: {shown}{more}"
+        f"log_partition: {len(refused)} of {status.size} solves {verdict}: {lanes}{more}"
     )
 
 
-def _describe(
-    lane: tuple[int, ...], status: np.ndarray, residual: np.ndarray, num_steps: np.ndarray
+def _describe_lane(
+    lane: tuple[int, ...], status: np.ndarray, residual: np.ndarray, num_evaluations: np.ndarray
 ) -> str:
     return (
         f"lane {lane} {Status(status[lane]).name} (residual {residual[lane]:.3g} after"
-        f" {num_steps[lane]} steps)"
+        f" {num_evaluations[lane]} evaluations)"
     )

@@ -1,4 +1,4 @@
-"""`solve_log_partition`: the one function that owns the loop, the tolerance and the step limit."""
+"""Solving for F: the one loop, with its tolerance and its step limit, for every method."""
 
 import functools
 import math
@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive, check_positive_int
-from nce_jax._types import LogRatio, Scalars, Weights
+from nce_jax._checks import as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition.equation import lacks_overlap
 from nce_jax.log_partition.implicit import implicit_root
@@ -23,8 +23,8 @@ from nce_jax.log_partition.problem import (
     make_problem,
 )
 
-_NEWTON = newton()
-_WRITTEN_OUT = 8
+_MAX_UNROLLED = 8
+"""Loops of at most this many steps are unrolled, so that XLA can fuse the steps."""
 
 
 def solve_log_partition(
@@ -35,47 +35,51 @@ def solve_log_partition(
     noise_ratio: Scalars = 1.0,
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
-    solver: Solver = _NEWTON,
+    solver: Solver = newton(),
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
     max_steps: int = 200,
     fixed_steps: int | None = None,
 ) -> Solution:
-    """Solves for the profiled normalizer F*(kappa), the minimizer of the NCE loss in the log
-    partition.
+    r"""Solves for the profiled normalizer F*(kappa), the minimizer of the NCE loss in F.
 
-    F* is the root of E_data[sigma(log kappa - u)] = kappa E_noise[sigma(u - log kappa)], u = s - F,
-    with s given by `log_ratio_data` and `log_ratio_noise` and kappa = `noise_ratio` *
-    `magnification`. It is what training needs; it equals the model's log Z only if the data follow
+    F* is the root of
+
+    .. math::
+       \mathbb{E}_{\mathrm{data}}[\sigma(\log\kappa - u)]
+       = \kappa\, \mathbb{E}_{\mathrm{noise}}[\sigma(u - \log\kappa)], \qquad u = s - F,
+
+    with s given by `log_ratio_data` and `log_ratio_noise`, and kappa = `noise_ratio` *
+    `magnification`. It is what training needs. It equals the model's log Z only if the data follow
     the model, or as kappa -> infinity.
 
-    The answer is differentiable to any order in every array argument, by the implicit function
-    theorem, and the solver runs under `jit`, `vmap` and `grad`. A failed solve is data: look at
-    `status`, or call `check_solution` outside `jit`.
+    The result is differentiable to any order in every array argument, by the implicit function
+    theorem, and the function can be used under `jit`, `vmap` and `grad`. A failed solve raises
+    nothing: it shows in `status`, or call `check_solution` outside `jit`.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n).
       log_ratio_noise: s of the noise samples, (*batch, m).
       magnification: M > 0, virtual copies of the noise; a number or one per batch entry, traced.
-      noise_ratio: nu > 0, prior odds noise : data; likewise.
+      noise_ratio: nu > 0, prior odds noise : data; as for `magnification`.
       weights_data: weights >= 0 of the data samples, broadcastable to them; need not be normalized.
       weights_noise: the same for the noise samples.
-      solver: `newton()`, `bisection()` or `fixed_point()`.
-      initial: where to start; None, or (but for `fixed_point`) a value outside the range of the
-        log-ratios, starts halfway between the two sample means. A warm start saves steps.
+      solver: `newton()`, `bisection()`, `fixed_point()`, or your own `Solver`.
+      initial: where to start. None starts halfway between the two sample means, and so does (except
+        for `fixed_point`) a value outside the range of the log ratios. A warm start saves steps.
       tolerance: admissible error of F in nats; None takes eps^(3/4) of the dtype (6e-6, or 2e-12 in
-        float64). It is never taken smaller than F's own rounding.
+        float64). It is never taken smaller than the rounding error of F.
       max_steps: evaluations allowed.
-      fixed_steps: makes exactly that many evaluations, with nothing to decide in between: an
-        accelerator then never waits to be told by the host whether to go on. What is not within the
-        tolerance by then is MAX_STEPS.
+      fixed_steps: makes exactly this many evaluations, without a data-dependent stop, so that an
+        accelerator needs no round trip to the host. An entry that is not within the tolerance by
+        then is MAX_STEPS.
 
     Returns:
       A `Solution` of arrays with the batch shape. Inputs in bfloat16 or float16 are solved in
       float32.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating, or a `solver` that is no `Solver`.
       ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
 
     Examples:
@@ -85,9 +89,7 @@ def solve_log_partition(
       >>> key_data, key_noise = jax.random.split(jax.random.key(0))
       >>> x_data = 2 + jax.random.normal(key_data, (500,))
       >>> x_noise = jax.random.normal(key_noise, (500,))
-      >>> log_ratio = lambda x: (
-      ...     2 * x
-      ... )  # the model is N(2, 1), of log partition 2, against noise N(0, 1)
+      >>> log_ratio = lambda x: 2 * x  # the model is N(2, 1), with log Z = 2; the noise is N(0, 1)
       >>> solution = nce_jax.solve_log_partition(log_ratio(x_data), log_ratio(x_noise))
       >>> print(f"{solution.log_partition:.4f}", nce_jax.Status(int(solution.status)).name)
       1.8521 CONVERGED
@@ -107,13 +109,13 @@ def solve_log_partition(
 def solve_problem(
     problem: Problem,
     *,
-    solver: Solver = _NEWTON,
+    solver: Solver = newton(),
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
     max_steps: int = 200,
     fixed_steps: int | None = None,
 ) -> Solution:
-    """Solves an equation that is gathered already: what a criterion of your own hands over.
+    """Solves an equation for F that is given as a `Problem`, such as that of your own criterion.
 
     Args:
       problem: as `make_problem` or a criterion's `equation` returns it.
@@ -127,7 +129,7 @@ def solve_problem(
       A `Solution` of arrays with the batch shape of `problem`, differentiable in all of its arrays.
 
     Raises:
-      TypeError: `solver` is no solver.
+      TypeError: `problem` is no `Problem`, or `solver` no `Solver`.
       ValueError: plain numbers out of their range.
 
     Examples:
@@ -140,44 +142,121 @@ def solve_problem(
       >>> print(f"{solution.log_partition:.4f}")
       0.6430
     """
-    limits: dict[str, Any] = {"max_steps": max_steps, "fixed_steps": fixed_steps}
-    return attempt(problem, solver=solver, initial=initial, tolerance=tolerance, **limits)[0]
+    solution, _ = solve_with_last_iterate(
+        problem,
+        solver=solver,
+        initial=initial,
+        tolerance=tolerance,
+        max_steps=max_steps,
+        fixed_steps=fixed_steps,
+    )
+    return solution
 
 
-def root_of(problem: Problem, log_partition: Scalars | None) -> jax.Array:
-    """The root that the caller brought, or that of `problem` where there is none."""
+def solve_unless_given(problem: Problem, log_partition: Scalars | None) -> Float[Array, "*batch"]:
+    """The F that a caller gave, in the shape of the batch, or the root where it is None.
+
+    It serves functions with an option `log_partition=None`, such as `overlap`.
+
+    Args:
+      problem: the equation.
+      log_partition: F, a number or one per batch entry; or None.
+
+    Returns:
+      F, (*batch).
+
+    Raises:
+      TypeError: `log_partition` is no number.
+      ValueError: it does not broadcast to the batch.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> print(f"{log_partition.solve_unless_given(problem, None):.4f}")
+      0.6556
+      >>> print(log_partition.solve_unless_given(problem, 0.5))
+      0.5
+
+    References:
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, eq. 3.
+    """
+    check_instance("problem", problem, Problem, "make_problem(...) returns")
     if log_partition is not None:
         return as_scalar("log_partition", log_partition, problem.data.values)
     return solve_problem(problem).log_partition
 
 
-def attempt(
+def solve_with_last_iterate(
     problem: Problem,
     *,
-    solver: Solver = _NEWTON,
+    solver: Solver = newton(),
     initial: Scalars | None = None,
     tolerance: Scalars | None = None,
     max_steps: int = 200,
     fixed_steps: int | None = None,
-) -> tuple[Solution, jax.Array]:
-    """The solution, and the point that was reached: where to go on from if the steps ran out."""
-    if not isinstance(solver, Solver):
-        raise TypeError(f"solver: expected a Solver such as newton(), got {solver!r}")
-    check_positive("tolerance", tolerance)
+) -> tuple[Solution, Float[Array, "*batch"]]:
+    """Solves an equation for F and returns the last iterate as well, from which a solve can resume.
+
+    Where the steps run out the solution is NaN, while the iterate is a number that may serve as
+    `initial` of the next solve.
+
+    Args:
+      problem: as in `solve_problem`.
+      solver: as in `solve_log_partition`.
+      initial: as in `solve_log_partition`.
+      tolerance: as in `solve_log_partition`.
+      max_steps: as in `solve_log_partition`.
+      fixed_steps: as in `solve_log_partition`.
+
+    Returns:
+      The `Solution`, and the last iterate of F, (*batch), which carries no derivative.
+
+    Raises:
+      TypeError: `problem` is no `Problem`, or `solver` no `Solver`.
+      ValueError: plain numbers out of their range.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> solution, iterate = log_partition.solve_with_last_iterate(problem, fixed_steps=1)
+      >>> print(f"{solution.log_partition:.4f} {iterate:.4f}")
+      nan 0.6556
+      >>> solution, _ = log_partition.solve_with_last_iterate(problem, initial=iterate)
+      >>> print(f"{solution.log_partition:.4f}")
+      0.6556
+
+    References:
+      Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
+        2024, eq. 3.
+    """
+    check_instance("problem", problem, Problem, "make_problem(...) returns")
+    check_solver_options(solver, tolerance, max_steps, fixed_steps)
+    return _solve(
+        problem, initial, tolerance, solver=solver, max_steps=max_steps, fixed_steps=fixed_steps
+    )
+
+
+def check_solver_options(solver: Any, tolerance: Any, max_steps: Any, fixed_steps: Any) -> None:
+    """Raises where an option of a solve is of another kind or, as a plain number, out of its
+    range.
+    """
+    check_instance("solver", solver, Solver, "newton()")
+    if tolerance is not None:
+        check_positive("tolerance", tolerance)
     check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
-    limits = {"max_steps": max_steps, "fixed_steps": fixed_steps}
-    return _attempt(problem, initial, tolerance, solver=solver, **limits)
 
 
 @functools.partial(jax.jit, static_argnames=("solver", "max_steps", "fixed_steps"))
-def _attempt(
+def _solve(
     problem: Problem, initial, tolerance, *, solver: Solver, max_steps: int, fixed_steps: int | None
 ) -> tuple[Solution, jax.Array]:
-    """Jitted for those who call the solver outside `jit`: a bare `while_loop` would be compiled
-    anew at every call, and every operation around it once, which takes a third of the first call's
-    time.
+    """The whole solve, jitted for callers outside `jit`: a bare `while_loop` would be compiled anew
+    at every call, and every operation around it would be compiled on its own.
     """
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
@@ -221,16 +300,17 @@ def _iterate(
 
     if fixed_steps is None:
         return jax.lax.while_loop(is_running, step, run)
-    # A few are written out, for the compiler to fuse; a loop of known length asks nobody either.
+    # Short loops are unrolled so that XLA can fuse them; a loop of known length needs no round trip
+    # to the host either.
     return jax.lax.fori_loop(
-        0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _WRITTEN_OUT
+        0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _MAX_UNROLLED
     )
 
 
 def _step(
     run: _Run, problem: Problem, tolerance: Scalars | None, move: Callable[[Problem, State], State]
 ) -> _Run:
-    """One evaluation for every lane; finished lanes stand still."""
+    """One evaluation for every lane; the state of a finished lane no longer changes."""
     state = jax.tree.map(
         lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state)
     )
@@ -242,11 +322,11 @@ def _step(
 
 
 def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
-    # eps^(3/4) lies above the rounding of the sums for up to millions of samples, in float32 as in
-    # float64.
+    # In float32 and in float64, eps^(3/4) is above the rounding error of sums over millions of
+    # samples.
     eps = jnp.finfo(state.estimate.dtype).eps
-    wanted = jnp.asarray(eps**0.75 if tolerance is None else tolerance, state.estimate.dtype)
-    return jnp.maximum(wanted, 2 * eps * jnp.abs(state.estimate))
+    requested = jnp.asarray(eps**0.75 if tolerance is None else tolerance, state.estimate.dtype)
+    return jnp.maximum(requested, 2 * eps * jnp.abs(state.estimate))
 
 
 def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
@@ -259,12 +339,13 @@ def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
 
 
 def _is_valid(problem: Problem) -> jax.Array:
-    """True where a lane can be solved: finite log-ratios, weights >= 0 that sum to something, kappa
-    in range.
+    """True where a lane can be solved: finite log ratios, weights >= 0 with a positive sum, and
+    kappa in range.
     """
-    lower, upper = bracket(problem)  # a NaN anywhere is the minimum and the maximum
-    # The square root of the dtype's range, 1e-19 to 1e19 in float32, keeps kappa times a mean from
-    # under- or overflow.
+    # A NaN anywhere is both the minimum and the maximum.
+    lower, upper = bracket(problem)
+    # Kappa is limited to the square root of the dtype's range, 1e-19 to 1e19 in float32, so that
+    # its product with a mean neither underflows nor overflows.
     largest = 0.5 * math.log(jnp.finfo(lower.dtype).max)
     is_valid = jnp.isfinite(upper - lower) & (jnp.abs(problem.log_kappa) <= largest)
     for side in (problem.data, problem.noise):

@@ -1,5 +1,7 @@
-"""Losses: pure functions of log-ratio arrays. They know no models; but for those of embeddings, no
-samples.
+"""Losses, which are pure functions of arrays and independent of models.
+
+Most take log ratios. The contrastive losses take embeddings, and the vocabulary losses hidden
+states, because their log ratios of all pairs should not be stored.
 """
 
 from nce_jax.losses._binary import nce_loss, nce_loss_terms

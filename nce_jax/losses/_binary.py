@@ -1,6 +1,4 @@
-"""Binary NCE with noise ratio and magnification: classic NCE, Gutmann and Hyvarinen's nu, "Noisier"
-NCE's M.
-"""
+"""Binary NCE with a noise ratio (Gutmann and Hyvarinen) and a magnification ("Noisier" NCE)."""
 
 import jax
 import jax.numpy as jnp
@@ -20,23 +18,29 @@ def nce_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """Binary noise-contrastive loss.
+    r"""Binary noise-contrastive loss, the logistic loss of classifying data against noise.
 
-    L = E_data[softplus(log kappa - u)] + kappa E_noise[softplus(u - log kappa)], with u = s - F the
-    normalized log ratio, s given by `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and
-    kappa = `noise_ratio` * `magnification`. kappa = 1 is classic NCE (twice the loss of Sevekari et
-    al.), `noise_ratio` that of Gutmann and Hyvarinen, `magnification` > 1 "Noisier" NCE. As kappa
-    -> infinity the gradient becomes that of maximum likelihood.
+    .. math::
+
+       L = E_{\text{data}}[\operatorname{softplus}(\log\kappa - u)]
+           + \kappa\, E_{\text{noise}}[\operatorname{softplus}(u - \log\kappa)],
+       \qquad u = s - F,
+
+    with the log ratios s in `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and kappa =
+    `noise_ratio` * `magnification`. kappa = 1 is classic NCE (twice the loss of Sevekari et al.).
+    `noise_ratio` is the nu of Gutmann and Hyvarinen, and `magnification` the M of "Noisier" NCE. As
+    kappa -> infinity the gradient approaches that of maximum likelihood.
 
     Args:
       log_ratio_data: s(x) = log_density(x) - log q(x) of the data samples, (*batch, n), in nats.
       log_ratio_noise: s(y) of the noise samples, (*batch, m); m need not equal n.
       log_partition: F, a number or one per batch entry.
-      magnification: M > 0, likewise; a traced value, so that one compilation serves every M.
-      noise_ratio: nu > 0, likewise.
-      weights_data: weights >= 0 of the data samples, broadcastable to them; the means become
-        weighted means. A sample of weight zero is ignored, whatever it holds.
-      weights_noise: the same for the noise samples.
+      magnification: M > 0, a number or one per batch entry. It is traced, so that one compilation
+        serves every M.
+      noise_ratio: nu > 0, a number or one per batch entry, traced.
+      weights_data: weights >= 0 of the data samples, broadcastable to them, for a weighted mean. A
+        sample of weight zero is ignored, even if it is NaN.
+      weights_noise: weights >= 0 of the noise samples, with the same meaning.
 
     Returns:
       The loss, (*batch), in nats; float32 for inputs of lower precision.
@@ -80,18 +84,18 @@ def nce_loss_terms(
 ) -> tuple[Float[Array, "*batch n"], Float[Array, "*batch m"]]:
     """Per-sample terms of `nce_loss`, which is the sum of their two (weighted) means.
 
-    softplus(log kappa - u) for every data sample and kappa softplus(u - log kappa) for every noise
-    sample.
+    The term of a data sample is softplus(log kappa - u), and that of a noise sample is kappa
+    softplus(u - log kappa).
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n).
       log_ratio_noise: s of the noise samples, (*batch, m).
       log_partition: F, a number or one per batch entry.
-      magnification: M > 0, likewise.
-      noise_ratio: nu > 0, likewise.
+      magnification: M > 0, a number or one per batch entry.
+      noise_ratio: nu > 0, a number or one per batch entry.
 
     Returns:
-      The terms of data and noise, (*batch, n) and (*batch, m).
+      The terms of the data samples, (*batch, n), and of the noise samples, (*batch, m), in nats.
 
     Raises:
       TypeError: log-ratios that are not floating.

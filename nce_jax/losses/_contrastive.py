@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
-from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings
+from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings, as_numbers
 from nce_jax.losses._pairs.negatives import log_sum_negatives
 from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._pairs.sums import LOG_SUM_EXP
@@ -290,13 +290,6 @@ def _log_sum(
         raise ValueError("ids_negatives: expected None without negatives, got an array")
     if log_noise is None:
         return batch.sum_others(LOG_SUM_EXP)[0], 0.0
-    offset = -_as_log_noise(log_noise, batch)
+    log_noise = as_numbers("log_noise", log_noise, batch.ids.shape, batch.scale.dtype)
+    offset = -batch.mask(log_noise)
     return batch.sum_others(LOG_SUM_EXP, offset)[0], offset
-
-
-def _as_log_noise(log_noise: Any, batch: Embeddings) -> jax.Array:
-    log_noise = jnp.asarray(log_noise, batch.scale.dtype)
-    if log_noise.shape != batch.ids.shape:
-        expected = f"shape {batch.ids.shape}"
-        raise ValueError(f"log_noise: expected {expected}, got shape {log_noise.shape}")
-    return batch.mask(log_noise)

@@ -1,5 +1,7 @@
-"""Variational bounds on divergences as losses: NWJ and Donsker-Varadhan (KL), least squares
-(Pearson's chi-squared).
+"""Variational bounds on divergences as losses.
+
+NWJ and Donsker-Varadhan bound the Kullback-Leibler divergence; least squares bounds Pearson's
+chi-squared divergence.
 """
 
 import jax
@@ -18,12 +20,16 @@ def nwj_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The loss of Nguyen, Wainwright and Jordan (NWJ): minus a lower bound on KL(data || noise).
+    r"""Minus the lower bound on KL(data || noise) of Nguyen, Wainwright and Jordan (NWJ).
 
-    L = -E_data[u] + E_noise[exp(u)] - 1, u = s - F, with s given by `log_ratio_data` and
-    `log_ratio_noise` and F = `log_partition`. It is the limit of `nce_loss` - log kappa - 1 as
-    kappa -> infinity, and its gradient that of maximum likelihood by importance sampling. Minimized
-    over F it is `donsker_varadhan_loss`, which does not overflow.
+    .. math::
+
+       L = -E_{\text{data}}[u] + E_{\text{noise}}[e^u] - 1, \qquad u = s - F,
+
+    with the log ratios s in `log_ratio_data` and `log_ratio_noise` and F = `log_partition`. It is
+    the limit of `nce_loss` - log kappa - 1 as kappa -> infinity, and its gradient is that of
+    maximum likelihood by importance sampling. Its minimum over F is `donsker_varadhan_loss`, which
+    does not overflow.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -49,10 +55,9 @@ def nwj_loss(
 
     References:
       Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
-        convex risk minimization,
-      2010, eq. 11.
+        convex risk minimization, 2010, eq. 11.
     """
-    data, noise, weights_data, weights_noise = _samples(
+    data, noise, weights_data, weights_noise = _as_samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     shift = expand(as_scalar("log_partition", log_partition, data))
@@ -70,13 +75,16 @@ def donsker_varadhan_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The loss of Donsker and Varadhan (DV): minus a lower bound on KL(data || noise), with no
-    normalizer.
+    r"""Minus the lower bound on KL(data || noise) of Donsker and Varadhan (DV).
 
-    L = -(E_data[s] - log E_noise[exp(s)]), with s given by `log_ratio_data` and `log_ratio_noise`.
-    A constant added to s changes nothing. It is `nwj_loss` minimized over F, at F = log
-    E_noise[exp(s)], and up to log kappa + 1 the limit of `profiled_nce_loss` as kappa -> infinity.
-    From few samples it is biased: the noise average misses the tail that carries it.
+    .. math::
+
+       L = -E_{\text{data}}[s] + \log E_{\text{noise}}[e^s],
+
+    with the log ratios s in `log_ratio_data` and `log_ratio_noise`. The loss has no normalizer: a
+    constant added to s cancels. It is the minimum of `nwj_loss` over F, at F = log E_noise[exp(s)].
+    Up to log kappa + 1 it is also the limit of `profiled_nce_loss` as kappa -> infinity. With few
+    samples it is biased, since the average over the noise depends on a tail that they miss.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -105,7 +113,7 @@ def donsker_varadhan_loss(
         time, IV, 1983.
       Belghazi et al., Mutual information neural estimation, 2018, eq. 7.
     """
-    data, noise, weights_data, weights_noise = _samples(
+    data, noise, weights_data, weights_noise = _as_samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     return log_mean_exp(noise, weights_noise) - weighted_mean(data, weights_data)
@@ -119,13 +127,16 @@ def least_squares_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """Least-squares fit of the density ratio: half the mean squared error of r under the noise, up
-    to a constant.
+    r"""Least-squares loss of the density ratio, up to a constant half its mean squared error.
 
-    L = E_noise[r^2] / 2 - E_data[r], r = exp(u), u = s - F, with s given by `log_ratio_data` and
-    `log_ratio_noise` and F = `log_partition`. At the true ratio -2 L - 1 is Pearson's chi-squared
-    divergence. It overflows by nature where u is large, and its noise average is the most
-    heavy-tailed of all losses here.
+    .. math::
+
+       L = \tfrac12 E_{\text{noise}}[r^2] - E_{\text{data}}[r], \qquad r = e^u, \quad u = s - F,
+
+    with the log ratios s in `log_ratio_data` and `log_ratio_noise` and F = `log_partition`. The
+    error of r is averaged under the noise. At the true ratio -2 L - 1 is Pearson's chi-squared
+    divergence. The loss overflows where u is large, and its average over the noise has the heaviest
+    tails of all losses in this package.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -154,7 +165,7 @@ def least_squares_loss(
       Gutmann and Hirayama, Bregman divergence as general framework to estimate unnormalized
         statistical models, 2011.
     """
-    data, noise, weights_data, weights_noise = _samples(
+    data, noise, weights_data, weights_noise = _as_samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     shift = expand(as_scalar("log_partition", log_partition, data))
@@ -169,8 +180,11 @@ def least_squares_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The profiled normalizer of `least_squares_loss` in closed form: F* = log(E_noise[exp(2 s)] /
-    E_data[exp(s)]).
+    r"""The log partition that minimizes `least_squares_loss`, in closed form.
+
+    .. math::
+
+       F_* = \log \frac{E_{\text{noise}}[e^{2 s}]}{E_{\text{data}}[e^s]}
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -196,7 +210,7 @@ def least_squares_log_partition(
       Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009,
         eq. 3.
     """
-    data, noise, weights_data, weights_noise = _samples(
+    data, noise, weights_data, weights_noise = _as_samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     return log_mean_exp(2 * noise, weights_noise) - log_mean_exp(data, weights_data)
@@ -209,10 +223,10 @@ def nwj_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The minimizer of `nwj_loss` in the log partition: log E_noise[exp(s)].
+    """The log partition that minimizes `nwj_loss`, log E_noise[exp(s)].
 
-    It is the importance-sampling estimate of log Z under the noise, and the log partition that
-    `donsker_varadhan_loss` subtracts.
+    It is the importance-sampling estimate of log Z with the noise as the proposal, and the log
+    partition that `donsker_varadhan_loss` subtracts.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats; the value does not depend on it.
@@ -225,7 +239,7 @@ def nwj_log_partition(
 
     Raises:
       TypeError: log-ratios or weights that are not floating.
-      ValueError: empty arrays, or mismatched batches.
+      ValueError: empty arrays or mismatched batches.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -238,16 +252,16 @@ def nwj_log_partition(
       Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
         convex risk minimization, 2010, eq. 11.
     """
-    _, noise, _, weights_noise = _samples(
+    _, noise, _, weights_noise = _as_samples(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
     return log_mean_exp(noise, weights_noise)
 
 
-def _samples(
+def _as_samples(
     data, noise, weights_data, weights_noise
 ) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
-    """The checked pair and its weights; samples of weight zero are neutralized here."""
+    """Checks log ratios and weights; samples of weight zero are replaced, not to be counted."""
     data, noise, weights_data, weights_noise = as_pair(data, noise, weights_data, weights_noise)
     return (
         ignore_unweighted(data, weights_data),

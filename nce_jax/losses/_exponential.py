@@ -1,4 +1,4 @@
-"""eNCE: the exponential loss, whose normalizer has a closed form."""
+"""The exponential loss (eNCE), whose optimal normalizer has a closed form."""
 
 import jax
 import jax.numpy as jnp
@@ -16,12 +16,16 @@ def exponential_nce_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """Exponential noise-contrastive loss (eNCE).
+    r"""Exponential noise-contrastive loss (eNCE), an exponential in place of NCE's logistic loss.
 
-    L = E_data[exp(-u / 2)] / 2 + E_noise[exp(u / 2)] / 2, u = s - F, with s given by
-    `log_ratio_data` and `log_ratio_noise` and F = `log_partition`. It overflows by nature where |u|
-    is large; `log_profiled_exponential_nce_loss` is the same objective with F solved, on the log
-    scale, and finite everywhere.
+    .. math::
+
+       L = \tfrac12 E_{\text{data}}[e^{-u / 2}] + \tfrac12 E_{\text{noise}}[e^{u / 2}],
+       \qquad u = s - F,
+
+    with the log ratios s in `log_ratio_data` and `log_ratio_noise` and F = `log_partition`. It
+    overflows where |u| is large. `log_profiled_exponential_nce_loss` is the logarithm of its
+    minimum over F, and finite everywhere.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -65,8 +69,11 @@ def exponential_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The profiled normalizer of eNCE in closed form: F* = log(E_noise[exp(s / 2)] / E_data[exp(-s
-    / 2)]).
+    r"""The log partition that minimizes `exponential_nce_loss`, in closed form.
+
+    .. math::
+
+       F_* = \log \frac{E_{\text{noise}}[e^{s / 2}]}{E_{\text{data}}[e^{-s / 2}]}
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
@@ -105,12 +112,15 @@ def log_profiled_exponential_nce_loss(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """log of eNCE with its normalizer solved: (log E_data[exp(-s / 2)] + log E_noise[exp(s / 2)]) /
-    2.
+    r"""Logarithm of the minimum over the log partition of `exponential_nce_loss`.
 
-    The profiled loss is sqrt(E_data[exp(-s / 2)] E_noise[exp(s / 2)]); its logarithm has the same
-    minimizer and direction of descent, is finite at any finite s, and does not change when s is
-    shifted by a constant.
+    .. math::
+
+       \log \min_F L = \tfrac12 \log E_{\text{data}}[e^{-s / 2}]
+           + \tfrac12 \log E_{\text{noise}}[e^{s / 2}]
+
+    The logarithm has the same minimizer and the same direction of descent as the profiled loss. It
+    is finite at any finite s and does not change when a constant is added to s.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.

@@ -1,9 +1,9 @@
-"""Neural ratio estimation (NRE) for simulation-based inference: log ratios of parameters and
-observations.
+"""Neural ratio estimation (NRE) for simulation-based inference.
 
-`log_ratio_data` are those of pairs drawn together, theta_i and the x_i simulated from it;
-`log_ratio_noise` those of pairs drawn apart, theta from the prior and an x simulated from another.
-All of it on logits: no probability is formed, so that no gradient is lost at large ones.
+The log ratios are functions of a parameter theta and an observation x. `log_ratio_data` holds them
+for joint pairs, theta_i and an x_i simulated from it, and `log_ratio_noise` for independent pairs,
+theta from the prior and an x simulated from another parameter. All losses work on logits: no
+probability is formed, so that gradients do not vanish where logits are large.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive
+from nce_jax._checks import as_floating, as_scalar, check_positive
 from nce_jax._types import Array, Float, LogRatio, Scalars
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._rank import as_ranking, ranking_nce_loss
@@ -19,14 +19,19 @@ from nce_jax.numerics import expand, log_sum_exp, softplus
 
 
 def nre_a_loss(log_ratio_data: LogRatio, log_ratio_noise: LogRatio) -> Float[Array, "*batch"]:
-    """NRE-A: binary classification of pairs drawn together and apart; `nce_loss` at M = 1.
+    r"""NRE-A loss, which classifies joint against independent pairs (`nce_loss` at M = 1).
 
-    L = E_data[softplus(-s)] + E_noise[softplus(s)], at its smallest where s = log p(theta, x) - log
-    p(theta) p(x). Some packages take half of it.
+    .. math::
+
+       L = E_{\text{data}}[\operatorname{softplus}(-s)]
+           + E_{\text{noise}}[\operatorname{softplus}(s)],
+
+    which is minimal at the exact log ratio s = log p(theta, x) - log p(theta) p(x). Some packages
+    return half of it.
 
     Args:
-      log_ratio_data: s of the pairs drawn together, (*batch, n).
-      log_ratio_noise: s of the pairs drawn apart, (*batch, m).
+      log_ratio_data: s of the joint pairs, (*batch, n).
+      log_ratio_noise: s of the independent pairs, (*batch, m).
 
     Returns:
       The loss, (*batch), in nats; 2 log 2 at s = 0.
@@ -51,16 +56,19 @@ def nre_a_loss(log_ratio_data: LogRatio, log_ratio_noise: LogRatio) -> Float[Arr
 def nre_b_loss(
     log_ratio_data: LogRatio, log_ratio_noise: Float[Array, "*batch n K"]
 ) -> Float[Array, "*batch"]:
-    """NRE-B: which of K + 1 parameters is it that x was simulated from? `ranking_nce_loss` at M =
-    1.
+    r"""NRE-B loss, which identifies the parameter that x was simulated from among K + 1.
 
-    L = mean_i -log(e^{s_i} / (e^{s_i} + sum_j e^{s_ij})). At its smallest s is the log ratio up to
-    any function of x: no normalized likelihood ratio, but a posterior up to its normalizer.
+    .. math::
+
+       L = \frac{1}{n} \sum_i -\log \frac{e^{s_i}}{e^{s_i} + \sum_j e^{s_{ij}}}
+
+    It is `ranking_nce_loss` at M = 1. At its minimum s is the log ratio up to a function of x: the
+    posterior up to its normalizer, but no likelihood ratio.
 
     Args:
-      log_ratio_data: s(theta_i, x_i) of the pairs drawn together, (*batch, n).
-      log_ratio_noise: s(theta_ij, x_i) of K parameters drawn apart, beside the same x_i, (*batch,
-        n, K).
+      log_ratio_data: s(theta_i, x_i) of the joint pairs, (*batch, n).
+      log_ratio_noise: s(theta_ij, x_i) of K independent parameters with the same x_i, (*batch, n,
+        K).
 
     Returns:
       The loss, (*batch), in nats; log(K + 1) at s = 0.
@@ -92,20 +100,25 @@ def nre_c_loss(
     log_ratio_contrast: Float[Array, "*batch n _"] | None = None,
     gamma: Scalars = 1.0,
 ) -> Float[Array, "*batch"]:
-    """NRE-C: which of K parameters, or none of them, was x simulated from? The exact log ratio,
-    from several at once.
+    r"""NRE-C loss, which identifies the parameter of x among K or decides that it is none of them.
 
-    L = -gamma / (1 + gamma) E[log q_1] - 1 / (1 + gamma) E[log q_0], with q_1 the probability that
-    the first of K is the one, gamma e^{s_1} / (K + gamma sum_k e^{s_k}), where it is; and q_0 that
-    none is, K / (K + gamma sum_k e^{s_k}), where none is. At its smallest s = log p(theta, x) - log
-    p(theta) p(x), with no constant left open. K = 1 and gamma = 1 is half of NRE-A.
+    .. math::
+
+       L = -\frac{\gamma}{1 + \gamma} E[\log q_1] - \frac{1}{1 + \gamma} E[\log q_0], \quad
+       q_1 = \frac{\gamma e^{s_1}}{K + \gamma \sum_k e^{s_k}}, \quad
+       q_0 = \frac{K}{K + \gamma \sum_k e^{s_k}}
+
+    q_1 is the probability that x was simulated from the first parameter, averaged over sets in
+    which it was. q_0 is the probability that x was simulated from none of the K parameters,
+    averaged over sets in which it was not. The minimum is the exact log ratio s = log p(theta, x) -
+    log p(theta) p(x), without a free constant. K = 1 and gamma = 1 give half of NRE-A.
 
     Args:
-      log_ratio_data: s(theta_i, x_i) of the pairs drawn together, (*batch, n): the first of K.
-      log_ratio_noise: s of K parameters, all drawn apart, beside an x, (*batch, n, K).
-      log_ratio_contrast: s of K - 1 other parameters beside the same x_i as the first, (*batch, n,
-        K - 1); None for K = 1.
-      gamma: prior odds that one of them is the one, a traced number.
+      log_ratio_data: s(theta_i, x_i) of the joint pairs, (*batch, n), the first of K parameters.
+      log_ratio_noise: s of K independent parameters with one x, (*batch, n, K).
+      log_ratio_contrast: s of K - 1 independent parameters with the x_i of the joint pair, (*batch,
+        n, K - 1); None for K = 1.
+      gamma: prior odds that x was simulated from one of the K parameters, a traced number.
 
     Returns:
       The loss, (*batch), in nats.
@@ -117,12 +130,12 @@ def nre_c_loss(
     Examples:
       >>> import jax.numpy as jnp
       >>> import nce_jax
-      >>> s, apart, contrast = (
+      >>> loss = nce_jax.losses.nre_c_loss(
       ...     jnp.array([2.0, 1.0]),
       ...     jnp.array([[-1.0, 0.5], [0.0, 0.0]]),
-      ...     jnp.array([[-1.0], [0.0]]),
+      ...     log_ratio_contrast=jnp.array([[-1.0], [0.0]]),
       ... )
-      >>> print(f"{nce_jax.losses.nre_c_loss(s, apart, log_ratio_contrast=contrast):.4f}")
+      >>> print(f"{loss:.4f}")
       0.6030
 
     References:
@@ -131,45 +144,49 @@ def nre_c_loss(
     check_positive("gamma", gamma)
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
     log_gamma = jnp.log(as_scalar("gamma", gamma, data))
-    # Of every class against none.
+    # The prior log odds of each of the K parameters against none of them.
     log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
-    # -log q_1 = log(1 + e^{others}), with all but the first of K, and none, as others: good at any
-    # size of the logits.
-    others = jnp.logaddexp(log_sum_exp(_contrast(log_ratio_contrast, data, noise)), -log_odds)
-    is_first = jnp.mean(softplus(others - data), axis=-1)
-    is_none = jnp.mean(softplus(log_odds + log_sum_exp(noise)), axis=-1)
-    share = jax.nn.sigmoid(log_gamma)
-    return share * is_first + (1 - share) * is_none
+    # -log q_1 = softplus(rest - s_1), where e^rest sums over the alternatives to the first
+    # parameter: the other K - 1 and none of them. No logit is too large for this form.
+    contrast = _as_contrast(log_ratio_contrast, data, noise)
+    rest = jnp.logaddexp(log_sum_exp(contrast), -log_odds)
+    loss_joint = jnp.mean(softplus(rest - data), axis=-1)
+    loss_independent = jnp.mean(softplus(log_odds + log_sum_exp(noise)), axis=-1)
+    probability_joint = jax.nn.sigmoid(log_gamma)
+    return probability_joint * loss_joint + (1 - probability_joint) * loss_independent
 
 
-def _contrast(log_ratio_contrast: Any, data: jax.Array, noise: jax.Array) -> jax.Array:
-    """Checked against the K of the noise; of no columns where there is none."""
+def _as_contrast(log_ratio_contrast: Any, data: jax.Array, noise: jax.Array) -> jax.Array:
+    """Checks the shape against K, the number of noise values; None is K - 1 = 0 columns."""
+    if log_ratio_contrast is None:
+        contrast = jnp.zeros((*data.shape, 0), data.dtype)
+    else:
+        contrast = as_floating("log_ratio_contrast", log_ratio_contrast)
     expected = (*data.shape, noise.shape[-1] - 1)
-    found = (
-        jnp.zeros((*data.shape, 0), data.dtype)
-        if log_ratio_contrast is None
-        else jnp.asarray(log_ratio_contrast)
-    )
-    if found.shape != expected:
+    if contrast.shape != expected:
         raise ValueError(
-            f"log_ratio_contrast: expected shape {expected} beside log_ratio_noise, got shape"
-            f" {found.shape}"
+            f"log_ratio_contrast: expected shape {expected}, one column less than log_ratio_noise,"
+            f" got shape {contrast.shape}"
         )
-    return found.astype(data.dtype)
+    return contrast.astype(data.dtype)
 
 
 def balanced_nre_loss(
     log_ratio_data: LogRatio, log_ratio_noise: LogRatio, *, strength: Scalars = 100.0
 ) -> Float[Array, "*batch"]:
-    """Balanced NRE: NRE-A with a classifier that is held to be right on average, and so no more
-    certain than it may be.
+    r"""Balanced NRE loss, NRE-A plus a penalty that keeps the classifier from overconfidence.
 
-    L = `nre_a_loss` + strength (E_data[sigma(s)] + E_noise[sigma(s)] - 1)^2. The exact log ratio is
-    balanced, so that the optimum stays where it is; short of it, posteriors come out wider.
+    .. math::
+
+       L = L_{\text{NRE-A}}
+           + \lambda \left( E_{\text{data}}[\sigma(s)] + E_{\text{noise}}[\sigma(s)] - 1 \right)^2
+
+    with lambda = `strength`. The exact log ratio is balanced, so that the penalty does not move the
+    optimum. Away from the optimum it makes posteriors wider.
 
     Args:
-      log_ratio_data: s of the pairs drawn together, (*batch, n).
-      log_ratio_noise: s of the pairs drawn apart, (*batch, m).
+      log_ratio_data: s of the joint pairs, (*batch, n).
+      log_ratio_noise: s of the independent pairs, (*batch, m).
       strength: lambda >= 0, a traced number.
 
     Returns:
@@ -191,6 +208,6 @@ def balanced_nre_loss(
         estimation, 2022.
     """
     loss = nre_a_loss(log_ratio_data, log_ratio_noise)
-    sides = (jnp.asarray(side).astype(loss.dtype) for side in (log_ratio_data, log_ratio_noise))
-    excess = sum(jnp.mean(jax.nn.sigmoid(side), axis=-1) for side in sides) - 1
-    return loss + jnp.asarray(strength, loss.dtype) * jnp.square(excess)
+    log_ratios = (jnp.asarray(s).astype(loss.dtype) for s in (log_ratio_data, log_ratio_noise))
+    imbalance = sum(jnp.mean(jax.nn.sigmoid(s), axis=-1) for s in log_ratios) - 1
+    return loss + as_scalar("strength", strength, expand(loss)) * jnp.square(imbalance)

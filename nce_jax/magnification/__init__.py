@@ -1,6 +1,7 @@
-"""Choosing the magnification M, once or anew at every training step, from log-ratio arrays."""
+"""Choosing the magnification M from log ratios, once or at every training step."""
 
-from nce_jax.magnification._adaptive import Choice, MagnificationRule, adaptive_magnification
+from nce_jax.magnification._adaptive import adaptive_magnification
+from nce_jax.magnification._rule import Choice, MagnificationRule
 from nce_jax.magnification._suggested import suggested_magnification
 
 __all__ = ["Choice", "MagnificationRule", "adaptive_magnification", "suggested_magnification"]

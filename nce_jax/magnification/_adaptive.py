@@ -1,122 +1,72 @@
-"""An M for every training step: the one whose next update lowers the loss most, drift against
-noise.
-"""
+"""The rule that chooses M at every training step, as the best next step for its drift and noise."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params
-from nce_jax.log_partition.problem import Problem
-from nce_jax.magnification._candidates import Candidates, examine, share
+from nce_jax.magnification._candidates import Candidates, sample_derivatives, tabulate
+from nce_jax.magnification._rule import (
+    Choice,
+    EquationAt,
+    Linearize,
+    MagnificationRule,
+    MagnificationState,
+)
 from nce_jax.magnification._windows import (
-    FRACTION,
-    Measured,
+    WINDOW_DIVISOR,
+    Measurements,
     Motion,
-    Windows,
     advance,
     combine,
+    initial_windows,
     solve_motion,
-    still,
 )
 from nce_jax.numerics import weighted_mean
 
 _PER_DECADE = 3
+"""The grid of candidates has this many values of M in a decade."""
+
 _SIGNIFICANCE = 3.0
-"""Standard errors by which the mass that an M overlooks has to stand out before that M is
-excluded."""
+"""An M is excluded if the mass that it overlooks exceeds this many standard errors."""
 
-_LOOKS = 32
-"""Looks at the training within a window, an eighth of the steps so far: every step at first, then
-ever fewer of them."""
+_MEASUREMENTS_PER_WINDOW = 32
+"""The training is measured this often within a window: at every step at first, then ever more
+rarely."""
 
-_ANSWERS = 0.5
-"""Power of the gradient's scale in the updates from which on a smaller M is taken to make smaller
+_MIN_RESPONSE = 0.5
+"""Above this exponent of update size against gradient scale, a smaller M is assumed to shorten the
 steps."""
-
-EquationAt = Callable[[jax.Array], Problem]
-Push = Callable[[Params], tuple[jax.Array, jax.Array]]
-"""A direction in the parameters to the change of the log ratios along it, of data and of noise."""
-Look = Callable[[Params], tuple[EquationAt, Push]]
-"""An offset of the parameters to what the batch shows there."""
-
-
-class MagnificationState(NamedTuple):
-    """What the choice of M remembers; arrays, part of the train state.
-
-    Attributes:
-      place: of M among the candidates.
-      at: acceptance and variance at M, and the acceptance at the largest supported M, at the last
-        look.
-      last: the step of the last look.
-      pending: how much further the parameters will move on what the optimizer remembers.
-      windows: how far they moved, what is pending included, and by what M.
-      measured: running means of the batches' measurements.
-      unseen: running mean of the model's mass that every candidate overlooks, in nats, and its
-        variance.
-      log_partitions: F of every candidate, where the next solve starts.
-      response: how updates scale with the gradient: 1 for plain descent, 0 for Adam; tried at the
-        first step, NaN before.
-    """
-
-    place: jax.Array
-    at: tuple[jax.Array, jax.Array, jax.Array]
-    last: jax.Array
-    pending: Params
-    windows: Windows
-    measured: Measured
-    unseen: tuple[jax.Array, jax.Array]
-    log_partitions: jax.Array
-    response: jax.Array
-
-
-class Choice(NamedTuple):
-    """M of a step, the acceptance at the largest supported M, and what is remembered."""
-
-    magnification: jax.Array
-    target_acceptance: jax.Array
-    state: MagnificationState
-
-
-class MagnificationRule(NamedTuple):
-    """The rule, as pure functions for a train step.
-
-    Attributes:
-      init: `init(params, dtype) -> MagnificationState`.
-      choose: `choose(state, step, equation_at, look) -> Choice`, before the gradient is taken.
-      follow: `follow(choice, updates, pending, step) -> MagnificationState`, after the update is
-        known.
-    """
-
-    init: Callable[[Params, Any], MagnificationState]
-    choose: Callable[[MagnificationState, jax.Array, EquationAt, Look], Choice]
-    follow: Callable[[Choice, Any, Any, jax.Array], MagnificationState]
 
 
 def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> MagnificationRule:
-    """M chosen anew at every training step, for `make_train_step(..., magnification_rule=...)`.
+    r"""Chooses M at every training step, for `make_train_step(..., magnification_rule=...)`.
 
-    The rule takes the M that lowers the loss most in the next step, -s A(M) + (c A(M)^2 + n_0
-    nu(M)) / 2: its drift grows with the acceptance A(M), its noise with nu(M), both read off the
-    batch's log ratios for every candidate; s, c and n_0 are measured on the training itself
-    (docs/magnification.md derives it). Two bounds go with it. From above, the noise samples must
-    support M: ten effective ones. From below, M must not overlook the model's mass: F at a larger M
-    then exceeds its own, in the mean over the last eighth of the steps and by three standard
-    errors. The constants are the same for every problem. A look costs three more passes of the
-    model forwards (all of the first 256 steps look, 11 in 100 of the first 10,000), every step
-    three more updates of the optimizer.
+    The rule takes the M that lowers the loss most in the next step,
 
-    What momentum still holds counts as done: displacement, slope and curvature are those of the
-    parameters where they would come to rest if no gradient followed. Optimizers that ignore the
-    gradient's scale (Adam) remember it for a thousand steps, so that a change of M would change
-    their rate: for them the gradient is divided by the acceptance at the largest supported M, and
-    no M is taken below the one whose gradient is clearest, A^2 / nu. Plain descent sees the loss as
-    it is. Gradient clipping counts as ignoring the scale if it acts at the first step, and sees the
-    gradient after the division. `optax.MultiSteps`, and optimizers whose updates are zero for more
-    than a step, are not understood.
+    .. math::
+       -s A(M) + \tfrac12 \big(c A(M)^2 + n_0 \nu(M)\big).
+
+    The drift grows with the acceptance A(M) and the noise with nu(M). Both are computed for every
+    candidate from the log ratios of the batch; s, c and n_0 are measured on the training itself
+    (docs/magnification.md has the derivation). Two bounds restrict M. From above, the noise samples
+    must support M: at least ten effective ones. From below, M must not overlook mass of the model:
+    it is excluded if F at the largest supported M exceeds F at this M, in the mean over the last
+    eighth of the steps, by three standard errors. The constants are the same for every problem. A
+    measurement costs three more forward passes of the model. All of the first 256 steps are
+    measured, and 11 in 100 of the first 10,000. Every step costs three more updates of the
+    optimizer.
+
+    Updates that momentum will still make count as made: displacement, slope and curvature are
+    those at the parameters where the optimizer would come to rest if all gradients to come were
+    zero. Optimizers that ignore the gradient's scale (Adam) remember it for a thousand steps, so
+    that a change of M would change their rate. For them the gradient is divided by the acceptance
+    at the largest supported M, and no M is taken below the one with the largest A^2 / nu. Plain
+    descent takes the gradient as it is. Gradient clipping counts as ignoring the scale if it acts
+    at the first step, and is applied after the division. `optax.MultiSteps`, and optimizers whose
+    updates are zero for more than a step, are not supported.
 
     Args:
       smallest: smallest M considered, above zero.
@@ -168,144 +118,161 @@ def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> Magni
 
     def init(params: Params, dtype: Any) -> MagnificationState:
         zero, zeros = jnp.zeros((), dtype), jnp.zeros(number, dtype)
-        measured = Measured(*(zero,) * len(Measured._fields))
-        start = zeros + jnp.nan  # the solver chooses where to begin
         return MagnificationState(
-            place=jnp.int32(number - 1),
-            at=(zero + 1, zero + 1, zero + 1),
-            last=jnp.int32(-1),
+            candidate=jnp.int32(number - 1),
+            acceptance=zero + 1,
+            variance=zero + 1,
+            target_acceptance=zero + 1,
+            last_measurement=jnp.int32(-1),
             pending=jax.tree.map(jnp.zeros_like, params),
-            windows=still(params, dtype),
-            measured=measured,
-            unseen=(zeros, zeros),
-            log_partitions=start,
+            windows=initial_windows(params, dtype),
+            measurements=Measurements(*(zero,) * len(Measurements._fields)),
+            overlooked=zeros,
+            overlooked_variance=zeros,
+            log_partitions=zeros + jnp.nan,  # the solver chooses where to begin
             response=zero + jnp.nan,
         )
 
     def choose(
-        state: MagnificationState, step: jax.Array, equation_at: EquationAt, look: Look
+        state: MagnificationState, step: jax.Array, equation_at: EquationAt, linearize: Linearize
     ) -> Choice:
         magnifications = jnp.asarray(grid, state.log_partitions.dtype)
-        is_due = step - state.last > step // int(_LOOKS * FRACTION)
+        interval = step // int(_MEASUREMENTS_PER_WINDOW * WINDOW_DIVISOR)
         state = jax.lax.cond(
-            is_due, lambda: _look(state, step, magnifications, equation_at, look), lambda: state
+            step - state.last_measurement > interval,
+            lambda: _measure_and_choose(state, step, magnifications, equation_at, linearize),
+            lambda: state,
         )
-        return Choice(magnifications[state.place], state.at[2], state)
+        return Choice(magnifications[state.candidate], state.target_acceptance, state)
 
     def follow(choice: Choice, updates: Any, pending: Any, step: jax.Array) -> MagnificationState:
+        state = choice.state
+        # Updates of the point at which the optimizer would come to rest.
         moved = jax.tree.map(
-            lambda update, new, old: update + new - old, updates, pending, choice.state.pending
+            lambda update, new, old: update + new - old, updates, pending, state.pending
         )
-        windows = advance(choice.state.windows, moved, *choice.state.at[:2], step)
-        return choice.state._replace(windows=windows, pending=pending)
+        windows = advance(state.windows, moved, state.acceptance, state.variance, step)
+        return state._replace(windows=windows, pending=pending)
 
     return MagnificationRule(init, choose, follow)
 
 
-def _look(
-    state: MagnificationState, step: jax.Array, magnifications, equation_at, look: Look
+def _measure_and_choose(
+    state: MagnificationState, step: jax.Array, magnifications, equation_at, linearize: Linearize
 ) -> MagnificationState:
-    """The batch's table and the training's motion, and the M that follows from them."""
-    table = examine(equation_at, magnifications, state.log_partitions)
-    measured = _measure(state, magnifications[state.place], table.log_partition[state.place], look)
-    state = _remember(state, table, measured, step)
-    place = _best(table, solve_motion(state.measured), state)
-    # No step was taken yet: it is the first, or the parameters wait for F.
+    """Tabulates the batch, measures the training, and takes the M that follows from both."""
+    table = tabulate(equation_at, magnifications, state.log_partitions)
+    initial = table.log_partition[state.candidate]
+    measurements = _measure(state, magnifications[state.candidate], initial, linearize)
+    state = _update_means(state, table, measurements, step)
+    candidate = _best_candidate(table, solve_motion(state.measurements), state)
+    # The parameters have not moved: this is the first step, or they wait for F.
     is_first = state.windows.drift == 0
-    # Nothing has moved yet: nearest to maximum likelihood is best.
-    place = jnp.where(is_first, table.largest, place)
-    # Up by one: an estimate errs, and M overshoots.
-    place = jnp.minimum(place, jnp.where(is_first, place, state.place + 1))
-    found = table.acceptance[place], table.variance[place], table.acceptance[table.largest]
-    is_finite = jnp.isfinite(jnp.stack(found)).all()
-
-    def keep(new: jax.Array, old: jax.Array) -> jax.Array:
-        # Log ratios may be wider than the parameters.
-        return jnp.where(is_finite, new, old).astype(old.dtype)
-
-    place, at = jax.tree.map(keep, (place, found), (state.place, state.at))
-    return state._replace(place=place, at=at, last=step)
+    # Without a measurement, nearest to maximum likelihood is best.
+    candidate = jnp.where(is_first, table.largest_supported, candidate)
+    # M rises by one candidate at most: one estimate that errs upwards would undo many steps.
+    candidate = jnp.minimum(candidate, jnp.where(is_first, candidate, state.candidate + 1))
+    old = state.candidate, state.acceptance, state.variance, state.target_acceptance
+    new = (
+        candidate,
+        table.acceptance[candidate],
+        table.variance[candidate],
+        table.acceptance[table.largest_supported],
+    )
+    is_finite = jnp.isfinite(jnp.stack(new[1:])).all()
+    # Log ratios may be wider than the parameters.
+    candidate, acceptance, variance, target_acceptance = (
+        jnp.where(is_finite, after, before).astype(before.dtype)
+        for after, before in zip(new, old, strict=True)
+    )
+    return state._replace(
+        candidate=candidate,
+        acceptance=acceptance,
+        variance=variance,
+        target_acceptance=target_acceptance,
+        last_measurement=step,
+    )
 
 
 def _measure(
-    state: MagnificationState, magnification: jax.Array, initial: jax.Array, look: Look
-) -> Measured:
-    """Slope and curvatures of the loss at the last step's M along the two displacements, at the
-    parameters to come.
+    state: MagnificationState, magnification: jax.Array, initial: jax.Array, linearize: Linearize
+) -> Measurements:
+    """Slope and curvatures of the loss along both displacements, at the last step's M and at the
+    parameters where the optimizer would come to rest.
     """
-    equation_at, push = look(state.pending)
+    equation_at, push = linearize(state.pending)
     problem = equation_at(magnification)
-    _, _, shares = share(problem, initial)
+    _, _, derivatives = sample_derivatives(problem, initial)
     sides = (
-        (problem.data.weights, shares.curvature_data),
-        (problem.noise.weights, shares.curvature_noise),
+        (problem.data.weights, derivatives.second_data),
+        (problem.noise.weights, derivatives.second_noise),
     )
 
     def mean(data: jax.Array, noise: jax.Array) -> jax.Array:
         parts = [
-            weighted_mean(curve * x, weights)
-            for (weights, curve), x in zip(sides, (data, noise), strict=True)
+            weighted_mean(second * x, weights)
+            for (weights, second), x in zip(sides, (data, noise), strict=True)
         ]
         return parts[0] + parts[1]
 
     def centered(direction: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        # F follows the parameters: the profiled loss sees only what differs from the weighted mean.
+        # F follows the parameters: the profiled loss depends only on deviations from the weighted
+        # mean.
         shift = mean(*direction) / mean(*(jnp.ones_like(x) for x in direction))
         return direction[0] - shift, direction[1] - shift
 
     short, long = (push(direction) for direction in (state.windows.short, state.windows.long))
-    slope = weighted_mean(shares.pull_noise * short[1], problem.noise.weights)
-    slope -= weighted_mean(shares.pull_data * short[0], problem.data.weights)
+    slope = weighted_mean(derivatives.first_noise * short[1], problem.noise.weights)
+    slope -= weighted_mean(derivatives.first_data * short[0], problem.data.weights)
     short, long = centered(short), centered(long)
     curvature, cross = (mean(short[0] * other[0], short[1] * other[1]) for other in (short, long))
-    return combine(
-        state.windows,
-        slope,
-        curvature,
-        cross,
-        weighted_mean(shares.pull_data, problem.data.weights),
-    )
+    acceptance = weighted_mean(derivatives.first_data, problem.data.weights)
+    return combine(state.windows, slope, curvature, cross, acceptance)
 
 
-def _remember(
-    state: MagnificationState, table: Candidates, measured: Measured, step: jax.Array
+def _update_means(
+    state: MagnificationState, table: Candidates, measurements: Measurements, step: jax.Array
 ) -> MagnificationState:
-    """Running means over the last eighth of the steps. What is not finite leaves no trace."""
+    """Updates the running means over the last eighth of the steps; a value that is not finite
+    changes nothing.
+    """
 
-    def blend(old: Any, new: Any, keep: jax.Array, gain: jax.Array) -> Any:
+    def blend(old: Any, new: Any, decay: jax.Array, gain: jax.Array) -> Any:
         is_finite = jnp.all(
             jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(new)])
         )
         return jax.tree.map(
-            lambda a, b: jnp.where(is_finite, keep * a + gain * b, a).astype(a.dtype), old, new
+            lambda a, b: jnp.where(is_finite, decay * a + gain * b, a).astype(a.dtype), old, new
         )
 
-    passed = (step - state.last).astype(jnp.float32)
-    gain = jnp.minimum(1, FRACTION * passed / (step + FRACTION))
-    mean, variance = state.unseen
-    unseen = (
-        blend(mean, table.unseen, 1 - gain, gain),
-        blend(variance, table.unseen_variance, (1 - gain) ** 2, gain**2),
+    passed = (step - state.last_measurement).astype(jnp.float32)
+    gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (step + WINDOW_DIVISOR))
+    overlooked = blend(state.overlooked, table.overlooked, 1 - gain, gain)
+    overlooked_variance = blend(
+        state.overlooked_variance, table.overlooked_variance, (1 - gain) ** 2, gain**2
     )
     # The first step has no displacement.
-    gain = jnp.minimum(1, FRACTION * passed / (jnp.maximum(step, 1) - 1 + FRACTION))
-    moved = blend(state.measured, measured, 1 - gain, gain)
-    roots = blend(state.log_partitions, table.log_partition, jnp.float32(0), jnp.float32(1))
-    return state._replace(measured=moved, unseen=unseen, log_partitions=roots)
+    num_moves = jnp.maximum(step, 1) - 1
+    gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (num_moves + WINDOW_DIVISOR))
+    zero, one = jnp.float32(0), jnp.float32(1)
+    return state._replace(
+        measurements=blend(state.measurements, measurements, 1 - gain, gain),
+        overlooked=overlooked,
+        overlooked_variance=overlooked_variance,
+        log_partitions=blend(state.log_partitions, table.log_partition, zero, one),
+    )
 
 
-def _best(table: Candidates, motion: Motion, state: MagnificationState) -> jax.Array:
-    """The index of the candidate to take."""
-    places = jnp.arange(table.acceptance.size)
+def _best_candidate(table: Candidates, motion: Motion, state: MagnificationState) -> jax.Array:
+    """The index of the M whose step lowers the loss most, within both bounds."""
+    indices = jnp.arange(table.acceptance.size)
     change = -motion.signal * table.acceptance
     change += (motion.curvature * table.acceptance**2 + motion.noise * table.variance) / 2
-    greedy = jnp.argmin(
-        jnp.where((places <= table.largest) & jnp.isfinite(change), change, jnp.inf)
-    )
-    # A smaller M brakes plain descent; where the optimizer takes the scale out again, it only blurs
-    # the gradient.
-    greedy = jnp.where(state.response < _ANSWERS, jnp.maximum(greedy, table.clearest), greedy)
-    mean, variance = state.unseen
-    overlooks = mean > _SIGNIFICANCE * jnp.sqrt(variance)
-    least = jnp.minimum(jnp.max(jnp.where(overlooks, places + 1, 0)), table.largest)
-    return jnp.maximum(greedy, least)
+    is_allowed = (indices <= table.largest_supported) & jnp.isfinite(change)
+    greedy = jnp.argmin(jnp.where(is_allowed, change, jnp.inf))
+    # A smaller M shortens the steps of plain descent. Where the optimizer removes the gradient's
+    # scale, a smaller M only makes the gradient noisier.
+    greedy = jnp.where(state.response < _MIN_RESPONSE, jnp.maximum(greedy, table.clearest), greedy)
+    is_excluded = state.overlooked > _SIGNIFICANCE * jnp.sqrt(state.overlooked_variance)
+    smallest_allowed = jnp.max(jnp.where(is_excluded, indices + 1, 0))
+    return jnp.maximum(greedy, jnp.minimum(smallest_allowed, table.largest_supported))

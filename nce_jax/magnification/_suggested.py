@@ -6,8 +6,8 @@ import numpy as np
 
 from nce_jax._checks import as_pair, as_scalar, check_positive
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition.problem import make_problem
-from nce_jax.magnification._candidates import examine
+from nce_jax.log_partition import make_problem
+from nce_jax.magnification._candidates import tabulate
 
 _GRID = np.geomspace(1.0, 1e6, 31)
 
@@ -73,8 +73,8 @@ def suggested_magnification(
         def equation_at(magnification):
             return make_problem(data, noise, weights_data, weights_noise, magnification, ratio)
 
-        table = examine(equation_at, grid, jnp.full(grid.shape, jnp.nan, data.dtype))
-        return jnp.where(jnp.isfinite(table.acceptance[0]), grid[table.largest], jnp.nan)
+        table = tabulate(equation_at, grid, jnp.full(grid.shape, jnp.nan, data.dtype))
+        return jnp.where(jnp.isfinite(table.acceptance[0]), grid[table.largest_supported], jnp.nan)
 
     for _ in data.shape[:-1]:
         choose = jax.vmap(choose)

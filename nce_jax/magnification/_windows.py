@@ -1,16 +1,18 @@
-"""Signal and noise of the training itself, told apart by how far it got over two windows of steps.
+r"""Drift and noise of a training, separated by its displacements over two windows of steps.
 
-An update is taken for A(M) mu + xi: a drift that scales with the acceptance, and noise of variance
-nu(M) n_0 in the metric of the Hessian. With weights that fade over the last w steps, the
-displacement U = sum_j r^j update_j then has
+An update is modeled as :math:`A(M) \mu + \xi`: a drift that scales with the acceptance, and noise
+of variance :math:`\nu(M) n_0` in the metric of the Hessian. With weights that decay over the last w
+steps, the displacement :math:`U = \sum_j r^j \mathrm{update}_j` has
 
-    curvature  U'HU = c (sum r^j A_j)^2 + n_0 sum r^2j nu_j,        c = mu'H mu,
-    slope     <grad, U> = -s (sum r^j A_j) + n_0 sum r^j nu_j,      s = -<grad, mu> now,
+.. math::
+   U'HU &= c \Big(\sum_j r^j A_j\Big)^2 + n_0 \sum_j r^{2j} \nu_j, & c &= \mu' H \mu, \\
+   \langle \nabla L, U \rangle &= -s \sum_j r^j A_j + n_0 \sum_j r^j \nu_j, &
+   s &= -\langle \nabla L, \mu \rangle,
 
-since the noise of every past update still sits in the parameters. A longer window W gives a second
-curvature, U'HW, in which the drift weighs more and the noise less: two equations for c and n_0, and
-then one for s. Everything on the left is a directional derivative of the log ratios of the batch at
-hand, which is independent of U.
+since the noise of every past update is part of the parameters. A longer window W gives a second
+curvature, :math:`U'HW`, in which the drift weighs more and the noise less: two equations for c and
+n_0, and then one for s. The left sides are directional derivatives of the log ratios of the current
+batch, which is independent of U.
 """
 
 from typing import Any, NamedTuple
@@ -18,30 +20,50 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-FRACTION = 8.0
-"""A window is an eighth of the steps so far: what has no scale of its own needs no setting."""
+WINDOW_DIVISOR = 8.0
+"""A window is the number of steps so far divided by this: a length that grows with the training
+needs no setting."""
 
 
 class Windows(NamedTuple):
-    """Displacements of the parameters over the short and the long window, and the sums of A and nu
-    that belong to them.
+    """Displacements of the parameters over both windows, and the sums of A and nu over the same
+    steps.
+
+    Attributes:
+      short: U, sum of r^j update_j over the short window.
+      long: W, the same over the long window, of decay q.
+      drift: sum of r^j A_j.
+      drift_long: sum of q^j A_j.
+      noise_square: sum of r^2j nu_j.
+      noise_cross: sum of (r q)^j nu_j.
+      noise: sum of r^j nu_j.
     """
 
     short: Any
     long: Any
     drift: jax.Array
     drift_long: jax.Array
-    energy: jax.Array
-    energy_cross: jax.Array
+    noise_square: jax.Array
+    noise_cross: jax.Array
     noise: jax.Array
 
 
-class Measured(NamedTuple):
-    """A batch's directional derivatives in units of the acceptance, or running means of them,
-    beside their coefficients.
+class Measurements(NamedTuple):
+    """Directional derivatives of the loss on a batch, and the coefficients of their equations.
 
-    slope = s - noise_per_drift n_0; curvature = drift_square c + energy n_0; cross = drift_cross c
-    + energy_cross n_0.
+    slope = s - noise_per_drift n_0; curvature = drift_square c + noise_square n_0; cross =
+    drift_cross c + noise_cross n_0. All are in units of the acceptance. Running means of them obey
+    the same equations.
+
+    Attributes:
+      slope: minus the derivative along U, per unit of drift.
+      noise_per_drift: its coefficient of n_0.
+      curvature: second derivative along U.
+      cross: mixed second derivative along U and W.
+      drift_square: coefficient of c in `curvature`.
+      drift_cross: coefficient of c in `cross`.
+      noise_square: coefficient of n_0 in `curvature`.
+      noise_cross: coefficient of n_0 in `cross`.
     """
 
     slope: jax.Array
@@ -50,20 +72,26 @@ class Measured(NamedTuple):
     cross: jax.Array
     drift_square: jax.Array
     drift_cross: jax.Array
-    energy: jax.Array
-    energy_cross: jax.Array
+    noise_square: jax.Array
+    noise_cross: jax.Array
 
 
 class Motion(NamedTuple):
-    """s, c and n_0."""
+    """The three numbers that the choice of M needs.
+
+    Attributes:
+      signal: s, decrease of the loss per unit of drift.
+      curvature: c, curvature of the loss along the drift.
+      noise: n_0, noise of an update in the metric of the Hessian.
+    """
 
     signal: jax.Array
     curvature: jax.Array
     noise: jax.Array
 
 
-def still(params: Any, dtype: Any) -> Windows:
-    """Before the first step."""
+def initial_windows(params: Any, dtype: Any) -> Windows:
+    """The windows before the first step."""
     zeros = jax.tree.map(jnp.zeros_like, params)
     zero = jnp.zeros((), dtype)
     return Windows(zeros, jax.tree.map(jnp.copy, zeros), zero, zero, zero, zero, zero)
@@ -72,21 +100,21 @@ def still(params: Any, dtype: Any) -> Windows:
 def advance(
     windows: Windows, updates: Any, acceptance: jax.Array, variance: jax.Array, step: jax.Array
 ) -> Windows:
-    """The windows after an update, taken at an M of the given A and nu."""
-    width = jnp.maximum(1.0, (step + 1) / FRACTION).astype(acceptance.dtype)
-    keep, keep_long = 1 - 1 / width, 1 - 1 / (2 * width)
+    """The windows after an update that was made at an M with the given A and nu."""
+    width = jnp.maximum(1.0, (step + 1) / WINDOW_DIVISOR).astype(acceptance.dtype)
+    decay, decay_long = 1 - 1 / width, 1 - 1 / (2 * width)
 
-    def fade(share):
-        return lambda old, new: (share * old + new).astype(old.dtype)
+    def add_decayed(rate):
+        return lambda old, new: (rate * old + new).astype(old.dtype)
 
     return Windows(
-        short=jax.tree.map(fade(keep), windows.short, updates),
-        long=jax.tree.map(fade(keep_long), windows.long, updates),
-        drift=keep * windows.drift + acceptance,
-        drift_long=keep_long * windows.drift_long + acceptance,
-        energy=keep**2 * windows.energy + variance,
-        energy_cross=keep * keep_long * windows.energy_cross + variance,
-        noise=keep * windows.noise + variance,
+        short=jax.tree.map(add_decayed(decay), windows.short, updates),
+        long=jax.tree.map(add_decayed(decay_long), windows.long, updates),
+        drift=decay * windows.drift + acceptance,
+        drift_long=decay_long * windows.drift_long + acceptance,
+        noise_square=decay**2 * windows.noise_square + variance,
+        noise_cross=decay * decay_long * windows.noise_cross + variance,
+        noise=decay * windows.noise + variance,
     )
 
 
@@ -96,33 +124,36 @@ def combine(
     curvature: jax.Array,
     cross: jax.Array,
     acceptance: jax.Array,
-) -> Measured:
-    """One batch's measurement, in units of the acceptance at the M of the loss that was
-    differentiated.
+) -> Measurements:
+    """The measurements of one batch, from derivatives of the loss along U and W.
+
+    `acceptance` is that at the M of the loss that was differentiated.
     """
-    return Measured(
+    return Measurements(
         slope=-slope / (windows.drift * acceptance),
         noise_per_drift=windows.noise / windows.drift,
         curvature=curvature / acceptance,
         cross=cross / acceptance,
         drift_square=windows.drift**2,
         drift_cross=windows.drift * windows.drift_long,
-        energy=windows.energy,
-        energy_cross=windows.energy_cross,
+        noise_square=windows.noise_square,
+        noise_cross=windows.noise_cross,
     )
 
 
-def solve_motion(mean: Measured) -> Motion:
-    """Solves the two equations for drift and noise; where the windows are still the same, all is
-    taken for drift.
+def solve_motion(mean: Measurements) -> Motion:
+    """Solves the equations for s, c and n_0.
+
+    While both windows are the same the two curvatures do not differ, and all motion counts as
+    drift.
     """
-    determinant = mean.drift_square * mean.energy_cross - mean.drift_cross * mean.energy
-    is_solvable = jnp.abs(determinant) > 1e-6 * mean.drift_square * mean.energy_cross
+    determinant = mean.drift_square * mean.noise_cross - mean.drift_cross * mean.noise_square
+    is_solvable = jnp.abs(determinant) > 1e-6 * mean.drift_square * mean.noise_cross
     noise = (mean.drift_square * mean.cross - mean.drift_cross * mean.curvature) / jnp.where(
         is_solvable, determinant, 1
     )
-    most = mean.curvature / jnp.where(mean.energy > 0, mean.energy, 1)
-    noise = jnp.where(is_solvable, jnp.clip(noise, 0, most), 0)
-    left = mean.curvature - noise * mean.energy
-    curvature = jnp.maximum(left, 0) / jnp.where(mean.drift_square > 0, mean.drift_square, 1)
+    largest_noise = mean.curvature / jnp.where(mean.noise_square > 0, mean.noise_square, 1)
+    noise = jnp.where(is_solvable, jnp.clip(noise, 0, largest_noise), 0)
+    drift_part = jnp.maximum(mean.curvature - noise * mean.noise_square, 0)
+    curvature = drift_part / jnp.where(mean.drift_square > 0, mean.drift_square, 1)
     return Motion(mean.slope + noise * mean.noise_per_drift, curvature, noise)

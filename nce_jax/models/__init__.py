@@ -1,12 +1,12 @@
 """Unnormalized models, each as a pair `(params, log_density_fn)`.
 
-`params` is a plain pytree of arrays, for optax, `jax.grad` and `jax.vmap` (over seeds, say);
-`log_density_fn(params, x)` takes samples of shape (samples, dim), or images, and returns phi(x),
-minus the energy, of shape (samples,). The normalizer F is never part of `params`: it is solved for
-or learned beside them.
+`params` is a plain pytree of arrays, for optax, `jax.grad` and `jax.vmap` (over seeds, for
+example). `log_density_fn(params, x)` takes samples of shape (samples, dim), or images, and returns
+phi(x), minus the energy, of shape (samples,). The normalizer F is never part of `params`: it is
+solved for, or learned as a separate parameter.
 
-`VocabularyHead` is another kind of model: the output layer of a language model, whose arrays the
-vocabulary losses take.
+`VocabularyHead` is a model of another kind: the output layer of a language model, whose arrays are
+arguments of the vocabulary losses.
 """
 
 from nce_jax.models._convolutional import conv_energy

@@ -1,4 +1,4 @@
-"""Static checks of what goes into a model and what comes out."""
+"""Static checks of the inputs and outputs of models."""
 
 from typing import Any
 
@@ -18,8 +18,6 @@ def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
 
 
 def as_module_values(name: str, values: Any, x: Any) -> jax.Array:
-    """Returns one number per sample, float32 or wider; raises unless `values` has shape (samples,)
-    or (samples, 1).
-    """
+    """Returns values (samples,) or (samples, 1) as (samples,), float32 or wider, or raises."""
     values = as_values(name, values, x, allow_column=True)
     return values.astype(compute_dtype(values))

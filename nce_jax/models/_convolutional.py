@@ -24,56 +24,57 @@ def conv_energy(
     param_dtype: DTypeLike = jnp.float32,
     compute_dtype: DTypeLike | None = None,
 ) -> tuple[Params, LogDensityFn]:
-    """Energy of images given by strided convolutions and one linear layer.
+    r"""Energy of images given by strided convolutions and one linear layer.
 
-    phi(x) = w' a_L + c with a_l = h(K_l * a_{l-1} + b_l) and a_0 = x: each K_l is a 3 x 3
-    convolution of stride 2 (zero padding of one pixel, so that height and width are halved and
-    rounded up), its numbers of channels are `channels`, h is `activation`, and all K, b, w and c
-    are `params`. The energy is -phi.
+    .. math::
+
+       \varphi(x) = w^T a_L + c, \qquad a_l = h(K_l * a_{l-1} + b_l), \qquad a_0 = x.
+
+    Each K is a 3 x 3 convolution of stride 2 with a zero padding of one pixel, so that height and
+    width are halved and rounded up. The numbers of channels are `channels`, h is `activation`, and
+    all K, b, w and c are `params`. The energy is -phi.
 
     There is no normalization layer. The default h is smooth, so that the gradient in x, which
-    samplers follow, is continuous. phi grows at most linearly in |x|: relative to Gaussian noise
-    (phi as a log ratio) the model has a finite normalizer; as a log density it has one only for
+    samplers follow, is continuous. phi grows at most linearly in |x|. As a log ratio relative to
+    Gaussian noise it therefore has a finite normalizer; as a log density it has one only for
     bounded pixels.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
-            parameters of many seeds.
-        image_shape: (height, width, channels) of an image.
-        channels: numbers of channels of the convolutions, first to last.
-        activation: elementwise function h.
-        param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the convolutions compute in (bfloat16, say), to which images are
-            rounded too; None promotes parameters and samples. The last layer computes in float32 or
-            wider.
+      key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+        parameters of many seeds.
+      image_shape: (height, width, channels) of an image.
+      channels: numbers of channels of the convolutions, from first to last.
+      activation: elementwise function h.
+      param_dtype: dtype of the parameters.
+      compute_dtype: dtype that the convolutions compute in, such as bfloat16, to which images are
+        rounded too; None promotes parameters and samples. The last layer computes in float32 or
+        wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"conv_0": {"kernel", "bias"}, ...,
-        "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of images
-        (samples, height, width, channels) or the same flattened, (samples, height * width *
-        channels), with values (samples,).
+      `(params, log_density_fn)`: nested dictionaries `{"conv_0": {"kernel", "bias"}, ..., "output":
+      ...}` of arrays, and phi as a function `log_density_fn(params, x)` of images (samples, height,
+      width, channels) or the same flattened, (samples, height * width * channels), with values
+      (samples,).
 
     Raises:
-        TypeError: `key` is not a typed key, or a size is not an integer.
-        ValueError: `key` is not a single key, `image_shape` is not three sizes, `channels` is
-            empty, or a size is less than one; when `log_density_fn` is called: `x` has another
-            shape.
+      TypeError: `key` is not a typed key, or a size is not an integer.
+      ValueError: `key` is not a single key, `image_shape` is not three sizes, `channels` is empty,
+        or a size is less than one; when `log_density_fn` is called: `x` has another shape.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.conv_energy(jax.random.key(0), (8, 8, 1), channels=(4,))
-        >>> jax.tree.map(jnp.shape, params)
-        {'conv_0': {'bias': (4,), 'kernel': (3, 3, 1, 4)},
-         'output': {'bias': (1,), 'kernel': (64, 1)}}
-        >>> log_density_fn(params, jnp.zeros((2, 64))).tolist()
-        [0.0, 0.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.conv_energy(jax.random.key(0), (8, 8, 1), channels=(4,))
+      >>> jax.tree.map(jnp.shape, params)
+      {'conv_0': {'bias': (4,), 'kernel': (3, 3, 1, 4)},
+       'output': {'bias': (1,), 'kernel': (64, 1)}}
+      >>> log_density_fn(params, jnp.zeros((2, 64))).tolist()
+      [0.0, 0.0]
 
     References:
-        Nijkamp et al., "Learning non-convergent non-persistent short-run MCMC toward energy-based
-          model", 2019 (networks
-        of this kind).
+      Nijkamp et al., Learning non-convergent non-persistent short-run MCMC toward energy-based
+        model, 2019 (networks of this kind).
     """
     check_key(key)
     shape = as_image_shape(image_shape)
@@ -88,7 +89,7 @@ def conv_energy(
 
 
 class _ConvNet(nnx.Module):
-    """Layers by name, so that parameters are dictionaries with string keys all the way down."""
+    """Layers with names, so that the parameters are nested dictionaries of strings."""
 
     def __init__(
         self,

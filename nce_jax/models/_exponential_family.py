@@ -14,45 +14,47 @@ def exponential_family(
     sufficient_statistics: Callable[[Array], Real[Array, "samples num_statistics"]],
     initial_params: Float[ArrayLike, " num_statistics"],
     *,
-    log_base_measure: Callable[[Array], Real[Array, " samples"]] | None = None,
+    log_base_measure: Callable[[Array], Float[Array, " samples"]] | None = None,
 ) -> tuple[Params, LogDensityFn]:
     """Exponential family with the given sufficient statistics.
 
-    phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` (starting
-    from `initial_params`) and log h = `log_base_measure`. The normalizer F is not a coordinate of
-    theta: Sevekari et al. append it to theta, with a constant -1 appended to T; here F is an
-    argument of the loss or the result of a solver, so that phi stays unnormalized.
+    phi(x) = <T(x), theta> + log h(x), with T = `sufficient_statistics`, theta = `params` and log h
+    = `log_base_measure`. The normalizer F is not a coordinate of theta. Sevekari et al. append it
+    to theta, with a constant -1 appended to T; here F is an argument of the loss or the result of a
+    solver, so that phi stays unnormalized.
 
     Args:
-        sufficient_statistics: maps samples (samples, dim) to statistics (samples, num_statistics).
-        initial_params: starting value of theta, shape (num_statistics,).
-        log_base_measure: maps samples (samples, dim) to log h, shape (samples,); None is log h = 0.
+      sufficient_statistics: function T from samples (samples, dim) to statistics (samples,
+        num_statistics).
+      initial_params: initial value of theta, shape (num_statistics,).
+      log_base_measure: function log h from samples (samples, dim) to floating values (samples,);
+        None means log h = 0.
 
     Returns:
-        `(params, log_density_fn)`: theta as an array, and phi as a function `log_density_fn(params,
-        x)` of theta and of samples (samples, dim), with values (samples,).
+      `(params, log_density_fn)`: theta as an array, and phi as a function `log_density_fn(params,
+      x)` of theta and of samples (samples, dim), with values (samples,).
 
     Raises:
-        TypeError: `initial_params` is not floating.
-        ValueError: `initial_params` is empty or not a vector; when `log_density_fn` is called: `x`
-            is not (samples, dim), or T or log h return another shape.
+      TypeError: `initial_params` is not floating.
+      ValueError: `initial_params` is empty or not a vector; when `log_density_fn` is called: `x` is
+        not (samples, dim), or T or log h return another shape.
 
     Examples:
-        A Gaussian with mean theta, up to its normalizer theta^2 / 2 (and the constant in h):
+      A Gaussian with mean theta, without its normalizer theta^2 / 2 and the constant in h:
 
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.exponential_family(
-        ...     models.linear_statistics,
-        ...     jnp.array([2.0]),
-        ...     log_base_measure=lambda x: -0.5 * x[:, 0] ** 2,
-        ... )
-        >>> print([f"{value:.4f}" for value in log_density_fn(params, jnp.array([[0.0], [1.0]]))])
-        ['0.0000', '1.5000']
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.exponential_family(
+      ...     models.linear_statistics,
+      ...     jnp.array([2.0]),
+      ...     log_base_measure=lambda x: -0.5 * x[:, 0] ** 2,
+      ... )
+      >>> print([f"{value:.4f}" for value in log_density_fn(params, jnp.array([[0.0], [1.0]]))])
+      ['0.0000', '1.5000']
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024.
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024.
     """
     params = as_samples("initial_params", initial_params)
     if params.ndim != 1:
@@ -76,12 +78,12 @@ def _inner_products(statistics: Array, params: Array, *, num_samples: int) -> Ar
     expected = (num_samples, *jnp.shape(params))
     if jnp.ndim(params) != 1 or jnp.shape(statistics) != expected:
         raise ValueError(
-            "sufficient_statistics: expected an output of shape (samples, num_statistics), "
-            f"here {expected}, got shape {jnp.shape(statistics)}"
+            "sufficient_statistics: expected an output of shape (samples, num_statistics), in this"
+            f" call {expected}, got shape {jnp.shape(statistics)}"
         )
     dtype = compute_dtype(statistics, params)
-    # Full precision: ten bits, the default of accelerators, would cost whole nats where statistics
-    # are large.
+    # Full precision: the default of accelerators, ten bits, causes errors of whole nats where the
+    # statistics are large.
     return jnp.matmul(
         statistics.astype(dtype), params.astype(dtype), precision=jax.lax.Precision.HIGHEST
     )
@@ -93,19 +95,19 @@ def linear_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples dim
     T(x) = x.
 
     Args:
-        x: samples, shape (samples, dim).
+      x: samples, shape (samples, dim).
 
     Returns:
-        `x` itself, shape (samples, dim).
+      `x` itself, shape (samples, dim).
 
     Raises:
-        ValueError: `x` is not (samples, dim).
+      ValueError: `x` is not (samples, dim).
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> models.linear_statistics(jnp.array([[1.0, 2.0]])).tolist()
-        [[1.0, 2.0]]
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> models.linear_statistics(jnp.array([[1.0, 2.0]])).tolist()
+      [[1.0, 2.0]]
     """
     check_inputs(x)
     return x
@@ -118,19 +120,19 @@ def quadratic_statistics(x: Real[Array, "samples dim"]) -> Real[Array, "samples 
     = (-1 / (2 v), mu / v).
 
     Args:
-        x: samples, shape (samples, dim).
+      x: samples, shape (samples, dim).
 
     Returns:
-        Statistics, shape (samples, 2 dim).
+      Statistics, shape (samples, 2 dim).
 
     Raises:
-        ValueError: `x` is not (samples, dim).
+      ValueError: `x` is not (samples, dim).
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> models.quadratic_statistics(jnp.array([[2.0, 3.0]])).tolist()
-        [[4.0, 9.0, 2.0, 3.0]]
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> models.quadratic_statistics(jnp.array([[2.0, 3.0]])).tolist()
+      [[4.0, 9.0, 2.0, 3.0]]
     """
     check_inputs(x)
     return jnp.concatenate([x**2, x], axis=-1)

@@ -1,4 +1,4 @@
-"""Images as samples: shape checks, and the two forms that image models take."""
+"""Images as samples: checks of their shape, and conversion from and to vectors."""
 
 import math
 from collections.abc import Sequence
@@ -14,9 +14,7 @@ ImageShape = tuple[int, int, int]
 
 
 def as_image_shape(image_shape: Sequence[int]) -> ImageShape:
-    """Returns `image_shape` as a tuple; raises unless it is (height, width, channels), all at least
-    one.
-    """
+    """Returns (height, width, channels) as a tuple; raises unless all are positive integers."""
     if (
         not isinstance(image_shape, Sequence)
         or isinstance(image_shape, str)
@@ -35,9 +33,7 @@ def as_images(x: Array, image_shape: ImageShape) -> jax.Array:
 
 
 def taking_images(log_density_fn: LogDensityFn, image_shape: ImageShape) -> LogDensityFn:
-    """Returns `log_density_fn` of vectors as one that takes images too; noise distributions need
-    the vectors.
-    """
+    """Returns a log density of images or vectors from one of vectors, as which noise is drawn."""
 
     def images_log_density_fn(params: Params, x: Array) -> Array:
         return log_density_fn(params, _as_vectors(x, image_shape))

@@ -23,48 +23,52 @@ def mlp_energy(
     param_dtype: DTypeLike = jnp.float32,
     compute_dtype: DTypeLike | None = None,
 ) -> tuple[Params, LogDensityFn]:
-    """Energy given by a multilayer perceptron with leaky rectifiers.
+    r"""Energy given by a multilayer perceptron with leaky rectifiers.
 
-    phi(x) = W_L a_{L-1} + b_L with a_l = max(z_l, c z_l), z_l = W_l a_{l-1} + b_l and a_0 = x: the
-    widths of a_1 .. a_{L-1} are `hidden`, c is `negative_slope`, and all W and b are `params`. The
-    energy is -phi.
+    .. math::
+
+       \varphi(x) = W_L a_{L-1} + b_L, \qquad a_l = \max(z_l, c z_l), \qquad
+       z_l = W_l a_{l-1} + b_l, \qquad a_0 = x.
+
+    The widths of :math:`a_1, \dots, a_{L-1}` are `hidden`, c is `negative_slope`, and all W and b
+    are `params`. The energy is -phi.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
-            parameters of many seeds.
-        dim: number of dimensions of a sample.
-        hidden: widths of the hidden layers; empty gives a linear phi.
-        negative_slope: slope of the rectifier below zero, a plain number.
-        param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the hidden layers compute in (bfloat16, say); None promotes
-            parameters and samples. The last layer computes in the parameters' dtype or wider.
+      key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+        parameters of many seeds.
+      dim: number of dimensions of a sample.
+      hidden: widths of the hidden layers; empty gives a linear phi.
+      negative_slope: slope of the rectifier below zero, a plain number.
+      param_dtype: dtype of the parameters.
+      compute_dtype: dtype that the hidden layers compute in, such as bfloat16; None promotes
+        parameters and samples. The last layer computes in the parameters' dtype or wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"hidden_0": {"kernel", "bias"}, ...,
-        "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of samples
-        (samples, dim), with values (samples,).
+      `(params, log_density_fn)`: nested dictionaries `{"hidden_0": {"kernel", "bias"}, ...,
+      "output": ...}` of arrays, and phi as a function `log_density_fn(params, x)` of samples
+      (samples, dim), with values (samples,).
 
     Raises:
-        TypeError: `key` is not a typed key, or `dim` or a width is not an integer.
-        ValueError: `key` is not a single key, or `dim` or a width is less than one; when
-            `log_density_fn` is called: `x` is not (samples, dim).
+      TypeError: `key` is not a typed key, or `dim` or a width is not an integer.
+      ValueError: `key` is not a single key, or `dim` or a width is less than one; when
+        `log_density_fn` is called: `x` is not (samples, dim).
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
-        >>> jax.tree.map(jnp.shape, params["hidden_0"])
-        {'bias': (8,), 'kernel': (2, 8)}
-        >>> log_density_fn(params, jnp.zeros((3, 2))).tolist()
-        [0.0, 0.0, 0.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
+      >>> jax.tree.map(jnp.shape, params["hidden_0"])
+      {'bias': (8,), 'kernel': (2, 8)}
+      >>> log_density_fn(params, jnp.zeros((3, 2))).tolist()
+      [0.0, 0.0, 0.0]
 
-        Four seeds at once:
+      Four seeds at once:
 
-        >>> keys = jax.random.split(jax.random.key(0), 4)
-        >>> stacked = jax.vmap(lambda key: models.mlp_energy(key, 2, hidden=(8,))[0])(keys)
-        >>> jax.vmap(log_density_fn, in_axes=(0, None))(stacked, jnp.zeros((3, 2))).shape
-        (4, 3)
+      >>> keys = jax.random.split(jax.random.key(0), 4)
+      >>> stacked = jax.vmap(lambda key: models.mlp_energy(key, 2, hidden=(8,))[0])(keys)
+      >>> jax.vmap(log_density_fn, in_axes=(0, None))(stacked, jnp.zeros((3, 2))).shape
+      (4, 3)
     """
     check_key(key)
     check_positive_int("dim", dim)
@@ -74,9 +78,7 @@ def mlp_energy(
 
 
 class _MLP(nnx.Module):
-    """Leaky-ReLU layers by name, so that parameters are dictionaries with string keys all the way
-    down.
-    """
+    """Leaky-ReLU layers with names, so that the parameters are nested dictionaries of strings."""
 
     def __init__(
         self,

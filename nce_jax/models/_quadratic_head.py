@@ -7,56 +7,56 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_key, check_positive, check_positive_int, compute_dtype
+from nce_jax._checks import check_key, check_positive, check_positive_int, compute_dtype, describe
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real
 from nce_jax.models._checks import check_inputs
 from nce_jax.models._module import split_module
 
-# Root mean square of the initial W's action: phi starts at about its square times the mean squared
-# feature.
 _INITIAL_SCALE = 0.1
+"""Norm of L' f at the start, for features of mean square one: phi starts at about its square times
+the mean squared feature."""
 
 
 class QuadraticHead(nnx.Module):
     """A positive definite quadratic form of features, the last layer of an energy.
 
-    phi(f) = f' W f + b' f with W = L L' + e I: f is `features`, L (square) and b are the parameters
-    `factor` and `bias`, and e is `min_eigenvalue`. W is positive definite whatever L is. It is
-    never formed to evaluate phi: |L' f|^2 + e |f|^2 is a sum of squares, which no rounding makes
-    negative. L starts small and random, b at zero, so that phi starts near zero, but off the saddle
-    point L = 0, where the gradient of L vanishes.
+    phi(f) = f' W f + b' f with W = L L' + e I, where f is `features`, the square matrix L and the
+    vector b are the parameters `factor` and `bias`, and e is `min_eigenvalue`. W is positive
+    definite for every L. phi is evaluated without W, as |L' f|^2 + e |f|^2 + b' f, in which
+    rounding cannot make the quadratic part negative. The initial L is small and random, and the
+    initial b zero, so that phi starts near zero, but not at the saddle point L = 0, where the
+    gradient of L vanishes.
 
-    phi has no upper bound in f, but a lower one: -b' W^-1 b / 4.
+    phi has no upper bound in f; its lower bound is -b' W^-1 b / 4.
 
     Args:
-        num_features: number of features of a sample.
-        min_eigenvalue: smallest eigenvalue that W can have, a plain number.
-        param_dtype: dtype of the parameters.
-        rngs: random streams of flax, for the initial L.
+      num_features: number of features of a sample.
+      min_eigenvalue: lower bound on the eigenvalues of W, a plain number.
+      param_dtype: dtype of the parameters.
+      rngs: random streams of flax, for the initial L.
 
     Raises:
-        TypeError: `num_features` is not an integer.
-        ValueError: `num_features` is less than one or `min_eigenvalue` is not positive; when
-            called: `features` is not (samples, num_features).
+      TypeError: `num_features` is not an integer.
+      ValueError: `num_features` is less than one or `min_eigenvalue` is not positive; when called:
+        `features` is not (samples, num_features).
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from flax import nnx
-        >>> from nce_jax import models
-        >>> head = models.QuadraticHead(2, rngs=nnx.Rngs(jax.random.key(0)))
-        >>> head.factor[...], head.bias[...] = (
-        ...     jnp.array([[1.0, 0.0], [2.0, 1.0]]),
-        ...     jnp.array([1.0, 0.0]),
-        ... )
-        >>> [round(value, 4) for value in head(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()]
-        [2.0, 11.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from flax import nnx
+      >>> from nce_jax import models
+      >>> head = models.QuadraticHead(2, rngs=nnx.Rngs(jax.random.key(0)))
+      >>> head.factor[...], head.bias[...] = (
+      ...     jnp.array([[1.0, 0.0], [2.0, 1.0]]),
+      ...     jnp.array([1.0, 0.0]),
+      ... )
+      >>> [round(value, 4) for value in head(jnp.array([[1.0, 0.0], [1.0, 1.0]])).tolist()]
+      [2.0, 11.0]
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024 (the
-        MNIST experiment: a log ratio f' W f + b' f + c; c is minus the normalizer F, which is no
-          parameter here).
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024 (the MNIST experiment: a log ratio f' W f + b' f + c, where c is minus the normalizer
+        F, which is not a parameter here).
     """
 
     def __init__(
@@ -84,13 +84,14 @@ class QuadraticHead(nnx.Module):
         factor, bias = self.factor[...], self.bias[...]
         dtype = compute_dtype(features, factor, bias)
         features, factor, bias = features.astype(dtype), factor.astype(dtype), bias.astype(dtype)
-        # Full precision: phi is a sum over many features, and ten bits would show in nats.
+        # Full precision: phi is a sum over many features, and the rounding errors of ten bits
+        # would amount to nats.
         rotated = jnp.matmul(features, factor, precision=jax.lax.Precision.HIGHEST)
         squares = jnp.sum(rotated**2, axis=-1) + self.min_eigenvalue * jnp.sum(features**2, axis=-1)
         return squares + jnp.matmul(features, bias, precision=jax.lax.Precision.HIGHEST)
 
     def matrix(self) -> Float[Array, "num_features num_features"]:
-        """Returns W, for a look at it: rounding may hide eigenvalues far below the largest."""
+        """Returns W, for inspection: rounding can hide eigenvalues far below the largest one."""
         factor = self.factor[...]
         squares = jnp.matmul(factor, factor.T, precision=jax.lax.Precision.HIGHEST)
         return squares + self.min_eigenvalue * jnp.eye(self.num_features, dtype=factor.dtype)
@@ -104,56 +105,56 @@ def quadratic_energy(
     min_eigenvalue: float = 1e-6,
     param_dtype: DTypeLike = jnp.float32,
 ) -> tuple[Params, LogDensityFn]:
-    """Energy given by a positive definite quadratic form of your own features.
+    """Energy given by a positive definite quadratic form of the features of any network.
 
-    phi(x) = f(x)' W f(x) + b' f(x), W = L L' + e I, with f = `features` and e = `min_eigenvalue`; L
-    and b are among `params`, and so are the parameters of f where it is a flax module.
-    `QuadraticHead` says how L starts.
+    phi(x) = f(x)' W f(x) + b' f(x) with W = L L' + e I, f = `features` and e = `min_eigenvalue`. L
+    and b are among `params`, and so are the parameters of f if it is a flax module. Their initial
+    values are described under `QuadraticHead`.
 
-    Sevekari et al. add a constant c. It is minus the normalizer F, so it is not among `params`: F
-    is solved for or learned beside them. Their phi is moreover a log ratio, relative to the noise,
-    log p - log q + F, and not log p: a log density would add the noise's log density to it.
+    Sevekari et al. add a constant c, which is minus the normalizer F. It is not among `params`: F
+    is solved for, or learned as a separate parameter. Their phi is moreover a log ratio relative to
+    the noise, log p - log q + F, and not log p: a log density would be phi plus the log density of
+    the noise.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial L.
-        features: maps samples (samples, dim) to features (samples, num_features); a flax nnx
-            module, whose parameters are trained too, or a fixed function.
-        num_features: number of features of a sample.
-        min_eigenvalue: smallest eigenvalue that W can have, a plain number.
-        param_dtype: dtype of L and b.
+      key: typed key (`jax.random.key`) for the initial L.
+      features: f, from samples (samples, dim) to features (samples, num_features): a flax nnx
+        module, whose parameters are trained too, or a fixed function.
+      num_features: number of features of a sample.
+      min_eigenvalue: lower bound on the eigenvalues of W, a plain number.
+      param_dtype: dtype of L and b.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"head": {"factor": L, "bias": b},
-        "features": ...}` of arrays (`"features"` only for a module), and phi as a function
-        `log_density_fn(params, x)` of samples (samples, dim), with values (samples,), float32 or
-        wider.
+      `(params, log_density_fn)`: nested dictionaries `{"head": {"factor": L, "bias": b},
+      "features": ...}` of arrays (`"features"` only for a module), and phi as a function
+      `log_density_fn(params, x)` of samples (samples, dim), with values (samples,), float32 or
+      wider.
 
     Raises:
-        TypeError: `key` is not a typed key, `features` cannot be called, or `num_features` is not
-          an integer.
-        ValueError: `key` is not a single key, `num_features` is less than one or `min_eigenvalue`
-            is not positive; when `log_density_fn` is called: `x` is not (samples, dim), or the
-            features have another shape.
+      TypeError: `key` is not a typed key, `features` cannot be called, or `num_features` is not an
+        integer.
+      ValueError: `key` is not a single key, `num_features` is less than one or `min_eigenvalue` is
+        not positive; when `log_density_fn` is called: `x` is not (samples, dim), or the features
+        have another shape.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import models
-        >>> params, log_density_fn = models.quadratic_energy(jax.random.key(0), jnp.tanh, 3)
-        >>> jax.tree.map(jnp.shape, params)
-        {'head': {'bias': (3,), 'factor': (3, 3)}}
-        >>> log_density_fn(params, jnp.zeros((2, 3))).tolist()
-        [0.0, 0.0]
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import models
+      >>> params, log_density_fn = models.quadratic_energy(jax.random.key(0), jnp.tanh, 3)
+      >>> jax.tree.map(jnp.shape, params)
+      {'head': {'bias': (3,), 'factor': (3, 3)}}
+      >>> log_density_fn(params, jnp.zeros((2, 3))).tolist()
+      [0.0, 0.0]
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024 (the
-        MNIST experiment).
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024 (the MNIST experiment).
     """
     check_key(key)
     if not callable(features):
         raise TypeError(
-            f"features: expected a flax nnx.Module or a function, got {type(features).__name__}"
+            f"features: expected a flax nnx.Module or a function, got {describe(features)}"
         )
     head = QuadraticHead(
         num_features, min_eigenvalue=min_eigenvalue, param_dtype=param_dtype, rngs=nnx.Rngs(key)
@@ -170,7 +171,7 @@ class _QuadraticEnergy(nnx.Module):
         features, expected = self.features(x), (jnp.shape(x)[0], self.head.num_features)
         if jnp.shape(features) != expected:
             raise ValueError(
-                "features: expected an output of shape (samples, num_features), "
-                f"here {expected}, got shape {jnp.shape(features)}"
+                "features: expected an output of shape (samples, num_features), in this call"
+                f" {expected}, got shape {jnp.shape(features)}"
             )
         return self.head(features)

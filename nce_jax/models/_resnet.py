@@ -14,12 +14,14 @@ from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
 from nce_jax.models._images import ImageShape, as_image_shape, as_images, taking_images
 from nce_jax.models._quadratic_head import quadratic_energy
 
-# Two blocks per stage; each stage but the first halves the image and doubles the channels.
 _BLOCKS = tuple(
     (2**stage, 2 if stage and not block else 1) for stage in range(4) for block in range(2)
 )
-# Wu and He find 16 channels to a group among the best, at any width.
+"""Multiple of the width, and stride, of every block: there are two blocks per stage, and each stage
+but the first halves the image and doubles the channels."""
+
 _GROUP_SIZE = 16
+"""Number of channels in a group, among the best values of Wu and He at any width."""
 
 
 def resnet18_energy(
@@ -31,63 +33,63 @@ def resnet18_energy(
     param_dtype: DTypeLike = jnp.float32,
     compute_dtype: DTypeLike | None = None,
 ) -> tuple[Params, LogDensityFn]:
-    """A quadratic form of ResNet-18 features of small images (28 x 28, 32 x 32).
+    """Energy of small images (28 x 28, 32 x 32): a quadratic form of ResNet-18 features.
 
-    phi(x) = f(x)' W f(x) + b' f(x), W = L L' + e I positive definite, with e = `min_eigenvalue`. f
-    are the 8 `width` features of a residual network: a 3 x 3 convolution of stride 1 without
-    pooling, four stages of two blocks with `width`, 2, 4 and 8 times `width` channels, mean over
-    pixels. L, b and the weights of the network are `params`. phi starts near zero (`QuadraticHead`
-    says how).
+    phi(x) = f(x)' W f(x) + b' f(x), with W = L L' + e I positive definite and e = `min_eigenvalue`.
+    f are the 8 `width` features of a residual network: a 3 x 3 convolution of stride 1 without
+    pooling, four stages of two blocks with `width`, 2, 4 and 8 times `width` channels, and the mean
+    over pixels. L, b and the weights of the network are `params`. phi starts near zero, as
+    described under `QuadraticHead`.
 
-    Sevekari et al. use this phi as a log ratio, relative to the noise: log p - log q = phi + c.
-    Their c is minus the normalizer F, so it is not among `params`: F is solved for or learned
-    beside them. A log density would add the noise's log density to phi.
+    Sevekari et al. use this phi as a log ratio relative to the noise, log p - log q = phi + c.
+    Their c is minus the normalizer F. It is not among `params`: F is solved for, or learned as a
+    separate parameter. A log density would be phi plus the log density of the noise.
 
-    Normalization is group norm (16 channels to a group; all, where 16 does not divide them), not
-    the batch norm of the original: with batch norm phi of a sample would depend on its neighbors,
-    and data and noise would tell on each other by the batch that they came in. Group norm also
-    bounds f, and so phi, in x: exp(phi) q has a finite normalizer for every noise q and all
-    parameters. On its own it would make phi blind to the contrast of an image; hence the first
-    convolution, unlike the original's, has a bias, which starts random.
+    Normalization is by group norm, with 16 channels in a group (all, where 16 does not divide
+    them), and not by the batch norm of the original network. With batch norm, phi of a sample would
+    depend on the other samples, and the network could distinguish data from noise by the statistics
+    of their batches. Group norm also bounds f, and so phi, in x, so that exp(phi) q has a finite
+    normalizer for every noise q and all parameters. Without a further change, group norm would make
+    phi independent of the contrast of an image. The first convolution therefore has a bias, unlike
+    the original, and the bias starts at random values.
 
     Args:
-        key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
-          parameters of many seeds.
-        image_shape: (height, width, channels) of an image.
-        width: number of channels of the first stage; 64 is ResNet-18 (11.2 million weights).
-        min_eigenvalue: smallest eigenvalue that W can have, a plain number.
-        param_dtype: dtype of the parameters.
-        compute_dtype: dtype that the network computes in (bfloat16, say), to which images are
-            rounded too; None promotes parameters and samples. The moments of the group norm, the
-            mean over pixels and the quadratic form are in float32 or wider.
+      key: typed key (`jax.random.key`) for the initial weights; `jax.vmap` over keys stacks the
+        parameters of many seeds.
+      image_shape: (height, width, channels) of an image.
+      width: number of channels of the first stage; 64 is ResNet-18 (11.2 million weights).
+      min_eigenvalue: lower bound on the eigenvalues of W, a plain number.
+      param_dtype: dtype of the parameters.
+      compute_dtype: dtype that the network computes in, such as bfloat16, to which images are
+        rounded too; None promotes parameters and samples. The moments of the group norm, the mean
+        over pixels and the quadratic form are in float32 or wider.
 
     Returns:
-        `(params, log_density_fn)`: nested dictionaries `{"features": {...}, "head": {"factor": L,
-        "bias": b}}` of arrays, and phi as a function `log_density_fn(params, x)` of images
-        (samples, height, width, channels) or the same flattened, (samples, height * width *
-        channels), with values (samples,), float32 or wider.
+      `(params, log_density_fn)`: nested dictionaries `{"features": {...}, "head": {"factor": L,
+      "bias": b}}` of arrays, and phi as a function `log_density_fn(params, x)` of images (samples,
+      height, width, channels) or the same flattened, (samples, height * width * channels), with
+      values (samples,), float32 or wider.
 
     Raises:
-        TypeError: `key` is not a typed key, or a size is not an integer.
-        ValueError: `key` is not a single key, `image_shape` is not three sizes, a size is less than
-            one, or `min_eigenvalue` is not positive; when `log_density_fn` is called: `x` has
-            another shape.
+      TypeError: `key` is not a typed key, or a size is not an integer.
+      ValueError: `key` is not a single key, `image_shape` is not three sizes, a size is less than
+        one, or `min_eigenvalue` is not positive; when `log_density_fn` is called: `x` has another
+        shape.
 
     Examples:
-        >>> import jax
-        >>> from nce_jax import models
-        >>> jax.eval_shape(  # shapes alone: nothing is drawn
-        ...     lambda key: models.resnet18_energy(key, (28, 28, 1))[0]["head"]["factor"],
-        ...     jax.random.key(0),
-        ... ).shape
-        (512, 512)
+      >>> import jax
+      >>> from nce_jax import models
+      >>> jax.eval_shape(  # shapes only, without drawing weights
+      ...     lambda key: models.resnet18_energy(key, (28, 28, 1))[0]["head"]["factor"],
+      ...     jax.random.key(0),
+      ... ).shape
+      (512, 512)
 
     References:
-        Sevekari et al., "Accelerating NCE convergence with adaptive normalizing constant
-          computation", 2024 (the MNIST
-        experiment).
-        He et al., "Deep residual learning for image recognition", 2016 (table 1, 18 layers).
-        Wu and He, "Group normalization", 2018 (section 4.1).
+      Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
+        2024 (the MNIST experiment). He et al., Deep residual learning for image recognition, 2016
+        (table 1, 18 layers).
+      Wu and He, Group normalization, 2018 (section 4.1).
     """
     check_key(key)
     shape = as_image_shape(image_shape)
@@ -101,9 +103,7 @@ def resnet18_energy(
 
 
 class _ResNet18(nnx.Module):
-    """Features (samples, 8 width); layers by name, so that parameters are dictionaries with string
-    keys.
-    """
+    """Features (samples, 8 width), of layers with names, which are the keys of the parameters."""
 
     def __init__(
         self,
@@ -119,8 +119,8 @@ class _ResNet18(nnx.Module):
             "param_dtype": param_dtype,
             "rngs": nnx.Rngs(key),
         }
-        # The bias is what group norm compares the contrast with: about as large as the response to
-        # unit pixels.
+        # Group norm shows the contrast of an image relative to the bias, which is therefore about
+        # as large as the response to unit pixels.
         bias_init = nnx.initializers.normal(1.0)
         self.stem = _ConvNorm(image_shape[-1], width, bias_init=bias_init, **options)
         count_in = width
@@ -176,8 +176,8 @@ class _ConvNorm(nnx.Module):
             bias_init=bias_init or nnx.initializers.zeros_init(),
             **options,
         )
-        # Deviations from the mean, not E[x^2] - E[x]^2, which cancels where the bias dwarfs the
-        # image.
+        # The variance from deviations, since E[x^2] - E[x]^2 cancels where the bias is much larger
+        # than the image.
         self.norm = nnx.GroupNorm(
             count_out,
             num_groups=None,

@@ -1,38 +1,37 @@
-"""The alias method: V cells of equal probability, each shared by its own word and at most one
-other.
-"""
+"""The alias method: V cells of equal probability, each for its own word and at most one other."""
 
 import numpy as np
 
-_FULL = 2**32
+_FULL_CELL = 2**32
+"""Number of values of 32 random bits: the threshold of a cell that belongs to its word alone."""
 
 
 def alias_table(probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds, uint32, and aliases, int32: cell k gives k for 32 random bits below its
-    threshold, else its alias.
+    """Returns thresholds, uint32, and aliases, int32, for probabilities (V,) that sum to one.
 
-    Probabilities (V,) sum to one. A word's share of its cell is rounded to 32 bits; a full cell has
-    itself for alias.
+    Cell k gives word k for 32 random bits below its threshold, else its alias. The probability of a
+    word within its cell is rounded to 32 bits; the alias of a full cell is its own word.
     """
-    share = probabilities * len(probabilities)
-    thresholds, aliases = np.zeros(len(share), np.uint32), np.arange(len(share), dtype=np.int32)
-    for cell, kept, alias in _pair_up(share):
-        thresholds[cell], aliases[cell] = min(int(kept * _FULL + 0.5), _FULL - 1), alias
+    mass = probabilities * len(probabilities)
+    thresholds, aliases = np.zeros(len(mass), np.uint32), np.arange(len(mass), dtype=np.int32)
+    for cell, part, alias in _pair_up(mass):
+        thresholds[cell], aliases[cell] = min(int(part * _FULL_CELL + 0.5), _FULL_CELL - 1), alias
     return thresholds, aliases
 
 
-def _pair_up(share: np.ndarray) -> list[tuple[int, float, int]]:
-    """Every cell that is not its own word's: the cell, its word's part of it, and who has the rest
-    (Vose).
+def _pair_up(mass: np.ndarray) -> list[tuple[int, float, int]]:
+    """Returns every cell with two words: the cell, its own word's part, and the other word (Vose).
+
+    `mass` (V,) is the probability of every word in units of a cell.
     """
-    left = share.tolist()
-    small, large = np.flatnonzero(share < 1).tolist(), np.flatnonzero(share >= 1).tolist()
+    remaining = mass.tolist()
+    small, large = np.flatnonzero(mass < 1).tolist(), np.flatnonzero(mass >= 1).tolist()
     pairs = []
     while small and large:
-        cell, giver = small.pop(), large[-1]
-        pairs.append((cell, left[cell], giver))
-        left[giver] -= 1 - left[cell]
-        if left[giver] < 1:
+        cell, alias = small.pop(), large[-1]
+        pairs.append((cell, remaining[cell], alias))
+        remaining[alias] -= 1 - remaining[cell]
+        if remaining[alias] < 1:
             small.append(large.pop())
-    # What is left over is full up to rounding, but for words that must never be drawn.
-    return pairs + [(cell, 0.0, int(share.argmax())) for cell in small if share[cell] == 0]
+    # The remaining cells are full up to rounding, except those of words that must never be drawn.
+    return pairs + [(cell, 0.0, int(mass.argmax())) for cell in small if mass[cell] == 0]

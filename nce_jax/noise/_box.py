@@ -14,34 +14,36 @@ def uniform_box(
     low: Real[ArrayLike, "*#dim"] | Sequence[int | float],
     high: Real[ArrayLike, "*#dim"] | Sequence[int | float],
 ) -> distrax.Independent:
-    """Uniform noise on the box between `low` and `high`.
+    r"""Uniform noise on the box between `low` and `high`.
 
-    log q(x) = -sum_k log(high_k - low_k) inside the closed box, -inf outside.
+    .. math:: \log q(x) = -\sum_k \log(\text{high}_k - \text{low}_k)
 
-    NCE needs the support of the noise to contain that of the data: a data point outside the box has
-    an infinite log ratio, and mass of the model outside is never seen. Take bounds that are known
-    to hold, or `uniform_box_around` the data.
+    inside the closed box, and -inf outside.
+
+    NCE needs the support of the noise to contain the support of the data: a data point outside the
+    box has an infinite log ratio, and mass that the model has outside has no effect on the loss.
+    Use bounds that are known to hold, or `uniform_box_around` the data.
 
     Args:
-        low: lower bounds, shape (dim,); a number where it is the same in every dimension.
-        high: upper bounds, likewise; at least one of the two has shape (dim,).
+      low: lower bounds, shape (dim,), or a number for all dimensions.
+      high: upper bounds, shape (dim,), or a number; at least one of the two has shape (dim,).
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: a bound is an array that is not floating, or not numeric.
-        ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite
-            or `low` >= `high`.
+      TypeError: a bound is an array that is not floating, or not numeric.
+      ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite or
+        `low` >= `high`.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> box = noise.uniform_box(0.0, [2.0, 5.0])
-        >>> print(f"{box.log_prob(jnp.array([1.0, 1.0])):.4f}")
-        -2.3026
-        >>> print(box.log_prob(jnp.array([3.0, 1.0])))
-        -inf
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> box = noise.uniform_box(0.0, [2.0, 5.0])
+      >>> print(f"{box.log_prob(jnp.array([1.0, 1.0])):.4f}")
+      -2.3026
+      >>> print(box.log_prob(jnp.array([3.0, 1.0])))
+      -inf
     """
     low, high = as_bounds(low, high)
     return distrax.Independent(distrax.Uniform(low, high), reinterpreted_batch_ndims=1)
@@ -50,31 +52,31 @@ def uniform_box(
 def uniform_box_around(
     x_data: Float[ArrayLike, "samples dim"], *, margin: Float[ArrayLike, ""] | float = 0.1
 ) -> distrax.Independent:
-    """Uniform noise on a box slightly larger than the range of the data.
+    """Uniform noise on a box that is slightly larger than the range of the data.
 
     low_k = min_i x_ik - c w_k and high_k = max_i x_ik + c w_k, with x = `x_data`, c = `margin`, and
     w_k the range of dimension k (the largest range where a dimension is constant, or one if all
-    are), plus a few units of rounding: every point of `x_data` lies inside. Data seen later may
-    not: held-out points outside the box have log q = -inf.
+    dimensions are), plus a few units of rounding, so that every point of `x_data` lies inside.
+    Other data need not: held-out points outside the box have log q = -inf.
 
     Args:
-        x_data: data, shape (samples, dim).
-        margin: what is added on each side, as a fraction of the range.
+      x_data: data, shape (samples, dim).
+      margin: the margin on each side, as a fraction of the range.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `x_data` is not floating.
-        ValueError: `x_data` is empty or not (samples, dim), or `margin` is a number that is not
-          positive.
+      TypeError: `x_data` is not floating.
+      ValueError: `x_data` is empty or not (samples, dim), or `margin` is a number that is not
+        positive.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> box = noise.uniform_box_around(jnp.array([[0.0], [10.0]]))
-        >>> print(f"{box.log_prob(jnp.array([10.9])):.4f} {box.log_prob(jnp.array([11.1])):.4f}")
-        -2.4849 -inf
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> box = noise.uniform_box_around(jnp.array([[0.0], [10.0]]))
+      >>> print(f"{box.log_prob(jnp.array([10.9])):.4f} {box.log_prob(jnp.array([11.1])):.4f}")
+      -2.4849 -inf
     """
     x_data = as_points("x_data", x_data)
     check_positive("margin", margin)

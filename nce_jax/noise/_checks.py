@@ -10,9 +10,7 @@ from nce_jax._checks import as_floating, compute_dtype
 
 
 def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
-    """Returns a floating array of shape (samples, dim), float32 or wider; raises TypeError or
-    ValueError.
-    """
+    """Returns data as a floating array (samples, dim), float32 or wider; raises otherwise."""
     points = as_floating(name, points)
     if points.ndim != 2 or points.shape[1] < 1:
         raise ValueError(
@@ -26,11 +24,10 @@ def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
 
 
 def as_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
-    """Returns the bounds of a box as floating arrays of one shape (dim,); raises TypeError or
-    ValueError.
+    """Returns the bounds of a box as floating arrays of one shape (dim,); raises otherwise.
 
-    Bounds that live on the host (Python numbers, sequences, NumPy arrays) must be finite and
-    ordered; the values of JAX arrays are not read.
+    Bounds on the host (Python numbers, sequences, NumPy arrays) must be finite and ordered; the
+    values of JAX arrays are not read.
     """
     _check_bound_dtype("low", low)
     _check_bound_dtype("high", high)

@@ -11,27 +11,29 @@ from nce_jax.noise._moments import positive_variance, weighted_moments
 
 
 def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Independent:
-    """Standard normal noise in `dim` dimensions.
+    r"""Standard normal noise over vectors of `dim` dimensions.
 
-    log q(x) = -|x|^2 / 2 - d/2 log(2 pi), with d = `dim`.
+    .. math::
+
+       \log q(x) = -\tfrac12 |x|^2 - \tfrac d2 \log 2\pi, \qquad d = \text{dim}.
 
     Args:
-        dim: number of dimensions of a sample.
-        dtype: dtype of the samples; None takes JAX's default float.
+      dim: number of dimensions of a sample.
+      dtype: dtype of the samples; None takes JAX's default float.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `dim` is not an integer.
-        ValueError: `dim` is less than one.
+      TypeError: `dim` is not an integer.
+      ValueError: `dim` is less than one.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> normal = noise.standard_normal(2)
-        >>> print(f"{normal.log_prob(jnp.zeros(2)):.4f}")
-        -1.8379
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> normal = noise.standard_normal(2)
+      >>> print(f"{normal.log_prob(jnp.zeros(2)):.4f}")
+      -1.8379
     """
     check_positive_int("dim", dim)
     dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
@@ -47,42 +49,42 @@ def fitted_gaussian(
 ) -> distrax.MultivariateNormalTri:
     """Gaussian noise with the mean and the full covariance of the data.
 
-    q = N(m, C + r D), with m and C the (weighted) maximum likelihood mean and covariance of
-    `x_data`, r = `ridge`, and D the diagonal of C. Where a dimension is constant, D holds the
-    average variance of the others instead (one, if all are constant). The ridge therefore scales
-    with the units of each dimension, costs every variance a relative r, and keeps the covariance
-    positive definite when pixels are constant, dimensions are copies of each other, or there are
-    fewer samples than dimensions: q has full support, which NCE needs. It does not make such a
-    noise a *good* one: across a direction in which the data do not vary its standard deviation is
-    about sqrt(r) of theirs, and a larger ridge (0.01, say) then gives noise that is harder to tell
-    from the data.
+    q = N(m, C + r D), where m and C are the (weighted) maximum likelihood mean and covariance of
+    `x_data`, r = `ridge`, and D is the diagonal of C. Where a dimension is constant, D has the
+    average variance of all other dimensions instead (one, if all are constant). The ridge therefore
+    scales with the units of each dimension and increases every variance by the same relative
+    amount r. It keeps the covariance positive definite when pixels are constant, dimensions are
+    copies of each other, or there are fewer samples than dimensions, so that q has full support,
+    which NCE needs. It does not make such a noise a *good* one: in a direction in which the data do
+    not vary, the standard deviation of q is about sqrt(r) of a typical one. A larger ridge (0.01,
+    for example) then gives noise that is harder to distinguish from the data.
 
     Args:
-        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
-            drawn, in float32.
-        weights_data: optional weights >= 0, shape (samples,); only their ratios matter, and a
-            weight of zero removes a sample.
-        ridge: r, relative to the variances; None takes the square root of the dtype's epsilon
-            (3.5e-4 in float32, 1.5e-8 in float64), which outweighs the rounding of C.
+      x_data: data, shape (samples, dim), at least two samples. For half precision, moments and
+        samples are in float32.
+      weights_data: weights >= 0 of the data, shape (samples,); only their ratios matter, and a
+        sample of weight zero is ignored.
+      ridge: r, relative to the variances; None takes the square root of the dtype's epsilon (3.5e-4
+        in float32, 1.5e-8 in float64), which outweighs the rounding of C.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `x_data` is not floating.
-        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not
-            fit or are negative, or `ridge` is a number that is not positive.
+      TypeError: `x_data` is not floating.
+      ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not
+        fit or are negative, or `ridge` is a number that is not positive.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> x_data = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 5.0], [2.0, 5.0]])
-        >>> from nce_jax import noise
-        >>> fitted = noise.fitted_gaussian(x_data, ridge=1e-6)
-        >>> print(
-        ...     [f"{value:.4f}" for value in fitted.mean()],
-        ...     [f"{value:.4f}" for value in fitted.variance()],
-        ... )
-        ['1.0000', '3.0000'] ['1.0000', '4.0000']
+      >>> import jax.numpy as jnp
+      >>> x_data = jnp.array([[0.0, 1.0], [2.0, 1.0], [0.0, 5.0], [2.0, 5.0]])
+      >>> from nce_jax import noise
+      >>> fitted = noise.fitted_gaussian(x_data, ridge=1e-6)
+      >>> print(
+      ...     [f"{value:.4f}" for value in fitted.mean()],
+      ...     [f"{value:.4f}" for value in fitted.variance()],
+      ... )
+      ['1.0000', '3.0000'] ['1.0000', '4.0000']
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     weights = as_weights("weights_data", weights_data, x_data[:, 0])
@@ -97,8 +99,8 @@ def fitted_gaussian(
 
 
 def _scaled_cholesky(covariance: Array, deviation: Array, ridge: Array) -> Array:
-    # Cholesky succeeds or fails by the conditioning of the *correlation* matrix, so the ridge is
-    # added there: in the original units it would swamp a dimension measured in small ones.
+    # The Cholesky factorization depends on the conditioning of the *correlation* matrix, so the
+    # ridge is added there. In the original units it would dominate a dimension of small variance.
     correlation = covariance / (deviation[:, None] * deviation[None])
     factor = jnp.linalg.cholesky(
         correlation + ridge * jnp.eye(deviation.size, dtype=deviation.dtype)

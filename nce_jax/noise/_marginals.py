@@ -1,4 +1,4 @@
-"""Noise that keeps every marginal of the data and destroys the dependence between dimensions."""
+"""Noise with the marginals of the data, but with independent dimensions."""
 
 import distrax
 import jax
@@ -10,58 +10,63 @@ from nce_jax.noise._checks import as_points
 from nce_jax.noise._moments import exceeds_rounding, mean_and_variance, positive_variance
 
 NORMAL_INTERQUARTILE_RANGE = 1.349
+"""Interquartile range of the standard normal distribution."""
 
 
 def product_of_marginals(
     x_data: Float[ArrayLike, "samples dim"], *, num_components: int = 64
 ) -> distrax.Independent:
-    """Noise with the marginals of the data, smoothed, and independent dimensions.
+    r"""Noise with the smoothed marginals of the data and independent dimensions.
 
-    q(x) = prod_k 1/K sum_j N(x_k; c_jk, h_jk^2), with K = `num_components`. The centers c_1k ..
-    c_Kk are the quantiles of dimension k of `x_data` at levels (j - 1/2) / K, and each bandwidth is
-    the larger of two:
+    .. math::
 
-    - Silverman's rule, 0.9 min(sd_k, IQR_k / 1.349) n^(-1/5) with n samples (sd_k alone where the
-      interquartile range IQR_k is zero; the average of the other dimensions, or one, where a
+       q(x) = \prod_k \frac1K \sum_{j=1}^K N(x_k;\, c_{jk}, h_{jk}^2), \qquad
+       K = \text{num\_components}.
+
+    The centers :math:`c_{jk}` are the quantiles of dimension k of `x_data` at the levels (j - 1/2)
+    / K, and each bandwidth :math:`h_{jk}` is the larger of two:
+
+    - Silverman's rule for n samples, :math:`0.9 \min(\sigma_k, R_k / 1.349)\, n^{-1/5}`, with
+      the standard deviation :math:`\sigma_k` and the interquartile range :math:`R_k` (the standard
+      deviation alone where that range is zero; the average of all other dimensions, or one, where a
       dimension is constant);
-    - half the width of the component's cell, from the quantile at (j - 1) / K to the one at j / K:
-      no gaps between components, and the outermost ones reach the extremes of the data however
-      heavy the tails.
+    - half the width of the component's cell, from the quantile at (j - 1) / K to the one at j / K,
+      which leaves no gaps between components, and lets the outermost components reach the extremes
+      of the data however heavy the tails are.
 
     The density is smooth, normalized, and positive everywhere, as NCE needs. Against this noise an
-    energy has to learn the dependence between dimensions and little else. Drawing a sample costs
-    O(dim) and evaluating one O(dim K).
+    energy has to learn the dependence between dimensions and little else. A draw costs O(dim), and
+    an evaluation of the density O(dim K).
 
     Args:
-        x_data: data, shape (samples, dim), at least two samples. Half precision is computed, and
-            drawn, in float32.
-        num_components: K, the number of Gaussians for each dimension.
+      x_data: data, shape (samples, dim), at least two samples. For half precision, bandwidths and
+        samples are in float32.
+      num_components: K, the number of Gaussians per dimension.
 
     Returns:
-        A distrax distribution with event shape (dim,).
+      A distrax distribution with event shape (dim,).
 
     Raises:
-        TypeError: `x_data` is not floating or `num_components` is not an integer.
-        ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or
-            `num_components` is less than one.
+      TypeError: `x_data` is not floating or `num_components` is not an integer.
+      ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or `num_components`
+        is less than one.
 
     Examples:
-        Two correlated dimensions become independent ones:
+      Two correlated dimensions become independent ones:
 
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> first = jax.random.normal(jax.random.key(0), (1000,))
-        >>> from nce_jax import noise
-        >>> independent = noise.product_of_marginals(jnp.stack([first, first], axis=-1))
-        >>> x_noise = independent.sample(seed=jax.random.key(1), sample_shape=10_000)
-        >>> bool(abs(jnp.corrcoef(x_noise.T)[0, 1]) < 0.03)
-        True
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> first = jax.random.normal(jax.random.key(0), (1000,))
+      >>> from nce_jax import noise
+      >>> independent = noise.product_of_marginals(jnp.stack([first, first], axis=-1))
+      >>> x_noise = independent.sample(seed=jax.random.key(1), sample_shape=10_000)
+      >>> bool(abs(jnp.corrcoef(x_noise.T)[0, 1]) < 0.03)
+      True
 
     References:
-        Silverman, "Density Estimation for Statistics and Data Analysis", 1986 (the bandwidth).
-        Gutmann and Hyvarinen, "Noise-Contrastive Estimation of Unnormalized Statistical Models,
-          with
-        Applications to Natural Image Statistics", 2012 (noise close to the data).
+      Silverman, Density estimation for statistics and data analysis, 1986 (the bandwidth).
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, with
+        applications to natural image statistics, 2012 (noise close to the data).
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     check_positive_int("num_components", num_components)
@@ -86,11 +91,10 @@ def _silverman_bandwidth(points: Array) -> Array:
 
 
 class EquallyWeightedNormals(distrax.MixtureSameFamily):
-    """A mixture that draws one component per value; distrax draws all K and masks, which is K times
-    the work.
+    """A mixture that draws one component per value, where distrax draws all K and masks them.
 
-    It also keeps the dtype: distrax's mask has JAX's default float, which makes float32 float64
-    under x64.
+    It also preserves the dtype: the mask of distrax has JAX's default float, which turns float32
+    into float64 under x64.
     """
 
     def _sample_n(self, key: PRNGKeyArray, n: int) -> Array:

@@ -1,4 +1,4 @@
-"""Mean, covariance and a scale for every dimension that is never zero."""
+"""Mean and covariance of data, and a scale for every dimension that is never zero."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,7 @@ import jax.numpy as jnp
 def weighted_moments(
     points: jax.Array, weights: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns the mean (dim,) and maximum likelihood covariance (dim, dim) of points (samples,
-    dim).
-    """
+    """Returns mean (dim,) and maximum likelihood covariance (dim, dim) of (weighted) data."""
     mean, centered, weights = _centered(points, weights)
     # Full precision: the default of accelerators keeps ten bits, too few for a Cholesky factor.
     covariance = jnp.matmul((centered * weights).T, centered, precision=jax.lax.Precision.HIGHEST)
@@ -17,9 +15,7 @@ def weighted_moments(
 
 
 def mean_and_variance(points: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Returns the mean and the maximum likelihood variance, each (dim,), of points (samples,
-    dim).
-    """
+    """Returns the mean and the maximum likelihood variance of data, both of shape (dim,)."""
     mean, centered, weights = _centered(points, None)
     return mean, jnp.sum(weights * centered**2, axis=0)
 
@@ -32,22 +28,24 @@ def _centered(
     weights = (weights / jnp.sum(weights))[:, None]
     mean = jnp.sum(weights * points, axis=0)
     centered = points - mean[None]
-    # The second pass removes the rounding of the first, so that a constant dimension comes out as
-    # constant.
+    # The second pass removes the rounding error of the first, so that the variance of a constant
+    # dimension is zero.
     correction = jnp.sum(weights * centered, axis=0)
     return mean + correction, centered - correction[None], weights
 
 
 def exceeds_rounding(spread: jax.Array, location: jax.Array) -> jax.Array:
-    """Whether a spread is more than the rounding of values at that location: False means
-    constant.
+    """Returns whether a spread exceeds the rounding error of values at this location.
+
+    False means that the values are constant.
     """
     return spread > 4 * jnp.finfo(spread.dtype).eps * jnp.abs(location)
 
 
 def positive_variance(variance: jax.Array, mean: jax.Array) -> jax.Array:
-    """Returns the variance (dim,); where a dimension is constant, the average of the others, or
-    one.
+    """Returns the variance (dim,), with a typical value where a dimension is constant.
+
+    The typical value is the average variance of all other dimensions, or one if all are constant.
     """
     varies = exceeds_rounding(jnp.sqrt(variance), mean)
     total = jnp.sum(jnp.where(varies, variance, 0))

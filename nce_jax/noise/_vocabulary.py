@@ -1,4 +1,4 @@
-"""Noise over the words of a vocabulary: integers, drawn in constant time whatever their number."""
+"""Noise over the words of a vocabulary, drawn in constant time whatever their number."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,47 +12,46 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, ArrayLike, PRNGKeyArray, Real
 from nce_jax.noise._alias import alias_table
 
-# Pieces of equal log mass into which `log_uniform` cuts its range, so that float32 tells the rarest
-# words apart.
 _NUM_PIECES = 4096
+"""Number of pieces of equal log mass into which `log_uniform` divides its range, so that float32
+distinguishes the rarest words."""
 
 
 def categorical(
     probabilities: Real[ArrayLike, " num_words"] | Sequence[int | float],
 ) -> distrax.Distribution:
-    """Noise with any table of probabilities, drawn by the alias method.
+    """Noise over words with given probabilities, drawn by the alias method.
 
     q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalized. A draw
-    looks up one cell of V and compares one random integer with its threshold: O(1), where
-    `distrax.Categorical` makes V random numbers for each. The table is built on the host, in
-    float64: O(V), about a second for a million words. Words of probability zero are never drawn.
+    looks up one of V cells and compares one random integer with its threshold. It costs O(1), where
+    `distrax.Categorical` needs V random numbers. The table is built on the host, in float64, in
+    O(V): about a second for a million words. Words of probability zero are never drawn.
 
     Args:
-        probabilities: weights >= 0 of the V words, (V,); an array on the host, or one whose values
-          are known (not traced).
+      probabilities: weights >= 0 of the V words, (V,), as an array that is not traced.
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is a
-        look-up, -inf for what is no word.
+      A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is a
+      look-up; it is -inf for ids that are not words.
 
     Raises:
-        TypeError: `probabilities` are no numbers.
-        ValueError: they are not (V,), one is negative or not finite, or all are zero.
+      TypeError: `probabilities` are not numbers.
+      ValueError: they are not (V,), one is negative or not finite, or all are zero.
 
     Examples:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> words = noise.categorical([0.5, 0.0, 0.25, 0.25])
-        >>> with jnp.printoptions(precision=4):
-        ...     print(words.log_prob(jnp.array([0, 1, 2])))
-        [-0.6931    -inf -1.3863]
-        >>> noise_ids = words.sample(seed=jax.random.key(0), sample_shape=10_000)
-        >>> bool((noise_ids == 1).any())
-        False
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> words = noise.categorical([0.5, 0.0, 0.25, 0.25])
+      >>> with jnp.printoptions(precision=4):
+      ...     print(words.log_prob(jnp.array([0, 1, 2])))
+      [-0.6931    -inf -1.3863]
+      >>> noise_ids = words.sample(seed=jax.random.key(0), sample_shape=10_000)
+      >>> bool((noise_ids == 1).any())
+      False
 
     References:
-        Vose, A linear algorithm for generating random numbers with a given distribution, 1991.
+      Vose, A linear algorithm for generating random numbers with a given distribution, 1991.
     """
     return AliasCategorical(_as_table("probabilities", probabilities))
 
@@ -60,72 +59,71 @@ def categorical(
 def unigram(
     counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, power: float = 0.75
 ) -> distrax.Distribution:
-    """Noise that follows how often words occur, flattened by a power.
+    """Noise in proportion to a power of the word counts.
 
-    q(k) = c_k^a / sum_l c_l^a, with c given by `counts` and a = `power`. a = 1 is the unigram
-    distribution of the data, a = 0 uniform over the words that occur, and 3/4 what word2vec found
-    best. NCE needs q > 0 wherever the data are: count every word that can be a target at least
-    once.
+    q(k) = c_k^a / sum_l c_l^a, with c given by `counts` and a = `power`. With a = 1 it is the
+    unigram distribution of the data, with a = 0 it is uniform over the words that occur, and a =
+    3/4 performed best in word2vec. NCE needs q > 0 wherever there are data: every word that can be
+    a target must have a count of at least one.
 
     Args:
-        counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
-        power: a, a plain number >= 0.
+      counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
+      power: a, a plain number >= 0.
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, as `categorical` returns it.
+      A distrax distribution over int32 ids 0 .. V - 1, as `categorical` returns it.
 
     Raises:
-        TypeError: `counts` or `power` are no numbers.
-        ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or
-          `power` is negative.
+      TypeError: `counts` or `power` are not numbers.
+      ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or `power`
+        is negative.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> words = noise.unigram([81, 16, 0, 1])
-        >>> with jnp.printoptions(precision=4):
-        ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
-        [0.75   0.2222 0.     0.0278]
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> words = noise.unigram([81, 16, 0, 1])
+      >>> with jnp.printoptions(precision=4):
+      ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
+      [0.75   0.2222 0.     0.0278]
 
     References:
-        Mikolov et al., Distributed representations of words and phrases and their compositionality,
-          2013, section 2.2.
+      Mikolov et al., Distributed representations of words and phrases and their compositionality,
+        2013, section 2.2.
     """
     counts = _as_table("counts", counts)
     if isinstance(power, bool) or not isinstance(power, int | float | np.number):
         raise TypeError(f"power: expected a number, got {power!r}")
     if not 0 <= power < np.inf:
         raise ValueError(f"power: expected a finite number >= 0, got {power}")
-    # Relative to the largest: a power of a count as it stands could overflow.
+    # Relative to the largest count, since the power of a count itself could overflow.
     return AliasCategorical(np.where(counts > 0, (counts / counts.max()) ** power, 0))
 
 
 def log_uniform(num_words: int) -> distrax.Distribution:
-    """Noise for a vocabulary sorted from frequent to rare: Zipf's law, nearly, without a table of V
-    numbers.
+    """Noise close to Zipf's law, without a table, for a vocabulary sorted from frequent to rare.
 
     q(k) = log((k + 2) / (k + 1)) / log(V + 1), k = 0 .. V - 1, with V = `num_words`. A draw inverts
-    the distribution function, k + 1 = floor((V + 1)^u) for a uniform u, here in 4,096 pieces: in
-    one piece float32 could not tell the rare words of a large vocabulary apart.
+    the distribution function, k + 1 = floor((V + 1)^u) for a uniform u, here in 4,096 pieces: in a
+    single piece, float32 could not distinguish the rare words of a large vocabulary.
 
     Args:
-        num_words: V.
+      num_words: V.
 
     Returns:
-        A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is
-        -inf for what is no word.
+      A distrax distribution over int32 ids 0 .. V - 1, with event shape (). `log_prob(ids)` is -inf
+      for ids that are not words.
 
     Raises:
-        TypeError: `num_words` is not an integer.
-        ValueError: it is less than one, or does not fit an int32.
+      TypeError: `num_words` is not an integer.
+      ValueError: it is less than one, or does not fit an int32.
 
     Examples:
-        >>> import jax.numpy as jnp
-        >>> from nce_jax import noise
-        >>> words = noise.log_uniform(3)
-        >>> with jnp.printoptions(precision=4):
-        ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
-        [0.5    0.2925 0.2075 0.    ]
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import noise
+      >>> words = noise.log_uniform(3)
+      >>> with jnp.printoptions(precision=4):
+      ...     print(jnp.exp(words.log_prob(jnp.arange(4))))
+      [0.5    0.2925 0.2075 0.    ]
     """
     check_positive_int("num_words", num_words)
     if num_words > np.iinfo(np.int32).max - 1:
@@ -134,7 +132,7 @@ def log_uniform(num_words: int) -> distrax.Distribution:
 
 
 class _Words(distrax.Distribution):
-    """What distributions over ids have in common."""
+    """Base class of distributions over ids, which are scalars."""
 
     @property
     def event_shape(self) -> tuple[int, ...]:
@@ -146,10 +144,10 @@ class _Words(distrax.Distribution):
 
 
 class AliasCategorical(_Words):
-    """A table of words with its alias table."""
+    """A distribution given by the probabilities of its words, drawn by the alias method."""
 
     def __init__(self, weights: np.ndarray) -> None:
-        """From checked weights (V,), float64."""
+        """Builds the alias table of checked weights (V,), float64."""
         super().__init__()
         probabilities = weights / weights.sum()
         thresholds, aliases = alias_table(probabilities)
@@ -160,11 +158,11 @@ class AliasCategorical(_Words):
     def _sample_n(self, key: PRNGKeyArray, n: int) -> Array:
         key_cell, key_bits = jax.random.split(key)
         cells = jax.random.randint(key_cell, (n,), 0, self._aliases.shape[0], dtype=jnp.int32)
-        keeps = jax.random.bits(key_bits, (n,), jnp.uint32) < self._thresholds[cells]
-        return jnp.where(keeps, cells, self._aliases[cells])
+        is_below = jax.random.bits(key_bits, (n,), jnp.uint32) < self._thresholds[cells]
+        return jnp.where(is_below, cells, self._aliases[cells])
 
     def log_prob(self, value: Any) -> Array:
-        """Natural logarithm of q at ids of any shape."""
+        """Returns the natural logarithm of q at ids of any shape."""
         return self._log_probabilities.at[_ids(value)].get(
             mode="fill", fill_value=-jnp.inf, wrap_negative_indices=False
         )
@@ -174,13 +172,14 @@ class LogUniform(_Words):
     """The log-uniform distribution over 0 .. num_words - 1."""
 
     def __init__(self, num_words: int) -> None:
-        """From a checked number."""
+        """Tabulates the edges of the pieces for a checked number of words."""
         super().__init__()
         self._num_words = num_words
         edges = (num_words + 1.0) ** (np.arange(_NUM_PIECES) / _NUM_PIECES)
-        # Whole numbers and the rest apart: float32 holds no fraction of a large id.
+        # Integer and fraction are stored separately: float32 has no bits for the fraction of a
+        # large id.
         self._whole = jnp.asarray(np.floor(edges), jnp.int32)
-        self._rest = jnp.asarray(edges - np.floor(edges), jnp.float32)
+        self._fraction = jnp.asarray(edges - np.floor(edges), jnp.float32)
         self._edges = jnp.asarray(edges, jnp.float32)
 
     def _sample_n(self, key: PRNGKeyArray, n: int) -> Array:
@@ -190,11 +189,11 @@ class LogUniform(_Words):
         beyond = self._edges[piece] * jnp.expm1(
             within * (np.log(self._num_words + 1.0) / _NUM_PIECES)
         )
-        ids = self._whole[piece] + jnp.floor(self._rest[piece] + beyond).astype(jnp.int32) - 1
-        return jnp.minimum(ids, self._num_words - 1)  # rounding may reach one beyond
+        ids = self._whole[piece] + jnp.floor(self._fraction[piece] + beyond).astype(jnp.int32) - 1
+        return jnp.minimum(ids, self._num_words - 1)  # rounding can exceed the last id by one
 
     def log_prob(self, value: Any) -> Array:
-        """Natural logarithm of q at ids of any shape."""
+        """Returns the natural logarithm of q at ids of any shape."""
         ids = _ids(value)
         is_word = (ids >= 0) & (ids < self._num_words)
         mass = jnp.log1p(1 / (jnp.where(is_word, ids, 0).astype(jnp.float32) + 1))
@@ -207,12 +206,12 @@ def _ids(value: Any) -> Array:
     ids = jnp.asarray(value)
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"value: expected integer ids, got dtype {ids.dtype}")
-    # Bytes do not hold the number of words.
+    # Ids of one byte cannot be compared with a large number of words.
     return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))
 
 
 def _as_table(name: str, values: Any) -> np.ndarray:
-    """Returns weights (V,) in float64, with their values checked: this runs on the host."""
+    """Returns weights (V,) in float64 on the host, where their values can be checked."""
     if isinstance(values, jax.core.Tracer):
         raise TypeError(
             f"{name}: expected values known on the host, where the table is built, got a traced"

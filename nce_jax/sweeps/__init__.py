@@ -1,19 +1,19 @@
-"""Sweeps: a pure function over the product of named axes, in one compilation, with a labeled
-result.
-"""
+"""Sweeps: a pure function on a grid of named axes, in one compilation, with a labeled result."""
 
 from nce_jax._shared import shared
-from nce_jax.sweeps._chunks import Chunking
+from nce_jax.sweeps._chunks import Chunking, MemoryLimitError
 from nce_jax.sweeps._grid import compiled_sweep, sweep
 from nce_jax.sweeps._mean import FailedLanesWarning, LaneMean
 from nce_jax.sweeps._result import SweepResult
-from nce_jax.sweeps._store import ChunkWarning
+from nce_jax.sweeps._store import ChunkWarning, StoreError
 
 __all__ = [
     "ChunkWarning",
     "Chunking",
     "FailedLanesWarning",
     "LaneMean",
+    "MemoryLimitError",
+    "StoreError",
     "SweepResult",
     "compiled_sweep",
     "shared",

@@ -1,4 +1,4 @@
-"""How a grid is cut into chunks that fit into memory: measured, chosen, recorded."""
+"""Cuts a grid into chunks that fit into the memory, which is measured on compiled programs."""
 
 import dataclasses
 import itertools
@@ -13,19 +13,23 @@ import jax.numpy as jnp
 from nce_jax.sweeps._program import RANDOM_AXES, Layout, compiled, shapes
 
 
+class MemoryLimitError(ValueError):
+    """A memory limit of a sweep is less than one lane needs."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Chunking:
-    """How a grid was cut into chunks, and the measurements behind it.
+    """The chunks that a grid was cut into, and the measured memory behind that choice.
 
     Attributes:
-      sizes: entries of every axis in one chunk.
-      num_chunks: chunks in all.
-      num_devices: devices that a chunk is spread over.
+      sizes: number of entries of every axis in one chunk.
+      num_chunks: number of chunks.
+      num_devices: number of devices that a chunk is spread over.
       bytes_per_chunk: memory of one chunk on one device: arguments, temporaries and results of the
         compiled program.
-      bytes_per_lane: what one more lane on a device adds to that, where the grid was cut by memory;
-        elsewhere the memory of a chunk over its lanes on a device.
-      bytes_limit: the memory that a chunk was allowed on one device.
+      bytes_per_lane: memory that one more lane on a device adds, where the grid was cut by memory;
+        elsewhere the memory of a chunk divided by its number of lanes on a device.
+      bytes_limit: memory that a chunk may use on one device.
     """
 
     sizes: dict[str, int]
@@ -37,8 +41,9 @@ class Chunking:
 
 
 class Block(NamedTuple):
-    """One chunk: per axis where its program begins, and the entries from `start` to `stop` that it
-    answers for.
+    """One chunk of a grid, by ranges of entries per axis.
+
+    Its program begins at `begin`; the result takes the entries from `start` to `stop` from it.
     """
 
     begin: dict[str, int]
@@ -51,26 +56,27 @@ class Block(NamedTuple):
 
 
 def blocks(lengths: Mapping[str, int], sizes: Mapping[str, int], layout: Layout) -> Iterator[Block]:
-    """Every chunk of the grid. The last along an axis overlaps the one before, so that all have one
-    shape and program.
+    """Yields every chunk of the grid.
+
+    The last one along an axis overlaps the one before, so that all have the same shape and program.
     """
     starts = [range(0, lengths[name], sizes[name]) for name in lengths]
     for corner in itertools.product(*starts):
         start = dict(zip(lengths, corner, strict=True))
         begin = {
-            name: max(0, min(at, padded(lengths, name, layout) - sizes[name]))
-            for name, at in start.items()
+            name: max(0, min(first, padded(lengths, name, layout) - sizes[name]))
+            for name, first in start.items()
         }
-        yield Block(
-            begin, start, {name: min(at + sizes[name], lengths[name]) for name, at in start.items()}
-        )
+        stop = {name: min(first + sizes[name], lengths[name]) for name, first in start.items()}
+        yield Block(begin, start, stop)
 
 
 def cut(
     axes: Mapping[str, jax.Array], block: Block, sizes: Mapping[str, int]
 ) -> dict[str, jax.Array]:
-    """The entries of a chunk. Beyond the end of an axis its last entry is repeated, once per idle
-    device.
+    """Returns the entries of a chunk.
+
+    Beyond the end of an axis its last entry is repeated, once per idle device.
     """
     return {
         name: values[jnp.minimum(block.begin[name] + jnp.arange(sizes[name]), values.shape[0] - 1)]
@@ -78,26 +84,27 @@ def cut(
     }
 
 
-def own(block: Block) -> tuple[slice, ...]:
-    """The part of a chunk's result that it answers for."""
+def result_part(block: Block) -> tuple[slice, ...]:
+    """Returns the part of a chunk's values that enters the result."""
     return tuple(
-        slice(block.start[name] - at, block.stop[name] - at) for name, at in block.begin.items()
+        slice(block.start[name] - begin, block.stop[name] - begin)
+        for name, begin in block.begin.items()
     )
 
 
 def padded(lengths: Mapping[str, int], name: str, layout: Layout) -> int:
-    """The entries of an axis with those that fill up the last devices."""
+    """Returns the length of an axis, rounded up to a multiple of the devices along it."""
     return -(-lengths[name] // layout.unit(name)) * layout.unit(name)
 
 
-def choose(
+def choose_chunking(
     fn: Callable[..., Any],
     axes: Mapping[str, jax.Array],
     layout: Layout,
     max_lanes: int | None,
     memory_limit: int | None,
 ) -> Chunking:
-    """The largest chunks within both limits, from two measurements per axis that has to be cut."""
+    """Chooses the largest chunks within both limits, by two measurements per axis that is cut."""
     lengths = {name: values.shape[0] for name, values in axes.items()}
     sizes = {name: padded(lengths, name, layout) for name in lengths}
     order = sorted(lengths, key=lambda name: (name not in RANDOM_AXES, -lengths[name]))
@@ -112,7 +119,7 @@ def choose(
     sizes, per_lane = _fit(measure, lengths, sizes, order, layout, limit)
     used = measure(sizes)
     if used > limit and memory_limit is not None:
-        raise ValueError(
+        raise MemoryLimitError(
             f"memory_limit: expected at least the {used} bytes of one lane on each device, got"
             f" {memory_limit}"
         )
@@ -147,39 +154,39 @@ def _fit(
     layout: Layout,
     limit: int | float,
 ) -> tuple[dict[str, int], float | None]:
-    """Cuts axis after axis until a chunk fits; memory is affine in the entries of an axis, or
-    nearly so.
+    """Cuts one axis after another until a chunk fits.
+
+    The memory is nearly affine in the number of entries of an axis.
     """
     per_lane = None
     for name in order:
         unit, whole = layout.unit(name), measure(sizes)
         if whole <= limit or sizes[name] == unit:
             continue
-        least = measure({**sizes, name: unit})
-        per_unit = max(whole - least, 1) / (sizes[name] // unit - 1)
+        smallest = measure({**sizes, name: unit})
+        per_unit = max(whole - smallest, 1) / (sizes[name] // unit - 1)
         per_lane = per_unit * sizes[name] * layout.num_devices / (math.prod(sizes.values()) * unit)
-        fitting = unit * (1 + max(0, math.floor((limit - least) / per_unit)))
+        fitting = unit * (1 + max(0, math.floor((limit - smallest) / per_unit)))
         sizes = {**sizes, name: _even(lengths, name, min(fitting, sizes[name] - unit), layout)}
-        # The compiler's plans are not quite affine.
+        # The memory that the compiler plans is not exactly affine.
         while sizes[name] > unit and (used := measure(sizes)) > limit:
             smaller = min(math.floor(sizes[name] * limit / used), sizes[name] - unit)
             sizes = {**sizes, name: _even(lengths, name, smaller, layout)}
     return sizes, per_lane
 
 
-def _even(lengths: Mapping[str, int], name: str, most: int, layout: Layout) -> int:
-    """The size of chunks of at most `most` entries that are as equal as can be: no small last one
-    that costs as much.
+def _even(lengths: Mapping[str, int], name: str, max_size: int, layout: Layout) -> int:
+    """Returns the smallest size with as few chunks as `max_size` gives.
+
+    A small last chunk would cost as much as any other.
     """
     unit = layout.unit(name)
-    total, most = padded(lengths, name, layout) // unit, max(1, most // unit)
-    return unit * -(-total // -(-total // most))
+    total, max_units = padded(lengths, name, layout) // unit, max(1, max_size // unit)
+    return unit * -(-total // -(-total // max_units))
 
 
 def memory(program: Any) -> int:
-    """Bytes that one call of a compiled program needs on each device, as far as the backend
-    tells.
-    """
+    """Returns the bytes that a call of a program needs on each device; 0 if they are unknown."""
     analysis = program.memory_analysis()
     if analysis is None:
         return 0
@@ -191,12 +198,13 @@ def memory(program: Any) -> int:
 
 
 def free_memory(layout: Layout) -> int | float:
-    """Bytes that a chunk may use on each device: what is free there, or of the host, half of it in
-    equal shares.
+    """Returns the bytes that a chunk may use on each device.
+
+    It is the free memory of the device, or an equal part of half of the host's free memory.
     """
     statistics = [device.memory_stats() or {} for device in layout.devices]
-    if all("bytes_limit" in each for each in statistics):
-        return min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in statistics)
+    if all("bytes_limit" in stats for stats in statistics):
+        return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in statistics)
     if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
         return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2 / layout.num_devices
     return math.inf

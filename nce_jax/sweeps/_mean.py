@@ -1,4 +1,4 @@
-"""The mean over an axis of a sweep, without the lanes that failed, which are counted."""
+"""The mean over an axis of a sweep, without the lanes that failed."""
 
 import warnings
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ class LaneMean(NamedTuple):
         fail; NaN where all did.
       standard_error: of that mean, the sample standard deviation over the root of the number of
         lanes; NaN below two lanes.
-      num_lanes: how many lanes each mean is of, over the remaining axes of the grid.
-      num_failed: how many were left out.
+      num_lanes: number of lanes in each mean, over the remaining axes of the grid.
+      num_failed: number of lanes left out of each mean.
     """
 
     mean: Any
@@ -32,8 +32,9 @@ class LaneMean(NamedTuple):
 
 
 def failed_lanes(values: Any, num_axes: int) -> np.ndarray:
-    """Where any floating or complex number of a lane is not finite, over the leading `num_axes`
-    axes.
+    """Returns whether a lane has a floating or complex number that is not finite.
+
+    The result is over the grid, the leading `num_axes` axes.
     """
     leaves = jax.tree.leaves(values)
     failed = np.zeros(leaves[0].shape[:num_axes], bool) if leaves else np.zeros((), bool)
@@ -44,7 +45,7 @@ def failed_lanes(values: Any, num_axes: int) -> np.ndarray:
 
 
 def lane_mean(values: Any, failed: np.ndarray, axis: str, position: int) -> LaneMean:
-    """Averages every leaf over one axis of the grid, and says how many lanes it leaves out."""
+    """Averages every leaf over one axis of the grid, without the failed lanes, which it counts."""
     num_failed = failed.sum(axis=position)
     if failed.any():
         warnings.warn(
@@ -65,8 +66,9 @@ def lane_mean(values: Any, failed: np.ndarray, axis: str, position: int) -> Lane
 
 
 def _masked(leaf: np.ndarray, counts: np.ndarray, position: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and its standard error over one axis, in float64, as floats of the leaf's own
-    precision.
+    """Returns the mean and its standard error over one axis, in the leaf's precision.
+
+    Both are computed in float64.
     """
     is_inexact = jax.numpy.issubdtype(leaf.dtype, jax.numpy.inexact)
     counts = counts.reshape(counts.shape + (1,) * (leaf.ndim - counts.ndim))
@@ -74,10 +76,9 @@ def _masked(leaf: np.ndarray, counts: np.ndarray, position: int) -> tuple[np.nda
     number = counts.sum(axis=position)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean = np.where(counts, wide, 0).sum(axis=position) / number
-        rest = np.where(counts, np.abs(wide - np.expand_dims(mean, position)) ** 2, 0).sum(
-            axis=position
-        )
-        error = np.sqrt(rest / (number - 1) / number)
+        squares = np.abs(wide - np.expand_dims(mean, position)) ** 2
+        sum_of_squares = np.where(counts, squares, 0).sum(axis=position)
+        error = np.sqrt(sum_of_squares / (number - 1) / number)
     error = np.where(number > 1, error, np.nan)
     dtypes = (leaf.dtype, np.abs(leaf[:0]).dtype) if is_inexact else (mean.dtype, error.dtype)
     return np.asarray(mean, dtypes[0]), np.asarray(error, dtypes[1])

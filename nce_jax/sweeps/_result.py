@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a function returned at every point of a grid.
+    """The values of a function at every point of a grid.
 
     Attributes:
       axes: the values of each named axis, in the order of the leading axes of `values`.
       values: the pytree that the function returned, every leaf with one leading axis per named
-        axis. What ran in one piece on one device stays there; what was spread over devices, cut
-        into chunks or stored is on the host, in NumPy arrays.
-      chunking: how the grid was cut, with the memory that was measured.
+        axis. The result of one chunk on one device stays on that device; one that was spread over
+        devices, cut into chunks or stored is on the host, in NumPy arrays.
+      chunking: the chunks that the grid was cut into, with the measured memory.
     """
 
     axes: dict[str, jax.Array]
@@ -33,30 +33,30 @@ class SweepResult:
 
     @property
     def num_chunks(self) -> int:
-        """Pieces in which the grid ran."""
+        """The number of chunks that the grid ran in."""
         return 1 if self.chunking is None else self.chunking.num_chunks
 
     @property
     def failed(self) -> np.ndarray:
-        """The lanes with a floating or complex number that is not finite, True over the grid.
+        """Whether a lane has a number that is not finite, a Boolean array over the grid.
 
-        Solvers and training leave NaN behind where they fail, so that a failure shows here;
-        integers, a `status` among them, are not looked at. A function that uses NaN for "does not
-        apply" marks its lanes as failed.
+        Solvers and training give NaN where they fail, so that a failure shows here. Only floating
+        and complex leaves count; integers, such as a `status`, are ignored. A function that uses
+        NaN for "does not apply" marks its lanes as failed.
         """
         return failed_lanes(self.values, len(self.axes))
 
     def mean(self, axis: str) -> LaneMean:
-        """The mean over one axis, without failed lanes, which are counted and named in a warning.
+        """Averages over one axis without the failed lanes, which a warning counts.
 
-        A lane that failed in one leaf is left out of all, so that their means are of the same
-        lanes.
+        A lane that failed in one leaf is left out of all leaves, so that all means are over the
+        same lanes.
 
         Args:
           axis: the name of the axis to average over, such as `seed`.
 
         Returns:
-          A `LaneMean`: means, their standard errors, and how many lanes they are of.
+          A `LaneMean`: means, their standard errors, and the numbers of lanes behind them.
 
         Raises:
           ValueError: there is no such axis.
@@ -65,9 +65,8 @@ class SweepResult:
         Examples:
           >>> import jax.numpy as jnp
           >>> import nce_jax
-          >>> result = nce_jax.sweep(
-          ...     lambda a, seed: a + seed, a=jnp.arange(2.0), seed=jnp.arange(3.0)
-          ... )
+          >>> axes = {"a": jnp.arange(2.0), "seed": jnp.arange(3.0)}
+          >>> result = nce_jax.sweep(lambda a, seed: a + seed, axes)
           >>> average = result.mean("seed")
           >>> average.mean.tolist(), average.num_lanes.tolist(), average.num_failed.tolist()
           ([1.0, 2.0], [3, 3], [0, 0])
@@ -80,11 +79,11 @@ class SweepResult:
         return lane_mean(self.values, self.failed, axis, list(self.axes).index(axis))
 
     def to_xarray(self) -> "xarray.Dataset":
-        """The result as an xarray Dataset: one variable per leaf, and `failed`; the sweep's axes as
-        coordinates.
+        """Converts the result to an xarray Dataset, with the sweep's axes as coordinates.
 
-        Leaves are named by their path, further axes `<leaf>_dim_<i>`; axes of keys get their index
-        as coordinate, and leaves of keys are given as their words. Needs the extra `sweeps`.
+        There is one variable per leaf, named by its path, and `failed`. Further axes are called
+        `<leaf>_dim_<i>`. An axis of keys has its index as coordinate, and a leaf of keys is given
+        as their data. Needs the extra `sweeps`.
 
         Returns:
           An `xarray.Dataset` of NumPy arrays.
@@ -96,9 +95,8 @@ class SweepResult:
         Examples:
           >>> import jax.numpy as jnp
           >>> import nce_jax
-          >>> result = nce_jax.sweep(
-          ...     lambda a, b: {"total": a + b}, a=jnp.arange(2.0), b=jnp.arange(3.0)
-          ... )
+          >>> axes = {"a": jnp.arange(2.0), "b": jnp.arange(3.0)}
+          >>> result = nce_jax.sweep(lambda a, b: {"total": a + b}, axes)
           >>> result.to_xarray()["total"].sel(a=1.0, b=2.0).item()
           3.0
 
@@ -117,7 +115,8 @@ class SweepResult:
         }
         if taken := sorted(leaves.keys() & {"failed", *self.axes}):
             raise ValueError(
-                f"values: expected leaves with names of their own, got {taken[0]!r}, which is taken"
+                f"values: expected leaves with other names than the axes and 'failed', got"
+                f" {taken[0]!r}"
             )
         variables = {name: (self._dims(name, leaf), leaf) for name, leaf in leaves.items()}
         variables["failed"] = list(self.axes), self.failed

@@ -1,23 +1,21 @@
-"""Finished chunks on disk: each vouched for by its digest, all by a manifest that says which sweep
-they belong to.
-"""
+"""Finished chunks on disk, each with a digest, and a manifest of the sweep they belong to."""
 
 import dataclasses
 import hashlib
 import json
 import math
-import os
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import jax
 import jaxlib
 import numpy as np
 
 from nce_jax._checks import is_key
+from nce_jax._disk import sha256, write_atomic
 from nce_jax.sweeps._chunks import Chunking
 from nce_jax.sweeps._program import Layout, digest, on_host, shapes
 
@@ -28,12 +26,15 @@ class ChunkWarning(UserWarning):
     """A stored chunk of a sweep is damaged; it is computed again."""
 
 
-class Store:
-    """The chunks of one sweep: `<folder>/chunk-<i>.npz`, and `<folder>/chunk-<i>.sha256`, which is
-    written last.
+class StoreError(ValueError):
+    """The folder of a sweep holds another sweep, or its manifest is damaged."""
 
-    Both are written under another name first, so that a chunk that has a digest is whole, whatever
-    ends the process.
+
+class Store:
+    """The chunks of one sweep, `<folder>/chunk-<i>.npz`, and their digests, `chunk-<i>.sha256`.
+
+    Both files are written atomically, the digest last, so that a chunk with a digest is complete
+    however the process ends.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -43,7 +44,7 @@ class Store:
         return (self.folder / MANIFEST).exists() or any(self.folder.glob("chunk-*"))
 
     def begin(self, identity: Mapping[str, Any], chunking: Chunking) -> None:
-        """Writes the manifest, before any chunk."""
+        """Writes the manifest; called before the first chunk."""
         self.folder.mkdir(parents=True, exist_ok=True)
         limit = chunking.bytes_limit if math.isfinite(chunking.bytes_limit) else None
         manifest = {
@@ -52,10 +53,10 @@ class Store:
             "chunking": {**dataclasses.asdict(chunking), "bytes_limit": limit},
         }
         text = json.dumps(manifest, indent=1) + "\n"
-        _write(self.folder / MANIFEST, lambda file: file.write(text.encode()))
+        write_atomic(self.folder / MANIFEST, text)
 
     def recorded(self) -> tuple[dict[str, Any], Chunking]:
-        """What the manifest says: whose chunks these are, and how they were cut."""
+        """Reads the manifest: the identity of the stored sweep, and its chunking."""
         path = self.folder / MANIFEST
         try:
             manifest = json.loads(path.read_text())
@@ -65,15 +66,14 @@ class Store:
             )
             identity = dict(manifest["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            message = (
-                f"folder: {path} is missing or damaged ({error!r}); remove {self.folder} to begin"
-                " anew"
-            )
-            raise ValueError(message) from error
+            raise StoreError(
+                f"folder: expected a stored sweep, but {path} is missing or damaged ({error!r});"
+                f" remove {self.folder} to begin anew"
+            ) from error
         return identity, chunking
 
-    def sweep_out(self) -> None:
-        """Removes what a killed process had half written."""
+    def remove_temporary_files(self) -> None:
+        """Removes the files that a killed process did not finish writing."""
         for path in [*self.folder.glob(".chunk-*"), *self.folder.glob(f".{MANIFEST}.*")]:
             path.unlink()
 
@@ -82,22 +82,23 @@ class Store:
         path, seal = self._paths(number)
         seal.unlink(missing_ok=True)
         named: dict[str, Any] = {f"leaf_{i}": leaf for i, leaf in enumerate(leaves)}
-        _write(path, lambda file: np.savez(file, **named))
-        line = f"{_digest(path)}  {path.name}\n"  # as sha256sum writes it, to be checked by it
-        _write(seal, lambda file: file.write(line.encode()))
+        write_atomic(path, lambda file: np.savez(file, **named))
+        # In the format of the command sha256sum, which can check the folder.
+        write_atomic(seal, f"{sha256(path)}  {path.name}\n")
 
     def load(self, number: int, dtypes: list[np.dtype]) -> list[np.ndarray] | None:
-        """The leaves of a chunk, or None if it is not finished. A damaged one is named in a warning
-        and counts as that.
+        """Reads the leaves of a chunk, or returns None if it is not finished or damaged.
+
+        A warning names a damaged chunk.
         """
         path, seal = self._paths(number)
         if not seal.exists():
             return None
         try:
-            if seal.read_text().split()[:1] != [_digest(path)]:
-                raise ValueError("not the file of its digest")
+            if seal.read_text().split()[:1] != [sha256(path)]:
+                raise ValueError("the digest differs")
             with np.load(path, allow_pickle=False) as stored:
-                # NumPy's format knows no bfloat16: such leaves come back as bytes of the same size.
+                # NumPy's format has no bfloat16: such leaves are read as bytes of the same size.
                 return [stored[f"leaf_{i}"].view(dtype) for i, dtype in enumerate(dtypes)]
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             warnings.warn(
@@ -112,9 +113,9 @@ class Store:
 def identity(
     fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout, sizes: Mapping[str, int]
 ) -> dict[str, Any]:
-    """Everything that the bytes of a result hang on, as far as a program can tell."""
-    # An axis that the sizes do not know is one more than the store's sweep has: refused by name,
-    # whatever its program.
+    """Returns everything that the bytes of a result depend on, as far as it can be compared."""
+    # An axis without a size is not among those of the stored sweep, which is then refused by the
+    # name of this axis, whatever the program.
     sizes = {name: sizes.get(name, values.shape[0]) for name, values in axes.items()}
     device = layout.devices[0]
     return {
@@ -127,18 +128,18 @@ def identity(
     }
 
 
-def check_identity(saved: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
-    """Raises a ValueError that names everything in which two sweeps differ."""
-    names = [name for name in {**saved, **found} if saved.get(name) != found.get(name)]
-    # Where an axis or the devices differ, the program does too, which says nothing more.
-    telling = [name for name in names if name != "fn"] or names
-    if telling:
-        listed = "; ".join(
-            f"{name}: expected {saved.get(name)}, got {found.get(name)}" for name in telling
+def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path) -> None:
+    """Raises a StoreError that names everything in which two sweeps differ."""
+    names = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
+    # Where an axis or the devices differ, the program differs too, and need not be named.
+    names = [name for name in names if name != "fn"] or names
+    if names:
+        differences = "; ".join(
+            f"{name}: expected {saved.get(name)}, got {current.get(name)}" for name in names
         )
-        raise ValueError(
-            f"folder: {folder} holds another sweep ({listed}); choose another folder, or remove"
-            " this one"
+        raise StoreError(
+            f"folder: expected this sweep, but {folder} holds another sweep ({differences});"
+            " choose another folder, or remove this one"
         )
 
 
@@ -150,18 +151,3 @@ def _describe(values: jax.Array) -> str:
         if is_key(values) or values.size > 8
         else f"{kind} {on_host(values).tolist()}"
     )
-
-
-def _write(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """The whole file or none of it, even when the machine stops."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,9 +12,9 @@ from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
 from nce_jax.log_partition import Solution, Status
-from nce_jax.log_partition.equation import distances, lacks_overlap, log_overlap_at
+from nce_jax.log_partition.equation import acceptance_logits, lacks_overlap, log_overlap
 from nce_jax.log_partition.problem import Problem, make_problem
-from nce_jax.log_partition.solve import root_of, solve_problem
+from nce_jax.log_partition.solve import solve_problem, solve_unless_given
 from nce_jax.numerics import expand, jackknife_variance
 
 
@@ -232,7 +232,7 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1))
     return StageDiagnostics(
         log_partition=solution.log_partition,
-        overlap=jnp.exp(log_overlap_at(problem, solution.log_partition)),
+        overlap=jnp.exp(log_overlap(problem, solution.log_partition)),
         effective_sample_size=effective_sample_size(problem.noise.values),
         standard_error=jnp.where(solution.status == Status.NO_OVERLAP, jnp.inf, spread),
         variance_fraction=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
@@ -244,7 +244,7 @@ def joint_error(
     problem: Problem, roots: jax.Array, influence: jax.Array, block_size: int = 1
 ) -> jax.Array:
     """Standard error from the influences of the pairs, (n,); inf where any stage has no overlap."""
-    has_gap = jnp.any(lacks_overlap(problem, log_overlap_at(problem, roots)))
+    has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
     return jnp.where(has_gap, jnp.inf, jnp.sqrt(jackknife_variance(influence, None, block_size)))
 
 
@@ -258,7 +258,7 @@ def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
     The influences on every F_k sum to zero.
     """
     kappa, num_pairs = jnp.exp(problem.log_kappa), problem.data.values.shape[-1]
-    data, noise = distances(problem, roots)
+    data, noise = acceptance_logits(problem, roots)
     slope = _mean_slope(data) + kappa * _mean_slope(noise)
     terms = _small_part(data) - expand(kappa) * _small_part(noise)
     # Without overlap the slope is zero, and `joint_error` returns infinity.
@@ -292,4 +292,4 @@ def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Pr
             f" {noise.shape}"
         )
     problem = make_problem(data, noise, None, None, magnification, noise_ratio)
-    return problem, root_of(problem, log_partition)
+    return problem, solve_unless_given(problem, log_partition)

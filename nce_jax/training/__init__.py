@@ -1,5 +1,6 @@
-"""Training: the train step, the treatments of the normalizer, and the loop. Needs optax, imported
-with this room.
+"""Training: the train step, the treatments of the normalizer, the loop, and device meshes.
+
+Optax is imported with this module.
 """
 
 from nce_jax.training._checkpoints import CheckpointWarning

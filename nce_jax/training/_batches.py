@@ -1,5 +1,4 @@
-"""Where batches come from: arrays shuffled by a key, any iterable, or a function of the step
-number.
+"""Sources of batches: shuffled arrays, an iterable, or a function of the step number.
 
 The batch of a step depends on that step's number alone (and on the key), so that a resumed run sees
 what an uninterrupted one would have seen.
@@ -14,12 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_positive_int
-from nce_jax.training._step import Batch
+from nce_jax._contracts import check_data
+from nce_jax.training._state import Batch
 
 
 class Source(NamedTuple):
-    """Batches in two parts: what the host hands over at a step, and what is made of it inside the
-    compiled step.
+    """Batches in two parts: arrays from the host, and what the compiled step makes of them.
 
     Attributes:
       arguments: `arguments(step)`, a tuple of arrays; called for consecutive steps from the first
@@ -39,13 +38,13 @@ class Source(NamedTuple):
 def make_source(
     batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array, start: int
 ) -> Source:
-    """The source for what the caller of `fit` gave: arrays, a `Batch` of arrays, a function of the
-    step, or an iterable.
-    """
+    """The source of what `fit` was given: arrays, a function of the step, or an iterable."""
     if isinstance(batches, Batch) or _is_array(batches):
-        return _from_arrays(
-            batches if isinstance(batches, Batch) else Batch(batches), batch_size, key
-        )
+        data = batches if isinstance(batches, Batch) else Batch(batches)
+        check_data("batches", data.x_data)
+        return _from_arrays(data, batch_size, key)
+    if hasattr(batches, "to_numpy"):  # a table is iterable too: over its columns
+        check_data("batches", batches)
     if batch_size is not None:
         raise ValueError(
             f"batch_size: goes with arrays, got {batch_size} and batches of type"
@@ -71,7 +70,7 @@ def _is_array(value: Any) -> bool:
 
 
 def _endless(batches: Iterable[Any], start: int) -> Iterator[Any]:
-    """Goes through `batches` again and again, from the batch of step `start`."""
+    """Repeats `batches` without end, from the batch of step `start`."""
     position = 0
     while True:
         before = position
@@ -115,7 +114,7 @@ def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax
 
 
 def _plain(batch_size: Any) -> Any:
-    """As JSON gives it back."""
+    """The value as JSON returns it."""
     return list(batch_size) if isinstance(batch_size, tuple) else batch_size
 
 
@@ -141,9 +140,7 @@ def _size(samples: Any, name: str) -> int | None:
 
 
 class _Shuffle:
-    """Rows of a side: a fresh permutation per pass, of which the last, incomplete batch is left
-    out.
-    """
+    """Rows of one side: a permutation per pass, whose last, incomplete batch is left out."""
 
     def __init__(self, name: str, size: int, batch_size: int, key: jax.Array) -> None:
         check_positive_int("batch_size", batch_size)
@@ -156,7 +153,7 @@ class _Shuffle:
         self._starts: dict[int, jax.Array] = {}
 
     def rows(self, step: int) -> tuple[jax.Array, jax.Array]:
-        """The permutation of the pass that `step` belongs to, and where in it the batch starts."""
+        """The permutation of the pass that contains `step`, and the start of the batch in it."""
         number, position = divmod(step, self._per_pass)
         if number != self._pass:
             # By NumPy: XLA sorts random keys for it, which on CPU took a quarter of a small model's

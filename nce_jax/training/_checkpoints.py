@@ -1,10 +1,6 @@
-"""Checkpoints that are whole or refused: written by orbax, each vouched for by a file of digests
-that is written last.
-"""
+"""Checkpoints: written by orbax, each certified by a file of digests that is written last."""
 
-import hashlib
 import json
-import os
 import shutil
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import is_key
+from nce_jax._disk import sha256, write_atomic
 from nce_jax.training._processes import agreed, by_writer
 
 
@@ -24,7 +21,7 @@ class CheckpointWarning(UserWarning):
 
 
 class Loaded(NamedTuple):
-    """A checkpoint that was read: its step, the tree, and its context."""
+    """A checkpoint that was read: step, tree and context."""
 
     step: int
     tree: Any
@@ -32,16 +29,15 @@ class Loaded(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run: `<folder>/<step>/` by orbax and `<folder>/<step>.json` with
-    digests and context.
+    """The checkpoints of one run: `<step>/` by orbax, `<step>.json` with digests and context.
 
-    Saving and digests go on in the background; a checkpoint counts once its digests are there. Of
-    several processes each writes its own shards, and the first one the digests; the folder has to
-    be one that all of them see.
+    Saving and hashing run in the background. A checkpoint is complete once its digests are written.
+    With several processes, each writes its own shards, and the first one writes the digests; all of
+    them have to see the folder.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
-        # Here, since orbax takes a second to import and only runs that keep checkpoints need it.
+        # Orbax takes a second to import, and only runs with checkpoints need it.
         try:
             import orbax.checkpoint as ocp
         except ImportError as error:
@@ -59,20 +55,16 @@ class Checkpoints:
         return sorted({int(path.stem) for path in self.folder.glob("*") if path.stem.isdecimal()})
 
     def save(self, step: int, tree: Any, context: dict[str, Any]) -> None:
-        """Starts to save; what was there for this step (damaged, or it would have been resumed) is
-        replaced.
-        """
+        """Starts to save, in the place of a damaged checkpoint of this step."""
         self.finish()
         self._remove(step)
         self._checkpointer.save(self.folder / str(step), _plain_keys(tree))
         self._pending = self._thread.submit(
-            self._vouch, step, {"context": context, "leaves": describe(tree)}
+            self._certify, step, {"context": context, "leaves": describe(tree)}
         )
 
-    def _vouch(self, step: int, record: dict[str, Any]) -> None:
-        """Waits for the save, writes its digests, and removes the checkpoints that it makes
-        superfluous.
-        """
+    def _certify(self, step: int, record: dict[str, Any]) -> None:
+        """Waits for the save, writes its digests, and removes superfluous checkpoints."""
         self._checkpointer.wait_until_finished()
         self._record(step, record)
 
@@ -80,20 +72,20 @@ class Checkpoints:
     def _record(self, step: int, record: dict[str, Any]) -> None:
         record["sha256"] = _digests(self.folder / str(step))
         write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
-        older = [other for other in self.steps() if other < step and self._is_vouched(other)]
+        older = [other for other in self.steps() if other < step and self._is_complete(other)]
         kept = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
         # Later ones, too: the run passed over them, and they are not its future.
         for other in set(self.steps()) - kept:
             self._remove(other)
 
     def finish(self) -> None:
-        """Waits until the save in progress counts."""
+        """Waits until the save in progress is complete."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """Finishes, and lets go of threads: a run may be taken up again in the same process."""
+        """Completes the save and ends its threads, so that the process can resume the run."""
         try:
             self.finish()
         finally:
@@ -101,7 +93,7 @@ class Checkpoints:
             self._checkpointer.close()
 
     def newest(self) -> Path | None:
-        """The newest checkpoint that is whole."""
+        """The newest complete checkpoint."""
         self.finish()
         return next(
             (
@@ -113,9 +105,7 @@ class Checkpoints:
         )
 
     def load(self, like: Any) -> Loaded | None:
-        """The newest whole checkpoint as a tree like `like`; warns of each newer one that is
-        not.
-        """
+        """The newest complete checkpoint as a tree like `like`; warns of newer damaged ones."""
         step = agreed(self._choose() or 0)  # none is saved before the first step
         return self._read(step, like) if step else None
 
@@ -137,12 +127,12 @@ class Checkpoints:
                 f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=7
             )
 
-    def _is_vouched(self, step: int) -> bool:
+    def _is_complete(self, step: int) -> bool:
         return (self.folder / f"{step}.json").is_file()
 
     def _fault(self, step: int) -> str | None:
         """What is wrong with a checkpoint, or None."""
-        if not self._is_vouched(step):
+        if not self._is_complete(step):
             return "unfinished"
         try:
             record = json.loads((self.folder / f"{step}.json").read_text())
@@ -150,9 +140,9 @@ class Checkpoints:
             record["context"], record["leaves"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             return f"damaged ({step}.json: {error!r})"
-        found = _digests(self.folder / str(step))
+        actual = _digests(self.folder / str(step))
         wrong = sorted(
-            name for name in {*expected, *found} if expected.get(name) != found.get(name)
+            name for name in {*expected, *actual} if expected.get(name) != actual.get(name)
         )
         return f"damaged ({', '.join(wrong)})" if wrong else None
 
@@ -161,7 +151,7 @@ class Checkpoints:
         _check_same_leaves(record["leaves"], describe(like), self.folder / str(step))
         target = jax.tree.map(_abstract, _plain_keys(like))
         tree = self._checkpointer.restore(self.folder / str(step), target)
-        return Loaded(step, _as_before(tree, like), record["context"])
+        return Loaded(step, _restored_like(tree, like), record["context"])
 
     @by_writer
     def _remove(self, step: int) -> None:
@@ -172,36 +162,20 @@ class Checkpoints:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Writes a small file so that it is there whole or not at all, even when the machine stops."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-
-
 def _digests(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            found[str(path.relative_to(folder))] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): sha256(path) for path in paths}
 
 
 def _plain_keys(tree: Any) -> Any:
-    """Keys as NumPy arrays, which one of several processes writes; other arrays as they are."""
+    """Keys as NumPy arrays, which one process writes; other arrays unchanged."""
     return jax.tree.map(
         lambda leaf: np.asarray(jax.random.key_data(leaf)) if is_key(leaf) else leaf, tree
     )
 
 
-def _as_before(tree: Any, like: Any) -> Any:
-    """Restored arrays as those of `like`: typed keys, and free to move to other devices where those
-    were.
-    """
+def _restored_like(tree: Any, like: Any) -> Any:
+    """Restored arrays like those of `like`: typed keys, uncommitted where those were."""
 
     def restore(leaf: Any, old: Any) -> Any:
         if is_key(old):
@@ -218,7 +192,7 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def describe(tree: Any) -> dict[str, str]:
-    """Path -> dtype and shape of every leaf."""
+    """Dtype and shape of every leaf, by path."""
 
     def text(leaf: Any) -> str:
         return f"{jnp.result_type(leaf)}{list(np.shape(leaf))}"

@@ -4,12 +4,14 @@ Each is refused by name when a step is built, or, where only a batch can show it
 called.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from nce_jax._checks import check_instance, describe
+from nce_jax._contracts import check_log_density_fn, check_noise
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
 from nce_jax.training._state import TrainState
@@ -26,14 +28,19 @@ def as_model(log_density_fn: Any, log_ratio_fn: Any) -> tuple[Callable[..., Any]
             f" {'both' if given else 'neither'}"
         )
     ((name, fn),) = given.items()
-    if not callable(fn):
-        cure = "; a model function returns (params, log_density_fn)" if _is_pair(fn) else ""
-        raise TypeError(f"{name}: expected a function of (params, x), got {describe(fn)}{cure}")
+    check_log_density_fn(fn, name)
     return fn, name == "log_ratio_fn"
 
 
-def _is_pair(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) == 2 and callable(value[1])
+def check_source(noise: Any, is_ratio: bool) -> None:
+    """Raises unless `noise` can be drawn from, and its density evaluated where that is needed.
+
+    None passes for a log ratio, whose batches can bring noise samples.
+    """
+    if noise is None and is_ratio:
+        return
+    methods = ("log_prob", "sample_and_log_prob")
+    check_noise(noise, methods=methods[1:] if is_ratio else methods)
 
 
 def check_rule(rule: Any) -> None:
@@ -84,3 +91,14 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
                 f"state: expected one from the init of this train step, got another {name}: that"
                 " of a step with another optimizer, treatment or magnification rule"
             )
+
+
+def check_step(step: Any) -> None:
+    """Raises unless `step` can be called as a train step."""
+    if not callable(step) or isinstance(step, type):
+        raise TypeError(
+            "step: expected a train step such as training.make_train_step(...), got"
+            f" {describe(step)}"
+        )
+    if inspect.isfunction(step) and step.__name__ == "make_train_step":
+        raise TypeError("step: expected a train step, got the function make_train_step: call it")

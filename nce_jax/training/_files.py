@@ -1,4 +1,4 @@
-"""What a run leaves on disk, and how it is taken up again."""
+"""Files of a training run, and how it is resumed."""
 
 from collections.abc import Callable, Mapping
 from os import PathLike
@@ -15,8 +15,9 @@ from nce_jax.training._records import MetricsFile, NonFiniteError, Window
 
 
 def strongly_typed(tree: Any) -> Any:
-    """The same arrays without weak types: a checkpoint keeps none, and a resumed run must promote
-    like the first.
+    """The same arrays without weak types.
+
+    A checkpoint does not keep weak types, and a resumed run has to promote like the first.
     """
 
     def strong(leaf: Any) -> Any:
@@ -27,9 +28,7 @@ def strongly_typed(tree: Any) -> Any:
 
 
 def same_kind(new: Any, old: Any) -> Any:
-    """`new`, whose shapes and dtypes have to be those of `old`: what is restored could not be told
-    from a mistake.
-    """
+    """Returns `new`; raises unless it has the shapes and dtypes of `old`."""
     before, after = describe(old), describe(new)
     for name in [*before, *after]:
         if before.get(name) != after.get(name):
@@ -41,10 +40,9 @@ def same_kind(new: Any, old: Any) -> Any:
 
 
 class Files:
-    """Metrics, evaluations and checkpoints of a run; without a folder, the records alone, in
-    memory.
+    """Metrics, evaluations and checkpoints of a run; without a folder, records in memory only.
 
-    As a context it sees to it that a checkpoint on its way is finished, whatever ends the run.
+    As a context manager it completes a checkpoint in progress, whatever ends the run.
     """
 
     def __init__(self, folder: str | PathLike[str] | None, keep: int) -> None:
@@ -65,9 +63,7 @@ class Files:
             self.checkpoints.close()
 
     def start(self, state: Any, key: jax.Array, resume: bool, num_steps: int) -> Loaded:
-        """Where the run starts: from the newest whole checkpoint, or from a copy of `state`, for
-        the loop to donate.
-        """
+        """The start of the run: the newest complete checkpoint, or a copy of `state` to donate."""
         check_everywhere(state)
         fresh = Loaded(0, {"state": jax.tree.map(jnp.copy, strongly_typed(state)), "key": key}, {})
         if self.checkpoints is None or self.folder is None:
@@ -96,9 +92,7 @@ class Files:
         )
 
     def open(self, start: Loaded, context: Mapping[str, Any]) -> None:
-        """Compares what must not change, and drops the records of steps that are going to be
-        computed again.
-        """
+        """Compares what must not change, and drops the records of steps that will be repeated."""
         for name, saved in start.context.items():
             if saved != context.get(name):
                 raise ValueError(
@@ -109,9 +103,7 @@ class Files:
             file.keep_until(start.step)
 
     def record(self, window: Window, is_last: bool) -> dict[str, Any]:
-        """Writes the records that are complete; the last of them is returned for the progress
-        bar.
-        """
+        """Writes the complete records, and returns the last one for the progress bar."""
         records = window.collect(self.last_checkpoint, is_last)
         self.metrics.append(records)
         return records[-1] if records else {}
@@ -119,7 +111,7 @@ class Files:
     def evaluate(
         self, number: int, evaluate: Callable[[Any], Mapping[str, Any]], state: Any
     ) -> None:
-        """Records what the caller's function says of the state."""
+        """Records the numbers that the caller's function returns for the state."""
         values = evaluate(state)
         if not isinstance(values, Mapping) or "step" in values:
             raise ValueError(
@@ -134,21 +126,19 @@ class Files:
         return any(record["step"] == number for record in self.evaluations.records)
 
     def save(self, number: int, state: Any, key: jax.Array, context: Mapping[str, Any]) -> None:
-        """Starts a checkpoint, unless the state is broken."""
+        """Starts a checkpoint; raises if the state is not finite."""
         assert self.checkpoints is not None
         self.check_finite(number, state)
         self.checkpoints.save(number, {"state": state, "key": key}, dict(context))
 
     def check_finite(self, number: int, state: Any) -> None:
-        """Raises if a parameter or F is not finite; an optimizer's own state may hold
-        infinities.
-        """
-        kept = {
+        """Raises if a parameter or F is not finite; the optimizer's state may hold infinities."""
+        checked = {
             name: getattr(state, name)
             for name in ("params", "log_partition")
             if hasattr(state, name)
         }
-        bad = _first_non_finite(kept or state)
+        bad = _first_non_finite(checked or state)
         if bad is not None:
             raise NonFiniteError(number, *bad, None, self.last_checkpoint())
 
@@ -163,7 +153,7 @@ def _first_non_finite(tree: Any) -> tuple[str, float] | None:
         if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact) and jnp.size(leaf)
     ]
     for (name, _), (is_finite, value) in zip(
-        floating, jax.device_get(_worst([leaf for _, leaf in floating])), strict=True
+        floating, jax.device_get(_finiteness([leaf for _, leaf in floating])), strict=True
     ):
         if not is_finite:
             return f"parameter {name}", float(value)
@@ -171,7 +161,7 @@ def _first_non_finite(tree: Any) -> tuple[str, float] | None:
 
 
 @jax.jit
-def _worst(leaves: list[jax.Array]) -> list[tuple[jax.Array, jax.Array]]:
-    """Per array whether it is finite, and its first entry that is not."""
+def _finiteness(leaves: list[jax.Array]) -> list[tuple[jax.Array, jax.Array]]:
+    """For every array, whether it is finite, and its first entry that is not."""
     flat = [jnp.ravel(leaf) for leaf in leaves]
     return [(jnp.isfinite(leaf).all(), leaf[jnp.argmin(jnp.isfinite(leaf))]) for leaf in flat]

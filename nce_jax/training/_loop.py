@@ -1,6 +1,4 @@
-"""`fit`: the training loop, with progress, metrics, checkpoints and resumption around a pure train
-step.
-"""
+"""`fit`: the training loop around a pure train step."""
 
 import functools
 from collections.abc import Callable, Mapping
@@ -14,18 +12,18 @@ from tqdm import tqdm
 
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import PRNGKeyArray
-from nce_jax.training._batches import make_source
+from nce_jax.training._batches import Source, make_source
+from nce_jax.training._composition import check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._mesh import shares_threads, stays
 from nce_jax.training._processes import check_same, is_writer
 from nce_jax.training._records import Packing, Window, history
 
 _FLUSH = 128
-"""Steps that may be in flight: reading metrics off the device waits for it, and so happens
+"""Number of steps that may be in flight. Reading metrics off the device waits for it, so it happens
 rarely."""
 
-
-_LOCAL = (
+_LOCAL_DATA_CURE = (
     "; each one's own samples become a part of global arrays by"
     " jax.make_array_from_process_local_data"
 )
@@ -64,54 +62,56 @@ def fit(
     low_overlap: float = 0.01,
     progress: bool = True,
 ) -> FitResult:
-    """Runs a train step over batches, and looks after everything around it.
+    """Runs the training loop: batches, metrics, evaluations, checkpoints, resumption.
 
     The step is compiled here, with its state donated. Metrics stay on the device for some dozens of
-    steps, so that no step waits for the host. A run that was killed at any moment and resumed ends,
-    on CPU, in the same parameters, bit for bit, as one that was left alone: the batch and the draws
-    of a step depend on its number and the key alone.
+    steps, so that no step waits for the host. The batch and the draws of a step depend only on its
+    number and the key: a run that was killed at any moment and resumed ends, on CPU, in the same
+    parameters, bit for bit, as one that was never interrupted.
 
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
         with scalar metrics.
       state: what `train.init(params)` returns.
-      batches: an array of data samples, or a `Batch` of arrays, shuffled anew in every pass and cut
-        into batches of `batch_size` (data and fixed noise samples each by a shuffle of their own;
-        an incomplete last batch is left out). Or a function `batches(step)`, the first step being
-        0. Or an iterable of batches, gone through again when it ends; to be resumed, it has to
-        repeat itself: the batches that were seen are drawn and dropped.
-      key: typed key for shuffling and for the step's own draws.
-      num_steps: steps in all, those before a resumption included.
-      batch_size: for arrays; a number, or one for data and one for fixed noise samples. None gives
-        all at every step.
-      folder: where to keep `metrics.jsonl` and `checkpoints/`; None keeps nothing.
-      resume: go on from the newest whole checkpoint in `folder`, or from the beginning if it has
-        none. A damaged or unfinished checkpoint is passed over with a `CheckpointWarning` that
+      batches: one of four. An array of data samples, or a `Batch` of arrays, is shuffled in every
+        pass and cut into batches of `batch_size` (data and fixed noise samples each by a shuffle of
+        their own; an incomplete last batch is left out). A function is called as `batches(step)`,
+        from step 0 on. An iterable of batches is started again when it ends; to be resumed it has
+        to repeat itself, since the batches that were used are drawn and dropped.
+      key: typed key for shuffling and for the draws of the step.
+      num_steps: total number of steps, including those before a resumption.
+      batch_size: for arrays: a number, or a pair for data and fixed noise samples. None uses the
+        whole data set at every step.
+      folder: where to write `metrics.jsonl`, `evaluations.jsonl` and `checkpoints/`; None writes
+        nothing.
+      resume: continues from the newest complete checkpoint in `folder`, or from the beginning if it
+        has none. A damaged or unfinished checkpoint is passed over with a `CheckpointWarning` that
         names it and the one used instead.
-      checkpoint_every: steps between checkpoints, a multiple of `log_every`.
-      keep: how many checkpoints to keep.
-      log_every: steps that one record of metrics is the mean of.
-      evaluate: `evaluate(state)` returns a dictionary of numbers; it must not keep the state, whose
+      checkpoint_every: number of steps between checkpoints, a multiple of `log_every`.
+      keep: number of checkpoints to keep.
+      log_every: number of steps averaged into one record of metrics.
+      evaluate: `evaluate(state)` returns a dictionary of numbers. It must not keep the state, whose
         memory is reused.
-      evaluate_every: steps between evaluations, a multiple of `log_every`; None evaluates after the
-        last step only.
-      low_overlap: an overlap below this counts as low; where most steps of a record have it, a
-        `LowOverlapWarning` is given, once. The value is our choice: at 0.01 about one sample in a
-        hundred carries the gradient. (Where F is not solved at more than a fifth of the steps of a
-        record, a `FailedSolvesWarning` is.)
+      evaluate_every: number of steps between evaluations, a multiple of `log_every`; None evaluates
+        after the last step only.
+      low_overlap: overlaps below this count as low. A `LowOverlapWarning` is given once, where most
+        steps of a record have one. The default is our choice: at 0.01 about one sample in a hundred
+        carries the gradient. A `FailedSolvesWarning` is given where F is not solved at more than a
+        fifth of the steps of a record.
       progress: whether to show a progress bar, on stderr.
 
     Returns:
       A `FitResult`.
 
     Raises:
-      NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be kept; it
-        names the step, what it was and the last good checkpoint.
+      NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be saved;
+        the error names the step, the metric and the last good checkpoint.
       FileExistsError: `folder` holds a run already, and `resume` is False.
+      TypeError: `step`, `state`, `batches` or `key` is of the wrong kind.
       ValueError: the run in `folder` had another key, other sizes, another state or more steps;
         batches ran out; numbers out of range; metrics that are not scalars; a step that changes
         shapes or dtypes of its state; processes with different keys, numbers of steps, or samples
-        where they are to share them.
+        where they have to share them.
 
     Examples:
       >>> import jax
@@ -123,12 +123,11 @@ def fit(
       ...     jnp.zeros(1),
       ...     log_base_measure=noise.standard_normal(1).log_prob,
       ... )
-      >>> optimizer = optax.sgd(0.5)
-      >>> step = training.make_train_step(log_density_fn, noise.standard_normal(1), optimizer)
-      >>> state = step.init(params)
+      >>> train = training.make_train_step(log_density_fn, noise.standard_normal(1), optax.sgd(0.5))
+      >>> state = train.init(params)
       >>> x_data = 2 + jax.random.normal(jax.random.key(0), (4096, 1))
       >>> result = training.fit(
-      ...     step, state, x_data, jax.random.key(1), num_steps=200, batch_size=512, progress=False
+      ...     train, state, x_data, jax.random.key(1), num_steps=200, batch_size=512, progress=False
       ... )
       >>> print(f"theta {result.state.params[0]:.1f}, overlap {result.history['overlap'][-1]:.1f}")
       theta 1.9, overlap 0.5
@@ -137,6 +136,7 @@ def fit(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, algorithm 1.
     """
+    check_step(step)
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
@@ -149,55 +149,88 @@ def fit(
     source = make_source(batches, batch_size, key_shuffle, start.step)
     files.open(start, source.context)
     packing = Packing()
-
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=stays(start.tree["state"]))
-    def advance(state, arguments):
-        new, metrics = step(state, source.batch(*arguments), key_step)
-        return same_kind(strongly_typed(new), state), packing.pack(metrics)
-
-    due = _Due(
-        num_steps,
-        checkpoint_every if files.checkpoints else None,
-        evaluate_every if evaluate else None,
+    run = _Run(
+        advance=_compile(step, source, key_step, packing, start.tree["state"]),
+        source=source,
+        window=Window(packing, log_every, low_overlap),
+        files=files,
+        due=_Due(
+            num_steps,
+            checkpoint_every if files.checkpoints else None,
+            evaluate_every if evaluate else None,
+        ),
+        evaluate=evaluate,
+        key=key,
     )
-    window, state = Window(packing, log_every, low_overlap), start.tree["state"]
-    must_wait, is_shown = shares_threads(state), progress and is_writer()
-    with (
-        files,
-        tqdm(
-            total=num_steps,
-            initial=start.step,
-            disable=not is_shown,
-            unit="step",
-            dynamic_ncols=True,
-        ) as bar,
-    ):
-        for number in range(start.step + 1, num_steps + 1):
-            arguments = source.arguments(number - 1)
-            if number == start.step + 1:
-                check_same("batches", arguments, _LOCAL)
-            num_examples = source.num_examples or _num_examples(arguments)
-            state, metrics = advance(state, arguments)
-            if must_wait:
-                jax.block_until_ready(metrics)
-            window.add(number, metrics, num_examples)
-            if due.flush(number):
-                _show(bar, number, files.record(window, is_last=number == num_steps))
-            if due.evaluation(number) and evaluate is not None:
-                files.evaluate(number, evaluate, state)
-            if due.checkpoint(number):
-                files.save(number, state, key, source.context)
-            if due.flush(number):
-                window.restart_clock()  # what the host did meanwhile is no training
-        files.check_finite(num_steps, state)
-        # A run that was through already.
-        if evaluate is not None and not files.has_evaluated(num_steps):
-            files.evaluate(num_steps, evaluate, state)
+    with files, _progress_bar(num_steps, start.step, progress and is_writer()) as bar:
+        state = run.steps(start.step, start.tree["state"], bar)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
 
 
+def _compile(
+    step: Callable[..., Any], source: Source, key: jax.Array, packing: Packing, state: Any
+) -> Callable[..., Any]:
+    """Compiles one step of the loop, with the gathering of its batch and packed metrics."""
+
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=stays(state))
+    def advance(state, arguments):
+        new, metrics = step(state, source.batch(*arguments), key)
+        return same_kind(strongly_typed(new), state), packing.pack(metrics)
+
+    return advance
+
+
+def _progress_bar(num_steps: int, num_done: int, is_shown: bool) -> tqdm:
+    return tqdm(
+        total=num_steps, initial=num_done, disable=not is_shown, unit="step", dynamic_ncols=True
+    )
+
+
+class _Run(NamedTuple):
+    """The loop: what happens at a step, and after which steps the host writes."""
+
+    advance: Callable[..., Any]
+    source: Source
+    window: Window
+    files: Files
+    due: "_Due"
+    evaluate: Callable[[Any], Mapping[str, Any]] | None
+    key: jax.Array
+
+    def steps(self, num_done: int, state: Any, bar: tqdm) -> Any:
+        """The state after the last step."""
+        must_wait, num_steps = shares_threads(state), self.due.num_steps
+        for number in range(num_done + 1, num_steps + 1):
+            arguments = self.source.arguments(number - 1)
+            if number == num_done + 1:
+                check_same("batches", arguments, _LOCAL_DATA_CURE)
+            num_examples = self.source.num_examples or _num_examples(arguments)
+            state, metrics = self.advance(state, arguments)
+            if must_wait:
+                jax.block_until_ready(metrics)
+            self.window.add(number, metrics, num_examples)
+            if self.due.flush(number):
+                self._write(number, state, bar)
+        self.files.check_finite(num_steps, state)
+        # A run that was complete before this call has not taken a step.
+        if self.evaluate is not None and not self.files.has_evaluated(num_steps):
+            self.files.evaluate(num_steps, self.evaluate, state)
+        return state
+
+    def _write(self, number: int, state: Any, bar: tqdm) -> None:
+        """Records, evaluation and checkpoint, as far as they are due after this step."""
+        is_last = number == self.due.num_steps
+        _show(bar, number, self.files.record(self.window, is_last))
+        if self.evaluate is not None and self.due.evaluation(number):
+            self.files.evaluate(number, self.evaluate, state)
+        if self.due.checkpoint(number):
+            self.files.save(number, state, self.key, self.source.context)
+        # What the host did here does not count as training time.
+        self.window.restart_clock()
+
+
 class _Due(NamedTuple):
-    """Which steps are followed by what; the last one by everything."""
+    """After which steps the host reads metrics, evaluates and saves; after the last one, all."""
 
     num_steps: int
     checkpoint_every: int | None
@@ -227,7 +260,7 @@ def _check_multiple(name: str, value: int | None, log_every: int) -> None:
 
 
 def _num_examples(arguments: tuple[Any, ...]) -> int:
-    """Data samples in a batch that the caller made: the length of its first array."""
+    """Number of data samples in a batch that the caller made: the length of its first array."""
     shape = next((jnp.shape(leaf) for leaf in jax.tree.leaves(arguments)), ())
     if not shape:
         raise TypeError(

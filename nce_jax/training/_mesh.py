@@ -15,23 +15,23 @@ from nce_jax.training._processes import check_same
 LANE_AXIS, DATA_AXIS = "lane", "data"
 
 ShardingRules = Sequence[tuple[str, PartitionSpec]]
-"""(pattern, how to split): the first pattern found in a leaf's path decides; a leaf that none fits
-is on every device."""
+"""Pairs (pattern, split): the first pattern found in the path of a leaf decides; leaves without a
+match are on every device."""
 
 
 def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Mesh:
-    """A mesh of all devices with the axes "lane" and "data": lanes of a sweep along one, samples of
-    a batch along the other.
+    """Makes a mesh of devices with the axes "lane", for sweeps, and "data", for samples.
 
     Args:
-      num_lanes: devices along "lane"; the others lie along "data". A train step of its own wants 1.
-      devices: those to use; None takes all, those of other processes too.
+      num_lanes: number of devices along "lane"; the others lie along "data". A single training uses
+        1.
+      devices: devices to use; None takes all, also of other processes.
 
     Returns:
       A `jax.sharding.Mesh` of shape (num_lanes, len(devices) / num_lanes).
 
     Raises:
-      ValueError: `num_lanes` is no divisor of the number of devices.
+      ValueError: `num_lanes` does not divide the number of devices.
       TypeError: `num_lanes` is not an integer.
 
     Examples:
@@ -57,7 +57,7 @@ def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Me
 
 
 def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
-    """Where every leaf of a train state lies: split as the rules say, or whole on every device.
+    """Shardings of a train state: leaves split by rule, or copied to every device.
 
     A leaf's path is that of its names and numbers, such as "params/layers/0/kernel". An optimizer's
     averages have the path of their parameter at the end of their own, and are split with it.
@@ -136,7 +136,7 @@ def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
 
 
 def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
-    """Compiles a train step that gives its state back where it was, in the same memory.
+    """Compiles a train step that returns its state on the same devices, in the same memory.
 
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`.
@@ -164,9 +164,7 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
 
 
 def stays(state: Any) -> tuple[Any, NamedSharding | None]:
-    """Shardings of what a step returns: the state where it is, the metrics on every device; None
-    where all may move.
-    """
+    """Output shardings of a step: the state's own, and metrics everywhere; None without a mesh."""
     found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
     meshes = [sharding.mesh for sharding in found if isinstance(sharding, NamedSharding)]
     if not meshes:
@@ -187,8 +185,10 @@ def shares_threads(state: Any) -> bool:
 
 
 def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """A copy: a part that stayed where it is would be gone from the caller's arrays once the step
-    has donated it.
+    """Copies a leaf to its devices.
+
+    Without a copy, a part that stays on its device would be lost to the caller once the step
+    donates it.
     """
     leaf = jnp.asarray(leaf)
     if jax.process_count() == 1:
@@ -225,7 +225,7 @@ def check_mesh(mesh: Any) -> None:
 
 
 def _pairs(rules: Any) -> ShardingRules:
-    """The rules, each of them a regular expression and a PartitionSpec."""
+    """The rules as a list; raises unless each is a regular expression with a PartitionSpec."""
     found: list[Any] = [rules] if isinstance(rules, str) else list(rules)
     for rule in found:
         if not (isinstance(rule, tuple) and len(rule) == 2 and isinstance(rule[1], PartitionSpec)):

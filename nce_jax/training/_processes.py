@@ -1,4 +1,4 @@
-"""Several processes that train one model: how they find each other, and who writes files."""
+"""Training on several processes: how they are connected, and which one writes files."""
 
 import functools
 import zlib
@@ -23,25 +23,25 @@ def start_processes(
     patience: int = 20,
     **options: Any,
 ) -> None:
-    """Joins this process to the others of a job, before anything else is done with JAX.
+    """Connects this process with the others of a job; to be called before any other use of JAX.
 
-    `jax.distributed.initialize`, with less patience: where a process dies, or ends with an error,
-    the others are stopped after `patience` seconds (JAX: 100, or 300) with a message on stderr that
-    says which one it was. Start the job again, and `fit(..., resume=True)` goes on from the newest
-    checkpoint.
+    It calls `jax.distributed.initialize` with shorter time limits: where a process dies or ends
+    with an error, the others are stopped after `patience` seconds (JAX's defaults are 100 and 300)
+    with a message on stderr that names the process. Start the job again, and `fit(...,
+    resume=True)` continues from the newest checkpoint.
 
     Args:
-      coordinator: "host:port" of process 0. None, with the next two, leaves all to the cluster's
-        own variables, as on Slurm or a TPU pod.
-      num_processes: how many there are.
-      process_id: which of them this is, from 0.
+      coordinator: "host:port" of process 0. None for this and the next two arguments takes them
+        from the environment of the cluster, as on Slurm or a TPU pod.
+      num_processes: number of processes.
+      process_id: number of this process, from 0.
       patience: seconds without a sign of life after which a process counts as dead.
-      **options: further ones of `jax.distributed.initialize`, such as `local_device_ids`.
+      **options: further options of `jax.distributed.initialize`, such as `local_device_ids`.
 
     Raises:
-      ValueError: `patience` is below 1; an id that is none of the processes; some of the first
-        three without the others.
-      RuntimeError: JAX has been used already, or the others were not found in time.
+      ValueError: `patience` is below 1; `process_id` is out of range; some of the first three are
+        given without the others.
+      RuntimeError: JAX has been used already, or the other processes were not found in time.
 
     Examples:
       >>> from nce_jax import training
@@ -71,14 +71,12 @@ def start_processes(
 
 
 def is_writer() -> bool:
-    """Whether this process writes the files that all share: the first one does."""
+    """Whether this process, as the first one, writes the shared files."""
     return jax.process_index() == 0
 
 
 def agreed(number: int) -> int:
-    """What the first process says, on all of them: they may see a shared folder at different
-    moments.
-    """
+    """The first process's number, on all of them: they may see a shared folder differently."""
     return (
         int(multihost_utils.broadcast_one_to_all(np.int32(number)))
         if jax.process_count() > 1
@@ -87,7 +85,7 @@ def agreed(number: int) -> int:
 
 
 def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
-    """A method that does something on the first process only."""
+    """Makes a method act on the first process only."""
 
     @functools.wraps(method)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -97,15 +95,16 @@ def by_writer(method: Callable[P, R]) -> Callable[P, R | None]:
 
 
 def check_same(name: str, tree: Any, advice: str = "") -> None:
-    """Raises where processes give different values for what is to be one tree; arrays that they
-    share are one by nature.
-    """
+    """Raises where processes give different values for a tree that they have to agree on."""
     if jax.process_count() == 1:
         return
-    found = multihost_utils.process_allgather(np.uint32(_digest(tree)))
-    if (found != found[0]).any():
-        others = f"other values than process 0's on {np.flatnonzero(found != found[0]).tolist()}"
-        raise ValueError(f"{name}: expected the same on every process, got {others}{advice}")
+    digests = multihost_utils.process_allgather(np.uint32(_digest(tree)))
+    if (digests != digests[0]).any():
+        differing = np.flatnonzero(digests != digests[0]).tolist()
+        raise ValueError(
+            f"{name}: expected the same on every process, got other values than process 0's on"
+            f" {differing}{advice}"
+        )
 
 
 def _digest(tree: Any) -> int:
@@ -121,7 +120,7 @@ def _digest(tree: Any) -> int:
 
 
 def check_everywhere(state: Any) -> None:
-    """Raises where one of several processes keeps a part of the state to itself."""
+    """Raises where one of several processes holds a part of the state alone."""
     if jax.process_count() == 1:
         return
     for path, leaf in jax.tree_util.tree_leaves_with_path(state):

@@ -1,6 +1,4 @@
-"""Metrics of a run: gathered on the device, averaged over windows of steps, written as JSON
-lines.
-"""
+"""Metrics of a run: gathered on the device, averaged over steps, written as JSON lines."""
 
 import json
 import math
@@ -14,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._disk import write_atomic
 from nce_jax.log_partition import Status
-from nce_jax.training._checkpoints import write_atomic
 
 
 class NonFiniteError(FloatingPointError):
@@ -38,30 +36,31 @@ class NonFiniteError(FloatingPointError):
 
 
 class LowOverlapWarning(UserWarning):
-    """Data and noise are so far apart that the loss has next to nothing to learn from."""
+    """Data and noise overlap so little that few samples carry the gradient."""
 
 
 class FailedSolvesWarning(UserWarning):
-    """F was not solved at many of the steps, and the parameters waited."""
+    """F was not solved at many steps, in which the parameters did not move."""
 
 
 class Packing:
-    """Metrics as few arrays: fetching six scalars a step from the device costs a small model some
-    percent of its time.
+    """Metrics as one array per dtype.
+
+    Fetching six scalars per step from the device takes a small model some percent of its time.
     """
 
     def __init__(self) -> None:
         self._names: dict[str, list[str]] = {}
 
     def pack(self, metrics: Any) -> dict[str, jax.Array]:
-        """Scalars by name to one array per dtype; called while the step is traced."""
+        """Packs named scalars into one array per dtype, while the step is traced."""
         scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
         if not isinstance(scalars, Mapping) or "step" in scalars:
             raise ValueError(
                 "step: expected metrics as a NamedTuple or a dictionary, without a 'step' of"
                 " their own"
             )
-        # What a step has not.
+        # None stands for a metric that this step does not have.
         scalars = {name: value for name, value in scalars.items() if value is not None}
         wrong = {
             name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
@@ -77,22 +76,20 @@ class Packing:
         }
 
     def columns(self, packed: list[dict[str, jax.Array]]) -> dict[str, np.ndarray]:
-        """Arrays of several steps to one column per name, in the order of the metrics."""
+        """Unpacks the arrays of several steps into one column per name."""
         tables = {
             dtype: np.stack([np.asarray(row[dtype]) for row in packed]) for dtype in self._names
         }
-        found = {
+        columns = {
             name: tables[dtype][:, i]
             for dtype, names in self._names.items()
             for i, name in enumerate(names)
         }
-        return {name: found[name] for name in self._order}
+        return {name: columns[name] for name in self._order}
 
 
 class Window:
-    """Metrics on their way from the device to records; they stay there for some dozens of steps, so
-    that no step waits.
-    """
+    """Metrics between device and records; they stay on the device, so that no step waits."""
 
     def __init__(self, packing: Packing, log_every: int, low_overlap: float) -> None:
         self._packing, self._every, self._low_overlap = packing, log_every, low_overlap
@@ -108,17 +105,16 @@ class Window:
         self._examples += num_examples
 
     def restart_clock(self) -> None:
-        """Leaves out of the examples per second what came since `collect`."""
+        """Excludes the time since `collect` from the examples per second."""
         self._since = time.perf_counter()
 
     def collect(
         self, last_checkpoint: Callable[[], Path | None], is_last: bool
     ) -> list[dict[str, Any]]:
-        """Fetches what was added; returns the records that are complete, or all of them after the
-        last step.
+        """Fetches metrics and returns the complete records, or all of them after the last step.
 
         Raises NonFiniteError at the first bad step. Records end at multiples of `log_every`,
-        wherever the run was begun.
+        wherever the run started.
         """
         new = self._packing.columns(self._metrics)
         _check_finite(self._steps[-len(self._metrics) :], new, last_checkpoint)
@@ -204,7 +200,7 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpo
         if not np.isfinite(v).all()
     }
     if bad:
-        # The first to go, and of several the one that the step names first.
+        # The earliest, and of several at one step the first in the order of the metrics.
         metric = min(bad, key=bad.__getitem__)
         row = bad[metric]
         status = columns["status"][row].item() if "status" in columns else None
@@ -214,11 +210,10 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpo
 
 
 class MetricsFile:
-    """`metrics.jsonl`: one JSON object per line, appended; a torn last line is dropped when a run
-    goes on.
+    """A file of one JSON object per line; a torn last line is dropped when a run is resumed.
 
-    Of several processes one is the writer; the others read what a run left, and keep their records
-    in memory.
+    With several processes one is the writer; the others read the file, and keep their records in
+    memory.
     """
 
     def __init__(self, path: Path | None, is_writer: bool = True) -> None:
@@ -226,7 +221,7 @@ class MetricsFile:
         self.records: list[dict[str, Any]] = []
 
     def keep_until(self, step: int) -> None:
-        """Keeps the lines up to `step`: what came after is going to be computed again."""
+        """Keeps the lines up to `step`; later steps will be computed again."""
         if self.path is None or not self.path.exists():
             return
         lines = map(_parse, self.path.read_text().splitlines())
@@ -252,7 +247,7 @@ def _parse(line: str) -> dict[str, Any]:
 
 
 def _json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
-    """NaN and infinities are no JSON: an evaluation that gives one is written as null."""
+    """The record with null for NaN and infinities, which JSON does not have."""
     return {
         k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
     }

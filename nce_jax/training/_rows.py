@@ -1,4 +1,4 @@
-"""Steps that touch some rows of large tables: gather them, update, scatter them back.
+"""Train steps that update a few rows of large tables: gather, update, scatter.
 
 The derivative of a look-up is a table of zeros with a few rows in it, and an optimizer goes through
 all of it. Here the loss sees the rows of its batch alone, as a small table of its own, and so does
@@ -17,7 +17,7 @@ from nce_jax._types import Array, Int, Params
 
 
 class Rows(NamedTuple):
-    """The rows of tables that a batch touches.
+    """The rows of tables that a batch uses.
 
     Attributes:
       ids: their numbers, each once and in order, (U,), filled up with the number of rows, which is
@@ -31,7 +31,7 @@ class Rows(NamedTuple):
 
 
 def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
-    """Which rows a batch touches, and its ids as numbers of those rows.
+    """Finds the rows that a batch uses, and the positions of its ids among them.
 
     U, how many there may be, is the number of ids, or V + 1 where that is less: a static bound,
     whatever the ids. What is no row, such as padding of -1, is `num_rows` in `ids`.
@@ -76,8 +76,7 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
 
 
 def gather_rows(tables: Params, rows: Rows) -> Params:
-    """The touched rows of tables, as small tables: what the loss takes, with `rows.positions` for
-    ids.
+    """Gathers the rows that a batch uses as small tables, indexed by `rows.positions`.
 
     Args:
       tables: a pytree of arrays (V, ...).
@@ -103,8 +102,7 @@ def update_rows(
     tables: Params,
     rows: Rows,
 ) -> tuple[Params, Any]:
-    """One optimizer step of the touched rows alone: time and memory do not depend on how many there
-    are in all.
+    """Takes one optimizer step on the gathered rows, at a cost independent of the table size.
 
     The rows of `tables`, and those of every array (V, ...) in the optimizer's state, are gathered,
     updated as a small problem of their own, and scattered back. Other leaves of the state, such as
@@ -171,9 +169,7 @@ def update_rows(
 
 
 def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: Params) -> Any:
-    """Which leaves of the state are tables: those that belong to parameters, and have their
-    shape.
-    """
+    """Marks the leaves of the state that are tables, with the shape of parameters."""
     shapes = {jnp.shape(leaf) for leaf in jax.tree.leaves(tables)}
 
     def is_table(leaf: Any) -> bool:
@@ -202,7 +198,7 @@ def _take(table: jax.Array, ids: jax.Array, fill_value: float = 0) -> jax.Array:
 
 
 def _put(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
-    """What is no row lies outside and is dropped."""
+    """Writes rows back; ids outside the table are dropped."""
     return table.at[ids].set(rows.astype(table.dtype), mode="drop", indices_are_sorted=True)
 
 

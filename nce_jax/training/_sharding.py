@@ -18,7 +18,7 @@ from nce_jax.training._mesh import DATA_AXIS
 
 
 def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
-    """Samples, on the first axis of every leaf, over the devices of the mesh's data axis."""
+    """Splits samples, on the first axis of every leaf, over the data axis of the mesh."""
     if mesh is None:
         return tree
     sharding = NamedSharding(mesh, PartitionSpec(DATA_AXIS))
@@ -40,8 +40,9 @@ def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
 def where_they_are(
     function: Callable[[Any], jax.Array], mesh: Mesh | None
 ) -> Callable[[Any], jax.Array]:
-    """A function of samples, by every device for its own: left to the compiler, a batched
-    triangular solve gathers them.
+    """Maps a function of samples over the devices, each for its own samples.
+
+    Left to the compiler, a batched triangular solve would gather all samples on every device.
     """
     if mesh is None:
         return function
@@ -52,9 +53,7 @@ def where_they_are(
 
 
 def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:
-    """Arrays of one number per sample, by name, from all devices to every device: by one collective
-    operation for all.
-    """
+    """Gathers arrays of one number per sample on every device, in one collective operation."""
     present = {name: values for name, values in arrays.items() if values is not None}
     if mesh is None or not present:
         return arrays

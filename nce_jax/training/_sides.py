@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from nce_jax._contracts import check_data, check_event_shape, check_noise_values, evaluate_model
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.training._sharding import gather, split, where_they_are
@@ -15,9 +16,7 @@ Model = Callable[[Params, Any], jax.Array]
 
 
 class Side(NamedTuple):
-    """Samples of one side, and their log density under the noise: None where the model gives the
-    log ratio itself.
-    """
+    """Samples of one side and their log noise density, None for a model of the log ratio."""
 
     x: Any
     log_noise: jax.Array | None
@@ -35,6 +34,13 @@ class Sides(NamedTuple):
     is_ratio: bool
     mesh: Mesh | None
 
+    def check(self, batch: Batch) -> None:
+        """Raises unless the samples of a batch are arrays of the shape that the noise is over."""
+        for name in ("x_data", "x_noise") if batch.x_noise is not None else ("x_data",):
+            check_data(name, getattr(batch, name))
+            if self.noise is not None:
+                check_event_shape(name, getattr(batch, name), self.noise)
+
     def of_batch(self, batch: Batch, key: PRNGKeyArray, step: jax.Array) -> tuple[Side, Side]:
         """Data, and the noise of the batch or fresh draws of it."""
         if batch.x_noise is not None:
@@ -45,7 +51,9 @@ class Sides(NamedTuple):
     def _given(self, x: Any) -> Side:
         if self.is_ratio:
             return Side(x, None)
-        return Side(x, where_they_are(self.noise.log_prob, self.mesh)(x))
+        log_noise = where_they_are(self.noise.log_prob, self.mesh)(x)
+        check_noise_values(log_noise, x)
+        return Side(x, log_noise)
 
     def _drawn(self, count: int, key: PRNGKeyArray, step: jax.Array) -> Side:
         if self.noise is None:
@@ -56,7 +64,10 @@ class Sides(NamedTuple):
 
         def draw(key: PRNGKeyArray) -> Side:
             x, log_noise = self.noise.sample_and_log_prob(seed=key, sample_shape=(count,))
-            log_noise = None if self.is_ratio else split(log_noise, self.mesh, "num_noise")
+            if self.is_ratio:
+                return Side(split(x, self.mesh, "num_noise"), None)
+            check_noise_values(log_noise, x)
+            log_noise = split(log_noise, self.mesh, "num_noise")
             return Side(split(x, self.mesh, "num_noise"), log_noise)
 
         # Lanes of a sweep that differ only in M or in a rate use the same draws: this keeps XLA
@@ -68,17 +79,11 @@ def log_ratios(
     model: Model, params: Params, sides: tuple[Side, Side], mesh: Mesh | None
 ) -> dict[str, jax.Array]:
     """Log ratios of both sides, by the names that a criterion takes them under, on every device."""
-    data, noise = (_log_ratio(model(params, side.x), side) for side in sides)
+    data, noise = (_log_ratio(model, params, side) for side in sides)
     return gather({"log_ratio_data": data, "log_ratio_noise": noise}, mesh)
 
 
-def _log_ratio(values: jax.Array, side: Side) -> jax.Array:
-    expected = (
-        jax.tree.leaves(side.x)[0].shape[:1] if side.log_noise is None else side.log_noise.shape
-    )
-    if values.shape != expected:
-        raise ValueError(
-            f"log_density_fn: expected one value per sample, shape {expected}, got shape"
-            f" {values.shape}"
-        )
-    return values if side.log_noise is None else values - side.log_noise
+def _log_ratio(model: Model, params: Params, side: Side) -> jax.Array:
+    if side.log_noise is None:
+        return evaluate_model(model, params, side.x, "log_ratio_fn")
+    return evaluate_model(model, params, side.x) - side.log_noise

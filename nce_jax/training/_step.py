@@ -10,12 +10,13 @@ import optax
 from jax.sharding import Mesh
 
 from nce_jax._checks import check_key, check_positive_int
+from nce_jax._contracts import check_params
 from nce_jax._types import LogDensityFn, Params, PRNGKeyArray, Scalars
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.magnification import Choice, MagnificationRule
-from nce_jax.training._composition import as_model, check_composition, check_state
+from nce_jax.training._composition import as_model, check_composition, check_source, check_state
 from nce_jax.training._mesh import check_mesh
 from nce_jax.training._momentum import pending, response
 from nce_jax.training._optimizers import as_optimizer
@@ -64,6 +65,7 @@ class TrainStep:
         Raises:
           TypeError: parameters that are not floating arrays.
         """
+        check_params(params)
         params = jax.tree.map(jnp.copy, params)
         dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
         log_partition = jnp.asarray(log_partition, dtype)
@@ -116,6 +118,7 @@ class TrainStep:
         """The batch, over the devices of the mesh, and its weights, on every device."""
         mesh = self.sides.mesh
         batch = batch if isinstance(batch, Batch) else Batch(batch)
+        self.sides.check(batch)
         batch = Batch(*(split(part, mesh, name) for name, part in batch._asdict().items()))
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
         return batch, gather(weights, mesh)
@@ -128,14 +131,14 @@ class TrainStep:
         at: Any = self.criterion.at_magnification
         fixed = jax.lax.stop_gradient(inputs)
 
-        def look(offset: Params):
+        def linearize(offset: Params):
             ratios, push = jax.linearize(forward, optax.apply_updates(state.params, offset))
             return lambda m: at(m).equation(**{**fixed, **ratios}), lambda direction: tuple(
                 push(direction).values()
             )
 
         choice = self.magnification_rule.choose(
-            state.magnification_state, state.step, lambda m: at(m).equation(**fixed), look
+            state.magnification_state, state.step, lambda m: at(m).equation(**fixed), linearize
         )
         return choice, at(choice.magnification)
 
@@ -240,8 +243,7 @@ def make_train_step(
         (magnification).
     """
     model, is_ratio = as_model(log_density_fn, log_ratio_fn)
-    if noise is None and not is_ratio:
-        raise TypeError("noise: expected a distribution (None goes with log_ratio_fn), got None")
+    check_source(noise, is_ratio)
     check_composition(criterion, treatment, magnification_rule)
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)

@@ -1,4 +1,4 @@
-"""What a training step does with the normalizer F: the paper's treatments, as values."""
+"""Treatments of the normalizer F in a training step, as values."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,11 +7,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_instance, check_positive_int
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
-from nce_jax.log_partition import Solution, Solver, Status, fixed_point, newton
-from nce_jax.log_partition.solve import attempt
+from nce_jax.log_partition import (
+    Solution,
+    Solver,
+    Status,
+    fixed_point,
+    newton,
+    solve_with_last_iterate,
+)
 from nce_jax.training._optimizers import as_optimizer
 
 _NEWTON = newton()
@@ -84,7 +90,7 @@ def _as_it_is(
 
 
 def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Treatment:
-    """F is one more parameter and follows the gradient of the loss.
+    """F is one more parameter, and follows the gradient of the loss.
 
     Args:
       optimizer: None lets the step's own optimizer see parameters and F as one tree; a
@@ -113,10 +119,10 @@ def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Tre
 
 
 def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
-    """One step of Bennett's fixed point per training step: F <- F - learning_rate * rho(F), by
-    plain descent.
+    """F takes one step of Bennett's fixed point per training step.
 
-    As in algorithm 1 of the paper, the parameters' gradient is taken at the F before the step.
+    F moves to F - learning_rate * rho(F), with rho of Bennett's equation. As in algorithm 1 of the
+    paper, the parameters' gradient is taken at the F before the step.
 
     Args:
       learning_rate: of F; a traced number.
@@ -136,7 +142,8 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
     solver = fixed_point(learning_rate)
 
     def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        assert criterion.equation is not None  # `refuses` has seen to it
+        # `refuses` has made sure of it.
+        assert criterion.equation is not None
         problem = criterion.equation(**log_ratios)
         moved = solver.step(problem, solver.init(problem, log_partition)).estimate
         return LogPartitionUpdate(log_partition, moved, jnp.int32(1), finite_status(moved))
@@ -144,7 +151,11 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
     def refuses(criterion: Criterion) -> str | None:
         if criterion.equation is None:
             return "its normalizer is not the root of an equation"
-        return None if criterion.has_bennett_step else "Bennett's step knows no regularizer"
+        return (
+            None
+            if criterion.has_bennett_step
+            else "Bennett's step does not apply to a regularized equation"
+        )
 
     return Treatment("bar_step", update, refuses=refuses)
 
@@ -157,7 +168,7 @@ def solved(
     fixed_steps: int | None = None,
     warm_start: bool = True,
 ) -> Treatment:
-    """F is solved for on every batch, at the loss's own kappa, before the gradient is taken.
+    """F is solved for on every batch, at the kappa of the loss, before the gradient is taken.
 
     By the envelope theorem the gradient at the solved F is that of the profiled loss. The
     log-ratios are computed once: only F moves during the solve. A failed solve makes loss and
@@ -168,11 +179,10 @@ def solved(
         closed forms.
       tolerance: admissible error of F in nats, as in `solve_log_partition`.
       max_steps: evaluations allowed.
-      fixed_steps: for accelerators: makes exactly that many evaluations, with nothing to decide in
-        between, so that the device never waits for the host to say whether to go on. Three or four
-        are enough from the F of the step before. Where they are not, as in the first steps, the
-        status is MAX_STEPS and the parameters wait: the step moves F alone, and the next one goes
-        on from there.
+      fixed_steps: for accelerators: makes exactly this many evaluations, so that the device never
+        waits for the host between them. Three or four are enough from the F of the step before.
+        Where they are not, as in the first steps, the status is MAX_STEPS and the parameters wait:
+        the step moves only F, and the next step continues from there.
       warm_start: whether to start from the F of the step before.
 
     Returns:
@@ -188,6 +198,8 @@ def solved(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, section 3.5.
     """
+    check_instance("solver", solver, Solver, "nce_jax.newton()")
+    check_positive_int("max_steps", max_steps)
     if fixed_steps is not None:
         check_positive_int("fixed_steps", fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
@@ -196,7 +208,9 @@ def solved(
         given = options | {"initial": log_partition if warm_start else None}
         if fixed_steps is not None and criterion.equation is not None:
             return _in_steps(
-                *attempt(criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps)
+                *solve_with_last_iterate(
+                    criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps
+                )
             )
         solution = criterion.profile(**log_ratios, **given)
         root = solution.log_partition
@@ -210,9 +224,7 @@ def solved(
 
 
 def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
-    """From a solve whose steps may have run out: the parameters then wait, and F goes on from where
-    it came to.
-    """
+    """The update of a solve whose evaluations may have run out: then the parameters wait."""
     is_short = solution.status == Status.MAX_STEPS
     estimate = jnp.where(is_short, reached, solution.log_partition)
     return LogPartitionUpdate(
@@ -221,8 +233,7 @@ def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:
 
 
 def held() -> Treatment:
-    """F stays where it was initialized: a model that is normalized already, or made to normalize
-    itself.
+    """F stays where it was initialized, for models that are or learn to be normalized.
 
     Returns:
       A `Treatment` for `make_train_step`.
@@ -241,7 +252,7 @@ def held() -> Treatment:
 
 
 def finite_status(log_partition: jax.Array) -> jax.Array:
-    """CONVERGED where F is a number."""
+    """CONVERGED where F is finite, else NONFINITE."""
     return jnp.where(jnp.isfinite(log_partition), Status.CONVERGED, Status.NONFINITE).astype(
         jnp.int32
     )

@@ -12,7 +12,7 @@ import pytest
 
 import nce_jax
 from nce_jax import models, noise, samplers, training
-from nce_jax.adaptive_noise import SelfNoiseState, make_self_noise_step, self_noise
+from nce_jax.adaptive_noise import make_self_noise_step, self_noise
 from nce_jax.adaptive_noise._self_noise import SelfNoise
 from nce_jax.log_partition import Status
 from tests.adaptive_noise.gaussians import (
@@ -122,7 +122,7 @@ def make_run(num_samples, num_stages=4, **options):
 
     def start(key, theta):
         snapshot = make_snapshot(key, theta, num_samples=num_samples, num_stages=num_stages)
-        return SelfNoiseState(step.init(theta), snapshot)
+        return step.init(theta, snapshot)
 
     return step, start
 
@@ -230,6 +230,33 @@ def test_bad_arguments_are_named(options, message):
         make_self_noise_step(log_density_fn, optax.sgd(1.0), **options)
 
 
+@pytest.mark.bad_input
+def test_a_step_takes_its_own_states_and_snapshots_only():
+    train = make_self_noise_step(log_density_fn, optax.sgd(1.0), kernel=KERNEL, refresh_every=1)
+    theta = jnp.array([0.5, -0.5])
+    snapshot = exact_snapshot(jax.random.key(0), theta)
+    with pytest.raises(TypeError, match=r"noise: expected a SelfNoise such as self_noise\(...\)"):
+        train.init(theta, noise.standard_normal(2))
+    with pytest.raises(TypeError, match="params: expected a pytree of floating arrays"):
+        train.init(jnp.arange(2), snapshot)
+    state, x_data = train.init(theta, snapshot), samples(jax.random.key(1), theta, 10)
+    with pytest.raises(TypeError, match="state: expected a SelfNoiseState such as train.init"):
+        train(state.train, x_data, KEY)
+    with pytest.raises(TypeError, match="key: expected a typed key"):
+        train(state, x_data, 0)
+
+
+def test_a_step_is_hashable_and_its_states_are_copies():
+    train = make_self_noise_step(log_density_fn, optax.sgd(1.0), kernel=KERNEL, refresh_every=2)
+    theta = jnp.array([0.5, -0.5])
+    snapshot, x_data = exact_snapshot(jax.random.key(0), theta, 20), jnp.ones((10, 2))
+    state, metrics = jax.jit(train, donate_argnums=0)(train.init(theta, snapshot), x_data, KEY)
+    assert hash(train) == hash(train)
+    assert np.isfinite(snapshot.x).all()  # not donated
+    assert np.isfinite(metrics["loss"])
+    assert int(state.train.step) == 1
+
+
 @pytest.mark.slow
 def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
     """600 refreshes of a flexible model with a buffer of 2 x 100, seed 0: log Z by quadrature,
@@ -255,7 +282,7 @@ def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
     )
     step = make_self_noise_step(energy, optimizer, kernel=kernel, refresh_every=1)
     x_data = jax.random.normal(jax.random.key(2), (100, 1))
-    state = SelfNoiseState(step.init(params), snapshot)
+    state = step.init(params, snapshot)
     scan = jax.jit(
         lambda state: jax.lax.scan(
             lambda state, _: (step(state, x_data, KEY)[0], None), state, None, 600

@@ -61,10 +61,10 @@ def test_products_are_found_in_inner_programs_and_counted():
     def loss(weights):
         return layer(weights, jnp.ones((7, 3))).sum()
 
-    found = floors.products(jax.grad(loss), weights)
+    actual = floors.products(jax.grad(loss), weights)
     # Forward, and the weights' gradient.
-    assert found.floor.what == "the step's 2 products alone (0.00042 Mflop)"
-    (contender,) = found.contenders.values()
+    assert actual.floor.what == "the step's 2 products alone (0.00042 Mflop)"
+    (contender,) = actual.contenders.values()
     contender.fn()
 
 

@@ -51,15 +51,15 @@ def test_mutual_information_of_a_gaussian_pair():
     x, noise = np.random.default_rng(0).normal(size=(2, 4_000, 1))
     y = 0.75 * x + np.sqrt(1 - 0.75**2) * noise
     with jax.numpy_rank_promotion("allow"):  # of `fit_log_ratio`'s default model
-        found = mutual_information.estimate(np.exp(x), y, num_steps=400)
-    assert abs(found.value - -0.5 * np.log(1 - 0.75**2)) < 4 * found.standard_error < 0.2
+        actual = mutual_information.estimate(np.exp(x), y, num_steps=400)
+    assert abs(actual.value - -0.5 * np.log(1 - 0.75**2)) < 4 * actual.standard_error < 0.2
 
 
 @pytest.mark.slow
 def test_a_fresh_process_tells_times_and_bytes():
-    found = fresh.ask("solve", "64", "float32")
-    assert found["argument"] == 2 * 64 * 4
-    assert 0 < found["import_nce_jax"] < found["import_jax"]
-    assert found["peak"] >= found["peak_before"] > 1e6
+    actual = fresh.ask("solve", "64", "float32")
+    assert actual["argument"] == 2 * 64 * 4
+    assert 0 < actual["import_nce_jax"] < actual["import_jax"]
+    assert actual["peak"] >= actual["peak_before"] > 1e6
     with pytest.raises(RuntimeError, match="KeyError: 'no_such_program'"):
         fresh.ask("no_such_program")

@@ -37,8 +37,8 @@ def topic(rows=(), amounts=(), took=10.0):
 
 def quantities(before, after):
     kind = "amounts" if "unit" in before else "rows"
-    found = regression.compare("topic", topic(**{kind: [before]}), topic(**{kind: [after]}))
-    return [finding.quantity for finding in found]
+    actual = regression.compare("topic", topic(**{kind: [before]}), topic(**{kind: [after]}))
+    return [finding.quantity for finding in actual]
 
 
 def test_the_same_is_no_regression():
@@ -95,8 +95,8 @@ def test_bytes_by_the_rule_and_seconds_by_their_target():
 
 
 def test_a_row_that_is_gone_is_named():
-    (found,) = regression.compare("bar", topic([row(name="old")]), topic([row(name="new")]))
-    assert (found.topic, found.row, found.now) == ("bar", "old", "gone")
+    (actual,) = regression.compare("bar", topic([row(name="old")]), topic([row(name="new")]))
+    assert (actual.topic, actual.row, actual.now) == ("bar", "old", "gone")
 
 
 @pytest.fixture
@@ -118,10 +118,10 @@ def runs(tmp_path, monkeypatch):
 
     def run_topic(name, quick):
         assert not quick
-        found = results.pop(0) if len(results) > 1 else results[0]
-        if isinstance(found, Exception):
-            raise found
-        return found
+        actual = results.pop(0) if len(results) > 1 else results[0]
+        if isinstance(actual, Exception):
+            raise actual
+        return actual
 
     monkeypatch.setattr(run, "run_topic", run_topic)
     return results

@@ -1,8 +1,6 @@
-"""Results of the smoke presets: those of `make smoke`, where this very code has made them, or
-computed here.
+"""Results of the smoke presets, from `make smoke` if this code has made them, else computed here.
 
-Those of `make smoke` are of programs compiled without XLA's optimizations: equal to rounding, not
-to the bit.
+Results of `make smoke` come from programs without XLA's optimizations, and are equal to rounding.
 """
 
 from collections.abc import Callable
@@ -17,7 +15,7 @@ from experiments.common import results
 
 @pytest.fixture(scope="session")
 def smoke_result() -> Callable[..., results.Result]:
-    """`smoke_result(topic, config, experiment)`: what `experiment(config, key)` returns."""
+    """`smoke_result(topic, config, experiment)` returns the result of `experiment(config, key)`."""
 
     def result(
         topic: str, config: Any, experiment: Callable[..., results.Result]
@@ -28,22 +26,20 @@ def smoke_result() -> Callable[..., results.Result]:
 
 
 def _stored(topic: str, config: Any) -> results.Result | None:
-    """What lies in build/results, of this commit, with nothing changed since, and of these
-    settings; else None.
-    """
+    """The stored result of this commit and these settings; None if there is none."""
     folder = results.ROOT / results.default_folder(topic, "smoke")
     try:
         stored = results.load(folder, "make smoke")
     except results.ResultError:
         return None
     made, now = stored.manifest, results.provenance()
-    same = (
+    is_current = (
         now["commit"] is not None
         and made["commit"] == now["commit"]
         and not made["dirty"]
         and not now["dirty"]
     )
-    if not same or made["config"] != results._plain(config):
+    if not is_current or made["config"] != results._plain(config):
         return None
     failed = {name: np.asarray(lanes) for name, lanes in made["failed_lanes"].items()}
     return results.Result(stored.arrays, stored.headline, failed)

@@ -1,6 +1,4 @@
-"""bias_variance: integrals equal NumPy oracles and samples, M-estimators are minima, fits recover
-known exponents.
-"""
+"""bias_variance: integrals against NumPy oracles and samples, M-estimators, and fits."""
 
 import jax
 import jax.numpy as jnp
@@ -36,9 +34,7 @@ def study():
 
 
 def _plane(kappa: float, point: float):
-    """Squared bias and n times variance for F = log Z and F held, over the whole plane: nothing is
-    split along a line.
-    """
+    """Squared bias and n times variance over the whole plane, for F = log Z and F held."""
     axis = np.arange(-9, 11.01, 0.05)
     x = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     noise = np.exp(-np.sum(x**2, axis=-1) / 2) / (2 * np.pi) * 0.05**2
@@ -57,11 +53,11 @@ def _plane(kappa: float, point: float):
 def test_bias_and_variance_equal_integrals_over_the_plane(study):
     for index, kappa in ((0, 0.1), (2, 10.0), (3, 1e3)):
         for name, expected in zip(("fixed", "joint"), _plane(kappa, POINTS[0]), strict=True):
-            seen = [
+            actual = [
                 study[field][quadrature.TREATMENTS.index(name), 0, 0, index]
                 for field in ("squared_bias", "variance")
             ]
-            np.testing.assert_allclose(seen, expected, rtol=1e-7)
+            np.testing.assert_allclose(actual, expected, rtol=1e-7)
 
 
 def test_at_the_truth_there_is_no_bias_and_the_solved_f_is_log_z(study):
@@ -70,8 +66,9 @@ def test_at_the_truth_there_is_no_bias_and_the_solved_f_is_log_z(study):
 
 
 def test_the_variance_saturates(study):
-    """V -> Var_data(x) + E_noise[r^2 |x - theta|^2] = d + e^(|theta|^2) (d + |theta|^2), for F =
-    log Z and for F solved.
+    """V -> Var_data(x) + E_noise[r^2 |x - theta|^2] for F = log Z and for F solved.
+
+    The limit is d + e^(|theta|^2) (d + |theta|^2).
     """
     square = 2 * POINTS[0] ** 2
     np.testing.assert_allclose(
@@ -80,7 +77,7 @@ def test_the_variance_saturates(study):
 
 
 def test_the_converged_error_is_least_at_m_1_and_the_same_at_m_and_its_inverse(study):
-    """Gaussians of one covariance mirror data and noise into each other, and M into 1 / M."""
+    """With equal covariances, swapping data and noise maps M to 1 / M."""
     solved = study["estimator"][2, 0, 1]
     np.testing.assert_allclose(solved[0], solved[2], rtol=1e-9)
     assert solved.argmin() == 1
@@ -107,7 +104,7 @@ def test_sampled_gradients_have_the_exact_bias_and_variance(study, sampled):
 
 
 def test_sampled_gradients_with_f_solved_have_the_leading_order(study, sampled):
-    """To order 1 / n^2 besides: at M = 1 within 4 standard errors, and 5 % of the variance."""
+    """Up to 1 / n^2: at M = 1 within 4 standard errors and 5 % of the variance."""
     errors, variance = sampled[2]["errors"][2, 0, 1], study["variance"][2, 0, 0, 1] / 300
     expected = study["squared_bias"][2, 0, 0, 1] + variance
     assert abs(errors.mean() - expected) < 4 * errors.std() / 20 + 0.05 * variance
@@ -131,9 +128,7 @@ def test_newton_ends_at_the_minimum_of_the_profiled_loss(sampled):
 
 
 def test_the_best_m_of_known_curves():
-    """a / M^2 + b M / n is least at M = (2 a n / b)^(1/3); an exact parabola's vertex is found off
-    the grid.
-    """
+    """a / M^2 + b M / n is minimal at M = (2 a n / b)^(1/3), also off the grid."""
     m, sizes = np.asarray(grid(100, 5), float), np.array([1e2, 1e3, 1e4])
     curves = 3 / m**2 + 0.5 * m / sizes[:, None]
     best = best_magnification(m, curves, window=0.02)
@@ -158,12 +153,12 @@ def test_flat_range_and_slope():
 
 
 def test_bootstrap_keeps_seeds_together_and_covers():
-    """Two equal rows stay equal; the spread of a mean is s / sqrt(n) within 10 %, seed 0."""
+    """Equal rows stay equal; the spread of a mean is s / sqrt(n) within 10 %, seed 0."""
     rng = np.random.default_rng(0)
     errors = np.tile(rng.exponential(size=100), (2, 1))
     for measure in ("mean", "median"):
-        again = bootstrap(errors, measure, 2000, rng)
-        np.testing.assert_allclose(again[:, 0], again[:, 1])
+        repeated = bootstrap(errors, measure, 2000, rng)
+        np.testing.assert_allclose(repeated[:, 0], repeated[:, 1])
     assert bootstrap(errors, "mean", 4000, rng)[:, 0].std() == pytest.approx(
         errors[0].std() / 10, rel=0.1
     )

@@ -1,6 +1,4 @@
-"""chasm_1d: the smoke preset runs and plots; the chain bridges the gap and single-stage methods do
-not.
-"""
+"""chasm_1d: the chain bridges the gap and single-stage methods do not; the smoke preset runs."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,7 +20,7 @@ def smoke(smoke_result):
 
 @pytest.mark.slow
 def test_the_chain_bridges_what_one_ratio_does_not(smoke):
-    """At 128 nats; a fifth of the steps and half the batch of the paper preset."""
+    """At 128 nats, with a fifth of the steps and half the batch of the paper preset."""
     assert smoke.headline["stages_distance_16"] < 2
     assert smoke.headline["stages_most_steps"] <= CONFIG.num_steps
     assert all(
@@ -35,7 +33,7 @@ def test_the_chain_bridges_what_one_ratio_does_not(smoke):
 
 @pytest.mark.slow
 def test_the_path_ends_at_the_estimate(smoke):
-    """theta of the last point is that of the run; its F is not yet the solved one."""
+    """theta of the last point is that of the run; its F is not yet solved for."""
     path, theta = smoke.arrays["stages_path_theta"][0], smoke.arrays["stages_theta"][0]
     np.testing.assert_allclose([run[np.isfinite(run)][-1] for run in path], theta, rtol=1e-4)
 

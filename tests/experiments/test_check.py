@@ -1,4 +1,4 @@
-"""The headline check: agreement within tolerance passes, everything else fails and is named."""
+"""The headline check: numbers within tolerance pass; everything else fails and is named."""
 
 import json
 
@@ -8,7 +8,7 @@ from experiments.common import check
 
 
 @pytest.mark.parametrize(
-    ("committed", "seen", "verdict", "failed"),
+    ("committed", "actual", "verdict", "failed"),
     [
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": 1.05}, "ok", False),
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": 1.2}, "DIFFERS", True),
@@ -23,8 +23,8 @@ from experiments.common import check
         ({}, {"a": 1.0}, "NOT COMMITTED", True),
     ],
 )
-def test_verdicts(committed, seen, verdict, failed):
-    (row,) = check.compare(committed, seen)
+def test_verdicts(committed, actual, verdict, failed):
+    (row,) = check.compare(committed, actual)
     assert (row.verdict, row.failed) == (verdict, failed)
 
 

@@ -1,6 +1,4 @@
-"""choosing_m: its errors against closed forms, and its ratios on numbers made up for the
-purpose.
-"""
+"""choosing_m: errors against closed forms, and ratios of made-up numbers."""
 
 import jax
 import jax.numpy as jnp
@@ -21,13 +19,16 @@ def rank_promotion_as_distrax_needs_it():
 
 
 def arrays(adaptive: float) -> dict[str, np.ndarray]:
-    """Two M, four seeds, three budgets; the second M is the best by its mean, not by its least
-    error.
-    """
+    """Two M, four seeds, three budgets; the second M has the smallest mean error."""
     grid = np.ones((1, 2, 4, 3))
     grid[0, 1] = np.array([0.1, 0.9, 0.5, 0.5])[:, None]
-    own = np.full((1, 4, 3), adaptive)
-    return {"grid": grid, "adaptive": own, "constant": own, "magnifications": np.array([1, 10])}
+    rule_errors = np.full((1, 4, 3), adaptive)
+    return {
+        "grid": grid,
+        "adaptive": rule_errors,
+        "constant": rule_errors,
+        "magnifications": np.array([1, 10]),
+    }
 
 
 def test_the_best_of_the_grid_is_taken_by_its_mean():
@@ -36,9 +37,9 @@ def test_the_best_of_the_grid_is_taken_by_its_mean():
 
 
 def test_the_error_of_a_ratio_is_zero_where_rule_and_best_are_the_same_runs():
-    same = arrays(0.5)
-    same["adaptive"] = same["grid"][:, 1]
-    np.testing.assert_allclose(statistics.standard_errors(same, "adaptive"), 0, atol=1e-15)
+    run_arrays = arrays(0.5)
+    run_arrays["adaptive"] = run_arrays["grid"][:, 1]
+    np.testing.assert_allclose(statistics.standard_errors(run_arrays, "adaptive"), 0, atol=1e-15)
     assert statistics.standard_errors(arrays(0.5), "adaptive").min() > 0.1
 
 

@@ -1,4 +1,4 @@
-"""The experiments' command line: presets, overrides, help, and what a run leaves behind."""
+"""The command line of the experiments: presets, overrides, help, and the stored result."""
 
 import dataclasses
 
@@ -46,8 +46,8 @@ def experiment(config, key):
     ],
 )
 def test_preset_and_overrides(argv, preset, config, folder):
-    seen = cli.parse("some", PRESETS, argv)
-    assert (seen[0], seen[1], str(seen[2])) == (preset, config, folder)
+    actual = cli.parse("some", PRESETS, argv)
+    assert (actual[0], actual[1], str(actual[2])) == (preset, config, folder)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,4 @@
-"""convergence: curvatures and flow equal closed forms, descent follows the flow, the smoke preset
-runs and plots.
-"""
+"""convergence: curvatures and flow against closed forms, descent, and the smoke preset."""
 
 import jax
 import jax.numpy as jnp
@@ -35,18 +33,18 @@ def test_curvatures_at_infinite_m_are_those_of_the_fisher_information():
         lambda m: curvatures(precision_problem(m, v, 384), None, jnp.array([1.0]))[0]
     )(jnp.array(m))
     covariance = np.array([[v, 2 * m * v], [2 * m * v, 2 * v**2 + 4 * m**2 * v]])
-    seen = at_truth(landscape.profiled_curvatures)
-    np.testing.assert_allclose(seen, np.linalg.eigvalsh(covariance), rtol=1e-8)
+    actual = at_truth(landscape.profiled_curvatures)
+    np.testing.assert_allclose(actual, np.linalg.eigvalsh(covariance), rtol=1e-8)
     mean = np.array([m, m**2 + v])
     joint = np.block(
         [[covariance + np.outer(mean, mean), -mean[:, None]], [-mean[None], np.ones((1, 1))]]
     )
-    seen = at_truth(landscape.joint_curvatures)
-    np.testing.assert_allclose(seen, np.linalg.eigvalsh(joint), rtol=1e-8)
+    actual = at_truth(landscape.joint_curvatures)
+    np.testing.assert_allclose(actual, np.linalg.eigvalsh(joint), rtol=1e-8)
 
 
 def test_joint_curvatures_of_nce_at_the_truth():
-    """integral of kappa p q / (kappa q + p) (T, -1)(T, -1)^T, written out in NumPy."""
+    """Integral of kappa p q / (kappa q + p) (T, -1)(T, -1)^T, computed in NumPy."""
     x = np.linspace(-12, 15, 4001)
     p, q = (np.exp(-((x - center) ** 2) / 2) / np.sqrt(2 * np.pi) for center in (3.0, 0.0))
     t = np.column_stack([x, -np.ones_like(x)])
@@ -54,8 +52,8 @@ def test_joint_curvatures_of_nce_at_the_truth():
     curvatures = jax.jit(
         lambda m: landscape.joint_curvatures(mean_problem(m, 512), 50.0, jnp.array([1.0]))[0]
     )
-    seen = curvatures(jnp.array(3.0))
-    np.testing.assert_allclose(seen, np.linalg.eigvalsh((t * weight[:, None]).T @ t), rtol=1e-8)
+    actual = curvatures(jnp.array(3.0))
+    np.testing.assert_allclose(actual, np.linalg.eigvalsh((t * weight[:, None]).T @ t), rtol=1e-8)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +68,7 @@ def test_flow_at_a_huge_m_takes_the_time_of_the_likelihood(flow):
 
 
 def test_plain_descent_takes_the_time_of_the_flow(flow):
-    """F solved, M = 1: small steps reach the distance after time / rate of them."""
+    """F solved, M = 1: small steps reach the distance after time / rate steps."""
     rate = 0.01
     run = jax.jit(
         lambda m: (
@@ -93,8 +91,9 @@ def test_a_normalized_step_has_the_length_of_the_rate_however_small_the_gradient
 
 @pytest.mark.slow
 def test_newton_converges_where_the_landscape_is_flat():
-    """KL 32, M = 1, F solved: gradient flow takes 4e5 units of time, Newton's method fewer than 20
-    steps.
+    """KL 32, M = 1, F solved: Newton's method needs fewer than 20 steps.
+
+    Gradient flow takes 4e5 units of time.
     """
     run = jax.jit(lambda m: descent.newton(mean_problem(m, 256), 1.0, 1.0, 25).theta)
     assert first_hits(np.asarray(run(jnp.array(8.0))), (1e-6,))[0] < 20

@@ -1,6 +1,4 @@
-"""Published image sets: found, downloaded, verified, parsed; and every way in which that goes
-wrong.
-"""
+"""Published image sets: found, downloaded, verified and parsed, with every way to fail."""
 
 import gzip
 import hashlib
@@ -23,7 +21,7 @@ CLOSED = (  # the discard port, where nothing listens: a machine without a netwo
 
 
 def idx_bytes(values, type_code=8):
-    """The format in NumPy's own terms: what the parser is held against."""
+    """The idx format written with NumPy, independently of the parser."""
     sizes = np.array(values.shape, ">u4").tobytes()
     return bytes([0, 0, type_code, values.ndim]) + sizes + values.tobytes()
 
@@ -45,8 +43,9 @@ def contents():
 
 @pytest.fixture
 def publish(contents, tmp_path, monkeypatch):
-    """Makes "mnist" the small set, published at the given mirrors, with an empty cache and no
-    NCE_JAX_DATA.
+    """Publishes the small set as "mnist" at the given mirrors, with an empty cache.
+
+    NCE_JAX_DATA is not set.
     """
     monkeypatch.delenv(mnist_files.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -67,7 +66,7 @@ def publish(contents, tmp_path, monkeypatch):
 
 @pytest.fixture
 def folder(contents, publish, tmp_path, monkeypatch):
-    """NCE_JAX_DATA with the small set in it; its folder of the set."""
+    """Sets NCE_JAX_DATA to a folder with the small set, and returns the set's folder in it."""
     monkeypatch.setenv(mnist_files.VARIABLE, str(tmp_path / "data"))
     return write(tmp_path / "data" / "mnist", contents)
 
@@ -79,7 +78,7 @@ def cache(tmp_path):
 
 @pytest.fixture
 def serve(tmp_path):
-    """Serves files over HTTP; gives the address and a list that grows with every request."""
+    """Serves files over HTTP; returns the address and a list that grows with every request."""
     servers = []
 
     def serve(files, label):
@@ -112,9 +111,9 @@ def write(folder, files):
 
 
 def check(loaded):
-    for found, expected in zip(loaded, arrays(), strict=True):
-        assert found.dtype == np.uint8
-        np.testing.assert_array_equal(found, expected)
+    for actual, expected in zip(loaded, arrays(), strict=True):
+        assert actual.dtype == np.uint8
+        np.testing.assert_array_equal(actual, expected)
 
 
 def test_reads_from_the_users_folder_without_a_network(folder, cache):
@@ -225,7 +224,7 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(
     publish(serve(contents, "mirror")[0])
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="cannot be kept for the next time"):
+    with pytest.warns(UserWarning, match="cannot be cached"):
         check(mnist_files.load_images("mnist", split="test"))
 
 
@@ -287,10 +286,10 @@ def test_bad_arguments_are_named(arguments, message):
 @pytest.mark.parametrize("shape", [(3,), (0,), (2, 3), (2, 3, 4)])
 def test_parser_returns_what_was_written(shape):
     values = np.random.default_rng(1).integers(0, 256, shape, np.uint8)
-    found = idx.parse_gzip(gzip.compress(idx_bytes(values)), num_axes=len(shape))
-    np.testing.assert_array_equal(found, values)
-    assert found.dtype == np.uint8
-    assert found.flags.writeable
+    actual = idx.parse_gzip(gzip.compress(idx_bytes(values)), num_axes=len(shape))
+    np.testing.assert_array_equal(actual, values)
+    assert actual.dtype == np.uint8
+    assert actual.flags.writeable
 
 
 GOOD = idx_bytes(np.zeros((2, 3), np.uint8))

@@ -1,6 +1,4 @@
-"""The digits experiment: data, model and evaluation by themselves, a small grid, and (slow) the
-whole smoke preset.
-"""
+"""The digits experiment: data, model, evaluation, a small grid, and (slow) the smoke preset."""
 
 import dataclasses
 
@@ -55,8 +53,9 @@ def test_training_starts_at_the_noise(digits):
 
 
 def test_evaluation_of_a_model_with_known_log_z(digits):
-    """f = log 3 everywhere: log Z and both F* are log 3, no gain, the loss of a coin, and every
-    sample counts.
+    """f = log 3 everywhere: log Z and both F* are log 3, and every sample counts.
+
+    There is no gain, and the loss is that of a coin.
     """
     config = dataclasses.replace(SMOKE, num_evaluation_noise=500)
 
@@ -66,11 +65,11 @@ def test_evaluation_of_a_model_with_known_log_z(digits):
             config, digits, lambda x: jnp.full(len(x), jnp.log(3.0)), kappa, jax.random.key(3)
         )
 
-    seen = evaluate(jnp.array(10.0))
-    for value in (seen.log_partition, seen.profiled_at_one, seen.profiled_at_own):
+    actual = evaluate(jnp.array(10.0))
+    for value in (actual.log_partition, actual.profiled_at_one, actual.profiled_at_own):
         np.testing.assert_allclose(value, np.log(3), rtol=1e-5)
-    np.testing.assert_allclose([seen.test_loss, seen.validation_loss], 2 * np.log(2), rtol=1e-5)
-    np.testing.assert_allclose(seen.effective_samples, 500, rtol=1e-4)
+    np.testing.assert_allclose([actual.test_loss, actual.validation_loss], 2 * np.log(2), rtol=1e-5)
+    np.testing.assert_allclose(actual.effective_samples, 500, rtol=1e-4)
 
 
 def test_a_trained_lane_beats_the_gaussian_on_held_out_images(digits):
@@ -79,12 +78,12 @@ def test_a_trained_lane_beats_the_gaussian_on_held_out_images(digits):
         return train_lane(SMOKE, digits, training.solved(), jax.random.key(4), **options)
 
     trained = jax.jit(lane)(jnp.array(1.0))
-    seen = trained.evaluation
+    actual = trained.evaluation
     assert trained.num_failed.sum() == 0
-    assert seen.test_loss[-1] < 1.1 < 2 * np.log(2)
-    assert (seen.test_log_ratio[-1].mean() - seen.log_partition[-1]) > 5 * seen.log_partition_error[
-        -1
-    ]
+    assert actual.test_loss[-1] < 1.1 < 2 * np.log(2)
+    assert (
+        actual.test_log_ratio[-1].mean() - actual.log_partition[-1]
+    ) > 5 * actual.log_partition_error[-1]
 
 
 def test_a_cell_is_withheld_whole_and_a_diagonal_is_one_kappa():
@@ -128,10 +127,10 @@ class TestSmokePreset:
 
     def test_deterministic(self):
         digits = data.load(SMOKE, jax.random.split(jax.random.key(SMOKE.seed))[0])
-        once, again = (
+        once, repeated = (
             run.SWEEPS["joint"](SMOKE, digits, _run_key()).evaluation.test_loss for _ in range(2)
         )
-        np.testing.assert_array_equal(once, again)
+        np.testing.assert_array_equal(once, repeated)
 
     def test_plots_and_tables_from_stored_results(self, result, tmp_path):
         results.save(tmp_path, result)

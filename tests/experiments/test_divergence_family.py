@@ -1,6 +1,4 @@
-"""divergence_family: the bound is the divergence at the true ratio and less elsewhere; samples,
-plots, and the summary.
-"""
+"""divergence_family: the bound at true and wrong ratios, samples, plots and statistics."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -38,7 +36,7 @@ def test_arrays_have_their_shapes_and_nothing_failed(smoke):
 
 
 def test_the_family_runs_from_jensen_shannon_to_kl(smoke):
-    """By quadrature: equal at the true ratio, below at every other; and the two ends."""
+    """By quadrature: equal at the true ratio, below at all others, with both ends."""
     headline, arrays = smoke.headline, smoke.arrays
     assert max(headline["bound_minus_definition"], headline["bound_minus_definition_held"]) < 1e-9
     assert (
@@ -58,8 +56,9 @@ def test_the_family_runs_from_jensen_shannon_to_kl(smoke):
 
 
 def test_known_answers():
-    """Three symbols by hand, Gaussians 1 apart: KL = 1/2; and D_kappa(p, q) = kappa D_(1 /
-    kappa)(q, p).
+    """Known divergences, and D_kappa(p, q) = kappa D_(1 / kappa)(q, p).
+
+    They are of three symbols by hand, and of Gaussians 1 apart, KL = 1/2.
     """
     symbols, p, q = pairs()[0], np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.3, 0.6])
     assert symbols.kl == pytest.approx(0.7 * np.log(7) + 0.2 * np.log(2 / 3) - 0.1 * np.log(6))
@@ -79,8 +78,9 @@ def test_known_answers():
 
 
 def test_samples_agree_where_they_are_many(smoke):
-    """Away from the farthest pair means lie within 5 of their standard errors, and intervals cover:
-    40 replicates.
+    """Means within 5 standard errors, and intervals that cover, from 40 replicates.
+
+    The farthest pair is excluded.
     """
     summary, near = of_pairs(smoke.arrays), np.array([0, 1])
     middle = np.abs(np.log10(smoke.arrays["kappas"])) < 1.5

@@ -1,4 +1,4 @@
-"""BAR on oscillators in small, and the loader of the published data."""
+"""BAR on a few oscillators, and the loader of the published data."""
 
 import os
 
@@ -73,10 +73,10 @@ def test_another_file_is_refused(tmp_path):
 @pytest.mark.skipif(not os.environ.get(data.VARIABLE), reason=f"{data.VARIABLE} is not set")
 def test_benzene_agrees_with_pymbar(x64):
     benzene = data.load_benzene()
-    found = nce_jax.bar(*map(jax.numpy.asarray, benzene[:2]))
-    np.testing.assert_allclose(found.delta_f, benzene.reference[:, 0], atol=1e-10)
-    np.testing.assert_allclose(found.standard_error, benzene.reference[:, 1], atol=1e-10)
-    assert f"{np.sum(found.delta_f):.4f}" == "3.0444"
+    actual = nce_jax.bar(*map(jax.numpy.asarray, benzene[:2]))
+    np.testing.assert_allclose(actual.delta_f, benzene.reference[:, 0], atol=1e-10)
+    np.testing.assert_allclose(actual.standard_error, benzene.reference[:, 1], atol=1e-10)
+    assert f"{np.sum(actual.delta_f):.4f}" == "3.0444"
 
 
 def test_figures_from_stored_results(result, tmp_path):

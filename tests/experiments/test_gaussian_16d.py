@@ -1,6 +1,4 @@
-"""gaussian_16d: the smoke preset runs, repeats and plots; BAR and a solved F need far fewer steps
-than NCE.
-"""
+"""gaussian_16d: BAR and a solved F need far fewer steps than NCE; the smoke preset runs."""
 
 import jax
 import jax.numpy as jnp
@@ -60,25 +58,24 @@ def test_plots_come_from_stored_results(smoke, tmp_path):
 
 
 def test_the_experiment_repeats(smoke):
-    """One of its studies again, compiled anew; and the start of figure 3 is the first of the
-    starts, on the same draws.
+    """One study repeated, compiled anew, and the common start of both studies.
+
+    The start of figure 3 is the first of the starts, on the same draws.
     """
     key_problem, key_runs, _ = jax.random.split(jax.random.key(CONFIG.seed), 3)
     keys = jax.vmap(lambda index: jax.random.fold_in(key_runs, index))(jnp.arange(CONFIG.num_runs))
     problem = make_problem(CONFIG, key_problem)
-    once, again = (_starts(CONFIG, problem, keys)["start_theta_distance"] for _ in range(2))
-    np.testing.assert_array_equal(once, again)
+    once, repeated = (_starts(CONFIG, problem, keys)["start_theta_distance"] for _ in range(2))
+    np.testing.assert_array_equal(once, repeated)
     np.testing.assert_allclose(once, smoke.arrays["start_theta_distance"], rtol=1e-3, atol=1e-5)
     figure = smoke.arrays["theta_distance"][
         [0, 1, 2, 4], : CONFIG.num_runs, : CONFIG.num_steps_starts + 1
     ]
-    np.testing.assert_allclose(again[:, 0], figure, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(repeated[:, 0], figure, rtol=1e-3, atol=1e-5)
 
 
 def test_log_partition_of_the_model():
-    """At the data's own parameters it is F*, at the noise log Z of a standard normal, and infinite
-    beyond.
-    """
+    """F* at the data's parameters, log Z of a standard normal at the noise, infinite beyond."""
     problem = make_problem(CONFIG, jax.random.key(3))
     np.testing.assert_allclose(
         model_log_partition(problem.params), problem.log_partition, rtol=1e-6

@@ -1,6 +1,4 @@
-"""gaussian_1d: the smoke preset runs, repeats and plots; far apart, one BAR step or a solved F
-beats the joint gradient.
-"""
+"""gaussian_1d: far apart, a BAR step or a solved F beats a joint gradient; smoke preset."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ import pytest
 
 from experiments.common import results
 from experiments.gaussian_1d.config import PRESETS
-from experiments.gaussian_1d.lanes import Case, Trace, kept_steps, parameter_distance, train
+from experiments.gaussian_1d.lanes import Case, Trace, parameter_distance, stored_steps, train
 from experiments.gaussian_1d.plot import draw
 from experiments.gaussian_1d.run import _open_settings, experiment
 from experiments.gaussian_1d.statistics import five_runs
@@ -35,18 +33,18 @@ def smoke(smoke_result):
 
 
 def test_arrays_have_their_shapes_and_nothing_failed(smoke):
-    kept = kept_steps(CONFIG.num_steps).size
+    num_records = stored_steps(CONFIG.num_steps).size
     expected = {
         "run_loss": (METHODS, DISTANCES, CONFIG.num_runs, STEPS),
         "run_theta": (METHODS, DISTANCES, CONFIG.num_runs, STEPS),
-        "parameter_distance": (METHODS, DISTANCES, SEEDS, kept),
+        "parameter_distance": (METHODS, DISTANCES, SEEDS, num_records),
         "elsewhere_distance": (2, DISTANCES, SEEDS),
         "magnified_distance": (
             3,
             DISTANCES,
             len(CONFIG.magnifications),
             CONFIG.num_seeds_magnified,
-            kept,
+            num_records,
         ),
         "setting_distance": (3, len(smoke.arrays["settings"]), SEEDS),
         "size_distance": (len(CONFIG.other_sizes), 3, DISTANCES, CONFIG.num_seeds_other),
@@ -63,9 +61,7 @@ def test_far_apart_bar_and_solved_beat_the_joint_gradient_and_solvers_agree(smok
 
 
 def test_the_same_runs_agree_between_studies(smoke):
-    """Distance 16 of the figures is the first open setting, and M = 1 of the magnifications: the
-    draws are shared.
-    """
+    """Distance 16 is also the first open setting, and M = 1 a magnification: draws are shared."""
     final = smoke.arrays["parameter_distance"][[0, 2, 4], -1, :, -1]
     np.testing.assert_allclose(smoke.arrays["setting_distance"][:, 0], final, rtol=1e-3)
     few = CONFIG.num_seeds_magnified
@@ -86,18 +82,18 @@ def test_a_run_repeats_and_names_stay_with_their_method():
     traces = train(compared(), cases * 2, keys, num_steps=5, batch_size=32)
     for trace in traces.values():
         jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[1]), trace)
-    moved = {name: abs(trace.log_partition[..., 0]).max() for name, trace in traces.items()}
+    change = {name: abs(trace.log_partition[..., 0]).max() for name, trace in traces.items()}
     # Only a solved F is not 0 at the first loss.
-    assert moved["NCE"] == moved["BAR"] == 0 < moved["Newton"]
+    assert change["NCE"] == change["BAR"] == 0 < change["Newton"]
 
 
 def test_the_experiment_repeats(smoke):
-    """One of its studies again, compiled anew."""
+    """One study repeated, compiled anew."""
     keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(CONFIG.seed), index))(
         jnp.arange(CONFIG.num_seeds)
     )
-    once, again = (_open_settings(CONFIG, keys)["setting_distance"] for _ in range(2))
-    np.testing.assert_array_equal(once, again)
+    once, repeated = (_open_settings(CONFIG, keys)["setting_distance"] for _ in range(2))
+    np.testing.assert_array_equal(once, repeated)
     np.testing.assert_allclose(once, smoke.arrays["setting_distance"], rtol=1e-3)
 
 

@@ -1,6 +1,4 @@
-"""gradient_alignment: the bias equals a NumPy oracle, tails have their closed form, the smoke
-preset runs and plots.
-"""
+"""gradient_alignment: the bias against a NumPy oracle, closed-form tails, and the smoke preset."""
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +21,7 @@ MAGNIFICATIONS = (1.0, 100.0)
 
 @pytest.fixture(scope="module")
 def problem():
-    """Data, start, the family of free covariance, its parameters at the start, and a rule."""
+    """Data, start, the family with free covariance, its parameters at the start, and a rule."""
     with jax.enable_x64(True):
         data, start = data_and_start(CONFIG)
         family = mean_and_covariance()
@@ -38,7 +36,7 @@ def _density(x, mean, covariance):
 
 @pytest.mark.slow
 def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
-    """integral of r / (kappa + r) (p_data - p_theta) (T - E_theta T), written out in NumPy."""
+    """Integral of r / (kappa + r) (p_data - p_theta) (T - E_theta T), computed in NumPy."""
     data, start, family, params, rule = problem
     x, cell = np.asarray(rule.x), 0.25**2
     p_data, p_model = _density(x, *map(np.asarray, data)), _density(x, *map(np.asarray, start))
@@ -49,19 +47,22 @@ def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
         np.sum((cell * (ratio / (m + ratio) * (p_data - p_model)) @ centered) ** 2)
         for m in MAGNIFICATIONS
     ]
-    seen = bias.squared_bias(family, rule, data, "fixed", params[None], MAGNIFICATIONS, (0.0,))
-    np.testing.assert_allclose(seen[0, 0], expected, rtol=1e-9)
+    actual = bias.squared_bias(family, rule, data, "fixed", params[None], MAGNIFICATIONS, (0.0,))
+    np.testing.assert_allclose(actual[0, 0], expected, rtol=1e-9)
 
 
 def test_a_wrong_f_leaves_a_bias_that_m_does_not_remove(problem):
-    """As M grows the joint gradient at F = log Z + d is e^-d E_theta[T] - E_data[T]: off by (e^-d -
-    1) E_theta[T].
+    """For large M the joint gradient at F = log Z + d is off by (e^-d - 1) E_theta[T].
+
+    It is e^-d E_theta[T] - E_data[T].
     """
     data, _, family, params, rule = problem
-    seen = bias.squared_bias(family, rule, data, "joint", params[None], (1e6,), (0.0, 0.5))[:, 0, 0]
+    actual = bias.squared_bias(family, rule, data, "joint", params[None], (1e6,), (0.0, 0.5))[
+        :, 0, 0
+    ]
     expected = np.sum(((np.exp(-0.5) - 1) * np.asarray(family.moments(params))) ** 2)
-    assert seen[0] < 1e-9
-    np.testing.assert_allclose(seen[1], expected, rtol=1e-4)
+    assert actual[0] < 1e-9
+    np.testing.assert_allclose(actual[1], expected, rtol=1e-4)
 
 
 def test_moments_and_log_partition_by_quadrature(problem):
@@ -75,9 +76,7 @@ def test_moments_and_log_partition_by_quadrature(problem):
 
 
 def test_the_closed_form_of_the_tails():
-    """Against the integral in NumPy, where E_data[r] is infinite, where E_model[r] is, and where
-    both are.
-    """
+    """Against NumPy's integral, where E_data[r], E_model[r] or both are infinite."""
     values = np.array([1e5, 1e7])
     with jax.enable_x64(True):
         for model, data in ((1.3, 8.0), (3.0, 1.0), (3.0, 4.0)):
@@ -95,9 +94,9 @@ def test_the_closed_form_of_the_tails():
 def test_tails_measured_by_the_library_follow_the_prediction():
     values, pairs = np.array([1e5, 1e7]), np.array([[3.0, 4.0], [3.0, 1.0]])
     with jax.enable_x64(True):
-        seen = tails.measured_bias(pairs, "fixed", values)
+        actual = tails.measured_bias(pairs, "fixed", values)
     expected = [tails.predicted_bias(tails.Tail(*pair), values) for pair in pairs]
-    np.testing.assert_allclose(seen, expected, rtol=1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4)
     assert [tails.Tail(*pair).exponent for pair in pairs] == pytest.approx([0.375, 0.5])
     assert tails.Tail(0.5, 4.0).exponent == 1.0
 
@@ -131,12 +130,13 @@ def test_paths_approach_the_likelihood_s_unless_f_lags(smoke):
 
 @pytest.mark.slow
 def test_an_infinite_m_is_the_likelihood_s_path(smoke):
-    """F solved, M = 1e4: the first steps agree with the path from closed-form moments to O(1 /
-    M).
-    """
-    seen, exact = smoke.arrays["covariance_solved_path"][-1], smoke.arrays["covariance_exact_path"]
-    np.testing.assert_allclose(seen[:3], exact[:3], atol=1e-4)
-    assert jnp.isfinite(seen).all()
+    """F solved, M = 1e4: the first steps agree with closed-form moments to O(1 / M)."""
+    actual, exact = (
+        smoke.arrays["covariance_solved_path"][-1],
+        smoke.arrays["covariance_exact_path"],
+    )
+    np.testing.assert_allclose(actual[:3], exact[:3], atol=1e-4)
+    assert jnp.isfinite(actual).all()
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def test_what_is_no_text_is_named(config, tmp_path):
 
 
 def test_places_follow_one_another():
-    inputs, targets = train.in_places(np.arange(11), 3)
+    inputs, targets = train.as_sequences(np.arange(11), 3)
     np.testing.assert_array_equal(inputs, [[0, 1, 2], [3, 4, 5], [6, 7, 8]])
     np.testing.assert_array_equal(targets, inputs + 1)
 
@@ -83,9 +83,9 @@ def test_the_perplexity_of_rows_of_zero_is_the_number_of_words(config):
         jax.random.key(0),
     )
     flat = trained.params._replace(table=jax.tree.map(jnp.zeros_like, trained.params.table))
-    found = evaluate(config, trained._replace(params=flat), corpus.test)
-    np.testing.assert_allclose(found["perplexity"], len(corpus.words), rtol=1e-5)
-    np.testing.assert_allclose(found["log_z_mean"], np.log(len(corpus.words)), rtol=1e-5)
+    actual = evaluate(config, trained._replace(params=flat), corpus.test)
+    np.testing.assert_allclose(actual["perplexity"], len(corpus.words), rtol=1e-5)
+    np.testing.assert_allclose(actual["log_z_mean"], np.log(len(corpus.words)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("loss", [losses.FULL, *losses.LOSSES])
@@ -94,13 +94,13 @@ def test_every_method_learns_a_text_that_repeats(config, loss):
     config = dataclasses.replace(config, learning_rate=0.03, num_epochs=10, dropout=0.0)
     count = 0 if loss == losses.FULL else 16
     trained = train.train(config, corpus, train.Method(loss, count), jax.random.key(0))
-    found = evaluate(config, trained, corpus.test)
+    actual = evaluate(config, trained, corpus.test)
     # Three lines in turn: all but the first words of a line are certain, or nearly; the unigram's
     # perplexity is 8.
-    assert found["perplexity"] < 2.5
+    assert actual["perplexity"] < 2.5
     assert trained.seconds > 0
     if loss in losses.NCE:
-        assert abs(found["log_z_mean"]) < 0.5
+        assert abs(actual["log_z_mean"]) < 0.5
 
 
 def test_the_grid_names_every_method_once():

@@ -1,4 +1,4 @@
-"""Every experiment has the same files for the same roles, and takes its colors from one palette."""
+"""Every experiment has the same files for the same roles, and colors come from one palette."""
 
 import ast
 import re
@@ -8,6 +8,7 @@ import pytest
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 TOPICS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/run.py"))
+MAX_FILE_LINES = 200
 HEX_COLOR = re.compile(r"#[0-9a-fA-F]{6}\b")
 
 
@@ -30,3 +31,9 @@ def test_colors_are_written_out_in_the_palette_alone():
 
 def has_color(path: Path) -> bool:
     return HEX_COLOR.search(path.read_text()) is not None
+
+
+def test_files_are_short():
+    paths = {path.relative_to(EXPERIMENTS).as_posix(): path for path in EXPERIMENTS.rglob("*.py")}
+    lines = {name: len(path.read_text().splitlines()) for name, path in paths.items()}
+    assert {name: count for name, count in lines.items() if count > MAX_FILE_LINES} == {}

@@ -1,4 +1,4 @@
-"""Figures 1 and 7 in small: shapes, repetition, the claims, the plots."""
+"""Figures 1 and 7 at a small size: shapes, repeatability, claims and plots."""
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ SMOKE = config.PRESETS["smoke"]
 
 @pytest.fixture(scope="module", autouse=True)
 def rank_promotion():
-    """distrax broadcasts between ranks; the rest of the suite forbids it."""
+    """distrax broadcasts between ranks, which the rest of the suite forbids."""
     with jax.numpy_rank_promotion("allow"):
         yield
 
@@ -37,12 +37,12 @@ def test_shapes(result):
 
 
 def test_bar_is_fastest_at_good_overlap_and_cycles_without(result):
-    seen = result.headline
-    assert seen["ring_bar_median_steps"] < seen["ring_bisection_median_steps"]
-    assert seen["ring_bar_share_within_9_steps"] == 1
-    assert seen["pairs_bar_share_arrived_16_apart"] == 0
-    assert seen["pairs_cycle_closes_to"] < 1e-9
-    assert seen["lemma_violations"] == 0
+    actual = result.headline
+    assert actual["ring_bar_median_steps"] < actual["ring_bisection_median_steps"]
+    assert actual["ring_bar_share_within_9_steps"] == 1
+    assert actual["pairs_bar_share_arrived_16_apart"] == 0
+    assert actual["pairs_cycle_closes_to"] < 1e-9
+    assert actual["lemma_violations"] == 0
 
 
 def test_what_does_not_converge_is_reported(result):

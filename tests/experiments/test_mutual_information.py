@@ -1,6 +1,4 @@
-"""mutual_information: the closed form, the preconditioner, the errors and the flags; the smoke
-preset runs and plots.
-"""
+"""mutual_information: closed form, preconditioner, errors and flags; the smoke preset runs."""
 
 import itertools
 
@@ -20,9 +18,9 @@ from experiments.mutual_information import (
     table,
 )
 from experiments.mutual_information.config import PRESETS
-from experiments.mutual_information.measures import Worth, worth
+from experiments.mutual_information.measures import Measures, measure
 from experiments.mutual_information.plot import draw
-from experiments.mutual_information.stages import Fit, over_stages
+from experiments.mutual_information.stages import Fit, map_stages
 
 CONFIG = PRESETS["smoke"]
 RHO = 0.7951
@@ -30,8 +28,9 @@ RHO = 0.7951
 
 @pytest.mark.parametrize(("dim", "nats"), [(2, 0.5), (40, 10), (80, 20), (160, 40), (320, 80)])
 def test_the_truth_is_kl_to_the_product_of_marginals(dim, nats):
-    """KL(N(0, C) || N(0, I)) = (tr C - d - log det C) / 2, in float64; the correlation is chosen
-    for d / 4 nats.
+    """KL(N(0, C) || N(0, I)) = (tr C - d - log det C) / 2, in float64.
+
+    The correlation is chosen for d / 4 nats.
     """
     matrix = problem.covariance(dim, RHO)
     expected = (np.trace(matrix) - dim - np.linalg.slogdet(matrix)[1]) / 2
@@ -45,8 +44,9 @@ def test_samples_have_the_stated_covariance():
 
 
 def _dense_natural(gap_quadratic, gap_linear, matrix):
-    """Fisher matrix of all d^2 + d statistics under N(0, C) from Isserlis' theorem,
-    pseudo-inverted, on the gradient.
+    """Natural gradient from the full Fisher matrix of N(0, C), by Isserlis' theorem.
+
+    The matrix of all d^2 + d statistics is pseudo-inverted.
     """
     dim = len(matrix)
     pairs = [(i, j) for i in range(dim) for j in range(dim)]
@@ -68,47 +68,47 @@ def test_the_direction_is_the_dense_fisher_inverse_times_the_gradient():
             {"quadratic": jnp.asarray(second), "linear": jnp.asarray(mean)}
             for second, mean in zip(moments, means, strict=True)
         ]
-        seen = natural_gradient.natural_direction(*sides)
+        actual = natural_gradient.natural_direction(*sides)
     expected = _dense_natural(
         moments[0] - moments[1], means[0] - means[1], (moments[0] + moments[1]) / 2
     )
-    np.testing.assert_allclose(seen["quadratic"], expected[0], atol=1e-10)
-    np.testing.assert_allclose(seen["linear"], expected[1], atol=1e-10)
+    np.testing.assert_allclose(actual["quadratic"], expected[0], atol=1e-10)
+    np.testing.assert_allclose(actual["linear"], expected[1], atol=1e-10)
 
 
 def _truth(dim: int, levels: list[float]) -> dict[str, jax.Array]:
     """W_k = (C_k+1^-1 - C_k^-1) / 2 of the bridges' covariances C_k = (1 - a^2) C + a^2 I."""
-    each = [
+    precisions = [
         np.linalg.inv((1 - a**2) * problem.covariance(dim, RHO) + a**2 * np.eye(dim))
         for a in levels
     ]
-    quadratic = np.stack([(after - before) / 2 for before, after in itertools.pairwise(each)])
+    quadratic = np.stack([(after - before) / 2 for before, after in itertools.pairwise(precisions)])
     return {
         "quadratic": jnp.asarray(quadratic, jnp.float32),
-        "linear": jnp.zeros((len(each) - 1, dim)),
+        "linear": jnp.zeros((len(precisions) - 1, dim)),
     }
 
 
 @pytest.mark.slow
-def test_the_truth_is_a_fixed_point_of_the_step_and_worth_its_closed_form():
+def test_the_truth_is_a_fixed_point_of_the_step_and_has_the_closed_form_value():
     levels, key = [0.0, 0.5, 1.0], jax.random.split(jax.random.key(1), 3)
     schedule, params = jnp.array(levels), _truth(4, levels)
     x, y = problem.draw(key[0], 100_000, 4, RHO), jax.random.normal(key[1], (100_000, 4))
-    moved, _ = natural_gradient.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
+    new_params, _ = natural_gradient.step((params, jnp.zeros(2)), schedule, x, key[2], 1.0, 10.0)
     # 0.27 to 0.8 of W are to be learned.
-    assert np.abs(moved["quadratic"] - params["quadratic"]).max() < 0.03
-    seen = worth(Fit(params, schedule, 10.0), x, y)
-    assert abs(float(seen.value) - problem.mutual_information(4, RHO)) < 4 * float(
-        seen.standard_error
+    assert np.abs(new_params["quadratic"] - params["quadratic"]).max() < 0.03
+    actual = measure(Fit(params, schedule, 10.0), x, y)
+    assert abs(float(actual.value) - problem.mutual_information(4, RHO)) < 4 * float(
+        actual.standard_error
     )
 
 
 def test_bridges_of_a_stage_are_those_of_the_chain():
     x, y, schedule = jnp.full((1, 2), 3.0), jnp.ones((1, 2)), jnp.array([0.0, 0.6, 1.0])
-    seen = over_stages(
-        lambda each, data, noise: jnp.stack([data, noise]), jnp.zeros(2), schedule, x, y
+    actual = map_stages(
+        lambda leaf, data, noise: jnp.stack([data, noise]), jnp.zeros(2), schedule, x, y
     )
-    np.testing.assert_allclose(seen[:, :, 0, 0], [[3, 3.0], [3.0, 1]], rtol=1e-6)
+    np.testing.assert_allclose(actual[:, :, 0, 0], [[3, 3.0], [3.0, 1]], rtol=1e-6)
 
 
 def test_a_drift_is_told_from_noise_and_from_arrival():
@@ -136,12 +136,12 @@ def test_coverage_counts_intervals_and_flags_name_the_reason():
         "effective_samples": np.array([99, 3, 99, 99]),
     }
     np.testing.assert_array_equal(statistics.is_flagged(arrays), [False, True, True, True])
-    assert statistics.share(np.array([True, True, False]), np.array([True, False, True])) == 0.5
+    assert statistics.fraction(np.array([True, True, False]), np.array([True, False, True])) == 0.5
 
 
 def test_the_combined_error_holds_samples_parameters_and_half_the_gap():
-    seen, again = Worth(9.0, 0.3, 20.0, 99.0), Worth(10.0, 0.4, 20.0, 99.0)
-    value, error = methods.combine(seen, again, 10_000)
+    actual, repeated = Measures(9.0, 0.3, 20.0, 99.0), Measures(10.0, 0.4, 20.0, 99.0)
+    value, error = methods.combine(actual, repeated, 10_000)
     assert value == 9.5
     np.testing.assert_allclose(error, np.sqrt(0.25**2 + 0.2**2 + 0.5**2))
 
@@ -171,8 +171,8 @@ def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
     first = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
     monkeypatch.setattr(run, "cell", lambda *args: pytest.fail("computed again"))
-    again = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
-    for one, other in zip(first, again, strict=True):
+    repeated = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
+    for one, other in zip(first, repeated, strict=True):
         np.testing.assert_array_equal(one, other)
 
 

@@ -1,6 +1,4 @@
-"""noise_choices: measures with known answers, a runner that is the train step's, and the smoke
-preset.
-"""
+"""noise_choices: measures with known values, the runner, and the smoke preset."""
 
 import dataclasses
 
@@ -22,7 +20,7 @@ from experiments.noise_choices.plot import draw
 from experiments.noise_choices.run import experiment
 from nce_jax import training
 
-pytestmark = pytest.mark.slow  # all of it: compilation
+pytestmark = pytest.mark.slow  # because of its compilation
 
 PAPER, SMOKE = Config(), PRESETS["smoke"]
 TINY = dataclasses.replace(SMOKE, hidden=(4,), num_points=200, plane_steps=6, plane_batch=16)
@@ -48,24 +46,23 @@ def plane():
 
 
 def test_divergence_of_the_data_and_of_a_gaussian(square):
-    """Zero for the data's own density, whatever the constant; for N(0, v I) that of 50,000 samples
-    (seed 0), 4 s.e.
+    """Zero for the data's own density; for N(0, v I) within 4 standard errors.
+
+    The second is compared with 50,000 samples (seed 0).
     """
-    own, log_z = measures.divergence(square, square.log_data + 3)
-    np.testing.assert_allclose([own, log_z], [0, 3], atol=1e-4)
+    own_divergence, log_z = measures.divergence(square, square.log_data + 3)
+    np.testing.assert_allclose([own_divergence, log_z], [0, 3], atol=1e-4)
     phi = -jnp.sum(jnp.square(square.x), axis=-1) / 8
-    seen, log_z = measures.divergence(square, phi)
+    actual, log_z = measures.divergence(square, phi)
     np.testing.assert_allclose(log_z, np.log(2 * np.pi * 4), atol=1e-3)
     x = np.asarray(TOYS[PAPER.toy].sample(jax.random.key(0), 50_000))
     log_data = np.asarray(jax.jit(TOYS[PAPER.toy].log_density)(x), np.float64)
     difference = log_data - stats.multivariate_normal(np.zeros(2), 4).logpdf(x)
-    assert abs(seen - difference.mean()) < 4 * difference.std() / np.sqrt(difference.size)
+    assert abs(actual - difference.mean()) < 4 * difference.std() / np.sqrt(difference.size)
 
 
 def test_half_and_half_is_a_normalized_mixture(square):
-    """Density by hand; mass one; and a draw comes from either half as often (seed 4, 4 standard
-    errors).
-    """
+    """Density by hand, unit mass, and equally frequent components (seed 4, 4 standard errors)."""
     first, second = (stats.norm([-6, 0], 0.5), stats.norm([2, 0], 1))
     parts = [
         distrax.MultivariateNormalDiag(jnp.array(part.mean()), jnp.array(part.std()))
@@ -111,9 +108,9 @@ def test_digits_are_split_by_image_and_covered_by_the_box():
 
 
 def test_a_run_is_that_of_the_train_step_by_hand(plane):
-    """Parameters, F and overlap after every step, with the draws that `train` describes."""
+    """Parameters, F and overlap after every step, with the draws of `train`."""
     noise = noises.make(TINY, plane, "standard normal", jax.random.key(2)).noise
-    key, kept = jax.random.key(3), train.checkpoints(TINY, plane)
+    key, checkpoint_steps = jax.random.key(3), train.checkpoints(TINY, plane)
     run = train.make_runner(TINY, plane, noise)(key, 2.0)
     key_begin, key_steps = jax.random.split(key)
     params, log_density_fn = problems.make_model(TINY, plane, key_begin)
@@ -123,17 +120,17 @@ def test_a_run_is_that_of_the_train_step_by_hand(plane):
     )
     step = jax.jit(by_hand)
     state, (key_data, key_step) = by_hand.init(params), jax.random.split(key_steps)
-    seen = []
+    actual = []
     for index in range(TINY.plane_steps):
         rows = jax.random.randint(
             jax.random.fold_in(key_data, index), (TINY.plane_batch,), 0, TINY.num_points
         )
         state, metrics = step(state, plane.x_train[rows], key_step)
-        seen.append(metrics)
-    np.testing.assert_array_equal(kept, [1, 2, 6])
-    np.testing.assert_allclose(run.log_partition[-1], seen[-1].log_partition, atol=1e-4)
+        actual.append(metrics)
+    np.testing.assert_array_equal(checkpoint_steps, [1, 2, 6])
+    np.testing.assert_allclose(run.log_partition[-1], actual[-1].log_partition, atol=1e-4)
     np.testing.assert_allclose(
-        run.overlap[-1], np.mean([metrics.overlap for metrics in seen[2:]]), atol=1e-4
+        run.overlap[-1], np.mean([metrics.overlap for metrics in actual[2:]]), atol=1e-4
     )
     kernel = run.params["hidden_0"]["kernel"][-1]
     np.testing.assert_allclose(kernel, state.params["hidden_0"]["kernel"], atol=1e-4)
@@ -155,16 +152,14 @@ def test_a_noise_is_withheld_whole():
 
 @pytest.mark.slow
 def test_annealed_log_z_of_a_known_model():
-    """A network that is the constant 1.5: log Z = 1.5 by both estimates, and phi of the test images
-    is shifted by it.
-    """
+    """The constant network 1.5: log Z = 1.5 by both estimates, and phi is shifted by it."""
     problem = problems.digits(SMOKE, jax.random.key(0))
     params, _ = problems.make_model(SMOKE, problem, jax.random.key(1))
     params["output"]["bias"] = jnp.array([1.5])
-    seen = measures.digits_evaluator(SMOKE, problem)(params, jax.random.key(2))
-    np.testing.assert_allclose([seen.log_partition, seen.bennett], 1.5, atol=1e-3)
+    actual = measures.digits_evaluator(SMOKE, problem)(params, jax.random.key(2))
+    np.testing.assert_allclose([actual.log_partition, actual.bennett], 1.5, atol=1e-3)
     np.testing.assert_allclose(
-        seen.log_density, problem.gaussian.log_prob(problem.x_test) + 1.5, rtol=1e-4
+        actual.log_density, problem.gaussian.log_prob(problem.x_test) + 1.5, rtol=1e-4
     )
 
 

@@ -1,6 +1,4 @@
-"""peaked_1d: the smoke preset runs and plots; automatic stages find the scale that one ratio
-misses.
-"""
+"""peaked_1d: automatic stages find the scale that one ratio misses; the smoke preset runs."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,9 +20,7 @@ def smoke(smoke_result):
 
 @pytest.mark.slow
 def test_automatic_stages_find_the_scale(smoke):
-    """4 stages for s = 1e-3, as many as were published; log s within 4 of its standard errors in
-    every run.
-    """
+    """4 stages for s = 1e-3, as published, and log s within 4 standard errors."""
     row = list(smoke.arrays["methods"]).index("automatic")
     assert smoke.headline["automatic_number_1e-03"] == 4
     scores = smoke.arrays["error"][row] / smoke.arrays["standard_error"][row]

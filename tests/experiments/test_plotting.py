@@ -1,6 +1,4 @@
-"""Figures: same picture, same bytes; one look per method; a plot command that lists what it
-wrote.
-"""
+"""Figures: reproducible bytes, one style per method, and a plot command that lists its files."""
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt

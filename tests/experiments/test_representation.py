@@ -26,9 +26,9 @@ def test_the_digits_are_split_once_and_for_all():
 
 def test_a_view_keeps_the_size_and_changes_with_the_key():
     x = jnp.ones((5, 28, 28))
-    one, same, other = (images.view(jax.random.key(seed), x) for seed in (0, 0, 1))
+    one, repeated_view, other = (images.view(jax.random.key(seed), x) for seed in (0, 0, 1))
     assert one.shape == x.shape
-    np.testing.assert_array_equal(one, same)
+    np.testing.assert_array_equal(one, repeated_view)
     assert not np.allclose(one, other)
     # A square of 9 x 9 is erased, and what is left is dimmed: with moves of up to 3, most pixels
     # still shine.

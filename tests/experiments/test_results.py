@@ -1,4 +1,4 @@
-"""Results on disk: what is written comes back, and what is missing or damaged is named."""
+"""Results on disk: written results are read back, and missing or damaged ones are named."""
 
 import dataclasses
 import json

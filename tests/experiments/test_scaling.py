@@ -1,6 +1,4 @@
-"""scaling: the smoke preset runs and plots; its steps agree between layouts; a difference would be
-seen.
-"""
+"""scaling: steps agree between layouts, and a difference is detected; the smoke preset runs."""
 
 import dataclasses
 
@@ -47,17 +45,17 @@ def test_layouts_agree_and_the_figures_are_drawn(tmp_path, smoke_result):
 
 @pytest.mark.slow
 def test_every_pair_gives_on_eight_devices_what_it_gives_on_one(x64):
-    """Loss, F and gradient of one step, float64, relative to those of one device."""
+    """Loss, F and gradient of one step in float64, relative to those on one device."""
     config = dataclasses.replace(PRESETS["paper"], long_pairs=())
     with jax.numpy_rank_promotion("allow"):
-        alone, spread = (
+        reference, spread = (
             outcome(
                 config, training.make_mesh(devices=jax.devices()[:count]), "float64", config.seed
             )
             for count in (1, 8)
         )
-    assert len(alone) == 3 * len(list(pairs(config)))
-    for name, value in alone.items():
+    assert len(reference) == 3 * len(list(pairs(config)))
+    for name, value in reference.items():
         np.testing.assert_allclose(
             spread[name], value, rtol=1e-10, atol=1e-10 * np.linalg.norm(value), err_msg=name
         )
@@ -71,16 +69,16 @@ def test_every_criterion_and_every_treatment_is_among_the_pairs():
 
 
 def test_differences_are_relative_to_one_device():
-    alone = {
+    reference = {
         "float32/a: loss": np.array([2.0]),
         "float32/a: log_partition": np.array([0.01]),
         "float32/a: gradient": np.array([3.0, 4.0]),
         "float32/a: params": np.array([1.0]),
     }
     other = {
-        **alone,
+        **reference,
         "float32/a: gradient": np.array([3.0, 4.5]),
         "float32/a: log_partition": np.array([0.11]),
     }
-    found = differences({"1x1": alone, "1x8": other})
-    np.testing.assert_allclose(found["difference"], [[[[0, 0.1, 0.1, 0]]]])
+    actual = differences({"1x1": reference, "1x8": other})
+    np.testing.assert_allclose(actual["difference"], [[[[0, 0.1, 0.1, 0]]]])

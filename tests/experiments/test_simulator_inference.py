@@ -1,6 +1,4 @@
-"""simulator_inference: the posterior and its measures are exact where the ratio is; the smoke
-preset runs and plots.
-"""
+"""simulator_inference: exact posteriors have exact measures; the smoke preset runs and plots."""
 
 import dataclasses
 
@@ -27,9 +25,7 @@ def some_pairs():
 
 
 def exact(pairs, shift=0.0, scale=1.0):
-    """Log ratios on the grid and at the pairs, of a posterior whose log density is scaled, and
-    shifted by a constant.
-    """
+    """Log ratios on the grid and at the pairs, of a scaled and shifted log posterior."""
     points, _ = simulator.grid(FINE.num_cells, FINE.half_width)
     theta, x = (np.asarray(side, np.float64) for side in pairs)
     of_grid = (
@@ -37,38 +33,40 @@ def exact(pairs, shift=0.0, scale=1.0):
         - simulator.log_prior(points)
         + shift
     )
-    own = [
+    log_posterior = [
         simulator.log_posterior(t[None], y[None], FINE.noise_scale)[0, 0]
         for t, y in zip(theta, x, strict=True)
     ]
-    return of_grid, scale * np.array(own) - simulator.log_prior(theta) + shift
+    return of_grid, scale * np.array(log_posterior) - simulator.log_prior(theta) + shift
 
 
 def test_the_exact_ratio_is_found_perfect():
-    """Accuracy 1/2; masses uniform: mean 1/2 within 4 standard errors, seed 0; a constant shows in
-    the normalizer alone.
+    """Accuracy 1/2, uniform masses, and a constant in the normalizer alone.
+
+    The mean mass is 1/2 within 4 standard errors, seed 0.
     """
     pairs = some_pairs()
     for shift in (0.0, 0.7):
-        seen = measure(FINE, *exact(pairs, shift), pairs)
-        np.testing.assert_allclose(seen.accuracy, 0.5, atol=1e-9)
+        actual = measure(FINE, *exact(pairs, shift), pairs)
+        np.testing.assert_allclose(actual.accuracy, 0.5, atol=1e-9)
         # Some mass lies beyond the square.
-        np.testing.assert_allclose(seen.log_normalizer, shift, atol=5e-3)
-        np.testing.assert_allclose(seen.log_ratio_error, shift, atol=1e-9)
-        assert abs(seen.mass.mean() - 0.5) < 4 / np.sqrt(12 * FINE.num_test)
-        assert abs(excess_coverage(seen.mass)) < 4 / np.sqrt(12 * FINE.num_test)
+        np.testing.assert_allclose(actual.log_normalizer, shift, atol=5e-3)
+        np.testing.assert_allclose(actual.log_ratio_error, shift, atol=1e-9)
+        assert abs(actual.mass.mean() - 0.5) < 4 / np.sqrt(12 * FINE.num_test)
+        assert abs(excess_coverage(actual.mass)) < 4 / np.sqrt(12 * FINE.num_test)
 
 
 def test_a_posterior_that_is_too_narrow_is_seen():
-    """A quarter of the covariance: the best accuracy is 1/2 + 1/2 the total variation of N(0, I)
-    and N(0, I / 4), .736.
+    """A quarter of the covariance: the best accuracy is 0.736.
+
+    It is 1/2 + 1/2 the total variation of N(0, I) and N(0, I / 4).
     """
     pairs = some_pairs()
-    seen = measure(FINE, *exact(pairs, scale=4.0), pairs)
+    actual = measure(FINE, *exact(pairs, scale=4.0), pairs)
     radius = np.log(4) / 3  # half of the squared radius at which the two densities cross
     expected = 0.5 + 0.5 * (np.exp(-radius) - np.exp(-4 * radius))
-    np.testing.assert_allclose(seen.accuracy.mean(), expected, atol=5e-3)
-    assert excess_coverage(seen.mass) < -0.2
+    np.testing.assert_allclose(actual.accuracy.mean(), expected, atol=5e-3)
+    assert excess_coverage(actual.mass) < -0.2
     of_grid = exact(pairs, scale=4.0)[0][0]
     assert abs(classified(FINE, of_grid, np.asarray(pairs.x[0]), 0) - expected) < 0.06
 
@@ -76,8 +74,8 @@ def test_a_posterior_that_is_too_narrow_is_seen():
 def test_the_posterior_is_bayes_rule():
     points, area = simulator.grid(121, 6.0)
     x = np.array([[0.3, -0.5, 1.0]])
-    away = x - points @ simulator.MATRIX.T
-    log_joint = simulator.log_prior(points) - 0.5 * (away**2).sum(-1) / 0.25
+    deviation = x - points @ simulator.MATRIX.T
+    log_joint = simulator.log_prior(points) - 0.5 * (deviation**2).sum(-1) / 0.25
     density = np.exp(log_joint) / (np.exp(log_joint).sum() * area)
     np.testing.assert_allclose(
         np.exp(simulator.log_posterior(points, x, 0.5)[0]), density, atol=1e-4

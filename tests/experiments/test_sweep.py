@@ -1,6 +1,4 @@
-"""The sweep command: three problems swept, resumed, stored, drawn; arguments that make no sense are
-named.
-"""
+"""The sweep command: sweeps of three problems, resumed, stored and drawn, and invalid arguments."""
 
 import json
 import re
@@ -31,9 +29,7 @@ def rank_promotion_as_distrax_needs_it():
 
 @pytest.fixture(scope="module", autouse=True)
 def jax_has_started():
-    """With the suite's devices: the command would set their number otherwise, for all other tests
-    too.
-    """
+    """Initializes JAX first, since the command would set the number of devices for all tests."""
     assert len(jax.devices()) == 8
 
 
@@ -94,9 +90,7 @@ def test_the_manifest_says_where_the_numbers_come_from(swept):
     ("name", "method"), [("joint", "NCE"), ("bar", "BAR"), ("solved", "Newton")]
 )
 def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
-    """The same starts, draws and rates as gaussian_1d's own lanes, where all treatments see the
-    same.
-    """
+    """The same starts, draws and rates as in gaussian_1d's lanes, shared by all treatments."""
     from experiments.gaussian_1d.lanes import Case
     from experiments.gaussian_1d.lanes import make_run as make_run_1d
     from experiments.gaussian_1d.treatments import treatments
@@ -110,15 +104,21 @@ def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
         "distance": 4.0,
         "seed": 5,
     }
-    found = jax.jit(lambda: lane(**point))()
+    actual = jax.jit(lambda: lane(**point))()
     run = make_run_1d({method: treatments(10.0)[method]}, 8, 32)
     trace = jax.jit(lambda: run(Case(4.0, magnification=3.0, rate=0.4), jax.random.key(5)))()[
         method
     ]
-    kept = train.recorded_steps(8, 3)
-    np.testing.assert_allclose(found["theta_distance"], np.abs(trace.theta[kept] - 4), rtol=1e-4)
-    np.testing.assert_allclose(found["log_partition"], trace.log_partition[kept], rtol=1e-4)
-    np.testing.assert_allclose(found["loss"][-1], trace.loss[kept[-2] + 1 :].mean(), rtol=1e-4)
+    record_steps = train.recorded_steps(8, 3)
+    np.testing.assert_allclose(
+        actual["theta_distance"], np.abs(trace.theta[record_steps] - 4), rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        actual["log_partition"], trace.log_partition[record_steps], rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        actual["loss"][-1], trace.loss[record_steps[-2] + 1 :].mean(), rtol=1e-4
+    )
 
 
 def test_the_sixteen_dimensions_are_those_of_the_experiment():
@@ -284,7 +284,7 @@ def test_failed_lanes_are_kept_apart(tmp_path):
 
 @pytest.mark.slow
 def test_a_diverged_run_is_reported(tmp_path, capsys):
-    """A free F with a rate of 1e30 overflows; what is solved for does not."""
+    """A free F with a rate of 1e30 overflows; a solved F does not."""
     main(
         [
             "gaussian-1d",
@@ -324,9 +324,9 @@ def test_types_survive_the_file(tmp_path):
         coords={"a": ["one", "two"]},
     )
     files.save(tmp_path, dataset)
-    found = files.load(tmp_path / "sweep.nc")
-    assert found["flag"].dtype == bool
-    xarray.testing.assert_equal(found, dataset)
+    actual = files.load(tmp_path / "sweep.nc")
+    assert actual["flag"].dtype == bool
+    xarray.testing.assert_equal(actual, dataset)
     with pytest.raises(
         ValueError, match="int64"
     ):  # the format has no such integers: refused, not wrapped round
@@ -361,13 +361,13 @@ def test_a_changed_file_is_refused(tmp_path):
 )
 def test_a_selection_is_completed_and_drawn(swept, tmp_path, options, expected):
     dataset = files.load(swept)
-    found = select.select(dataset, arguments.Plot(swept, **options))
-    assert (found.x, found.lines) == expected[:2]
-    assert {found.x, found.lines, found.panels, *found.fixed} - {None} == set(
+    actual = select.select(dataset, arguments.Plot(swept, **options))
+    assert (actual.x, actual.lines) == expected[:2]
+    assert {actual.x, actual.lines, actual.panels, *actual.fixed} - {None} == set(
         dataset["error"].dims
     ) - {"seed"}
-    figure = plot.draw(dataset, found)
-    assert len(figure.axes) == (2 if found.panels else 1)
+    figure = plot.draw(dataset, actual)
+    assert len(figure.axes) == (2 if actual.panels else 1)
     assert all(len(axis.get_legend_handles_labels()[0]) == 2 for axis in figure.axes)
     plt.close(figure)
 
@@ -444,8 +444,11 @@ def test_the_help_says_how_large_a_chunk_is(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
         main(["gaussian-1d", "--help"])
-    said = " ".join(re.sub("[^ -~]", " ", capsys.readouterr().out).split())  # without the frame
-    assert "a twentieth of the grid, but a seed per device: few seeds make fewer chunks" in said
+    message = " ".join(re.sub("[^ -~]", " ", capsys.readouterr().out).split())  # without the frame
+    assert (
+        "a twentieth of the grid, but at least one seed per device: fewer seeds make fewer chunks"
+        in message
+    )
 
 
 def in_a_process(*argv):
@@ -455,16 +458,16 @@ def in_a_process(*argv):
 
 @pytest.mark.slow
 def test_the_command_makes_its_devices(tmp_path):
-    """In a process of its own, where JAX has not started: more devices than there would be."""
-    seen = in_a_process("gaussian-1d", *TINY, "--devices", "3", "--output", str(tmp_path / "o"))
-    assert seen.returncode == 0, seen.stderr
+    """In a process of its own, where JAX is not initialized: more devices than the default."""
+    actual = in_a_process("gaussian-1d", *TINY, "--devices", "3", "--output", str(tmp_path / "o"))
+    assert actual.returncode == 0, actual.stderr
     assert (
         json.loads((tmp_path / "o" / "manifest.json").read_text())["chunking"]["solved"][
             "num_devices"
         ]
         == 3
     )
-    assert "3/3" in seen.stderr, "no progress bar"
+    assert "3/3" in actual.stderr, "no progress bar"
     usage = in_a_process("--help")
     assert usage.returncode == 0
     assert all(word in usage.stdout for word in ("gaussian-1d", "gaussian-16d", "toy-2d", "plot"))

@@ -1,4 +1,4 @@
-"""toy_2d: measures with known answers, paths that are the train step's, and the smoke preset."""
+"""toy_2d: measures with known values, paths of the train step, and the smoke preset."""
 
 import dataclasses
 
@@ -31,8 +31,9 @@ MEASURE = jax.jit(measure)  # as in the experiment, and sooner than one operatio
 
 @pytest.fixture(scope="module", autouse=True)
 def rank_promotion_as_distrax_needs_it():
-    """distrax broadcasts samples (samples, dim) against parameters (dim,). For all threads: the
-    experiment runs several.
+    """distrax broadcasts samples (samples, dim) against parameters (dim,).
+
+    The setting is for all threads, since the experiment runs several.
     """
     before = jax.config.jax_numpy_rank_promotion
     jax.config.update("jax_numpy_rank_promotion", "allow")
@@ -57,41 +58,43 @@ def heights(toy):
 
 
 def test_the_data_as_a_model_have_nothing_left_to_learn(toy, square):
-    """Up to a constant, which is log Z and F*; modes equal by symmetry; and no other F has a
-    smaller loss.
+    """Zero divergence up to a constant, which is log Z and F*.
+
+    Modes are equal by symmetry, and no other F has a smaller loss.
     """
-    seen = MEASURE(square, square.log_data + 3, heights(toy) + 3, jnp.float32(3))
-    np.testing.assert_allclose(seen.divergence, 0, atol=2e-5)
-    np.testing.assert_allclose([seen.log_partition, seen.profiled], 3, atol=1e-4)
-    np.testing.assert_allclose(seen.heights, heights(toy), atol=1e-4)
-    np.testing.assert_allclose(imbalance(np.asarray(seen.heights)), 0, atol=1e-5)
-    assert seen.outside < 1e-6
+    actual = MEASURE(square, square.log_data + 3, heights(toy) + 3, jnp.float32(3))
+    np.testing.assert_allclose(actual.divergence, 0, atol=2e-5)
+    np.testing.assert_allclose([actual.log_partition, actual.profiled], 3, atol=1e-4)
+    np.testing.assert_allclose(actual.heights, heights(toy), atol=1e-4)
+    np.testing.assert_allclose(imbalance(np.asarray(actual.heights)), 0, atol=1e-5)
+    assert actual.outside < 1e-6
     for shift in (-0.3, 0.3):
         assert (
             MEASURE(square, square.log_data, heights(toy), jnp.float32(shift)).loss
-            > seen.loss + 1e-3
+            > actual.loss + 1e-3
         )
 
 
 def test_the_noise_as_a_model_against_monte_carlo(toy, square):
-    """KL(p* || q) within 4 standard errors of 20,000 samples (seed 0); two densities that are one
-    cost 2 log 2.
+    """KL(p* || q) within 4 standard errors of 20,000 samples (seed 0).
+
+    Two equal densities have a loss of 2 log 2.
     """
-    seen = MEASURE(square, square.log_noise, heights(toy), jnp.float32(0))
+    actual = MEASURE(square, square.log_noise, heights(toy), jnp.float32(0))
     x = toy.sample(jax.random.key(0), 20_000)
     difference = np.asarray(jax.jit(toy.log_density)(x) - noise(PAPER).log_prob(x), np.float64)
     error = difference.std(ddof=1) / np.sqrt(difference.size)
     assert error < 0.02
-    assert abs(seen.divergence - difference.mean()) < 4 * error
-    np.testing.assert_allclose(seen.loss, 2 * np.log(2), rtol=1e-5)
+    assert abs(actual.divergence - difference.mean()) < 4 * error
+    np.testing.assert_allclose(actual.loss, 2 * np.log(2), rtol=1e-5)
 
 
 def test_a_resized_toy_keeps_its_mass_and_moves_its_modes(toy):
     small = resize(toy, 0.5)
-    seen = make_square(
+    actual = make_square(
         jax.jit(small.log_density), noise(PAPER).log_prob, PAPER.half_width, PAPER.num_cells
     )
-    mass = jnp.exp(jax.jit(small.log_density)(seen.x) + seen.log_area).sum()
+    mass = jnp.exp(jax.jit(small.log_density)(actual.x) + actual.log_area).sum()
     # Half the size, so cells as wide as a petal's standard deviation.
     np.testing.assert_allclose(mass, 1, atol=2e-3)
     x = jnp.asarray(small.centers, jnp.float32)
@@ -101,11 +104,11 @@ def test_a_resized_toy_keeps_its_mass_and_moves_its_modes(toy):
 
 
 def test_log_partition_of_a_gaussian_energy(square):
-    """phi = 1 - |x - a|^2 / 2 v: log Z = 1 + log(2 pi v); far out a wide one has mass."""
+    """phi = 1 - |x - a|^2 / 2 v: log Z = 1 + log(2 pi v); a wide one has mass far out."""
     center, variance = jnp.array([0.7, -1.1]), 0.3
     phi = 1 - jnp.sum(jnp.square(square.x - center), axis=-1) / (2 * variance)
-    seen = MEASURE(square, phi, jnp.zeros(5), jnp.float32(0))
-    np.testing.assert_allclose(seen.log_partition, 1 + np.log(2 * np.pi * variance), atol=1e-5)
+    actual = MEASURE(square, phi, jnp.zeros(5), jnp.float32(0))
+    np.testing.assert_allclose(actual.log_partition, 1 + np.log(2 * np.pi * variance), atol=1e-5)
     flat = MEASURE(square, jnp.zeros(square.x.shape[0]), jnp.zeros(5), jnp.float32(0))
     np.testing.assert_allclose(flat.log_partition, 2 * np.log(16), atol=1e-5)
     np.testing.assert_allclose(flat.outside, 1 - (12 / 16) ** 2, atol=1e-5)
@@ -116,8 +119,7 @@ def test_imbalance_by_hand():
 
 
 def test_a_path_is_that_of_the_train_step_by_hand():
-    """Entry k: parameters after k updates, the F of the loss there, and the mean loss since the
-    entry before.
+    """Entry k: parameters after k updates, F, and the mean loss since the previous entry.
 
     With BAR: at a solved F the network's last bias has no gradient but rounding, which Adam blows
     up to its learning rate.
@@ -142,19 +144,19 @@ def test_a_path_is_that_of_the_train_step_by_hand():
     expected = [*losses[:4], (losses[4] + losses[5]) / 2]
     np.testing.assert_allclose(path.loss[0], expected, rtol=1e-5)
     np.testing.assert_allclose(path.log_partition[0, -1], metrics.log_partition, rtol=1e-5)
-    for seen, leaf in zip(
+    for actual, leaf in zip(
         jax.tree.leaves(path.params), jax.tree.leaves(before.params), strict=True
     ):
-        np.testing.assert_allclose(seen[0, -1], leaf, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(actual[0, -1], leaf, rtol=1e-4, atol=1e-6)
 
 
 def test_readings_differ_by_the_noise():
     x = jax.random.normal(jax.random.key(1), (7, 2))
-    (params, energy), (same, ratio) = (
+    (params, energy), (ratio_params, ratio) = (
         make_model(TINY, reading, jax.random.key(2)) for reading in ("energy", "ratio")
     )
     np.testing.assert_allclose(
-        ratio(same, x) - energy(params, x), noise(TINY).log_prob(x), rtol=1e-5
+        ratio(ratio_params, x) - energy(params, x), noise(TINY).log_prob(x), rtol=1e-5
     )
     np.testing.assert_allclose(noise(TINY).variance(), 2)
 
@@ -165,9 +167,14 @@ def smoke(smoke_result):
 
 
 def test_the_smoke_preset_learns_and_its_solvers_agree(smoke):
-    arrays, kept = smoke.arrays, checkpoints(SMOKE).size
+    arrays, num_records = smoke.arrays, checkpoints(SMOKE).size
     for reading, count in (("energy", 5), ("ratio", 4)):
-        assert arrays[f"pinwheel_{reading}_heights"].shape == (count, SMOKE.num_seeds, kept, 5)
+        assert arrays[f"pinwheel_{reading}_heights"].shape == (
+            count,
+            SMOKE.num_seeds,
+            num_records,
+            5,
+        )
         assert arrays[f"pinwheel_{reading}_map"].shape == (
             count,
             3,
@@ -175,7 +182,7 @@ def test_the_smoke_preset_learns_and_its_solvers_agree(smoke):
             SMOKE.num_cells,
         )
         excess = excess_loss(arrays, f"pinwheel_{reading}")
-        assert excess.shape == (count, SMOKE.num_seeds, kept)
+        assert excess.shape == (count, SMOKE.num_seeds, num_records)
         assert (excess[..., -1] < excess[..., 0]).all()
     search, newton = arrays["pinwheel_energy_divergence"][3:]
     np.testing.assert_allclose(search, newton, rtol=1e-2)

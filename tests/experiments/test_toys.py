@@ -1,6 +1,4 @@
-"""The toys: densities that integrate to one and agree with NumPy and the samples; samples that are
-the published shapes.
-"""
+"""The toys: normalized densities that agree with NumPy and the samples, of published shapes."""
 
 import functools
 
@@ -12,7 +10,7 @@ from scipy import optimize, stats
 
 from experiments.common import toys
 
-pytestmark = pytest.mark.slow  # all of it: compilation
+pytestmark = pytest.mark.slow  # because of its compilation
 
 KEY_SEED, NUM_SAMPLES, NUM_CELLS = 0, 20_000, 12
 # A pinwheel so wide that a good part of its mass lies where the map folds.
@@ -32,9 +30,7 @@ GRIDS = {
 
 @functools.cache
 def on_grid(name):
-    """Log density in float64 at the midpoints of a grid, (points, points), and the area of a
-    point.
-    """
+    """Log density in float64 at the midpoints of a grid, and the area of a point."""
     extent, per_cell = GRIDS[name]
     num_points = NUM_CELLS * per_cell
     step = 2 * extent / num_points
@@ -63,9 +59,7 @@ def test_density_integrates_to_one(name):
 
 @pytest.mark.parametrize("name", WITH_DENSITY)
 def test_samples_fill_cells_as_the_density_says(name):
-    """Chi-square over 144 cells, those with few counts in one; seed 0, within 4 standard
-    deviations.
-    """
+    """Chi-square over 144 cells, rare ones merged; seed 0, within 4 standard deviations."""
     log_density, area = on_grid(name)
     extent, per_cell = GRIDS[name]
     cells = (
@@ -86,15 +80,13 @@ def test_mean_log_density_of_samples_is_minus_the_entropy(name):
     """Seed 0, within 4 standard errors."""
     log_density, area = on_grid(name)
     expected = np.sum(np.exp(log_density) * log_density) * area
-    found = np.asarray(LOG_DENSITY[name](jnp.asarray(draw(name), jnp.float32)), np.float64)
-    assert abs(found.mean() - expected) < 4 * found.std() / np.sqrt(NUM_SAMPLES)
+    actual = np.asarray(LOG_DENSITY[name](jnp.asarray(draw(name), jnp.float32)), np.float64)
+    assert abs(actual.mean() - expected) < 4 * actual.std() / np.sqrt(NUM_SAMPLES)
 
 
 @pytest.mark.slow
 def test_folded_pinwheel_has_the_density_of_its_samples(x64):
-    """E exp(-|x - c|^2 / 2 s^2) of samples and density, c around the fold; seed 1, within 4
-    standard errors.
-    """
+    """E exp(-|x - c|^2 / 2 s^2) with c around the fold; seed 1, within 4 standard errors."""
     x = np.asarray(FOLDED.sample(jax.random.key(1), 200_000))
     # At 0.04 the quadrature misses the singularities along the fold: more than a standard error.
     step = 0.02
@@ -120,7 +112,7 @@ def gaussians_oracle(x):
 
 
 def rings_oracle(x):
-    """The mean over 4,000 points of every circle: exact to rounding for a periodic function."""
+    """The mean over 4,000 points of every circle, exact to rounding for a periodic function."""
     angles = 2 * np.pi * np.arange(4000) / 4000
     circle = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     square = np.stack(
@@ -139,8 +131,9 @@ def checkerboard_oracle(x):
 
 
 def pinwheel_oracle(x, petals=5, radial_std=0.3, tangential_std=0.1, rate=0.25, scale=2.0):
-    """Every feature of every petal by a scan of the circle |f| = |x| / scale; the determinant from
-    finite differences.
+    """Every feature of every petal by a scan of the circle |f| = |x| / scale.
+
+    The determinant is from finite differences.
     """
 
     def forward(f, petal):
@@ -198,8 +191,8 @@ def test_density_equals_numpy(name, x64):
     x = np.concatenate([draw(name)[:20], rng.uniform(-4.5, 4.5, (30, 2))])
     if name == "rings":
         x = x[np.hypot(*x.T) < 4]  # further out the oracle underflows
-    found = LOG_DENSITY[name](jnp.asarray(x))
-    np.testing.assert_allclose(found, ORACLES[name](x), rtol=1e-7, atol=1e-7)
+    actual = LOG_DENSITY[name](jnp.asarray(x))
+    np.testing.assert_allclose(actual, ORACLES[name](x), rtol=1e-7, atol=1e-7)
 
 
 def test_folded_pinwheel_equals_numpy(x64):
@@ -233,7 +226,7 @@ def test_density_is_finite_everywhere(name):
 
 
 def spirals_recipe(rng, n):
-    """The recipe as published."""
+    """The published recipe."""
     angle = np.sqrt(rng.random((n // 2, 1))) * 540 * (2 * np.pi) / 360
     arm = np.hstack([-np.cos(angle) * angle, np.sin(angle) * angle]) + rng.random((n // 2, 2)) * 0.5
     x = np.vstack([arm, -arm]) / 3
@@ -295,8 +288,9 @@ def test_every_sample_of_the_checkerboard_has_positive_density():
     ("name", "variances"), [("8-gaussians", (0.125, 0.125)), ("pinwheel", (4 * 0.3**2, 4 * 0.1**2))]
 )
 def test_centers_are_the_middles_of_the_modes(name, variances, x64):
-    """Where the one Gaussian counts, and the determinant is one: the log of 1 / (2 pi modes
-    sqrt(det covariance)).
+    """Where one Gaussian dominates and the determinant is one.
+
+    The log density is that of 1 / (2 pi modes sqrt(det covariance)).
     """
     toy = toys.TOYS[name]
     expected = -np.log(2 * np.pi * len(toy.centers) * np.sqrt(np.prod(variances)))

@@ -2,11 +2,16 @@
 expected, and what came.
 """
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import nce_jax
+from nce_jax import criteria, log_partition
 
 pytestmark = pytest.mark.bad_input
 
@@ -51,7 +56,27 @@ SAMPLES = {
     ),
     "text": (("abc", GOOD), TypeError, ["log_ratio_data", "floating"]),
     "list of integers": (([1, 2], [1.0, 2.0]), TypeError, ["log_ratio_data", "floating", "int"]),
-    "nothing": ((None, GOOD), TypeError, ["log_ratio_data", "floating"]),
+    "nothing": ((None, GOOD), TypeError, ["log_ratio_data", "floating", "got None"]),
+    "a table": (
+        (pd.DataFrame({"s": [1.0, 2.0]}), GOOD),
+        TypeError,
+        ["log_ratio_data", "floating", "a DataFrame of shape (2, 1); pass one column"],
+    ),
+    "list of texts": (
+        (GOOD, ["1.5", "2.5"]),
+        TypeError,
+        ["log_ratio_noise", "floating", "a list of length 2 and entries of dtype <U3"],
+    ),
+    "ragged list": (
+        ([[1.0], [1.0, 2.0]], GOOD),
+        TypeError,
+        ["log_ratio_data", "floating", "a list of length 2"],
+    ),
+    "a function": ((nce_jax.nce_loss, GOOD), TypeError, ["log_ratio_data", "function nce_loss"]),
+    "a class": ((GOOD, jnp.ndarray), TypeError, ["log_ratio_noise", "the class"]),
+    "a key": ((GOOD, jax.random.key(0)), TypeError, ["log_ratio_noise", "dtype key<fry>"]),
+    "a cure": ((GOOD.astype(int), GOOD), TypeError, [".astype(float) converts it"]),
+    "another cure": ((GOOD, GOOD + 1j), TypeError, ["jnp.real takes the real part"]),
     "other batch": ((GOOD, GOOD[:2]), ValueError, ["log_ratio_noise", "(3,)", "(2, 5)"]),
     "other rank": ((GOOD, GOOD[0]), ValueError, ["log_ratio_noise", "(3,)", "(5,)"]),
 }
@@ -60,7 +85,12 @@ WEIGHTS = {
     "scalar": (2.0, ValueError, ["(3, 5)", "()"]),
     "extra axis": (jnp.ones((2, 3, 5)), ValueError, ["(3, 5)", "(2, 3, 5)"]),
     "other batch": (jnp.ones((2, 5)), ValueError, ["(3, 5)", "(2, 5)"]),
-    "integers": (jnp.ones((3, 5), int), TypeError, ["floating", "int32"]),
+    "integers": (jnp.ones((3, 5), int), TypeError, ["floating", "int32", ".astype(float)"]),
+    "text": ("ones", TypeError, ["weights", "str 'ones'"]),
+    "texts": (["1"] * 5, TypeError, ["weights", "a list of length 5"]),
+    "a function": (jnp.ones, TypeError, ["weights", "the function ones"]),
+    "complex": (jnp.ones(5) + 0j, TypeError, ["floating", "complex64"]),
+    "a table": (pd.DataFrame(np.ones((3, 5))), TypeError, ["weights", "a DataFrame"]),
     "negative list": ([1.0, 1.0, -0.5, 1.0, 1.0], ValueError, [">= 0", "-0.5"]),
     "negative numpy": (np.array([1, 1, -0.5, 1, 1], np.float32), ValueError, [">= 0", "-0.5"]),
 }
@@ -72,6 +102,10 @@ NUMBERS = {
     "numpy": (np.float32(-1), ValueError, ["positive", "-1"]),
     "text": ("1", TypeError, ["positive", "'1'"]),
     "truth": (True, TypeError, ["positive", "True"]),
+    "a function": (nce_jax.newton, TypeError, ["positive", "the function newton"]),
+    "complex": (1j, TypeError, ["positive", "complex"]),
+    "complex array": (jnp.ones(3) * 1j, TypeError, ["number", "complex64"]),
+    "a key": (jax.random.key(0), TypeError, ["number", "key<fry>"]),
     "shape": (jnp.ones((2,)), ValueError, ["(3,)", "(2,)"]),
 }
 
@@ -141,3 +175,94 @@ def test_counts_of_blocks_and_replicates():
             GOOD, GOOD, block_size=value
         )
         refuses(call, error, ["block_size", str(value)])
+
+
+SOLVER_USERS = {
+    "solve_log_partition": functools.partial(nce_jax.solve_log_partition, GOOD, GOOD),
+    "profiled_nce_loss": functools.partial(nce_jax.profiled_nce_loss, GOOD, GOOD),
+    "bar": functools.partial(nce_jax.bar, GOOD, GOOD),
+    "solve_problem": functools.partial(
+        log_partition.solve_problem, log_partition.make_problem(GOOD, GOOD)
+    ),
+    "an equation": functools.partial(criteria.nce().profile, GOOD, GOOD),
+    "a closed form": functools.partial(criteria.nwj().profile, GOOD, GOOD),
+}
+NO_SOLVERS = {
+    "uncalled": (nce_jax.newton, "a Solver such as newton(), got the function newton: call it"),
+    "with arguments": (nce_jax.fixed_point, "got the function fixed_point: call it"),
+    "a class": (log_partition.Solver, "got the class Solver: call it"),
+    "nothing": (None, "got None"),
+    "text": ("newton", "got str 'newton'"),
+    "a criterion": (criteria.nce(), "got a Criterion"),
+    "a tuple": ((1, 2, 3), "got a tuple of length 3"),
+}
+
+
+@pytest.mark.parametrize("function", SOLVER_USERS)
+@pytest.mark.parametrize("name", NO_SOLVERS)
+def test_what_is_no_solver(function, name):
+    solver, words = NO_SOLVERS[name]
+    refuses(lambda: SOLVER_USERS[function](solver=solver), TypeError, ["solver: expected", words])
+
+
+@pytest.mark.parametrize("function", SOLVER_USERS)
+def test_options_of_a_solve_are_checked_even_where_they_are_not_used(function):
+    call = SOLVER_USERS[function]
+    refuses(lambda: call(tolerance=-1.0), ValueError, ["tolerance", "-1.0"])
+    refuses(lambda: call(tolerance="fine"), TypeError, ["tolerance", "str 'fine'"])
+    refuses(lambda: call(max_steps=0), ValueError, ["max_steps", "at least 1"])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        log_partition.solve_problem,
+        log_partition.solve_with_last_iterate,
+        lambda problem: log_partition.solve_unless_given(problem, None),
+    ],
+)
+def test_what_is_no_problem(function):
+    refuses(lambda: function(GOOD), TypeError, ["problem: expected a Problem", "make_problem"])
+
+
+@pytest.mark.parametrize(
+    ("criterion", "words"),
+    [
+        (criteria.nce, "the function nce: call it"),
+        (criteria.exponential_nce, "the function exponential_nce: call it"),
+        (nce_jax.nce_loss, "the function nce_loss"),
+        (criteria.Criterion, "the class Criterion: call it"),
+        (0.5, "float 0.5"),
+    ],
+)
+def test_a_regularizer_of_no_criterion(criterion, words):
+    call = functools.partial(criteria.ratio_regularized, criterion, 0.1)
+    refuses(call, TypeError, ["criterion: expected a Criterion such as nce()", words])
+    swapped = functools.partial(criteria.ratio_regularized, criteria.nce(), criteria.nce())
+    refuses(swapped, TypeError, ["strength: expected a positive number", "a Criterion"])
+
+
+@pytest.mark.parametrize(
+    ("key", "error", "words"),
+    [
+        (jax.random.PRNGKey(0), TypeError, ["typed key", "uint32", "wrap_key_data"]),
+        (0, TypeError, ["typed key", "int", "jax.random.key(seed)"]),
+        (None, TypeError, ["typed key", "None"]),
+        (jax.random.split(jax.random.key(0), 2), ValueError, ["single key", "(2,)"]),
+        (GOOD, TypeError, ["typed key", "float32"]),
+    ],
+)
+def test_keys(key, error, words):
+    bootstrap = functools.partial(nce_jax.bootstrap_log_partition, num_replicates=2)
+    refuses(lambda: bootstrap(key, GOOD, GOOD), error, ["key", *words])
+    images = jnp.zeros((2, 2), jnp.uint8)
+    refuses(lambda: nce_jax.likelihood.dequantize(key, images), error, ["key", *words])
+
+
+def test_the_distance_from_the_ends_is_a_number():
+    for function in (
+        nce_jax.likelihood.logit_transform,
+        nce_jax.likelihood.inverse_logit_transform,
+    ):
+        call = functools.partial(function, jnp.zeros((1, 2)), alpha="0.1")
+        refuses(call, TypeError, ["alpha: expected a number", "str '0.1'"])

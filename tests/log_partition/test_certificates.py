@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax.log_partition.equation import (
+from nce_jax.log_partition import (
     bennett_residual,
     error_bound,
-    evaluate,
+    evaluate_equation,
+    make_problem,
     newton_error_bound,
 )
-from nce_jax.log_partition.problem import make_problem
 from tests.log_partition.cases import gaussian_log_ratios
 from tests.oracles import mean, probabilities, root
 
@@ -29,17 +29,17 @@ def evaluate_at(data, noise, kappa, points):
     """
     problem = make_problem(data, noise, None, None, kappa, 1.0)
 
-    def at(point):
-        balance = evaluate(problem, point)
-        bounds = error_bound(balance.residual), newton_error_bound(balance.residual)
+    def evaluate_point(point):
+        evaluation = evaluate_equation(problem, point)
+        bounds = error_bound(evaluation.residual), newton_error_bound(evaluation.residual)
         return (
-            balance.residual,
+            evaluation.residual,
             *bounds,
-            point + balance.newton_move,
+            point + evaluation.newton_step,
             point - bennett_residual(problem, point),
         )
 
-    return jax.vmap(at, in_axes=1, out_axes=1)(points)
+    return jax.vmap(evaluate_point, in_axes=1, out_axes=1)(points)
 
 
 @pytest.fixture(scope="module")

@@ -107,9 +107,8 @@ def test_a_failed_warm_start_begins_afresh(solver):
     np.testing.assert_allclose(warm.log_partition, cold.log_partition, rtol=0, atol=2e-5)
 
 
-def test_check_solution_hands_on_what_is_good():
-    solution = solve(*four_lanes())
-    assert nce_jax.check_solution(solution) is solution
+def test_check_solution_returns_nothing_where_all_is_well():
+    assert nce_jax.check_solution(solve(*four_lanes())) is None
 
 
 def test_check_solution_names_the_lanes():
@@ -118,9 +117,8 @@ def test_check_solution_names_the_lanes():
     solution = solve(data, noise.reshape(2, 2, -1))
     with pytest.raises(FloatingPointError) as caught:
         nce_jax.check_solution(solution)
-    expected = (
-        "log_partition: 1 of 4 solves failed: lane (1, 0) NONFINITE (residual nan after 0 steps)"
-    )
+    lane = "lane (1, 0) NONFINITE (residual nan after 0 evaluations)"
+    expected = f"log_partition: 1 of 4 solves failed: {lane}"
     assert str(caught.value) == expected
 
 
@@ -133,16 +131,43 @@ def test_check_solution_of_many_failures_is_short():
         nce_jax.check_solution(solution)
     message = str(caught.value)
     assert message.startswith(
-        "log_partition: 25 of 25 solves failed: lane (0,) MAX_STEPS (residual 0.5 after 7 steps); "
+        "log_partition: 25 of 25 solves failed: lane (0,) MAX_STEPS (residual 0.5 after 7"
+        " evaluations); "
     )
     assert message.endswith("; and 15 more")
     assert len(message) < 800
 
 
-def test_check_solution_of_a_single_solve_and_of_no_overlap():
+def test_no_overlap_is_no_failure_unless_the_caller_says_so():
+    """F is a number then, and the train step does not count it as a failed solve either."""
     solution = solve(*gaussian_log_ratios(16.0, dtype=np.float32))
-    with pytest.raises(FloatingPointError, match="NO_OVERLAP"):
+    assert np.isfinite(solution.log_partition)
+    nce_jax.check_solution(solution)
+    message = r"1 of 1 solves failed or have no overlap: lane \(0,\) NO_OVERLAP"
+    with pytest.raises(FloatingPointError, match=message):
+        nce_jax.check_solution(solution, allow_no_overlap=False)
+
+
+@pytest.mark.parametrize("status", Status)
+def test_a_solve_failed_where_its_log_partition_is_not_a_number(status):
+    log_partition = np.nan if status in (Status.MAX_STEPS, Status.NONFINITE) else 1.5
+    solution = nce_jax.Solution(log_partition, np.float32(0), np.int32(3), np.int32(status))
+    if np.isfinite(log_partition):
         nce_jax.check_solution(solution)
+    else:
+        with pytest.raises(FloatingPointError, match=status.name):
+            nce_jax.check_solution(solution)
+    if status != Status.CONVERGED:
+        with pytest.raises(FloatingPointError, match=status.name):
+            nce_jax.check_solution(solution, allow_no_overlap=False)
+
+
+@pytest.mark.bad_input
+def test_check_solution_names_what_is_no_solution():
+    with pytest.raises(TypeError, match="solution: expected a Solution such as .*, got an array"):
+        nce_jax.check_solution(jnp.zeros(3))
+    with pytest.raises(TypeError, match="solution: expected values, got traced arrays"):
+        jax.jit(nce_jax.check_solution)(solve(*four_lanes()))
 
 
 def test_status_survives_transformations():

@@ -99,13 +99,13 @@ def test_weight_zero_drops_a_sample_from_value_and_gradient(padding):
         "weights_data": random_weights(data, num_zeros=4),
         "weights_noise": random_weights(noise, num_zeros=4),
     }
-    hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
-    kept = {name: values[4:] for name, values in weights.items()}
+    padded = data.at[:4].set(padding), noise.at[:4].set(padding)
+    kept_weights = {name: values[4:] for name, values in weights.items()}
     np.testing.assert_allclose(
-        loss(*hidden, **weights), loss(data[4:], noise[4:], **kept), rtol=1e-6
+        loss(*padded, **weights), loss(data[4:], noise[4:], **kept_weights), rtol=1e-6
     )
     for actual, expected in zip(
-        gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept), strict=True
+        gradient(*padded, **weights), gradient(data[4:], noise[4:], **kept_weights), strict=True
     ):
         np.testing.assert_array_equal(actual[:4], 0)
         np.testing.assert_allclose(actual[4:], expected, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""Losses of embeddings: formulas, blocks of any size, identities, extremes, and what is refused."""
+"""Losses of embeddings: formulas, blocks of any size, identities, extremes and bad arguments."""
 
 import functools
 
@@ -56,8 +56,12 @@ EXPLICIT = {
         "ids": IDS,
         "ids_negatives": np.array([0, 1, 4, 4, 99]),
     },
-    "own": {"negatives": NEGATIVES, "temperature": 0.5, "magnification": 10.0},
-    "own, ids": {"negatives": NEGATIVES, "ids": IDS, "ids_negatives": np.tile(IDS[:5], (12, 1))},
+    "per anchor": {"negatives": NEGATIVES, "temperature": 0.5, "magnification": 10.0},
+    "per anchor, ids": {
+        "negatives": NEGATIVES,
+        "ids": IDS,
+        "ids_negatives": np.tile(IDS[:5], (12, 1)),
+    },
 }
 
 
@@ -68,10 +72,10 @@ def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     x, y = dense.batch()
     expected = formula(np.asarray(x), np.asarray(y), **options)
     np.testing.assert_allclose(loss(x, y, **options, chunk_size=chunk_size), expected, rtol=1e-12)
-    found = jax.jit(jax.grad(functools.partial(loss, **options, chunk_size=chunk_size), (0, 1)))(
-        x, y
-    )
-    for ours, theirs in zip(found, _dense_gradient(case), strict=True):
+    gradients = jax.jit(
+        jax.grad(functools.partial(loss, **options, chunk_size=chunk_size), (0, 1))
+    )(x, y)
+    for ours, theirs in zip(gradients, _dense_gradient(case), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12 * np.linalg.norm(theirs))
 
 
@@ -87,9 +91,9 @@ def _dense_gradient(case):
 )
 def test_explicit_negatives(case, chunk_size, x64):
     x, y = dense.batch()
-    found = nce_jax.losses.info_nce_loss(x, y, **EXPLICIT[case], chunk_size=chunk_size)
+    loss = nce_jax.losses.info_nce_loss(x, y, **EXPLICIT[case], chunk_size=chunk_size)
     np.testing.assert_allclose(
-        found, dense.explicit(np.asarray(x), np.asarray(y), **EXPLICIT[case]), rtol=1e-12
+        loss, dense.explicit(np.asarray(x), np.asarray(y), **EXPLICIT[case]), rtol=1e-12
     )
 
 
@@ -124,11 +128,11 @@ def test_derivatives_in_the_numbers_and_of_second_order(chunk_size, x64):
         )
         return scores + dense.info_nce(x, y, log_noise=numbers[1] * x[:, 0], **options)
 
-    at = jnp.array([-0.7, 0.3])
+    point = jnp.array([-0.7, 0.3])
     np.testing.assert_allclose(
-        jax.jit(jax.grad(ours))(at), jax.jit(jax.grad(theirs))(at), rtol=1e-11
+        jax.jit(jax.grad(ours))(point), jax.jit(jax.grad(theirs))(point), rtol=1e-11
     )
-    second = [jax.jit(jax.jacrev(jax.grad(loss)))(at) for loss in (ours, theirs)]
+    second = [jax.jit(jax.jacrev(jax.grad(loss)))(point) for loss in (ours, theirs)]
     np.testing.assert_allclose(*second, rtol=1e-10)
 
 
@@ -153,12 +157,12 @@ def test_temperature_and_order_and_constant_encoders(x64):
 
 
 def test_they_are_the_losses_of_their_logits(x64):
-    """InfoNCE ranks; SigLIP is binary NCE of the logits + log(n - 1) at noise ratio n - 1, its bias
-    -F - log(n - 1).
+    """InfoNCE ranks; SigLIP is binary NCE of the logits + log(n - 1) at noise ratio n - 1, with
+    bias -F - log(n - 1).
     """
     x, y = dense.batch()
-    logits, others = x @ y.T, ~np.eye(12, dtype=bool)
-    noise = logits[others].reshape(12, 11)
+    logits, is_off_diagonal = x @ y.T, ~np.eye(12, dtype=bool)
+    noise = logits[is_off_diagonal].reshape(12, 11)
     ranked = nce_jax.losses.ranking_nce_loss_terms(jnp.diagonal(logits), noise, magnification=7.0)
     np.testing.assert_allclose(
         nce_jax.losses.info_nce_loss_terms(x, y, magnification=7.0), ranked, rtol=1e-12
@@ -182,8 +186,8 @@ def test_extremes(name, chunk_size):
         assert np.isfinite(slope).all()
     padded = x.at[3].set(jnp.nan), y.at[3].set(jnp.inf)
     value, slope = loss(*padded, weights=jnp.ones(12).at[3].set(0))
-    kept = np.arange(12) != 3
-    np.testing.assert_allclose(value, loss(x[kept], y[kept])[0], rtol=1e-6)
+    is_kept = np.arange(12) != 3
+    np.testing.assert_allclose(value, loss(x[is_kept], y[is_kept])[0], rtol=1e-6)
     np.testing.assert_array_equal(slope[3], 0)
     assert np.isfinite(slope).all()
     value, slope = loss(x[:1], y[:1])
@@ -252,8 +256,8 @@ def test_negatives_that_do_not_count_may_hold_anything(name):
             x, y, negatives=negatives, temperature=temperature, **options
         )
 
-    found = jax.value_and_grad(loss, (0, 1, 2))(x, negatives, 0.5)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+    value_and_gradients = jax.value_and_grad(loss, (0, 1, 2))(x, negatives, 0.5)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(value_and_gradients))
 
 
 def test_float16_keeps_small_slopes():
@@ -277,8 +281,12 @@ REFUSED = [
         ValueError,
         "y: expected a partner for every row of x, shape (4, 2), got shape (3, 2)",
     ),
-    ({"x": jnp.ones(4)}, ValueError, "x: expected embeddings of shape (n, dim), got shape (4,)"),
-    ({"x": jnp.ones((4, 2), int)}, TypeError, "x: expected floating embeddings, got dtype int32"),
+    ({"x": jnp.ones(4)}, ValueError, "x: expected vectors of shape (n, dim), got shape (4,)"),
+    (
+        {"x": jnp.ones((4, 2), int)},
+        TypeError,
+        "x: expected a floating array, got dtype int32; .astype(float) converts it",
+    ),
     ({"temperature": 0.0}, ValueError, "temperature: expected a finite positive number, got 0.0"),
     ({"temperature": jnp.ones(2)}, ValueError, "temperature: expected a number, got shape (2,)"),
     (

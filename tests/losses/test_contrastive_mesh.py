@@ -1,6 +1,4 @@
-"""Losses of embeddings over a mesh: value and gradient are those of one device, by gathering and
-around a ring.
-"""
+"""Losses of embeddings over a mesh, gathered or around a ring, equal those of one device."""
 
 import functools
 
@@ -34,7 +32,7 @@ def mesh_of(num_lanes=1):
     return training.make_mesh(num_lanes, devices=jax.devices()[:8])
 
 
-def spread_over(mesh, *arrays):
+def shard(mesh, *arrays):
     return [jax.device_put(array, NamedSharding(mesh, PartitionSpec("data"))) for array in arrays]
 
 
@@ -51,7 +49,7 @@ def value_and_gradients(loss, x, y):
 @pytest.mark.parametrize("num_lanes", [1, 2])
 def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
     x, y = dense.batch(n=16, dtype=float_dtype)
-    alone = value_and_gradients(LOSSES[name], x, y)
+    one_device = value_and_gradients(LOSSES[name], x, y)
     mesh = mesh_of(num_lanes)
     loss = functools.partial(
         LOSSES[name],
@@ -60,8 +58,8 @@ def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
     )
     tolerance = 1e-5 if float_dtype == jnp.float32 else 1e-10
     for ours, theirs in zip(
-        jax.tree.leaves(value_and_gradients(loss, *spread_over(mesh, x, y))),
-        jax.tree.leaves(alone),
+        jax.tree.leaves(value_and_gradients(loss, *shard(mesh, x, y))),
+        jax.tree.leaves(one_device),
         strict=True,
     ):
         np.testing.assert_allclose(ours, theirs, atol=tolerance * np.linalg.norm(theirs))
@@ -72,18 +70,17 @@ def test_left_to_the_compiler_it_is_the_same_too(x64):
     be computed by mistake.
     """
     x, y = dense.batch(n=16)
-    alone, spread = (
-        value_and_gradients(LOSSES["clip"], *sides)
-        for sides in ((x, y), spread_over(mesh_of(), x, y))
+    one_device, sharded = (
+        value_and_gradients(LOSSES["clip"], *sides) for sides in ((x, y), shard(mesh_of(), x, y))
     )
-    for ours, theirs in zip(jax.tree.leaves(spread), jax.tree.leaves(alone), strict=True):
+    for ours, theirs in zip(jax.tree.leaves(sharded), jax.tree.leaves(one_device), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-10 * np.linalg.norm(theirs))
 
 
 def test_a_ring_gathers_nothing_and_holds_less():
     """n = 1,024 of dim 256 on 8 devices: 1 MiB of all y, 128 KiB on each."""
     mesh = mesh_of()
-    x, y = spread_over(mesh, *dense.batch(n=1024, dim=256, dtype=jnp.float32))
+    x, y = shard(mesh, *dense.batch(n=1024, dim=256, dtype=jnp.float32))
     programs = {}
     for exchange in ("gather", "ring"):
         loss = functools.partial(
@@ -102,24 +99,24 @@ def test_a_ring_gathers_nothing_and_holds_less():
 
 @pytest.mark.parametrize("exchange", ["gather", "ring"])
 def test_second_derivatives_and_bfloat16(exchange):
-    """The derivatives of all devices are added up in float32: as near to float32's as on one
+    """The derivatives of all devices are added up in float32: as close to float32's as on one
     device.
     """
     mesh, (x, y) = mesh_of(), dense.batch(n=64, dtype=jnp.float32)
-    alone, spread = (
+    one_device, sharded = (
         functools.partial(nce_jax.losses.siglip_loss, **options)
         for options in ({}, {"devices": Sharded(mesh, exchange=exchange)})
     )
     second = [
         jax.jit(jax.hessian(lambda t, loss=loss: loss(x, y, temperature=t)))(0.5)
-        for loss in (alone, spread)
+        for loss in (one_device, sharded)
     ]
     np.testing.assert_allclose(*second, rtol=1e-4)
-    exact = jax.jit(jax.grad(alone))(x, y)
+    exact = jax.jit(jax.grad(one_device))(x, y)
     low = [side.astype(jnp.bfloat16) for side in (x, y)]
     errors = [
         np.linalg.norm(jax.jit(jax.grad(loss))(*low).astype(jnp.float32) - exact)
-        for loss in (alone, spread)
+        for loss in (one_device, sharded)
     ]
     assert errors[1] < 1.1 * errors[0]
 
@@ -128,7 +125,7 @@ def test_second_derivatives_and_bfloat16(exchange):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"mesh": None}, TypeError, "mesh: expected a jax.sharding.Mesh, got NoneType; training"),
+        ({"mesh": None}, TypeError, "mesh: expected a Mesh such as training.make_mesh(), got None"),
         (
             {"axis": "batch"},
             ValueError,
@@ -168,20 +165,20 @@ def test_samples_that_cannot_be_split_evenly_are_named():
 
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
-    ("make_devices", "got"),
+    ("make_devices", "message"),
     [
-        (mesh_of, "got Mesh: wrap the mesh in Sharded"),
-        (lambda: Sharded, "got the class Sharded"),
-        (jax.devices, "got list"),
+        (mesh_of, "Sharded(mesh) or None, got a mesh: wrap it in Sharded"),
+        (lambda: Sharded, "a Sharded such as Sharded(mesh), got the class Sharded: call it"),
+        (lambda: [1], "a Sharded such as Sharded(mesh), got a list of length 1"),
     ],
 )
-def test_devices_of_another_type_are_named(make_devices, got):
+def test_devices_of_another_type_are_named(make_devices, message):
     x, y = dense.batch(n=16, dtype=jnp.float32)
     names = "info_nce_loss", "info_nce_loss_terms", "clip_loss", "nt_xent_loss", "siglip_loss"
     for loss in (getattr(nce_jax.losses, name) for name in names):
         with pytest.raises(TypeError) as caught:
             loss(x, y, devices=make_devices())
-        assert str(caught.value) == f"devices: expected Sharded(mesh) or None, {got}"
+        assert str(caught.value) == f"devices: expected {message}"
 
 
 def test_a_sharding_is_a_value():

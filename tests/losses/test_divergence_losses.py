@@ -129,13 +129,13 @@ def test_the_logarithmic_ones_are_finite_anywhere():
 def test_weight_zero_drops_a_sample_from_values_and_gradients(padding):
     data, noise = gaussian_log_ratios(dtype=np.float32)
     weights = weights_of(data, noise, 4)
-    hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
-    kept = {name: values[4:] for name, values in weights.items()}
+    padded = data.at[:4].set(padding), noise.at[:4].set(padding)
+    kept_weights = {name: values[4:] for name, values in weights.items()}
     for function in COMPILED.values():
         np.testing.assert_allclose(
-            function(*hidden, **weights), function(data[4:], noise[4:], **kept), rtol=1e-5
+            function(*padded, **weights), function(data[4:], noise[4:], **kept_weights), rtol=1e-5
         )
-        for slope in jax.jit(jax.grad(function, argnums=(0, 1)))(*hidden, **weights):
+        for slope in jax.jit(jax.grad(function, argnums=(0, 1)))(*padded, **weights):
             np.testing.assert_array_equal(slope[:4], 0)
             assert np.all(np.isfinite(slope))
 

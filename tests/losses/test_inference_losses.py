@@ -22,15 +22,17 @@ def a_loss(table, function, **options):
     draws stand for them.
     """
     counts = np.round(100 * JOINT).astype(int)
-    together = np.repeat(np.arange(12), counts.ravel())
-    apart = np.round(1e4 * np.outer(PRIOR, EVIDENCE)).astype(int)
+    joint_pairs = np.repeat(np.arange(12), counts.ravel())
+    independent_pairs = np.round(1e4 * np.outer(PRIOR, EVIDENCE)).astype(int)
     return function(
-        table.ravel()[together], table.ravel()[np.repeat(np.arange(12), apart.ravel())], **options
+        table.ravel()[joint_pairs],
+        table.ravel()[np.repeat(np.arange(12), independent_pairs.ravel())],
+        **options,
     )
 
 
 def b_loss(table):
-    """K = 2 beside the one: all (theta, x, theta', theta'')."""
+    """K = 2 in addition to the first: all (theta, x, theta', theta'')."""
     draws = list(itertools.product(range(3), range(4), range(3), range(3)))
     weights = jnp.array([JOINT[t, x] * PRIOR[a] * PRIOR[b] for t, x, a, b in draws])
     t, x, a, b = (np.array(column) for column in zip(*draws, strict=True))
@@ -41,13 +43,13 @@ def b_loss(table):
 
 
 def c_loss(table, gamma):
-    """K = 2: all (theta, x, theta') with their probabilities, beside all (theta', theta'', x) drawn
-    apart.
+    """K = 2: all (theta, x, theta') with their joint probabilities, and all (theta', theta'', x)
+    with the probabilities of independent draws.
     """
     draws = list(itertools.product(range(3), range(4), range(3)))
     t, x, a = (np.array(column) for column in zip(*draws, strict=True))
-    together = jnp.array(JOINT[t, x] * PRIOR[a])
-    apart = jnp.array(PRIOR[t] * EVIDENCE[x] * PRIOR[a])
+    joint_pairs = jnp.array(JOINT[t, x] * PRIOR[a])
+    independent_pairs = jnp.array(PRIOR[t] * EVIDENCE[x] * PRIOR[a])
 
     @jax.vmap
     def loss(s, c, noise):
@@ -60,7 +62,7 @@ def c_loss(table, gamma):
     far = jnp.full(len(draws), 1e4), jnp.full(len(draws), -1e4)  # where the first part is zero
     of_noise = loss(*far, noise)
     of_data = loss(table[t, x], table[a, x], jnp.full_like(noise, -1e4))
-    return together @ of_data + apart @ of_noise
+    return joint_pairs @ of_data + independent_pairs @ of_noise
 
 
 LOSSES = {
@@ -91,16 +93,18 @@ def test_the_optimum_is_the_exact_log_ratio(name, x64):
 
 def test_one_parameter_and_even_odds_is_half_of_a(x64):
     rng = np.random.default_rng(0)
-    together, apart = jnp.array(rng.normal(size=50)), jnp.array(rng.normal(size=50))
-    expected = nce_jax.losses.nre_a_loss(together, apart)
+    joint_pairs, independent_pairs = jnp.array(rng.normal(size=50)), jnp.array(rng.normal(size=50))
+    expected = nce_jax.losses.nre_a_loss(joint_pairs, independent_pairs)
     np.testing.assert_allclose(
-        2 * nce_jax.losses.nre_c_loss(together, apart[:, None]), expected, rtol=1e-13
+        2 * nce_jax.losses.nre_c_loss(joint_pairs, independent_pairs[:, None]), expected, rtol=1e-13
     )
     np.testing.assert_allclose(
-        nce_jax.losses.balanced_nre_loss(together, apart, strength=0.0), expected, rtol=1e-13
+        nce_jax.losses.balanced_nre_loss(joint_pairs, independent_pairs, strength=0.0),
+        expected,
+        rtol=1e-13,
     )
     # The class "none" is never asked for.
-    large = nce_jax.losses.nre_c_loss(together, apart[:, None], gamma=1e12)
+    large = nce_jax.losses.nre_c_loss(joint_pairs, independent_pairs[:, None], gamma=1e12)
     np.testing.assert_allclose(large, 0, atol=1e-9)
 
 
@@ -112,10 +116,10 @@ def test_c_equals_its_formula(x64):
     first = gamma * np.exp(data) / (4 + gamma * np.exp(joint).sum(axis=1))
     none = 4 / (4 + gamma * np.exp(noise).sum(axis=1))
     expected = -gamma / (1 + gamma) * np.log(first).mean() - 1 / (1 + gamma) * np.log(none).mean()
-    found = nce_jax.losses.nre_c_loss(
+    loss = nce_jax.losses.nre_c_loss(
         jnp.array(data), jnp.array(noise), log_ratio_contrast=jnp.array(contrast), gamma=gamma
     )
-    np.testing.assert_allclose(found, expected, rtol=1e-13)
+    np.testing.assert_allclose(loss, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("size", [17.0, 30.0, 1e4])
@@ -138,7 +142,7 @@ def test_large_logits_have_their_gradient(size):
 @pytest.mark.bad_input
 def test_bad_arguments_are_named():
     with pytest.raises(
-        ValueError, match=r"log_ratio_contrast: expected shape \(4, 1\) beside log_ratio_noise"
+        ValueError, match=r"log_ratio_contrast: expected shape \(4, 1\), one column less"
     ):
         nce_jax.losses.nre_c_loss(jnp.ones(4), jnp.ones((4, 2)))
     with pytest.raises(ValueError, match="gamma: expected a finite positive number, got 0"):

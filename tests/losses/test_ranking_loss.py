@@ -18,8 +18,8 @@ def log_ratios(n=7, num_noise=5, dtype=np.float64, seed=0):
 
 
 def ranked(data, noise, *, magnification=1.0, weights_data=None, weights_noise=None):
-    """-log of the data sample's share, one after another; weights of the noise are scaled to a mean
-    of one, zeros aside.
+    """Minus the log probability of each data sample in turn. Nonzero weights of the noise are
+    scaled to a mean of one.
     """
     weights = (
         np.ones(noise.shape)
@@ -27,10 +27,10 @@ def ranked(data, noise, *, magnification=1.0, weights_data=None, weights_noise=N
         else np.broadcast_to(weights_noise, noise.shape)
     )
     terms = []
-    for s, others, w in zip(data, noise, weights, strict=True):
+    for s, noise_row, w in zip(data, noise, weights, strict=True):
         scaled = w[w != 0] / w[w != 0].mean()
         terms.append(
-            oracles.log_sum_exp([s, *(np.log(magnification * scaled) + others[w != 0])]) - s
+            oracles.log_sum_exp([s, *(np.log(magnification * scaled) + noise_row[w != 0])]) - s
         )
     return oracles.mean(np.array(terms), weights_data)
 
@@ -53,9 +53,9 @@ def test_equals_its_formula(float_dtype):
 def test_conditional_equals_its_formula(x64):
     data, noise = log_ratios()
     forward, backward = (np.random.default_rng(k).normal(size=noise.shape) for k in (1, 2))
-    found = conditional(data, noise, log_forward=forward, log_backward=backward)
-    gain = data[:, None] - noise + forward - backward
-    np.testing.assert_allclose(found, 2 * oracles.softplus(-gain).mean(), rtol=1e-13)
+    loss = conditional(data, noise, log_forward=forward, log_backward=backward)
+    log_odds = data[:, None] - noise + forward - backward
+    np.testing.assert_allclose(loss, 2 * oracles.softplus(-log_odds).mean(), rtol=1e-13)
     weights = {"weights_data": np.arange(7.0), "weights_noise": np.arange(5.0)}
     terms = oracles.softplus(noise - data[:, None]) @ (np.arange(5.0) / 10)
     np.testing.assert_allclose(
@@ -92,11 +92,11 @@ def test_a_large_m_is_maximum_likelihood(x64):
     )
     errors = []
     for magnification in (1e4, 1e5):
-        value, found = jax.value_and_grad(ranking, (0, 1))(
+        value, gradients = jax.value_and_grad(ranking, (0, 1))(
             jnp.asarray(data), noise[0], magnification=magnification
         )
         errors.append(abs(value - np.log(5 * magnification) - limit))
-        for ours, theirs in zip(found, slope, strict=True):
+        for ours, theirs in zip(gradients, slope, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=30 / magnification)
     np.testing.assert_allclose(errors[0] / errors[1], 10, rtol=0.05)
     np.testing.assert_allclose(ranking(data, noise, magnification=1e-9), 0, atol=1e-7)
@@ -123,14 +123,14 @@ def test_many_noise_samples_give_the_likelihood_gradient(x64):
 def test_extremes(size):
     slope = jax.jit(jax.value_and_grad(nce_jax.losses.ranking_nce_loss, (0, 1)))
     size = np.float32(size)
-    value, found = slope(jnp.array([size]), jnp.array([[0.0, 1.0]]))
+    value, gradients = slope(jnp.array([size]), jnp.array([[0.0, 1.0]]))
     assert value == 0
-    assert all(np.isfinite(leaf).all() for leaf in found)
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
     value, _ = slope(jnp.array([-size]), jnp.array([[0.0, 1.0]]))
     np.testing.assert_allclose(value, size, rtol=1e-3)
-    value, found = slope(jnp.array([0.0]), jnp.array([[-size, -np.float32(np.inf)]]))
+    value, gradients = slope(jnp.array([0.0]), jnp.array([[-size, -np.float32(np.inf)]]))
     assert value == 0
-    assert all(np.isfinite(leaf).all() for leaf in found)
+    assert all(np.isfinite(leaf).all() for leaf in gradients)
 
 
 def test_what_has_no_weight_is_ignored_and_nan_is_not_hidden():
@@ -226,7 +226,6 @@ def test_bad_arguments_of_the_conditional_are_named():
     ):
         nce_jax.losses.conditional_nce_loss(jnp.ones(3), jnp.ones(4))
     with pytest.raises(
-        ValueError,
-        match=r"log_forward, log_backward: expected numbers or shape \(3, 4\), got \(3,\)",
+        ValueError, match=r"log_forward: expected a number or shape \(3, 4\), got shape \(3,\)"
     ):
         nce_jax.losses.conditional_nce_loss(jnp.ones(3), jnp.ones((3, 4)), log_forward=jnp.ones(3))

@@ -107,7 +107,7 @@ def ours(name, arrays, hits=None, chunk_size=None, **options):
     return call(SAMPLED[name], arrays, chunk_size=chunk_size, **named, **options)
 
 
-@pytest.mark.parametrize("per_token", [False, True], ids=["shared", "own"])
+@pytest.mark.parametrize("per_token", [False, True], ids=["shared", "per token"])
 @pytest.mark.parametrize("case", range(len(CASES)))
 def test_formulas(case, per_token, x64):
     name, options = CASES[case]
@@ -376,7 +376,7 @@ def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64
 
 
 @pytest.mark.parametrize("name", SAMPLED)
-@pytest.mark.parametrize("per_token", [False, True], ids=["shared", "own"])
+@pytest.mark.parametrize("per_token", [False, True], ids=["shared", "per token"])
 def test_extremes(name, per_token):
     """Scores of +-1e4; padding that holds anything; NaN is not hidden, and neither is what is no
     word.
@@ -463,7 +463,7 @@ REFUSED = [
     (
         {"hidden": jnp.ones(3)},
         ValueError,
-        "hidden: expected embeddings of shape (n, dim), got shape (3,)",
+        "hidden: expected vectors of shape (n, dim), got shape (3,)",
     ),
     (
         {"embedding": jnp.ones((V, 2))},
@@ -514,7 +514,7 @@ REFUSED = [
     (
         {"accidental_hits": "drop"},
         ValueError,
-        "accidental_hits: expected one of ('keep', 'exclude'), got 'drop'",
+        "accidental_hits: expected one of ('keep', 'exclude'), got str 'drop'",
     ),
     (
         {"weights": jnp.ones(3)},

@@ -1,6 +1,4 @@
-"""Vocabulary losses of tokens, or of a table, that are spread over devices: value and gradient are
-those of one device.
-"""
+"""Vocabulary losses of tokens or a table sharded over devices equal those of one device."""
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +52,7 @@ def full(arrays):
 def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64):
     mesh, arrays = training.make_mesh(), problem(per_token)
 
-    def place(name, leaf):
+    def shard(name, leaf):
         of_table = name in ("embedding", "bias")
         is_split = len(leaf) in (N, V) and spread in ("both", "table" if of_table else "tokens")
         return jax.device_put(
@@ -65,17 +63,17 @@ def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64
         learned = {name: arrays.pop(name) for name in ("hidden", "embedding", "bias")}
         return jax.jit(jax.value_and_grad(lambda learned: loss({**arrays, **learned})))(learned)
 
-    alone = run({name: jnp.asarray(leaf) for name, leaf in arrays.items()})
-    found = run({name: place(name, leaf) for name, leaf in arrays.items()})
+    one_device = run({name: jnp.asarray(leaf) for name, leaf in arrays.items()})
+    sharded = run({name: shard(name, leaf) for name, leaf in arrays.items()})
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(np.asarray(a), b, rtol=1e-12, atol=1e-14),
-        found,
-        alone,
+        sharded,
+        one_device,
     )
 
 
 def test_blocks_of_a_table_over_devices_send_for_none_of_it():
-    """Each device has its share of every block; only sums per token, and the gradient in the
+    """Each device has its part of every block; only sums per token, and the gradient in the
     states, are exchanged.
     """
     mesh = training.make_mesh()

@@ -14,7 +14,7 @@ from nce_jax import noise, training
 from nce_jax.criteria import profiled_nce_loss
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.magnification._adaptive import _measure
-from nce_jax.magnification._candidates import examine
+from nce_jax.magnification._candidates import tabulate
 from nce_jax.training._momentum import pending
 from tests import oracles
 
@@ -161,7 +161,7 @@ def test_without_overlap_m_stays_at_one_or_below_and_everything_finite(sgd_step)
     state, thetas, chosen = go(sgd_step, begin(SGD), [batch(number, mean) for number in range(40)])
     assert np.isfinite(thetas).all()
     assert np.all(chosen[5:] <= 1 + 1e-5)
-    assert_finite(state.magnification_state.measured)
+    assert_finite(state.magnification_state.measurements)
 
 
 def test_the_looks_become_rarer_by_a_step_for_every_256():
@@ -177,7 +177,9 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
             at,
             lambda _: (at, lambda direction: (direction * s_data, direction * s_noise)),
         )
-        return rule.follow(choice, jnp.float32(0.01), jnp.float32(0), step), choice.state.last
+        return rule.follow(
+            choice, jnp.float32(0.01), jnp.float32(0), step
+        ), choice.state.last_measurement
 
     start = rule.init(jnp.float32(0), jnp.float32)
     looks = np.asarray(jax.jit(lambda: jax.lax.scan(body, start, jnp.arange(700))[1])())
@@ -203,7 +205,7 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     drift, drift_long = jnp.asarray(1.7), jnp.asarray(2.9)
     windows = start.windows._replace(short=short, long=long, drift=drift, drift_long=drift_long)
 
-    def look(offset):
+    def linearize(offset):
         ratios = x_data @ (here + offset), x_noise @ (here + offset)
         return lambda magnification: make_problem(
             *ratios, *weights, magnification, 2.0
@@ -218,9 +220,9 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     @jax.jit
     @jax.vmap
     def measure(place):
-        table = examine(look(pending)[0], grid, jnp.full(3, jnp.nan))
+        table = tabulate(linearize(pending)[0], grid, jnp.full(3, jnp.nan))
         state = start._replace(windows=windows, pending=pending)
-        found = _measure(state, grid[place], jnp.asarray(jnp.nan), look)
+        found = _measure(state, grid[place], jnp.asarray(jnp.nan), linearize)
         return (
             found,
             table.acceptance[place],
@@ -243,8 +245,8 @@ def test_the_windows_hold_moves_of_the_place_of_rest():
     optimizer, rule = optax.sgd(0.1, momentum=0.9), nce_jax.adaptive_magnification(1.0, 10.0)
     seen = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
     at = lambda m: make_problem(*seen, magnification=m)
-    look = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))
-    choose = jax.jit(lambda state, step: rule.choose(state, step, at, look))
+    linearize = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))
+    choose = jax.jit(lambda state, step: rule.choose(state, step, at, linearize))
     params, memory = jnp.float32(0), optimizer.init(jnp.float32(0))
     state = rule.init(params, jnp.float32)
     for step, gradient in enumerate((1.0, -2.0, 0.5)):
@@ -276,7 +278,7 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
     batches = [batch(number, counted=(200, 300)) for number in range(12)]
     state, found, chosen = go(jax.jit(make(optimizer, narrow)), begin(optimizer, narrow), batches)
     np.testing.assert_allclose(chosen, 10, rtol=2e-6)
-    assert state.magnification_state.measured.curvature.dtype == jnp.float64
+    assert state.magnification_state.measurements.curvature.dtype == jnp.float64
 
     theta, memory, expected = jnp.zeros(DIM), optimizer.init(jnp.zeros(DIM)), []
     for one in batches:
@@ -355,7 +357,15 @@ def test_a_bad_batch_leaves_no_trace_in_what_was_measured(sgd_step):
     assert metrics.status == nce_jax.Status.NONFINITE
     assert metrics.magnification > 0
     before, after = state.magnification_state, bad.magnification_state
-    for name in ("measured", "unseen", "place", "at"):
+    for name in (
+        "measurements",
+        "overlooked",
+        "overlooked_variance",
+        "candidate",
+        "acceptance",
+        "variance",
+        "target_acceptance",
+    ):
         chex.assert_trees_all_equal(getattr(after, name), getattr(before, name))
 
 

@@ -1,5 +1,5 @@
 """The candidates' table against a NumPy oracle in float64, its identities, and the error of
-`unseen` by simulation.
+`overlooked` by simulation.
 """
 
 import jax
@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from nce_jax.log_partition.problem import make_problem
-from nce_jax.magnification._candidates import MIN_EFFECTIVE, examine, share
+from nce_jax.magnification._candidates import MIN_EFFECTIVE, sample_derivatives, tabulate
 from tests import oracles
 
 GRID = np.array([0.1, 1.0, 10.0, 100.0, 1e4])
-PER_CANDIDATE = ("acceptance", "variance", "effective_samples", "unseen", "unseen_variance")
+PER_CANDIDATE = ("acceptance", "variance", "overlooked", "overlooked_variance")
 
 
 @jax.jit
 def compiled(s_data, s_noise, weights_data, weights_noise, ratio, grid):
     at = lambda m: make_problem(s_data, s_noise, weights_data, weights_noise, m, ratio)
-    return examine(at, grid, jnp.full(grid.shape, jnp.nan, s_data.dtype))
+    return tabulate(at, grid, jnp.full(grid.shape, jnp.nan, s_data.dtype))
 
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -83,10 +83,9 @@ def oracle(
         "log_partition": f,
         "acceptance": acceptance,
         "variance": variance,
-        "effective_samples": effective,
-        "unseen": np.where(below, f[largest] - f, 0),
-        "unseen_variance": np.where(below, spread, 0),
-        "largest": largest,
+        "overlooked": np.where(below, f[largest] - f, 0),
+        "overlooked_variance": np.where(below, spread, 0),
+        "largest_supported": largest,
     }
 
 
@@ -107,7 +106,7 @@ def test_the_table_equals_the_formulas(is_weighted):
             np.testing.assert_allclose(
                 getattr(found, name), value, rtol=1e-8, atol=1e-12, err_msg=name
             )
-        largest.add(int(found.largest))
+        largest.add(int(found.largest_supported))
     assert len(largest) > 1
 
 
@@ -117,30 +116,28 @@ def test_pulls_and_curvatures_are_those_of_the_loss():
     """
     s_data, s_noise = map(jnp.asarray, draws(2))
     for kappa in GRID:
-        root, _, found = share(
+        root, _, found = sample_derivatives(
             make_problem(s_data, s_noise, magnification=kappa), jnp.asarray(jnp.nan)
         )
         p, q = oracles.probabilities(s_data, s_noise, float(root), kappa)
-        np.testing.assert_allclose(found.pull_data, p, rtol=1e-9)
-        np.testing.assert_allclose(found.pull_noise, kappa * q, rtol=1e-9)
-        np.testing.assert_allclose(found.curvature_data, p * (1 - p), rtol=1e-9, atol=1e-15)
-        np.testing.assert_allclose(
-            found.curvature_noise, kappa * q * (1 - q), rtol=1e-9, atol=1e-15
-        )
+        np.testing.assert_allclose(found.first_data, p, rtol=1e-9)
+        np.testing.assert_allclose(found.first_noise, kappa * q, rtol=1e-9)
+        np.testing.assert_allclose(found.second_data, p * (1 - p), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(found.second_noise, kappa * q * (1 - q), rtol=1e-9, atol=1e-15)
         # Both sides weigh the same at the root.
-        np.testing.assert_allclose(found.pull_noise.mean(), found.pull_data.mean(), rtol=1e-8)
+        np.testing.assert_allclose(found.first_noise.mean(), found.first_data.mean(), rtol=1e-8)
 
 
 def test_the_clearest_has_the_most_drift_for_its_noise_among_the_supported():
     found = table(*draws(2))
-    clearness = np.asarray(found.acceptance**2 / found.variance)[: int(found.largest) + 1]
+    clearness = np.asarray(found.acceptance**2 / found.variance)[: int(found.largest_supported) + 1]
     assert found.clearest == clearness.argmax()
 
 
 def test_noise_ratio_and_m_enter_as_their_product():
     samples = draws(3)
     by_ratio, by_m = table(*samples, ratio=7.0), table(*samples, grid=7 * GRID)
-    assert by_ratio.largest == by_m.largest
+    assert by_ratio.largest_supported == by_m.largest_supported
     for name in ("log_partition", *PER_CANDIDATE):
         np.testing.assert_allclose(
             getattr(by_ratio, name), getattr(by_m, name), rtol=1e-9, atol=1e-12, err_msg=name
@@ -186,7 +183,7 @@ def test_the_sampling_variance_of_what_is_unseen_is_that_of_many_draws():
     s_noise = generator.standard_normal((1600, 500))
     grid = np.array([0.1, 1.0, 10.0])
     found = jax.jit(jax.vmap(lambda data, noise: table(data, noise, grid=grid)))(s_data, s_noise)
-    assert np.all(found.largest == 2)
+    assert np.all(found.largest_supported == 2)
     for place in (0, 1):
-        expected = found.unseen[:, place].var(ddof=1)
-        np.testing.assert_allclose(found.unseen_variance[:, place].mean(), expected, rtol=0.12)
+        expected = found.overlooked[:, place].var(ddof=1)
+        np.testing.assert_allclose(found.overlooked_variance[:, place].mean(), expected, rtol=0.12)

@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax.magnification._windows import Measured, advance, combine, solve_motion, still
+from nce_jax.magnification._windows import (
+    Measurements,
+    advance,
+    combine,
+    initial_windows,
+    solve_motion,
+)
 
 DRIFT, NOISE, SLOPE, DIM = 0.3, 0.02, 0.7, 40
 
@@ -18,7 +24,7 @@ def windows_after(updates, acceptance, variance):
         windows = advance(windows, updates[step], acceptance[step], variance[step], step)
         return windows, windows
 
-    start = still(updates[0], acceptance.dtype)
+    start = initial_windows(updates[0], acceptance.dtype)
     return jax.lax.scan(body, start, jnp.arange(len(acceptance)))[1]
 
 
@@ -49,8 +55,8 @@ def test_the_windows_hold_the_sums_that_belong_to_their_displacements(x64):
             "long": long @ updates[:steps],
             "drift": r @ a[:steps],
             "drift_long": long @ a[:steps],
-            "energy": r**2 @ nu[:steps],
-            "energy_cross": (r * long) @ nu[:steps],
+            "noise_square": r**2 @ nu[:steps],
+            "noise_cross": (r * long) @ nu[:steps],
             "noise": r @ nu[:steps],
         }
         for name, value in expected.items():
@@ -99,7 +105,8 @@ def test_exact_expectations_give_back_what_they_were_made_of(x64):
 @pytest.mark.parametrize(
     ("measured", "expected"),
     [
-        # slope, noise_per_drift, curvature, cross, drift_square, drift_cross, energy, energy_cross
+        # slope, noise_per_drift, curvature, cross,
+        # drift_square, drift_cross, noise_square, noise_cross
         ((0.5, 1.0, 2.0, 2.0, 4.0, 4.0, 1.0, 1.0), (0.5, 0.5, 0.0)),  # equal windows
         ((0.0,) * 8, (0.0, 0.0, 0.0)),  # nothing has moved
         (
@@ -114,7 +121,7 @@ def test_exact_expectations_give_back_what_they_were_made_of(x64):
     ],
 )
 def test_degenerate_and_impossible_measurements(measured, expected):
-    motion = solve_motion(Measured(*map(jnp.float32, measured)))
+    motion = solve_motion(Measurements(*map(jnp.float32, measured)))
     assert np.all(np.isfinite(motion))
     np.testing.assert_allclose(motion, expected, rtol=1e-6)
 
@@ -137,7 +144,7 @@ def test_drift_and_noise_of_a_simulated_training_are_found():
             update = acceptance * direction + xi
             return (advance(windows, update, acceptance, variance, step), parameters + xi), None
 
-        start = still(jnp.zeros(DIM), jnp.float32), jnp.zeros(DIM)
+        start = initial_windows(jnp.zeros(DIM), jnp.float32), jnp.zeros(DIM)
         (windows, fluctuation), _ = jax.lax.scan(body, start, jnp.arange(100))
         # A gradient that is -SLOPE along mu plus what the noise of the past has left.
         gradient = -SLOPE * direction / DRIFT + fluctuation

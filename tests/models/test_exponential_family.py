@@ -129,11 +129,11 @@ def test_bad_calls_are_named():
     with pytest.raises(ValueError, match=r"x: expected shape \(samples, dim\), got shape \(2,\)"):
         log_density_fn(params, jnp.zeros(2))
     with pytest.raises(
-        ValueError, match=r"sufficient_statistics: .*here \(5, 4\), got shape \(5, 6\)"
+        ValueError, match=r"sufficient_statistics: .* in this call \(5, 4\), got shape \(5, 6\)"
     ):
         log_density_fn(params, jnp.zeros((5, 3)))
     with pytest.raises(
-        ValueError, match=r"sufficient_statistics: .*here \(5, 2, 4\), got shape \(5, 4\)"
+        ValueError, match=r"sufficient_statistics: .*in this call \(5, 2, 4\), got shape \(5, 4\)"
     ):
         log_density_fn(jnp.zeros((2, 4)), jnp.zeros((5, 2)))
     _, log_density_fn = exponential_family(

@@ -219,7 +219,7 @@ def test_wrong_features_are_named():
     params, log_density_fn = quadratic_energy(jax.random.key(0), jnp.tanh, 3)
     with pytest.raises(
         ValueError,
-        match=r"features: expected an output of shape .* here \(5, 3\), got shape \(5, 4\)",
+        match=r"features: expected an output of shape .* in this call \(5, 3\), got shape \(5, 4\)",
     ):
         log_density_fn(params, jnp.zeros((5, 4)))
     with pytest.raises(ValueError, match=r"x: expected shape \(samples, dim\), got shape \(3,\)"):

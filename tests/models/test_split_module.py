@@ -95,7 +95,7 @@ def test_module_may_train_on_without_changing_the_split():
 
 @pytest.mark.bad_input
 def test_bad_modules_are_named():
-    with pytest.raises(TypeError, match=r"module: expected a flax nnx.Module, got function"):
+    with pytest.raises(TypeError, match=r"module: expected a flax nnx.Module, got the function"):
         split_module(points)
     params, log_density_fn = split_module(nnx.Linear(3, 2, rngs=nnx.Rngs(jax.random.key(0))))
     with pytest.raises(

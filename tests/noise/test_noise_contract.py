@@ -1,5 +1,5 @@
-"""What every noise distribution promises: shapes, dtypes, normalization, and use inside
-transformations.
+"""What every public noise distribution promises: shapes, dtypes, normalization, and use inside
+transformations. Points of the plane and words of a vocabulary keep the same promises.
 """
 
 import jax
@@ -7,12 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import nce_jax.noise
+from nce_jax._types import Noise
 from nce_jax.noise import (
+    categorical,
     fitted_gaussian,
+    log_uniform,
     product_of_marginals,
     standard_normal,
     uniform_box,
     uniform_box_around,
+    unigram,
 )
 
 BUILDERS = {
@@ -22,11 +27,30 @@ BUILDERS = {
     "uniform_box_around": uniform_box_around,
     "product_of_marginals": lambda x: product_of_marginals(x, num_components=8),
 }
+NUM_WORDS = 12
+PROBABILITIES = np.arange(1.0, NUM_WORDS + 1) / np.arange(1.0, NUM_WORDS + 1).sum()
+WORDS = {
+    "categorical": lambda: categorical(PROBABILITIES),
+    "unigram": lambda: unigram(np.arange(1, NUM_WORDS + 1)),
+    "log_uniform": lambda: log_uniform(NUM_WORDS),
+}
 
 
 @pytest.fixture(params=BUILDERS)
 def build(request):
     return BUILDERS[request.param]
+
+
+@pytest.fixture(params=[*BUILDERS, *WORDS])
+def any_noise(request):
+    """A noise of every public kind, over points (2,) or over words ()."""
+    name = request.param
+    return BUILDERS[name](data()) if name in BUILDERS else WORDS[name]()
+
+
+def test_every_public_noise_is_held_to_the_contract():
+    assert {*BUILDERS, *WORDS} == set(nce_jax.noise.__all__)
+    assert not {*BUILDERS} & {*WORDS}
 
 
 def data(num_samples=200, dtype=np.float32, seed=0):
@@ -37,14 +61,53 @@ def data(num_samples=200, dtype=np.float32, seed=0):
     )
 
 
-def test_shapes_and_joint_sampling(build):
-    noise = build(data())
-    assert noise.event_shape == (2,)
-    assert noise.batch_shape == ()
-    x_noise, log_prob = noise.sample_and_log_prob(seed=jax.random.key(1), sample_shape=7)
-    assert (x_noise.shape, log_prob.shape) == ((7, 2), (7,))
-    np.testing.assert_array_equal(x_noise, noise.sample(seed=jax.random.key(1), sample_shape=7))
-    np.testing.assert_allclose(log_prob, noise.log_prob(x_noise), rtol=1e-5, atol=1e-5)
+def test_shapes_and_joint_sampling(any_noise):
+    event_shape = any_noise.event_shape
+    assert event_shape in ((2,), ())
+    assert any_noise.batch_shape == ()
+    assert isinstance(any_noise, Noise)
+    for shape in (7, (3, 4)):
+        options = {"seed": jax.random.key(1), "sample_shape": shape}
+        x_noise, log_prob = any_noise.sample_and_log_prob(**options)
+        expected = (shape,) if isinstance(shape, int) else shape
+        assert (x_noise.shape, log_prob.shape) == ((*expected, *event_shape), expected)
+        np.testing.assert_array_equal(x_noise, any_noise.sample(**options))
+        np.testing.assert_allclose(log_prob, any_noise.log_prob(x_noise), rtol=1e-5, atol=1e-5)
+
+
+def test_a_single_draw_and_one_key_one_draw(any_noise):
+    keys = jax.random.split(jax.random.key(4))
+    draws = [any_noise.sample(seed=key, sample_shape=64) for key in (keys[0], keys[0], keys[1])]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.any(draws[0] != draws[2])
+    x_noise, log_prob = any_noise.sample_and_log_prob(seed=keys[0], sample_shape=())
+    assert (x_noise.shape, log_prob.shape) == (any_noise.event_shape, ())
+
+
+def test_it_passes_through_transformations(any_noise):
+    """As an argument and a result of a compiled function, and under `vmap` over keys."""
+    x_noise = any_noise.sample(seed=jax.random.key(3), sample_shape=5)
+    through = jax.jit(lambda noise: noise)(any_noise)
+    log_prob = jax.jit(lambda noise, x: noise.log_prob(x))(through, x_noise)
+    np.testing.assert_allclose(log_prob, any_noise.log_prob(x_noise), rtol=1e-5, atol=1e-5)
+    keys = jax.random.split(jax.random.key(0), 3)
+    draw = lambda key: any_noise.sample_and_log_prob(seed=key, sample_shape=4)
+    stacked = jax.vmap(draw)(keys)
+    for lane, key in enumerate(keys):
+        for one, other in zip(stacked, draw(key), strict=True):
+            np.testing.assert_allclose(one[lane], other, rtol=1e-5, atol=1e-5)
+
+
+def test_log_probabilities_are_float32_and_words_are_integers(any_noise):
+    x_noise, log_prob = any_noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=3)
+    assert log_prob.dtype == any_noise.log_prob(x_noise).dtype == jnp.float32
+    assert x_noise.dtype == (jnp.int32 if any_noise.event_shape == () else jnp.float32)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_probabilities_of_words_add_up_to_one(name):
+    total = jnp.exp(WORDS[name]().log_prob(jnp.arange(NUM_WORDS))).sum()
+    np.testing.assert_allclose(total, 1, rtol=1e-6)
 
 
 def test_density_integrates_to_one(build):

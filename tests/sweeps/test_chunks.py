@@ -9,6 +9,7 @@ import pytest
 from jax.sharding import Mesh
 
 import nce_jax
+from nce_jax import sweeps
 from nce_jax.sweeps import _chunks, _program
 
 
@@ -18,7 +19,7 @@ def heavy(lane):
 
 
 def test_the_memory_of_a_lane_is_measured_and_recorded():
-    found = nce_jax.sweep(heavy, memory_limit=1_000_000, lane=jnp.arange(64.0)).chunking
+    found = nce_jax.sweep(heavy, axes={"lane": jnp.arange(64.0)}, memory_limit=1_000_000).chunking
     assert found.bytes_limit == 1_000_000
     assert found.bytes_per_chunk <= 1_000_000
     # A block is 40,000 bytes, and some are held at once.
@@ -39,7 +40,7 @@ def test_chunks_are_found_in_three_compilations(monkeypatch):
 
     monkeypatch.setattr(_chunks, "compiled", counted)
     chunking = nce_jax.sweep(
-        lambda lane: heavy(lane), memory_limit=1_000_000, lane=jnp.arange(512.0)
+        lambda lane: heavy(lane), axes={"lane": jnp.arange(512.0)}, memory_limit=1_000_000
     ).chunking
     assert {512, 1, chunking.sizes["lane"]} == set(sizes)
 
@@ -51,19 +52,18 @@ def test_what_fits_is_compiled_once(monkeypatch):
         traces.append(1)
         return heavy(lane)
 
-    assert nce_jax.sweep(fn, lane=jnp.arange(8.0)).num_chunks == 1
+    assert nce_jax.sweep(fn, axes={"lane": jnp.arange(8.0)}).num_chunks == 1
     assert len(traces) == 1
 
 
 def test_a_second_axis_is_cut_where_one_is_not_enough():
     whole = nce_jax.sweep(
-        lambda a, lane: heavy(a * lane), a=jnp.arange(1.0, 7.0), lane=jnp.arange(8.0)
+        lambda a, lane: heavy(a * lane), axes={"a": jnp.arange(1.0, 7.0), "lane": jnp.arange(8.0)}
     )
     found = nce_jax.sweep(
         lambda a, lane: heavy(a * lane),
+        axes={"a": jnp.arange(1.0, 7.0), "lane": jnp.arange(8.0)},
         memory_limit=300_000,
-        a=jnp.arange(1.0, 7.0),
-        lane=jnp.arange(8.0),
     )
     assert found.chunking.sizes["lane"] == 1
     assert 1 <= found.chunking.sizes["a"] < 6
@@ -72,9 +72,9 @@ def test_a_second_axis_is_cut_where_one_is_not_enough():
 
 def test_a_limit_below_one_lane_is_refused():
     with pytest.raises(
-        ValueError, match=r"memory_limit: expected at least the \d+ bytes .* got 10"
+        sweeps.MemoryLimitError, match=r"memory_limit: expected at least the \d+ bytes .* got 10"
     ):
-        nce_jax.sweep(heavy, memory_limit=10, lane=jnp.arange(4.0))
+        nce_jax.sweep(heavy, axes={"lane": jnp.arange(4.0)}, memory_limit=10)
 
 
 @pytest.mark.bad_input
@@ -88,14 +88,18 @@ def test_a_limit_below_one_lane_is_refused():
 )
 def test_a_limit_is_a_number_of_bytes(tmp_path, limit, error, message):
     with pytest.raises(error, match=message):
-        nce_jax.sweep(heavy, folder=tmp_path / "s", memory_limit=limit, lane=jnp.arange(4.0))
+        nce_jax.sweep(
+            heavy, axes={"lane": jnp.arange(4.0)}, folder=tmp_path / "s", memory_limit=limit
+        )
     assert not (tmp_path / "s").exists()
 
 
 def test_memory_is_counted_per_device():
     mesh = Mesh(np.array(jax.devices()[:4]), ("lane",))
-    one = nce_jax.sweep(heavy, memory_limit=1_000_000, lane=jnp.arange(64.0)).chunking
-    four = nce_jax.sweep(heavy, mesh=mesh, memory_limit=1_000_000, lane=jnp.arange(64.0)).chunking
+    one = nce_jax.sweep(heavy, axes={"lane": jnp.arange(64.0)}, memory_limit=1_000_000).chunking
+    four = nce_jax.sweep(
+        heavy, axes={"lane": jnp.arange(64.0)}, mesh=mesh, memory_limit=1_000_000
+    ).chunking
     assert four.num_devices == 4
     assert four.bytes_per_chunk <= 1_000_000
     assert one.sizes["lane"] < four.sizes["lane"] <= 4 * (one.sizes["lane"] + 1)
@@ -120,7 +124,7 @@ def test_every_lane_is_answered_for_once(lengths, sizes, num_devices):
     seen = np.zeros(lengths, int)
     for block in _chunks.blocks(named, chunk, layout):
         seen[tuple(slice(block.start[n], block.stop[n]) for n in named)] += 1
-        for name, part in zip(named, _chunks.own(block), strict=True):
+        for name, part in zip(named, _chunks.result_part(block), strict=True):
             assert 0 <= part.start < part.stop <= chunk[name]
     assert (seen == 1).all()
 
@@ -134,7 +138,7 @@ def test_chunks_are_as_equal_as_can_be():
 
 
 def test_a_bar_counts_lanes(capsys):
-    nce_jax.sweep(lambda lane: lane, max_lanes=4, progress=True, lane=jnp.arange(10.0))
+    nce_jax.sweep(lambda lane: lane, axes={"lane": jnp.arange(10.0)}, max_lanes=4)
     assert "10/10" in capsys.readouterr().err
-    nce_jax.sweep(lambda lane: lane, max_lanes=4, progress=False, lane=jnp.arange(10.0))
+    nce_jax.sweep(lambda lane: lane, axes={"lane": jnp.arange(10.0)}, max_lanes=4, progress=False)
     assert capsys.readouterr().err == ""

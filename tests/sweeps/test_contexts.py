@@ -29,15 +29,17 @@ def test_another_context_gives_its_own_values(context, num_devices):
     mesh = (
         jax.sharding.Mesh(np.array(jax.devices()[:num_devices]), ("lane",)) if num_devices else None
     )
-    outside = nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values
+    outside = nce_jax.sweep(draw, axes={"seed": SEEDS}, mesh=mesh).values
     with CONTEXTS[context]():
-        inside = nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values
+        inside = nce_jax.sweep(draw, axes={"seed": SEEDS}, mesh=mesh).values
         expected = [draw(seed) for seed in SEEDS]
     np.testing.assert_allclose(inside, expected, rtol=1e-6)
     assert (np.asarray(inside) != np.asarray(outside)).all(), (
         "the context changes nothing: nothing is tested"
     )
-    np.testing.assert_array_equal(nce_jax.sweep(draw, mesh=mesh, seed=SEEDS).values, outside)
+    np.testing.assert_array_equal(
+        nce_jax.sweep(draw, axes={"seed": SEEDS}, mesh=mesh).values, outside
+    )
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -45,16 +47,16 @@ def test_a_store_holds_the_values_of_the_program_that_it_names(tmp_path, context
     """A folder that was written after a sweep under other settings; resumed by a function that was
     never compiled.
     """
-    nce_jax.sweep(draw, seed=SEEDS)
+    nce_jax.sweep(draw, axes={"seed": SEEDS})
     with CONTEXTS[context]():
-        first = nce_jax.sweep(draw, folder=tmp_path, seed=SEEDS).values
+        first = nce_jax.sweep(draw, axes={"seed": SEEDS}, folder=tmp_path).values
         again = nce_jax.sweep(
-            lambda seed: draw(seed), folder=tmp_path, resume=True, seed=SEEDS
+            lambda seed: draw(seed), axes={"seed": SEEDS}, folder=tmp_path, resume=True
         ).values
         np.testing.assert_allclose(first, [draw(seed) for seed in SEEDS], rtol=1e-6)
     np.testing.assert_array_equal(again, first)
     with pytest.raises(ValueError, match="fn: expected program"):
-        nce_jax.sweep(draw, folder=tmp_path, resume=True, seed=SEEDS)
+        nce_jax.sweep(draw, axes={"seed": SEEDS}, folder=tmp_path, resume=True)
 
 
 def test_the_precision_of_products_is_part_of_the_program():
@@ -75,12 +77,12 @@ def test_a_stricter_context_refuses_what_was_compiled_without_it():
     def mixed(a):
         return a + jnp.arange(3)[0].astype(jnp.int16)
 
-    nce_jax.sweep(mixed, a=jnp.arange(2.0))
+    nce_jax.sweep(mixed, axes={"a": jnp.arange(2.0)})
     with (
         jax.numpy_dtype_promotion("strict"),
         pytest.raises(Exception, match="jax_numpy_dtype_promotion=strict"),
     ):
-        nce_jax.sweep(mixed, a=jnp.arange(2.0))
+        nce_jax.sweep(mixed, axes={"a": jnp.arange(2.0)})
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -96,16 +98,16 @@ def test_no_context_compiles_twice(context):
     def listen(name, *_, **__):
         compilations.extend([name] if "backend_compile" in name else [])
 
-    nce_jax.sweep(fn, a=jnp.arange(3.0))
+    nce_jax.sweep(fn, axes={"a": jnp.arange(3.0)})
     with CONTEXTS[context]():
         values = jnp.arange(3.0)
-        nce_jax.sweep(fn, a=values)
+        nce_jax.sweep(fn, axes={"a": values})
         after_first = len(traces)
         jax.monitoring.register_event_duration_secs_listener(listen)
         try:
-            nce_jax.sweep(fn, a=values)
+            nce_jax.sweep(fn, axes={"a": values})
             again = len(compilations)
-            nce_jax.sweep(lambda a: fn(a), a=values)
+            nce_jax.sweep(lambda a: fn(a), axes={"a": values})
         finally:
             jax.monitoring.unregister_event_duration_listener(listen)
     assert (after_first, again) == (2, 0)

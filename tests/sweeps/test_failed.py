@@ -26,7 +26,7 @@ A, SEED = jnp.arange(3.0), jnp.arange(5.0)
 
 @pytest.fixture
 def result():
-    return nce_jax.sweep(lane, a=A, seed=SEED)
+    return nce_jax.sweep(lane, axes={"a": A, "seed": SEED})
 
 
 def test_a_lane_fails_where_any_number_of_it_is_not_finite(result):
@@ -37,17 +37,19 @@ def test_a_lane_fails_where_any_number_of_it_is_not_finite(result):
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_every_number_that_is_not_finite_counts(bad):
-    found = nce_jax.sweep(lambda a: jnp.where(a == 1, bad, a), a=A)
+    found = nce_jax.sweep(lambda a: jnp.where(a == 1, bad, a), axes={"a": A})
     assert found.failed.tolist() == [False, True, False]
 
 
 def test_complex_bfloat16_and_integers():
     found = nce_jax.sweep(
-        lambda a: (a + 1j / a, (1 / a).astype(jnp.bfloat16), a.astype(jnp.int32)), a=A
+        lambda a: (a + 1j / a, (1 / a).astype(jnp.bfloat16), a.astype(jnp.int32)), axes={"a": A}
     )
     assert found.failed.tolist() == [True, False, False]
     assert (
-        nce_jax.sweep(lambda a: (a.astype(jnp.int32), jax.random.key(0)), a=A).failed.tolist()
+        nce_jax.sweep(
+            lambda a: (a.astype(jnp.int32), jax.random.key(0)), axes={"a": A}
+        ).failed.tolist()
         == [False] * 3
     )
 
@@ -57,7 +59,7 @@ def test_an_unsolved_problem_is_a_failed_lane():
         s = scale * jnp.array([1.0, 2.0, 3.0])
         return nce_jax.solve_log_partition(s, s)
 
-    found = nce_jax.sweep(solve, scale=jnp.array([1.0, jnp.inf]))
+    found = nce_jax.sweep(solve, axes={"scale": jnp.array([1.0, jnp.inf])})
     assert found.failed.tolist() == [False, True]
 
 
@@ -89,7 +91,7 @@ def test_without_failures_there_is_no_warning(result):
 
 def test_no_lane_and_one_lane_have_no_error():
     found = nce_jax.sweep(
-        lambda a, seed: jnp.where(seed < a, seed, jnp.nan), a=A, seed=jnp.arange(4.0)
+        lambda a, seed: jnp.where(seed < a, seed, jnp.nan), axes={"a": A, "seed": jnp.arange(4.0)}
     )
     with pytest.warns(sweeps.FailedLanesWarning):
         average = found.mean("seed")
@@ -99,7 +101,7 @@ def test_no_lane_and_one_lane_have_no_error():
 
 
 def test_complex_means():
-    found = nce_jax.sweep(lambda a: a + 2j * a, a=A)
+    found = nce_jax.sweep(lambda a: a + 2j * a, axes={"a": A})
     average = found.mean("a")
     assert average.mean.tolist() == 1 + 2j
     assert average.standard_error == pytest.approx(np.sqrt(5 / 3))
@@ -109,7 +111,7 @@ def test_complex_means():
 def test_what_has_no_mean_is_refused(result):
     with pytest.raises(ValueError, match="axis: expected one of a, seed, got 'sed'"):
         result.mean("sed")
-    keys = nce_jax.sweep(lambda a: {"k": jax.random.key(0)}, a=A)
+    keys = nce_jax.sweep(lambda a: {"k": jax.random.key(0)}, axes={"a": A})
     with pytest.raises(TypeError, match=r"expected numbers at \['k'\], got typed keys"):
         keys.mean("a")
 
@@ -125,5 +127,5 @@ def test_xarray_has_the_mask(result):
 @pytest.mark.parametrize("name", ["failed", "a"])
 def test_a_taken_name_is_refused(name):
     pytest.importorskip("xarray")
-    with pytest.raises(ValueError, match=f"got '{name}', which is taken"):
-        nce_jax.sweep(lambda a: {name: a}, a=A).to_xarray()
+    with pytest.raises(ValueError, match=f"than the axes and 'failed', got '{name}'"):
+        nce_jax.sweep(lambda a: {name: a}, axes={"a": A}).to_xarray()

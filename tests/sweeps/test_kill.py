@@ -31,7 +31,7 @@ def lane(a, seed):
 mesh = jax.sharding.Mesh(np.array(jax.devices()), ("lane",))
 axes = {"a": jnp.linspace(0.1, 2.0, 5), "seed": jnp.arange(2_000)}
 options = {"mesh": mesh, "folder": sys.argv[1], "resume": True, "max_lanes": int(sys.argv[3])}
-found = nce_jax.sweep(lane, **options, **axes)
+found = nce_jax.sweep(lane, axes, **options)
 assert found.failed.size == 10_000
 np.savez(sys.argv[2], **found.values)
 """

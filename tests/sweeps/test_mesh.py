@@ -62,7 +62,7 @@ def assert_equal_results(found, expected):
 def test_a_mesh_changes_no_value(num_seeds):
     axes = {"kappa": KAPPA, "seed": jnp.arange(num_seeds)}
     assert_equal_results(
-        nce_jax.sweep(estimate, mesh=make_mesh(), **axes), nce_jax.sweep(estimate, **axes)
+        nce_jax.sweep(estimate, axes=axes, mesh=make_mesh()), nce_jax.sweep(estimate, axes=axes)
     )
 
 
@@ -70,7 +70,7 @@ def test_a_mesh_changes_no_value(num_seeds):
 def test_a_mesh_changes_no_solution():
     axes = {"kappa": KAPPA, "seed": jnp.arange(16)}
     assert_equal_results(
-        nce_jax.sweep(solve, mesh=make_mesh(), **axes), nce_jax.sweep(solve, **axes)
+        nce_jax.sweep(solve, axes=axes, mesh=make_mesh()), nce_jax.sweep(solve, axes=axes)
     )
     layout = _program.make_layout({"kappa": 3, "seed": 16}, make_mesh())
     assert COLLECTIVE.findall(_program.compiled(solve, axes, layout).as_text()) == []
@@ -79,12 +79,12 @@ def test_a_mesh_changes_no_solution():
 @pytest.mark.parametrize("max_lanes", [1, 30, 60])
 def test_chunks_of_a_mesh_change_no_value(max_lanes):
     axes = {"kappa": KAPPA, "seed": jnp.arange(21)}
-    found = nce_jax.sweep(estimate, mesh=make_mesh(), max_lanes=max_lanes, **axes)
+    found = nce_jax.sweep(estimate, axes=axes, mesh=make_mesh(), max_lanes=max_lanes)
     sizes = found.chunking.sizes
     assert sizes["seed"] % DEVICES == 0
     assert sizes["kappa"] * sizes["seed"] <= max(max_lanes, DEVICES)
     assert found.num_chunks > 1
-    assert_equal_results(found, nce_jax.sweep(estimate, **axes))
+    assert_equal_results(found, nce_jax.sweep(estimate, axes=axes))
 
 
 def test_every_device_takes_its_own_entries_and_exchanges_nothing():
@@ -109,12 +109,14 @@ def test_the_program_of_a_sweep_can_be_read(num_seeds):
         return estimate(kappa, seed)
 
     axes = {"kappa": KAPPA, "seed": jnp.arange(num_seeds)}
-    alone, shared = (sweeps.compiled_sweep(fn, mesh=mesh, **axes) for mesh in (None, make_mesh()))
+    alone, shared = (
+        sweeps.compiled_sweep(fn, axes=axes, mesh=mesh) for mesh in (None, make_mesh())
+    )
     assert shared.out_info["s_noise"].shape == (3, 16, 64)
     assert COLLECTIVE.findall(shared.as_text()) == []
     assert shared.cost_analysis()["flops"] < 0.3 * alone.cost_analysis()["flops"]
     assert len(traces) == 2
-    nce_jax.sweep(fn, mesh=make_mesh(), **axes)
+    nce_jax.sweep(fn, axes=axes, mesh=make_mesh())
     assert len(traces) == 2
 
 
@@ -140,16 +142,20 @@ def test_draws_stay_shared_where_every_device_gets_a_seed(lengths, split):
 
 def test_all_axes_of_a_mesh_take_lanes():
     mesh = Mesh(np.array(jax.devices()[:DEVICES]).reshape(4, 2), ("lane", "data"))
-    found = nce_jax.sweep(estimate, mesh=mesh, kappa=KAPPA, seed=jnp.arange(8))
+    found = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(8)}, mesh=mesh)
     assert found.chunking.num_devices == DEVICES
-    assert_equal_results(found, nce_jax.sweep(estimate, kappa=KAPPA, seed=jnp.arange(8)))
+    assert_equal_results(
+        found, nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(8)})
+    )
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_keys_go_in_and_come_out(impl):
     keys = jax.random.split(jax.random.key(0, impl=impl), 5)
-    found = nce_jax.sweep(lambda key: jax.random.split(key)[1], mesh=make_mesh(4), key=keys).values
-    expected = nce_jax.sweep(lambda key: jax.random.split(key)[1], key=keys).values
+    found = nce_jax.sweep(
+        lambda key: jax.random.split(key)[1], axes={"key": keys}, mesh=make_mesh(4)
+    ).values
+    expected = nce_jax.sweep(lambda key: jax.random.split(key)[1], axes={"key": keys}).values
     assert found.dtype == expected.dtype
     np.testing.assert_array_equal(jax.random.key_data(found), jax.random.key_data(expected))
 
@@ -157,12 +163,14 @@ def test_keys_go_in_and_come_out(impl):
 @pytest.mark.bad_input
 def test_a_mesh_is_a_mesh():
     with pytest.raises(ValueError, match="mesh: expected at least one device, got none"):
-        nce_jax.sweep(lambda a: a, mesh=Mesh(np.empty(0, object), ("lane",)), a=jnp.arange(3.0))
-    with pytest.raises(TypeError, match="mesh: expected a jax.sharding.Mesh, got list"):
-        nce_jax.sweep(estimate, mesh=jax.devices(), kappa=KAPPA, seed=jnp.arange(2))
+        nce_jax.sweep(
+            lambda a: a, axes={"a": jnp.arange(3.0)}, mesh=Mesh(np.empty(0, object), ("lane",))
+        )
+    with pytest.raises(TypeError, match="mesh: expected a jax.sharding.Mesh, got a list"):
+        nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(2)}, mesh=jax.devices())
 
 
 def test_devices_of_other_processes_are_refused(monkeypatch):
     monkeypatch.setattr(jax, "process_index", lambda: 1)
     with pytest.raises(ValueError, match=r"mesh: expected devices of this process \(1\)"):
-        nce_jax.sweep(estimate, mesh=make_mesh(), kappa=KAPPA, seed=jnp.arange(2))
+        nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(2)}, mesh=make_mesh())

@@ -33,8 +33,8 @@ def grid(num=7):
 
 
 def stored(folder, fn=fn, **options):
-    options = {"max_lanes": 4, **grid(), **options}
-    return nce_jax.sweep(fn, folder=folder, **options)
+    axes = {name: options.pop(name, values) for name, values in grid().items()}
+    return nce_jax.sweep(fn, axes, folder=folder, **{"max_lanes": 4, **options})
 
 
 def leaves(result):
@@ -68,7 +68,7 @@ def count(monkeypatch):
 
 def test_a_stored_sweep_is_that_of_memory(tmp_path, count):
     found = stored(tmp_path / "s")
-    assert_same_bytes(found, nce_jax.sweep(fn, max_lanes=4, **grid()))
+    assert_same_bytes(found, nce_jax.sweep(fn, axes=grid(), max_lanes=4))
     assert found.values["keys"].dtype == grid()["key"].dtype
     assert len(count) == 2 * found.num_chunks == 8
 
@@ -94,7 +94,7 @@ def test_an_interrupted_sweep_goes_on(tmp_path, count, at):
     resumed = stored(tmp_path, resume=True, progress=lambda done, total: seen.append(done))
     assert len(count) == resumed.num_chunks
     assert seen == [4, 8, 12, 14]
-    assert_same_bytes(resumed, nce_jax.sweep(fn, max_lanes=4, **grid()))
+    assert_same_bytes(resumed, nce_jax.sweep(fn, axes=grid(), max_lanes=4))
 
 
 def test_a_resumed_sweep_keeps_its_chunks(tmp_path):
@@ -205,23 +205,23 @@ def test_another_sweep_is_refused_by_what_differs(tmp_path, change, named):
     stored(tmp_path)
     if "mesh" in change:
         change = {"mesh": Mesh(np.array(jax.devices()[:2]), ("lane",))}
-    with pytest.raises(ValueError, match=rf"folder: {tmp_path} holds another sweep \({named}"):
+    with pytest.raises(sweeps.StoreError, match=rf"{tmp_path} holds another sweep \({named}"):
         stored(tmp_path, resume=True, **change)
 
 
 def test_another_axis_or_order_is_refused(tmp_path):
     stored(tmp_path)
     axes = grid()
-    with pytest.raises(ValueError, match="order of the axes: expected a, key, got key, a"):
-        nce_jax.sweep(fn, folder=tmp_path, resume=True, key=axes["key"], a=axes["a"])
-    with pytest.raises(ValueError, match="axis b: expected None"):
-        nce_jax.sweep(lambda b: b, folder=tmp_path, resume=True, b=axes["a"])
+    with pytest.raises(sweeps.StoreError, match="order of the axes: expected a, key, got key, a"):
+        nce_jax.sweep(fn, axes={"key": axes["key"], "a": axes["a"]}, folder=tmp_path, resume=True)
+    with pytest.raises(sweeps.StoreError, match="axis b: expected None"):
+        nce_jax.sweep(lambda b: b, axes={"b": axes["a"]}, folder=tmp_path, resume=True)
 
 
 def test_another_constant_is_another_function(tmp_path):
     stored(tmp_path, with_constant(CONSTANT))
     stored(tmp_path, with_constant(jnp.arange(500.0)), resume=True)
-    with pytest.raises(ValueError, match="fn: expected program"):
+    with pytest.raises(sweeps.StoreError, match="fn: expected program"):
         stored(tmp_path, with_constant(CONSTANT.at[250].add(1)), resume=True)
 
 
@@ -229,17 +229,17 @@ def test_another_precision_is_refused(tmp_path):
     stored(tmp_path)
     with (
         jax.enable_x64(True),
-        pytest.raises(ValueError, match="jax_enable_x64: expected False, got True"),
+        pytest.raises(sweeps.StoreError, match="jax_enable_x64: expected False, got True"),
     ):
         stored(tmp_path, resume=True)
 
 
 def test_a_held_folder_is_not_overwritten(tmp_path):
     stored(tmp_path)
-    with pytest.raises(FileExistsError, match="holds a sweep already; resume=True goes on"):
+    with pytest.raises(FileExistsError, match="which holds one; resume=True continues it"):
         stored(tmp_path)
     with pytest.raises(ValueError, match="resume: expected a folder"):
-        nce_jax.sweep(fn, resume=True, **grid())
+        nce_jax.sweep(fn, axes=grid(), resume=True)
 
 
 @pytest.mark.parametrize("content", ["", "{}", None])
@@ -247,5 +247,5 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
     stored(tmp_path)
     path = tmp_path / "manifest.json"
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(ValueError, match=r"manifest.json is missing or damaged .* to begin anew"):
+    with pytest.raises(sweeps.StoreError, match=r"manifest.json is missing .* to begin anew"):
         stored(tmp_path, resume=True)

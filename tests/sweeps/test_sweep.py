@@ -2,6 +2,7 @@
 bit.
 """
 
+import functools
 import math
 import sys
 
@@ -25,7 +26,7 @@ KAPPA, SEED = jnp.array([0.1, 1.0, 30.0]), jnp.arange(5)
 
 
 def test_every_point_equals_a_call_of_its_own():
-    result = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED)
+    result = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": SEED})
     for i, kappa in enumerate(KAPPA):
         for j, seed in enumerate(SEED):
             alone = jax.jit(estimate)(kappa, seed)
@@ -48,7 +49,7 @@ def test_draws_are_made_once_per_seed_and_shared_along_the_other_axis():
     assert not any("3,5" in line for line in normal_draws(text)), (
         "draws were repeated for every kappa"
     )
-    values = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED).values["s_noise"]
+    values = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": SEED}).values["s_noise"]
     np.testing.assert_array_equal(values[0], values[2])
 
 
@@ -59,9 +60,9 @@ def test_one_trace_serves_the_grid_and_the_next_sweep():
         traces.append(1)
         return a * b
 
-    nce_jax.sweep(fn, a=jnp.arange(3.0), b=jnp.arange(4.0))
+    nce_jax.sweep(fn, axes={"a": jnp.arange(3.0), "b": jnp.arange(4.0)})
     after_first = len(traces)
-    nce_jax.sweep(fn, a=jnp.arange(3.0) + 7, b=jnp.arange(4.0))
+    nce_jax.sweep(fn, axes={"a": jnp.arange(3.0) + 7, "b": jnp.arange(4.0)})
     assert (after_first, len(traces)) == (1, 1)
 
 
@@ -70,13 +71,12 @@ def test_one_trace_serves_the_grid_and_the_next_sweep():
 )
 def test_chunks_change_nothing(max_lanes, num_chunks):
     seen = []
-    whole = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED)
+    whole = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": SEED})
     parts = nce_jax.sweep(
         estimate,
+        axes={"kappa": KAPPA, "seed": SEED},
         max_lanes=max_lanes,
         progress=lambda done, total: seen.append((done, total)),
-        kappa=KAPPA,
-        seed=SEED,
     )
     assert parts.num_chunks == num_chunks
     assert math.prod(parts.chunking.sizes.values()) <= max_lanes
@@ -93,8 +93,8 @@ def test_a_memory_limit_asks_for_chunks():
         block = jnp.sin(lane + jnp.arange(10_000.0))
         return jnp.cumsum(block)[::1000]  # a cumulative sum needs its block in memory
 
-    free = nce_jax.sweep(fn, lane=jnp.arange(64.0))
-    tight = nce_jax.sweep(fn, memory_limit=400_000, lane=jnp.arange(64.0))
+    free = nce_jax.sweep(fn, axes={"lane": jnp.arange(64.0)})
+    tight = nce_jax.sweep(fn, axes={"lane": jnp.arange(64.0)}, memory_limit=400_000)
     assert free.num_chunks == 1
     assert tight.num_chunks > 1
     np.testing.assert_array_equal(free.values, tight.values)
@@ -102,7 +102,7 @@ def test_a_memory_limit_asks_for_chunks():
 
 def test_xarray_knows_the_axes():
     xarray = pytest.importorskip("xarray")
-    dataset = nce_jax.sweep(estimate, kappa=KAPPA, seed=SEED).to_xarray()
+    dataset = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": SEED}).to_xarray()
     assert isinstance(dataset, xarray.Dataset)
     assert dataset["log_partition"].dims == ("kappa", "seed")
     assert dataset["s_noise"].dims == ("kappa", "seed", "s_noise_dim_0")
@@ -114,7 +114,7 @@ def test_xarray_knows_the_axes():
 
 def test_keys_are_an_axis_too():
     keys = jax.random.split(jax.random.key(0), 4)
-    result = nce_jax.sweep(lambda key: jax.random.normal(key), key=keys)
+    result = nce_jax.sweep(lambda key: jax.random.normal(key), axes={"key": keys})
     np.testing.assert_array_equal(result.values, jax.vmap(jax.random.normal)(keys))
     if "xarray" in sys.modules or pytest.importorskip("xarray"):
         np.testing.assert_array_equal(result.to_xarray()["key"], np.arange(4))
@@ -122,7 +122,7 @@ def test_keys_are_an_axis_too():
 
 def test_a_missing_xarray_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "xarray", None)
-    result = nce_jax.sweep(lambda a: a, a=jnp.arange(2.0))
+    result = nce_jax.sweep(lambda a: a, axes={"a": jnp.arange(2.0)})
     with pytest.raises(ImportError, match=r"nce_jax\[sweeps\]"):
         result.to_xarray()
 
@@ -136,7 +136,7 @@ def test_shared_draws_are_the_same_draws():
             lambda x: scale * x, sweeps.shared(draw, jax.random.key(seed), step=jnp.int32(3))
         )
 
-    seen = nce_jax.sweep(lane, scale=jnp.array([1.0, 2.0]), seed=jnp.arange(3)).values
+    seen = nce_jax.sweep(lane, axes={"scale": jnp.array([1.0, 2.0]), "seed": jnp.arange(3)}).values
     for seed in range(3):
         for leaf, expected in zip(seen, draw(jax.random.key(seed)), strict=True):
             np.testing.assert_allclose(leaf[1, seed], 2 * expected, rtol=1e-6)
@@ -145,17 +145,68 @@ def test_shared_draws_are_the_same_draws():
 @pytest.mark.bad_input
 def test_axes_are_checked():
     with pytest.raises(ValueError, match="axes: expected at least one"):
-        nce_jax.sweep(lambda: 0.0)
+        nce_jax.sweep(lambda: 0.0, axes={})
     with pytest.raises(ValueError, match="axes: expected at least one"):
-        sweeps.compiled_sweep(lambda: 0.0)
-    with pytest.raises(ValueError, match="kappa: expected an array"):
-        nce_jax.sweep(lambda kappa: kappa, kappa=1.0)
-    with pytest.raises(ValueError, match="kappa: expected an array"):
-        nce_jax.sweep(lambda kappa: kappa, kappa=jnp.zeros((0,)))
+        sweeps.compiled_sweep(lambda: 0.0, axes={})
+    with pytest.raises(ValueError, match=r"axes\['kappa'\]: expected an array"):
+        nce_jax.sweep(lambda kappa: kappa, axes={"kappa": 1.0})
+    with pytest.raises(ValueError, match=r"axes\['kappa'\]: expected an array"):
+        nce_jax.sweep(lambda kappa: kappa, axes={"kappa": jnp.zeros((0,))})
     with pytest.raises(ValueError, match="max_lanes"):
-        nce_jax.sweep(lambda kappa: kappa, max_lanes=0, kappa=jnp.zeros(3))
+        nce_jax.sweep(lambda kappa: kappa, axes={"kappa": jnp.zeros(3)}, max_lanes=0)
 
 
 def test_the_result_is_a_plain_value():
     result = sweeps.SweepResult({"a": jnp.arange(2)}, jnp.zeros(2))
     assert result.num_chunks == 1
+
+
+def test_an_axis_may_have_the_name_of_an_option():
+    names = ("axes", "folder", "key", "max_lanes", "memory_limit", "mesh", "progress", "resume")
+    for name in names:
+        fn = eval(f"lambda {name}: {name}")  # a parameter of this very name
+        values = nce_jax.sweep(fn, axes={name: jnp.arange(3.0)}).values
+        np.testing.assert_array_equal(values, np.arange(3.0))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("evaluate", [nce_jax.sweep, sweeps.compiled_sweep])
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        (None, "axes: expected a mapping from names to values, .* got None"),
+        (jnp.arange(3), r"axes: expected a mapping .* got an array of shape \(3,\)"),
+        ([("a", jnp.arange(3))], "axes: expected a mapping .* got a list of length 1"),
+        (
+            {"a": jnp.arange(3), "b": jnp.arange(3)},
+            r"axes: expected names among the parameters of fn, \(a, c, d\), got 'b'",
+        ),
+        (
+            {"a": jnp.arange(3)},
+            r"axes: expected an axis for every parameter of fn, \(a, c\), got none for 'c'",
+        ),
+        ({"a": ["x"], "c": jnp.arange(3)}, r"axes\['a'\]: expected .* got a list of length 1"),
+    ],
+)
+def test_axes_are_compared_with_the_parameters(evaluate, axes, message):
+    with pytest.raises(TypeError, match=message):
+        evaluate(lambda a, *, c, d=1: a + c + d, axes)
+
+
+@pytest.mark.bad_input
+def test_a_function_is_wanted():
+    with pytest.raises(TypeError, match="fn: expected a function .* got a dict of length 1"):
+        nce_jax.sweep({"a": jnp.arange(3)}, lambda a: a)
+
+
+def test_functions_without_a_signature_or_of_any_keyword_are_left_to_python():
+    axes = {"a": jnp.arange(3.0), "b": jnp.arange(2.0)}
+    assert nce_jax.sweep(lambda **point: point["a"] + point["b"], axes).values.shape == (3, 2)
+    part = functools.partial(lambda a, b, c: a + b + c, c=1)
+    assert nce_jax.sweep(part, axes).values.shape == (3, 2)
+    assert nce_jax.sweep(jax.jit(lambda a, b: a * b), axes).values.shape == (3, 2)
+
+
+def test_one_chunk_needs_no_bar(capsys):
+    nce_jax.sweep(lambda a: a, {"a": jnp.arange(3.0)})
+    assert capsys.readouterr().err == ""

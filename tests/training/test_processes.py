@@ -36,7 +36,8 @@ def test_places_that_do_not_exist_are_named(arguments, message):
 
 def test_the_launcher_names_the_process_that_failed(capfd):
     with pytest.raises(
-        processes.ProcessFailed, match="process 0 of 1 ended with exit status 1; stopped the others"
+        processes.ProcessFailed,
+        match="process 0 of 1 ended with exit status 1; the others were stopped",
     ):
         processes.launch(["experiments.no_such_module"], 1, 1)
     assert "no_such_module" in capfd.readouterr().err

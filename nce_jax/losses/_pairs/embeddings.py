@@ -6,7 +6,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_weights, check_positive, check_positive_int, compute_dtype
+from nce_jax._checks import (
+    as_array,
+    as_floating,
+    as_scalar,
+    as_weights,
+    check_positive,
+    check_positive_int,
+    compute_dtype,
+)
 from nce_jax.losses._pairs.sharded import (
     Sharded,
     check_devices,
@@ -96,18 +104,17 @@ def as_embeddings(
 
 def as_matrix(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array (n, dim) of at least one vector, or raises."""
-    values = values if hasattr(values, "dtype") else np.asarray(values)
-    if not jnp.issubdtype(values.dtype, jnp.floating):
-        raise TypeError(f"{name}: expected floating embeddings, got dtype {values.dtype}")
+    values = as_floating(name, values)
     if values.ndim != 2 or 0 in values.shape:
-        raise ValueError(f"{name}: expected embeddings of shape (n, dim), got shape {values.shape}")
-    return jnp.asarray(values)
+        raise ValueError(f"{name}: expected vectors of shape (n, dim), got shape {values.shape}")
+    return values
 
 
 def as_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     """Returns ids as integers of that shape; None gives every vector an id of its own."""
     if ids is None:
         return jnp.arange(shape[0])
+    ids = as_array(name, ids, "an array of integers")
     if isinstance(ids, np.ndarray) and ids.dtype.kind in "iu" and ids.size:
         smallest, largest = int(ids.min()), int(ids.max())
         # JAX would truncate them silently.
@@ -123,6 +130,14 @@ def as_ids(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     return ids.astype(jnp.promote_types(ids.dtype, jnp.int32))  # IGNORED_ID has to fit
 
 
+def as_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """Returns `values` as an array of that shape and dtype, or raises."""
+    values = jnp.asarray(as_array(name, values, f"an array of shape {shape}"), dtype)
+    if values.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got shape {values.shape}")
+    return values
+
+
 def inverse_temperature(temperature: Any, x: jax.Array) -> jax.Array:
     """1 / temperature, in the dtype of the computation."""
     check_positive("temperature", temperature)
@@ -131,7 +146,6 @@ def inverse_temperature(temperature: Any, x: jax.Array) -> jax.Array:
 
 def as_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """Returns `value` as one number of that dtype."""
-    value = jnp.asarray(value, dtype)
-    if value.ndim:
-        raise ValueError(f"{name}: expected a number, got shape {value.shape}")
-    return value
+    if np.ndim(value):
+        raise ValueError(f"{name}: expected a number, got shape {np.shape(value)}")
+    return as_scalar(name, value, jnp.zeros(1, dtype))

@@ -4,8 +4,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from nce_jax._checks import as_floating
 from nce_jax.losses._pairs.embeddings import Embeddings, as_ids
 from nce_jax.losses._pairs.sharded import check_divisible, reduce_pairs_over_devices
 from nce_jax.losses._pairs.sums import IGNORED_ID, LOG_SUM_EXP, Pairs, Plan
@@ -62,9 +62,7 @@ def _as_ids_of_both(
 
 def _as_negatives(negatives: Any, x: jax.Array) -> jax.Array:
     """Returns negatives (K, dim) or (n, K, dim) in the dtype of the anchors, or raises."""
-    negatives = negatives if hasattr(negatives, "dtype") else np.asarray(negatives)
-    if not jnp.issubdtype(negatives.dtype, jnp.floating):
-        raise TypeError(f"negatives: expected floating embeddings, got dtype {negatives.dtype}")
+    negatives = as_floating("negatives", negatives)
     (n, dim), shape = x.shape, negatives.shape
     is_shared = len(shape) == 2 and shape[1] == dim
     is_per_anchor = len(shape) == 3 and (shape[0], shape[2]) == (n, dim)
@@ -72,4 +70,4 @@ def _as_negatives(negatives: Any, x: jax.Array) -> jax.Array:
         raise ValueError(
             f"negatives: expected shape (K, {dim}) or ({n}, K, {dim}), got shape {shape}"
         )
-    return jnp.asarray(negatives, x.dtype)
+    return negatives.astype(x.dtype)

@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, Mesh, PartitionSpec
 
+from nce_jax._checks import check_instance
 from nce_jax.losses._pairs.sums import (
     Pairs,
     Plan,
@@ -75,9 +76,8 @@ class Sharded:
     exchange: Exchange = "gather"
 
     def __post_init__(self):
-        if not isinstance(self.mesh, Mesh | AbstractMesh):
-            got = f"{type(self.mesh).__name__}; training.make_mesh() makes one"
-            raise TypeError(f"mesh: expected a jax.sharding.Mesh, got {got}")
+        if not isinstance(self.mesh, AbstractMesh):
+            check_instance("mesh", self.mesh, Mesh, "training.make_mesh()")
         if self.axis not in self.mesh.axis_names:
             expected = f"an axis of the mesh, one of {list(self.mesh.axis_names)}"
             raise ValueError(f"axis: expected {expected}, got {self.axis!r}")
@@ -91,11 +91,10 @@ class Sharded:
 
 def check_devices(devices: Any) -> None:
     """Raises TypeError unless `devices` is None or a `Sharded`."""
-    if devices is None or isinstance(devices, Sharded):
-        return
-    got = f"the class {devices.__name__}" if isinstance(devices, type) else type(devices).__name__
-    cure = ": wrap the mesh in Sharded" if isinstance(devices, Mesh | AbstractMesh) else ""
-    raise TypeError(f"devices: expected Sharded(mesh) or None, got {got}{cure}")
+    if isinstance(devices, Mesh | AbstractMesh):
+        raise TypeError("devices: expected Sharded(mesh) or None, got a mesh: wrap it in Sharded")
+    if devices is not None:
+        check_instance("devices", devices, Sharded, "Sharded(mesh)")
 
 
 def check_divisible(name: str, samples: jax.Array, devices: Sharded) -> None:

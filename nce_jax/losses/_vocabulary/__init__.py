@@ -1,6 +1,4 @@
-"""Losses of a vocabulary's output layer: words scored against sampled ones, and against all of
-them.
-"""
+"""Losses of the output layer of a language model, with sampled words or the whole vocabulary."""
 
 from nce_jax.losses._vocabulary.binary import vocabulary_log_ratios, vocabulary_nce_loss
 from nce_jax.losses._vocabulary.softmax import (

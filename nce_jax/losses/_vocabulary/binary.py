@@ -1,4 +1,4 @@
-"""Binary NCE for a vocabulary: each token's word against sampled ones, one classification each."""
+"""Binary NCE for a vocabulary, which classifies each target against sampled words."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
+from nce_jax.losses._pairs.embeddings import as_numbers
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
 from nce_jax.losses._vocabulary.tokens import (
     AccidentalHits,
     Tokens,
-    as_numbers,
     as_tokens,
     as_words,
     sum_words,
@@ -19,9 +19,11 @@ from nce_jax.losses._vocabulary.tokens import (
 )
 from nce_jax.numerics import log_noise_weight, softplus, weighted_mean
 
-# How far below all others an excluded word's log ratio is put: e^-100 of anything is nothing, and
-# solvers need a number.
-_BELOW = 100.0
+_EXCLUSION_GAP = 100.0
+"""Nats by which the log ratio of an excluded word is put below all others.
+
+A factor of e^-100 adds to no sum, and solvers need a finite number.
+"""
 
 
 def vocabulary_nce_loss(
@@ -40,50 +42,56 @@ def vocabulary_nce_loss(
     weights: Weights | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, ""]:
-    """Noise-contrastive loss of a vocabulary's output layer: the cost of K + 1 words per token, not
-    of V.
+    r"""Noise-contrastive loss of a vocabulary, at the cost of K + 1 words per token instead of V.
 
-    L = mean_i [softplus(log kappa - u_i) + kappa/K sum_j softplus(u_ij - log kappa)], u_i = phi_i -
-    log q_i - F_i for the target and u_ij = phi_ij - log q_ij - F_i for K sampled words, with scores
-    phi_i = <h_i, E_w> + b_w, h_i of `hidden`, w of `targets` and `noise_ids`, E = `embedding`, b =
-    `bias`, log q of `log_noise_targets` and `log_noise_ids`, F = `log_partition` and kappa =
-    `noise_ratio` * `magnification`. It is `nce_loss` of `vocabulary_log_ratios`, without storing
-    them where `chunk_size` is given.
+    .. math::
 
-    The literature counts the K sampled words one by one, and so does this loss: `noise_ratio` None
-    is K, and kappa/K = M. (`nce_loss` takes means of both sides, its noise ratio of one makes each
-    side count the same.)
+       L &= \frac{1}{n} \sum_i \Big[ \operatorname{softplus}(\log\kappa - u_i)
+           + \frac{\kappa}{K} \sum_j \operatorname{softplus}(u_{ij} - \log\kappa) \Big], \\
+       u_i &= \langle h_i, E_w \rangle + b_w - \log q_w - F_i, \quad w = \text{target of } i,
 
-    With shared words derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
+    and u_ij in the same way for the j-th sampled word, with h in `hidden`, E = `embedding`, b =
+    `bias`, log q in `log_noise_targets` and `log_noise_ids`, F = `log_partition` and kappa =
+    `noise_ratio` * `magnification`. It is `nce_loss` of `vocabulary_log_ratios`, which are not
+    stored if `chunk_size` is given.
 
-    The model's own normalizer is one per context. F = 0 asks the network to normalize itself, which
-    a bias that starts at -log V makes easy; see `self_normalization` for how far it gets.
+    As in the literature, each of the K sampled words counts as much as the target: the default of
+    `noise_ratio` is K, so that kappa / K = M. (`nce_loss` averages both sides, which count equally
+    at its noise ratio of one.)
+
+    The exact normalizer of the model depends on the context. F = 0 trains the network to normalize
+    itself, for which a bias of -log V is a good start; `self_normalization` measures how well it
+    does.
+
+    With shared words, derivatives of any order are available in reverse mode; `jax.jvp` is not
+    supported.
 
     Args:
-      hidden: states of the network, one per token, (n, dim).
-      targets: the words that followed, ids 0 .. V - 1, (n,).
-      noise_ids: K words drawn from q, shared by all tokens, (K,), or K for each, (n, K). Draw them
-        outside, with `nce_jax.noise.unigram`, say.
+      hidden: hidden states of the network, one per token, (n, dim).
+      targets: the next word of each token, ids 0 .. V - 1, (n,).
+      noise_ids: K words drawn from q, for instance by `nce_jax.noise.unigram`: (K,), shared by all
+        tokens, or (n, K), K for each token.
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
-      log_noise_targets: log q of the targets, (n,): `noise.log_prob(targets)`.
-      log_noise_ids: log q of the sampled words, of the shape of `noise_ids`.
-      log_partition: F: 0 (self-normalized), a learned number, one per token, (n,), or one solved
-        for the batch, as the example of `vocabulary_log_ratios` does.
-      magnification: M > 0, a traced number: virtual copies of the noise.
-      noise_ratio: nu > 0, a traced number; None takes K.
-      accidental_hits: "keep" counts a sampled word that is the target as noise, which makes the
-        optimum exact; "exclude" leaves it out of the sum (K stays what it is).
-      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it
-        holds: padding.
-      chunk_size: sampled words per block; None takes all at once.
+      log_noise_targets: log q of the targets, (n,), such as `noise.log_prob(targets)`.
+      log_noise_ids: log q of the sampled words, in the shape of `noise_ids`.
+      log_partition: F, a number or one per token, (n,): zero (self-normalized), learned, or solved
+        for the batch as in the example of `vocabulary_log_ratios`.
+      magnification: M > 0, virtual copies of the noise, a traced number.
+      noise_ratio: nu > 0, a traced number; None is K.
+      accidental_hits: what happens to a sampled word that is the target. "keep" counts it as noise,
+        which makes the optimum exact; "exclude" ignores it, without a change of K.
+      weights: weights >= 0 of the tokens, (n,). A token of weight zero, such as padding, is
+        ignored, even if it is NaN.
+      chunk_size: sampled words per block; None computes all at once.
 
     Returns:
-      The loss, a number in nats; float32 for inputs of lower precision. NaN where an id is no word.
+      The loss, a number in nats; float32 for inputs of lower precision. It is NaN if an id is
+      outside of the vocabulary.
 
     Raises:
-      TypeError: states, ids or weights of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range, an unknown option.
+      TypeError: hidden states, ids or weights of the wrong type.
+      ValueError: mismatched shapes, plain numbers out of their range, or an unknown option.
 
     Examples:
       >>> import jax
@@ -92,16 +100,15 @@ def vocabulary_nce_loss(
       >>> keys = jax.random.split(jax.random.key(0), 3)
       >>> hidden = jax.random.normal(keys[0], (8, 16))
       >>> embedding = 0.1 * jax.random.normal(keys[1], (1000, 16))
-      >>> noise_ids = jax.random.randint(
-      ...     keys[2], (64,), 0, 1000
-      ... )  # uniform, of log probability -log 1000
-      >>> log_q = {
-      ...     "log_noise_targets": jnp.full(8, -jnp.log(1000)),
-      ...     "log_noise_ids": jnp.full(64, -jnp.log(1000)),
-      ... }
-      >>> table = {"embedding": embedding, "bias": jnp.full(1000, -jnp.log(1000))}
+      >>> noise_ids = jax.random.randint(keys[2], (64,), 0, 1000)  # uniform noise, q = 1/1000
       >>> loss = nce_jax.losses.vocabulary_nce_loss(
-      ...     hidden, jnp.arange(8), noise_ids, **table, **log_q
+      ...     hidden,
+      ...     jnp.arange(8),
+      ...     noise_ids,
+      ...     embedding=embedding,
+      ...     bias=jnp.full(1000, -jnp.log(1000)),
+      ...     log_noise_targets=jnp.full(8, -jnp.log(1000)),
+      ...     log_noise_ids=jnp.full(64, -jnp.log(1000)),
       ... )
       >>> print(f"{loss:.4f}")
       5.3214
@@ -121,7 +128,7 @@ def vocabulary_nce_loss(
     shift = _shift(tokens, log_partition)
     noise = sum_words(SOFTPLUS_SUM, tokens, words, shift + log_kappa, chunk_size)
     terms = softplus(log_kappa - data + shift) + jnp.exp(log_kappa) / words.num_words * noise
-    return weighted_mean(tokens.keep(terms), tokens.weights)
+    return weighted_mean(tokens.mask(terms), tokens.weights)
 
 
 def vocabulary_log_ratios(
@@ -136,47 +143,47 @@ def vocabulary_log_ratios(
     accidental_hits: AccidentalHits = "keep",
     weights: Weights | None = None,
 ) -> tuple[Float[Array, " n"], Float[Array, "n K"]]:
-    """The log ratios of a vocabulary's output layer, for every loss, criterion, solver and
-    diagnostic that takes them.
+    r"""Log ratios of an output layer, as input for any other loss, criterion or solver.
 
-    s_i = phi_i - log q_i of the targets and s_ij = phi_ij - log q_ij of the sampled words, with
-    scores phi_i = <h_i, E_w> + b_w of `hidden`, `embedding` and `bias` as in `vocabulary_nce_loss`.
-    There F may be solved for, instead of fixed or learned: by the envelope theorem the gradient at
-    the minimizing F is that of the loss with F held, as in the example.
+    .. math::
+
+       s_i = \langle h_i, E_w \rangle + b_w - \log q_w, \qquad w = \text{target of } i,
+
+    and s_ij in the same way for the j-th sampled word, with h in `hidden`, E = `embedding` and b =
+    `bias`. With these log ratios the F of `vocabulary_nce_loss` can be solved for, instead of being
+    fixed or learned. By the envelope theorem, the gradient of the loss at the minimizing F is the
+    gradient with F held constant, as in the example.
 
     Args:
-      hidden: states of the network, (n, dim).
-      targets: ids of the words that followed, (n,).
-      noise_ids: sampled words, (K,) or (n, K).
+      hidden: hidden states of the network, one per token, (n, dim).
+      targets: the next word of each token, ids 0 .. V - 1, (n,).
+      noise_ids: sampled words, (K,) shared by all tokens, or (n, K).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
       log_noise_targets: log q of the targets, (n,).
-      log_noise_ids: log q of the sampled words, of the shape of `noise_ids`.
-      accidental_hits: "exclude" puts a sampled word that is its token's target so far below all
-        others (100 nats) that it adds to no sum.
-      weights: where a token's weight is zero, so are its log ratios, whatever it holds; give the
-        weights to the loss, too.
+      log_noise_ids: log q of the sampled words, in the shape of `noise_ids`.
+      accidental_hits: "exclude" puts the log ratio of a sampled word that is the target 100 nats
+        below all others, so that it adds to no sum.
+      weights: weights >= 0 of the tokens, (n,). The log ratios of a token of weight zero are zero,
+        even if it is NaN. Pass the weights to the loss as well.
 
     Returns:
       s of the targets, (n,), and of the sampled words, (n, K), in nats.
 
     Raises:
-      TypeError: states, ids or weights of the wrong kind.
-      ValueError: mismatched shapes, an unknown option.
+      TypeError: hidden states, ids or weights of the wrong type.
+      ValueError: mismatched shapes, or an unknown option.
 
     Examples:
-      One F for the batch, solved; a sampled word counts like a target, so that the noise ratio is
-      K:
+      F is solved for the batch. A sampled word counts as much as a target, so that the noise ratio
+      is K:
 
       >>> import jax
       >>> import jax.numpy as jnp
       >>> import nce_jax
       >>> keys = jax.random.split(jax.random.key(0), 3)
-      >>> hidden, targets, noise_ids = (
-      ...     jax.random.normal(keys[0], (8, 16)),
-      ...     jnp.arange(8),
-      ...     jnp.arange(0, 1000, 16),
-      ... )
+      >>> hidden, targets = jax.random.normal(keys[0], (8, 16)), jnp.arange(8)
+      >>> noise_ids = jnp.arange(0, 1000, 16)
       >>> batch = {
       ...     "embedding": 0.1 * jax.random.normal(keys[1], (1000, 16)),
       ...     "log_noise_targets": jnp.full(8, -jnp.log(1000)),
@@ -205,9 +212,9 @@ def vocabulary_log_ratios(
     )
     if tokens.weights is not None:
         noise = jnp.where(tokens.weights[:, None] == 0, 0, noise)
-    if words.excludes:
+    if words.exclude_hits:
         hits = jnp.broadcast_to(words.ids, noise.shape) == tokens.targets[:, None]
-        floor = jnp.minimum(jnp.minimum(jnp.min(data), jnp.min(noise)), 0) - _BELOW
+        floor = jnp.minimum(jnp.minimum(jnp.min(data), jnp.min(noise)), 0) - _EXCLUSION_GAP
         noise = jnp.where(hits, jax.lax.stop_gradient(floor), noise)
     return data, noise
 
@@ -216,13 +223,13 @@ def _data_log_ratios(tokens: Tokens, log_noise_targets: Any) -> jax.Array:
     log_noise = as_numbers(
         "log_noise_targets", log_noise_targets, tokens.targets.shape, tokens.dtype
     )
-    return tokens.keep(tokens.scores() - tokens.keep(log_noise))
+    return tokens.mask(tokens.scores() - tokens.mask(log_noise))
 
 
 def _shift(tokens: Tokens, log_partition: Any) -> jax.Array:
-    """F, a number or one per token; one number stays one."""
+    """Returns F as a number or as one number per token; a number is not broadcast."""
     if not hasattr(log_partition, "ndim") or log_partition.ndim == 0:
         return as_scalar("log_partition", log_partition, jnp.zeros(1, tokens.dtype))
-    return tokens.keep(
+    return tokens.mask(
         as_numbers("log_partition", log_partition, tokens.targets.shape, tokens.dtype)
     )

@@ -1,4 +1,4 @@
-"""Softmax losses of a vocabulary: the target among sampled words, and among all of them."""
+"""Softmax losses of a vocabulary, over sampled words and over all words."""
 
 from typing import Any
 
@@ -34,43 +34,51 @@ def sampled_softmax_loss(
     weights: Weights | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, ""]:
-    """Sampled softmax: the full softmax with its sum over the other words estimated from K of them.
+    r"""Softmax loss whose sum over the vocabulary is estimated from K sampled words.
 
-    L = mean_i -log(e^{phi_i} / (e^{phi_i} + M sum_j e^{phi_ij - log(K q_ij)})), with scores phi_i =
-    <h_i, E_w> + b_w of the target and phi_ij of K sampled words, h_i of `hidden`, E = `embedding`,
-    b = `bias`, log q of `log_noise_ids` and M = `magnification`. A constant added to all scores of
-    one token cancels: there is no log partition, and none is learned.
+    .. math::
 
-    With shared words derivatives are in reverse mode, to any order; `jax.jvp` has no rule.
+       L = \frac{1}{n} \sum_i -\log
+           \frac{e^{\phi_i}}{e^{\phi_i} + M \sum_j e^{\phi_{ij} - \log(K q_{ij})}},
+       \qquad \phi_i = \langle h_i, E_w \rangle + b_w, \quad w = \text{target of } i,
 
-    With accidental hits excluded and M = 1 the denominator has the expectation of the full
-    softmax's, so that the loss and its gradient become the full softmax's as K -> infinity; at a
-    finite K the gradient is biased. The target is in the denominator with certainty and has no
-    correction: where other packages subtract log(K q) from it as well, the loss is the ranking one,
-    `ranking_nce_loss` of `vocabulary_log_ratios`, which is consistent at any K, but for a per-token
-    constant, and needs hits to be kept.
+    and phi_ij in the same way for the j-th sampled word, with h in `hidden`, E = `embedding`, b =
+    `bias`, log q in `log_noise_ids` and M = `magnification`. A constant added to all scores of one
+    token cancels, so that there is no log partition.
+
+    If accidental hits are excluded and M = 1, the expectation of the denominator is the denominator
+    of the full softmax. The loss and its gradient approach the full softmax as K -> infinity; at
+    finite K the gradient is biased. The target is always in the denominator and needs no
+    correction. Packages that subtract log(K q) from its score as well compute the ranking loss,
+    `ranking_nce_loss` of `vocabulary_log_ratios`. That loss is consistent at any K, up to a
+    constant per token, and requires that hits are kept.
+
+    With shared words, derivatives of any order are available in reverse mode; `jax.jvp` is not
+    supported.
 
     Args:
-      hidden: states of the network, one per token, (n, dim).
-      targets: the words that followed, ids 0 .. V - 1, (n,).
-      noise_ids: K words drawn from q with replacement, shared by all tokens, (K,), or K for each,
-        (n, K).
+      hidden: hidden states of the network, one per token, (n, dim).
+      targets: the next word of each token, ids 0 .. V - 1, (n,).
+      noise_ids: K words drawn from q with replacement, (K,), shared by all tokens, or (n, K), K for
+        each token.
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
-      log_noise_ids: log q of the sampled words, of the shape of `noise_ids`.
-      magnification: M > 0, a traced number: as it grows the target leaves its own denominator.
-      accidental_hits: "exclude" leaves sampled words that are the target out of the sum, where they
-        would count the target twice; "keep" does that.
-      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it
-        holds: padding.
-      chunk_size: sampled words per block; None takes all at once.
+      log_noise_ids: log q of the sampled words, in the shape of `noise_ids`.
+      magnification: M > 0, a traced number. As M grows, the target loses its weight in the
+        denominator.
+      accidental_hits: what happens to a sampled word that is the target. "exclude" ignores it;
+        "keep" counts it, and with it the target twice.
+      weights: weights >= 0 of the tokens, (n,). A token of weight zero, such as padding, is
+        ignored, even if it is NaN.
+      chunk_size: sampled words per block; None computes all at once.
 
     Returns:
-      The loss, a number in nats; float32 for inputs of lower precision. NaN where an id is no word.
+      The loss, a number in nats; float32 for inputs of lower precision. It is NaN if an id is
+      outside of the vocabulary.
 
     Raises:
-      TypeError: states, ids or weights of the wrong kind.
-      ValueError: mismatched shapes, plain numbers out of their range, an unknown option.
+      TypeError: hidden states, ids or weights of the wrong type.
+      ValueError: mismatched shapes, plain numbers out of their range, or an unknown option.
 
     Examples:
       >>> import jax
@@ -81,12 +89,12 @@ def sampled_softmax_loss(
       >>> embedding = 0.3 * jax.random.normal(keys[1], (1000, 16))
       >>> targets = jnp.arange(8)
       >>> for count in (16, 100_000):
-      ...     noise_ids, log_q = (
-      ...         jax.random.randint(keys[2], (count,), 0, 1000),
-      ...         jnp.full(count, -jnp.log(1000)),
-      ...     )
       ...     loss = nce_jax.losses.sampled_softmax_loss(
-      ...         hidden, targets, noise_ids, embedding=embedding, log_noise_ids=log_q
+      ...         hidden,
+      ...         targets,
+      ...         jax.random.randint(keys[2], (count,), 0, 1000),
+      ...         embedding=embedding,
+      ...         log_noise_ids=jnp.full(count, -jnp.log(1000)),
       ...     )
       ...     print(f"{count} {loss:.2f}")
       16 8.00
@@ -103,10 +111,9 @@ def sampled_softmax_loss(
     tokens = as_tokens(hidden, targets, embedding, bias, weights)
     words = as_words(tokens, noise_ids, log_noise_ids, accidental_hits)
     log_count = jnp.log(jnp.asarray(words.num_words, tokens.dtype))
-    against = sum_words(LOG_SUM_EXP, tokens, words, log_count, chunk_size)
-    return weighted_mean(
-        tokens.keep(ranking_terms(tokens.scores(), against, magnification)), tokens.weights
-    )
+    log_sum = sum_words(LOG_SUM_EXP, tokens, words, log_count, chunk_size)
+    terms = ranking_terms(tokens.scores(), log_sum, magnification)
+    return weighted_mean(tokens.mask(terms), tokens.weights)
 
 
 def full_softmax_loss(
@@ -118,28 +125,31 @@ def full_softmax_loss(
     weights: Weights | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, ""]:
-    """Cross-entropy over the whole vocabulary, in blocks of it: what sampled losses approximate,
-    and evaluation needs.
+    r"""Cross-entropy loss over the whole vocabulary, which sampled losses approximate.
 
-    L = mean_i [log sum_w e^{phi_iw} - phi_i], phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E =
-    `embedding`, b = `bias` and phi_i the score of the target. With `chunk_size` the n V scores are
-    made block by block, and again for the gradient: memory is O(n (dim + chunk_size)) beside the
-    embedding and its gradient.
+    .. math::
+
+       L = \frac{1}{n} \sum_i \Big[ \log \sum_v e^{\phi_{iv}} - \phi_{iw} \Big], \qquad
+       \phi_{iv} = \langle h_i, E_v \rangle + b_v, \quad w = \text{target of } i,
+
+    with h in `hidden`, E = `embedding` and b = `bias`. With `chunk_size` the n V scores are
+    computed in blocks of words, once for the value and once more for the gradient. This takes O(n
+    (dim + chunk_size)) memory in addition to the embedding and its gradient.
 
     Args:
-      hidden: states of the network, one per token, (n, dim).
-      targets: the words that followed, ids 0 .. V - 1, (n,).
+      hidden: hidden states of the network, one per token, (n, dim).
+      targets: the next word of each token, ids 0 .. V - 1, (n,).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
-      weights: weights >= 0 of the tokens, (n,). A token of weight zero is ignored, whatever it
-        holds: padding.
-      chunk_size: words per block; None takes all at once.
+      weights: weights >= 0 of the tokens, (n,). A token of weight zero, such as padding, is
+        ignored, even if it is NaN.
+      chunk_size: words per block; None computes all at once.
 
     Returns:
-      The loss, a number in nats; exp of it is the perplexity.
+      The loss, a number in nats; exp(loss) is the perplexity.
 
     Raises:
-      TypeError: states, ids or weights of the wrong kind.
+      TypeError: hidden states, ids or weights of the wrong type.
       ValueError: mismatched shapes.
 
     Examples:
@@ -155,7 +165,7 @@ def full_softmax_loss(
     """
     tokens = as_tokens(hidden, targets, embedding, bias, weights)
     log_partition = _log_partition(tokens.hidden, tokens.table, chunk_size)
-    return weighted_mean(tokens.keep(log_partition - tokens.scores()), tokens.weights)
+    return weighted_mean(tokens.mask(log_partition - tokens.scores()), tokens.weights)
 
 
 def vocabulary_log_partition(
@@ -166,24 +176,28 @@ def vocabulary_log_partition(
     weights: Weights | None = None,
     chunk_size: int | None = None,
 ) -> Float[Array, " n"]:
-    """The exact log partition of every context, a sum over the whole vocabulary in blocks of it.
+    r"""The exact log partition of every context, from a sum over the whole vocabulary.
 
-    log Z_i = log sum_w e^{phi_iw}, phi_iw = <h_i, E_w> + b_w, with h_i of `hidden`, E = `embedding`
-    and b = `bias`. Scores less it are log probabilities. A model is self-normalized as far as these
-    are equal to the F that it was trained with.
+    .. math::
+
+       \log Z_i = \log \sum_v e^{\phi_{iv}}, \qquad \phi_{iv} = \langle h_i, E_v \rangle + b_v,
+
+    with h in `hidden`, E = `embedding` and b = `bias`. The log probability of a word is its score
+    minus log Z. A model is self-normalized to the extent that log Z equals the F of its training.
 
     Args:
-      hidden: states of the network, one per context, (n, dim).
+      hidden: hidden states of the network, one per context, (n, dim).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
-      weights: where zero, so is the result, whatever the state holds, (n,).
-      chunk_size: words per block; None takes all at once.
+      weights: weights >= 0 of the contexts, (n,). The result of a context of weight zero is zero,
+        even if it is NaN.
+      chunk_size: words per block; None computes all at once.
 
     Returns:
       log Z, (n,), in nats.
 
     Raises:
-      TypeError: states or weights of the wrong kind.
+      TypeError: hidden states or weights of the wrong type.
       ValueError: mismatched shapes.
 
     Examples:
@@ -203,20 +217,23 @@ def vocabulary_log_partition(
     weights = as_weights("weights", weights, hidden[:, 0])
     if weights is None:
         return _log_partition(hidden, table, chunk_size)
-    found = _log_partition(jnp.where(weights[:, None] == 0, 0, hidden), table, chunk_size)
-    return jnp.where(weights == 0, 0, found)
+    hidden = jnp.where(weights[:, None] == 0, 0, hidden)
+    return jnp.where(weights == 0, 0, _log_partition(hidden, table, chunk_size))
 
 
 def _log_partition(hidden: jax.Array, table: Table, chunk_size: Any) -> jax.Array:
     if chunk_size is not None:
         check_positive_int("chunk_size", chunk_size)
-    low = jnp.result_type(hidden, table.embedding)
+    vector_dtype = jnp.result_type(hidden, table.embedding)
     dtype = compute_dtype(hidden, table.embedding)
     num_words = table.embedding.shape[0]
-    offset = jnp.zeros(num_words, dtype) if table.bias is None else table.bias.astype(dtype)
-    # Ids that are never equal: no word is left out.
-    own, others = jnp.zeros(hidden.shape[0], jnp.int32), jnp.ones(num_words, jnp.int32)
     pairs = Pairs(
-        hidden.astype(low), table.embedding.astype(low), jnp.ones((), dtype), offset, own, others
+        x=hidden.astype(vector_dtype),
+        y=table.embedding.astype(vector_dtype),
+        scale=jnp.ones((), dtype),
+        offset=jnp.zeros(num_words, dtype) if table.bias is None else table.bias.astype(dtype),
+        # Ids that are never equal count every word.
+        ids_x=jnp.zeros(hidden.shape[0], jnp.int32),
+        ids_y=jnp.ones(num_words, jnp.int32),
     )
     return reduce_pairs(Plan(LOG_SUM_EXP, chunk_size=chunk_size), pairs)[0]

@@ -1,6 +1,4 @@
-"""Tokens and sampled words: what is checked of them, their scores, and the sums over sampled
-words.
-"""
+"""Checked batches of tokens and sampled words, their scores, and sums over the sampled words."""
 
 import functools
 from typing import Any, Literal, NamedTuple, get_args
@@ -8,29 +6,29 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_weights, check_positive_int, compute_dtype
-from nce_jax.losses._pairs.embeddings import as_ids, as_matrix
+from nce_jax._checks import as_array, as_weights, check_positive_int, compute_dtype, describe
+from nce_jax.losses._pairs.embeddings import as_ids, as_matrix, as_numbers
 from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, reduce_pairs
 
 AccidentalHits = Literal["keep", "exclude"]
 
 
 class Table(NamedTuple):
-    """The output layer: one row and one number per word, (V, dim) and (V,) or None."""
+    """The output layer: an embedding (V, dim), and a bias (V,) or None."""
 
     embedding: jax.Array
     bias: jax.Array | None
 
 
 class Tokens(NamedTuple):
-    """A checked batch: tokens of weight zero have a hidden state of zero and word 0 for target.
+    """A checked batch: tokens of weight zero have a zero hidden state and word 0 as target.
 
     Attributes:
       hidden: (n, dim), floating.
       targets: int32, (n,).
       table: the output layer.
       weights: (n,) or None.
-      dtype: what to compute in.
+      dtype: the dtype of the computation.
     """
 
     hidden: jax.Array
@@ -41,28 +39,30 @@ class Tokens(NamedTuple):
 
     def scores(self) -> jax.Array:
         """The scores of the targets, (n,)."""
-        rows, bias = look_up(self.table, self.targets, self.dtype)
+        rows, bias = gather_words(self.table, self.targets, self.dtype)
         return jnp.sum(self.hidden.astype(self.dtype) * rows.astype(self.dtype), axis=-1) + bias
 
-    def keep(self, values: jax.Array) -> jax.Array:
-        """Numbers of the tokens, (n,), zero where the weight is."""
+    def mask(self, values: jax.Array) -> jax.Array:
+        """The values, one per token, set to zero where the weight is zero."""
         return values if self.weights is None else jnp.where(self.weights == 0, 0, values)
 
 
 class Words(NamedTuple):
-    """Checked sampled words: ids, (K,) or (n, K), and what is subtracted from their scores, of the
-    same shape.
+    """A checked batch of sampled words.
 
-    Those that are their token's target are left out where `excludes`.
+    Attributes:
+      ids: (K,), shared by all tokens, or (n, K).
+      log_noise: log noise probabilities, in the shape of `ids`.
+      exclude_hits: whether words that are the target of their token are ignored.
     """
 
     ids: jax.Array
     log_noise: jax.Array
-    excludes: bool
+    exclude_hits: bool
 
     @property
     def num_words(self) -> int:
-        """K."""
+        """K, the number of sampled words per token."""
         return self.ids.shape[-1]
 
 
@@ -89,7 +89,7 @@ def as_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
             f" {embedding.shape}"
         )
     if bias is not None:
-        bias = jnp.asarray(bias)
+        bias = jnp.asarray(as_array("bias", bias, "an array of one number per word"))
         if bias.shape != embedding.shape[:1]:
             raise ValueError(
                 f"bias: expected one per word, shape {embedding.shape[:1]}, got shape {bias.shape}"
@@ -99,11 +99,12 @@ def as_table(hidden: jax.Array, embedding: Any, bias: Any) -> Table:
 
 def as_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits: Any) -> Words:
     """Checks the ids of sampled words, (K,) or (n, K), and their log noise probabilities."""
-    if accidental_hits not in get_args(AccidentalHits):
-        raise ValueError(
-            f"accidental_hits: expected one of {get_args(AccidentalHits)}, got {accidental_hits!r}"
-        )
-    shape, n = jnp.shape(noise_ids), tokens.hidden.shape[0]
+    options = get_args(AccidentalHits)
+    if not isinstance(accidental_hits, str) or accidental_hits not in options:
+        got = describe(accidental_hits)
+        raise ValueError(f"accidental_hits: expected one of {options}, got {got}")
+    noise_ids = as_array("noise_ids", noise_ids, "an array of integers")
+    shape, n = noise_ids.shape, tokens.hidden.shape[0]
     if len(shape) not in (1, 2) or 0 in shape or (len(shape) == 2 and shape[0] != n):
         raise ValueError(f"noise_ids: expected shape (K,) or ({n}, K), got shape {shape}")
     ids = _as_integers("noise_ids", noise_ids, shape)
@@ -115,38 +116,29 @@ def as_words(tokens: Tokens, noise_ids: Any, log_noise_ids: Any, accidental_hits
     return Words(ids, log_noise, accidental_hits == "exclude")
 
 
-def as_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> jax.Array:
-    """Returns an array of numbers of that shape."""
-    if values is None:
-        raise TypeError(f"{name}: expected an array of shape {shape}, got None")
-    values = jnp.asarray(values, dtype)
-    if values.shape != shape:
-        raise ValueError(f"{name}: expected shape {shape}, got shape {values.shape}")
-    return values
-
-
 def _as_integers(name: str, ids: Any, shape: tuple[int, ...]) -> jax.Array:
     if ids is None:
         raise TypeError(f"{name}: expected integers of shape {shape}, got None")
-    # What an int32 cannot hold is no word, and must not become one.
+    # An id beyond int32 is outside of the vocabulary; wrapped around it could become a word.
     return jnp.clip(as_ids(name, ids, shape), -1, jnp.iinfo(jnp.int32).max).astype(jnp.int32)
 
 
-def look_up(table: Table, ids: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """Rows and biases of words; NaN for what is no word, never those of another."""
+def gather_words(table: Table, ids: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """Rows and biases of words, and NaN for ids outside of the vocabulary."""
 
-    def rows_of(leaf: jax.Array) -> jax.Array:
+    def gather(leaf: jax.Array) -> jax.Array:
         return leaf.at[ids].get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
-    bias = jnp.zeros(ids.shape, dtype) if table.bias is None else rows_of(table.bias).astype(dtype)
-    return rows_of(table.embedding), bias
+    bias = jnp.zeros(ids.shape, dtype) if table.bias is None else gather(table.bias).astype(dtype)
+    return gather(table.embedding), bias
 
 
 def sum_words(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size: int | None
 ) -> jax.Array:
-    """Sums over the words of score - log_noise - shift, (n,), with `shift` a number or one per
-    token.
+    """Sums over the words, (n,), of the reduced logits score - log_noise - shift.
+
+    `shift` is a number or one number per token.
     """
     if chunk_size is not None:
         check_positive_int("chunk_size", chunk_size)
@@ -158,16 +150,20 @@ def sum_words(
 def _sum_shared(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
 ) -> jax.Array:
-    rows, bias = look_up(tokens.table, words.ids, tokens.dtype)
-    low = jnp.result_type(tokens.hidden, rows)
-    own, others = tokens.targets, words.ids
-    if not words.excludes:  # ids that are never equal leave nothing out
-        own, others = jnp.zeros_like(own), jnp.ones_like(others)
+    rows, bias = gather_words(tokens.table, words.ids, tokens.dtype)
+    vector_dtype = jnp.result_type(tokens.hidden, rows)
+    target_ids, word_ids = tokens.targets, words.ids
+    if not words.exclude_hits:  # ids that are never equal count every word
+        target_ids, word_ids = jnp.zeros_like(target_ids), jnp.ones_like(word_ids)
     if tokens.weights is not None:
-        own = jnp.where(tokens.weights == 0, IGNORED_ID, own)
-    offset = bias - words.log_noise - shift
+        target_ids = jnp.where(tokens.weights == 0, IGNORED_ID, target_ids)
     pairs = Pairs(
-        tokens.hidden.astype(low), rows.astype(low), jnp.ones((), tokens.dtype), offset, own, others
+        x=tokens.hidden.astype(vector_dtype),
+        y=rows.astype(vector_dtype),
+        scale=jnp.ones((), tokens.dtype),
+        offset=bias - words.log_noise - shift,
+        ids_x=target_ids,
+        ids_y=word_ids,
     )
     return reduce_pairs(Plan(reduction, chunk_size=chunk_size), pairs)[0]
 
@@ -175,51 +171,50 @@ def _sum_shared(
 def _sum_in_blocks(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
 ) -> jax.Array:
-    """The same where numbers belong to pairs of token and word: K in blocks, looked up again for
-    the derivative.
+    """The sums where logits are not of the form of `Pairs`, in blocks of the K words.
+
+    The words of a block are gathered once for the value and once more for the derivative.
     """
     size = words.num_words if chunk_size is None else min(chunk_size, words.num_words)
-    total = functools.partial(_block_total, reduction, tokens, words.excludes, shift)
-    blocks = tuple(
-        _split(leaf, size, fill) for leaf, fill in ((words.ids, IGNORED_ID), (words.log_noise, 0))
-    )
+    total = functools.partial(_block_total, reduction, tokens, words.exclude_hits, shift)
+    blocks = _split(words.ids, size, IGNORED_ID), _split(words.log_noise, size, 0)
     if len(blocks[0]) == 1:
         return total(*(leaf[0] for leaf in blocks))
-    remade = jax.checkpoint(total)
+    rematerialized = jax.checkpoint(total)
     start = jnp.full(tokens.targets.shape, reduction.empty, tokens.dtype)
     return jax.lax.scan(
-        lambda sums, block: (reduction.join(sums, remade(*block)), None), start, blocks
+        lambda sums, block: (reduction.join(sums, rematerialized(*block)), None), start, blocks
     )[0]
 
 
 def _split(leaf: jax.Array, size: int, fill: Any) -> jax.Array:
-    """Blocks of the last axis on a new first one, the last of them filled up."""
-    missing = [(0, 0)] * (leaf.ndim - 1) + [(0, -leaf.shape[-1] % size)]
-    filled = jnp.pad(leaf, missing, constant_values=fill)
-    return jnp.moveaxis(filled.reshape(*leaf.shape[:-1], -1, size), -2, 0)
+    """Blocks of the last axis on a new first axis; the last block is padded with `fill`."""
+    padding = [(0, 0)] * (leaf.ndim - 1) + [(0, -leaf.shape[-1] % size)]
+    padded = jnp.pad(leaf, padding, constant_values=fill)
+    return jnp.moveaxis(padded.reshape(*leaf.shape[:-1], -1, size), -2, 0)
 
 
 def _block_total(
-    reduction: Reduction, tokens: Tokens, excludes: bool, shift, ids, log_noise
+    reduction: Reduction, tokens: Tokens, exclude_hits: bool, shift, ids, log_noise
 ) -> jax.Array:
-    counts = ids != IGNORED_ID
-    logits = word_scores(tokens, jnp.where(counts, ids, 0)) - _beside(log_noise, ids)
+    is_word = ids != IGNORED_ID
+    logits = word_scores(tokens, jnp.where(is_word, ids, 0)) - _align(log_noise, ids)
     logits = logits - (shift[:, None] if shift.ndim else shift)
-    counts = _beside(counts, ids)
-    if excludes:
-        counts = counts & (_beside(ids, ids) != tokens.targets[:, None])
-    # Summed below minus infinity, a left out word adds nothing, and its derivative is not looked
-    # at.
-    return reduction.total(jnp.where(counts, logits, -jnp.inf), 1)
+    is_counted = _align(is_word, ids)
+    if exclude_hits:
+        is_counted = is_counted & (_align(ids, ids) != tokens.targets[:, None])
+    # A logit of minus infinity adds nothing to either sum, and no gradient passes through `where`.
+    return reduction.total(jnp.where(is_counted, logits, -jnp.inf), 1)
 
 
 def word_scores(tokens: Tokens, ids: jax.Array) -> jax.Array:
-    """The scores of words (K,) or (n, K) after every token, (n, K)."""
-    rows, bias = look_up(tokens.table, ids, tokens.dtype)
-    product = functools.partial(jnp.einsum, "nd,kd->nk" if ids.ndim == 1 else "nd,nkd->nk")
-    return product(tokens.hidden, rows, preferred_element_type=tokens.dtype) + _beside(bias, ids)
+    """The scores of words (K,) or (n, K) for every token, (n, K)."""
+    rows, bias = gather_words(tokens.table, ids, tokens.dtype)
+    subscripts = "nd,kd->nk" if ids.ndim == 1 else "nd,nkd->nk"
+    products = jnp.einsum(subscripts, tokens.hidden, rows, preferred_element_type=tokens.dtype)
+    return products + _align(bias, ids)
 
 
-def _beside(leaf: jax.Array, ids: jax.Array) -> jax.Array:
-    """Numbers of shared words with an axis for the tokens; those of a token's own words have it."""
+def _align(leaf: jax.Array, ids: jax.Array) -> jax.Array:
+    """Adds an axis for the tokens to numbers of shared words."""
     return leaf[None, :] if ids.ndim == 1 else leaf

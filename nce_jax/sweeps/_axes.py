@@ -1,0 +1,70 @@
+"""Checks of the axes of a grid: a mapping whose names are the parameters of the function."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import describe
+
+
+def check_axes(fn: Callable[..., Any], axes: Any) -> None:
+    """Raises unless `axes` is a mapping that has exactly the parameters that `fn` needs."""
+    if not callable(fn):
+        raise TypeError(f"fn: expected a function of keyword arguments, got {describe(fn)}")
+    if not isinstance(axes, Mapping):
+        raise TypeError(
+            "axes: expected a mapping from names to values, such as {'seed': jnp.arange(5)}, got"
+            f" {describe(axes)}"
+        )
+    if not axes:
+        raise ValueError("axes: expected at least one named axis, got none")
+    parameters = _parameters(fn)
+    if parameters is None:
+        return
+    by_name = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [name for name in axes if name not in by_name]
+    if unknown and not takes_any:
+        raise TypeError(
+            f"axes: expected names among the parameters of fn, ({', '.join(by_name)}), got"
+            f" {unknown[0]!r}; give fn this parameter, or leave the axis out"
+        )
+    required = [p.name for p in parameters if _is_required(p)]
+    missing = [name for name in required if name not in axes]
+    if missing:
+        raise TypeError(
+            f"axes: expected an axis for every parameter of fn, ({', '.join(required)}), got none"
+            f" for {missing[0]!r}; functools.partial(fn, {missing[0]}=...) fixes its value"
+        )
+
+
+def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter] | None:
+    """The parameters of `fn`, or None where Python cannot tell them, as of some built-ins."""
+    try:
+        return list(inspect.signature(fn).parameters.values())
+    except (TypeError, ValueError):
+        return None
+
+
+def _is_required(parameter: inspect.Parameter) -> bool:
+    is_variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    return parameter.default is parameter.empty and not is_variadic
+
+
+def as_axis(name: str, values: Any) -> jax.Array:
+    """Returns the values of one axis as an array; raises unless it has an entry."""
+    try:
+        array = jnp.asarray(values)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"axes[{name!r}]: expected an array of numbers or of typed keys, got {describe(values)}"
+        ) from None
+    if array.ndim == 0 or array.shape[0] == 0:
+        raise ValueError(
+            f"axes[{name!r}]: expected an array with at least one entry on its first axis, got"
+            f" shape {array.shape}"
+        )
+    return array

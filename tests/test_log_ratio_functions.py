@@ -1,0 +1,84 @@
+"""What every public function of log-ratio arrays promises, found by iteration: the same numbers
+under `jit`, and a computation in the dtype given, but never in less than float32.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from tests.test_signatures import FUNCTIONS, LOG_RATIO_FUNCTIONS, PARAMETERS
+
+BATCH, SAMPLES, SETS = 3, 8, 4
+GENERATOR = np.random.default_rng(0)
+# Multiples of 1/8 below 4: exact in bfloat16 too.
+VALUES = np.round(8 * GENERATOR.uniform(-3, 3, (2, BATCH, SAMPLES, SETS))) / 8
+SHAPES = {  # where it is not (BATCH, SAMPLES)
+    ("conditional_nce_loss", "log_density_noise"): (BATCH, SAMPLES, SETS),
+    ("mean_log_ratio", "log_ratio"): (SAMPLES,),
+    ("nre_b_loss", "log_ratio_noise"): (BATCH, SAMPLES, SETS),
+    ("nre_c_loss", "log_ratio_noise"): (BATCH, SAMPLES, SETS),
+    ("nre_c_loss", "log_ratio_contrast"): (BATCH, SAMPLES, SETS - 1),
+}
+COUNTS = {"num_candidates": 5.0, "num_replicates": 3}
+ARRAYS = ("log_ratio", "log_density", "work_", "loss_terms", "log_weights")
+# Names, so that a function that two modules hand on is called once.
+NAMES = sorted({name.rpartition(".")[2]: name for name in LOG_RATIO_FUNCTIONS}.values())
+
+
+def arguments(name: str, dtype) -> tuple[dict, dict]:
+    """Arrays, the first of the data's kind and the others of the noise's, and everything else."""
+    arrays, others = {}, {}
+    function = name.rpartition(".")[2]
+    for parameter in PARAMETERS[name]:
+        shape = SHAPES.get((function, parameter.name), (BATCH, SAMPLES))
+        is_needed = parameter.default is parameter.empty or (function, parameter.name) in SHAPES
+        if parameter.name == "key":
+            others["key"] = jax.random.key(0)
+        elif parameter.name in COUNTS:
+            others[parameter.name] = COUNTS[parameter.name]
+        elif is_needed and parameter.name.startswith(ARRAYS):
+            # The last axes of the table that the shape leaves out are taken at zero.
+            index = {1: np.s_[0, :, 0], 2: np.s_[:, :, 0], 3: np.s_[:, :, : shape[-1]]}[len(shape)]
+            arrays[parameter.name] = jnp.asarray(VALUES[int(bool(arrays))][index], dtype)
+        elif parameter.default is parameter.empty:
+            raise AssertionError(f"{name}: no value for {parameter.name}; say which one to take")
+    return arrays, others
+
+
+def call(name: str, dtype):
+    arrays, others = arguments(name, dtype)
+    return FUNCTIONS[name](**arrays, **others)
+
+
+def floating(tree) -> list[jax.Array]:
+    return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_jit_changes_nothing(name, x64):
+    """To rounding: XLA fuses, and so rounds elsewhere."""
+    arrays, others = arguments(name, jnp.float64)
+    eager = FUNCTIONS[name](**arrays, **others)
+    compiled = jax.jit(lambda arrays: FUNCTIONS[name](**arrays, **others))(arrays)
+    assert jax.tree.structure(eager) == jax.tree.structure(compiled)
+    for one, other in zip(jax.tree.leaves(eager), jax.tree.leaves(compiled), strict=True):
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_dtype_is_kept_even_under_x64(name, dtype, x64):
+    result = floating(call(name, dtype))
+    assert result
+    assert {leaf.dtype for leaf in result} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_is_computed_in_float32(name):
+    """The values are exact in bfloat16, so that the result is that of float32 to the last bit."""
+    half, single = floating(call(name, jnp.bfloat16)), floating(call(name, jnp.float32))
+    for one, other in zip(half, single, strict=True):
+        assert one.dtype == jnp.float32
+        np.testing.assert_array_equal(one, other)

@@ -1,0 +1,223 @@
+"""Wrong objects in a train step or a loop: a sentence with argument, expected, got and the cure."""
+
+import re
+import types
+
+import distrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import nce_jax
+from nce_jax import noise, training
+from tests.training.problems import samples
+
+KEY = jax.random.key(0)
+NORMAL = noise.standard_normal(1)
+
+
+def model(params, x):
+    return params["theta"] * x[:, 0] - 0.5 * x[:, 0] ** 2
+
+
+def make(log_density_fn=model, source=NORMAL, optimizer=None, **options):
+    optimizer = optax.sgd(0.1) if optimizer is None else optimizer
+    return training.make_train_step(log_density_fn, source, optimizer, **options)
+
+
+def run(train, params=None, batch=None, key=KEY):
+    state = train.init({"theta": jnp.ones(())} if params is None else params)
+    return train(state, samples(1.0, 8) if batch is None else batch, key)
+
+
+def table(x):
+    """What a pandas DataFrame looks like from outside."""
+    kind = types.new_class("DataFrame")
+    kind.__module__ = "pandas.core.frame"
+    kind.to_numpy = lambda self: x
+    kind.shape, kind.__iter__ = x.shape, lambda self: iter(["a"])
+    return kind()
+
+
+AT_MAKE = {
+    "a loss as criterion": (
+        {"criterion": nce_jax.nce_loss},
+        r"criterion: expected a Criterion such as nce_jax.criteria.nce\(\), got .* nce_loss",
+    ),
+    "an uncalled criterion": (
+        {"criterion": nce_jax.criteria.nce},
+        "criterion: expected a Criterion .* got the function nce: call it",
+    ),
+    "an uncalled treatment": (
+        {"treatment": training.solved},
+        "treatment: expected a Treatment .* got the function solved: call it",
+    ),
+    "no treatment": ({"treatment": None}, "treatment: expected a Treatment .* got None"),
+    "a rate as optimizer": (
+        {"optimizer": 0.1},
+        "optimizer: expected an optax transformation .* got float 0.1; .*optax.sgd",
+    ),
+    "a schedule as optimizer": (
+        {"optimizer": optax.linear_schedule(0.0, 1.0, 3)},
+        "optimizer: expected an optax transformation .* schedule goes into one",
+    ),
+    "an uncalled optimizer": (
+        {"optimizer": optax.adam},
+        "optimizer: expected an optax transformation .* got the function adam",
+    ),
+    "no noise": ({"source": None}, "noise: expected a distribution .* got None"),
+    "a class as noise": (
+        {"source": distrax.Normal},
+        "noise: expected a distribution .* got the class Normal.*call the class",
+    ),
+    "samples as noise": (
+        {"source": jnp.ones((3, 1))},
+        r"noise: expected a distribution .* got an array of shape \(3, 1\)",
+    ),
+    "one value per dimension": (
+        {"source": distrax.Normal(jnp.zeros(2), jnp.ones(2))},
+        "noise: expected one distribution .*Independent",
+    ),
+    "a pair as model": (
+        {"log_density_fn": ({}, model)},
+        "log_density_fn: expected a function .* got a tuple of length 2; unpack the pair",
+    ),
+    "two models": ({"log_ratio_fn": model}, "expected one of the two, got both"),
+    "no model": ({"log_density_fn": None}, "expected one of the two, got neither"),
+    "a number as rule": (
+        {"magnification_rule": 10.0},
+        r"magnification_rule: expected a rule .* got 10.0; .*nce\(magnification=10.0\)",
+    ),
+    "a device as mesh": ({"mesh": jax.devices()[0]}, "mesh: expected"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", AT_MAKE)
+def test_refused_when_the_step_is_made(name):
+    options, message = AT_MAKE[name]
+    with pytest.raises((TypeError, ValueError), match=message):
+        make(**options)
+
+
+@pytest.mark.bad_input
+def test_wrong_arguments_of_treatments():
+    with pytest.raises(TypeError, match="solver: expected a Solver .* function newton: call it"):
+        training.solved(nce_jax.newton)
+    with pytest.raises(TypeError, match="optimizer: expected an optax transformation"):
+        training.joint_gradient(0.1)
+
+
+VALUES = {
+    "None": (lambda params, x: None, "got None; does the function return its result"),
+    "a tuple": (lambda params, x: (model(params, x), x), "got a tuple of length 2"),
+    "a scalar": (lambda params, x: model(params, x).sum(), r"got shape \(\)"),
+    "a column": (lambda params, x: model(params, x)[:, None], r"got shape \(8, 1\).*\[:, 0\]"),
+    "integers": (lambda params, x: jnp.arange(len(x)), "expected floating values, got dtype int"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", VALUES)
+def test_a_model_of_wrong_values(name):
+    wrong, message = VALUES[name]
+    with pytest.raises((TypeError, ValueError), match=f"log_density_fn: .*{message}"):
+        run(make(wrong))
+    ratio = training.make_train_step(noise=NORMAL, optimizer=optax.sgd(0.1), log_ratio_fn=wrong)
+    with pytest.raises((TypeError, ValueError), match=f"log_ratio_fn: .*{message}"):
+        run(ratio)
+
+
+def test_exchanged_arguments_of_a_model_are_named_in_a_note():
+    with pytest.raises((TypeError, IndexError, AttributeError)) as error:
+        run(make(lambda x, params: model(params, x)))
+    assert "is it a function of these, in this order" in "".join(error.value.__notes__)
+
+
+PARAMS = {
+    "integers": ({"theta": jnp.ones((), int)}, r"params: .* got dtype int.* at params\['theta'\]"),
+    "nothing": ({}, "params: expected a pytree of floating arrays"),
+    "the pair": (({"theta": jnp.ones(())}, model), "params: .*unpack the pair"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", PARAMS)
+def test_wrong_parameters(name):
+    params, message = PARAMS[name]
+    with pytest.raises(TypeError, match=message):
+        make().init(params)
+
+
+KEYS = {
+    "legacy": (jax.random.PRNGKey(0), "key: expected a typed key, got .*wrap_key_data"),
+    "an integer": (0, r"key: expected a typed key, got .*jax.random.key\(seed\)"),
+    "a batch": (jax.random.split(KEY), r"key: expected a single key, got shape \(2,\)"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", KEYS)
+def test_wrong_keys(name):
+    key, message = KEYS[name]
+    with pytest.raises((TypeError, ValueError), match=message):
+        run(make(), key=key)
+    train = make()
+    state = train.init({"theta": jnp.ones(())})
+    with pytest.raises((TypeError, ValueError), match=message):
+        training.fit(train, state, samples(1.0, 8), key, num_steps=1, progress=False)
+
+
+DATA = {
+    "a table": (table(np.ones((8, 1))), ".*got a pandas DataFrame; .*to_numpy"),
+    "text": (np.array([["a"]]), "expected numbers"),
+    "one axis": (jnp.ones(8), r"expected shape \(samples, 1\).*got shape \(8,\).*reshape"),
+    "two dimensions": (jnp.ones((8, 2)), r"expected shape \(samples, 1\).*got shape \(8, 2\)"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", DATA)
+def test_wrong_data(name):
+    x_data, message = DATA[name]
+    with pytest.raises((TypeError, ValueError), match=f"x_data: {message}"):
+        run(make(), batch=training.Batch(x_data))
+    train = make()
+    state = train.init({"theta": jnp.ones(())})
+    with pytest.raises((TypeError, ValueError), match=message):
+        training.fit(train, state, x_data, KEY, num_steps=1, progress=False)
+
+
+def test_the_state_of_another_step_is_named():
+    params = {"theta": jnp.ones(())}
+    others = {
+        "treatment": make(treatment=training.joint_gradient()),
+        "optimizer": make(optimizer=optax.adam(0.1)),
+    }
+    for other in others.values():
+        with pytest.raises(ValueError, match="state: .*the init of this train step.*opt_state"):
+            make()(other.init(params), samples(1.0, 8), KEY)
+    for state in (params, None):
+        with pytest.raises(TypeError, match=re.escape("a TrainState such as train.init(params)")):
+            make()(state, samples(1.0, 8), KEY)
+
+
+@pytest.mark.bad_input
+def test_what_is_no_step_is_refused_by_the_loop():
+    for step in (None, training.make_train_step, training.TrainStep):
+        with pytest.raises(TypeError, match="step: expected a train step"):
+            training.fit(step, {}, samples(1.0, 8), KEY, num_steps=1)
+
+
+def test_the_step_is_frozen_hashable_and_jitted_as_it_is():
+    train = make()
+    step = jax.jit(train, donate_argnums=0)
+    params = {"theta": jnp.ones(())}
+    state, _ = step(train.init(params), samples(1.0, 8), KEY)
+    assert int(state.step) == 1
+    assert not params["theta"].is_deleted()
+    assert {train: 1}[train] == 1
+    with pytest.raises(AttributeError):
+        train.criterion = nce_jax.criteria.nce()
