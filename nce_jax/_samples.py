@@ -63,8 +63,10 @@ def as_draw_fn(name: str, source: Any) -> DrawFn | None:
 
 
 def as_float_samples(name: str, samples: Any) -> jax.Array:
-    """Returns samples, on the first axis, in the default float type; raises if that would merge
-    samples that differ.
+    """Returns samples, on the first axis, in the default float type.
+
+    Raises if the samples are not finite real numbers, or if the conversion would merge samples that
+    differ.
     """
     check_data(name, samples)
     given = np.asarray(samples)

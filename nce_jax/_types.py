@@ -52,9 +52,7 @@ class RatioEstimate(Protocol):
 
     @property
     def kl_standard_error(self) -> float:
-        """Standard error of `kl`, including the error of the parameters; NaN where that is not
-        known.
-        """
+        """Standard error of `kl` with the error of the parameters; NaN where that is not known."""
         ...
 
     @property
@@ -64,16 +62,12 @@ class RatioEstimate(Protocol):
 
     @property
     def overlap(self) -> float:
-        """Overlap of the sets that the model separates: 1 where they are alike, 0 where they are
-        disjoint.
-        """
+        """Overlap of the sets that the model separates: 1 for equal sets, 0 for disjoint ones."""
         ...
 
     @property
     def is_converged(self) -> bool:
-        """Whether nothing that was checked speaks against the estimate; `summary` gives the
-        reasons if it is false.
-        """
+        """Whether the estimate has passed all checks; `summary` names those that it has failed."""
         ...
 
     def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
@@ -81,9 +75,7 @@ class RatioEstimate(Protocol):
         ...
 
     def log_ratio_standard_error(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
-        """Standard error of `log_ratio(x)` in nats; NaN where the error of the parameters is not
-        known.
-        """
+        """Standard error of `log_ratio(x)` with the error of the parameters; NaN if not known."""
         ...
 
     def summary(self) -> str:

@@ -81,9 +81,7 @@ def kl_sampling_error(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> 
 def loss_terms(
     log_ratio_data: jax.Array, log_ratio_noise: jax.Array, log_partition: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Terms of the NCE loss at kappa = 1, one for every sample: the loss is the sum of the two
-    means.
-    """
+    """Terms of the NCE loss at kappa = 1, one per sample; the loss is the sum of both means."""
     return softplus(log_partition - log_ratio_data), softplus(log_ratio_noise - log_partition)
 
 
@@ -121,8 +119,9 @@ def calibration_curve(probability: np.ndarray, is_data: np.ndarray, num_groups: 
 
 
 def roc_curve(probability: np.ndarray, is_data: np.ndarray) -> RocCurve:
-    """ROC curve with one point per distinct probability, from the largest down: samples that tie
-    make one diagonal step.
+    """ROC curve with one point per distinct probability, from the largest down.
+
+    Samples that tie make one diagonal step.
     """
     order = np.argsort(-probability, kind="stable")
     last_of_ties = np.append(np.flatnonzero(np.diff(probability[order])), len(order) - 1)

@@ -12,6 +12,7 @@ import optax
 
 from nce_jax._checks import check_key, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn
+from nce_jax._disk import write_atomic
 from nce_jax._samples import SampleSource
 from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
 from nce_jax.criteria import Criterion, nce
@@ -166,8 +167,9 @@ def _checked(model: Any) -> tuple[Params, LogRatioFn] | None:
 
 
 def _remember(folder: str | PathLike[str] | None, **settings: Any) -> None:
-    """Stores next to the checkpoints the settings that a resumed run must repeat: the learning rate
-    and the split depend on them.
+    """Stores next to the checkpoints the settings that a resumed run must repeat.
+
+    The learning rate and the split depend on them.
     """
     if folder is None:
         return
@@ -178,8 +180,7 @@ def _remember(folder: str | PathLike[str] | None, **settings: Any) -> None:
             raise ValueError(
                 f"{name}: expected {stored.get(name)} as in the run in {folder}, got {value}"
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(settings))
+    write_atomic(path, json.dumps(settings))
 
 
 def _assess(
@@ -213,9 +214,7 @@ def _assess(
 
 
 def _default_model(key: PRNGKeyArray, sets: Sets) -> tuple[Params, LogRatioFn]:
-    """An MLP on coordinates standardized by the mean and spread of the training samples of both
-    sets.
-    """
+    """An MLP on coordinates standardized by mean and spread of both training sets."""
     shape = sets.data.train.shape
     if len(shape) != 2:
         hint = "; for numbers, x[:, None]" if len(shape) == 1 else ""

@@ -58,32 +58,33 @@ class LogRatioEstimate(NamedTuple):
 
     @property
     def kl_standard_error(self) -> float:
-        """Always NaN: the error of the parameters is not known for models trained by gradient
-        descent. `kl_sampling_error` is the error for the parameters as they are.
+        """Always NaN, since gradient descent gives no error of the parameters.
+
+        `kl_sampling_error` is the error for the parameters as they are.
         """
         return np.nan
 
     @property
     def is_converged(self) -> bool:
-        """Whether F was solved for, the overlap is at least 0.1, and the held-out loss ended within
-        one standard error of its lowest value.
+        """Whether the estimate has passed all checks; `summary` names those that it has failed.
 
-        The check of the loss reveals overfitting. Whether a longer training would lower the loss
-        further shows in `result.evaluations` alone.
+        The checks are that F was solved for, that the overlap is at least 0.1, and that the
+        held-out loss ended within one standard error of its lowest value. The last one reveals
+        overfitting. Whether a longer training would lower the loss further shows in
+        `result.evaluations` alone.
         """
         return not self._problems()
 
     def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
-        """Estimates log p_data(x) - log p_noise(x) of samples (n, ...), in nats; goes through
-        `jit` and `grad`.
+        """Estimates log p_data(x) - log p_noise(x) of samples (n, ...), in nats.
+
+        The method can be transformed by `jit` and `grad`.
         """
         values = self.log_ratio_fn(self.params, jnp.asarray(x))
         return values.astype(compute_dtype(values)) - self.log_partition
 
     def log_ratio_standard_error(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
-        """Always NaN, one per sample: the error of the parameters is not known for models trained
-        by gradient descent.
-        """
+        """Always NaN, one per sample, since gradient descent gives no error of the parameters."""
         values = jax.eval_shape(self.log_ratio, jnp.asarray(x))
         return jnp.full(values.shape, jnp.nan, values.dtype)
 

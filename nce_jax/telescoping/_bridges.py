@@ -86,8 +86,9 @@ def _identity(x: Any) -> Any:
 
 
 def check_noise_levels(noise_levels: Any) -> None:
-    """Raises unless the noise levels are a vector that rises from 0 to 1; values of JAX arrays are
-    not read.
+    """Raises unless the noise levels are a vector that rises from 0 to 1.
+
+    The values of JAX arrays are not read.
     """
     shape = np.shape(noise_levels)
     if len(shape) != 1 or shape[0] < 2:

@@ -83,9 +83,7 @@ class Curvature(NamedTuple):
         return -self.solve(gradient[..., None])[..., 0]
 
     def log_ratio_change(self, step: jax.Array) -> jax.Array:
-        """Standard deviation of the change of the log ratio that a step of theta makes, (K,), in
-        nats.
-        """
+        """Standard deviation, (K,), of the changes that a step of theta makes to the log ratios."""
         variance = jnp.einsum("kp,kpq,kq->k", step, self.covariance, step)
         return jnp.sqrt(jnp.maximum(variance, 0))
 

@@ -137,8 +137,9 @@ def descend(
     batch_size: int,
     is_averaging: bool,
 ) -> DescentState:
-    """Takes one step per batch of x, (K + 1, batches * batch_size, ...), on the mean of the K
-    profiled losses.
+    """Takes one step per batch on the mean of the K profiled losses.
+
+    The bridges x of all batches have shape (K + 1, batches * batch_size, ...).
     """
     batches = jnp.moveaxis(x.reshape(x.shape[0], -1, batch_size, *x.shape[2:]), 1, 0)
 

@@ -61,9 +61,7 @@ class Evaluation(NamedTuple):
 
 
 class StageEstimates(NamedTuple):
-    """What the influences refer to: theta (K, P) and F (K,) of all stages, and their
-    standardization.
-    """
+    """theta (K, P) and F (K,) of all stages, and the standardization that they presume."""
 
     theta: jax.Array
     log_partition: jax.Array
@@ -86,8 +84,9 @@ class ParameterErrors(NamedTuple):
 
 @partial(jax.jit, static_argnames="model")
 def evaluate(model: StageModel, params: Params, pairs: Pairs, chain: Chain) -> Evaluation:
-    """Evaluates a fit on pairs that did not train it, or of which there are many more than
-    parameters.
+    """Evaluates a fit for the parameters as they are.
+
+    The pairs did not train it, or there are many more of them than parameters.
     """
     x, kappa = centered_bridges(model, pairs, chain.noise_levels), chain.kappa
     data, noise = stage_log_ratios(model.stages_fn, params, x)
@@ -149,8 +148,10 @@ def parameter_errors(
 def _influences(
     arrays: tuple[StageArrays, StageArrays], roots: jax.Array, chain: Chain
 ) -> tuple[jax.Array, jax.Array]:
-    """Influences on all theta_k and F_k, (K P + K, n), in two parts: for the parameters as they
-    are, and through the parameters.
+    """Influences on all theta_k and F_k, (K P + K, n), in two parts.
+
+    The first part is the influence for the parameters as they are, the second that through the
+    parameters.
     """
     problem = make_problem(arrays[0][0], arrays[1][0], magnification=chain.kappa)
     of_roots = pair_influences(problem, roots)
@@ -164,8 +165,11 @@ def _influences(
 def _mean_influence(
     model: StageModel, template: Params, estimates: StageEstimates, x_data: jax.Array, chain: Chain
 ) -> tuple[jax.Array, jax.Array]:
-    """Influences on the mean of S = sum_k s_k over the data, (n,), and the gradient of mean S - F
-    in all theta_k and F_k, (K P + K,).
+    """Influences on the mean of S = sum_k s_k, and the gradient of mean S - F.
+
+    Returns:
+      The influences of the data on mean S for the parameters as they are, (n,), and the gradient in
+      all theta_k and F_k, (K P + K,).
     """
     z = standardize(estimates.moments, _at_every_stage(x_data, chain))
     log_ratios, jacobian = stage_arrays(model, template, estimates.theta, z)

@@ -72,8 +72,10 @@ class StreamTraining(NamedTuple):
 
 
 def train_full_batch(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> FullBatchTraining:
-    """Fits all stages to all pairs, starting from a fit to some of them where there are many:
-    Newton's method then takes few steps on all.
+    """Fits all stages to all pairs.
+
+    Where there are many pairs, a fit to some of them provides the start, so that few steps are
+    needed on all.
     """
     num_pairs, num_first = config.sampler.num_data or 0, _FIRST_BATCHES * config.batch_size
     pairs = config.sampler.draw(key, num_pairs)

@@ -66,8 +66,9 @@ def make_pair_sampler(
 
 
 def _check_counts(data: _Side, noise: _Side) -> None:
-    """All standard errors presume independent pairs, so that no noise sample may be in two of
-    them.
+    """Raises unless every pair can have a noise sample of its own.
+
+    All standard errors presume independent pairs.
     """
     if noise.num_train is None:
         return
@@ -120,8 +121,9 @@ def _make_side(key: PRNGKeyArray, name: str, source: SampleSource, is_holding_ou
 
 
 def _shuffled(samples: jax.Array) -> DrawFn:
-    """Draws from an array without replacement, by one permutation after another, so that no sample
-    is drawn twice as often as another.
+    """Draws from an array without replacement.
+
+    One permutation follows another, so that no sample is drawn twice as often as another.
     """
 
     def draw(key: PRNGKeyArray, count: int) -> jax.Array:

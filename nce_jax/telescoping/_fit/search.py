@@ -42,10 +42,10 @@ def search_noise_levels(key: PRNGKeyArray, config: FitConfig) -> Levels:
 
 
 def pilot_overlap(key: PRNGKeyArray, config: FitConfig, values: np.ndarray) -> np.ndarray:
-    """Overlaps of the stages after a short fit, on pairs that it was not fitted to where there are
-    enough of them.
+    """Overlaps of the stages after a short fit.
 
-    The key is the same for every pilot fit, so that pilots differ by their noise levels alone.
+    They come from pairs that the fit has not used, where there are enough of them. The key is the
+    same for every pilot fit, so that pilots differ by their noise levels alone.
     """
     levels = Levels(values, is_searched=True)
     config.report(f"pilot fit of {levels.num_stages} stages", 0)

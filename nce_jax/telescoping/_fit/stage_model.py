@@ -31,8 +31,9 @@ class SharedBody(NamedTuple):
 
 
 class StageModel(NamedTuple):
-    """The functions of the stages' model; hashable, so that a second fit with the same functions
-    compiles nothing.
+    """The functions of the stages' model.
+
+    It is hashable, so that a second fit with the same functions compiles nothing.
 
     Attributes:
       log_ratio_fn: `log_ratio_fn(params, x)` of one stage, or the head function of a shared body.
@@ -137,8 +138,9 @@ def initial_params(template: Params, model: StageModel, num_stages: int) -> Para
 
 @jax.jit
 def stage_moments(x: jax.Array) -> Moments:
-    """Mean and standard deviation of every stage's two sets together; coordinates that do not vary
-    keep their scale.
+    """Mean and standard deviation of every stage's two sets together.
+
+    Coordinates that do not vary keep their scale.
     """
     pooled = jnp.concatenate([x[:-1], x[1:]], axis=1)
     scale = jnp.std(pooled, axis=1)
@@ -176,8 +178,9 @@ def _identity(x: Any) -> Any:
 
 
 def _offset(noise: jax.Array) -> jax.Array:
-    """The mean of every coordinate where it is further from 0 than the standard deviation, and 0
-    elsewhere, where it does no harm.
+    """The mean of the coordinates where it exceeds the standard deviation, and 0 elsewhere.
+
+    A smaller offset does no harm.
     """
     mean = jnp.mean(noise, axis=0, keepdims=True)
     return jax.lax.stop_gradient(
