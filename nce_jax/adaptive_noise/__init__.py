@@ -1,10 +1,10 @@
-"""Noise that learns: a normalizing flow, or the model itself as it was some steps ago (which needs
-the extra `samplers`).
+"""Noise that is fitted or adapted: a normalizing flow, or a past snapshot of the model.
 
-The nearer the noise is to the data, the harder the game, and the better the estimate. Both kinds
-are objects that go where the fixed noises of `nce_jax.noise` go: `log_prob(x)`, `sample(seed=key,
-sample_shape=m)`, `sample_and_log_prob(...)`. Both are pytrees as well, so that one compiled train
-step, with the noise as an argument, serves all of its states.
+The closer the noise is to the data, the more accurate the estimate. Both kinds can replace the
+fixed distributions of `nce_jax.noise`: they have the methods `log_prob(x)`, `sample(seed=key,
+sample_shape=m)` and `sample_and_log_prob(...)`. Both are pytrees, so that a compiled train step
+with the noise as an argument need not be compiled again when the noise changes. Noise from the
+model itself needs the extra `samplers`.
 """
 
 import importlib
@@ -13,14 +13,14 @@ from typing import Any
 from nce_jax.adaptive_noise._fit_flow import FlowFit, fit_flow
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 
-# On first use: flows do without blackjax.
+# Imported on first use, since flows do not need blackjax.
 _LAZY = {
     "SelfNoise": "_self_noise",
     "SelfNoiseState": "_self_noise_step",
     "SelfNoiseStep": "_self_noise_step",
     "make_self_noise_step": "_self_noise_step",
-    "refresh_self_noise": "_self_noise",
-    "self_noise": "_self_noise",
+    "refresh_self_noise": "_snapshot",
+    "self_noise": "_snapshot",
 }
 
 __all__ = [

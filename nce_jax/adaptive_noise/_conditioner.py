@@ -1,4 +1,4 @@
-"""What a coupling layer transforms, and the networks that say how."""
+"""The masks of coupling layers, and the networks that give the parameters of their splines."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -14,11 +14,12 @@ from nce_jax._types import Array, PRNGKeyArray
 
 
 def coupling_masks(dim: int, num_layers: int) -> np.ndarray:
-    """For every layer, the dimensions it leaves alone: (num_layers, dim), boolean.
+    """Returns the dimensions that each layer leaves unchanged, (num_layers, dim), Boolean.
 
     Layers come in pairs that exchange roles. Pair k splits the dimensions by bit k of their index,
-    so that every two dimensions are told apart within log2(dim) pairs (Müller et al., Neural
-    importance sampling, 2019). A single dimension is never left alone: its spline is unconditional.
+    so that any two dimensions are in different halves within log2(dim) pairs (Müller et al., Neural
+    importance sampling, 2019). A single dimension is always transformed, by a spline without
+    conditioner input.
     """
     num_bits = max(1, (dim - 1).bit_length())
     layers, index = np.arange(num_layers)[:, None], np.arange(dim)[None]
@@ -27,7 +28,7 @@ def coupling_masks(dim: int, num_layers: int) -> np.ndarray:
 
 
 class Conditioners(nnx.Module):
-    """One perceptron per layer, from the dimensions left alone to the spline parameters of all.
+    """One perceptron per layer, from the unchanged dimensions to the spline parameters of all.
 
     The last layer starts at zero, and zero spline parameters are the identity.
     """

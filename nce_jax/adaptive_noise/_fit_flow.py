@@ -1,6 +1,7 @@
-"""Fitting a flow by maximum likelihood, chosen by held-out data."""
+"""Fits a flow by maximum likelihood, with a choice of the best parameters by held-out data."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -20,18 +21,17 @@ _ADAM = optax.adam(1e-3)
 
 
 class FlowFit(NamedTuple):
-    """What `fit_flow` returns.
+    """A fitted flow, with its held-out log likelihood and the history of its training.
 
     Attributes:
       noise: the flow of the best evaluation.
-      best_step: the step of that evaluation; 0 where training never improved on the fitted
-        Gaussian.
+      best_step: the step of that evaluation; 0 if training never improved on the fitted Gaussian.
       log_likelihood: mean held-out log likelihood of `noise`, in nats per sample. As the best of
-        several evaluations it is a little too high: take it from data that neither trained nor
-        chose the flow where the number itself matters.
-      standard_error: of that mean over the held-out samples, in nats.
+        several evaluations it is slightly too high. Where the number itself matters, compute it
+        from data that were used neither for training nor for the choice.
+      standard_error: standard error of that mean over the held-out samples, in nats.
       history: columns `step`, `loss` (minus the log likelihood of the training batches),
-        `gradient_norm`, and so on.
+        `gradient_norm`, and others of `training.fit`.
       evaluations: columns `step` and `log_likelihood`, the held-out mean at every evaluation.
     """
 
@@ -44,8 +44,9 @@ class FlowFit(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The run, and the best of it: within the state, a resumed run chooses as an uninterrupted one
-    would have.
+    """The state of a run, with the best parameters so far.
+
+    With these in the state, a resumed run chooses as an uninterrupted one would have.
     """
 
     params: Params
@@ -71,33 +72,35 @@ def fit_flow(
     progress: bool = True,
     **options: Any,
 ) -> FlowFit:
-    """Fits a flow to data by maximum likelihood, and keeps the parameters that held-out data like
-    best.
+    """Fits a flow to data by maximum likelihood, and selects its parameters by held-out data.
 
-    Minimizes -mean_i log q(x_i) over batches of the training part. The held-out part is evaluated
-    before the first step and every `evaluate_every` steps, and the best evaluation wins: a flow
-    that overfits, or never learns, is no worse on it than the fitted Gaussian. Never hand test data
-    to this function: they would take part in the choice.
+    The loss is -mean_i log q(x_i) over batches of the training part. The held-out part is evaluated
+    before the first step and every `evaluate_every` steps, and the parameters of the best
+    evaluation are returned, so that a flow that overfits, or never learns, is no worse on held-out
+    data than the fitted Gaussian. Do not pass test data to this function: the choice would depend
+    on them.
 
     Args:
       key: typed key for the split, the initial weights and the batches.
       x_data: data, (samples, dim).
-      num_steps: steps in all. There is no early stop: the run goes to its end, and the choice looks
-        back.
-      batch_size: training samples per step; all of them where there are fewer.
-      optimizer: an optax transformation.
-      held_out: the share of samples held out, between 0 and 1.
-      evaluate_every: steps between evaluations; also what a record of the history is the mean of.
-      folder: where `training.fit` keeps metrics and checkpoints; None keeps nothing.
-      resume: go on from the newest checkpoint in `folder`, as in `training.fit`.
+      num_steps: total number of steps. There is no early stopping: the best parameters are chosen
+        after the last step.
+      batch_size: number of training samples per step; all samples where there are fewer.
+      optimizer: any optax transformation.
+      held_out: fraction of samples that are held out, between 0 and 1.
+      evaluate_every: number of steps between evaluations, and of steps averaged into one record of
+        the history.
+      folder: where `training.fit` writes metrics and checkpoints; None writes nothing.
+      resume: whether to continue from the newest checkpoint in `folder`, as in `training.fit`.
       progress: whether to show a progress bar.
-      **options: of `flow`: `num_layers`, `hidden`, `num_bins`, `bound`, `ridge`.
+      **options: options of `flow`: `num_layers`, `hidden`, `num_bins`, `bound`, `ridge`.
 
     Returns:
-      A `FlowFit`; its `noise` goes where any noise goes.
+      A `FlowFit`; its `noise` can be used like any noise of the library.
 
     Raises:
-      NonFiniteError: from `training.fit`, where the likelihood stops being finite.
+      NonFiniteError: from `training.fit`, where the likelihood is no longer finite.
+      TypeError: `key` is not a typed key, or `x_data` is not floating.
       ValueError: NaN or infinity in the data, too few samples for the split, or arguments out of
         their range.
 
@@ -130,14 +133,13 @@ def fit_flow(
     x_train, x_held_out = _split(key_split, _points(x_data), held_out)
     params, noise_fn = flow(key_init, x_train, **options)
 
-    # Compiled: op by op, a flow takes longer to evaluate once than its training does to compile.
+    # Compiled, since a single evaluation of a flow operation by operation takes longer than the
+    # compilation.
     log_prob = jax.jit(lambda params: noise_fn(params).log_prob(x_held_out))
-    run = _Run(noise_fn, log_prob, optimizer, evaluate_every, num_steps)
-    step: Any = run.step
-    start: Any = run.start(params)
+    train = _FlowStep(noise_fn, log_prob, optimizer, evaluate_every, num_steps)
     result = fit(
-        step,
-        start,
+        train,
+        train.init(params),
         x_train,
         key_fit,
         num_steps=num_steps,
@@ -183,8 +185,9 @@ def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> HoldOut:
     return hold_out(key, x_data, num_held_out)
 
 
-class _Run(NamedTuple):
-    """Maximum likelihood as a pure step for `fit`."""
+@dataclass(frozen=True, eq=False)
+class _FlowStep:
+    """A step of maximum likelihood as an object like `training.TrainStep`."""
 
     noise_fn: Callable[[Params], FlowNoise]
     held_out_log_prob: Callable[[Params], jax.Array]
@@ -192,11 +195,11 @@ class _Run(NamedTuple):
     evaluate_every: int
     num_steps: int
 
-    def start(self, params: Params) -> _State:
+    def init(self, params: Params) -> _State:
         opt_state, value = self.optimizer.init(params), jnp.mean(self.held_out_log_prob(params))
         return _State(params, opt_state, jnp.int32(0), value, params, jnp.int32(0), value)
 
-    def step(
+    def __call__(
         self, state: _State, batch: Batch, key: PRNGKeyArray
     ) -> tuple[_State, dict[str, jax.Array]]:
         loss, gradient = jax.value_and_grad(self.loss)(state.params, batch.x_data)
@@ -211,7 +214,10 @@ class _Run(NamedTuple):
         return -jnp.mean(self.noise_fn(params).log_prob(x))
 
     def choose(self, state: _State) -> _State:
-        """The better of the present parameters and the best so far; NaN is never better."""
+        """Returns the better one of the present parameters and the best so far.
+
+        NaN is never better.
+        """
         state = state._replace(log_likelihood=jnp.mean(self.held_out_log_prob(state.params)))
         better = state._replace(
             best_params=state.params, best_step=state.step, best_log_likelihood=state.log_likelihood

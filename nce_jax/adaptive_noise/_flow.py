@@ -1,6 +1,4 @@
-"""A normalizing flow as noise: rational-quadratic spline couplings around a Gaussian fitted to the
-data.
-"""
+"""A normalizing flow as noise: spline couplings around a Gaussian fitted to the data."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,22 +14,21 @@ from nce_jax.adaptive_noise._conditioner import Conditioners, coupling_masks
 from nce_jax.noise import fitted_gaussian
 
 _MIN_BIN_SIZE = _MIN_SLOPE = 1e-3
-"""Of a bin of the spline and of a slope at a knot, as in the paper: in float32 smaller ones lose
-the inverse."""
+"""Smallest size of a bin and smallest slope at a knot, as in the paper: with smaller ones the
+inverse is inaccurate in float32."""
 
 
 @flax.struct.dataclass
 class FlowNoise:
     """A flow with its parameters: a noise distribution over vectors (dim,), and a pytree.
 
-    x = m + L g(z) with z ~ N(0, I), so that log q(x) = log N(z; 0, I) + log |det dz/dx|, z =
-    g^-1(L^-1 (x - m)). It may be closed over, or passed to and returned from transformed functions
-    as an argument.
+    x = m + L g(z) with z ~ N(0, I), so that log q(x) = log N(z; 0, I) + log |det dz/dx| at z =
+    g^-1(L^-1 (x - m)). As a pytree it can be an argument or a result of a transformed function.
 
     Attributes:
-      params: of the splines' conditioners, nested dictionaries of arrays.
+      params: parameters of the splines' conditioners, nested dictionaries of arrays.
       gaussian: N(m, L L'), the Gaussian fitted to the data.
-      bijector_fn: from params to g, a distrax bijector; static.
+      bijector_fn: function from `params` to g, a distrax bijector; static.
     """
 
     params: Params
@@ -44,7 +41,7 @@ class FlowNoise:
         return self.gaussian.event_shape
 
     def log_prob(self, value: Float[ArrayLike, "... dim"]) -> Float[Array, "..."]:
-        """log q at `value`, (..., dim) -> (...), exactly normalized."""
+        """Returns log q at `value`, (..., dim) -> (...), exactly normalized."""
         return self._distribution().log_prob(jnp.asarray(value))
 
     def sample(self, *, seed: PRNGKeyArray, sample_shape: Any = ()) -> Float[Array, "... dim"]:
@@ -54,11 +51,11 @@ class FlowNoise:
     def sample_and_log_prob(
         self, *, seed: PRNGKeyArray, sample_shape: Any = ()
     ) -> tuple[Float[Array, "... dim"], Float[Array, "..."]]:
-        """Draws samples and gives log q of each, at the cost of the draw alone."""
+        """Draws samples and returns log q of each, at the cost of the draw alone."""
         return self._distribution().sample_and_log_prob(seed=seed, sample_shape=sample_shape)
 
     def _distribution(self) -> distrax.Transformed:
-        # A distrax Gaussian is m + L z itself: the splines come between its two parts.
+        # A distrax Gaussian is itself a transformation, m + L z; the splines are applied before it.
         bijector = distrax.Chain([self.gaussian.bijector, self.bijector_fn(self.params)])
         return distrax.Transformed(self.gaussian.distribution, bijector)
 
@@ -73,28 +70,30 @@ def flow(
     bound: float = 5.0,
     ridge: Float[ArrayLike, ""] | float | None = None,
 ) -> tuple[Params, Callable[[Params], FlowNoise]]:
-    """Neural spline flow on whitened data; before training it is the fitted Gaussian.
+    """Neural spline flow on whitened data, which is the fitted Gaussian before training.
 
-    g is a chain of `num_layers` couplings. Each leaves half of the dimensions alone and moves every
-    other one by a monotone rational-quadratic spline on [-B, B] with `num_bins` bins, whose knots a
-    perceptron of the first half gives; B = `bound`. Outside [-B, B] a spline is the identity, so
-    that the tails are those of the Gaussian, and q has full support. Density and draws are both one
-    pass. A single dimension has no half to look at: its splines are unconditional.
+    g is a chain of `num_layers` couplings. Each coupling leaves half of the dimensions unchanged
+    and transforms each of the others by a monotone rational-quadratic spline on [-B, B] with
+    `num_bins` bins, where B = `bound`. The knots of the splines are the output of a perceptron of
+    the unchanged half. Outside [-B, B] a spline is the identity, so that the tails are those of the
+    Gaussian, and q has full support. The density and a draw both cost one pass. In one dimension
+    the splines are unconditional.
 
     Args:
       key: typed key for the initial weights.
-      x_data: data that the mean m and the covariance L L' are taken from, (samples, dim), at least
-        two samples. They stay as they are: training moves the splines alone.
-      num_layers: couplings; at least two where dim > 1, so that every dimension is moved.
+      x_data: data from which the mean m and the covariance L L' are computed, (samples, dim), at
+        least two samples. Both are fixed: training changes the splines alone.
+      num_layers: number of couplings; at least two where dim > 1, so that every dimension is
+        transformed.
       hidden: widths of the conditioners' hidden layers.
-      num_bins: bins of every spline.
-      bound: B, in standard deviations of the whitened data. Data beyond it are seen by the Gaussian
-        tails only.
-      ridge: of the covariance, as in `noise.fitted_gaussian`.
+      num_bins: number of bins of every spline.
+      bound: B, in standard deviations of the whitened data. Data beyond it are described by the
+        Gaussian tails only.
+      ridge: ridge of the covariance, as in `noise.fitted_gaussian`.
 
     Returns:
       `(params, noise_fn)`: the initial parameters, nested dictionaries of arrays in the dtype of
-      the data, and `noise_fn(params)`, a `FlowNoise`.
+      the data, and a function such that `noise_fn(params)` is a `FlowNoise`.
 
     Raises:
       TypeError: `key` is not a typed key, `x_data` is not floating, or a count is not an integer.
@@ -109,7 +108,7 @@ def flow(
       >>> params, noise_fn = adaptive_noise.flow(
       ...     jax.random.key(1), x_data, num_layers=2, hidden=(8,)
       ... )
-      >>> log_q = jax.jit(noise_fn(params).log_prob)(x_data)  # uncompiled, a flow is slow
+      >>> log_q = jax.jit(noise_fn(params).log_prob)(x_data)  # without jit, a flow is slow
       >>> bool(jnp.allclose(log_q, noise.fitted_gaussian(x_data).log_prob(x_data), atol=1e-5))
       True
 
@@ -126,7 +125,7 @@ def flow(
     check_positive("bound", bound)
     if num_layers < min(dim, 2):
         raise ValueError(
-            f"num_layers: expected at least 2 for {dim} dimensions, so that all are moved, got"
+            f"num_layers: expected at least 2 for {dim} dimensions, to transform all of them, got"
             f" {num_layers}"
         )
     if num_bins * _MIN_BIN_SIZE >= 2 * bound:
@@ -144,8 +143,8 @@ def flow(
             _coupling(mask, getattr(conditioners, f"layer_{index}"), bound)
             for index, mask in enumerate(masks)
         ]
-        # A spline is cheaper and better conditioned forward: that way round goes the density, which
-        # training evaluates.
+        # A spline is cheaper and better conditioned in its forward direction. This is therefore the
+        # direction of the density, which training evaluates.
         return distrax.Inverse(distrax.Chain(layers))
 
     def noise_fn(params: Params) -> FlowNoise:

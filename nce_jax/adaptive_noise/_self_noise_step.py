@@ -11,7 +11,8 @@ import optax
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray, Scalars
-from nce_jax.adaptive_noise._self_noise import SelfNoise, check_kernel, refresh_self_noise
+from nce_jax.adaptive_noise._self_noise import SelfNoise, check_kernel
+from nce_jax.adaptive_noise._snapshot import refresh_self_noise
 from nce_jax.criteria import Criterion, nce
 from nce_jax.samplers import Kernel
 from nce_jax.training import TrainState, TrainStep, Treatment, make_train_step, solved

@@ -1,9 +1,8 @@
-"""Drawing from a model, and its log Z by annealed importance sampling; thin over blackjax (the
-extra `samplers`).
+"""Samples of a model, and its log Z by annealed importance sampling, on top of blackjax.
 
-`log_density_fn(x)` takes positions (chains, ...) to unnormalized log densities (chains,): bind the
-parameters of a model with `lambda x: log_density_fn(params, x)`. Nothing here is jitted: wrap calls
-in `jax.jit` (step sizes may be traced).
+`log_density_fn(x)` maps positions (chains, ...) to unnormalized log densities (chains,). Bind the
+parameters of a model with `lambda x: log_density_fn(params, x)`. The functions are not jitted: wrap
+calls in `jax.jit` (step sizes may be traced). This room needs the extra `samplers`.
 """
 
 try:

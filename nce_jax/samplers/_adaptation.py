@@ -1,4 +1,4 @@
-"""A step size that gives the acceptance rate asked for: dual averaging, pooled over chains."""
+"""A step size for a given acceptance rate, by dual averaging pooled over chains."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,13 +15,14 @@ from nce_jax.samplers._kernels import Kernel
 
 
 class AdaptedStepSize(NamedTuple):
-    """A tuned step size, and the chains that tuned it.
+    """A tuned step size, with the chains of the tuning.
 
     Attributes:
-      step_size: the averaged step size, for the kernel of the chains that follow.
-      x: positions of the chains after the last step, (chains, ...): where to go on from.
-      acceptance_rate: mean over chains at each step, (steps,), in the order of time.
-      num_nonfinite: steps of each chain, (chains,), at which it or its proposal was not finite.
+      step_size: the averaged step size, for the kernel of all further chains.
+      x: positions of the chains after the last step, (chains, ...), to start further chains from.
+      acceptance_rate: mean acceptance rate over chains at each step, (steps,).
+      num_nonfinite: number of steps of each chain, (chains,), at which it or its proposal was not
+        finite.
     """
 
     step_size: Float[Array, ""]
@@ -40,32 +41,30 @@ def adapt_step_size(
     num_steps: int,
     target_acceptance: float = 0.6,
 ) -> AdaptedStepSize:
-    """Tunes one step size for all chains by dual averaging, until their mean acceptance rate is
-    `target_acceptance`.
+    """Tunes one step size for all chains by dual averaging, to a target acceptance rate.
 
-    Chains that adapt do not sample exactly: throw them away but for their last positions, and go on
-    with a fixed step size.
+    Chains do not sample exactly while their step size adapts. Discard them except for their last
+    positions, and continue with a fixed step size.
 
     Args:
       key: a typed PRNG key.
       log_density_fn: phi, from positions (chains, ...) to (chains,), in nats.
-      x_initial: starting points, (chains, ...). Start where the chains will live: near a far start
-        the right step differs.
-      kernel_fn: from a step size to an adjusted kernel: `mala`, or `lambda step_size:
-        hmc(step_size, 10)`.
-      step_size: where to start; the first steps try values up to ten times larger.
-      num_steps: transitions; 100 to 200 are enough for many chains.
-      target_acceptance: mean probability of acceptance; in high dimension 0.574 is best for MALA
-        and 0.651 for HMC.
+      x_initial: initial positions, (chains, ...). They should be typical of the density, since the
+        best step size is another one far from it.
+      kernel_fn: function from a step size to a kernel with a Metropolis test, such as `mala` or
+        `lambda step_size: hmc(step_size, 10)`.
+      step_size: initial step size; the first steps try values that are up to ten times larger.
+      num_steps: number of transitions; 100 to 200 are enough for many chains.
+      target_acceptance: target of the mean acceptance probability. In high dimension 0.574 is
+        optimal for MALA and 0.651 for HMC.
 
     Returns:
       An `AdaptedStepSize`.
 
     Raises:
-      TypeError: `key` is not a typed key, `x_initial` is not floating, or `num_steps` is no
-        integer.
-      ValueError: shapes that do not fit, numbers out of their range, or a kernel that accepts
-        always.
+      TypeError: an argument of the wrong kind, named together with the likely cure.
+      ValueError: shapes that do not fit, numbers out of their range, or a kernel without a
+        Metropolis test.
 
     Examples:
       >>> import jax
@@ -85,7 +84,7 @@ def adapt_step_size(
       Array(True, dtype=bool)
 
     References:
-      Hoffman and Gelman, The No-U-Turn Sampler, 2014, eq. 6 and algorithm 5 (dual averaging).
+      Hoffman and Gelman, The no-U-turn sampler, 2014, eq. 6 and algorithm 5 (dual averaging).
       Roberts and Rosenthal, Optimal scaling of discrete approximations to Langevin diffusions, 1998
         (0.574).
       Beskos et al., Optimal tuning of the hybrid Monte Carlo algorithm, 2013 (0.651).
@@ -113,11 +112,11 @@ def adapt_step_size(
         kernel = kernel_fn(jnp.exp(averaging.log_step_size))
         moved = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, 1)
         rate = jnp.mean(moved.acceptance - tally.acceptance)
-        return (moved, _as(averaging, update(averaging, rate))), rate
+        return (moved, _as_dtypes_of(averaging, update(averaging, rate))), rate
 
     tally = start(kernel, one_fn, x_initial)
     averaging = first(jnp.asarray(step_size, x_initial.dtype))
-    # Plain numbers among the fields would change their type in the loop.
+    # Fields that are plain numbers would change their type in the loop.
     averaging = jax.tree.map(lambda leaf: jnp.asarray(leaf, x_initial.dtype), averaging)
     (tally, averaging), rates = jax.lax.scan(body, (tally, averaging), jnp.arange(num_steps))
     return AdaptedStepSize(final(averaging), tally.state.position, rates, tally.num_nonfinite)
@@ -134,5 +133,5 @@ def _make_kernel(kernel_fn: Any, step_size: Any) -> Kernel:
     return kernel
 
 
-def _as(like: Any, values: Any) -> Any:
+def _as_dtypes_of(like: Any, values: Any) -> Any:
     return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), like, values)

@@ -1,9 +1,9 @@
 """Annealed importance sampling between the noise and a model, in both directions.
 
-It is tempered sequential Monte Carlo without resampling. But blackjax's tempered kernel hands back
-weights as plain numbers, normalized over the particles: a chain a hundred nats behind underflows
-there, and annealing needs the log weight of each. Hence a loop of its own, over the same
-transitions as `sample_chains`.
+It is tempered sequential Monte Carlo without resampling. The tempered kernel of blackjax cannot be
+used, since it returns weights that are normalized over the particles, not log weights: the weight
+of a chain that is a hundred nats below the largest one underflows. This module therefore has a loop
+of its own, over the same transitions as `sample_chains`.
 """
 
 import functools
@@ -23,26 +23,29 @@ from nce_jax.samplers._kernels import Kernel
 
 
 class AnnealedEstimate(NamedTuple):
-    """An estimate of a model's log Z from annealed chains, with its bound.
+    """An estimate of a model's log Z from annealed chains, with a bound on it.
 
-    Read the effective sample size first: where it is a handful, `standard_error` means nothing, and
-    the estimate is no more than a bound. A NaN estimate says that a log weight was not finite, or
-    that the schedule did not run from 0 to 1.
+    Check the effective sample size first: if it is below about ten, `standard_error` is not
+    meaningful, and the estimate is only a bound. The estimate is NaN if a log weight is not finite,
+    or if the schedule does not run from 0 to 1.
 
     Attributes:
       log_partition: forward, log mean w, in expectation below log Z; reverse, -log mean w', in
         expectation above it.
-      standard_error: of log_partition, to first order (the relative error of the mean weight), in
-        nats; inf for one chain.
-      effective_sample_size: Kish's, of the weights; between 1 and the number of chains.
-      bound: mean log w, whose expectation is at most log Z; reverse, -mean log w', at least log Z.
-        Its error is honest at any effective sample size.
-      bound_standard_error: of the bound, in nats; inf for one chain.
+      standard_error: standard error of log_partition, to first order (the relative error of the
+        mean weight), in nats; inf for one chain.
+      effective_sample_size: Kish's effective sample size of the weights, between 1 and the number
+        of chains.
+      bound: forward, mean log w, whose expectation is at most log Z; reverse, -mean log w', at
+        least log Z. Its standard error is valid at any effective sample size.
+      bound_standard_error: standard error of the bound, in nats; inf for one chain.
       log_weights: forward log w or reverse log w' of every chain, (chains,), in nats.
-      x: positions at the last but one temperature, (chains, ...); forward, with w they are a
+      x: positions at the last temperature before the end, (chains, ...). Forward, they and w are a
         weighted sample of the model.
-      acceptance_rate: mean over chains at each intermediate temperature, (stages - 1,).
-      num_nonfinite: steps of each chain, (chains,), at which it or its proposal was not finite.
+      acceptance_rate: mean acceptance rate over chains at each intermediate temperature, (stages -
+        1,).
+      num_nonfinite: number of steps of each chain, (chains,), at which it or its proposal was not
+        finite.
     """
 
     log_partition: Float[Array, ""]
@@ -66,14 +69,18 @@ def annealed_importance_sampling(
     num_samples: int,
     num_steps: int = 1,
 ) -> AnnealedEstimate:
-    """Estimates a model's log Z by chains that start at noise samples and are led to the model.
+    r"""Estimates a model's log Z by annealed importance sampling from the noise to the model.
 
-    On the geometric path log f_b = (1 - b) log q + b phi, with q = `noise` and phi =
-    `log_density_fn`, each chain starts at x_0 ~ q, and takes log w = sum_t (b_t - b_{t-1}) (phi -
-    log q)(x_{t-1}), where x_t follows x_{t-1} by `num_steps` transitions that leave f_{b_t}
-    invariant. E[w] = Z whether or not the chains have converged, so that by Jensen's inequality
-    E[mean log w] <= E[log mean w] <= log Z: the estimate errs low. With one stage this is
-    `importance_log_partition`. If the noise has bounded support, Z is that of the model on it.
+    On the geometric path :math:`\log f_b = (1 - b) \log q + b\,\varphi`, with q = `noise` and
+    phi = `log_density_fn`, each chain starts at :math:`x_0 \sim q` and has the log weight
+
+    .. math:: \log w = \sum_t (b_t - b_{t-1})\, (\varphi - \log q)(x_{t-1}),
+
+    where :math:`x_t` follows from :math:`x_{t-1}` by `num_steps` transitions that leave
+    :math:`f_{b_t}` invariant. E[w] = Z whether or not the chains have converged, so that by
+    Jensen's inequality E[mean log w] <= E[log mean w] <= log Z: the estimate is biased low. With
+    one stage this is `importance_log_partition`. If the noise has bounded support, Z is the
+    integral of exp(phi) over this support.
 
     Args:
       key: a typed PRNG key.
@@ -81,28 +88,26 @@ def annealed_importance_sampling(
         as a log ratio s, pass `lambda x: log_ratio_fn(x) + noise.log_prob(x)`.
       noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
-      schedule: inverse temperatures b, ascending from 0 to 1: `linear_schedule`, `sigmoid_schedule`
-        or any other.
-      num_samples: chains.
-      num_steps: transitions at each intermediate temperature.
+      schedule: inverse temperatures b, ascending from 0 to 1, such as `linear_schedule(...)` or
+        `sigmoid_schedule(...)`.
+      num_samples: number of chains.
+      num_steps: number of transitions at each intermediate temperature.
 
     Returns:
-      An `AnnealedEstimate`. With `reverse_annealed_importance_sampling` it makes a sandwich; what
-      both know together is `nce_jax.bar(-forward.log_weights, -reverse.log_weights)`, whose delta_f
-      is -log Z.
+      An `AnnealedEstimate`. Together with `reverse_annealed_importance_sampling` it brackets log Z.
+      The best estimate from both is `nce_jax.bar(-forward.log_weights, -reverse.log_weights)`,
+      whose delta_f is -log Z.
 
     Raises:
-      TypeError: `key` is not a typed key, or a count is no integer.
-      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes
+      TypeError: an argument of the wrong kind, named together with the likely cure.
+      ValueError: a kernel without a Metropolis test, a schedule of less than two values, or shapes
         that do not fit.
 
     Examples:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import noise, samplers
-      >>> log_density_fn = lambda x: (
-      ...     -0.5 * jnp.sum((x - 2) ** 2, axis=-1)
-      ... )  # log Z = log 2 pi = 1.8379
+      >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 2) ** 2, axis=-1)  # log Z = log 2 pi
       >>> estimate = samplers.annealed_importance_sampling(
       ...     jax.random.key(0),
       ...     log_density_fn,
@@ -140,39 +145,40 @@ def reverse_annealed_importance_sampling(
     schedule: Float[ArrayLike, " temperatures"],
     num_steps: int = 1,
 ) -> AnnealedEstimate:
-    """Estimates a model's log Z by chains that start at samples of the model and are led to the
-    noise.
+    r"""Estimates a model's log Z by annealed importance sampling from the model to the noise.
 
-    The same path as `annealed_importance_sampling`, walked backwards, with log w' = sum (b_{t-1} -
-    b_t) (phi - log q): E[w'] = 1 / Z, so that E[-mean log w'] >= E[-log mean w'] >= log Z. The
-    bounds hold if the starting points are *exact* samples of the model. From MCMC they are only as
-    good as its convergence: a mode that the chains never saw can put the "upper" bound below log Z,
-    without a sign of it in any field.
+    The path is that of `annealed_importance_sampling` in the reverse direction, with
+
+    .. math:: \log w' = \sum_t (b_{t-1} - b_t)\, (\varphi - \log q).
+
+    E[w'] = 1 / Z, so that E[-mean log w'] >= E[-log mean w'] >= log Z. These bounds hold if the
+    initial positions are *exact* samples of the model. For samples of MCMC they depend on its
+    convergence: if the chains missed a mode, the "upper" bound can lie below log Z, and no field
+    of the result shows it.
 
     Args:
       key: a typed PRNG key.
       log_density_fn: phi, from positions (samples, ...) to (samples,), in nats.
-      noise: q, a distribution with `log_prob(x)`.
-      x_model: samples of exp(phi) / Z, (samples, ...); independent ones, for the standard errors.
+      noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
+      x_model: samples of exp(phi) / Z, (samples, ...), which have to be independent for the
+        standard errors.
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
       schedule: inverse temperatures b, ascending from 0 to 1, as for the forward direction.
-      num_steps: transitions at each intermediate temperature.
+      num_steps: number of transitions at each intermediate temperature.
 
     Returns:
-      An `AnnealedEstimate` whose log_partition and bound err high.
+      An `AnnealedEstimate` whose log_partition and bound are biased high.
 
     Raises:
-      TypeError: `key` is not a typed key, `x_model` is not floating, or `num_steps` is no integer.
-      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes
+      TypeError: an argument of the wrong kind, named together with the likely cure.
+      ValueError: a kernel without a Metropolis test, a schedule of less than two values, or shapes
         that do not fit.
 
     Examples:
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import noise, samplers
-      >>> log_density_fn = lambda x: (
-      ...     -0.5 * jnp.sum((x - 2) ** 2, axis=-1)
-      ... )  # log Z = log 2 pi = 1.8379
+      >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 2) ** 2, axis=-1)  # log Z = log 2 pi
       >>> x_model = 2 + jax.random.normal(jax.random.key(1), (500, 2))
       >>> estimate = samplers.reverse_annealed_importance_sampling(
       ...     jax.random.key(0),
@@ -189,8 +195,7 @@ def reverse_annealed_importance_sampling(
       Grosse, Ghahramani and Adams, Sandwiching the marginal likelihood using bidirectional Monte
         Carlo, 2015.
       Burda, Grosse and Salakhutdinov, Accurate and conservative estimates of MRF log-likelihood
-        using reverse annealing,
-      2015.
+        using reverse annealing, 2015.
     """
     check_key(key)
     x_model = as_positions("x_model", x_model)
@@ -205,8 +210,9 @@ def reverse_annealed_importance_sampling(
 
 
 def _check_noise_samples(noise: Noise, x_model: jax.Array) -> None:
-    """Raises unless the noise draws what the model's samples are: a shape that broadcasts would
-    give a wrong number.
+    """Raises unless the noise draws samples of the shape of the model's samples.
+
+    A shape that merely broadcasts would give a wrong number.
     """
     drawn, log_noise = jax.eval_shape(
         lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))
@@ -234,8 +240,9 @@ def _as_schedule(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
 
 
 class _Path(NamedTuple):
-    """The geometric path, at one position. Where the noise has density zero, so has every f_b with
-    b < 1.
+    """The geometric path, at one position.
+
+    Where the noise has density zero, every f_b with b < 1 is zero too.
     """
 
     log_density_fn: Callable[[Any], Any]
@@ -266,8 +273,9 @@ def _anneal(
     num_steps: int,
     reverse=False,
 ) -> _Annealed:
-    """Weighs at every change of temperature and moves in between: after the last change a move
-    would change no weight.
+    """Weighs the chains at every change of temperature, and moves them in between.
+
+    There is no move after the last change, since it would not affect the weights.
     """
     schedule = schedule.astype(x.dtype)
     is_valid = (schedule[0] == 0) & (schedule[-1] == 1) & (jnp.diff(schedule) >= 0).all()

@@ -1,4 +1,4 @@
-"""Many chains at once: a kernel mapped over starting points."""
+"""Many chains at once: a kernel mapped over initial positions."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,26 +13,26 @@ from nce_jax.samplers._kernels import Kernel
 
 
 class Chains(NamedTuple):
-    """Where the chains ended, and what happened on the way.
+    """The final positions of many chains, with their acceptance rates and failures.
 
     Attributes:
       x: final positions, (chains, ...).
-      log_density: unnormalized log densities there, (chains,).
-      acceptance_rate: mean probability of acceptance of each chain, (chains,); one for an
-        unadjusted kernel.
-      num_nonfinite: steps of each chain, (chains,), int32, at which the state or its proposal was
-        not finite (see `Transition`). Zero for a healthy chain. A Metropolis test refuses such a
-        proposal, and the chain goes on. One that *starts* at a NaN may stand still for good: its
-        count equals the number of steps.
-      trajectory: kept positions, (chains, kept, ...), or None. Reshaped to (-1, ...) they are in
-        time order chain by chain.
+      log_density: unnormalized log densities at these positions, (chains,).
+      acceptance_rate: mean acceptance probability of each chain, (chains,); one for a kernel
+        without a Metropolis test.
+      num_nonfinite: number of steps of each chain, (chains,), int32, at which the state or its
+        proposal was not finite (see `Transition`); zero for a healthy chain. A Metropolis test
+        rejects such a proposal, and the chain continues. A chain that *starts* at a NaN may never
+        move: its count equals the number of steps.
+      trajectory: stored positions, (chains, positions, ...), or None. Reshaped to (-1, ...), they
+        are in time order, one chain after another.
     """
 
     x: Float[Array, "chains ..."]
     log_density: Float[Array, " chains"]
     acceptance_rate: Float[Array, " chains"]
     num_nonfinite: Real[Array, " chains"]
-    trajectory: Float[Array, "chains kept ..."] | None
+    trajectory: Float[Array, "chains positions ..."] | None
 
 
 def sample_chains(
@@ -44,25 +44,24 @@ def sample_chains(
     num_steps: int,
     keep_every: int | None = None,
 ) -> Chains:
-    """Runs one Markov chain per starting point, all with the density exp(phi), phi =
-    `log_density_fn`.
+    """Runs one Markov chain per initial position, for the density exp(phi) up to its normalizer.
 
     Args:
       key: a typed PRNG key.
-      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; a position's value
-        must not depend on the others.
-      x_initial: starting points, (chains, ...).
+      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; the value at a
+        position must not depend on the positions of other chains.
+      x_initial: initial positions, (chains, ...).
       kernel: `mala(...)`, `hmc(...)` or `langevin(...)`.
-      num_steps: transitions of every chain.
-      keep_every: keeps every so many-th position, the last one among them; None keeps the last
-        alone. Must divide `num_steps`. Discard those before the chains have forgotten where they
-        started.
+      num_steps: number of transitions of every chain.
+      keep_every: number of transitions between stored positions, the last one included; it must
+        divide `num_steps`. None stores the last position alone. Discard the positions before the
+        chains have become independent of their initial ones.
 
     Returns:
-      `Chains`. The library does not jit: wrap the call where it is repeated.
+      `Chains`. The function is not jitted: wrap it in `jax.jit` if it is called repeatedly.
 
     Raises:
-      TypeError: `key` is not a typed key, `x_initial` is not floating, or a count is no integer.
+      TypeError: an argument of the wrong kind, named together with the likely cure.
       ValueError: shapes that do not fit, or counts below one.
 
     Examples:
@@ -100,7 +99,7 @@ def sample_chains(
         tally = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, stride)
         return tally, None if keep_every is None else tally.state.position
 
-    tally, kept = jax.lax.scan(
+    tally, positions = jax.lax.scan(
         stretch, start(kernel, one_fn, x_initial), jnp.arange(num_steps // stride)
     )
     return Chains(
@@ -108,14 +107,12 @@ def sample_chains(
         log_density=tally.state.logdensity,
         acceptance_rate=tally.acceptance / num_steps,
         num_nonfinite=tally.num_nonfinite,
-        trajectory=None if kept is None else jnp.moveaxis(kept, 0, 1),
+        trajectory=None if positions is None else jnp.moveaxis(positions, 0, 1),
     )
 
 
 class Tally(NamedTuple):
-    """States of all chains, with the sums over steps of acceptance probabilities and of steps that
-    were not finite.
-    """
+    """States of all chains, with sums over steps: acceptance probabilities, and nonfinite steps."""
 
     state: Any
     acceptance: jax.Array
@@ -123,12 +120,12 @@ class Tally(NamedTuple):
 
 
 def of_one(log_density_fn: Callable[[Any], Any]) -> Callable[[jax.Array], jax.Array]:
-    """The log density of a single position, as blackjax wants it."""
+    """Returns the log density as a function of a single position, as blackjax needs it."""
     return lambda x: log_density_fn(x[None])[0]
 
 
 def start(kernel: Kernel, log_density_fn: Callable[[jax.Array], jax.Array], x: jax.Array) -> Tally:
-    """Fresh states at the positions `x`."""
+    """Returns the states of chains that begin at the positions `x`."""
     state = jax.vmap(lambda x: kernel.init(x, log_density_fn))(x)
     return Tally(state, jnp.zeros_like(state.logdensity), jnp.zeros(x.shape[0], jnp.int32))
 
@@ -140,7 +137,7 @@ def advance(
     tally: Tally,
     num_steps: int,
 ) -> Tally:
-    """`num_steps` transitions of every chain."""
+    """Takes `num_steps` transitions of every chain."""
     step = jax.vmap(lambda key, state: kernel.step(key, state, log_density_fn))
 
     def body(tally, index):

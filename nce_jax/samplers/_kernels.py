@@ -1,6 +1,4 @@
-"""Transitions as values: one step of one chain, from blackjax, with a flag for what is not
-finite.
-"""
+"""Markov kernels as values: one step of one chain, by blackjax, with a flag for failures."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -17,14 +15,14 @@ _HMC = blackjax.hmc.build_kernel()
 
 
 class Transition(NamedTuple):
-    """What happened in one step.
+    """Acceptance and failure of one step.
 
     Attributes:
-      acceptance_rate: probability with which the proposal was accepted; one for an unadjusted
-        kernel.
-      is_finite: False where the state or its proposal had a NaN or +inf log density, or a gradient
-        that is not finite where the log density is. A log density of -inf is an honest zero, and no
-        failure.
+      acceptance_rate: probability of accepting the proposal; one for a kernel without a Metropolis
+        test.
+      is_finite: False if the state or its proposal has a log density of NaN or +inf, or a finite
+        log density with a gradient that is not finite. A log density of -inf is a density of zero,
+        and not a failure.
     """
 
     acceptance_rate: Float[Array, ""]
@@ -39,8 +37,8 @@ class Kernel(NamedTuple):
         `logdensity_grad`.
       step: `step(key, state, log_density_fn) -> (state, Transition)`. Here `log_density_fn` takes
         one position to a number.
-      is_adjusted: whether the transition leaves the density exactly invariant (a Metropolis test),
-        as annealing needs.
+      is_adjusted: whether the transition leaves the density exactly invariant, by a Metropolis
+        test, as annealing requires.
     """
 
     init: Callable[[Array, Callable[[Array], Array]], Any]
@@ -49,15 +47,17 @@ class Kernel(NamedTuple):
 
 
 def mala(step_size: Real[ArrayLike, ""]) -> Kernel:
-    """Metropolis-adjusted Langevin: a step of the diffusion, then a Metropolis test.
+    r"""Metropolis-adjusted Langevin algorithm: a step of the diffusion, then a Metropolis test.
 
-    The proposal is x' = x + tau grad phi(x) + sqrt(2 tau) xi, with tau = `step_size` and xi ~ N(0,
-    I). It is one leapfrog step of size sqrt(2 tau) of Hamiltonian Monte Carlo, and is run so: the
-    same numbers as from `blackjax.mala`, but the proposal is seen even where it is refused, and
-    with it a NaN.
+    .. math:: x' = x + \tau \nabla\varphi(x) + \sqrt{2\tau}\,\xi, \qquad \xi \sim N(0, I),
+
+    is the proposal, with tau = `step_size`. It is one leapfrog step of size sqrt(2 tau) of
+    Hamiltonian Monte Carlo, and is implemented as such. The numbers are the same as those of
+    `blackjax.mala`, which however does not return rejected proposals, so that a NaN among them
+    would go unnoticed.
 
     Args:
-      step_size: tau > 0, in squared units of x; may be traced.
+      step_size: tau > 0, in squared units of x; it may be traced.
 
     Returns:
       A `Kernel`.
@@ -91,26 +91,26 @@ def hmc(
     *,
     inverse_mass_matrix: Float[ArrayLike, "..."] | None = None,
 ) -> Kernel:
-    """Hamiltonian Monte Carlo: leapfrog steps with fresh Gaussian momenta, then a Metropolis test
-    of the end point.
+    r"""Hamiltonian Monte Carlo: leapfrog steps with new momenta, then a Metropolis test.
 
-    H(x, v) = -phi(x) + v' M^-1 v / 2 with v ~ N(0, M), integrated `num_integration_steps` times
-    with `step_size`.
+    .. math:: H(x, v) = -\varphi(x) + \tfrac12 v^T M^{-1} v, \qquad v \sim N(0, M),
+
+    is integrated for `num_integration_steps` leapfrog steps of `step_size`.
 
     Args:
-      step_size: of one leapfrog step, in units of x (times sqrt of the inverse mass); may be
-        traced.
-      num_integration_steps: leapfrog steps per transition.
-      inverse_mass_matrix: M^-1 for the flattened position: (dim,) for a diagonal one or (dim, dim);
-        None takes ones. Best near the covariance of x.
+      step_size: size of one leapfrog step, in units of x (times the square root of the inverse
+        mass); it may be traced.
+      num_integration_steps: number of leapfrog steps per transition.
+      inverse_mass_matrix: M^-1 for the flattened position, (dim,) for a diagonal one or (dim, dim);
+        None means ones. The best choice is close to the covariance of x.
 
     Returns:
       A `Kernel`.
 
     Raises:
       TypeError: `num_integration_steps` is not an integer.
-      ValueError: a plain number out of its range; when the kernel runs: an inverse mass matrix that
-        does not fit.
+      ValueError: a plain number out of its range; when the kernel runs: an inverse mass matrix of
+        the wrong shape.
 
     Examples:
       >>> from nce_jax import samplers
@@ -132,18 +132,20 @@ def hmc(
 
 
 def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
-    """Unadjusted Langevin: x' = x + tau grad phi(x) + sqrt(2 tau) xi, with tau = `step_size`, and
-    no Metropolis test.
+    r"""Unadjusted Langevin algorithm: a step of the diffusion, without a Metropolis test.
 
-    Its stationary law is off by O(tau): N(0, 1) becomes N(0, 1 / (1 - tau / 2)). Nothing refuses a
-    bad proposal: a chain that meets a NaN gradient is NaN from there on, and one that walks where
-    only the log density is NaN may come back; `Chains.num_nonfinite` counts both.
+    .. math:: x' = x + \tau \nabla\varphi(x) + \sqrt{2\tau}\,\xi, \qquad \xi \sim N(0, I),
+
+    with tau = `step_size`. Its stationary distribution has an error of O(tau): N(0, 1) becomes N(0,
+    1 / (1 - tau / 2)). No proposal is rejected. A chain that meets a NaN gradient remains NaN, and
+    one that reaches points where only the log density is NaN may return; `Chains.num_nonfinite`
+    counts both.
 
     Args:
-      step_size: tau > 0, in squared units of x; may be traced.
+      step_size: tau > 0, in squared units of x; it may be traced.
 
     Returns:
-      A `Kernel`, not adjusted: annealed importance sampling refuses it.
+      A `Kernel` that is not adjusted: annealed importance sampling refuses it.
 
     Raises:
       TypeError: `step_size` is a Boolean or a string.
@@ -180,7 +182,7 @@ def _hmc_step(key, state, log_density_fn, step_size, inverse_mass_matrix, num_in
     )
     if mass.shape not in ((x.size,), (x.size, x.size)):
         raise ValueError(
-            f"inverse_mass_matrix: expected shape ({x.size},) or ({x.size}, {x.size}), got"
+            f"inverse_mass_matrix: expected shape ({x.size},) or ({x.size}, {x.size}), got shape"
             f" {mass.shape}"
         )
     step_size = jnp.asarray(step_size, x.dtype)

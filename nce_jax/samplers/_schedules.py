@@ -30,14 +30,18 @@ def linear_schedule(num_stages: int) -> Float[Array, " temperatures"]:
 
 
 def sigmoid_schedule(num_stages: int, *, slope: float = 4.0) -> Float[Array, " temperatures"]:
-    """Inverse temperatures that are dense at both ends, where the distribution changes fastest.
+    r"""Inverse temperatures that are dense at both ends, where the distribution changes fastest.
 
-    b_t = (c_t - c_0) / (c_T - c_0) with c_t = sigma(delta (2 t / T - 1)), T = `num_stages` and
-    delta = `slope`.
+    .. math::
+
+       b_t = \frac{c_t - c_0}{c_T - c_0}, \qquad
+       c_t = \sigma\Big(\delta \Big(\frac{2t}{T} - 1\Big)\Big),
+
+    with T = `num_stages` and delta = `slope`.
 
     Args:
       num_stages: T; one stage is plain importance sampling.
-      slope: delta > 0; towards zero the schedule becomes linear.
+      slope: delta > 0; as it tends to zero, the schedule becomes linear.
 
     Returns:
       T + 1 values from 0 to 1.

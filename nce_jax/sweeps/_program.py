@@ -78,9 +78,9 @@ def run(fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout) -
 def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
     """Returns the program for axes of these shapes.
 
-    A second call with the same function and shapes compiles nothing. The cache is that of JAX, which
-    takes account of all settings that a program depends on (x64, the precision of products, how random
-    bits are made, the devices, ...). A second cache would have to list them all.
+    A second call with the same function and shapes compiles nothing. The cache is that of JAX,
+    which takes account of all settings that a program depends on (x64, the precision of products,
+    how random bits are made, the devices, ...). A second cache would have to list them all.
     """
     return _lowered(fn, axes, layout).compile()
 

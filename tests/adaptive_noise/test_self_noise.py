@@ -11,7 +11,7 @@ import pytest
 
 from nce_jax import likelihood, noise, samplers
 from nce_jax.adaptive_noise import refresh_self_noise, self_noise
-from nce_jax.adaptive_noise._self_noise import _systematic
+from nce_jax.adaptive_noise._snapshot import _systematic
 from nce_jax.log_partition import Status
 from tests.adaptive_noise.gaussians import (
     KERNEL,

@@ -111,7 +111,8 @@ def test_bad_arguments_are_named():
         samplers.hmc(0.1, 2.0)
     kernel = samplers.hmc(0.1, 2, inverse_mass_matrix=jnp.ones(3))
     with pytest.raises(
-        ValueError, match=r"inverse_mass_matrix: expected shape \(2,\) or \(2, 2\), got \(3,\)"
+        ValueError,
+        match=r"inverse_mass_matrix: expected shape \(2,\) or \(2, 2\), got shape \(3,\)",
     ):
         kernel.step(jax.random.key(0), kernel.init(X, quartic), quartic)
 
