@@ -62,22 +62,30 @@ def run(config: Config, separation: float, key: jax.Array) -> Run:
 
     model = (jnp.zeros(()), log_ratio)
     result = nce_jax.fit_telescope(
-        key, draw_data, draw_noise, model, num_steps=config.num_steps, batch_size=config.batch_size
+        key,
+        draw_data,
+        draw_noise,
+        model=model,
+        num_steps=config.num_steps,
+        batch_size=config.batch_size,
+        progress=False,
     )
-    values, errors = (np.asarray(side, np.float64) for side in result.log_ratio(jnp.array(_POINTS)))
+    points = jnp.array(_POINTS)
+    values = np.asarray(result.log_ratio(points), np.float64)
+    errors = np.asarray(result.log_ratio_standard_error(points), np.float64)
     path = _path(result)
     return Run(
         theta=values[1] - values[0],
         log_partition=-values[0],
         log_partition_error=errors[0],
-        kl=result.mean_log_ratio,
-        kl_error=result.mean_full_standard_error,
-        fixed_error=result.standard_error,
+        kl=result.kl,
+        kl_error=result.kl_standard_error,
+        fixed_error=result.log_partition_standard_error,
         summed_error=float(np.linalg.norm(result.stages.standard_error)),
         fixed_deviation=_deviation(result, separation),
-        schedule=result.schedule,
+        schedule=result.noise_levels,
         overlap=np.asarray(result.stages.overlap),
-        share=np.asarray(result.stages.share),
+        share=np.asarray(result.stages.variance_fraction),
         path_steps=result.path[0],
         path_theta=path[1] - path[0],
         path_log_partition=-path[0],
@@ -103,13 +111,13 @@ def _deviation(result: telescoping.Telescope, separation: float) -> float:
 
     The limit is taken at the same parameters, by quadrature.
     """
-    num_stages = len(result.schedule) - 1
+    num_stages = len(result.noise_levels) - 1
     shape = 0, max(_FEWEST_LANES, num_stages) - num_stages
     location, scale = (
         np.asarray(result.params[name], np.float64)[:, 0] for name in ("location", "scale")
     )
     slopes = np.asarray(result.params["model"], np.float64) / scale
-    means = separation * np.sqrt((1 - result.schedule) * (1 + result.schedule))
+    means = separation * np.sqrt((1 - result.noise_levels) * (1 + result.noise_levels))
     grid = np.linspace(-8, 8, 801)
     sides = [
         slopes[:, None] * (m[:, None] + grid - location[:, None]) for m in (means[:-1], means[1:])

@@ -56,10 +56,10 @@ def find_schedule(config: Config, x: jax.Array, key: jax.Array) -> jax.Array:
         overlap = [
             float(_overlap(stage, ends, held_out, y)) for stage, ends in _stages(params, levels)
         ]
-        finer = telescoping.refine_schedule(schedule, overlap, min_overlap=config.min_overlap)
+        finer = telescoping.refine_noise_levels(schedule, overlap, min_overlap=config.min_overlap)
         if len(finer) == len(schedule):
             return jnp.asarray(
-                telescoping.even_schedule(schedule, overlap, min_overlap=config.min_overlap),
+                telescoping.even_noise_levels(schedule, overlap, min_overlap=config.min_overlap),
                 x.dtype,
             )
         schedule = finer

@@ -33,7 +33,9 @@ def zeros(num_stages: int, dim: int) -> Params:
 
 def bridge(ends: jax.Array, x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Data and noise of the stage between the levels a_k and a_k+1."""
-    inner = telescoping.bridges(x, y, jnp.concatenate([jnp.zeros(1), ends, jnp.ones(1)]))
+    inner = telescoping.bridges(
+        x, y, noise_levels=jnp.concatenate([jnp.zeros(1), ends, jnp.ones(1)])
+    )
     return inner[1], inner[2]
 
 

@@ -25,14 +25,14 @@ class Estimate(NamedTuple):
 
 
 def methods(config: Config) -> dict[str, dict[str, Any]]:
-    """Arguments of `nce_jax.fit_telescope` by name; without a schedule, pilot fits find one."""
+    """Arguments of `nce_jax.fit_telescope` by name; without noise levels, pilot fits find some."""
     published = (np.arange(config.num_published + 1) / config.num_published) ** config.power
     magnified = {"magnification": config.magnification}
     return {
-        "NCE": {"schedule": [0.0, 1.0]},
-        "N2CE": {"schedule": [0.0, 1.0], **magnified},
-        "TRE": {"schedule": published},
-        "TRE, magnified": {"schedule": published, **magnified},
+        "NCE": {"noise_levels": [0.0, 1.0]},
+        "N2CE": {"noise_levels": [0.0, 1.0], **magnified},
+        "TRE": {"noise_levels": published},
+        "TRE, magnified": {"noise_levels": published, **magnified},
         "automatic": {},
         "automatic, magnified": magnified,
     }
@@ -58,17 +58,16 @@ def estimate(
             key_fit,
             x_data,
             x_noise,
-            (jnp.zeros(2), log_ratio),
+            model=(jnp.zeros(2), log_ratio),
             num_steps=config.num_steps,
+            progress=False,
             **arguments,
         )
-    except ValueError as error:
-        if "max_stages" not in str(error):
-            raise
+    except telescoping.ScheduleError:
         return Estimate(np.nan, np.nan, np.nan, np.nan, np.nan, 0)
     error, standard_error = _log_spread(result, spread)
     overlap = np.asarray(result.stages.overlap)
-    kl = result.mean_log_ratio, result.mean_standard_error
+    kl = result.kl, result.kl_sampling_error
     return Estimate(error, standard_error, *kl, float(overlap.min()), overlap.size)
 
 

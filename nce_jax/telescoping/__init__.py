@@ -1,8 +1,9 @@
 """Telescoping: a log ratio across a gap as a sum over K stages, each between bridges that overlap.
 
-Bridges x_k = sqrt(1 - a_k^2) x + a_k y couple a data and a noise sample for every k. The stages'
-log-ratio arrays have shape (K, n): a batch, for every loss, solver and diagnostic of this library.
-`nce_jax.fit_telescope` does it all in one call.
+Bridges x_k = sqrt(1 - a_k^2) x + a_k y couple a data sample x with a noise sample y at the noise
+levels a_k, from 0 (data) to 1 (noise). The log-ratio arrays of the stages have shape (K, n), a
+batch for every loss, solver and diagnostic of this library. `nce_jax.fit_telescope` searches for
+the noise levels, trains all stages and computes the errors in one call.
 """
 
 from nce_jax.telescoping._bridges import (
@@ -20,21 +21,22 @@ from nce_jax.telescoping._errors import (
     stage_diagnostics,
 )
 from nce_jax.telescoping._fit.fit import fit_telescope
-from nce_jax.telescoping._fit.model import SharedBody
 from nce_jax.telescoping._fit.result import Telescope
-from nce_jax.telescoping._schedule import even_schedule, refine_schedule
+from nce_jax.telescoping._fit.stage_model import SharedBody
+from nce_jax.telescoping._noise_levels import ScheduleError, even_noise_levels, refine_noise_levels
 
 __all__ = [
     "MeanLogRatio",
+    "ScheduleError",
     "SharedBody",
     "StageDiagnostics",
     "Telescope",
     "bridges",
-    "even_schedule",
+    "even_noise_levels",
     "fit_telescope",
     "joint_standard_error",
     "mean_log_ratio",
-    "refine_schedule",
+    "refine_noise_levels",
     "separate",
     "shared_body",
     "stage_diagnostics",

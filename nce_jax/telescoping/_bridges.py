@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_positive_int
-from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params
+from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, LogRatioFn, Params
 
 StagesFn = Callable[[Params, Any], jax.Array]
 """`stages_fn(params, x)`: log ratio k of samples x[k], (K, n, ...) -> (K, n)."""
 
-Numbers = Sequence[float] | Float[ArrayLike, " _"]
-"""A schedule, or a number per stage: a list, or an array of any kind."""
+NumbersPerStage = Sequence[float] | Float[ArrayLike, " _"]
+"""Noise levels, or one number per stage: a list, or an array of any kind."""
 
 Space = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 """An invertible map of samples as a pair of functions: to the space in which bridges are straight,
@@ -24,38 +24,39 @@ and back."""
 def bridges(
     x_data: Float[Array, "n *shape"],
     x_noise: Float[Array, "n *shape"],
-    schedule: Numbers,
     *,
+    noise_levels: NumbersPerStage,
     space: Space | None = None,
 ) -> Float[Array, "stages_and_one n *shape"]:
-    """Coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K, with the same pair of
-    samples for every k.
+    """Computes coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K.
 
-    Stage k is then the pair of neighbors (x_k, x_k+1): its data and its noise. With `space` = (to,
-    back) the line is drawn between to(x_data) and to(x_noise), in the latent space of a flow say
-    (its bijector's `inverse` and `forward`), and mapped back. The noise should be centered there:
-    sqrt(1 - a^2) + a exceeds 1, and a common offset c would be carried to 1.41 c.
+    The same pair of samples is used for every k. Stage k consists of the neighbors x_k and x_k+1:
+    its data and its noise. With `space` = (to, back) the bridges are drawn between to(x_data) and
+    to(x_noise), for example in the latent space of a flow (with the `inverse` and the `forward` of
+    its bijector), and mapped back. The noise should be centered in that space: sqrt(1 - a^2) + a
+    exceeds 1, so that an offset c of both sets would be carried to 1.41 c.
 
     Args:
       x_data: samples of the data, (n, ...).
-      x_noise: as many of the noise, in any order that does not depend on the data.
-      schedule: a_0 = 0 < a_1 < ... < a_K = 1.
-      space: a pair of functions of samples (n, ...), each other's inverse; None is the identity.
+      x_noise: the same number of noise samples, in any order that does not depend on the data.
+      noise_levels: a_0 = 0 < a_1 < ... < a_K = 1, from data to noise. By keyword only, since the
+        annealing schedules of `nce_jax.samplers` run the other way, from noise to model.
+      space: a pair of functions of samples (n, ...), inverse to each other; None is the identity.
 
     Returns:
-      The bridges, (K + 1, n, ...): the first are `x_data`, the last `x_noise`, both untouched.
+      The bridges, (K + 1, n, ...): the first are `x_data`, the last `x_noise`, both unchanged.
 
     Raises:
-      TypeError: samples that are not floating.
-      ValueError: sets of different shapes, or a schedule that does not rise from 0 to 1 (not seen
-        in a JAX array).
+      TypeError: samples that are not floating, or noise levels that are not given by keyword.
+      ValueError: sets of different shapes, or noise levels that do not rise from 0 to 1 (the values
+        of a JAX array are not checked).
 
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
-      >>> telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), [0.0, 0.6, 1.0])[:, 0].round(
-      ...     4
-      ... ).tolist()
+      >>> x_data, x_noise = jnp.array([2.0]), jnp.array([1.0])
+      >>> x = telescoping.bridges(x_data, x_noise, noise_levels=[0.0, 0.6, 1.0])
+      >>> x[:, 0].round(4).tolist()
       [2.0, 2.200000047683716, 1.0]
 
     References:
@@ -69,9 +70,9 @@ def bridges(
             f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape"
             f" {jnp.shape(x_noise)}"
         )
-    check_schedule(schedule)
-    to, back = space or (_same, _same)
-    inner = jnp.asarray(schedule, jnp.result_type(x_data))[1:-1]
+    check_noise_levels(noise_levels)
+    to, back = space or (_identity, _identity)
+    inner = jnp.asarray(noise_levels, jnp.result_type(x_data))[1:-1]
     ends = to(x_data), to(x_noise)
 
     def bridge(a: jax.Array) -> jax.Array:
@@ -80,30 +81,34 @@ def bridges(
     return jnp.concatenate([x_data[None], jax.vmap(bridge)(inner), x_noise[None]])
 
 
-def _same(x: Any) -> Any:
+def _identity(x: Any) -> Any:
     return x
 
 
-def check_schedule(schedule: Any) -> None:
-    """Raises unless the schedule is a vector that rises from 0 to 1; values of JAX arrays are not
-    read.
+def check_noise_levels(noise_levels: Any) -> None:
+    """Raises unless the noise levels are a vector that rises from 0 to 1; values of JAX arrays are
+    not read.
     """
-    if np.ndim(schedule) != 1 or np.shape(schedule)[0] < 2:
+    shape = np.shape(noise_levels)
+    if len(shape) != 1 or shape[0] < 2:
         raise ValueError(
-            f"schedule: expected a vector of at least 2 numbers, got shape {np.shape(schedule)}"
+            f"noise_levels: expected a vector of at least 2 numbers, got shape {shape}"
         )
-    if isinstance(schedule, jax.Array):
+    if isinstance(noise_levels, jax.Array):
         return
-    values = np.asarray(schedule, np.float64)
+    values = np.asarray(noise_levels, np.float64)
     if not (values[0] == 0 and values[-1] == 1 and (np.diff(values) > 0).all()):
-        raise ValueError(f"schedule: expected numbers that rise from 0 to 1, got {values.tolist()}")
+        raise ValueError(
+            "noise_levels: expected numbers that rise from 0 (data) to 1 (noise), got"
+            f" {values.tolist()}"
+        )
 
 
-def separate(log_density_fn: LogDensityFn) -> StagesFn:
-    """K copies of one model, each with parameters of its own on a leading axis of every leaf.
+def separate(log_ratio_fn: LogRatioFn) -> StagesFn:
+    """Makes K copies of one model, with separate parameters on a leading axis of every leaf.
 
     Args:
-      log_density_fn: `log_density_fn(params, x)` of one stage, (n, ...) -> (n,).
+      log_ratio_fn: `log_ratio_fn(params, x)` of one stage, (n, ...) -> (n,).
 
     Returns:
       `stages_fn(params, x)`: (K, n, ...) -> (K, n).
@@ -115,21 +120,21 @@ def separate(log_density_fn: LogDensityFn) -> StagesFn:
       >>> stages_fn(jnp.array([1.0, 2.0]), jnp.ones((2, 3))).tolist()
       [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
     """
-    return jax.vmap(log_density_fn)
+    return jax.vmap(log_ratio_fn)
 
 
 def shared_body(
     body_fn: Callable[[Params, Any], Any], head_fn: Callable[[Params, Any], jax.Array]
 ) -> StagesFn:
-    """One body for all stages, and K heads: log ratio k = head(heads[k], body(body, x_k)).
+    """Combines one body for all stages with K heads: log ratio k = head(heads[k], body(body, x_k)).
 
     Args:
       body_fn: `body_fn(params, x)`, features of samples (n, ...), with samples on the first axis.
       head_fn: `head_fn(params, features)` of one stage, with values (n,).
 
     Returns:
-      `stages_fn(params, x)` of a dictionary with the entries body and heads; every leaf of the
-      heads has a leading axis K.
+      `stages_fn(params, x)`, where `params` is a dictionary with the entries "body" and "heads";
+      every leaf of the heads has a leading axis K.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -157,16 +162,15 @@ def shared_body(
 def stage_log_ratios(
     stages_fn: StagesFn, params: Params, x: Float[Array, "stages_and_one n *shape"]
 ) -> tuple[Float[Array, "stages n"], Float[Array, "stages n"]]:
-    """The K stages' log-ratio arrays, s_k(x_k) of data and s_k(x_k+1) of noise: the stages are a
-    batch axis.
+    """Evaluates the K stages' log-ratio arrays: s_k(x_k) of data and s_k(x_k+1) of noise.
 
-    So `nce_loss`, `solve_log_partition` and `overlap` take them as they are and answer for every
-    stage.
+    The stages are a batch axis, so that `nce_loss`, `solve_log_partition` and `overlap` take the
+    arrays as they are and return one value per stage.
 
     Args:
-      stages_fn: as `separate` and `shared_body` make it.
-      params: its parameters.
-      x: what `bridges` returned.
+      stages_fn: the result of `separate` or of `shared_body`.
+      params: the parameters of all stages.
+      x: the result of `bridges`, (K + 1, n, ...).
 
     Returns:
       Log-ratios of data and of noise, (K, n) each.
@@ -174,7 +178,7 @@ def stage_log_ratios(
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
-      >>> x = telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), [0.0, 1.0])
+      >>> x = telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), noise_levels=[0.0, 1.0])
       >>> data, noise = telescoping.stage_log_ratios(
       ...     telescoping.separate(lambda theta, x: theta * x), jnp.ones(1), x
       ... )
@@ -189,20 +193,20 @@ def telescoped(
     num_stages: int,
     *,
     log_density_noise_fn: Callable[[Any], jax.Array] | None = None,
-) -> LogDensityFn:
-    """The whole model: the sum of the stages' log ratios, as an ordinary `log_density_fn(params,
-    x)`.
+) -> LogRatioFn | LogDensityFn:
+    """Sums the stages' log ratios to the log ratio of the whole chain, or to its log density.
 
-    phi(x) = sum_k s_k(x) + log q(x); its normalizer is F = sum_k F_k.
+    The log ratio is s(x) = sum_k s_k(x), with all stages evaluated at the same x; its normalizer is
+    F = sum_k F_k. The log density is phi(x) = s(x) + log q(x), with the same normalizer.
 
     Args:
-      stages_fn: as `separate` and `shared_body` make it.
+      stages_fn: the result of `separate` or of `shared_body`.
       num_stages: K.
-      log_density_noise_fn: log q of samples (n, ...); None leaves it out, and phi is the log ratio
-        to the noise.
+      log_density_noise_fn: log q of samples (n, ...); None leaves it out.
 
     Returns:
-      `log_density_fn(params, x)`, (n, ...) -> (n,).
+      `log_ratio_fn(params, x)`, (n, ...) -> (n,); with `log_density_noise_fn`, a
+      `log_density_fn(params, x)` of the same shape.
 
     Raises:
       TypeError: `num_stages` is not an integer.
@@ -211,16 +215,14 @@ def telescoped(
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
-      >>> log_density_fn = telescoping.telescoped(
-      ...     telescoping.separate(lambda theta, x: theta * x), 2
-      ... )
-      >>> log_density_fn(jnp.array([1.0, 2.0]), jnp.ones(3)).tolist()
+      >>> log_ratio_fn = telescoping.telescoped(telescoping.separate(lambda theta, x: theta * x), 2)
+      >>> log_ratio_fn(jnp.array([1.0, 2.0]), jnp.ones(3)).tolist()
       [3.0, 3.0, 3.0]
     """
     check_positive_int("num_stages", num_stages)
 
-    def log_density_fn(params: Params, x: Any) -> jax.Array:
+    def sum_fn(params: Params, x: Any) -> jax.Array:
         total = jnp.sum(stages_fn(params, jnp.broadcast_to(x, (num_stages, *jnp.shape(x)))), axis=0)
         return total if log_density_noise_fn is None else total + log_density_noise_fn(x)
 
-    return log_density_fn
+    return sum_fn

@@ -1,5 +1,6 @@
-"""Errors of a sum over stages that share their samples: influences are added per pair before they
-are squared.
+"""Standard errors of sums over stages that share their samples.
+
+The influences of a pair on all stages are added up before they are squared.
 """
 
 from typing import NamedTuple
@@ -18,16 +19,17 @@ from nce_jax.numerics import expand, jackknife_variance
 
 
 class StageDiagnostics(NamedTuple):
-    """What each stage is worth; every field has shape (K,).
+    """Diagnostics of every stage of a chain; every field has shape (K,).
 
     Attributes:
       log_partition: F_k, in nats.
-      overlap: of the stage's two sets, at its own kappa: 1 if they are alike, 0 if they are
+      overlap: overlap of the stage's two sets at its own kappa: 1 if they are alike, 0 if they are
         disjoint.
-      effective_sample_size: Kish's, of the stage's noise as samples of its data.
-      standard_error: of F_k alone, in nats; inf without overlap.
-      share: of the variance of F = sum_k F_k: the covariance of stage k with the sum, over the
-        variance of the sum.
+      effective_sample_size: Kish's effective sample size of the stage's noise as samples of its
+        data.
+      standard_error: standard error of F_k alone, in nats; inf without overlap.
+      variance_fraction: the fraction of the variance of F = sum_k F_k that stage k contributes: the
+        covariance of F_k with F over the variance of F. The fractions sum to 1.
       status: a `Status`, int32.
     """
 
@@ -35,12 +37,12 @@ class StageDiagnostics(NamedTuple):
     overlap: Float[Array, " stages"]
     effective_sample_size: Float[Array, " stages"]
     standard_error: Float[Array, " stages"]
-    share: Float[Array, " stages"]
+    variance_fraction: Float[Array, " stages"]
     status: Real[Array, " stages"]
 
 
 class MeanLogRatio(NamedTuple):
-    """An estimate of KL(p || q), in nats; scalars."""
+    """A mean log ratio with its standard error, in nats: an estimate of KL(p || q)."""
 
     value: Float[Array, ""]
     standard_error: Float[Array, ""]
@@ -55,21 +57,28 @@ def joint_standard_error(
     noise_ratio: Scalars = 1.0,
     block_size: int = 1,
 ) -> Float[Array, ""]:
-    """Standard error of F = sum_k F_k for stages that share their samples, column i of every array
-    coming from pair i.
+    r"""Standard error of F = sum_k F_k for stages that share their samples.
 
-    psi_i = sum_k (P_k,i - kappa_k Q_k,i) / H_k and s.d. = sd(psi) / sqrt(n), with P_k,i = sigma(log
-    kappa - u_k(x_k,i)), Q_k,i = sigma(u_k(x_k+1,i) - log kappa) and H_k = mean P(1 - P) + kappa
-    mean Q(1 - Q). The sum of the stages' own variances is a different number, and too small as a
-    rule: neighbors err in the same direction.
+    Column i of every array comes from pair i. The influence of a pair on F, up to its sign, is
+
+    .. math::
+        \psi_i = \sum_k \frac{P_{k,i} - \kappa_k Q_{k,i}}{H_k}, \qquad
+        P_{k,i} = \sigma(\log\kappa_k - u_k(x_{k,i})), \quad
+        Q_{k,i} = \sigma(u_k(x_{k+1,i}) - \log\kappa_k),
+
+    where :math:`H_k` is the mean of :math:`P_k (1 - P_k)` plus :math:`\kappa_k` times the mean of
+    :math:`Q_k (1 - Q_k)`. The standard error is :math:`\operatorname{sd}(\psi) / \sqrt{n}`. The
+    square root of the stages' summed variances is a different number, and too small as a rule,
+    since the errors of neighboring stages have the same sign.
 
     Args:
       log_ratio_data: s_k(x_k), (K, n), in nats.
       log_ratio_noise: s_k(x_k+1), (K, n), of the same pairs in the same order.
       log_partition: the roots F_k at the same kappa, (K,); None solves for them.
       magnification: M > 0, a number or one per stage.
-      noise_ratio: nu > 0, likewise.
-      block_size: consecutive pairs per block, for correlated pairs; a last, shorter block is kept.
+      noise_ratio: nu > 0, a number or one per stage.
+      block_size: consecutive pairs per block, for correlated pairs; a shorter block at the end
+        counts too.
 
     Returns:
       The standard error in nats, for the log-ratios as they are; inf where any stage has no
@@ -88,7 +97,7 @@ def joint_standard_error(
       >>> x = telescoping.bridges(
       ...     6 + jax.random.normal(key_data, (2000,)),
       ...     jax.random.normal(key_noise, (2000,)),
-      ...     [0.0, 0.8, 1.0],
+      ...     noise_levels=[0.0, 0.8, 1.0],
       ... )
       >>> slopes = jnp.array([[2.4], [3.6]])  # N(6, 1), N(3.6, 1), N(0, 1)
       >>> print(f"{telescoping.joint_standard_error(slopes * x[:-1], slopes * x[1:]):.4f}")
@@ -98,8 +107,8 @@ def joint_standard_error(
       0.0994
 
     References:
-      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages); the error is
-        this library's.
+      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages; the error is
+        derived in this library's documentation).
     """
     problem, roots = _problem(
         log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
@@ -118,12 +127,13 @@ def mean_log_ratio(
     noise_ratio: Scalars = 1.0,
     block_size: int = 1,
 ) -> MeanLogRatio:
-    """Mean of log p(x) / q(x) over the data, mean_i S(x_i) - sum_k F_k: an estimate of KL(p || q),
-    or of mutual information.
+    """Estimates KL(p || q), the mean of log p(x) / q(x) over the data, from a chain of stages.
 
-    The same pairs carry the mean and every F_k, so that the influence of pair i is S(x_i) less its
-    mean, less the influences of all stages. The error is that of the samples, for the log-ratios as
-    they are: a model that did not learn the ratio has a bias on top.
+    The estimate is mean_i S(x_i) - sum_k F_k, where S sums the log ratios of all stages; for
+    dependent against independent samples it is a mutual information. The same pairs carry the mean
+    and every F_k, so that the influence of pair i is S(x_i) less the mean of S, less the influences
+    on all F_k. The standard error is the sampling error for the log-ratios as they are; a model
+    that has not learned the ratio has a bias in addition.
 
     Args:
       log_ratio: S = sum_k s_k of the data x_0, (n,), the sum over *all* stages at the data.
@@ -131,7 +141,7 @@ def mean_log_ratio(
       log_ratio_noise: s_k(x_k+1), (K, n).
       log_partition: the roots F_k at the same kappa, (K,); None solves for them.
       magnification: M > 0, a number or one per stage.
-      noise_ratio: nu > 0, likewise.
+      noise_ratio: nu > 0, a number or one per stage.
       block_size: consecutive pairs per block, for correlated pairs.
 
     Returns:
@@ -179,13 +189,13 @@ def stage_diagnostics(
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
 ) -> StageDiagnostics:
-    """Solves every stage's normalizer and says what each stage is worth.
+    """Solves for every stage's normalizer, and computes the diagnostics of every stage.
 
     Args:
       log_ratio_data: s_k(x_k), (K, n), in nats.
       log_ratio_noise: s_k(x_k+1), (K, n), of the same pairs.
       magnification: M > 0, a number or one per stage.
-      noise_ratio: nu > 0, likewise.
+      noise_ratio: nu > 0, a number or one per stage.
 
     Returns:
       A `StageDiagnostics`.
@@ -202,7 +212,7 @@ def stage_diagnostics(
       >>> x = telescoping.bridges(
       ...     6 + jax.random.normal(key_data, (2000,)),
       ...     jax.random.normal(key_noise, (2000,)),
-      ...     [0.0, 0.8, 1.0],
+      ...     noise_levels=[0.0, 0.8, 1.0],
       ... )
       >>> slopes = jnp.array([[2.4], [3.6]])
       >>> [
@@ -217,7 +227,7 @@ def stage_diagnostics(
 
 
 def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> StageDiagnostics:
-    """`stage_diagnostics` of what is solved already."""
+    """The diagnostics of stages that are solved already, from the pairs' influences (K, n)."""
     total = jnp.sum(influences, axis=0)
     spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1))
     return StageDiagnostics(
@@ -225,7 +235,7 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
         overlap=jnp.exp(log_overlap(problem, solution.log_partition)),
         effective_sample_size=effective_sample_size(problem.noise.values),
         standard_error=jnp.where(solution.status == Status.NO_OVERLAP, jnp.inf, spread),
-        share=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
+        variance_fraction=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
         status=solution.status,
     )
 
@@ -239,16 +249,21 @@ def joint_error(
 
 
 def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
-    """(K, n): by how much pair i pulls F_k, through the stage's data and its noise together; sums
-    to zero.
+    r"""Influence of pair i on F_k through the stage's data and noise together, (K, n).
+
+    .. math::
+        \psi_{k,i} = -\frac{R_{k,i} - \operatorname{mean}_i R_{k,i}}{n H_k},
+        \qquad R_{k,i} = P_{k,i} - \kappa Q_{k,i}
+
+    The influences on every F_k sum to zero.
     """
     kappa, num_pairs = jnp.exp(problem.log_kappa), problem.data.values.shape[-1]
     data, noise = acceptance_logits(problem, roots)
     slope = _mean_slope(data) + kappa * _mean_slope(noise)
-    pull = _small_part(data) - expand(kappa) * _small_part(noise)
-    # Without overlap there is no error to tell.
+    terms = _small_part(data) - expand(kappa) * _small_part(noise)
+    # Without overlap the slope is zero, and `joint_error` returns infinity.
     slope = jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
-    return -(pull - jnp.mean(pull, axis=-1, keepdims=True)) / expand(slope) / num_pairs
+    return -(terms - jnp.mean(terms, axis=-1, keepdims=True)) / expand(slope) / num_pairs
 
 
 def _mean_slope(distance: jax.Array) -> jax.Array:
@@ -256,8 +271,9 @@ def _mean_slope(distance: jax.Array) -> jax.Array:
 
 
 def _small_part(distance: jax.Array) -> jax.Array:
-    """sigma or sigma - 1, whichever is small and so keeps its digits: the mean is taken off
-    anyway.
+    """sigma or sigma - 1, whichever is the smaller one and so keeps its digits.
+
+    The two differ by a constant, which is removed with the mean.
     """
     sigma = jax.nn.sigmoid(distance)
     is_small = jnp.mean(sigma, axis=-1, keepdims=True) < 0.5

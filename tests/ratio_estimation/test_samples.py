@@ -66,7 +66,7 @@ def test_a_distribution_takes_the_place_of_the_noise_samples():
         (X.astype(complex), TypeError, "x_noise: expected real numbers"),
         (lambda key, count: X[:7], ValueError, "x_noise: expected 50 samples on the first axis"),
         (np.where(X > 2, np.nan, X), ValueError, "of 50 that are not"),
-        (np.float32(3), ValueError, "x_noise: expected samples on the first axis, got a scalar"),
+        (np.zeros(()), ValueError, "x_noise: expected samples on the first axis, got a scalar"),
     ],
 )
 def test_other_sources_are_refused_by_name(x_noise, error, message):

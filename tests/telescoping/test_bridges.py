@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax import telescoping
+from nce_jax import samplers, telescoping
 
 KEYS = jax.random.split(jax.random.key(0), 4)
 X_DATA, X_NOISE = 3 + jax.random.normal(KEYS[0], (50, 2)), jax.random.normal(KEYS[1], (50, 2))
-SCHEDULE = [0.0, 0.28, 0.8, 1.0]
+LEVELS = [0.0, 0.28, 0.8, 1.0]
 
 
 def linear(theta, x):
@@ -17,9 +17,9 @@ def linear(theta, x):
 
 
 def test_bridges_are_the_coupled_interpolation():
-    x = telescoping.bridges(X_DATA, X_NOISE, SCHEDULE)
+    x = telescoping.bridges(X_DATA, X_NOISE, noise_levels=LEVELS)
     data, noise = np.asarray(X_DATA, np.float64), np.asarray(X_NOISE, np.float64)
-    expected = np.stack([np.sqrt(1 - a**2) * data + a * noise for a in SCHEDULE])
+    expected = np.stack([np.sqrt(1 - a**2) * data + a * noise for a in LEVELS])
     np.testing.assert_allclose(x, expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(x[0], X_DATA)
     np.testing.assert_array_equal(x[-1], X_NOISE)
@@ -27,9 +27,9 @@ def test_bridges_are_the_coupled_interpolation():
 
 def test_a_space_bends_the_bridges_and_keeps_the_ends():
     x_data, x_noise = jnp.exp(X_DATA), jnp.exp(X_NOISE)
-    x = telescoping.bridges(x_data, x_noise, SCHEDULE, space=(jnp.log, jnp.exp))
+    x = telescoping.bridges(x_data, x_noise, noise_levels=LEVELS, space=(jnp.log, jnp.exp))
     np.testing.assert_allclose(
-        jnp.log(x), telescoping.bridges(X_DATA, X_NOISE, SCHEDULE), atol=1e-5
+        jnp.log(x), telescoping.bridges(X_DATA, X_NOISE, noise_levels=LEVELS), atol=1e-5
     )
     np.testing.assert_array_equal(x[0], x_data)
 
@@ -38,7 +38,7 @@ def test_the_sum_of_stages_is_the_model():
     theta = jax.random.normal(KEYS[2], (3, 2))
     stages_fn = telescoping.separate(linear)
     data, noise = telescoping.stage_log_ratios(
-        stages_fn, theta, telescoping.bridges(X_DATA, X_NOISE, SCHEDULE)
+        stages_fn, theta, telescoping.bridges(X_DATA, X_NOISE, noise_levels=LEVELS)
     )
     np.testing.assert_allclose(data[0], X_DATA @ theta[0], rtol=1e-5)
     np.testing.assert_allclose(noise[-1], X_NOISE @ theta[2], rtol=1e-5)
@@ -50,7 +50,7 @@ def test_the_sum_of_stages_is_the_model():
 
 def test_a_shared_body_is_evaluated_once_and_equals_separate_models():
     heads = jax.random.normal(KEYS[3], (3, 2))
-    x = telescoping.bridges(X_DATA, X_NOISE, SCHEDULE)[:-1]
+    x = telescoping.bridges(X_DATA, X_NOISE, noise_levels=LEVELS)[:-1]
     calls = []
 
     def body(scale, x):
@@ -65,22 +65,31 @@ def test_a_shared_body_is_evaluated_once_and_equals_separate_models():
 
 
 @pytest.mark.bad_input
-@pytest.mark.parametrize("schedule", [[0.0, 0.5], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [1.0], 0.5])
-def test_schedules_that_do_not_rise_from_0_to_1_are_refused(schedule):
-    with pytest.raises(ValueError, match="schedule: expected"):
-        telescoping.bridges(X_DATA, X_NOISE, schedule)
+@pytest.mark.parametrize("levels", [[0.0, 0.5], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [1.0], 0.5])
+def test_noise_levels_that_do_not_rise_from_0_to_1_are_refused(levels):
+    with pytest.raises(ValueError, match="noise_levels: expected"):
+        telescoping.bridges(X_DATA, X_NOISE, noise_levels=levels)
+
+
+@pytest.mark.bad_input
+def test_an_annealing_schedule_is_not_taken_for_noise_levels():
+    """It runs from the noise to the model, and noise levels from the data to the noise: they have
+    to be named.
+    """
+    with pytest.raises(TypeError, match="positional argument"):
+        telescoping.bridges(X_DATA, X_NOISE, samplers.linear_schedule(2))
 
 
 @pytest.mark.bad_input
 def test_sets_that_are_no_pairs_are_refused():
     with pytest.raises(ValueError, match="x_noise: expected the shape of x_data"):
-        telescoping.bridges(X_DATA, X_NOISE[:10], SCHEDULE)
+        telescoping.bridges(X_DATA, X_NOISE[:10], noise_levels=LEVELS)
     with pytest.raises(ValueError, match="num_stages"):
         telescoping.telescoped(telescoping.separate(linear), 0)
 
 
 @pytest.mark.bad_input
 def test_integers_are_refused():
-    """A schedule in their type would be 0 and 1 throughout."""
+    """Noise levels in their type would be 0 and 1 throughout."""
     with pytest.raises(TypeError, match="x_data: expected a floating array"):
-        telescoping.bridges(jnp.array([10, 20]), jnp.array([1, 2]), SCHEDULE)
+        telescoping.bridges(jnp.array([10, 20]), jnp.array([1, 2]), noise_levels=LEVELS)

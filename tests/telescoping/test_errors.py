@@ -10,14 +10,14 @@ from nce_jax import telescoping
 
 SLOPES = np.array([1.5, 1.5, 1.5, 1.5])[:, None]  # unit Gaussians at 6, 4.5, 3, 1.5 and 0
 MEANS = np.array([6, 4.5, 3, 1.5, 0])
-SCHEDULE = np.append(np.sqrt(1 - (MEANS[:-1] / 6) ** 2), 1)
+LEVELS = np.append(np.sqrt(1 - (MEANS[:-1] / 6) ** 2), 1)
 
 
 def ratios(key, num_pairs, separation=6.0):
     key_data, key_noise = jax.random.split(key)
     x_data = separation + jax.random.normal(key_data, (num_pairs,))
     x = telescoping.bridges(
-        x_data, jax.random.normal(key_noise, (num_pairs,)), jnp.asarray(SCHEDULE)
+        x_data, jax.random.normal(key_noise, (num_pairs,)), noise_levels=jnp.asarray(LEVELS)
     )
     slopes = jnp.asarray(SLOPES, x.dtype) * separation / 6
     return slopes * x[:-1], slopes * x[1:], jnp.sum(slopes, axis=0) * x_data
@@ -59,7 +59,7 @@ def test_equals_the_formula(x64, kappa):
     np.testing.assert_allclose(
         stages.overlap, nce_jax.overlap(data, noise, magnification=kappa), rtol=1e-9
     )
-    np.testing.assert_allclose(stages.share.sum(), 1, rtol=1e-9)
+    np.testing.assert_allclose(stages.variance_fraction.sum(), 1, rtol=1e-9)
 
 
 def test_covers_the_spread_and_summed_variances_do_not():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from nce_jax import telescoping
-from nce_jax.telescoping._fit.evaluate import full_worth
-from nce_jax.telescoping._fit.model import Spec, no_moments
+from nce_jax.telescoping._fit.config import Chain
+from nce_jax.telescoping._fit.errors import StageEstimates, parameter_errors
 from nce_jax.telescoping._fit.newton import newton_fit, newton_stream
+from nce_jax.telescoping._fit.stage_model import StageModel, identity_moments
 
 LEVELS, KAPPA = np.array([0.0, 0.8, 1.0]), 3.0
 
@@ -19,7 +20,7 @@ def log_ratio(theta, x):
     return jnp.stack([x, x**2], axis=-1) @ theta
 
 
-SPEC = Spec(log_ratio)
+MODEL = StageModel(log_ratio)
 
 
 def pairs_of(seed, count):
@@ -60,19 +61,19 @@ def small():
         levels = jnp.asarray(LEVELS)
         kappa = jnp.full(2, KAPPA)
         template = jnp.zeros(2)
-        x = telescoping.bridges(*pairs, levels)
-        x_later = telescoping.bridges(*later, levels)
+        x = telescoping.bridges(*pairs, noise_levels=levels)
+        x_later = telescoping.bridges(*later, noise_levels=levels)
         start = jnp.zeros((2, 2))
-        fit = newton_fit(SPEC, template, no_moments(x), start, x, kappa, 60)
-        worth = full_worth(
-            SPEC, template, fit.theta, no_moments(x), fit.log_partition, pairs, levels, kappa, None
-        )
+        fit = newton_fit(MODEL, template, identity_moments(x), start, x, kappa, 60)
+        estimates = StageEstimates(fit.theta, fit.log_partition, identity_moments(x))
+        errors = parameter_errors(MODEL, template, estimates, pairs, Chain(levels, kappa), None)
         stream = newton_stream(
-            SPEC, template, no_moments(x), fit, x_later, kappa, jnp.array(6.0), batch_size=60
+            MODEL, template, identity_moments(x), fit, x_later, kappa, jnp.array(6.0), batch_size=60
         )
-        apart = newton_fit(SPEC, template, no_moments(x), start, x.at[0].add(50), kappa, 60)
+        apart = newton_fit(MODEL, template, identity_moments(x), start, x.at[0].add(50), kappa, 60)
         return jax.tree.map(
-            np.asarray, (pairs, x, fit, worth, jnp.concatenate([x, x_later], axis=1), stream, apart)
+            np.asarray,
+            (pairs, x, fit, errors, jnp.concatenate([x, x_later], axis=1), stream, apart),
         )
 
 
@@ -88,21 +89,21 @@ def test_a_fit_is_the_minimizer_of_the_plain_loss(small):
 @pytest.mark.slow
 def test_the_covariance_is_that_of_all_stages_together(small):
     """Influences of both stages' (theta, F) side by side, their outer product summed over pairs."""
-    pairs, x, fit, worth, *_ = small
+    pairs, x, fit, errors, *_ = small
     psi = np.concatenate([oracle(x[stage], x[stage + 1])[1] for stage in range(2)])[
         [0, 1, 3, 4, 2, 5]
     ]
     expected = psi @ psi.T * 300 / 299
     scale = np.sqrt(np.diag(expected))
     np.testing.assert_allclose(
-        worth.covariance / np.outer(scale, scale), expected / np.outer(scale, scale), atol=2e-4
+        errors.covariance / np.outer(scale, scale), expected / np.outer(scale, scale), atol=2e-4
     )
     design = np.stack([pairs[0], pairs[0] ** 2], axis=-1)
     of_mean = design @ fit.theta.sum(0)
     slope = np.concatenate([np.tile(design.mean(0), 2), [-1, -1]])
     total = (of_mean - of_mean.mean()) / 300 + slope @ psi
     np.testing.assert_allclose(
-        worth.mean_standard_error, np.sqrt((total**2).sum() * 300 / 299), rtol=2e-4
+        errors.kl_standard_error, np.sqrt((total**2).sum() * 300 / 299), rtol=2e-4
     )
 
 

@@ -1,44 +1,44 @@
-"""One call from data and noise to a chain of log ratios: pilot fits, a schedule, training, and what
-the result is worth.
-"""
+"""One call from data and noise to a chain of log ratios with its errors."""
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nce_jax._checks import check_positive, check_positive_int
-from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray
-from nce_jax.telescoping._bridges import Numbers, Space, check_schedule
-from nce_jax.telescoping._fit.draws import make_source
-from nce_jax.telescoping._fit.evaluate import Worth, evaluate, full_worth
-from nce_jax.telescoping._fit.misfit import descent_misfit
-from nce_jax.telescoping._fit.model import SharedBody, make_spec
-from nce_jax.telescoping._fit.newton import check_dtypes, num_params
-from nce_jax.telescoping._fit.result import Telescope, make_telescope
-from nce_jax.telescoping._fit.search import search_schedule
-from nce_jax.telescoping._fit.settings import Settings, padded
-from nce_jax.telescoping._fit.train import Trained, train
-from nce_jax.telescoping._schedule import MIN_OVERLAP
+from nce_jax._checks import check_key, check_positive, check_positive_int
+from nce_jax._samples import SampleSource
+from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
+from nce_jax.telescoping._bridges import NumbersPerStage, Space, check_noise_levels
+from nce_jax.telescoping._fit.config import FitConfig, Levels
+from nce_jax.telescoping._fit.curvature import num_params
+from nce_jax.telescoping._fit.descent import train_descent
+from nce_jax.telescoping._fit.newton import check_dtypes
+from nce_jax.telescoping._fit.newton_methods import train_full_batch, train_stream
+from nce_jax.telescoping._fit.pair_sampler import make_pair_sampler, sample_shape
+from nce_jax.telescoping._fit.progress import progress_bar
+from nce_jax.telescoping._fit.result import Telescope, Training, make_telescope
+from nce_jax.telescoping._fit.search import search_noise_levels
+from nce_jax.telescoping._fit.stage_model import (
+    SharedBody,
+    StageModel,
+    default_model,
+    make_stage_model,
+)
+from nce_jax.telescoping._noise_levels import MIN_OVERLAP
 
-_MOST_FOR_NEWTON = 32
-_EVALUATION_SHARE = 10
-_DRIFT = 0.01
-"""Relative change of the mean log ratio, from one quarter of a descent to the next, that counts as
-none."""
+_MAX_PARAMS_FOR_NEWTON = 32
+"""Models with more parameters per stage are trained by gradient descent."""
 
 
 def fit_telescope(
     key: PRNGKeyArray,
-    x_data: Float[ArrayLike, "n *shape"] | Callable[[PRNGKeyArray, int], Float[Array, "n *shape"]],
-    noise: Any,
-    model: tuple[Params, LogDensityFn] | SharedBody,
+    x_data: SampleSource,
+    x_noise: SampleSource,
     *,
-    schedule: Numbers | None = None,
+    model: tuple[Params, LogRatioFn] | SharedBody | None = None,
+    noise_levels: NumbersPerStage | None = None,
     min_overlap: float = MIN_OVERLAP,
     max_stages: int = 128,
     magnification: float = 1.0,
@@ -47,71 +47,80 @@ def fit_telescope(
     batch_size: int = 512,
     space: Space | None = None,
     standardize: bool = True,
+    progress: bool = True,
 ) -> Telescope:
-    """Estimates log p / q across a gap by a chain of K log ratios between bridges that overlap.
+    r"""Estimates log p / q across a gap by a chain of K log ratios between bridges that overlap.
 
-    log p / q = sum_k log p_k / p_k+1, with p_k the distribution of sqrt(1 - a_k^2) x + a_k y: every
-    stage is an NCE problem of its own, all are trained as one vmapped program on the same pairs (x,
-    y), and every F_k is solved for. The schedule a is found by pilot fits from [0, 1] on: stages
-    whose overlap is below `min_overlap` are cut, then all are spaced evenly; the number of stages
-    is an outcome (`refine_schedule`, `even_schedule`).
+    With :math:`p_k` the distribution of the bridge :math:`\sqrt{1 - a_k^2}\, x + a_k y`,
+
+    .. math::
+        \log\frac{p}{q} = \sum_{k=0}^{K-1} \log\frac{p_k}{p_{k+1}}.
+
+    Every stage is an NCE problem of its own. All stages are trained as one vectorized program on
+    the same pairs (x, y), and every F_k is solved for. The noise levels a are found by pilot fits,
+    starting from a single stage: stages whose overlap is below `min_overlap` are cut in two, then
+    all are spaced evenly (`refine_noise_levels`, `even_noise_levels`). The number of stages is an
+    outcome.
 
     Models with up to 32 parameters are trained by Newton's method: on an array of data all at once,
-    on a sampler one step per fresh batch, every batch with the same weight in the end. Others by
-    gradient descent with the normalizers solved on every batch; the average of the second half of
-    the iterates counts. F and its errors come from a last tenth of fresh batches, from a fifth of
-    an array that is kept from training, or, for Newton's method on an array, from all of it.
+    on a sampler with one step per fresh batch, where every batch has the same weight in the end.
+    Larger models are trained by gradient descent with F solved for on every batch, and the
+    iterates of the second half are averaged. F and the errors come from fresh batches, a tenth of
+    `num_steps`; from a fifth of an array, which is kept from training; or, for Newton's method on
+    an array, from all of it.
 
-    The sum is evaluated at the data, where the stages near the noise have seen nothing: a model
-    must extrapolate as the truth does, as an exponential family that contains it will. Misspecified
-    families do not, and the sum is no bound then: every stage's model is tested, and where one
-    fails `is_converged` is false and the errors are infinite. The test sees what shows where a
-    stage's sets overlap: a network may pass it and extrapolate badly all the same. The errors
-    presume many more pairs than parameters: with ten pairs per parameter of a stage the mean log
-    ratio is high by about one of them.
+    The sum is evaluated at the data, where the stages near the noise have seen no samples. A model
+    must therefore extrapolate as the truth does; an exponential family that contains the truth
+    does so. A misspecified model does not, and the sum is then no bound on KL either. Every stage's
+    model is tested for that: if one fails, `is_converged` is false and the errors are infinite. The
+    test is sensitive only where the two sets of a stage overlap, so that a neural network may pass
+    it and extrapolate badly all the same. The errors presume many more pairs than parameters: with
+    ten pairs per parameter of a stage, KL is too high by about one standard error.
 
     Args:
-      key: typed key: draws, pairs, splits.
-      x_data: samples (n, ...), or `x_data(key, n)` that draws them.
-      noise: a distribution with `sample(seed=key, sample_shape=(n,))`, `noise(key, n)`, or, beside
-        an array of data, samples (m, ...), m >= n.
-      model: `(params, log_density_fn)` of one stage's log ratio, up to a constant; or a
-        `SharedBody`.
-      schedule: a_0 = 0 < ... < a_K = 1; None finds one.
-      min_overlap: what a stage must have, between 0 and 1.
-      max_stages: where the search gives up.
+      key: typed key for draws, pairs and splits.
+      x_data: samples (n, ...); a distribution with `sample(seed=key, sample_shape=(n,))`; or a
+        function `x_data(key, n)` that draws samples.
+      x_noise: samples (m, ...) with m >= n, which go with an array of data only; or a distribution
+        or a function, as for `x_data`.
+      model: `(params, log_ratio_fn)`, where `log_ratio_fn(params, x)` is the log ratio of one stage
+        up to a constant; or a `SharedBody`. None takes the quadratic model x' W x + b' x on samples
+        (n, dim), which contains the log ratio of any two Gaussians.
+      noise_levels: a_0 = 0 < ... < a_K = 1, from data to noise; None searches for them.
+      min_overlap: the overlap that every stage must have, between 0 and 1.
+      max_stages: the number of stages at which the search gives up.
       magnification: M > 0, of every stage.
-      optimizer: an optax transformation; None takes Newton's method, or Adam at 3e-3 for more than
-        32 parameters.
-      num_steps: most training steps (batches), those of pilots and evaluation among them; for
-        Newton's method on an array, most steps of the last fit.
+      optimizer: an optax transformation; None takes Newton's method, or Adam with a rate of 3e-3
+        for more than 32 parameters.
+      num_steps: largest number of training steps (batches), with those of pilot fits and of the
+        evaluation; for Newton's method on an array, largest number of steps of the last fit.
       batch_size: pairs in a step.
-      space: (to, back), an invertible map of samples; bridges are straight in its image, a flow's
-        latent space say.
-      standardize: whether a stage's model sees samples standardized by the mean and spread of that
-        stage's sets, as one batch has them. No knowledge of the data enters otherwise.
+      space: a pair of functions (to, back) of samples, inverse to each other; bridges are straight
+        in the image of `to`, for example the latent space of a flow.
+      standardize: whether the model of a stage sees samples standardized by the mean and the
+        standard deviation of that stage's two sets, as estimated from one batch. Nothing else about
+        the data enters the model.
+      progress: whether to show a progress bar.
 
     Returns:
-      A `Telescope`.
+      A `Telescope`, which is a `RatioEstimate`.
 
     Raises:
-      TypeError: samples, noise or a model of no known kind, or counts that are not integers.
-      ValueError: samples that are not finite, shapes that do not fit, numbers out of their range,
-        fewer noise samples than data, no schedule of `max_stages` stages, or too few steps.
+      TypeError: a key that is not typed, samples or a model of another form, or counts that are not
+        integers.
+      ScheduleError: `max_stages` stages do not bridge data and noise.
+      ValueError: samples that are not finite, shapes that do not match, numbers out of their range,
+        fewer noise samples than data, or too few steps.
 
     Examples:
       >>> import jax
-      >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
       >>> x_data, x_noise = (jax.random.normal(jax.random.key(seed), (4000, 1)) for seed in (0, 1))
-      >>> model = (jnp.zeros(1), lambda theta, x: x @ theta)
+      >>> model = (jax.numpy.zeros(1), lambda theta, x: x @ theta)
       >>> result = telescoping.fit_telescope(
-      ...     jax.random.key(2), 8 + x_data, x_noise, model
+      ...     jax.random.key(2), 8 + x_data, x_noise, model=model, progress=False
       ... )  # KL = 32 nats
-      >>> print(
-      ...     len(result.schedule) - 1,
-      ...     f"{result.mean_log_ratio:.0f} +- {result.mean_full_standard_error:.0f}",
-      ... )
+      >>> print(result.stages.overlap.size, f"{result.kl:.0f} +- {result.kl_standard_error:.0f}")
       4 32 +- 1
 
     References:
@@ -119,115 +128,63 @@ def fit_telescope(
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (M and
         multi-stage estimation).
     """
-    _check(num_steps=num_steps, batch_size=batch_size, max_stages=max_stages)
+    counts = {"num_steps": num_steps, "batch_size": batch_size, "max_stages": max_stages}
+    for name, value in counts.items():
+        check_positive_int(name, value)
     check_positive("magnification", magnification)
-    template, spec = make_spec(model, space)
-    if optimizer is None and (spec.body_fn is not None or num_params(template) > _MOST_FOR_NEWTON):
-        optimizer = _default_optimizer()
-    if optimizer is None:
-        check_dtypes(template)
-    key_source, key_pilot, key_train, key_evaluate = jax.random.split(key, 4)
-    source = make_source(key_source, x_data, noise, hold_out=optimizer is not None)
-    settings = Settings(
-        spec,
-        template,
-        source,
-        optimizer,
-        magnification,
-        num_steps,
-        batch_size,
-        standardize,
-        min_overlap,
-        max_stages,
-    )
-    pilot_steps, is_given = 0, schedule is not None
-    if schedule is None:
-        schedule, pilot_steps = search_schedule(key_pilot, settings)
-    schedule = np.asarray(schedule, np.float64)
-    check_schedule(schedule)
-    levels = jnp.asarray(schedule if is_given else padded(schedule), jnp.result_type(float))
-    num_evaluated = max(num_steps // _EVALUATION_SHARE, 4)
-    trained = train(
-        key_train, settings, levels, settings.training_steps(pilot_steps, num_evaluated)
-    )
-    return _assess(
-        key_evaluate,
-        settings,
-        trained,
-        schedule,
-        levels,
-        pilot_steps,
-        num_evaluated,
-        is_searched=not is_given,
-    )
-
-
-def _assess(
-    key: PRNGKeyArray,
-    settings: Settings,
-    trained: Trained,
-    schedule: np.ndarray,
-    levels: jax.Array,
-    pilot_steps: int,
-    num_evaluated: int,
-    *,
-    is_searched: bool,
-) -> Telescope:
-    """F, its errors and the stages' diagnostics, on pairs apart from the training where there are
-    such.
-    """
-    source, kappa = settings.source, settings.kappas(len(levels) - 1)
-    count = min(
-        num_evaluated * settings.batch_size,
-        source.num_held_out or num_evaluated * settings.batch_size,
-    )
-    pairs = trained.pairs or source.draw_held_out(key, count)
-    worth, full = evaluate(settings.spec, trained.params, pairs, levels, kappa), None
-    if trained.theta is None:
-        misfit = descent_misfit(
-            settings.spec, trained.params, worth.stages.log_partition, pairs, levels, kappa
+    check_key(key)
+    if model is None:
+        model = default_model(sample_shape(x_data, x_noise))
+    template, stage_model = make_stage_model(model, space)
+    optimizer = _chosen_optimizer(optimizer, template, stage_model)
+    key_sampler, key_pilot, key_train, key_evaluate = jax.random.split(key, 4)
+    sampler = make_pair_sampler(key_sampler, x_data, x_noise, is_holding_out=optimizer is not None)
+    is_full_batch = optimizer is None and sampler.num_data is not None
+    with progress_bar(None if is_full_batch else num_steps, is_shown=progress) as report:
+        config = FitConfig(
+            model=stage_model,
+            template=template,
+            sampler=sampler,
+            optimizer=optimizer,
+            magnification=magnification,
+            num_steps=num_steps,
+            batch_size=batch_size,
+            is_standardized=standardize,
+            min_overlap=min_overlap,
+            max_stages=max_stages,
+            report=report,
         )
-    else:
-        moments = {name: trained.params[name] for name in ("location", "scale")}
-        fixed = settings.spec, settings.template, trained.theta, moments, worth.stages.log_partition
-        full = full_worth(*fixed, pairs, levels, kappa, trained.num_pairs)
-        misfit = full.misfit
-    num_steps = trained.num_steps + pilot_steps + (0 if trained.pairs else num_evaluated)
-    # Where the model was fitted too little to see a gap, the search has missed it: the trained
-    # stages show it.
-    overlap = np.asarray(worth.stages.overlap)[: len(schedule) - 1]
-    is_settled = not (is_searched and bool(np.any(overlap < settings.min_overlap / 2)))
-    if trained.is_converged is None:
-        is_settled = is_settled and _is_settled(settings, trained, worth, pairs, levels, kappa)
-    return make_telescope(
-        settings, trained, worth, full, misfit, is_settled, schedule, num_steps, pilot_steps
-    )
+        if noise_levels is None:
+            levels = search_noise_levels(key_pilot, config)
+        else:
+            levels = Levels(np.asarray(noise_levels, np.float64), is_searched=False)
+            check_noise_levels(levels.values)
+        training = _method(config)(key_train, config, levels)
+        assessment = training.assess(key_evaluate, config, levels)
+        report("evaluation", assessment.num_steps)
+    return make_telescope(config, levels, training, assessment)
 
 
-def _is_settled(
-    settings: Settings, trained: Trained, worth: Worth, pairs, levels: jax.Array, kappa: jax.Array
-) -> bool:
-    """Whether a descent has stopped moving: the mean log ratio of the third quarter's average and
-    of the fourth's agree.
-    """
-    steps, models, _ = trained.path
-    earlier = jax.tree.map(lambda leaf: leaf[max(3 * len(steps) // 4 - 1, 0)], models)
-    before = evaluate(
-        settings.spec, {**trained.params, "model": earlier}, pairs, levels, kappa
-    ).mean.value
-    # Half of the final average is the third quarter itself.
-    drift = 2 * abs(float(worth.mean.value) - float(before))
-    return drift <= max(
-        3 * float(worth.mean.standard_error), _DRIFT * max(1, abs(float(worth.mean.value)))
-    )
+def _method(config: FitConfig) -> Callable[[PRNGKeyArray, FitConfig, Levels], Training]:
+    """The function that trains all stages."""
+    if config.is_full_batch:
+        return train_full_batch
+    return train_stream if config.optimizer is None else train_descent
+
+
+def _chosen_optimizer(
+    optimizer: optax.GradientTransformation | None, template: Params, model: StageModel
+) -> optax.GradientTransformation | None:
+    """The optimizer, or None for Newton's method; raises if that cannot take the parameters."""
+    if optimizer is not None:
+        return optimizer
+    if model.body_fn is not None or num_params(template) > _MAX_PARAMS_FOR_NEWTON:
+        return _default_optimizer()
+    check_dtypes(template)
+    return None
 
 
 @functools.cache
 def _default_optimizer() -> optax.GradientTransformation:
-    """One object for all calls: the compiled descent is found again by it."""
+    """One object for all calls, so that the compiled descent is found in the cache."""
     return optax.adam(3e-3)
-
-
-def _check(**counts: Any) -> None:
-    for name, value in counts.items():
-        check_positive_int(name, value)

@@ -1,107 +1,190 @@
-"""Whether the stages' models contain the truth: score tests in directions that they do not have.
+r"""A test of the stages' models: score tests in directions that the models do not have.
 
-Where u = log p / q + const, E_data[P h] = kappa E_noise[Q h] for *every* function h, P = sigma(log
-kappa - u), Q = 1 - P. Fitting makes it hold along J = du/dtheta and 1 alone. With h' what is left
-of h after its regression on (1, J) with the weights of the curvature, the mean of P h' - kappa Q h'
-is zero to first order in the errors of theta and F, whichever pairs they come from, and its own
-error is that of a plain mean (Rao's score test of the model enlarged by h).
+Let u = log p / q + const be the log ratio of a stage, :math:`P = \sigma(\log\kappa - u)` of its
+data and :math:`Q = \sigma(u - \log\kappa)` of its noise. If u is right, then
 
-For h = sigma(u - log kappa') it is, but for a factor, F*(kappa') - F*(kappa) with theta at its
-optimum: a normalizer that depends on kappa betrays the model. A function of u alone sees no model
-that is coarse yet calibrated (u = 0 for all x, say), hence a function of the distance from the
-stage's center.
+.. math::
+    E_{\text{data}}[P h] = \kappa\, E_{\text{noise}}[Q h]
+
+for *every* function h, since both sides are :math:`\int h\, \kappa p q / (p + \kappa q)`. A fit
+makes the equation hold for h = 1 and for the components of :math:`J = \partial u / \partial\theta`
+alone. The test takes other functions h and removes from each of them what the fit has adjusted
+already: its regression on (1, J) with the weights w of the curvature (see `curvature`),
+
+.. math::
+    h' = h - \bar h - B (J - \bar J), \qquad
+    \bar h = \frac{E_w[h]}{H}, \qquad B = E_w[h (J - \bar J)^\top]\, C^{-1}.
+
+Then the statistic
+
+.. math::
+    T = \operatorname{mean}_i \big[ P(x_i)\, h'(x_i) - \kappa\, Q(y_i)\, h'(y_i) \big]
+
+has no first derivative in :math:`\theta` and F. Their errors do not enter, whichever pairs they
+come from, and the standard error of T is that of a plain mean over pairs. This is Rao's score test
+of the model enlarged by h.
+
+There are three functions h. The first two are :math:`\sigma(u - \log\kappa')` at :math:`\kappa' =
+3 \kappa` and :math:`\kappa / 3`, for which T is proportional, to first order, to
+:math:`F_*(\kappa') - F_*(\kappa)` with :math:`\theta` following: a normalizer that depends on
+:math:`\kappa` reveals a misfit. Functions of u alone cannot reveal a model that is coarse but
+calibrated (u = 0 everywhere, for example), hence the third: a function of the distance from the
+center of the stage.
 """
 
 import statistics
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params
-from nce_jax.telescoping._fit.model import Spec, bridges_of, standardize
-from nce_jax.telescoping._fit.newton import curvature_of
+from nce_jax.telescoping._fit.config import Chain
+from nce_jax.telescoping._fit.curvature import Curvature, StageArrays, curvature_of
+from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges, standardize
 
 FALSE_ALARMS = 0.001
-"""Share of the fits of true models that may be flagged, all stages and functions together
+"""The fraction of fits of true models that may be flagged, all stages and functions together
 (Bonferroni)."""
+
 _LOG_FACTOR = float(np.log(3))
-_TOLERANCE, _TOLERANCE_DESCENT = 0.01, 0.05
-"""Root mean square change of a stage's log ratio, in nats, that counts as none: Newton's own, and
-what descents leave."""
+"""Distance of log kappa' from log kappa in the first two functions."""
+
+_TOLERANCE = 0.01
+"""A misfit that changes the log ratios of a stage by less than this number of nats, root mean
+square, counts as none."""
+
+_TOLERANCE_DESCENT = 0.05
+"""The same for gradient descent, which leaves larger errors in the parameters."""
+
 _NUM_FUNCTIONS = 3
-_MOST_PAIRS = 16384
-"""Are looked at: the test is to cost little beside the fit, and what these do not show is small."""
+"""Number of functions h that are tested in every stage."""
+
+_MAX_TESTED_PAIRS = 16384
+"""The test uses at most this number of pairs, so that it costs little compared with the fit; a
+misfit that these do not reveal is small."""
+
+_MIN_RESIDUAL = 1e-3
+"""A function h, which lies between 0 and 1, counts as contained in the model where the root mean
+square of h' is below this: the rest is rounding."""
 
 
 def is_misfit(scores: np.ndarray) -> np.ndarray:
-    """Which stages fail, (K,), at `FALSE_ALARMS` for all of them together."""
-    return scores > -statistics.NormalDist().inv_cdf(
-        FALSE_ALARMS / (2 * _NUM_FUNCTIONS * len(scores))
-    )
+    """Which stages fail the test, (K,), at the level `FALSE_ALARMS` for all of them together."""
+    level = FALSE_ALARMS / (2 * _NUM_FUNCTIONS * len(scores))
+    return scores > -statistics.NormalDist().inv_cdf(level)
+
+
+class _Pool(NamedTuple):
+    """Data and noise of every stage on one axis of length 2 n, data first.
+
+    Attributes:
+      distance: u - log kappa, (K, 2n).
+      jacobian: J, (K, 2n, P).
+      z: standardized samples, (K, 2n, ...).
+      factors: P of the data and kappa Q of the noise, (K, 2n).
+      weights: w / n, (K, 2n, 1): sums over the axis are E_w.
+    """
+
+    distance: jax.Array
+    jacobian: jax.Array
+    z: jax.Array
+    factors: jax.Array
+    weights: jax.Array
 
 
 def misfit(
-    arrays: Any,
-    z: Any,
+    arrays: tuple[StageArrays, StageArrays],
+    z: tuple[jax.Array, jax.Array],
     roots: jax.Array,
     log_kappa: jax.Array,
     tolerance: jax.Array | float = _TOLERANCE,
 ) -> jax.Array:
-    """The largest |score| of every stage in standard errors, (K,); 0 where all are below the
-    tolerance, or hidden.
+    """The largest |T| of every stage, in standard errors, (K,).
+
+    Functions whose misfit is below the tolerance, or that the model contains, do not count; a stage
+    without any others has 0.
+
+    Args:
+      arrays: log ratios and derivatives of data and of noise.
+      z: standardized samples of data and of noise, (K, n, ...) each.
+      roots: F_k, (K,).
+      log_kappa: (K,).
+      tolerance: in nats.
     """
-    count = min(z[0].shape[1], _MOST_PAIRS)
-    arrays, z = jax.tree.map(lambda leaf: leaf[:, :count], (arrays, z))
+    num_pairs = min(z[0].shape[1], _MAX_TESTED_PAIRS)
+    arrays, z = jax.tree.map(lambda leaf: leaf[:, :num_pairs], (arrays, z))
     curvature = curvature_of(arrays, roots, log_kappa)
     slope = curvature.slope[:, None]
-    values, jacobian, z = (
+    pool = _pooled(arrays, z, roots, log_kappa)
+    residuals = _residual_functions(pool, curvature)
+
+    # T is the mean of these differences over pairs.
+    terms = pool.factors[..., None] * residuals
+    differences = terms[:, :num_pairs] - terms[:, num_pairs:]
+    statistic = jnp.abs(jnp.mean(differences, axis=1))
+    error = jnp.std(differences, axis=1) / jnp.sqrt(num_pairs)
+
+    # A component c h' of u, missing from the model, has T = c E_w[h'^2]. It changes u by c times
+    # the root mean square of h', and so by T / (H * rms).
+    rms = jnp.sqrt(jnp.sum(pool.weights * residuals**2, axis=1) / slope)
+    counts = (rms > _MIN_RESIDUAL) & (statistic > tolerance * rms * slope)
+    return jnp.max(jnp.where(counts, statistic / jnp.where(counts, error, 1), 0), axis=-1)
+
+
+def _pooled(
+    arrays: tuple[StageArrays, StageArrays],
+    z: tuple[jax.Array, jax.Array],
+    roots: jax.Array,
+    log_kappa: jax.Array,
+) -> _Pool:
+    num_pairs = z[0].shape[1]
+    values, jacobian, z_pooled = (
         jnp.concatenate(sides, axis=1) for sides in (*zip(*arrays, strict=True), z)
     )
-    distance, is_data = values - (roots + log_kappa)[:, None], jnp.arange(2 * count) < count
+    distance = values - (roots + log_kappa)[:, None]
+    is_data = jnp.arange(2 * num_pairs) < num_pairs
     p, q = jax.nn.sigmoid(-distance), jax.nn.sigmoid(distance)
-    factor = jnp.where(is_data, p, jnp.exp(log_kappa)[:, None] * q)
-    weights = (factor * jnp.where(is_data, q, p))[..., None] / count
-    jacobian, functions = jacobian - curvature.mean_jacobian[:, None], _functions(distance, z)
-    functions = functions - (jnp.sum(weights * functions, axis=1) / slope)[:, None]
-    slopes = curvature.solve(
-        jnp.einsum("knp,knr->kpr", jacobian, weights * functions, precision="highest")
-    )
-    rest = functions - jnp.einsum("knp,kpr->knr", jacobian, slopes, precision="highest")
-    each = factor[..., None] * rest
-    each = each[:, :count] - each[:, count:]
-    size = jnp.sqrt(jnp.sum(weights * rest**2, axis=1) / slope)
-    score, error = jnp.abs(jnp.mean(each, axis=1)), jnp.std(each, axis=1) / jnp.sqrt(count)
-    # Functions lie between 0 and 1: what is left of one that the model has already is rounding.
-    is_seen = (size > 1e-3) & (score > tolerance * size * slope)
-    return jnp.max(jnp.where(is_seen, score / jnp.where(is_seen, error, 1), 0), axis=-1)
+    factors = jnp.where(is_data, p, jnp.exp(log_kappa)[:, None] * q)
+    weights = (factors * jnp.where(is_data, q, p))[..., None] / num_pairs
+    return _Pool(distance, jacobian, z_pooled, factors, weights)
+
+
+def _residual_functions(pool: _Pool, curvature: Curvature) -> jax.Array:
+    """h' of every sample, (K, 2n, 3): h less its weighted regression on (1, J)."""
+    jacobian = pool.jacobian - curvature.mean_jacobian[:, None]
+    functions = _functions(pool.distance, pool.z)
+    means = jnp.sum(pool.weights * functions, axis=1) / curvature.slope[:, None]
+    functions = functions - means[:, None]
+    moments = jnp.einsum("knp,knr->kpr", jacobian, pool.weights * functions, precision="highest")
+    coefficients = curvature.solve(moments)
+    return functions - jnp.einsum("knp,kpr->knr", jacobian, coefficients, precision="highest")
 
 
 def _functions(distance: jax.Array, z: jax.Array) -> jax.Array:
-    """h of every sample, (K, n, 3), from u - log kappa and the samples as the models see them."""
+    """h of every sample, (K, 2n, 3), from u - log kappa and the samples as the models see them."""
     square = jnp.mean(jnp.square(z.reshape(*z.shape[:2], -1)), axis=-1)
     shifted = jax.nn.sigmoid(distance - _LOG_FACTOR), jax.nn.sigmoid(distance + _LOG_FACTOR)
     return jnp.stack([*shifted, square / (1 + square)], axis=-1)
 
 
-@partial(jax.jit, static_argnames="spec")
+@partial(jax.jit, static_argnames="model")
 def descent_misfit(
-    spec: Spec,
+    model: StageModel,
     params: Params,
     roots: jax.Array,
     pairs: tuple[jax.Array, jax.Array],
-    schedule: jax.Array,
-    kappa: jax.Array,
+    chain: Chain,
 ) -> jax.Array:
-    """`misfit` of models with many parameters: of their directions the log ratio itself stands for
-    all.
+    """`misfit` of models with many parameters, where the log ratio itself stands for all of J.
 
-    Errors of the others are then part of what is seen, hence the wider tolerance.
+    The derivatives in many parameters are too many to remove. What their errors contribute is then
+    part of T, hence the wider tolerance.
     """
-    x = bridges_of(spec, pairs, schedule)
-    sides = [spec.stages_fn(params, side) for side in (x[:-1], x[1:])]
-    arrays = [(s, s[..., None]) for s in sides]
-    z = [standardize(params, side) for side in (x[:-1], x[1:])]
-    return misfit(arrays, z, roots, jnp.log(kappa), _TOLERANCE_DESCENT)
+    x = centered_bridges(model, pairs, chain.noise_levels)
+    log_ratios = [model.stages_fn(params, side) for side in (x[:-1], x[1:])]
+    data, noise = ((values, values[..., None]) for values in log_ratios)
+    z = standardize(params, x[:-1]), standardize(params, x[1:])
+    return misfit((data, noise), z, roots, jnp.log(chain.kappa), _TOLERANCE_DESCENT)

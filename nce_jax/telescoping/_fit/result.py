@@ -1,4 +1,4 @@
-"""What a fit returns."""
+"""The result of `fit_telescope`."""
 
 from typing import Any, NamedTuple
 
@@ -6,203 +6,228 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._types import Array, Float, LogDensityFn, Params
+from nce_jax._types import Array, Float, LogRatioFn, Params
 from nce_jax.telescoping._bridges import telescoped
 from nce_jax.telescoping._errors import StageDiagnostics
-from nce_jax.telescoping._fit.evaluate import FullWorth, Worth
+from nce_jax.telescoping._fit.assessment import Assessment
+from nce_jax.telescoping._fit.config import FitConfig, Levels
+from nce_jax.telescoping._fit.descent import DescentTraining
 from nce_jax.telescoping._fit.misfit import is_misfit
-from nce_jax.telescoping._fit.settings import Settings
-from nce_jax.telescoping._fit.train import Trained
+from nce_jax.telescoping._fit.newton_methods import FullBatchTraining, StreamTraining
+
+Training = FullBatchTraining | StreamTraining | DescentTraining
+"""A trained chain, by one of the three methods."""
 
 
 class Telescope(NamedTuple):
-    """What `fit_telescope` returns; arrays of the K stages in the order from data to noise.
+    """The result of `fit_telescope`: a log ratio as a sum over K stages, with its errors.
+
+    It is a `RatioEstimate`. Arrays of stages run from data to noise.
 
     Attributes:
-      log_density_fn: `log_density_fn(params, x)`, the sum of the stages' log ratios s(x), (n, ...)
-        -> (n,): an estimate of log p(x) - log q(x) + F.
-      params: of it: `{"model": ..., "location": (K, ...), "scale": (K, ...)}`.
+      log_ratio_fn: `log_ratio_fn(params, x)`, the sum of the stages' log ratios s(x), (n, ...) ->
+        (n,): an estimate of log p(x) - log q(x) + F.
+      params: its parameters: `{"model": ..., "location": (K, ...), "scale": (K, ...)}`.
       log_partition: F = sum_k F_k, in nats.
-      standard_error: of F, joint over stages, for the parameters as they are; inf where a stage has
-        no overlap.
-      mean_log_ratio: E_data[s] - F, an estimate of KL(p || q), in nats.
-      mean_standard_error: its error for the parameters as they are; inf where a stage has no
-        overlap, or `is_converged` is false.
-      mean_full_standard_error: its error with that of the parameters; inf and NaN as for
-        `covariance`.
-      covariance: of the parameters (stage after stage) and all F_k behind them; inf where a stage
-        has no optimum (sets that the model can tell apart have none) or a misfit; None where
-        gradient descent found the parameters.
-      is_converged: whether training found its end (Newton's method: an optimum in every stage;
+      log_partition_standard_error: standard error of F in nats, joint over stages, for the
+        parameters as they are; inf where a stage has no overlap.
+      kl: mean of s - F over the data, an estimate of KL(p || q), in nats.
+      kl_standard_error: standard error of `kl` with the error of the parameters; inf where
+        `is_converged` is false; NaN for gradient descent, where the error of the parameters is not
+        known.
+      kl_sampling_error: standard error of `kl` for the parameters as they are; inf where a stage
+        has no overlap, or `is_converged` is false.
+      covariance: covariance of the parameters (stage after stage) and, behind them, of all F_k; inf
+        where a stage has no optimum (sets that the model separates perfectly have none) or a
+        misfit; None for gradient descent.
+      is_converged: whether the training found its end (Newton's method: an optimum in every stage;
         gradient descent: the mean log ratio no longer drifts), no stage's overlap ended below half
-        of `min_overlap`, a gap that the pilots missed, and no stage's model shows a misfit.
-      misfit: of every stage, (K,), in standard errors: how clearly its model does not contain the
-        log ratio; of true models some two fits in 1,000 are flagged (beyond about 4).
+        of `min_overlap` (a gap that the pilot fits missed), and no stage's model shows a misfit.
+      misfit: how clearly the model of every stage does not contain the log ratio, (K,), in standard
+        errors. About two fits of true models in 1,000 are flagged (beyond about 4).
         docs/design.md says what is tested.
-      schedule: a_0 = 0 < ... < a_K = 1.
-      stages: a `StageDiagnostics`: overlap, effective samples, share of the variance, status of
-        every stage.
-      num_steps: training steps taken in all, those of pilots and of the evaluation among them.
-      num_pilot_steps: of these, what the search for the schedule took.
-      path: (steps, model, F_k) along the training: steps (c,), leaves with a leading axis c; F_k
+      noise_levels: a_0 = 0 < ... < a_K = 1.
+      stages: a `StageDiagnostics`: overlap, effective samples, fraction of the variance and status
+        of every stage.
+      num_steps: training steps in all, with those of the pilot fits and of the evaluation.
+      num_pilot_steps: training steps of the search for noise levels.
+      path: (steps, model, F_k) along the training: steps (c,), leaves with a leading axis c; F_k is
         None for gradient descent.
     """
 
-    log_density_fn: LogDensityFn
+    log_ratio_fn: LogRatioFn
     params: Params
     log_partition: float
-    standard_error: float
-    mean_log_ratio: float
-    mean_standard_error: float
-    mean_full_standard_error: float
+    log_partition_standard_error: float
+    kl: float
+    kl_standard_error: float
+    kl_sampling_error: float
     covariance: np.ndarray | None
     is_converged: bool
     misfit: np.ndarray
-    schedule: np.ndarray
+    noise_levels: np.ndarray
     stages: StageDiagnostics
     num_steps: int
     num_pilot_steps: int
     path: tuple[np.ndarray, Any, Any]
 
-    def log_ratio(
-        self, x: Float[Array, "n *shape"]
-    ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        """log p(x) - log q(x) at points (n, ...), and its standard error with that of the
-        parameters (NaN without).
+    @property
+    def overlap(self) -> float:
+        """The smallest overlap of any stage; `stages.overlap` has them all."""
+        return float(np.min(self.stages.overlap))
+
+    def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
+        """Estimates log p(x) - log q(x) at points (n, ...), in nats."""
+        self._check_points(x)
+        return self.log_ratio_fn(self.params, jnp.asarray(x)) - self.log_partition
+
+    def log_ratio_standard_error(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
+        """Standard error of `log_ratio(x)` with the error of the parameters, in nats.
+
+        It is inf where `covariance` is, and NaN for gradient descent, where the error of the
+        parameters is not known.
         """
+        self._check_points(x)
+        shape = jax.eval_shape(self.log_ratio, jnp.asarray(x))
+        if self.covariance is None:
+            return jnp.full(shape.shape, jnp.nan, shape.dtype)
+        if not np.isfinite(self.covariance).all():
+            return jnp.full(shape.shape, jnp.inf, shape.dtype)
+        gradient = self._gradient(jnp.asarray(x))
+        variance = np.einsum("np,pq,nq->n", gradient, self.covariance, gradient)
+        return jnp.asarray(np.sqrt(variance), shape.dtype)
+
+    def summary(self) -> str:
+        """Returns a table of the stages, F and KL with their errors, as text for printing."""
+        return "\n".join([*self._stage_rows(), *self._totals(), *self._problems()])
+
+    def _check_points(self, x: Any) -> None:
         shape = jnp.shape(self.params["location"])[1:]
         if jnp.shape(x)[1:] != shape or not jnp.shape(x):
             raise ValueError(
                 f"x: expected points of shape (n, {', '.join(map(str, shape))}), got shape"
                 f" {jnp.shape(x)}"
             )
-        values = self.log_density_fn(self.params, jnp.asarray(x)) - self.log_partition
-        if self.covariance is None or not np.isfinite(self.covariance).all():
-            return values, jnp.full_like(values, jnp.nan if self.covariance is None else jnp.inf)
+
+    def _gradient(self, x: jax.Array) -> np.ndarray:
+        """Gradient of the log ratio at every point, (n, K P + K), in the order of `covariance`."""
         fixed = {name: self.params[name] for name in ("location", "scale")}
 
         def value(model: Params, x: Any) -> jax.Array:
-            return self.log_density_fn({"model": model, **fixed}, x[None])[0]
+            return self.log_ratio_fn({"model": model, **fixed}, x[None])[0]
 
         slopes = jax.vmap(jax.grad(value), in_axes=(None, 0))(self.params["model"], x)
-        num_stages = len(self.schedule) - 1
-        flat = [leaf.reshape(len(values), num_stages, -1) for leaf in jax.tree.leaves(slopes)]
-        of_theta = np.concatenate(flat, axis=-1).reshape(len(values), -1)
-        gradient = np.concatenate([of_theta, -np.ones((len(values), num_stages))], axis=-1)
-        return values, jnp.asarray(
-            np.sqrt(np.einsum("np,pq,nq->n", gradient, self.covariance, gradient)), values.dtype
-        )
+        num_points, num_stages = len(x), len(self.noise_levels) - 1
+        flat = [leaf.reshape(num_points, num_stages, -1) for leaf in jax.tree.leaves(slopes)]
+        of_theta = np.concatenate(flat, axis=-1).reshape(num_points, -1)
+        return np.concatenate([of_theta, -np.ones((num_points, num_stages))], axis=-1)
 
-    def summary(self) -> str:
-        """The stages as a table, and the totals."""
+    def _stage_rows(self) -> list[str]:
         stages = self.stages
         columns = (
             stages.overlap,
             stages.effective_sample_size,
-            stages.share,
+            stages.variance_fraction,
             stages.log_partition,
             self.misfit,
         )
         rows = [
-            f"{'from':>9} {'to':>9} {'overlap':>8} {'samples':>8} {'share':>6} {'F':>9}"
-            f" {'misfit':>6}"
+            f"{'from':>9} {'to':>9} {'overlap':>8} {'samples':>8} {'var':>6} {'F':>9} {'misfit':>6}"
         ]
-        for start, end, *values in zip(
-            self.schedule[:-1], self.schedule[1:], *map(np.asarray, columns), strict=True
-        ):
-            rows.append(
-                "{:9.3g} {:9.3g} {:8.2f} {:8.0f} {:6.2f} {:9.3f} {:6.1f}".format(
-                    start, end, *values
-                )
+        row_format = "{:9.3g} {:9.3g} {:8.2f} {:8.0f} {:6.2f} {:9.3f} {:6.1f}"
+        ends = self.noise_levels[:-1], self.noise_levels[1:]
+        values = zip(*ends, *map(np.asarray, columns), strict=True)
+        return rows + [row_format.format(*row) for row in values]
+
+    def _totals(self) -> list[str]:
+        if np.isnan(self.kl_standard_error):
+            error = (
+                f"+- {self.kl_sampling_error:.3f} from sampling alone; the error of the parameters"
+                " is not known"
             )
-        rows.append(
-            f"F {self.log_partition:.3f} +- {self.standard_error:.3f} for the parameters as"
-            " they are"
-        )
-        errors = (
-            f"+- {self.mean_standard_error:.3f} ({self.mean_full_standard_error:.3f} with the"
-            " parameters' error)"
-        )
-        rows.append(f"mean log ratio {self.mean_log_ratio:.3f} {errors}; {self.num_steps} steps")
-        flagged = np.flatnonzero(is_misfit(self.misfit))
-        if len(flagged):
-            rows.append(
-                f"MISFIT in stages {flagged.tolist()}: the model does not contain the log ratio"
-                " there"
+        else:
+            error = f"+- {self.kl_standard_error:.3f} ({self.kl_sampling_error:.3f} from sampling)"
+        return [
+            f"F {self.log_partition:.3f} +- {self.log_partition_standard_error:.3f} for the"
+            " parameters as they are",
+            f"KL {self.kl:.3f} {error}; {self.num_steps} steps",
+        ]
+
+    def _problems(self) -> list[str]:
+        flagged = np.flatnonzero(is_misfit(self.misfit)).tolist()
+        lines = []
+        if flagged:
+            lines.append(
+                f"MISFIT in stages {flagged}: the model does not contain the log ratio there"
             )
         if not self.is_converged:
-            why = (
-                "the model does not fit"
-                if len(flagged)
-                else "training found no end, or a stage has a gap"
-            )
-            rows.append(f"NOT CONVERGED: {why}; the mean log ratio is no estimate")
-        return "\n".join(rows)
+            cause = "the model does not fit"
+            if not flagged:
+                cause = "the training has not found its end, or a stage has a gap"
+            lines.append(f"NOT CONVERGED: {cause}; the value of KL is not an estimate")
+        return lines
 
 
 def make_telescope(
-    settings: Settings,
-    trained: Trained,
-    worth: Worth,
-    full: FullWorth | None,
-    misfit: jax.Array,
-    is_settled: bool,
-    schedule: np.ndarray,
-    num_steps: int,
-    num_pilot_steps: int,
+    config: FitConfig, levels: Levels, training: Training, assessment: Assessment
 ) -> Telescope:
-    """Gathers a fit, without the stages that were added for a round number."""
-    num_stages, (steps, models, roots) = len(schedule) - 1, trained.path
-    has_found = trained.is_converged is None or bool(trained.is_converged[:num_stages].all())
-    scores = np.asarray(misfit[:num_stages])
-    is_found = has_found and not is_misfit(scores).any()
-    is_converged = is_settled and is_found
-    covariance, mean_error = _full_errors(trained, full, num_stages, is_found)
-    models = _first({"model": models}, settings, num_stages, axis=1)["model"]
+    """Gathers a fit, without the padded stages."""
+    num_stages, stages = levels.num_stages, assessment.evaluation.stages
+    has_fit = assessment.has_ended and not is_misfit(assessment.misfit).any()
+    is_converged = has_fit and not _has_missed_gap(config, levels, stages)
+    kl, sampling_error = assessment.evaluation.mean
+    covariance = assessment.covariance
+    if covariance is not None and not has_fit:
+        covariance = np.full_like(covariance, np.inf)
     return Telescope(
-        log_density_fn=telescoped(settings.spec.stages_fn, num_stages),
-        params=_first(trained.params, settings, num_stages),
-        log_partition=float(
-            np.sum(np.asarray(worth.stages.log_partition[:num_stages], np.float64))
-        ),
-        standard_error=float(worth.standard_error),
-        mean_log_ratio=float(worth.mean.value),
-        mean_standard_error=float(worth.mean.standard_error) if is_converged else np.inf,
-        mean_full_standard_error=mean_error,
+        log_ratio_fn=telescoped(config.model.stages_fn, num_stages),
+        params=_first_stages(training.params, config, num_stages),
+        log_partition=float(np.sum(np.asarray(stages.log_partition[:num_stages], np.float64))),
+        log_partition_standard_error=float(assessment.evaluation.log_partition_standard_error),
+        kl=float(kl),
+        kl_standard_error=_full_error(assessment, is_converged),
+        kl_sampling_error=float(sampling_error) if is_converged else np.inf,
         covariance=covariance,
         is_converged=is_converged,
-        misfit=scores,
-        schedule=schedule,
-        stages=jax.tree.map(lambda leaf: leaf[:num_stages], worth.stages),
-        num_steps=num_steps,
-        num_pilot_steps=num_pilot_steps,
-        path=(steps + num_pilot_steps, models, None if roots is None else roots[:, :num_stages]),
+        misfit=assessment.misfit,
+        noise_levels=levels.values,
+        stages=jax.tree.map(lambda leaf: leaf[:num_stages], stages),
+        num_steps=training.num_steps + levels.num_pilot_steps + assessment.num_steps,
+        num_pilot_steps=levels.num_pilot_steps,
+        path=_path(training, config, levels),
     )
 
 
-def _full_errors(
-    trained: Trained, full: FullWorth | None, num_stages: int, is_found: bool
-) -> tuple[np.ndarray | None, float]:
-    """Covariance of (theta, F) and the mean log ratio's error: infinite if any stage has no
-    optimum, or a misfit.
+def _full_error(assessment: Assessment, is_converged: bool) -> float:
+    if is_converged or np.isnan(assessment.kl_standard_error):
+        return assessment.kl_standard_error
+    return np.inf
+
+
+def _has_missed_gap(config: FitConfig, levels: Levels, stages: StageDiagnostics) -> bool:
+    """Whether a searched chain has a stage with a gap.
+
+    Pilot fits may be too short to fit the model, and then they reveal no gap; the trained stages
+    do.
     """
-    if full is None or trained.theta is None:
-        return None, np.nan
-    num_padded, num_params = trained.theta.shape
-    kept = np.concatenate(
-        [np.arange(num_stages * num_params), num_padded * num_params + np.arange(num_stages)]
-    )
-    covariance = np.asarray(full.covariance, np.float64)[np.ix_(kept, kept)]
-    if is_found:
-        return covariance, float(full.mean_standard_error)
-    return np.full_like(covariance, np.inf), np.inf
+    overlap = np.asarray(stages.overlap)[: levels.num_stages]
+    return levels.is_searched and bool(np.any(overlap < config.min_overlap / 2))
 
 
-def _first(params: Params, settings: Settings, num_stages: int, axis: int = 0) -> Params:
+def _path(training: Training, config: FitConfig, levels: Levels) -> tuple[np.ndarray, Any, Any]:
+    steps, models, roots = training.path
+    first = _first_stages({"model": models}, config, levels.num_stages, axis=1)["model"]
+    roots = None if roots is None else roots[:, : levels.num_stages]
+    return steps + levels.num_pilot_steps, first, roots
+
+
+def _first_stages(params: Params, config: FitConfig, num_stages: int, axis: int = 0) -> Params:
+    """The parameters without those of the padded stages, which lie on one axis of every leaf."""
+
     def cut(tree: Any) -> Any:
         return jax.tree.map(lambda leaf: jax.lax.slice_in_dim(leaf, 0, num_stages, axis=axis), tree)
 
-    if settings.spec.body_fn is None:
+    if config.model.body_fn is None:
         return cut(params)
     model = {**params["model"], "heads": cut(params["model"]["heads"])}
     return {**cut({name: leaf for name, leaf in params.items() if name != "model"}), "model": model}

@@ -1,98 +1,95 @@
-"""The schedule as an outcome: pilot fits, cuts where a stage has a gap, then stages of equal
-length.
-"""
+"""The search for noise levels by pilot fits: stages with a gap are cut, then all spaced evenly."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._types import PRNGKeyArray
-from nce_jax.telescoping._fit.evaluate import evaluate
-from nce_jax.telescoping._fit.gradient import descend, start_descent
-from nce_jax.telescoping._fit.model import bridges_of, initial_params
-from nce_jax.telescoping._fit.newton import newton_fit, repeated, unravelled
-from nce_jax.telescoping._fit.settings import Settings, padded
-from nce_jax.telescoping._schedule import even_schedule, refine_schedule
+from nce_jax._types import Params, PRNGKeyArray
+from nce_jax.telescoping._fit.config import Chain, FitConfig, Levels
+from nce_jax.telescoping._fit.curvature import unravelled
+from nce_jax.telescoping._fit.descent import descend, start_descent
+from nce_jax.telescoping._fit.errors import Pairs, evaluate
+from nce_jax.telescoping._fit.newton import newton_fit, repeated
+from nce_jax.telescoping._fit.stage_model import Moments, centered_bridges, initial_params
+from nce_jax.telescoping._noise_levels import ScheduleError, even_noise_levels, refine_noise_levels
 
 
-def search_schedule(key: PRNGKeyArray, settings: Settings) -> tuple[np.ndarray, int]:
-    """A schedule whose stages overlap, and how many training steps its pilots took."""
-    num_steps, schedule = 0, np.array([0.0, 1.0])
+def search_noise_levels(key: PRNGKeyArray, config: FitConfig) -> Levels:
+    """Finds noise levels whose stages overlap, starting from a single stage."""
+    num_steps, values = 0, np.array([0.0, 1.0])
     while True:
-        overlap = pilot_overlap(key, settings, schedule)
-        num_steps += settings.pilot_steps
-        finer = refine_schedule(schedule, overlap, min_overlap=settings.min_overlap)
-        if len(finer) == len(schedule):
+        overlap = pilot_overlap(key, config, values)
+        num_steps += config.pilot_steps
+        finer = refine_noise_levels(values, overlap, min_overlap=config.min_overlap)
+        if len(finer) == len(values):
             break
-        if len(finer) - 1 > settings.max_stages:
-            raise ValueError(
-                f"max_stages: {settings.max_stages} do not bridge data and noise: after {num_steps}"
-                f" pilot steps {len(finer) - len(schedule)} of {len(schedule) - 1} stages overlap"
-                f" by less than {settings.min_overlap}"
+        if len(finer) - 1 > config.max_stages:
+            raise ScheduleError(
+                f"max_stages: {config.max_stages} do not bridge data and noise: after {num_steps}"
+                f" pilot steps {len(finer) - len(values)} of {len(values) - 1} stages overlap"
+                f" by less than {config.min_overlap}"
             )
-        schedule = finer
-    even = even_schedule(schedule, overlap, min_overlap=settings.min_overlap)
-    if len(even) == len(schedule):
-        return schedule, num_steps
-    overlap = pilot_overlap(key, settings, even)
-    # Lengths are measured, and those of coarse stages badly: a schedule that has a gap after all is
-    # not an improvement.
-    is_fine = bool(np.all(overlap >= settings.min_overlap / 2))
-    return even if is_fine else schedule, num_steps + settings.pilot_steps
+        values = finer
+    even = even_noise_levels(values, overlap, min_overlap=config.min_overlap)
+    if len(even) == len(values):
+        return Levels(values, is_searched=True, num_pilot_steps=num_steps)
+    overlap = pilot_overlap(key, config, even)
+    num_steps += config.pilot_steps
+    # The lengths of coarse stages are measured badly, so that the even levels may have a gap after
+    # all; they are then no improvement.
+    is_fine = bool(np.all(overlap >= config.min_overlap / 2))
+    return Levels(even if is_fine else values, is_searched=True, num_pilot_steps=num_steps)
 
 
-def pilot_overlap(key: PRNGKeyArray, settings: Settings, schedule: np.ndarray) -> np.ndarray:
-    """The stages' overlaps after a short fit, on pairs that it did not see where there are
-    enough.
+def pilot_overlap(key: PRNGKeyArray, config: FitConfig, values: np.ndarray) -> np.ndarray:
+    """Overlaps of the stages after a short fit, on pairs that it was not fitted to where there are
+    enough of them.
+
+    The key is the same for every pilot fit, so that pilots differ by their noise levels alone.
     """
-    levels = jnp.asarray(padded(schedule), jnp.result_type(float))
-    # The gap belongs to the sets and not to the loss: the overlap at another kappa would hide it.
-    kappa = settings._replace(kappa=1.0).kappas(len(levels) - 1)
-    # The same for every pilot: their differences are the schedules'.
-    fitted, seen = _pilot_pairs(key, settings)
-    for name, side in zip(("x_data", "noise"), fitted, strict=True):
+    levels = Levels(values, is_searched=True)
+    config.report(f"pilot fit of {levels.num_stages} stages", 0)
+    # A gap is a property of the sets and not of the loss: the overlap at another M would hide it.
+    chain = config.chain(levels, magnification=1.0)
+    fitted, evaluated = _pilot_pairs(key, config)
+    for name, side in zip(("x_data", "x_noise"), fitted, strict=True):
         if not jnp.isfinite(side).all():
             raise ValueError(f"{name}: expected finite samples, got some that are not")
-    x = bridges_of(settings.spec, fitted, levels)
-    moments = settings.moments(x)
-    if settings.optimizer is None:
-        start = repeated(settings.template, len(kappa))
-        fit = newton_fit(
-            settings.spec, settings.template, moments, start, x, kappa, settings.pilot_steps
-        )
-        model = unravelled(settings.template, fit.theta)
-    else:
-        state = start_descent(
-            initial_params(settings.template, settings.spec, len(kappa)), settings.optimizer
-        )
-        size = settings.batch_size
-        state = descend(
-            settings.spec,
-            settings.optimizer,
-            moments,
-            state,
-            x,
-            kappa,
-            batch_size=size,
-            is_averaging=False,
-        )
-        model = state.params
-    worth = evaluate(settings.spec, {"model": model, **moments}, seen, levels, kappa)
-    return np.asarray(worth.stages.overlap)[: len(schedule) - 1]
+    x = centered_bridges(config.model, fitted, chain.noise_levels)
+    moments = config.moments(x)
+    params = {"model": _pilot_fit(config, moments, x, chain), **moments}
+    evaluation = evaluate(config.model, params, evaluated, chain)
+    overlap = np.asarray(evaluation.stages.overlap)[: levels.num_stages]
+    config.report(f"pilot fit of {levels.num_stages} stages", config.pilot_steps)
+    return overlap
 
 
-def _pilot_pairs(key: PRNGKeyArray, settings: Settings):
-    """To fit on, and to look at: a batch each for Newton's method, a batch per step and one more
-    for gradient descent.
+def _pilot_fit(config: FitConfig, moments: Moments, x: jax.Array, chain: Chain) -> Params:
+    """The model's parameters after `config.pilot_steps` steps."""
+    if config.optimizer is None:
+        start = repeated(config.template, chain.num_stages)
+        fixed = config.model, config.template, moments
+        fit = newton_fit(*fixed, start, x, chain.kappa, config.pilot_steps)
+        return unravelled(config.template, fit.theta)
+    params = initial_params(config.template, config.model, chain.num_stages)
+    state = start_descent(params, config.optimizer)
+    options = {"batch_size": config.batch_size, "is_averaging": False}
+    return descend(config.model, config.optimizer, moments, state, x, chain.kappa, **options).params
+
+
+def _pilot_pairs(key: PRNGKeyArray, config: FitConfig) -> tuple[Pairs, Pairs]:
+    """Pairs to fit to, and pairs to evaluate on.
+
+    Newton's method takes a batch of each, or all data for both where they are too few. Gradient
+    descent takes a batch per step, and one more.
     """
-    size, source = settings.batch_size, settings.source
-    if settings.optimizer is not None:
-        key_fit, key_seen = jax.random.split(key)
-        return source.draw(key_fit, size * settings.pilot_steps), source.draw_held_out(
-            key_seen, size
-        )
-    if source.num_data is not None and source.num_data < 2 * size:
-        pairs = source.draw(key, source.num_data)
+    size, sampler = config.batch_size, config.sampler
+    if config.optimizer is not None:
+        key_fit, key_evaluate = jax.random.split(key)
+        fitted = sampler.draw(key_fit, size * config.pilot_steps)
+        return fitted, sampler.draw_held_out(key_evaluate, size)
+    if sampler.num_data is not None and sampler.num_data < 2 * size:
+        pairs = sampler.draw(key, sampler.num_data)
         return pairs, pairs
-    pairs = source.draw(key, 2 * size)
-    return tuple(side[:size] for side in pairs), tuple(side[size:] for side in pairs)
+    x_data, x_noise = sampler.draw(key, 2 * size)
+    return (x_data[:size], x_noise[:size]), (x_data[size:], x_noise[size:])

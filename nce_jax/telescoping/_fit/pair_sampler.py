@@ -1,0 +1,146 @@
+"""Pairs of a data and a noise sample, from arrays, distributions or functions."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._samples import DrawFn, SampleSource, as_draw_fn, as_float_samples, hold_out
+from nce_jax._types import PRNGKeyArray
+
+DrawPairs = Callable[[PRNGKeyArray, int], tuple[jax.Array, jax.Array]]
+"""`draw(key, count)`: samples of data and of noise, `count` of each."""
+
+_HELD_OUT_FRACTION = 0.2
+"""The fraction of an array that is kept from training."""
+
+
+class PairSampler(NamedTuple):
+    """Draws pairs to train on, and pairs that are never trained on.
+
+    Attributes:
+      draw: draws pairs to train on.
+      draw_held_out: draws pairs that are kept from training.
+      num_data: how many data samples there are to train on; None if every draw is fresh.
+      num_held_out: how many data samples are held out; None if every draw is fresh.
+    """
+
+    draw: DrawPairs
+    draw_held_out: DrawPairs
+    num_data: int | None
+    num_held_out: int | None
+
+
+class _Side(NamedTuple):
+    """The two draw functions and the two numbers of samples of data or of noise."""
+
+    draw: DrawFn
+    draw_held_out: DrawFn
+    num_train: int | None
+    num_held_out: int | None
+
+
+def make_pair_sampler(
+    key: PRNGKeyArray, x_data: SampleSource, x_noise: SampleSource, *, is_holding_out: bool
+) -> PairSampler:
+    """Checks both sides and joins them to pairs.
+
+    Args:
+      key: key for the split of arrays.
+      x_data: an array, a distribution, or a function of key and count.
+      x_noise: the same.
+      is_holding_out: whether a part of an array is kept from training; otherwise training and
+        held-out pairs come from the same samples.
+    """
+    key_data, key_noise = jax.random.split(key)
+    data = _make_side(key_data, "x_data", x_data, is_holding_out)
+    noise = _make_side(key_noise, "x_noise", x_noise, is_holding_out)
+    _check_counts(data, noise)
+    return PairSampler(
+        _paired(data.draw, noise.draw),
+        _paired(data.draw_held_out, noise.draw_held_out),
+        data.num_train,
+        data.num_held_out,
+    )
+
+
+def _check_counts(data: _Side, noise: _Side) -> None:
+    """All standard errors presume independent pairs, so that no noise sample may be in two of
+    them.
+    """
+    if noise.num_train is None:
+        return
+    if data.num_train is None:
+        raise ValueError(
+            "x_noise: an array of noise goes with an array of data only, got an array of noise and"
+            " data that are drawn; pass a distribution or a function"
+        )
+    if noise.num_train < data.num_train:
+        raise ValueError(
+            f"x_noise: expected at least as many samples as x_data to train on, {data.num_train},"
+            f" got {noise.num_train}; a distribution or a function gives as many as are needed"
+        )
+
+
+def _paired(draw_data: DrawFn, draw_noise: DrawFn) -> DrawPairs:
+    def draw(key: PRNGKeyArray, count: int) -> tuple[jax.Array, jax.Array]:
+        key_data, key_noise = jax.random.split(key)
+        data, noise = draw_data(key_data, count), draw_noise(key_noise, count)
+        if jnp.shape(data)[:1] != (count,):
+            raise ValueError(
+                f"x_data: expected {count} samples on the first axis, got shape {jnp.shape(data)}"
+            )
+        if jnp.shape(data) != jnp.shape(noise):
+            raise ValueError(
+                f"x_noise: expected samples like the data's, {jnp.shape(data)}, got shape"
+                f" {jnp.shape(noise)}"
+            )
+        return data, noise
+
+    return draw
+
+
+def _make_side(key: PRNGKeyArray, name: str, source: SampleSource, is_holding_out: bool) -> _Side:
+    draw = as_draw_fn(name, source)
+    if draw is not None:
+        return _Side(draw, draw, None, None)
+    samples = as_float_samples(name, source)
+    if len(samples) < 2:
+        raise ValueError(
+            f"{name}: expected at least 2 samples on the first axis, got shape {samples.shape}"
+        )
+    if not is_holding_out:
+        draw = _shuffled(samples)
+        return _Side(draw, draw, len(samples), len(samples))
+    parts = hold_out(key, samples, max(round(_HELD_OUT_FRACTION * len(samples)), 1))
+    return _Side(
+        _shuffled(parts.train), _shuffled(parts.held_out), len(parts.train), len(parts.held_out)
+    )
+
+
+def _shuffled(samples: jax.Array) -> DrawFn:
+    """Draws from an array without replacement, by one permutation after another, so that no sample
+    is drawn twice as often as another.
+    """
+
+    def draw(key: PRNGKeyArray, count: int) -> jax.Array:
+        num_rounds = -(-count // len(samples))
+        orders = [
+            jax.random.permutation(jax.random.fold_in(key, index), len(samples))
+            for index in range(num_rounds)
+        ]
+        return samples[jnp.concatenate(orders)[:count]]
+
+    return draw
+
+
+def sample_shape(x_data: SampleSource, x_noise: SampleSource) -> tuple[int, ...]:
+    """The shape of one sample, from an array if one is given, and otherwise from a draw."""
+    draw_data, draw_noise = as_draw_fn("x_data", x_data), as_draw_fn("x_noise", x_noise)
+    if draw_data is None:
+        return jnp.shape(x_data)[1:]
+    if draw_noise is None:
+        return jnp.shape(x_noise)[1:]
+    # A constant key: the values of this draw are not used.
+    return jnp.shape(draw_data(jax.random.key(0), 2))[1:]

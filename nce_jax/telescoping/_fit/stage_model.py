@@ -1,0 +1,185 @@
+"""The model of the stages inside a fit, and the standardization of the stages' samples."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._checks import describe
+from nce_jax._contracts import check_params, check_values
+from nce_jax._types import LogRatioFn, Params
+from nce_jax.telescoping._bridges import Space, StagesFn, bridges, separate, shared_body
+
+Moments = dict[str, jax.Array]
+"""Location and scale of every stage's samples, (K, ...) each."""
+
+
+class SharedBody(NamedTuple):
+    """A model for `fit_telescope` with one body for all stages, and one head per stage.
+
+    Attributes:
+      body: `(params, body_fn)`, where `body_fn(params, x)` returns features of samples (n, ...).
+      head: `(params, head_fn)`, where `head_fn(params, features)` returns values (n,); every stage
+        starts from these parameters.
+    """
+
+    body: tuple[Params, Callable[[Params, Any], Any]]
+    head: tuple[Params, Callable[[Params, Any], jax.Array]]
+
+
+class StageModel(NamedTuple):
+    """The functions of the stages' model; hashable, so that a second fit with the same functions
+    compiles nothing.
+
+    Attributes:
+      log_ratio_fn: `log_ratio_fn(params, x)` of one stage, or the head function of a shared body.
+      body_fn: the body function of a `SharedBody`; None for separate models.
+      space: the space in which bridges are straight; None is that of the samples.
+    """
+
+    log_ratio_fn: LogRatioFn
+    body_fn: Callable[[Params, Any], Any] | None = None
+    space: Space | None = None
+
+    def stages_fn(self, params: Params, x: jax.Array) -> jax.Array:
+        """Log ratios of all stages, (K, n, ...) -> (K, n).
+
+        `params` holds the stages' parameters ("model") and their standardization ("location",
+        "scale").
+        """
+        values = self._unstandardized_fn()(params["model"], standardize(params, x))
+        check_values("model", values, x, num_batch_axes=1)
+        return values
+
+    def _unstandardized_fn(self) -> StagesFn:
+        if self.body_fn is None:
+            return separate(self.log_ratio_fn)
+        return shared_body(self.body_fn, self.log_ratio_fn)
+
+
+def quadratic_log_ratio(params: Params, x: jax.Array) -> jax.Array:
+    """x' W x + b' x of samples (n, dim): the log ratio of any two Gaussians, up to a constant.
+
+    `params` holds b ("linear") and the upper triangle of W ("quadratic"), row by row.
+    """
+    rows, columns = np.triu_indices(x.shape[1])
+    return jnp.matmul(x, params["linear"], precision="highest") + jnp.matmul(
+        x[:, rows] * x[:, columns], params["quadratic"], precision="highest"
+    )
+
+
+def default_model(sample_shape: tuple[int, ...]) -> tuple[Params, LogRatioFn]:
+    """The quadratic model, at zero; raises unless samples are vectors."""
+    if len(sample_shape) != 1:
+        hint = "; for numbers, x[:, None]" if sample_shape == () else ""
+        raise ValueError(
+            f"model: the default takes samples (n, dim), got samples of shape {sample_shape}: give"
+            f" a pair (params, log_ratio_fn){hint}"
+        )
+    (dim,) = sample_shape
+    params = {"linear": jnp.zeros(dim), "quadratic": jnp.zeros(dim * (dim + 1) // 2)}
+    return params, quadratic_log_ratio
+
+
+def make_stage_model(model: Any, space: Space | None) -> tuple[Params, StageModel]:
+    """Initial parameters of one stage, and the model's functions; raises on other objects."""
+    is_shared = isinstance(model, SharedBody)
+    parts = model if is_shared else (model,)
+    if not all(isinstance(part, tuple) and len(part) == 2 and callable(part[1]) for part in parts):
+        raise TypeError(
+            f"model: expected a pair (params, log_ratio_fn) or a SharedBody, got {describe(model)}"
+        )
+    if space is not None and not (
+        isinstance(space, tuple | list) and len(space) == 2 and all(map(callable, space))
+    ):
+        raise TypeError(f"space: expected a pair of functions (to, back), got {describe(space)}")
+    for name, functions in (("model", [part[1] for part in parts]), ("space", space or ())):
+        _check_hashable(name, functions)
+    params = [_as_params(part[0]) for part in parts]
+    space = None if space is None else (space[0], space[1])
+    if is_shared:
+        return {"body": params[0], "heads": params[1]}, StageModel(
+            model.head[1], model.body[1], space
+        )
+    return params[0], StageModel(model[1], None, space)
+
+
+def _check_hashable(name: str, functions: Any) -> None:
+    """The cache of compiled programs looks functions up by their hash."""
+    for function in functions:
+        try:
+            hash(function)
+        except TypeError:
+            raise TypeError(
+                f"{name}: expected hashable functions, got a {type(function).__name__}; wrap it in"
+                " a def"
+            ) from None
+
+
+def _as_params(params: Params) -> Params:
+    check_params(params, "model: params")
+    return jax.tree.map(jnp.asarray, params)
+
+
+def initial_params(template: Params, model: StageModel, num_stages: int) -> Params:
+    """The parameters of all stages; every stage (or head) starts from the same values."""
+
+    def repeat(leaf: Any) -> jax.Array:
+        return jnp.broadcast_to(leaf, (num_stages, *jnp.shape(leaf)))
+
+    if model.body_fn is None:
+        return jax.tree.map(repeat, template)
+    return {"body": template["body"], "heads": jax.tree.map(repeat, template["heads"])}
+
+
+@jax.jit
+def stage_moments(x: jax.Array) -> Moments:
+    """Mean and standard deviation of every stage's two sets together; coordinates that do not vary
+    keep their scale.
+    """
+    pooled = jnp.concatenate([x[:-1], x[1:]], axis=1)
+    scale = jnp.std(pooled, axis=1)
+    return {"location": jnp.mean(pooled, axis=1), "scale": jnp.where(scale > 0, scale, 1)}
+
+
+def identity_moments(x: jax.Array) -> Moments:
+    """Location 0 and scale 1 for every stage: no standardization."""
+    return {"location": jnp.zeros_like(x[:-1, 0]), "scale": jnp.ones_like(x[:-1, 0])}
+
+
+def standardize(moments: Moments, x: jax.Array) -> jax.Array:
+    """Samples (K, n, ...) in the units of their stages."""
+    return (x - moments["location"][:, None]) / moments["scale"][:, None]
+
+
+@partial(jax.jit, static_argnames="model")
+def centered_bridges(
+    model: StageModel, pairs: tuple[jax.Array, jax.Array], noise_levels: jax.Array
+) -> jax.Array:
+    """Bridges about the noise's own location, (K + 1, n, ...).
+
+    sqrt(1 - a^2) x + a y would carry an offset c that both sets share to (sqrt(1 - a^2) + a) c, up
+    to 1.41 c and far beyond both sets. Jitted, so that calls outside `jit` do not compile it
+    operation by operation.
+    """
+    to, back = model.space or (_identity, _identity)
+    offset = _offset(to(pairs[1]))
+    space = (lambda x: to(x) - offset, lambda z: back(z + offset))
+    return bridges(*pairs, noise_levels=noise_levels, space=space)
+
+
+def _identity(x: Any) -> Any:
+    return x
+
+
+def _offset(noise: jax.Array) -> jax.Array:
+    """The mean of every coordinate where it is further from 0 than the standard deviation, and 0
+    elsewhere, where it does no harm.
+    """
+    mean = jnp.mean(noise, axis=0, keepdims=True)
+    return jax.lax.stop_gradient(
+        jnp.where(jnp.abs(mean) > jnp.std(noise, axis=0, keepdims=True), mean, 0)
+    )
