@@ -1,6 +1,4 @@
-"""Free energy differences from work values: the Bennett acceptance ratio, for users who come from
-molecular simulation.
-"""
+"""Free energy differences from work values, in the terms of molecular simulation."""
 
 import math
 from typing import NamedTuple
@@ -18,14 +16,14 @@ __all__ = ["FreeEnergy", "bar"]
 
 
 class FreeEnergy(NamedTuple):
-    """A free energy difference with what it is worth; every field has the batch shape.
+    """A free energy difference with its uncertainty; every field has the batch shape.
 
     Attributes:
       delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED.
-      standard_error: its standard error in kT; NaN unless the status is CONVERGED, inf with a
-        single work value on a side.
-      overlap: of the two ensembles, between 0 and 1 for consistent samples; what pymbar's overlap
-        scalar estimates in another way.
+      standard_error: standard error of `delta_f` in kT; NaN unless the status is CONVERGED, inf
+        with a single work value on a side.
+      overlap: of the two ensembles, between 0 and 1 for consistent samples. pymbar's overlap scalar
+        estimates the same number in another way.
       status: a `Status`, int32.
     """
 
@@ -44,34 +42,40 @@ def bar(
     tolerance: Scalars | None = None,
     max_steps: int = 200,
 ) -> FreeEnergy:
-    """Bennett acceptance ratio: the free energy difference of two states from work values in both
-    directions.
+    r"""Bennett acceptance ratio: the free energy difference of two states from work values.
 
-    Solves sum_F 1 / (1 + exp(log(m / n) + w_F - delta_f)) = sum_R 1 / (1 + exp(-log(m / n) + w_R +
-    delta_f)) for delta_f, with m values w_F = `work_forward` and n values w_R = `work_reverse`. It
-    is `solve_log_partition` with s_noise = -w_F, s_data = w_R, kappa = m / n and delta_f = -F*.
-    Here the "data" come from the final state itself, so that F* is an estimate of a ratio of
-    partition functions, and kappa = m / n minimizes its variance. The variance is Bennett's, 1 /
-    ESS_F - 1 / m + 1 / ESS_R - 1 / n, with the effective sample sizes of the acceptance
-    probabilities: it presumes that the work values are consistent, which
-    `log_partition_standard_error` (for data from anywhere) does not.
+    Solves
+
+    .. math::
+       \sum_F \frac{1}{1 + \exp(\log\frac{m}{n} + w_F - \Delta f)}
+       = \sum_R \frac{1}{1 + \exp(-\log\frac{m}{n} + w_R + \Delta f)}
+
+    for :math:`\Delta f`, with m values w_F = `work_forward` and n values w_R = `work_reverse`. This
+    is `solve_log_partition` with s_noise = -w_F, s_data = w_R, kappa = m / n and delta_f = -F*. The
+    data come from the final state itself, so that F* estimates a ratio of partition functions, and
+    kappa = m / n minimizes its variance.
+
+    The variance is Bennett's,
+    :math:`1 / \mathrm{ESS}_F - 1 / m + 1 / \mathrm{ESS}_R - 1 / n`, with the effective sample sizes
+    of the acceptance probabilities. It assumes that the work values of both sides are consistent;
+    `log_partition_standard_error`, which allows data from any distribution, does not.
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
         initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
       work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
         state.
-      statistical_inefficiency: correlated samples in place of one independent one, g >= 1; the
-        error grows by sqrt(g).
+      statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
+        independent sample; the error grows by sqrt(g).
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
         iteration).
-      tolerance: admissible error of delta_f in kT; None takes that of `solve_log_partition`.
+      tolerance: admissible error of delta_f in kT; None takes the default of
+        `solve_log_partition`.
       max_steps: evaluations allowed.
 
     Returns:
-      A `FreeEnergy`, in pymbar's sign convention. Where the solve fails, or the two ensembles do
-      not overlap, delta_f and standard_error are NaN and the status says why: never a plausible
-      number.
+      A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
+      not overlap, delta_f and standard_error are NaN, and the status gives the reason.
 
     Raises:
       TypeError: work values that are not floating.
@@ -94,8 +98,7 @@ def bar(
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs.
         10-14.
       Shirts, Bair, Hooker and Pande, Equilibrium free energies from nonequilibrium measurements
-        using maximum-likelihood
-      methods, 2003.
+        using maximum-likelihood methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
     if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
@@ -139,7 +142,9 @@ def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax
 
 
 def _relative_variance(values: jax.Array) -> jax.Array:
-    """Variance over squared mean, from deviations: n / ESS - 1 would cancel where the values hardly
+    """Variance over squared mean.
+
+    It is computed from deviations, since n / ESS - 1 would lose its digits where the values hardly
     vary.
     """
     return jnp.mean(jnp.square(values / jnp.mean(values, axis=-1, keepdims=True) - 1), axis=-1)

@@ -50,7 +50,7 @@ def draw_curvatures(arrays) -> Figure:
     figure, panels = plt.subplots(2, 3, figsize=(10.5, 5.8), sharex=True, sharey="row")
     for column, (case, title) in enumerate(cases.items()):
         condition = condition_numbers(arrays, *case.split("_"))[:, -1]
-        largest = arrays[f"{case}draw_curvatures"][:, -1].max(axis=-1)
+        largest = arrays[f"{case}_curvatures"][:, -1].max(axis=-1)
         positions = np.linspace(0, 1, condition.shape[-1])
         for row, m in enumerate(arrays["curvature_magnifications"]):
             color = plotting.graded_colors(arrays["curvature_magnifications"].size)[row]

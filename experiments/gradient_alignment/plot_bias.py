@@ -53,7 +53,7 @@ def draw_bias(arrays, offset: float) -> Figure:
 def _with_fits(axes: Axes, arrays, family: str, name: str) -> None:
     values = arrays[f"{family}_bias_magnifications"]
     colors, notes = plotting.graded_colors(arrays[f"{family}_bias_steps"].size), []
-    for color, bias in zip(colors, arrays[f"{family}_{name}draw_bias"], strict=True):
+    for color, bias in zip(colors, arrays[f"{family}_{name}_bias"], strict=True):
         axes.loglog(values, bias, color=color, linewidth=1.2)
         slopes = [slope(values, bias, *limits)[0] for limits in (NEAR, FAR)]
         for power, limits in zip(slopes, (NEAR, FAR), strict=True):

@@ -1,6 +1,4 @@
-"""Criteria: each pairs a loss with its way to profile the normalizer; a train step takes such a
-pair.
-"""
+"""Criteria for a train step: each pairs a loss with its way to profile the normalizer."""
 
 from nce_jax.criteria._criterion import Criterion
 from nce_jax.criteria._family import (

@@ -1,4 +1,4 @@
-"""The family: every loss of this library as a criterion."""
+"""Every loss of log ratios as a criterion."""
 
 from functools import partial
 from typing import Any
@@ -23,12 +23,11 @@ from nce_jax.losses import (
 
 
 def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterion:
-    """Binary NCE as a criterion, its normalizer solved at the loss's own kappa = noise_ratio *
-    magnification.
+    """Binary NCE as a criterion; F is solved for at kappa = noise_ratio * magnification.
 
     Args:
-      magnification: M > 0, a traced number.
-      noise_ratio: nu > 0, a traced number.
+      magnification: M > 0, a number; it is traced.
+      noise_ratio: nu > 0, a number; it is traced.
 
     Returns:
       The criterion of `nce_loss` and `solve_log_partition`.
@@ -59,7 +58,7 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
 
 
 def exponential_nce() -> Criterion:
-    """eNCE as a criterion: its normalizer has a closed form, and no Bennett step.
+    """The exponential loss (eNCE) as a criterion; F has a closed form and no Bennett step.
 
     Returns:
       The criterion of `exponential_nce_loss` and `exponential_log_partition`.
@@ -77,11 +76,13 @@ def exponential_nce() -> Criterion:
 
 
 def nwj() -> Criterion:
-    """The loss of Nguyen, Wainwright and Jordan as a criterion, its normalizer in closed form: log
-    E_noise[exp(s)].
+    r"""The loss of Nguyen, Wainwright and Jordan as a criterion; F has a closed form.
+
+    It is :math:`F = \log E_{noise}[e^s]`. At this F the gradient of the loss is the same as with
+    `donsker_varadhan`.
 
     Returns:
-      The criterion of `nwj_loss`. With F solved its gradient is that of `donsker_varadhan`.
+      The criterion of `nwj_loss` and `nwj_log_partition`.
 
     Examples:
       >>> import nce_jax
@@ -90,17 +91,16 @@ def nwj() -> Criterion:
 
     References:
       Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
-        convex risk minimization,
-      2010, eq. 11.
+        convex risk minimization, 2010, eq. 11.
     """
     return Criterion("nwj", nwj_loss, closed_form=nwj_log_partition)
 
 
 def donsker_varadhan() -> Criterion:
-    """The loss of Donsker and Varadhan as a criterion: it has no normalizer in it, and any
-    treatment leaves it the same.
+    r"""The loss of Donsker and Varadhan as a criterion; the loss does not depend on F.
 
-    The F that `solved()` reports is log E_noise[exp(s)], which normalizes the model.
+    Every treatment of F therefore gives the same training. The F that `solved()` reports is
+    :math:`\log E_{noise}[e^s]`, which normalizes the model.
 
     Returns:
       The criterion of `donsker_varadhan_loss`.
@@ -119,12 +119,13 @@ def donsker_varadhan() -> Criterion:
 def _without_log_partition(
     log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights
 ) -> jax.Array:
-    del log_partition  # it cancels
+    # The loss does not depend on F.
+    del log_partition
     return donsker_varadhan_loss(log_ratio_data, log_ratio_noise, **weights)
 
 
 def least_squares() -> Criterion:
-    """The least-squares loss as a criterion, its normalizer in closed form.
+    """The least-squares loss as a criterion; F has a closed form.
 
     Returns:
       The criterion of `least_squares_loss` and `least_squares_log_partition`.
@@ -142,16 +143,17 @@ def least_squares() -> Criterion:
 
 
 def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
-    """Ranking NCE as a criterion: every data sample among all noise samples of the batch. No
-    normalizer is in it.
+    r"""Ranking NCE as a criterion; every data sample is ranked among all noise samples.
 
-    The F that `solved()` reports is log E_noise[exp(s)], which normalizes the model.
+    The loss does not depend on F. The F that `solved()` reports is :math:`\log E_{noise}[e^s]`,
+    which normalizes the model.
 
     Args:
-      magnification: M > 0, a traced number.
+      magnification: M > 0, a number; it is traced.
 
     Returns:
-      The criterion of `ranking_nce_loss`, with noise samples that all data samples share.
+      The criterion of `ranking_nce_loss`, with the noise samples of the batch shared by all data
+      samples.
 
     Raises:
       ValueError: a plain number that is not positive.
@@ -163,13 +165,13 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
 
     References:
       Ma and Collins, Noise contrastive estimation and negative sampling for conditional models:
-        consistency and statistical
-      efficiency, 2018.
+        consistency and statistical efficiency, 2018.
     """
     check_positive("magnification", magnification)
 
     def loss(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> jax.Array:
-        del log_partition  # it cancels
+        # The loss does not depend on F.
+        del log_partition
         return ranking_nce_loss(
             log_ratio_data, log_ratio_noise, magnification=magnification, **weights
         )

@@ -1,4 +1,4 @@
-"""Binary NCE with its normalizer solved inside."""
+"""Binary NCE, minimized over F."""
 
 from typing import Any
 
@@ -20,31 +20,31 @@ def profiled_nce_loss(
     tolerance: Scalars | None = None,
     max_steps: int = 200,
 ) -> Float[Array, "*batch"]:
-    """Binary NCE minimized over the normalizer: min_F L(s, F), with F solved inside.
+    r"""The NCE loss minimized over F, :math:`\min_F L(s, F)`, with the derivatives of the minimum.
 
-    The derivatives are those of the profiled loss, to any order: F* carries its implicit
-    derivative, so that a Hessian includes how F* follows the log-ratios (stopping the gradient
-    there gives a wrong Hessian, never a wrong gradient). The loss does not change when all
-    log-ratios are shifted by a constant. As kappa -> infinity it tends to the Donsker-Varadhan
-    objective plus log kappa + 1.
+    F* carries its implicit derivative, to any order. A Hessian therefore includes the dependence of
+    F* on the log ratios; with a stopped gradient at F* the Hessian would be wrong, while the
+    gradient would not. The loss does not change when a constant is added to all log ratios. As
+    :math:`\kappa \to \infty` it tends to the Donsker-Varadhan objective plus
+    :math:`\log \kappa + 1`.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
       log_ratio_noise: s of the noise samples, (*batch, m).
       magnification: M > 0, a number or one per batch entry, traced.
-      noise_ratio: nu > 0, likewise.
+      noise_ratio: nu > 0, as for `magnification`.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
       solver: as in `solve_log_partition`.
-      initial: likewise.
-      tolerance: likewise.
-      max_steps: likewise.
+      initial: as in `solve_log_partition`.
+      tolerance: as in `solve_log_partition`.
+      max_steps: as in `solve_log_partition`.
 
     Returns:
       The profiled loss, (*batch); NaN where the solve failed.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating, or a `solver` that is no `Solver`.
       ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
 
     Examples:

@@ -1,4 +1,4 @@
-"""Direct ratio regularization: a term that adds to any criterion and keeps log-ratios small."""
+"""Direct ratio regularization: a penalty on log ratios, for any criterion."""
 
 from functools import partial
 from typing import Any
@@ -14,21 +14,23 @@ from nce_jax.numerics import expand, ignore_unweighted, weighted_mean
 
 
 def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterion:
-    """Adds strength * (E_data[u^2] + E_noise[u^2]) to a criterion, u = s - F: direct ratio
-    regularization.
+    r"""Adds direct ratio regularization, a quadratic penalty on log ratios, to a criterion.
 
-    It pulls the log-ratio towards zero and so biases it, in exchange for gradients that stay
-    bounded where data and noise hardly overlap. Where the criterion's normalizer is the root of an
-    equation, so is that of the sum, with the pull 2 strength (2 F - E_data[s] - E_noise[s]) added
-    to the equation: `solved()` finds it exactly, but Bennett's step does not apply, nor does
-    `fixed_point()` (MAX_STEPS). A normalizer in closed form is lost: then F can be held, or follow
-    its gradient.
+    The penalty is :math:`\gamma\, (E_{data}[u^2] + E_{noise}[u^2])` with :math:`u = s - F` and
+    :math:`\gamma` = `strength`. It biases the log ratio towards zero; in exchange, gradients stay
+    bounded where data and noise hardly overlap.
+
+    Where the criterion's F is the root of an equation, so is the F of the sum:
+    :math:`2 \gamma\, (2 F - E_{data}[s] - E_{noise}[s])` is added to the equation. `solved()` finds
+    this root exactly. Bennett's step does not include the new term, so that `bar_step()` refuses
+    the criterion and `fixed_point()` ends with MAX_STEPS. A closed form for F is lost; F can then
+    be held, or follow its gradient.
 
     Args:
       criterion: any criterion.
       strength: gamma > 0, a number or one per batch entry, traced; a solve with a negative or
-        infinite one is NONFINITE. The code of Yoon et al. (2024) takes 1. Strengths of a
-        regularizer of a regularizer add up.
+        infinite one is NONFINITE. The code of Yoon et al. (2024) takes 1. The strengths of
+        nested regularizers add up.
 
     Returns:
       A `Criterion`.
@@ -105,9 +107,10 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     problem = criterion.equation(*args, **kwargs)
     means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
     slope = 4 * as_scalar("strength", strength, problem.data.values)
-    # No other strength leaves the loss a minimum: the solve is to say so.
+    # With any other strength the loss has no minimum, and the solve has to report that.
     is_valid = jnp.isfinite(slope) & (slope >= 0)
     log_kappa = jnp.where(is_valid, problem.log_kappa, jnp.nan)
-    if problem.pull is not None:  # a regularizer of a regularizer: the strengths add up
+    # The strengths of nested regularizers add up.
+    if problem.pull is not None:
         slope = slope + problem.pull.slope
     return problem._replace(log_kappa=log_kappa, pull=Pull(slope, (means[0] + means[1]) / 2))

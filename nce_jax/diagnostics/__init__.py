@@ -1,10 +1,9 @@
-"""How far an estimate can be trusted: overlap, effective sample size, standard errors, bootstrap;
-from log-ratio arrays.
+"""How far an estimate can be trusted: overlap, sample sizes, standard errors, from log ratios.
 
-Two different quantities are called log Z; both appear here, under different names. The *profiled
-normalizer* F*(kappa) is what training needs; its error is `log_partition_standard_error` or
-`bootstrap_log_partition`. The *log Z of a model* is estimated by `importance_log_partition`, from
-noise samples alone.
+Two different quantities are called log Z, and have different names here. The *profiled normalizer*
+F*(kappa) is what training needs; `log_partition_standard_error` and `bootstrap_log_partition`
+estimate its error. The *log Z of a model* is estimated by `importance_log_partition`, from noise
+samples alone.
 """
 
 from nce_jax.diagnostics._bootstrap import Bootstrap, bootstrap_log_partition

@@ -9,18 +9,18 @@ from nce_jax._checks import check_key, check_positive_int
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
 from nce_jax.log_partition import Samples, make_problem, solve_problem
 
-_CHUNK = 1 << 18
-"""Samples in flight at once: large enough to amortise dispatch, small enough to stay in a
-processor's cache."""
+_MAX_SAMPLES_IN_FLIGHT = 1 << 18
+"""Replicates are computed in chunks of at most this many samples: enough to amortize the dispatch,
+and few enough to stay in a processor's cache."""
 
 
 class Bootstrap(NamedTuple):
     """Bootstrap replicates of the profiled normalizer.
 
     Attributes:
-      replicates: F* of every replicate, (num_replicates, *batch), NaN where a solve failed.
-      standard_error: their standard deviation, (*batch); NaN if any replicate failed, or there is
-        but one.
+      replicates: F* of every replicate, (num_replicates, *batch); NaN where a solve failed.
+      standard_error: the standard deviation of the replicates, (*batch); NaN if any of them failed,
+        or if there is only one.
     """
 
     replicates: Float[Array, "replicates *batch"]
@@ -38,19 +38,18 @@ def bootstrap_log_partition(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Bootstrap:
-    """Bootstrap of F*(kappa): both sample sets redrawn with replacement, and the equation solved
-    again for each draw.
+    """Bootstrap of F*(kappa): solves again for samples that are redrawn with replacement.
 
-    Replicates run as one vmapped program, in chunks that keep memory bounded; every solve starts
-    from the F* of the original samples.
+    Both sample sets are redrawn in every replicate. The replicates run as one vmapped program, in
+    chunks that bound the memory, and every solve starts from the F* of the original samples.
 
     Args:
       key: a typed PRNG key.
-      log_ratio_data: s of the data samples, (*batch, n), in nats; independent samples.
+      log_ratio_data: s of the data samples, (*batch, n), in nats. Samples must be independent.
       log_ratio_noise: s of the noise samples, (*batch, m).
-      num_replicates: how many draws; 100 give the standard error to about 7 %.
+      num_replicates: number of replicates; with 100 the standard error is known to about 7 %.
       magnification: M > 0, a number or one per batch entry.
-      noise_ratio: nu > 0, likewise.
+      noise_ratio: nu > 0, as for `magnification`.
       weights_data: weights >= 0 of the data samples. Samples are drawn together with their weights;
         those of weight zero (padding) are never drawn.
       weights_noise: the same for the noise samples.
@@ -90,17 +89,15 @@ def bootstrap_log_partition(
         )
         return solve_problem(redrawn, initial=initial).log_partition
 
-    together = max(1, _CHUNK // (problem.data.values.size + problem.noise.values.size))
+    chunk = max(1, _MAX_SAMPLES_IN_FLIGHT // (problem.data.values.size + problem.noise.values.size))
     values = jax.lax.map(
-        replicate, jax.random.split(key, num_replicates), batch_size=min(together, num_replicates)
+        replicate, jax.random.split(key, num_replicates), batch_size=min(chunk, num_replicates)
     )
     return Bootstrap(values, jnp.std(values, axis=0, ddof=1))
 
 
 def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
-    """As many draws with replacement as there are samples of positive weight, each with its
-    weight.
-    """
+    """Draws as many samples, with their weights, as have a positive weight."""
     values, weights, _ = samples
     if weights is None:
         index = jax.random.randint(key, values.shape, 0, values.shape[-1])

@@ -1,6 +1,4 @@
-"""D_kappa, the divergence that binary NCE bounds from below: from Jensen-Shannon to
-Kullback-Leibler as kappa grows.
-"""
+"""D_kappa, the divergence that NCE bounds from below, from Jensen-Shannon to Kullback-Leibler."""
 
 from typing import NamedTuple
 
@@ -18,10 +16,10 @@ class Divergence(NamedTuple):
 
     Attributes:
       value: in nats; NaN where the normalizer could not be solved for.
-      standard_error: of the value for independent samples, in nats; inf with a single sample (or
-        block) on a side.
-      status: a `Status`, int32. NO_OVERLAP is no failure here: D_kappa of distributions that do not
-        overlap is the largest value it can take, log(1 + kappa) + kappa log(1 + 1 / kappa).
+      standard_error: standard error of the value, in nats, for independent samples or blocks; inf
+        with a single one on a side.
+      status: a `Status`, int32. NO_OVERLAP is no failure: D_kappa of distributions that do not
+        overlap has its largest possible value, log(1 + kappa) + kappa log(1 + 1 / kappa).
     """
 
     value: Float[Array, "*batch"]
@@ -40,36 +38,42 @@ def divergence(
     weights_noise: Weights | None = None,
     block_size: int = 1,
 ) -> Divergence:
-    """Variational estimate of D_kappa(data || noise) = -L + log(1 + kappa) + kappa log(1 + 1 /
-    kappa), L the NCE loss.
+    r"""Estimates D_kappa, a divergence between Jensen-Shannon and KL, with its standard error.
 
-    D_kappa = KL(p || m) + kappa KL(q || m), m = (p + kappa q) / (1 + kappa): twice the
-    Jensen-Shannon divergence at kappa = 1, KL(p || q) as kappa -> infinity. The log-ratios given, s
-    of `log_ratio_data` and `log_ratio_noise`, make it a lower bound, which is tight at s = log(p /
-    q) + constant; the bound holds for samples that did not choose the log-ratio. No estimate
-    exceeds log(1 + kappa) + kappa log(1 + 1 / kappa), about log(kappa) + 1: to see d nats takes
+    The estimate is :math:`-L + \log(1 + \kappa) + \kappa \log(1 + 1 / \kappa)`, with the NCE loss
+    L. For data from p and noise from q it estimates
+
+    .. math::
+       D_\kappa = \mathrm{KL}(p \,\|\, m) + \kappa\, \mathrm{KL}(q \,\|\, m), \qquad
+       m = \frac{p + \kappa q}{1 + \kappa}.
+
+    It is twice the Jensen-Shannon divergence at kappa = 1, and tends to KL(p || q) as kappa ->
+    infinity. It is a lower bound for any log ratio s, and tight at s = log(p / q) + constant. The
+    bound holds for samples that were not used to fit the log ratio. No estimate exceeds log(1 +
+    kappa) + kappa log(1 + 1 / kappa), which is about log(kappa) + 1: a divergence of d nats needs
     kappa > e^d.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats; in time order where blocks are
         used.
-      log_ratio_noise: s of the noise samples, (*batch, m); likewise.
-      log_partition: F; None takes the root F* at this kappa, which gives the largest bound.
+      log_ratio_noise: the same for the noise samples, (*batch, m).
+      log_partition: F; None solves for F* at this kappa, which gives the largest bound.
       magnification: M > 0, a number or one per batch entry; kappa = `magnification` *
         `noise_ratio`.
-      noise_ratio: nu > 0, likewise.
+      noise_ratio: nu > 0, as for `magnification`.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
       block_size: consecutive samples per block in the standard error, for correlated samples.
 
     Returns:
-      A `Divergence`. Its error is that of the two sample means: F* minimizes the loss, so that its
-      own error enters only in second order. It can be trusted where each side has some 50 effective
-      samples (`effective_sample_size`) under the weights 1 / (kappa + r) of the data and r / (kappa
-      + r) of the noise: beyond that kappa it comes out too small.
+      A `Divergence`. Its standard error is the one of both sample means; since F* minimizes the
+      loss, the error of F* enters only in second order. The standard error can be trusted where
+      each side has about 50 effective samples (`effective_sample_size`) under the weights 1 /
+      (kappa + r) of the data and r / (kappa + r) of the noise, r = exp(s - F). At larger kappa it
+      is too small.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating.
       ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
 
     Examples:
@@ -80,14 +84,13 @@ def divergence(
       >>> x_noise = jax.random.normal(key_noise, (10_000,))
       >>> kl = nce_jax.divergence(
       ...     x_data, x_noise, magnification=1e4
-      ... )  # log(p / q) = x - 1 / 2, KL = 1 / 2
+      ... )  # log(p / q) = x - 1 / 2, and KL = 1 / 2
       >>> print(f"{kl.value:.4f} +- {kl.standard_error:.4f}")
       0.4886 +- 0.0167
 
     References:
       Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
-        convex risk minimization,
-      2010 (the variational form).
+        convex risk minimization, 2010 (the variational form).
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (from
         Jensen-Shannon to KL).
     """
@@ -99,11 +102,10 @@ def divergence(
     terms = _terms(problem, shift)
     sides = problem.data, problem.noise
     means = [weighted_mean(values, side.weights) for values, side in zip(terms, sides, strict=True)]
-    variance = sum(
-        _variance(*of_side, block_size) for of_side in zip(terms, means, sides, strict=True)
-    )
+    variance = sum(_variance(*parts, block_size) for parts in zip(terms, means, sides, strict=True))
     value = means[0] + means[1]
-    is_finite = jnp.isfinite(value)  # a given F knows nothing of bad samples: the value does
+    # With a given F nothing has checked the samples yet: bad ones show in the value.
+    is_finite = jnp.isfinite(value)
     return Divergence(
         value=jnp.where(is_finite, value, jnp.nan),
         standard_error=jnp.where(is_finite, jnp.sqrt(variance), jnp.nan),
@@ -124,13 +126,11 @@ def _normalizer(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Ar
 
 
 def _terms(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The terms of D_kappa, each the difference to its value at u = 0: what remains is small where
-    u is.
-    """
+    """The terms of D_kappa, each less its value at u = 0, so that small ones keep their digits."""
     log_kappa, shift = expand(problem.log_kappa), expand(log_partition)
-    of_data = softplus(log_kappa) - softplus(log_kappa - (problem.data.values - shift))
-    of_noise = softplus(-log_kappa) - softplus((problem.noise.values - shift) - log_kappa)
-    return of_data, jnp.exp(log_kappa) * of_noise
+    terms_data = softplus(log_kappa) - softplus(log_kappa - (problem.data.values - shift))
+    terms_noise = softplus(-log_kappa) - softplus((problem.noise.values - shift) - log_kappa)
+    return terms_data, jnp.exp(log_kappa) * terms_noise
 
 
 def _variance(terms: jax.Array, mean: jax.Array, side: Samples, block_size: int) -> jax.Array:

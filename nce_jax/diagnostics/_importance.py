@@ -1,4 +1,4 @@
-"""Importance sampling from the noise: a model's log Z, and how many samples really count."""
+"""Importance sampling from the noise: a model's log Z, and the effective number of samples."""
 
 from typing import NamedTuple
 
@@ -16,15 +16,14 @@ from nce_jax.numerics import (
 
 
 class ImportanceEstimate(NamedTuple):
-    """An estimate of a model's log Z by importance sampling from the noise; every field has the
-    batch shape.
+    """An importance sampling estimate of a model's log Z; every field has the batch shape.
 
     Attributes:
       log_partition: log mean exp(s), in nats.
-      standard_error: of log_partition, to first order, in nats; inf where one sample carries all
-        the weight.
-      effective_sample_size: Kish's, between 1 and the number of samples. A value of a few means
-        that the other two fields mean nothing: the samples have not seen where the model lives.
+      standard_error: standard error of `log_partition`, to first order, in nats; inf where one
+        sample carries all the weight.
+      effective_sample_size: Kish's, between 1 and the number of samples. If it is only a few, the
+        other two fields are meaningless: the samples miss most of the model's mass.
     """
 
     log_partition: Float[Array, "*batch"]
@@ -66,13 +65,14 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
 def importance_log_partition(
     log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None
 ) -> ImportanceEstimate:
-    """Estimates a *model's* log Z by importance sampling from the noise: log E_noise[exp(s)].
+    r"""Estimates a *model's* log Z by importance sampling from the noise.
 
-    This is the log Z that likelihoods need, not the profiled F* of training; it is the limit of
-    F*(kappa) as kappa -> infinity. Use noise samples that did not train the model. The estimate is
-    biased low, and worthless once the effective sample size is a handful; its standard error is
-    then too small as well. With heavy-tailed weights, draws that miss the tail look best: do not
-    pick draws by their effective sample size.
+    The estimate of :math:`\log E_{noise}[e^s]` is the log Z that likelihoods need, and not the
+    profiled F* of training; it is the limit of F*(kappa) as kappa -> infinity. Use noise samples
+    that were not used to train the model. The estimate is biased low. With an effective sample size
+    of only a few it is worthless, and its standard error is then too small as well. With
+    heavy-tailed weights the draws that miss the tail have the largest effective sample size: do not
+    select draws by it.
 
     Args:
       log_ratio_noise: s(y) = log_density(y) - log q(y) of samples y from the noise q, (*batch, m),
@@ -83,7 +83,7 @@ def importance_log_partition(
       An `ImportanceEstimate`.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating.
       ValueError: `log_ratio_noise` is empty.
 
     Examples:
@@ -106,12 +106,13 @@ def importance_log_partition(
     weights = as_weights("weights_noise", weights_noise, samples)
     samples = ignore_unweighted(samples.astype(compute_dtype(samples)), weights)
     log_partition = log_mean_exp(samples, weights)
-    relative = jnp.exp(samples - expand(log_partition))  # mean one
+    # Their mean is one.
+    relative = jnp.exp(samples - expand(log_partition))
     shares = jnp.ones_like(samples) if weights is None else weights
     shares = shares / jnp.sum(shares, axis=-1, keepdims=True)
-    carried = shares * relative
+    contributions = shares * relative
     return ImportanceEstimate(
         log_partition=jnp.where(jnp.isfinite(log_partition), log_partition, jnp.nan),
-        standard_error=jnp.sqrt(jackknife_variance(carried - shares, weights, block_size=1)),
-        effective_sample_size=sample_count(carried, carried),
+        standard_error=jnp.sqrt(jackknife_variance(contributions - shares, weights, block_size=1)),
+        effective_sample_size=sample_count(contributions, contributions),
     )

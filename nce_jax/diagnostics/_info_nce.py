@@ -1,4 +1,4 @@
-"""Mutual information from InfoNCE, with the ceiling that no estimate of it can pass."""
+"""Mutual information from InfoNCE, with the ceiling that its estimates cannot exceed."""
 
 from typing import NamedTuple
 
@@ -13,12 +13,12 @@ class InfoNCEBound(NamedTuple):
     """A lower bound on mutual information; every field has the batch shape.
 
     Attributes:
-      value: the bound, in nats; negative where the scores are worse than none.
-      ceiling: the largest value there can be, the mean log of the number of candidates. A value
-        near it says that the mutual information is at least about that, and no more: take more
+      value: the bound, in nats; negative where the scores are worse than constant ones.
+      ceiling: the largest possible value, the mean log of the number of candidates. A value near
+        the ceiling says only that the mutual information is at least about as large; use more
         candidates.
-      standard_error: of the value over independent anchors, in nats; inf with a single one.
-        In-batch negatives are shared, and anchors then not quite independent.
+      standard_error: standard error of the value, in nats, for independent anchors; inf with a
+        single one. In-batch negatives are shared, so that anchors are not quite independent.
     """
 
     value: Float[Array, "*batch"]
@@ -32,14 +32,14 @@ def info_nce_bound(
     *,
     weights: Weights | None = None,
 ) -> InfoNCEBound:
-    """The mutual information that the terms of an InfoNCE loss certify: log(number of candidates) -
-    loss.
+    r"""A lower bound on mutual information from the terms of an InfoNCE loss.
 
-    I(x; y) >= mean_i(log K_i - terms_i), with terms_i of `loss_terms` and K_i of `num_candidates`,
-    those that anchor i chooses from: its partner and all its negatives, drawn independently of it;
-    n for in-batch ones. Terms made with `ids` or `ids_negatives` certify nothing: negatives chosen
-    for being unlike the anchor are not independent of it. Nor may the scores have been fitted to
-    the same samples, or `weights` depend on the terms.
+    The bound is :math:`I(x; y) \ge \operatorname{mean}_i(\log K_i - \ell_i)`, with the terms
+    :math:`\ell_i` and the number K_i of candidates among which the partner of anchor i is to be
+    found: the partner itself and all negatives, drawn independently of the anchor. With in-batch
+    negatives K is n. Three things void the bound: terms made with `ids` or `ids_negatives`, because
+    negatives that were selected to differ from the anchor are not independent of it; scores that
+    were fitted to the same samples; and `weights` that depend on the terms.
 
     Args:
       loss_terms: what `info_nce_loss_terms` or `ranking_nce_loss_terms` return at M = 1, (*batch,

@@ -16,22 +16,21 @@ def overlap(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """Overlap of model and noise, O = (1 + kappa) / kappa * E_data[sigma(log kappa - u)] at the
-    root F*.
+    r"""Overlap of model and noise at the root F*: 1 if they are equal, 0 if they are disjoint.
 
-    For data from the model it estimates the integral of the weighted harmonic mean of the two
-    densities: 1 if they are equal, 0 if they are disjoint. A value above 1 says that the ratios are
-    inverted (data score below noise). Below 1 / (n + m) hardly any sample of one set is plausible
-    under the other: F* is then no estimate of a log Z.
+    It is :math:`O = \frac{1 + \kappa}{\kappa} E_{data}[\sigma(\log\kappa - u)]`, with
+    :math:`u = s - F_*`. For data from the model it estimates the integral of the weighted harmonic
+    mean of both densities. A value above 1 means that the ratios are inverted: data have lower log
+    ratios than noise. Below 1 / (n + m) hardly any sample of one set is plausible under the other,
+    and F* is no estimate of a log Z.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats.
       log_ratio_noise: s of the noise samples, (*batch, m).
-      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for
-        it.
+      log_partition: F* of `solve_log_partition` at the same kappa; None solves for it.
       magnification: M > 0, a number or one per batch entry.
-      noise_ratio: nu > 0, likewise. At nu = m / n pymbar's overlap scalar estimates the same
-        number.
+      noise_ratio: nu > 0, as for `magnification`. At nu = m / n pymbar's overlap scalar estimates
+        the same number.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
 
@@ -39,7 +38,7 @@ def overlap(
       The overlap, (*batch); NaN where F* is.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating.
       ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
 
     Examples:

@@ -1,6 +1,4 @@
-"""Standard error of the profiled normalizer: the infinitesimal jackknife, from the root's own
-derivative.
-"""
+"""Standard error of the profiled normalizer, by the infinitesimal jackknife."""
 
 import jax
 import jax.numpy as jnp
@@ -30,32 +28,37 @@ def log_partition_standard_error(
     weights_noise: Weights | None = None,
     block_size: int = 1,
 ) -> Float[Array, "*batch"]:
-    """Standard error of F*(kappa), for independent samples or, by block means, for correlated ones.
+    r"""Standard error of F*(kappa), for independent samples or, in blocks, for correlated ones.
 
-    Var = [Var(P) / n + kappa^2 Var(Q) / m] / [E_data P(1 - P) + kappa E_noise Q(1 - Q)]^2, with P =
-    sigma(log kappa - u(x)), Q = sigma(u(y) - log kappa). It is the sum of squared influences psi_k
-    = w_k dF*/dw_k, and is computed so, which serves weighted samples alike. With `block_size` > 1
-    the influences of consecutive samples are summed first: blocks longer than the correlation time
-    make the blocks independent.
+    It is the root of
+
+    .. math::
+       \frac{\operatorname{Var}(P) / n + \kappa^2 \operatorname{Var}(Q) / m}
+       {\big(E_{data}[P (1 - P)] + \kappa E_{noise}[Q (1 - Q)]\big)^2}, \qquad
+       P = \sigma(\log\kappa - u(x)), \quad Q = \sigma(u(y) - \log\kappa).
+
+    This is the sum of squared influences :math:`\psi_k = w_k\, \partial F_* / \partial w_k`, and is
+    computed as such, because that form also holds for weighted samples. With `block_size` > 1 the
+    influences of consecutive samples are summed first. Blocks that are longer than the correlation
+    time are independent of each other.
 
     Args:
       log_ratio_data: s of the data samples, (*batch, n), in nats; in time order where blocks are
         used.
-      log_ratio_noise: s of the noise samples, (*batch, m); likewise.
-      log_partition: the root F* that `solve_log_partition` found at the same kappa; None solves for
-        it.
+      log_ratio_noise: the same for the noise samples, (*batch, m).
+      log_partition: F* of `solve_log_partition` at the same kappa; None solves for it.
       magnification: M > 0, a number or one per batch entry.
-      noise_ratio: nu > 0, likewise.
+      noise_ratio: nu > 0, as for `magnification`.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
-      block_size: consecutive samples per block; a last, shorter block is kept.
+      block_size: consecutive samples per block; the last block may be shorter.
 
     Returns:
-      The standard error in nats, (*batch): inf where nothing supports one (a single sample or block
-      on one side, or no overlap), NaN where F* is.
+      The standard error in nats, (*batch). It is inf with a single sample or block on one side, or
+      without overlap, and NaN where F* is.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating.
       ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
 
     Examples:
@@ -87,7 +90,7 @@ def log_partition_standard_error(
 
 
 def _influences(problem: Problem, root: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """psi_k = w_k dF*/dw_k of every sample: by how much it pulls F*; each side sums to zero."""
+    """The influence w_k dF*/dw_k of every sample on F*; the influences of each side sum to zero."""
     sides = problem.data, problem.noise
     weights = tuple(
         jnp.ones_like(side.values) if side.weights is None else side.weights for side in sides

@@ -1,6 +1,4 @@
-"""How good a vocabulary's output layer is, by its whole vocabulary: perplexity, and how far it is
-self-normalized.
-"""
+"""Quality of an output layer over its whole vocabulary: perplexity and self-normalization."""
 
 from typing import Any, NamedTuple
 
@@ -13,17 +11,18 @@ from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
 from nce_jax.numerics import weighted_mean
 
 _CHUNK_SIZE = 4096
+"""The default number of words per block."""
 
 
 class SelfNormalization(NamedTuple):
     """How the log partition is distributed over contexts; every field is a number in nats.
 
     Attributes:
-      mean: of log Z - F. What one constant more would correct.
-      standard_deviation: of log Z over the contexts. What no constant can.
+      mean: mean of log Z - F. A constant added to all scores would correct it.
+      standard_deviation: standard deviation of log Z over the contexts, which no constant corrects.
       lowest: the smallest log Z - F.
-      highest: the largest. Unnormalized scores, read as log probabilities, are wrong by up to
-        these.
+      highest: the largest log Z - F. Scores less F, read as log probabilities, are wrong by between
+        `lowest` and `highest`.
     """
 
     mean: Float[Array, ""]
@@ -41,23 +40,24 @@ def perplexity(
     weights: Weights | None = None,
     chunk_size: int = _CHUNK_SIZE,
 ) -> Float[Array, ""]:
-    """Perplexity by the full softmax, whatever the model was trained with.
+    r"""Perplexity by the full softmax, whatever the model was trained with.
 
-    exp(-mean_i log p(w_i | context i)), log p = phi_i - log Z_i with the sum over all V words, in
-    blocks: exp of `full_softmax_loss`. A perplexity from unnormalized scores, as if log Z were
-    zero, may be below what the data allow. For a text in several batches average that loss, by the
-    number of tokens, and take exp last.
+    It is :math:`\exp(-\operatorname{mean}_i \log p(w_i \mid \text{context}_i))`, the exponential of
+    `full_softmax_loss`, with log Z from a sum over all V words in blocks. A perplexity from
+    unnormalized scores, as if log Z were zero, can be smaller than any model's. For a text in
+    several batches, average the loss with the numbers of tokens as weights and take the exponential
+    last.
 
     Args:
       hidden: states of the network, (n, dim).
-      targets: the words that followed, (n,).
+      targets: ids of the words that followed, (n,).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
       weights: weights >= 0 of the tokens, (n,); those of weight zero are ignored.
       chunk_size: words per block.
 
     Returns:
-      The perplexity, a number; V for a model that knows nothing.
+      The perplexity, a number; V for a model of constant scores.
 
     Raises:
       TypeError: states, ids or weights of the wrong kind.
@@ -91,18 +91,17 @@ def self_normalization(
     weights: Weights | None = None,
     chunk_size: int = _CHUNK_SIZE,
 ) -> SelfNormalization:
-    """How far a vocabulary's output layer is self-normalized: log Z over contexts, less the F that
-    stood in for it.
+    r"""Deviations of log Z over contexts from the fixed F that was used in its place.
 
-    log Z_i = log sum_w e^{phi_iw} over all V words, in blocks; reported are mean, spread and range
-    of log Z_i - F, F = `log_partition`. NCE at a fixed F drives all of them towards zero; what is
-    left is by how much scores less F miss log probabilities.
+    With :math:`\log Z_i = \log \sum_w e^{\phi_{iw}}` over all V words, in blocks, it reports mean,
+    spread and range of log Z_i - F, F = `log_partition`. NCE at a fixed F drives all of them
+    towards zero. They are the errors of scores less F, read as log probabilities.
 
     Args:
       hidden: states of the network, one per context, (n, dim).
       embedding: one row per word, (V, dim).
       bias: one number per word, (V,), or None.
-      log_partition: F in training: 0, a number, or one per context, (n,).
+      log_partition: F in training, a number or one per context, (n,).
       weights: weights >= 0 of the contexts, (n,); those of weight zero are ignored.
       chunk_size: words per block.
 
@@ -134,7 +133,7 @@ def self_normalization(
     log_z = vocabulary_log_partition(
         hidden, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size
     )
-    error = log_z - _beside(log_partition, log_z)
+    error = log_z - _as_per_context(log_partition, log_z)
     weights = as_weights("weights", weights, error)
     counts = None if weights is None else weights != 0
     error = error if counts is None else jnp.where(counts, error, 0)
@@ -144,7 +143,7 @@ def self_normalization(
     return SelfNormalization(mean, spread, lowest, jnp.max(error, initial=-jnp.inf, where=counts))
 
 
-def _beside(log_partition: Any, log_z: jax.Array) -> jax.Array:
+def _as_per_context(log_partition: Any, log_z: jax.Array) -> jax.Array:
     values = jnp.asarray(log_partition, log_z.dtype)
     if values.shape not in ((), log_z.shape):
         raise ValueError(

@@ -1,10 +1,9 @@
-"""Likelihoods: log Z of a model by Bennett's method, nats and bits, and the change of variables of
-images.
+"""Likelihoods of held-out data in nats and bits, with log Z by Bennett's method.
 
 A held-out image with integer levels becomes a real vector in two steps, `dequantize` and
-`logit_transform`. With a model of density p_y on the result, log p_x(x) = log p_y(y) + log_det, and
-`bits_per_dimension(..., num_levels=256)` is, on average, an upper bound on the bits that the image
-itself costs under the model.
+`logit_transform`. With a model of density p_y of the result, log p_x(x) = log p_y(y) + log_det, and
+`bits_per_dimension(..., num_levels=256)` is, on average, an upper bound on the code length of the
+image under the model.
 """
 
 from nce_jax.likelihood._partition import (

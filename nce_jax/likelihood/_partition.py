@@ -18,12 +18,12 @@ from nce_jax.log_partition import Status, solve_log_partition
 
 
 class ModelLogPartition(NamedTuple):
-    """A model's log Z with what it is worth; every field has the batch shape.
+    """A model's log Z with its uncertainty; every field has the batch shape.
 
     Attributes:
       log_partition: log Z, in nats; NaN unless the status is CONVERGED.
-      standard_error: in nats; NaN unless the status is CONVERGED, inf with a single sample or block
-        on a side.
+      standard_error: standard error of log Z, in nats; NaN unless the status is CONVERGED, inf with
+        a single sample or block on a side.
       overlap: of model and noise, between 0 and 1 for consistent samples.
       status: a `Status`, int32.
     """
@@ -39,8 +39,8 @@ class LogLikelihood(NamedTuple):
 
     Attributes:
       mean: in nats per sample.
-      standard_error: of the mean, from the spread over samples and the error of log Z together; inf
-        for one sample.
+      standard_error: standard error of the mean, from the spread over samples and the error of log
+        Z; inf for one sample.
     """
 
     mean: Float[Array, "*batch"]
@@ -50,30 +50,34 @@ class LogLikelihood(NamedTuple):
 def model_log_partition(
     log_ratio_model: LogRatio, log_ratio_noise: LogRatio, *, block_size: int = 1
 ) -> ModelLogPartition:
-    """Estimates a *model's* log Z by Bennett's acceptance ratio between samples of the model and of
-    the noise.
+    r"""Estimates a *model's* log Z by Bennett's acceptance ratio, from samples of model and noise.
 
-    Solves mean_i sigma(log kappa - s(x_i) + F) = kappa mean_j sigma(s(y_j) - F - log kappa) for F =
-    log Z at kappa = m / n, which gives the smallest variance, with n values s(x) =
-    `log_ratio_model` and m values s(y) = `log_ratio_noise`. For the profiled F* of training the x
-    are data; here they come from the model itself, by MCMC that has converged (`nce_jax.samplers`).
-    A mode that the chains missed biases the estimate, and no field tells.
+    Solves
+
+    .. math::
+       \operatorname{mean}_i \sigma(\log\kappa - s(x_i) + F)
+       = \kappa \operatorname{mean}_j \sigma(s(y_j) - F - \log\kappa)
+
+    for F = log Z at kappa = m / n, which gives the smallest variance, with n values s(x) =
+    `log_ratio_model` and m values s(y) = `log_ratio_noise`. In the profiled F* of training the x
+    are data. Here they are samples of the model itself, by MCMC that has converged
+    (`nce_jax.samplers`). A mode that the chains missed biases the estimate, and shows in no field.
 
     Args:
       log_ratio_model: s(x) = log_density(x) - log q(x) of samples x of the model, (*batch, n), in
         nats; in time order, chain after chain, where blocks are used.
-      log_ratio_noise: the same of samples of the noise, (*batch, m). Use samples that did not train
-        the model.
-      block_size: consecutive samples per block, longer than the correlation time, and a divisor of
-        each chain's length; the length itself makes each chain one block. It enters the standard
-        error alone.
+      log_ratio_noise: the same for samples of the noise, (*batch, m). Use samples that were not
+        used to train the model.
+      block_size: consecutive samples per block, more than the correlation time, and a divisor of
+        the length of a chain; with the length itself each chain is one block. It affects only the
+        standard error.
 
     Returns:
-      A `ModelLogPartition`; where the solve fails or the two do not overlap its first two fields
-      are NaN.
+      A `ModelLogPartition`. Where the solve fails, or model and noise do not overlap, its first two
+      fields are NaN.
 
     Raises:
-      TypeError: log-ratios that are not floating, or a `block_size` that is not an integer.
+      TypeError: log ratios that are not floating, or a `block_size` that is not an integer.
       ValueError: empty arrays, mismatched batches, or a `block_size` below one.
 
     Examples:
@@ -82,7 +86,7 @@ def model_log_partition(
       >>> key_model, key_noise = jax.random.split(jax.random.key(0))
       >>> x_model = 2 + jax.random.normal(
       ...     key_model, (2000,)
-      ... )  # the model exp(2 x) N(x; 0, 1): log Z = 2
+      ... )  # the model is exp(2 x) N(x; 0, 1), with log Z = 2
       >>> x_noise = jax.random.normal(key_noise, (2000,))
       >>> estimate = likelihood.model_log_partition(2 * x_model, 2 * x_noise)
       >>> print(
@@ -121,11 +125,11 @@ def log_likelihood(
     log_partition: Scalars = 0.0,
     log_partition_standard_error: Scalars = 0.0,
 ) -> LogLikelihood:
-    """Mean log-likelihood of held-out samples, with the error that their number and log Z bring.
+    r"""Mean log-likelihood of held-out samples, with a standard error that includes log Z.
 
-    mean_i phi(x_i) - log Z, with variance Var(phi) / n + e^2: the estimate of log Z must not rest
-    on the same samples. An error of log Z shifts all samples together, and no number of them
-    averages it away.
+    It is :math:`\operatorname{mean}_i \phi(x_i) - \log Z`, with variance
+    :math:`\operatorname{Var}(\phi) / n + e^2`. The estimate of log Z must come from other samples.
+    Its error shifts all samples together, so that more samples do not average it out.
 
     Args:
       log_density: unnormalized log densities phi(x), (*batch, n), in nats; with log_det added after
@@ -168,16 +172,16 @@ def log_likelihood(
 def bits_per_dimension(
     log_likelihood: Float[ArrayLike, "*batch"], *, num_dims: int, num_levels: int = 1
 ) -> Float[Array, "*batch"]:
-    """Bits per dimension, -log p_x(x) / (d log 2) + log2(L), with d = `num_dims` and L =
-    `num_levels`.
+    r"""Bits per dimension from log-likelihoods in nats.
 
-    For data dequantized from L levels to [0, 1) a level has width 1 / L, and its mass is the mean
-    density over it divided by L: hence log2(L) bits more. A standard error in nats becomes one in
-    bits when divided by d log 2.
+    They are :math:`-\log p_x(x) / (d \log 2) + \log_2 L`, with d = `num_dims` and L =
+    `num_levels`. In data dequantized from L levels to [0, 1) a level has width 1 / L, and its
+    probability is the mean density over it divided by L: hence the term log2(L). To convert a
+    standard error from nats to bits, divide it by d log 2.
 
     Args:
-      log_likelihood: log p_x(x) in nats, of samples or their mean, any shape; in the data's own
-        units, not the transformed.
+      log_likelihood: log p_x(x) in nats, of samples or their mean, any shape; as a density of x
+        before any transformation.
       num_dims: dimensions of a sample (784 for an image of 28 by 28).
       num_levels: levels of each dimension before dequantization; one for continuous data.
 

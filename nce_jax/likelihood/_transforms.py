@@ -1,4 +1,4 @@
-"""The change of variables of images: integer levels to a real vector, and back."""
+"""Transformations of images, from integer levels to a real vector and back."""
 
 import math
 
@@ -12,16 +12,16 @@ from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 def dequantize(
     key: PRNGKeyArray, images: Real[ArrayLike, "*shape"], *, num_levels: int = 256
 ) -> Float[Array, "*shape"]:
-    """Spreads integer levels uniformly over their bins: x = (k + u) / L with u ~ U[0, 1) and L =
-    `num_levels`.
+    r"""Spreads integer levels uniformly over their bins.
 
-    The integral of a density p_x over the bin of k is a probability of k, and E_u[log p_x(x)] - log
-    L is at most its log.
+    A level k becomes :math:`x = (k + u) / L` with :math:`u \sim U[0, 1)` and L = `num_levels`. The
+    integral of a density p_x over the bin of k is a probability of k, whose log is at least
+    :math:`E_u[\log p_x(x)] - \log L`.
 
     Args:
       key: a typed PRNG key.
       images: integers from 0 to L - 1, of any shape; their values are not checked.
-      num_levels: L.
+      num_levels: the number of levels, L.
 
     Returns:
       x in [0, 1), of the same shape, with floor(L x) = k wherever L is a power of two.
@@ -50,24 +50,24 @@ def dequantize(
         raise TypeError(f"images: expected integers, got dtype {images.dtype}")
     levels = images.astype(jnp.result_type(float))
     spread = levels + jax.random.uniform(key, levels.shape, levels.dtype)
-    # 255 + u rounds to 256 once in 1e5 float32 draws: that would be the next level, or a logit that
-    # is not finite.
+    # 255 + u rounds to 256 once in 1e5 float32 draws, which would be the next level, or give an
+    # infinite logit.
     return jnp.minimum(spread, jnp.nextafter(levels + 1, levels)) / num_levels
 
 
 def logit_transform(
     x: Float[ArrayLike, "samples ..."], *, alpha: float = 1e-6
 ) -> tuple[Float[Array, "samples ..."], Float[Array, " samples"]]:
-    """From the unit cube to the whole space: y = logit(alpha + (1 - 2 alpha) x), and its log
-    determinant.
+    r"""Maps the unit cube to the whole space, with the log determinant of the map.
 
-    log_det = sum over the dimensions of log(1 - 2 alpha) - log p - log(1 - p), p = alpha + (1 - 2
-    alpha) x, so that log p_x(x) = log p_y(y) + log_det.
+    With :math:`p = \alpha + (1 - 2 \alpha) x` it is :math:`y = \operatorname{logit} p`, and log_det
+    is the sum over the dimensions of :math:`\log(1 - 2 \alpha) - \log p - \log(1 - p)`, so that
+    log p_x(x) = log p_y(y) + log_det.
 
     Args:
       x: points in [0, 1], (samples, ...); all axes but the first are dimensions.
-      alpha: distance kept from the ends, at least 0 and less than 1/2; 1e-6 is customary for MNIST,
-        0.05 for CIFAR-10.
+      alpha: distance of p from the ends of the unit interval, at least 0 and less than 1/2; 1e-6 is
+        customary for MNIST, 0.05 for CIFAR-10.
 
     Returns:
       `(y, log_det)`, of shapes (samples, ...) and (samples,).
@@ -88,7 +88,7 @@ def logit_transform(
       Papamakarios, Pavlakou and Murray, Masked autoregressive flow for density estimation, 2017.
     """
     x = _as_cube("x", x, alpha)
-    # Both from sums of positive terms: 1 - p would lose the digits of x near one.
+    # Both are sums of positive terms: 1 - p would lose the digits of x near one.
     log_p, log_q = (jnp.log(alpha + (1 - 2 * alpha) * part) for part in (x, 1 - x))
     return log_p - log_q, _total(math.log1p(-2 * alpha) - log_p - log_q)
 
@@ -96,10 +96,10 @@ def logit_transform(
 def inverse_logit_transform(
     y: Float[ArrayLike, "samples ..."], *, alpha: float = 1e-6
 ) -> tuple[Float[Array, "samples ..."], Float[Array, " samples"]]:
-    """Back from the whole space: x = (sigma(y) - alpha) / (1 - 2 alpha), and the log determinant of
-    this map.
+    r"""Maps the whole space back to the unit cube, with the log determinant of the map.
 
-    log_det = sum over the dimensions of log sigma(y) + log sigma(-y) - log(1 - 2 alpha): minus that
+    It is :math:`x = (\sigma(y) - \alpha) / (1 - 2 \alpha)`, and log_det is the sum over the
+    dimensions of :math:`\log \sigma(y) + \log \sigma(-y) - \log(1 - 2 \alpha)`: minus the log_det
     of `logit_transform`, so that log p_y(y) = log p_x(x) + log_det.
 
     Args:
@@ -107,9 +107,9 @@ def inverse_logit_transform(
       alpha: as in `logit_transform`.
 
     Returns:
-      `(x, log_det)`, of shapes (samples, ...) and (samples,). Beyond |y| = logit(1 - alpha) x
-      leaves [0, 1], by at most alpha / (1 - 2 alpha): a model of y may put mass there, which no
-      data can have.
+      `(x, log_det)`, of shapes (samples, ...) and (samples,). Where |y| exceeds
+      logit(1 - alpha), x leaves [0, 1] by at most alpha / (1 - 2 alpha): a model of y can have mass
+      there, although data cannot.
 
     Raises:
       TypeError: `y` is not floating.

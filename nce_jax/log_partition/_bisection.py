@@ -1,4 +1,4 @@
-"""Bisection of the bracket: binary search, the slow and certain method."""
+"""Bisection of the bracket: binary search, slow and robust."""
 
 import jax.numpy as jnp
 
@@ -10,8 +10,8 @@ from nce_jax.log_partition.problem import Problem, Solver, State
 def bisection() -> Solver:
     """Binary search between the smallest and the largest log-ratio.
 
-    The bracket contains F*(kappa) for every kappa, and halves at every step: about 25 steps from a
-    range of 30 nats to 1e-6.
+    The bracket contains F*(kappa) for every kappa and is halved at every step: about 25 steps
+    reduce a range of 30 nats to 1e-6.
 
     Returns:
       A `Solver` for `solve_log_partition`.

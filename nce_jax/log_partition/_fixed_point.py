@@ -1,4 +1,4 @@
-"""Bennett's fixed point: F <- F - rho(F), the acceptance-ratio iteration of the paper."""
+"""Bennett's fixed point, F <- F - rho(F): the acceptance-ratio iteration."""
 
 from functools import partial
 
@@ -13,15 +13,19 @@ from nce_jax.log_partition.problem import Problem, Solver, State
 
 
 def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
-    """Bennett's self-consistent iteration, F <- F - learning_rate * rho(F).
+    r"""Bennett's self-consistent iteration, F <- F - learning_rate * rho(F).
 
-    rho(F) = log mean_i sigma(log kappa - u(x_i)) - log(kappa mean_j sigma(u(y_j) - log kappa)), u =
-    s - F. With a learning rate of at most one no step leads further from the root (lemma B.1), but
-    at poor overlap the iteration crawls or oscillates: it then ends with MAX_STEPS, never with a
-    wrong answer. One step of it is the paper's BAR update.
+    .. math::
+       \rho(F) = \log \operatorname{mean}_i \sigma(\log\kappa - u(x_i))
+       - \log\big(\kappa \operatorname{mean}_j \sigma(u(y_j) - \log\kappa)\big), \qquad u = s - F.
+
+    With a learning rate of at
+    most one no step increases the distance to the root (lemma B.1). Where data and noise hardly
+    overlap the iteration is slow or oscillates; it then ends with MAX_STEPS and not with a wrong
+    result. One step is the BAR update of Sevekari et al.
 
     Args:
-      learning_rate: scales the step; a traced number, or one per batch entry.
+      learning_rate: factor of the step; a traced number, or one per batch entry.
 
     Returns:
       A `Solver` for `solve_log_partition`.
@@ -45,8 +49,8 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
         evaluation = evaluate_equation(problem, state.estimate, is_branchless=is_branchless)
         rate = jnp.asarray(learning_rate, state.estimate.dtype)
         estimate = state.estimate - rate * bennett_residual(problem, state.estimate)
-        # Lemma B.1 carries the bound at the old point over to the new one; a rate above one
-        # stretches it.
+        # By lemma B.1 the bound at the old point holds at the new one; a rate above one increases
+        # it by this factor.
         stretch = jnp.maximum(1, jnp.abs(rate) + jnp.abs(rate - 1))
         return state._replace(
             estimate=estimate,
@@ -59,8 +63,6 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
 
 
 def _init(problem: Problem, initial: jax.Array) -> State:
-    """As for the other solvers, but not clipped to the bracket: the paper's iteration starts where
-    it is told to.
-    """
+    """The state of the other solvers, but at any finite `initial`, even outside the bracket."""
     state = initial_state(problem, initial)
     return state._replace(estimate=jnp.where(jnp.isfinite(initial), initial, state.estimate))

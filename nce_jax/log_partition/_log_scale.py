@@ -16,12 +16,11 @@ the log scale."""
 
 @jax.custom_batching.custom_vmap
 def near_or_far(problem: Problem, log_partition, count, residual) -> tuple[jax.Array, jax.Array]:
-    """Residual and Newton step: as given where the residual is small, and from the log scale where
-    it is not.
+    """Residual and Newton step: as given near the root, and from the log scale far from it.
 
-    The log scale costs twice the rest and is rarely needed, so that it stands behind a `cond`.
-    Under `vmap` a `cond` would compute both branches always: hence the rule below, which turns the
-    mapped axis into a leading batch axis instead.
+    The log scale costs twice the rest and is rarely needed, so that it is in a branch of a `cond`.
+    Under `vmap` a `cond` would always compute both branches; the rule below therefore turns the
+    mapped axis into a leading batch axis.
     """
     is_near = jnp.abs(residual) <= MAX_LINEAR
 
@@ -52,8 +51,9 @@ class _LogTails(NamedTuple):
 def _far(
     problem: Problem, log_partition: jax.Array, count: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Residual and Newton step from the log scale: g / H where that is small, else the difference
-    of the logs and its Newton step.
+    """Residual and Newton step from the log scale.
+
+    They are g / H where that is small, else the difference of the logs and its Newton step.
     """
     log_kappa = problem.log_kappa
     logits_data, logits_noise = acceptance_logits(problem, log_partition)

@@ -11,10 +11,10 @@ def newton() -> Solver:
     """Newton's method, safeguarded by the bracket.
 
     The equation is solved in a form that is nearly straight far from the root and smooth near it,
-    so that a median of 1 to 4 evaluations suffices at any overlap. Where a step would leave the
-    bracket, or the one before hardly shrank the residual, bisection takes its place. Convergence is
-    certified, not guessed: the residual bounds the distance to the root, and so the error that the
-    last step leaves.
+    so that a median of 1 to 4 evaluations is enough at any overlap. A step that would leave the
+    bracket is replaced by bisection, and so is a step after one that hardly reduced the residual.
+    Convergence is certified: the residual bounds the distance to the root, and with it the error
+    that the last step leaves.
 
     Returns:
       A `Solver` for `solve_log_partition`.
@@ -28,8 +28,8 @@ def newton() -> Solver:
       0.2364 in 2 steps
 
     References:
-      Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton); the residual is this
-        library's.
+      Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton). The form of the
+        residual is this library's (docs/design.md).
     """
     return Solver(initial_state, _step, _fused_step)
 
@@ -47,7 +47,7 @@ def _move(state: State, evaluation: Evaluation) -> State:
     proposal = state.estimate + evaluation.newton_step
     is_inside = (proposal >= lower) & (proposal <= upper)
     has_shrunk = jnp.abs(evaluation.residual) <= 0.75 * jnp.abs(state.residual)
-    # By proof; rounding may push it out of the bracket.
+    # Proven to converge; rounding may still push the point out of the bracket.
     is_quadratic = newton_error_bound(evaluation.residual) < 0.1
     is_good = is_inside & has_shrunk | is_quadratic
     estimate = jnp.where(is_good, jnp.clip(proposal, lower, upper), midpoint(lower, upper))

@@ -50,9 +50,7 @@ class Evaluation(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Weighted means over one side: of the step [d > 0], of the signed tail, and of the slope
-    sigma'(d).
-    """
+    """Weighted means over one side of the step [d > 0], the signed tail and the slope sigma'(d)."""
 
     mass: jax.Array
     tail: jax.Array
@@ -174,8 +172,9 @@ def _sums(logits: jax.Array, samples: Samples) -> _Sums:
 
 
 def _count_difference(first: jax.Array, second: jax.Array) -> jax.Array:
-    """first - second, and exactly zero where they agree to rounding: the answer is then exact for a
-    kappa that differs from the given one by less than its rounding.
+    """first - second, and exactly zero where they agree to rounding.
+
+    The root is then exact for a kappa that differs from the given one by less than its rounding.
     """
     difference = first - second
     rounding = 4 * jnp.finfo(first.dtype).eps * jnp.maximum(first, second)

@@ -82,9 +82,7 @@ def _root_tangent(root: jax.Array, problem: Problem, tangent: Problem) -> jax.Ar
 def _with_pull(
     root: jax.Array, log_slope: jax.Array, pull: Pull | None, tangent: Pull | None
 ) -> tuple[jax.Array, Any]:
-    """Log of the slope of the whole equation, and the change of the root with a regularizer's
-    pull.
-    """
+    """Log of the slope of the whole equation, and the change of the root with the pull."""
     if pull is None or tangent is None:
         return log_slope, 0
     log_total = jnp.logaddexp(log_slope, jnp.log(pull.slope))
@@ -100,8 +98,9 @@ def _log_slope(logits: jax.Array, samples: Samples) -> jax.Array:
 def _side_tangent(
     logits: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array
 ) -> jax.Array:
-    """The root's change when one side's log-ratios and weights change; `log_scale` carries kappa
-    and the slope.
+    """Change of the root with the log ratios and weights of one side.
+
+    `log_scale` is the log of the side's factor in the equation over the slope.
     """
     log_scale = log_scale - jnp.log(samples.total)
     influence = jnp.exp(
@@ -116,8 +115,9 @@ def _side_tangent(
 def _weight_tangent(
     logits: jax.Array, samples: Samples, tangent: Samples, log_scale: jax.Array
 ) -> jax.Array:
-    """The same for weights: sum_k (da_k - w_k dA) sigma(d_k) / (A slope), from whichever of sigma,
-    sigma - 1 is small.
+    """The part of the weights: sum_k (da_k - w_k dA) sigma(d_k) / (A slope).
+
+    It is computed from sigma or from sigma - 1, whichever is small.
     """
     small = jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(logits))
     complement = -jnp.exp(expand(log_scale) + jax.nn.log_sigmoid(-logits))

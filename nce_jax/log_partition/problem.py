@@ -158,7 +158,7 @@ def make_problem(
       A `Problem` in the compute dtype, float32 or float64.
 
     Raises:
-      TypeError: log-ratios or weights that are not floating.
+      TypeError: log ratios or weights that are not floating.
       ValueError: empty arrays, mismatched batches, or plain numbers out of their range.
 
     Examples:

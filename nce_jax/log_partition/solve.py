@@ -240,9 +240,7 @@ def solve_with_last_iterate(
 
 
 def check_solver_options(solver: Any, tolerance: Any, max_steps: Any, fixed_steps: Any) -> None:
-    """Raises where an option of a solve is of another kind or, as a plain number, out of its
-    range.
-    """
+    """Raises where an option is of the wrong kind or, as a plain number, out of its range."""
     check_instance("solver", solver, Solver, "newton()")
     if tolerance is not None:
         check_positive("tolerance", tolerance)
@@ -255,8 +253,10 @@ def check_solver_options(solver: Any, tolerance: Any, max_steps: Any, fixed_step
 def _solve(
     problem: Problem, initial, tolerance, *, solver: Solver, max_steps: int, fixed_steps: int | None
 ) -> tuple[Solution, jax.Array]:
-    """The whole solve, jitted for callers outside `jit`: a bare `while_loop` would be compiled anew
-    at every call, and every operation around it would be compiled on its own.
+    """The whole solve, jitted for callers outside `jit`.
+
+    Otherwise the `while_loop` would be compiled anew at every call, and every operation around it
+    would be compiled on its own.
     """
     fixed = jax.lax.stop_gradient(problem)
     is_valid = _is_valid(fixed)
@@ -339,9 +339,7 @@ def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
 
 
 def _is_valid(problem: Problem) -> jax.Array:
-    """True where a lane can be solved: finite log ratios, weights >= 0 with a positive sum, and
-    kappa in range.
-    """
+    """True where log ratios are finite, weights >= 0 with a positive sum, and kappa in range."""
     # A NaN anywhere is both the minimum and the maximum.
     lower, upper = bracket(problem)
     # Kappa is limited to the square root of the dtype's range, 1e-19 to 1e19 in float32, so that

@@ -197,8 +197,9 @@ def _measure_and_choose(
 def _measure(
     state: MagnificationState, magnification: jax.Array, initial: jax.Array, linearize: Linearize
 ) -> Measurements:
-    """Slope and curvatures of the loss along both displacements, at the last step's M and at the
-    parameters where the optimizer would come to rest.
+    """Measures slope and curvatures of the loss along both displacements, at the last step's M.
+
+    They are those at the parameters where the optimizer would come to rest.
     """
     equation_at, push = linearize(state.pending)
     problem = equation_at(magnification)
@@ -233,8 +234,9 @@ def _measure(
 def _update_means(
     state: MagnificationState, table: Candidates, measurements: Measurements, step: jax.Array
 ) -> MagnificationState:
-    """Updates the running means over the last eighth of the steps; a value that is not finite
-    changes nothing.
+    """Updates the running means over the last eighth of the steps.
+
+    Values that are not finite are left out.
     """
 
     def blend(old: Any, new: Any, decay: jax.Array, gain: jax.Array) -> Any:

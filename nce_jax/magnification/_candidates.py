@@ -49,8 +49,7 @@ class Candidates(NamedTuple):
 
 
 class SampleDerivatives(NamedTuple):
-    """Derivatives of the loss by the log ratio of every sample, (n,) of the data and (m,) of the
-    noise.
+    """Derivatives of the loss by each log ratio, (n,) of the data and (m,) of the noise.
 
     Attributes:
       first_data: P, minus n times the first derivative.

@@ -1,4 +1,4 @@
-"""One M from log ratios, to be kept."""
+"""A constant M from the log ratios of one batch."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from nce_jax.log_partition import make_problem
 from nce_jax.magnification._candidates import tabulate
 
 _GRID = np.geomspace(1.0, 1e6, 31)
+"""The candidates: five in a decade."""
 
 
 def suggested_magnification(
@@ -20,28 +21,28 @@ def suggested_magnification(
     weights_data: Weights | None = None,
     weights_noise: Weights | None = None,
 ) -> Float[Array, "*batch"]:
-    """The largest M that the noise samples of a batch support, from the log ratios of a model that
-    fits the data roughly.
+    r"""The largest M that the noise samples of a batch support, for a model that fits roughly.
 
-    At M the noise side of the gradient is a sum of weights kappa Q_j, kappa = noise_ratio M, and
-    its effective samples are m E_data[P]^2 / (kappa E_data[P (1 - P)]), P = sigma(log kappa - u): a
-    second moment taken from the data, which lie where the noise samples that would carry it are
-    missing; or the one seen on the noise, where that is larger. Ten are asked for. This is as near
-    to maximum likelihood as the samples allow, which is not the best M: for many steps M = 1 or
+    At M the noise side of the gradient is a sum with weights :math:`\kappa Q_j`,
+    :math:`\kappa = \nu M`. Their effective number of samples is
+    :math:`m E_{data}[P]^2 / (\kappa E_{data}[P (1 - P)])`, :math:`P = \sigma(\log\kappa - u)`. The
+    second moment in the denominator is computed from the data, which lie where the noise samples
+    that would dominate it are missing; where the estimate from the noise is larger, it is used
+    instead. M is supported if ten effective samples are left. This M is as near to maximum
+    likelihood as the samples allow, which is not the best M: over many steps M = 1 or
     `adaptive_magnification` ends at smaller errors.
 
     Args:
-      log_ratio_data: s of the data samples, (*batch, n), at parameters of which a batch of this
-        size can tell: after a short pilot run, say. Where s is constant and m at least ten every M
-        is supported.
-      log_ratio_noise: s of the noise samples, (*batch, m), m as in training.
+      log_ratio_data: s of the data samples, (*batch, n), at parameters after a short pilot run. If
+        s is constant and m at least ten, every M is supported.
+      log_ratio_noise: s of the noise samples, (*batch, m), with m as in training.
       noise_ratio: nu > 0, a number or one per batch entry.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
       weights_noise: the same for the noise samples.
 
     Returns:
-      M between 1 and 1e6, (*batch), five values to a decade; 1 where even that leaves less than ten
-      effective samples; NaN where a log ratio or weight is not finite.
+      M between 1 and 1e6, (*batch), from five values in a decade. It is 1 where even M = 1 leaves
+      fewer than ten effective samples, and NaN where a log ratio or weight is not finite.
 
     Raises:
       TypeError: log ratios or weights that are not floating.

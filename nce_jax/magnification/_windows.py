@@ -26,8 +26,7 @@ needs no setting."""
 
 
 class Windows(NamedTuple):
-    """Displacements of the parameters over both windows, and the sums of A and nu over the same
-    steps.
+    """Displacements of the parameters over both windows, with the sums of A and nu.
 
     Attributes:
       short: U, sum of r^j update_j over the short window.
