@@ -72,11 +72,11 @@ class Checkpoints:
     def _record(self, step: int, record: dict[str, Any]) -> None:
         record["sha256"] = _digests(self.folder / str(step))
         write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
-        older = [other for other in self.steps() if other < step and self._is_complete(other)]
-        kept = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
-        # Later ones, too: the run passed over them, and they are not its future.
-        for other in set(self.steps()) - kept:
-            self._remove(other)
+        older = [number for number in self.steps() if number < step and self._is_complete(number)]
+        retained = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
+        # Checkpoints of later steps are removed too: the run has passed over them.
+        for superfluous in set(self.steps()) - retained:
+            self._remove(superfluous)
 
     def finish(self) -> None:
         """Waits until the save in progress is complete."""

@@ -85,8 +85,8 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
     check_instance("state", state, TrainState, "train.init(params)")
     expected = jax.eval_shape(init, state.params)
     for name in ("opt_state", "magnification_state"):
-        got, wanted = (str(jax.tree.structure(getattr(one, name))) for one in (state, expected))
-        if got != wanted:
+        actual: Any = jax.tree.structure(getattr(state, name))
+        if actual != jax.tree.structure(getattr(expected, name)):
             raise ValueError(
                 f"state: expected one from the init of this train step, got another {name}: that"
                 " of a step with another optimizer, treatment or magnification rule"

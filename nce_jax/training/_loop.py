@@ -15,7 +15,7 @@ from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._composition import check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
-from nce_jax.training._mesh import shares_threads, stays
+from nce_jax.training._mesh import output_shardings, shares_threads
 from nce_jax.training._processes import check_same, is_writer
 from nce_jax.training._records import Packing, Window, history
 
@@ -172,7 +172,7 @@ def _compile(
 ) -> Callable[..., Any]:
     """Compiles one step of the loop, with the gathering of its batch and packed metrics."""
 
-    @functools.partial(jax.jit, donate_argnums=0, out_shardings=stays(state))
+    @functools.partial(jax.jit, donate_argnums=0, out_shardings=output_shardings(state))
     def advance(state, arguments):
         new, metrics = step(state, source.batch(*arguments), key)
         return same_kind(strongly_typed(new), state), packing.pack(metrics)

@@ -95,10 +95,10 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     """
     check_mesh(mesh)
     leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
-    for pattern, spec in _pairs(rules):
+    for pattern, spec in _as_rules(rules):
         _check_rule(pattern, spec, mesh, [name for name, _ in leaves])
-    found = [NamedSharding(mesh, _spec(name, leaf, mesh, rules)) for name, leaf in leaves]
-    return jax.tree.unflatten(jax.tree.structure(state), found)
+    shardings = [NamedSharding(mesh, _spec(name, leaf, mesh, rules)) for name, leaf in leaves]
+    return jax.tree.unflatten(jax.tree.structure(state), shardings)
 
 
 def shard_state(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
@@ -160,18 +160,18 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
     References:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
-    return jax.jit(step, donate_argnums=0, out_shardings=stays(state))
+    return jax.jit(step, donate_argnums=0, out_shardings=output_shardings(state))
 
 
-def stays(state: Any) -> tuple[Any, NamedSharding | None]:
+def output_shardings(state: Any) -> tuple[Any, NamedSharding | None]:
     """Output shardings of a step: the state's own, and metrics everywhere; None without a mesh."""
-    found = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
-    meshes = [sharding.mesh for sharding in found if isinstance(sharding, NamedSharding)]
+    current = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(state)]
+    meshes = [sharding.mesh for sharding in current if isinstance(sharding, NamedSharding)]
     if not meshes:
         return None, None
-    whole = NamedSharding(meshes[0], PartitionSpec())
-    kept = [sharding if isinstance(sharding, NamedSharding) else whole for sharding in found]
-    return jax.tree.unflatten(jax.tree.structure(state), kept), whole
+    replicated = NamedSharding(meshes[0], PartitionSpec())
+    shardings = [item if isinstance(item, NamedSharding) else replicated for item in current]
+    return jax.tree.unflatten(jax.tree.structure(state), shardings), replicated
 
 
 def shares_threads(state: Any) -> bool:
@@ -224,10 +224,10 @@ def check_mesh(mesh: Any) -> None:
         )
 
 
-def _pairs(rules: Any) -> ShardingRules:
+def _as_rules(rules: Any) -> ShardingRules:
     """The rules as a list; raises unless each is a regular expression with a PartitionSpec."""
-    found: list[Any] = [rules] if isinstance(rules, str) else list(rules)
-    for rule in found:
+    pairs: list[Any] = [rules] if isinstance(rules, str) else list(rules)
+    for rule in pairs:
         if not (isinstance(rule, tuple) and len(rule) == 2 and isinstance(rule[1], PartitionSpec)):
             raise TypeError(f"rules: expected pairs of a pattern and a PartitionSpec, got {rule!r}")
         try:
@@ -236,7 +236,7 @@ def _pairs(rules: Any) -> ShardingRules:
             raise ValueError(
                 f"rules: expected a regular expression, got {rule[0]!r} ({error})"
             ) from error
-    return found
+    return pairs
 
 
 def _check_rule(pattern: str, spec: PartitionSpec, mesh: Mesh, names: list[str]) -> None:

@@ -208,8 +208,8 @@ def _check_tables(gradient: Params, tables: Params, rows: Rows) -> None:
     if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
         raise ValueError(f"tables: expected arrays of one number of rows, got shapes {shapes}")
     expected = [(*rows.ids.shape, *shape[1:]) for shape in shapes]
-    found = [jnp.shape(leaf) for leaf in jax.tree.leaves(gradient)]
-    if found != expected:
+    actual = [jnp.shape(leaf) for leaf in jax.tree.leaves(gradient)]
+    if actual != expected:
         raise ValueError(
-            f"gradient: expected that of the gathered rows, shapes {expected}, got shapes {found}"
+            f"gradient: expected that of the gathered rows, shapes {expected}, got shapes {actual}"
         )

@@ -23,7 +23,7 @@ def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
         return tree
     sharding = NamedSharding(mesh, PartitionSpec(DATA_AXIS))
 
-    def place(leaf: jax.Array) -> jax.Array:
+    def split_leaf(leaf: jax.Array) -> jax.Array:
         num_devices = mesh.shape[DATA_AXIS]
         if not jnp.ndim(leaf):
             raise ValueError(f"{name}: expected samples on the first axis, got a number")
@@ -34,10 +34,10 @@ def split(tree: Any, mesh: Mesh | None, name: str) -> Any:
             )
         return jax.lax.with_sharding_constraint(leaf, sharding)
 
-    return jax.tree.map(place, tree)
+    return jax.tree.map(split_leaf, tree)
 
 
-def where_they_are(
+def map_over_devices(
     function: Callable[[Any], jax.Array], mesh: Mesh | None
 ) -> Callable[[Any], jax.Array]:
     """Maps a function of samples over the devices, each for its own samples.
@@ -46,9 +46,9 @@ def where_they_are(
     """
     if mesh is None:
         return function
-    own = PartitionSpec(DATA_AXIS)
+    spec = PartitionSpec(DATA_AXIS)
     return jax.shard_map(
-        function, mesh=mesh, in_specs=own, out_specs=own, axis_names={DATA_AXIS}, check_vma=False
+        function, mesh=mesh, in_specs=spec, out_specs=spec, axis_names={DATA_AXIS}, check_vma=False
     )
 
 
@@ -60,8 +60,8 @@ def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:
     rows = mesh.shape[DATA_AXIS]
     # A row per device: what is joined here lies on one device already.
     blocks = [values.reshape(rows, -1) for values in present.values()]
-    joined = _place(
-        _place(jnp.concatenate(blocks, axis=1), mesh, PartitionSpec(DATA_AXIS)),
+    joined = _constrain(
+        _constrain(jnp.concatenate(blocks, axis=1), mesh, PartitionSpec(DATA_AXIS)),
         mesh,
         PartitionSpec(),
     )
@@ -72,5 +72,5 @@ def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:
     }
 
 
-def _place(values: jax.Array, mesh: Mesh, spec: PartitionSpec) -> jax.Array:
+def _constrain(values: jax.Array, mesh: Mesh, spec: PartitionSpec) -> jax.Array:
     return jax.lax.with_sharding_constraint(values, NamedSharding(mesh, spec))

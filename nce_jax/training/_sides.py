@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from nce_jax._contracts import check_data, check_event_shape, check_noise_values, evaluate_model
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
-from nce_jax.training._sharding import gather, split, where_they_are
+from nce_jax.training._sharding import gather, map_over_devices, split
 from nce_jax.training._state import Batch
 
 Model = Callable[[Params, Any], jax.Array]
@@ -51,7 +51,7 @@ class Sides(NamedTuple):
     def _given(self, x: Any) -> Side:
         if self.is_ratio:
             return Side(x, None)
-        log_noise = where_they_are(self.noise.log_prob, self.mesh)(x)
+        log_noise = map_over_devices(self.noise.log_prob, self.mesh)(x)
         check_noise_values(log_noise, x)
         return Side(x, log_noise)
 

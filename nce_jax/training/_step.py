@@ -125,19 +125,22 @@ class TrainStep:
         if self.magnification_rule is None:
             return None, self.criterion
         # `check_composition` has made sure that there is one.
-        at: Any = self.criterion.at_magnification
+        make_criterion: Any = self.criterion.at_magnification
         fixed = jax.lax.stop_gradient(inputs)
 
         def linearize(offset: Params):
             ratios, push = jax.linearize(forward, optax.apply_updates(state.params, offset))
-            return lambda m: at(m).equation(**{**fixed, **ratios}), lambda direction: tuple(
-                push(direction).values()
-            )
+            return lambda m: make_criterion(m).equation(
+                **{**fixed, **ratios}
+            ), lambda direction: tuple(push(direction).values())
 
         choice = self.magnification_rule.choose(
-            state.magnification_state, state.step, lambda m: at(m).equation(**fixed), linearize
+            state.magnification_state,
+            state.step,
+            lambda m: make_criterion(m).equation(**fixed),
+            linearize,
         )
-        return choice, at(choice.magnification)
+        return choice, make_criterion(choice.magnification)
 
     def _descend(self, state: TrainState, gradient, choice: Choice | None) -> TrainState:
         pair = state.params, state.log_partition

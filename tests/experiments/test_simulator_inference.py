@@ -89,6 +89,7 @@ def test_coverage_counts():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path):
     result = smoke_result("simulator_inference", CONFIG, experiment)
     methods = list(losses(CONFIG))
