@@ -1,5 +1,6 @@
-"""Sphinx settings. Everything is built offline and a warning is an error: see the target `docs` of
-the Makefile.
+"""Sphinx settings.
+
+Everything is built offline, and a warning is an error: see the target `docs` of the Makefile.
 """
 
 import re

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from experiments.mnist.config import Config
-from experiments.mnist.data import LEVELS, SIDE, Data, in_blocks
+from experiments.mnist.preprocessing import LEVELS, SIDE, Data, in_blocks
 from nce_jax import likelihood, noise, samplers
 
 

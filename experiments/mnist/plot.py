@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.common.results import Stored
-from experiments.mnist.data import SIDE
+from experiments.mnist.preprocessing import SIDE
 
 
 def draw(stored: Stored) -> dict[str, Figure]:

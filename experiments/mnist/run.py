@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from experiments.common import cli, results
-from experiments.mnist import data as mnist
+from experiments.mnist import preprocessing
 from experiments.mnist.config import PRESETS, Config
 from experiments.mnist.measures import Evaluation, make_evaluation, noise_bits
 from experiments.mnist.statistics import headline
@@ -19,7 +19,7 @@ from experiments.mnist.train import Trained, make_model, methods, train
 def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays by method: losses (method, seed, record), samples and bits of the first seed."""
     key_data, key_model, key_train, key_evaluate = jax.random.split(key, 4)
-    data = mnist.load(config.images, key_data)
+    data = preprocessing.load(config.images, key_data)
     seeds = [jax.random.fold_in(key_model, seed) for seed in range(config.num_seeds)]
     models = [make_model(config, seed) for seed in seeds]
     evaluate = make_evaluation(config, data, models[0].log_ratio_fn)

@@ -13,7 +13,7 @@ import optax
 import nce_jax
 from experiments.common import pieces
 from experiments.mnist.config import Config
-from experiments.mnist.data import SIDE, Data, batch_fn, in_blocks
+from experiments.mnist.preprocessing import SIDE, Data, batch_fn, in_blocks
 from nce_jax import models, training
 
 COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("data", "train")]

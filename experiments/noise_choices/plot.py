@@ -68,45 +68,19 @@ def _plane(arrays) -> Figure:
 
 
 def _digits(arrays) -> Figure:
-    """Overlap by step, gain compared with the noise's own, and the cost of a step."""
+    """Overlap by step, gain compared with the noise alone, and the cost of a step."""
     figure, axes = plt.subplots(1, 3, figsize=(10.4, 3.9))
     gains, base = statistics.gain(arrays)[:, 0], arrays["digits_log_gaussian"].mean()
     names = list(_styles(arrays))
     for index, style in enumerate(_styles(arrays).values()):
         _band(axes[0], arrays["digits_steps"], arrays["digits_overlap"][index, 0], style)
-        mean, error = statistics.mean_and_error(gains[index])
-        if np.isfinite(mean):
-            axes[1].errorbar(index, mean, error, fmt="o", color=style["color"], capsize=3)
-        else:
-            axes[1].text(
-                index,
-                0.2,
-                "withheld",
-                transform=axes[1].get_xaxis_transform(),
-                rotation=90,
-                ha="center",
-                size=8,
-            )
+        _mark_gain(axes[1], index, gains[index], style["color"])
         if names[index] == "flow":
-            flow_gain = arrays["digits_log_noise"][index] - base
-            axes[1].plot(index, flow_gain, "_", color=style["color"], ms=16)
-            axes[1].annotate(
-                "the flow itself",
-                (index, flow_gain),
-                textcoords="offset points",
-                xytext=(-6, 5),
-                ha="right",
-                size=8,
-            )
+            _mark_flow(axes[1], index, arrays["digits_log_noise"][index] - base, style["color"])
     width, positions = 0.38, np.arange(len(names))
     for offset, problem, color in ((-width / 2, "plane", "0.65"), (width / 2, "digits", "0.25")):
-        axes[2].bar(
-            positions + offset,
-            1e3 * arrays[f"{problem}_seconds"],
-            width,
-            color=color,
-            label=problem,
-        )
+        milliseconds = 1e3 * arrays[f"{problem}_seconds"]
+        axes[2].bar(positions + offset, milliseconds, width, color=color, label=problem)
     for axis in axes[1:]:
         axis.set_xticks(positions, names, rotation=40, ha="right")
     axes[0].set(
@@ -123,6 +97,23 @@ def _digits(arrays) -> Figure:
     )
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=7)
     return figure
+
+
+def _mark_gain(axes: Axes, index: int, gains: np.ndarray, color: str) -> None:
+    """Mean and standard error of a noise's gains, or a note where they are withheld."""
+    mean, error = statistics.mean_and_error(gains)
+    if np.isfinite(mean):
+        axes.errorbar(index, mean, error, fmt="o", color=color, capsize=3)
+        return
+    on_axis = axes.get_xaxis_transform()
+    axes.text(index, 0.2, "withheld", transform=on_axis, rotation=90, ha="center", size=8)
+
+
+def _mark_flow(axes: Axes, index: int, gain: float, color: str) -> None:
+    """The gain of the flow alone, without an energy on top of it."""
+    axes.plot(index, gain, "_", color=color, ms=16)
+    options: dict[str, Any] = {"textcoords": "offset points", "xytext": (-6, 5), "ha": "right"}
+    axes.annotate("the flow itself", (index, gain), size=8, **options)
 
 
 def _band(axes: Axes, steps: np.ndarray, lanes: np.ndarray, style: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
-from experiments.common.mnist_files import load_images
+from experiments.common.mnist_images import load_images
 from experiments.representation.config import Config
 
 

@@ -17,9 +17,6 @@ from nce_jax.criteria import Criterion, nce
 from nce_jax.samplers import Kernel
 from nce_jax.training import TrainState, TrainStep, Treatment, make_train_step, solved
 
-_NCE = nce()
-_SOLVED = solved()
-
 
 class SelfNoiseState(NamedTuple):
     """The state of a training against its own past: the train state, and the noise.
@@ -127,8 +124,8 @@ def make_self_noise_step(
     kernel: Kernel,
     refresh_every: int,
     num_steps: int = 10,
-    criterion: Criterion = _NCE,
-    treatment: Treatment = _SOLVED,
+    criterion: Criterion = nce(),
+    treatment: Treatment = solved(),
     num_noise: int | None = None,
 ) -> SelfNoiseStep:
     """Composes a train step whose noise is a past snapshot of the model, renewed at intervals.

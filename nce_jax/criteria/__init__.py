@@ -1,7 +1,7 @@
 """Criteria for a train step: each pairs a loss with its way to profile the normalizer."""
 
-from nce_jax.criteria._criterion import Criterion
-from nce_jax.criteria._family import (
+from nce_jax.criteria._interface import Criterion
+from nce_jax.criteria._loss_criteria import (
     donsker_varadhan,
     exponential_nce,
     least_squares,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.criteria._family import nce
+from nce_jax.criteria._loss_criteria import nce
 from nce_jax.log_partition import Solver, newton
 
 

@@ -3,7 +3,8 @@
 `solve_log_partition` takes log ratios and returns a `Solution`. An extension builds on three public
 modules: `problem` holds the types (the equation of your own criterion is a `Problem`, your own
 method a `Solver` that steps a `State`), `equation` and `evaluation` the equation with its overlap
-and error bounds, `implicit` the derivative of a root. docs/extending.md has examples.
+and error bounds, `implicit` the derivative of a root. docs/extending.md has examples. The loop
+with its tolerance is in `_loop`, and what makes a solve fail in `_status`.
 """
 
 from nce_jax.log_partition._bisection import bisection

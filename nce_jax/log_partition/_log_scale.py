@@ -32,7 +32,7 @@ def near_or_far(problem: Problem, log_partition, count, residual) -> tuple[jax.A
 
 
 @near_or_far.def_vmap
-def near_or_far_vmap(axis_size, in_batched, *args):
+def _near_or_far_vmap(axis_size, in_batched, *args):
     def add_batch(leaf, is_batched):
         return leaf if is_batched else jnp.broadcast_to(leaf, (axis_size, *leaf.shape))
 

@@ -1,30 +1,18 @@
-"""Solving for F: the one loop, with its tolerance and its step limit, for every method."""
+"""Solving for F, from log ratios or from an equation that is gathered already."""
 
 import functools
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_instance, check_positive, check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
+from nce_jax.log_partition._loop import iterate, start_run
 from nce_jax.log_partition._newton import newton
-from nce_jax.log_partition.equation import lacks_overlap
+from nce_jax.log_partition._status import find_status, find_valid
 from nce_jax.log_partition.implicit import implicit_root
-from nce_jax.log_partition.problem import (
-    Problem,
-    Solution,
-    Solver,
-    State,
-    Status,
-    bracket,
-    make_problem,
-)
-
-_MAX_UNROLLED = 8
-"""Loops of at most this many steps are unrolled, so that XLA can fuse the steps."""
+from nce_jax.log_partition.problem import Problem, Solution, Solver, Status, make_problem
 
 
 def solve_log_partition(
@@ -259,21 +247,18 @@ def _solve(
     would be compiled on its own.
     """
     fixed = jax.lax.stop_gradient(problem)
-    is_valid = _is_valid(fixed)
+    is_valid = find_valid(fixed)
     move = solver.step if fixed_steps is None else solver.fused_step or solver.step
-    start = _Run(
-        solver.init(fixed, _initial(fixed, initial)),
-        jnp.zeros(is_valid.shape, jnp.int32),
-        ~is_valid,
-    )
-    run = _iterate(
-        functools.partial(_step, problem=fixed, tolerance=tolerance, move=move),
-        start,
-        max_steps,
-        fixed_steps,
+    start = solver.init(fixed, _initial(fixed, initial))
+    run = iterate(
+        lambda state: move(fixed, state),
+        start_run(start, is_valid),
+        tolerance=tolerance,
+        max_steps=max_steps,
+        fixed_steps=fixed_steps,
     )
     root = implicit_root(run.state.estimate, problem)
-    status = _status(fixed, run, is_valid)
+    status = find_status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
     solution = Solution(
         log_partition=jnp.where(solved, root, jnp.nan),
@@ -284,51 +269,6 @@ def _solve(
     return solution, run.state.estimate
 
 
-class _Run(NamedTuple):
-    state: State
-    num_evaluations: jax.Array
-    is_done: jax.Array
-
-
-def _iterate(
-    step: Callable[[_Run], _Run], run: _Run, max_steps: int, fixed_steps: int | None
-) -> _Run:
-    """Steps all lanes until each is certified within the tolerance, or a fixed number of times."""
-
-    def is_running(run: _Run) -> jax.Array:
-        return jnp.any(~run.is_done & (run.num_evaluations < max_steps))
-
-    if fixed_steps is None:
-        return jax.lax.while_loop(is_running, step, run)
-    # Short loops are unrolled so that XLA can fuse them; a loop of known length needs no round trip
-    # to the host either.
-    return jax.lax.fori_loop(
-        0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _MAX_UNROLLED
-    )
-
-
-def _step(
-    run: _Run, problem: Problem, tolerance: Scalars | None, move: Callable[[Problem, State], State]
-) -> _Run:
-    """One evaluation for every lane; the state of a finished lane no longer changes."""
-    state = jax.tree.map(
-        lambda old, new: jnp.where(run.is_done, old, new), run.state, move(problem, run.state)
-    )
-    return _Run(
-        state,
-        run.num_evaluations + ~run.is_done,
-        run.is_done | (state.error <= _tolerance(tolerance, state)),
-    )
-
-
-def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
-    # In float32 and in float64, eps^(3/4) is above the rounding error of sums over millions of
-    # samples.
-    eps = jnp.finfo(state.estimate.dtype).eps
-    requested = jnp.asarray(eps**0.75 if tolerance is None else tolerance, state.estimate.dtype)
-    return jnp.maximum(requested, 2 * eps * jnp.abs(state.estimate))
-
-
 def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
     """The caller's starting point; NaN, where there is none, lets the solver choose."""
     return as_scalar(
@@ -336,27 +276,3 @@ def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
         jnp.nan if initial is None else jax.lax.stop_gradient(initial),
         problem.data.values,
     )
-
-
-def _is_valid(problem: Problem) -> jax.Array:
-    """True where log ratios are finite, weights >= 0 with a positive sum, and kappa in range."""
-    # A NaN anywhere is both the minimum and the maximum.
-    lower, upper = bracket(problem)
-    # Kappa is limited to the square root of the dtype's range, 1e-19 to 1e19 in float32, so that
-    # its product with a mean neither underflows nor overflows.
-    largest = 0.5 * math.log(jnp.finfo(lower.dtype).max)
-    is_valid = jnp.isfinite(upper - lower) & (jnp.abs(problem.log_kappa) <= largest)
-    for side in (problem.data, problem.noise):
-        is_valid &= jnp.isfinite(side.total) & (side.total > 0)
-        if side.weights is not None:
-            is_valid &= jnp.all(side.weights >= 0, axis=-1)
-    return is_valid
-
-
-def _status(problem: Problem, run: _Run, is_valid: jax.Array) -> jax.Array:
-    solved = jnp.where(
-        lacks_overlap(problem, run.state.log_overlap), Status.NO_OVERLAP, Status.CONVERGED
-    )
-    return jnp.select(
-        [~is_valid, ~run.is_done], [Status.NONFINITE, Status.MAX_STEPS], solved
-    ).astype(jnp.int32)

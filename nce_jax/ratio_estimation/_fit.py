@@ -32,8 +32,6 @@ from nce_jax.ratio_estimation._result import LogRatioEstimate
 from nce_jax.ratio_estimation._samples import Sets, make_sets
 from nce_jax.training import Batch, FitResult, fit, make_train_step
 
-_NCE = nce()
-
 
 def fit_log_ratio(
     key: PRNGKeyArray,
@@ -41,7 +39,7 @@ def fit_log_ratio(
     x_noise: SampleSource,
     *,
     model: tuple[Params, LogRatioFn] | None = None,
-    criterion: Criterion = _NCE,
+    criterion: Criterion = nce(),
     optimizer: optax.GradientTransformation | None = None,
     num_steps: int = 2000,
     batch_size: int = 512,

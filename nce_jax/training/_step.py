@@ -25,9 +25,6 @@ from nce_jax.training._sides import Model, Sides, log_ratios
 from nce_jax.training._state import Batch, Metrics, TrainState
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
 
-_NCE = nce()
-_SOLVED = solved()
-
 
 @dataclass(frozen=True, eq=False)
 class TrainStep:
@@ -176,8 +173,8 @@ def make_train_step(
     optimizer: optax.GradientTransformation | None = None,
     *,
     log_ratio_fn: LogDensityFn | None = None,
-    criterion: Criterion = _NCE,
-    treatment: Treatment = _SOLVED,
+    criterion: Criterion = nce(),
+    treatment: Treatment = solved(),
     num_noise: int | None = None,
     magnification_rule: MagnificationRule | None = None,
     mesh: Mesh | None = None,

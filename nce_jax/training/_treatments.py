@@ -20,8 +20,6 @@ from nce_jax.log_partition import (
 )
 from nce_jax.training._optimizers import as_optimizer
 
-_NEWTON = newton()
-
 
 class LogPartitionUpdate(NamedTuple):
     """What a treatment does to F in one step.
@@ -161,7 +159,7 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
 
 
 def solved(
-    solver: Solver = _NEWTON,
+    solver: Solver = newton(),
     *,
     tolerance: Scalars | None = None,
     max_steps: int = 200,

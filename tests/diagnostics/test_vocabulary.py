@@ -115,7 +115,7 @@ def test_bad_arguments_are_named(layer, hidden):
 
 
 def test_a_bias_that_starts_at_log_frequencies_makes_the_layer_the_noise_where_states_are_zero():
-    log_p = nce_jax.noise.unigram([4.0, 2.0, 1.0, 1.0], power=1).log_prob(jnp.arange(4))
+    log_p = nce_jax.noise.unigram([4.0, 2.0, 1.0, 1.0], power=1.0).log_prob(jnp.arange(4))
     layer = models.VocabularyHead(4, DIM, initial_bias=log_p, rngs=nnx.Rngs(jax.random.key(0)))
     np.testing.assert_allclose(
         jnp.exp(layer(jnp.zeros((1, DIM))))[0], [0.5, 0.25, 0.125, 0.125], rtol=1e-6

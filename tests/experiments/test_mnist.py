@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.mnist import data, statistics
+from experiments.mnist import preprocessing, statistics
 from experiments.mnist.config import PRESETS
 from experiments.mnist.train import methods
 
@@ -37,7 +37,7 @@ def test_every_preset_trains_the_claim_and_its_base():
 
 
 def test_enlarged_digits_stand_in_for_mnist():
-    loaded = data.load("digits", jax.random.key(0))
+    loaded = preprocessing.load("digits", jax.random.key(0))
     assert (loaded.train.shape, loaded.test.shape) == ((1500, 784), (297, 784))
     assert loaded.train.dtype == jnp.uint8
     assert loaded.train.max() > 230
@@ -49,7 +49,7 @@ def test_enlarged_digits_stand_in_for_mnist():
 
 def test_a_batch_depends_on_its_step_alone_and_keeps_the_gray_levels():
     train = jnp.arange(10, dtype=jnp.uint8)[:, None] * jnp.ones((1, 4), jnp.uint8)
-    batch = data.batch_fn(train, 64, jax.random.key(0))
+    batch = preprocessing.batch_fn(train, 64, jax.random.key(0))
     np.testing.assert_array_equal(batch(3), batch(3))
     assert not np.array_equal(batch(3), batch(4))
     levels = np.floor(np.asarray(batch(3)) * 256)
@@ -60,7 +60,7 @@ def test_a_batch_depends_on_its_step_alone_and_keeps_the_gray_levels():
 def test_blocks_are_the_whole():
     x = jnp.arange(12.0).reshape(6, 2)
     np.testing.assert_array_equal(
-        data.in_blocks(lambda rows: rows.sum(axis=1), x, largest=4), x.sum(axis=1)
+        preprocessing.in_blocks(lambda rows: rows.sum(axis=1), x, largest=4), x.sum(axis=1)
     )
 
 

@@ -169,9 +169,9 @@ def test_the_chain_finds_the_truth_and_the_others_say_that_they_have_not_arrived
 @pytest.mark.slow
 def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
-    first = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
+    first = run._stored_cell(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
     monkeypatch.setattr(run, "cell", lambda *args: pytest.fail("computed again"))
-    repeated = run._kept(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
+    repeated = run._stored_cell(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
     for one, other in zip(first, repeated, strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -13,7 +13,7 @@ import nce_jax
 from nce_jax import noise, training
 from nce_jax.criteria import profiled_nce_loss
 from nce_jax.log_partition.problem import make_problem
-from nce_jax.magnification._adaptive import _measure
+from nce_jax.magnification._adaptive_rule import _measure
 from nce_jax.magnification._candidates import tabulate
 from nce_jax.training._momentum import pending
 from tests import oracles

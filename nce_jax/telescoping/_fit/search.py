@@ -1,4 +1,7 @@
-"""The search for noise levels by pilot fits: stages with a gap are cut, then all spaced evenly."""
+"""The search for noise levels by pilot fits: stages with a gap are cut, then all spaced evenly.
+
+`telescoping._noise_levels` has the rules by which they are cut and spaced, and the threshold.
+"""
 
 import jax
 import jax.numpy as jnp

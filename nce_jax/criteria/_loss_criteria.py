@@ -7,7 +7,7 @@ import jax
 
 from nce_jax._checks import check_positive
 from nce_jax._types import Scalars
-from nce_jax.criteria._criterion import Criterion
+from nce_jax.criteria._interface import Criterion
 from nce_jax.log_partition import make_problem
 from nce_jax.losses import (
     donsker_varadhan_loss,

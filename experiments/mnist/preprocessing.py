@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.datasets import load_digits
 
-from experiments.common.mnist_files import load_images
+from experiments.common.mnist_images import load_images
 from nce_jax import likelihood, noise
 
 SIDE, LEVELS = 28, 256

@@ -8,7 +8,7 @@ import numpy as np
 
 from nce_jax._types import Params
 from nce_jax.magnification._candidates import Candidates, sample_derivatives, tabulate
-from nce_jax.magnification._rule import (
+from nce_jax.magnification._interface import (
     Choice,
     EquationAt,
     Linearize,

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from experiments.common import idx, mnist_files, published
+from experiments.common import idx, mnist_images, published
 
-REAL_DATA = os.environ.get(mnist_files.VARIABLE)
+REAL_DATA = os.environ.get(mnist_images.VARIABLE)
 NUM_IMAGES = 3
 CLOSED = (  # the discard port, where nothing listens: a machine without a network
     "http://127.0.0.1:9/"
@@ -47,7 +47,7 @@ def publish(contents, tmp_path, monkeypatch):
 
     NCE_JAX_DATA is not set.
     """
-    monkeypatch.delenv(mnist_files.VARIABLE, raising=False)
+    monkeypatch.delenv(mnist_images.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("no_proxy", "*")
 
@@ -58,7 +58,7 @@ def publish(contents, tmp_path, monkeypatch):
             )
             for name, content in contents.items()
         ]
-        monkeypatch.setitem(mnist_files.SETS, "mnist", {"test": mnist_files.ImageFiles(*files)})
+        monkeypatch.setitem(mnist_images.SETS, "mnist", {"test": mnist_images.ImageFiles(*files)})
 
     publish(CLOSED)
     return publish
@@ -67,7 +67,7 @@ def publish(contents, tmp_path, monkeypatch):
 @pytest.fixture
 def folder(contents, publish, tmp_path, monkeypatch):
     """Sets NCE_JAX_DATA to a folder with the small set, and returns the set's folder in it."""
-    monkeypatch.setenv(mnist_files.VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setenv(mnist_images.VARIABLE, str(tmp_path / "data"))
     return write(tmp_path / "data" / "mnist", contents)
 
 
@@ -117,7 +117,7 @@ def check(loaded):
 
 
 def test_reads_from_the_users_folder_without_a_network(folder, cache):
-    check(mnist_files.load_images("mnist", split="test"))
+    check(mnist_images.load_images("mnist", split="test"))
     assert not cache.exists()
 
 
@@ -125,7 +125,7 @@ def test_downloads_once_into_the_cache(publish, serve, contents, cache):
     address, requests = serve(contents, "mirror")
     publish(address)
     for _ in range(2):
-        check(mnist_files.load_images("mnist", split="test"))
+        check(mnist_images.load_images("mnist", split="test"))
     assert len(requests) == 2
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == contents
 
@@ -135,7 +135,7 @@ def test_a_set_that_is_not_in_the_users_folder_is_downloaded(
 ):
     publish(serve(contents, "mirror")[0])
     (folder / "t10k-labels-idx1-ubyte.gz").unlink()
-    check(mnist_files.load_images("mnist", split="test"))
+    check(mnist_images.load_images("mnist", split="test"))
     assert [path.name for path in cache.iterdir()] == ["t10k-labels-idx1-ubyte.gz"]
 
 
@@ -154,10 +154,10 @@ def test_a_damaged_file_in_the_users_folder_is_an_error_and_stays(
     expected = f"{len(right):,} bytes with sha256 {hashlib.sha256(right).hexdigest()}"
     message = (
         rf"{path}: {how}: {len(wrong):,} bytes .*, expected {expected}\. Put"
-        rf" .*http://127.*{mnist_files.VARIABLE}"
+        rf" .*http://127.*{mnist_images.VARIABLE}"
     )
-    with pytest.raises(mnist_files.DataError, match=message):
-        mnist_files.load_images("mnist", split="test")
+    with pytest.raises(mnist_images.DataError, match=message):
+        mnist_images.load_images("mnist", split="test")
     assert path.read_bytes() == wrong
 
 
@@ -168,7 +168,7 @@ def test_a_damaged_file_in_the_cache_is_reported_and_replaced(publish, serve, co
     address, requests = serve(contents, "mirror")
     publish(address)
     with pytest.warns(UserWarning, match=f"{name}: {how}.*Downloading it again"):
-        check(mnist_files.load_images("mnist", split="test"))
+        check(mnist_images.load_images("mnist", split="test"))
     assert len(requests) == 1
     assert (cache / name).read_bytes() == contents[name]
 
@@ -177,7 +177,7 @@ def test_the_next_mirror_serves_where_the_first_is_gone_or_wrong(publish, serve,
     wrong = dict.fromkeys(contents, b"<html>log in to this network</html>" * 400)
     good, requests = serve(contents, "good")
     publish(CLOSED, serve({}, "empty")[0], serve(wrong, "wrong")[0], good)
-    check(mnist_files.load_images("mnist", split="test"))
+    check(mnist_images.load_images("mnist", split="test"))
     assert len(requests) == 2
 
 
@@ -187,9 +187,9 @@ def test_without_network_the_error_says_what_to_do(
     name = "t10k-images-idx3-ubyte.gz"
     short = serve({name: damaged(contents[name], "truncated")}, "short")[0]
     publish(CLOSED, serve({}, "empty")[0], short)
-    monkeypatch.setenv(mnist_files.VARIABLE, str(tmp_path / "nowhere"))
-    with pytest.raises(mnist_files.DataError) as caught:
-        mnist_files.load_images("mnist", split="test")
+    monkeypatch.setenv(mnist_images.VARIABLE, str(tmp_path / "nowhere"))
+    with pytest.raises(mnist_images.DataError) as caught:
+        mnist_images.load_images("mnist", split="test")
     lines = str(caught.value).splitlines()
     digest = hashlib.sha256(contents[name]).hexdigest()
     assert (
@@ -203,7 +203,7 @@ def test_without_network_the_error_says_what_to_do(
     assert "HTTP Error 404" in lines[4]
     assert f"{short}{name}: truncated" in lines[5]
     assert lines[6].startswith(f"Put the published file ({CLOSED}{name} or http")
-    assert lines[6].endswith(f" in mnist/ below the folder that {mnist_files.VARIABLE} names.")
+    assert lines[6].endswith(f" in mnist/ below the folder that {mnist_images.VARIABLE} names.")
     assert not list(cache.glob("*"))
 
 
@@ -213,8 +213,8 @@ def test_a_mirror_that_never_answers_is_given_up(publish, monkeypatch):
     server = http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
     publish(f"http://127.0.0.1:{server.server_port}/")
     start = time.monotonic()
-    with server, pytest.raises(mnist_files.DataError, match="timed out"):
-        mnist_files.load_images("mnist", split="test")
+    with server, pytest.raises(mnist_images.DataError, match="timed out"):
+        mnist_images.load_images("mnist", split="test")
     assert time.monotonic() - start < 5
 
 
@@ -225,15 +225,15 @@ def test_a_cache_that_cannot_be_written_costs_only_the_cache(
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     with pytest.warns(UserWarning, match="cannot be cached"):
-        check(mnist_files.load_images("mnist", split="test"))
+        check(mnist_images.load_images("mnist", split="test"))
 
 
 def test_what_cannot_be_read_is_named(folder):
     path = folder / "t10k-images-idx3-ubyte.gz"
     path.unlink()
     path.mkdir()
-    with pytest.raises(mnist_files.DataError, match=f"{path}: cannot be read"):
-        mnist_files.load_images("mnist", split="test")
+    with pytest.raises(mnist_images.DataError, match=f"{path}: cannot be read"):
+        mnist_images.load_images("mnist", split="test")
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
@@ -249,11 +249,11 @@ def test_images_and_labels_must_match(contents, publish, tmp_path, monkeypatch):
     contents["t10k-labels-idx1-ubyte.gz"] = gzip.compress(idx_bytes(np.zeros(4, np.uint8)))
     publish(CLOSED)
     write(tmp_path / "data" / "mnist", contents)
-    monkeypatch.setenv(mnist_files.VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setenv(mnist_images.VARIABLE, str(tmp_path / "data"))
     with pytest.raises(
-        mnist_files.DataError, match=r"expected shape \(4, 28, 28\), .*got shape \(3, 28, 28\)"
+        mnist_images.DataError, match=r"expected shape \(4, 28, 28\), .*got shape \(3, 28, 28\)"
     ):
-        mnist_files.load_images("mnist", split="test")
+        mnist_images.load_images("mnist", split="test")
 
 
 def test_a_wrong_format_under_the_right_digest_is_named(contents, publish, tmp_path, monkeypatch):
@@ -261,11 +261,11 @@ def test_a_wrong_format_under_the_right_digest_is_named(contents, publish, tmp_p
     contents[name] = gzip.compress(idx_bytes(np.zeros((3, 1), np.uint8)))
     publish(CLOSED)
     write(tmp_path / "data" / "mnist", contents)
-    monkeypatch.setenv(mnist_files.VARIABLE, str(tmp_path / "data"))
+    monkeypatch.setenv(mnist_images.VARIABLE, str(tmp_path / "data"))
     with pytest.raises(
-        mnist_files.DataError, match=f"mnist/{name}: number of axes: expected 1, got 2"
+        mnist_images.DataError, match=f"mnist/{name}: number of axes: expected 1, got 2"
     ):
-        mnist_files.load_images("mnist", split="test")
+        mnist_images.load_images("mnist", split="test")
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_wrong_format_under_the_right_digest_is_named(contents, publish, tmp_p
 )
 def test_bad_arguments_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        mnist_files.load_images(**arguments)
+        mnist_images.load_images(**arguments)
 
 
 @pytest.mark.parametrize("shape", [(3,), (0,), (2, 3), (2, 3, 4)])
@@ -340,7 +340,7 @@ def test_what_is_not_gzip_is_named(content):
         idx.parse_gzip(content, num_axes=2)
 
 
-@pytest.mark.skipif(not REAL_DATA, reason=f"{mnist_files.VARIABLE} is not set")
+@pytest.mark.skipif(not REAL_DATA, reason=f"{mnist_images.VARIABLE} is not set")
 @pytest.mark.parametrize(
     ("name", "split", "num_images", "first_labels"),
     [
@@ -351,7 +351,7 @@ def test_what_is_not_gzip_is_named(content):
     ],
 )
 def test_the_published_sets(name, split, num_images, first_labels):
-    images, labels = mnist_files.load_images(name, split=split)
+    images, labels = mnist_images.load_images(name, split=split)
     assert images.shape == (num_images, 28, 28)
     assert images.dtype == labels.dtype == np.uint8
     assert labels[:5].tolist() == first_labels
@@ -365,8 +365,8 @@ def test_the_published_sets(name, split, num_images, first_labels):
 def test_digests_are_of_eight_different_files():
     files = [
         file
-        for name in mnist_files.SETS
-        for pair in mnist_files.SETS[name].values()
+        for name in mnist_images.SETS
+        for pair in mnist_images.SETS[name].values()
         for file in pair
     ]
     assert len({file.sha256 for file in files}) == 8
