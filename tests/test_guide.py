@@ -106,3 +106,16 @@ def test_the_solver_and_the_criterion_of_the_page_are_right(extensions):
     solution = criterion.profile(s_data, s_noise)
     loss = lambda f: criterion.loss(s_data, s_noise, log_partition=f).sum()
     np.testing.assert_allclose(jax.grad(loss)(solution.log_partition), 0, atol=2e-5)
+
+
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_choosing_run(capsys):
+    """A gap of 8: the single ratio says that it failed, and the chain has the truth within 4
+    errors.
+    """
+    with pytest.warns(nce_jax.training.LowOverlapWarning):
+        names = run_blocks("choosing.md")
+    assert not names["single"].is_converged
+    assert "NOT CONVERGED: the overlap" in capsys.readouterr().out
+    assert names["chain"].is_converged
+    assert abs(names["chain"].kl - 32) < 4 * names["chain"].kl_standard_error < 8

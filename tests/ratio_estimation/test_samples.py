@@ -41,6 +41,11 @@ def test_a_drawn_set_is_as_large_as_the_other(source, mean):
         assert abs(np.concatenate(sets).mean() - mean) < 4 * 0.1
 
 
+def test_a_drawn_set_is_used_in_the_order_of_the_draw():
+    """The key draws it, and so must not shuffle it as well."""
+    np.testing.assert_array_equal(sets_of(X, draw).noise.held_out, draw(KEYS[1], 50)[:10])
+
+
 def test_two_drawn_sets_are_as_large_as_the_training_needs(monkeypatch):
     assert len(sets_of(draw, NORMAL).data.train) == 64
     monkeypatch.setattr("nce_jax.ratio_estimation._samples._MAX_DRAWN", 60)
