@@ -1,7 +1,8 @@
-"""Markdown that people read: lines of at most 100 columns, American spelling, a results table that
-can be scanned.
+"""Markdown that people read: lines of at most 100 columns, American spelling, decimals with their
+zero, names that exist, a results table that can be scanned.
 """
 
+import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,18 @@ BRITISH = re.compile(
     r")\b",
     re.IGNORECASE,
 )
+
+
+# The numeral of ".45"; "0.45", "e.g.5" and the version "1.2.3" are not meant.
+LEADING_DOT = re.compile(r"(?<![\w.)\]}])\.\d+")
+
+MODULES = (
+    "adaptive_noise|criteria|diagnostics|free_energy|likelihood|log_partition|losses|magnification"
+    "|models|noise|numerics|ratio_estimation|samplers|sweeps|telescoping|training"
+)
+NAME = re.compile(rf"`+((?:nce_jax|{MODULES})(?:\.\w+)+)")
+# The section of the changelog that gives the old names next to the new ones.
+MIGRATION = re.compile(r"^### Names before and after$.*?(?=^#|\Z)", re.MULTILINE | re.DOTALL)
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
@@ -63,6 +76,31 @@ def british_words(text: str) -> list[str]:
     return [match[0] for line in without_code for match in BRITISH.finditer(line)]
 
 
+def leading_dots(text: str) -> list[str]:
+    without_code = (re.sub(r"`[^`]*`|\]\([^)]*\)", "", line) for _, line in prose(text))
+    return [match[0] for line in without_code for match in LEADING_DOT.finditer(line)]
+
+
+def unknown_names(text: str) -> list[str]:
+    """Names in backticks that begin with a module of nce_jax, and that it does not have."""
+    names = [match[1] for _, line in prose(text) for match in NAME.finditer(line)]
+    return [name for name in names if not exists(name)]
+
+
+def exists(name: str) -> bool:
+    """Whether a module, a name of one, or an attribute or field of its classes has this name."""
+    value = importlib.import_module("nce_jax")
+    for part in name.removeprefix("nce_jax.").split("."):
+        try:
+            value = getattr(value, part)
+        except AttributeError:
+            try:
+                value = importlib.import_module(f"{getattr(value, '__name__', '')}.{part}")
+            except ImportError:
+                return part in getattr(value, "__annotations__", {})
+    return True
+
+
 def long_cells(text: str) -> list[str]:
     cells = (
         cell.strip()
@@ -82,6 +120,12 @@ def test_lines_are_short_and_spelling_is_american(path):
     text = path.read_text()
     assert long_lines(text) == []
     assert british_words(text) == []
+    assert leading_dots(text) == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_names_in_backticks_exist(path):
+    assert unknown_names(MIGRATION.sub("", path.read_text())) == []
 
 
 def test_cells_of_the_results_are_short():
@@ -130,6 +174,33 @@ def test_the_rule_for_lines_sees_what_it_should(text, expected):
 )
 def test_the_rule_for_spelling_sees_what_it_should(text, expected):
     assert british_words(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("an overlap of .45, | .79 | and -.5", [".45", ".79", ".5"]),
+        ("$O = .4$", [".4"]),
+        ("0.45, 1.2.3, v0.1, `.45`, [a](x/.1), and a sentence.2", []),
+        ("```\n.45\n```", []),
+    ],
+)
+def test_the_rule_for_decimals_sees_what_it_should(text, expected):
+    assert leading_dots(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("`nce_jax.bar`, `training.fit(x)`, {py:func}`nce_jax.losses.clip_loss`", []),
+        ("`log_partition.problem.make_problem`, `training.Metrics.overlap`", []),
+        ("`training.TrainState`, `samplers.hmc`, `noise.yaml` and `clip_loss`", ["noise.yaml"]),
+        ("`nce_jax.clip_loss(x)`, `training.init`", ["nce_jax.clip_loss", "training.init"]),
+        ("`training.Metrics.num_steps`", ["training.Metrics.num_steps"]),
+    ],
+)
+def test_the_rule_for_names_sees_what_it_should(text, expected):
+    assert unknown_names(text) == expected
 
 
 def test_the_rule_for_cells_sees_what_it_should():
