@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import describe
+from nce_jax._checks import check_not_record, describe
 
 
 def check_axes(fn: Callable[..., Any], axes: Any) -> None:
@@ -56,6 +56,7 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 def as_axis(name: str, values: Any) -> jax.Array:
     """Returns the values of one axis as an array; raises unless it has an entry."""
+    check_not_record(f"axes[{name!r}]", values, "an array of numbers or of typed keys")
     try:
         array = jnp.asarray(values)
     except (TypeError, ValueError):
