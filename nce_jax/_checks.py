@@ -245,10 +245,13 @@ def is_key(leaf: Any) -> bool:
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
-def check_key(key: Any, name: str = "key") -> None:
-    """Raises unless `key` is one typed key."""
+def check_key(key: Any, name: str = "key", *, cure_of_samples: str | None = None) -> None:
+    """Raises unless `key` is one typed key; `cure_of_samples` is the cure for a floating array."""
     if not is_key(key):
         cure = "; jax.random.key(seed) makes one"
+        dtype = getattr(key, "dtype", None)
+        if cure_of_samples and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+            cure = f"; {cure_of_samples}"
         if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
             cure += ", jax.random.wrap_key_data converts one of jax.random.PRNGKey"
         got = f"dtype {key.dtype}" if hasattr(key, "dtype") else f"{type(key).__name__} {key!r}"
