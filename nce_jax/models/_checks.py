@@ -16,7 +16,9 @@ def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
     shape = jnp.shape(x)
     if len(shape) != 2 or (dim is not None and shape[1] != dim):
         expected = "dim" if dim is None else dim
-        raise ValueError(f"{name}: expected shape (samples, {expected}), got shape {shape}")
+        is_other_dim = dim is not None and len(shape) == 2
+        cure = f"; the model was made for samples of {dim} dimensions" if is_other_dim else ""
+        raise ValueError(f"{name}: expected shape (samples, {expected}), got shape {shape}{cure}")
 
 
 def check_not_params(x: Any, *, name: str = "x") -> None:

@@ -125,6 +125,42 @@ def test_a_gap_that_the_pilots_missed_makes_both_errors_infinite(monkeypatch):
     assert np.isfinite(result.covariance).all()
     assert not result.is_converged
     assert np.isinf([result.kl_standard_error, result.kl_sampling_error]).all()
+    expected = f"NOT CONVERGED: the overlap of stage 0, {result.overlap:.2g}, is less than half of"
+    assert expected in result.summary()
+
+
+def test_a_fit_that_has_not_converged_names_every_reason(result):
+    """Newton's method allowed one step, and a stage that is flagged in addition."""
+    short = nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, num_steps=1, **OPTIONS)
+    assert not short.is_trained
+    assert not short.is_converged
+    optimum = "a stage has not reached an optimum (raise num_steps, or add noise levels where"
+    flagged = short._replace(misfit=np.array([0.0, 10.0, 0.0])).summary()
+    assert f"NOT CONVERGED: {optimum}" in short._replace(misfit=np.zeros(3)).summary()
+    assert "MISFIT in stages [1]" in flagged
+    assert "NOT CONVERGED: the model does not fit (pass a model that" in flagged
+    assert f" and {optimum}" in flagged
+    assert result.is_trained
+    assert "NOT CONVERGED" not in result.summary()
+
+
+def test_the_summary_has_a_column_for_every_heading(result):
+    heading, *rows = result.summary().splitlines()[:4]
+    assert [len(row) for row in rows] == [len(heading)] * 3
+    for name in ("overlap", "ESS", "share of variance", "F", "misfit (s.e.)"):
+        assert f" {name}" in heading
+
+
+@pytest.mark.bad_input
+def test_a_model_for_other_samples_is_named():
+    model = nce_jax.models.mlp_energy(KEYS[0], 3, hidden=(2,))
+    with pytest.raises(
+        ValueError, match="; the model was made for samples of 3 dimensions"
+    ) as caught:
+        nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, model=model, **OPTIONS)
+    assert (
+        "log_ratio_fn: called as log_ratio_fn(params, x), with a dict" in caught.value.__notes__[0]
+    )
 
 
 @pytest.mark.bad_input

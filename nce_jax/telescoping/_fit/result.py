@@ -40,9 +40,10 @@ class Telescope(NamedTuple):
       covariance: covariance of the parameters (stage after stage) and, behind them, of all F_k; inf
         where a stage has no optimum (sets that the model separates perfectly have none) or a
         misfit; None for gradient descent.
-      is_converged: whether the training found its end (Newton's method: an optimum in every stage;
-        gradient descent: the mean log ratio no longer drifts), no stage's overlap ended below half
-        of `min_overlap` (a gap that the pilot fits missed), and no stage's model shows a misfit.
+      is_converged: whether `is_trained` is true, no stage's overlap ended below half of
+        `min_overlap` (a gap that the pilot fits missed), and no stage's model shows a misfit.
+      is_trained: whether the training found its end. For Newton's method this is an optimum in
+        every stage, for gradient descent a mean log ratio that no longer drifts.
       misfit: how clearly the model of every stage does not contain the log ratio, (K,), in standard
         errors. About two fits of true models in 1,000 are flagged (beyond about 4).
         docs/design.md says what is tested.
@@ -64,6 +65,7 @@ class Telescope(NamedTuple):
     kl_sampling_error: float
     covariance: np.ndarray | None
     is_converged: bool
+    is_trained: bool
     misfit: np.ndarray
     noise_levels: np.ndarray
     stages: StageDiagnostics
@@ -132,9 +134,10 @@ class Telescope(NamedTuple):
             self.misfit,
         )
         rows = [
-            f"{'from':>9} {'to':>9} {'overlap':>8} {'samples':>8} {'var':>6} {'F':>9} {'misfit':>6}"
+            f"{'from':>9} {'to':>9} {'overlap':>8} {'ESS':>8} {'share of variance':>18} {'F':>9}"
+            f" {'misfit (s.e.)':>14}"
         ]
-        row_format = "{:9.3g} {:9.3g} {:8.2f} {:8.0f} {:6.2f} {:9.3f} {:6.1f}"
+        row_format = "{:9.3g} {:9.3g} {:8.2f} {:8.0f} {:18.2f} {:9.3f} {:14.1f}"
         ends = self.noise_levels[:-1], self.noise_levels[1:]
         values = zip(*ends, *map(np.asarray, columns), strict=True)
         return rows + [row_format.format(*row) for row in values]
@@ -161,11 +164,29 @@ class Telescope(NamedTuple):
                 f"MISFIT in stages {flagged}: the model does not contain the log ratio there"
             )
         if not self.is_converged:
-            cause = "the model does not fit"
-            if not flagged:
-                cause = "the training has not found its end, or a stage has a gap"
-            lines.append(f"NOT CONVERGED: {cause}; the value of KL is not an estimate")
+            reasons = " and ".join(self._reasons(is_flagged=bool(flagged)))
+            lines.append(f"NOT CONVERGED: {reasons}; the value of KL is not an estimate")
         return lines
+
+    def _reasons(self, *, is_flagged: bool) -> list[str]:
+        """Why the estimate has not converged, each reason with its cure."""
+        reasons = []
+        if is_flagged:
+            reasons.append("the model does not fit (pass a model that contains the log ratio)")
+        if not self.is_trained and self.covariance is None:
+            reasons.append("the mean log ratio still drifts (raise num_steps)")
+        elif not self.is_trained:
+            reasons.append(
+                "a stage has not reached an optimum (raise num_steps, or add noise levels where the"
+                " overlap is near zero)"
+            )
+        if not reasons:
+            stage = int(np.argmin(self.stages.overlap))
+            reasons.append(
+                f"the overlap of stage {stage}, {self.overlap:.2g}, is less than half of"
+                " min_overlap, which the pilot fits missed (raise num_steps, or pass noise_levels)"
+            )
+        return reasons
 
 
 def make_telescope(
@@ -189,6 +210,7 @@ def make_telescope(
         kl_sampling_error=float(sampling_error) if is_converged else np.inf,
         covariance=covariance,
         is_converged=is_converged,
+        is_trained=assessment.has_ended,
         misfit=assessment.misfit,
         noise_levels=levels.values,
         stages=jax.tree.map(lambda leaf: leaf[:num_stages], stages),

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import describe
-from nce_jax._contracts import check_params, check_values
+from nce_jax._contracts import check_params, check_values, evaluate_model
 from nce_jax._types import LogRatioFn, Params
 from nce_jax.telescoping._bridges import Space, StagesFn, bridges, separate, shared_body
 
@@ -52,12 +52,16 @@ class StageModel(NamedTuple):
         "scale").
         """
         values = self._unstandardized_fn()(params["model"], standardize(params, x))
-        check_values("model", values, x, num_batch_axes=1)
+        check_values("log_ratio_fn", values, x, num_batch_axes=1)
         return values
+
+    def log_ratio(self, params: Params, x: jax.Array) -> jax.Array:
+        """Log ratio of one stage, (n, ...) -> (n,); an error in it says how it was called."""
+        return evaluate_model(self.log_ratio_fn, params, x, "log_ratio_fn")
 
     def _unstandardized_fn(self) -> StagesFn:
         if self.body_fn is None:
-            return separate(self.log_ratio_fn)
+            return separate(self.log_ratio)
         return shared_body(self.body_fn, self.log_ratio_fn)
 
 
