@@ -41,7 +41,7 @@ _MIN_RESPONSE = 0.5
 steps."""
 
 
-def adaptive_magnification(smallest: float = 0.1, largest: float = 1e4) -> MagnificationRule:
+def adaptive_magnification(*, smallest: float = 0.1, largest: float = 1e4) -> MagnificationRule:
     r"""Chooses M at every training step, for `make_train_step(..., magnification_rule=...)`.
 
     The rule takes the M that lowers the loss most in the next step,

@@ -167,7 +167,7 @@ def test_without_overlap_m_stays_at_one_or_below_and_everything_finite(sgd_step)
 def test_the_looks_become_rarer_by_a_step_for_every_256():
     """Every step up to 256, every second up to 512, every third up to 768."""
     s_data, s_noise = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
-    rule = nce_jax.adaptive_magnification(1.0, 10.0)
+    rule = nce_jax.adaptive_magnification(smallest=1.0, largest=10.0)
 
     def body(state, step):
         at = lambda m: make_problem(s_data, s_noise, magnification=m)
@@ -201,7 +201,7 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     weights = jnp.asarray(generator.uniform(0.5, 1, 60)), jnp.asarray(generator.uniform(0.5, 1, 90))
     here, pending, short, long = jnp.asarray(generator.standard_normal((4, 3)) / 2)
     theta = here + pending  # where the parameters would come to rest
-    start = nce_jax.adaptive_magnification(1.0, 100.0).init(here, here.dtype)
+    start = nce_jax.adaptive_magnification(smallest=1.0, largest=100.0).init(here, here.dtype)
     drift, drift_long = jnp.asarray(1.7), jnp.asarray(2.9)
     windows = start.windows._replace(short=short, long=long, drift=drift, drift_long=drift_long)
 
@@ -242,7 +242,10 @@ def test_the_windows_hold_moves_of_the_place_of_rest():
     """Heavy ball at rate .1: every gradient moves it by its whole effect, .1 / (1 - .9), whatever
     came before.
     """
-    optimizer, rule = optax.sgd(0.1, momentum=0.9), nce_jax.adaptive_magnification(1.0, 10.0)
+    optimizer, rule = (
+        optax.sgd(0.1, momentum=0.9),
+        nce_jax.adaptive_magnification(smallest=1.0, largest=10.0),
+    )
     seen = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
     at = lambda m: make_problem(*seen, magnification=m)
     linearize = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))
@@ -274,7 +277,7 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
     nce(magnification=10).
     """
     optimizer = {"sgd": optax.sgd(0.3), "adam": optax.adam(0.05, eps=1e-12)}[name]
-    narrow = nce_jax.adaptive_magnification(10 * (1 - 1e-6), 10 * (1 + 1e-6))
+    narrow = nce_jax.adaptive_magnification(smallest=10 * (1 - 1e-6), largest=10 * (1 + 1e-6))
     batches = [batch(number, counted=(200, 300)) for number in range(12)]
     state, found, chosen = go(jax.jit(make(optimizer, narrow)), begin(optimizer, narrow), batches)
     np.testing.assert_allclose(chosen, 10, rtol=2e-6)
@@ -420,7 +423,9 @@ def test_what_cannot_adapt_is_refused_by_name():
         (2.0, 2.0),
     ):
         with pytest.raises(ValueError, match="0 < smallest < largest"):
-            nce_jax.adaptive_magnification(smallest, largest)
+            nce_jax.adaptive_magnification(smallest=smallest, largest=largest)
+    with pytest.raises(TypeError, match="positional"):
+        nce_jax.adaptive_magnification(10)
 
 
 @pytest.mark.bad_input
