@@ -1,6 +1,7 @@
 """The shared checks of arguments, and the words in which they say what came instead."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -127,3 +128,20 @@ def test_a_table_of_samples_is_refused_with_its_array(name, function):
     )
     with pytest.raises(TypeError, match=cure):
         function(pandas.DataFrame(np.ones((4, 2))))
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (criteria.nce(magnification=10.0), "Criterion('nce')"),
+        (nce_jax.training.solved(), "Treatment('solved')"),
+    ],
+)
+def test_defaults_are_short_in_a_signature(value, text):
+    assert repr(value) == text
+
+
+def test_the_signature_of_a_step_holds_no_address():
+    signature = inspect.signature(nce_jax.training.make_train_step)
+    assert "criterion: nce_jax.criteria._interface.Criterion = Criterion('nce')" in str(signature)
+    assert " at 0x" not in str(signature)

@@ -44,6 +44,10 @@ class Criterion(NamedTuple):
     has_bennett_step: bool = True
     at_magnification: Callable[[Scalars], "Criterion"] | None = None
 
+    def __repr__(self) -> str:
+        """The name alone: signatures with a criterion as a default stay readable."""
+        return f"Criterion({self.name!r})"
+
     def profile(
         self,
         log_ratio_data: LogRatio,

@@ -77,6 +77,10 @@ class Treatment(NamedTuple):
     refuses: Callable[[Criterion], str | None] = lambda criterion: None
     is_profiled: bool = False
 
+    def __repr__(self) -> str:
+        """The name alone: signatures with a treatment as a default stay readable."""
+        return f"Treatment({self.name!r})"
+
 
 def _as_it_is(
     criterion: Criterion, log_ratios: Any, log_partition: jax.Array
