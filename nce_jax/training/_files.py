@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import is_key
 from nce_jax.training._checkpoints import Checkpoints, Loaded, describe
@@ -118,6 +119,11 @@ class Files:
                 "evaluate: expected a dictionary of numbers without a 'step' of its own, got"
                 f" {values!r}"
             )
+        for name, value in values.items():
+            if np.shape(value) != ():
+                raise ValueError(
+                    f"evaluate: expected numbers, got shape {np.shape(value)} at {name!r}"
+                )
         self.evaluations.append(
             [{"step": number, **{name: float(value) for name, value in values.items()}}]
         )

@@ -165,10 +165,11 @@ class Window:
             if record.get("low_overlap", 0) > 0.5:
                 self._warn_once(
                     LowOverlapWarning,
-                    f"step {record['step']}: the overlap is {record['overlap']:.2g} (below"
-                    f" {self._low_overlap:g} in most steps): few samples carry the gradient (a"
-                    " density chasm), or F is far from its root. Noise nearer to the data, or"
-                    " bridges between them, would help.",
+                    f"step {record['step']}: the overlap was below {self._low_overlap:g} in"
+                    f" {record['low_overlap']:.0%} of the last steps ({record['overlap']:.2g} on"
+                    " average): few samples carry the gradient (a density chasm), or F is far from"
+                    " its root. Noise nearer to the data would help, or a chain of ratios between"
+                    " them, as nce_jax.fit_telescope trains it.",
                 )
             # Solves of a few fixed steps may fail in the beginning.
             if (
