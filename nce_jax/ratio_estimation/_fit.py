@@ -109,7 +109,7 @@ def fit_log_ratio(
     References:
       Sugiyama, Suzuki and Kanamori, Density Ratio Estimation in Machine Learning, 2012, section 4
         (probabilistic classification).
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
     """
     counts = {"num_steps": num_steps, "batch_size": batch_size, "num_groups": num_groups}
     for name, value in counts.items():
