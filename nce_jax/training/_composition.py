@@ -64,16 +64,16 @@ def check_composition(criterion: Any, treatment: Any, rule: Any) -> None:
     reason = treatment.refuses(criterion)
     if reason is not None:
         raise ValueError(
-            f"treatment {treatment.name} does not support criterion {criterion.name}: {reason};"
-            f" {_supported(criterion)}"
+            f"treatment: expected one that supports criterion {criterion.name}, got"
+            f" {treatment.name}: {reason}; {_supported(criterion)}"
         )
     check_rule(rule)
     if rule is None:
         return
     if criterion.at_magnification is None:
         raise ValueError(
-            f"magnification_rule: criterion {criterion.name} has no magnification that a rule could"
-            " adapt"
+            "magnification_rule: expected None for a criterion without a magnification, got a rule"
+            f" and criterion {criterion.name}; criteria.nce() has a magnification"
         )
     if not treatment.is_profiled:
         raise ValueError(

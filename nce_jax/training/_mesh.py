@@ -201,7 +201,8 @@ def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
         return jax.random.wrap_key_data(
             _put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf)
         )
-    # Device_put compares the processes' values by itself, and NaN with NaN.
+    # `jax.device_put` would compare the values of all processes, and it treats NaN as unequal to
+    # NaN.
     values = np.asarray(leaf)
     return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._checks import describe
 from nce_jax._disk import write_atomic
 from nce_jax.log_partition import Status
 
@@ -56,9 +57,10 @@ class Packing:
         """Packs named scalars into one array per dtype, while the step is traced."""
         scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
         if not isinstance(scalars, Mapping) or "step" in scalars:
+            got = list(scalars) if isinstance(scalars, Mapping) else describe(metrics)
             raise ValueError(
-                "step: expected metrics as a NamedTuple or a dictionary, without a 'step' of"
-                " their own"
+                "step: expected metrics as a NamedTuple or a dictionary without the name 'step',"
+                f" got {got}"
             )
         # None stands for a metric that this step does not have.
         scalars = {name: value for name, value in scalars.items() if value is not None}

@@ -284,7 +284,10 @@ def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Ar
 
 
 def _response(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> jax.Array:
-    """Tried out where it is not known, at the first step, and then remembered."""
+    """The scaling of the optimizer's updates with the gradient.
+
+    It is measured at the first step and then read from the state.
+    """
     known = state.magnification_state.response
 
     def attempt() -> jax.Array:

@@ -394,7 +394,7 @@ def test_what_cannot_adapt_is_refused_by_name():
         (
             nce_jax.criteria.exponential_nce(),
             training.solved(),
-            "magnification_rule: .*exponential_nce has no magnification",
+            "magnification_rule: expected None .* got a rule and criterion exponential_nce",
         ),
         (
             nce_jax.criteria.nce(),

@@ -87,7 +87,8 @@ def test_rare_words_of_a_large_vocabulary_are_told_apart():
     error = np.sqrt(count * q[last:].sum())
     assert abs(len(late) - count * q[last:].sum()) < 5 * error
     counts = np.bincount(late - last)
-    # Of equal draws: as few as can be where ids are spread as they should be.
+    # The number of pairs of equal draws is lowest for the right distribution: it grows if some ids
+    # are left out and others doubled.
     pairs = np.sum(counts * (counts - 1)) / 2
     expected = count**2 / 2 * np.square(q[last:]).sum()
     assert abs(pairs - expected) < 5 * np.sqrt(expected)

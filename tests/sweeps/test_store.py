@@ -205,7 +205,9 @@ def test_another_sweep_is_refused_by_what_differs(tmp_path, change, named):
     stored(tmp_path)
     if "mesh" in change:
         change = {"mesh": Mesh(np.array(jax.devices()[:2]), ("lane",))}
-    with pytest.raises(sweeps.StoreError, match=rf"{tmp_path} holds another sweep \({named}"):
+    with pytest.raises(
+        sweeps.StoreError, match=rf"got {tmp_path}, which holds another sweep \({named}"
+    ):
         stored(tmp_path, resume=True, **change)
 
 
@@ -247,5 +249,7 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
     stored(tmp_path)
     path = tmp_path / "manifest.json"
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(sweeps.StoreError, match=r"manifest.json is missing .* to begin anew"):
+    with pytest.raises(
+        sweeps.StoreError, match=r"got a missing or damaged .*manifest.json .* to start again"
+    ):
         stored(tmp_path, resume=True)

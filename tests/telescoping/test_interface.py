@@ -132,8 +132,12 @@ def test_a_gap_that_the_pilots_missed_makes_both_errors_infinite(monkeypatch):
     ("arguments", "error", "message"),
     [
         ((KEYS[0], X_NOISE, distrax.Normal), TypeError, "x_noise: .* got the class Normal"),
-        ((KEYS[0], jnp.ones((9, 2, 2)), X_NOISE), ValueError, "model: the default takes samples"),
-        ((KEYS[0], jnp.ones(9), jnp.ones(9)), ValueError, "for numbers, x"),
+        (
+            (KEYS[0], jnp.ones((9, 2, 2)), X_NOISE),
+            ValueError,
+            "model: expected samples of shape \\(dim,\\)",
+        ),
+        ((KEYS[0], jnp.ones(9), jnp.ones(9)), ValueError, "for numbers x"),
         ((0, X_DATA, X_NOISE), TypeError, "key: expected a typed key"),
     ],
 )

@@ -257,8 +257,11 @@ def test_an_infinite_normalizer_is_no_good_checkpoint(tmp_path):
     ("message", "metrics"),
     [
         ("scalar metrics, got shapes {'loss': \\(3,\\)}", {"loss": jnp.zeros(3)}),
-        ("without a 'step' of their own", {"step": jnp.zeros(())}),
-        ("metrics as a NamedTuple or a dictionary", jnp.zeros(())),
+        ("without the name 'step', got \\['step'\\]", {"step": jnp.zeros(())}),
+        (
+            "metrics as a NamedTuple or a dictionary without the name 'step', got an array",
+            jnp.zeros(()),
+        ),
     ],
 )
 def test_metrics_that_cannot_be_recorded_are_refused(message, metrics):
@@ -311,7 +314,9 @@ def test_solves_that_fail_are_reported_while_they_do(problem):
 
 def test_a_folder_in_use_is_not_written_over(problem, tmp_path):
     fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
-    with pytest.raises(FileExistsError, match="holds a run already; resume=True"):
+    with pytest.raises(
+        FileExistsError, match="folder: expected one without a run, got .*; resume=True"
+    ):
         fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
 
 
@@ -327,7 +332,9 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
     fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
     with pytest.raises(ValueError, match="batch_size: expected 100 as in the run in .*, got 50"):
         fit(problem, num_steps=20, folder=tmp_path, checkpoint_every=10, batch_size=50, resume=True)
-    with pytest.raises(ValueError, match="key: the run in .* was begun with another key"):
+    with pytest.raises(
+        ValueError, match="key: expected the key with which the run in .* began, got another"
+    ):
         training.fit(
             step,
             state,
@@ -364,11 +371,14 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
             {"num_steps": 1, "batch_size": 1001},
         ),
         (
-            "batch_size: goes with arrays",
+            "batch_size: expected None with batches of type list, got 3",
             {"num_steps": 1, "batches": [jnp.ones((3, 1))], "batch_size": 3},
         ),
         ("batches: expected an array", {"num_steps": 1, "batches": 3}),
-        ("batches: ran out after 2", {"num_steps": 5, "batches": iter([jnp.ones((3, 1))] * 2)}),
+        (
+            "batches: expected an iterable .*, got one that ended after 2; pass a list",
+            {"num_steps": 5, "batches": iter([jnp.ones((3, 1))] * 2)},
+        ),
         (
             "weights_data: expected shape",
             {"num_steps": 1, "batches": training.Batch(X, weights_data=jnp.ones(5))},

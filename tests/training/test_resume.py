@@ -207,7 +207,9 @@ def test_weak_types_cannot_make_a_difference(tmp_path):
 
 def test_fewer_steps_than_there_are_is_refused(tmp_path):
     fit(30, tmp_path)
-    with pytest.raises(ValueError, match="num_steps: the run in .* has 30 steps already, got 10"):
+    with pytest.raises(
+        ValueError, match="num_steps: expected at least the 30 steps of the run in .*, got 10"
+    ):
         fit(10, tmp_path)
 
 

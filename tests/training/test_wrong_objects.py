@@ -261,7 +261,7 @@ CALLS = {
     "a linen module": (lambda: make(FlatLinen()), r"log_density_fn: .*module.apply\(params, x\)"),
     "a criterion without F": (
         lambda: make(criterion=PER_SAMPLE),
-        r"treatment solved does not support criterion per_sample: .*joint_gradient\(\), held\(\)",
+        r"treatment: expected one that supports criterion per_sample, got solved: .*held\(\) do",
     ),
     "a loss per sample": (
         lambda: run(make(criterion=PER_SAMPLE, treatment=training.held())),
