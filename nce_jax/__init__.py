@@ -58,6 +58,16 @@ _FUNCTIONS = {
     "sweep": "sweeps",
 }
 
+# Names of earlier checkouts; the error of the old name gives the new one.
+_RENAMED = {
+    "SelfNormalisation": "nce_jax.diagnostics.SelfNormalization",
+    "choose_magnification": "nce_jax.suggested_magnification",
+    "estimators": "nce_jax.ratio_estimation and nce_jax.telescoping",
+    "profiled_exponential_nce_loss": "nce_jax.losses.log_profiled_exponential_nce_loss",
+    "ratio_regularised": "nce_jax.criteria.ratio_regularized",
+    "self_normalisation": "nce_jax.diagnostics.self_normalization",
+}
+
 __all__ = [
     "Solution",
     "Status",
@@ -102,6 +112,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"nce_jax.{name}")
     if name in _FUNCTIONS:
         return getattr(importlib.import_module(f"nce_jax.{_FUNCTIONS[name]}"), name)
+    if name in _RENAMED:
+        raise AttributeError(f"module 'nce_jax' has no attribute {name!r}; now {_RENAMED[name]}")
     rooms = (losses, criteria, diagnostics, log_partition, free_energy, likelihood, magnification)
     hint = "".join(
         f"; did you mean {room.__name__}.{name}?" for room in rooms if name in room.__all__

@@ -211,6 +211,32 @@ def check_params(params: Any, name: str = "params") -> None:
             raise TypeError(f"{expected}, got {describe(leaf)}{position}{cure}")
 
 
+def check_optimizer(optimizer: Any, name: str = "optimizer") -> None:
+    """Raises TypeError unless `optimizer` has `init` and `update`, as those of optax have."""
+    methods = [getattr(optimizer, method, None) for method in ("init", "update")]
+    if isinstance(optimizer, type) or not all(map(callable, methods)):
+        raise TypeError(
+            f"{name}: expected an optax transformation such as optax.adam(1e-3), got"
+            f" {describe(optimizer)}{_optimizer_cure(optimizer)}"
+        )
+
+
+def _optimizer_cure(optimizer: Any) -> str:
+    if isinstance(optimizer, int | float):
+        return f"; for that learning rate, optax.sgd({optimizer}) or optax.adam({optimizer})"
+    if not callable(optimizer):
+        return ""
+    try:
+        names = list(inspect.signature(optimizer).parameters)
+    except (TypeError, ValueError):
+        return ""
+    if names and names[0] in ("count", "step"):
+        return "; a learning-rate schedule goes into one, as in optax.adam(schedule)"
+    if "learning_rate" in names:
+        return f"; call it, as in {getattr(optimizer, '__name__', 'optimizer')}(1e-3)"
+    return ""
+
+
 def check_data(name: str, x: Any) -> None:
     """Raises unless `x` is a pytree of arrays of numbers with samples on the first axis."""
     leaves = jax.tree.leaves(x)

@@ -5,6 +5,7 @@ that draws. This module converts them, so that the rooms accept the same forms w
 messages.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -55,11 +56,27 @@ def as_draw_fn(name: str, source: Any) -> DrawFn | None:
     if not is_class and hasattr(source, "sample"):
         return lambda key, count: source.sample(seed=key, sample_shape=(count,))
     if not is_class and callable(source):
+        _check_draws(name, source)
         return source
     raise TypeError(
         f"{name}: expected an array, a distribution or a function of key and count, got"
         f" {describe(source)}"
     )
+
+
+def _check_draws(name: str, draw: Callable[..., Any]) -> None:
+    """Raises unless `draw` can be called with a key and a count."""
+    try:
+        signature = inspect.signature(draw)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, 1)
+    except TypeError:
+        raise TypeError(
+            f"{name}: expected a function of key and count, got {describe(draw)} with parameters"
+            f" ({', '.join(signature.parameters)}); if it makes a distribution, call it"
+        ) from None
 
 
 def as_float_samples(name: str, samples: Any) -> jax.Array:

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_scalar, check_positive, check_same_batch
+from nce_jax._numerics import expand, scaled_sigmoid
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
-from nce_jax.numerics import expand, scaled_sigmoid
 
 __all__ = ["FreeEnergy", "bar"]
 

@@ -17,7 +17,7 @@ MAX_FILE_LINES, MAX_BODY_LINES = 350, 50
 # sibling.
 FLOORS = {
     "_types": 0, "_checks": 0, "_contracts": 0, "_disk": 0, "_samples": 0, "_shared": 0,
-    "numerics": 0,
+    "_numerics": 0,
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "samplers": 1, "sweeps": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2,
     "free_energy": 3, "likelihood": 3, "training": 3,
@@ -154,11 +154,11 @@ def test_files_and_functions_are_short():
         ("nce_jax/parlor.py", "", "no room"),
         (
             "nce_jax/losses/_a.py",
-            "from nce_jax.losses import _b\nfrom .. import numerics\nimport jax",
+            "from nce_jax.losses import _b\nfrom .. import _numerics\nimport jax",
             "",
         ),
         ("nce_jax/training/_a.py", "import optax\nfrom nce_jax.criteria import Criterion", ""),
-        ("nce_jax/numerics.py", "from nce_jax._types import LogRatio", ""),
+        ("nce_jax/_numerics.py", "from nce_jax._types import LogRatio", ""),
         ("nce_jax/criteria/_a.py", "from nce_jax.losses._binary import nce_loss", "private to"),
         ("nce_jax/criteria/_a.py", "from nce_jax.losses import _binary", "private to"),
         ("nce_jax/criteria/_a.py", "from nce_jax.log_partition.solve import root_of", ""),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from nce_jax import numerics
+from nce_jax import _numerics as numerics
 
 EXTREMES = (-1e4, -800.0, -90.0, -1.0, 0.0, 1.0, 90.0, 800.0, 1e4)
 

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from nce_jax._checks import as_floating, check_key, check_positive_int
+from nce_jax._contracts import check_optimizer
 from nce_jax._samples import HoldOut, check_fraction, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
@@ -126,6 +127,8 @@ def fit_flow(
       Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019, section 5.
     """
     check_key(key)
+    if optimizer is not None:
+        check_optimizer(optimizer)
     check_positive_int("num_steps", num_steps)
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar, check_instance, check_positive
+from nce_jax._numerics import expand, ignore_unweighted, weighted_mean
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
 from nce_jax.log_partition import Problem, Pull
-from nce_jax.numerics import expand, ignore_unweighted, weighted_mean
 
 
 def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterion:

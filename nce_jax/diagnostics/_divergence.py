@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_positive_int
+from nce_jax._numerics import expand, jackknife_variance, softplus, weighted_mean
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import Problem, Samples, Status, bracket, make_problem, solve_problem
-from nce_jax.numerics import expand, jackknife_variance, softplus, weighted_mean
 
 
 class Divergence(NamedTuple):

@@ -5,14 +5,14 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, compute_dtype
-from nce_jax._types import Array, Float, LogRatio, Weights
-from nce_jax.numerics import (
+from nce_jax._numerics import (
     expand,
     ignore_unweighted,
     jackknife_variance,
     log_mean_exp,
     sample_count,
 )
+from nce_jax._types import Array, Float, LogRatio, Weights
 
 
 class ImportanceEstimate(NamedTuple):

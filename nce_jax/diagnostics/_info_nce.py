@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, check_positive, compute_dtype
+from nce_jax._numerics import expand, jackknife_variance, total_weight, weighted_mean
 from nce_jax._types import Array, ArrayLike, Float, Real, Weights
-from nce_jax.numerics import expand, jackknife_variance, total_weight, weighted_mean
 
 
 class InfoNCEBound(NamedTuple):

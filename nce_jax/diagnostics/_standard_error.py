@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
+from nce_jax._numerics import jackknife_variance
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
@@ -14,7 +15,6 @@ from nce_jax.log_partition import (
     make_problem,
     solve_unless_given,
 )
-from nce_jax.numerics import jackknife_variance
 
 
 def log_partition_standard_error(

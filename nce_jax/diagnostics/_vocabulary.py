@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_weights
+from nce_jax._numerics import weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
-from nce_jax.numerics import weighted_mean
 
 _CHUNK_SIZE = 4096
 """The default number of words per block."""

@@ -1,6 +1,6 @@
 """Solving for the profiled normalizer F*(kappa): solvers, and the parts to write your own.
 
-`solve_log_partition` takes log ratios and returns a `Solution`. An extension builds on three public
+`solve_log_partition` takes log ratios and returns a `Solution`. An extension builds on its public
 modules: `problem` holds the types (the equation of your own criterion is a `Problem`, your own
 method a `Solver` that steps a `State`), `equation` and `evaluation` the equation with its overlap
 and error bounds, `implicit` the derivative of a root. docs/extending.md has examples. The loop

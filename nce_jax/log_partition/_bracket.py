@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import weighted_sum
 from nce_jax._types import Array, Float
 from nce_jax.log_partition.problem import Problem, State, bracket
-from nce_jax.numerics import weighted_sum
 
 
 def initial_state(problem: Problem, initial: Float[Array, "*batch"]) -> State:

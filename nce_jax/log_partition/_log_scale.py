@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import expand, weighted_sum
 from nce_jax.log_partition.equation import acceptance_logits
 from nce_jax.log_partition.problem import Problem, Samples
-from nce_jax.numerics import expand, weighted_sum
 
 MAX_LINEAR = 0.9
 """Residuals up to this size are g / H, which saturates at 1 in a gap. Larger ones are compared on

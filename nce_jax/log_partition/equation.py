@@ -9,9 +9,9 @@ accurate whatever the overlap, is in `evaluation`.
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import expand, sample_count, scaled_sigmoid, weighted_sum
 from nce_jax._types import Array, Bool, Float, Scalars
 from nce_jax.log_partition.problem import Problem, Samples
-from nce_jax.numerics import expand, sample_count, scaled_sigmoid, weighted_sum
 
 
 def acceptance_logits(

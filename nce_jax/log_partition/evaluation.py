@@ -28,11 +28,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import weighted_sum
 from nce_jax._types import Array, Float
 from nce_jax.log_partition._log_scale import MAX_LINEAR, near_or_far
 from nce_jax.log_partition.equation import acceptance_logits, log_overlap_from
 from nce_jax.log_partition.problem import Problem, Samples
-from nce_jax.numerics import weighted_sum
 
 
 class Evaluation(NamedTuple):

@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import expand, weighted_sum
 from nce_jax._types import Array, Float
 from nce_jax.log_partition.equation import acceptance_logits
 from nce_jax.log_partition.problem import Problem, Pull, Samples
-from nce_jax.numerics import expand, weighted_sum
 
 
 @jax.custom_jvp

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_pair, check_instance
+from nce_jax._numerics import ignore_unweighted, log_noise_weight, total_weight
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
-from nce_jax.numerics import ignore_unweighted, log_noise_weight, total_weight
 
 
 class Status(IntEnum):

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar
+from nce_jax._numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
 
 
 def nce_loss(

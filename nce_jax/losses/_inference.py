@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_floating, as_scalar, check_positive
+from nce_jax._numerics import expand, log_sum_exp, softplus
 from nce_jax._types import Array, Float, LogRatio, Scalars
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._rank import as_ranking, ranking_nce_loss
-from nce_jax.numerics import expand, log_sum_exp, softplus
 
 
 def nre_a_loss(log_ratio_data: LogRatio, log_ratio_noise: LogRatio) -> Float[Array, "*batch"]:

@@ -13,8 +13,8 @@ from nce_jax._checks import (
     check_positive,
     compute_dtype,
 )
+from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
 
 
 def ranking_nce_loss(

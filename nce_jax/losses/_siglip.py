@@ -2,11 +2,11 @@
 
 import jax.numpy as jnp
 
+from nce_jax._numerics import softplus
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_embeddings, as_number
 from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
-from nce_jax.numerics import softplus
 
 
 def siglip_loss(

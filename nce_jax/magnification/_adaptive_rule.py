@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._numerics import weighted_mean
 from nce_jax._types import Params
 from nce_jax.magnification._candidates import Candidates, sample_derivatives, tabulate
 from nce_jax.magnification._interface import (
@@ -24,7 +25,6 @@ from nce_jax.magnification._windows import (
     initial_windows,
     solve_motion,
 )
-from nce_jax.numerics import weighted_mean
 
 _PER_DECADE = 3
 """The grid of candidates has this many values of M in a decade."""

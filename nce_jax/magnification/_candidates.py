@@ -17,8 +17,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import sample_count, weighted_mean
 from nce_jax.log_partition import Problem, acceptance_logits, solve_problem
-from nce_jax.numerics import sample_count, weighted_mean
 
 MIN_EFFECTIVE = 10.0
 """An M above 1 is supported if it leaves at least this many effective noise samples. The importance

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._numerics import jackknife_variance, softplus
 from nce_jax.log_partition import Solution, check_solution, solve_log_partition
-from nce_jax.numerics import jackknife_variance, softplus
 
 
 class Calibration(NamedTuple):

@@ -120,7 +120,6 @@ def fit_log_ratio(
         key_data, key_noise, x_data, x_noise, held_out=held_out, num_visited=num_steps * batch_size
     )
     params, log_ratio_fn = _checked(model) or _default_model(key_model, sets)
-    _remember(folder, num_steps=num_steps, batch_size=batch_size, held_out=held_out)
 
     # Samples are arguments: XLA would fold constants of their size at compile time, for seconds.
     jitted = jax.jit(log_ratio_fn)
@@ -133,9 +132,12 @@ def fit_log_ratio(
         root = solve_log_partition(*ratios).log_partition
         return {"held_out_loss": nce_loss(*ratios, log_partition=root)}
 
-    optimizer = optimizer or optax.adam(optax.cosine_decay_schedule(1e-3, num_steps))
+    if optimizer is None:
+        optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, num_steps))
     log_every = min(100, num_steps)
     train = make_train_step(optimizer=optimizer, log_ratio_fn=log_ratio_fn, criterion=criterion)
+    # After all that can be refused: a call that is corrected must not meet the file of its error.
+    _remember(folder, num_steps=num_steps, batch_size=batch_size, held_out=held_out)
     result = fit(
         train,
         train.init(params),

@@ -15,8 +15,8 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
+from nce_jax._numerics import log_mean_exp, sample_count
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
-from nce_jax.numerics import log_mean_exp, sample_count
 from nce_jax.samplers._chains import advance, of_one, start
 from nce_jax.samplers._checks import as_positions, check_target
 from nce_jax.samplers._kernels import Kernel

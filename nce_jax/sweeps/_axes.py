@@ -62,6 +62,11 @@ def as_axis(name: str, values: Any) -> jax.Array:
         raise TypeError(
             f"axes[{name!r}]: expected an array of numbers or of typed keys, got {describe(values)}"
         ) from None
+    if name == "key" and array.dtype == jnp.uint32 and array.shape[1:] == (2,):
+        raise TypeError(
+            "axes['key']: expected typed keys, got keys of jax.random.PRNGKey; jax.random.split("
+            "jax.random.key(seed), count) makes typed ones"
+        )
     if array.ndim == 0 or array.shape[0] == 0:
         raise ValueError(
             f"axes[{name!r}]: expected an array with at least one entry on its first axis, got"

@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
+from nce_jax._numerics import expand, jackknife_variance
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
 from nce_jax.log_partition import Solution, Status
 from nce_jax.log_partition.equation import acceptance_logits, lacks_overlap, log_overlap
 from nce_jax.log_partition.problem import Problem, make_problem
 from nce_jax.log_partition.solve import solve_problem, solve_unless_given
-from nce_jax.numerics import expand, jackknife_variance
 
 
 class StageDiagnostics(NamedTuple):
@@ -292,8 +292,8 @@ def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Pr
             )
     if jnp.shape(data) != jnp.shape(noise):
         raise ValueError(
-            f"log_ratio_noise: expected the shape of log_ratio_data, {data.shape}, got shape"
-            f" {noise.shape}"
+            f"log_ratio_noise: expected the shape of log_ratio_data, {jnp.shape(data)}, got shape"
+            f" {jnp.shape(noise)}"
         )
     problem = make_problem(data, noise, None, None, magnification, noise_ratio)
     return problem, solve_unless_given(problem, log_partition)

@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nce_jax._checks import check_positive_int
+from nce_jax.training._composition import check_step
 from nce_jax.training._processes import check_same
 
 LANE_AXIS, DATA_AXIS = "lane", "data"
@@ -93,8 +94,10 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     References:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
-    check_mesh(mesh)
     leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
+    if mesh is None:
+        raise TypeError("mesh: expected what make_mesh returns, got None")
+    check_mesh(mesh)
     for pattern, spec in _as_rules(rules):
         _check_rule(pattern, spec, mesh, [name for name, _ in leaves])
     shardings = [NamedSharding(mesh, _spec(name, leaf, mesh, rules)) for name, leaf in leaves]
@@ -160,6 +163,7 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
     References:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
+    check_step(step)
     return jax.jit(step, donate_argnums=0, out_shardings=output_shardings(state))
 
 

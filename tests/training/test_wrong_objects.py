@@ -65,7 +65,7 @@ AT_MAKE = {
     ),
     "an uncalled optimizer": (
         {"optimizer": optax.adam},
-        "optimizer: expected an optax transformation .* got the function adam",
+        r"optimizer: expected an optax transformation .* got the function adam; call it, .*adam\(",
     ),
     "no noise": ({"source": None}, "noise: expected a distribution .* got None"),
     "a class as noise": (
@@ -221,3 +221,12 @@ def test_the_step_is_frozen_hashable_and_jitted_as_it_is():
     assert {train: 1}[train] == 1
     with pytest.raises(AttributeError):
         train.criterion = nce_jax.criteria.nce()
+
+
+@pytest.mark.bad_input
+def test_meshes_and_steps_that_are_none():
+    params = {"theta": jnp.ones(())}
+    with pytest.raises(TypeError, match="mesh: expected what make_mesh returns, got None"):
+        training.shard_state(params, None)
+    with pytest.raises(TypeError, match="step: expected a train step"):
+        training.jit_train_step(params, make())

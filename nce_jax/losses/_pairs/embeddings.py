@@ -15,6 +15,7 @@ from nce_jax._checks import (
     check_positive_int,
     compute_dtype,
 )
+from nce_jax._numerics import weighted_mean
 from nce_jax.losses._pairs.sharded import (
     Sharded,
     check_devices,
@@ -22,7 +23,6 @@ from nce_jax.losses._pairs.sharded import (
     reduce_pairs_over_devices,
 )
 from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, Sums
-from nce_jax.numerics import weighted_mean
 
 
 class Embeddings(NamedTuple):

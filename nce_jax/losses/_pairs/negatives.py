@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_floating
+from nce_jax._numerics import log_sum_exp
 from nce_jax.losses._pairs.embeddings import Embeddings, as_ids
 from nce_jax.losses._pairs.sharded import check_divisible, reduce_pairs_over_devices
 from nce_jax.losses._pairs.sums import IGNORED_ID, LOG_SUM_EXP, Pairs, Plan
-from nce_jax.numerics import log_sum_exp
 
 
 def log_sum_negatives(batch: Embeddings, negatives: Any, ids: Any, ids_negatives: Any) -> jax.Array:

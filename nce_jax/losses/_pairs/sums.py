@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.numerics import log_sum_exp
+from nce_jax._numerics import log_sum_exp
 
 IGNORED_ID = int(jnp.iinfo(jnp.int32).min)
 """The id of a row or column of which no pair is counted."""

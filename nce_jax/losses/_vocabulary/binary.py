@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar
+from nce_jax._numerics import log_noise_weight, softplus, weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_numbers
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
@@ -17,7 +18,6 @@ from nce_jax.losses._vocabulary.tokens import (
     sum_words,
     word_scores,
 )
-from nce_jax.numerics import log_noise_weight, softplus, weighted_mean
 
 _EXCLUSION_GAP = 100.0
 """Nats by which the log ratio of an excluded word is put below all others.

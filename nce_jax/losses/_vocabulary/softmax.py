@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_weights, check_positive_int, compute_dtype
+from nce_jax._numerics import weighted_mean
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_matrix
 from nce_jax.losses._pairs.sums import LOG_SUM_EXP, Pairs, Plan, reduce_pairs
@@ -18,7 +19,6 @@ from nce_jax.losses._vocabulary.tokens import (
     as_words,
     sum_words,
 )
-from nce_jax.numerics import weighted_mean
 
 
 def sampled_softmax_loss(

@@ -112,7 +112,7 @@ def train_descent(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Desce
             batch_size=size, is_averaging=2 * index >= num_programs,
         )  # fmt: skip
         points.append(((index + 1) * BATCHES_PER_PROGRAM, state.average))
-        config.report(f"training {levels.num_stages} stages", BATCHES_PER_PROGRAM)
+        config.report(f"training, stages: {levels.num_stages}", BATCHES_PER_PROGRAM)
     return DescentTraining(
         {"model": state.average, **(moments or {})},
         num_programs * BATCHES_PER_PROGRAM,

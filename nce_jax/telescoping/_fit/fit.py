@@ -8,6 +8,7 @@ import numpy as np
 import optax
 
 from nce_jax._checks import check_key, check_positive, check_positive_int
+from nce_jax._contracts import check_optimizer
 from nce_jax._samples import SampleSource
 from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
 from nce_jax.telescoping._bridges import NumbersPerStage, Space, check_noise_levels
@@ -177,6 +178,7 @@ def _chosen_optimizer(
 ) -> optax.GradientTransformation | None:
     """The optimizer, or None for Newton's method; raises if that cannot take the parameters."""
     if optimizer is not None:
+        check_optimizer(optimizer)
         return optimizer
     if model.body_fn is not None or num_params(template) > _MAX_PARAMS_FOR_NEWTON:
         return _default_optimizer()

@@ -109,7 +109,7 @@ def train_stream(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Stream
     )
     fit = newton_fit(*fixed, theta, x, chain.kappa, num_steps)
     points = [(num_steps, unravelled(config.template, fit.theta), fit.log_partition)]
-    config.report(f"training {levels.num_stages} stages", num_steps)
+    config.report(f"training, stages: {levels.num_stages}", num_steps)
     for index in range((max_steps - num_steps) // BATCHES_PER_PROGRAM):
         pairs = config.sampler.draw(jax.random.fold_in(key, index + 1), BATCHES_PER_PROGRAM * size)
         x = centered_bridges(config.model, pairs, chain.noise_levels)
@@ -119,7 +119,7 @@ def train_stream(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Stream
         fit = newton_stream(*fixed, fit, x, chain.kappa, number, batch_size=size)
         num_steps += BATCHES_PER_PROGRAM
         points.append((num_steps, unravelled(config.template, fit.theta), fit.log_partition))
-        config.report(f"training {levels.num_stages} stages", BATCHES_PER_PROGRAM)
+        config.report(f"training, stages: {levels.num_stages}", BATCHES_PER_PROGRAM)
     num_pairs = jnp.float32((num_steps - config.pilot_steps + 1) * size)
     params, is_optimum = _with_moments(config, fit, moments), np.asarray(fit.is_converged)
     return StreamTraining(params, fit.theta, is_optimum, num_steps, make_path(points), num_pairs)

@@ -52,7 +52,7 @@ def pilot_overlap(key: PRNGKeyArray, config: FitConfig, values: np.ndarray) -> n
     same for every pilot fit, so that pilots differ by their noise levels alone.
     """
     levels = Levels(values, is_searched=True)
-    config.report(f"pilot fit of {levels.num_stages} stages", 0)
+    config.report(f"pilot fit, stages: {levels.num_stages}", 0)
     # A gap is a property of the sets and not of the loss: the overlap at another M would hide it.
     chain = config.chain(levels, magnification=1.0)
     fitted, evaluated = _pilot_pairs(key, config)
@@ -64,7 +64,7 @@ def pilot_overlap(key: PRNGKeyArray, config: FitConfig, values: np.ndarray) -> n
     params = {"model": _pilot_fit(config, moments, x, chain), **moments}
     evaluation = evaluate(config.model, params, evaluated, chain)
     overlap = np.asarray(evaluation.stages.overlap)[: levels.num_stages]
-    config.report(f"pilot fit of {levels.num_stages} stages", config.pilot_steps)
+    config.report(f"pilot fit, stages: {levels.num_stages}", config.pilot_steps)
     return overlap
 
 
