@@ -31,18 +31,20 @@ def implied(probabilities):
     by one.
     """
     thresholds, aliases = alias_table(probabilities)
-    kept = thresholds / 2.0**32
-    return (kept + np.bincount(aliases, 1 - kept, len(kept))) / len(kept)
+    probability_kept = thresholds / 2.0**32
+    return (
+        probability_kept + np.bincount(aliases, 1 - probability_kept, len(probability_kept))
+    ) / len(probability_kept)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_alias_table_is_the_distribution(table):
     """To 32 bits of a cell, and none of them for a word of probability zero."""
     probabilities = TABLES[table] / TABLES[table].sum()
-    found = implied(probabilities)
-    np.testing.assert_allclose(found.sum(), 1, rtol=1e-14)
-    np.testing.assert_allclose(found, probabilities, rtol=1e-13, atol=2.0**-32)
-    np.testing.assert_array_equal(found[probabilities == 0], 0)
+    actual = implied(probabilities)
+    np.testing.assert_allclose(actual.sum(), 1, rtol=1e-14)
+    np.testing.assert_allclose(actual, probabilities, rtol=1e-13, atol=2.0**-32)
+    np.testing.assert_array_equal(actual[probabilities == 0], 0)
 
 
 def test_logarithms_of_the_formulas():

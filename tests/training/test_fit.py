@@ -74,7 +74,7 @@ def test_batches_come_in_three_forms(problem, form):
     assert_trees_equal(whole.state, fit(problem, [x_data], num_steps=5).state)
 
 
-def seen(problem, num_steps, batch_size, batch):
+def batch_sums(problem, num_steps, batch_size, batch):
     """What a step sees, through its metrics: a step that changes nothing and reports its batch."""
 
     def step(state, batch, key):
@@ -98,7 +98,7 @@ def seen(problem, num_steps, batch_size, batch):
 
 def test_every_pass_shows_every_sample_once_each_side_by_its_own_shuffle(problem):
     x_data, x_noise = 2.0 ** jnp.arange(8), 2.0 ** jnp.arange(6)
-    columns = seen(problem, 12, 2, training.Batch(x_data, x_noise, weights_data=x_data))
+    columns = batch_sums(problem, 12, 2, training.Batch(x_data, x_noise, weights_data=x_data))
     passes = columns["data"].reshape(3, 4)
     assert (passes.sum(axis=1) == 255).all()  # powers of two: every bit once
     assert (columns["noise"].reshape(4, 3).sum(axis=1) == 63).all()
@@ -273,7 +273,7 @@ def test_metrics_that_cannot_be_recorded_are_refused(message, metrics):
 
 
 def test_sides_may_have_batches_of_their_own_size():
-    columns = seen(
+    columns = batch_sums(
         None,
         4,
         (2, 3),

@@ -163,8 +163,8 @@ def test_samples_of_weight_zero_change_nothing(treatment, x64):
         weights_data=jnp.repeat(jnp.array([1.0, 0.0]), jnp.array([50, 6])),
     )
     _, expected, _ = one_step(treatment, batch=plain)
-    _, seen, _ = one_step(treatment, batch=padded)
-    chex.assert_trees_all_close(seen, expected, rtol=1e-10)
+    _, actual, _ = one_step(treatment, batch=padded)
+    chex.assert_trees_all_close(actual, expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("name", ["joint", "bar", "solved"])

@@ -193,11 +193,11 @@ def test_wrong_data(name):
 
 def test_the_state_of_another_step_is_named():
     params = {"theta": jnp.ones(())}
-    others = {
+    other_steps = {
         "treatment": make(treatment=training.joint_gradient()),
         "optimizer": make(optimizer=optax.adam(0.1)),
     }
-    for other in others.values():
+    for other in other_steps.values():
         with pytest.raises(ValueError, match="state: .*the init of this train step.*opt_state"):
             make()(other.init(params), samples(1.0, 8), KEY)
     for state in (params, None):
