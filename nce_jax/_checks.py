@@ -70,9 +70,14 @@ def _with_article(word: str) -> str:
     return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
-def as_floating(name: str, values: Any) -> jax.Array:
+_COLUMN = "pass one column of numbers"
+"""The cure for a table where an array has its samples on the last axis."""
+
+
+def as_floating(name: str, values: Any, *, table_cure: str | None = None) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
-    array = as_array(name, values, "a floating array")
+    table_cure = table_cure or f"{name}.to_numpy() is the array in it"
+    array = as_array(name, values, "a floating array", table_cure=table_cure)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
@@ -82,7 +87,7 @@ def as_floating(name: str, values: Any) -> jax.Array:
 
 def as_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with at least one sample on its last axis."""
-    values = as_floating(name, values)
+    values = as_floating(name, values, table_cure=_COLUMN)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
@@ -92,10 +97,11 @@ def as_samples(name: str, values: Any) -> jax.Array:
     return values
 
 
-def as_array(name: str, values: Any, expected: str) -> Any:
+def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN) -> Any:
     """Returns `values` as an array of JAX or NumPy; raises TypeError unless it holds numbers."""
     if isinstance(values, jax.Array | np.ndarray) or hasattr(values, "__jax_array__"):
         return values
+    check_not_record(name, values, expected)
     # A table would pass for a batch of its rows, whose samples are the columns.
     is_table = hasattr(values, "columns")
     try:
@@ -106,9 +112,20 @@ def as_array(name: str, values: Any, expected: str) -> Any:
     if not is_numeric:
         is_list = isinstance(values, list | tuple)
         entries = f" and entries of dtype {array.dtype}" if is_list else ""
-        cure = "; pass one column of numbers" if is_table else ""
+        cure = f"; {table_cure}" if is_table else ""
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}{entries}{cure}")
     return array
+
+
+def check_not_record(name: str, values: Any, expected: str) -> None:
+    """Raises TypeError if `values` is a NamedTuple, such as the result of another function.
+
+    It would convert to an array whose first axis holds its fields.
+    """
+    fields = getattr(values, "_fields", None)
+    if isinstance(values, tuple) and fields is not None:
+        cure = f"its field {name}" if name in fields else f"one of its fields {', '.join(fields)}"
+        raise TypeError(f"{name}: expected {expected}, got {describe(values)}; pass {cure}")
 
 
 def _float_cure(dtype: Any) -> str:
@@ -163,6 +180,7 @@ def _check_weight_values(name: str, weights: np.ndarray) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raises unless a plain number is finite and positive; the values of arrays are not read."""
+    check_not_record(name, value, "a positive number")
     is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
     if isinstance(value, type) or not (is_plain or is_array):
@@ -227,10 +245,13 @@ def is_key(leaf: Any) -> bool:
     return dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
 
 
-def check_key(key: Any, name: str = "key") -> None:
-    """Raises unless `key` is one typed key."""
+def check_key(key: Any, name: str = "key", *, cure_of_samples: str | None = None) -> None:
+    """Raises unless `key` is one typed key; `cure_of_samples` is the cure for a floating array."""
     if not is_key(key):
         cure = "; jax.random.key(seed) makes one"
+        dtype = getattr(key, "dtype", None)
+        if cure_of_samples and dtype is not None and jnp.issubdtype(dtype, jnp.floating):
+            cure = f"; {cure_of_samples}"
         if isinstance(key, jax.Array | np.ndarray) and key.dtype == np.uint32:
             cure += ", jax.random.wrap_key_data converts one of jax.random.PRNGKey"
         got = f"dtype {key.dtype}" if hasattr(key, "dtype") else f"{type(key).__name__} {key!r}"

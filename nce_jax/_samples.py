@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import describe
+from nce_jax._checks import check_not_record, describe
 from nce_jax._contracts import check_data
 from nce_jax._types import PRNGKeyArray
 
@@ -85,6 +85,7 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
     Raises if the samples are not finite real numbers, or if the conversion would merge samples that
     differ.
     """
+    check_not_record(name, samples, "an array of samples")
     check_data(name, samples)
     given = np.asarray(samples)
     if jnp.issubdtype(given.dtype, jnp.complexfloating):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_weights
+from nce_jax._checks import as_array, as_weights
 from nce_jax._numerics import weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
@@ -144,7 +144,8 @@ def self_normalization(
 
 
 def _as_per_context(log_partition: Any, log_z: jax.Array) -> jax.Array:
-    values = jnp.asarray(log_partition, log_z.dtype)
+    values = as_array("log_partition", log_partition, "a number or an array of numbers")
+    values = jnp.asarray(values, log_z.dtype)
     if values.shape not in ((), log_z.shape):
         raise ValueError(
             f"log_partition: expected a number or shape {log_z.shape}, got shape {values.shape}"

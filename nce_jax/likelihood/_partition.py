@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import (
+    as_array,
     as_samples,
     as_scalar,
     check_positive_int,
@@ -204,4 +205,5 @@ def bits_per_dimension(
     """
     check_positive_int("num_dims", num_dims)
     check_positive_int("num_levels", num_levels)
-    return math.log2(num_levels) - jnp.asarray(log_likelihood) / (num_dims * math.log(2))
+    values = jnp.asarray(as_array("log_likelihood", log_likelihood, "a number or an array"))
+    return math.log2(num_levels) - values / (num_dims * math.log(2))

@@ -1,20 +1,31 @@
 """Static checks of the inputs and outputs of models."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import compute_dtype
+from nce_jax._checks import compute_dtype, describe
 from nce_jax._contracts import as_values
 
 
 def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
-    """Raises ValueError unless `x` has shape (samples, dim)."""
+    """Raises unless `x` is an array of shape (samples, dim)."""
+    check_not_params(x, name=name)
     shape = jnp.shape(x)
     if len(shape) != 2 or (dim is not None and shape[1] != dim):
         expected = "dim" if dim is None else dim
         raise ValueError(f"{name}: expected shape (samples, {expected}), got shape {shape}")
+
+
+def check_not_params(x: Any, *, name: str = "x") -> None:
+    """Raises TypeError if `x` is a dictionary, as the parameters of most models are."""
+    if isinstance(x, Mapping):
+        raise TypeError(
+            f"{name}: expected an array of samples, got {describe(x)}; the arguments of a model are"
+            " parameters and samples, in this order"
+        )
 
 
 def as_module_values(name: str, values: Any, x: Any) -> jax.Array:

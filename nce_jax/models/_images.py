@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._types import Array, LogDensityFn, Params
+from nce_jax.models._checks import check_not_params
 
 ImageShape = tuple[int, int, int]
 
@@ -42,6 +43,7 @@ def taking_images(log_density_fn: LogDensityFn, image_shape: ImageShape) -> LogD
 
 
 def _as_vectors(x: Any, image_shape: ImageShape) -> jax.Array:
+    check_not_params(x)
     shape, dim = jnp.shape(x), math.prod(image_shape)
     if len(shape) < 2 or shape[1:] not in (image_shape, (dim,)):
         images = ", ".join(map(str, image_shape))

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_not_record, check_positive_int
 from nce_jax._types import Array, ArrayLike, PRNGKeyArray, Real
 from nce_jax.noise._alias import alias_table
 
@@ -225,6 +225,7 @@ def _as_table(name: str, values: Any) -> np.ndarray:
             f"{name}: expected values known on the host, where the table is built, got a traced"
             " array"
         )
+    check_not_record(name, values, "an array of one number per word")
     values = np.asarray(values)
     if values.dtype.kind not in "iufb" and not jnp.issubdtype(values.dtype, jnp.floating):
         raise TypeError(f"{name}: expected numbers, got dtype {values.dtype}")

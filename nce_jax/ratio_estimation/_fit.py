@@ -85,8 +85,8 @@ def fit_log_ratio(
     Raises:
       TypeError: a key that is not typed, samples that are no numbers, or a model of another form.
       ValueError: samples of different shapes, samples that are not finite, too few samples, samples
-        that float32 cannot distinguish, `held_out` outside (0, 1), or a resumed run with other
-        settings.
+        that float32 cannot distinguish, `held_out` outside (0, 1), a resumed run with other
+        settings, or `resume` without a folder.
       FloatingPointError: the training diverged (`training.NonFiniteError`), or F could not be
         solved for.
 
@@ -114,7 +114,9 @@ def fit_log_ratio(
     counts = {"num_steps": num_steps, "batch_size": batch_size, "num_groups": num_groups}
     for name, value in counts.items():
         check_positive_int(name, value)
-    check_key(key)
+    check_key(key, cure_of_samples="the key comes before the samples")
+    if resume and folder is None:
+        raise ValueError("resume: expected a folder to continue from, got folder=None")
     key_data, key_noise, key_model, key_fit = jax.random.split(key, 4)
     sets = make_sets(
         key_data, key_noise, x_data, x_noise, held_out=held_out, num_visited=num_steps * batch_size

@@ -18,7 +18,7 @@ from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_va
 from nce_jax._numerics import log_mean_exp, sample_count
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import as_positions, check_target
+from nce_jax.samplers._checks import as_inverse_temperatures, as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -200,7 +200,7 @@ def reverse_annealed_importance_sampling(
     check_key(key)
     x_model = as_positions("x_model", x_model)
     schedule = _as_schedule(kernel, schedule, num_steps)
-    check_target(log_density_fn, x_model)
+    check_target(log_density_fn, x_model, "x_model")
     check_noise(noise)
     _check_noise_samples(noise, x_model)
     path = _Path(log_density_fn, noise)
@@ -231,12 +231,7 @@ def _as_schedule(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
             "kernel: expected one with a Metropolis test (mala, hmc), got one that accepts always,"
             " whose weights would be wrong"
         )
-    schedule = jnp.asarray(schedule)
-    if schedule.ndim != 1 or schedule.size < 2:
-        raise ValueError(
-            f"schedule: expected at least two values on one axis, got shape {schedule.shape}"
-        )
-    return schedule
+    return as_inverse_temperatures(schedule)
 
 
 class _Path(NamedTuple):

@@ -7,13 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import describe
+from nce_jax._checks import check_not_record, describe
 
 
 def check_axes(fn: Callable[..., Any], axes: Any) -> None:
     """Raises unless `axes` is a mapping that has exactly the parameters that `fn` needs."""
     if not callable(fn):
-        raise TypeError(f"fn: expected a function of keyword arguments, got {describe(fn)}")
+        raise TypeError(
+            f"fn: expected a function of keyword arguments, got {describe(fn)}; pass the function"
+            " itself, not its result"
+        )
     if not isinstance(axes, Mapping):
         raise TypeError(
             "axes: expected a mapping from names to values, such as {'seed': jnp.arange(5)}, got"
@@ -56,11 +59,13 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 
 def as_axis(name: str, values: Any) -> jax.Array:
     """Returns the values of one axis as an array; raises unless it has an entry."""
+    check_not_record(f"axes[{name!r}]", values, "an array of numbers or of typed keys")
     try:
         array = jnp.asarray(values)
     except (TypeError, ValueError):
         raise TypeError(
-            f"axes[{name!r}]: expected an array of numbers or of typed keys, got {describe(values)}"
+            f"axes[{name!r}]: expected an array of numbers or of typed keys, got"
+            f" {describe(values)}{_entries(values)}"
         ) from None
     if name == "key" and array.dtype == jnp.uint32 and array.shape[1:] == (2,):
         raise TypeError(
@@ -70,6 +75,29 @@ def as_axis(name: str, values: Any) -> jax.Array:
     if array.ndim == 0 or array.shape[0] == 0:
         raise ValueError(
             f"axes[{name!r}]: expected an array with at least one entry on its first axis, got"
-            f" shape {array.shape}"
+            f" shape {array.shape}{_scalar_cure(values)}"
         )
     return array
+
+
+def _entries(values: Any) -> str:
+    """The types in a list or tuple that does not convert to an array."""
+    if not isinstance(values, list | tuple):
+        return ""
+    return f" of {', '.join(sorted({type(value).__name__ for value in values}))}"
+
+
+def _scalar_cure(values: Any) -> str:
+    """The cure for a number: a count of seeds is the likely meaning of an integer."""
+    if isinstance(values, int) and not isinstance(values, bool) and values > 0:
+        return f"; jnp.arange({values}) has {values} entries"
+    return f"; jnp.array([{values}]) has one entry" if isinstance(values, float) else ""
+
+
+def check_returned(returned: Any) -> None:
+    """Raises TypeError if `returned`, what the function of a sweep returned, holds no array."""
+    if not jax.tree.leaves(returned):
+        raise TypeError(
+            "fn: expected a function that returns a pytree of arrays, got one that returns"
+            f" {describe(returned)}; does it end in a return statement?"
+        )

@@ -93,8 +93,8 @@ def sweep(
       FileExistsError: `folder` holds a sweep and `resume` is False.
       ValueError: no axis, an axis that is a scalar or empty, a limit below one, a mesh without
         devices or with devices of other processes, or `resume` without a folder.
-      TypeError: `axes` is not a mapping, its names are not the parameters of `fn`, `mesh` is not a
-        mesh, or a limit is not an integer.
+      TypeError: `axes` is not a mapping, its names are not the parameters of `fn`, `fn` returns no
+        array, `mesh` is not a mesh, or a limit is not an integer.
 
     Examples:
       >>> import jax
@@ -152,8 +152,8 @@ def compiled_sweep(
     Raises:
       ValueError: no axis, an axis that is a scalar or empty, a mesh without devices or with
         devices of other processes.
-      TypeError: `axes` is not a mapping, its names are not the parameters of `fn`, or `mesh` is
-        not a mesh.
+      TypeError: `axes` is not a mapping, its names are not the parameters of `fn`, `fn` returns no
+        array, or `mesh` is not a mesh.
 
     Examples:
       >>> import jax.numpy as jnp

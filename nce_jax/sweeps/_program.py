@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nce_jax._checks import describe, is_key
+from nce_jax.sweeps._axes import check_returned
 
 RANDOM_AXES = ("seed", "key")
 """Names of the axes that random draws depend on. They are cut and split first, so that the draws
@@ -115,7 +116,9 @@ def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, gene
     """
 
     def mapped(*point):
-        return fn(**dict(zip(names, point, strict=True)))
+        returned = fn(**dict(zip(names, point, strict=True)))
+        check_returned(returned)
+        return returned
 
     for position in reversed(range(len(names))):
         mapped = jax.vmap(

@@ -166,3 +166,10 @@ def test_wrong_samples_are_named(model, shape):
         match=r"x: expected shape \(samples, 8, 5, 2\) or \(samples, 80\), got shape \(\d+,",
     ):
         log_density_fn(params, jnp.zeros(shape))
+
+
+@pytest.mark.bad_input
+def test_arguments_in_the_wrong_order_are_named(model):
+    params, log_density_fn = model
+    with pytest.raises(TypeError, match="x: expected .* a dict .*; the arguments of a model are"):
+        log_density_fn(jnp.zeros((5, 80)), params)

@@ -159,5 +159,9 @@ def test_several_keys_and_wrong_samples_are_named():
     params, log_density_fn = mlp_energy(jax.random.key(0), 2, hidden=(4,))
     with pytest.raises(ValueError, match=r"x: expected shape \(samples, 2\), got shape \(5, 3\)"):
         log_density_fn(params, jnp.zeros((5, 3)))
+    with pytest.raises(
+        TypeError, match="x: expected an array of samples, got a dict of length 2; "
+    ):
+        log_density_fn(jnp.zeros((5, 2)), params)
     with pytest.raises(ValueError, match=r"x: expected shape \(samples, dim\), got shape \(2,\)"):
         log_density_fn(params, jnp.zeros(2))

@@ -217,11 +217,23 @@ def test_disjoint_sets_are_said_to_be_disjoint():
             {},
         ),
         ("num_steps", (jnp.ones((9, 1)), jnp.ones((9, 1))), {"num_steps": 0}),
+        (
+            "resume: expected a folder to continue from, got folder=None",
+            (jnp.ones((9, 1)), jnp.ones((9, 1))),
+            {"resume": True},
+        ),
     ],
 )
 def test_bad_arguments_are_named(message, arguments, options):
     with pytest.raises(ValueError, match=message):
         fit_log_ratio(KEYS[2], *arguments, **({"progress": False} | options))
+
+
+@pytest.mark.bad_input
+def test_a_key_behind_the_samples_is_named():
+    x = jnp.ones((9, 1))
+    with pytest.raises(TypeError, match="key: .* float32; the key comes before the samples"):
+        fit_log_ratio(x, x, KEYS[2])
 
 
 def test_it_is_a_public_name():

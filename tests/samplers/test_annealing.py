@@ -356,6 +356,12 @@ def test_bad_arguments_are_named():
         forward(jax.random.key(0), 2, 3, 0, samplers.mala(0.1))
     with pytest.raises(ValueError, match="log_density_fn: expected one value .* shape .10,."):
         forward(jax.random.key(0), 2, 3, 10, samplers.mala(0.1), log_density_fn=lambda x: x)
+    with pytest.raises(
+        TypeError, match="schedule: expected inverse .*, got the function linear_schedule: call it"
+    ):
+        forward(jax.random.key(0), 2, 3, 10, samplers.mala(0.1), schedule=samplers.linear_schedule)
+    with pytest.raises(ValueError, match=r"x_model: .* x_model\[None\] is one chain"):
+        reverse(jax.random.key(0), jnp.zeros(2), 3, samplers.mala(0.1))
     with pytest.raises(ValueError, match="num_stages: expected at least 1, got 0"):
         samplers.linear_schedule(0)
     with pytest.raises(TypeError, match="x_model: expected a floating array, got dtype int32"):

@@ -185,6 +185,23 @@ def test_float64_stays_float64(x64):
             ValueError,
             r"log_density_fn: expected one value per sample, shape \(3,\)",
         ),
+        (
+            {"x_initial": jnp.zeros(2), "log_density_fn": lambda x: -0.5 * jnp.sum(x**2, axis=-1)},
+            ValueError,
+            r"x_initial: expected positions of shape \(chains, \.\.\.\), got shape \(2,\), .*;"
+            r" x_initial\[None\] is one chain",
+        ),
+        (
+            {"x_initial": jnp.zeros(2), "log_density_fn": jnp.sum},
+            ValueError,
+            r"log_density_fn: expected one value per sample, shape \(2,\), got shape \(\)",
+        ),
+        (
+            {"log_density_fn": lambda params, x: gaussian(x - params)},
+            TypeError,
+            r"log_density_fn: expected a function of positions alone, got the function <lambda>"
+            r" with parameters \(params, x\); lambda x: log_density_fn\(params, x\) fixes",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments, error, message):

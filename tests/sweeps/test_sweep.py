@@ -152,6 +152,10 @@ def test_axes_are_checked():
         nce_jax.sweep(lambda kappa: kappa, axes={"kappa": 1.0})
     with pytest.raises(ValueError, match=r"axes\['kappa'\]: expected an array"):
         nce_jax.sweep(lambda kappa: kappa, axes={"kappa": jnp.zeros((0,))})
+    with pytest.raises(ValueError, match=r"got shape \(\); jnp.arange\(20\) has 20 entries"):
+        nce_jax.sweep(lambda seed: seed, axes={"seed": 20})
+    with pytest.raises(ValueError, match=r"got shape \(\); jnp.array\(\[0.5\]\) has one entry"):
+        nce_jax.sweep(lambda kappa: kappa, axes={"kappa": 0.5})
     with pytest.raises(ValueError, match="max_lanes"):
         nce_jax.sweep(lambda kappa: kappa, axes={"kappa": jnp.zeros(3)}, max_lanes=0)
 
@@ -185,7 +189,10 @@ def test_an_axis_may_have_the_name_of_an_option():
             {"a": jnp.arange(3)},
             r"axes: expected an axis for every parameter of fn, \(a, c\), got none for 'c'",
         ),
-        ({"a": ["x"], "c": jnp.arange(3)}, r"axes\['a'\]: expected .* got a list of length 1"),
+        (
+            {"a": ["x"], "c": jnp.arange(3)},
+            r"axes\['a'\]: expected .* got a list of length 1 of str",
+        ),
     ],
 )
 def test_axes_are_compared_with_the_parameters(evaluate, axes, message):
@@ -195,8 +202,18 @@ def test_axes_are_compared_with_the_parameters(evaluate, axes, message):
 
 @pytest.mark.bad_input
 def test_a_function_is_wanted():
-    with pytest.raises(TypeError, match="fn: expected a function .* got a dict of length 1"):
+    with pytest.raises(
+        TypeError, match="fn: expected .* got a dict of length 1; pass the function"
+    ):
         nce_jax.sweep({"a": jnp.arange(3)}, lambda a: a)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("evaluate", [nce_jax.sweep, sweeps.compiled_sweep])
+@pytest.mark.parametrize(("returned", "words"), [(None, "None"), ({}, "a dict of length 0")])
+def test_a_function_without_a_result_is_refused(evaluate, returned, words):
+    with pytest.raises(TypeError, match=f"fn: expected .* arrays, got one that returns {words};"):
+        evaluate(lambda a: returned, {"a": jnp.arange(3)})
 
 
 def test_functions_without_a_signature_or_of_any_keyword_are_left_to_python():

@@ -139,6 +139,7 @@ def test_a_gap_that_the_pilots_missed_makes_both_errors_infinite(monkeypatch):
         ),
         ((KEYS[0], jnp.ones(9), jnp.ones(9)), ValueError, "for numbers x"),
         ((0, X_DATA, X_NOISE), TypeError, "key: expected a typed key"),
+        ((X_DATA, X_NOISE, KEYS[0]), TypeError, "key: .* the key comes before the samples"),
     ],
 )
 def test_wrong_objects_are_named(arguments, error, message):

@@ -133,7 +133,7 @@ def fit_telescope(
     for name, value in counts.items():
         check_positive_int(name, value)
     check_positive("magnification", magnification)
-    check_key(key)
+    check_key(key, cure_of_samples="the key comes before the samples")
     if model is None:
         model = default_model(sample_shape(x_data, x_noise))
     template, stage_model = make_stage_model(model, space)
