@@ -67,10 +67,15 @@ def check_noise_values(log_prob: Any, x: Any, name: str = "noise") -> None:
 def check_event_shape(name: str, x: Any, noise: Any) -> None:
     """Raises unless the samples `x` have the shape that the noise is a distribution over.
 
-    Data that are not one array, and noises without an `event_shape`, pass.
+    Data for noises without an `event_shape` pass.
     """
     expected = _as_shape(getattr(noise, "event_shape", None))
     leaves = jax.tree.leaves(x)
+    if expected is not None and isinstance(x, tuple | list | dict):
+        raise TypeError(
+            f"{name}: expected one array of samples, since the noise is over samples of shape"
+            f" {expected}, got {describe(x)}; training.Batch(x_data, x_noise) holds data and noise"
+        )
     if expected is None or len(leaves) != 1 or (shape := jnp.shape(leaves[0]))[1:] == expected:
         return
     samples = ", ".join(["samples", *map(str, expected)])
@@ -93,16 +98,29 @@ def check_log_density_fn(
     log_density_fn: Any, name: str = "log_density_fn", *, arguments: str = "parameters and samples"
 ) -> None:
     """Raises TypeError unless `log_density_fn` is a function."""
-    if callable(log_density_fn) and not isinstance(log_density_fn, type):
+    module = _flax_module(log_density_fn)
+    if callable(log_density_fn) and not isinstance(log_density_fn, type) and module is None:
         return
     cure = ""
     if isinstance(log_density_fn, tuple):
         cure = "; unpack the pair, as in params, log_density_fn = model"
+    elif module == "nnx":
+        cure = "; params, log_density_fn = nce_jax.models.split_module(module) makes the pair"
+    elif module == "linen":
+        cure = "; lambda params, x: module.apply(params, x)[:, 0] is such a function"
     elif callable(getattr(log_density_fn, "log_prob", None)):
         cure = "; the model comes before the noise"
     raise TypeError(
         f"{name}: expected a function of {arguments}, got {describe(log_density_fn)}{cure}"
     )
+
+
+def _flax_module(value: Any) -> str | None:
+    """Which of the two kinds of flax modules a value is, without an import of flax."""
+    for kind in type(value).__mro__:
+        if kind.__name__ == "Module" and kind.__module__.startswith("flax."):
+            return "nnx" if ".nnx" in kind.__module__ else "linen"
+    return None
 
 
 def evaluate_model(

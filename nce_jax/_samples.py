@@ -107,6 +107,6 @@ def _check_rounding(name: str, given: np.ndarray, floats: jax.Array) -> None:
     rounding = np.abs(np.asarray(floats, np.float64) - given).max(axis=0)
     if (rounding > 1e-3 * given.std(axis=0, dtype=np.float64)).any():
         raise ValueError(
-            f"{name}: {floats.dtype} cannot tell the samples apart; subtract their mean, or"
-            " enable x64"
+            f"{name}: expected samples that {floats.dtype} can represent, got differences below its"
+            " rounding error; subtract the mean of the samples, or enable x64"
         )

@@ -123,16 +123,20 @@ def length_violations(path: Path, root: Path = ROOT) -> Iterator[str]:
 
 
 def test_library_imports_only_from_floors_below():
-    assert [found for path in sources("nce_jax") for found in library_violations(path)] == []
+    assert [
+        violation for path in sources("nce_jax") for violation in library_violations(path)
+    ] == []
 
 
 def test_experiments_import_public_names_and_no_other_experiment():
-    assert [found for path in sources("experiments") for found in experiment_violations(path)] == []
+    assert [
+        violation for path in sources("experiments") for violation in experiment_violations(path)
+    ] == []
 
 
 def test_files_and_functions_are_short():
     paths = sources("nce_jax", "experiments", "benchmarks")
-    assert [found for path in paths for found in length_violations(path)] == []
+    assert [violation for path in paths for violation in length_violations(path)] == []
 
 
 @pytest.mark.parametrize(
@@ -164,14 +168,14 @@ def test_the_import_rule_sees_what_it_should(tmp_path, path, text, expected):
     file = tmp_path / path
     file.parent.mkdir(parents=True)
     file.write_text(text)
-    found = list(library_violations(file, tmp_path))
-    assert (expected in found[0] and len(found) == 1) if expected else found == []
+    violations = list(library_violations(file, tmp_path))
+    assert (expected in violations[0] and len(violations) == 1) if expected else violations == []
 
 
 def test_importing_the_library_stays_light():
     code = f"import sys, nce_jax; print([name for name in {HEAVY} if name in sys.modules])"
-    seen = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )
-    assert seen.returncode == 0, seen.stderr
-    assert seen.stdout.strip() == "[]"
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == "[]"

@@ -20,7 +20,7 @@ def test_text_bytes_and_writers_replace_the_file(tmp_path, content, expected):
     for _ in range(2):
         write_atomic(path, content)
         assert path.read_bytes() == expected
-    assert [found.name for found in path.parent.iterdir()] == ["file"]
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
     assert sha256(path) == hashlib.sha256(expected).hexdigest()
 
 

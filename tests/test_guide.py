@@ -93,6 +93,19 @@ def test_the_blocks_of_the_page_on_extensions_run(extensions):
     )
 
 
+def test_the_treatment_of_the_page_survives_a_failed_solve(extensions):
+    """F stays as it was where the solve fails, and moves by the rate where it does not."""
+    treatment, criterion = extensions["averaged"](rate=0.1), nce_jax.criteria.nce()
+    ratios = {"log_ratio_data": jax.numpy.ones(8), "log_ratio_noise": -jax.numpy.ones(8)}
+    before = jax.numpy.float32(0.5)
+    moved = treatment.update(criterion, ratios, before)
+    np.testing.assert_allclose(moved.next_log_partition, 0.45, atol=1e-6)  # the root is 0
+    broken = ratios | {"log_ratio_data": jax.numpy.full(8, np.nan)}
+    held = treatment.update(criterion, broken, before)
+    assert held.status == nce_jax.Status.NONFINITE
+    assert held.log_partition == held.next_log_partition == before
+
+
 def test_the_solver_and_the_criterion_of_the_page_are_right(extensions):
     """The solver's error bound holds; the equation is the derivative of the criterion's loss."""
     s_data = 3 * jax.random.normal(jax.random.key(2), (50, 30)) + 5

@@ -28,27 +28,27 @@ NAMES = sorted({name.rpartition(".")[2]: name for name in LOG_RATIO_FUNCTIONS}.v
 
 def arguments(name: str, dtype) -> tuple[dict, dict]:
     """Arrays, the first of the data's kind and the others of the noise's, and everything else."""
-    arrays, others = {}, {}
+    arrays, options = {}, {}
     function = name.rpartition(".")[2]
     for parameter in PARAMETERS[name]:
         shape = SHAPES.get((function, parameter.name), (BATCH, SAMPLES))
         is_needed = parameter.default is parameter.empty or (function, parameter.name) in SHAPES
         if parameter.name == "key":
-            others["key"] = jax.random.key(0)
+            options["key"] = jax.random.key(0)
         elif parameter.name in COUNTS:
-            others[parameter.name] = COUNTS[parameter.name]
+            options[parameter.name] = COUNTS[parameter.name]
         elif is_needed and parameter.name.startswith(ARRAYS):
             # The last axes of the table that the shape leaves out are taken at zero.
             index = {1: np.s_[0, :, 0], 2: np.s_[:, :, 0], 3: np.s_[:, :, : shape[-1]]}[len(shape)]
             arrays[parameter.name] = jnp.asarray(VALUES[int(bool(arrays))][index], dtype)
         elif parameter.default is parameter.empty:
             raise AssertionError(f"{name}: no value for {parameter.name}; say which one to take")
-    return arrays, others
+    return arrays, options
 
 
 def call(name: str, dtype):
-    arrays, others = arguments(name, dtype)
-    return FUNCTIONS[name](**arrays, **others)
+    arrays, options = arguments(name, dtype)
+    return FUNCTIONS[name](**arrays, **options)
 
 
 def floating(tree) -> list[jax.Array]:
@@ -58,9 +58,9 @@ def floating(tree) -> list[jax.Array]:
 @pytest.mark.parametrize("name", NAMES)
 def test_jit_changes_nothing(name, x64):
     """To rounding: XLA fuses, and so rounds elsewhere."""
-    arrays, others = arguments(name, jnp.float64)
-    eager = FUNCTIONS[name](**arrays, **others)
-    compiled = jax.jit(lambda arrays: FUNCTIONS[name](**arrays, **others))(arrays)
+    arrays, options = arguments(name, jnp.float64)
+    eager = FUNCTIONS[name](**arrays, **options)
+    compiled = jax.jit(lambda arrays: FUNCTIONS[name](**arrays, **options))(arrays)
     assert jax.tree.structure(eager) == jax.tree.structure(compiled)
     for one, other in zip(jax.tree.leaves(eager), jax.tree.leaves(compiled), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)

@@ -22,8 +22,8 @@ ESTIMATORS = re.compile(
 
 def public_modules() -> list[str]:
     """The package and every module in it whose name does not begin with an underscore."""
-    found = pkgutil.iter_modules(nce_jax.__path__)
-    return ["nce_jax", *(f"nce_jax.{m.name}" for m in found if not m.name.startswith("_"))]
+    submodules = pkgutil.iter_modules(nce_jax.__path__)
+    return ["nce_jax", *(f"nce_jax.{m.name}" for m in submodules if not m.name.startswith("_"))]
 
 
 def public_names() -> list[tuple[str, str]]:

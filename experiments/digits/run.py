@@ -69,7 +69,7 @@ def _joint(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
 
 
 def _study(config: Config, digits: data.Digits, key: jax.Array) -> Lane:
-    """The study of Gutmann and Hyvarinen's noise ratio, with magnification on top.
+    """The study of Gutmann and Hyvärinen's noise ratio, with magnification on top.
 
     The prior odds are the odds of the actual samples.
     """

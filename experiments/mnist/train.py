@@ -16,7 +16,7 @@ from experiments.mnist.config import Config
 from experiments.mnist.preprocessing import SIDE, Data, batch_fn, in_blocks
 from nce_jax import models, training
 
-COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("data", "train")]
+COMPUTING = [Path(__file__).with_name(f"{name}.py") for name in ("preprocessing", "train")]
 """Code that a checkpoint depends on: a run resumes only those of the same code and settings."""
 
 

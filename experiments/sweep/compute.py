@@ -71,9 +71,8 @@ def _store_settings(sweep: Sweep) -> None:
 def make_mesh(num_devices: int) -> Mesh | None:
     """Mesh of that many devices: of an accelerator if there is one, otherwise of CPU devices."""
     if num_devices > jax.config.jax_num_cpu_devices:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # JAX was initialized before, with a fixed number of devices
+        # JAX raises a RuntimeError if it was initialized before, with a fixed number of devices.
+        with contextlib.suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", num_devices)
     devices = jax.devices()
     if num_devices > len(devices):

@@ -144,17 +144,21 @@ def self_noise(
 def refresh_self_noise(
     key: PRNGKeyArray, noise: SelfNoise, params: Params, *, kernel: Kernel, num_steps: int = 10
 ) -> SelfNoise:
-    """Updates a self-noise to a newer snapshot of its model.
+    r"""Updates a self-noise to a newer snapshot of its model.
 
-    With w_i = exp(phi_new(x_i) - phi_old(x_i)) over the buffer, log Z_new = log Z_old + log mean_i
-    w_i. The buffer is resampled by w, and every chain makes `num_steps` transitions at the new
-    snapshot. This is one step of a sequential Monte Carlo sampler along the path of the training.
+    .. math:: \log Z_{\mathrm{new}} = \log Z_{\mathrm{old}} + \log \operatorname{mean}_i w_i,
+       \qquad w_i = \exp\big(\varphi_{\mathrm{new}}(x_i) - \varphi_{\mathrm{old}}(x_i)\big)
+
+    The :math:`x_i` are the samples of the buffer. The buffer is resampled by w, and every chain
+    makes `num_steps` transitions at the new snapshot. This is one step of a sequential Monte Carlo
+    sampler along the path of the training.
 
     The mean is over the second half of the buffer, from which no noise is drawn: training lowers
     the density of the model at the noise samples that it uses, so that the mean over the first half
-    would be too low at every refresh. The variance of log mean w is added to that of log Z_old, as
-    if the transitions made the samples independent. The error therefore grows with every refresh;
-    a new call of `self_noise` reduces it. Refresh before the effective sample size becomes low.
+    would be too low at every refresh. The variance of the logarithm of this mean is added to the
+    variance of :math:`\log Z_{\mathrm{old}}`, as if the transitions made the samples independent.
+    The error therefore grows with every refresh; a new call of `self_noise` reduces it. Refresh
+    before the effective sample size becomes low.
 
     Args:
       key: a typed PRNG key.

@@ -61,7 +61,7 @@ class Criterion(NamedTuple):
         max_steps: int = 200,
         fixed_steps: int | None = None,
     ) -> Solution:
-        """Solves for the F that minimizes the loss at the given log ratios.
+        r"""Solves for the F that minimizes the loss at the given log ratios.
 
         Args:
           log_ratio_data: s of the data samples, (*batch, n).
@@ -76,9 +76,11 @@ class Criterion(NamedTuple):
           fixed_steps: as in `solve_log_partition`.
 
         Returns:
-          A `Solution`. With a closed form its status is NO_OVERLAP where min(E_data[sigma(-u)],
-          E_noise[sigma(u)]) < 1 / (2 (n + m)) at this F: hardly any sample of one set is then
-          plausible under the other.
+          A `Solution`. With a closed form its status is NO_OVERLAP if hardly any sample of one set
+          is plausible under the other, which means at this F
+
+          .. math:: \min\big(\mathbb{E}_{\mathrm{data}}[\sigma(-u)],\,
+             \mathbb{E}_{\mathrm{noise}}[\sigma(u)]\big) < \frac{1}{2 (n + m)}.
 
         Raises:
           TypeError: log ratios or weights that are not floating, or a `solver` that is no `Solver`.

@@ -1,4 +1,4 @@
-"""Binary NCE with a noise ratio (Gutmann and Hyvarinen) and a magnification ("Noisier" NCE)."""
+"""Binary NCE with a noise ratio (Gutmann and Hyvärinen) and a magnification ("Noisier" NCE)."""
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ def nce_loss(
 
     with the log ratios s in `log_ratio_data` and `log_ratio_noise`, F = `log_partition` and kappa =
     `noise_ratio` * `magnification`. kappa = 1 is classic NCE (twice the loss of Sevekari et al.).
-    `noise_ratio` is the nu of Gutmann and Hyvarinen, and `magnification` the M of "Noisier" NCE. As
+    `noise_ratio` is the nu of Gutmann and Hyvärinen, and `magnification` the M of "Noisier" NCE. As
     kappa -> infinity the gradient approaches that of maximum likelihood.
 
     Args:
@@ -59,7 +59,7 @@ def nce_loss(
       3.9706
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         eq. 8.
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, eq. 1.
@@ -112,7 +112,7 @@ def nce_loss_terms(
       [0.1269 0.3133] [0.3133 0.9741]
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         eq. 8.
     """
     data, noise, _, _ = as_pair(log_ratio_data, log_ratio_noise)

@@ -197,18 +197,29 @@ def _measure_and_choose(
 def _measure(
     state: MagnificationState, magnification: jax.Array, initial: jax.Array, linearize: Linearize
 ) -> Measurements:
-    """Measures slope and curvatures of the loss along both displacements, at the last step's M.
+    r"""Measures slope and curvatures of the loss along both displacements, at the last step's M.
 
-    They are those at the parameters where the optimizer would come to rest.
+    The derivatives are taken at the parameters where the optimizer would come to rest. The
+    measurements are the left sides of the two equations from which s, c and :math:`n_0` follow
+    (docs/magnification.md):
+
+    .. math::
+       U'HU &= c \Big(\sum_j r^j A_j\Big)^2 + n_0 \sum_j r^{2j} \nu_j, \\
+       \langle \nabla L, U \rangle &= -s \sum_j r^j A_j + n_0 \sum_j r^j \nu_j.
+
+    The first one holds for :math:`U'HW` as well, with the sums of both windows.
     """
+    # The log ratios of the batch where the optimizer would come to rest, and their derivative.
     equation_at, push = linearize(state.pending)
     problem = equation_at(magnification)
+    # First and second derivatives of the loss with respect to each log ratio, at the solved F.
     _, _, derivatives = sample_derivatives(problem, initial)
     sides = (
         (problem.data.weights, derivatives.second_data),
         (problem.noise.weights, derivatives.second_noise),
     )
 
+    # The mean of each side, weighted by the second derivatives as well, and their sum.
     def mean(data: jax.Array, noise: jax.Array) -> jax.Array:
         parts = [
             weighted_mean(second * x, weights)
@@ -222,11 +233,15 @@ def _measure(
         shift = mean(*direction) / mean(*(jnp.ones_like(x) for x in direction))
         return direction[0] - shift, direction[1] - shift
 
+    # Changes of the log ratios along U and W.
     short, long = (push(direction) for direction in (state.windows.short, state.windows.long))
+    # <grad L, U>: noise raises the loss where its log ratios grow, data lower it.
     slope = weighted_mean(derivatives.first_noise * short[1], problem.noise.weights)
     slope -= weighted_mean(derivatives.first_data * short[0], problem.data.weights)
+    # U'HU and U'HW of the profiled loss.
     short, long = centered(short), centered(long)
     curvature, cross = (mean(short[0] * other[0], short[1] * other[1]) for other in (short, long))
+    # H and grad L stand for the derivatives at this M, divided by its acceptance A.
     acceptance = weighted_mean(derivatives.first_data, problem.data.weights)
     return combine(state.windows, slope, curvature, cross, acceptance)
 

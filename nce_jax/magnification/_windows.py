@@ -26,16 +26,16 @@ needs no setting."""
 
 
 class Windows(NamedTuple):
-    """Displacements of the parameters over both windows, with the sums of A and nu.
+    r"""Displacements of the parameters over both windows, with the sums of A and :math:`\nu`.
 
     Attributes:
-      short: U, sum of r^j update_j over the short window.
-      long: W, the same over the long window, of decay q.
-      drift: sum of r^j A_j.
-      drift_long: sum of q^j A_j.
-      noise_square: sum of r^2j nu_j.
-      noise_cross: sum of (r q)^j nu_j.
-      noise: sum of r^j nu_j.
+      short: :math:`U = \sum_j r^j \mathrm{update}_j` over the short window, of decay r.
+      long: :math:`W = \sum_j q^j \mathrm{update}_j` over the long window, of decay q.
+      drift: :math:`\sum_j r^j A_j`.
+      drift_long: :math:`\sum_j q^j A_j`.
+      noise_square: :math:`\sum_j r^{2j} \nu_j`.
+      noise_cross: :math:`\sum_j (r q)^j \nu_j`.
+      noise: :math:`\sum_j r^j \nu_j`.
     """
 
     short: Any
@@ -48,11 +48,15 @@ class Windows(NamedTuple):
 
 
 class Measurements(NamedTuple):
-    """Directional derivatives of the loss on a batch, and the coefficients of their equations.
+    r"""Directional derivatives of the loss on a batch, and the coefficients of their equations.
 
-    slope = s - noise_per_drift n_0; curvature = drift_square c + noise_square n_0; cross =
-    drift_cross c + noise_cross n_0. All are in units of the acceptance. Running means of them obey
-    the same equations.
+    .. math::
+       \text{slope} &= s - \text{noise\_per\_drift}\; n_0, \\
+       \text{curvature} &= \text{drift\_square}\; c + \text{noise\_square}\; n_0, \\
+       \text{cross} &= \text{drift\_cross}\; c + \text{noise\_cross}\; n_0.
+
+    All derivatives are in units of the acceptance. Running means of them satisfy the same
+    equations.
 
     Attributes:
       slope: minus the derivative along U, per unit of drift.

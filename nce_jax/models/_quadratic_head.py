@@ -18,16 +18,19 @@ the mean squared feature."""
 
 
 class QuadraticHead(nnx.Module):
-    """A positive definite quadratic form of features, the last layer of an energy.
+    r"""A positive definite quadratic form of features, the last layer of an energy.
 
-    phi(f) = f' W f + b' f with W = L L' + e I, where f is `features`, the square matrix L and the
-    vector b are the parameters `factor` and `bias`, and e is `min_eigenvalue`. W is positive
-    definite for every L. phi is evaluated without W, as |L' f|^2 + e |f|^2 + b' f, in which
-    rounding cannot make the quadratic part negative. The initial L is small and random, and the
-    initial b zero, so that phi starts near zero, but not at the saddle point L = 0, where the
-    gradient of L vanishes.
+    .. math:: \varphi(f) = f^\top W f + b^\top f, \qquad W = L L^\top + e I
 
-    phi has no upper bound in f; its lower bound is -b' W^-1 b / 4.
+    Here f is `features`, the square matrix L and the vector b are the parameters `factor` and
+    `bias`, and e is `min_eigenvalue`. W is positive definite for every L. The form is evaluated
+    without W, as :math:`|L^\top f|^2 + e |f|^2 + b^\top f`, in which rounding cannot make the
+    quadratic part negative. The initial L is small and random, and the initial b zero, so that
+    :math:`\varphi` starts near zero, but not at the saddle point L = 0, where the gradient with
+    respect to L vanishes.
+
+    :math:`\varphi` has no upper bound in f; its lower bound is
+    :math:`-\frac{1}{4} b^\top W^{-1} b`.
 
     Args:
       num_features: number of features of a sample.

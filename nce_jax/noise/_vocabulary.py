@@ -20,12 +20,15 @@ distinguishes the rarest words."""
 def categorical(
     probabilities: Real[ArrayLike, " num_words"] | Sequence[int | float],
 ) -> distrax.Distribution:
-    """Noise over words with given probabilities, drawn by the alias method.
+    r"""Noise over words with given probabilities, drawn by the alias method.
 
-    q(k) = p_k / sum_l p_l, with p given by `probabilities`, which need not be normalized. A draw
-    looks up one of V cells and compares one random integer with its threshold. It costs O(1), where
+    .. math:: q(k) = \frac{p_k}{\sum_l p_l}
+
+    with p given by `probabilities`, which need not be normalized. A draw looks up one of V cells
+    and compares one random integer with its threshold. It takes constant time, where
     `distrax.Categorical` needs V random numbers. The table is built on the host, in float64, in
-    O(V): about a second for a million words. Words of probability zero are never drawn.
+    time proportional to V: about a second for a million words. Words of probability zero are never
+    drawn.
 
     Args:
       probabilities: weights >= 0 of the V words, (V,), as an array that is not traced.
@@ -59,12 +62,14 @@ def categorical(
 def unigram(
     counts: Real[ArrayLike, " num_words"] | Sequence[int | float], *, power: float = 0.75
 ) -> distrax.Distribution:
-    """Noise in proportion to a power of the word counts.
+    r"""Noise in proportion to a power of the word counts.
 
-    q(k) = c_k^a / sum_l c_l^a, with c given by `counts` and a = `power`. With a = 1 it is the
-    unigram distribution of the data, with a = 0 it is uniform over the words that occur, and a =
-    3/4 performed best in word2vec. NCE needs q > 0 wherever there are data: every word that can be
-    a target must have a count of at least one.
+    .. math:: q(k) = \frac{c_k^a}{\sum_l c_l^a}
+
+    with c given by `counts` and a = `power`. With a = 1 it is the unigram distribution of the data,
+    with a = 0 it is uniform over the words that occur, and a = 3/4 performed best in word2vec. NCE
+    needs q > 0 wherever there are data: every word that can be a target must have a count of at
+    least one.
 
     Args:
       counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
@@ -100,11 +105,14 @@ def unigram(
 
 
 def log_uniform(num_words: int) -> distrax.Distribution:
-    """Noise close to Zipf's law, without a table, for a vocabulary sorted from frequent to rare.
+    r"""Noise close to Zipf's law, without a table, for a vocabulary sorted from frequent to rare.
 
-    q(k) = log((k + 2) / (k + 1)) / log(V + 1), k = 0 .. V - 1, with V = `num_words`. A draw inverts
-    the distribution function, k + 1 = floor((V + 1)^u) for a uniform u, here in 4,096 pieces: in a
-    single piece, float32 could not distinguish the rare words of a large vocabulary.
+    .. math:: q(k) = \frac{\log\frac{k + 2}{k + 1}}{\log(V + 1)}, \qquad k = 0, \dots, V - 1
+
+    with V = `num_words`. A draw inverts the distribution function,
+    :math:`k + 1 = \lfloor (V + 1)^u \rfloor` for a uniform u. The range of u is divided into 4,096
+    pieces, because in a single piece float32 could not distinguish the rare words of a large
+    vocabulary.
 
     Args:
       num_words: V.

@@ -109,7 +109,7 @@ def fit_log_ratio(
     References:
       Sugiyama, Suzuki and Kanamori, Density Ratio Estimation in Machine Learning, 2012, section 4
         (probabilistic classification).
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
     """
     counts = {"num_steps": num_steps, "batch_size": batch_size, "num_groups": num_groups}
     for name, value in counts.items():
@@ -219,10 +219,10 @@ def _default_model(key: PRNGKeyArray, sets: Sets) -> tuple[Params, LogRatioFn]:
     """An MLP on coordinates standardized by mean and spread of both training sets."""
     shape = sets.data.train.shape
     if len(shape) != 2:
-        hint = "; for numbers, x[:, None]" if len(shape) == 1 else ""
+        hint = ", or for numbers x[:, None]" if len(shape) == 1 else ""
         raise ValueError(
-            f"model: the default takes samples (n, dim), got {shape}: give a pair (params,"
-            f" log_ratio_fn){hint}"
+            f"model: expected samples (n, dim) for the default model, got shape {shape}; pass a"
+            f" pair (params, log_ratio_fn){hint}"
         )
     pooled = jnp.concatenate([sets.data.train, sets.noise.train])
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)

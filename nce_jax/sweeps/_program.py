@@ -110,7 +110,10 @@ def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) ->
 
 @functools.lru_cache(maxsize=64)
 def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, generator: str) -> Any:
-    """Cached, since JAX finds its traces and programs by the identity of the jitted function."""
+    """Returns the jitted function of the whole grid.
+
+    It is cached, since JAX finds traces and programs by the identity of the jitted function.
+    """
 
     def mapped(*point):
         returned = fn(**dict(zip(names, point, strict=True)))

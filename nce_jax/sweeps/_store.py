@@ -67,8 +67,8 @@ class Store:
             identity = dict(manifest["identity"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"folder: expected a stored sweep, but {path} is missing or damaged ({error!r});"
-                f" remove {self.folder} to begin anew"
+                f"folder: expected a stored sweep, got a missing or damaged {path} ({error!r});"
+                f" remove {self.folder} to start again"
             ) from error
         return identity, chunking
 
@@ -138,8 +138,8 @@ def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
             f"{name}: expected {saved.get(name)}, got {current.get(name)}" for name in names
         )
         raise StoreError(
-            f"folder: expected this sweep, but {folder} holds another sweep ({differences});"
-            " choose another folder, or remove this one"
+            f"folder: expected one with this sweep, got {folder}, which holds another sweep"
+            f" ({differences}); choose another folder, or remove this one"
         )
 
 

@@ -1,9 +1,13 @@
-"""Telescoping: a log ratio across a gap as a sum over K stages, each between bridges that overlap.
+r"""Telescoping: a log ratio across a gap as a sum over K stages, each between bridges that overlap.
 
-Bridges x_k = sqrt(1 - a_k^2) x + a_k y couple a data sample x with a noise sample y at the noise
-levels a_k, from 0 (data) to 1 (noise). The log-ratio arrays of the stages have shape (K, n), a
-batch for every loss, solver and diagnostic of this library. `nce_jax.fit_telescope` searches for
-the noise levels, trains all stages and computes the errors in one call.
+The bridges
+
+.. math:: x_k = \sqrt{1 - a_k^2}\, x + a_k\, y
+
+couple a data sample x with a noise sample y at the noise levels :math:`a_k`, from 0 (data) to 1
+(noise). The log-ratio arrays of the stages have shape (K, n), a batch for every loss, solver and
+diagnostic of this library. `nce_jax.fit_telescope` searches for the noise levels, trains all stages
+and computes the errors in one call.
 """
 
 from nce_jax.telescoping._bridges import (

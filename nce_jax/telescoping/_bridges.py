@@ -28,19 +28,23 @@ def bridges(
     noise_levels: NumbersPerStage,
     space: Space | None = None,
 ) -> Float[Array, "stages_and_one n *shape"]:
-    """Computes coupled bridges x_k = sqrt(1 - a_k^2) x_data + a_k x_noise, k = 0..K.
+    r"""Computes coupled bridges between data and noise, one for each noise level.
 
-    The same pair of samples is used for every k. Stage k consists of the neighbors x_k and x_k+1:
-    its data and its noise. With `space` = (to, back) the bridges are drawn between to(x_data) and
-    to(x_noise), for example in the latent space of a flow (with the `inverse` and the `forward` of
-    its bijector), and mapped back. The noise should be centered in that space: sqrt(1 - a^2) + a
-    exceeds 1, so that an offset c of both sets would be carried to 1.41 c.
+    .. math:: x_k = \sqrt{1 - a_k^2}\, x_{\mathrm{data}} + a_k\, x_{\mathrm{noise}}, \qquad
+       k = 0, \dots, K
+
+    The same pair of samples is used for every k. Stage k has the bridge :math:`x_k` as its data and
+    the next bridge, :math:`x_{k+1}`, as its noise. With `space` = (to, back) the bridges are
+    computed between to(x_data) and to(x_noise), for example in the latent space of a flow (with the
+    `inverse` and the `forward` of its bijector), and mapped back. The noise should be centered in
+    that space: :math:`\sqrt{1 - a^2} + a` exceeds 1, so that an offset c of both sets would be
+    carried to up to 1.41 c.
 
     Args:
       x_data: samples of the data, (n, ...).
       x_noise: the same number of noise samples, in any order that does not depend on the data.
-      noise_levels: a_0 = 0 < a_1 < ... < a_K = 1, from data to noise. By keyword only, since the
-        annealing schedules of `nce_jax.samplers` run the other way, from noise to model.
+      noise_levels: :math:`a_0 = 0 < a_1 < \dots < a_K = 1`, from data to noise. By keyword only,
+        since the annealing schedules of `nce_jax.samplers` run the other way, from noise to model.
       space: a pair of functions of samples (n, ...), inverse to each other; None is the identity.
 
     Returns:

@@ -127,16 +127,20 @@ def mean_log_ratio(
     noise_ratio: Scalars = 1.0,
     block_size: int = 1,
 ) -> MeanLogRatio:
-    """Estimates KL(p || q), the mean of log p(x) / q(x) over the data, from a chain of stages.
+    r"""Estimates KL(p || q), the mean of log p(x) / q(x) over the data, from a chain of stages.
 
-    The estimate is mean_i S(x_i) - sum_k F_k, where S sums the log ratios of all stages; for
-    dependent against independent samples it is a mutual information. The same pairs carry the mean
-    and every F_k, so that the influence of pair i is S(x_i) less the mean of S, less the influences
-    on all F_k. The standard error is the sampling error for the log-ratios as they are; a model
-    that has not learned the ratio has a bias in addition.
+    .. math:: \widehat{\mathrm{KL}} = \frac{1}{n} \sum_i S(x_i) - \sum_k F_k, \qquad
+       S(x) = \sum_k s_k(x)
+
+    If the data are dependent and the noise is made of independent samples, this estimates a mutual
+    information. The mean and every :math:`F_k` come from the same pairs, so that the influence of
+    pair i is :math:`S(x_i)` minus the mean of S, minus the influences on all :math:`F_k`. The
+    standard error is the sampling error at fixed log ratios; a model that has not learned the ratio
+    has a bias in addition.
 
     Args:
-      log_ratio: S = sum_k s_k of the data x_0, (n,), the sum over *all* stages at the data.
+      log_ratio: :math:`S = \sum_k s_k` of the data :math:`x_0`, (n,), the sum over *all* stages at
+        the data.
       log_ratio_data: s_k(x_k), (K, n), in nats, of the same pairs.
       log_ratio_noise: s_k(x_k+1), (K, n).
       log_partition: the roots F_k at the same kappa, (K,); None solves for them.

@@ -47,8 +47,8 @@ def make_source(
         check_data("batches", batches)
     if batch_size is not None:
         raise ValueError(
-            f"batch_size: goes with arrays, got {batch_size} and batches of type"
-            f" {type(batches).__name__}"
+            f"batch_size: expected None with batches of type {type(batches).__name__}, got"
+            f" {batch_size}; only arrays are divided into batches"
         )
     if callable(batches):
         return Source(lambda step: (batches(step),), _identity, None, {})
@@ -80,8 +80,8 @@ def _endless(batches: Iterable[Any], start: int) -> Iterator[Any]:
                 yield batch
         if position == before:
             raise ValueError(
-                f"batches: ran out after {position}; give a list, a function of the step, or fewer"
-                " steps"
+                "batches: expected an iterable with a batch for every step, got one that ended"
+                f" after {position}; pass a list, a function of the step, or fewer steps"
             )
 
 

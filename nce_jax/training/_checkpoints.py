@@ -207,5 +207,7 @@ def _check_same_leaves(saved: dict[str, str], wanted: dict[str, str], path: Path
     for name in [*wanted, *saved]:
         if saved.get(name) != wanted.get(name):
             raise ValueError(
-                f"state: expected {saved.get(name)} at {name} as in {path}, got {wanted.get(name)}"
+                f"state: expected {saved.get(name)} at {name} as in {path}, got {wanted.get(name)};"
+                " the run was begun with another model, optimizer or treatment: give those, or"
+                " another folder"
             )

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from nce_jax._checks import check_instance, describe
+from nce_jax._checks import check_instance, check_key, describe, is_key
 from nce_jax._contracts import check_log_density_fn, check_noise
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
 from nce_jax.training._state import TrainState
-from nce_jax.training._treatments import Treatment
+from nce_jax.training._treatments import LogPartitionUpdate, Treatment, bar_step, solved
 
 
 def as_model(log_density_fn: Any, log_ratio_fn: Any) -> tuple[Callable[..., Any], bool]:
@@ -63,21 +64,28 @@ def check_composition(criterion: Any, treatment: Any, rule: Any) -> None:
     reason = treatment.refuses(criterion)
     if reason is not None:
         raise ValueError(
-            f"treatment {treatment.name} does not support criterion {criterion.name}: {reason}"
+            f"treatment: expected one that supports criterion {criterion.name}, got"
+            f" {treatment.name}: {reason}; {_supported(criterion)}"
         )
     check_rule(rule)
     if rule is None:
         return
     if criterion.at_magnification is None:
         raise ValueError(
-            f"magnification_rule: criterion {criterion.name} has no magnification that a rule could"
-            " adapt"
+            "magnification_rule: expected None for a criterion without a magnification, got a rule"
+            f" and criterion {criterion.name}; criteria.nce() has a magnification"
         )
     if not treatment.is_profiled:
         raise ValueError(
             "magnification_rule: expected a solved F, as by solved(), got treatment"
             f" {treatment.name}"
         )
+
+
+def _supported(criterion: Criterion) -> str:
+    """The treatments that a criterion supports, for an error."""
+    names = [make().name for make in (solved, bar_step) if make().refuses(criterion) is None]
+    return f"training.{'(), '.join([*names, 'joint_gradient', 'held'])}() do"
 
 
 def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
@@ -91,6 +99,37 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
                 f"state: expected one from the init of this train step, got another {name}: that"
                 " of a step with another optimizer, treatment or magnification rule"
             )
+
+
+def check_arguments(state: Any, batch: Any, key: Any) -> None:
+    """Raises where the state is a function, or the key is none; names exchanged arguments."""
+    if callable(state) and not jax.tree.leaves(state)[1:]:
+        raise TypeError(
+            f"state: expected a pytree of arrays such as train.init(params), got {describe(state)}"
+        )
+    if not is_key(key) and is_key(batch):
+        raise TypeError(
+            f"key: expected a typed key, got {describe(key)}; the batch comes before the key"
+        )
+    check_key(key)
+
+
+def check_update(treatment: Treatment, update: Any) -> None:
+    """Raises unless a treatment's `update` has returned a `LogPartitionUpdate`."""
+    if not isinstance(update, LogPartitionUpdate):
+        raise TypeError(
+            f"treatment {treatment.name}: expected update to return a LogPartitionUpdate, got"
+            f" {describe(update)}"
+        )
+
+
+def check_loss(criterion: Criterion, loss: jax.Array) -> None:
+    """Raises unless a criterion's `loss` has returned one number."""
+    if jnp.shape(loss) != ():
+        raise ValueError(
+            f"criterion {criterion.name}: expected loss to return one number, got shape"
+            f" {jnp.shape(loss)}; take the mean over the samples"
+        )
 
 
 def check_step(step: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import is_key
 from nce_jax.training._checkpoints import Checkpoints, Loaded, describe
@@ -70,18 +71,19 @@ class Files:
             return fresh
         if not resume and agreed(self._holds_run()):
             raise FileExistsError(
-                f"folder: {self.folder} holds a run already; resume=True goes on with it"
+                f"folder: expected one without a run, got {self.folder}, which holds one;"
+                " resume=True continues it"
             )
         start = self.checkpoints.load(fresh.tree) or fresh
         if (jax.random.key_data(start.tree["key"]) != jax.random.key_data(key)).any():
             raise ValueError(
-                f"key: the run in {self.folder} was begun with another key; give that one, or"
-                " another folder"
+                f"key: expected the key with which the run in {self.folder} began, got another;"
+                " pass that key, or another folder"
             )
         if start.step > num_steps:
             raise ValueError(
-                f"num_steps: the run in {self.folder} has {start.step} steps already, got"
-                f" {num_steps}"
+                f"num_steps: expected at least the {start.step} steps of the run in {self.folder},"
+                f" got {num_steps}; num_steps counts all steps of a run, also those before a resume"
             )
         return start
 
@@ -118,6 +120,11 @@ class Files:
                 "evaluate: expected a dictionary of numbers without a 'step' of its own, got"
                 f" {values!r}"
             )
+        for name, value in values.items():
+            if np.shape(value) != ():
+                raise ValueError(
+                    f"evaluate: expected numbers, got shape {np.shape(value)} at {name!r}"
+                )
         self.evaluations.append(
             [{"step": number, **{name: float(value) for name, value in values.items()}}]
         )

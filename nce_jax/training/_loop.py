@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_positive_int
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
-from nce_jax.training._composition import check_step
+from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._mesh import output_shardings, shares_threads
 from nce_jax.training._processes import check_same, is_writer
@@ -137,11 +137,13 @@ def fit(
         2024, algorithm 1.
     """
     check_step(step)
+    check_arguments(state, batches, key)
+    if resume and folder is None:
+        raise ValueError("resume: expected a folder to continue from, got folder=None")
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
-    check_key(key)
     key_step, key_shuffle = jax.random.split(key)
     check_same("key, num_steps, checkpoint_every", [key, num_steps, checkpoint_every])
     files = Files(folder, keep)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_positive_int, describe
 from nce_jax.training._composition import check_step
 from nce_jax.training._processes import check_same
 
@@ -96,7 +96,7 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     """
     leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
     if mesh is None:
-        raise TypeError("mesh: expected what make_mesh returns, got None")
+        raise TypeError("mesh: expected a Mesh such as training.make_mesh(), got None")
     check_mesh(mesh)
     for pattern, spec in _as_rules(rules):
         _check_rule(pattern, spec, mesh, [name for name, _ in leaves])
@@ -201,7 +201,8 @@ def _put(leaf: Any, sharding: NamedSharding) -> jax.Array:
         return jax.random.wrap_key_data(
             _put(jax.random.key_data(leaf), sharding), impl=jax.random.key_impl(leaf)
         )
-    # Device_put compares the processes' values by itself, and NaN with NaN.
+    # `jax.device_put` would compare the values of all processes, and it treats NaN as unequal to
+    # NaN.
     values = np.asarray(leaf)
     return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
@@ -219,7 +220,7 @@ def check_mesh(mesh: Any) -> None:
     if mesh is None:
         return
     if not isinstance(mesh, Mesh):
-        raise TypeError(f"mesh: expected what make_mesh returns, got {type(mesh).__name__}")
+        raise TypeError(f"mesh: expected a Mesh such as training.make_mesh(), got {describe(mesh)}")
     kinds = dict(zip(mesh.axis_names, mesh.axis_types, strict=True))
     if DATA_AXIS not in kinds or any(kind != AxisType.Auto for kind in kinds.values()):
         raise ValueError(

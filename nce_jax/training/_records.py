@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._checks import describe
 from nce_jax._disk import write_atomic
 from nce_jax.log_partition import Status
 
@@ -56,9 +57,10 @@ class Packing:
         """Packs named scalars into one array per dtype, while the step is traced."""
         scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
         if not isinstance(scalars, Mapping) or "step" in scalars:
+            got = list(scalars) if isinstance(scalars, Mapping) else describe(metrics)
             raise ValueError(
-                "step: expected metrics as a NamedTuple or a dictionary, without a 'step' of"
-                " their own"
+                "step: expected metrics as a NamedTuple or a dictionary without the name 'step',"
+                f" got {got}"
             )
         # None stands for a metric that this step does not have.
         scalars = {name: value for name, value in scalars.items() if value is not None}
@@ -165,10 +167,11 @@ class Window:
             if record.get("low_overlap", 0) > 0.5:
                 self._warn_once(
                     LowOverlapWarning,
-                    f"step {record['step']}: the overlap is {record['overlap']:.2g} (below"
-                    f" {self._low_overlap:g} in most steps): few samples carry the gradient (a"
-                    " density chasm), or F is far from its root. Noise nearer to the data, or"
-                    " bridges between them, would help.",
+                    f"step {record['step']}: the overlap was below {self._low_overlap:g} in"
+                    f" {record['low_overlap']:.0%} of the last steps ({record['overlap']:.2g} on"
+                    " average): few samples carry the gradient (a density chasm), or F is far from"
+                    " its root. Noise nearer to the data would help, or a chain of ratios between"
+                    " them, as nce_jax.fit_telescope trains it.",
                 )
             # Solves of a few fixed steps may fail in the beginning.
             if (

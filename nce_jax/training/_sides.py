@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import Mesh
 
+from nce_jax._checks import describe
 from nce_jax._contracts import check_data, check_event_shape, check_noise_values, evaluate_model
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
@@ -63,7 +64,13 @@ class Sides(NamedTuple):
             )
 
         def draw(key: PRNGKeyArray) -> Side:
-            x, log_noise = self.noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+            drawn = self.noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+            if not isinstance(drawn, tuple) or len(drawn) != 2:
+                raise TypeError(
+                    "noise: expected sample_and_log_prob to return (samples, log densities), got"
+                    f" {describe(drawn)}"
+                )
+            x, log_noise = drawn
             if self.is_ratio:
                 return Side(split(x, self.mesh, "num_noise"), None)
             check_noise_values(log_noise, x)

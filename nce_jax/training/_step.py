@@ -9,14 +9,22 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_positive_int
 from nce_jax._contracts import check_params
 from nce_jax._types import LogDensityFn, Params, PRNGKeyArray, Scalars
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.magnification import Choice, MagnificationRule
-from nce_jax.training._composition import as_model, check_composition, check_source, check_state
+from nce_jax.training._composition import (
+    as_model,
+    check_arguments,
+    check_composition,
+    check_loss,
+    check_source,
+    check_state,
+    check_update,
+)
 from nce_jax.training._mesh import check_mesh
 from nce_jax.training._momentum import pending, response
 from nce_jax.training._optimizers import as_optimizer
@@ -87,7 +95,7 @@ class TrainStep:
         Returns:
           The new state, and the `Metrics` of the step.
         """
-        check_key(key)
+        check_arguments(state, batch, key)
         check_state(state, self.init)
         batch, weights = self._split(batch)
         sides = self.sides.of_batch(batch, key, state.step)
@@ -96,7 +104,9 @@ class TrainStep:
         inputs = {**ratios, **weights}
         choice, criterion = self._magnify(state, inputs, forward)
         fixed = jax.lax.stop_gradient(inputs)
-        update = jax.lax.stop_gradient(self.treatment.update(criterion, fixed, state.log_partition))
+        update = self.treatment.update(criterion, fixed, state.log_partition)
+        check_update(self.treatment, update)
+        update = jax.lax.stop_gradient(update)
         at_f = update.log_partition
         loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, at_f, criterion, weights)
         gradient = pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype)
@@ -261,9 +271,11 @@ def make_train_step(
 def _loss(
     ratios: dict[str, jax.Array], log_partition: jax.Array, criterion: Criterion, weights
 ) -> jax.Array:
-    return criterion.loss(
+    loss = criterion.loss(
         ratios["log_ratio_data"], ratios["log_ratio_noise"], log_partition=log_partition, **weights
     )
+    check_loss(criterion, loss)
+    return loss
 
 
 def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Array) -> jax.Array:
@@ -272,7 +284,10 @@ def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Ar
 
 
 def _response(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> jax.Array:
-    """Tried out where it is not known, at the first step, and then remembered."""
+    """The scaling of the optimizer's updates with the gradient.
+
+    It is measured at the first step and then read from the state.
+    """
     known = state.magnification_state.response
 
     def attempt() -> jax.Array:

@@ -108,7 +108,7 @@ def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Tre
       ('joint_gradient', 'joint_gradient')
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         section 2.
     """
     if optimizer is not None:

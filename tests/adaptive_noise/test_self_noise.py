@@ -155,11 +155,11 @@ def test_a_refresh_to_the_same_parameters_moves_the_chains_alone(snapshot, refre
     assert_buffer_is_of(refreshed, THETA)
 
 
-def two_modes(share, x):
+def two_modes(fraction, x):
     """N(-5, 1/4) and N(5, 1/4): a share and the rest; log Z = 0. No chain crosses between them."""
     parts = [
         jnp.log(p) + jax.scipy.stats.norm.logpdf(x[:, 0], c, 0.5)
-        for p, c in ((share, -5.0), (1 - share, 5.0))
+        for p, c in ((fraction, -5.0), (1 - fraction, 5.0))
     ]
     return jnp.logaddexp(*parts)
 
@@ -185,13 +185,13 @@ def test_modes_get_their_share_by_weights_where_chains_cannot_cross():
         )
 
     inverse_sizes = 0.0
-    for made, share in zip(
+    for made, fraction in zip(
         run(jax.random.split(jax.random.key(0)), 0.8, 0.3), (0.8, 0.3), strict=True
     ):
         inverse_sizes += 1 / made.effective_sample_size
         assert (
-            abs((made.x < 0).mean() - share)
-            < 4 * np.sqrt(share * (1 - share) * inverse_sizes)
+            abs((made.x < 0).mean() - fraction)
+            < 4 * np.sqrt(fraction * (1 - fraction) * inverse_sizes)
             < 0.15
         )
         assert abs(made.log_partition) < 4 * made.standard_error < 0.5

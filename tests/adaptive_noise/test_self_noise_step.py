@@ -220,7 +220,7 @@ def test_fit_runs_it_and_resumes_it_bit_for_bit(tmp_path):
         ({"kernel": samplers.langevin(0.1)}, "kernel: expected one with a Metropolis test"),
         (
             {"criterion": nce_jax.criteria.exponential_nce(), "treatment": training.bar_step()},
-            "bar_step does not support criterion",
+            "criterion exponential_nce, got bar_step",
         ),
     ],
 )

@@ -40,12 +40,12 @@ def test_profiled_loss_with_weights(x64):
 
 def test_it_is_the_least_of_all_normalizers(x64):
     data, noise = gaussian_log_ratios()
-    others = nce_jax.nce_loss(
+    unprofiled = nce_jax.nce_loss(
         jnp.broadcast_to(data, (9, 40)),
         jnp.broadcast_to(noise, (9, 60)),
         log_partition=jnp.linspace(-3, 3, 9),
     )
-    assert np.all(profiled(data, noise) <= others)
+    assert np.all(profiled(data, noise) <= unprofiled)
 
 
 @pytest.mark.parametrize("kappa", KAPPAS)
@@ -154,9 +154,9 @@ def test_padding_reaches_neither_value_nor_gradient(padding):
         "weights_noise": random_weights(noise, num_zeros=4),
     }
     hidden = data.at[:4].set(padding), noise.at[:4].set(padding)
-    kept = {name: values[4:] for name, values in weights.items()}
+    kept_weights = {name: values[4:] for name, values in weights.items()}
     for actual, expected in zip(
-        gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept), strict=True
+        gradient(*hidden, **weights), gradient(data[4:], noise[4:], **kept_weights), strict=True
     ):
         np.testing.assert_array_equal(actual[:4], 0)
         np.testing.assert_allclose(actual[4:], expected, rtol=1e-4, atol=1e-7)

@@ -52,10 +52,10 @@ def test_equals_its_formula(kappa, float_dtype):
     best = oracles.root(data, noise, kappa=kappa, **weights)
     for options, point in (({}, best), ({"log_partition": 0.3}, 0.3)):
         expected = oracles.divergence(data, noise, point, kappa, **weights, block_size=7)
-        seen = estimate(data, noise, kappa, **options, **weights, block_size=7)
-        np.testing.assert_allclose(seen.value, expected[0], **tolerances)
-        np.testing.assert_allclose(seen.standard_error, expected[1], rtol=tolerances["rtol"])
-        assert seen.status == Status.CONVERGED
+        result = estimate(data, noise, kappa, **options, **weights, block_size=7)
+        np.testing.assert_allclose(result.value, expected[0], **tolerances)
+        np.testing.assert_allclose(result.standard_error, expected[1], rtol=tolerances["rtol"])
+        assert result.status == Status.CONVERGED
 
 
 @pytest.mark.parametrize("kappa", [1e-3, 0.1, 1.0, 30.0, 1e4])
@@ -96,9 +96,12 @@ def test_named_divergences_from_samples(unit_gaussians, x64):
     _, _, _, ratios, weights = unit_gaussians
     data, noise = gaussian_log_ratios(1.0, 50_000, 50_000, seed=5)
     for kappa, largest_error in ((1.0, 0.005), (1e3, 0.01), (1e5, 0.02)):
-        seen = estimate(data, noise, kappa)
-        assert seen.standard_error < largest_error
-        assert abs(seen.value - estimate(*ratios, kappa, **weights).value) < 4 * seen.standard_error
+        result = estimate(data, noise, kappa)
+        assert result.standard_error < largest_error
+        assert (
+            abs(result.value - estimate(*ratios, kappa, **weights).value)
+            < 4 * result.standard_error
+        )
 
 
 def test_another_ratio_gives_less(unit_gaussians, x64):
@@ -126,9 +129,9 @@ def test_the_standard_error_is_the_spread(block_size, x64):
     ]
     data, noise = jnp.asarray(1 + draws[0]), jnp.asarray(draws[1])
     for kappa in (0.1, 1.0, 10.0):
-        seen = estimate(data, noise, kappa, block_size=block_size)
+        result = estimate(data, noise, kappa, block_size=block_size)
         np.testing.assert_allclose(
-            np.mean(seen.standard_error), np.std(seen.value, ddof=1), rtol=0.1
+            np.mean(result.standard_error), np.std(result.value, ddof=1), rtol=0.1
         )
     single = estimate(data[0], noise[0], 1.0, block_size=300)
     assert single.standard_error == np.inf
@@ -141,13 +144,13 @@ def test_no_overlap_is_the_ceiling(kappa, float_dtype):
     largest value.
     """
     data, noise = jnp.array([900.0, 1000.0], float_dtype), jnp.array([-1000.0, -900.0], float_dtype)
-    seen = estimate(data, noise, kappa)
+    result = estimate(data, noise, kappa)
     ceiling = np.log1p(kappa) + kappa * np.log1p(1 / kappa)
     np.testing.assert_allclose(
-        seen.value, ceiling, rtol=4 * jnp.finfo(float_dtype).eps * (1 + abs(np.log(kappa)))
+        result.value, ceiling, rtol=4 * jnp.finfo(float_dtype).eps * (1 + abs(np.log(kappa)))
     )
-    assert seen.standard_error <= jnp.finfo(float_dtype).eps
-    assert seen.status == Status.NO_OVERLAP
+    assert result.standard_error <= jnp.finfo(float_dtype).eps
+    assert result.status == Status.NO_OVERLAP
     level = jnp.full(2, 5.0, float_dtype)  # and a ratio that tells nothing gives nothing
     np.testing.assert_allclose(estimate(level, level, kappa).value, 0, atol=1e-6 * min(1, kappa))
 
@@ -157,15 +160,15 @@ def test_bad_lanes_are_nan_and_leave_their_neighbors_untouched():
     kappa = jnp.array([1.0, 1.0, jnp.inf, 1.0])
     dirty = data.at[1, 0].set(np.nan)
     for options in ({}, {"log_partition": jnp.array([0.2, 0.2, 0.2, np.nan])}):
-        seen = estimate(dirty, noise, kappa, **options)
+        result = estimate(dirty, noise, kappa, **options)
         bad = [False, True, True, bool(options)]
-        np.testing.assert_array_equal(np.isnan(seen.value), bad)
-        np.testing.assert_array_equal(np.isnan(seen.standard_error), bad)
+        np.testing.assert_array_equal(np.isnan(result.value), bad)
+        np.testing.assert_array_equal(np.isnan(result.standard_error), bad)
         np.testing.assert_array_equal(
-            seen.status, np.where(bad, Status.NONFINITE, Status.CONVERGED)
+            result.status, np.where(bad, Status.NONFINITE, Status.CONVERGED)
         )
         clean = estimate(data, noise, jnp.ones(4), **options)
-        np.testing.assert_array_equal(seen.value[0], clean.value[0])
+        np.testing.assert_array_equal(result.value[0], clean.value[0])
 
 
 def test_padding_is_dropping_and_weights_need_no_scale(x64):
@@ -178,17 +181,17 @@ def test_padding_is_dropping_and_weights_need_no_scale(x64):
     best = oracles.root(data, noise, **weights)
     expected = oracles.divergence(data, noise, best, **weights)
     for scale in (1.0, 1e6):
-        seen = estimate(*hidden, **{name: scale * w for name, w in weights.items()})
-        np.testing.assert_allclose(seen.value, expected[0], rtol=1e-12)
-        np.testing.assert_allclose(seen.standard_error, expected[1], rtol=1e-9)
+        result = estimate(*hidden, **{name: scale * w for name, w in weights.items()})
+        np.testing.assert_allclose(result.value, expected[0], rtol=1e-12)
+        np.testing.assert_allclose(result.standard_error, expected[1], rtol=1e-9)
 
 
 def test_low_precision_inputs_are_computed_in_float32():
     data, noise = gaussian_log_ratios(dtype=jnp.bfloat16)
-    seen, best = estimate(data, noise), oracles.root(data, noise)
-    assert seen.value.dtype == seen.standard_error.dtype == np.float32
+    result, best = estimate(data, noise), oracles.root(data, noise)
+    assert result.value.dtype == result.standard_error.dtype == np.float32
     np.testing.assert_allclose(
-        [seen.value, seen.standard_error], oracles.divergence(data, noise, best), rtol=1e-5
+        [result.value, result.standard_error], oracles.divergence(data, noise, best), rtol=1e-5
     )
 
 

@@ -32,5 +32,5 @@ def test_derivatives_agree_with_finite_differences(name, x64):
 def test_gradients_under_vmap():
     gradient = jax.grad(nce_jax.overlap)
     batch = jnp.stack([DATA, DATA + 1])
-    seen = jax.jit(jax.vmap(gradient, in_axes=(0, None)))(batch, NOISE)
-    np.testing.assert_allclose(seen[1], gradient(batch[1], NOISE), atol=1e-6)
+    gradients = jax.jit(jax.vmap(gradient, in_axes=(0, None)))(batch, NOISE)
+    np.testing.assert_allclose(gradients[1], gradient(batch[1], NOISE), atol=1e-6)

@@ -45,8 +45,8 @@ def test_weights(x64):
     np.testing.assert_allclose(
         result.log_partition, oracles.importance_log_partition(noise, weights), rtol=1e-13
     )
-    kept = estimate(noise[6:], weights_noise=7 * weights[6:])
-    for actual, expected in zip(result, kept, strict=True):
+    expected_result = estimate(noise[6:], weights_noise=7 * weights[6:])
+    for actual, expected in zip(result, expected_result, strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-11)
     twice = estimate(noise, weights_noise=jnp.ones_like(noise).at[:3].set(2.0))
     duplicated = estimate(jnp.concatenate([noise, noise[:3]]))

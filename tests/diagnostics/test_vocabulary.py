@@ -66,8 +66,8 @@ def test_perplexity_and_self_normalization(layer, hidden, chunk_size):
     terms, weights = log_z - scores[np.arange(N), TARGETS], np.asarray(WEIGHTS)
     padded = hidden.at[1].set(jnp.nan)
     options = {**layer.table(), "weights": WEIGHTS, "chunk_size": chunk_size}
-    found = nce_jax.diagnostics.perplexity(padded, TARGETS, **options)
-    np.testing.assert_allclose(found, np.exp(np.average(terms, weights=weights)), rtol=1e-5)
+    perplexity = nce_jax.diagnostics.perplexity(padded, TARGETS, **options)
+    np.testing.assert_allclose(perplexity, np.exp(np.average(terms, weights=weights)), rtol=1e-5)
     report = nce_jax.diagnostics.self_normalization(padded, **options, log_partition=0.25)
     mean = np.average(log_z - 0.25, weights=weights)
     spread = np.sqrt(np.average((log_z - 0.25 - mean) ** 2, weights=weights))

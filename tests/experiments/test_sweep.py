@@ -327,9 +327,8 @@ def test_types_survive_the_file(tmp_path):
     actual = files.load(tmp_path / "sweep.nc")
     assert actual["flag"].dtype == bool
     xarray.testing.assert_equal(actual, dataset)
-    with pytest.raises(
-        ValueError, match="int64"
-    ):  # the format has no such integers: refused, not wrapped round
+    # The format has no 64-bit integers; they must raise an error and not wrap around.
+    with pytest.raises(ValueError, match="int64"):
         files.save(tmp_path, xarray.Dataset({"count": ("a", np.array([2**40]))}))
     with pytest.raises(results.ResultError, match="no such file"):
         files.load(tmp_path)

@@ -233,13 +233,13 @@ def test_log_determinants_are_those_of_the_jacobian(alpha, x64):
     y, log_det = likelihood.logit_transform(x, alpha=alpha)
     back, log_det_back = likelihood.inverse_logit_transform(y, alpha=alpha)
     np.testing.assert_allclose(back, x, rtol=1e-12)
-    for transform, points, found in (
+    for transform, points, log_determinant in (
         (likelihood.logit_transform, x, log_det),
         (likelihood.inverse_logit_transform, y, log_det_back),
     ):
         flat = lambda point, f=transform: f(point.reshape(1, 2, 2), alpha=alpha)[0].ravel()
         jacobians = jax.vmap(jax.jacfwd(flat))(points.reshape(5, 4))
-        np.testing.assert_allclose(found, jnp.linalg.slogdet(jacobians)[1], rtol=1e-10)
+        np.testing.assert_allclose(log_determinant, jnp.linalg.slogdet(jacobians)[1], rtol=1e-10)
 
 
 @pytest.mark.parametrize("alpha", [1e-6, 0.05])

@@ -26,11 +26,11 @@ def problem(separation=2.0, count=512, seed=0):
 def test_enough_steps_give_the_root_of_the_loop(solver, x64):
     ratios = problem()
     wanted = nce_jax.solve_log_partition(*ratios, solver=solver)
-    found = nce_jax.solve_log_partition(
+    fixed = nce_jax.solve_log_partition(
         *ratios, solver=solver, fixed_steps=int(wanted.num_evaluations)
     )
-    np.testing.assert_allclose(found.log_partition, wanted.log_partition, rtol=1e-12)
-    assert (found.status, found.num_evaluations) == (wanted.status, wanted.num_evaluations)
+    np.testing.assert_allclose(fixed.log_partition, wanted.log_partition, rtol=1e-12)
+    assert (fixed.status, fixed.num_evaluations) == (wanted.status, wanted.num_evaluations)
     short = nce_jax.solve_log_partition(
         *ratios, solver=solver, fixed_steps=int(wanted.num_evaluations) - 1
     )
@@ -45,9 +45,9 @@ def test_without_the_log_scale_the_bracket_finds_the_root(separation, x64):
     """
     ratios = problem(separation) if separation > 0 else tuple(-s for s in problem(-separation))
     wanted = nce_jax.solve_log_partition(*ratios, tolerance=1e-9)
-    found = nce_jax.solve_log_partition(*ratios, tolerance=1e-9, fixed_steps=60)
-    np.testing.assert_allclose(found.log_partition, wanted.log_partition, atol=3e-9)
-    assert found.status == wanted.status
+    fixed = nce_jax.solve_log_partition(*ratios, tolerance=1e-9, fixed_steps=60)
+    np.testing.assert_allclose(fixed.log_partition, wanted.log_partition, atol=3e-9)
+    assert fixed.status == wanted.status
 
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])

@@ -87,8 +87,8 @@ def test_weight_zero_drops_a_sample_whatever_it_holds(padding, x64):
     weights_data, weights_noise = (random_weights(s, 1, num_zeros=5) for s in (data, noise))
     hidden = data.at[:5].set(padding), noise.at[:5].set(padding)
     actual = solved(*hidden, weights_data=weights_data, weights_noise=weights_noise)
-    kept = {"weights_data": weights_data[5:], "weights_noise": weights_noise[5:]}
-    expected = solved(data[5:], noise[5:], **kept)
+    kept_weights = {"weights_data": weights_data[5:], "weights_noise": weights_noise[5:]}
+    expected = solved(data[5:], noise[5:], **kept_weights)
     np.testing.assert_allclose(actual, expected, rtol=0, atol=ATOL)
 
 

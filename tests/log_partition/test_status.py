@@ -31,8 +31,8 @@ def test_a_lane_that_is_not_finite(bad, side, solver):
     assert np.isnan(solution.log_partition[1])
     assert np.isnan(solution.residual[1])
     for name in ("log_partition", "residual", "num_evaluations"):
-        kept, expected = (np.delete(getattr(s, name), 1) for s in (solution, clean))
-        np.testing.assert_array_equal(kept, expected)  # to the last bit
+        actual, expected = (np.delete(getattr(s, name), 1) for s in (solution, clean))
+        np.testing.assert_array_equal(actual, expected)  # to the last bit
 
 
 def test_weights_and_noise_weight_out_of_range():

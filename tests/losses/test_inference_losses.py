@@ -36,7 +36,7 @@ def b_loss(table):
     draws = list(itertools.product(range(3), range(4), range(3), range(3)))
     weights = jnp.array([JOINT[t, x] * PRIOR[a] * PRIOR[b] for t, x, a, b in draws])
     t, x, a, b = (np.array(column) for column in zip(*draws, strict=True))
-    terms = jax.vmap(lambda s, others: nce_jax.losses.nre_b_loss(s[None], others[None]))(
+    terms = jax.vmap(lambda s, s_noise: nce_jax.losses.nre_b_loss(s[None], s_noise[None]))(
         table[t, x], jnp.stack([table[a, x], table[b, x]], axis=-1)
     )
     return weights @ terms

@@ -77,8 +77,8 @@ def oracle(
                 + kappa / len(ids) * noise
             )
         else:
-            others = magnification * sum(np.exp(score[i, j] - q) / len(ids) for j, q in sampled)
-            terms.append(np.log(np.exp(score[i, w]) + others) - score[i, w])
+            noise_sum = magnification * sum(np.exp(score[i, j] - q) / len(ids) for j, q in sampled)
+            terms.append(np.log(np.exp(score[i, w]) + noise_sum) - score[i, w])
     return np.average(terms, weights=weights)
 
 
@@ -134,16 +134,16 @@ def test_gradients_are_those_of_the_formula(case, x64):
         key: jnp.cos(jnp.arange(leaf.size, dtype=float).reshape(leaf.shape))
         for key, leaf in shared.items()
     }
-    own = {
+    repeated = {
         key: jnp.tile(leaf, (N, 1)) if key in ("noise_ids", "log_noise_ids") else leaf
         for key, leaf in shared.items()
     }
-    found = []
-    for arrays, chunk_size in ((shared, None), (shared, 2), (own, None), (own, 2)):
+    derivatives = []
+    for arrays, chunk_size in ((shared, None), (shared, 2), (repeated, None), (repeated, 2)):
         floats = {key: leaf for key, leaf in arrays.items() if leaf.dtype.kind == "f"}
         whole = functools.partial(_with_floats, name, arrays, chunk_size=chunk_size, **options)
         slopes = jax.jit(jax.grad(whole))(floats)
-        found.append(
+        derivatives.append(
             sum(
                 jnp.vdot(slopes[key], jnp.broadcast_to(direction[key], leaf.shape))
                 for key, leaf in floats.items()
@@ -161,8 +161,8 @@ def test_gradients_are_those_of_the_formula(case, x64):
         )
         for s in (1, -1)
     ]
-    np.testing.assert_allclose(found[1:], found[0], rtol=1e-11)
-    np.testing.assert_allclose(found[0], (moved[0] - moved[1]) / (2 * step), rtol=1e-7)
+    np.testing.assert_allclose(derivatives[1:], derivatives[0], rtol=1e-11)
+    np.testing.assert_allclose(derivatives[0], (moved[0] - moved[1]) / (2 * step), rtol=1e-7)
 
 
 @pytest.mark.parametrize("hits", ["keep", "exclude"])
@@ -185,9 +185,9 @@ def test_nce_is_the_binary_loss_of_the_log_ratios_and_f_can_be_solved(hits, x64)
     assert solution.status == nce_jax.Status.CONVERGED
     slope = jax.grad(lambda f: loss(log_partition=f, weights=weights))(solution.log_partition)
     assert abs(slope) < 1e-10
-    own = nce_jax.solve_log_partition(s_data[:, None], s_noise, **options).log_partition
-    assert own.shape == (N,)
-    slopes = jax.grad(lambda f: loss(log_partition=f))(jnp.where(weights == 0, 0.0, own))
+    roots = nce_jax.solve_log_partition(s_data[:, None], s_noise, **options).log_partition
+    assert roots.shape == (N,)
+    slopes = jax.grad(lambda f: loss(log_partition=f))(jnp.where(weights == 0, 0.0, roots))
     np.testing.assert_allclose(jnp.where(weights == 0, 0, slopes), 0, atol=1e-9)
 
 
@@ -208,14 +208,16 @@ def test_ranking_is_the_form_with_a_corrected_target(x64):
 
 def test_words_of_all_tokens_are_shared_words_where_equal(x64):
     shared = problem()
-    own = {
+    repeated = {
         **shared,
         "noise_ids": jnp.tile(shared["noise_ids"], (N, 1)),
         "log_noise_ids": jnp.tile(shared["log_noise_ids"], (N, 1)),
     }
     for loss in (*SAMPLED.values(), nce_jax.losses.vocabulary_log_ratios):
         for hits in ("keep", "exclude"):
-            left, right = (call(loss, arrays, accidental_hits=hits) for arrays in (shared, own))
+            left, right = (
+                call(loss, arrays, accidental_hits=hits) for arrays in (shared, repeated)
+            )
             jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-13), left, right)
     f = jnp.full(N, 0.3)
     left, right = (call(SAMPLED["nce"], shared, log_partition=value) for value in (f, 0.3))
@@ -228,8 +230,8 @@ def test_excluded_hits_are_not_there(x64):
     alone = {**arrays, "targets": jnp.full(N, 4), "noise_ids": jnp.full(K, 4)}
     assert call(nce_jax.losses.sampled_softmax_loss, alone) == 0
     s_data, _ = call(nce_jax.losses.vocabulary_log_ratios, alone)
-    found = call(nce_jax.losses.vocabulary_nce_loss, alone, accidental_hits="exclude")
-    np.testing.assert_allclose(found, np.mean(softplus(np.log(K) - np.asarray(s_data))), rtol=1e-12)
+    value = call(nce_jax.losses.vocabulary_nce_loss, alone, accidental_hits="exclude")
+    np.testing.assert_allclose(value, np.mean(softplus(np.log(K) - np.asarray(s_data))), rtol=1e-12)
     for shape, chunk_size in (((K,), None), ((K,), 2), ((N, K), None), ((N, K), 2)):
         noisy = {**alone, "noise_ids": jnp.full(shape, 4), "log_noise_ids": jnp.full(shape, -1.0)}
         slope = jax.grad(
@@ -262,8 +264,8 @@ def test_shifts(x64):
     """
     arrays = problem()
     up = {**arrays, "bias": arrays["bias"] + 2.0}
-    found = call(SAMPLED["nce"], up, log_partition=2.5)
-    np.testing.assert_allclose(found, call(SAMPLED["nce"], arrays, log_partition=0.5), rtol=1e-13)
+    loss = call(SAMPLED["nce"], up, log_partition=2.5)
+    np.testing.assert_allclose(loss, call(SAMPLED["nce"], arrays, log_partition=0.5), rtol=1e-13)
     np.testing.assert_allclose(
         call(SAMPLED["sampled softmax"], up), call(SAMPLED["sampled softmax"], arrays), rtol=1e-12
     )
@@ -290,13 +292,13 @@ def test_full_softmax_and_log_partition(chunk_size, x64):
     np.testing.assert_allclose(
         full_softmax(arrays, chunk_size=chunk_size), terms.mean(), rtol=1e-13
     )
-    found = full_softmax(arrays, chunk_size=chunk_size, weights=weights)
-    np.testing.assert_allclose(found, np.average(terms, weights=WEIGHTS), rtol=1e-13)
+    loss = full_softmax(arrays, chunk_size=chunk_size, weights=weights)
+    np.testing.assert_allclose(loss, np.average(terms, weights=WEIGHTS), rtol=1e-13)
     table = {"embedding": arrays["embedding"], "bias": arrays["bias"]}
-    found = nce_jax.losses.vocabulary_log_partition(
+    log_partition = nce_jax.losses.vocabulary_log_partition(
         arrays["hidden"], **table, weights=weights, chunk_size=chunk_size
     )
-    np.testing.assert_allclose(found, np.where(WEIGHTS == 0, 0, log_z), rtol=1e-13)
+    np.testing.assert_allclose(log_partition, np.where(WEIGHTS == 0, 0, log_z), rtol=1e-13)
     slope = jax.grad(lambda e: full_softmax({**arrays, "embedding": e}, chunk_size=chunk_size))(
         arrays["embedding"]
     )
@@ -341,8 +343,10 @@ def gradients(loss, count, draws, seed):
         }
         return jax.grad(lambda e: loss({**noisy, "embedding": e}))(arrays["embedding"])
 
-    found = jax.jit(jax.vmap(gradient))(jax.random.split(jax.random.key(seed), draws))
-    return found, jax.grad(lambda e: full_softmax({**arrays, "embedding": e}))(arrays["embedding"])
+    sampled = jax.jit(jax.vmap(gradient))(jax.random.split(jax.random.key(seed), draws))
+    return sampled, jax.grad(lambda e: full_softmax({**arrays, "embedding": e}))(
+        arrays["embedding"]
+    )
 
 
 @pytest.mark.slow
@@ -350,9 +354,9 @@ def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
     """K = 20,000, 64 draws, seed 5: all 33 components within 4.5 standard errors plus the bias,
     which is O(1/K).
     """
-    found, full = gradients(_sampled, 20_000, 64, 5)
-    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
-    assert (np.abs(found.mean(axis=0) - full) < 4.5 * error + 1e-4).all()
+    sampled, full = gradients(_sampled, 20_000, 64, 5)
+    error = sampled.std(axis=0, ddof=1) / np.sqrt(len(sampled))
+    assert (np.abs(sampled.mean(axis=0) - full) < 4.5 * error + 1e-4).all()
     assert error.max() < 2e-3
     few = gradients(_sampled, 3, 4000, 6)[0].mean(axis=0)
     assert np.abs(few - full).max() > 0.02  # few words: biased
@@ -370,9 +374,9 @@ def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64
     loss = functools.partial(
         call, nce_jax.losses.vocabulary_nce_loss, log_partition=log_z, magnification=1000.0
     )
-    found, full = gradients(loss, 20_000, 64, 7)
-    error = found.std(axis=0, ddof=1) / np.sqrt(len(found))
-    assert (np.abs(found.mean(axis=0) - full) < 4.5 * error + 1e-5).all()
+    sampled, full = gradients(loss, 20_000, 64, 7)
+    error = sampled.std(axis=0, ddof=1) / np.sqrt(len(sampled))
+    assert (np.abs(sampled.mean(axis=0) - full) < 4.5 * error + 1e-5).all()
 
 
 @pytest.mark.parametrize("name", SAMPLED)

@@ -170,12 +170,12 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
     rule = nce_jax.adaptive_magnification(smallest=1.0, largest=10.0)
 
     def body(state, step):
-        at = lambda m: make_problem(s_data, s_noise, magnification=m)
+        equation_at = lambda m: make_problem(s_data, s_noise, magnification=m)
         choice = rule.choose(
             state,
             step,
-            at,
-            lambda _: (at, lambda direction: (direction * s_data, direction * s_noise)),
+            equation_at,
+            lambda _: (equation_at, lambda direction: (direction * s_data, direction * s_noise)),
         )
         return rule.follow(
             choice, jnp.float32(0.01), jnp.float32(0), step
@@ -219,37 +219,42 @@ def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
 
     @jax.jit
     @jax.vmap
-    def measure(place):
+    def measure(candidate):
         table = tabulate(linearize(pending)[0], grid, jnp.full(3, jnp.nan))
         state = start._replace(windows=windows, pending=pending)
-        found = _measure(state, grid[place], jnp.asarray(jnp.nan), linearize)
+        measurements = _measure(state, grid[candidate], jnp.asarray(jnp.nan), linearize)
         return (
-            found,
-            table.acceptance[place],
-            jax.grad(loss)(theta, grid[place]),
-            jax.hessian(loss)(theta, grid[place]),
+            measurements,
+            table.acceptance[candidate],
+            jax.grad(loss)(theta, grid[candidate]),
+            jax.hessian(loss)(theta, grid[candidate]),
         )
 
-    found, acceptance, gradient, hessian = measure(jnp.arange(3))
-    np.testing.assert_allclose(found.slope, -gradient @ short / (drift * acceptance), rtol=1e-7)
-    np.testing.assert_allclose(found.curvature, hessian @ short @ short / acceptance, rtol=1e-7)
-    np.testing.assert_allclose(found.cross, hessian @ short @ long / acceptance, rtol=1e-7)
-    np.testing.assert_allclose(found.drift_square, 1.7**2)
-    np.testing.assert_allclose(found.drift_cross, 1.7 * 2.9)
+    measurements, acceptance, gradient, hessian = measure(jnp.arange(3))
+    np.testing.assert_allclose(
+        measurements.slope, -gradient @ short / (drift * acceptance), rtol=1e-7
+    )
+    np.testing.assert_allclose(
+        measurements.curvature, hessian @ short @ short / acceptance, rtol=1e-7
+    )
+    np.testing.assert_allclose(measurements.cross, hessian @ short @ long / acceptance, rtol=1e-7)
+    np.testing.assert_allclose(measurements.drift_square, 1.7**2)
+    np.testing.assert_allclose(measurements.drift_cross, 1.7 * 2.9)
 
 
 def test_the_windows_hold_moves_of_the_place_of_rest():
     """Heavy ball at rate .1: every gradient moves it by its whole effect, .1 / (1 - .9), whatever
     came before.
     """
-    optimizer, rule = (
-        optax.sgd(0.1, momentum=0.9),
-        nce_jax.adaptive_magnification(smallest=1.0, largest=10.0),
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    rule = nce_jax.adaptive_magnification(smallest=1.0, largest=10.0)
+    log_ratios = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
+    equation_at = lambda m: make_problem(*log_ratios, magnification=m)
+    linearize = lambda _: (
+        equation_at,
+        lambda direction: (direction * log_ratios[0], direction * log_ratios[1]),
     )
-    seen = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)
-    at = lambda m: make_problem(*seen, magnification=m)
-    linearize = lambda _: (at, lambda direction: (direction * seen[0], direction * seen[1]))
-    choose = jax.jit(lambda state, step: rule.choose(state, step, at, linearize))
+    choose = jax.jit(lambda state, step: rule.choose(state, step, equation_at, linearize))
     params, memory = jnp.float32(0), optimizer.init(jnp.float32(0))
     state = rule.init(params, jnp.float32)
     for step, gradient in enumerate((1.0, -2.0, 0.5)):
@@ -279,7 +284,7 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
     optimizer = {"sgd": optax.sgd(0.3), "adam": optax.adam(0.05, eps=1e-12)}[name]
     narrow = nce_jax.adaptive_magnification(smallest=10 * (1 - 1e-6), largest=10 * (1 + 1e-6))
     batches = [batch(number, counted=(200, 300)) for number in range(12)]
-    state, found, chosen = go(jax.jit(make(optimizer, narrow)), begin(optimizer, narrow), batches)
+    state, history, chosen = go(jax.jit(make(optimizer, narrow)), begin(optimizer, narrow), batches)
     np.testing.assert_allclose(chosen, 10, rtol=2e-6)
     assert state.magnification_state.measurements.curvature.dtype == jnp.float64
 
@@ -294,7 +299,7 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
         updates, memory = optimizer.update(gradient, memory, theta)
         theta = optax.apply_updates(theta, updates)
         expected.append(np.asarray(theta))
-    np.testing.assert_allclose(found, expected, atol=2e-5)
+    np.testing.assert_allclose(history, expected, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -314,8 +319,8 @@ def test_the_response_of_an_optimizer_to_scale_is_found(optimizer, response):
         ),
     )
     state = step.init(params)
-    found = jax.jit(step)(state, batch(0), KEY)[0].magnification_state.response
-    np.testing.assert_allclose(found, response, atol=1e-3)
+    actual = jax.jit(step)(state, batch(0), KEY)[0].magnification_state.response
+    np.testing.assert_allclose(actual, response, atol=1e-3)
 
 
 def test_plain_descent_answers_in_proportion(usual):
@@ -333,17 +338,17 @@ def test_a_constant_in_the_energy_changes_nothing(sgd_step, usual):
 def test_samples_of_weight_zero_change_nothing(sgd_step):
     """What they hold does not matter: 50 and another value give the same bits."""
     ones = [batch(number, counted=(200, 300)) for number in range(6)]
-    others = [jax.tree.map(lambda leaf: jnp.where(leaf == 50, -7.0, leaf), one) for one in ones]
+    changed = [jax.tree.map(lambda leaf: jnp.where(leaf == 50, -7.0, leaf), one) for one in ones]
     chex.assert_trees_all_equal(
-        *(go(sgd_step, begin(SGD), batches)[0] for batches in (ones, others))
+        *(go(sgd_step, begin(SGD), batches)[0] for batches in (ones, changed))
     )
 
 
 def test_one_compilation_serves_every_step(sgd_step):
     state, *_ = go(sgd_step, begin(SGD), [batch(0)])
-    seen = len(TRACES)
+    num_traces = len(TRACES)
     go(sgd_step, state, [batch(number) for number in range(1, 5)])
-    assert len(TRACES) == seen > 0
+    assert len(TRACES) == num_traces > 0
 
 
 # ---- bad batches, refusals, going on -------------------------------------------------------------
@@ -380,12 +385,12 @@ def test_the_regularizer_keeps_its_strength_and_gets_the_m():
         nce_jax.criteria.nce(magnification=7.0, noise_ratio=2.0), strength=0.3
     )
     ratios = jnp.array([0.5, 2.0]), jnp.array([-1.0, 0.2, 0.1])
-    found, expected = jax.jit(
+    actual, expected = jax.jit(
         lambda: [
             (c.loss(*ratios, log_partition=0.4), c.profile(*ratios)) for c in (criterion, same)
         ]
     )()
-    chex.assert_trees_all_equal(found, expected)
+    chex.assert_trees_all_equal(actual, expected)
     assert callable(make(SGD, criterion=nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce())))
     for without in (nce_jax.criteria.exponential_nce(), nce_jax.criteria.nwj()):
         assert without.at_magnification is None
@@ -397,7 +402,7 @@ def test_what_cannot_adapt_is_refused_by_name():
         (
             nce_jax.criteria.exponential_nce(),
             training.solved(),
-            "magnification_rule: .*exponential_nce has no magnification",
+            "magnification_rule: expected None .* got a rule and criterion exponential_nce",
         ),
         (
             nce_jax.criteria.nce(),

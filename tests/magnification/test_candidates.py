@@ -17,8 +17,8 @@ PER_CANDIDATE = ("acceptance", "variance", "overlooked", "overlooked_variance")
 
 @jax.jit
 def compiled(s_data, s_noise, weights_data, weights_noise, ratio, grid):
-    at = lambda m: make_problem(s_data, s_noise, weights_data, weights_noise, m, ratio)
-    return tabulate(at, grid, jnp.full(grid.shape, jnp.nan, s_data.dtype))
+    equation_at = lambda m: make_problem(s_data, s_noise, weights_data, weights_noise, m, ratio)
+    return tabulate(equation_at, grid, jnp.full(grid.shape, jnp.nan, s_data.dtype))
 
 
 pytestmark = pytest.mark.usefixtures("x64")
@@ -47,7 +47,7 @@ def oracle(
     s_data, s_noise, weights_data=None, weights_noise=None, ratio=1.0, grid=GRID
 ) -> dict[str, np.ndarray]:
     shares = oracles.shares(s_data, weights_data), oracles.shares(s_noise, weights_noise)
-    n, m = (1 / np.square(share).sum() for share in shares)
+    n, m = (1 / np.square(weights).sum() for weights in shares)
     rows, influences = [], []
     for kappa in ratio * grid:
         f = oracles.root(
@@ -71,12 +71,12 @@ def oracle(
     # independent of each other.
     spread = [
         sum(
-            share @ (one - best) ** 2 / count
-            for share, one, best, count in zip(
-                shares, own, influences[largest], (n, m), strict=True
+            weights @ (one - best) ** 2 / count
+            for weights, one, best, count in zip(
+                shares, influence, influences[largest], (n, m), strict=True
             )
         )
-        for own in influences
+        for influence in influences
     ]
     below = np.arange(len(grid)) < largest
     return {
@@ -101,12 +101,12 @@ def test_the_table_equals_the_formulas(is_weighted):
             *(random_weights(1) if is_weighted else (None, None)),
             ratio,
         )
-        found, expected = table(*inputs), oracle(*inputs)
+        actual, expected = table(*inputs), oracle(*inputs)
         for name, value in expected.items():
             np.testing.assert_allclose(
-                getattr(found, name), value, rtol=1e-8, atol=1e-12, err_msg=name
+                getattr(actual, name), value, rtol=1e-8, atol=1e-12, err_msg=name
             )
-        largest.add(int(found.largest_supported))
+        largest.add(int(actual.largest_supported))
     assert len(largest) > 1
 
 
@@ -116,22 +116,28 @@ def test_pulls_and_curvatures_are_those_of_the_loss():
     """
     s_data, s_noise = map(jnp.asarray, draws(2))
     for kappa in GRID:
-        root, _, found = sample_derivatives(
+        root, _, derivatives = sample_derivatives(
             make_problem(s_data, s_noise, magnification=kappa), jnp.asarray(jnp.nan)
         )
         p, q = oracles.probabilities(s_data, s_noise, float(root), kappa)
-        np.testing.assert_allclose(found.first_data, p, rtol=1e-9)
-        np.testing.assert_allclose(found.first_noise, kappa * q, rtol=1e-9)
-        np.testing.assert_allclose(found.second_data, p * (1 - p), rtol=1e-9, atol=1e-15)
-        np.testing.assert_allclose(found.second_noise, kappa * q * (1 - q), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(derivatives.first_data, p, rtol=1e-9)
+        np.testing.assert_allclose(derivatives.first_noise, kappa * q, rtol=1e-9)
+        np.testing.assert_allclose(derivatives.second_data, p * (1 - p), rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(
+            derivatives.second_noise, kappa * q * (1 - q), rtol=1e-9, atol=1e-15
+        )
         # Both sides weigh the same at the root.
-        np.testing.assert_allclose(found.first_noise.mean(), found.first_data.mean(), rtol=1e-8)
+        np.testing.assert_allclose(
+            derivatives.first_noise.mean(), derivatives.first_data.mean(), rtol=1e-8
+        )
 
 
 def test_the_clearest_has_the_most_drift_for_its_noise_among_the_supported():
-    found = table(*draws(2))
-    clearness = np.asarray(found.acceptance**2 / found.variance)[: int(found.largest_supported) + 1]
-    assert found.clearest == clearness.argmax()
+    candidates = table(*draws(2))
+    clearness = np.asarray(candidates.acceptance**2 / candidates.variance)[
+        : int(candidates.largest_supported) + 1
+    ]
+    assert candidates.clearest == clearness.argmax()
 
 
 def test_noise_ratio_and_m_enter_as_their_product():
@@ -168,10 +174,10 @@ def test_samples_of_weight_zero_take_no_part():
 
 def test_a_large_m_accepts_everything_and_a_small_one_what_it_must():
     """A -> 1 as kappa -> infinity; A <= kappa, since A = kappa E_noise[Q]; A grows with kappa."""
-    found = table(*draws(6), grid=np.array([1e-6, 1e-3, 1.0, 1e3, 1e6]))
-    np.testing.assert_allclose(found.acceptance[-1], 1, atol=1e-3)
-    assert np.all(np.diff(found.acceptance) > 0)
-    assert np.all(found.acceptance[:2] <= np.array([1e-6, 1e-3]))
+    candidates = table(*draws(6), grid=np.array([1e-6, 1e-3, 1.0, 1e3, 1e6]))
+    np.testing.assert_allclose(candidates.acceptance[-1], 1, atol=1e-3)
+    assert np.all(np.diff(candidates.acceptance) > 0)
+    assert np.all(candidates.acceptance[:2] <= np.array([1e-6, 1e-3]))
 
 
 def test_the_sampling_variance_of_what_is_unseen_is_that_of_many_draws():
@@ -182,8 +188,12 @@ def test_the_sampling_variance_of_what_is_unseen_is_that_of_many_draws():
     s_data = 2 + generator.standard_normal((1600, 500))
     s_noise = generator.standard_normal((1600, 500))
     grid = np.array([0.1, 1.0, 10.0])
-    found = jax.jit(jax.vmap(lambda data, noise: table(data, noise, grid=grid)))(s_data, s_noise)
-    assert np.all(found.largest_supported == 2)
-    for place in (0, 1):
-        expected = found.overlooked[:, place].var(ddof=1)
-        np.testing.assert_allclose(found.overlooked_variance[:, place].mean(), expected, rtol=0.12)
+    candidates = jax.jit(jax.vmap(lambda data, noise: table(data, noise, grid=grid)))(
+        s_data, s_noise
+    )
+    assert np.all(candidates.largest_supported == 2)
+    for candidate in (0, 1):
+        expected = candidates.overlooked[:, candidate].var(ddof=1)
+        np.testing.assert_allclose(
+            candidates.overlooked_variance[:, candidate].mean(), expected, rtol=0.12
+        )

@@ -31,13 +31,13 @@ def test_it_is_the_largest_m_that_leaves_ten_effective_samples(ratio, x64):
     theta = np.array([0.5, 1.5, 3.0, 6.0])[:, None]
     data = theta * (theta + generator.standard_normal((4, 60)))
     noise = theta * generator.standard_normal((4, 90))
-    found = choose(data, noise, noise_ratio=ratio)
+    suggested = choose(data, noise, noise_ratio=ratio)
     for lane in range(4):
         effective = np.array([oracle(data[lane], noise[lane], ratio * m) for m in GRID])
         assert np.abs(effective / 10 - 1).min() > 1e-6  # else rounding decides
         supported = (effective >= 10) | (GRID <= 1)
-        np.testing.assert_allclose(found[lane], GRID[supported].max(), rtol=1e-12)
-    assert len(set(np.asarray(found))) > 2
+        np.testing.assert_allclose(suggested[lane], GRID[supported].max(), rtol=1e-12)
+    assert len(set(np.asarray(suggested))) > 2
 
 
 def apart(n: int, distance: float = 3.0) -> tuple[np.ndarray, ...]:
@@ -99,9 +99,9 @@ def test_hard_input():
 
 
 def test_one_sample_each_and_half_precision():
-    found = choose(jnp.array([[1], [0]], jnp.bfloat16), jnp.array([[-1], [0]], jnp.bfloat16))
-    assert found.dtype == jnp.float32
-    assert found[0] == 1
+    suggested = choose(jnp.array([[1], [0]], jnp.bfloat16), jnp.array([[-1], [0]], jnp.bfloat16))
+    assert suggested.dtype == jnp.float32
+    assert suggested[0] == 1
 
 
 def test_where_the_log_ratio_is_constant_every_m_is_supported():

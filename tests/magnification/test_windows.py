@@ -47,7 +47,7 @@ def history(steps=60, seed=0):
 
 def test_the_windows_hold_the_sums_that_belong_to_their_displacements(x64):
     a, nu, updates = history()
-    found = windows_after(updates, a, nu)
+    windows = windows_after(updates, a, nu)
     for steps in (1, 5, 8, 9, 20, 60):
         r, long = weights(steps, 1), weights(steps, 2)
         expected = {
@@ -61,21 +61,21 @@ def test_the_windows_hold_the_sums_that_belong_to_their_displacements(x64):
         }
         for name, value in expected.items():
             np.testing.assert_allclose(
-                getattr(found, name)[steps - 1], value, rtol=1e-10, err_msg=f"{name} {steps}"
+                getattr(windows, name)[steps - 1], value, rtol=1e-10, err_msg=f"{name} {steps}"
             )
 
 
 def test_the_short_window_is_one_step_wide_up_to_the_eighth_and_then_grows(x64):
     ones = np.ones(800)
-    found = windows_after(np.ones((800, 2)), ones, ones)
-    np.testing.assert_allclose(found.drift[:8], 1)
-    np.testing.assert_allclose(found.drift_long[:8], 2 * (1 - 0.5 ** np.arange(1, 9)))
-    assert found.drift[8] > 1
-    assert np.all(np.diff(found.drift[8:]) > 0)
+    windows = windows_after(np.ones((800, 2)), ones, ones)
+    np.testing.assert_allclose(windows.drift[:8], 1)
+    np.testing.assert_allclose(windows.drift_long[:8], 2 * (1 - 0.5 ** np.arange(1, 9)))
+    assert windows.drift[8] > 1
+    assert np.all(np.diff(windows.drift[8:]) > 0)
     # A width that grows as t / 8 lags: the weights reach back to where it was smaller. W with dW/dt
     # = 1 - 8 W / t is t / 9.
-    np.testing.assert_allclose(found.drift[-1], 800 / 9, rtol=0.02)
-    np.testing.assert_allclose(found.drift_long[-1], 800 / 5, rtol=0.02)
+    np.testing.assert_allclose(windows.drift[-1], 800 / 9, rtol=0.02)
+    np.testing.assert_allclose(windows.drift_long[-1], 800 / 5, rtol=0.02)
 
 
 def test_exact_expectations_give_back_what_they_were_made_of(x64):
@@ -91,14 +91,14 @@ def test_exact_expectations_give_back_what_they_were_made_of(x64):
             r**2 @ nu[:steps],
             (r * long) @ nu[:steps],
         )
-        at = 0.37
+        acceptance = 0.37
         parts = (
-            at * (-SLOPE * drift + NOISE * (r @ nu[:steps])),
-            at * (DRIFT * drift**2 + NOISE * energy),
-            at * (DRIFT * drift * drift_long + NOISE * cross),
+            acceptance * (-SLOPE * drift + NOISE * (r @ nu[:steps])),
+            acceptance * (DRIFT * drift**2 + NOISE * energy),
+            acceptance * (DRIFT * drift * drift_long + NOISE * cross),
         )
         windows = jax.tree.map(lambda leaf, steps=steps: leaf[steps - 1], path)
-        motion = solve_motion(combine(windows, *map(jnp.asarray, parts), jnp.asarray(at)))
+        motion = solve_motion(combine(windows, *map(jnp.asarray, parts), jnp.asarray(acceptance)))
         np.testing.assert_allclose(motion, (SLOPE, DRIFT, NOISE), rtol=1e-8)
 
 

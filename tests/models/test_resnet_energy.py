@@ -16,14 +16,14 @@ def traced(image_shape=SHAPE, width=WIDTH, **options):
     """Shapes of the parameters, and the function; the initial weights are not drawn, which takes
     seconds to compile.
     """
-    kept = []
+    functions = []
 
     def init(key):
         params, log_density_fn = resnet18_energy(key, image_shape, width=width, **options)
-        kept.append(log_density_fn)
+        functions.append(log_density_fn)
         return params
 
-    return jax.eval_shape(init, jax.random.key(0)), kept[0]
+    return jax.eval_shape(init, jax.random.key(0)), functions[0]
 
 
 def random_params(shapes, seed=0):

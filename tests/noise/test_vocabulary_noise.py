@@ -31,18 +31,20 @@ def implied(probabilities):
     by one.
     """
     thresholds, aliases = alias_table(probabilities)
-    kept = thresholds / 2.0**32
-    return (kept + np.bincount(aliases, 1 - kept, len(kept))) / len(kept)
+    probability_kept = thresholds / 2.0**32
+    return (
+        probability_kept + np.bincount(aliases, 1 - probability_kept, len(probability_kept))
+    ) / len(probability_kept)
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_alias_table_is_the_distribution(table):
     """To 32 bits of a cell, and none of them for a word of probability zero."""
     probabilities = TABLES[table] / TABLES[table].sum()
-    found = implied(probabilities)
-    np.testing.assert_allclose(found.sum(), 1, rtol=1e-14)
-    np.testing.assert_allclose(found, probabilities, rtol=1e-13, atol=2.0**-32)
-    np.testing.assert_array_equal(found[probabilities == 0], 0)
+    actual = implied(probabilities)
+    np.testing.assert_allclose(actual.sum(), 1, rtol=1e-14)
+    np.testing.assert_allclose(actual, probabilities, rtol=1e-13, atol=2.0**-32)
+    np.testing.assert_array_equal(actual[probabilities == 0], 0)
 
 
 def test_logarithms_of_the_formulas():
@@ -87,7 +89,8 @@ def test_rare_words_of_a_large_vocabulary_are_told_apart():
     error = np.sqrt(count * q[last:].sum())
     assert abs(len(late) - count * q[last:].sum()) < 5 * error
     counts = np.bincount(late - last)
-    # Of equal draws: as few as can be where ids are spread as they should be.
+    # The number of pairs of equal draws is lowest for the right distribution: it grows if some ids
+    # are left out and others doubled.
     pairs = np.sum(counts * (counts - 1)) / 2
     expected = count**2 / 2 * np.square(q[last:]).sum()
     assert abs(pairs - expected) < 5 * np.sqrt(expected)

@@ -205,10 +205,14 @@ def test_disjoint_sets_are_said_to_be_disjoint():
             {},
         ),
         ("x_data: expected finite samples", (jnp.full((9, 1), jnp.nan), jnp.ones((9, 1))), {}),
-        ("model: the default takes samples", (jnp.ones((9, 2, 2)), jnp.ones((9, 2, 2))), {}),
-        ("for numbers, x", (jnp.ones(9), jnp.ones(9)), {}),
         (
-            "x_data: float32 cannot tell the samples apart",
+            "model: expected samples \\(n, dim\\) for the default model, got",
+            (jnp.ones((9, 2, 2)), jnp.ones((9, 2, 2))),
+            {},
+        ),
+        ("for numbers x", (jnp.ones(9), jnp.ones(9)), {}),
+        (
+            "x_data: expected samples that float32 can represent, got",
             (1e9 + np.arange(9.0)[:, None], np.ones((9, 1))),
             {},
         ),

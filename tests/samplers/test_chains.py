@@ -62,9 +62,9 @@ def test_unadjusted_chains_have_the_moments_of_their_own_law():
     chains = run(jax.random.key(2), jnp.zeros((4000, 2)), tau, make=samplers.langevin)
     covariance = np.linalg.inv(PRECISION @ (np.eye(2) - tau * PRECISION / 2))
     error = np.sqrt((covariance**2 + np.outer(np.diag(covariance), np.diag(covariance))) / 4000)
-    found = np.cov(np.asarray(chains.x, np.float64).T)
-    assert (np.abs(found - covariance) < 4 * error).all()
-    assert (np.abs(found - COVARIANCE) > 4 * error).any()
+    sample_covariance = np.cov(np.asarray(chains.x, np.float64).T)
+    assert (np.abs(sample_covariance - covariance) < 4 * error).all()
+    assert (np.abs(sample_covariance - COVARIANCE) > 4 * error).any()
     np.testing.assert_array_equal(chains.acceptance_rate, 1)
 
 

@@ -119,9 +119,11 @@ def test_bad_arguments_are_named():
 
 def test_without_blackjax_the_message_names_the_extra():
     code = "import sys; sys.modules['blackjax'] = None\nimport nce_jax.samplers"
-    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert seen.returncode != 0
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode != 0
     assert (
         "ImportError: nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'"
-        in seen.stderr
+        in process.stderr
     )

@@ -19,15 +19,17 @@ def heavy(lane):
 
 
 def test_the_memory_of_a_lane_is_measured_and_recorded():
-    found = nce_jax.sweep(heavy, axes={"lane": jnp.arange(64.0)}, memory_limit=1_000_000).chunking
-    assert found.bytes_limit == 1_000_000
-    assert found.bytes_per_chunk <= 1_000_000
+    chunking = nce_jax.sweep(
+        heavy, axes={"lane": jnp.arange(64.0)}, memory_limit=1_000_000
+    ).chunking
+    assert chunking.bytes_limit == 1_000_000
+    assert chunking.bytes_per_chunk <= 1_000_000
     # A block is 40,000 bytes, and some are held at once.
-    assert 40_000 <= found.bytes_per_lane <= 200_000
-    assert found.bytes_per_chunk == pytest.approx(
-        found.bytes_per_lane * found.sizes["lane"], rel=0.3
+    assert 40_000 <= chunking.bytes_per_lane <= 200_000
+    assert chunking.bytes_per_chunk == pytest.approx(
+        chunking.bytes_per_lane * chunking.sizes["lane"], rel=0.3
     )
-    more = found.bytes_per_chunk + found.bytes_per_lane * (found.sizes["lane"] + 1)
+    more = chunking.bytes_per_chunk + chunking.bytes_per_lane * (chunking.sizes["lane"] + 1)
     assert more > 1_000_000, "twice the lanes would have fitted"
 
 
@@ -60,14 +62,14 @@ def test_a_second_axis_is_cut_where_one_is_not_enough():
     whole = nce_jax.sweep(
         lambda a, lane: heavy(a * lane), axes={"a": jnp.arange(1.0, 7.0), "lane": jnp.arange(8.0)}
     )
-    found = nce_jax.sweep(
+    chunked = nce_jax.sweep(
         lambda a, lane: heavy(a * lane),
         axes={"a": jnp.arange(1.0, 7.0), "lane": jnp.arange(8.0)},
         memory_limit=300_000,
     )
-    assert found.chunking.sizes["lane"] == 1
-    assert 1 <= found.chunking.sizes["a"] < 6
-    np.testing.assert_array_equal(found.values, whole.values)
+    assert chunked.chunking.sizes["lane"] == 1
+    assert 1 <= chunked.chunking.sizes["a"] < 6
+    np.testing.assert_array_equal(chunked.values, whole.values)
 
 
 def test_a_limit_below_one_lane_is_refused():
@@ -121,12 +123,12 @@ def test_every_lane_is_answered_for_once(lengths, sizes, num_devices):
     mesh = Mesh(np.array(jax.devices()[:num_devices]), ("lane",))
     layout = _program.Layout(None, "seed") if num_devices == 1 else _program.Layout(mesh, "seed")
     chunk = {"a": sizes[0], "seed": -(-sizes[1] // num_devices) * num_devices}
-    seen = np.zeros(lengths, int)
+    num_visits = np.zeros(lengths, int)
     for block in _chunks.blocks(named, chunk, layout):
-        seen[tuple(slice(block.start[n], block.stop[n]) for n in named)] += 1
+        num_visits[tuple(slice(block.start[n], block.stop[n]) for n in named)] += 1
         for name, part in zip(named, _chunks.result_part(block), strict=True):
             assert 0 <= part.start < part.stop <= chunk[name]
-    assert (seen == 1).all()
+    assert (num_visits == 1).all()
 
 
 def test_chunks_are_as_equal_as_can_be():

@@ -37,15 +37,15 @@ def test_a_lane_fails_where_any_number_of_it_is_not_finite(result):
 
 @pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
 def test_every_number_that_is_not_finite_counts(bad):
-    found = nce_jax.sweep(lambda a: jnp.where(a == 1, bad, a), axes={"a": A})
-    assert found.failed.tolist() == [False, True, False]
+    result = nce_jax.sweep(lambda a: jnp.where(a == 1, bad, a), axes={"a": A})
+    assert result.failed.tolist() == [False, True, False]
 
 
 def test_complex_bfloat16_and_integers():
-    found = nce_jax.sweep(
+    result = nce_jax.sweep(
         lambda a: (a + 1j / a, (1 / a).astype(jnp.bfloat16), a.astype(jnp.int32)), axes={"a": A}
     )
-    assert found.failed.tolist() == [True, False, False]
+    assert result.failed.tolist() == [True, False, False]
     assert (
         nce_jax.sweep(
             lambda a: (a.astype(jnp.int32), jax.random.key(0)), axes={"a": A}
@@ -59,8 +59,8 @@ def test_an_unsolved_problem_is_a_failed_lane():
         s = scale * jnp.array([1.0, 2.0, 3.0])
         return nce_jax.solve_log_partition(s, s)
 
-    found = nce_jax.sweep(solve, axes={"scale": jnp.array([1.0, jnp.inf])})
-    assert found.failed.tolist() == [False, True]
+    result = nce_jax.sweep(solve, axes={"scale": jnp.array([1.0, jnp.inf])})
+    assert result.failed.tolist() == [False, True]
 
 
 def test_the_mean_is_of_the_lanes_that_did_not_fail(result):
@@ -68,12 +68,14 @@ def test_the_mean_is_of_the_lanes_that_did_not_fail(result):
         sweeps.FailedLanesWarning, match="2 of 15 lanes failed .* mean over 'seed', at most 2 of 5"
     ):
         average = result.mean("seed")
-    kept = [np.arange(5.0), np.arange(3.0) + 1, np.arange(5.0) + 2]
-    np.testing.assert_allclose(average.mean["value"], [k.mean() for k in kept])
-    np.testing.assert_allclose(average.mean["root"], [[k.mean()] * 2 for k in kept])
+    finite = [np.arange(5.0), np.arange(3.0) + 1, np.arange(5.0) + 2]
+    np.testing.assert_allclose(average.mean["value"], [k.mean() for k in finite])
+    np.testing.assert_allclose(average.mean["root"], [[k.mean()] * 2 for k in finite])
     np.testing.assert_allclose(average.mean["count"], [2, 1, 2])
     np.testing.assert_allclose(
-        average.standard_error["value"], [k.std(ddof=1) / np.sqrt(k.size) for k in kept], rtol=1e-6
+        average.standard_error["value"],
+        [k.std(ddof=1) / np.sqrt(k.size) for k in finite],
+        rtol=1e-6,
     )
     assert average.num_lanes.tolist() == [5, 3, 5]
     assert average.num_failed.tolist() == [0, 2, 0]
@@ -90,19 +92,19 @@ def test_without_failures_there_is_no_warning(result):
 
 
 def test_no_lane_and_one_lane_have_no_error():
-    found = nce_jax.sweep(
+    result = nce_jax.sweep(
         lambda a, seed: jnp.where(seed < a, seed, jnp.nan), axes={"a": A, "seed": jnp.arange(4.0)}
     )
     with pytest.warns(sweeps.FailedLanesWarning):
-        average = found.mean("seed")
+        average = result.mean("seed")
     assert average.num_lanes.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(average.mean, [np.nan, 0, 0.5])
     np.testing.assert_allclose(average.standard_error, [np.nan, np.nan, 0.5])
 
 
 def test_complex_means():
-    found = nce_jax.sweep(lambda a: a + 2j * a, axes={"a": A})
-    average = found.mean("a")
+    result = nce_jax.sweep(lambda a: a + 2j * a, axes={"a": A})
+    average = result.mean("a")
     assert average.mean.tolist() == 1 + 2j
     assert average.standard_error == pytest.approx(np.sqrt(5 / 3))
     assert average.standard_error.dtype == np.float32

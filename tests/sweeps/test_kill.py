@@ -74,6 +74,6 @@ def test_a_killed_sweep_ends_with_the_same_bytes(tmp_path):
     assert (tmp_path / "killed.npz").read_bytes() == (tmp_path / "alone.npz").read_bytes()
     assert not (tmp_path / "never.npz").exists()
     assert not list(folder.glob(".*")), "half-written files were left behind"
-    assert all((folder / name).stat().st_mtime_ns == at for name, at in finished.items()), (
-        "a finished chunk was repeated"
-    )
+    assert all(
+        (folder / name).stat().st_mtime_ns == modified_at for name, modified_at in finished.items()
+    ), "a finished chunk was repeated"

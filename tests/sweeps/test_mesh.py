@@ -52,10 +52,10 @@ def solve(kappa, seed):
 KAPPA = jnp.array([0.1, 1.0, 30.0])
 
 
-def assert_equal_results(found, expected):
-    np.testing.assert_allclose(found.values["root"], expected.values["root"], atol=1e-5)
+def assert_equal_results(actual, expected):
+    np.testing.assert_allclose(actual.values["root"], expected.values["root"], atol=1e-5)
     for name in ("count", "s_noise"):
-        np.testing.assert_array_equal(found.values[name], expected.values[name])
+        np.testing.assert_array_equal(actual.values[name], expected.values[name])
 
 
 @pytest.mark.parametrize("num_seeds", [8, 11, 3])
@@ -79,12 +79,12 @@ def test_a_mesh_changes_no_solution():
 @pytest.mark.parametrize("max_lanes", [1, 30, 60])
 def test_chunks_of_a_mesh_change_no_value(max_lanes):
     axes = {"kappa": KAPPA, "seed": jnp.arange(21)}
-    found = nce_jax.sweep(estimate, axes=axes, mesh=make_mesh(), max_lanes=max_lanes)
-    sizes = found.chunking.sizes
+    actual = nce_jax.sweep(estimate, axes=axes, mesh=make_mesh(), max_lanes=max_lanes)
+    sizes = actual.chunking.sizes
     assert sizes["seed"] % DEVICES == 0
     assert sizes["kappa"] * sizes["seed"] <= max(max_lanes, DEVICES)
-    assert found.num_chunks > 1
-    assert_equal_results(found, nce_jax.sweep(estimate, axes=axes))
+    assert actual.num_chunks > 1
+    assert_equal_results(actual, nce_jax.sweep(estimate, axes=axes))
 
 
 def test_every_device_takes_its_own_entries_and_exchanges_nothing():
@@ -142,22 +142,22 @@ def test_draws_stay_shared_where_every_device_gets_a_seed(lengths, split):
 
 def test_all_axes_of_a_mesh_take_lanes():
     mesh = Mesh(np.array(jax.devices()[:DEVICES]).reshape(4, 2), ("lane", "data"))
-    found = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(8)}, mesh=mesh)
-    assert found.chunking.num_devices == DEVICES
+    actual = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(8)}, mesh=mesh)
+    assert actual.chunking.num_devices == DEVICES
     assert_equal_results(
-        found, nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(8)})
+        actual, nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": jnp.arange(8)})
     )
 
 
 @pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
 def test_keys_go_in_and_come_out(impl):
     keys = jax.random.split(jax.random.key(0, impl=impl), 5)
-    found = nce_jax.sweep(
+    actual = nce_jax.sweep(
         lambda key: jax.random.split(key)[1], axes={"key": keys}, mesh=make_mesh(4)
     ).values
     expected = nce_jax.sweep(lambda key: jax.random.split(key)[1], axes={"key": keys}).values
-    assert found.dtype == expected.dtype
-    np.testing.assert_array_equal(jax.random.key_data(found), jax.random.key_data(expected))
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(jax.random.key_data(actual), jax.random.key_data(expected))
 
 
 @pytest.mark.bad_input

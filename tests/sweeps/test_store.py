@@ -67,10 +67,10 @@ def count(monkeypatch):
 
 
 def test_a_stored_sweep_is_that_of_memory(tmp_path, count):
-    found = stored(tmp_path / "s")
-    assert_same_bytes(found, nce_jax.sweep(fn, axes=grid(), max_lanes=4))
-    assert found.values["keys"].dtype == grid()["key"].dtype
-    assert len(count) == 2 * found.num_chunks == 8
+    result = stored(tmp_path / "s")
+    assert_same_bytes(result, nce_jax.sweep(fn, axes=grid(), max_lanes=4))
+    assert result.values["keys"].dtype == grid()["key"].dtype
+    assert len(count) == 2 * result.num_chunks == 8
 
 
 def test_a_finished_sweep_is_read_and_not_computed(tmp_path, count):
@@ -80,20 +80,20 @@ def test_a_finished_sweep_is_read_and_not_computed(tmp_path, count):
     assert count == []
 
 
-@pytest.mark.parametrize("at", [0, 1, 3])
-def test_an_interrupted_sweep_goes_on(tmp_path, count, at):
+@pytest.mark.parametrize("last_chunk", [0, 1, 3])
+def test_an_interrupted_sweep_goes_on(tmp_path, count, last_chunk):
     def stop(done, total):
-        if done > at * 4:
+        if done > last_chunk * 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stored(tmp_path, progress=stop)
     before = len(count)
-    assert before == at + 1
-    seen = []
-    resumed = stored(tmp_path, resume=True, progress=lambda done, total: seen.append(done))
+    assert before == last_chunk + 1
+    progress = []
+    resumed = stored(tmp_path, resume=True, progress=lambda done, total: progress.append(done))
     assert len(count) == resumed.num_chunks
-    assert seen == [4, 8, 12, 14]
+    assert progress == [4, 8, 12, 14]
     assert_same_bytes(resumed, nce_jax.sweep(fn, axes=grid(), max_lanes=4))
 
 
@@ -149,7 +149,7 @@ def test_two_runs_write_the_same_files(tmp_path):
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
 def test_the_digests_are_those_of_sha256sum(tmp_path):
     stored(tmp_path)
-    seen = subprocess.run(
+    process = subprocess.run(
         "sha256sum -c *.sha256",
         shell=True,
         cwd=tmp_path,
@@ -157,8 +157,8 @@ def test_the_digests_are_those_of_sha256sum(tmp_path):
         text=True,
         check=False,
     )
-    assert seen.returncode == 0, seen.stderr
-    assert seen.stdout.count("OK") == 4
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.count("OK") == 4
 
 
 def test_the_manifest_holds_what_was_chosen_and_measured(tmp_path):
@@ -205,7 +205,9 @@ def test_another_sweep_is_refused_by_what_differs(tmp_path, change, named):
     stored(tmp_path)
     if "mesh" in change:
         change = {"mesh": Mesh(np.array(jax.devices()[:2]), ("lane",))}
-    with pytest.raises(sweeps.StoreError, match=rf"{tmp_path} holds another sweep \({named}"):
+    with pytest.raises(
+        sweeps.StoreError, match=rf"got {tmp_path}, which holds another sweep \({named}"
+    ):
         stored(tmp_path, resume=True, **change)
 
 
@@ -247,5 +249,7 @@ def test_a_damaged_manifest_is_named(tmp_path, content):
     stored(tmp_path)
     path = tmp_path / "manifest.json"
     path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(sweeps.StoreError, match=r"manifest.json is missing .* to begin anew"):
+    with pytest.raises(
+        sweeps.StoreError, match=r"got a missing or damaged .*manifest.json .* to start again"
+    ):
         stored(tmp_path, resume=True)

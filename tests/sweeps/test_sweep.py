@@ -70,18 +70,18 @@ def test_one_trace_serves_the_grid_and_the_next_sweep():
     ("max_lanes", "num_chunks"), [(1, 15), (2, 10), (4, 5), (7, 3), (15, 1), (100, 1)]
 )
 def test_chunks_change_nothing(max_lanes, num_chunks):
-    seen = []
+    calls = []
     whole = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": SEED})
     parts = nce_jax.sweep(
         estimate,
         axes={"kappa": KAPPA, "seed": SEED},
         max_lanes=max_lanes,
-        progress=lambda done, total: seen.append((done, total)),
+        progress=lambda done, total: calls.append((done, total)),
     )
     assert parts.num_chunks == num_chunks
     assert math.prod(parts.chunking.sizes.values()) <= max_lanes
-    assert len(seen) == parts.num_chunks
-    assert seen[-1] == (15, 15)
+    assert len(calls) == parts.num_chunks
+    assert calls[-1] == (15, 15)
     np.testing.assert_allclose(
         parts.values["log_partition"], whole.values["log_partition"], atol=2e-6
     )
@@ -136,9 +136,9 @@ def test_shared_draws_are_the_same_draws():
             lambda x: scale * x, sweeps.shared(draw, jax.random.key(seed), step=jnp.int32(3))
         )
 
-    seen = nce_jax.sweep(lane, axes={"scale": jnp.array([1.0, 2.0]), "seed": jnp.arange(3)}).values
+    draws = nce_jax.sweep(lane, axes={"scale": jnp.array([1.0, 2.0]), "seed": jnp.arange(3)}).values
     for seed in range(3):
-        for leaf, expected in zip(seen, draw(jax.random.key(seed)), strict=True):
+        for leaf, expected in zip(draws, draw(jax.random.key(seed)), strict=True):
             np.testing.assert_allclose(leaf[1, seed], 2 * expected, rtol=1e-6)
 
 

@@ -163,7 +163,7 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ({"x_noise": X_NOISE[:50]}, "x_noise: expected at least as many samples as x_data"),
         (
             {"x_data": lambda key, count: jax.random.normal(key, (count, 1))},
-            "x_noise: an array of noise goes with an array of data only",
+            "x_noise: expected a distribution or a function where x_data is one, got an array",
         ),
         ({"model": linear}, "model: expected"),
         ({"num_steps": 0}, "num_steps: expected at least 1"),
@@ -177,7 +177,7 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ),
         (
             {"model": (jnp.zeros((), jnp.bfloat16), linear)},
-            "model: Newton's method expected parameters in float32 or float64",
+            "model: expected parameters in float32 or float64 for Newton's method, got dtype b",
         ),
         (
             {"model": (jnp.zeros(()), lambda theta, x: jnp.ones(len(x), int))},
@@ -207,7 +207,8 @@ def test_too_few_stages_are_refused_by_name():
     two stages.
     """
     with pytest.raises(
-        telescoping.ScheduleError, match="max_stages: 2 do not bridge data and noise"
+        telescoping.ScheduleError,
+        match="max_stages: expected enough stages to bridge data and noise, got 2; after",
     ):
         fit(KEYS[2], X_DATA, X_NOISE, MODEL, max_stages=2)
 

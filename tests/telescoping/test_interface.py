@@ -168,8 +168,12 @@ def test_a_model_for_other_samples_is_named():
     ("arguments", "error", "message"),
     [
         ((KEYS[0], X_NOISE, distrax.Normal), TypeError, "x_noise: .* got the class Normal"),
-        ((KEYS[0], jnp.ones((9, 2, 2)), X_NOISE), ValueError, "model: the default takes samples"),
-        ((KEYS[0], jnp.ones(9), jnp.ones(9)), ValueError, "for numbers, x"),
+        (
+            (KEYS[0], jnp.ones((9, 2, 2)), X_NOISE),
+            ValueError,
+            "model: expected samples of shape \\(dim,\\)",
+        ),
+        ((KEYS[0], jnp.ones(9), jnp.ones(9)), ValueError, "for numbers x"),
         ((0, X_DATA, X_NOISE), TypeError, "key: expected a typed key"),
         ((X_DATA, X_NOISE, KEYS[0]), TypeError, "key: .* the key comes before the samples"),
     ],

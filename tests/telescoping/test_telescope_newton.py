@@ -116,8 +116,8 @@ def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
     for stage in range(2):
         eta, psi = oracle(everything[stage], everything[stage + 1])
         error = np.sqrt((psi**2).sum(1))
-        seen = np.append(stream.theta[stage], stream.log_partition[stage])
-        assert np.all(np.abs(seen - eta) < 0.3 * error)
+        solution = np.append(stream.theta[stage], stream.log_partition[stage])
+        assert np.all(np.abs(solution - eta) < 0.3 * error)
 
 
 @pytest.mark.slow

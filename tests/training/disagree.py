@@ -23,17 +23,17 @@ def fit(batches, key, num_steps=2, **options):
 
 def main() -> None:
     processes.join()
-    own = jax.process_index()
-    shared, local = (jax.random.normal(jax.random.key(seed), (64, 2)) for seed in (1, 2 + own))
+    rank = jax.process_index()
+    shared, local = (jax.random.normal(jax.random.key(seed), (64, 2)) for seed in (1, 2 + rank))
     split = NamedSharding(training.make_mesh(), PartitionSpec("data"))
-    share = jax.make_array_from_process_local_data(split, np.asarray(local))
+    shards = jax.make_array_from_process_local_data(split, np.asarray(local))
     attempts = {
         "the same": lambda: fit(shared, 0, batch_size=16),
-        "a share of each": lambda: fit(lambda step: share, 0),
-        "keys": lambda: fit(shared, own, batch_size=16),
-        "numbers of steps": lambda: fit(shared, 0, 2 + own, batch_size=16),
+        "a share of each": lambda: fit(lambda step: shards, 0),
+        "keys": lambda: fit(shared, rank, batch_size=16),
+        "numbers of steps": lambda: fit(shared, 0, 2 + rank, batch_size=16),
         "samples": lambda: fit(local, 0, batch_size=16),
-        "sizes": lambda: fit(jnp.ones((64 + 16 * own, 2)), 0, batch_size=16),
+        "sizes": lambda: fit(jnp.ones((64 + 16 * rank, 2)), 0, batch_size=16),
         "batches": lambda: fit(lambda step: local, 0),
     }
     for name, attempt in attempts.items():

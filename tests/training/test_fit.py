@@ -74,7 +74,7 @@ def test_batches_come_in_three_forms(problem, form):
     assert_trees_equal(whole.state, fit(problem, [x_data], num_steps=5).state)
 
 
-def seen(problem, num_steps, batch_size, batch):
+def batch_sums(problem, num_steps, batch_size, batch):
     """What a step sees, through its metrics: a step that changes nothing and reports its batch."""
 
     def step(state, batch, key):
@@ -98,7 +98,7 @@ def seen(problem, num_steps, batch_size, batch):
 
 def test_every_pass_shows_every_sample_once_each_side_by_its_own_shuffle(problem):
     x_data, x_noise = 2.0 ** jnp.arange(8), 2.0 ** jnp.arange(6)
-    columns = seen(problem, 12, 2, training.Batch(x_data, x_noise, weights_data=x_data))
+    columns = batch_sums(problem, 12, 2, training.Batch(x_data, x_noise, weights_data=x_data))
     passes = columns["data"].reshape(3, 4)
     assert (passes.sum(axis=1) == 255).all()  # powers of two: every bit once
     assert (columns["noise"].reshape(4, 3).sum(axis=1) == 63).all()
@@ -257,8 +257,11 @@ def test_an_infinite_normalizer_is_no_good_checkpoint(tmp_path):
     ("message", "metrics"),
     [
         ("scalar metrics, got shapes {'loss': \\(3,\\)}", {"loss": jnp.zeros(3)}),
-        ("without a 'step' of their own", {"step": jnp.zeros(())}),
-        ("metrics as a NamedTuple or a dictionary", jnp.zeros(())),
+        ("without the name 'step', got \\['step'\\]", {"step": jnp.zeros(())}),
+        (
+            "metrics as a NamedTuple or a dictionary without the name 'step', got an array",
+            jnp.zeros(()),
+        ),
     ],
 )
 def test_metrics_that_cannot_be_recorded_are_refused(message, metrics):
@@ -270,7 +273,7 @@ def test_metrics_that_cannot_be_recorded_are_refused(message, metrics):
 
 
 def test_sides_may_have_batches_of_their_own_size():
-    columns = seen(
+    columns = batch_sums(
         None,
         4,
         (2, 3),
@@ -311,7 +314,9 @@ def test_solves_that_fail_are_reported_while_they_do(problem):
 
 def test_a_folder_in_use_is_not_written_over(problem, tmp_path):
     fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
-    with pytest.raises(FileExistsError, match="holds a run already; resume=True"):
+    with pytest.raises(
+        FileExistsError, match="folder: expected one without a run, got .*; resume=True"
+    ):
         fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
 
 
@@ -327,7 +332,9 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
     fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
     with pytest.raises(ValueError, match="batch_size: expected 100 as in the run in .*, got 50"):
         fit(problem, num_steps=20, folder=tmp_path, checkpoint_every=10, batch_size=50, resume=True)
-    with pytest.raises(ValueError, match="key: the run in .* was begun with another key"):
+    with pytest.raises(
+        ValueError, match="key: expected the key with which the run in .* began, got another"
+    ):
         training.fit(
             step,
             state,
@@ -364,11 +371,14 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
             {"num_steps": 1, "batch_size": 1001},
         ),
         (
-            "batch_size: goes with arrays",
+            "batch_size: expected None with batches of type list, got 3",
             {"num_steps": 1, "batches": [jnp.ones((3, 1))], "batch_size": 3},
         ),
         ("batches: expected an array", {"num_steps": 1, "batches": 3}),
-        ("batches: ran out after 2", {"num_steps": 5, "batches": iter([jnp.ones((3, 1))] * 2)}),
+        (
+            "batches: expected an iterable .*, got one that ended after 2; pass a list",
+            {"num_steps": 5, "batches": iter([jnp.ones((3, 1))] * 2)},
+        ),
         (
             "weights_data: expected shape",
             {"num_steps": 1, "batches": training.Batch(X, weights_data=jnp.ones(5))},

@@ -23,12 +23,12 @@ def train(treatment, num_steps, log_partition=0.0, **options):
     )
     step = jax.jit(train)
     state = train.init(params, log_partition=log_partition)
-    states, seen = [state], []
+    states, history = [state], []
     for index in range(num_steps):
         state, metrics = step(state, samples(2.0, seed=index), KEY)
         states.append(state)
-        seen.append(metrics)
-    return states, seen
+        history.append(metrics)
+    return states, history
 
 
 def test_steps_from_the_f_before_are_those_of_the_loop(x64):
@@ -36,12 +36,12 @@ def test_steps_from_the_f_before_are_those_of_the_loop(x64):
     of theta.
     """
     start = {"num_steps": 30, "log_partition": 0.9}
-    states, seen = train(training.solved(fixed_steps=5), **start)
+    states, history = train(training.solved(fixed_steps=5), **start)
     wanted, looped = train(training.solved(), **start)
-    assert [int(metrics.status) for metrics in seen] == [Status.CONVERGED] * 30
+    assert [int(metrics.status) for metrics in history] == [Status.CONVERGED] * 30
     np.testing.assert_allclose(states[-1].params, wanted[-1].params, rtol=1e-9)
     np.testing.assert_allclose(
-        [m.log_partition for m in seen], [m.log_partition for m in looped], rtol=1e-9
+        [m.log_partition for m in history], [m.log_partition for m in looped], rtol=1e-9
     )
 
 
@@ -49,8 +49,8 @@ def test_parameters_wait_until_f_is_found():
     """From 3 nats off two evaluations are too few: F comes nearer, theta and Adam stand still, then
     all move.
     """
-    states, seen = train(training.solved(fixed_steps=2), 30, log_partition=4.0)
-    waiting = [int(metrics.status) == Status.MAX_STEPS for metrics in seen]
+    states, history = train(training.solved(fixed_steps=2), 30, log_partition=4.0)
+    waiting = [int(metrics.status) == Status.MAX_STEPS for metrics in history]
     count = waiting.index(False)
     assert count > 0
     assert_trees_equal(
@@ -58,7 +58,7 @@ def test_parameters_wait_until_f_is_found():
     )
     assert [int(state.step) for state in states] == list(range(31))
     assert sum(waiting) < 15
-    assert all(np.isfinite(metrics.loss) for metrics in seen)
+    assert all(np.isfinite(metrics.loss) for metrics in history)
     assert states[-1].params[0] > 1.2
 
 
@@ -91,10 +91,10 @@ def test_the_step_has_no_loop_to_ask_the_host_about():
 
 
 def test_closed_forms_take_no_steps():
-    states, seen = train(
+    states, history = train(
         training.solved(fixed_steps=1), 3, criterion=nce_jax.criteria.exponential_nce()
     )
-    assert all(int(metrics.num_evaluations) == 0 for metrics in seen)
+    assert all(int(metrics.num_evaluations) == 0 for metrics in history)
     assert np.isfinite(states[-1].params).all()
 
 

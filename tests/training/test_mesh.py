@@ -102,11 +102,11 @@ def test_one_gather_one_reduction_and_none_in_the_loop():
     for treatment in (training.solved(nce_jax.bisection()), training.joint_gradient()):
         step, state, batch = parts(mesh, treatment=treatment)
         compiled = training.jit_train_step(step, state).lower(state, batch, KEY).compile()
-        found = collectives(compiled)
-        assert sorted(operation.kind for operation in found) == ["all-gather", "all-reduce"]
-        assert not any(operation.is_in_loop for operation in found)
+        operations = collectives(compiled)
+        assert sorted(operation.kind for operation in operations) == ["all-gather", "all-reduce"]
+        assert not any(operation.is_in_loop for operation in operations)
         assert (
-            next(operation.num_bytes for operation in found if operation.kind == "all-gather")
+            next(operation.num_bytes for operation in operations if operation.kind == "all-gather")
             == 128 * 4
         )
 
@@ -120,8 +120,10 @@ def test_the_noise_density_gathers_no_samples(name):
     mesh = training.make_mesh()
     step, state, batch = parts(mesh, distribution=distribution)
     batch = batch._replace(x_noise=batch.x_data)
-    found = collectives(training.jit_train_step(step, state).lower(state, batch, KEY).compile())
-    assert sorted((one.kind, one.num_bytes) for one in found if one.kind != "all-reduce") == [
+    operations = collectives(
+        training.jit_train_step(step, state).lower(state, batch, KEY).compile()
+    )
+    assert sorted((one.kind, one.num_bytes) for one in operations if one.kind != "all-reduce") == [
         ("all-gather", 128 * 4)
     ]
 
@@ -133,8 +135,8 @@ def test_a_reduction_in_the_loop_would_be_seen():
     solve = jax.jit(
         lambda s: nce_jax.solve_log_partition(s, s - 1, solver=nce_jax.bisection()).log_partition
     )
-    found = collectives(solve.lower(log_ratios).compile())
-    assert any(operation.is_in_loop and operation.kind == "all-reduce" for operation in found)
+    operations = collectives(solve.lower(log_ratios).compile())
+    assert any(operation.is_in_loop and operation.kind == "all-reduce" for operation in operations)
 
 
 def test_parameters_are_split_by_rule_and_stay_so(x64):
@@ -147,8 +149,8 @@ def test_parameters_are_split_by_rule_and_stay_so(x64):
 
 
 def named_leaves(tree):
-    found = jax.tree_util.tree_leaves_with_path(tree)
-    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in found]
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [(jax.tree_util.keystr(path, simple=True, separator="/"), leaf) for path, leaf in leaves]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_fit_keeps_the_state_on_its_mesh():
     )
     places = [jax.tree.map(lambda leaf: leaf.sharding, tree) for tree in (result.state, state)]
     assert_trees_equal(
-        *(jax.tree.map(lambda sharding: str(sharding.spec), place) for place in places)
+        *(jax.tree.map(lambda sharding: str(sharding.spec), shardings) for shardings in places)
     )
     assert np.isfinite(result.history["loss"]).all()
 
@@ -299,8 +301,8 @@ ENTRY %main (p: f32[8]) -> f32[8] {
 
 
 def test_collectives_are_read_from_the_program():
-    found = {operation.kind: operation for operation in collectives(Program())}
-    assert found["all-gather"] == Collective("all-gather", 128, False)
-    assert found["all-reduce"] == Collective("all-reduce", 36, True)
+    operations = {operation.kind: operation for operation in collectives(Program())}
+    assert operations["all-gather"] == Collective("all-gather", 128, False)
+    assert operations["all-reduce"] == Collective("all-reduce", 36, True)
     with pytest.raises(TypeError, match="compiled: expected a compiled program"):
         collectives(jnp.ones(2))

@@ -33,8 +33,8 @@ def rest(optimizer, params, state, steps=400):
     return jax.tree.map(jnp.subtract, params, start)
 
 
-def assert_close(found, expected, **tolerance):
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), found, expected)
+def assert_close(actual, expected, **tolerance):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **tolerance), actual, expected)
 
 
 @pytest.mark.parametrize("beta", [0.5, 0.9, 0.99])
@@ -74,5 +74,5 @@ def test_half_precision_stays_half_precision():
     params, state, _ = after(
         optax.adam(0.01), params=jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), PARAMS)
     )
-    found = pending(optax.adam(0.01), state, params)
-    assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("bfloat16")}
+    remaining = pending(optax.adam(0.01), state, params)
+    assert {leaf.dtype for leaf in jax.tree.leaves(remaining)} == {jnp.dtype("bfloat16")}

@@ -49,14 +49,14 @@ def command(folder, num_steps):
 
 
 def start(folder, number, port, num_steps=STEPS):
-    place = {
+    variables = {
         "NCE_JAX_PROCESS": f"{number}/2",
         "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
         "JAX_NUM_CPU_DEVICES": "2",
     }
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "cwd": ROOT}
     return subprocess.Popen(
-        [sys.executable, "-m", *command(folder, num_steps)], env=os.environ | place, **options
+        [sys.executable, "-m", *command(folder, num_steps)], env=os.environ | variables, **options
     )
 
 

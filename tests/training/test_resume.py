@@ -156,12 +156,12 @@ def test_a_checkpoint_counts_as_soon_as_it_is_written(tmp_path):
             vouched, deadline = tmp_path / "checkpoints" / "10.json", time.monotonic() + 20
             while not vouched.exists() and time.monotonic() < deadline:
                 time.sleep(0.01)
-            seen.append(vouched.exists())
+            is_complete.append(vouched.exists())
         return {}
 
-    seen = []
+    is_complete = []
     fit(20, tmp_path, evaluate=evaluate, evaluate_every=5)
-    assert seen == [True]
+    assert is_complete == [True]
 
 
 def test_an_interrupted_run_goes_on_in_the_same_process(tmp_path):
@@ -207,7 +207,9 @@ def test_weak_types_cannot_make_a_difference(tmp_path):
 
 def test_fewer_steps_than_there_are_is_refused(tmp_path):
     fit(30, tmp_path)
-    with pytest.raises(ValueError, match="num_steps: the run in .* has 30 steps already, got 10"):
+    with pytest.raises(
+        ValueError, match="num_steps: expected at least the 30 steps of the run in .*, got 10"
+    ):
         fit(10, tmp_path)
 
 
@@ -315,8 +317,8 @@ def kill_within(process, folder, moments):
     """Kills once the run has written something new, a random moment later; 1 if that came before
     its end.
     """
-    seen = newest(folder)
-    while process.poll() is None and newest(folder) == seen:
+    checkpoint = newest(folder)
+    while process.poll() is None and newest(folder) == checkpoint:
         time.sleep(0.002)
     time.sleep(moments.uniform(0, 0.15))
     if process.poll() is not None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen, nnx
 
 import nce_jax
 from nce_jax import noise, training
@@ -192,11 +193,11 @@ def test_wrong_data(name):
 
 def test_the_state_of_another_step_is_named():
     params = {"theta": jnp.ones(())}
-    others = {
+    other_steps = {
         "treatment": make(treatment=training.joint_gradient()),
         "optimizer": make(optimizer=optax.adam(0.1)),
     }
-    for other in others.values():
+    for other in other_steps.values():
         with pytest.raises(ValueError, match="state: .*the init of this train step.*opt_state"):
             make()(other.init(params), samples(1.0, 8), KEY)
     for state in (params, None):
@@ -226,7 +227,81 @@ def test_the_step_is_frozen_hashable_and_jitted_as_it_is():
 @pytest.mark.bad_input
 def test_meshes_and_steps_that_are_none():
     params = {"theta": jnp.ones(())}
-    with pytest.raises(TypeError, match="mesh: expected what make_mesh returns, got None"):
+    with pytest.raises(TypeError, match="mesh: expected a Mesh such as .*, got None"):
         training.shard_state(params, None)
     with pytest.raises(TypeError, match="step: expected a train step"):
         training.jit_train_step(params, make())
+
+
+class Flat(nnx.Module):
+    def __call__(self, x):
+        return x
+
+
+class FlatLinen(linen.Module):
+    def __call__(self, x):
+        return x
+
+
+class SamplesOnly:
+    log_prob = staticmethod(NORMAL.log_prob)
+
+    def sample_and_log_prob(self, *, seed, sample_shape):
+        return NORMAL.sample(seed=seed, sample_shape=sample_shape)
+
+
+def per_sample(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights):
+    return log_ratio_data - log_partition
+
+
+PER_SAMPLE = nce_jax.criteria.Criterion("per_sample", per_sample)
+BATCH_OF_TWO = (np.ones((8, 1), np.float32),) * 2
+CALLS = {
+    "an nnx module": (lambda: make(Flat()), r"log_density_fn: .*models.split_module\(module\)"),
+    "a linen module": (lambda: make(FlatLinen()), r"log_density_fn: .*module.apply\(params, x\)"),
+    "a criterion without F": (
+        lambda: make(criterion=PER_SAMPLE),
+        r"treatment: expected one that supports criterion per_sample, got solved: .*held\(\) do",
+    ),
+    "a loss per sample": (
+        lambda: run(make(criterion=PER_SAMPLE, treatment=training.held())),
+        r"criterion per_sample: expected loss to return one number, got shape \(8,\)",
+    ),
+    "a treatment that returns F": (
+        lambda: run(make(treatment=training.Treatment("mine", lambda c, ratios, f: f))),
+        "treatment mine: expected update to return a LogPartitionUpdate, got an array",
+    ),
+    "a noise of samples only": (
+        lambda: run(make(source=SamplesOnly())),
+        r"noise: expected sample_and_log_prob to return \(samples, log densities\)",
+    ),
+    "a pair as batch": (
+        lambda: run(make(), batch=BATCH_OF_TWO),
+        r"x_data: expected one array .* got a tuple of length 2; training.Batch\(x_data, x_noise\)",
+    ),
+    "key before batch": (
+        lambda: run(make(), batch=KEY, key=samples(1.0, 8)),
+        "key: expected a typed key, .*; the batch comes before the key",
+    ),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", CALLS)
+def test_parts_that_do_not_keep_their_contract(name):
+    call, message = CALLS[name]
+    with pytest.raises((TypeError, ValueError), match=message):
+        call()
+
+
+@pytest.mark.bad_input
+def test_a_loop_with_wrong_arguments():
+    train = make()
+    state, x = train.init({"theta": jnp.ones(())}), samples(1.0, 8)
+    options = {"num_steps": 1, "progress": False}
+    with pytest.raises(TypeError, match="state: expected a pytree .* got the function init"):
+        training.fit(train, train.init, x, KEY, **options)
+    with pytest.raises(ValueError, match="resume: expected a folder to continue from"):
+        training.fit(train, state, x, KEY, resume=True, **options)
+    with pytest.raises(ValueError, match=r"evaluate: expected numbers, got shape \(3,\) at 'a'"):
+        training.fit(train, state, x, KEY, evaluate=lambda _: {"a": jnp.zeros(3)}, **options)

@@ -114,7 +114,7 @@ def vocabulary_nce_loss(
       5.3214
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         eq. 8.
       Mnih and Teh, A fast and simple algorithm for training neural probabilistic language models,
         2012.
@@ -201,7 +201,7 @@ def vocabulary_log_ratios(
       F 7.0358, loss 5.3464
 
     References:
-      Gutmann and Hyvarinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
+      Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         section 2.
     """
     tokens = as_tokens(hidden, targets, embedding, bias, weights)

@@ -131,8 +131,8 @@ def check_dtypes(template: Params) -> None:
     for leaf in jax.tree.leaves(template):
         if leaf.dtype not in (jnp.float32, jnp.float64):
             raise TypeError(
-                "model: Newton's method expected parameters in float32 or float64, got dtype"
-                f" {leaf.dtype}; convert them, or give an optimizer"
+                "model: expected parameters in float32 or float64 for Newton's method, got dtype"
+                f" {leaf.dtype}; convert them, or pass an optimizer"
             )
 
 

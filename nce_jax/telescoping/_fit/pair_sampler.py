@@ -74,8 +74,8 @@ def _check_counts(data: _Side, noise: _Side) -> None:
         return
     if data.num_train is None:
         raise ValueError(
-            "x_noise: an array of noise goes with an array of data only, got an array of noise and"
-            " data that are drawn; pass a distribution or a function"
+            "x_noise: expected a distribution or a function where x_data is one, got an array; only"
+            " the samples of two arrays can be paired"
         )
     if noise.num_train < data.num_train:
         raise ValueError(

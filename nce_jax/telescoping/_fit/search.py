@@ -28,9 +28,10 @@ def search_noise_levels(key: PRNGKeyArray, config: FitConfig) -> Levels:
             break
         if len(finer) - 1 > config.max_stages:
             raise ScheduleError(
-                f"max_stages: {config.max_stages} do not bridge data and noise: after {num_steps}"
-                f" pilot steps {len(finer) - len(values)} of {len(values) - 1} stages overlap"
-                f" by less than {config.min_overlap}"
+                "max_stages: expected enough stages to bridge data and noise, got"
+                f" {config.max_stages}; after {num_steps} pilot steps {len(finer) - len(values)} of"
+                f" {len(values) - 1} stages overlap by less than {config.min_overlap}: allow more"
+                " stages, or train for more steps"
             )
         values = finer
     even = even_noise_levels(values, overlap, min_overlap=config.min_overlap)

@@ -79,10 +79,10 @@ def quadratic_log_ratio(params: Params, x: jax.Array) -> jax.Array:
 def default_model(sample_shape: tuple[int, ...]) -> tuple[Params, LogRatioFn]:
     """The quadratic model, at zero; raises unless samples are vectors."""
     if len(sample_shape) != 1:
-        hint = "; for numbers, x[:, None]" if sample_shape == () else ""
+        hint = ", or for numbers x[:, None]" if sample_shape == () else ""
         raise ValueError(
-            f"model: the default takes samples (n, dim), got samples of shape {sample_shape}: give"
-            f" a pair (params, log_ratio_fn){hint}"
+            "model: expected samples of shape (dim,) for the default model, got samples of shape"
+            f" {sample_shape}; pass a pair (params, log_ratio_fn){hint}"
         )
     (dim,) = sample_shape
     params = {"linear": jnp.zeros(dim), "quadratic": jnp.zeros(dim * (dim + 1) // 2)}
