@@ -99,8 +99,14 @@ def test_data_of_another_shape_than_the_noise_are_named(case):
 def test_data_of_the_noise_s_shape_pass_and_so_do_those_that_cannot_be_compared():
     contracts.check_event_shape("x", X, noise.standard_normal(2))
     contracts.check_event_shape("x", jnp.zeros(5), distrax.Normal(0.0, 1.0))
-    contracts.check_event_shape("x", {"a": X, "b": jnp.zeros(5)}, noise.standard_normal(2))
     contracts.check_event_shape("x", jnp.zeros((5, 9)), Unnormalized())
+    contracts.check_event_shape("x", {"a": X, "b": jnp.zeros(5)}, Unnormalized())
+
+
+@pytest.mark.bad_input
+def test_several_arrays_are_refused_for_a_noise_over_one():
+    with pytest.raises(TypeError, match=r"x: expected one array .* got a dict .*training.Batch"):
+        contracts.check_event_shape("x", {"a": X, "b": jnp.zeros(5)}, noise.standard_normal(2))
 
 
 VALUES = {
