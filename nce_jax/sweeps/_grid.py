@@ -79,8 +79,8 @@ def sweep(
         leaves it to the memory.
       memory_limit: bytes that a chunk may use on each device; None takes what is free there, or an
         equal part of half of the host's free memory.
-      progress: True shows a progress bar where the grid runs in several chunks; a function is
-        called as `progress(done, total)`, in lanes, after every chunk.
+      progress: True shows a progress bar where the grid runs in several chunks, or is stored in a
+        folder; a function is called as `progress(done, total)`, in lanes, after every chunk.
 
     Returns:
       A `SweepResult`: what `fn` returns, every leaf with one leading axis per named axis. (JAX
@@ -123,7 +123,7 @@ def sweep(
     store = _open(folder, resume)
     chunking = _chunking(fn, arrays, layout, store, (max_lanes, memory_limit))
     total = math.prod(values.shape[0] for values in arrays.values())
-    with _reporter(progress, chunking.num_chunks, total) as report:
+    with _reporter(progress, chunking.num_chunks > 1 or folder is not None, total) as report:
         if store is None and mesh is None and chunking.num_chunks == 1:
             values = run(fn, arrays, layout)  # stays where it was computed
             report(total)
@@ -261,12 +261,12 @@ def _compute(
 
 @contextlib.contextmanager
 def _reporter(
-    progress: bool | Callable[[int, int], None], num_chunks: int, total: int
+    progress: bool | Callable[[int, int], None], is_long: bool, total: int
 ) -> Iterator[Callable[[int], None]]:
     """Gives a function that is called with the number of finished lanes."""
     if callable(progress):
         yield lambda done: progress(done, total)
         return
-    is_shown = progress and num_chunks > 1
+    is_shown = progress and is_long
     with tqdm(total=total, disable=not is_shown, unit="lane", dynamic_ncols=True) as bar:
         yield lambda done: bar.update(done - bar.n)

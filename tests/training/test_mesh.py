@@ -255,7 +255,8 @@ def test_a_checkpoint_of_eight_devices_resumes_on_fewer(tmp_path, x64):
             "log_every": 10,
             "progress": False,
         }
-        return training.fit(step, state, data, KEY, folder=folder, resume=True, **options).state
+        options |= {"folder": folder, "resume": folder is not None}
+        return training.fit(step, state, data, KEY, **options).state
 
     whole = run(None, 40, None)
     run(training.make_mesh(), 20, tmp_path / "0", rules=[("hidden_1/kernel", SPLIT)])
