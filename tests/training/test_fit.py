@@ -285,7 +285,7 @@ def test_sides_may_have_batches_of_their_own_size():
 
 def test_a_density_chasm_is_reported_while_it_happens(problem):
     with pytest.warns(
-        training.LowOverlapWarning, match=r"step 10: the overlap is .* density chasm"
+        training.LowOverlapWarning, match=r"step 10: the overlap was below .* density chasm"
     ):
         result = fit(problem, samples(40.0, 1000), num_steps=30)
     assert (result.history["low_overlap"] > 0.5).all()

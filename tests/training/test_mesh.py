@@ -187,7 +187,7 @@ def test_rules_that_do_not_fit_are_named(rules, message):
 @pytest.mark.parametrize(
     ("mesh", "message"),
     [
-        (8, "mesh: expected what make_mesh returns, got int"),
+        (8, "mesh: expected a Mesh such as .*, got int 8"),
         ((("batch",), (AxisType.Auto,)), "mesh: expected an axis 'data' and axes of type Auto"),
         ((("data",), (AxisType.Explicit,)), "mesh: expected an axis 'data' and axes of type Auto"),
     ],
