@@ -42,7 +42,7 @@ def _figure_2(arrays) -> Figure:
         distance = distances(theta[None], log_partition[None], np.array([16.0]))[0]
         label = CHAIN["label"] + f" ({num_runs} runs)" if run == 0 else None
         axes.plot(steps, distance, ".-", ms=3, lw=0.9, color=CHAIN["color"], label=label)
-    axes.axhline(0.4, color="0.4", lw=0.8, ls=":", label="0.4")
+    axes.axhline(0.4, color="0.4", lw=0.8, ls=":", label="distance 0.4")
     axes.set(xscale="log", yscale="log", xlabel="training steps, pilots included", xlim=(1, None))
     axes.set(ylabel=r"parameter distance $\|(\theta, F) - (16, 128)\|$")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
