@@ -4,7 +4,7 @@
 modules: `problem` holds the types (the equation of your own criterion is a `Problem`, your own
 method a `Solver` that steps a `State`), `equation` and `evaluation` the equation with its overlap
 and error bounds, `implicit` the derivative of a root. docs/extending.md has examples. The loop
-with its tolerance is in `_loop`, and what makes a solve fail in `_status`.
+is in `_loop`, its tolerance in `_tolerance`, and what makes a solve fail in `_status`.
 """
 
 from nce_jax.log_partition._bisection import bisection

@@ -1,4 +1,4 @@
-"""The one loop of all solvers, with its tolerance and its step limit."""
+"""The one loop of all solvers, with its step limit."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._types import Scalars
+from nce_jax.log_partition._tolerance import admissible_error
 from nce_jax.log_partition.problem import State
 
 _MAX_UNROLLED = 8
@@ -59,13 +60,5 @@ def _step(run: Run, move: Callable[[State], State], tolerance: Scalars | None) -
     return Run(
         state,
         run.num_evaluations + ~run.is_done,
-        run.is_done | (state.error <= _tolerance(tolerance, state)),
+        run.is_done | (state.error <= admissible_error(tolerance, state.estimate)),
     )
-
-
-def _tolerance(tolerance: Scalars | None, state: State) -> jax.Array:
-    # In float32 and in float64, eps^(3/4) is above the rounding error of sums over millions of
-    # samples.
-    eps = jnp.finfo(state.estimate.dtype).eps
-    requested = jnp.asarray(eps**0.75 if tolerance is None else tolerance, state.estimate.dtype)
-    return jnp.maximum(requested, 2 * eps * jnp.abs(state.estimate))

@@ -17,10 +17,10 @@ from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import train_descent
 from nce_jax.telescoping._fit.newton import check_dtypes
 from nce_jax.telescoping._fit.newton_methods import train_full_batch, train_stream
+from nce_jax.telescoping._fit.noise_level_search import search_noise_levels
 from nce_jax.telescoping._fit.pair_sampler import make_pair_sampler, sample_shape
 from nce_jax.telescoping._fit.progress import progress_bar
 from nce_jax.telescoping._fit.result import Telescope, Training, make_telescope
-from nce_jax.telescoping._fit.search import search_noise_levels
 from nce_jax.telescoping._fit.stage_model import (
     SharedBody,
     StageModel,
