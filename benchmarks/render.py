@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import figure, tables
 from experiments.common import results
+from nce_jax._disk import write_atomic
 
 COMMAND = "python -m benchmarks.run"
 
@@ -213,8 +214,7 @@ def render(output: Output) -> None:
     stored = results.load_json(output.json, COMMAND)
     if "sweep_lanes" in stored:
         figure.draw(stored["sweep_lanes"]["details"], output.image, output.figures)
-    with results.atomic(output.page) as temporary:
-        temporary.write_text(page(stored))
+    write_atomic(output.page, page(stored))
 
 
 def page(stored: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from benchmarks import render
 from benchmarks.peers import MissingPeerError
 from benchmarks.rows import AccuracyError, Report
 from experiments.common import results
+from nce_jax._disk import write_atomic
 
 TOPICS = (
     "bar", "many_problems", "bootstrap",
@@ -99,8 +100,7 @@ def cpu_model() -> str:
 
 def write(path: Path, stored: Mapping[str, Any]) -> None:
     """Writes the JSON file atomically."""
-    with results.atomic(path) as temporary:
-        temporary.write_text(json.dumps(stored, indent=1) + "\n")
+    write_atomic(path, json.dumps(stored, indent=1) + "\n")
 
 
 def _version(package: str) -> str | None:

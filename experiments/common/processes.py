@@ -18,13 +18,14 @@ from typing import Annotated
 
 import tyro
 
+from experiments.common.endings import CommandError
 from nce_jax import training
 
 PROCESS_VARIABLE = "NCE_JAX_PROCESS"
 """Environment variable with a process's index and the number of processes, as in "0/2"."""
 
 
-class ProcessFailed(Exception):
+class ProcessFailed(CommandError):
     """A process ended with an error, or was killed."""
 
 
