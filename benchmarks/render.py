@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from benchmarks import figure, tables
 from experiments.common import results
+from experiments.common.endings import one_line
 from nce_jax._disk import write_atomic
 
 COMMAND = "python -m benchmarks.run"
@@ -264,4 +265,5 @@ def _section(topic: str, entry: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    render(COMMITTED)
+    with one_line():
+        render(COMMITTED)

@@ -18,7 +18,7 @@ from typing import Annotated
 
 import tyro
 
-from experiments.common.endings import CommandError
+from experiments.common.endings import CommandError, one_line
 from nce_jax import training
 
 PROCESS_VARIABLE = "NCE_JAX_PROCESS"
@@ -94,11 +94,9 @@ def main(
     """
     # Exiting raises an exception, whose handlers stop the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    try:
-        launch(command, num_processes, devices)
-    except ProcessFailed as failure:
-        sys.exit(f"error: {failure}")
+    launch(command, num_processes, devices)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line():
+        tyro.cli(main)

@@ -11,6 +11,7 @@ import numpy as np
 import tyro
 
 from experiments.common import processes
+from experiments.common.endings import one_line
 from experiments.scaling import measures
 from experiments.scaling.config import Config
 from experiments.scaling.steps import outcome
@@ -45,4 +46,5 @@ def main(settings: Path, output: Path, measure: bool = False) -> None:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line():
+        tyro.cli(main)
