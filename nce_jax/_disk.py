@@ -31,6 +31,7 @@ _CURES = {
     errno.ENOTDIR: "choose a path that is not a file",
     errno.EEXIST: "choose a path that is not a file",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -175,12 +176,17 @@ def disk_error(error: OSError, folder: Path, argument: str = "folder") -> OSErro
     return named
 
 
+def full_disk_error(folder: Path, argument: str = "folder") -> OSError:
+    """Returns the error of a full disk, where another package's error has told of it."""
+    return disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder, argument)
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised from, says that the disk or a quota is full."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in _FULL:
             return True
-        if "RESOURCE_EXHAUSTED" in str(error) or os.strerror(errno.ENOSPC) in str(error):
+        if any(os.strerror(number) in str(error) for number in _FULL):
             return True
         error = error.__cause__ or error.__context__
     return False
