@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import warnings
@@ -84,6 +85,8 @@ def open_plain(path: Path, limit: float = float("inf")) -> BufferedReader:
       DamagedFileError: the path is something other than a plain file, or the file is too large.
       OSError: the file does not exist or cannot be read.
     """
+    if path.is_symlink() and not path.exists():
+        raise DamagedFileError(f"{path}: expected a plain file, got a link to nothing")
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DamagedFileError(f"{path}: expected a plain file, got {_kind(status.st_mode)}")
@@ -121,7 +124,7 @@ def parse_json(content: bytes, name: str) -> Any:
     except UnicodeDecodeError as error:
         wrong = f"text that is not UTF-8 at byte {error.start}"
     except ValueError as error:
-        wrong = f"a text with {str(error).replace(': ', ' at ')}"
+        wrong = f"other text ({error})"
     raise DamagedFileError(f"{name}: expected JSON, got {wrong}")
 
 
@@ -148,6 +151,14 @@ def move_aside(path: Path) -> Path:
     aside = free_name(path)
     os.replace(path, aside)
     return aside
+
+
+def remove(path: Path) -> None:
+    """Removes whatever there is at a path: a file, a folder, a pipe, a link, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 from nce_jax.training._checkpoints import CheckpointWarning
 from nce_jax.training._digests import coarse
 from nce_jax.training._digests import different_leaves as _unlike
+from nce_jax.training._matching import is_hyperparameter
 from nce_jax.training._program import fingerprint
 from nce_jax.training._state import Batch
 from nce_jax.training._step import TrainStep
@@ -142,8 +143,10 @@ def check_identity(
     differences |= _programs(saved, current, folder)
     # The state that a run has reached, given for its continuation, is none of another run.
     known = min(saved["state"], coarse(restored), key=lambda s: len(_unlike(s, current["state"])))
-    if unlike := _unlike(known, current["state"]):
-        differences["state"] = "the initial values", f"others at {unlike[0]}"
+    unlike = _unlike(known, current["state"])
+    for name in unlike:
+        kind = "optimizer" if is_hyperparameter(name) else "state"
+        differences.setdefault(kind, (f"{known[name]} at {name}", str(current["state"][name])))
     refused = [name for name in differences if _kind(name) not in allow_changes]
     if refused:
         kinds = tuple(dict.fromkeys(map(_kind, differences)))
@@ -156,7 +159,7 @@ def check_identity(
             " resume=True continues a run: give what it began with, choose another folder, or pass"
             f" allow_changes={kinds} to go on in spite of the change"
         )
-    initial = current if "state" in differences else saved
+    initial = current if unlike else saved
     return {**current, "state": initial["state"]}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -34,7 +35,7 @@ class RecordsFile:
         self.records: list[dict[str, Any]] = []
 
     def exists(self) -> bool:
-        return self.path is not None and self.path.exists()
+        return self.path is not None and os.path.lexists(self.path)
 
     def keep_until(self, step: int, count: int | None, is_writable: bool = True) -> None:
         """Keeps the lines up to `step`; later steps will be computed again.
@@ -51,7 +52,8 @@ class RecordsFile:
             self.records = [record for record in sound if record["step"] <= step]
             if self._is_writer and is_writable:
                 self._move_aside(damaged)
-                self._rewrite(len(self.records) < len(lines))
+                is_whole = not lines or lines[-1].text.endswith(b"\n")
+                self._rewrite(len(self.records) < len(lines) or not is_whole)
             elif self._is_writer and damaged:
                 self._warn(f"{_describe(damaged)}; the others are used")
         if self._is_writer and count is not None and len(self.records) < count:
@@ -112,18 +114,19 @@ def _read_lines(path: Path) -> list[_Line]:
 
 def _record(text: bytes, last_step: int) -> dict[str, Any]:
     """The record of a line; raises a DamagedFileError unless it is one that was written here."""
-    record = parse_json(text, "line")
+    record = parse_json(text, "record")
     if not isinstance(record, dict):
-        raise DamagedFileError(f"line: expected a JSON object, got {type(record).__name__}")
+        raise DamagedFileError(f"record: expected a JSON object, got {type(record).__name__}")
     checksum = record.pop(_CHECKSUM, None)
     for name, value in record.items():
         if value is not None and type(value) not in (int, float):
-            raise DamagedFileError(f"line: expected a number at {name!r}, got {value!r}"[:200])
+            shown = repr(value) if isinstance(value, str) else type(value).__name__
+            raise DamagedFileError(f"record: expected a number at {name!r}, got {shown}"[:200])
     if checksum != _checksum(record):
-        raise DamagedFileError(f"line: expected the checksum of its record, got {checksum}")
+        raise DamagedFileError(f"record: expected the checksum of its record, got {checksum}")
     step = record.get("step")
     if type(step) is not int or step <= last_step:
-        raise DamagedFileError(f"line: expected a step after {last_step}, got {step}")
+        raise DamagedFileError(f"record: expected a step after {last_step}, got {step}")
     return record
 
 

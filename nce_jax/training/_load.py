@@ -7,6 +7,7 @@ from typing import Any
 
 from nce_jax.training._checkpoints import Checkpoints, CheckpointWarning
 from nce_jax.training._files import strongly_typed
+from nce_jax.training._matching import is_hyperparameter
 
 
 def load_checkpoint(folder: str | PathLike[str], state: Any, *, step: int | None = None) -> Any:
@@ -16,7 +17,8 @@ def load_checkpoint(folder: str | PathLike[str], state: Any, *, step: int | None
     rate, or clipping: parameters and F are those of the checkpoint, and the optimizer's state is
     taken as far as it fits. The state of one transformation, such as that of Adam, is taken as a
     whole or begins anew, wherever it stands in a chain; a `CheckpointWarning` names what begins
-    anew. The folder is only read.
+    anew. Hyperparameters in the state, as by `optax.inject_hyperparams`, are those of `state`. The
+    folder is only read.
 
     Args:
       folder: the folder of the run, as given to `fit`.
@@ -74,6 +76,7 @@ def load_checkpoint(folder: str | PathLike[str], state: Any, *, step: int | None
         )
     finally:
         checkpoints.close()
+    fresh = [name for name in fresh if not is_hyperparameter(name)]
     if fresh:
         warnings.warn(
             f"checkpoint {checkpoints.folder / str(loaded.step)}: nothing fits {', '.join(fresh)},"

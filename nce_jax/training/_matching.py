@@ -31,7 +31,13 @@ def fitting_names(saved: Leaves, wanted: Leaves) -> dict[str, str | None]:
     for kind, places in ours.items():
         for place, source in zip(places, theirs.get(kind, []), strict=False):
             names |= {place + field: source + field for field, _ in kind[1]}
-    return names
+    # A learning rate in the state, as by optax.inject_hyperparams, is chosen anew.
+    return {name: None if is_hyperparameter(name) else source for name, source in names.items()}
+
+
+def is_hyperparameter(name: str) -> bool:
+    """Whether a leaf is a number that the user has chosen, and not one that training has moved."""
+    return bool(_OPTIMIZER.match(name)) and ".hyperparams[" in name
 
 
 def _transformations(leaves: Leaves) -> dict[Any, list[str]]:
@@ -58,8 +64,8 @@ def check_leaves(
     for name, source in [*sources.items(), *((name, name) for name in left)]:
         if saved.get(source) != wanted.get(name):
             raise ValueError(
-                f"state: expected {saved.get(source)} at {name} as in {path}, got"
-                f" {wanted.get(name)}; the run was begun with another model, optimizer or"
+                f"state: expected {saved.get(source, 'no array')} at {name} as in {path}, got"
+                f" {wanted.get(name, 'none')}; the run was begun with another model, optimizer or"
                 f" treatment: give those, or another folder{_cure(name)}"
             )
 

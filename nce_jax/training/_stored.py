@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import is_key
-from nce_jax._disk import DamagedFileError, read_json, sha256, sha256_of_json, write_atomic
+from nce_jax._disk import DamagedFileError, read_json, remove, sha256, sha256_of_json, write_atomic
 
 
 class Stored:
@@ -114,13 +113,9 @@ class Stored:
 
     def remove(self) -> None:
         # The record goes first: what is left, should this be interrupted, counts as unfinished.
-        self.record_path.unlink(missing_ok=True)
         # Orbax's unfinished ones have a suffix.
-        for path in [self.path, *self.path.parent.glob(f"{self.step}.*")]:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        for path in [self.record_path, self.path, *self.path.parent.glob(f"{self.step}.*")]:
+            remove(path)
 
 
 def _digest_or_none(record: Any) -> str | None:
