@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import warnings
@@ -31,6 +32,7 @@ _CURES = {
     errno.ENOTDIR: "choose a path that is not a file",
     errno.EEXIST: "choose a path that is not a file",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -83,6 +85,8 @@ def open_plain(path: Path, limit: float = float("inf")) -> BufferedReader:
       DamagedFileError: the path is something other than a plain file, or the file is too large.
       OSError: the file does not exist or cannot be read.
     """
+    if path.is_symlink() and not path.exists():
+        raise DamagedFileError(f"{path}: expected a plain file, got a link to nothing")
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise DamagedFileError(f"{path}: expected a plain file, got {_kind(status.st_mode)}")
@@ -120,7 +124,7 @@ def parse_json(content: bytes, name: str) -> Any:
     except UnicodeDecodeError as error:
         wrong = f"text that is not UTF-8 at byte {error.start}"
     except ValueError as error:
-        wrong = f"a text with {str(error).replace(': ', ' at ')}"
+        wrong = f"other text ({error})"
     raise DamagedFileError(f"{name}: expected JSON, got {wrong}")
 
 
@@ -149,6 +153,14 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
+def remove(path: Path) -> None:
+    """Removes whatever there is at a path: a file, a folder, a pipe, a link, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def errors_name(folder: Path, argument: str = "folder") -> Iterator[None]:
     """Turns errors of the operating system into one sentence that names the folder and the cure.
@@ -175,12 +187,17 @@ def disk_error(error: OSError, folder: Path, argument: str = "folder") -> OSErro
     return named
 
 
+def full_disk_error(folder: Path, argument: str = "folder") -> OSError:
+    """Returns the error of a full disk, where another package's error has told of it."""
+    return disk_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), folder, argument)
+
+
 def is_full(error: BaseException | None) -> bool:
     """Whether an error, or one that it was raised from, says that the disk or a quota is full."""
     while error is not None:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in _FULL:
             return True
-        if "RESOURCE_EXHAUSTED" in str(error) or os.strerror(errno.ENOSPC) in str(error):
+        if any(os.strerror(number) in str(error) for number in _FULL):
             return True
         error = error.__cause__ or error.__context__
     return False

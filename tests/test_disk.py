@@ -20,6 +20,7 @@ from nce_jax._disk import (
     move_aside,
     parse_json,
     read_json,
+    remove,
     remove_temporary_files,
     sha256,
     sha256_of_json,
@@ -89,7 +90,12 @@ def make_device(path):
     path.symlink_to("/dev/zero")
 
 
-NOT_PLAIN = {"a named pipe": make_fifo, "a device": make_device, "a folder": Path.mkdir}
+NOT_PLAIN = {
+    "a named pipe": make_fifo,
+    "a device": make_device,
+    "a folder": Path.mkdir,
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+}
 
 
 @pytest.mark.parametrize("kind", NOT_PLAIN)
@@ -112,7 +118,7 @@ def test_a_file_of_an_impossible_size_is_refused_before_it_is_read(tmp_path):
     [
         (b"[" * 100_000, "nested too deeply"),
         ('{"step": 1}'.encode("utf-16"), "not UTF-8"),
-        (b'{"step": ', "Expecting value at line 1 column 10"),
+        (b'{"step": ', r"other text \(Expecting value: line 1 column 10"),
         (b'{"step": ' + b"1" * 5000 + b"}", "integer string conversion"),
         (b"", "Expecting value"),
     ],
@@ -123,6 +129,15 @@ def test_whatever_is_wrong_with_a_json_text_is_one_error_that_names_it(tmp_path,
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(DamagedFileError, match=f"{tmp_path}/file: expected JSON, got .*{reason}"):
         read_json(tmp_path / "file")
+
+
+@pytest.mark.parametrize("kind", [*NOT_PLAIN, "a file", "nothing"])
+def test_whatever_there_is_can_be_removed(tmp_path, kind):
+    path = tmp_path / "file"
+    {**NOT_PLAIN, "a file": Path.touch, "nothing": lambda path: None}[kind](path)
+    remove(path)
+    assert not os.path.lexists(path)
+    assert Path("/dev/zero").exists()
 
 
 def test_the_digest_of_a_json_value_does_not_depend_on_the_order_of_keys():
