@@ -6,8 +6,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_scalar, check_positive, check_same_batch
-from nce_jax._numerics import expand, scaled_sigmoid
+from nce_jax._checks import (
+    as_samples,
+    as_scalar,
+    check_at_least_one,
+    check_positive,
+    check_same_batch,
+)
+from nce_jax._numerics import expand, scaled_sigmoid, stop_where
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
@@ -62,11 +68,13 @@ def bar(
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
-        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
+        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x). A value of +inf,
+        from a configuration that the other state does not allow, counts among the m and adds zero
+        to the sum.
       work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
-        state.
+        state; +inf as above.
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
-        independent sample; the error grows by sqrt(g).
+        independent sample; the error grows by sqrt(g), and is NaN where a traced g is below one.
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
         iteration).
       tolerance: admissible error of delta_f in kT; None takes the default of
@@ -101,10 +109,7 @@ def bar(
         using maximum-likelihood methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
-    if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
-        raise ValueError(
-            f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
-        )
+    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
     forward = as_samples("work_forward", work_forward)
     reverse = as_samples("work_reverse", work_reverse)
     check_same_batch(("work_forward", "work_reverse"), forward, reverse)
@@ -118,10 +123,12 @@ def bar(
         max_steps=max_steps,
     )
     is_estimate = solution.status == Status.CONVERGED
-    variance = _variance(forward, reverse, -solution.log_partition)
-    variance *= as_scalar(
+    sides = stop_where(~is_estimate, (forward, reverse, -solution.log_partition))
+    variance = _variance(*sides)
+    inefficiency = as_scalar(
         "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
     )
+    variance *= jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
     return FreeEnergy(
         delta_f=jnp.where(is_estimate, -solution.log_partition, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),

@@ -15,6 +15,7 @@ import numpy as np
 from nce_jax._checks import describe
 from nce_jax._disk import write_atomic
 from nce_jax.log_partition import Status
+from nce_jax.training._faults import SampleFaults, explain
 
 
 class NonFiniteError(FloatingPointError):
@@ -27,13 +28,24 @@ class NonFiniteError(FloatingPointError):
     """
 
     def __init__(
-        self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None
+        self,
+        step: int,
+        metric: str,
+        value: float,
+        status: int | None,
+        checkpoint: Path | None,
+        cause: str = "",
     ) -> None:
         has_failed = status is not None and status in (Status.NONFINITE, Status.MAX_STEPS)
         why = f" (solver status {Status(status or 0).name})" if has_failed else ""
+        why += f": {cause}" if cause else ""
         last = f"last good checkpoint: {checkpoint}" if checkpoint else "there is no checkpoint"
         super().__init__(f"step {step}: {metric} is {value}{why}; {last}")
         self.step, self.metric, self.checkpoint = step, metric, checkpoint
+
+
+_FAULT = "faults."
+"""Prefix of the counts of faults among the columns of a window; they are no part of a record."""
 
 
 class LowOverlapWarning(UserWarning):
@@ -64,6 +76,9 @@ class Packing:
             )
         # None stands for a metric that this step does not have.
         scalars = {name: value for name, value in scalars.items() if value is not None}
+        faults = scalars.pop("faults", None)
+        if isinstance(faults, SampleFaults):
+            scalars |= {_FAULT + name: value for name, value in faults._asdict().items()}
         wrong = {
             name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
         }
@@ -152,14 +167,24 @@ class Window:
         self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float
     ) -> dict[str, Any]:
         record: dict[str, Any] = {"step": self._steps[window[-1]]}
+        if "is_empty" in columns:
+            is_empty = columns["is_empty"][window] != 0
+            record["empty_batches"] = int(is_empty.sum())
+            # Batches of padding are left out of the means, unless there are no others.
+            window = window if is_empty.all() else window[~is_empty]
         for name, values in columns.items():
+            if name.startswith(_FAULT) or name == "is_empty":
+                continue
             if name == "status":
                 failed = ~np.isin(values[window], (Status.CONVERGED, Status.NO_OVERLAP))
                 record["failed_solves"] = int(failed.sum())
             else:
                 record[name] = float(np.mean(values[window], dtype=np.float64))
         if "overlap" in columns:
-            record["low_overlap"] = float(np.mean(columns["overlap"][window] < self._low_overlap))
+            is_low = columns["overlap"][window] < self._low_overlap
+            if "is_empty" in columns:
+                is_low &= columns["is_empty"][window] == 0
+            record["low_overlap"] = float(np.mean(is_low))
         return record | {"examples_per_second": rate}
 
     def _warn(self, records: list[dict[str, Any]]) -> None:
@@ -207,8 +232,18 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpo
         metric = min(bad, key=bad.__getitem__)
         row = bad[metric]
         status = columns["status"][row].item() if "status" in columns else None
+        faults = {
+            name.removeprefix(_FAULT): values[row]
+            for name, values in columns.items()
+            if name.startswith(_FAULT)
+        }
         raise NonFiniteError(
-            steps[row], metric, float(columns[metric][row]), status, last_checkpoint()
+            steps[row],
+            metric,
+            float(columns[metric][row]),
+            status,
+            last_checkpoint(),
+            explain(faults) if faults else "",
         )
 
 

@@ -9,9 +9,9 @@ import numpy as np
 from nce_jax._checks import (
     as_array,
     as_floating,
+    as_positive,
     as_scalar,
     as_weights,
-    check_positive,
     check_positive_int,
     compute_dtype,
 )
@@ -140,12 +140,17 @@ def as_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> ja
 
 def inverse_temperature(temperature: Any, x: jax.Array) -> jax.Array:
     """1 / temperature, in the dtype of the computation."""
-    check_positive("temperature", temperature)
-    return 1 / as_number("temperature", temperature, compute_dtype(x))
+    dtype = compute_dtype(x)
+    _check_single("temperature", temperature)
+    return 1 / as_positive("temperature", temperature, jnp.zeros(1, dtype))
 
 
 def as_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """Returns `value` as one number of that dtype."""
+    _check_single(name, value)
+    return as_scalar(name, value, jnp.zeros(1, dtype))
+
+
+def _check_single(name: str, value: Any) -> None:
     if np.ndim(value):
         raise ValueError(f"{name}: expected a number, got shape {np.shape(value)}")
-    return as_scalar(name, value, jnp.zeros(1, dtype))
