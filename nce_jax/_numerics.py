@@ -167,6 +167,15 @@ def jackknife_variance(
     return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
 
 
+def rounding_variance(value: jax.Array) -> jax.Array:
+    """The squared rounding error of a value in its dtype; zero below a thousandth.
+
+    Samples that are differenced to such a value were rounded by as much before they came here.
+    """
+    rounding = jnp.finfo(value.dtype).eps / 2 * jnp.abs(value)
+    return jnp.where(rounding > 1e-3, jnp.square(rounding), 0)
+
+
 def _block_sums(values: jax.Array, block_size: int) -> jax.Array:
     if block_size == 1:
         return values

@@ -7,7 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import stop_where
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition._loop import iterate, start_run
 from nce_jax.log_partition._newton import newton
@@ -20,6 +22,9 @@ _ROOT_TOLERANCE = 0.05
 """Nats by which both sides of the equation may differ at an F that is given as its root."""
 
 
+@one_program(
+    *PAIR, static=("solver", "max_steps", "fixed_steps"), effect=Effect("log_partition", error=None)
+)
 def solve_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

@@ -97,7 +97,9 @@ def _num(mask: jax.Array) -> jax.Array:
 
 
 def explain(faults: Mapping[str, int]) -> str:
-    """The faults in words, or nothing where there are none."""
+    """The faults in words, or nothing where there are none or none were counted."""
+    if not faults:
+        return ""
     has_log_noise, *values = (int(faults[name]) for name in SampleFaults._fields)
     model = "log_density_fn" if has_log_noise else "the log ratio"
     sides = (("data", values[:_NUM_COUNTS]), ("noise", values[_NUM_COUNTS:]))
