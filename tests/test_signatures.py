@@ -39,7 +39,9 @@ VOCABULARY = {
     "tolerance",  # admissible error of F
     "weights",  # of anchors
     "weights_data",  # of the data samples
+    "weights_forward",  # of the forward work values
     "weights_noise",  # of the noise samples
+    "weights_reverse",  # of the reverse work values
 }
 
 # Keywords with more than one default, and the reason.
