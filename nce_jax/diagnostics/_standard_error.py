@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import jackknife_variance
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
@@ -17,6 +19,7 @@ from nce_jax.log_partition import (
 )
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect())
 def log_partition_standard_error(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

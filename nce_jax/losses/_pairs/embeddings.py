@@ -15,7 +15,7 @@ from nce_jax._checks import (
     check_positive_int,
     compute_dtype,
 )
-from nce_jax._numerics import weighted_mean
+from nce_jax._numerics import loss_mean
 from nce_jax.losses._pairs.sharded import (
     Sharded,
     check_devices,
@@ -64,9 +64,8 @@ class Embeddings(NamedTuple):
         weights = self.weights
         if is_counted is not None:
             weights = jnp.where(is_counted, 1 if weights is None else weights, 0)
-        if weights is not None:
-            weights = jnp.where(jnp.any(weights != 0), weights, 1).astype(terms.dtype)
-        return weighted_mean(self.mask(terms), weights)
+            weights = weights.astype(terms.dtype)
+        return loss_mean(self.mask(terms), weights)
 
     def distinct_ids(self, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
         """Ids of the rows and of columns of that shape that exclude rows of weight zero alone."""
