@@ -80,6 +80,13 @@ def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     return weighted_sum(values, weights) / total_weight(values, weights)
 
 
+def mask_terms(terms: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The terms of a loss, zero where their weight is zero and NaN where it is NaN."""
+    if weights is None:
+        return terms
+    return jnp.where(weights == 0, 0, jnp.where(jnp.isnan(weights), jnp.nan, terms))
+
+
 def loss_mean(terms: jax.Array, weights: jax.Array | None) -> jax.Array:
     """The weighted mean of the terms of a loss; zero, with a gradient of zero, without samples."""
     if weights is None:

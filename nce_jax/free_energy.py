@@ -101,7 +101,8 @@ def bar(
 
     Returns:
       A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
-      not overlap, delta_f and standard_error are NaN, and the status gives the reason.
+      not overlap, delta_f and standard_error are NaN, and the status gives the reason;
+      `check_solution(result, problem=...)` names the values that are NaN or -inf.
 
     Raises:
       TypeError: work values that are not floating.

@@ -6,7 +6,14 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_array, as_positive, as_samples, as_weights, compute_dtype
-from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, loss_mean, softplus
+from nce_jax._numerics import (
+    expand,
+    ignore_unweighted,
+    log_sum_exp,
+    loss_mean,
+    mask_terms,
+    softplus,
+)
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
@@ -133,7 +140,7 @@ def ranking_nce_loss_terms(
     else:
         noise = _ignore_unweighted_rows(noise, weights_data)
     terms = ranking_terms(data, log_noise_sum(noise, weights_noise), magnification)
-    return terms if weights_data is None else jnp.where(weights_data == 0, 0, terms)
+    return mask_terms(terms, weights_data)
 
 
 def conditional_nce_loss(

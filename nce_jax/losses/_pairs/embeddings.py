@@ -15,7 +15,7 @@ from nce_jax._checks import (
     check_positive_int,
     compute_dtype,
 )
-from nce_jax._numerics import loss_mean
+from nce_jax._numerics import loss_mean, mask_terms
 from nce_jax.losses._pairs.sharded import (
     Sharded,
     check_devices,
@@ -54,7 +54,7 @@ class Embeddings(NamedTuple):
 
     def mask(self, terms: jax.Array) -> jax.Array:
         """The terms, one per anchor, set to zero where the weight is zero."""
-        return terms if self.weights is None else jnp.where(self.weights == 0, 0, terms)
+        return mask_terms(terms, self.weights)
 
     def mean(self, terms: jax.Array, is_counted: jax.Array | None = None) -> jax.Array:
         """The weighted mean of the terms over the anchors that count, all by default.
