@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive
+from nce_jax._checks import as_positive
 
 
 def expand(values: jax.Array) -> jax.Array:
@@ -21,10 +21,8 @@ def expand(values: jax.Array) -> jax.Array:
 
 def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -> jax.Array:
     """log kappa = log(noise_ratio) + log(magnification), one per batch entry of `samples`."""
-    check_positive("magnification", magnification)
-    check_positive("noise_ratio", noise_ratio)
-    log_magnification = jnp.log(as_scalar("magnification", magnification, samples))
-    return log_magnification + jnp.log(as_scalar("noise_ratio", noise_ratio, samples))
+    log_magnification = jnp.log(as_positive("magnification", magnification, samples))
+    return log_magnification + jnp.log(as_positive("noise_ratio", noise_ratio, samples))
 
 
 def stop_where(is_failed: jax.Array, arrays: Any) -> Any:

@@ -9,6 +9,7 @@ from nce_jax._checks import (
     as_samples,
     as_scalar,
     as_weights,
+    check_at_least_one,
     check_positive,
     check_same_batch,
     compute_dtype,
@@ -20,6 +21,7 @@ from nce_jax._numerics import (
     rounding_variance,
     sample_count,
     scaled_sigmoid,
+    stop_where,
     total_weight,
     weighted_mean,
 )
@@ -80,15 +82,17 @@ def bar(
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
-        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
+        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x). A value of +inf,
+        from a configuration that the other state does not allow, counts among the m and adds zero
+        to the sum.
       work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
-        state.
+        state; +inf as above.
       weights_forward: weights >= 0 of the forward work values, broadcastable to them: zero for
         padding, or those of reweighted samples; need not be normalized. m is then the effective
         number of samples.
       weights_reverse: the same for the reverse work values.
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
-        independent sample; the error grows by sqrt(g).
+        independent sample; the error grows by sqrt(g), and is NaN where a traced g is below one.
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
         iteration).
       tolerance: admissible error of delta_f in kT; None takes the default of
@@ -123,10 +127,7 @@ def bar(
         using maximum-likelihood methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
-    if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
-        raise ValueError(
-            f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
-        )
+    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
     return _bar(
         work_forward,
         work_reverse,
@@ -168,9 +169,10 @@ def _bar(
     )
     delta_f = -solution.log_partition
     is_estimate = solution.status == Status.CONVERGED
-    variance = _variance(forward, reverse, delta_f)
-    variance *= as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
-    variance += rounding_variance(delta_f)
+    variance = _variance(*stop_where(~is_estimate, (forward, reverse, delta_f)))
+    inefficiency = as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
+    variance *= jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
+    variance += rounding_variance(stop_where(~is_estimate, delta_f))
     return FreeEnergy(
         delta_f=jnp.where(is_estimate, delta_f, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, compute_dtype
@@ -11,6 +12,7 @@ from nce_jax._numerics import (
     jackknife_variance,
     log_mean_exp,
     sample_count,
+    stop_where,
 )
 from nce_jax._types import Array, Float, LogRatio, Weights
 
@@ -105,6 +107,8 @@ def importance_log_partition(
     samples = as_samples("log_ratio_noise", log_ratio_noise)
     weights = as_weights("weights_noise", weights_noise, samples)
     samples = ignore_unweighted(samples.astype(compute_dtype(samples)), weights)
+    is_estimate = jnp.isfinite(log_mean_exp(*jax.lax.stop_gradient((samples, weights))))
+    samples, weights = stop_where(~is_estimate, (samples, weights))
     log_partition = log_mean_exp(samples, weights)
     # Their mean is one.
     relative = jnp.exp(samples - expand(log_partition))
@@ -112,7 +116,7 @@ def importance_log_partition(
     shares = shares / jnp.sum(shares, axis=-1, keepdims=True)
     contributions = shares * relative
     return ImportanceEstimate(
-        log_partition=jnp.where(jnp.isfinite(log_partition), log_partition, jnp.nan),
+        log_partition=jnp.where(is_estimate, log_partition, jnp.nan),
         standard_error=jnp.sqrt(jackknife_variance(contributions - shares, weights, block_size=1)),
         effective_sample_size=sample_count(contributions, contributions),
     )

@@ -82,9 +82,9 @@ def info_nce_bound(
     terms = as_samples("loss_terms", loss_terms)
     terms = terms.astype(compute_dtype(terms))
     weights = as_weights("weights", weights, terms)
-    log_candidates = jnp.broadcast_to(
-        jnp.log(jnp.asarray(num_candidates, terms.dtype)), terms.shape
-    )
+    candidates = jnp.asarray(num_candidates, terms.dtype)
+    candidates = jnp.where((candidates > 0) & (candidates < jnp.inf), candidates, jnp.nan)
+    log_candidates = jnp.broadcast_to(jnp.log(candidates), terms.shape)
     gains = log_candidates - terms
     gains = gains if weights is None else jnp.where(weights == 0, 0, gains)
     value = weighted_mean(gains, weights)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import (
     as_array,
+    as_not_negative,
     as_samples,
     as_scalar,
     check_positive_int,
@@ -143,7 +144,8 @@ def log_likelihood(
 
     Raises:
       TypeError: `log_density` is not floating.
-      ValueError: `log_density` is empty, or the others do not broadcast to its batch.
+      ValueError: `log_density` is empty, the others do not broadcast to its batch, or the standard
+        error is negative.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -159,7 +161,7 @@ def log_likelihood(
     values = as_samples("log_density", log_density)
     values = values.astype(compute_dtype(values))
     log_partition = as_scalar("log_partition", log_partition, values)
-    error = as_scalar("log_partition_standard_error", log_partition_standard_error, values)
+    error = as_not_negative("log_partition_standard_error", log_partition_standard_error, values)
     num_samples = values.shape[-1]
     mean = jnp.mean(values, axis=-1)
     spread = (

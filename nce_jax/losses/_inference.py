@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_floating, as_scalar, check_positive
+from nce_jax._checks import as_floating, as_not_negative, as_positive
 from nce_jax._numerics import expand, log_sum_exp, softplus
 from nce_jax._types import Array, Float, LogRatio, Scalars
 from nce_jax.losses._binary import nce_loss
@@ -141,9 +141,8 @@ def nre_c_loss(
     References:
       Miller, Weniger and Forré, Contrastive neural ratio estimation, 2022.
     """
-    check_positive("gamma", gamma)
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
-    log_gamma = jnp.log(as_scalar("gamma", gamma, data))
+    log_gamma = jnp.log(as_positive("gamma", gamma, data))
     # The prior log odds of each of the K parameters against none of them.
     log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
     # -log q_1 = softplus(rest - s_1), where e^rest sums over the alternatives to the first
@@ -194,7 +193,7 @@ def balanced_nre_loss(
 
     Raises:
       TypeError: log-ratios that are not floating.
-      ValueError: empty arrays or mismatched batches.
+      ValueError: empty arrays, mismatched batches, or a negative strength.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -210,4 +209,4 @@ def balanced_nre_loss(
     loss = nre_a_loss(log_ratio_data, log_ratio_noise)
     log_ratios = (jnp.asarray(s).astype(loss.dtype) for s in (log_ratio_data, log_ratio_noise))
     imbalance = sum(jnp.mean(jax.nn.sigmoid(s), axis=-1) for s in log_ratios) - 1
-    return loss + as_scalar("strength", strength, expand(loss)) * jnp.square(imbalance)
+    return loss + as_not_negative("strength", strength, expand(loss)) * jnp.square(imbalance)

@@ -5,14 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import (
-    as_array,
-    as_samples,
-    as_scalar,
-    as_weights,
-    check_positive,
-    compute_dtype,
-)
+from nce_jax._checks import as_array, as_positive, as_samples, as_weights, compute_dtype
 from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, loss_mean, softplus
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
@@ -250,8 +243,7 @@ def as_ranking(
 
 def ranking_terms(data: jax.Array, log_noise_sum: jax.Array, magnification: Any) -> jax.Array:
     """Minus log(e^data / (e^data + M e^log_noise_sum)): the terms of every ranking loss."""
-    check_positive("magnification", magnification)
-    log_magnification = jnp.log(as_scalar("magnification", magnification, data))
+    log_magnification = jnp.log(as_positive("magnification", magnification, data))
     return softplus(expand(log_magnification) + log_noise_sum - data)
 
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
-from nce_jax._numerics import expand, jackknife_variance
+from nce_jax._numerics import expand, jackknife_variance, stop_where
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
 from nce_jax.log_partition import Solution, Status
@@ -225,8 +225,9 @@ def stage_diagnostics(
       ... ]
       ['0.34', '0.12']
     """
-    problem, _ = _problem(log_ratio_data, log_ratio_noise, 0.0, magnification, noise_ratio)
+    problem = _as_problem(log_ratio_data, log_ratio_noise, magnification, noise_ratio)
     solution = solve_problem(problem)
+    problem = stop_where(jnp.isnan(solution.log_partition), problem)
     return diagnose(problem, solution, pair_influences(problem, solution.log_partition))
 
 
@@ -285,6 +286,12 @@ def _small_part(distance: jax.Array) -> jax.Array:
 
 
 def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Problem, jax.Array]:
+    problem = _as_problem(data, noise, magnification, noise_ratio)
+    roots = solve_unless_given(problem, log_partition)
+    return stop_where(jnp.isnan(roots), problem), roots
+
+
+def _as_problem(data, noise, magnification, noise_ratio) -> Problem:
     for name, values in (("log_ratio_data", data), ("log_ratio_noise", noise)):
         if jnp.ndim(values) != 2:
             raise ValueError(
@@ -295,5 +302,4 @@ def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Pr
             f"log_ratio_noise: expected the shape of log_ratio_data, {jnp.shape(data)}, got shape"
             f" {jnp.shape(noise)}"
         )
-    problem = make_problem(data, noise, None, None, magnification, noise_ratio)
-    return problem, solve_unless_given(problem, log_partition)
+    return make_problem(data, noise, None, None, magnification, noise_ratio)

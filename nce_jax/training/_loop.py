@@ -74,7 +74,8 @@ def fit(
 
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
-        with scalar metrics.
+        with scalar metrics. It receives a `Batch` (its samples are `batch.x_data`) where `batches`
+        is an array or a `Batch`, and otherwise what `batches` yields.
       state: what `train.init(params)` returns.
       batches: one of four. An array of data samples, or a `Batch` of arrays, is shuffled in every
         pass and cut into batches of `batch_size` (data and fixed noise samples each by a shuffle of
@@ -116,11 +117,14 @@ def fit(
       progress: whether to show a progress bar, on stderr.
 
     Returns:
-      A `FitResult`.
+      A `FitResult`. Where batches have weights, its history has a column `empty_batches`, the
+        number of steps whose batch was padding throughout: they change nothing but `state.step`,
+        and are left out of the means.
 
     Raises:
       NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be saved;
-        the error names the step, the metric and the last good checkpoint.
+        the error names the step, the metric, the cause as far as it lies in the samples (which
+        side, how many, log density or log noise) and the last good checkpoint.
       FileExistsError: `folder` holds a run already, and `resume` is False.
       BlockingIOError: another run is using `folder`.
       OSError: `folder` cannot be written to, or the disk is full; it is tested before the first
