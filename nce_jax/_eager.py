@@ -24,6 +24,7 @@ from nce_jax._checks import (
     as_sample_array,
     as_scalar_array,
     as_weight_array,
+    check_key,
     check_positive,
     check_same_batch,
     is_key,
@@ -48,11 +49,13 @@ class SampleSet(NamedTuple):
       values: name of the argument with one number per sample, on the last axis.
       weights: name of the argument with the weights of the samples.
       sign: 1 where a constant in the values adds to the normalizer, -1 where it is subtracted.
+      is_total: whether the values are sums over the batch entries of the other sets.
     """
 
     values: str
     weights: str
     sign: int = 1
+    is_total: bool = False
 
 
 PAIR = (SampleSet("log_ratio_data", "weights_data"), SampleSet("log_ratio_noise", "weights_noise"))
@@ -148,7 +151,11 @@ def _eager_arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> di
     except TypeError:
         return None
     bound.apply_defaults()
-    return dict(bound.arguments)
+    named = dict(bound.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= named.pop(name)
+    return named
 
 
 def _prepare(
@@ -163,14 +170,16 @@ def _prepare(
     dtype = _compute_dtype(values.values())
     split = None
     if any(array.dtype.itemsize > dtype.itemsize for array in values.values()):
+        batched = [side for side in sets if not side.is_total]
         split = find_split(
-            [values[side.values] for side in sets],
-            [side.sign for side in sets],
+            [values[side.values] for side in batched],
+            [side.sign for side in batched],
             scalars.get("log_partition"),
             effect,
         )
         for side in sets:
-            shift = side.sign * (split.given + split.constant)[..., None]
+            shift = side.sign * (split.given + split.constant)
+            shift = np.sum(shift) if side.is_total else shift[..., None]
             values[side.values] = values[side.values] - shift
     scalars = {name: _host_scalar(name, value, dtype, split) for name, value in scalars.items()}
     inputs = _pad(sets, values, weights, dtype)._replace(scalars=scalars)
@@ -188,7 +197,7 @@ def _checked(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The values, the weights and all other arguments, or the error that the function raises."""
     values = {side.values: as_sample_array(side.values, arguments[side.values]) for side in sets}
-    for first, second in itertools.pairwise(sets):
+    for first, second in itertools.pairwise(side for side in sets if not side.is_total):
         names = first.values, second.values
         check_same_batch(names, values[names[0]], values[names[1]])
     weights = {
@@ -204,6 +213,8 @@ def _checked(
     for name, value in scalars.items():
         if name in _POSITIVE and value is not None:
             check_positive(name, value)
+        if name == "key":
+            check_key(value)
         if value is not None and not is_key(value):
             scalars[name] = as_scalar_array(name, value, batch)
     return values, weights, scalars

@@ -4,10 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
+@one_program(*PAIR)
 def nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

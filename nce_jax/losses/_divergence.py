@@ -8,10 +8,13 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
+@one_program(*PAIR)
 def nwj_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -68,6 +71,7 @@ def nwj_loss(
     )
 
 
+@one_program(*PAIR, effect=Effect())
 def donsker_varadhan_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -119,6 +123,7 @@ def donsker_varadhan_loss(
     return log_mean_exp(noise, weights_noise) - weighted_mean(data, weights_data)
 
 
+@one_program(*PAIR)
 def least_squares_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -173,6 +178,7 @@ def least_squares_loss(
     return mean_square / 2 - weighted_mean(jnp.exp(data - shift), weights_data)
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def least_squares_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -216,6 +222,7 @@ def least_squares_log_partition(
     return log_mean_exp(2 * noise, weights_noise) - log_mean_exp(data, weights_data)
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def nwj_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

@@ -4,10 +4,13 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
+@one_program(*PAIR)
 def exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -62,6 +65,7 @@ def exponential_nce_loss(
     return (mean_data + mean_noise) / 2
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def exponential_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -105,6 +109,7 @@ def exponential_log_partition(
     return log_mean_noise - log_mean_data
 
 
+@one_program(*PAIR, effect=Effect())
 def log_profiled_exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
