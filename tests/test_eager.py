@@ -149,7 +149,7 @@ def test_weights_too_small_for_float32_are_scaled():
 def test_float64_samples_are_differenced_before_they_are_rounded(offset):
     rng = np.random.default_rng(0)
     data, noise = rng.normal(1, 1, 400), rng.normal(0, 1, 400)
-    spacing = np.spacing(np.float32(offset)) / 2
+    spacing = np.spacing(np.float32(abs(offset))) / 2
     plain, moved = (
         nce_jax.solve_log_partition(data + shift, noise + shift).log_partition
         for shift in (0.0, offset)
@@ -190,6 +190,25 @@ def test_results_that_float32_cannot_hold_are_refused(call):
     data, noise = 1e7 + rng.normal(1, 1, 400), 1e7 + rng.normal(0, 1, 400)
     with pytest.raises(ValueError, match=r"expected values that lead to a result which float32"):
         call(data, noise)
+
+
+def test_traced_functions_refuse_host_samples_that_float32_cannot_hold():
+    rng = np.random.default_rng(0)
+    data, noise = rng.normal(1, 1, 400), rng.normal(0, 1, 400)
+    loss = jax.jit(lambda shift: nce_jax.nce_loss(data + 1e7, noise + 1e7, log_partition=shift))
+    with pytest.raises(ValueError, match="log_ratio_data: expected values that float32 can"):
+        loss(1e7)
+    assert np.isfinite(
+        jax.grad(lambda shift: nce_jax.nce_loss(data, noise, log_partition=shift))(0.0)
+    )
+
+
+def test_gradients_of_eager_calls_are_those_of_jit():
+    data, noise = map(jnp.asarray, draw(30, 40))
+    for function in (nce_jax.nce_loss, nce_jax.profiled_nce_loss):
+        np.testing.assert_allclose(
+            jax.grad(function)(data, noise), jax.jit(jax.grad(function))(data, noise), rtol=1e-5
+        )
 
 
 def test_the_standard_error_of_rounded_samples_covers_their_rounding():
