@@ -224,8 +224,11 @@ def _is_on_host(array: Any) -> bool:
     """Whether an array lies in the memory of the host, where padding it costs one copy."""
     if not isinstance(array, jax.Array):
         return True
-    # A new array shows which device is the default.
-    devices = jnp.zeros(()).devices()
+    # A new array shows which device is the default; inside a caller's `jit` it is a tracer.
+    new = jnp.zeros(())
+    if isinstance(new, jax.core.Tracer):
+        return False
+    devices = new.devices()
     is_default = array.is_fully_addressable and array.devices() == devices
     return is_default and all(device.platform == "cpu" for device in devices)
 

@@ -222,6 +222,7 @@ def test_counts_begin_with_num():
     """An argument that is annotated as an integer and counts something says so in its name."""
     prefixes = ("num_", "max_", "min_", "process_")
     suffixes = ("_size", "_every", "_steps", "dim", "width", "patience", "keep", "_limit", "alpha")
+    positions = ("step",)  # the number of one step
     wrong = {
         (name, parameter.name)
         for name, parameters in PARAMETERS.items()
@@ -229,6 +230,7 @@ def test_counts_begin_with_num():
         if parameter.annotation in (int, int | None)
         and not parameter.name.startswith(prefixes)
         and not parameter.name.endswith(suffixes)
+        and parameter.name not in positions
     }
     assert wrong == set()
 
