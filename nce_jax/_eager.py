@@ -105,11 +105,7 @@ def one_program(
                 return function(*args, **kwargs)
             options = tuple((name, arguments.pop(name)) for name in static)
             prepared = _prepare(sets, arguments, effect)
-            result = program(prepared.inputs, options=options)
-            # Constants inside a caller's `jit` are no tracers, but the result is.
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(result)):
-                return function(*args, **kwargs)
-            return prepared.restore(result)
+            return prepared.restore(program(prepared.inputs, options=options))
 
         return call  # type: ignore[return-value]
 
@@ -144,7 +140,9 @@ def _with_weights(sets: Sequence[SampleSet], inputs: _Inputs) -> dict[str, Any]:
 
 def _eager_arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> dict | None:
     """All arguments by name; None where the call is traced or not as the signature says."""
-    if any(isinstance(value, jax.core.Tracer) for value in (*args, *kwargs.values())):
+    # Inside a caller's `jit` the arguments may be constants, but what is made of them is a tracer.
+    made = jax.device_put(np.float32(0))
+    if any(isinstance(value, jax.core.Tracer) for value in (made, *args, *kwargs.values())):
         return None
     try:
         bound = signature.bind(*args, **kwargs)
@@ -182,7 +180,8 @@ def _prepare(
             shift = np.sum(shift) if side.is_total else shift[..., None]
             values[side.values] = values[side.values] - shift
     scalars = {name: _host_scalar(name, value, dtype, split) for name, value in scalars.items()}
-    inputs = _pad(sets, values, weights, dtype)._replace(scalars=scalars)
+    # An explicit transfer, which `jax.transfer_guard("disallow")` permits.
+    inputs = jax.device_put(_pad(sets, values, weights, dtype)._replace(scalars=scalars))
 
     def restore(result: Any) -> Any:
         if split is None or effect is None:
@@ -224,13 +223,11 @@ def _is_on_host(array: Any) -> bool:
     """Whether an array lies in the memory of the host, where padding it costs one copy."""
     if not isinstance(array, jax.Array):
         return True
-    # A new array shows which device is the default; inside a caller's `jit` it is a tracer.
-    new = jnp.zeros(())
-    if isinstance(new, jax.core.Tracer):
-        return False
-    devices = new.devices()
-    is_default = array.is_fully_addressable and array.devices() == devices
-    return is_default and all(device.platform == "cpu" for device in devices)
+    default = getattr(jax.config, "jax_default_device", None)
+    if default is None or isinstance(default, str):
+        default = jax.local_devices(backend=default)[0]
+    is_default = array.is_fully_addressable and array.devices() == {default}
+    return is_default and default.platform == "cpu"
 
 
 def _compute_dtype(arrays: Iterable[np.ndarray]) -> np.dtype:
