@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_positive_int
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import expand, jackknife_variance, softplus, stop_where, weighted_mean
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import Problem, Samples, Status, bracket, make_problem, solve_problem
 
@@ -27,6 +29,7 @@ class Divergence(NamedTuple):
     status: Real[Array, "*batch"]
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect())
 def divergence(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

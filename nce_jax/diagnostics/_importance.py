@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, compute_dtype
+from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
     expand,
     ignore_unweighted,
@@ -14,6 +15,7 @@ from nce_jax._numerics import (
     sample_count,
     stop_where,
 )
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Weights
 
 
@@ -58,12 +60,20 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
       Kish, Survey Sampling, 1965; Owen, Monte Carlo theory, methods and examples, 2013, section
         9.3.
     """
+    return _effective_sample_size(log_weights, weights=None)
+
+
+@one_program(SampleSet("log_weights", "weights"), effect=Effect())
+def _effective_sample_size(log_weights: LogRatio, weights: Weights | None) -> jax.Array:
     log_weights = as_samples("log_weights", log_weights)
     log_weights = log_weights.astype(compute_dtype(log_weights))
+    if weights is not None:
+        log_weights = jnp.where(weights == 0, -jnp.inf, log_weights)
     relative = jnp.exp(log_weights - jnp.max(log_weights, axis=-1, keepdims=True))
     return sample_count(relative, relative)
 
 
+@one_program(SampleSet("log_ratio_noise", "weights_noise"), effect=Effect("log_partition"))
 def importance_log_partition(
     log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None
 ) -> ImportanceEstimate:

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_floating, as_not_negative, as_positive
-from nce_jax._numerics import expand, log_sum_exp, softplus
-from nce_jax._types import Array, Float, LogRatio, Scalars
+from nce_jax._checks import as_floating, as_not_negative, as_pair, as_positive
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._rank import as_ranking, ranking_nce_loss
 
@@ -206,7 +207,26 @@ def balanced_nre_loss(
       Delaunoy et al., Towards reliable simulation-based inference with balanced neural ratio
         estimation, 2022.
     """
-    loss = nre_a_loss(log_ratio_data, log_ratio_noise)
-    log_ratios = (jnp.asarray(s).astype(loss.dtype) for s in (log_ratio_data, log_ratio_noise))
-    imbalance = sum(jnp.mean(jax.nn.sigmoid(s), axis=-1) for s in log_ratios) - 1
+    return _balanced_nre_loss(log_ratio_data, log_ratio_noise, strength=strength)
+
+
+@one_program(*PAIR)
+def _balanced_nre_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    strength: Scalars,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
+) -> Float[Array, "*batch"]:
+    data, noise, weights_data, weights_noise = as_pair(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
+    loss = nce_loss(data, noise, weights_data=weights_data, weights_noise=weights_noise)
+    sides = (data, weights_data), (noise, weights_noise)
+    mean_sigmoid = (
+        weighted_mean(jax.nn.sigmoid(ignore_unweighted(values, weights)), weights)
+        for values, weights in sides
+    )
+    imbalance = sum(mean_sigmoid) - 1
     return loss + as_not_negative("strength", strength, expand(loss)) * jnp.square(imbalance)
