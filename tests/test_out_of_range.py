@@ -72,7 +72,8 @@ SHAPES = {
     "stage_diagnostics": {
         name: KNOWN[name][None] for name in ("log_ratio_data", "log_ratio_noise")
     },
-    "conditional_nce_loss": {},
+    "supervised_contrastive_loss": {"labels": jnp.arange(N) % 3},
+    "supervised_contrastive_loss_terms": {"labels": jnp.arange(N) % 3},
 }
 """Where a function takes an argument in another shape."""
 
