@@ -30,11 +30,21 @@ from nce_jax._checks import (
     is_key,
 )
 from nce_jax._offset import Effect, Split, add_constant, find_split
+from nce_jax._ranges import check_at_least_one, check_not_negative
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_POSITIVE = {"magnification", "noise_ratio", "tolerance", "statistical_inefficiency"}
-"""Arguments that are refused at the call if they are plain numbers that are not positive."""
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "magnification": check_positive,
+    "noise_ratio": check_positive,
+    "tolerance": check_positive,
+    "gamma": check_positive,
+    "num_candidates": check_positive,
+    "statistical_inefficiency": check_at_least_one,
+    "strength": check_not_negative,
+    "log_partition_standard_error": check_not_negative,
+}
+"""Arguments that are refused at the call if they are out of their range."""
 
 _SMALLEST, _LARGEST_SHARED, _LARGEST_BY_ROOT = 1 << 8, 1 << 16, 1 << 20
 """Size classes are powers of four from the first number to the second, where a call takes about as
@@ -210,8 +220,8 @@ def _checked(
         name: value for name, value in arguments.items() if name not in {**values, **weights}
     }
     for name, value in scalars.items():
-        if name in _POSITIVE and value is not None:
-            check_positive(name, value)
+        if name in _CHECKS and value is not None:
+            _CHECKS[name](name, value)
         if name == "key":
             check_key(value)
         if value is not None and not is_key(value):
