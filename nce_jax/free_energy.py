@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_scalar, check_positive, check_same_batch
-from nce_jax._numerics import expand, scaled_sigmoid
+from nce_jax._numerics import effective_samples, expand, scaled_sigmoid
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars
 from nce_jax.diagnostics import overlap
-from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
+from nce_jax.log_partition import Solver, Status, interval_status, newton, solve_log_partition
 
 __all__ = ["FreeEnergy", "bar"]
 
@@ -19,18 +19,23 @@ class FreeEnergy(NamedTuple):
     """A free energy difference with its uncertainty; every field has the batch shape.
 
     Attributes:
-      delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED.
-      standard_error: standard error of `delta_f` in kT; NaN unless the status is CONVERGED, inf
-        with a single work value on a side.
+      delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED or
+        LOW_OVERLAP.
+      standard_error: standard error of `delta_f` in kT, NaN where `delta_f` is; inf with a single
+        work value on a side. It is too small, as a rule, where the status is LOW_OVERLAP.
       overlap: of the two ensembles, between 0 and 1 for consistent samples. pymbar's overlap scalar
         estimates the same number in another way.
-      status: a `Status`, int32.
+      status: a `Status`, int32. LOW_OVERLAP where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of work values behind the standard error: no value
+        contributes more than one over this number to the variance.
     """
 
     delta_f: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     overlap: Float[Array, "*batch"]
     status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 def bar(
@@ -58,7 +63,9 @@ def bar(
     The variance is Bennett's,
     :math:`1 / \mathrm{ESS}_F - 1 / m + 1 / \mathrm{ESS}_R - 1 / n`, with the effective sample sizes
     of the acceptance probabilities. It assumes that the work values of both sides are consistent;
-    `log_partition_standard_error`, which allows data from any distribution, does not.
+    `log_partition_standard_error`, which allows data from any distribution, does not. The error of
+    a sum over windows that share their samples is not the root of the summed squares;
+    `telescoping.joint_standard_error` computes it, also for windows of different lengths.
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
@@ -75,7 +82,8 @@ def bar(
 
     Returns:
       A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
-      not overlap, delta_f and standard_error are NaN, and the status gives the reason.
+      not overlap, delta_f and standard_error are NaN, and the status gives the reason. Where they
+      overlap so little that intervals would cover too rarely, the status is LOW_OVERLAP.
 
     Raises:
       TypeError: work values that are not floating.
@@ -118,33 +126,41 @@ def bar(
         max_steps=max_steps,
     )
     is_estimate = solution.status == Status.CONVERGED
-    variance = _variance(forward, reverse, -solution.log_partition)
-    variance *= as_scalar(
+    inefficiency = as_scalar(
         "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
     )
+    influences = _influences(forward, reverse, -solution.log_partition)
+    variance = inefficiency * _variance(influences)
+    count = effective_samples(*((side, None) for side in influences)) / inefficiency
     return FreeEnergy(
         delta_f=jnp.where(is_estimate, -solution.log_partition, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
         overlap=overlap(
             reverse, -forward, log_partition=solution.log_partition, noise_ratio=noise_ratio
         ),
-        status=solution.status,
+        status=interval_status(solution.status, count),
+        effective_samples=count,
     )
 
 
-def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax.Array:
-    """Bennett's variance of delta_f for independent work values (eq. 10a)."""
-    if min(forward.shape[-1], reverse.shape[-1]) == 1:
-        return jnp.full_like(delta_f, jnp.inf)
+def _influences(
+    forward: jax.Array, reverse: jax.Array, delta_f: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Relative deviations of the acceptance probabilities from their means, over their number.
+
+    Bennett's variance is computed from deviations, since 1 / ESS - 1 / n would lose its digits
+    where the values hardly vary.
+    """
     offset = expand(delta_f) - math.log(forward.shape[-1] / reverse.shape[-1])
     acceptances = (scaled_sigmoid(offset - forward)[0], scaled_sigmoid(-offset - reverse)[0])
-    return sum((_relative_variance(p) / p.shape[-1] for p in acceptances), jnp.zeros_like(delta_f))
+    forward, reverse = (
+        (p / jnp.mean(p, axis=-1, keepdims=True) - 1) / p.shape[-1] for p in acceptances
+    )
+    return forward, reverse
 
 
-def _relative_variance(values: jax.Array) -> jax.Array:
-    """Variance over squared mean.
-
-    It is computed from deviations, since n / ESS - 1 would lose its digits where the values hardly
-    vary.
-    """
-    return jnp.mean(jnp.square(values / jnp.mean(values, axis=-1, keepdims=True) - 1), axis=-1)
+def _variance(influences: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Bennett's variance of delta_f for independent work values (eq. 10a)."""
+    squares = [jnp.sum(jnp.square(side), axis=-1) for side in influences]
+    is_single = min(side.shape[-1] for side in influences) == 1
+    return jnp.full_like(squares[0], jnp.inf) if is_single else squares[0] + squares[1]

@@ -14,25 +14,29 @@ from nce_jax._checks import (
     compute_dtype,
 )
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars
-from nce_jax.diagnostics import log_partition_standard_error, overlap
-from nce_jax.log_partition import Status, solve_log_partition
+from nce_jax.diagnostics import estimate_log_partition, overlap
+from nce_jax.log_partition import Status
 
 
 class ModelLogPartition(NamedTuple):
     """A model's log Z with its uncertainty; every field has the batch shape.
 
     Attributes:
-      log_partition: log Z, in nats; NaN unless the status is CONVERGED.
-      standard_error: standard error of log Z, in nats; NaN unless the status is CONVERGED, inf with
-        a single sample or block on a side.
+      log_partition: log Z, in nats; NaN unless the status is CONVERGED or LOW_OVERLAP.
+      standard_error: standard error of log Z, in nats, NaN where log Z is; inf with a single sample
+        or block on a side. It is too small, as a rule, where the status is LOW_OVERLAP.
       overlap: of model and noise, between 0 and 1 for consistent samples.
-      status: a `Status`, int32.
+      status: a `Status`, int32. LOW_OVERLAP where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of samples (or blocks) behind the standard error: none
+        contributes more than one over this number to the variance.
     """
 
     log_partition: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     overlap: Float[Array, "*batch"]
     status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 class LogLikelihood(NamedTuple):
@@ -106,17 +110,15 @@ def model_log_partition(
     noise = as_samples("log_ratio_noise", log_ratio_noise)
     check_same_batch(("log_ratio_model", "log_ratio_noise"), model, noise)
     noise_ratio = noise.shape[-1] / model.shape[-1]
-    solution = solve_log_partition(model, noise, noise_ratio=noise_ratio)
-    root = solution.log_partition
-    error = log_partition_standard_error(
-        model, noise, log_partition=root, noise_ratio=noise_ratio, block_size=block_size
-    )
-    is_estimate = solution.status == Status.CONVERGED
+    estimate = estimate_log_partition(model, noise, noise_ratio=noise_ratio, block_size=block_size)
+    root, status = estimate.log_partition, estimate.status
+    is_estimate = (status == Status.CONVERGED) | (status == Status.LOW_OVERLAP)
     return ModelLogPartition(
         log_partition=jnp.where(is_estimate, root, jnp.nan),
-        standard_error=jnp.where(is_estimate, error, jnp.nan),
+        standard_error=jnp.where(is_estimate, estimate.standard_error, jnp.nan),
         overlap=overlap(model, noise, log_partition=root, noise_ratio=noise_ratio),
-        status=solution.status,
+        status=status,
+        effective_samples=estimate.effective_samples,
     )
 
 

@@ -16,7 +16,8 @@ from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 class Status(IntEnum):
     """How a solve ended: one value per batch entry, as data that survives `jit` and `vmap`.
 
-    A solve has *failed* where its log partition is NaN: MAX_STEPS and NONFINITE.
+    A solve has *failed* where its log partition is NaN: MAX_STEPS and NONFINITE. The last member
+    occurs only in results that have a standard error, not in a `Solution`.
 
     Attributes:
       CONVERGED: the log partition is within the tolerance of the root.
@@ -26,12 +27,16 @@ class Status(IntEnum):
       NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss
         and yet no estimate of a log Z, since hardly any sample of one set is plausible under the
         other.
+      LOW_OVERLAP: solved, but fewer than `MIN_EFFECTIVE_SAMPLES` effective samples are behind the
+        standard error: the overlap is low, or samples are few. The value is right for these
+        samples; intervals of +- 1.96 standard errors contain the truth too rarely.
     """
 
     CONVERGED = 0
     MAX_STEPS = 1
     NONFINITE = 2
     NO_OVERLAP = 3
+    LOW_OVERLAP = 4
 
 
 class Solution(NamedTuple):
@@ -216,13 +221,13 @@ def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None
     A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
     F is then the exact minimizer of the loss, which training can use, and the train step does not
     count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
-    `allow_no_overlap=False`.
+    `allow_no_overlap=False`, which refuses LOW_OVERLAP as well.
 
     For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
 
     Args:
       solution: what `solve_log_partition` returned, any batch shape.
-      allow_no_overlap: whether NO_OVERLAP is accepted.
+      allow_no_overlap: whether NO_OVERLAP and LOW_OVERLAP are accepted.
 
     Raises:
       FloatingPointError: names the entries of the batch and their status.
@@ -250,7 +255,8 @@ def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None
         np.atleast_1d(np.asarray(leaf))
         for leaf in (solution.status, solution.residual, solution.num_evaluations)
     )
-    accepted = (Status.CONVERGED, *((Status.NO_OVERLAP,) if allow_no_overlap else ()))
+    without_estimate = (Status.NO_OVERLAP, Status.LOW_OVERLAP) if allow_no_overlap else ()
+    accepted = (Status.CONVERGED, *without_estimate)
     refused = np.argwhere(~np.isin(status, accepted))
     if len(refused) == 0:
         return

@@ -9,13 +9,15 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
-from nce_jax._numerics import expand, jackknife_variance
-from nce_jax._types import Array, Float, Real, Scalars
+from nce_jax._numerics import effective_samples, jackknife_variance, sample_count
+from nce_jax._types import Array, Float, Real, Scalars, Weights
 from nce_jax.diagnostics import effective_sample_size
-from nce_jax.log_partition import Solution, Status
-from nce_jax.log_partition.equation import acceptance_logits, lacks_overlap, log_overlap
+from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES, Solution, Status, interval_status
+from nce_jax.log_partition.equation import lacks_overlap, log_overlap
 from nce_jax.log_partition.problem import Problem, make_problem
 from nce_jax.log_partition.solve import solve_problem, solve_unless_given
+from nce_jax.telescoping._influences import pair_influences, side_influences, sum_of_influences
+from nce_jax.telescoping._ragged import Windows, as_windows
 
 
 class StageDiagnostics(NamedTuple):
@@ -27,10 +29,14 @@ class StageDiagnostics(NamedTuple):
         disjoint.
       effective_sample_size: Kish's effective sample size of the stage's noise as samples of its
         data.
-      standard_error: standard error of F_k alone, in nats; inf without overlap.
+      standard_error: standard error of F_k alone, in nats; inf without overlap. It is too small, as
+        a rule, where the status is LOW_OVERLAP.
       variance_fraction: the fraction of the variance of F = sum_k F_k that stage k contributes: the
         covariance of F_k with F over the variance of F. The fractions sum to 1.
-      status: a `Status`, int32.
+      status: a `Status`, int32. LOW_OVERLAP where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of pairs behind the stage's standard error: none
+        contributes more than one over this number to the variance.
     """
 
     log_partition: Float[Array, " stages"]
@@ -39,22 +45,34 @@ class StageDiagnostics(NamedTuple):
     standard_error: Float[Array, " stages"]
     variance_fraction: Float[Array, " stages"]
     status: Real[Array, " stages"]
+    effective_samples: Float[Array, " stages"]
 
 
 class MeanLogRatio(NamedTuple):
-    """A mean log ratio with its standard error, in nats: an estimate of KL(p || q)."""
+    """A mean log ratio with its standard error, in nats: an estimate of KL(p || q).
+
+    Attributes:
+      value: the mean.
+      standard_error: its standard error; inf where a stage has no overlap, or where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of pairs (or blocks) that determine the sum of all
+        F_k, or the F_k of a stage, whichever is smallest.
+    """
 
     value: Float[Array, ""]
     standard_error: Float[Array, ""]
+    effective_samples: Float[Array, ""]
 
 
 def joint_standard_error(
-    log_ratio_data: Float[Array, "stages n"],
-    log_ratio_noise: Float[Array, "stages n"],
+    log_ratio_data: Windows,
+    log_ratio_noise: Windows,
     *,
     log_partition: Scalars | None = None,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
     block_size: int = 1,
 ) -> Float[Array, ""]:
     r"""Standard error of F = sum_k F_k for stages that share their samples.
@@ -71,22 +89,33 @@ def joint_standard_error(
     square root of the stages' summed variances is a different number, and too small as a rule,
     since the errors of neighboring stages have the same sign.
 
+    It is also the error of a sum of free energy differences over K windows that share samples:
+    with the work values of `bar`, pass the reverse ones as `log_ratio_data`, minus the forward ones
+    as `log_ratio_noise`, and the ratios of their numbers, forward over reverse, as `noise_ratio`.
+    Windows may have different lengths. It is only required that a sample which occurs in two
+    windows has the same index in both, so that its influences meet; samples with the same index in
+    different sets are independent, and adding them up is harmless.
+
     Args:
-      log_ratio_data: s_k(x_k), (K, n), in nats.
-      log_ratio_noise: s_k(x_k+1), (K, n), of the same pairs in the same order.
+      log_ratio_data: s_k(x_k), (K, n), in nats; or a list of K arrays (n_k,).
+      log_ratio_noise: s_k(x_k+1), (K, n), of the same pairs in the same order; or a list of K
+        arrays (m_k,).
       log_partition: the roots F_k at the same kappa, (K,); None solves for them.
       magnification: M > 0, a number or one per stage.
       noise_ratio: nu > 0, a number or one per stage.
+      weights_data: weights >= 0 of data in an array, (K, n); weight zero is padding.
+      weights_noise: the same for the noise.
       block_size: consecutive pairs per block, for correlated pairs; a shorter block at the end
         counts too.
 
     Returns:
-      The standard error in nats, for the log-ratios as they are; inf where any stage has no
-      overlap.
+      The standard error in nats, for the log-ratios as they are. It is inf where it would be too
+      small as a rule: where any stage has no overlap, and with fewer than
+      `log_partition.MIN_EFFECTIVE_SAMPLES` effective samples behind it or behind any stage.
 
     Raises:
       TypeError: log-ratios that are not floating.
-      ValueError: arrays that are not (K, n), or of different shapes.
+      ValueError: arrays that are not (K, n), or of different numbers of stages.
 
     Examples:
       >>> import jax
@@ -110,11 +139,15 @@ def joint_standard_error(
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages; the error is
         derived in this library's documentation).
     """
-    problem, roots = _problem(
-        log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
-    )
+    data, weights_data = as_windows("log_ratio_data", log_ratio_data, weights_data)
+    noise, weights_noise = as_windows("log_ratio_noise", log_ratio_noise, weights_noise)
     check_positive_int("block_size", block_size)
-    return joint_error(problem, roots, jnp.sum(pair_influences(problem, roots), axis=0), block_size)
+    problem = make_problem(data, noise, weights_data, weights_noise, magnification, noise_ratio)
+    roots = solve_unless_given(problem, log_partition)
+    sides = side_influences(problem, roots)
+    total = sum_of_influences(*sides)
+    number = smallest_number(problem, sides, total, block_size)
+    return joint_error(problem, roots, total, number, block_size)
 
 
 def mean_log_ratio(
@@ -149,7 +182,7 @@ def mean_log_ratio(
       block_size: consecutive pairs per block, for correlated pairs.
 
     Returns:
-      A `MeanLogRatio`; the error is inf where any stage has no overlap.
+      A `MeanLogRatio`.
 
     Raises:
       TypeError: log-ratios that are not floating.
@@ -182,8 +215,12 @@ def mean_log_ratio(
             f" {jnp.shape(log_ratio)}"
         )
     mean = jnp.mean(log_ratio)
-    total = (log_ratio - mean) / num_pairs - jnp.sum(pair_influences(problem, roots), axis=0)
-    return MeanLogRatio(mean - jnp.sum(roots), joint_error(problem, roots, total, block_size))
+    sides = side_influences(problem, roots)
+    of_roots = sum_of_influences(*sides)
+    number = smallest_number(problem, sides, of_roots, block_size)
+    total = (log_ratio - mean) / num_pairs - of_roots
+    error = joint_error(problem, roots, total, number, block_size)
+    return MeanLogRatio(mean - jnp.sum(roots), error, number)
 
 
 def stage_diagnostics(
@@ -234,54 +271,50 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     """The diagnostics of stages that are solved already, from the pairs' influences (K, n)."""
     total = jnp.sum(influences, axis=0)
     spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1))
+    count = effective_samples((influences, None))
     return StageDiagnostics(
         log_partition=solution.log_partition,
         overlap=jnp.exp(log_overlap(problem, solution.log_partition)),
         effective_sample_size=effective_sample_size(problem.noise.values),
         standard_error=jnp.where(solution.status == Status.NO_OVERLAP, jnp.inf, spread),
         variance_fraction=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
-        status=solution.status,
+        status=interval_status(solution.status, count),
+        effective_samples=count,
     )
 
 
 def joint_error(
-    problem: Problem, roots: jax.Array, influence: jax.Array, block_size: int = 1
+    problem: Problem, roots: jax.Array, influence: jax.Array, number: jax.Array, block_size: int
 ) -> jax.Array:
-    """Standard error from the influences of the pairs, (n,); inf where any stage has no overlap."""
+    """Standard error from the influences of the pairs, (n,).
+
+    It is inf where any stage has no overlap, or where few samples determine the normalizers.
+    """
+    sides = problem.data, problem.noise
+    counts = jnp.stack([sample_count(side.values, side.weights) for side in sides])
+    # The mean is fitted on every side; the correction is that of the shortest one.
+    shortest = jnp.arange(influence.shape[-1]) < jnp.min(counts)
+    variance = jackknife_variance(influence, shortest.astype(influence.dtype), block_size)
     has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
-    return jnp.where(has_gap, jnp.inf, jnp.sqrt(jackknife_variance(influence, None, block_size)))
+    has_interval = ~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)
+    is_known = has_interval | jnp.isnan(variance)
+    return jnp.where(is_known, jnp.sqrt(variance), jnp.inf)
 
 
-def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
-    r"""Influence of pair i on F_k through the stage's data and noise together, (K, n).
+def smallest_number(
+    problem: Problem, sides: tuple[jax.Array, jax.Array], total: jax.Array, block_size: int
+) -> jax.Array:
+    """The effective number of samples behind F or behind any F_k, whichever is smallest.
 
-    .. math::
-        \psi_{k,i} = -\frac{R_{k,i} - \operatorname{mean}_i R_{k,i}}{n H_k},
-        \qquad R_{k,i} = P_{k,i} - \kappa Q_{k,i}
-
-    The influences on every F_k sum to zero.
+    Args:
+      problem: the stages.
+      sides: the influences on every F_k.
+      total: the influences on F, (n,).
+      block_size: pairs per block.
     """
-    kappa, num_pairs = jnp.exp(problem.log_kappa), problem.data.values.shape[-1]
-    data, noise = acceptance_logits(problem, roots)
-    slope = _mean_slope(data) + kappa * _mean_slope(noise)
-    terms = _small_part(data) - expand(kappa) * _small_part(noise)
-    # Without overlap the slope is zero, and `joint_error` returns infinity.
-    slope = jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
-    return -(terms - jnp.mean(terms, axis=-1, keepdims=True)) / expand(slope) / num_pairs
-
-
-def _mean_slope(distance: jax.Array) -> jax.Array:
-    return jnp.mean(jax.nn.sigmoid(distance) * jax.nn.sigmoid(-distance), axis=-1)
-
-
-def _small_part(distance: jax.Array) -> jax.Array:
-    """sigma or sigma - 1, whichever is the smaller one and so keeps its digits.
-
-    The two differ by a constant, which is removed with the mean.
-    """
-    sigma = jax.nn.sigmoid(distance)
-    is_small = jnp.mean(sigma, axis=-1, keepdims=True) < 0.5
-    return jnp.where(is_small, sigma, -jax.nn.sigmoid(-distance))
+    weights = problem.data.weights, problem.noise.weights
+    of_stages = effective_samples(*zip(sides, weights, strict=True), block_size=block_size)
+    return jnp.minimum(jnp.min(of_stages), effective_samples((total, None), block_size=block_size))
 
 
 def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Problem, jax.Array]:

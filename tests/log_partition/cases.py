@@ -26,15 +26,20 @@ def solve(data, noise, *, magnification=1.0, noise_ratio=1.0, **options) -> nce_
     )
 
 
-_compiled_standard_error = jax.jit(
-    nce_jax.log_partition_standard_error, static_argnames="block_size"
+_compiled_estimate = jax.jit(
+    nce_jax.diagnostics.estimate_log_partition, static_argnames="block_size"
 )
 
 
-def standard_error(data, noise, *, magnification=1.0, **options):
-    return _compiled_standard_error(
+def estimate_log_partition(data, noise, *, magnification=1.0, **options):
+    return _compiled_estimate(
         data, noise, magnification=jnp.asarray(magnification, data.dtype), **options
     )
+
+
+def standard_error(data, noise, **options):
+    """The finite error, also where few samples are behind it."""
+    return estimate_log_partition(data, noise, **options).standard_error
 
 
 def gaussian_log_ratios(
