@@ -76,18 +76,27 @@ _COLUMN = "pass one column of numbers"
 
 def as_floating(name: str, values: Any, *, table_cure: str | None = None) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
+    return jnp.asarray(_as_floating_array(name, values, table_cure))
+
+
+def _as_floating_array(name: str, values: Any, table_cure: str | None) -> Any:
     table_cure = table_cure or f"{name}.to_numpy() is the array in it"
     array = as_array(name, values, "a floating array", table_cure=table_cure)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
         )
-    return jnp.asarray(array)
+    return array
 
 
 def as_samples(name: str, values: Any) -> jax.Array:
     """Returns `values` as a floating array with at least one sample on its last axis."""
-    values = as_floating(name, values, table_cure=_COLUMN)
+    return jnp.asarray(as_sample_array(name, values))
+
+
+def as_sample_array(name: str, values: Any) -> Any:
+    """The same, but what is on the host remains there, in the precision in which it was given."""
+    values = _as_floating_array(name, values, _COLUMN)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
@@ -149,25 +158,33 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """Returns sample weights in the dtype and the shape of the samples, or None for None."""
     if weights is None:
         return None
-    given = as_array(name, weights, "weights as an array")
-    if isinstance(given, np.ndarray):
-        _check_weight_values(name, given)
-    weights = jnp.asarray(given)
+    weights = jnp.asarray(as_weight_array(name, weights, samples.shape))
+    return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+
+
+def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
+    """Returns weights of samples of this shape as an array, which remains where it is."""
+    weights = as_array(name, weights, "weights as an array")
+    if isinstance(weights, np.ndarray):
+        _check_weight_values(name, weights)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
         raise TypeError(
             f"{name}: expected floating or boolean weights, got dtype"
             f" {weights.dtype}{_float_cure(weights.dtype)}"
         )
-    if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
+    if weights.ndim == 0 or weights.ndim > len(shape) or weights.shape[-1] != shape[-1]:
         raise ValueError(
-            f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
+            f"{name}: expected one weight per sample, {shape}, got shape {weights.shape}"
         )
-    try:
-        return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
-    except ValueError:
-        raise ValueError(
-            f"{name}: expected shape {samples.shape}, got shape {weights.shape}"
-        ) from None
+    if not _broadcasts(weights.shape, shape):
+        raise ValueError(f"{name}: expected shape {shape}, got shape {weights.shape}")
+    return weights
+
+
+def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of the one shape broadcasts to the other."""
+    aligned = zip(given[::-1], shape[::-1], strict=False)
+    return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
 def _check_weight_values(name: str, weights: np.ndarray) -> None:
@@ -223,20 +240,24 @@ def as_pair(
 
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
-    batch = samples.shape[:-1]
+    given = as_scalar_array(name, value, samples.shape[:-1])
+    return jnp.broadcast_to(jnp.asarray(given, samples.dtype), samples.shape[:-1])
+
+
+def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
+    """Returns a number or array that broadcasts to the batch axes, as it was given."""
     expected = "a number or an array of numbers"
     if value is None or isinstance(value, str):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     given = value if isinstance(value, int | float) else as_array(name, value, expected)
     if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
-    try:
-        return jnp.broadcast_to(jnp.asarray(given, samples.dtype), batch)
-    except ValueError:
+    if not _broadcasts(np.shape(given), batch):
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"
             f" {np.shape(value)}"
-        ) from None
+        )
+    return given
 
 
 def is_key(leaf: Any) -> bool:

@@ -1,14 +1,31 @@
 """Free energy differences from work values, in the terms of molecular simulation."""
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_scalar, check_positive, check_same_batch
-from nce_jax._numerics import effective_samples, expand, scaled_sigmoid
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax._checks import (
+    as_samples,
+    as_scalar,
+    as_weights,
+    check_positive,
+    check_same_batch,
+    compute_dtype,
+)
+from nce_jax._eager import SampleSet, one_program
+from nce_jax._numerics import (
+    effective_samples,
+    expand,
+    ignore_unweighted,
+    rounding_variance,
+    sample_count,
+    scaled_sigmoid,
+    total_weight,
+    weighted_mean,
+)
+from nce_jax._offset import Effect
+from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, interval_status, newton, solve_log_partition
 
@@ -42,6 +59,8 @@ def bar(
     work_forward: LogRatio,
     work_reverse: LogRatio,
     *,
+    weights_forward: Weights | None = None,
+    weights_reverse: Weights | None = None,
     statistical_inefficiency: Scalars = 1.0,
     solver: Solver = newton(),
     tolerance: Scalars | None = None,
@@ -72,6 +91,10 @@ def bar(
         initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
       work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
         state.
+      weights_forward: weights >= 0 of the forward work values, broadcastable to them: zero for
+        padding, or those of reweighted samples; need not be normalized. m is then the effective
+        number of samples.
+      weights_reverse: the same for the reverse work values.
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
         independent sample; the error grows by sqrt(g).
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
@@ -113,54 +136,111 @@ def bar(
         raise ValueError(
             f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
         )
-    forward = as_samples("work_forward", work_forward)
-    reverse = as_samples("work_reverse", work_reverse)
-    check_same_batch(("work_forward", "work_reverse"), forward, reverse)
-    noise_ratio = forward.shape[-1] / reverse.shape[-1]
-    solution = solve_log_partition(
-        reverse,
-        -forward,
-        noise_ratio=noise_ratio,
+    return _bar(
+        work_forward,
+        work_reverse,
+        weights_forward=weights_forward,
+        weights_reverse=weights_reverse,
+        statistical_inefficiency=statistical_inefficiency,
         solver=solver,
         tolerance=tolerance,
         max_steps=max_steps,
     )
-    is_estimate = solution.status == Status.CONVERGED
-    inefficiency = as_scalar(
-        "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
+
+
+@one_program(
+    SampleSet("work_forward", "weights_forward"),
+    SampleSet("work_reverse", "weights_reverse", sign=-1),
+    static=("solver", "max_steps"),
+    effect=Effect("delta_f"),
+)
+def _bar(
+    work_forward: LogRatio,
+    work_reverse: LogRatio,
+    *,
+    weights_forward: Weights | None,
+    weights_reverse: Weights | None,
+    statistical_inefficiency: Scalars,
+    solver: Solver,
+    tolerance: Scalars | None,
+    max_steps: int,
+) -> FreeEnergy:
+    forward, reverse = _sides(work_forward, work_reverse, weights_forward, weights_reverse)
+    noise_ratio = forward.num_samples / reverse.num_samples
+    pair: dict[str, Any] = {
+        "noise_ratio": noise_ratio,
+        "weights_data": reverse.weights,
+        "weights_noise": forward.weights,
+    }
+    solution = solve_log_partition(
+        reverse.work, -forward.work, **pair, solver=solver, tolerance=tolerance, max_steps=max_steps
     )
-    influences = _influences(forward, reverse, -solution.log_partition)
-    variance = inefficiency * _variance(influences)
-    count = effective_samples(*((side, None) for side in influences)) / inefficiency
+    delta_f = -solution.log_partition
+    is_estimate = solution.status == Status.CONVERGED
+    influences = _influences(forward, reverse, delta_f)
+    inefficiency = as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
+    variance = _variance(influences, forward, reverse) * inefficiency + rounding_variance(delta_f)
+    weights = forward.weights, reverse.weights
+    count = effective_samples(*zip(influences, weights, strict=True)) / inefficiency
     return FreeEnergy(
-        delta_f=jnp.where(is_estimate, -solution.log_partition, jnp.nan),
+        delta_f=jnp.where(is_estimate, delta_f, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
-        overlap=overlap(
-            reverse, -forward, log_partition=solution.log_partition, noise_ratio=noise_ratio
-        ),
+        overlap=overlap(reverse.work, -forward.work, log_partition=solution.log_partition, **pair),
         status=interval_status(solution.status, count),
         effective_samples=count,
     )
 
 
-def _influences(
-    forward: jax.Array, reverse: jax.Array, delta_f: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Relative deviations of the acceptance probabilities from their means, over their number.
+class _Side(NamedTuple):
+    """Work values of one direction, their weights, and how many samples they are worth."""
 
-    Bennett's variance is computed from deviations, since 1 / ESS - 1 / n would lose its digits
-    where the values hardly vary.
-    """
-    offset = expand(delta_f) - math.log(forward.shape[-1] / reverse.shape[-1])
-    acceptances = (scaled_sigmoid(offset - forward)[0], scaled_sigmoid(-offset - reverse)[0])
-    forward, reverse = (
-        (p / jnp.mean(p, axis=-1, keepdims=True) - 1) / p.shape[-1] for p in acceptances
+    work: jax.Array
+    weights: jax.Array | None
+    num_samples: jax.Array
+
+
+def _sides(
+    work_forward: Any, work_reverse: Any, weights_forward: Any, weights_reverse: Any
+) -> tuple[_Side, _Side]:
+    forward = as_samples("work_forward", work_forward)
+    reverse = as_samples("work_reverse", work_reverse)
+    check_same_batch(("work_forward", "work_reverse"), forward, reverse)
+    dtype = compute_dtype(forward, reverse)
+    return (
+        _side("weights_forward", forward.astype(dtype), weights_forward),
+        _side("weights_reverse", reverse.astype(dtype), weights_reverse),
     )
-    return forward, reverse
 
 
-def _variance(influences: tuple[jax.Array, jax.Array]) -> jax.Array:
-    """Bennett's variance of delta_f for independent work values (eq. 10a)."""
+def _side(name: str, work: jax.Array, weights: Any) -> _Side:
+    weights = as_weights(name, weights, work)
+    return _Side(ignore_unweighted(work, weights), weights, sample_count(work, weights))
+
+
+def _influences(forward: _Side, reverse: _Side, delta_f: jax.Array) -> tuple[jax.Array, jax.Array]:
+    offset = expand(delta_f - jnp.log(forward.num_samples / reverse.num_samples))
+    return (
+        _relative_deviations(offset - forward.work, forward),
+        _relative_deviations(-offset - reverse.work, reverse),
+    )
+
+
+def _relative_deviations(logits: jax.Array, side: _Side) -> jax.Array:
+    """Deviations of the acceptance from its mean, over the mean, times the samples' shares.
+
+    1 / ESS - 1 / n would lose its digits where the values hardly vary.
+    """
+    acceptance = scaled_sigmoid(logits)[0]
+    relative = acceptance / expand(weighted_mean(acceptance, side.weights)) - 1
+    shares = 1 if side.weights is None else side.weights
+    return shares * relative / expand(total_weight(relative, side.weights))
+
+
+def _variance(influences: tuple[jax.Array, jax.Array], forward: _Side, reverse: _Side) -> jax.Array:
+    """Bennett's variance of delta_f for independent work values (eq. 10a).
+
+    It is infinite with a single sample on a side.
+    """
     squares = [jnp.sum(jnp.square(side), axis=-1) for side in influences]
-    is_single = min(side.shape[-1] for side in influences) == 1
-    return jnp.full_like(squares[0], jnp.inf) if is_single else squares[0] + squares[1]
+    is_single = jnp.minimum(forward.num_samples, reverse.num_samples) < 1.5
+    return jnp.where(is_single, jnp.inf, squares[0] + squares[1])

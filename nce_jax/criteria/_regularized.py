@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar, check_instance, check_positive
-from nce_jax._numerics import expand, ignore_unweighted, weighted_mean
+from nce_jax._numerics import expand, has_no_weight, ignore_unweighted, stop_where, weighted_mean
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
 from nce_jax.log_partition import Problem, Pull
@@ -82,6 +82,13 @@ def _loss(
     **weights,
 ) -> Any:
     data, noise, weights_data, weights_noise = as_pair(log_ratio_data, log_ratio_noise, **weights)
+    is_empty = has_no_weight(data, weights_data) | has_no_weight(noise, weights_noise)
+    log_partition = as_scalar("log_partition", log_partition, data)
+    # As with the losses themselves, no gradient without samples or without F.
+    data, noise, weights_data, weights_noise, log_partition = stop_where(
+        is_empty | jnp.isnan(log_partition),
+        (data, noise, weights_data, weights_noise, log_partition),
+    )
     base = criterion.loss(
         data,
         noise,
@@ -91,15 +98,15 @@ def _loss(
     )
     sides = (data, weights_data), (noise, weights_noise)
     penalty = sum(_mean_square(*side, log_partition) for side in sides)
-    return base + as_scalar("strength", strength, data) * penalty
+    penalty = as_scalar("strength", strength, data) * penalty
+    return base + jnp.where(is_empty, 0, penalty)
 
 
 def _mean_square(
-    log_ratio: jax.Array, weights: jax.Array | None, log_partition: Scalars
+    log_ratio: jax.Array, weights: jax.Array | None, log_partition: jax.Array
 ) -> jax.Array:
     log_ratio = ignore_unweighted(log_ratio, weights)
-    shift = expand(as_scalar("log_partition", log_partition, log_ratio))
-    return weighted_mean((log_ratio - shift) ** 2, weights)
+    return weighted_mean((log_ratio - expand(log_partition)) ** 2, weights)
 
 
 def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Problem:

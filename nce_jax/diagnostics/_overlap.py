@@ -2,10 +2,13 @@
 
 import jax.numpy as jnp
 
+from nce_jax._eager import PAIR, one_program
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import log_overlap, make_problem, solve_unless_given
 
 
+@one_program(*PAIR, effect=Effect())
 def overlap(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_positive_int
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import effective_samples, jackknife_variance
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
@@ -42,11 +44,11 @@ class LogPartitionEstimate(NamedTuple):
     effective_samples: Float[Array, "*batch"]
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect("log_partition"))
 def estimate_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
     *,
-    log_partition: Scalars | None = None,
     magnification: Scalars = 1.0,
     noise_ratio: Scalars = 1.0,
     weights_data: Weights | None = None,
@@ -67,7 +69,6 @@ def estimate_log_partition(
       log_ratio_data: s of the data samples, (*batch, n), in nats; in time order where blocks are
         used.
       log_ratio_noise: the same for the noise samples, (*batch, m).
-      log_partition: F* of `solve_log_partition` at the same kappa; None solves for it.
       magnification: M > 0, a number or one per batch entry.
       noise_ratio: nu > 0, as for `magnification`.
       weights_data: weights >= 0 of the data samples; those of weight zero are ignored.
@@ -102,6 +103,12 @@ def estimate_log_partition(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
+    return _estimate(problem, None, block_size)
+
+
+def _estimate(
+    problem: Problem, log_partition: Scalars | None, block_size: int
+) -> LogPartitionEstimate:
     root, status = solved_or_given(problem, log_partition)
     error, count = error_of_root(problem, root, block_size)
     return LogPartitionEstimate(
@@ -128,6 +135,7 @@ def solved_or_given(
     return jnp.where(is_finite, given, jnp.nan), status
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect())
 def log_partition_standard_error(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -187,16 +195,11 @@ def log_partition_standard_error(
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eq. 10a.
       Flyvbjerg and Petersen, Error estimates on averages of correlated data, 1989 (blocks).
     """
-    estimate = estimate_log_partition(
-        log_ratio_data,
-        log_ratio_noise,
-        log_partition=log_partition,
-        magnification=magnification,
-        noise_ratio=noise_ratio,
-        weights_data=weights_data,
-        weights_noise=weights_noise,
-        block_size=block_size,
+    check_positive_int("block_size", block_size)
+    problem = make_problem(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
+    estimate = _estimate(problem, log_partition, block_size)
     return jnp.where(estimate.status == Status.LOW_OVERLAP, jnp.inf, estimate.standard_error)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from nce_jax._checks import as_pair, check_instance
 from nce_jax._numerics import ignore_unweighted, log_noise_weight, total_weight
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
+from nce_jax.log_partition._support import ends, share
 
 
 class Status(IntEnum):
@@ -23,7 +24,9 @@ class Status(IntEnum):
       CONVERGED: the log partition is within the tolerance of the root.
       MAX_STEPS: failed, because the step limit was reached first.
       NONFINITE: failed, because a log ratio, a weight or the noise weight was NaN, infinite or out
-        of its range.
+        of its range. Infinite log ratios are out of range where the loss is infinite at every F:
+        -inf on a data sample, +inf on a noise sample. With the other sign the sample counts, and
+        adds exactly nothing to the equation; the solve fails only if no other sample is left.
       NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss
         and yet no estimate of a log Z, since hardly any sample of one set is plausible under the
         other.
@@ -188,15 +191,18 @@ def _samples(values: jax.Array, weights: jax.Array | None) -> Samples:
 
 
 def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """An interval that contains F*(kappa) for every kappa.
+    r"""An interval that contains F*(kappa) for every kappa.
 
-    Its ends are the smallest and the largest log ratio of both sets.
+    Its ends are the smallest and the largest log ratio of both sets. Where a fraction 1 - a of the
+    data has s = +inf, and a fraction 1 - b of the noise s = -inf, these samples are left out, and
+    both ends are shifted by log(b / a).
 
     Args:
       problem: the equation.
 
     Returns:
-      The lower and the upper end, (*batch); NaN where a log ratio is NaN.
+      The lower and the upper end, (*batch). They are not finite where a log ratio is NaN, -inf on
+      the data or +inf on the noise, or where no sample of a side is left.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -210,9 +216,14 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, lemma 3.2.
     """
-    lower = jnp.minimum(problem.data.values.min(-1), problem.noise.values.min(-1))
-    upper = jnp.maximum(problem.data.values.max(-1), problem.noise.values.max(-1))
-    return lower, upper
+    data, noise = ends(problem.data.values, jnp.inf), ends(problem.noise.values, -jnp.inf)
+    shift = log_share_ratio(problem)
+    return jnp.minimum(data[0], noise[0]) + shift, jnp.maximum(data[1], noise[1]) + shift
+
+
+def log_share_ratio(problem: Problem) -> jax.Array:
+    """log(b / a), the shift of the root by samples that add nothing; 0 where there are none."""
+    return jnp.log(share(*problem.noise, -jnp.inf)) - jnp.log(share(*problem.data, jnp.inf))
 
 
 def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None:

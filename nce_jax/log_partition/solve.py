@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import stop_where
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition._loop import iterate, start_run
 from nce_jax.log_partition._newton import newton
@@ -15,6 +18,9 @@ from nce_jax.log_partition.implicit import implicit_root
 from nce_jax.log_partition.problem import Problem, Solution, Solver, Status, make_problem
 
 
+@one_program(
+    *PAIR, static=("solver", "max_steps", "fixed_steps"), effect=Effect("log_partition", error=None)
+)
 def solve_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -257,9 +263,9 @@ def _solve(
         max_steps=max_steps,
         fixed_steps=fixed_steps,
     )
-    root = implicit_root(run.state.estimate, problem)
     status = find_status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
+    root = implicit_root(run.state.estimate, stop_where(~solved, problem))
     solution = Solution(
         log_partition=jnp.where(solved, root, jnp.nan),
         residual=jnp.where(is_valid, run.state.residual, jnp.nan),

@@ -13,7 +13,7 @@ from nce_jax._checks import (
     check_positive,
     compute_dtype,
 )
-from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
+from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, loss_mean, softplus
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
@@ -80,7 +80,7 @@ def ranking_nce_loss(
         weights_data=weights_data,
         weights_noise=weights_noise,
     )
-    return weighted_mean(terms, as_weights("weights_data", weights_data, terms))
+    return loss_mean(terms, as_weights("weights_data", weights_data, terms))
 
 
 def ranking_nce_loss_terms(
@@ -207,11 +207,11 @@ def conditional_nce_loss(
     log_odds = expand(data) - noise + correction
     log_odds = _ignore_unweighted_rows(log_odds, weights_data)
     if weights_noise is None:
-        return 2 * weighted_mean(jnp.mean(softplus(-log_odds), axis=-1), weights_data)
+        return 2 * loss_mean(jnp.mean(softplus(-log_odds), axis=-1), weights_data)
     total = jnp.sum(weights_noise, axis=-1)
     log_odds = jnp.where(weights_noise == 0, 0, log_odds)
     terms = jnp.sum(weights_noise * softplus(-log_odds), axis=-1)
-    return 2 * weighted_mean(terms / jnp.where(total == 0, 1, total), weights_data)
+    return 2 * loss_mean(terms / jnp.where(total == 0, 1, total), weights_data)
 
 
 def _as_correction(name: str, values: Any, noise: jax.Array) -> jax.Array:

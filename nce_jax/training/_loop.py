@@ -1,7 +1,7 @@
 """`fit`: the training loop around a pure train step."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
+from nce_jax.training._identity import check_changes, describe_run
+from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings, shares_threads
 from nce_jax.training._processes import check_same, is_writer
-from nce_jax.training._records import Packing, Window, history
+from nce_jax.training._records import Packing, Window
 
 _FLUSH = 128
 """Number of steps that may be in flight. Reading metrics off the device waits for it, so it happens
@@ -60,6 +62,7 @@ def fit(
     evaluate: Callable[[Any], Mapping[str, Any]] | None = None,
     evaluate_every: int | None = None,
     low_overlap: float = 0.01,
+    allow_changes: Collection[str] = (),
     progress: bool = True,
 ) -> FitResult:
     """Runs the training loop: batches, metrics, evaluations, checkpoints, resumption.
@@ -140,33 +143,51 @@ def fit(
     check_arguments(state, batches, key)
     if resume and folder is None:
         raise ValueError("resume: expected a folder to continue from, got folder=None")
+    check_changes(allow_changes)
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
     key_step, key_shuffle = jax.random.split(key)
     check_same("key, num_steps, checkpoint_every", [key, num_steps, checkpoint_every])
-    files = Files(folder, keep)
-    start = files.start(state, key, resume, num_steps)
-    source = make_source(batches, batch_size, key_shuffle, start.step)
-    files.open(start, source.context)
-    packing = Packing()
-    run = _Run(
-        advance=_compile(step, source, key_step, packing, start.tree["state"]),
-        source=source,
-        window=Window(packing, log_every, low_overlap),
-        files=files,
-        due=_Due(
-            num_steps,
-            checkpoint_every if files.checkpoints else None,
-            evaluate_every if evaluate else None,
-        ),
-        evaluate=evaluate,
-        key=key,
-    )
-    with files, _progress_bar(num_steps, start.step, progress and is_writer()) as bar:
-        state = run.steps(start.step, start.tree["state"], bar)
+    with Files(folder, keep, allow_changes) as files:
+        start = files.start(state, key, resume, num_steps)
+        source = make_source(batches, batch_size, key_shuffle)
+        first = source.first(start.step, num_steps)
+        if folder is not None:
+            identity = _identity(step, state, key, source, first, start.step)
+            files.open(start, identity, num_steps)
+        packing = Packing()
+        run = _Run(
+            advance=_compile(step, source, key_step, packing, start.tree["state"]),
+            source=source,
+            window=Window(packing, log_every, low_overlap),
+            files=files,
+            due=_Due(
+                num_steps,
+                checkpoint_every if files.checkpoints else None,
+                evaluate_every if evaluate else None,
+            ),
+            evaluate=evaluate,
+            key=key,
+        )
+        with _progress_bar(num_steps, start.step, progress and is_writer()) as bar:
+            state = run.steps(start.step, start.tree["state"], first, bar)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
+
+
+def _identity(
+    step: Callable[..., Any], state: Any, key: jax.Array, source: Source, first: Any, start: int
+) -> dict[str, Any]:
+    """What a run is made of, to be compared when it is resumed."""
+    last = source.previous(start) if start > 0 else None
+    example = first if first is not None else last
+    batch = None if example is None else jax.eval_shape(source.batch, *example)
+    return {
+        "samples": source.samples(),
+        "last_batch": source.last(last),
+        **describe_run(step, strongly_typed(state), batch, key),
+    }
 
 
 def _compile(
@@ -199,12 +220,13 @@ class _Run(NamedTuple):
     evaluate: Callable[[Any], Mapping[str, Any]] | None
     key: jax.Array
 
-    def steps(self, num_done: int, state: Any, bar: tqdm) -> Any:
-        """The state after the last step."""
+    def steps(self, num_done: int, state: Any, first: Any, bar: tqdm) -> Any:
+        """The state after the last step; `first` are the arguments of the first one."""
         must_wait, num_steps = shares_threads(state), self.due.num_steps
         for number in range(num_done + 1, num_steps + 1):
-            arguments = self.source.arguments(number - 1)
-            if number == num_done + 1:
+            is_first = number == num_done + 1
+            arguments = first if is_first else self.source.arguments(number - 1)
+            if is_first:
                 check_same("batches", arguments, _LOCAL_DATA_CURE)
             num_examples = self.source.num_examples or _num_examples(arguments)
             state, metrics = self.advance(state, arguments)
@@ -212,21 +234,21 @@ class _Run(NamedTuple):
                 jax.block_until_ready(metrics)
             self.window.add(number, metrics, num_examples)
             if self.due.flush(number):
-                self._write(number, state, bar)
+                self._write(number, state, arguments, bar)
         self.files.check_finite(num_steps, state)
         # A run that was complete before this call has not taken a step.
         if self.evaluate is not None and not self.files.has_evaluated(num_steps):
             self.files.evaluate(num_steps, self.evaluate, state)
         return state
 
-    def _write(self, number: int, state: Any, bar: tqdm) -> None:
+    def _write(self, number: int, state: Any, arguments: Any, bar: tqdm) -> None:
         """Records, evaluation and checkpoint, as far as they are due after this step."""
         is_last = number == self.due.num_steps
         _show(bar, number, self.files.record(self.window, is_last))
         if self.evaluate is not None and self.due.evaluation(number):
             self.files.evaluate(number, self.evaluate, state)
         if self.due.checkpoint(number):
-            self.files.save(number, state, self.key, self.source.context)
+            self.files.save(number, state, self.key, self.source.last(arguments))
         # What the host did here does not count as training time.
         self.window.restart_clock()
 

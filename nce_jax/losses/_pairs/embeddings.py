@@ -15,7 +15,7 @@ from nce_jax._checks import (
     check_positive_int,
     compute_dtype,
 )
-from nce_jax._numerics import weighted_mean
+from nce_jax._numerics import loss_mean
 from nce_jax.losses._pairs.sharded import (
     Sharded,
     check_devices,
@@ -57,8 +57,8 @@ class Embeddings(NamedTuple):
         return terms if self.weights is None else jnp.where(self.weights == 0, 0, terms)
 
     def mean(self, terms: jax.Array) -> jax.Array:
-        """The weighted mean of the terms over the anchors."""
-        return weighted_mean(self.mask(terms), self.weights)
+        """The weighted mean of the terms over the anchors; zero where all weights are zero."""
+        return loss_mean(self.mask(terms), self.weights)
 
     def sum_others(
         self, reduction: Reduction, offset: jax.Array | None = None, column_sums: bool = False
