@@ -10,8 +10,12 @@ MIN_EFFECTIVE_SAMPLES = 10.0
 reliable.
 
 The number is one over the largest share of a sample (or block) in the variance, so that no sample
-contributes more than a tenth of it. CALIBRATION
-"""
+contributes more than a tenth of it. The threshold comes from 1,000 settings of 2,000 repetitions
+each: Gaussian and exponential work, oscillators, Student and Cauchy tails, 10 to 2,000 samples a
+side, kappa from 1e-4 to 1e4, importance sampling and divergences. Wherever a fifth or more of the
+repetitions pass, at least 90 % of their intervals contain the truth, usually 93 to 96 %; before
+selection it was 10 to 80 % in a third of the settings. At a threshold of 8 four times as many
+settings, most of them with few repetitions that pass, fall below 90 % (docs/concepts.md)."""
 
 
 def interval_status(

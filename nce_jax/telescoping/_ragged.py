@@ -48,4 +48,4 @@ def _padded(rows: list[jax.Array]) -> tuple[jax.Array, jax.Array | None]:
     if all(row.size == longest for row in rows):
         return values, None
     sizes = jnp.array([row.size for row in rows])
-    return values, (jnp.arange(longest) < sizes[:, None]).astype(values.dtype)
+    return values, (jnp.arange(longest)[None] < sizes[:, None]).astype(values.dtype)
