@@ -1,8 +1,10 @@
 """Static checks of arguments: shapes, dtypes, and the values of plain Python numbers.
 
-Every message names the argument, what was expected and what came. Values of arrays are never read
-here: under `jit` they are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad
-*shape* as an error at the call.
+Every message names the argument, what was expected and what came. Values of log ratios are never
+read here, and traced values cannot be: a bad *value* shows up as data (a status, a NaN), and a bad
+*shape* as an error at the call. The few numbers beside the log ratios, such as weights and
+magnifications, are read where they are known: outside `jit` one that is out of its range is an
+error at the call.
 """
 
 import inspect
@@ -90,8 +92,31 @@ def _as_floating_array(name: str, values: Any, table_cure: str | None) -> Any:
 
 
 def as_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with at least one sample on its last axis."""
-    return jnp.asarray(as_sample_array(name, values))
+    """Returns `values` as a floating array with at least one sample on its last axis.
+
+    Raises ValueError where the dtype that JAX gives an array of the host would merge its samples.
+    """
+    array = as_sample_array(name, values)
+    samples = jnp.asarray(array)
+    if isinstance(array, np.ndarray) and array.dtype.itemsize > samples.dtype.itemsize:
+        _check_rounding(name, array, samples.dtype)
+    return samples
+
+
+def _check_rounding(name: str, values: np.ndarray, dtype: Any) -> None:
+    """Raises where typical values are rounded by much, in nats and compared with their spread."""
+    some = values.ravel()[:: -(-values.size // 1001)]
+    some = some[np.isfinite(some)]
+    if some.size == 0:
+        return
+    typical = np.median(some)
+    rounding = float(jnp.finfo(dtype).eps) / 2 * abs(typical)
+    if rounding > 1e-3 * max(1.0, np.median(np.abs(some - typical))):
+        raise ValueError(
+            f"{name}: expected values that {dtype} can represent, got values of about"
+            f" {typical:.6g}, rounded by {rounding:.2g}; subtract a constant from all of them"
+            f" before jit or grad, or enable x64"
+        )
 
 
 def as_sample_array(name: str, values: Any) -> Any:
@@ -159,14 +184,16 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     if weights is None:
         return None
     weights = jnp.asarray(as_weight_array(name, weights, samples.shape))
-    return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+    weights = jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+    # Of a traced array nothing is known here; a negative weight must not pass for a number.
+    is_traced = isinstance(weights, jax.core.Tracer)
+    return jnp.where(weights < 0, jnp.nan, weights) if is_traced else weights
 
 
 def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
     """Returns weights of samples of this shape as an array, which remains where it is."""
     weights = as_array(name, weights, "weights as an array")
-    if isinstance(weights, np.ndarray):
-        _check_weight_values(name, weights)
+    check_weight_values(name, weights)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
         raise TypeError(
             f"{name}: expected floating or boolean weights, got dtype"
@@ -187,23 +214,53 @@ def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
-def _check_weight_values(name: str, weights: np.ndarray) -> None:
-    is_real = jnp.issubdtype(weights.dtype, jnp.integer) or jnp.issubdtype(
-        weights.dtype, jnp.floating
-    )
-    if is_real and (weights < 0).any():
-        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {weights.min()}")
+def check_weight_values(name: str, weights: Any) -> None:
+    """Raises ValueError if one of the weights is negative and the values are known."""
+    values = known_values(weights)
+    if values is not None and (values < 0).any():
+        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {values.min()}")
+
+
+def known_values(value: Any) -> np.ndarray | None:
+    """The values of an array or a number; None where they are traced, or not on this machine."""
+    is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
+    if not (is_array or isinstance(value, int | float)) or isinstance(value, jax.core.Tracer):
+        return None
+    if is_key(value) or not getattr(value, "is_fully_addressable", True):
+        return None
+    values = np.asarray(value)
+    # Half-precision types of JAX are no numbers to NumPy.
+    is_real = values.dtype == bool or jnp.issubdtype(values.dtype, jnp.integer)
+    return values if is_real or jnp.issubdtype(values.dtype, jnp.floating) else None
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises unless a plain number is finite and positive; the values of arrays are not read."""
+    """Raises unless a number is finite and positive; the values of traced arrays are not read."""
     check_not_record(name, value, "a positive number")
     is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
     if isinstance(value, type) or not (is_plain or is_array):
         raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
-    if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
-        raise ValueError(f"{name}: expected a finite positive number, got {value}")
+    _check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Raises unless a number is finite and >= 0; the values of traced arrays are not read."""
+    _check_range(name, value, "a finite number >= 0", lambda x: (x >= 0) & (x < math.inf))
+
+
+def check_at_least_one(name: str, value: Any) -> None:
+    """Raises unless a number is finite and >= 1; the values of traced arrays are not read."""
+    _check_range(name, value, "a finite number of at least 1", lambda x: (x >= 1) & (x < math.inf))
+
+
+def _check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
+    values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)
+    if values is None or is_valid(values).all():
+        return
+    first = values[~is_valid(values)].flat[0]
+    inside = f" in an array of shape {values.shape}" if values.ndim else ""
+    raise ValueError(f"{name}: expected {expected}, got {first}{inside}")
 
 
 def check_positive_int(name: str, value: Any) -> None:
@@ -258,6 +315,20 @@ def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
             f" {np.shape(value)}"
         )
     return given
+
+
+def as_positive(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """`as_scalar` of a number that has to be finite and positive; NaN where a traced one is not."""
+    check_positive(name, value)
+    number = as_scalar(name, value, samples)
+    return jnp.where((number > 0) & (number < jnp.inf), number, jnp.nan)
+
+
+def as_not_negative(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """`as_scalar` of a number that has to be finite and >= 0; NaN where a traced one is not."""
+    number = as_scalar(name, value, samples)
+    check_not_negative(name, value)
+    return jnp.where((number >= 0) & (number < jnp.inf), number, jnp.nan)
 
 
 def is_key(leaf: Any) -> bool:

@@ -24,6 +24,7 @@ from nce_jax._checks import (
     as_sample_array,
     as_scalar_array,
     as_weight_array,
+    check_key,
     check_positive,
     check_same_batch,
     is_key,
@@ -48,11 +49,13 @@ class SampleSet(NamedTuple):
       values: name of the argument with one number per sample, on the last axis.
       weights: name of the argument with the weights of the samples.
       sign: 1 where a constant in the values adds to the normalizer, -1 where it is subtracted.
+      is_total: whether the values are sums over the batch entries of the other sets.
     """
 
     values: str
     weights: str
     sign: int = 1
+    is_total: bool = False
 
 
 PAIR = (SampleSet("log_ratio_data", "weights_data"), SampleSet("log_ratio_noise", "weights_noise"))
@@ -102,11 +105,7 @@ def one_program(
                 return function(*args, **kwargs)
             options = tuple((name, arguments.pop(name)) for name in static)
             prepared = _prepare(sets, arguments, effect)
-            result = program(prepared.inputs, options=options)
-            # Constants inside a caller's `jit` are no tracers, but the result is.
-            if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(result)):
-                return function(*args, **kwargs)
-            return prepared.restore(result)
+            return prepared.restore(program(prepared.inputs, options=options))
 
         return call  # type: ignore[return-value]
 
@@ -141,14 +140,20 @@ def _with_weights(sets: Sequence[SampleSet], inputs: _Inputs) -> dict[str, Any]:
 
 def _eager_arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> dict | None:
     """All arguments by name; None where the call is traced or not as the signature says."""
-    if any(isinstance(value, jax.core.Tracer) for value in (*args, *kwargs.values())):
+    # Inside a caller's `jit` the arguments may be constants, but what is made of them is a tracer.
+    made = jax.device_put(np.float32(0))
+    if any(isinstance(value, jax.core.Tracer) for value in (made, *args, *kwargs.values())):
         return None
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError:
         return None
     bound.apply_defaults()
-    return dict(bound.arguments)
+    named = dict(bound.arguments)
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= named.pop(name)
+    return named
 
 
 def _prepare(
@@ -163,17 +168,20 @@ def _prepare(
     dtype = _compute_dtype(values.values())
     split = None
     if any(array.dtype.itemsize > dtype.itemsize for array in values.values()):
+        batched = [side for side in sets if not side.is_total]
         split = find_split(
-            [values[side.values] for side in sets],
-            [side.sign for side in sets],
+            [values[side.values] for side in batched],
+            [side.sign for side in batched],
             scalars.get("log_partition"),
             effect,
         )
         for side in sets:
-            shift = side.sign * (split.given + split.constant)[..., None]
+            shift = side.sign * (split.given + split.constant)
+            shift = np.sum(shift) if side.is_total else shift[..., None]
             values[side.values] = values[side.values] - shift
     scalars = {name: _host_scalar(name, value, dtype, split) for name, value in scalars.items()}
-    inputs = _pad(sets, values, weights, dtype)._replace(scalars=scalars)
+    # An explicit transfer, which `jax.transfer_guard("disallow")` permits.
+    inputs = jax.device_put(_pad(sets, values, weights, dtype)._replace(scalars=scalars))
 
     def restore(result: Any) -> Any:
         if split is None or effect is None:
@@ -188,7 +196,7 @@ def _checked(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """The values, the weights and all other arguments, or the error that the function raises."""
     values = {side.values: as_sample_array(side.values, arguments[side.values]) for side in sets}
-    for first, second in itertools.pairwise(sets):
+    for first, second in itertools.pairwise(side for side in sets if not side.is_total):
         names = first.values, second.values
         check_same_batch(names, values[names[0]], values[names[1]])
     weights = {
@@ -204,6 +212,8 @@ def _checked(
     for name, value in scalars.items():
         if name in _POSITIVE and value is not None:
             check_positive(name, value)
+        if name == "key":
+            check_key(value)
         if value is not None and not is_key(value):
             scalars[name] = as_scalar_array(name, value, batch)
     return values, weights, scalars
@@ -213,10 +223,11 @@ def _is_on_host(array: Any) -> bool:
     """Whether an array lies in the memory of the host, where padding it costs one copy."""
     if not isinstance(array, jax.Array):
         return True
-    # A new array shows which device is the default.
-    devices = jnp.zeros(()).devices()
-    is_default = array.is_fully_addressable and array.devices() == devices
-    return is_default and all(device.platform == "cpu" for device in devices)
+    default = getattr(jax.config, "jax_default_device", None)
+    if default is None or isinstance(default, str):
+        default = jax.local_devices(backend=default)[0]
+    is_default = array.is_fully_addressable and array.devices() == {default}
+    return is_default and default.platform == "cpu"
 
 
 def _compute_dtype(arrays: Iterable[np.ndarray]) -> np.dtype:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive
+from nce_jax._checks import as_positive
 
 
 def expand(values: jax.Array) -> jax.Array:
@@ -22,10 +22,8 @@ def expand(values: jax.Array) -> jax.Array:
 
 def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -> jax.Array:
     """log kappa = log(noise_ratio) + log(magnification), one per batch entry of `samples`."""
-    check_positive("magnification", magnification)
-    check_positive("noise_ratio", noise_ratio)
-    log_magnification = jnp.log(as_scalar("magnification", magnification, samples))
-    return log_magnification + jnp.log(as_scalar("noise_ratio", noise_ratio, samples))
+    log_magnification = jnp.log(as_positive("magnification", magnification, samples))
+    return log_magnification + jnp.log(as_positive("noise_ratio", noise_ratio, samples))
 
 
 def stop_where(is_failed: jax.Array, arrays: Any) -> Any:
@@ -81,6 +79,13 @@ def weighted_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     """The mean over the sample axis, with weights that need not be normalized."""
     return weighted_sum(values, weights) / total_weight(values, weights)
+
+
+def mask_terms(terms: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The terms of a loss, zero where their weight is zero and NaN where it is NaN."""
+    if weights is None:
+        return terms
+    return jnp.where(weights == 0, 0, jnp.where(jnp.isnan(weights), jnp.nan, terms))
 
 
 def loss_mean(terms: jax.Array, weights: jax.Array | None) -> jax.Array:

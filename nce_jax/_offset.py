@@ -10,7 +10,7 @@ by more than the error that it is reported with.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 _SMALLEST = 64.0
@@ -109,7 +109,7 @@ def add_constant(result: Any, constant: np.ndarray, effect: Effect, name: str) -
     moved = (np.asarray(value, constant.dtype) + constant).astype(value.dtype)
     error = None if effect.error is None else np.asarray(getattr(result, effect.error))
     _check_rounding(name, moved, error)
-    moved = jnp.asarray(moved)
+    moved = jax.device_put(moved)
     return result._replace(**{effect.field: moved}) if effect.field else moved
 
 

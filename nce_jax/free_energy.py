@@ -9,6 +9,7 @@ from nce_jax._checks import (
     as_samples,
     as_scalar,
     as_weights,
+    check_at_least_one,
     check_positive,
     check_same_batch,
     compute_dtype,
@@ -21,6 +22,7 @@ from nce_jax._numerics import (
     rounding_variance,
     sample_count,
     scaled_sigmoid,
+    stop_where,
     total_weight,
     weighted_mean,
 )
@@ -88,15 +90,17 @@ def bar(
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
-        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
+        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x). A value of +inf,
+        from a configuration that the other state does not allow, counts among the m and adds zero
+        to the sum.
       work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
-        state.
+        state; +inf as above.
       weights_forward: weights >= 0 of the forward work values, broadcastable to them: zero for
         padding, or those of reweighted samples; need not be normalized. m is then the effective
         number of samples.
       weights_reverse: the same for the reverse work values.
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
-        independent sample; the error grows by sqrt(g).
+        independent sample; the error grows by sqrt(g), and is NaN where a traced g is below one.
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
         iteration).
       tolerance: admissible error of delta_f in kT; None takes the default of
@@ -105,7 +109,8 @@ def bar(
 
     Returns:
       A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
-      not overlap, delta_f and standard_error are NaN, and the status gives the reason. Where they
+      not overlap, delta_f and standard_error are NaN, and the status gives the reason;
+      `check_solution(result, problem=...)` names the values that are NaN or -inf. Where they
       overlap so little that intervals would cover too rarely, the status is LOW_OVERLAP.
 
     Raises:
@@ -132,10 +137,7 @@ def bar(
         using maximum-likelihood methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
-    if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
-        raise ValueError(
-            f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
-        )
+    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
     return _bar(
         work_forward,
         work_reverse,
@@ -177,9 +179,12 @@ def _bar(
     )
     delta_f = -solution.log_partition
     is_estimate = solution.status == Status.CONVERGED
-    influences = _influences(forward, reverse, delta_f)
+    # A failed entry passes no gradient.
+    forward, reverse, passed = stop_where(~is_estimate, (forward, reverse, delta_f))
+    influences = _influences(forward, reverse, passed)
     inefficiency = as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
-    variance = _variance(influences, forward, reverse) * inefficiency + rounding_variance(delta_f)
+    inefficiency = jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
+    variance = _variance(influences, forward, reverse) * inefficiency + rounding_variance(passed)
     weights = forward.weights, reverse.weights
     count = effective_samples(*zip(influences, weights, strict=True)) / inefficiency
     return FreeEnergy(

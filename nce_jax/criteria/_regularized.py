@@ -6,11 +6,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair, as_scalar, check_instance, check_positive
+from nce_jax._checks import as_pair, as_positive, as_scalar, check_instance, check_positive
 from nce_jax._numerics import expand, has_no_weight, ignore_unweighted, stop_where, weighted_mean
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
-from nce_jax.log_partition import Problem, Pull
+from nce_jax.log_partition import Problem, Pull, Samples
 
 
 def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterion:
@@ -98,7 +98,7 @@ def _loss(
     )
     sides = (data, weights_data), (noise, weights_noise)
     penalty = sum(_mean_square(*side, log_partition) for side in sides)
-    penalty = as_scalar("strength", strength, data) * penalty
+    penalty = as_positive("strength", strength, data) * penalty
     return base + jnp.where(is_empty, 0, penalty)
 
 
@@ -112,7 +112,7 @@ def _mean_square(
 def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Problem:
     assert criterion.equation is not None
     problem = criterion.equation(*args, **kwargs)
-    means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
+    means = [_mean(side) for side in (problem.data, problem.noise)]
     slope = 4 * as_scalar("strength", strength, problem.data.values)
     # With any other strength the loss has no minimum, and the solve has to report that.
     is_valid = jnp.isfinite(slope) & (slope >= 0)
@@ -121,3 +121,10 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     if problem.pull is not None:
         slope = slope + problem.pull.slope
     return problem._replace(log_kappa=log_kappa, pull=Pull(slope, (means[0] + means[1]) / 2))
+
+
+def _mean(side: Samples) -> jax.Array:
+    """The mean log ratio, without a gradient where it is no number and the solve fails."""
+    fixed = jax.lax.stop_gradient((side.values, side.weights))
+    has_failed = ~jnp.isfinite(weighted_mean(*fixed))
+    return weighted_mean(*stop_where(has_failed, (side.values, side.weights)))

@@ -5,11 +5,21 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
-from nce_jax._numerics import expand, jackknife_variance, softplus, weighted_mean
+from nce_jax._checks import as_scalar, check_positive_int
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import expand, jackknife_variance, softplus, stop_where, weighted_mean
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
-from nce_jax.diagnostics._standard_error import error_of_root, solved_or_given
-from nce_jax.log_partition import Problem, Samples, Status, interval_status, make_problem
+from nce_jax.diagnostics._standard_error import error_of_root
+from nce_jax.log_partition import (
+    Problem,
+    Samples,
+    Status,
+    bracket,
+    interval_status,
+    make_problem,
+    solve_problem,
+)
 
 
 class Divergence(NamedTuple):
@@ -32,6 +42,7 @@ class Divergence(NamedTuple):
     effective_samples: Float[Array, "*batch"]
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect())
 def divergence(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -101,23 +112,43 @@ def divergence(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
-    shift, status = solved_or_given(problem, log_partition)
-    terms = _terms(problem, shift)
-    sides = problem.data, problem.noise
-    means = [weighted_mean(values, side.weights) for values, side in zip(terms, sides, strict=True)]
-    variance = sum(_variance(*parts, block_size) for parts in zip(terms, means, sides, strict=True))
-    # The error of F* enters in second order, and counts as soon as few samples determine F*.
-    _, count = error_of_root(problem, shift, block_size)
-    value = means[0] + means[1]
+    shift, status = _normalizer(problem, log_partition)
     # With a given F nothing has checked the samples yet: bad ones show in the value.
-    is_finite = jnp.isfinite(value)
+    fixed = jax.lax.stop_gradient((problem, shift))
+    is_finite = jnp.isfinite(_estimate(fixed[0], fixed[1], block_size)[0])
+    # The error of F* enters in second order, and counts as soon as few samples determine F*.
+    _, count = error_of_root(*fixed, block_size)
     status = jnp.where(is_finite | (status == Status.MAX_STEPS), status, Status.NONFINITE)
+    problem, shift = stop_where(~is_finite, (problem, shift))
+    value, variance = _estimate(problem, shift, block_size)
     return Divergence(
         value=jnp.where(is_finite, value, jnp.nan),
         standard_error=jnp.where(is_finite, jnp.sqrt(variance), jnp.nan),
         status=interval_status(status, count),
         effective_samples=count,
     )
+
+
+def _estimate(
+    problem: Problem, log_partition: jax.Array, block_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """D_kappa and the variance of its estimate."""
+    terms, sides = _terms(problem, log_partition), (problem.data, problem.noise)
+    means = [weighted_mean(values, side.weights) for values, side in zip(terms, sides, strict=True)]
+    variances = [_variance(*parts, block_size) for parts in zip(terms, means, sides, strict=True)]
+    return means[0] + means[1], variances[0] + variances[1]
+
+
+def _normalizer(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Array, jax.Array]:
+    if log_partition is None:
+        solution = solve_problem(problem)
+        return solution.log_partition, solution.status
+    shift = as_scalar("log_partition", log_partition, problem.data.values)
+    lower, upper = bracket(problem)
+    is_finite = jnp.isfinite(shift + (upper - lower))
+    return jnp.where(is_finite, shift, jnp.nan), jnp.where(
+        is_finite, Status.CONVERGED, Status.NONFINITE
+    ).astype(jnp.int32)
 
 
 def _terms(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.Array]:

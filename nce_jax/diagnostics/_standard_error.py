@@ -5,22 +5,22 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive_int
+from nce_jax._checks import check_positive_int
 from nce_jax._eager import PAIR, one_program
-from nce_jax._numerics import effective_samples, jackknife_variance
+from nce_jax._numerics import effective_samples, jackknife_variance, stop_where
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
     Samples,
     Status,
-    bracket,
     implicit_root,
     interval_status,
     lacks_overlap,
-    log_overlap_bound,
+    log_overlap,
     make_problem,
     solve_problem,
+    solve_unless_given,
 )
 
 
@@ -109,30 +109,29 @@ def estimate_log_partition(
 def _estimate(
     problem: Problem, log_partition: Scalars | None, block_size: int
 ) -> LogPartitionEstimate:
-    root, status = solved_or_given(problem, log_partition)
+    root, status = _solved_or_given(problem, log_partition)
+    has_no_overlap = status == Status.NO_OVERLAP
+    problem = stop_where(has_no_overlap | jnp.isnan(root), problem)
     error, count = error_of_root(problem, root, block_size)
     return LogPartitionEstimate(
         log_partition=root,
-        standard_error=jnp.where(status == Status.NO_OVERLAP, jnp.inf, error),
+        standard_error=jnp.where(has_no_overlap, jnp.inf, error),
         status=interval_status(status, count),
         effective_samples=count,
     )
 
 
-def solved_or_given(
+def _solved_or_given(
     problem: Problem, log_partition: Scalars | None
 ) -> tuple[Float[Array, "*batch"], Real[Array, "*batch"]]:
-    """F with its status: the root, or the F that a caller gave for it."""
+    """The root with its status; a given F that is no root is NaN, and NONFINITE."""
     if log_partition is None:
         solution = solve_problem(problem)
         return solution.log_partition, solution.status
-    given = as_scalar("log_partition", log_partition, problem.data.values)
-    lower, upper = bracket(problem)
-    is_finite = jnp.isfinite(given + (upper - lower))
-    has_overlap = ~lacks_overlap(problem, log_overlap_bound(problem, given))
-    status = jnp.where(has_overlap, Status.CONVERGED, Status.NO_OVERLAP)
-    status = jnp.where(is_finite, status, Status.NONFINITE).astype(jnp.int32)
-    return jnp.where(is_finite, given, jnp.nan), status
+    root = solve_unless_given(problem, log_partition)
+    has_no_overlap = lacks_overlap(problem, log_overlap(problem, root))
+    status = jnp.where(has_no_overlap, Status.NO_OVERLAP, Status.CONVERGED)
+    return root, jnp.where(jnp.isnan(root), Status.NONFINITE, status).astype(jnp.int32)
 
 
 @one_program(*PAIR, static=("block_size",), effect=Effect())
@@ -176,7 +175,8 @@ def log_partition_standard_error(
       The standard error in nats, (*batch). It is inf where it would be too small as a rule:
       without overlap, and with fewer than `log_partition.MIN_EFFECTIVE_SAMPLES` effective samples
       (or blocks) behind it. `diagnostics.estimate_log_partition` returns their number, and the
-      finite value as well. It is NaN where F* is.
+      finite value as well. It is NaN where F* is, or where a given F
+      is no root.
 
     Raises:
       TypeError: log ratios or weights that are not floating.

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from nce_jax._checks import as_pair, check_instance
+from nce_jax._checks import as_pair
 from nce_jax._numerics import ignore_unweighted, log_noise_weight, total_weight
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition._support import ends, share
@@ -224,68 +223,3 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
 def log_share_ratio(problem: Problem) -> jax.Array:
     """log(b / a), the shift of the root by samples that add nothing; 0 where there are none."""
     return jnp.log(share(*problem.noise, -jnp.inf)) - jnp.log(share(*problem.data, jnp.inf))
-
-
-def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None:
-    """Raises if any solve failed.
-
-    A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
-    F is then the exact minimizer of the loss, which training can use, and the train step does not
-    count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
-    `allow_no_overlap=False`, which refuses LOW_OVERLAP as well.
-
-    For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
-
-    Args:
-      solution: what `solve_log_partition` returned, any batch shape.
-      allow_no_overlap: whether NO_OVERLAP and LOW_OVERLAP are accepted.
-
-    Raises:
-      FloatingPointError: names the entries of the batch and their status.
-      TypeError: `solution` is no `Solution`, or holds traced values.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> import nce_jax
-      >>> solution = nce_jax.solve_log_partition(jnp.array([0.2, 1.0]), jnp.array([-0.5, 0.1]))
-      >>> nce_jax.check_solution(solution)
-      >>> bad = nce_jax.solve_log_partition(
-      ...     jnp.array([[0.2], [jnp.nan]]), jnp.array([[0.1], [0.1]])
-      ... )
-      >>> nce_jax.check_solution(bad)
-      Traceback (most recent call last):
-      ...
-      FloatingPointError: log_partition: 1 of 2 solves failed: lane (1,) NONFINITE ...
-    """
-    check_instance("solution", solution, Solution, "solve_log_partition(...) returns")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in solution):
-        raise TypeError(
-            "solution: expected values, got traced arrays; inside jit read solution.status"
-        )
-    status, residual, num_evaluations = (
-        np.atleast_1d(np.asarray(leaf))
-        for leaf in (solution.status, solution.residual, solution.num_evaluations)
-    )
-    without_estimate = (Status.NO_OVERLAP, Status.LOW_OVERLAP) if allow_no_overlap else ()
-    accepted = (Status.CONVERGED, *without_estimate)
-    refused = np.argwhere(~np.isin(status, accepted))
-    if len(refused) == 0:
-        return
-    lanes = "; ".join(
-        _describe_lane(tuple(int(i) for i in lane), status, residual, num_evaluations)
-        for lane in refused[:10]
-    )
-    more = f"; and {len(refused) - 10} more" if len(refused) > 10 else ""
-    verdict = "failed" if allow_no_overlap else "failed or have no overlap"
-    raise FloatingPointError(
-        f"log_partition: {len(refused)} of {status.size} solves {verdict}: {lanes}{more}"
-    )
-
-
-def _describe_lane(
-    lane: tuple[int, ...], status: np.ndarray, residual: np.ndarray, num_evaluations: np.ndarray
-) -> str:
-    return (
-        f"lane {lane} {Status(status[lane]).name} (residual {residual[lane]:.3g} after"
-        f" {num_evaluations[lane]} evaluations)"
-    )

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import expand, log_noise_weight, softplus, stop_where
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._sides import Sides, as_sides
 
 
+@one_program(*PAIR)
 def nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

@@ -7,11 +7,14 @@ chi-squared divergence.
 import jax.numpy as jnp
 
 from nce_jax._checks import as_pair
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import ignore_unweighted, log_mean_exp
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._sides import as_sides
 
 
+@one_program(*PAIR)
 def nwj_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -62,6 +65,7 @@ def nwj_loss(
     return sides.finish(mean_ratio - sides.mean_data(sides.data - sides.shift) - 1)
 
 
+@one_program(*PAIR, effect=Effect())
 def donsker_varadhan_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -112,6 +116,7 @@ def donsker_varadhan_loss(
     return sides.finish(log_mean_ratio - sides.mean_data(sides.data))
 
 
+@one_program(*PAIR)
 def least_squares_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -163,6 +168,7 @@ def least_squares_loss(
     return sides.finish(mean_square / 2 - sides.mean_data(jnp.exp(sides.data - sides.shift)))
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def least_squares_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -205,6 +211,7 @@ def least_squares_log_partition(
     return log_mean_square - log_mean_exp(sides.data, sides.weights_data)
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def nwj_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

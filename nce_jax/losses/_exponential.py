@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 
+from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import log_mean_exp
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._sides import Sides, as_sides
 
 
+@one_program(*PAIR)
 def exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -58,6 +61,7 @@ def exponential_nce_loss(
     return sides.finish((mean_data + mean_noise) / 2)
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def exponential_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -100,6 +104,7 @@ def exponential_log_partition(
     return log_mean_noise - log_mean_data
 
 
+@one_program(*PAIR, effect=Effect())
 def log_profiled_exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

@@ -5,15 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import (
-    as_array,
-    as_samples,
-    as_scalar,
-    as_weights,
-    check_positive,
-    compute_dtype,
+from nce_jax._checks import as_array, as_positive, as_samples, as_weights, compute_dtype
+from nce_jax._numerics import (
+    expand,
+    ignore_unweighted,
+    log_sum_exp,
+    loss_mean,
+    mask_terms,
+    softplus,
 )
-from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, loss_mean, softplus
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
@@ -140,7 +140,7 @@ def ranking_nce_loss_terms(
     else:
         noise = _ignore_unweighted_rows(noise, weights_data)
     terms = ranking_terms(data, log_noise_sum(noise, weights_noise), magnification)
-    return terms if weights_data is None else jnp.where(weights_data == 0, 0, terms)
+    return mask_terms(terms, weights_data)
 
 
 def conditional_nce_loss(
@@ -250,8 +250,7 @@ def as_ranking(
 
 def ranking_terms(data: jax.Array, log_noise_sum: jax.Array, magnification: Any) -> jax.Array:
     """Minus log(e^data / (e^data + M e^log_noise_sum)): the terms of every ranking loss."""
-    check_positive("magnification", magnification)
-    log_magnification = jnp.log(as_scalar("magnification", magnification, data))
+    log_magnification = jnp.log(as_positive("magnification", magnification, data))
     return softplus(expand(log_magnification) + log_noise_sum - data)
 
 

@@ -59,17 +59,16 @@ def as_sides(
     data, noise, weights_data, weights_noise = as_pair(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
-    log_partition = as_scalar("log_partition", log_partition, data)
+    shift = as_scalar("log_partition", log_partition, data)
     is_empty = has_no_weight(data, weights_data) | has_no_weight(noise, weights_noise)
-    data, noise, weights_data, weights_noise, log_partition = stop_where(
-        is_empty | jnp.isnan(log_partition),
-        (data, noise, weights_data, weights_noise, log_partition),
+    data, noise, weights_data, weights_noise, shift = stop_where(
+        is_empty | jnp.isnan(shift), (data, noise, weights_data, weights_noise, shift)
     )
     return Sides(
         ignore_unweighted(data, weights_data),
         ignore_unweighted(noise, weights_noise),
         weights_data,
         weights_noise,
-        expand(log_partition),
+        expand(shift),
         is_empty,
     )

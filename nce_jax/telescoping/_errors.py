@@ -3,21 +3,35 @@
 The influences of a pair on all stages are added up before they are squared.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
-from nce_jax._numerics import effective_samples, jackknife_variance, sample_count
-from nce_jax._types import Array, Float, Real, Scalars, Weights
+from nce_jax._checks import as_samples, as_weights, check_positive_int
+from nce_jax._eager import PAIR, SampleSet, one_program
+from nce_jax._numerics import (
+    effective_samples,
+    ignore_unweighted,
+    stop_where,
+    total_weight,
+    weighted_mean,
+)
+from nce_jax._offset import Effect
+from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
-from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES, Solution, Status, interval_status
-from nce_jax.log_partition.equation import lacks_overlap, log_overlap
-from nce_jax.log_partition.problem import Problem, make_problem
-from nce_jax.log_partition.solve import solve_problem, solve_unless_given
-from nce_jax.telescoping._influences import pair_influences, side_influences, sum_of_influences
-from nce_jax.telescoping._ragged import Windows, as_windows
+from nce_jax.log_partition import Solution, Status, interval_status
+from nce_jax.log_partition.equation import log_overlap
+from nce_jax.log_partition.problem import Problem
+from nce_jax.log_partition.solve import solve_problem
+from nce_jax.telescoping._influences import (
+    joint_error,
+    pair_influences,
+    side_influences,
+    smallest_number,
+    solved_stages,
+    sum_of_influences,
+)
 
 
 class StageDiagnostics(NamedTuple):
@@ -62,92 +76,6 @@ class MeanLogRatio(NamedTuple):
     value: Float[Array, ""]
     standard_error: Float[Array, ""]
     effective_samples: Float[Array, ""]
-
-
-def joint_standard_error(
-    log_ratio_data: Windows,
-    log_ratio_noise: Windows,
-    *,
-    log_partition: Scalars | None = None,
-    magnification: Scalars = 1.0,
-    noise_ratio: Scalars = 1.0,
-    weights_data: Weights | None = None,
-    weights_noise: Weights | None = None,
-    block_size: int = 1,
-) -> Float[Array, ""]:
-    r"""Standard error of F = sum_k F_k for stages that share their samples.
-
-    Column i of every array comes from pair i. The influence of a pair on F, up to its sign, is
-
-    .. math::
-        \psi_i = \sum_k \frac{P_{k,i} - \kappa_k Q_{k,i}}{H_k}, \qquad
-        P_{k,i} = \sigma(\log\kappa_k - u_k(x_{k,i})), \quad
-        Q_{k,i} = \sigma(u_k(x_{k+1,i}) - \log\kappa_k),
-
-    where :math:`H_k` is the mean of :math:`P_k (1 - P_k)` plus :math:`\kappa_k` times the mean of
-    :math:`Q_k (1 - Q_k)`. The standard error is :math:`\operatorname{sd}(\psi) / \sqrt{n}`. The
-    square root of the stages' summed variances is a different number, and too small as a rule,
-    since the errors of neighboring stages have the same sign.
-
-    It is also the error of a sum of free energy differences over K windows that share samples:
-    with the work values of `bar`, pass the reverse ones as `log_ratio_data`, minus the forward ones
-    as `log_ratio_noise`, and the ratios of their numbers, forward over reverse, as `noise_ratio`.
-    Windows may have different lengths. It is only required that a sample which occurs in two
-    windows has the same index in both, so that its influences meet; samples with the same index in
-    different sets are independent, and adding them up is harmless.
-
-    Args:
-      log_ratio_data: s_k(x_k), (K, n), in nats; or a list of K arrays (n_k,).
-      log_ratio_noise: s_k(x_k+1), (K, n), of the same pairs in the same order; or a list of K
-        arrays (m_k,).
-      log_partition: the roots F_k at the same kappa, (K,); None solves for them.
-      magnification: M > 0, a number or one per stage.
-      noise_ratio: nu > 0, a number or one per stage.
-      weights_data: weights >= 0 of data in an array, (K, n); weight zero is padding.
-      weights_noise: the same for the noise.
-      block_size: consecutive pairs per block, for correlated pairs; a shorter block at the end
-        counts too.
-
-    Returns:
-      The standard error in nats, for the log-ratios as they are. It is inf where it would be too
-      small as a rule: where any stage has no overlap, and with fewer than
-      `log_partition.MIN_EFFECTIVE_SAMPLES` effective samples behind it or behind any stage.
-
-    Raises:
-      TypeError: log-ratios that are not floating.
-      ValueError: arrays that are not (K, n), or of different numbers of stages.
-
-    Examples:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> import nce_jax
-      >>> from nce_jax import telescoping
-      >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x = telescoping.bridges(
-      ...     6 + jax.random.normal(key_data, (2000,)),
-      ...     jax.random.normal(key_noise, (2000,)),
-      ...     noise_levels=[0.0, 0.8, 1.0],
-      ... )
-      >>> slopes = jnp.array([[2.4], [3.6]])  # N(6, 1), N(3.6, 1), N(0, 1)
-      >>> print(f"{telescoping.joint_standard_error(slopes * x[:-1], slopes * x[1:]):.4f}")
-      0.1295
-      >>> separate = nce_jax.log_partition_standard_error(slopes * x[:-1], slopes * x[1:])
-      >>> print(f"{jnp.linalg.norm(separate):.4f}")
-      0.0994
-
-    References:
-      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages; the error is
-        derived in this library's documentation).
-    """
-    data, weights_data = as_windows("log_ratio_data", log_ratio_data, weights_data)
-    noise, weights_noise = as_windows("log_ratio_noise", log_ratio_noise, weights_noise)
-    check_positive_int("block_size", block_size)
-    problem = make_problem(data, noise, weights_data, weights_noise, magnification, noise_ratio)
-    roots = solve_unless_given(problem, log_partition)
-    sides = side_influences(problem, roots)
-    total = sum_of_influences(*sides)
-    number = smallest_number(problem, sides, total, block_size)
-    return joint_error(problem, roots, total, number, block_size)
 
 
 def mean_log_ratio(
@@ -204,22 +132,52 @@ def mean_log_ratio(
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, section 4.2 (mutual
         information).
     """
-    problem, roots = _problem(
-        log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
-    )
-    check_positive_int("block_size", block_size)
-    num_pairs = problem.data.values.shape[-1]
+    _check_shapes(log_ratio_data, log_ratio_noise)
+    num_pairs = jnp.shape(log_ratio_data)[-1]
     if jnp.shape(log_ratio) != (num_pairs,):
         raise ValueError(
             f"log_ratio: expected shape ({num_pairs},), one value per pair, got shape"
             f" {jnp.shape(log_ratio)}"
         )
-    mean = jnp.mean(log_ratio)
+    return _mean_log_ratio(
+        log_ratio,
+        log_ratio_data,
+        log_ratio_noise,
+        log_partition=log_partition,
+        magnification=magnification,
+        noise_ratio=noise_ratio,
+        block_size=block_size,
+    )
+
+
+@one_program(
+    *PAIR, SampleSet("log_ratio", "weights", is_total=True), static=("block_size",), effect=Effect()
+)
+def _mean_log_ratio(
+    log_ratio,
+    log_ratio_data,
+    log_ratio_noise,
+    *,
+    block_size,
+    weights=None,
+    weights_data=None,
+    weights_noise=None,
+    **options,
+) -> MeanLogRatio:
+    check_positive_int("block_size", block_size)
+    problem, roots = solved_stages(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, **options
+    )
+    values = as_samples("log_ratio", log_ratio)
+    weights = as_weights("weights", weights, values)
+    values = ignore_unweighted(values, weights)
+    mean = weighted_mean(values, weights)
+    influence = (values - mean) / total_weight(values, weights)
+    influence = influence if weights is None else weights * influence
     sides = side_influences(problem, roots)
     of_roots = sum_of_influences(*sides)
     number = smallest_number(problem, sides, of_roots, block_size)
-    total = (log_ratio - mean) / num_pairs - of_roots
-    error = joint_error(problem, roots, total, number, block_size)
+    error = joint_error(problem, roots, influence - of_roots, number, block_size)
     return MeanLogRatio(mean - jnp.sum(roots), error, number)
 
 
@@ -262,8 +220,21 @@ def stage_diagnostics(
       ... ]
       ['0.34', '0.12']
     """
-    problem, _ = _problem(log_ratio_data, log_ratio_noise, 0.0, magnification, noise_ratio)
+    _check_shapes(log_ratio_data, log_ratio_noise)
+    return _stage_diagnostics(
+        log_ratio_data, log_ratio_noise, magnification=magnification, noise_ratio=noise_ratio
+    )
+
+
+@one_program(*PAIR, effect=Effect("log_partition"))
+def _stage_diagnostics(
+    log_ratio_data, log_ratio_noise, *, weights_data=None, weights_noise=None, **options
+) -> StageDiagnostics:
+    problem, _ = solved_stages(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition=0.0, **options
+    )
     solution = solve_problem(problem)
+    problem = stop_where(jnp.isnan(solution.log_partition), problem)
     return diagnose(problem, solution, pair_influences(problem, solution.log_partition))
 
 
@@ -271,11 +242,14 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     """The diagnostics of stages that are solved already, from the pairs' influences (K, n)."""
     total = jnp.sum(influences, axis=0)
     spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1))
-    count = effective_samples((influences, None))
+    noise = problem.noise.values
+    if problem.noise.weights is not None:
+        noise = jnp.where(problem.noise.weights == 0, -jnp.inf, noise)
+    count = effective_samples((influences, problem.data.weights))
     return StageDiagnostics(
         log_partition=solution.log_partition,
         overlap=jnp.exp(log_overlap(problem, solution.log_partition)),
-        effective_sample_size=effective_sample_size(problem.noise.values),
+        effective_sample_size=effective_sample_size(noise),
         standard_error=jnp.where(solution.status == Status.NO_OVERLAP, jnp.inf, spread),
         variance_fraction=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
         status=interval_status(solution.status, count),
@@ -283,41 +257,8 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     )
 
 
-def joint_error(
-    problem: Problem, roots: jax.Array, influence: jax.Array, number: jax.Array, block_size: int
-) -> jax.Array:
-    """Standard error from the influences of the pairs, (n,).
-
-    It is inf where any stage has no overlap, or where few samples determine the normalizers.
-    """
-    sides = problem.data, problem.noise
-    counts = jnp.stack([sample_count(side.values, side.weights) for side in sides])
-    # The mean is fitted on every side; the correction is that of the shortest one.
-    shortest = jnp.arange(influence.shape[-1]) < jnp.min(counts)
-    variance = jackknife_variance(influence, shortest.astype(influence.dtype), block_size)
-    has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
-    has_interval = ~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)
-    is_known = has_interval | jnp.isnan(variance)
-    return jnp.where(is_known, jnp.sqrt(variance), jnp.inf)
-
-
-def smallest_number(
-    problem: Problem, sides: tuple[jax.Array, jax.Array], total: jax.Array, block_size: int
-) -> jax.Array:
-    """The effective number of samples behind F or behind any F_k, whichever is smallest.
-
-    Args:
-      problem: the stages.
-      sides: the influences on every F_k.
-      total: the influences on F, (n,).
-      block_size: pairs per block.
-    """
-    weights = problem.data.weights, problem.noise.weights
-    of_stages = effective_samples(*zip(sides, weights, strict=True), block_size=block_size)
-    return jnp.minimum(jnp.min(of_stages), effective_samples((total, None), block_size=block_size))
-
-
-def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Problem, jax.Array]:
+def _check_shapes(data: Any, noise: Any) -> None:
+    """Raises unless both arrays are (stages, pairs), for the same stages and pairs."""
     for name, values in (("log_ratio_data", data), ("log_ratio_noise", noise)):
         if jnp.ndim(values) != 2:
             raise ValueError(
@@ -328,5 +269,3 @@ def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Pr
             f"log_ratio_noise: expected the shape of log_ratio_data, {jnp.shape(data)}, got shape"
             f" {jnp.shape(noise)}"
         )
-    problem = make_problem(data, noise, None, None, magnification, noise_ratio)
-    return problem, solve_unless_given(problem, log_partition)

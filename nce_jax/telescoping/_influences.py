@@ -1,10 +1,69 @@
-"""The influences of samples on the normalizers F_k of stages."""
+"""The influences of samples on the normalizers F_k of stages, and the error of their sum."""
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._numerics import expand, weighted_mean
-from nce_jax.log_partition import Problem, Samples, acceptance_logits
+from nce_jax._numerics import (
+    effective_samples,
+    expand,
+    jackknife_variance,
+    sample_count,
+    stop_where,
+    weighted_mean,
+)
+from nce_jax.log_partition import (
+    MIN_EFFECTIVE_SAMPLES,
+    Problem,
+    Samples,
+    acceptance_logits,
+    lacks_overlap,
+    log_overlap,
+    make_problem,
+    solve_unless_given,
+)
+
+
+def solved_stages(
+    data, noise, weights_data, weights_noise, *, log_partition, magnification, noise_ratio
+) -> tuple[Problem, jax.Array]:
+    """The equations of all stages, and their roots."""
+    problem = make_problem(data, noise, weights_data, weights_noise, magnification, noise_ratio)
+    roots = solve_unless_given(problem, log_partition)
+    return stop_where(jnp.isnan(roots), problem), roots
+
+
+def joint_error(
+    problem: Problem, roots: jax.Array, influence: jax.Array, number: jax.Array, block_size: int
+) -> jax.Array:
+    """Standard error from the influences of the pairs, (n,).
+
+    It is inf where any stage has no overlap, or where few samples determine the normalizers.
+    """
+    sides = problem.data, problem.noise
+    counts = jnp.stack([sample_count(side.values, side.weights) for side in sides])
+    # The mean is fitted on every side; the correction is that of the shortest one.
+    shortest = jnp.arange(influence.shape[-1]) < jnp.min(counts)
+    variance = jackknife_variance(influence, shortest.astype(influence.dtype), block_size)
+    has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
+    has_interval = ~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)
+    is_known = has_interval | jnp.isnan(variance)
+    return jnp.where(is_known, jnp.sqrt(variance), jnp.inf)
+
+
+def smallest_number(
+    problem: Problem, sides: tuple[jax.Array, jax.Array], total: jax.Array, block_size: int
+) -> jax.Array:
+    """The effective number of samples behind F or behind any F_k, whichever is smallest.
+
+    Args:
+      problem: the stages.
+      sides: the influences on every F_k.
+      total: the influences on F, (n,).
+      block_size: pairs per block.
+    """
+    weights = problem.data.weights, problem.noise.weights
+    of_stages = effective_samples(*zip(sides, weights, strict=True), block_size=block_size)
+    return jnp.minimum(jnp.min(of_stages), effective_samples((total, None), block_size=block_size))
 
 
 def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:

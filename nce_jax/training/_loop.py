@@ -74,7 +74,8 @@ def fit(
 
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
-        with scalar metrics.
+        with scalar metrics. It receives a `Batch` (its samples are `batch.x_data`) where `batches`
+        is an array or a `Batch`, and otherwise what `batches` yields.
       state: what `train.init(params)` returns.
       batches: one of four. An array of data samples, or a `Batch` of arrays, is shuffled in every
         pass and cut into batches of `batch_size` (data and fixed noise samples each by a shuffle of
@@ -86,12 +87,16 @@ def fit(
       batch_size: for arrays: a number, or a pair for data and fixed noise samples. None uses the
         whole data set at every step.
       folder: where to write `metrics.jsonl`, `evaluations.jsonl` and `checkpoints/`; None writes
-        nothing.
-      resume: continues from the newest complete checkpoint in `folder`, or from the beginning if it
-        has none. A damaged or unfinished checkpoint is passed over with a `CheckpointWarning` that
-        names it and the one used instead.
+        nothing. No other run can use the folder at the same time. A complete run can be read again
+        from a read-only disk.
+      resume: continues from the newest good checkpoint in `folder`, or from the beginning if it has
+        none. A checkpoint that is damaged or unfinished, or at whose parameters the loss of the
+        next step was not finite, is passed over with a `CheckpointWarning` that names it and the
+        one used instead. Damaged lines of metrics or evaluations are moved to a file beside them,
+        with a `RecordWarning`.
       checkpoint_every: number of steps between checkpoints, a multiple of `log_every`.
-      keep: number of checkpoints to keep.
+      keep: number of checkpoints to keep. At least two are, since the loss may diverge right after
+        the newest.
       log_every: number of steps averaged into one record of metrics.
       evaluate: `evaluate(state)` returns a dictionary of numbers. It must not keep the state, whose
         memory is reused.
@@ -101,17 +106,32 @@ def fit(
         steps of a record have one. The default is our choice: at 0.01 about one sample in a hundred
         carries the gradient. A `FailedSolvesWarning` is given where F is not solved at more than a
         fifth of the steps of a record.
+      allow_changes: what may differ from the run in `folder`, a tuple of "batches", "batch_size",
+        "key", "state", "model", "noise", "optimizer", "criterion", "treatment",
+        "magnification_rule" and "step" (of any other step than that of `make_train_step`, as a
+        whole). A resumed run goes on as if nothing had changed, so that a change is refused unless
+        it is named here. Samples are compared bit for bit, functions by the operations that they
+        consist of and their constants, of batches from an iterable or a function the last one, and
+        the initial state up to rounding; code that is called back on the host is not compared. An
+        optimizer's state that does not fit a changed optimizer begins anew.
       progress: whether to show a progress bar, on stderr.
 
     Returns:
-      A `FitResult`.
+      A `FitResult`. Where batches have weights, its history has a column `empty_batches`, the
+        number of steps whose batch was padding throughout: they change nothing but `state.step`,
+        and are left out of the means.
 
     Raises:
       NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be saved;
-        the error names the step, the metric and the last good checkpoint.
+        the error names the step, the metric, the cause as far as it lies in the samples (which
+        side, how many, log density or log noise) and the last good checkpoint.
       FileExistsError: `folder` holds a run already, and `resume` is False.
+      BlockingIOError: another run is using `folder`.
+      OSError: `folder` cannot be written to, or the disk is full; it is tested before the first
+        step. (The two errors above are kinds of this one.)
       TypeError: `step`, `state`, `batches` or `key` is of the wrong kind.
-      ValueError: the run in `folder` had another key, other sizes, another state or more steps;
+      ValueError: the run in `folder` began with other samples, another key, state or step, and the
+        change is not allowed; it had more steps; a pipe or device is in the place of a file;
         batches ran out; numbers out of range; metrics that are not scalars; a step that changes
         shapes or dtypes of its state; processes with different keys, numbers of steps, or samples
         where they have to share them.

@@ -12,6 +12,7 @@ import numpy as np
 
 from nce_jax._checks import describe
 from nce_jax.log_partition import Status
+from nce_jax.training._faults import SampleFaults, explain
 
 _CURE = (
     "fit(..., resume=True, allow_changes=('optimizer',)) goes on from it with a lower learning rate"
@@ -32,13 +33,24 @@ class NonFiniteError(FloatingPointError):
     """
 
     def __init__(
-        self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None
+        self,
+        step: int,
+        metric: str,
+        value: float,
+        status: int | None,
+        checkpoint: Path | None,
+        cause: str = "",
     ) -> None:
         has_failed = status is not None and status in (Status.NONFINITE, Status.MAX_STEPS)
         why = f" (solver status {Status(status or 0).name})" if has_failed else ""
+        why += f": {cause}" if cause else ""
         last = f"last good checkpoint: {checkpoint}; {_CURE}" if checkpoint else _NO_CHECKPOINT
         super().__init__(f"step {step}: {metric} is {value}{why}; {last}")
         self.step, self.metric, self.checkpoint = step, metric, checkpoint
+
+
+_FAULT = "faults."
+"""Prefix of the counts of faults among the columns of a window; they are no part of a record."""
 
 
 class LowOverlapWarning(UserWarning):
@@ -69,6 +81,9 @@ class Packing:
             )
         # None stands for a metric that this step does not have.
         scalars = {name: value for name, value in scalars.items() if value is not None}
+        faults = scalars.pop("faults", None)
+        if isinstance(faults, SampleFaults):
+            scalars |= {_FAULT + name: value for name, value in faults._asdict().items()}
         wrong = {
             name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
         }
@@ -158,14 +173,24 @@ class Window:
         self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float
     ) -> dict[str, Any]:
         record: dict[str, Any] = {"step": self._steps[window[-1]]}
+        if "is_empty" in columns:
+            is_empty = columns["is_empty"][window] != 0
+            record["empty_batches"] = int(is_empty.sum())
+            # Batches of padding are left out of the means, unless there are no others.
+            window = window if is_empty.all() else window[~is_empty]
         for name, values in columns.items():
+            if name.startswith(_FAULT) or name == "is_empty":
+                continue
             if name == "status":
                 failed = ~np.isin(values[window], (Status.CONVERGED, Status.NO_OVERLAP))
                 record["failed_solves"] = int(failed.sum())
             else:
                 record[name] = float(np.mean(values[window], dtype=np.float64))
         if "overlap" in columns:
-            record["low_overlap"] = float(np.mean(columns["overlap"][window] < self._low_overlap))
+            is_low = columns["overlap"][window] < self._low_overlap
+            if "is_empty" in columns:
+                is_low &= columns["is_empty"][window] == 0
+            record["low_overlap"] = float(np.mean(is_low))
         return record | {"examples_per_second": rate}
 
     def _warn(self, records: list[dict[str, Any]]) -> None:
@@ -216,4 +241,14 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_good) -
         step, value = steps[row], float(columns[metric][row])
         # The metrics of a step are those of the parameters before it.
         checkpoint = last_good(step - 1, f"{metric} was {value} at step {step}")
-        raise NonFiniteError(step, metric, value, status, checkpoint)
+        cause = explain(_faults(columns, row))
+        raise NonFiniteError(step, metric, value, status, checkpoint, cause)
+
+
+def _faults(columns: dict[str, np.ndarray], row: int) -> dict[str, int]:
+    """The counts of `SampleFaults` at one step, by name; nothing for steps without them."""
+    return {
+        name.removeprefix(_FAULT): int(values[row])
+        for name, values in columns.items()
+        if name.startswith(_FAULT)
+    }

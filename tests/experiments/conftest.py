@@ -24,6 +24,7 @@ def smoke_result() -> Callable[..., results.Result]:
             return stored
         computed = experiment(config, jax.random.key(config.seed))
         pieces.remove(computed.pieces)
+        assert not computed.is_all_failed()
         return computed
 
     return result

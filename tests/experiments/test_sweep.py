@@ -122,6 +122,7 @@ def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
         method
     ]
     record_steps = train.recorded_steps(8, 3)
+    assert all(np.isfinite(value).all() for value in actual.values())
     np.testing.assert_allclose(
         actual["theta_distance"], np.abs(trace.theta[record_steps] - 4), rtol=1e-4
     )

@@ -12,7 +12,7 @@ from nce_jax import Status
 from tests.log_partition.cases import SOLVERS, gaussian_log_ratios, solve, status_names
 
 BAD = [(0, np.nan), (0, -np.inf), (1, np.nan), (1, np.inf)]
-"""Sides and log ratios without a minimum of the loss; test_infinite_log_ratios has the others."""
+"""Sides and log ratios at which the loss has no minimum; test_infinite_log_ratios has the rest."""
 
 
 def four_lanes(dtype=np.float32):

@@ -24,13 +24,7 @@ from nce_jax._types import Params
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.telescoping._bridges import stage_log_ratios
-from nce_jax.telescoping._errors import (
-    MeanLogRatio,
-    StageDiagnostics,
-    diagnose,
-    joint_standard_error,
-    mean_log_ratio,
-)
+from nce_jax.telescoping._errors import MeanLogRatio, StageDiagnostics, diagnose, mean_log_ratio
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.curvature import (
     StageArrays,
@@ -41,6 +35,7 @@ from nce_jax.telescoping._fit.curvature import (
 from nce_jax.telescoping._fit.misfit import misfit
 from nce_jax.telescoping._fit.stage_model import Moments, StageModel, centered_bridges, standardize
 from nce_jax.telescoping._influences import pair_influences
+from nce_jax.telescoping._joint_error import joint_standard_error
 
 Pairs = tuple[jax.Array, jax.Array]
 """Samples of data and of noise, (n, ...) each."""
