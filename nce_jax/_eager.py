@@ -23,9 +23,7 @@ from nce_jax._checks import (
     as_sample_array,
     as_scalar_array,
     as_weight_array,
-    check_at_least_one,
     check_key,
-    check_not_negative,
     check_positive,
     check_same_batch,
     is_key,
@@ -40,20 +38,21 @@ from nce_jax._padding import (
     program_dtype,
     scaled_to_one,
 )
+from nce_jax._ranges import check_at_least_one, check_not_negative
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_RANGES = {
-    "gamma": check_positive,
-    "log_partition_standard_error": check_not_negative,
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
     "magnification": check_positive,
     "noise_ratio": check_positive,
+    "tolerance": check_positive,
+    "gamma": check_positive,
+    "num_candidates": check_positive,
     "statistical_inefficiency": check_at_least_one,
     "strength": check_not_negative,
-    "tolerance": check_positive,
+    "log_partition_standard_error": check_not_negative,
 }
-"""Arguments that are refused at the call where their values are known and out of range. In the
-program they are traced, and no longer known."""
+"""Arguments that are refused at the call if they are out of their range."""
 
 
 class SampleSet(NamedTuple):
@@ -242,8 +241,8 @@ def _checked(
         name: value for name, value in arguments.items() if name not in {**values, **weights}
     }
     for name, value in scalars.items():
-        if name in _RANGES and value is not None:
-            _RANGES[name](name, value)
+        if name in _CHECKS and value is not None:
+            _CHECKS[name](name, value)
         if name == "key":
             check_key(value)
         if value is not None and not is_key(value):
