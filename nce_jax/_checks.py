@@ -1,8 +1,10 @@
 """Static checks of arguments: shapes, dtypes, and the values of plain Python numbers.
 
-Every message names the argument, what was expected and what came. Values of arrays are never read
-here: under `jit` they are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad
-*shape* as an error at the call.
+Every message names the argument, what was expected and what came. Values of log ratios are never
+read here, and traced values cannot be: a bad *value* shows up as data (a status, a NaN), and a bad
+*shape* as an error at the call. The few numbers beside the log ratios, such as weights and
+magnifications, are read where they are known: outside `jit` one that is out of its range is an
+error at the call.
 """
 
 import inspect
@@ -13,6 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from nce_jax._offset import check_rounding
+from nce_jax._ranges import check_not_negative, check_range, check_weight_values
 
 
 def describe(value: Any, expected: type | None = None) -> str:
@@ -76,18 +81,33 @@ _COLUMN = "pass one column of numbers"
 
 def as_floating(name: str, values: Any, *, table_cure: str | None = None) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
+    return jnp.asarray(_as_floating_array(name, values, table_cure))
+
+
+def _as_floating_array(name: str, values: Any, table_cure: str | None) -> Any:
     table_cure = table_cure or f"{name}.to_numpy() is the array in it"
     array = as_array(name, values, "a floating array", table_cure=table_cure)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(
             f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
         )
-    return jnp.asarray(array)
+    return array
 
 
 def as_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with at least one sample on its last axis."""
-    values = as_floating(name, values, table_cure=_COLUMN)
+    """Returns `values` as a floating array with at least one sample on its last axis.
+
+    Raises ValueError where the dtype that JAX gives an array of the host would merge its samples.
+    """
+    array = as_sample_array(name, values)
+    samples = jnp.asarray(array)
+    check_rounding(name, array, samples.dtype)
+    return samples
+
+
+def as_sample_array(name: str, values: Any) -> Any:
+    """The same, but what is on the host remains there, in the precision in which it was given."""
+    values = _as_floating_array(name, values, _COLUMN)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
@@ -149,44 +169,45 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """Returns sample weights in the dtype and the shape of the samples, or None for None."""
     if weights is None:
         return None
-    given = as_array(name, weights, "weights as an array")
-    if isinstance(given, np.ndarray):
-        _check_weight_values(name, given)
-    weights = jnp.asarray(given)
+    weights = jnp.asarray(as_weight_array(name, weights, samples.shape))
+    weights = jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+    # Of a traced array nothing is known here; a negative weight must not pass for a number.
+    is_traced = isinstance(weights, jax.core.Tracer)
+    return jnp.where(weights < 0, jnp.nan, weights) if is_traced else weights
+
+
+def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
+    """Returns weights of samples of this shape as an array, which remains where it is."""
+    weights = as_array(name, weights, "weights as an array")
+    check_weight_values(name, weights)
     if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
         raise TypeError(
             f"{name}: expected floating or boolean weights, got dtype"
             f" {weights.dtype}{_float_cure(weights.dtype)}"
         )
-    if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
+    if weights.ndim == 0 or weights.ndim > len(shape) or weights.shape[-1] != shape[-1]:
         raise ValueError(
-            f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
+            f"{name}: expected one weight per sample, {shape}, got shape {weights.shape}"
         )
-    try:
-        return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
-    except ValueError:
-        raise ValueError(
-            f"{name}: expected shape {samples.shape}, got shape {weights.shape}"
-        ) from None
+    if not _broadcasts(weights.shape, shape):
+        raise ValueError(f"{name}: expected shape {shape}, got shape {weights.shape}")
+    return weights
 
 
-def _check_weight_values(name: str, weights: np.ndarray) -> None:
-    is_real = jnp.issubdtype(weights.dtype, jnp.integer) or jnp.issubdtype(
-        weights.dtype, jnp.floating
-    )
-    if is_real and (weights < 0).any():
-        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {weights.min()}")
+def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of the one shape broadcasts to the other."""
+    aligned = zip(given[::-1], shape[::-1], strict=False)
+    return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises unless a plain number is finite and positive; the values of arrays are not read."""
+    """Raises unless a number is finite and positive; the values of traced arrays are not read."""
     check_not_record(name, value, "a positive number")
     is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
     is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
     if isinstance(value, type) or not (is_plain or is_array):
         raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
-    if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
-        raise ValueError(f"{name}: expected a finite positive number, got {value}")
+    check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
 
 
 def check_positive_int(name: str, value: Any) -> None:
@@ -223,20 +244,38 @@ def as_pair(
 
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
-    batch = samples.shape[:-1]
+    given = as_scalar_array(name, value, samples.shape[:-1])
+    return jnp.broadcast_to(jnp.asarray(given, samples.dtype), samples.shape[:-1])
+
+
+def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
+    """Returns a number or array that broadcasts to the batch axes, as it was given."""
     expected = "a number or an array of numbers"
     if value is None or isinstance(value, str):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
     given = value if isinstance(value, int | float) else as_array(name, value, expected)
     if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
         raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
-    try:
-        return jnp.broadcast_to(jnp.asarray(given, samples.dtype), batch)
-    except ValueError:
+    if not _broadcasts(np.shape(given), batch):
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"
             f" {np.shape(value)}"
-        ) from None
+        )
+    return given
+
+
+def as_positive(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """`as_scalar` of a number that has to be finite and positive; NaN where a traced one is not."""
+    check_positive(name, value)
+    number = as_scalar(name, value, samples)
+    return jnp.where((number > 0) & (number < jnp.inf), number, jnp.nan)
+
+
+def as_not_negative(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """`as_scalar` of a number that has to be finite and >= 0; NaN where a traced one is not."""
+    number = as_scalar(name, value, samples)
+    check_not_negative(name, value)
+    return jnp.where((number >= 0) & (number < jnp.inf), number, jnp.nan)
 
 
 def is_key(leaf: Any) -> bool:

@@ -6,8 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_key, check_positive_int
-from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
-from nce_jax.log_partition import Samples, make_problem, solve_problem
+from nce_jax._eager import PAIR, one_program
+from nce_jax._offset import Effect
+from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Real, Scalars, Weights
+from nce_jax.diagnostics._standard_error import error_of_root
+from nce_jax.log_partition import Samples, interval_status, make_problem, solve_problem
 
 _MAX_SAMPLES_IN_FLIGHT = 1 << 18
 """Replicates are computed in chunks of at most this many samples: enough to amortize the dispatch,
@@ -20,13 +23,20 @@ class Bootstrap(NamedTuple):
     Attributes:
       replicates: F* of every replicate, (num_replicates, *batch); NaN where a solve failed.
       standard_error: the standard deviation of the replicates, (*batch); NaN if any of them failed,
-        or if there is only one.
+        or if there is only one. It is too small, as a rule, where the status is LOW_OVERLAP.
+      status: the `Status` of F* of the original samples, (*batch), int32; LOW_OVERLAP where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of original samples behind the standard error,
+        (*batch), as in `estimate_log_partition`.
     """
 
     replicates: Float[Array, "replicates *batch"]
     standard_error: Float[Array, "*batch"]
+    status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
+@one_program(*PAIR, static=("num_replicates",), effect=Effect("replicates"))
 def bootstrap_log_partition(
     key: PRNGKeyArray,
     log_ratio_data: LogRatio,
@@ -80,7 +90,11 @@ def bootstrap_log_partition(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
-    initial = solve_problem(problem).log_partition
+    problem = problem._replace(
+        data=_positive_first(problem.data), noise=_positive_first(problem.noise)
+    )
+    solution = solve_problem(problem)
+    initial = solution.log_partition
 
     def replicate(key: PRNGKeyArray) -> jax.Array:
         key_data, key_noise = jax.random.split(key)
@@ -93,19 +107,38 @@ def bootstrap_log_partition(
     values = jax.lax.map(
         replicate, jax.random.split(key, num_replicates), batch_size=min(chunk, num_replicates)
     )
-    return Bootstrap(values, jnp.std(values, axis=0, ddof=1))
+    _, count = error_of_root(problem, initial, block_size=1)
+    status = interval_status(solution.status, count)
+    return Bootstrap(values, jnp.std(values, axis=0, ddof=1), status, count)
+
+
+def _positive_first(samples: Samples) -> Samples:
+    """Moves the samples of positive weight to the front, from which replicates are drawn."""
+    if samples.weights is None:
+        return samples
+    order = jnp.argsort(samples.weights == 0, axis=-1, stable=True)
+    values, weights = (
+        jnp.take_along_axis(array, order, axis=-1) for array in (samples.values, samples.weights)
+    )
+    return samples._replace(values=values, weights=weights)
 
 
 def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
-    """Draws as many samples, with their weights, as have a positive weight."""
+    """Draws as many samples, with their weights, as have a positive weight; these come first."""
     values, weights, _ = samples
+    size = values.shape[-1]
+    num_positive = jnp.full((*values.shape[:-1], 1), size)
+    if weights is not None:
+        num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
+    # Samples are drawn on the first axis: the draws of the first n do not depend on how many
+    # samples of weight zero follow.
+    shape = (size, *values.shape[:-1])
+    largest = jnp.maximum(jnp.moveaxis(num_positive, -1, 0), 1)
+    index = jnp.moveaxis(jax.random.randint(key, shape, 0, largest), 0, -1)
+    redrawn = samples._replace(values=jnp.take_along_axis(values, index, axis=-1))
     if weights is None:
-        index = jax.random.randint(key, values.shape, 0, values.shape[-1])
-        return samples._replace(values=jnp.take_along_axis(values, index, axis=-1))
-    positive_first = jnp.argsort(weights == 0, axis=-1, stable=True)
-    num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
-    index = jax.random.randint(key, values.shape, 0, jnp.maximum(num_positive, 1))
-    index = jnp.take_along_axis(positive_first, index, axis=-1)
-    is_drawn = jnp.arange(values.shape[-1]) < num_positive
-    redrawn = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
-    return Samples(jnp.take_along_axis(values, index, axis=-1), redrawn, jnp.sum(redrawn, axis=-1))
+        return redrawn
+    position = jax.lax.broadcasted_iota(num_positive.dtype, values.shape, values.ndim - 1)
+    is_drawn = position < num_positive
+    weights = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
+    return redrawn._replace(weights=weights, total=jnp.sum(weights, axis=-1))

@@ -2,17 +2,23 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, compute_dtype
+from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
+    effective_samples,
     expand,
     ignore_unweighted,
     jackknife_variance,
     log_mean_exp,
     sample_count,
+    stop_where,
 )
-from nce_jax._types import Array, Float, LogRatio, Weights
+from nce_jax._offset import Effect
+from nce_jax._types import Array, Float, LogRatio, Real, Weights
+from nce_jax.log_partition import Status, interval_status
 
 
 class ImportanceEstimate(NamedTuple):
@@ -20,15 +26,22 @@ class ImportanceEstimate(NamedTuple):
 
     Attributes:
       log_partition: log mean exp(s), in nats.
-      standard_error: standard error of `log_partition`, to first order, in nats; inf where one
-        sample carries all the weight.
+      standard_error: standard error of `log_partition`, to first order, in nats; inf for a single
+        sample. It is too small, as a rule, where the status is LOW_OVERLAP.
       effective_sample_size: Kish's, between 1 and the number of samples. If it is only a few, the
-        other two fields are meaningless: the samples miss most of the model's mass.
+        other fields are meaningless: the samples miss most of the model's mass.
+      status: a `Status`, int32: NONFINITE where the estimate is NaN, and LOW_OVERLAP where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of samples behind the standard error: none contributes
+        more than one over this number to the variance. It is smaller than Kish's number, which is
+        about the value and hardly notices a heavy tail.
     """
 
     log_partition: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     effective_sample_size: Float[Array, "*batch"]
+    status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
@@ -56,12 +69,20 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
       Kish, Survey Sampling, 1965; Owen, Monte Carlo theory, methods and examples, 2013, section
         9.3.
     """
+    return _effective_sample_size(log_weights, weights=None)
+
+
+@one_program(SampleSet("log_weights", "weights"), effect=Effect())
+def _effective_sample_size(log_weights: LogRatio, weights: Weights | None) -> jax.Array:
     log_weights = as_samples("log_weights", log_weights)
     log_weights = log_weights.astype(compute_dtype(log_weights))
+    if weights is not None:
+        log_weights = jnp.where(weights == 0, -jnp.inf, log_weights)
     relative = jnp.exp(log_weights - jnp.max(log_weights, axis=-1, keepdims=True))
     return sample_count(relative, relative)
 
 
+@one_program(SampleSet("log_ratio_noise", "weights_noise"), effect=Effect("log_partition"))
 def importance_log_partition(
     log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None
 ) -> ImportanceEstimate:
@@ -69,10 +90,10 @@ def importance_log_partition(
 
     The estimate of :math:`\log E_{noise}[e^s]` is the log Z that likelihoods need, and not the
     profiled F* of training; it is the limit of F*(kappa) as kappa -> infinity. Use noise samples
-    that were not used to train the model. The estimate is biased low. With an effective sample size
-    of only a few it is worthless, and its standard error is then too small as well. With
-    heavy-tailed weights the draws that miss the tail have the largest effective sample size: do not
-    select draws by it.
+    that were not used to train the model. The estimate is biased low. With few effective samples
+    it is worthless, and its standard error is then too small as well; the status is LOW_OVERLAP.
+    With heavy-tailed weights the draws that miss the tail have the largest effective sample size:
+    do not select draws by it.
 
     Args:
       log_ratio_noise: s(y) = log_density(y) - log q(y) of samples y from the noise q, (*batch, m),
@@ -105,14 +126,21 @@ def importance_log_partition(
     samples = as_samples("log_ratio_noise", log_ratio_noise)
     weights = as_weights("weights_noise", weights_noise, samples)
     samples = ignore_unweighted(samples.astype(compute_dtype(samples)), weights)
+    is_estimate = jnp.isfinite(log_mean_exp(*jax.lax.stop_gradient((samples, weights))))
+    samples, weights = stop_where(~is_estimate, (samples, weights))
     log_partition = log_mean_exp(samples, weights)
     # Their mean is one.
     relative = jnp.exp(samples - expand(log_partition))
     shares = jnp.ones_like(samples) if weights is None else weights
     shares = shares / jnp.sum(shares, axis=-1, keepdims=True)
     contributions = shares * relative
+    influences = contributions - shares
+    count = effective_samples((influences, weights))
+    status = jnp.where(is_estimate, Status.CONVERGED, Status.NONFINITE)
     return ImportanceEstimate(
-        log_partition=jnp.where(jnp.isfinite(log_partition), log_partition, jnp.nan),
-        standard_error=jnp.sqrt(jackknife_variance(contributions - shares, weights, block_size=1)),
+        log_partition=jnp.where(is_estimate, log_partition, jnp.nan),
+        standard_error=jnp.sqrt(jackknife_variance(influences, weights, block_size=1)),
         effective_sample_size=sample_count(contributions, contributions),
+        status=interval_status(status, count),
+        effective_samples=count,
     )

@@ -80,6 +80,8 @@ def _log_tails(logits: jax.Array, samples: Samples) -> _LogTails:
     nearest = [
         jnp.min(size, axis=-1, initial=jnp.inf, where=mask) for mask in (is_positive, ~is_positive)
     ]
+    # A sample that adds nothing is at an infinite distance, also from an infinite nearest one.
+    nearest = [jnp.where(jnp.isinf(distance), 0, distance) for distance in nearest]
     decay = jnp.exp(jnp.where(is_positive, expand(nearest[0]), expand(nearest[1])) - size)
     body = 1 / (1 + jnp.exp(-size))
     log_total = jnp.log(samples.total)

@@ -11,8 +11,8 @@ from nce_jax.log_partition.problem import Problem, Status, bracket
 
 
 def find_valid(problem: Problem) -> jax.Array:
-    """True where log ratios are finite, weights >= 0 with a positive sum, and kappa in range."""
-    # A NaN anywhere is both the minimum and the maximum.
+    """True where the equation has a root, weights are >= 0 with a positive sum, kappa in range."""
+    # A log ratio that no equation has a value for makes an end of the bracket infinite or NaN.
     lower, upper = bracket(problem)
     # Kappa is limited to the square root of the dtype's range, 1e-19 to 1e19 in float32, so that
     # its product with a mean neither underflows nor overflows.
@@ -22,6 +22,9 @@ def find_valid(problem: Problem) -> jax.Array:
         is_valid &= jnp.isfinite(side.total) & (side.total > 0)
         if side.weights is not None:
             is_valid &= jnp.all(side.weights >= 0, axis=-1)
+    if problem.pull is not None:
+        # A quadratic penalty is infinite on every infinite log ratio.
+        is_valid &= jnp.isfinite(problem.pull.center)
     return is_valid
 
 

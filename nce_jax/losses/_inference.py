@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_floating, as_scalar, check_positive
-from nce_jax._numerics import expand, log_sum_exp, softplus
-from nce_jax._types import Array, Float, LogRatio, Scalars
+from nce_jax._checks import as_floating, as_not_negative, as_pair, as_positive, as_weights
+from nce_jax._eager import PAIR, SampleSet, one_program
+from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._rank import as_ranking, ranking_nce_loss
 
@@ -89,8 +90,18 @@ def nre_b_loss(
     References:
       Durkan, Murray and Papamakarios, On contrastive learning for likelihood-free inference, 2020.
     """
+    return _nre_b_loss(log_ratio_data, log_ratio_noise)
+
+
+@one_program(SampleSet("log_ratio_data", "weights_data"), rows=("log_ratio_noise",))
+def _nre_b_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: Float[Array, "*batch n K"],
+    *,
+    weights_data: Weights | None = None,
+) -> Float[Array, "*batch"]:
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
-    return ranking_nce_loss(data, noise)
+    return ranking_nce_loss(data, noise, weights_data=weights_data)
 
 
 def nre_c_loss(
@@ -141,17 +152,33 @@ def nre_c_loss(
     References:
       Miller, Weniger and Forré, Contrastive neural ratio estimation, 2022.
     """
-    check_positive("gamma", gamma)
+    return _nre_c_loss(
+        log_ratio_data, log_ratio_noise, log_ratio_contrast=log_ratio_contrast, gamma=gamma
+    )
+
+
+@one_program(
+    SampleSet("log_ratio_data", "weights_data"), rows=("log_ratio_noise", "log_ratio_contrast")
+)
+def _nre_c_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: Float[Array, "*batch n K"],
+    *,
+    log_ratio_contrast: Any,
+    gamma: Scalars,
+    weights_data: Weights | None = None,
+) -> Float[Array, "*batch"]:
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
-    log_gamma = jnp.log(as_scalar("gamma", gamma, data))
+    weights = as_weights("weights_data", weights_data, data)
+    log_gamma = jnp.log(as_positive("gamma", gamma, data))
     # The prior log odds of each of the K parameters against none of them.
     log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
     # -log q_1 = softplus(rest - s_1), where e^rest sums over the alternatives to the first
     # parameter: the other K - 1 and none of them. No logit is too large for this form.
     contrast = _as_contrast(log_ratio_contrast, data, noise)
     rest = jnp.logaddexp(log_sum_exp(contrast), -log_odds)
-    loss_joint = jnp.mean(softplus(rest - data), axis=-1)
-    loss_independent = jnp.mean(softplus(log_odds + log_sum_exp(noise)), axis=-1)
+    loss_joint = weighted_mean(softplus(rest - data), weights)
+    loss_independent = weighted_mean(softplus(log_odds + log_sum_exp(noise)), weights)
     probability_joint = jax.nn.sigmoid(log_gamma)
     return probability_joint * loss_joint + (1 - probability_joint) * loss_independent
 
@@ -194,7 +221,7 @@ def balanced_nre_loss(
 
     Raises:
       TypeError: log-ratios that are not floating.
-      ValueError: empty arrays or mismatched batches.
+      ValueError: empty arrays, mismatched batches, or a negative strength.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -207,7 +234,26 @@ def balanced_nre_loss(
       Delaunoy et al., Towards reliable simulation-based inference with balanced neural ratio
         estimation, 2022.
     """
-    loss = nre_a_loss(log_ratio_data, log_ratio_noise)
-    log_ratios = (jnp.asarray(s).astype(loss.dtype) for s in (log_ratio_data, log_ratio_noise))
-    imbalance = sum(jnp.mean(jax.nn.sigmoid(s), axis=-1) for s in log_ratios) - 1
-    return loss + as_scalar("strength", strength, expand(loss)) * jnp.square(imbalance)
+    return _balanced_nre_loss(log_ratio_data, log_ratio_noise, strength=strength)
+
+
+@one_program(*PAIR)
+def _balanced_nre_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    strength: Scalars,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
+) -> Float[Array, "*batch"]:
+    data, noise, weights_data, weights_noise = as_pair(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
+    loss = nce_loss(data, noise, weights_data=weights_data, weights_noise=weights_noise)
+    sides = (data, weights_data), (noise, weights_noise)
+    mean_sigmoid = (
+        weighted_mean(jax.nn.sigmoid(ignore_unweighted(values, weights)), weights)
+        for values, weights in sides
+    )
+    imbalance = sum(mean_sigmoid) - 1
+    return loss + as_not_negative("strength", strength, expand(loss)) * jnp.square(imbalance)

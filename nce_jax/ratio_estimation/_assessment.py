@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._numerics import softplus
-from nce_jax.log_partition import Solution, check_solution, solve_log_partition
+from nce_jax.log_partition import Solution, check_solution, make_problem, solve_log_partition
 from nce_jax.ratio_estimation._grouped import grouped_variance
 
 
@@ -49,7 +49,7 @@ def solve(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> Solution:
     little information, which shows in the status, the overlap and the standard error.
     """
     solution = solve_log_partition(log_ratio_data, log_ratio_noise)
-    check_solution(solution)
+    check_solution(solution, problem=make_problem(log_ratio_data, log_ratio_noise))
     return solution
 
 
