@@ -78,7 +78,7 @@ def as_floating(name: str, values: Any, *, table_cure: str | None = None) -> jax
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
     table_cure = table_cure or f"{name}.to_numpy() is the array in it"
     array = as_array(name, values, "a floating array", table_cure=table_cure)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
+    if not jnp.issubdtype(array.dtype, jnp.floating) or _is_narrow(array.dtype):
         raise TypeError(
             f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
         )
@@ -99,8 +99,15 @@ def as_samples(name: str, values: Any) -> jax.Array:
 
 def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN) -> Any:
     """Returns `values` as an array of JAX or NumPy; raises TypeError unless it holds numbers."""
-    if isinstance(values, jax.Array | np.ndarray) or hasattr(values, "__jax_array__"):
+    if isinstance(values, jax.Array) or hasattr(values, "__jax_array__"):
         return values
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected {expected}, got a masked array of shape {values.shape}; .filled(0)"
+            " fills the masked entries, and weights of zero leave samples out"
+        )
+    if isinstance(values, np.ndarray) and values.dtype.kind in "biufcV":
+        return _as_native(name, values, expected)
     check_not_record(name, values, expected)
     # A table would pass for a batch of its rows, whose samples are the columns.
     is_table = hasattr(values, "columns")
@@ -115,6 +122,17 @@ def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN
         cure = f"; {table_cure}" if is_table else ""
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}{entries}{cure}")
     return array
+
+
+def _as_native(name: str, values: np.ndarray, expected: str) -> np.ndarray:
+    """A plain NumPy array in the byte order of this machine, as JAX needs it."""
+    if values.dtype.fields is not None or values.dtype.itemsize > np.dtype(complex).itemsize:
+        raise TypeError(f"{name}: expected {expected}, got {describe(values)}")
+    if values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(float).itemsize:
+        raise TypeError(
+            f"{name}: expected {expected}, got {describe(values)}; .astype(float) converts it"
+        )
+    return np.asarray(values, values.dtype.newbyteorder("="))
 
 
 def check_not_record(name: str, values: Any, expected: str) -> None:
@@ -133,7 +151,12 @@ def _float_cure(dtype: Any) -> str:
         return "; .astype(float) converts it"
     if jnp.issubdtype(dtype, jnp.complexfloating):
         return "; jnp.real takes the real part"
-    return ""
+    return "; .astype(jnp.float32) converts it" if _is_narrow(dtype) else ""
+
+
+def _is_narrow(dtype: Any) -> bool:
+    """Whether it is one of the floating types of 4 to 8 bits, which JAX does not promote."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16
 
 
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
@@ -146,14 +169,21 @@ def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array
 
 
 def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
-    """Returns sample weights in the dtype and the shape of the samples, or None for None."""
+    """Returns sample weights in the dtype and the shape of the samples, or None for None.
+
+    Floating weights are divided by the largest of each batch entry. Only their ratios matter, and
+    sums of weights of a small or large scale would underflow or overflow.
+    """
     if weights is None:
         return None
     given = as_array(name, weights, "weights as an array")
     if isinstance(given, np.ndarray):
         _check_weight_values(name, given)
+        # In NumPy's precision: JAX may hold less, where weights of a small scale are zero.
+        given = relative_weights(given, np) if _is_floating(given) and given.size else given
     weights = jnp.asarray(given)
-    if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
+    is_floating = _is_floating(weights) and not _is_narrow(weights.dtype)
+    if not (is_floating or weights.dtype == bool):
         raise TypeError(
             f"{name}: expected floating or boolean weights, got dtype"
             f" {weights.dtype}{_float_cure(weights.dtype)}"
@@ -163,11 +193,31 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
             f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
         )
     try:
-        return jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+        weights = jnp.broadcast_to(weights, samples.shape)
     except ValueError:
         raise ValueError(
             f"{name}: expected shape {samples.shape}, got shape {weights.shape}"
         ) from None
+    dtype = compute_dtype(samples)
+    if is_floating:
+        weights = relative_weights(weights.astype(jnp.promote_types(weights.dtype, dtype)), jnp)
+    return weights.astype(dtype)
+
+
+def relative_weights(weights: Any, numpy: Any) -> Any:
+    """Weights over the largest on the last axis, which is taken for a constant.
+
+    `numpy` is NumPy or jax.numpy. Where the largest is not positive and finite, the weights stay as
+    they are.
+    """
+    largest = jax.lax.stop_gradient(weights) if numpy is jnp else weights
+    largest = numpy.max(largest, axis=-1, keepdims=True)
+    is_scale = (largest > 0) & numpy.isfinite(largest)
+    return weights / numpy.where(is_scale, largest, numpy.ones_like(largest))
+
+
+def _is_floating(array: Any) -> bool:
+    return jnp.issubdtype(array.dtype, jnp.floating)
 
 
 def _check_weight_values(name: str, weights: np.ndarray) -> None:
@@ -180,11 +230,7 @@ def _check_weight_values(name: str, weights: np.ndarray) -> None:
 
 def check_positive(name: str, value: Any) -> None:
     """Raises unless a plain number is finite and positive; the values of arrays are not read."""
-    check_not_record(name, value, "a positive number")
-    is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
-    if isinstance(value, type) or not (is_plain or is_array):
-        raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
+    as_real(name, value, "a positive number")
     if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
         raise ValueError(f"{name}: expected a finite positive number, got {value}")
 
@@ -221,15 +267,24 @@ def as_pair(
     )
 
 
+def as_real(name: str, value: Any, expected: str = "a number or an array of numbers") -> Any:
+    """Returns a plain number as it is, and anything else as an array of real numbers."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    check_not_record(name, value, expected)
+    is_array = hasattr(value, "dtype") or isinstance(value, list | tuple)
+    if isinstance(value, type) or not is_array:
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    array = as_array(name, value, expected)
+    if is_key(array) or jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    return array
+
+
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
     batch = samples.shape[:-1]
-    expected = "a number or an array of numbers"
-    if value is None or isinstance(value, str):
-        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
-    given = value if isinstance(value, int | float) else as_array(name, value, expected)
-    if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
-        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    given = as_real(name, value)
     try:
         return jnp.broadcast_to(jnp.asarray(given, samples.dtype), batch)
     except ValueError:

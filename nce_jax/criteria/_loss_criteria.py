@@ -1,11 +1,11 @@
 """Every loss of log ratios as a criterion."""
 
-from functools import partial
 from typing import Any
 
 import jax
 
 from nce_jax._checks import check_positive
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
 from nce_jax.log_partition import make_problem
@@ -49,12 +49,14 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
     options: dict[str, Any] = {"magnification": magnification, "noise_ratio": noise_ratio}
     return Criterion(
         "nce",
-        partial(nce_loss, **options),
-        equation=partial(make_problem, **options),
-        at_magnification=lambda magnification: nce(
-            magnification=magnification, noise_ratio=noise_ratio
-        ),
+        EqualPartial(nce_loss, **options),
+        equation=EqualPartial(make_problem, **options),
+        at_magnification=EqualPartial(_nce_at, noise_ratio),
     )
+
+
+def _nce_at(noise_ratio: Scalars, magnification: Scalars) -> Criterion:
+    return nce(magnification=magnification, noise_ratio=noise_ratio)
 
 
 def exponential_nce() -> Criterion:
@@ -169,11 +171,14 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
     """
     check_positive("magnification", magnification)
 
-    def loss(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights) -> jax.Array:
-        # The loss does not depend on F.
-        del log_partition
-        return ranking_nce_loss(
-            log_ratio_data, log_ratio_noise, magnification=magnification, **weights
-        )
+    return Criterion(
+        "ranking_nce", EqualPartial(_ranking_loss, magnification), closed_form=nwj_log_partition
+    )
 
-    return Criterion("ranking_nce", loss, closed_form=nwj_log_partition)
+
+def _ranking_loss(
+    magnification: Scalars, log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights
+) -> jax.Array:
+    # The loss does not depend on F.
+    del log_partition
+    return ranking_nce_loss(log_ratio_data, log_ratio_noise, magnification=magnification, **weights)

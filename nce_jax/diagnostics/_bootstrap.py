@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_key, check_positive_int, relative_weights
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
 from nce_jax.log_partition import Samples, make_problem, solve_problem
 
@@ -106,6 +106,8 @@ def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
     num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
     index = jax.random.randint(key, values.shape, 0, jnp.maximum(num_positive, 1))
     index = jnp.take_along_axis(positive_first, index, axis=-1)
-    is_drawn = jnp.arange(values.shape[-1]) < num_positive
+    is_drawn = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1) < num_positive
     redrawn = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
+    # The largest weight may not have been drawn.
+    redrawn = relative_weights(redrawn, jnp)
     return Samples(jnp.take_along_axis(values, index, axis=-1), redrawn, jnp.sum(redrawn, axis=-1))

@@ -57,7 +57,8 @@ class Samples(NamedTuple):
 
     Attributes:
       values: log ratios, (*batch, n).
-      weights: unnormalized weights, (*batch, n), or None.
+      weights: unnormalized weights, (*batch, n), or None. `make_problem` divides those that it is
+        given by their largest, so that no sum underflows.
       total: the sum of the weights, or the number of samples, (*batch).
     """
 
@@ -185,7 +186,8 @@ def _samples(values: jax.Array, weights: jax.Array | None) -> Samples:
 def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     """An interval that contains F*(kappa) for every kappa.
 
-    Its ends are the smallest and the largest log ratio of both sets.
+    Its ends are the smallest and the largest log ratio of both sets, or the center of the pull
+    where that lies outside.
 
     Args:
       problem: the equation.
@@ -207,7 +209,10 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
     """
     lower = jnp.minimum(problem.data.values.min(-1), problem.noise.values.min(-1))
     upper = jnp.maximum(problem.data.values.max(-1), problem.noise.values.max(-1))
-    return lower, upper
+    if problem.pull is None:
+        return lower, upper
+    center = problem.pull.center
+    return jnp.minimum(lower, center), jnp.maximum(upper, center)
 
 
 def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None:

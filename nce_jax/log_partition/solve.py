@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._checks import as_real, as_scalar, check_instance, check_positive, check_positive_int
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition._loop import iterate, start_run
 from nce_jax.log_partition._newton import newton
@@ -222,6 +222,8 @@ def solve_with_last_iterate(
     """
     check_instance("problem", problem, Problem, "make_problem(...) returns")
     check_solver_options(solver, tolerance, max_steps, fixed_steps)
+    initial = None if initial is None else as_real("initial", initial)
+    tolerance = None if tolerance is None else as_real("tolerance", tolerance)
     return _solve(
         problem, initial, tolerance, solver=solver, max_steps=max_steps, fixed_steps=fixed_steps
     )
@@ -250,6 +252,8 @@ def _solve(
     is_valid = find_valid(fixed)
     move = solver.step if fixed_steps is None else solver.fused_step or solver.step
     start = solver.init(fixed, _initial(fixed, initial))
+    if tolerance is not None:
+        tolerance = as_scalar("tolerance", tolerance, fixed.data.values)
     run = iterate(
         lambda state: move(fixed, state),
         start_run(start, is_valid),
