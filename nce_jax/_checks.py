@@ -200,7 +200,7 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
         ) from None
     dtype = compute_dtype(samples)
     if is_floating:
-        weights = relative_weights(weights.astype(jnp.promote_types(weights.dtype, dtype)), jnp)
+        weights = relative_weights(weights.astype(compute_dtype(weights, samples)), jnp)
     return weights.astype(dtype)
 
 
@@ -245,9 +245,15 @@ def check_positive_int(name: str, value: Any) -> None:
         raise ValueError(f"{name}: expected at least 1, got {value}")
 
 
-def compute_dtype(*arrays: jax.Array) -> Any:
+def result_dtype(*arrays: Any) -> Any:
+    """The dtype that JAX's default rules give for these arrays or dtypes together."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*arrays)
+
+
+def compute_dtype(*arrays: Any) -> Any:
     """The dtype that losses and solvers compute in: that of the inputs, but at least float32."""
-    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
+    return result_dtype(*arrays, jnp.float32)
 
 
 def as_pair(

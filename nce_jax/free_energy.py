@@ -118,7 +118,8 @@ def bar(
         max_steps=max_steps,
     )
     is_estimate = solution.status == Status.CONVERGED
-    variance = _variance(forward, reverse, -solution.log_partition)
+    dtype = solution.log_partition.dtype
+    variance = _variance(forward.astype(dtype), reverse.astype(dtype), -solution.log_partition)
     variance *= as_scalar(
         "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
     )

@@ -106,7 +106,8 @@ def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
     num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
     index = jax.random.randint(key, values.shape, 0, jnp.maximum(num_positive, 1))
     index = jnp.take_along_axis(positive_first, index, axis=-1)
-    is_drawn = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1) < num_positive
+    position = jax.lax.broadcasted_iota(num_positive.dtype, values.shape, values.ndim - 1)
+    is_drawn = position < num_positive
     redrawn = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
     # The largest weight may not have been drawn.
     redrawn = relative_weights(redrawn, jnp)

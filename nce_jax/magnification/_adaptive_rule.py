@@ -269,14 +269,15 @@ def _update_means(
             lambda a, b: jnp.where(is_finite, decay * a + gain * b, a).astype(a.dtype), old, new
         )
 
-    passed = (step - state.last_measurement).astype(jnp.float32)
-    gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (step + WINDOW_DIVISOR))
+    dtype = state.acceptance.dtype
+    passed = (step - state.last_measurement).astype(dtype)
+    gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (step.astype(dtype) + WINDOW_DIVISOR))
     overlooked = blend(state.overlooked, table.overlooked, 1 - gain, gain)
     overlooked_variance = blend(
         state.overlooked_variance, table.overlooked_variance, (1 - gain) ** 2, gain**2
     )
     # The first step has no displacement.
-    num_moves = jnp.maximum(step, 1) - 1
+    num_moves = (jnp.maximum(step, 1) - 1).astype(dtype)
     gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (num_moves + WINDOW_DIVISOR))
     zero, one = jnp.float32(0), jnp.float32(1)
     return state._replace(

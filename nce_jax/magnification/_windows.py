@@ -104,7 +104,7 @@ def advance(
     windows: Windows, updates: Any, acceptance: jax.Array, variance: jax.Array, step: jax.Array
 ) -> Windows:
     """The windows after an update that was made at an M with the given A and nu."""
-    width = jnp.maximum(1.0, (step + 1) / WINDOW_DIVISOR).astype(acceptance.dtype)
+    width = jnp.maximum(1.0, (step + 1).astype(acceptance.dtype) / WINDOW_DIVISOR)
     decay, decay_long = 1 - 1 / width, 1 - 1 / (2 * width)
 
     def add_decayed(rate):

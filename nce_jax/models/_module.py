@@ -3,6 +3,7 @@
 from flax import nnx
 
 from nce_jax._checks import describe
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogDensityFn, Params
 from nce_jax.models._checks import as_module_values, check_inputs
 
@@ -50,6 +51,8 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
 
     def log_density_fn(params: Params, x: Array) -> Array:
         check_inputs(x)
-        return as_module_values("module", nnx.merge(graphdef, params, *rest)(x), x)
+        with standard_promotion():
+            values = nnx.merge(graphdef, params, *rest)(x)
+        return as_module_values("module", values, x)
 
     return params, log_density_fn

@@ -225,7 +225,7 @@ def _default_model(key: PRNGKeyArray, sets: Sets) -> tuple[Params, LogRatioFn]:
             f" pair (params, log_ratio_fn){hint}"
         )
     pooled = jnp.concatenate([sets.data.train, sets.noise.train])
-    mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
+    mean, spread = pooled.mean(axis=0, keepdims=True), pooled.std(axis=0, keepdims=True)
     spread = jnp.where(spread > 0, spread, 1)
     params, energy = mlp_energy(key, pooled.shape[1])
     return params, lambda params, x: energy(params, (x - mean) / spread)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
 from nce_jax._numerics import log_mean_exp, sample_count
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
 from nce_jax.samplers._checks import as_inverse_temperatures, as_positions, check_target
@@ -128,7 +129,8 @@ def annealed_importance_sampling(
     key_noise, key_moves = jax.random.split(key)
     check_log_density_fn(log_density_fn, arguments="positions")
     check_noise(noise)
-    x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
+    with standard_promotion():
+        x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
     check_noise_values(log_noise, x)
     path = _Path(log_density_fn, noise)
     check_target(log_density_fn, x)
@@ -214,9 +216,10 @@ def _check_noise_samples(noise: Noise, x_model: jax.Array) -> None:
 
     A shape that merely broadcasts would give a wrong number.
     """
-    drawn, log_noise = jax.eval_shape(
-        lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))
-    )
+    with standard_promotion():
+        drawn, log_noise = jax.eval_shape(
+            lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))
+        )
     check_noise_values(log_noise, drawn)
     if drawn.shape[1:] != x_model.shape[1:]:
         expected = f"{drawn.shape[1:]}, as the noise draws"
@@ -244,10 +247,14 @@ class _Path(NamedTuple):
     noise: Noise
 
     def log_ratio(self, x: jax.Array) -> jax.Array:
-        return of_one(self.log_density_fn)(x) - of_one(self.noise.log_prob)(x)
+        return of_one(self.log_density_fn)(x) - self.log_noise(x)
+
+    def log_noise(self, x: jax.Array) -> jax.Array:
+        with standard_promotion():
+            return of_one(self.noise.log_prob)(x)
 
     def log_density(self, inverse_temperature: jax.Array, x: jax.Array) -> jax.Array:
-        log_noise, log_model = of_one(self.noise.log_prob)(x), of_one(self.log_density_fn)(x)
+        log_noise, log_model = self.log_noise(x), of_one(self.log_density_fn)(x)
         mixed = (1 - inverse_temperature) * log_noise + inverse_temperature * log_model
         return jnp.where(jnp.isneginf(log_noise), -jnp.inf, mixed)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import as_samples, check_positive_int
 from nce_jax._numerics import expand, jackknife_variance
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
@@ -175,12 +175,14 @@ def mean_log_ratio(
         log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
     )
     check_positive_int("block_size", block_size)
+    log_ratio = as_samples("log_ratio", log_ratio)
     num_pairs = problem.data.values.shape[-1]
-    if jnp.shape(log_ratio) != (num_pairs,):
+    if log_ratio.shape != (num_pairs,):
         raise ValueError(
             f"log_ratio: expected shape ({num_pairs},), one value per pair, got shape"
-            f" {jnp.shape(log_ratio)}"
+            f" {log_ratio.shape}"
         )
+    log_ratio = log_ratio.astype(problem.data.values.dtype)
     mean = jnp.mean(log_ratio)
     total = (log_ratio - mean) / num_pairs - jnp.sum(pair_influences(problem, roots), axis=0)
     return MeanLogRatio(mean - jnp.sum(roots), joint_error(problem, roots, total, block_size))

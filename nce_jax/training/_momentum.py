@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nce_jax._promotion import standard_promotion
+
 _NUM_SIMULATED = 3
 """Number of steps that are simulated; the rest is summed as a geometric series."""
 
@@ -21,9 +23,10 @@ def response(
 
     def size(factor: float) -> jax.Array:
         scaled = jax.tree.map(lambda leaf: factor * leaf, gradient)
-        _, later = optimizer.update(scaled, opt_state, params)
-        # The second update: a warm-up begins at a rate of zero.
-        return optax.tree.norm(optimizer.update(scaled, later, params)[0])
+        with standard_promotion():
+            _, later = optimizer.update(scaled, opt_state, params)
+            # The second update: a warm-up begins at a rate of zero.
+            return optax.tree.norm(optimizer.update(scaled, later, params)[0])
 
     power = jnp.clip(jnp.log2(size(2.0) / size(1.0)), 0, 1)
     return jnp.where(jnp.isfinite(power), power, 1)
@@ -34,8 +37,9 @@ def pending(optimizer: optax.GradientTransformation, opt_state: Any, params: Any
     zeros = jax.tree.map(jnp.zeros_like, params)
     moves = []
     for _ in range(_NUM_SIMULATED):
-        updates, opt_state = optimizer.update(zeros, opt_state, params)
-        params = optax.apply_updates(params, updates)
+        with standard_promotion():
+            updates, opt_state = optimizer.update(zeros, opt_state, params)
+            params = optax.apply_updates(params, updates)
         moves.append(updates)
     *_, before, last = moves
     square = optax.tree.vdot(before, before)

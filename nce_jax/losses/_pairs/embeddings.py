@@ -14,6 +14,7 @@ from nce_jax._checks import (
     check_positive,
     check_positive_int,
     compute_dtype,
+    result_dtype,
 )
 from nce_jax._numerics import weighted_mean
 from nce_jax.losses._pairs.sharded import (
@@ -90,7 +91,7 @@ def as_embeddings(
     check_devices(devices)
     if devices is not None:
         check_divisible("x", x, devices)
-    dtype = jnp.result_type(x, y)
+    dtype = result_dtype(x, y)
     x, y = x.astype(dtype), y.astype(dtype)
     weights = as_weights("weights", weights, x[:, 0])
     ids = as_ids("ids", ids, x.shape[:1])

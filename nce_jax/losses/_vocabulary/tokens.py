@@ -6,7 +6,14 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_array, as_weights, check_positive_int, compute_dtype, describe
+from nce_jax._checks import (
+    as_array,
+    as_weights,
+    check_positive_int,
+    compute_dtype,
+    describe,
+    result_dtype,
+)
 from nce_jax.losses._pairs.embeddings import as_ids, as_matrix, as_numbers
 from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, reduce_pairs
 
@@ -151,7 +158,7 @@ def _sum_shared(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
 ) -> jax.Array:
     rows, bias = gather_words(tokens.table, words.ids, tokens.dtype)
-    vector_dtype = jnp.result_type(tokens.hidden, rows)
+    vector_dtype = result_dtype(tokens.hidden, rows)
     target_ids, word_ids = tokens.targets, words.ids
     if not words.exclude_hits:  # ids that are never equal count every word
         target_ids, word_ids = jnp.zeros_like(target_ids), jnp.ones_like(word_ids)
