@@ -1,10 +1,11 @@
 """The figure: time per lane against the number of lanes in one sweep."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from experiments.common.results import atomic
+from nce_jax._disk import write_atomic
 
 
 def draw(details: Mapping[str, Any], image: Path, folder: Path) -> None:
@@ -33,8 +34,8 @@ def draw(details: Mapping[str, Any], image: Path, folder: Path) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.minorticks_off()
         axes.legend()
-        with atomic(image) as temporary:
-            figure.savefig(temporary, dpi=120, metadata=plotting.UNDATED[0])
+        options = {"format": "png", "dpi": 120, "metadata": plotting.UNDATED[0]}
+        write_atomic(image, partial(figure.savefig, **options))
     plotting.save_figure(figure, image.stem, folder)
 
 

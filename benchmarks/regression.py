@@ -24,6 +24,7 @@ from benchmarks import render, run
 from benchmarks.peers import MissingPeerError
 from benchmarks.rows import AccuracyError
 from experiments.common import results
+from experiments.common.endings import one_line
 
 COMMAND = "python -m benchmarks.regression"
 MIN_LOG_CHANGE = math.log(1.05)
@@ -178,4 +179,5 @@ def _parse(argv: Sequence[str] | None, committed: Mapping[str, Entry]) -> argpar
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with one_line():
+        sys.exit(main())

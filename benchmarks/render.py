@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import figure, tables
 from experiments.common import results
+from experiments.common.endings import one_line
+from nce_jax._disk import write_atomic
 
 COMMAND = "python -m benchmarks.run"
 
@@ -213,8 +215,7 @@ def render(output: Output) -> None:
     stored = results.load_json(output.json, COMMAND)
     if "sweep_lanes" in stored:
         figure.draw(stored["sweep_lanes"]["details"], output.image, output.figures)
-    with results.atomic(output.page) as temporary:
-        temporary.write_text(page(stored))
+    write_atomic(output.page, page(stored))
 
 
 def page(stored: Mapping[str, Any]) -> str:
@@ -264,4 +265,5 @@ def _section(topic: str, entry: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    render(COMMITTED)
+    with one_line():
+        render(COMMITTED)

@@ -19,6 +19,8 @@ from benchmarks import render
 from benchmarks.peers import MissingPeerError
 from benchmarks.rows import AccuracyError, Report
 from experiments.common import results
+from experiments.common.endings import one_line
+from nce_jax._disk import FolderLock, write_atomic
 
 TOPICS = (
     "bar", "many_problems", "bootstrap",
@@ -35,6 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the requested topics; the exit status is 1 if one fails its accuracy check."""
     arguments = _parse(argv)
     output = render.TRIAL if arguments.quick else render.COMMITTED
+    # A second run at the same time would disturb the first one's measurements as well.
+    with FolderLock(output.json.parent, "output"):
+        return _measure(arguments, output)
+
+
+def _measure(arguments: argparse.Namespace, output: render.Output) -> int:
     stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
     failed, is_dirty = False, results.is_dirty()  # taken before this program writes files
     for topic in arguments.only or TOPICS:
@@ -99,8 +107,7 @@ def cpu_model() -> str:
 
 def write(path: Path, stored: Mapping[str, Any]) -> None:
     """Writes the JSON file atomically."""
-    with results.atomic(path) as temporary:
-        temporary.write_text(json.dumps(stored, indent=1) + "\n")
+    write_atomic(path, json.dumps(stored, indent=1) + "\n")
 
 
 def _version(package: str) -> str | None:
@@ -130,4 +137,5 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with one_line():
+        sys.exit(main())

@@ -1,73 +1,30 @@
 """Static checks of arguments: shapes, dtypes, and the values of plain Python numbers.
 
-Every message names the argument, what was expected and what came. Values of arrays are never read
-here: under `jit` they are unknown, so a bad *value* shows up as data (a status, a NaN), and a bad
-*shape* as an error at the call.
+Every message names the argument, what was expected and what came. Values of log ratios are never
+read here, and traced values cannot be: a bad *value* shows up as data (a status, a NaN), and a bad
+*shape* as an error at the call. The few numbers beside the log ratios, such as weights and
+magnifications, are read where they are known: outside `jit` one that is out of its range is an
+error at the call.
 """
 
-import inspect
 import math
-from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-
-def describe(value: Any, expected: type | None = None) -> str:
-    """Says in a few words what a value is, for the "got ..." part of an error message.
-
-    A function that can be called without arguments, or whose annotation says that it returns
-    `expected`, is taken for a factory that was not called, and the text ends with the cure: "the
-    function newton: call it".
-    """
-    if isinstance(value, type):
-        return f"the class {value.__name__}{_call_it(value, expected)}"
-    if isinstance(value, ModuleType):
-        return f"the module {value.__name__}"
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
-    if value is None or value is ...:
-        return str(value)
-    kind = type(value).__name__
-    if isinstance(value, bool | int | float | complex | str | bytes):
-        return f"{kind} {value!r:.60}"
-    if kind in ("list", "tuple", "dict", "set"):
-        return f"{_with_article(kind)} of length {len(value)}"
-    if inspect.isroutine(value) or (callable(value) and hasattr(value, "__wrapped__")):
-        return f"the function {value.__name__}{_call_it(value, expected)}"
-    return _with_article(kind) + (f" of shape {value.shape}" if hasattr(value, "shape") else "")
+from nce_jax._describe import describe, with_article
+from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
 
 
 def check_instance(name: str, value: Any, kind: type, example: str) -> None:
     """Raises TypeError unless `value` is a `kind`; the message gives `example`, how to make one."""
     if not isinstance(value, kind):
         raise TypeError(
-            f"{name}: expected {_with_article(kind.__name__)} such as {example}, got"
+            f"{name}: expected {with_article(kind.__name__)} such as {example}, got"
             f" {describe(value, kind)}"
         )
-
-
-def _call_it(factory: Any, expected: type | None) -> str:
-    """The cure for a factory that was not called; nothing for any other function or class."""
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):
-        return ""
-    returned = factory if isinstance(factory, type) else signature.return_annotation
-    names = [kind.__name__ for kind in getattr(returned, "__mro__", ())] or [str(returned)]
-    is_factory = expected is not None and expected.__name__ in names
-    needs_nothing = all(
-        parameter.default is not parameter.empty
-        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        for parameter in signature.parameters.values()
-    )
-    return ": call it" if is_factory or needs_nothing else ""
-
-
-def _with_article(word: str) -> str:
-    return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
 _COLUMN = "pass one column of numbers"
@@ -76,18 +33,56 @@ _COLUMN = "pass one column of numbers"
 
 def as_floating(name: str, values: Any, *, table_cure: str | None = None) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
+    return _as_jax(_as_floating_array(name, values, table_cure))
+
+
+def _as_jax(array: Any) -> jax.Array:
+    """An array of JAX, which has no type wider than float64."""
+    is_wide = isinstance(array, np.ndarray) and array.dtype.itemsize > 8
+    return jnp.asarray(array.astype(np.float64) if is_wide else array)
+
+
+def _as_floating_array(name: str, values: Any, table_cure: str | None) -> Any:
     table_cure = table_cure or f"{name}.to_numpy() is the array in it"
     array = as_array(name, values, "a floating array", table_cure=table_cure)
-    if not jnp.issubdtype(array.dtype, jnp.floating) or _is_narrow(array.dtype):
+    if not jnp.issubdtype(array.dtype, jnp.floating) or is_narrow(array.dtype):
         raise TypeError(
-            f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
+            f"{name}: expected a floating array, got dtype {array.dtype}{float_cure(array.dtype)}"
         )
-    return jnp.asarray(array)
+    return array
 
 
 def as_samples(name: str, values: Any) -> jax.Array:
-    """Returns `values` as a floating array with at least one sample on its last axis."""
-    values = as_floating(name, values, table_cure=_COLUMN)
+    """Returns `values` as a floating array with at least one sample on its last axis.
+
+    Raises ValueError where the dtype that JAX gives an array of the host would merge its samples.
+    """
+    array = as_sample_array(name, values)
+    samples = _as_jax(array)
+    if isinstance(array, np.ndarray) and array.dtype.itemsize > samples.dtype.itemsize:
+        _check_rounding(name, array, samples.dtype)
+    return samples
+
+
+def _check_rounding(name: str, values: np.ndarray, dtype: Any) -> None:
+    """Raises where typical values are rounded by much, in nats and compared with their spread."""
+    some = values.ravel()[:: -(-values.size // 1001)]
+    some = some[np.isfinite(some)]
+    if some.size == 0:
+        return
+    typical = np.median(some)
+    rounding = float(jnp.finfo(dtype).eps) / 2 * abs(typical)
+    if rounding > 1e-3 * max(1.0, np.median(np.abs(some - typical))):
+        raise ValueError(
+            f"{name}: expected values that {dtype} can represent, got values of about"
+            f" {typical:.6g}, rounded by {rounding:.2g}; subtract a constant from all of them"
+            f" before jit or grad, or enable x64"
+        )
+
+
+def as_sample_array(name: str, values: Any) -> Any:
+    """The same, but what is on the host remains there, in the precision in which it was given."""
+    values = _as_floating_array(name, values, _COLUMN)
     if values.ndim == 0:
         raise ValueError(f"{name}: expected at least one axis, samples last, got a scalar")
     if values.shape[-1] == 0:
@@ -106,8 +101,8 @@ def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN
             f"{name}: expected {expected}, got a masked array of shape {values.shape}; .filled(0)"
             " fills the masked entries, and weights of zero leave samples out"
         )
-    if isinstance(values, np.ndarray) and values.dtype.kind in "biufcV":
-        return _as_native(name, values, expected)
+    if isinstance(values, np.ndarray) and jnp.issubdtype(values.dtype, jnp.generic):
+        return np.asarray(values, values.dtype.newbyteorder("="))  # the byte order that JAX needs
     check_not_record(name, values, expected)
     # A table would pass for a batch of its rows, whose samples are the columns.
     is_table = hasattr(values, "columns")
@@ -124,17 +119,6 @@ def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN
     return array
 
 
-def _as_native(name: str, values: np.ndarray, expected: str) -> np.ndarray:
-    """A plain NumPy array in the byte order of this machine, as JAX needs it."""
-    if values.dtype.fields is not None or values.dtype.itemsize > np.dtype(complex).itemsize:
-        raise TypeError(f"{name}: expected {expected}, got {describe(values)}")
-    if values.dtype.kind == "f" and values.dtype.itemsize > np.dtype(float).itemsize:
-        raise TypeError(
-            f"{name}: expected {expected}, got {describe(values)}; .astype(float) converts it"
-        )
-    return np.asarray(values, values.dtype.newbyteorder("="))
-
-
 def check_not_record(name: str, values: Any, expected: str) -> None:
     """Raises TypeError if `values` is a NamedTuple, such as the result of another function.
 
@@ -144,19 +128,6 @@ def check_not_record(name: str, values: Any, expected: str) -> None:
     if isinstance(values, tuple) and fields is not None:
         cure = f"its field {name}" if name in fields else f"one of its fields {', '.join(fields)}"
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}; pass {cure}")
-
-
-def _float_cure(dtype: Any) -> str:
-    if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_):
-        return "; .astype(float) converts it"
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return "; jnp.real takes the real part"
-    return "; .astype(jnp.float32) converts it" if _is_narrow(dtype) else ""
-
-
-def _is_narrow(dtype: Any) -> bool:
-    """Whether it is one of the floating types of 4 to 8 bits, which JAX does not promote."""
-    return jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 16
 
 
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
@@ -176,63 +147,101 @@ def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
     """
     if weights is None:
         return None
-    given = as_array(name, weights, "weights as an array")
-    if isinstance(given, np.ndarray):
-        _check_weight_values(name, given)
-        # In NumPy's precision: JAX may hold less, where weights of a small scale are zero.
-        given = relative_weights(given, np) if _is_floating(given) and given.size else given
-    weights = jnp.asarray(given)
-    is_floating = _is_floating(weights) and not _is_narrow(weights.dtype)
+    weights = as_weight_array(name, weights, samples.shape)
+    if isinstance(weights, np.ndarray):
+        weights = relative_weights(weights, np)
+    weights = jnp.broadcast_to(jnp.asarray(weights), samples.shape)
+    if weights.dtype != bool:
+        weights = relative_weights(weights.astype(compute_dtype(weights, samples)), jnp)
+    weights = weights.astype(compute_dtype(samples))
+    # Of a traced array nothing is known here; a negative weight must not pass for a number.
+    is_traced = isinstance(weights, jax.core.Tracer)
+    return jnp.where(weights < 0, jnp.nan, weights) if is_traced else weights
+
+
+def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
+    """Returns weights of samples of this shape as an array, which remains where it is."""
+    weights = as_array(name, weights, "weights as an array")
+    check_weight_values(name, weights)
+    is_floating = jnp.issubdtype(weights.dtype, jnp.floating) and not is_narrow(weights.dtype)
     if not (is_floating or weights.dtype == bool):
         raise TypeError(
             f"{name}: expected floating or boolean weights, got dtype"
-            f" {weights.dtype}{_float_cure(weights.dtype)}"
+            f" {weights.dtype}{float_cure(weights.dtype)}"
         )
-    if weights.ndim == 0 or weights.ndim > samples.ndim or weights.shape[-1] != samples.shape[-1]:
+    if weights.ndim == 0 or weights.ndim > len(shape) or weights.shape[-1] != shape[-1]:
         raise ValueError(
-            f"{name}: expected one weight per sample, {samples.shape}, got shape {weights.shape}"
+            f"{name}: expected one weight per sample, {shape}, got shape {weights.shape}"
         )
-    try:
-        weights = jnp.broadcast_to(weights, samples.shape)
-    except ValueError:
-        raise ValueError(
-            f"{name}: expected shape {samples.shape}, got shape {weights.shape}"
-        ) from None
-    dtype = compute_dtype(samples)
-    if is_floating:
-        weights = relative_weights(weights.astype(compute_dtype(weights, samples)), jnp)
-    return weights.astype(dtype)
+    if not _broadcasts(weights.shape, shape):
+        raise ValueError(f"{name}: expected shape {shape}, got shape {weights.shape}")
+    return weights
 
 
 def relative_weights(weights: Any, numpy: Any) -> Any:
     """Weights over the largest on the last axis, which is taken for a constant.
 
     `numpy` is NumPy or jax.numpy. Where the largest is not positive and finite, the weights stay as
-    they are.
+    they are, and so does a mask. In NumPy, float64 weights of a scale that JAX's dtype does not
+    hold keep their ratios.
     """
+    if weights.dtype == bool:
+        return weights
     largest = jax.lax.stop_gradient(weights) if numpy is jnp else weights
     largest = numpy.max(largest, axis=-1, keepdims=True)
     is_scale = (largest > 0) & numpy.isfinite(largest)
     return weights / numpy.where(is_scale, largest, numpy.ones_like(largest))
 
 
-def _is_floating(array: Any) -> bool:
-    return jnp.issubdtype(array.dtype, jnp.floating)
+def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+    """Whether an array of the one shape broadcasts to the other."""
+    aligned = zip(given[::-1], shape[::-1], strict=False)
+    return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
-def _check_weight_values(name: str, weights: np.ndarray) -> None:
-    is_real = jnp.issubdtype(weights.dtype, jnp.integer) or jnp.issubdtype(
-        weights.dtype, jnp.floating
-    )
-    if is_real and (weights < 0).any():
-        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {weights.min()}")
+def check_weight_values(name: str, weights: Any) -> None:
+    """Raises ValueError if one of the weights is negative and the values are known."""
+    values = known_values(weights)
+    if values is not None and (values < 0).any():
+        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {values.min()}")
+
+
+def known_values(value: Any) -> np.ndarray | None:
+    """The values of an array or a number; None where they are traced, or not on this machine."""
+    is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
+    if not (is_array or isinstance(value, int | float)) or isinstance(value, jax.core.Tracer):
+        return None
+    if is_key(value) or not getattr(value, "is_fully_addressable", True):
+        return None
+    values = np.asarray(value)
+    # Half-precision types of JAX are no numbers to NumPy.
+    is_real = values.dtype == bool or jnp.issubdtype(values.dtype, jnp.integer)
+    return values if is_real or jnp.issubdtype(values.dtype, jnp.floating) else None
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises unless a plain number is finite and positive; the values of arrays are not read."""
+    """Raises unless a number is finite and positive; the values of traced arrays are not read."""
     as_real(name, value, "a positive number")
-    if isinstance(value, int | float | np.number) and not (0 < value < math.inf):
-        raise ValueError(f"{name}: expected a finite positive number, got {value}")
+    _check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Raises unless a number is finite and >= 0; the values of traced arrays are not read."""
+    _check_range(name, value, "a finite number >= 0", lambda x: (x >= 0) & (x < math.inf))
+
+
+def check_at_least_one(name: str, value: Any) -> None:
+    """Raises unless a number is finite and >= 1; the values of traced arrays are not read."""
+    _check_range(name, value, "a finite number of at least 1", lambda x: (x >= 1) & (x < math.inf))
+
+
+def _check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
+    values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)
+    if values is None or is_valid(values).all():
+        return
+    first = values[~is_valid(values)].flat[0]
+    inside = f" in an array of shape {values.shape}" if values.ndim else ""
+    raise ValueError(f"{name}: expected {expected}, got {first}{inside}")
 
 
 def check_positive_int(name: str, value: Any) -> None:
@@ -243,17 +252,6 @@ def check_positive_int(name: str, value: Any) -> None:
         raise TypeError(f"{name}: expected an integer, got {got}")
     if value < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
-
-
-def result_dtype(*arrays: Any) -> Any:
-    """The dtype that JAX's default rules give for these arrays or dtypes together."""
-    with jax.numpy_dtype_promotion("standard"):
-        return jnp.result_type(*arrays)
-
-
-def compute_dtype(*arrays: Any) -> Any:
-    """The dtype that losses and solvers compute in: that of the inputs, but at least float32."""
-    return result_dtype(*arrays, jnp.float32)
 
 
 def as_pair(
@@ -289,15 +287,33 @@ def as_real(name: str, value: Any, expected: str = "a number or an array of numb
 
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
-    batch = samples.shape[:-1]
+    given = as_scalar_array(name, value, samples.shape[:-1])
+    return jnp.broadcast_to(jnp.asarray(given, samples.dtype), samples.shape[:-1])
+
+
+def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
+    """Returns a number or array that broadcasts to the batch axes, as it was given."""
     given = as_real(name, value)
-    try:
-        return jnp.broadcast_to(jnp.asarray(given, samples.dtype), batch)
-    except ValueError:
+    if not _broadcasts(np.shape(given), batch):
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"
             f" {np.shape(value)}"
-        ) from None
+        )
+    return given
+
+
+def as_positive(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """`as_scalar` of a number that has to be finite and positive; NaN where a traced one is not."""
+    check_positive(name, value)
+    number = as_scalar(name, value, samples)
+    return jnp.where((number > 0) & (number < jnp.inf), number, jnp.nan)
+
+
+def as_not_negative(name: str, value: Any, samples: jax.Array) -> jax.Array:
+    """`as_scalar` of a number that has to be finite and >= 0; NaN where a traced one is not."""
+    number = as_scalar(name, value, samples)
+    check_not_negative(name, value)
+    return jnp.where((number >= 0) & (number < jnp.inf), number, jnp.nan)
 
 
 def is_key(leaf: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive
+from nce_jax._checks import as_positive
 
 
 def expand(values: jax.Array) -> jax.Array:
@@ -21,22 +21,46 @@ def expand(values: jax.Array) -> jax.Array:
 
 def log_noise_weight(magnification: Any, noise_ratio: Any, samples: jax.Array) -> jax.Array:
     """log kappa = log(noise_ratio) + log(magnification), one per batch entry of `samples`."""
-    check_positive("magnification", magnification)
-    check_positive("noise_ratio", noise_ratio)
-    log_magnification = jnp.log(as_scalar("magnification", magnification, samples))
-    return log_magnification + jnp.log(as_scalar("noise_ratio", noise_ratio, samples))
+    log_magnification = jnp.log(as_positive("magnification", magnification, samples))
+    return log_magnification + jnp.log(as_positive("noise_ratio", noise_ratio, samples))
+
+
+def stop_where(is_failed: jax.Array, arrays: Any) -> Any:
+    """The same arrays, which pass no gradient in the entries of the batch that have failed.
+
+    `is_failed` has the batch axes; leaves may have more axes. The derivative of a failed entry is
+    NaN, and a NaN times a cotangent of zero is NaN: masking the result alone would leave the NaN in
+    the gradient of every parameter that the entry shares with others. The value is unchanged, so
+    that the compiled program is too.
+    """
+
+    def stop(leaf: jax.Array) -> jax.Array:
+        mask = is_failed.reshape(is_failed.shape + (1,) * (leaf.ndim - is_failed.ndim))
+        return jnp.where(mask, jax.lax.stop_gradient(leaf), leaf)
+
+    return jax.tree.map(stop, arrays)
 
 
 def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """Replaces samples of weight zero by the largest sample of nonzero weight.
+    """Replaces samples of weight zero by the largest finite sample of nonzero weight, if any.
 
-    This value lies in the range of the other samples, and its gradient is stopped.
+    This value lies in the range of the other samples, and its gradient is stopped. Where no sample
+    of nonzero weight is finite, it is zero: zero times infinity would be NaN.
     """
     if weights is None:
         return samples
     is_weighted = weights != 0
-    largest = jnp.max(samples, axis=-1, keepdims=True, initial=-jnp.inf, where=is_weighted)
+    is_candidate = is_weighted & jnp.isfinite(samples)
+    largest = jnp.max(samples, axis=-1, keepdims=True, initial=-jnp.inf, where=is_candidate)
+    largest = jnp.where(jnp.isfinite(largest), largest, 0)
     return jnp.where(is_weighted, samples, jax.lax.stop_gradient(largest))
+
+
+def has_no_weight(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Whether all samples have weight zero, one per batch entry; False without weights."""
+    if weights is None:
+        return jnp.zeros(samples.shape[:-1], bool)
+    return jnp.all(weights == 0, axis=-1)
 
 
 def total_weight(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
@@ -54,6 +78,21 @@ def weighted_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     """The mean over the sample axis, with weights that need not be normalized."""
     return weighted_sum(values, weights) / total_weight(values, weights)
+
+
+def mask_terms(terms: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The terms of a loss, zero where their weight is zero and NaN where it is NaN."""
+    if weights is None:
+        return terms
+    return jnp.where(weights == 0, 0, jnp.where(jnp.isnan(weights), jnp.nan, terms))
+
+
+def loss_mean(terms: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The weighted mean of the terms of a loss; zero, with a gradient of zero, without samples."""
+    if weights is None:
+        return weighted_mean(terms, None)
+    is_empty = has_no_weight(terms, weights)
+    return jnp.where(is_empty, 0, weighted_mean(*stop_where(is_empty, (terms, weights))))
 
 
 @jax.custom_jvp
@@ -75,9 +114,11 @@ def scaled_sigmoid(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns sigma(values) * exp(-m) and m, the maximum of min(values, 0) over the samples.
 
     The largest result is at least 1/2, so that the sum of the results does not underflow and needs
-    no logarithm per sample.
+    no logarithm per sample. The results are zero where all values are -inf.
     """
     log_scale = jnp.max(jnp.minimum(values, 0), axis=-1)
+    # Where all results are zero there is no scale to take out.
+    log_scale = jnp.where(jnp.isneginf(log_scale), 0, log_scale)
     # If any value is positive, m = 0. If none is, exp(-|v| - m) is the numerator of the scaled
     # sigmoid.
     decay = jnp.exp(-jnp.abs(values) - expand(log_scale))
@@ -131,6 +172,15 @@ def jackknife_variance(
     squares = jnp.sum(jnp.square(_block_sums(influence, block_size)), axis=-1)
     is_single = correction < 8 * jnp.finfo(correction.dtype).eps
     return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
+
+
+def rounding_variance(value: jax.Array) -> jax.Array:
+    """The squared rounding error of a value in its dtype; zero below a thousandth.
+
+    Samples that are differenced to such a value were rounded by as much before they came here.
+    """
+    rounding = jnp.finfo(value.dtype).eps / 2 * jnp.abs(value)
+    return jnp.where(rounding > 1e-3, jnp.square(rounding), 0)
 
 
 def _block_sums(values: jax.Array, block_size: int) -> jax.Array:

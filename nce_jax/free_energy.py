@@ -1,14 +1,32 @@
 """Free energy differences from work values, in the terms of molecular simulation."""
 
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_scalar, check_positive, check_same_batch
-from nce_jax._numerics import expand, scaled_sigmoid
-from nce_jax._types import Array, Float, LogRatio, Real, Scalars
+from nce_jax._checks import (
+    as_samples,
+    as_scalar,
+    as_weights,
+    check_at_least_one,
+    check_positive,
+    check_same_batch,
+    compute_dtype,
+)
+from nce_jax._eager import SampleSet, one_program
+from nce_jax._numerics import (
+    expand,
+    ignore_unweighted,
+    rounding_variance,
+    sample_count,
+    scaled_sigmoid,
+    stop_where,
+    total_weight,
+    weighted_mean,
+)
+from nce_jax._offset import Effect
+from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
 
@@ -37,6 +55,8 @@ def bar(
     work_forward: LogRatio,
     work_reverse: LogRatio,
     *,
+    weights_forward: Weights | None = None,
+    weights_reverse: Weights | None = None,
     statistical_inefficiency: Scalars = 1.0,
     solver: Solver = newton(),
     tolerance: Scalars | None = None,
@@ -62,11 +82,17 @@ def bar(
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
-        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x).
+        initial state. For equilibrium samples, w_F = u_final(x) - u_initial(x). A value of +inf,
+        from a configuration that the other state does not allow, counts among the m and adds zero
+        to the sum.
       work_reverse: work from the final to the initial state, (*batch, n), sampled in the final
-        state.
+        state; +inf as above.
+      weights_forward: weights >= 0 of the forward work values, broadcastable to them: zero for
+        padding, or those of reweighted samples; need not be normalized. m is then the effective
+        number of samples.
+      weights_reverse: the same for the reverse work values.
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
-        independent sample; the error grows by sqrt(g).
+        independent sample; the error grows by sqrt(g), and is NaN where a traced g is below one.
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
         iteration).
       tolerance: admissible error of delta_f in kT; None takes the default of
@@ -75,7 +101,8 @@ def bar(
 
     Returns:
       A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
-      not overlap, delta_f and standard_error are NaN, and the status gives the reason.
+      not overlap, delta_f and standard_error are NaN, and the status gives the reason;
+      `check_solution(result, problem=...)` names the values that are NaN or -inf.
 
     Raises:
       TypeError: work values that are not floating.
@@ -101,51 +128,102 @@ def bar(
         using maximum-likelihood methods, 2003.
     """
     check_positive("statistical_inefficiency", statistical_inefficiency)
-    if isinstance(statistical_inefficiency, int | float) and statistical_inefficiency < 1:
-        raise ValueError(
-            f"statistical_inefficiency: expected at least 1, got {statistical_inefficiency}"
-        )
-    forward = as_samples("work_forward", work_forward)
-    reverse = as_samples("work_reverse", work_reverse)
-    check_same_batch(("work_forward", "work_reverse"), forward, reverse)
-    noise_ratio = forward.shape[-1] / reverse.shape[-1]
-    solution = solve_log_partition(
-        reverse,
-        -forward,
-        noise_ratio=noise_ratio,
+    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
+    return _bar(
+        work_forward,
+        work_reverse,
+        weights_forward=weights_forward,
+        weights_reverse=weights_reverse,
+        statistical_inefficiency=statistical_inefficiency,
         solver=solver,
         tolerance=tolerance,
         max_steps=max_steps,
     )
-    is_estimate = solution.status == Status.CONVERGED
-    dtype = solution.log_partition.dtype
-    variance = _variance(forward.astype(dtype), reverse.astype(dtype), -solution.log_partition)
-    variance *= as_scalar(
-        "statistical_inefficiency", statistical_inefficiency, solution.log_partition[..., None]
+
+
+@one_program(
+    SampleSet("work_forward", "weights_forward"),
+    SampleSet("work_reverse", "weights_reverse", sign=-1),
+    static=("solver", "max_steps"),
+    effect=Effect("delta_f"),
+)
+def _bar(
+    work_forward: LogRatio,
+    work_reverse: LogRatio,
+    *,
+    weights_forward: Weights | None,
+    weights_reverse: Weights | None,
+    statistical_inefficiency: Scalars,
+    solver: Solver,
+    tolerance: Scalars | None,
+    max_steps: int,
+) -> FreeEnergy:
+    forward, reverse = _sides(work_forward, work_reverse, weights_forward, weights_reverse)
+    noise_ratio = forward.num_samples / reverse.num_samples
+    pair: dict[str, Any] = {
+        "noise_ratio": noise_ratio,
+        "weights_data": reverse.weights,
+        "weights_noise": forward.weights,
+    }
+    solution = solve_log_partition(
+        reverse.work, -forward.work, **pair, solver=solver, tolerance=tolerance, max_steps=max_steps
     )
+    delta_f = -solution.log_partition
+    is_estimate = solution.status == Status.CONVERGED
+    variance = _variance(*stop_where(~is_estimate, (forward, reverse, delta_f)))
+    inefficiency = as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
+    variance *= jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
+    variance += rounding_variance(stop_where(~is_estimate, delta_f))
     return FreeEnergy(
-        delta_f=jnp.where(is_estimate, -solution.log_partition, jnp.nan),
+        delta_f=jnp.where(is_estimate, delta_f, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
-        overlap=overlap(
-            reverse, -forward, log_partition=solution.log_partition, noise_ratio=noise_ratio
-        ),
+        overlap=overlap(reverse.work, -forward.work, log_partition=solution.log_partition, **pair),
         status=solution.status,
     )
 
 
-def _variance(forward: jax.Array, reverse: jax.Array, delta_f: jax.Array) -> jax.Array:
+class _Side(NamedTuple):
+    """Work values of one direction, their weights, and how many samples they are worth."""
+
+    work: jax.Array
+    weights: jax.Array | None
+    num_samples: jax.Array
+
+
+def _sides(
+    work_forward: Any, work_reverse: Any, weights_forward: Any, weights_reverse: Any
+) -> tuple[_Side, _Side]:
+    forward = as_samples("work_forward", work_forward)
+    reverse = as_samples("work_reverse", work_reverse)
+    check_same_batch(("work_forward", "work_reverse"), forward, reverse)
+    dtype = compute_dtype(forward, reverse)
+    return (
+        _side("weights_forward", forward.astype(dtype), weights_forward),
+        _side("weights_reverse", reverse.astype(dtype), weights_reverse),
+    )
+
+
+def _side(name: str, work: jax.Array, weights: Any) -> _Side:
+    weights = as_weights(name, weights, work)
+    return _Side(ignore_unweighted(work, weights), weights, sample_count(work, weights))
+
+
+def _variance(forward: _Side, reverse: _Side, delta_f: jax.Array) -> jax.Array:
     """Bennett's variance of delta_f for independent work values (eq. 10a)."""
-    if min(forward.shape[-1], reverse.shape[-1]) == 1:
-        return jnp.full_like(delta_f, jnp.inf)
-    offset = expand(delta_f) - math.log(forward.shape[-1] / reverse.shape[-1])
-    acceptances = (scaled_sigmoid(offset - forward)[0], scaled_sigmoid(-offset - reverse)[0])
-    return sum((_relative_variance(p) / p.shape[-1] for p in acceptances), jnp.zeros_like(delta_f))
+    offset = delta_f - jnp.log(forward.num_samples / reverse.num_samples)
+    variance = _relative_variance(expand(offset) - forward.work, forward)
+    return variance + _relative_variance(-expand(offset) - reverse.work, reverse)
 
 
-def _relative_variance(values: jax.Array) -> jax.Array:
-    """Variance over squared mean.
+def _relative_variance(logits: jax.Array, side: _Side) -> jax.Array:
+    """Variance over squared mean of the mean acceptance; infinite for a single sample.
 
     It is computed from deviations, since n / ESS - 1 would lose its digits where the values hardly
     vary.
     """
-    return jnp.mean(jnp.square(values / jnp.mean(values, axis=-1, keepdims=True) - 1), axis=-1)
+    acceptance = scaled_sigmoid(logits)[0]
+    relative = acceptance / expand(weighted_mean(acceptance, side.weights)) - 1
+    shares = 1 if side.weights is None else side.weights
+    squares = jnp.sum(jnp.square(shares * relative), axis=-1)
+    variance = squares / jnp.square(total_weight(relative, side.weights))
+    return jnp.where(side.num_samples < 1.5, jnp.inf, variance)

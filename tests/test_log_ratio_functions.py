@@ -90,8 +90,8 @@ WEIGHTED = [name for name in NAMES if any(p.name.startswith("weights") for p in 
 def weights_of(name: str, arrays: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Weights over ten decades, for every argument that takes them."""
     names = [p.name for p in PARAMETERS[name] if p.name.startswith("weights")]
-    of = {"weights": 0, "weights_data": 0, "weights_noise": -1}
-    shapes = {word: list(arrays.values())[of[word]].shape for word in names}
+    last = ("weights_noise", "weights_reverse")
+    shapes = {word: list(arrays.values())[-1 if word in last else 0].shape for word in names}
     return {word: 10 ** rng.uniform(-10, 0, shape) for word, shape in shapes.items()}
 
 

@@ -39,7 +39,9 @@ VOCABULARY = {
     "tolerance",  # admissible error of F
     "weights",  # of anchors
     "weights_data",  # of the data samples
+    "weights_forward",  # of the forward work values
     "weights_noise",  # of the noise samples
+    "weights_reverse",  # of the reverse work values
 }
 
 # Keywords with more than one default, and the reason.
@@ -220,6 +222,7 @@ def test_counts_begin_with_num():
     """An argument that is annotated as an integer and counts something says so in its name."""
     prefixes = ("num_", "max_", "min_", "process_")
     suffixes = ("_size", "_every", "_steps", "dim", "width", "patience", "keep", "_limit", "alpha")
+    positions = ("step",)  # the number of one step
     wrong = {
         (name, parameter.name)
         for name, parameters in PARAMETERS.items()
@@ -227,6 +230,7 @@ def test_counts_begin_with_num():
         if parameter.annotation in (int, int | None)
         and not parameter.name.startswith(prefixes)
         and not parameter.name.endswith(suffixes)
+        and parameter.name not in positions
     }
     assert wrong == set()
 

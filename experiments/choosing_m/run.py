@@ -1,6 +1,5 @@
 """Trains on every problem: on a grid of M, by the adaptive rule, and at a constant from a pilot."""
 
-import shutil
 import zlib
 from pathlib import Path
 
@@ -32,10 +31,9 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     results_by_problem = {
         name: _results_of(folder, config, name, key) for name in progress.track(names, "problems")
     }
-    shutil.rmtree(folder)  # needed only to resume an interrupted run
     arrays = _arrays(config, results_by_problem)
     failed = {field: np.argwhere(~np.isfinite(arrays[field])) for field in ("grid", *RULES)}
-    return results.Result(arrays, headline(arrays), failed)
+    return results.Result(arrays, headline(arrays), failed, (folder,))
 
 
 def _results_of(folder: Path, config: Config, name: str, key: jax.Array) -> dict[str, np.ndarray]:

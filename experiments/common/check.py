@@ -5,15 +5,21 @@ The committed numbers lie in experiments/<topic>/headline.json: {"name": {"value
 1.52}. Another preset has a file of its own, headline-<preset>.json, and is compared with
 `--preset`. A committed entry that some machines cannot compute adds "needs": "what it takes"; where
 it was not computed, it is skipped and does not fail.
+
+A number fails on either side of the tolerance. Where the tolerance of a positive number reaches
+zero, an error of zero would pass, which is what a comparison of nothing with nothing gives: such an
+entry adds "least", below which the number fails too, or "zero": "why zero is possible".
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.common import results
+from experiments.common.endings import one_line
 
 
 class Row(NamedTuple):
@@ -34,11 +40,13 @@ def compare(committed: Mapping[str, Mapping[str, Any]], measured: Mapping[str, f
     """
     rows = []
     for name, entry in committed.items():
-        value, tolerance = float(entry["value"]), float(entry["tolerance"])
+        value, tolerance = _finite(entry, "value"), _finite(entry, "tolerance")
+        least = _finite(entry, "least") if "least" in entry else -math.inf
         if name in measured:
-            close = abs(measured[name] - value) <= tolerance  # False for NaN
+            number = measured[name]
+            holds = abs(number - value) <= tolerance and number >= least  # False for NaN
             rows.append(
-                Row(name, value, measured[name], tolerance, "ok" if close else "DIFFERS", not close)
+                Row(name, value, number, tolerance, "ok" if holds else "DIFFERS", not holds)
             )
         elif "needs" in entry:
             rows.append(
@@ -48,6 +56,20 @@ def compare(committed: Mapping[str, Mapping[str, Any]], measured: Mapping[str, f
             rows.append(Row(name, value, None, tolerance, "MISSING", True))
     new = [name for name in measured if name not in committed]
     return rows + [Row(name, None, measured[name], None, "NOT COMMITTED", True) for name in new]
+
+
+def _finite(entry: Mapping[str, Any], name: str) -> float:
+    """A committed number; an infinite tolerance would accept everything."""
+    if not math.isfinite(number := _number(entry, name)):
+        raise TypeError(f"{name}: expected a finite number, got {number}")
+    return number
+
+
+def _number(entry: Mapping[str, Any], name: str) -> float:
+    value = entry[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    return float(value)
 
 
 def table(rows: Sequence[Row]) -> str:
@@ -67,22 +89,22 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def check_topic(topic: str, root: Path, preset: str = "paper") -> list[Row]:
-    """Returns the rows of one topic; a missing or damaged file raises ResultError."""
+    """Returns the rows of one topic; a missing, damaged or empty file raises ResultError."""
     command = f"python -m experiments.{topic}.run --preset {preset}"
-    measured = results.load_json(
-        root / results.default_folder(topic, preset) / results.HEADLINE, command
-    )
-    path = (
-        root
-        / "experiments"
-        / topic
-        / (results.HEADLINE if preset == "paper" else f"headline-{preset}.json")
-    )
+    stored_in = root / results.default_folder(topic, preset) / results.HEADLINE
+    stored = results.load_json(stored_in, command)
     try:
-        return compare(
-            results.load_json(path, "an editor: copy the numbers from the results"), measured
-        )
-    except (KeyError, TypeError) as error:
+        measured = {name: _number(stored, name) for name in stored}
+    except (TypeError, OverflowError) as error:
+        raise results.ResultError(f"{stored_in}: {error}. Make it again with: {command}") from error
+    name = results.HEADLINE if preset == "paper" else f"headline-{preset}.json"
+    path = root / "experiments" / topic / name
+    entries = results.load_json(path, "an editor: copy the numbers from the results")
+    if not entries:
+        raise results.ResultError(f"{path}: expected at least one number, got none")
+    try:
+        return compare(entries, measured)
+    except (KeyError, TypeError, OverflowError) as error:
         raise results.ResultError(
             f"{path}: every entry needs a value and a tolerance ({error!r})"
         ) from error
@@ -110,6 +132,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _has_only_other_presets(path)
     )
     failures = 0
+    if not (arguments.topics or topics):
+        parser.error(f"--root: expected a checkout with experiments, got {arguments.root}")
     for topic in arguments.topics or topics:
         print(topic)
         try:
@@ -129,4 +153,5 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with one_line():
+        sys.exit(main())

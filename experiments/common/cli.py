@@ -19,9 +19,12 @@ from typing import Annotated, Any, Literal
 import jax
 import tyro
 
-from experiments.common import results
+from experiments.common import endings, pieces, results
+from nce_jax._disk import FolderLock, remove_temporary_files
 
 Experiment = Callable[[Any, jax.Array], results.Result]
+LARGEST = 2**31 - 1
+"""Largest integer of a config: seeds, counts and steps are int32 in programs."""
 
 
 def main(
@@ -32,6 +35,10 @@ def main(
 ) -> None:
     """Runs `experiment(config, key)` with the settings of the command line and saves its result.
 
+    The output folder is created, tested and locked before anything is computed. Pieces are removed
+    after the result is written. Whatever goes wrong ends in one line on stderr and an exit status
+    that is not 0; so does a result in which nothing is finite, though it is saved.
+
     Args:
         topic: the experiment's folder under experiments/.
         presets: name -> config, a frozen dataclass with a field `seed`; the first is the default.
@@ -39,26 +46,44 @@ def main(
         argv: arguments; by default those of the process.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    preset, config, folder = parse(topic, presets, argv)
-    command = shlex.join(["python", "-m", f"experiments.{topic}.run", *argv])
-    print(f"{topic}, preset {preset}: {config}", flush=True)
+    with endings.one_line():
+        preset, config, folder = parse(topic, presets, argv)
+        check_integers(config)
+        command = shlex.join(["python", "-m", f"experiments.{topic}.run", *argv])
+        with FolderLock(folder, "output"):
+            remove_temporary_files(folder)
+            context = {"topic": topic, "preset": preset, "command": command, "config": config}
+            result = _run(experiment, folder, context)
+        pieces.remove(result.pieces)
+        if result.is_all_failed():
+            endings.end(f"{topic}: every lane failed: no headline number is finite", 1)
+
+
+def _run(experiment: Experiment, folder: Path, context: Mapping[str, Any]) -> results.Result:
+    topic, config = context["topic"], context["config"]
+    print(f"{topic}, preset {context['preset']}: {config}", flush=True)
     start = time.perf_counter()
     result = experiment(config, jax.random.key(config.seed))
     jax.block_until_ready(result.arrays)
-    context = {
-        "topic": topic,
-        "preset": preset,
-        "command": command,
-        "config": config,
-        "seed": config.seed,
-        "wall_time_seconds": round(time.perf_counter() - start, 3),
-    }
-    manifest = results.save(folder, result, **context)
+    seconds = round(time.perf_counter() - start, 3)
+    manifest = results.save(folder, result, **context, seed=config.seed, wall_time_seconds=seconds)
     for name, value in result.headline.items():
         print(f"  {name} = {float(value):.6g}")
     for name, lanes in manifest["failed_lanes"].items():
         print(f"  failed: {name}: {lanes}")
-    print(f"{topic}: {manifest['wall_time_seconds']:.1f} s, results in {folder}", flush=True)
+    print(f"{topic}: {seconds:.1f} s, results in {folder}", flush=True)
+    return result
+
+
+def check_integers(config: Any) -> None:
+    """Raises a `CommandError` that names the first integer of a config that int32 cannot hold."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for number in value if isinstance(value, tuple | list) else (value,):
+            if isinstance(number, int) and abs(number) > LARGEST:
+                raise endings.CommandError(
+                    f"{field.name}: expected an integer of at most {LARGEST}, got {number}"
+                )
 
 
 def parse(topic: str, presets: Mapping[str, Any], argv: Sequence[str]) -> tuple[str, Any, Path]:

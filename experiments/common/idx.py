@@ -5,12 +5,15 @@ axes; one big-endian unsigned 32-bit integer per axis follows, then the values.
 """
 
 import gzip
+import io
 import math
 import zlib
 
 import numpy as np
 
 UNSIGNED_BYTE = 8
+LIMIT = 2**28
+"""Largest number of values that is read: five times the largest published set's."""
 
 
 class IdxError(ValueError):
@@ -36,7 +39,12 @@ def parse_gzip(content: bytes, *, num_axes: int) -> np.ndarray:
         array([5, 0, 4], dtype=uint8)
     """
     try:
-        return parse(gzip.decompress(content), num_axes=num_axes)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            header = file.read(4 + 4 * num_axes)
+            size = math.prod(parse_shape(header, num_axes=num_axes))
+            # One byte more than the header says is enough to see that there is more, and to
+            # compare the checksum where there is not.
+            return parse(header + file.read(size + 1), num_axes=num_axes)
     except (OSError, EOFError, zlib.error) as error:
         raise IdxError(
             f"gzip: expected a whole gzip file, got one that does not unpack ({error})"
@@ -45,6 +53,18 @@ def parse_gzip(content: bytes, *, num_axes: int) -> np.ndarray:
 
 def parse(content: bytes, *, num_axes: int) -> np.ndarray:
     """Decodes an uncompressed idx file of unsigned bytes; see `parse_gzip`."""
+    shape = parse_shape(content, num_axes=num_axes)
+    num_values = len(content) - 4 - 4 * num_axes
+    if num_values != math.prod(shape):
+        raise IdxError(
+            f"values: expected {math.prod(shape):,} for shape {shape}, got {num_values:,}"
+        )
+    # A buffer of bytes is read-only.
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * num_axes).reshape(shape).copy()
+
+
+def parse_shape(content: bytes, *, num_axes: int) -> tuple[int, ...]:
+    """Returns the shape that a header claims, if an array of that size may be read."""
     num_header = 4 + 4 * num_axes
     magic = bytes((0, 0, UNSIGNED_BYTE, num_axes))
     if content[:2] != magic[:2] or len(content) < 4:
@@ -60,10 +80,6 @@ def parse(content: bytes, *, num_axes: int) -> np.ndarray:
     if len(content) < num_header:
         raise IdxError(f"header: expected {num_header} bytes, got {len(content)}")
     shape = tuple(np.frombuffer(content, ">u4", num_axes, offset=4).tolist())
-    if len(content) - num_header != math.prod(shape):
-        raise IdxError(
-            f"values: expected {math.prod(shape):,} for shape {shape}, got"
-            f" {len(content) - num_header:,}"
-        )
-    # A buffer of bytes is read-only.
-    return np.frombuffer(content, np.uint8, offset=num_header).reshape(shape).copy()
+    if math.prod(shape) > LIMIT:
+        raise IdxError(f"shape: expected at most {LIMIT:,} values, got {shape}")
+    return shape

@@ -10,6 +10,7 @@ A `plot.py` is one function from stored results to named figures, and one call:
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ mpl.use("Agg")  # before pyplot is imported: figures are written to files withou
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from experiments.common import results
+from experiments.common import endings, results
+from nce_jax._disk import errors_name, write_atomic
 
 STYLE = {
     "figure.figsize": (6.0, 3.7),
@@ -89,8 +91,9 @@ def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures"))
     """Writes `<name>.png` and `<name>.pdf`, reproducible byte for byte, and closes the figure."""
     paths = [folder / f"{name}.png", folder / f"{name}.pdf"]
     for path, metadata in zip(paths, UNDATED, strict=True):
-        with results.atomic(path) as temporary, mpl.rc_context(STYLE):
-            figure.savefig(temporary, metadata=metadata)
+        options = {"format": path.suffix[1:], "metadata": metadata}
+        with errors_name(folder, "output"), mpl.rc_context(STYLE):
+            write_atomic(path, partial(figure.savefig, **options))
     plt.close(figure)
     return paths
 
@@ -113,16 +116,22 @@ def main(
         "--output", type=Path, help="folder to draw into [build/figures, or build/<preset>]"
     )
     arguments = parser.parse_args(argv)
+    with endings.one_line():
+        _draw(topic, draw, arguments)
+
+
+def _draw(
+    topic: str,
+    draw: Callable[[results.Stored], Mapping[str, Figure]],
+    arguments: argparse.Namespace,
+) -> None:
     preset = arguments.preset
     folder = arguments.output or Path("build") / ("figures" if preset == "paper" else preset)
     stored_in = arguments.results or results.default_folder(topic, preset)
-    try:
-        stored = results.load(stored_in, f"python -m experiments.{topic}.run --preset {preset}")
-    except results.ResultError as error:
-        parser.exit(1, f"error: {error}\n")
+    stored = results.load(stored_in, f"python -m experiments.{topic}.run --preset {preset}")
     with mpl.rc_context(STYLE):
         figures = draw(stored)
     paths = [path for name, figure in figures.items() for path in save_figure(figure, name, folder)]
-    with results.atomic(folder / f"{topic}.list") as temporary:
-        temporary.write_text("".join(f"{path}\n" for path in paths))
+    with errors_name(folder, "output"):
+        write_atomic(folder / f"{topic}.list", "".join(f"{path}\n" for path in paths))
     print(f"{topic}: {len(paths)} files in {folder}")

@@ -18,13 +18,14 @@ from typing import Annotated
 
 import tyro
 
+from experiments.common.endings import CommandError, one_line
 from nce_jax import training
 
 PROCESS_VARIABLE = "NCE_JAX_PROCESS"
 """Environment variable with a process's index and the number of processes, as in "0/2"."""
 
 
-class ProcessFailed(Exception):
+class ProcessFailed(CommandError):
     """A process ended with an error, or was killed."""
 
 
@@ -93,11 +94,9 @@ def main(
     """
     # Exiting raises an exception, whose handlers stop the processes.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
-    try:
-        launch(command, num_processes, devices)
-    except ProcessFailed as failure:
-        sys.exit(f"error: {failure}")
+    launch(command, num_processes, devices)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line():
+        tyro.cli(main)

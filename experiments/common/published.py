@@ -16,14 +16,15 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from experiments.common import results
+from experiments.common.endings import CommandError
+from nce_jax._disk import DamagedFileError, open_plain, write_atomic
 
 VARIABLE = "NCE_JAX_DATA"
 TIMEOUT_SECONDS = 30.0
 CHUNK_BYTES = 1 << 16
 
 
-class DataError(Exception):
+class DataError(CommandError):
     """A data file is missing, unreadable, or not the published one."""
 
 
@@ -63,7 +64,7 @@ def read(file: PublishedFile) -> bytes:
     tried = [f"{VARIABLE} is not set"]
     if folder := os.environ.get(VARIABLE):
         path = Path(folder).expanduser() / file.folder / file.name
-        content = _content(path)
+        content = _content(path, file)
         if content is not None:
             if problem := _difference(file, content):
                 raise DataError(f"{path}: {problem}. {file.remedy}, or remove this one")
@@ -81,7 +82,7 @@ def cache_folder() -> Path:
 def _cached(file: PublishedFile, tried: list[str]) -> bytes:
     """Returns the file from the cache; a missing or damaged one is downloaded."""
     path = cache_folder() / file.folder / file.name
-    content = _content(path)
+    content = _content(path, file)
     problem = "no such file" if content is None else _difference(file, content)
     if content is not None and not problem:
         return content
@@ -89,8 +90,7 @@ def _cached(file: PublishedFile, tried: list[str]) -> bytes:
         warnings.warn(f"{path}: {problem}. Downloading it again", stacklevel=4)
     content = _download(file, [*tried, f"{path}: {problem}"])
     try:
-        with results.atomic(path) as temporary:
-            temporary.write_bytes(content)
+        write_atomic(path, content)
     except OSError as error:  # the downloaded data are valid nevertheless
         warnings.warn(
             f"{path}: cannot be cached ({error}). Set XDG_CACHE_HOME to move the cache",
@@ -106,7 +106,7 @@ def _download(file: PublishedFile, tried: list[str]) -> bytes:
         try:
             content = _fetch(url, file.num_bytes)
         except (OSError, http.client.HTTPException) as error:
-            tried.append(f"{url}: {error or type(error).__name__}")
+            tried.append(f"{url}: {str(error) or type(error).__name__}")
             continue
         if not (problem := _difference(file, content)):
             return content
@@ -138,14 +138,15 @@ def _fetch(url: str, num_bytes: int) -> bytes:
     return bytes(content)
 
 
-def _content(path: Path) -> bytes | None:
-    """Content of the file; None if it does not exist."""
+def _content(path: Path, file: PublishedFile) -> bytes | None:
+    """Returns at most one byte more than the file has; None if it does not exist."""
     try:
-        return path.read_bytes()
+        with open_plain(path) as stored:
+            return stored.read(file.num_bytes + 1)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error})") from error
+    except (OSError, DamagedFileError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); remove or replace it") from error
 
 
 def _difference(file: PublishedFile, content: bytes) -> str:

@@ -7,14 +7,12 @@ detected when it is read.
 import contextlib
 import dataclasses
 import datetime
-import hashlib
 import json
+import math
 import os
 import platform
 import subprocess
-import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,17 +21,40 @@ import jax
 import numpy as np
 
 import nce_jax
+from experiments.common.endings import CommandError
+from nce_jax._archives import read_arrays, write_arrays
+from nce_jax._disk import errors_name, read_json, sha256, write_atomic
 
 ROOT = Path(__file__).parents[2]
 ARRAYS, HEADLINE, MANIFEST = "arrays.npz", "headline.json", "manifest.json"
+ARRAYS_LIMIT = 2**30
+"""Largest size in bytes of a result's arrays; compressed files can unpack to a thousand times their
+size."""
+
+
+HEADER_BYTES = 2**14
+"""Upper bound on the size of an array's header."""
 
 
 class Result(NamedTuple):
-    """Result of an experiment: arrays, headline numbers, and failed lanes by method."""
+    """Result of an experiment.
+
+    Attributes:
+        arrays: arrays by name.
+        headline: headline numbers by name.
+        failed_lanes: indices of failed lanes by method.
+        pieces: folders of pieces, which are removed once the result is written.
+    """
 
     arrays: Mapping[str, Any]
     headline: Mapping[str, float] = {}
     failed_lanes: Mapping[str, Any] = {}
+    pieces: tuple[Path, ...] = ()
+
+    def is_all_failed(self) -> bool:
+        """Whether there are headline numbers, and none of them is finite."""
+        numbers = [float(value) for value in self.headline.values()]
+        return bool(numbers) and not any(map(math.isfinite, numbers))
 
 
 class Stored(NamedTuple):
@@ -44,7 +65,7 @@ class Stored(NamedTuple):
     manifest: dict[str, Any]
 
 
-class ResultError(Exception):
+class ResultError(CommandError):
     """A result file is missing or damaged."""
 
 
@@ -53,42 +74,27 @@ def default_folder(topic: str, preset: str) -> Path:
     return Path("build/results") / topic / preset
 
 
-@contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Yields a temporary path that replaces `path` on success and is removed on failure.
-
-    >>> with atomic(target) as temporary:  # doctest: +SKIP
-    ...     temporary.write_text("all or nothing")
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # mkstemp makes files private
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save(folder: Path, result: Result, **context: Any) -> dict[str, Any]:
-    """Writes a result and returns its manifest, which includes `context` (topic, preset, ...)."""
-    # Until the new manifest is written, the folder counts as missing.
-    (folder / MANIFEST).unlink(missing_ok=True)
-    arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
-    with atomic(folder / ARRAYS) as temporary:
-        np.savez_compressed(temporary, **arrays)
-    headline = {name: float(value) for name, value in result.headline.items()}
-    write_json(folder / HEADLINE, headline)
-    manifest = {
-        **context,
-        **provenance(),
-        "failed_lanes": _plain(result.failed_lanes),
-        "arrays": {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()},
-        "arrays_sha256": digest(folder / ARRAYS),
-    }
-    write_json(folder / MANIFEST, manifest)
+    """Writes a result and returns its manifest, which includes `context` (topic, preset, ...).
+
+    Raises:
+        OSError: the folder cannot be written to, or the disk is full.
+    """
+    with errors_name(folder, "output"):
+        # Until the new manifest is written, the folder counts as missing.
+        (folder / MANIFEST).unlink(missing_ok=True)
+        arrays = {name: np.asarray(value) for name, value in result.arrays.items()}
+        headline = {name: float(value) for name, value in result.headline.items()}
+        write_arrays(folder / ARRAYS, arrays, is_compressed=True)
+        write_json(folder / HEADLINE, headline)
+        manifest = {
+            **context,
+            **provenance(),
+            "failed_lanes": _plain(result.failed_lanes),
+            "arrays": {name: f"{array.dtype}{list(array.shape)}" for name, array in arrays.items()},
+            "arrays_sha256": sha256(folder / ARRAYS),
+        }
+        write_json(folder / MANIFEST, manifest)
     return manifest
 
 
@@ -98,22 +104,39 @@ def load(folder: Path, command: str) -> Stored:
     headline = load_json(folder / HEADLINE, command)
     path = folder / ARRAYS
     try:
-        if digest(path) != manifest.get("arrays_sha256"):
+        if sha256(path) != manifest.get("arrays_sha256"):
             raise ResultError(
                 f"{path}: not the file of its manifest. Make it again with: {command}"
             )
-        with np.load(path, allow_pickle=False) as arrays:
-            return Stored(dict(arrays), headline, manifest)
+        declared = manifest.get("arrays")
+        arrays = read_arrays(path, min(ARRAYS_LIMIT, _declared_bytes(declared)))
+        if {n: f"{a.dtype}{list(a.shape)}" for n, a in arrays.items()} != declared:
+            raise ResultError(
+                f"{path}: not the arrays of its manifest. Make it again with: {command}"
+            )
+        return Stored(arrays, headline, manifest)
     except FileNotFoundError:
         raise ResultError(f"{path}: no such file. Make it with: {command}") from None
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError) as error:
         raise ResultError(f"{path}: damaged ({error}). Make it again with: {command}") from error
+
+
+def _declared_bytes(declared: Any) -> int:
+    """Returns an upper bound on the bytes of arrays that a manifest describes."""
+    try:
+        described = [text.partition("[") for text in declared.values()]
+        return sum(
+            np.dtype(kind).itemsize * math.prod(json.loads(f"[{shape}")) + HEADER_BYTES
+            for kind, _, shape in described
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"its manifest describes no arrays: {error}") from error
 
 
 def load_json(path: Path, command: str) -> dict[str, Any]:
     """Reads a JSON object with the same errors as `load`."""
     try:
-        value = json.loads(path.read_text())
+        value = read_json(path)
     except FileNotFoundError:
         raise ResultError(f"{path}: no such file. Make it with: {command}") from None
     except (OSError, ValueError) as error:
@@ -158,14 +181,8 @@ def _git(*arguments: str) -> str | None:
     return None
 
 
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(_plain(value), indent=2) + "\n")
+    write_atomic(path, json.dumps(_plain(value), indent=2) + "\n")
 
 
 def _plain(value: Any) -> Any:

@@ -4,10 +4,13 @@ One process does both, since a second import of all packages would take longer t
 figures.
 """
 
+import importlib.util
 import runpy
 import sys
 
 import tyro
+
+from experiments.common.endings import CommandError, one_line
 
 
 def main(topic: tyro.conf.Positional[str]) -> None:
@@ -16,10 +19,13 @@ def main(topic: tyro.conf.Positional[str]) -> None:
     Args:
         topic: the experiment's folder under experiments/.
     """
+    if importlib.util.find_spec(f"experiments.{topic}") is None:
+        raise CommandError(f"topic: expected a folder under experiments/, got {topic}")
     for part in ("run", "plot"):
         sys.argv = [f"{topic}.{part}", "--preset", "smoke"]
         runpy.run_module(f"experiments.{topic}.{part}", run_name="__main__")
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line():
+        tyro.cli(main)

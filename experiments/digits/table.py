@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common import results
+from experiments.common.endings import one_line
 from experiments.digits import statistics
 
 COLUMNS = {
@@ -58,4 +59,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

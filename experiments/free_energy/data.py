@@ -1,11 +1,14 @@
 """Published work values of benzene's Coulomb leg, from the folder named by NCE_JAX_DATA."""
 
-import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from experiments.common.endings import CommandError
+from nce_jax._archives import read_arrays
+from nce_jax._disk import sha256
 
 VARIABLE = "NCE_JAX_DATA"
 FILE = "benzene_coulomb_work_kT.npz"
@@ -20,7 +23,7 @@ SOURCE = (
 )
 
 
-class DataError(Exception):
+class DataError(CommandError):
     """The data file is missing or is not the expected one."""
 
 
@@ -46,13 +49,12 @@ def read_benzene(path: Path) -> Benzene:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file ({VARIABLE} names its folder). Expected {SOURCE}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256(path)
     if digest != SHA256:
         raise DataError(f"{path}: sha256 is {digest}, expected {SHA256}. Expected {SOURCE}")
-    with np.load(path, allow_pickle=False) as arrays:
-        forward, reverse = (
-            np.stack([arrays[f"Coulomb_{pair:02d}_w{side}"] for pair in range(NUM_PAIRS)])
-            for side in "FR"
-        )
-        return Benzene(forward, reverse, arrays["Coulomb_bar"])
+    arrays = read_arrays(path, 2**20)
+    forward, reverse = (
+        np.stack([arrays[f"Coulomb_{pair:02d}_w{side}"] for pair in range(NUM_PAIRS)])
+        for side in "FR"
+    )
+    return Benzene(forward, reverse, arrays["Coulomb_bar"])

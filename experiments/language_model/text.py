@@ -1,5 +1,6 @@
 """Texts as integer ids, in the vocabulary of the training text, ordered by frequency."""
 
+import io
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +9,10 @@ import numpy as np
 
 from experiments.common.published import DataError, PublishedFile, read
 from experiments.language_model.config import Config
+from nce_jax._disk import read_bytes
 
+TEXT_LIMIT = 2**30
+"""Largest size in bytes of a text that is read."""
 UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 
 _WIKITEXT = (
@@ -109,8 +113,9 @@ def _texts(config: Config) -> list[str]:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = read_bytes(path.expanduser(), TEXT_LIMIT)
+        return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8").read()
+    except (OSError, ValueError) as error:
         names = ", ".join(TEXTS)
         raise DataError(
             f"{path}: cannot be read as text ({error}). Name a file in UTF-8, or one of {names}"

@@ -8,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.common import cli, results
+from experiments.common import cli, pieces, results
 from experiments.mnist import preprocessing
 from experiments.mnist.config import PRESETS, Config
 from experiments.mnist.measures import Evaluation, make_evaluation, noise_bits
 from experiments.mnist.statistics import headline
-from experiments.mnist.train import Trained, make_model, methods, train
+from experiments.mnist.train import COMPUTING, Trained, make_model, methods, train
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -41,7 +41,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         f"eval_{field}": np.array([getattr(evaluation, field) for evaluation in evaluated.values()])
         for field in Evaluation._fields
     }
-    return results.Result(arrays, headline(arrays))
+    folder = pieces.folder("mnist", config, COMPUTING)
+    return results.Result(arrays, headline(arrays), pieces=(folder,))
 
 
 def _curves(run: Trained) -> dict[str, np.ndarray]:

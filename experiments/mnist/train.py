@@ -76,11 +76,23 @@ def make_model(config: Config, key: jax.Array) -> Model:
 def train(
     config: Config, data: Data, model: Model, label: str, method: Method, key: jax.Array
 ) -> Trained:
-    """Trains one model.
+    """Trains one model, or reads what an interrupted run has trained.
 
     With the same model and key, all methods start from the same weights and use the same images and
     noise.
     """
+    folder = pieces.folder("mnist", config, COMPUTING) / label.replace(" ", "-")
+    arrays = pieces.load_or_compute(
+        folder.with_name(f"{folder.name}.npz"),
+        lambda: _as_arrays(_fit(config, data, model, method, key, folder)),
+    )
+    shutil.rmtree(folder, ignore_errors=True)  # the piece holds what is needed of the checkpoints
+    return _from_arrays(arrays, model.params)
+
+
+def _fit(
+    config: Config, data: Data, model: Model, method: Method, key: jax.Array, folder: Path
+) -> Trained:
     key_batches, key_steps, key_held_out = jax.random.split(key, 3)
     params, log_ratio_fn = model
     optimizer = optax.adam(config.learning_rate)
@@ -91,7 +103,6 @@ def train(
         criterion=nce_jax.criteria.nce(magnification=method.magnification),
         treatment=method.treatment,
     )
-    folder = pieces.folder("mnist", config, COMPUTING) / label.replace(" ", "-")
     result = training.fit(
         step,
         step.init(params),
@@ -106,9 +117,40 @@ def train(
         resume=True,
         low_overlap=0.0,  # no warning: data and noise hardly overlap in this experiment
     )
-    shutil.rmtree(folder)  # needed only to resume; results are stored elsewhere
     return Trained(
         result.state.params, float(result.state.log_partition), result.history, result.evaluations
+    )
+
+
+def _as_arrays(trained: Trained) -> dict[str, np.ndarray]:
+    """All parts of a trained model by name, for a piece."""
+    leaves = jax.tree.leaves(trained.params)
+    return {
+        "log_partition": np.array(trained.log_partition),
+        **{f"params {i}": np.asarray(leaf) for i, leaf in enumerate(leaves)},
+        **{f"history {name}": np.asarray(value) for name, value in trained.history.items()},
+        **{f"evaluations {name}": np.asarray(value) for name, value in trained.evaluations.items()},
+    }
+
+
+def _from_arrays(arrays: dict[str, np.ndarray], params: Any) -> Trained:
+    """The inverse of `_as_arrays`; `params` gives the structure."""
+
+    def part(prefix: str) -> dict[str, np.ndarray]:
+        return {
+            name.removeprefix(prefix): value
+            for name, value in arrays.items()
+            if name.startswith(prefix)
+        }
+
+    leaves = part("params ")
+    return Trained(
+        jax.tree.unflatten(
+            jax.tree.structure(params), [jnp.asarray(leaves[str(i)]) for i in range(len(leaves))]
+        ),
+        float(arrays["log_partition"]),
+        part("history "),
+        part("evaluations "),
     )
 
 

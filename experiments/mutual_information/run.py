@@ -1,6 +1,5 @@
 """Runs every method in every dimension; an interrupted run computes only the missing cells."""
 
-import shutil
 from pathlib import Path
 
 import jax
@@ -33,7 +32,6 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         (row, column, seed): _stored_cell(folder, config, named[row], column, seed, key)
         for row, column, seed in progress.track(runs, "cells")
     }
-    shutil.rmtree(folder)  # needed only to resume an interrupted run
     shape = len(named), len(config.dims), max(*config.num_seeds, *config.num_coverage_seeds)
     arrays = {
         name: _table([getattr(stored, name) for stored in cells.values()], list(cells), shape)
@@ -50,7 +48,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         name: np.argwhere((is_flagged(arrays) & is_run(arrays))[row])
         for row, name in enumerate(named)
     }
-    return results.Result(arrays, headline(arrays), failed)
+    return results.Result(arrays, headline(arrays), failed, (folder,))
 
 
 def _stored_cell(

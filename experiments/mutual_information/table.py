@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.common import results
+from experiments.common.endings import one_line
 from experiments.mutual_information.statistics import (
     drift,
     fraction,
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from experiments.common import results
+from experiments.common.endings import one_line
 from experiments.noise_choices import statistics
 
 
@@ -77,4 +78,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line():
+        main()

@@ -12,6 +12,7 @@ import numpy as np
 from experiments.common import cli, processes, results
 from experiments.scaling.config import PRESETS, Config
 from experiments.scaling.statistics import differences, headline
+from nce_jax._archives import read_arrays
 
 SETTINGS = "settings.json"
 
@@ -41,8 +42,7 @@ def _arrays(layout: str, folder: Path, *options: str) -> dict[str, np.ndarray]:
         *options,
     ]
     processes.launch(command, num_processes, num_devices)
-    with np.load(output) as arrays:
-        return dict(arrays)
+    return read_arrays(output)
 
 
 if __name__ == "__main__":

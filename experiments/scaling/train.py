@@ -11,6 +11,7 @@ import optax
 import tyro
 
 from experiments.common import processes, toys
+from experiments.common.endings import one_line
 from nce_jax import models, noise, training
 
 
@@ -50,4 +51,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line():
+        tyro.cli(main)

@@ -10,11 +10,13 @@ import jax
 import numpy as np
 import tyro
 
-from experiments.common import processes, results
+from experiments.common import processes
+from experiments.common.endings import one_line
 from experiments.scaling import measures
 from experiments.scaling.config import Config
 from experiments.scaling.steps import outcome
 from nce_jax import training
+from nce_jax._archives import write_arrays
 
 
 def agreement(config: Config) -> dict[str, np.ndarray]:
@@ -40,9 +42,9 @@ def main(settings: Path, output: Path, measure: bool = False) -> None:
     config = Config(**json.loads(settings.read_text()))
     arrays = measures.measure(config) if measure else agreement(config)
     if jax.process_index() == 0:
-        with results.atomic(output) as temporary:
-            np.savez(temporary, **arrays)
+        write_arrays(output, arrays)
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line():
+        tyro.cli(main)

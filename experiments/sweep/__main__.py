@@ -6,35 +6,41 @@ from collections.abc import Sequence
 
 import tyro
 
-from experiments.common.results import ResultError
-from experiments.sweep.arguments import Command, Plot, UsageError, check
+from experiments.common.endings import one_line
+from experiments.sweep.arguments import Command, Plot
+from experiments.sweep.checks import check
 
 PROGRAM = "python -m experiments.sweep"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Runs the command; an invalid argument prints one line on stderr and exits with status 2."""
+    """Runs the command.
+
+    Whatever goes wrong ends in one line on stderr and an exit status that is not 0: 2 for an
+    argument or a folder, 1 if every lane of a treatment failed.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
+    with one_line():
+        _run(argv)
+
+
+def _run(argv: list[str]) -> None:
     arguments = tyro.cli(
         Command,
         args=argv,
         prog=PROGRAM,
         description="Sweep trainings over a grid of settings and seeds, or plot a sweep.",
     )
-    try:
-        if isinstance(arguments, Plot):
-            from experiments.sweep import plot  # not at the top: a sweep needs no matplotlib
+    if isinstance(arguments, Plot):
+        from experiments.sweep import plot  # not at the top: a sweep needs no matplotlib
 
-            plot.main(arguments)
-        else:
-            check(arguments)
-            # Not at the top, so that invalid arguments are reported without loading everything.
-            from experiments.sweep import compute
+        plot.main(arguments)
+    else:
+        check(arguments)
+        # Not at the top, so that invalid arguments are reported without loading everything.
+        from experiments.sweep import compute
 
-            compute.run(arguments, shlex.join([*PROGRAM.split(), *argv]))
-    except (UsageError, ResultError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        compute.run(arguments, shlex.join([*PROGRAM.split(), *argv]))
 
 
 if __name__ == "__main__":

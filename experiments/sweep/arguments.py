@@ -1,29 +1,12 @@
 """Arguments of the command line. No device is used here: their number is an argument."""
 
 import dataclasses
-import math
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import tyro
 
-COUNTS = (
-    "seeds",
-    "num_steps",
-    "batch_size",
-    "num_records",
-    "devices",
-    "max_lanes",
-    "memory_limit",
-    "dim",
-    "num_cells",
-)
-
 Treatment = Literal["joint", "raised", "bar", "solved"]
-
-
-class UsageError(Exception):
-    """An argument is invalid; the message names it, the expected values and the value given."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,28 +150,3 @@ Command = (
     | Annotated[Toy2d, tyro.conf.subcommand("toy-2d")]
     | Annotated[Plot, tyro.conf.subcommand("plot")]
 )
-
-
-def check(sweep: Sweep) -> None:
-    """Raises a `UsageError` for the first invalid argument."""
-    for name in sweep.axes:
-        values = getattr(sweep, name)
-        if not values or not all(0 < value < math.inf for value in values):
-            raise UsageError(f"{name}: expected finite positive numbers, got {list(values)}")
-        _check_distinct(name, values)
-    if not sweep.treatment:
-        raise UsageError("treatment: expected at least one, got none")
-    _check_distinct("treatment", sweep.treatment)
-    for name in COUNTS:
-        value = getattr(sweep, name, None)
-        if value is not None and value < 1:
-            raise UsageError(f"{name}: expected at least 1, got {value}")
-    if not 0 < sweep.raised_rate < math.inf:
-        raise UsageError(f"raised_rate: expected a finite positive number, got {sweep.raised_rate}")
-    if isinstance(sweep, Toy2d) and not all(width > 0 for width in sweep.hidden):
-        raise UsageError(f"hidden: expected widths of at least 1, got {list(sweep.hidden)}")
-
-
-def _check_distinct(name: str, values: tuple) -> None:
-    if len(set(values)) < len(values):
-        raise UsageError(f"{name}: expected distinct values, got {list(values)}")

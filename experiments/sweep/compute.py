@@ -13,25 +13,43 @@ import xarray
 from jax.sharding import Mesh
 
 import nce_jax
-from experiments.common import results
+from experiments.common.endings import end
 from experiments.sweep import files, problems
-from experiments.sweep.arguments import Sweep, UsageError
+from experiments.sweep.arguments import Sweep
+from experiments.sweep.checks import UsageError
+from experiments.sweep.settings import store
 from experiments.sweep.train import make_lane, recorded_steps
+from nce_jax._disk import FolderLock, errors_name, remove_temporary_files
 
-SETTINGS = "settings.json"
 NUM_CHUNKS = 20
 """Number of chunks of a sweep that would fit into memory as a whole; an interruption loses one of
 them."""
 
 
 def run(sweep: Sweep, command: str) -> xarray.Dataset:
-    """Computes what is missing, saves the result and its manifest, and prints their path."""
-    if not sweep.resume and sweep.folder.exists() and any(sweep.folder.iterdir()):
-        raise UsageError(
-            f"output: {sweep.folder} is not empty; --resume goes on with its sweep, or name another"
-            " folder"
-        )
-    _store_settings(sweep)
+    """Computes what is missing, saves the result and its manifest, and prints their path.
+
+    The folder is created, tested and locked before anything is computed.
+    """
+    with FolderLock(sweep.folder, "output"):
+        remove_temporary_files(sweep.folder)
+        stored = [path for path in sweep.folder.iterdir() if path.name != ".lock"]
+        if stored and not sweep.resume:
+            raise UsageError(
+                f"output: {sweep.folder} is not empty; --resume goes on with its sweep, or name"
+                " another folder"
+            )
+        with errors_name(sweep.folder, "output"):
+            store(sweep)
+        dataset, swept = _compute(sweep, command)
+    if failed := [name for name, result in swept.items() if result.failed.all()]:
+        end(f"{sweep.name}: every lane failed under the treatment {', '.join(failed)}", 1)
+    return dataset
+
+
+def _compute(
+    sweep: Sweep, command: str
+) -> tuple[xarray.Dataset, dict[str, nce_jax.sweeps.SweepResult]]:
     mesh, axes, start = make_mesh(sweep.devices), make_axes(sweep), time.perf_counter()
     print(_announcement(sweep, axes), flush=True)
     problem = problems.make(sweep)
@@ -48,24 +66,7 @@ def run(sweep: Sweep, command: str) -> xarray.Dataset:
         failed_lanes={name: int(result.failed.sum()) for name, result in swept.items()},
     )
     print(_summary(sweep, swept), flush=True)
-    return dataset
-
-
-def _store_settings(sweep: Sweep) -> None:
-    """Writes the settings to the folder, or compares them with those stored there.
-
-    Treatments may differ, since each is computed and stored by itself.
-    """
-    path = sweep.folder / SETTINGS
-    settings = json.loads(json.dumps({"experiment": sweep.name, **sweep.settings()}))
-    if path.exists():
-        for name, saved in results.load_json(path, "another --output").items():
-            if name != "treatment" and saved != settings.get(name):
-                raise UsageError(
-                    f"{name}: expected {saved} as in the sweep in {sweep.folder}, got"
-                    f" {settings.get(name)}"
-                )
-    results.write_json(path, settings)
+    return dataset, swept
 
 
 def make_mesh(num_devices: int) -> Mesh | None:

@@ -7,8 +7,14 @@ from typing import Any
 import xarray
 
 from experiments.common import results
+from nce_jax._disk import errors_name, open_plain, sha256, write_atomic
 
 FILE, ENGINE = "sweep.nc", "scipy"
+UNREADABLE = (
+    ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, MemoryError,
+    RecursionError, AssertionError,
+)  # fmt: skip
+"""What xarray and SciPy raise for a file that is not theirs."""
 
 
 def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any]:
@@ -16,12 +22,12 @@ def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any
 
     The bytes of the result depend on its numbers alone.
     """
-    # Until the new manifest is written, the folder counts as missing.
-    (folder / results.MANIFEST).unlink(missing_ok=True)
-    with results.atomic(folder / FILE) as temporary:
-        dataset.to_netcdf(temporary, engine=ENGINE)
-    manifest = {**context, **results.provenance(), "sha256": results.digest(folder / FILE)}
-    results.write_json(folder / results.MANIFEST, manifest)
+    with errors_name(folder, "output"):
+        # Until the new manifest is written, the folder counts as missing.
+        (folder / results.MANIFEST).unlink(missing_ok=True)
+        write_atomic(folder / FILE, bytes(dataset.to_netcdf(engine=ENGINE)))
+        manifest = {**context, **results.provenance(), "sha256": sha256(folder / FILE)}
+        results.write_json(folder / results.MANIFEST, manifest)
     return manifest
 
 
@@ -34,13 +40,18 @@ def load(path: Path) -> xarray.Dataset:
     path = path / FILE if path.is_dir() else path
     manifest = results.load_json(path.parent / results.MANIFEST, command)
     try:
-        if results.digest(path) != manifest.get("sha256"):
+        if sha256(path) != manifest.get("sha256"):
             raise results.ResultError(
                 f"{path}: not the file of its manifest. Make it again with: {command}"
             )
-        return xarray.load_dataset(path, engine=ENGINE)
+        with open_plain(path) as file:
+            return xarray.load_dataset(file, engine=ENGINE)
     except FileNotFoundError:
         raise results.ResultError(f"{path}: no such file. Make it with: {command}") from None
+    except (OSError, *UNREADABLE) as error:
+        raise results.ResultError(
+            f"{path}: damaged ({error}). Make it again with: {command}"
+        ) from error
 
 
 def settings(dataset: xarray.Dataset) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray
 
-from experiments.sweep.arguments import Plot, UsageError
+from experiments.sweep.arguments import Plot
+from experiments.sweep.checks import UsageError
 
 
 class Selection(NamedTuple):

@@ -140,7 +140,7 @@ def fit_flow(
     # Compiled, since a single evaluation of a flow operation by operation takes longer than the
     # compilation.
     log_prob = jax.jit(lambda params: noise_fn(params).log_prob(x_held_out))
-    train = _FlowStep(noise_fn, log_prob, optimizer, evaluate_every, num_steps)
+    train = _FlowStep(noise_fn, log_prob, optimizer, evaluate_every)
     result = fit(
         train,
         train.init(params),
@@ -153,18 +153,14 @@ def fit_flow(
         progress=progress,
         log_every=evaluate_every,
         checkpoint_every=10 * evaluate_every,
-        evaluate=lambda state: {"log_likelihood": state.log_likelihood},
+        evaluate=lambda state: {"log_likelihood": train.evaluated(state).log_likelihood},
         evaluate_every=evaluate_every,
     )
-    noise = noise_fn(result.state.best_params)
+    state = train.evaluated(result.state)
+    noise = noise_fn(state.best_params)
     mean, error = log_likelihood(log_prob(noise.params))
     return FlowFit(
-        noise,
-        int(result.state.best_step),
-        float(mean),
-        float(error),
-        result.history,
-        result.evaluations,
+        noise, int(state.best_step), float(mean), float(error), result.history, result.evaluations
     )
 
 
@@ -197,7 +193,6 @@ class _FlowStep:
     held_out_log_prob: Callable[[Params], jax.Array]
     optimizer: optax.GradientTransformation
     evaluate_every: int
-    num_steps: int
 
     def init(self, params: Params) -> _State:
         opt_state, value = self.optimizer.init(params), jnp.mean(self.held_out_log_prob(params))
@@ -211,12 +206,19 @@ class _FlowStep:
             updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
-        is_due = (state.step % self.evaluate_every == 0) | (state.step == self.num_steps)
+        is_due = state.step % self.evaluate_every == 0
         state = jax.lax.cond(is_due, self.choose, lambda state: state, state)
         return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
 
     def loss(self, params: Params, x: jax.Array) -> jax.Array:
         return -jnp.mean(self.noise_fn(params).log_prob(x))
+
+    def evaluated(self, state: _State) -> _State:
+        """Returns the state with an evaluation of its last step, where that was not due.
+
+        The step does not depend on the number of steps, so that a run can be resumed with more.
+        """
+        return self.choose(state) if state.step % self.evaluate_every else state
 
     def choose(self, state: _State) -> _State:
         """Returns the better one of the present parameters and the best so far.

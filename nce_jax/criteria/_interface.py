@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import as_pair
+from nce_jax._numerics import stop_where
 from nce_jax._types import LogRatio, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
@@ -95,23 +97,35 @@ class Criterion(NamedTuple):
             limits: dict[str, Any] = {"max_steps": max_steps, "fixed_steps": fixed_steps}
             return solve_problem(self.equation(*sides, **weights), **options, **limits)
         if self.closed_form is not None:
-            return _exact(self.closed_form(*sides, **weights), make_problem(*sides, **weights))
+            return _exact(self.closed_form, *as_pair(*sides, **weights))
         raise ValueError(
             f"criterion {self.name}: expected an equation or a closed form for F, got neither"
         )
 
 
-def _exact(log_partition: jax.Array, problem: Problem) -> Solution:
-    """An F in closed form as a `Solution`; its overlap is judged at the kappa = 1 of `problem`."""
-    is_finite = jnp.isfinite(log_partition)
-    fixed = jax.lax.stop_gradient((problem, log_partition))
+def _exact(closed_form: Callable[..., jax.Array], *sides: Any) -> Solution:
+    """An F in closed form as a `Solution`; its overlap is judged at kappa = 1."""
+    fixed = jax.lax.stop_gradient(sides)
+    problem = make_problem(*fixed)
+    log_partition = _apply(closed_form, fixed)
+    # A NaN on the side that a closed form does not depend on makes the loss NaN all the same.
+    has_nan = jnp.isnan(problem.data.values).any(-1) | jnp.isnan(problem.noise.values).any(-1)
+    is_solved = jnp.isfinite(log_partition) & ~has_nan
     # F is not the root of that equation, so that this is a lower bound on the overlap.
     solved = jnp.where(
-        lacks_overlap(problem, log_overlap_bound(*fixed)), Status.NO_OVERLAP, Status.CONVERGED
+        lacks_overlap(problem, log_overlap_bound(problem, log_partition)),
+        Status.NO_OVERLAP,
+        Status.CONVERGED,
     )
+    root = _apply(closed_form, stop_where(~is_solved, sides))
     return Solution(
-        log_partition=jnp.where(is_finite, log_partition, jnp.nan),
-        residual=jnp.where(is_finite, 0, jnp.nan).astype(log_partition.dtype),
+        log_partition=jnp.where(is_solved, root, jnp.nan),
+        residual=jnp.where(is_solved, 0, jnp.nan).astype(log_partition.dtype),
         num_evaluations=jnp.zeros(log_partition.shape, jnp.int32),
-        status=jnp.where(is_finite, solved, Status.NONFINITE).astype(jnp.int32),
+        status=jnp.where(is_solved, solved, Status.NONFINITE).astype(jnp.int32),
     )
+
+
+def _apply(closed_form: Callable[..., jax.Array], sides: Any) -> jax.Array:
+    data, noise, weights_data, weights_noise = sides
+    return closed_form(data, noise, weights_data=weights_data, weights_noise=weights_noise)

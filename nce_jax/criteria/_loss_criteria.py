@@ -3,8 +3,10 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
-from nce_jax._checks import check_positive
+from nce_jax._checks import as_pair, as_scalar, check_positive
+from nce_jax._numerics import has_no_weight, stop_where
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
@@ -115,15 +117,29 @@ def donsker_varadhan() -> Criterion:
     References:
       Belghazi et al., Mutual information neural estimation, 2018, eq. 7.
     """
-    return Criterion("donsker_varadhan", _without_log_partition, closed_form=nwj_log_partition)
+    return Criterion(
+        "donsker_varadhan",
+        EqualPartial(_independent_of_log_partition, donsker_varadhan_loss),
+        closed_form=nwj_log_partition,
+    )
 
 
-def _without_log_partition(
-    log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights
+def _independent_of_log_partition(
+    loss, log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights
 ) -> jax.Array:
-    # The loss does not depend on F.
-    del log_partition
-    return donsker_varadhan_loss(log_ratio_data, log_ratio_noise, **weights)
+    """A loss that does not depend on F; NaN, without a gradient, where F could not be solved for.
+
+    It then behaves like the losses that do depend on F.
+    """
+    data, noise, weights_data, weights_noise = as_pair(log_ratio_data, log_ratio_noise, **weights)
+    has_failed = jnp.isnan(as_scalar("log_partition", log_partition, data))
+    data, noise, weights_data, weights_noise = stop_where(
+        has_failed, (data, noise, weights_data, weights_noise)
+    )
+    # A batch of padding has no F and a loss of zero.
+    has_failed &= ~(has_no_weight(data, weights_data) | has_no_weight(noise, weights_noise))
+    value = loss(data, noise, weights_data=weights_data, weights_noise=weights_noise)
+    return jnp.where(has_failed, jnp.nan, value)
 
 
 def least_squares() -> Criterion:
@@ -170,15 +186,9 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
         consistency and statistical efficiency, 2018.
     """
     check_positive("magnification", magnification)
-
+    loss = EqualPartial(ranking_nce_loss, magnification=magnification)
     return Criterion(
-        "ranking_nce", EqualPartial(_ranking_loss, magnification), closed_form=nwj_log_partition
+        "ranking_nce",
+        EqualPartial(_independent_of_log_partition, loss),
+        closed_form=nwj_log_partition,
     )
-
-
-def _ranking_loss(
-    magnification: Scalars, log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights
-) -> jax.Array:
-    # The loss does not depend on F.
-    del log_partition
-    return ranking_nce_loss(log_ratio_data, log_ratio_noise, magnification=magnification, **weights)

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+from nce_jax._eager import PAIR, one_program
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.criteria._loss_criteria import nce
 from nce_jax.log_partition import Solver, newton
 
 
+@one_program(*PAIR, static=("solver", "max_steps"), effect=Effect())
 def profiled_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

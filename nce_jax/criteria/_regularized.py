@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair, as_scalar, check_instance, check_positive
-from nce_jax._numerics import expand, ignore_unweighted, weighted_mean
+from nce_jax._checks import as_pair, as_positive, as_scalar, check_instance, check_positive
+from nce_jax._numerics import expand, has_no_weight, ignore_unweighted, stop_where, weighted_mean
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
-from nce_jax.log_partition import Problem, Pull
+from nce_jax.log_partition import Problem, Pull, Samples
 
 
 def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterion:
@@ -63,14 +63,13 @@ def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
     def unless_none(function: Any, derived: Callable[..., Any], inner: Any) -> Any:
         return None if function is None else EqualPartial(derived, inner, strength)
 
+    inner = criterion.at_magnification
     return Criterion(
         f"ratio_regularized {criterion.name}",
         EqualPartial(_loss, criterion, strength),
         equation=unless_none(criterion.equation, _equation, criterion),
         has_bennett_step=False,
-        at_magnification=unless_none(
-            criterion.at_magnification, _at_magnification, criterion.at_magnification
-        ),
+        at_magnification=unless_none(inner, _at_magnification, inner),
     )
 
 
@@ -90,6 +89,13 @@ def _loss(
     **weights,
 ) -> Any:
     data, noise, weights_data, weights_noise = as_pair(log_ratio_data, log_ratio_noise, **weights)
+    is_empty = has_no_weight(data, weights_data) | has_no_weight(noise, weights_noise)
+    log_partition = as_scalar("log_partition", log_partition, data)
+    # As with the losses themselves, no gradient without samples or without F.
+    data, noise, weights_data, weights_noise, log_partition = stop_where(
+        is_empty | jnp.isnan(log_partition),
+        (data, noise, weights_data, weights_noise, log_partition),
+    )
     base = criterion.loss(
         data,
         noise,
@@ -99,21 +105,21 @@ def _loss(
     )
     sides = (data, weights_data), (noise, weights_noise)
     penalty = sum(_mean_square(*side, log_partition) for side in sides)
-    return base + as_scalar("strength", strength, data) * penalty
+    penalty = as_positive("strength", strength, data) * penalty
+    return base + jnp.where(is_empty, 0, penalty)
 
 
 def _mean_square(
-    log_ratio: jax.Array, weights: jax.Array | None, log_partition: Scalars
+    log_ratio: jax.Array, weights: jax.Array | None, log_partition: jax.Array
 ) -> jax.Array:
     log_ratio = ignore_unweighted(log_ratio, weights)
-    shift = expand(as_scalar("log_partition", log_partition, log_ratio))
-    return weighted_mean((log_ratio - shift) ** 2, weights)
+    return weighted_mean((log_ratio - expand(log_partition)) ** 2, weights)
 
 
 def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Problem:
     assert criterion.equation is not None
     problem = criterion.equation(*args, **kwargs)
-    means = [weighted_mean(side.values, side.weights) for side in (problem.data, problem.noise)]
+    means = [_mean(side) for side in (problem.data, problem.noise)]
     slope = 4 * as_scalar("strength", strength, problem.data.values)
     # With any other strength the loss has no minimum, and the solve has to report that.
     pull = Pull(jnp.where(slope >= 0, slope, jnp.nan), (means[0] + means[1]) / 2)
@@ -125,3 +131,10 @@ def _sum(first: Pull, second: Pull) -> Pull:
     slope = first.slope + second.slope
     share = second.slope / jnp.where(slope > 0, slope, 1)
     return Pull(slope, first.center + share * (second.center - first.center))
+
+
+def _mean(side: Samples) -> jax.Array:
+    """The mean log ratio, without a gradient where it is no number and the solve fails."""
+    fixed = jax.lax.stop_gradient((side.values, side.weights))
+    has_failed = ~jnp.isfinite(weighted_mean(*fixed))
+    return weighted_mean(*stop_where(has_failed, (side.values, side.weights)))

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_key, check_positive_int, relative_weights
+from nce_jax._eager import PAIR, one_program
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
 from nce_jax.log_partition import Samples, make_problem, solve_problem
 
@@ -27,6 +29,7 @@ class Bootstrap(NamedTuple):
     standard_error: Float[Array, "*batch"]
 
 
+@one_program(*PAIR, static=("num_replicates",), effect=Effect("replicates"))
 def bootstrap_log_partition(
     key: PRNGKeyArray,
     log_ratio_data: LogRatio,
@@ -80,6 +83,9 @@ def bootstrap_log_partition(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
+    problem = problem._replace(
+        data=_positive_first(problem.data), noise=_positive_first(problem.noise)
+    )
     initial = solve_problem(problem).log_partition
 
     def replicate(key: PRNGKeyArray) -> jax.Array:
@@ -96,19 +102,35 @@ def bootstrap_log_partition(
     return Bootstrap(values, jnp.std(values, axis=0, ddof=1))
 
 
+def _positive_first(samples: Samples) -> Samples:
+    """Moves the samples of positive weight to the front, from which replicates are drawn."""
+    if samples.weights is None:
+        return samples
+    order = jnp.argsort(samples.weights == 0, axis=-1, stable=True)
+    values, weights = (
+        jnp.take_along_axis(array, order, axis=-1) for array in (samples.values, samples.weights)
+    )
+    return samples._replace(values=values, weights=weights)
+
+
 def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
-    """Draws as many samples, with their weights, as have a positive weight."""
+    """Draws as many samples, with their weights, as have a positive weight; these come first."""
     values, weights, _ = samples
+    size = values.shape[-1]
+    num_positive = jnp.full((*values.shape[:-1], 1), size)
+    if weights is not None:
+        num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
+    # Samples are drawn on the first axis: the draws of the first n do not depend on how many
+    # samples of weight zero follow.
+    shape = (size, *values.shape[:-1])
+    largest = jnp.maximum(jnp.moveaxis(num_positive, -1, 0), 1)
+    index = jnp.moveaxis(jax.random.randint(key, shape, 0, largest), 0, -1)
+    redrawn = samples._replace(values=jnp.take_along_axis(values, index, axis=-1))
     if weights is None:
-        index = jax.random.randint(key, values.shape, 0, values.shape[-1])
-        return samples._replace(values=jnp.take_along_axis(values, index, axis=-1))
-    positive_first = jnp.argsort(weights == 0, axis=-1, stable=True)
-    num_positive = jnp.sum(weights != 0, axis=-1, keepdims=True)
-    index = jax.random.randint(key, values.shape, 0, jnp.maximum(num_positive, 1))
-    index = jnp.take_along_axis(positive_first, index, axis=-1)
+        return redrawn
     position = jax.lax.broadcasted_iota(num_positive.dtype, values.shape, values.ndim - 1)
     is_drawn = position < num_positive
-    redrawn = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
+    weights = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
     # The largest weight may not have been drawn.
-    redrawn = relative_weights(redrawn, jnp)
-    return Samples(jnp.take_along_axis(values, index, axis=-1), redrawn, jnp.sum(redrawn, axis=-1))
+    weights = relative_weights(weights, jnp)
+    return redrawn._replace(weights=weights, total=jnp.sum(weights, axis=-1))

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_positive_int
-from nce_jax._numerics import expand, jackknife_variance, softplus, weighted_mean
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import expand, jackknife_variance, softplus, stop_where, weighted_mean
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import Problem, Samples, Status, bracket, make_problem, solve_problem
 
@@ -27,6 +29,7 @@ class Divergence(NamedTuple):
     status: Real[Array, "*batch"]
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect())
 def divergence(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -99,18 +102,26 @@ def divergence(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
     shift, status = _normalizer(problem, log_partition)
-    terms = _terms(problem, shift)
-    sides = problem.data, problem.noise
-    means = [weighted_mean(values, side.weights) for values, side in zip(terms, sides, strict=True)]
-    variance = sum(_variance(*parts, block_size) for parts in zip(terms, means, sides, strict=True))
-    value = means[0] + means[1]
     # With a given F nothing has checked the samples yet: bad ones show in the value.
-    is_finite = jnp.isfinite(value)
+    fixed = jax.lax.stop_gradient((problem, shift))
+    is_finite = jnp.isfinite(_estimate(fixed[0], fixed[1], block_size)[0])
+    problem, shift = stop_where(~is_finite, (problem, shift))
+    value, variance = _estimate(problem, shift, block_size)
     return Divergence(
         value=jnp.where(is_finite, value, jnp.nan),
         standard_error=jnp.where(is_finite, jnp.sqrt(variance), jnp.nan),
         status=jnp.where(is_finite | (status == Status.MAX_STEPS), status, Status.NONFINITE),
     )
+
+
+def _estimate(
+    problem: Problem, log_partition: jax.Array, block_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """D_kappa and the variance of its estimate."""
+    terms, sides = _terms(problem, log_partition), (problem.data, problem.noise)
+    means = [weighted_mean(values, side.weights) for values, side in zip(terms, sides, strict=True)]
+    variances = [_variance(*parts, block_size) for parts in zip(terms, means, sides, strict=True)]
+    return means[0] + means[1], variances[0] + variances[1]
 
 
 def _normalizer(problem: Problem, log_partition: Scalars | None) -> tuple[jax.Array, jax.Array]:

@@ -2,16 +2,20 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, compute_dtype
+from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
     expand,
     ignore_unweighted,
     jackknife_variance,
     log_mean_exp,
     sample_count,
+    stop_where,
 )
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Weights
 
 
@@ -56,12 +60,20 @@ def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
       Kish, Survey Sampling, 1965; Owen, Monte Carlo theory, methods and examples, 2013, section
         9.3.
     """
+    return _effective_sample_size(log_weights, weights=None)
+
+
+@one_program(SampleSet("log_weights", "weights"), effect=Effect())
+def _effective_sample_size(log_weights: LogRatio, weights: Weights | None) -> jax.Array:
     log_weights = as_samples("log_weights", log_weights)
     log_weights = log_weights.astype(compute_dtype(log_weights))
+    if weights is not None:
+        log_weights = jnp.where(weights.astype(bool), log_weights, -jnp.inf)
     relative = jnp.exp(log_weights - jnp.max(log_weights, axis=-1, keepdims=True))
     return sample_count(relative, relative)
 
 
+@one_program(SampleSet("log_ratio_noise", "weights_noise"), effect=Effect("log_partition"))
 def importance_log_partition(
     log_ratio_noise: LogRatio, *, weights_noise: Weights | None = None
 ) -> ImportanceEstimate:
@@ -105,6 +117,8 @@ def importance_log_partition(
     samples = as_samples("log_ratio_noise", log_ratio_noise)
     weights = as_weights("weights_noise", weights_noise, samples)
     samples = ignore_unweighted(samples.astype(compute_dtype(samples)), weights)
+    is_estimate = jnp.isfinite(log_mean_exp(*jax.lax.stop_gradient((samples, weights))))
+    samples, weights = stop_where(~is_estimate, (samples, weights))
     log_partition = log_mean_exp(samples, weights)
     # Their mean is one.
     relative = jnp.exp(samples - expand(log_partition))
@@ -112,7 +126,7 @@ def importance_log_partition(
     shares = shares / jnp.sum(shares, axis=-1, keepdims=True)
     contributions = shares * relative
     return ImportanceEstimate(
-        log_partition=jnp.where(jnp.isfinite(log_partition), log_partition, jnp.nan),
+        log_partition=jnp.where(is_estimate, log_partition, jnp.nan),
         standard_error=jnp.sqrt(jackknife_variance(contributions - shares, weights, block_size=1)),
         effective_sample_size=sample_count(contributions, contributions),
     )

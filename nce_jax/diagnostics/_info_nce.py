@@ -1,10 +1,12 @@
 """Mutual information from InfoNCE, with the ceiling that its estimates cannot exceed."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import as_samples, as_weights, check_positive, compute_dtype
+from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import expand, jackknife_variance, total_weight, weighted_mean
 from nce_jax._types import Array, ArrayLike, Float, Real, Weights
 
@@ -79,12 +81,18 @@ def info_nce_bound(
       Poole et al., On variational bounds of mutual information, 2019 (the ceiling).
     """
     check_positive("num_candidates", num_candidates)
+    # One number per anchor is not padded: the terms of such a bound are few, as a rule.
+    bound = _bound_of_one_count if np.ndim(num_candidates) == 0 else _bound
+    return bound(loss_terms, num_candidates, weights)
+
+
+def _bound(loss_terms: Any, num_candidates: Any, weights: Any) -> InfoNCEBound:
     terms = as_samples("loss_terms", loss_terms)
     terms = terms.astype(compute_dtype(terms))
     weights = as_weights("weights", weights, terms)
-    log_candidates = jnp.broadcast_to(
-        jnp.log(jnp.asarray(num_candidates, terms.dtype)), terms.shape
-    )
+    candidates = jnp.asarray(num_candidates, terms.dtype)
+    candidates = jnp.where((candidates > 0) & (candidates < jnp.inf), candidates, jnp.nan)
+    log_candidates = jnp.broadcast_to(jnp.log(candidates), terms.shape)
     gains = log_candidates - terms
     gains = gains if weights is None else jnp.where(weights == 0, 0, gains)
     value = weighted_mean(gains, weights)
@@ -92,3 +100,6 @@ def info_nce_bound(
     influence = shares / expand(total_weight(gains, weights)) * (gains - expand(value))
     variance = jackknife_variance(influence, weights, 1)
     return InfoNCEBound(value, weighted_mean(log_candidates, weights), jnp.sqrt(variance))
+
+
+_bound_of_one_count = one_program(SampleSet("loss_terms", "weights"))(_bound)

@@ -2,10 +2,14 @@
 
 import jax.numpy as jnp
 
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import stop_where
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import log_overlap, make_problem, solve_unless_given
 
 
+@one_program(*PAIR, effect=Effect())
 def overlap(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -35,7 +39,7 @@ def overlap(
       weights_noise: the same for the noise samples.
 
     Returns:
-      The overlap, (*batch); NaN where F* is.
+      The overlap, (*batch); NaN where F* is, or where a given F is no root.
 
     Raises:
       TypeError: log ratios or weights that are not floating.
@@ -57,4 +61,5 @@ def overlap(
     problem = make_problem(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
-    return jnp.exp(log_overlap(problem, solve_unless_given(problem, log_partition)))
+    root = solve_unless_given(problem, log_partition)
+    return jnp.exp(log_overlap(stop_where(jnp.isnan(root), problem), root))

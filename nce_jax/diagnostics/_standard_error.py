@@ -4,7 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
-from nce_jax._numerics import jackknife_variance
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import jackknife_variance, stop_where
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
@@ -17,6 +19,7 @@ from nce_jax.log_partition import (
 )
 
 
+@one_program(*PAIR, static=("block_size",), effect=Effect())
 def log_partition_standard_error(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -55,7 +58,7 @@ def log_partition_standard_error(
 
     Returns:
       The standard error in nats, (*batch). It is inf with a single sample or block on one side, or
-      without overlap, and NaN where F* is.
+      without overlap, and NaN where F* is, or where a given F is no root.
 
     Raises:
       TypeError: log ratios or weights that are not floating.
@@ -79,14 +82,14 @@ def log_partition_standard_error(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, magnification, noise_ratio
     )
     root = solve_unless_given(problem, log_partition)
+    has_no_overlap = lacks_overlap(problem, log_overlap(problem, root))
+    problem = stop_where(has_no_overlap | jnp.isnan(root), problem)
     influences = _influences(problem, root)
     sides = zip(influences, (problem.data, problem.noise), strict=True)
     variance = sum(
         jackknife_variance(influence, side.weights, block_size) for influence, side in sides
     )
-    return jnp.where(
-        lacks_overlap(problem, log_overlap(problem, root)), jnp.inf, jnp.sqrt(variance)
-    )
+    return jnp.where(has_no_overlap, jnp.inf, jnp.sqrt(variance))
 
 
 def _influences(problem: Problem, root: jax.Array) -> tuple[jax.Array, jax.Array]:

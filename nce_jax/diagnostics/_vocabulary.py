@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_array, as_weights
-from nce_jax._numerics import weighted_mean
+from nce_jax._numerics import has_no_weight, weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
 
@@ -57,7 +57,7 @@ def perplexity(
       chunk_size: words per block.
 
     Returns:
-      The perplexity, a number; V for a model of constant scores.
+      The perplexity, a number; V for a model of constant scores, NaN if all weights are zero.
 
     Raises:
       TypeError: states, ids or weights of the wrong kind.
@@ -75,11 +75,12 @@ def perplexity(
     References:
       Bengio et al., A neural probabilistic language model, 2003, section 4.
     """
-    return jnp.exp(
-        full_softmax_loss(
-            hidden, targets, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size
-        )
+    loss = full_softmax_loss(
+        hidden, targets, embedding=embedding, bias=bias, weights=weights, chunk_size=chunk_size
     )
+    # Without a token the loss is zero, as training needs it, and a perplexity of one is no result.
+    has_no_token = has_no_weight(hidden[:, 0], as_weights("weights", weights, hidden[:, 0]))
+    return jnp.where(has_no_token, jnp.nan, jnp.exp(loss))
 
 
 def self_normalization(

@@ -1,19 +1,31 @@
 """Log Z of a model by Bennett's method, and log-likelihoods with their errors, in nats and bits."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 
 from nce_jax._checks import (
     as_array,
+    as_not_negative,
     as_samples,
     as_scalar,
+    as_weights,
     check_positive_int,
     check_same_batch,
     compute_dtype,
 )
-from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars
+from nce_jax._eager import SampleSet, one_program
+from nce_jax._numerics import (
+    expand,
+    ignore_unweighted,
+    rounding_variance,
+    total_weight,
+    weighted_mean,
+    weighted_sum,
+)
+from nce_jax._offset import Effect
+from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import log_partition_standard_error, overlap
 from nce_jax.log_partition import Status, solve_log_partition
 
@@ -102,20 +114,51 @@ def model_log_partition(
       Flyvbjerg and Petersen, Error estimates on averages of correlated data, 1989 (blocks).
     """
     check_positive_int("block_size", block_size)
+    return _model_log_partition(
+        log_ratio_model,
+        log_ratio_noise,
+        weights_model=None,
+        weights_noise=None,
+        block_size=block_size,
+    )
+
+
+@one_program(
+    SampleSet("log_ratio_model", "weights_model"),
+    SampleSet("log_ratio_noise", "weights_noise"),
+    static=("block_size",),
+    effect=Effect("log_partition"),
+)
+def _model_log_partition(
+    log_ratio_model: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    weights_model: Weights | None,
+    weights_noise: Weights | None,
+    block_size: int,
+) -> ModelLogPartition:
     model = as_samples("log_ratio_model", log_ratio_model)
     noise = as_samples("log_ratio_noise", log_ratio_noise)
     check_same_batch(("log_ratio_model", "log_ratio_noise"), model, noise)
-    noise_ratio = noise.shape[-1] / model.shape[-1]
-    solution = solve_log_partition(model, noise, noise_ratio=noise_ratio)
+    dtype = compute_dtype(model, noise)
+    model, noise = model.astype(dtype), noise.astype(dtype)
+    noise_ratio = total_weight(noise, weights_noise) / total_weight(model, weights_model)
+    pair: dict[str, Any] = {
+        "noise_ratio": noise_ratio,
+        "weights_data": weights_model,
+        "weights_noise": weights_noise,
+    }
+    solution = solve_log_partition(model, noise, **pair)
     root = solution.log_partition
     error = log_partition_standard_error(
-        model, noise, log_partition=root, noise_ratio=noise_ratio, block_size=block_size
+        model, noise, log_partition=root, block_size=block_size, **pair
     )
+    error = jnp.sqrt(jnp.square(error) + rounding_variance(root))
     is_estimate = solution.status == Status.CONVERGED
     return ModelLogPartition(
         log_partition=jnp.where(is_estimate, root, jnp.nan),
         standard_error=jnp.where(is_estimate, error, jnp.nan),
-        overlap=overlap(model, noise, log_partition=root, noise_ratio=noise_ratio),
+        overlap=overlap(model, noise, log_partition=root, **pair),
         status=solution.status,
     )
 
@@ -143,7 +186,8 @@ def log_likelihood(
 
     Raises:
       TypeError: `log_density` is not floating.
-      ValueError: `log_density` is empty, or the others do not broadcast to its batch.
+      ValueError: `log_density` is empty, the others do not broadcast to its batch, or the standard
+        error is negative.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -156,18 +200,36 @@ def log_likelihood(
       >>> print(f"{result.mean:.4f} +- {result.standard_error:.4f}")
       -3.5000 +- 0.5066
     """
+    return _log_likelihood(
+        log_density,
+        weights=None,
+        log_partition=log_partition,
+        log_partition_standard_error=log_partition_standard_error,
+    )
+
+
+@one_program(SampleSet("log_density", "weights"), effect=Effect("mean", with_log_partition=True))
+def _log_likelihood(
+    log_density: LogRatio,
+    *,
+    weights: Weights | None,
+    log_partition: Scalars,
+    log_partition_standard_error: Scalars,
+) -> LogLikelihood:
     values = as_samples("log_density", log_density)
     values = values.astype(compute_dtype(values))
     log_partition = as_scalar("log_partition", log_partition, values)
-    error = as_scalar("log_partition_standard_error", log_partition_standard_error, values)
-    num_samples = values.shape[-1]
-    mean = jnp.mean(values, axis=-1)
-    spread = (
-        jnp.full_like(mean, jnp.inf)
-        if num_samples == 1
-        else jnp.var(values, axis=-1, ddof=1) / num_samples
-    )
-    return LogLikelihood(mean - log_partition, jnp.sqrt(spread + jnp.square(error)))
+    error = as_not_negative("log_partition_standard_error", log_partition_standard_error, values)
+    weights = as_weights("weights", weights, values)
+    values = ignore_unweighted(values, weights)
+    num_samples = total_weight(values, weights)
+    mean = weighted_mean(values, weights)
+    squares = weighted_sum(jnp.square(values - expand(mean)), weights)
+    # The inner where: the derivative of a division by zero would be NaN.
+    degrees = jnp.where(num_samples > 1, num_samples - 1, 1)
+    spread = jnp.where(num_samples > 1, squares / degrees / num_samples, jnp.inf)
+    spread = spread + jnp.square(error) + rounding_variance(mean - log_partition)
+    return LogLikelihood(mean - log_partition, jnp.sqrt(spread))
 
 
 def bits_per_dimension(
@@ -205,5 +267,6 @@ def bits_per_dimension(
     """
     check_positive_int("num_dims", num_dims)
     check_positive_int("num_levels", num_levels)
-    values = jnp.asarray(as_array("log_likelihood", log_likelihood, "a number or an array"))
-    return math.log2(num_levels) - values / (num_dims * math.log(2))
+    values = as_array("log_likelihood", log_likelihood, "a number or an array")
+    bits = math.log2(num_levels) - values / (num_dims * math.log(2))
+    return jnp.asarray(bits, jnp.result_type(values))

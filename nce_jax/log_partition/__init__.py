@@ -9,6 +9,7 @@ is in `_loop`, its tolerance in `_tolerance`, and what makes a solve fail in `_s
 
 from nce_jax.log_partition._bisection import bisection
 from nce_jax.log_partition._bracket import initial_state, narrow_bracket
+from nce_jax.log_partition._check import check_solution
 from nce_jax.log_partition._fixed_point import fixed_point
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition.equation import (
@@ -34,7 +35,6 @@ from nce_jax.log_partition.problem import (
     State,
     Status,
     bracket,
-    check_solution,
     make_problem,
 )
 from nce_jax.log_partition.solve import (

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 
-from nce_jax._numerics import weighted_sum
 from nce_jax._types import Array, Float
-from nce_jax.log_partition.problem import Problem, State, bracket
+from nce_jax.log_partition._support import mean
+from nce_jax.log_partition.problem import Problem, State, bracket, log_share_ratio
 
 
 def initial_state(problem: Problem, initial: Float[Array, "*batch"]) -> State:
@@ -32,12 +32,10 @@ def initial_state(problem: Problem, initial: Float[Array, "*batch"]) -> State:
     """
     lower, upper = bracket(problem)
     unknown = jnp.full_like(lower, jnp.inf)
-    means = [
-        weighted_sum(side.values, side.weights) / side.total
-        for side in (problem.data, problem.noise)
-    ]
+    means = mean(*problem.data, jnp.inf), mean(*problem.noise, -jnp.inf)
+    middle = midpoint(*means) + log_share_ratio(problem)
     is_inside = (initial >= lower) & (initial <= upper)
-    estimate = jnp.where(is_inside, initial, jnp.clip(midpoint(*means), lower, upper))
+    estimate = jnp.where(is_inside, initial, jnp.clip(middle, lower, upper))
     return State(estimate, lower, upper, error=unknown, residual=unknown, log_overlap=-unknown)
 
 

@@ -11,20 +11,22 @@ from nce_jax.log_partition.problem import Problem, Status, bracket
 
 
 def find_valid(problem: Problem) -> jax.Array:
-    """True where all values are finite, weights sum to a positive number, and kappa is in range."""
-    # A NaN anywhere is both the minimum and the maximum.
+    """True where the equation has a root, weights are >= 0 with a positive sum, kappa in range."""
+    # A log ratio that no equation has a value for makes an end of the bracket infinite or NaN.
     lower, upper = bracket(problem)
     # Kappa is limited to the square root of the dtype's range, 1e-19 to 1e19 in float32, so that
     # its product with a mean neither underflows nor overflows.
     largest = 0.5 * math.log(jnp.finfo(lower.dtype).max)
     is_valid = jnp.isfinite(upper - lower) & (jnp.abs(problem.log_kappa) <= largest)
-    if problem.pull is not None:
-        # With a negative slope the loss has no minimum. The center is in the bracket.
-        is_valid &= jnp.isfinite(problem.pull.slope) & (problem.pull.slope >= 0)
     for side in (problem.data, problem.noise):
         is_valid &= jnp.isfinite(side.total) & (side.total > 0)
         if side.weights is not None:
             is_valid &= jnp.all(side.weights >= 0, axis=-1)
+    if problem.pull is not None:
+        # A quadratic penalty is infinite on every infinite log ratio, and with a negative slope
+        # the loss has no minimum.
+        slope = problem.pull.slope
+        is_valid &= jnp.isfinite(problem.pull.center) & jnp.isfinite(slope) & (slope >= 0)
     return is_valid
 
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from nce_jax._checks import as_pair, check_instance
+from nce_jax._checks import as_pair
 from nce_jax._numerics import ignore_unweighted, log_noise_weight, total_weight
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
+from nce_jax.log_partition._support import ends, share
 
 
 class Status(IntEnum):
@@ -22,7 +22,9 @@ class Status(IntEnum):
       CONVERGED: the log partition is within the tolerance of the root.
       MAX_STEPS: failed, because the step limit was reached first.
       NONFINITE: failed, because a log ratio, a weight or the noise weight was NaN, infinite or out
-        of its range.
+        of its range. Infinite log ratios are out of range where the loss is infinite at every F:
+        -inf on a data sample, +inf on a noise sample. With the other sign the sample counts, and
+        adds exactly nothing to the equation; the solve fails only if no other sample is left.
       NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss
         and yet no estimate of a log Z, since hardly any sample of one set is plausible under the
         other.
@@ -184,16 +186,18 @@ def _samples(values: jax.Array, weights: jax.Array | None) -> Samples:
 
 
 def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
-    """An interval that contains F*(kappa) for every kappa.
+    r"""An interval that contains F*(kappa) for every kappa.
 
-    Its ends are the smallest and the largest log ratio of both sets, or the center of the pull
-    where that lies outside.
+    Its ends are the smallest and the largest log ratio of both sets. Where a fraction 1 - a of the
+    data has s = +inf, and a fraction 1 - b of the noise s = -inf, these samples are left out, and
+    both ends are shifted by log(b / a). The center of the pull, if any, is in the interval too.
 
     Args:
       problem: the equation.
 
     Returns:
-      The lower and the upper end, (*batch); NaN where a log ratio is NaN.
+      The lower and the upper end, (*batch). They are not finite where a log ratio is NaN, -inf on
+      the data or +inf on the noise, or where no sample of a side is left.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -207,73 +211,15 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, lemma 3.2.
     """
-    lower = jnp.minimum(problem.data.values.min(-1), problem.noise.values.min(-1))
-    upper = jnp.maximum(problem.data.values.max(-1), problem.noise.values.max(-1))
+    data, noise = ends(problem.data.values, jnp.inf), ends(problem.noise.values, -jnp.inf)
+    shift = log_share_ratio(problem)
+    lower, upper = jnp.minimum(data[0], noise[0]) + shift, jnp.maximum(data[1], noise[1]) + shift
     if problem.pull is None:
         return lower, upper
     center = problem.pull.center
     return jnp.minimum(lower, center), jnp.maximum(upper, center)
 
 
-def check_solution(solution: Solution, *, allow_no_overlap: bool = True) -> None:
-    """Raises if any solve failed.
-
-    A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
-    F is then the exact minimizer of the loss, which training can use, and the train step does not
-    count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
-    `allow_no_overlap=False`.
-
-    For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
-
-    Args:
-      solution: what `solve_log_partition` returned, any batch shape.
-      allow_no_overlap: whether NO_OVERLAP is accepted.
-
-    Raises:
-      FloatingPointError: names the entries of the batch and their status.
-      TypeError: `solution` is no `Solution`, or holds traced values.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> import nce_jax
-      >>> solution = nce_jax.solve_log_partition(jnp.array([0.2, 1.0]), jnp.array([-0.5, 0.1]))
-      >>> nce_jax.check_solution(solution)
-      >>> bad = nce_jax.solve_log_partition(
-      ...     jnp.array([[0.2], [jnp.nan]]), jnp.array([[0.1], [0.1]])
-      ... )
-      >>> nce_jax.check_solution(bad)
-      Traceback (most recent call last):
-      ...
-      FloatingPointError: log_partition: 1 of 2 solves failed: lane (1,) NONFINITE ...
-    """
-    check_instance("solution", solution, Solution, "solve_log_partition(...) returns")
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in solution):
-        raise TypeError(
-            "solution: expected values, got traced arrays; inside jit read solution.status"
-        )
-    status, residual, num_evaluations = (
-        np.atleast_1d(np.asarray(leaf))
-        for leaf in (solution.status, solution.residual, solution.num_evaluations)
-    )
-    accepted = (Status.CONVERGED, *((Status.NO_OVERLAP,) if allow_no_overlap else ()))
-    refused = np.argwhere(~np.isin(status, accepted))
-    if len(refused) == 0:
-        return
-    lanes = "; ".join(
-        _describe_lane(tuple(int(i) for i in lane), status, residual, num_evaluations)
-        for lane in refused[:10]
-    )
-    more = f"; and {len(refused) - 10} more" if len(refused) > 10 else ""
-    verdict = "failed" if allow_no_overlap else "failed or have no overlap"
-    raise FloatingPointError(
-        f"log_partition: {len(refused)} of {status.size} solves {verdict}: {lanes}{more}"
-    )
-
-
-def _describe_lane(
-    lane: tuple[int, ...], status: np.ndarray, residual: np.ndarray, num_evaluations: np.ndarray
-) -> str:
-    return (
-        f"lane {lane} {Status(status[lane]).name} (residual {residual[lane]:.3g} after"
-        f" {num_evaluations[lane]} evaluations)"
-    )
+def log_share_ratio(problem: Problem) -> jax.Array:
+    """log(b / a), the shift of the root by samples that add nothing; 0 where there are none."""
+    return jnp.log(share(*problem.noise, -jnp.inf)) - jnp.log(share(*problem.data, jnp.inf))

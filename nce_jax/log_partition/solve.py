@@ -7,14 +7,24 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_real, as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import stop_where
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition._loop import iterate, start_run
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._status import find_status, find_valid
+from nce_jax.log_partition.equation import bennett_residual
 from nce_jax.log_partition.implicit import implicit_root
 from nce_jax.log_partition.problem import Problem, Solution, Solver, Status, make_problem
 
+_ROOT_TOLERANCE = 0.05
+"""Nats by which both sides of the equation may differ at an F that is given as its root."""
 
+
+@one_program(
+    *PAIR, static=("solver", "max_steps", "fixed_steps"), effect=Effect("log_partition", error=None)
+)
 def solve_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -144,14 +154,16 @@ def solve_problem(
 def solve_unless_given(problem: Problem, log_partition: Scalars | None) -> Float[Array, "*batch"]:
     """The F that a caller gave, in the shape of the batch, or the root where it is None.
 
-    It serves functions with an option `log_partition=None`, such as `overlap`.
+    It serves functions with an option `log_partition=None`, such as `overlap`, whose result has a
+    meaning at the root only.
 
     Args:
       problem: the equation.
       log_partition: F, a number or one per batch entry; or None.
 
     Returns:
-      F, (*batch).
+      F, (*batch); NaN where the solve failed, and where a given F is no root: where both sides of
+      the equation differ there by more than 0.05 nats, and more than the rounding of F explains.
 
     Raises:
       TypeError: `log_partition` is no number.
@@ -163,17 +175,28 @@ def solve_unless_given(problem: Problem, log_partition: Scalars | None) -> Float
       >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
       >>> print(f"{log_partition.solve_unless_given(problem, None):.4f}")
       0.6556
-      >>> print(log_partition.solve_unless_given(problem, 0.5))
-      0.5
+      >>> print(log_partition.solve_unless_given(problem, 0.65))
+      0.65
+      >>> print(log_partition.solve_unless_given(problem, 50.0))
+      nan
 
     References:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, eq. 3.
     """
     check_instance("problem", problem, Problem, "make_problem(...) returns")
-    if log_partition is not None:
-        return as_scalar("log_partition", log_partition, problem.data.values)
-    return solve_problem(problem).log_partition
+    if log_partition is None:
+        return solve_problem(problem).log_partition
+    given = as_scalar("log_partition", log_partition, problem.data.values)
+    return jnp.where(_is_root(*jax.lax.stop_gradient((problem, given))), given, jnp.nan)
+
+
+def _is_root(problem: Problem, log_partition: jax.Array) -> jax.Array:
+    # The value at the root lies between those of both sides of the equation. A small difference
+    # therefore means that what is computed from either side is right, however flat the equation.
+    rounding = 2 * jnp.finfo(log_partition.dtype).eps * jnp.abs(log_partition)
+    is_close = jnp.abs(bennett_residual(problem, log_partition)) <= _ROOT_TOLERANCE + rounding
+    return is_close & find_valid(problem)
 
 
 def solve_with_last_iterate(
@@ -261,9 +284,9 @@ def _solve(
         max_steps=max_steps,
         fixed_steps=fixed_steps,
     )
-    root = implicit_root(run.state.estimate, problem)
     status = find_status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
+    root = implicit_root(run.state.estimate, stop_where(~solved, problem))
     solution = Solution(
         log_partition=jnp.where(solved, root, jnp.nan),
         residual=jnp.where(is_valid, run.state.residual, jnp.nan),

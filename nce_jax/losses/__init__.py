@@ -5,7 +5,13 @@ states, because their log ratios of all pairs should not be stored.
 """
 
 from nce_jax.losses._binary import nce_loss, nce_loss_terms
-from nce_jax.losses._contrastive import clip_loss, info_nce_loss, info_nce_loss_terms, nt_xent_loss
+from nce_jax.losses._clip import clip_loss, clip_loss_terms
+from nce_jax.losses._contrastive import (
+    info_nce_loss,
+    info_nce_loss_terms,
+    nt_xent_loss,
+    nt_xent_loss_terms,
+)
 from nce_jax.losses._divergence import (
     donsker_varadhan_loss,
     least_squares_log_partition,
@@ -21,7 +27,11 @@ from nce_jax.losses._exponential import (
 from nce_jax.losses._inference import balanced_nre_loss, nre_a_loss, nre_b_loss, nre_c_loss
 from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._rank import conditional_nce_loss, ranking_nce_loss, ranking_nce_loss_terms
-from nce_jax.losses._siglip import siglip_loss
+from nce_jax.losses._siglip import siglip_loss, siglip_loss_terms
+from nce_jax.losses._supervised import (
+    supervised_contrastive_loss,
+    supervised_contrastive_loss_terms,
+)
 from nce_jax.losses._vocabulary import (
     full_softmax_loss,
     sampled_softmax_loss,
@@ -34,6 +44,7 @@ __all__ = [
     "Sharded",
     "balanced_nre_loss",
     "clip_loss",
+    "clip_loss_terms",
     "conditional_nce_loss",
     "donsker_varadhan_loss",
     "exponential_log_partition",
@@ -50,12 +61,16 @@ __all__ = [
     "nre_b_loss",
     "nre_c_loss",
     "nt_xent_loss",
+    "nt_xent_loss_terms",
     "nwj_log_partition",
     "nwj_loss",
     "ranking_nce_loss",
     "ranking_nce_loss_terms",
     "sampled_softmax_loss",
     "siglip_loss",
+    "siglip_loss_terms",
+    "supervised_contrastive_loss",
+    "supervised_contrastive_loss_terms",
     "vocabulary_log_partition",
     "vocabulary_log_ratios",
     "vocabulary_nce_loss",

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair, as_scalar
-from nce_jax._numerics import expand, ignore_unweighted, log_noise_weight, softplus, weighted_mean
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import expand, log_noise_weight, softplus, stop_where
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
+from nce_jax.losses._sides import Sides, as_sides
 
 
+@one_program(*PAIR)
 def nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -43,7 +45,10 @@ def nce_loss(
       weights_noise: weights >= 0 of the noise samples, with the same meaning.
 
     Returns:
-      The loss, (*batch), in nats; float32 for inputs of lower precision.
+      The loss, (*batch), in nats; float32 for inputs of lower precision. It is zero, and so is its
+      gradient, where all weights of a side are zero. Where F is NaN, as after a failed solve, it is
+      NaN and passes no gradient. A noise sample with s = -inf, where the model has no mass, adds
+      zero, and so does a data sample with s = +inf; with the other signs the loss is infinite.
 
     Raises:
       TypeError: log-ratios or weights that are not floating.
@@ -66,12 +71,9 @@ def nce_loss(
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the
         objective L_M).
     """
-    data, noise, weights_data, weights_noise = as_pair(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
-    data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
-    terms_data, terms_noise = _terms(data, noise, log_partition, magnification, noise_ratio)
-    return weighted_mean(terms_data, weights_data) + weighted_mean(terms_noise, weights_noise)
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition)
+    terms_data, terms_noise = _terms(sides, magnification, noise_ratio)
+    return sides.finish(sides.mean_data(terms_data) + sides.mean_noise(terms_noise))
 
 
 def nce_loss_terms(
@@ -115,16 +117,14 @@ def nce_loss_terms(
       Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         eq. 8.
     """
-    data, noise, _, _ = as_pair(log_ratio_data, log_ratio_noise)
-    return _terms(data, noise, log_partition, magnification, noise_ratio)
+    sides = as_sides(log_ratio_data, log_ratio_noise, log_partition=log_partition)
+    return _terms(sides, magnification, noise_ratio)
 
 
-def _terms(
-    data: jax.Array, noise: jax.Array, log_partition, magnification, noise_ratio
-) -> tuple[jax.Array, jax.Array]:
-    log_kappa = log_noise_weight(magnification, noise_ratio, data)
-    offset = expand(log_kappa)
-    shift = expand(as_scalar("log_partition", log_partition, data))
-    terms_data = softplus(offset - (data - shift))
-    terms_noise = jnp.exp(offset) * softplus((noise - shift) - offset)
+def _terms(sides: Sides, magnification, noise_ratio) -> tuple[jax.Array, jax.Array]:
+    log_kappa = log_noise_weight(magnification, noise_ratio, sides.data)
+    is_without_loss = sides.is_empty | jnp.isnan(sides.shift[..., 0])
+    offset = expand(stop_where(is_without_loss, log_kappa))
+    terms_data = softplus(offset - (sides.data - sides.shift))
+    terms_noise = jnp.exp(offset) * softplus((sides.noise - sides.shift) - offset)
     return terms_data, terms_noise

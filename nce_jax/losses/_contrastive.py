@@ -1,10 +1,12 @@
 """InfoNCE and its relatives: the other pairs of a batch serve as the noise of each pair."""
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import describe
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings, as_numbers
 from nce_jax.losses._pairs.negatives import log_sum_negatives
@@ -18,9 +20,11 @@ def info_nce_loss(
     y: Float[Array, "n dim"],
     *,
     negatives: Float[ArrayLike, "..."] | None = None,
+    in_batch: bool = False,
     temperature: Scalars = 1.0,
     magnification: Scalars = 1.0,
     log_noise: Float[ArrayLike, " n"] | None = None,
+    log_noise_negatives: Float[ArrayLike, "..."] | None = None,
     ids: Integer[ArrayLike, " n"] | None = None,
     ids_negatives: Integer[ArrayLike, "..."] | None = None,
     weights: Weights | None = None,
@@ -36,8 +40,9 @@ def info_nce_loss(
        \qquad s_{ij} = \langle x_i, y_j \rangle / \tau,
 
     with the temperature tau = `temperature` and M = `magnification`. The negatives y_j are the
-    other rows of `y` (in-batch negatives) or, if given, `negatives`. The loss is `ranking_nce_loss`
-    of these logits. `clip_loss` averages it over both directions.
+    other rows of `y` (in-batch negatives) or, if given, `negatives`, or both. The loss is
+    `ranking_nce_loss` of these logits. `clip_loss` averages it over both directions. For several
+    partners per anchor, see `supervised_contrastive_loss` and `siglip_loss`.
 
     Conventions (packages differ; these are ours):
 
@@ -58,19 +63,24 @@ def info_nce_loss(
       y: the partner of each anchor, row by row, (n, dim).
       negatives: vectors that replace the other rows of `y` as negatives: (K, dim), shared by all
         anchors, or (n, K, dim), K for each anchor.
+      in_batch: whether the other rows of `y` remain negatives beside `negatives`, as with hard
+        negatives. Without `negatives` they always are.
       temperature: divides the logits, a traced number. To learn it, pass exp of a parameter.
       magnification: M > 0, virtual copies of the negatives, a traced number.
       log_noise: log probability with which each row of `y` enters a batch, (n,). It is subtracted
-        from the logits of that row, both as a partner and as a negative. In-batch negatives only.
+        from the logits of that row, both as a partner and as a negative.
+      log_noise_negatives: log probability of each of the `negatives`, (K,) or (n, K), subtracted
+        from their logits; required with `log_noise` and `negatives`.
       ids: integers, (n,). Pairs of equal ids are duplicates and no negatives of each other. By
         default all pairs are different.
       ids_negatives: integers of `negatives`, (K,) or (n, K), with `ids`: a negative is ignored
         where its id is that of the anchor.
       weights: weights >= 0 of the pairs in the mean, (n,). A pair of weight zero is ignored, also
         as a negative.
-      chunk_size: columns per block; None computes all at once. Not for negatives (n, K, dim).
+      chunk_size: columns per block; None computes all at once. Negatives (n, K, dim) take more
+        memory than their logits, and are not split.
       devices: `Sharded(mesh)` splits the samples over the devices of a mesh, without a change of
-        value or gradient. Not for negatives (n, K, dim).
+        value or gradient.
 
     Returns:
       The loss, a number in nats; float32 for inputs of lower precision.
@@ -96,8 +106,8 @@ def info_nce_loss(
         2018, eq. 4.
     """
     batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
-    log_sum, offset = _log_sum(batch, negatives, log_noise, ids, ids_negatives)
-    return batch.mean(ranking_terms(batch.partner_logits + offset, log_sum, magnification))
+    candidates = _Candidates(negatives, in_batch, log_noise, log_noise_negatives, ids_negatives)
+    return batch.mean(_ranking_terms(batch, candidates, ids, magnification))
 
 
 def info_nce_loss_terms(
@@ -105,9 +115,11 @@ def info_nce_loss_terms(
     y: Float[Array, "n dim"],
     *,
     negatives: Float[ArrayLike, "..."] | None = None,
+    in_batch: bool = False,
     temperature: Scalars = 1.0,
     magnification: Scalars = 1.0,
     log_noise: Float[ArrayLike, " n"] | None = None,
+    log_noise_negatives: Float[ArrayLike, "..."] | None = None,
     ids: Integer[ArrayLike, " n"] | None = None,
     ids_negatives: Integer[ArrayLike, "..."] | None = None,
     weights: Weights | None = None,
@@ -124,9 +136,11 @@ def info_nce_loss_terms(
       x: the anchors, (n, dim).
       y: the partner of each anchor, (n, dim).
       negatives: vectors that replace the other rows of `y` as negatives, (K, dim) or (n, K, dim).
+      in_batch: whether the other rows of `y` remain negatives beside `negatives`.
       temperature: divides the logits, a traced number.
       magnification: M > 0, a traced number.
-      log_noise: log probability of each row of `y`, (n,); for in-batch negatives only.
+      log_noise: log probability of each row of `y`, (n,), subtracted from its logits.
+      log_noise_negatives: log probability of each of the `negatives`, (K,) or (n, K).
       ids: integers, (n,); pairs of equal ids are no negatives of each other.
       ids_negatives: integers of `negatives`, (K,) or (n, K), with `ids`.
       weights: weights >= 0 of the pairs, (n,). A pair of weight zero is ignored, also as a
@@ -155,63 +169,8 @@ def info_nce_loss_terms(
         2018, eq. 4.
     """
     batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
-    log_sum, offset = _log_sum(batch, negatives, log_noise, ids, ids_negatives)
-    return batch.mask(ranking_terms(batch.partner_logits + offset, log_sum, magnification))
-
-
-def clip_loss(
-    x: Float[Array, "n dim"],
-    y: Float[Array, "n dim"],
-    *,
-    temperature: Scalars = 1.0,
-    magnification: Scalars = 1.0,
-    ids: Integer[ArrayLike, " n"] | None = None,
-    weights: Weights | None = None,
-    chunk_size: int | None = None,
-    devices: Sharded | None = None,
-) -> Float[Array, ""]:
-    """CLIP's symmetric loss, which identifies the y of each x_i and the x of each y_i.
-
-    It is the average of `info_nce_loss(x, y)` and `info_nce_loss(y, x)`. Each logit is computed
-    once for both directions. CLIP divides every vector by its norm, to be done before the call, and
-    multiplies by a logit scale, exp of a parameter; `temperature` is the inverse of that scale.
-
-    Args:
-      x: embeddings of one kind, (n, dim).
-      y: embeddings of the other kind, row by row, (n, dim).
-      temperature: divides the logits, a traced number.
-      magnification: M > 0, virtual copies of the negatives, a traced number; CLIP has M = 1.
-      ids: integers, (n,); pairs of equal ids are no negatives of each other.
-      weights: weights >= 0 of the pairs in the mean, (n,). A pair of weight zero is ignored, also
-        as a negative.
-      chunk_size: columns per block; None stores all n^2 logits.
-      devices: `Sharded(mesh)` splits the samples over the devices of a mesh.
-
-    Returns:
-      The loss, a number in nats; log n for constant encoders at M = 1.
-
-    Raises:
-      TypeError: embeddings, weights, ids or devices of the wrong type.
-      ValueError: mismatched shapes, or plain numbers out of their range.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> import nce_jax
-      >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
-      >>> y = jnp.array([[0.8, 0.6], [0.0, 1.0], [1.0, 0.0]])
-      >>> print(f"{nce_jax.losses.clip_loss(x, y, temperature=0.5):.4f}")
-      0.9885
-
-    References:
-      Radford et al., Learning transferable visual models from natural language supervision, 2021,
-        figure 3.
-    """
-    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
-    forward, backward = (
-        ranking_terms(batch.partner_logits, log_sum, magnification)
-        for log_sum in batch.sum_others(LOG_SUM_EXP, column_sums=True)
-    )
-    return batch.mean((forward + backward) / 2)
+    candidates = _Candidates(negatives, in_batch, log_noise, log_noise_negatives, ids_negatives)
+    return batch.mask(_ranking_terms(batch, candidates, ids, magnification))
 
 
 def nt_xent_loss(
@@ -267,29 +226,117 @@ def nt_xent_loss(
         1.
     """
     batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
+    return batch.mean(_view_terms(batch, magnification))
+
+
+def nt_xent_loss_terms(
+    x: Float[Array, "n dim"],
+    y: Float[Array, "n dim"],
+    *,
+    temperature: Scalars = 1.0,
+    magnification: Scalars = 1.0,
+    ids: Integer[ArrayLike, " n"] | None = None,
+    weights: Weights | None = None,
+    chunk_size: int | None = None,
+    devices: Sharded | None = None,
+) -> Float[Array, " n"]:
+    """Per-sample terms of `nt_xent_loss`, which is their (weighted) mean.
+
+    The term of a sample is the mean of the terms of its two views.
+
+    Args:
+      x: the first views, (n, dim).
+      y: the second views, (n, dim).
+      temperature: divides the logits, a traced number.
+      magnification: M > 0, virtual copies of the negatives, a traced number.
+      ids: integers, (n,); views of equal ids are no negatives of each other.
+      weights: weights >= 0, (n,). A sample of weight zero is ignored, also as a negative, and its
+        term is zero.
+      chunk_size: columns per block; None stores all (2 n)^2 logits.
+      devices: `Sharded(mesh)` splits the samples over the devices of a mesh.
+
+    Returns:
+      The terms, (n,), in nats.
+
+    Raises:
+      TypeError: embeddings, weights, ids or devices of the wrong type.
+      ValueError: mismatched shapes, or plain numbers out of their range.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> x = jnp.array([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
+      >>> with jnp.printoptions(precision=4):
+      ...     print(nce_jax.losses.nt_xent_loss_terms(x, x, temperature=0.5))
+      [0.7744 0.9599 1.1754]
+
+    References:
+      Chen et al., A simple framework for contrastive learning of visual representations, 2020, eq.
+        1.
+    """
+    batch = as_embeddings(x, y, temperature, ids, weights, chunk_size, devices)
+    return batch.mask(_view_terms(batch, magnification))
+
+
+def _view_terms(batch: Embeddings, magnification: Any) -> jax.Array:
+    """The mean over the two views of each sample."""
     views = jnp.concatenate([batch.x, batch.y])
     # A view and its partner share an id: neither the view itself nor its partner is a negative.
     all_views = batch._replace(x=views, y=views, ids=jnp.concatenate([batch.ids, batch.ids]))
     log_sum, _ = all_views.sum_others(LOG_SUM_EXP)
     terms = ranking_terms(jnp.tile(batch.partner_logits, 2), log_sum, magnification)
-    return batch.mean(terms.reshape(2, -1).mean(axis=0))
+    return terms.reshape(2, -1).mean(axis=0)
+
+
+def _ranking_terms(
+    batch: Embeddings, candidates: "_Candidates", ids: Any, magnification: Any
+) -> jax.Array:
+    log_sum, offset = _log_sum(batch, candidates, ids)
+    return ranking_terms(batch.partner_logits + offset, log_sum, magnification)
+
+
+class _Candidates(NamedTuple):
+    """The arguments of `info_nce_loss` that say what the negatives are."""
+
+    negatives: Any
+    in_batch: Any
+    log_noise: Any
+    log_noise_negatives: Any
+    ids_negatives: Any
 
 
 def _log_sum(
-    batch: Embeddings, negatives: Any, log_noise: Any, ids: Any, ids_negatives: Any
+    batch: Embeddings, candidates: _Candidates, ids: Any
 ) -> tuple[jax.Array, jax.Array | float]:
     """The log of the sum over the negatives of each anchor, and the offsets of the partners."""
+    _check_candidates(candidates)
+    negatives, in_batch, log_noise, log_noise_negatives, ids_negatives = candidates
+    offset = None
+    if log_noise is not None:
+        log_noise = as_numbers("log_noise", log_noise, batch.ids.shape, batch.scale.dtype)
+        offset = -batch.mask(log_noise)
+    log_sums = []
+    if negatives is None or in_batch:
+        log_sums.append(batch.sum_others(LOG_SUM_EXP, offset)[0])
     if negatives is not None:
-        if log_noise is not None:
-            raise ValueError(
-                "log_noise: expected None with negatives, got an array; it corrects in-batch"
-                " negatives only"
-            )
-        return log_sum_negatives(batch, negatives, ids, ids_negatives), 0.0
-    if ids_negatives is not None:
-        raise ValueError("ids_negatives: expected None without negatives, got an array")
-    if log_noise is None:
-        return batch.sum_others(LOG_SUM_EXP)[0], 0.0
-    log_noise = as_numbers("log_noise", log_noise, batch.ids.shape, batch.scale.dtype)
-    offset = -batch.mask(log_noise)
-    return batch.sum_others(LOG_SUM_EXP, offset)[0], offset
+        arguments = negatives, ids, ids_negatives, log_noise_negatives
+        log_sums.append(log_sum_negatives(batch, *arguments))
+    return functools.reduce(LOG_SUM_EXP.join, log_sums), 0.0 if offset is None else offset
+
+
+def _check_candidates(candidates: _Candidates) -> None:
+    """Raises unless the options apply to the given negatives."""
+    negatives, in_batch, log_noise, log_noise_negatives, ids_negatives = candidates
+    if not isinstance(in_batch, bool):
+        raise TypeError(f"in_batch: expected a Boolean, got {describe(in_batch)}")
+    if negatives is None:
+        options = {"ids_negatives": ids_negatives, "log_noise_negatives": log_noise_negatives}
+        for name, value in options.items():
+            if value is not None:
+                raise ValueError(f"{name}: expected None without negatives, got an array")
+    elif (log_noise is None) != (log_noise_negatives is None):
+        names = "log_noise", "log_noise_negatives"
+        missing, given = names if log_noise is None else names[::-1]
+        raise ValueError(
+            f"{missing}: expected log probabilities with negatives and {given}, got None"
+        )

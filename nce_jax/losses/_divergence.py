@@ -4,14 +4,17 @@ NWJ and Donsker-Varadhan bound the Kullback-Leibler divergence; least squares bo
 chi-squared divergence.
 """
 
-import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair, as_scalar
-from nce_jax._numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
+from nce_jax._checks import as_pair
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import ignore_unweighted, log_mean_exp
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
+from nce_jax.losses._sides import as_sides
 
 
+@one_program(*PAIR)
 def nwj_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -57,17 +60,12 @@ def nwj_loss(
       Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
         convex risk minimization, 2010, eq. 11.
     """
-    data, noise, weights_data, weights_noise = _as_samples(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
-    shift = expand(as_scalar("log_partition", log_partition, data))
-    return (
-        weighted_mean(jnp.exp(noise - shift), weights_noise)
-        - weighted_mean(data - shift, weights_data)
-        - 1
-    )
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition)
+    mean_ratio = sides.mean_noise(jnp.exp(sides.noise - sides.shift))
+    return sides.finish(mean_ratio - sides.mean_data(sides.data - sides.shift) - 1)
 
 
+@one_program(*PAIR, effect=Effect())
 def donsker_varadhan_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -113,12 +111,12 @@ def donsker_varadhan_loss(
         time, IV, 1983.
       Belghazi et al., Mutual information neural estimation, 2018, eq. 7.
     """
-    data, noise, weights_data, weights_noise = _as_samples(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
-    return log_mean_exp(noise, weights_noise) - weighted_mean(data, weights_data)
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    log_mean_ratio = log_mean_exp(sides.noise, sides.weights_noise)
+    return sides.finish(log_mean_ratio - sides.mean_data(sides.data))
 
 
+@one_program(*PAIR)
 def least_squares_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -165,14 +163,12 @@ def least_squares_loss(
       Gutmann and Hirayama, Bregman divergence as general framework to estimate unnormalized
         statistical models, 2011.
     """
-    data, noise, weights_data, weights_noise = _as_samples(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
-    shift = expand(as_scalar("log_partition", log_partition, data))
-    mean_square = weighted_mean(jnp.exp(2 * (noise - shift)), weights_noise)
-    return mean_square / 2 - weighted_mean(jnp.exp(data - shift), weights_data)
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition)
+    mean_square = sides.mean_noise(jnp.exp(2 * (sides.noise - sides.shift)))
+    return sides.finish(mean_square / 2 - sides.mean_data(jnp.exp(sides.data - sides.shift)))
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def least_squares_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -210,12 +206,12 @@ def least_squares_log_partition(
       Kanamori, Hido and Sugiyama, A least-squares approach to direct importance estimation, 2009,
         eq. 3.
     """
-    data, noise, weights_data, weights_noise = _as_samples(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
-    return log_mean_exp(2 * noise, weights_noise) - log_mean_exp(data, weights_data)
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    log_mean_square = log_mean_exp(2 * sides.noise, sides.weights_noise)
+    return log_mean_square - log_mean_exp(sides.data, sides.weights_data)
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def nwj_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -252,20 +248,7 @@ def nwj_log_partition(
       Nguyen, Wainwright and Jordan, Estimating divergence functionals and the likelihood ratio by
         convex risk minimization, 2010, eq. 11.
     """
-    _, noise, _, weights_noise = _as_samples(
+    _, noise, _, weights_noise = as_pair(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise
     )
-    return log_mean_exp(noise, weights_noise)
-
-
-def _as_samples(
-    data, noise, weights_data, weights_noise
-) -> tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]:
-    """Checks log ratios and weights; samples of weight zero are replaced, not to be counted."""
-    data, noise, weights_data, weights_noise = as_pair(data, noise, weights_data, weights_noise)
-    return (
-        ignore_unweighted(data, weights_data),
-        ignore_unweighted(noise, weights_noise),
-        weights_data,
-        weights_noise,
-    )
+    return log_mean_exp(ignore_unweighted(noise, weights_noise), weights_noise)

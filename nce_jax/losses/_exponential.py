@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair, as_scalar
-from nce_jax._numerics import expand, ignore_unweighted, log_mean_exp, weighted_mean
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import log_mean_exp
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
+from nce_jax.losses._sides import Sides, as_sides
 
 
+@one_program(*PAIR)
 def exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -52,16 +55,13 @@ def exponential_nce_loss(
       Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
         Estimation, 2021, eNCE.
     """
-    data, noise, weights_data, weights_noise = as_pair(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
-    data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
-    shift = expand(as_scalar("log_partition", log_partition, data))
-    mean_data = weighted_mean(jnp.exp((shift - data) / 2), weights_data)
-    mean_noise = weighted_mean(jnp.exp((noise - shift) / 2), weights_noise)
-    return (mean_data + mean_noise) / 2
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition)
+    mean_data = sides.mean_data(jnp.exp((sides.shift - sides.data) / 2))
+    mean_noise = sides.mean_noise(jnp.exp((sides.noise - sides.shift) / 2))
+    return sides.finish((mean_data + mean_noise) / 2)
 
 
+@one_program(*PAIR, effect=Effect("", error=None))
 def exponential_log_partition(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -99,12 +99,12 @@ def exponential_log_partition(
       Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
         Estimation, 2021, eNCE.
     """
-    log_mean_data, log_mean_noise = _log_means(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
-    )
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    log_mean_data, log_mean_noise = _log_means(sides)
     return log_mean_noise - log_mean_data
 
 
+@one_program(*PAIR, effect=Effect())
 def log_profiled_exponential_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,
@@ -146,13 +146,13 @@ def log_profiled_exponential_nce_loss(
       Liu et al., Analyzing and Improving the Optimization Landscape of Noise-Contrastive
         Estimation, 2021, eNCE.
     """
-    log_mean_data, log_mean_noise = _log_means(
-        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise)
+    log_mean_data, log_mean_noise = _log_means(sides)
+    return sides.finish((log_mean_data + log_mean_noise) / 2)
+
+
+def _log_means(sides: Sides) -> tuple[jax.Array, jax.Array]:
+    return (
+        log_mean_exp(-sides.data / 2, sides.weights_data),
+        log_mean_exp(sides.noise / 2, sides.weights_noise),
     )
-    return (log_mean_data + log_mean_noise) / 2
-
-
-def _log_means(data, noise, weights_data, weights_noise) -> tuple[jax.Array, jax.Array]:
-    data, noise, weights_data, weights_noise = as_pair(data, noise, weights_data, weights_noise)
-    data, noise = ignore_unweighted(data, weights_data), ignore_unweighted(noise, weights_noise)
-    return log_mean_exp(-data / 2, weights_data), log_mean_exp(noise / 2, weights_noise)

@@ -11,9 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_floating, as_scalar, check_positive
-from nce_jax._numerics import expand, log_sum_exp, softplus
-from nce_jax._types import Array, Float, LogRatio, Scalars
+from nce_jax._checks import as_floating, as_not_negative, as_pair, as_positive
+from nce_jax._eager import PAIR, one_program
+from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
+from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._rank import as_ranking, ranking_nce_loss
 
@@ -141,9 +142,8 @@ def nre_c_loss(
     References:
       Miller, Weniger and Forré, Contrastive neural ratio estimation, 2022.
     """
-    check_positive("gamma", gamma)
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
-    log_gamma = jnp.log(as_scalar("gamma", gamma, data))
+    log_gamma = jnp.log(as_positive("gamma", gamma, data))
     # The prior log odds of each of the K parameters against none of them.
     log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
     # -log q_1 = softplus(rest - s_1), where e^rest sums over the alternatives to the first
@@ -194,7 +194,7 @@ def balanced_nre_loss(
 
     Raises:
       TypeError: log-ratios that are not floating.
-      ValueError: empty arrays or mismatched batches.
+      ValueError: empty arrays, mismatched batches, or a negative strength.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -207,7 +207,26 @@ def balanced_nre_loss(
       Delaunoy et al., Towards reliable simulation-based inference with balanced neural ratio
         estimation, 2022.
     """
-    loss = nre_a_loss(log_ratio_data, log_ratio_noise)
-    log_ratios = (jnp.asarray(s).astype(loss.dtype) for s in (log_ratio_data, log_ratio_noise))
-    imbalance = sum(jnp.mean(jax.nn.sigmoid(s), axis=-1) for s in log_ratios) - 1
-    return loss + as_scalar("strength", strength, expand(loss)) * jnp.square(imbalance)
+    return _balanced_nre_loss(log_ratio_data, log_ratio_noise, strength=strength)
+
+
+@one_program(*PAIR)
+def _balanced_nre_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    strength: Scalars,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
+) -> Float[Array, "*batch"]:
+    data, noise, weights_data, weights_noise = as_pair(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise
+    )
+    loss = nce_loss(data, noise, weights_data=weights_data, weights_noise=weights_noise)
+    sides = (data, weights_data), (noise, weights_noise)
+    mean_sigmoid = (
+        weighted_mean(jax.nn.sigmoid(ignore_unweighted(values, weights)), weights)
+        for values, weights in sides
+    )
+    imbalance = sum(mean_sigmoid) - 1
+    return loss + as_not_negative("strength", strength, expand(loss)) * jnp.square(imbalance)

@@ -5,15 +5,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import (
-    as_array,
-    as_samples,
-    as_scalar,
-    as_weights,
-    check_positive,
-    compute_dtype,
+from nce_jax._checks import as_array, as_positive, as_samples, as_weights, compute_dtype
+from nce_jax._numerics import (
+    expand,
+    ignore_unweighted,
+    log_sum_exp,
+    loss_mean,
+    mask_terms,
+    softplus,
 )
-from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
@@ -80,7 +80,7 @@ def ranking_nce_loss(
         weights_data=weights_data,
         weights_noise=weights_noise,
     )
-    return weighted_mean(terms, as_weights("weights_data", weights_data, terms))
+    return loss_mean(terms, as_weights("weights_data", weights_data, terms))
 
 
 def ranking_nce_loss_terms(
@@ -140,7 +140,7 @@ def ranking_nce_loss_terms(
     else:
         noise = _ignore_unweighted_rows(noise, weights_data)
     terms = ranking_terms(data, log_noise_sum(noise, weights_noise), magnification)
-    return terms if weights_data is None else jnp.where(weights_data == 0, 0, terms)
+    return mask_terms(terms, weights_data)
 
 
 def conditional_nce_loss(
@@ -207,11 +207,11 @@ def conditional_nce_loss(
     log_odds = expand(data) - noise + correction
     log_odds = _ignore_unweighted_rows(log_odds, weights_data)
     if weights_noise is None:
-        return 2 * weighted_mean(jnp.mean(softplus(-log_odds), axis=-1), weights_data)
+        return 2 * loss_mean(jnp.mean(softplus(-log_odds), axis=-1), weights_data)
     total = jnp.sum(weights_noise, axis=-1)
     log_odds = jnp.where(weights_noise == 0, 0, log_odds)
     terms = jnp.sum(weights_noise * softplus(-log_odds), axis=-1)
-    return 2 * weighted_mean(terms / jnp.where(total == 0, 1, total), weights_data)
+    return 2 * loss_mean(terms / jnp.where(total == 0, 1, total), weights_data)
 
 
 def _as_correction(name: str, values: Any, noise: jax.Array) -> jax.Array:
@@ -250,8 +250,7 @@ def as_ranking(
 
 def ranking_terms(data: jax.Array, log_noise_sum: jax.Array, magnification: Any) -> jax.Array:
     """Minus log(e^data / (e^data + M e^log_noise_sum)): the terms of every ranking loss."""
-    check_positive("magnification", magnification)
-    log_magnification = jnp.log(as_scalar("magnification", magnification, data))
+    log_magnification = jnp.log(as_positive("magnification", magnification, data))
     return softplus(expand(log_magnification) + log_noise_sum - data)
 
 

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_pair, as_scalar, check_positive
+from nce_jax._eager import PAIR, one_program
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.log_partition import make_problem
 from nce_jax.magnification._candidates import tabulate
@@ -13,6 +15,7 @@ _GRID = np.geomspace(1.0, 1e6, 31)
 """The candidates: five in a decade."""
 
 
+@one_program(*PAIR, effect=Effect())
 def suggested_magnification(
     log_ratio_data: LogRatio,
     log_ratio_noise: LogRatio,

@@ -108,7 +108,8 @@ def advance(
     decay, decay_long = 1 - 1 / width, 1 - 1 / (2 * width)
 
     def add_decayed(rate):
-        return lambda old, new: (rate * old + new).astype(old.dtype)
+        dtype = rate.dtype
+        return lambda old, new: (rate * old.astype(dtype) + new.astype(dtype)).astype(old.dtype)
 
     return Windows(
         short=jax.tree.map(add_decayed(decay), windows.short, updates),

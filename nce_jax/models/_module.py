@@ -1,5 +1,8 @@
 """Converts a flax module into its parameters and a pure function of them."""
 
+from typing import Any
+
+import jax
 from flax import nnx
 
 from nce_jax._checks import describe
@@ -14,8 +17,10 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
     phi(x) = module(x), with `params` as the values of the module's `nnx.Param` variables.
 
     All other variables of the module (running averages, random streams) are fixed at their present
-    values, and changes to them are dropped. Call `module.eval()` first if the module has dropout or
-    batch normalization, which would also couple the samples of a batch.
+    values. A module in training mode is therefore refused: dropout would leave out the same units
+    at every call, and batch normalization would couple the samples of a batch. `module.eval()`
+    turns both to evaluation. There is no way to pass a random stream to phi: a density is a
+    deterministic function, and a module that draws random numbers on purpose has none.
 
     Args:
       module: a module that is called as `module(x)` and maps samples (samples, dim) to (samples,)
@@ -27,8 +32,9 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
 
     Raises:
       TypeError: `module` is not an `nnx.Module`.
-      ValueError: when `log_density_fn` is called: `x` is not (samples, dim), or the module returns
-        another shape.
+      ValueError: a submodule is in training mode. When `log_density_fn` is called: `x` is not
+        (samples, dim), the module returns another shape, or it changes one of its variables, such
+        as a random stream or a running average.
 
     Examples:
       >>> import jax
@@ -45,14 +51,60 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
     """
     if not isinstance(module, nnx.Module):
         raise TypeError(f"module: expected a flax nnx.Module, got {describe(module)}")
-    graphdef, variables, *others = nnx.split(module, nnx.Param, ...)
+    _check_evaluation_mode(module)
+    graphdef, *states = nnx.split(module, nnx.Param, ...)
     # Plain dictionaries on both sides, since every later call would share and change variables.
-    params, *rest = (nnx.to_pure_dict(state) for state in (variables, *others))
+    params, others = map(nnx.to_pure_dict, states)
 
     def log_density_fn(params: Params, x: Array) -> Array:
         check_inputs(x)
+        copy = nnx.merge(graphdef, params, others)
         with standard_promotion():
-            values = nnx.merge(graphdef, params, *rest)(x)
+            values = copy(x)
+        _check_unchanged(copy, others)
         return as_module_values("module", values, x)
 
     return params, log_density_fn
+
+
+def _check_evaluation_mode(module: nnx.Module) -> None:
+    """Raises ValueError if a submodule has a switch that `module.eval()` would turn."""
+    for path, submodule in nnx.iter_modules(module):
+        position = ".".join(["module", *map(str, path)])
+        if getattr(submodule, "use_running_average", None) is False:
+            is_batch_norm = isinstance(submodule, nnx.BatchNorm)
+            effect = "couples the samples of a batch" if is_batch_norm else "changes at every call"
+        elif getattr(submodule, "deterministic", None) is False and _drop_rate(submodule) != 0:
+            effect = "would leave out the same units at every call"
+        else:
+            continue
+        raise ValueError(
+            f"module: expected evaluation mode, got training mode in {position}, a"
+            f" {type(submodule).__name__} that {effect}; call module.eval() before split_module"
+        )
+
+
+def _drop_rate(submodule: nnx.Module) -> Any:
+    """The rate at which units are left out, or None for a module that does not give one."""
+    return getattr(submodule, "rate", getattr(submodule, "dropout_rate", None))
+
+
+def _check_unchanged(module: nnx.Module, initial: Any) -> None:
+    """Raises ValueError if a call has changed one of the `initial` variables of the module.
+
+    Such a change would be lost, and the module would begin every call in the same state. This is
+    how random streams are found that a module reads at a call. Recorded intermediate values are no
+    state.
+    """
+    before = dict(jax.tree.leaves_with_path(initial))
+    if not before:
+        return
+    state = nnx.state(module, nnx.Not(nnx.Any(nnx.Param, nnx.Intermediate)))
+    for path, value in jax.tree.leaves_with_path(nnx.to_pure_dict(state)):
+        if path in before and value is not before[path]:
+            position = ".".join(["module", *(str(entry.key) for entry in path)])
+            raise ValueError(
+                f"module: expected a call that leaves its variables as they are, got a change of"
+                f" {position}; module.eval() before split_module turns dropout and batch"
+                " normalization to evaluation, and a log density may not draw random numbers"
+            )

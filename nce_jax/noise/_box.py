@@ -33,7 +33,7 @@ def uniform_box(
 
     Raises:
       TypeError: a bound is an array that is not floating, or not numeric.
-      ValueError: shapes do not agree; or, for bounds that are not JAX arrays, one is not finite or
+      ValueError: shapes do not agree; or, for bounds that are not traced, one is not finite or
         `low` >= `high`.
 
     Examples:

@@ -26,13 +26,12 @@ def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
 def as_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
     """Returns the bounds of a box as floating arrays of one shape (dim,); raises otherwise.
 
-    Bounds on the host (Python numbers, sequences, NumPy arrays) must be finite and ordered; the
-    values of JAX arrays are not read.
+    Bounds must be finite and ordered; the values of traced arrays are not read.
     """
     _check_bound_dtype("low", low)
     _check_bound_dtype("high", high)
     shape = _box_shape(np.shape(low), np.shape(high))
-    if not (isinstance(low, jax.Array) or isinstance(high, jax.Array)):
+    if not any(isinstance(bound, jax.core.Tracer) for bound in (low, high)):
         _check_bound_values(np.asarray(low, float), np.asarray(high, float))
     arrays = [jnp.asarray(bound) for bound in (low, high) if hasattr(bound, "dtype")]
     dtype = compute_dtype(*arrays) if arrays else jnp.result_type(float)

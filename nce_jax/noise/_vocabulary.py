@@ -67,21 +67,22 @@ def unigram(
     .. math:: q(k) = \frac{c_k^a}{\sum_l c_l^a}
 
     with c given by `counts` and a = `power`. With a = 1 it is the unigram distribution of the data,
-    with a = 0 it is uniform over the words that occur, and a = 3/4 performed best in word2vec. NCE
+    with a = 0 it is uniform over the words that occur, and a = 3/4 performed best in word2vec. A
+    negative a draws rare words more often, as recommender systems do. NCE
     needs q > 0 wherever there are data: every word that can be a target must have a count of at
     least one.
 
     Args:
       counts: occurrences of the V words, (V,), on the host; words of count zero are never drawn.
-      power: a, a plain number >= 0.
+      power: a, a plain number; below zero every count has to be positive.
 
     Returns:
       A distrax distribution over int32 ids 0 .. V - 1, as `categorical` returns it.
 
     Raises:
       TypeError: `counts` or `power` are not numbers.
-      ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; or `power`
-        is negative.
+      ValueError: `counts` are not (V,), one is negative or not finite, or all are zero; `power` is
+        not finite; or it is negative and a count is zero.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -98,10 +99,19 @@ def unigram(
     counts = _as_table("counts", counts)
     if isinstance(power, bool) or not isinstance(power, int | float | np.number):
         raise TypeError(f"power: expected a number, got {power!r}")
-    if not 0 <= power < np.inf:
-        raise ValueError(f"power: expected a finite number >= 0, got {power}")
-    # Relative to the largest count, since the power of a count itself could overflow.
-    return AliasCategorical(np.where(counts > 0, (counts / counts.max()) ** power, 0))
+    if not -np.inf < power < np.inf:
+        raise ValueError(f"power: expected a finite number, got {power}")
+    is_drawn = counts > 0
+    if power < 0 and not is_drawn.all():
+        raise ValueError(
+            f"counts: expected positive counts with a negative power, got {np.sum(~is_drawn)} of"
+            f" {counts.size} that are zero, whose probability would be infinite; leave these words"
+            " out, or add one to all counts"
+        )
+    # Relative to the most frequent draw, since the power of a count itself could overflow.
+    log_counts = power * np.log(np.where(is_drawn, counts, 1))
+    largest = log_counts[is_drawn].max()
+    return AliasCategorical(np.where(is_drawn, np.exp(log_counts - largest), 0))
 
 
 def log_uniform(num_words: int) -> distrax.Distribution:

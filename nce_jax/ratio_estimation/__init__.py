@@ -8,6 +8,13 @@ for one ratio, `nce_jax.fit_telescope` takes the same first arguments; the resul
 from nce_jax._types import RatioEstimate
 from nce_jax.ratio_estimation._assessment import Calibration, RocCurve
 from nce_jax.ratio_estimation._fit import fit_log_ratio
-from nce_jax.ratio_estimation._result import LogRatioEstimate
+from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning
 
-__all__ = ["Calibration", "LogRatioEstimate", "RatioEstimate", "RocCurve", "fit_log_ratio"]
+__all__ = [
+    "Calibration",
+    "LogRatioEstimate",
+    "RatioEstimate",
+    "RocCurve",
+    "UnreliableRatioWarning",
+    "fit_log_ratio",
+]

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._numerics import jackknife_variance, softplus
-from nce_jax.log_partition import Solution, check_solution, solve_log_partition
+from nce_jax._numerics import softplus
+from nce_jax.log_partition import Solution, check_solution, make_problem, solve_log_partition
+from nce_jax.ratio_estimation._grouped import grouped_variance
 
 
 class Calibration(NamedTuple):
@@ -48,34 +49,61 @@ def solve(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> Solution:
     little information, which shows in the status, the overlap and the standard error.
     """
     solution = solve_log_partition(log_ratio_data, log_ratio_noise)
-    check_solution(solution)
+    check_solution(solution, problem=make_problem(log_ratio_data, log_ratio_noise))
     return solution
 
 
-def kl_sampling_error(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> jax.Array:
-    r"""Standard error of mean s(x) - F over the data, for the model as it is, in nats.
+class Errors(NamedTuple):
+    """Standard errors in nats, for the log ratio as it is; inf where F is not determined.
 
-    The same data carry the mean and F. With weights :math:`a_i = 1` of the data and :math:`b_j = 1`
-    of the noise, the influences
+    Attributes:
+      log_partition: of F.
+      kl: of mean s(x) - F over the data. The same data carry the mean and F.
+    """
+
+    log_partition: float
+    kl: float
+
+
+def sampling_errors(
+    log_ratio_data: jax.Array, log_ratio_noise: jax.Array, group: np.ndarray
+) -> Errors:
+    r"""Standard errors of F and of mean s(x) - F over the data, for groups of dependent samples.
+
+    With weights :math:`a_i = 1` of the data and :math:`b_j = 1` of the noise, the influences of the
+    mean are
 
     .. math::
         \psi_i = a_i \frac{\partial}{\partial a_i}
           \Big[ \frac{\sum_i a_i s(x_i)}{\sum_i a_i} - F_*(a, b) \Big], \qquad
-        \psi_j = -b_j \frac{\partial F_*(a, b)}{\partial b_j}
+        \psi_j = -b_j \frac{\partial F_*(a, b)}{\partial b_j},
 
-    sum to zero on each side, and the variance is the sum of their squares, corrected for the fitted
-    means (the infinitesimal jackknife).
+    and those of F are its derivatives. They sum to zero on each side, and the variance is the sum
+    of the squares of the groups' sums, corrected for the fitted means (the infinitesimal
+    jackknife).
     """
 
-    def mean_log_ratio(weights_data: jax.Array, weights_noise: jax.Array) -> jax.Array:
-        root = solve_log_partition(
+    def root(weights_data: jax.Array, weights_noise: jax.Array) -> jax.Array:
+        return solve_log_partition(
             log_ratio_data, log_ratio_noise, weights_data=weights_data, weights_noise=weights_noise
         ).log_partition
-        return jnp.sum(weights_data * log_ratio_data) / jnp.sum(weights_data) - root
 
-    weights = jnp.ones_like(log_ratio_data), jnp.ones_like(log_ratio_noise)
-    influences = jax.grad(mean_log_ratio, argnums=(0, 1))(*weights)
-    return jnp.sqrt(sum(jackknife_variance(influence, None, 1) for influence in influences))
+    def mean_and_root(weights: tuple[jax.Array, jax.Array]) -> jax.Array:
+        mean = jnp.sum(weights[0] * log_ratio_data) / jnp.sum(weights[0])
+        return jnp.stack([mean, root(*weights)])
+
+    # Two rows from one solve.
+    _, pull_back = jax.vjp(
+        mean_and_root, (jnp.ones_like(log_ratio_data), jnp.ones_like(log_ratio_noise))
+    )
+    of_root, of_mean = (
+        np.concatenate(pull_back(jnp.asarray(row, log_ratio_data.dtype))[0]).astype(np.float64)
+        for row in ([0.0, 1.0], [1.0, -1.0])
+    )
+    is_data = np.arange(len(group)) < len(log_ratio_data)
+    return Errors(
+        *(float(np.sqrt(grouped_variance(side, is_data, group))) for side in (of_root, of_mean))
+    )
 
 
 def loss_terms(

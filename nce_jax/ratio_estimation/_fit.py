@@ -1,9 +1,8 @@
 """One call from two sets of samples to the log ratio of their densities."""
 
-import json
+import warnings
 from os import PathLike
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,25 +11,26 @@ import optax
 
 from nce_jax._checks import check_key, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn
-from nce_jax._disk import write_atomic
-from nce_jax._samples import SampleSource
-from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
+from nce_jax._samples import SampleSource, check_fraction
+from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.criteria import Criterion, nce
-from nce_jax.diagnostics import log_partition_standard_error, overlap
-from nce_jax.log_partition import Status, solve_log_partition
-from nce_jax.losses import nce_loss
-from nce_jax.models import mlp_energy
-from nce_jax.ratio_estimation._assessment import (
-    calibration_curve,
-    kl_sampling_error,
-    loss_terms,
-    predictions,
-    roc_curve,
-    solve,
+from nce_jax.ratio_estimation._dependence import signs_of_dependence
+from nce_jax.ratio_estimation._descent import STEPS, Descent, Parts, descend, usual_num_steps
+from nce_jax.ratio_estimation._folds import Side, as_groups, make_folds
+from nce_jax.ratio_estimation._models import (
+    MIN_FOR_NETWORK,
+    Assessed,
+    Rows,
+    SimpleModels,
+    is_better,
+    make_parts,
+    network,
+    pool_of,
 )
-from nce_jax.ratio_estimation._result import LogRatioEstimate
+from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning, assess
 from nce_jax.ratio_estimation._samples import Sets, make_sets
-from nce_jax.training import Batch, FitResult, fit, make_train_step
+from nce_jax.ratio_estimation._settings import digest, remember
+from nce_jax.training import make_train_step
 
 
 def fit_log_ratio(
@@ -41,9 +41,12 @@ def fit_log_ratio(
     model: tuple[Params, LogRatioFn] | None = None,
     criterion: Criterion = nce(),
     optimizer: optax.GradientTransformation | None = None,
-    num_steps: int = 2000,
+    num_steps: int | None = None,
     batch_size: int = 512,
     held_out: float = 0.2,
+    groups_data: Shaped[ArrayLike, " n"] | None = None,
+    groups_noise: Shaped[ArrayLike, " m"] | None = None,
+    block_size: int | None = None,
     num_groups: int = 10,
     folder: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -51,15 +54,30 @@ def fit_log_ratio(
 ) -> LogRatioEstimate:
     """Estimates log p_data(x) / p_noise(x) from samples of both: neither density need be known.
 
-    A model s(x) is trained by NCE to tell the two sets apart, with its normalizer F solved for at
-    every step; the estimate is s(x) - F. A fraction of both sets is held out and never trained on.
-    The held-out samples give F and KL(p_data || p_noise) with their errors, the overlap, the
-    calibration curve, the ROC curve, and the loss in the course of the training. No parameters are
-    selected on them: those of the last step are returned, and `is_converged` is false if the
-    held-out loss has risen again (overfitting).
+    With `model=None` the capacity of the model follows the number of samples. The candidates are a
+    ratio of 1, a log ratio linear in the coordinates, one with their squares, a quadratic form,
+    and, for at most 5,000 samples of each set, one with 300 Gaussian kernels, all fitted by
+    penalized logistic regression. With 2,000 samples of each set or
+    more, a perceptron is also trained by NCE, as a correction to the best of them, which is zero at
+    first. Cross-validation chooses the penalty, and the simplest model whose loss is within one
+    standard error of the lowest; the standard error is that of the difference of the two losses.
+    No sample is used to assess a model that it has helped to fit or to choose:
+
+    - *Simple models* are fitted without each of about 1 / `held_out` folds. The log ratios of a
+      fold come from a fit without it, with a penalty and a model chosen by the losses of the other
+      folds. All samples are thus assessed (at most about 10,000 of each set), and the model that is
+      returned is fitted to all of them.
+    - *Networks and models of your own* are trained on a part of the samples. Another part, a tenth
+      of each set where that is 500 to 10,000 samples and at most a fold, chooses the step: the
+      parameters of the lowest loss among those of 41 steps are returned, the initial ones included.
+      The share `held_out` takes part in nothing but the assessment.
+
+    The loss, the overlap, the calibration curve, the ROC curve, KL(p_data || p_noise) and all
+    errors are computed from log ratios of this kind. An `UnreliableRatioWarning` is given where
+    `is_reliable` is false; it names the reasons with their numbers.
 
     Args:
-      key: typed key for the split, the draws, the initial model and the training.
+      key: typed key for the folds, the draws, the initial model and the training.
       x_data: samples of the numerator, (n, ...); a distribution with `sample(seed=key,
         sample_shape=(n,))`; or a function `x_data(key, n)` that draws samples. A distribution or a
         function is drawn from once: as many samples as the other set has, or, where both sets are
@@ -67,16 +85,26 @@ def fit_log_ratio(
       x_noise: samples of the denominator, (m, ...), in any of the same three forms; m and n may
         differ.
       model: `(params, log_ratio_fn)`, where `log_ratio_fn(params, x)` is the log ratio up to a
-        constant; None takes `mlp_energy` on standardized samples (n, dim).
-      criterion: the loss, for example `nce(magnification=10.0)`.
-      optimizer: an optax transformation; None takes Adam with a rate that falls from 1e-3 to zero
-        along a cosine (our choice).
-      num_steps: number of training steps.
+        constant; None chooses a model for samples (n, dim), as described above.
+      criterion: the loss of the training of a network or of `model`, for example
+        `nce(magnification=10.0)`. All models are compared by `nce()`.
+      optimizer: an optax transformation for the training; None takes Adam with a rate that falls
+        from 1e-3 to zero along a cosine (our choice).
+      num_steps: number of training steps; None takes 100 passes over the training samples, at least
+        200 steps and at most 2,000.
       batch_size: samples of each set in a step, or all where a set has fewer.
-      held_out: fraction of each set that is kept from training, between 0 and 1.
+      held_out: fraction of each set in fold 0, between 0 and 1. The others, so that there are about
+        1 / `held_out` folds (3 to 10), have equal shares.
+      groups_data: labels of the data, (n,), where samples depend on one another: a person's visits,
+        views of an object. Samples of one label are held out together, and all standard errors are
+        those of independent groups. None takes all samples to be independent.
+      groups_noise: labels of the noise, (m,). A label that occurs in both sets is one group.
+      block_size: number of consecutive samples that form a group, in both sets, for chains and time
+        series; a few times their correlation length. It excludes labels.
       num_groups: number of groups of the calibration curve.
-      folder: where to keep metrics and checkpoints, as in `training.fit`.
-      resume: whether to continue the run in `folder`, which must have the same settings.
+      folder: where to keep metrics and checkpoints of a training, as in `training.fit`.
+      resume: whether to continue the run in `folder`, which must have the same samples and
+        settings.
       progress: whether to show a progress bar.
 
     Returns:
@@ -84,9 +112,9 @@ def fit_log_ratio(
 
     Raises:
       TypeError: a key that is not typed, samples that are no numbers, or a model of another form.
-      ValueError: samples of different shapes, samples that are not finite, too few samples, samples
-        that float32 cannot distinguish, `held_out` outside (0, 1), a resumed run with other
-        settings, or `resume` without a folder.
+      ValueError: samples of different shapes, samples that are not finite, too few samples or
+        groups, samples that float32 cannot distinguish, `held_out` outside (0, 1), a resumed run
+        with other samples or settings, or `resume` without a folder.
       FloatingPointError: the training diverged (`training.NonFiniteError`), or F could not be
         solved for.
 
@@ -99,6 +127,8 @@ def fit_log_ratio(
       >>> estimate = ratio_estimation.fit_log_ratio(
       ...     key, x_data, x_noise, num_steps=300, progress=False
       ... )
+      >>> estimate.model, estimate.is_reliable
+      ('linear', True)
       >>> estimate.log_ratio(x_data[:3]).shape  # the truth is x - 1/2
       (3,)
       >>> abs(estimate.kl - 0.5) < 4 * estimate.kl_sampling_error
@@ -109,123 +139,145 @@ def fit_log_ratio(
     References:
       Sugiyama, Suzuki and Kanamori, Density Ratio Estimation in Machine Learning, 2012, section 4
         (probabilistic classification).
+      Hastie, Tibshirani and Friedman, The Elements of Statistical Learning, 2009, section 7.10
+        (cross-validation, and the one-standard-error rule).
+      Breiman, Friedman, Olshen and Stone, Classification and Regression Trees, 1984, section 3.4.3
+        (the one-standard-error rule).
       Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
     """
-    counts = {"num_steps": num_steps, "batch_size": batch_size, "num_groups": num_groups}
-    for name, value in counts.items():
-        check_positive_int(name, value)
+    _check_numbers(batch_size=batch_size, num_groups=num_groups, num_steps=num_steps)
+    check_fraction("held_out", held_out)
     check_key(key, cure_of_samples="the key comes before the samples")
     if resume and folder is None:
         raise ValueError("resume: expected a folder to continue from, got folder=None")
-    key_data, key_noise, key_model, key_fit = jax.random.split(key, 4)
-    sets = make_sets(
-        key_data, key_noise, x_data, x_noise, held_out=held_out, num_visited=num_steps * batch_size
-    )
-    params, log_ratio_fn = _checked(model) or _default_model(key_model, sets)
-
-    # Samples are arguments: XLA would fold constants of their size at compile time, for seconds.
-    jitted = jax.jit(log_ratio_fn)
-
-    def held_out_ratios(params: Params) -> tuple[jax.Array, jax.Array]:
-        return jitted(params, sets.data.held_out), jitted(params, sets.noise.held_out)
-
-    def evaluate(state: Any) -> dict[str, Any]:
-        ratios = held_out_ratios(state.params)
-        root = solve_log_partition(*ratios).log_partition
-        return {"held_out_loss": nce_loss(*ratios, log_partition=root)}
-
-    if optimizer is None:
-        optimizer = optax.adam(optax.cosine_decay_schedule(1e-3, num_steps))
-    log_every = min(100, num_steps)
-    train = make_train_step(optimizer=optimizer, log_ratio_fn=log_ratio_fn, criterion=criterion)
+    key_data, key_noise, key_model, key_fit, key_folds = jax.random.split(key, 5)
+    num_visited = (num_steps or STEPS[1]) * batch_size
+    sets = make_sets(key_data, key_noise, x_data, x_noise, num_visited=num_visited)
+    _check_model(model, sets)
+    groups = as_groups(groups_data, groups_noise, block_size, (len(sets.data), len(sets.noise)))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key_folds)).tolist())
+    sides = make_folds(rng, groups, held_out)
+    problem = _Problem(
+        rng=rng, sets=sets, sides=sides, key_model=key_model, key_fit=key_fit,
+        criterion=criterion, optimizer=optimizer, num_steps=num_steps, batch_size=batch_size,
+        files={"folder": folder, "resume": resume, "progress": progress},
+    )  # fmt: skip
     # After all that can be refused: a call that is corrected must not meet the file of its error.
-    _remember(folder, num_steps=num_steps, batch_size=batch_size, held_out=held_out)
-    result = fit(
-        train,
-        train.init(params),
-        Batch(sets.data.train, sets.noise.train),
-        key_fit,
-        num_steps=num_steps,
-        batch_size=(min(batch_size, len(sets.data.train)), min(batch_size, len(sets.noise.train))),
-        folder=folder,
-        resume=resume,
-        log_every=log_every,
-        checkpoint_every=5 * log_every,
-        evaluate=evaluate,
-        evaluate_every=5 * log_every,
-        progress=progress,
+    remember(
+        folder,
+        {
+            "num_steps": num_steps,
+            "batch_size": batch_size,
+            "held_out": held_out,
+            "block_size": block_size,
+            "criterion": criterion.name,
+            "x_data": digest(sets.data),
+            "x_noise": digest(sets.noise),
+            "groups_data": digest(groups_data),
+            "groups_noise": digest(groups_noise),
+        },
     )
-    return _assess(result, log_ratio_fn, held_out_ratios(result.state.params), num_groups)
+    assessed, descent = problem.automatic() if model is None else problem.given(*model)
+    is_grouped = (groups_data is not None, groups_noise is not None, block_size is not None)
+    signs = [] if any(is_grouped) else _signs(sets)
+    estimate = assess(assessed, descent, signs, num_groups)
+    if not estimate.is_reliable:
+        warnings.warn(
+            "fit_log_ratio: " + "; ".join(estimate.problems), UnreliableRatioWarning, stacklevel=2
+        )
+    return estimate
 
 
-def _checked(model: Any) -> tuple[Params, LogRatioFn] | None:
-    """Raises unless `model` is None or a pair of parameters and a function."""
-    if model is None:
-        return None
-    if not (isinstance(model, tuple) and len(model) == 2):
-        raise TypeError(f"model: expected a pair (params, log_ratio_fn), got {describe(model)}")
-    check_log_density_fn(model[1], "log_ratio_fn")
-    return model
+def _signs(sets: Sets) -> list[str]:
+    """Signs of dependent samples in either set, in words."""
+    return [
+        sign
+        for name, side in zip(("x_data", "x_noise"), sets, strict=True)
+        for sign in signs_of_dependence(name, np.asarray(side))
+    ]
 
 
-def _remember(folder: str | PathLike[str] | None, **settings: Any) -> None:
-    """Stores next to the checkpoints the settings that a resumed run must repeat.
-
-    The learning rate and the split depend on them.
-    """
-    if folder is None:
-        return
-    path = Path(folder) / "fit_log_ratio.json"
-    stored = json.loads(path.read_text()) if path.exists() else settings
-    for name, value in settings.items():
-        if stored.get(name) != value:
-            raise ValueError(
-                f"{name}: expected {stored.get(name)} as in the run in {folder}, got {value}"
-            )
-    write_atomic(path, json.dumps(settings))
+def _check_numbers(**counts: int | None) -> None:
+    for name, value in counts.items():
+        if not (name == "num_steps" and value is None):
+            check_positive_int(name, value)
 
 
-def _assess(
-    result: FitResult,
-    log_ratio_fn: LogRatioFn,
-    held_out_ratios: tuple[jax.Array, jax.Array],
-    num_groups: int,
-) -> LogRatioEstimate:
-    solution = solve(*held_out_ratios)
-    root, has_overlap = solution.log_partition, solution.status != Status.NO_OVERLAP
-    probability, is_data = predictions(*held_out_ratios)
-    terms = [np.asarray(side, np.float64) for side in loss_terms(*held_out_ratios, root)]
-    variance = sum(side.var(ddof=1) / len(side) for side in terms)
-    return LogRatioEstimate(
-        log_ratio_fn=log_ratio_fn,
-        params=result.state.params,
-        log_partition=float(root),
-        log_partition_standard_error=float(
-            log_partition_standard_error(*held_out_ratios, log_partition=root)
-        ),
-        kl=float(jnp.mean(held_out_ratios[0]) - root),
-        kl_sampling_error=float(kl_sampling_error(*held_out_ratios)) if has_overlap else np.inf,
-        overlap=float(overlap(*held_out_ratios, log_partition=root)),
-        is_solved=bool(solution.status == Status.CONVERGED),
-        held_out_loss=float(sum(side.mean() for side in terms)),
-        held_out_loss_standard_error=float(np.sqrt(variance)),
-        calibration=calibration_curve(probability, is_data, num_groups),
-        roc=roc_curve(probability, is_data),
-        result=result,
-    )
-
-
-def _default_model(key: PRNGKeyArray, sets: Sets) -> tuple[Params, LogRatioFn]:
-    """An MLP on coordinates standardized by mean and spread of both training sets."""
-    shape = sets.data.train.shape
-    if len(shape) != 2:
+def _check_model(model: Any, sets: Sets) -> None:
+    """Raises unless `model` is a pair of parameters and a function, or None for (n, dim)."""
+    shape = sets.data.shape
+    if model is None and len(shape) != 2:
         hint = ", or for numbers x[:, None]" if len(shape) == 1 else ""
         raise ValueError(
             f"model: expected samples (n, dim) for the default model, got shape {shape}; pass a"
             f" pair (params, log_ratio_fn){hint}"
         )
-    pooled = jnp.concatenate([sets.data.train, sets.noise.train])
-    mean, spread = pooled.mean(axis=0, keepdims=True), pooled.std(axis=0, keepdims=True)
-    spread = jnp.where(spread > 0, spread, 1)
-    params, energy = mlp_energy(key, pooled.shape[1])
-    return params, lambda params, x: energy(params, (x - mean) / spread)
+    if model is None:
+        return
+    if not (isinstance(model, tuple) and len(model) == 2):
+        raise TypeError(f"model: expected a pair (params, log_ratio_fn), got {describe(model)}")
+    check_log_density_fn(model[1], "log_ratio_fn")
+
+
+class _Problem(NamedTuple):
+    """Both sets with their groups and folds, and how a network is trained on them."""
+
+    rng: np.random.Generator
+    sets: Sets
+    sides: tuple[Side, Side]
+    key_model: PRNGKeyArray
+    key_fit: PRNGKeyArray
+    criterion: Criterion
+    optimizer: optax.GradientTransformation | None
+    num_steps: int | None
+    batch_size: int
+    files: dict[str, Any]
+
+    def given(self, params: Params, log_ratio_fn: LogRatioFn) -> tuple[Assessed, Descent]:
+        """A model that the caller gave."""
+        parts, rows = make_parts(self.rng, self.sets, self.sides, num_choices=1)
+        descent = self._descend(params, log_ratio_fn, parts)
+        return self._assessed("given", descent, log_ratio_fn, parts, rows, {}), descent
+
+    def automatic(self) -> tuple[Assessed, Descent | None]:
+        """The best of the simple models, or a network on top of it."""
+        pool = pool_of(self.sets, self.sides)
+        simple = SimpleModels(self.rng, pool, self.sets.data.dtype)
+        assessed = simple.assessed()
+        if min(len(side) for side in self.sets) < MIN_FOR_NETWORK:
+            return assessed, None
+        parts, rows = make_parts(self.rng, self.sets, self.sides, num_choices=3)
+        start = simple.start_of_network(rows.train)
+        params, log_ratio_fn = network(self.key_model, start, jnp.concatenate(parts.train))
+        descent = self._descend(params, log_ratio_fn, parts)
+        if not is_better(descent, log_ratio_fn, start, parts, pool.group[rows.select]):
+            return assessed, descent
+        return self._assessed("network", descent, log_ratio_fn, parts, rows, assessed.losses), (
+            descent
+        )
+
+    def _descend(self, params: Params, log_ratio_fn: LogRatioFn, parts: Parts) -> Descent:
+        num_train = max(len(side) for side in parts.train)
+        num_steps = self.num_steps or usual_num_steps(num_train, self.batch_size)
+        optimizer = self.optimizer or optax.adam(optax.cosine_decay_schedule(1e-3, num_steps))
+        train = make_train_step(
+            optimizer=optimizer, log_ratio_fn=log_ratio_fn, criterion=self.criterion
+        )
+        return descend(
+            train, params, log_ratio_fn, parts, self.key_fit,
+            num_steps=num_steps, batch_size=self.batch_size, **self.files,
+        )  # fmt: skip
+
+    def _assessed(
+        self,
+        name: str,
+        descent: Descent,
+        log_ratio_fn: LogRatioFn,
+        parts: Parts,
+        rows: Rows,
+        losses: dict[str, float],
+    ) -> Assessed:
+        params, jitted = descent.chosen(0), jax.jit(log_ratio_fn)
+        data, noise = (jitted(params, side) for side in parts.held_out)
+        group = np.concatenate([side.group for side in self.sides])[rows.held_out]
+        return Assessed(name, params, log_ratio_fn, (data, noise), group, False, losses)

@@ -8,12 +8,38 @@ import numpy as np
 
 from nce_jax._checks import compute_dtype
 from nce_jax._types import Array, Float, LogRatioFn, Params
-from nce_jax.ratio_estimation._assessment import Calibration, RocCurve
+from nce_jax.diagnostics import overlap
+from nce_jax.log_partition import Status
+from nce_jax.ratio_estimation._assessment import (
+    Calibration,
+    Errors,
+    RocCurve,
+    calibration_curve,
+    loss_terms,
+    predictions,
+    roc_curve,
+    sampling_errors,
+    solve,
+)
+from nce_jax.ratio_estimation._descent import Descent
+from nce_jax.ratio_estimation._grouped import side_mean, standard_error
+from nce_jax.ratio_estimation._models import Assessed
 from nce_jax.training import FitResult
+
+GUESS = 2 * float(np.log(2))
+"""The loss of a ratio of 1, in nats."""
+
+_MIN_GAIN = 2.0
+"""Standard errors by which the held-out loss must lie below that of a guess. The value is our
+choice: of sets that do not differ, about 2 % pass by chance."""
 
 _MIN_OVERLAP = 0.1
 """Below this overlap the two sets are too far apart for a single ratio. The value is our choice;
 unit Gaussians at a distance of 3.7 have it."""
+
+
+class UnreliableRatioWarning(UserWarning):
+    """A log ratio is not to be relied on; the text names the reasons with their numbers."""
 
 
 class LogRatioEstimate(NamedTuple):
@@ -24,8 +50,12 @@ class LogRatioEstimate(NamedTuple):
     Attributes:
       log_ratio_fn: the model, `log_ratio_fn(params, x)`: the log ratio up to a constant, (n, ...)
         -> (n,).
-      params: the trained parameters of the model.
-      log_partition: F, in nats, solved at kappa = 1 on the held-out samples.
+      params: the chosen parameters of the model.
+      model: name of the model: "constant" for a ratio of 1, "linear", "squares" (linear, with the
+        squares of the coordinates), "quadratic", "kernels" (with Gaussian kernels), "network" (a
+        simple model with a perceptron), or "given" for a model of the caller's.
+      log_partition: F, in nats: zero for the simple models, whose fit normalizes them; otherwise
+        solved at kappa = 1 on the held-out samples.
       log_partition_standard_error: standard error of F in nats, for the parameters as they are; inf
         without overlap.
       kl: mean of the log ratio over the held-out data, in nats: an estimate of KL(p_data ||
@@ -35,15 +65,24 @@ class LogRatioEstimate(NamedTuple):
       overlap: overlap of the two held-out sets at kappa = 1. Near 0 the ratio is an extrapolation
         between distant sets.
       is_solved: whether the solver converged to F; false also for sets without any overlap.
-      held_out_loss: NCE loss at kappa = 1 of the final model on the held-out samples, in nats.
-      held_out_loss_standard_error: its standard error in nats.
+      held_out_loss: NCE loss at kappa = 1 on held-out samples, in nats; that of a guess is 2 log 2,
+        or 1.386.
+      held_out_loss_standard_error: its standard error in nats, also of its distance from a guess.
+      selection_losses: cross-validated loss of the best model of every simple family; empty for a
+        model of the caller's.
+      best_step: the step whose parameters were chosen; 0 for the initial ones, or without training.
+      signs_of_dependence: what points to samples that depend on one another, in words; empty for
+        none, or where groups or blocks were given.
       calibration: calibration curve of the classifier that the ratio implies.
       roc: ROC curve of the same classifier.
-      result: the `FitResult` of the training, with the held-out loss among its evaluations.
+      result: the `FitResult` of the training, also where its network was not chosen. Its
+        evaluations have the held-out loss and the loss by which the step was chosen, from step 0
+        on. Without a training its state is None, and it has one evaluation.
     """
 
     log_ratio_fn: LogRatioFn
     params: Params
+    model: str
     log_partition: float
     log_partition_standard_error: float
     kl: float
@@ -52,6 +91,9 @@ class LogRatioEstimate(NamedTuple):
     is_solved: bool
     held_out_loss: float
     held_out_loss_standard_error: float
+    selection_losses: dict[str, float]
+    best_step: int
+    signs_of_dependence: tuple[str, ...]
     calibration: Calibration
     roc: RocCurve
     result: FitResult
@@ -66,14 +108,28 @@ class LogRatioEstimate(NamedTuple):
 
     @property
     def is_converged(self) -> bool:
-        """Whether the estimate has passed all checks; `summary` names those that it has failed.
+        """Whether the estimate has passed all checks of the fit; `summary` names those it failed.
 
         The checks are that F was solved for, that the overlap is at least 0.1, and that the
-        held-out loss ended within one standard error of its lowest value. The last one reveals
-        overfitting. Whether a longer training would lower the loss further shows in
-        `result.evaluations` alone.
+        held-out loss of the chosen step is within one standard error of its lowest value. Whether a
+        longer training would lower the loss further shows in `result.evaluations` alone.
         """
-        return not self._problems()
+        return not self._fit_problems()
+
+    @property
+    def is_reliable(self) -> bool:
+        """Whether the fit converged, beats a guess, and was assessed on independent samples.
+
+        It beats a guess where the held-out loss is at least two standard errors below 2 log 2. It
+        does not where the two sets do not differ: the ratio of 1 may then be right, but nothing
+        shows how far from 1 the true one may be. `problems` has the reasons.
+        """
+        return not self.problems
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What speaks against the estimate, in words and numbers; empty if it is reliable."""
+        return (*self._fit_problems(), *self._evidence_problems())
 
     def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
         """Estimates log p_data(x) - log p_noise(x) of samples (n, ...), in nats.
@@ -96,18 +152,82 @@ class LogRatioEstimate(NamedTuple):
             f"KL {self.kl:.3f} +- {self.kl_sampling_error:.3f} from sampling alone; the error of"
             " the parameters is not known",
             f"overlap {self.overlap:.2f}, ROC area {self.roc.area:.3f}, held-out loss"
-            f" {self.held_out_loss:.3f} +- {self.held_out_loss_standard_error:.3f}",
+            f" {self.held_out_loss:.3f} +- {self.held_out_loss_standard_error:.3f} (a guess has"
+            f" {GUESS:.3f}), model: {self.model}",
         ]
-        return "\n".join(lines + [f"NOT CONVERGED: {problem}" for problem in self._problems()])
+        lines += [f"NOT CONVERGED: {problem}" for problem in self._fit_problems()]
+        return "\n".join(lines + [f"NOT RELIABLE: {it}" for it in self._evidence_problems()])
 
-    def _problems(self) -> list[str]:
-        lowest = float(np.min(self.result.evaluations["held_out_loss"]))
-        excess = self.held_out_loss - lowest
+    def _excess_loss(self) -> float:
+        """By how much the loss of the chosen step exceeds the lowest one of the training."""
+        losses, steps = (self.result.evaluations[name] for name in ("held_out_loss", "step"))
+        # The evaluations are those of a network, which may not have been chosen.
+        if self.model not in ("given", "network"):
+            return 0.0
+        return float(losses[np.flatnonzero(steps == self.best_step)[0]] - np.min(losses))
+
+    def _fit_problems(self) -> list[str]:
+        excess = self._excess_loss()
         checks = {
             "F could not be solved for": self.is_solved,
             f"the overlap, {self.overlap:.2g}, is below {_MIN_OVERLAP}: the sets are too far apart"
             " for one ratio; fit_telescope bridges a gap": self.overlap >= _MIN_OVERLAP,
-            f"the held-out loss ended {excess:.3g} nats above its lowest value: the model"
-            " overfits": excess <= self.held_out_loss_standard_error,
+            f"the held-out loss of the chosen step, {self.held_out_loss:.4g}, is {excess:.3g} nats"
+            " above its lowest value: the model overfits": not excess
+            > self.held_out_loss_standard_error,
         }
         return [problem for problem, is_passed in checks.items() if not is_passed]
+
+    def _evidence_problems(self) -> list[str]:
+        gain = GUESS - self.held_out_loss
+        problems = []
+        if self.model == "constant":
+            problems.append(
+                "no model predicts held-out samples better than a ratio of 1, which is returned:"
+                " the two sets do not differ as far as so few samples can show"
+            )
+        elif not gain > _MIN_GAIN * self.held_out_loss_standard_error:
+            problems.append(
+                f"the held-out loss, {self.held_out_loss:.4g} +-"
+                f" {self.held_out_loss_standard_error:.2g}, is no better than that of a guess,"
+                f" {GUESS:.4g}, by {_MIN_GAIN:.0f} standard errors"
+            )
+        cure = (
+            ": if samples depend on one another, as repeated measurements and chains do, pass"
+            " groups_data and groups_noise or block_size; if they were only sorted, shuffle them"
+        )
+        return problems + [sign + cure for sign in self.signs_of_dependence]
+
+
+def assess(
+    assessed: Assessed, descent: Descent | None, signs: list[str], num_groups: int
+) -> LogRatioEstimate:
+    """The estimate with its assessment by log ratios of held-out samples."""
+    ratios = assessed.held_out
+    solution = solve(*ratios)
+    root, has_overlap = solution.log_partition, solution.status != Status.NO_OVERLAP
+    probability, is_data = predictions(*ratios)
+    terms = np.concatenate([np.asarray(side, np.float64) for side in loss_terms(*ratios, root)])
+    of_data = np.arange(len(terms)) < len(ratios[0])
+    loss = float(side_mean(terms, of_data))
+    errors = sampling_errors(*ratios, assessed.group) if has_overlap else Errors(np.inf, np.inf)
+    evaluations = {"step": np.zeros(1), "held_out_loss": np.array([loss])}
+    return LogRatioEstimate(
+        log_ratio_fn=assessed.log_ratio_fn,
+        params=assessed.params,
+        model=assessed.name,
+        log_partition=0.0 if assessed.is_normalized else float(root),
+        log_partition_standard_error=errors.log_partition,
+        kl=float(jnp.mean(ratios[0]) - root),
+        kl_sampling_error=errors.kl,
+        overlap=float(overlap(*ratios, log_partition=root)),
+        is_solved=bool(solution.status == Status.CONVERGED),
+        held_out_loss=loss,
+        held_out_loss_standard_error=standard_error(terms, of_data, assessed.group),
+        selection_losses=assessed.losses,
+        best_step=0 if descent is None or assessed.is_normalized else int(descent.best_step[0]),
+        signs_of_dependence=tuple(signs),
+        calibration=calibration_curve(probability, is_data, num_groups),
+        roc=roc_curve(probability, is_data),
+        result=FitResult(None, {}, evaluations) if descent is None else descent.result,
+    )

@@ -2,7 +2,8 @@
 
 `log_density_fn(x)` maps positions (chains, ...) to unnormalized log densities (chains,). Bind the
 parameters of a model with `lambda x: log_density_fn(params, x)`. The functions are not jitted: wrap
-calls in `jax.jit` (step sizes may be traced). This room needs the extra `samplers`.
+calls in `jax.jit` (step sizes may be traced). With `context=data` every chain is conditioned on its
+own datum, as `log_density_fn(x, context)`. This room needs the extra `samplers`.
 """
 
 try:

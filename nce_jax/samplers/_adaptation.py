@@ -10,7 +10,7 @@ from blackjax.adaptation.step_size import dual_averaging_adaptation
 from nce_jax._checks import check_instance, check_key, check_positive, check_positive_int, describe
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import as_positions, check_target
+from nce_jax.samplers._checks import as_context, as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -33,13 +33,14 @@ class AdaptedStepSize(NamedTuple):
 
 def adapt_step_size(
     key: PRNGKeyArray,
-    log_density_fn: Callable[[Any], Any],
+    log_density_fn: Callable[..., Any],
     x_initial: Float[ArrayLike, "chains ..."],
     *,
     kernel_fn: Callable[[Any], Kernel],
     step_size: Real[ArrayLike, ""],
     num_steps: int,
     target_acceptance: float = 0.6,
+    context: Any = None,
 ) -> AdaptedStepSize:
     """Tunes one step size for all chains by dual averaging, to a target acceptance rate.
 
@@ -48,7 +49,8 @@ def adapt_step_size(
 
     Args:
       key: a typed PRNG key.
-      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats.
+      log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; with `context`, of
+        positions and context.
       x_initial: initial positions, (chains, ...). They should be typical of the density, since the
         best step size is another one far from it.
       kernel_fn: function from a step size to a kernel with a Metropolis test, such as `mala` or
@@ -57,14 +59,16 @@ def adapt_step_size(
       num_steps: number of transitions; 100 to 200 are enough for many chains.
       target_acceptance: target of the mean acceptance probability. In high dimension 0.574 is
         optimal for MALA and 0.651 for HMC.
+      context: what the density of each chain is conditioned on, as in `sample_chains`: a pytree of
+        arrays with chains on the first axis. One step size serves all chains.
 
     Returns:
       An `AdaptedStepSize`.
 
     Raises:
       TypeError: an argument of the wrong kind, named together with the likely cure.
-      ValueError: shapes that do not fit, numbers out of their range, or a kernel without a
-        Metropolis test.
+      ValueError: shapes that do not fit, numbers out of their range, a kernel without a Metropolis
+        test, or a density that closes over one datum per chain.
 
     Examples:
       >>> import jax
@@ -97,7 +101,8 @@ def adapt_step_size(
         raise ValueError(
             f"target_acceptance: expected a number between 0 and 1, got {target_acceptance}"
         )
-    check_target(log_density_fn, x_initial)
+    context = as_context(context, x_initial.shape[0])
+    check_target(log_density_fn, x_initial, context=context)
     kernel = _make_kernel(kernel_fn, step_size)
     one_fn = of_one(log_density_fn)
     if not kernel.is_adjusted:
@@ -110,11 +115,11 @@ def adapt_step_size(
     def body(carry, index):
         tally, averaging = carry
         kernel = kernel_fn(jnp.exp(averaging.log_step_size))
-        moved = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, 1)
+        moved = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, 1, context)
         rate = jnp.mean(moved.acceptance - tally.acceptance)
         return (moved, _as_dtypes_of(averaging, update(averaging, rate))), rate
 
-    tally = start(kernel, one_fn, x_initial)
+    tally = start(kernel, one_fn, x_initial, context)
     averaging = first(jnp.asarray(step_size, x_initial.dtype))
     # Fields that are plain numbers would change their type in the loop.
     averaging = jax.tree.map(lambda leaf: jnp.asarray(leaf, x_initial.dtype), averaging)

@@ -6,7 +6,6 @@ of a chain that is a hundred nats below the largest one underflows. This module 
 of its own, over the same transitions as `sample_chains`.
 """
 
-import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -18,9 +17,15 @@ from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_va
 from nce_jax._numerics import log_mean_exp, sample_count
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
-from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import as_inverse_temperatures, as_positions, check_target
+from nce_jax.samplers._checks import (
+    as_data,
+    as_inverse_temperatures,
+    as_positions,
+    check_one_chain,
+    check_target,
+)
 from nce_jax.samplers._kernels import Kernel
+from nce_jax.samplers._path import Annealed, Path, anneal
 
 
 class AnnealedEstimate(NamedTuple):
@@ -28,7 +33,8 @@ class AnnealedEstimate(NamedTuple):
 
     Check the effective sample size first: if it is below about ten, `standard_error` is not
     meaningful, and the estimate is only a bound. The estimate is NaN if a log weight is not finite,
-    or if the schedule does not run from 0 to 1.
+    or if the schedule does not run from 0 to 1. With a `context` there is one estimate per datum,
+    and every field has the data on its first axis.
 
     Attributes:
       log_partition: forward, log mean w, in expectation below log Z; reverse, -log mean w', in
@@ -49,26 +55,27 @@ class AnnealedEstimate(NamedTuple):
         finite.
     """
 
-    log_partition: Float[Array, ""]
-    standard_error: Float[Array, ""]
-    effective_sample_size: Float[Array, ""]
-    bound: Float[Array, ""]
-    bound_standard_error: Float[Array, ""]
-    log_weights: Float[Array, " chains"]
-    x: Float[Array, "chains ..."]
-    acceptance_rate: Float[Array, " stages"]
-    num_nonfinite: Real[Array, " chains"]
+    log_partition: Float[Array, "*data"]
+    standard_error: Float[Array, "*data"]
+    effective_sample_size: Float[Array, "*data"]
+    bound: Float[Array, "*data"]
+    bound_standard_error: Float[Array, "*data"]
+    log_weights: Float[Array, "*data chains"]
+    x: Float[Array, "..."]
+    acceptance_rate: Float[Array, "*data stages"]
+    num_nonfinite: Real[Array, "*data chains"]
 
 
 def annealed_importance_sampling(
     key: PRNGKeyArray,
-    log_density_fn: Callable[[Any], Any],
+    log_density_fn: Callable[..., Any],
     noise: Noise,
     *,
     kernel: Kernel,
     schedule: Float[ArrayLike, " temperatures"],
     num_samples: int,
     num_steps: int = 1,
+    context: Any = None,
 ) -> AnnealedEstimate:
     r"""Estimates a model's log Z by annealed importance sampling from the noise to the model.
 
@@ -86,23 +93,28 @@ def annealed_importance_sampling(
     Args:
       key: a typed PRNG key.
       log_density_fn: phi, from positions (samples, ...) to (samples,), in nats. For a model given
-        as a log ratio s, pass `lambda x: log_ratio_fn(x) + noise.log_prob(x)`.
+        as a log ratio s, pass `lambda x: log_ratio_fn(x) + noise.log_prob(x)`. With `context` it
+        is a function of positions and context.
       noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
       schedule: inverse temperatures b, ascending from 0 to 1, such as `linear_schedule(...)` or
         `sigmoid_schedule(...)`.
-      num_samples: number of chains.
+      num_samples: number of chains; with `context`, of each of its entries.
       num_steps: number of transitions at each intermediate temperature.
+      context: data that the model is conditioned on, one log Z for each, as the marginal likelihood
+        of every datum of a latent-variable model: a pytree of arrays with data on the first axis,
+        for `log_density_fn(x, context)`, which gets one entry per position. The noise is the same
+        for all.
 
     Returns:
-      An `AnnealedEstimate`. Together with `reverse_annealed_importance_sampling` it brackets log Z.
-      The best estimate from both is `nce_jax.bar(-forward.log_weights, -reverse.log_weights)`,
-      whose delta_f is -log Z.
+      An `AnnealedEstimate`; with `context`, every field has the data on its first axis. Together
+      with `reverse_annealed_importance_sampling` it brackets log Z. The best estimate from both is
+      `nce_jax.bar(-forward.log_weights, -reverse.log_weights)`, whose delta_f is -log Z.
 
     Raises:
       TypeError: an argument of the wrong kind, named together with the likely cure.
-      ValueError: a kernel without a Metropolis test, a schedule of less than two values, or shapes
-        that do not fit.
+      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes
+        that do not fit, or a density that closes over one datum per chain.
 
     Examples:
       >>> import jax
@@ -129,23 +141,27 @@ def annealed_importance_sampling(
     key_noise, key_moves = jax.random.split(key)
     check_log_density_fn(log_density_fn, arguments="positions")
     check_noise(noise)
+    context, num_data = as_data(context)
+    num_chains = num_samples * (1 if num_data is None else num_data)
     with standard_promotion():
-        x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_samples,))
+        x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_chains,))
     check_noise_values(log_noise, x)
-    path = _Path(log_density_fn, noise)
-    check_target(log_density_fn, x)
-    return _estimate(_anneal(key_moves, path, x, kernel, schedule, num_steps), sign=1)
+    check_one_chain("noise", noise.log_prob, (x,))
+    check_target(log_density_fn, x, context=_repeat(context, num_samples))
+    estimate = _estimator(Path(log_density_fn, noise), kernel, schedule, num_steps)
+    return _for_each_datum(estimate, key_moves, x, context)
 
 
 def reverse_annealed_importance_sampling(
     key: PRNGKeyArray,
-    log_density_fn: Callable[[Any], Any],
+    log_density_fn: Callable[..., Any],
     noise: Noise,
     x_model: Float[ArrayLike, "samples ..."],
     *,
     kernel: Kernel,
     schedule: Float[ArrayLike, " temperatures"],
     num_steps: int = 1,
+    context: Any = None,
 ) -> AnnealedEstimate:
     r"""Estimates a model's log Z by annealed importance sampling from the model to the noise.
 
@@ -160,21 +176,23 @@ def reverse_annealed_importance_sampling(
 
     Args:
       key: a typed PRNG key.
-      log_density_fn: phi, from positions (samples, ...) to (samples,), in nats.
+      log_density_fn: phi, from positions (samples, ...) to (samples,), in nats; with `context`, of
+        positions and context.
       noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
       x_model: samples of exp(phi) / Z, (samples, ...), which have to be independent for the
-        standard errors.
+        standard errors. With `context`, (data, samples, ...).
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
       schedule: inverse temperatures b, ascending from 0 to 1, as for the forward direction.
       num_steps: number of transitions at each intermediate temperature.
+      context: data that the model is conditioned on, as for the forward direction.
 
     Returns:
       An `AnnealedEstimate` whose log_partition and bound are biased high.
 
     Raises:
       TypeError: an argument of the wrong kind, named together with the likely cure.
-      ValueError: a kernel without a Metropolis test, a schedule of less than two values, or shapes
-        that do not fit.
+      ValueError: a kernel without a Metropolis test, a schedule of less than two values, shapes
+        that do not fit, or a density that closes over one datum per chain.
 
     Examples:
       >>> import jax
@@ -202,13 +220,46 @@ def reverse_annealed_importance_sampling(
     check_key(key)
     x_model = as_positions("x_model", x_model)
     schedule = _as_schedule(kernel, schedule, num_steps)
-    check_target(log_density_fn, x_model, "x_model")
+    context, num_data = as_data(context)
+    if num_data is not None:
+        x_model = _join_data(x_model, num_data)
+    context_of_chains = _repeat(context, x_model.shape[0] // (num_data or 1))
+    check_target(log_density_fn, x_model, "x_model", context_of_chains)
     check_noise(noise)
     _check_noise_samples(noise, x_model)
-    path = _Path(log_density_fn, noise)
-    return _estimate(
-        _anneal(key, path, x_model, kernel, schedule, num_steps, reverse=True), sign=-1
-    )
+    check_one_chain("noise", noise.log_prob, (x_model,))
+    path = Path(log_density_fn, noise)
+    estimate = _estimator(path, kernel, schedule, num_steps, reverse=True)
+    return _for_each_datum(estimate, key, x_model, context)
+
+
+def _join_data(x_model: jax.Array, num_data: int) -> jax.Array:
+    """Joins the axes of data and samples; raises ValueError without them."""
+    if x_model.ndim < 2 or x_model.shape[0] != num_data or x_model.shape[1] == 0:
+        raise ValueError(
+            f"x_model: expected shape (data, samples, ...) with the {num_data} data of the context,"
+            f" got shape {x_model.shape}"
+        )
+    return x_model.reshape(-1, *x_model.shape[2:])
+
+
+def _repeat(context: Any, num_samples: int) -> Any:
+    """The context of every chain: `num_samples` chains for every datum, one after another."""
+    return jax.tree.map(lambda leaf: jnp.repeat(leaf, num_samples, axis=0), context)
+
+
+def _for_each_datum(
+    estimate: Callable[[PRNGKeyArray, jax.Array, Any], AnnealedEstimate],
+    key: PRNGKeyArray,
+    x: jax.Array,
+    context: Any,
+) -> AnnealedEstimate:
+    """One estimate without a context, otherwise one per datum from its share of the positions."""
+    if context is None:
+        return estimate(key, x, None)
+    num_data = jax.tree.leaves(context)[0].shape[0]
+    keys = jax.random.split(key, num_data)
+    return jax.vmap(estimate)(keys, x.reshape(num_data, -1, *x.shape[1:]), context)
 
 
 def _check_noise_samples(noise: Noise, x_model: jax.Array) -> None:
@@ -237,72 +288,20 @@ def _as_schedule(kernel: Kernel, schedule: Any, num_steps: int) -> jax.Array:
     return as_inverse_temperatures(schedule)
 
 
-class _Path(NamedTuple):
-    """The geometric path, at one position.
+def _estimator(
+    path: Path, kernel: Kernel, schedule: jax.Array, num_steps: int, *, reverse: bool = False
+) -> Callable[[PRNGKeyArray, jax.Array, Any], AnnealedEstimate]:
+    """Returns the estimate as a function of a key, initial positions, and one datum or None."""
 
-    Where the noise has density zero, every f_b with b < 1 is zero too.
-    """
+    def estimate(key: PRNGKeyArray, x: jax.Array, datum: Any) -> AnnealedEstimate:
+        context = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], x.shape[0], axis=0), datum)
+        annealed = anneal(key, path, x, context, kernel, schedule, num_steps, reverse)
+        return _estimate(annealed, sign=-1 if reverse else 1)
 
-    log_density_fn: Callable[[Any], Any]
-    noise: Noise
-
-    def log_ratio(self, x: jax.Array) -> jax.Array:
-        return of_one(self.log_density_fn)(x) - self.log_noise(x)
-
-    def log_noise(self, x: jax.Array) -> jax.Array:
-        with standard_promotion():
-            return of_one(self.noise.log_prob)(x)
-
-    def log_density(self, inverse_temperature: jax.Array, x: jax.Array) -> jax.Array:
-        log_noise, log_model = self.log_noise(x), of_one(self.log_density_fn)(x)
-        mixed = (1 - inverse_temperature) * log_noise + inverse_temperature * log_model
-        return jnp.where(jnp.isneginf(log_noise), -jnp.inf, mixed)
+    return estimate
 
 
-class _Annealed(NamedTuple):
-    x: jax.Array
-    log_weights: jax.Array
-    num_nonfinite: jax.Array
-    acceptance_rate: jax.Array
-
-
-def _anneal(
-    key,
-    path: _Path,
-    x: jax.Array,
-    kernel: Kernel,
-    schedule: jax.Array,
-    num_steps: int,
-    reverse=False,
-) -> _Annealed:
-    """Weighs the chains at every change of temperature, and moves them in between.
-
-    There is no move after the last change, since it would not affect the weights.
-    """
-    schedule = schedule.astype(x.dtype)
-    is_valid = (schedule[0] == 0) & (schedule[-1] == 1) & (jnp.diff(schedule) >= 0).all()
-    schedule = jnp.flip(schedule) if reverse else schedule
-    log_ratio = jax.vmap(path.log_ratio)
-
-    def stage(carry, step):
-        x, log_weights, num_nonfinite = carry
-        index, change, inverse_temperature = step
-        log_weights += change * log_ratio(x)
-        log_density_fn = functools.partial(path.log_density, inverse_temperature)
-        begun = start(kernel, log_density_fn, x)
-        tally = advance(jax.random.fold_in(key, index), kernel, log_density_fn, begun, num_steps)
-        carry = tally.state.position, log_weights, num_nonfinite + tally.num_nonfinite
-        return carry, jnp.mean(tally.acceptance) / num_steps
-
-    changes = jnp.diff(schedule)
-    steps = jnp.arange(changes.size - 1), changes[:-1], schedule[1:-1]
-    begin = x, jnp.zeros(x.shape[0], x.dtype), jnp.zeros(x.shape[0], jnp.int32)
-    (x, log_weights, num_nonfinite), rates = jax.lax.scan(stage, begin, steps)
-    log_weights += changes[-1] * log_ratio(x)
-    return _Annealed(x, jnp.where(is_valid, log_weights, jnp.nan), num_nonfinite, rates)
-
-
-def _estimate(annealed: _Annealed, *, sign: int) -> AnnealedEstimate:
+def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     log_weights = annealed.log_weights
     log_mean = log_mean_exp(log_weights, None)
     relative = jnp.exp(log_weights - log_mean)  # mean one

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
-from nce_jax.samplers._checks import as_positions, check_target
+from nce_jax.samplers._checks import as_context, as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -37,32 +37,39 @@ class Chains(NamedTuple):
 
 def sample_chains(
     key: PRNGKeyArray,
-    log_density_fn: Callable[[Any], Any],
+    log_density_fn: Callable[..., Any],
     x_initial: Float[ArrayLike, "chains ..."],
     *,
     kernel: Kernel,
     num_steps: int,
     keep_every: int | None = None,
+    context: Any = None,
 ) -> Chains:
     """Runs one Markov chain per initial position, for the density exp(phi) up to its normalizer.
 
     Args:
       key: a typed PRNG key.
       log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; the value at a
-        position must not depend on the positions of other chains.
+        position must not depend on the positions of other chains. With `context` it is a function
+        of positions and context.
       x_initial: initial positions, (chains, ...).
       kernel: `mala(...)`, `hmc(...)` or `langevin(...)`.
       num_steps: number of transitions of every chain.
       keep_every: number of transitions between stored positions, the last one included; it must
         divide `num_steps`. None stores the last position alone. Discard the positions before the
         chains have become independent of their initial ones.
+      context: what the density of each chain is conditioned on, such as its datum: a pytree of
+        arrays with chains on the first axis, for `log_density_fn(x, context)`. A chain sees its own
+        entry alone. For several chains per datum, repeat the data as in `jnp.repeat(data, 4,
+        axis=0)`. Do not close over such data: phi is called for one chain at a time.
 
     Returns:
       `Chains`. The function is not jitted: wrap it in `jax.jit` if it is called repeatedly.
 
     Raises:
       TypeError: an argument of the wrong kind, named together with the likely cure.
-      ValueError: shapes that do not fit, or counts below one.
+      ValueError: shapes that do not fit, counts below one, or a density that closes over one
+        datum per chain.
 
     Examples:
       >>> import jax
@@ -79,6 +86,20 @@ def sample_chains(
       >>> print(chains.x.shape, f"{chains.x.mean():.2f}", int(chains.num_nonfinite.sum()))
       (500, 2) 1.05 0
 
+      The posterior of a latent z for each of three data, y = z + noise, in 1,000 chains each:
+
+      >>> y = jnp.repeat(jnp.array([-2.0, 1.0, 4.0]), 1000)
+      >>> chains = samplers.sample_chains(
+      ...     jax.random.key(0),
+      ...     lambda z, y: -0.5 * z**2 - 0.5 * (y - z) ** 2,  # N(y / 2, 1 / 2)
+      ...     jnp.zeros(3000),
+      ...     kernel=samplers.mala(0.3),
+      ...     num_steps=40,
+      ...     context=y,
+      ... )
+      >>> print(chains.x.reshape(3, 1000).mean(axis=1).round(1))
+      [-1.   0.5  2. ]
+
     References:
       Cabezas et al., BlackJAX: composable Bayesian inference in JAX, 2024.
     """
@@ -86,7 +107,8 @@ def sample_chains(
     check_instance("kernel", kernel, Kernel, "mala(0.1)")
     x_initial = as_positions("x_initial", x_initial)
     check_positive_int("num_steps", num_steps)
-    check_target(log_density_fn, x_initial)
+    context = as_context(context, x_initial.shape[0])
+    check_target(log_density_fn, x_initial, context=context)
     stride = num_steps if keep_every is None else keep_every
     check_positive_int("keep_every", stride)
     if num_steps % stride:
@@ -96,11 +118,12 @@ def sample_chains(
     one_fn = of_one(log_density_fn)
 
     def stretch(tally, index):
-        tally = advance(jax.random.fold_in(key, index), kernel, one_fn, tally, stride)
+        key_stretch = jax.random.fold_in(key, index)
+        tally = advance(key_stretch, kernel, one_fn, tally, stride, context)
         return tally, None if keep_every is None else tally.state.position
 
     tally, positions = jax.lax.scan(
-        stretch, start(kernel, one_fn, x_initial), jnp.arange(num_steps // stride)
+        stretch, start(kernel, one_fn, x_initial, context), jnp.arange(num_steps // stride)
     )
     return Chains(
         x=tally.state.position,
@@ -119,30 +142,42 @@ class Tally(NamedTuple):
     num_nonfinite: jax.Array
 
 
-def of_one(log_density_fn: Callable[[Any], Any]) -> Callable[[jax.Array], jax.Array]:
-    """Returns the log density as a function of a single position, as blackjax needs it."""
-    return lambda x: log_density_fn(x[None])[0]
+OneDensity = Callable[[jax.Array, Any], jax.Array]
+"""The log density of a single position, given the context of its chain (or None)."""
 
 
-def start(kernel: Kernel, log_density_fn: Callable[[jax.Array], jax.Array], x: jax.Array) -> Tally:
+def of_one(log_density_fn: Callable[..., Any]) -> OneDensity:
+    """Returns the log density as a function of a single position and its context."""
+
+    def one_fn(x: jax.Array, context: Any) -> jax.Array:
+        arguments = (x,) if context is None else (x, context)
+        return log_density_fn(*jax.tree.map(lambda leaf: leaf[None], arguments))[0]
+
+    return one_fn
+
+
+def start(kernel: Kernel, one_fn: OneDensity, x: jax.Array, context: Any = None) -> Tally:
     """Returns the states of chains that begin at the positions `x`."""
-    state = jax.vmap(lambda x: kernel.init(x, log_density_fn))(x)
+    state = jax.vmap(lambda x, context: kernel.init(x, lambda x: one_fn(x, context)))(x, context)
     return Tally(state, jnp.zeros_like(state.logdensity), jnp.zeros(x.shape[0], jnp.int32))
 
 
 def advance(
-    key,
+    key: PRNGKeyArray,
     kernel: Kernel,
-    log_density_fn: Callable[[jax.Array], jax.Array],
+    one_fn: OneDensity,
     tally: Tally,
     num_steps: int,
+    context: Any = None,
 ) -> Tally:
     """Takes `num_steps` transitions of every chain."""
-    step = jax.vmap(lambda key, state: kernel.step(key, state, log_density_fn))
+    step = jax.vmap(
+        lambda key, state, context: kernel.step(key, state, lambda x: one_fn(x, context))
+    )
 
     def body(tally, index):
         keys = jax.random.split(jax.random.fold_in(key, index), tally.num_nonfinite.size)
-        state, transition = step(keys, tally.state)
+        state, transition = step(keys, tally.state, context)
         acceptance = tally.acceptance + transition.acceptance_rate
         num_nonfinite = tally.num_nonfinite + (~transition.is_finite).astype(jnp.int32)
         return Tally(state, acceptance, num_nonfinite), None

@@ -6,9 +6,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import as_array, as_floating, describe
 from nce_jax._contracts import check_log_density_fn, check_values
+
+_ARGUMENTS = {
+    1: (
+        "positions alone",
+        "; lambda x: log_density_fn(params, x) fixes the parameters, context= passes one datum per"
+        " chain",
+    ),
+    2: (
+        "positions and context",
+        "; lambda x, context: log_density_fn(params, x, context) fixes the parameters",
+    ),
+}
+"""What a density takes, by the number of arguments, and the cure for one that takes one more."""
 
 
 def as_positions(name: str, positions: Any) -> jax.Array:
@@ -35,32 +49,89 @@ def as_inverse_temperatures(schedule: Any) -> jax.Array:
     return schedule
 
 
+def as_context(context: Any, num_entries: int, expected: str = "one entry per chain") -> Any:
+    """Returns a context as arrays with `num_entries` on the first axis; raises otherwise."""
+    for path, leaf in jax.tree.leaves_with_path(context):
+        position = f" at context{jax.tree_util.keystr(path)}" if path else ""
+        expected_arrays = (
+            f"context: expected arrays with {expected}, {num_entries} on the first axis"
+        )
+        if not isinstance(leaf, jax.Array | np.ndarray) or leaf.dtype.kind in "OSU":
+            raise TypeError(f"{expected_arrays}, got {describe(leaf)}{position}")
+        if leaf.shape[:1] != (num_entries,):
+            raise ValueError(f"{expected_arrays}, got shape {leaf.shape}{position}")
+    return jax.tree.map(jnp.asarray, context)
+
+
+def as_data(context: Any) -> tuple[Any, int | None]:
+    """Returns the data of a context as arrays, with their number; None and None for no context."""
+    if context is None:
+        return None, None
+    sizes = [leaf.shape[0] for leaf in jax.tree.leaves(context) if getattr(leaf, "shape", ())]
+    if not sizes or sizes[0] == 0:
+        got = f"{sizes[0]} of them" if sizes else describe(context)
+        raise TypeError(f"context: expected arrays with data on the first axis, got {got}")
+    return as_context(context, sizes[0], "one entry per datum"), sizes[0]
+
+
 def check_target(
-    log_density_fn: Callable[[jax.Array], jax.Array], positions: jax.Array, name: str = "x_initial"
+    log_density_fn: Callable[..., jax.Array],
+    positions: jax.Array,
+    name: str = "x_initial",
+    context: Any = None,
 ) -> None:
-    """Raises unless `log_density_fn` gives one floating number per position."""
+    """Raises unless `log_density_fn` gives one floating number per position, and for one alone."""
     check_log_density_fn(log_density_fn, arguments="positions")
-    _check_takes_positions(log_density_fn)
-    values = jax.eval_shape(log_density_fn, positions)
-    if positions.ndim == 1 and getattr(values, "shape", None) == ():
+    arguments = (positions,) if context is None else (positions, context)
+    _check_takes(log_density_fn, num_arguments=len(arguments))
+    values = jax.eval_shape(log_density_fn, *arguments)
+    if context is None and positions.ndim == 1 and getattr(values, "shape", None) == ():
         _check_not_one_position(log_density_fn, positions, name)
     check_values("log_density_fn", values, positions)
+    check_one_chain("log_density_fn", log_density_fn, arguments)
 
 
-def _check_takes_positions(log_density_fn: Callable[..., Any]) -> None:
-    """Raises TypeError unless the function can be called with positions alone."""
+def check_one_chain(
+    name: str, log_density_fn: Callable[..., jax.Array], arguments: tuple[Any, ...]
+) -> None:
+    """Raises ValueError unless the density of one chain alone is one value.
+
+    A density that closes over one datum per chain has a value per datum, or cannot be evaluated,
+    since every chain would be combined with all data, of which the first would count.
+    """
+    first = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[:1], arguments))
+    expected = f"{name}: expected one value for one chain alone, shape (1,)"
+    cure = (
+        "does it close over one datum per chain? context=data passes each chain its own datum, as"
+        " log_density_fn(x, context)"
+    )
+    try:
+        values = jax.eval_shape(log_density_fn, *first)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{expected}, got {_summary(error)}; {cure}") from error
+    if getattr(values, "shape", None) != (1,):
+        raise ValueError(f"{expected}, got shape {getattr(values, 'shape', None)}; {cure}")
+
+
+def _summary(error: Exception) -> str:
+    """The first line of an error, with its type."""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+
+
+def _check_takes(log_density_fn: Callable[..., Any], num_arguments: int) -> None:
+    """Raises TypeError unless the function can be called with positions (and context) alone."""
     try:
         signature = inspect.signature(log_density_fn)
     except (TypeError, ValueError):
         return
     try:
-        signature.bind(None)
+        signature.bind(*[None] * num_arguments)
     except TypeError:
         names = list(signature.parameters)
-        is_model = len(names) == 2
-        cure = "; lambda x: log_density_fn(params, x) fixes the parameters" if is_model else ""
+        expected, cure = _ARGUMENTS[num_arguments]
+        cure = cure if len(names) == num_arguments + 1 else ""
         raise TypeError(
-            f"log_density_fn: expected a function of positions alone, got"
+            f"log_density_fn: expected a function of {expected}, got"
             f" {describe(log_density_fn)} with parameters ({', '.join(names)}){cure}"
         ) from None
 

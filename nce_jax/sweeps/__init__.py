@@ -3,15 +3,17 @@
 from nce_jax._shared import shared
 from nce_jax.sweeps._chunks import Chunking, MemoryLimitError
 from nce_jax.sweeps._grid import compiled_sweep, sweep
+from nce_jax.sweeps._identity import StoreError
 from nce_jax.sweeps._mean import FailedLanesWarning, LaneMean
 from nce_jax.sweeps._result import SweepResult
-from nce_jax.sweeps._store import ChunkWarning, StoreError
+from nce_jax.sweeps._store import ChunkWarning, ManifestWarning
 
 __all__ = [
     "ChunkWarning",
     "Chunking",
     "FailedLanesWarning",
     "LaneMean",
+    "ManifestWarning",
     "MemoryLimitError",
     "StoreError",
     "SweepResult",

@@ -126,6 +126,20 @@ def choose_chunking(
     return _record(lengths, sizes, layout, used, per_lane, limit)
 
 
+def chunking_of(
+    fn: Callable[..., Any],
+    axes: Mapping[str, jax.Array],
+    layout: Layout,
+    sizes: Mapping[str, int],
+    memory_limit: int | None,
+) -> Chunking:
+    """Returns the chunking of given sizes, with its memory measured."""
+    lengths = {name: values.shape[0] for name, values in axes.items()}
+    limit = free_memory(layout) if memory_limit is None else memory_limit
+    used = memory(compiled(fn, shapes(axes, sizes), layout))
+    return _record(lengths, sizes, layout, used, None, limit)
+
+
 def _record(
     lengths: Mapping[str, int],
     sizes: Mapping[str, int],

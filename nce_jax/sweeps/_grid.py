@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,12 @@ from nce_jax.sweeps._chunks import (
     Chunking,
     blocks,
     choose_chunking,
+    chunking_of,
     cut,
     padded,
     result_part,
 )
+from nce_jax.sweeps._identity import check_identity, identity
 from nce_jax.sweeps._program import (
     Layout,
     as_described,
@@ -34,7 +36,7 @@ from nce_jax.sweeps._program import (
     shapes,
 )
 from nce_jax.sweeps._result import SweepResult
-from nce_jax.sweeps._store import Store, check_identity, identity
+from nce_jax.sweeps._store import Store
 
 
 def sweep(
@@ -68,13 +70,16 @@ def sweep(
       mesh: devices over which the lanes are spread, along the axis `seed` or `key` if it has at
         least one entry per device, else along the longest axis. No device waits for another before
         the end of a chunk. None runs on the default device.
-      folder: where finished chunks are stored, each with its digest; None stores nothing. Only one
-        process at a time may use a folder.
+      folder: where finished chunks are stored, each with its digest; None stores nothing. A folder
+        that another process uses, or that cannot be written to, is refused before anything is
+        computed.
       resume: whether to continue the sweep in `folder`, or to begin it there. It has to be the
         same sweep: function, axes, devices, versions. Its chunks are those of the folder, whatever
         the limits now say, and on CPU the result has the same bytes as that of an uninterrupted
-        run. A damaged chunk is named in a `ChunkWarning` and computed again. The function is
-        compared by its compiled program; a change in what it calls back on the host goes unnoticed.
+        run. A chunk that is damaged, or was moved from another place, is named in a `ChunkWarning`
+        and computed again; a damaged manifest is made again from the chunks (`ManifestWarning`).
+        The function is compared by its compiled program; a change in what it calls back on the
+        host goes unnoticed.
       max_lanes: the largest number of lanes to run at once, but not less than one per device; None
         leaves it to the memory.
       memory_limit: bytes that a chunk may use on each device; None takes what is free there, or an
@@ -87,10 +92,12 @@ def sweep(
       sorts the keys of dictionaries: look leaves up by name, not by position.)
 
     Raises:
-      StoreError: `folder` holds another sweep (the message names what differs), or its manifest is
-        damaged.
+      StoreError: `folder` holds another sweep (the message names what differs), or one in the
+        format of another version.
       MemoryLimitError: `memory_limit` is less than one lane needs.
       FileExistsError: `folder` holds a sweep and `resume` is False.
+      OSError: `folder` is in use by another run (`BlockingIOError`), is a file, or cannot be
+        written to; the message is one sentence with the cure.
       ValueError: no axis, an axis that is a scalar or empty, a limit below one, a mesh without
         devices or with devices of other processes, or `resume` without a folder.
       TypeError: `axes` is not a mapping, its names are not the parameters of `fn`, `fn` returns no
@@ -120,10 +127,14 @@ def sweep(
         if limit is not None:
             check_positive_int(name, limit)
     arrays, layout = _lay_out(fn, axes, mesh)
-    store = _open(folder, resume)
-    chunking = _chunking(fn, arrays, layout, store, (max_lanes, memory_limit))
-    total = math.prod(values.shape[0] for values in arrays.values())
-    with _reporter(progress, chunking.num_chunks > 1 or folder is not None, total) as report:
+    with contextlib.ExitStack() as stack:
+        store = _open(folder, resume)
+        if store is not None:
+            stack.callback(store.close)
+        chunking = _chunking(fn, arrays, layout, store, (max_lanes, memory_limit))
+        total = math.prod(values.shape[0] for values in arrays.values())
+        is_long = chunking.num_chunks > 1 or folder is not None
+        report = stack.enter_context(_reporter(progress, is_long, total))
         if store is None and mesh is None and chunking.num_chunks == 1:
             values = run(fn, arrays, layout)  # stays where it was computed
             report(total)
@@ -184,14 +195,7 @@ def _open(folder: str | PathLike[str] | None, resume: bool) -> Store | None:
         if resume:
             raise ValueError("resume: expected a folder to continue from, got folder=None")
         return None
-    store = Store(Path(folder))
-    if not resume and store.holds_a_sweep():
-        raise FileExistsError(
-            f"folder: expected one without a sweep, got {folder}, which holds one; resume=True"
-            " continues it"
-        )
-    store.remove_temporary_files()
-    return store
+    return Store(Path(folder), resume)
 
 
 def _chunking(
@@ -205,13 +209,16 @@ def _chunking(
 
     A stored sweep has to be this one.
     """
-    if store is not None and store.holds_a_sweep():
-        saved, chunking = store.recorded()
-        check_identity(saved, identity(fn, axes, layout, chunking.sizes), store.folder)
+    recorded = None if store is None else store.recorded()
+    if store is None or recorded is None:
+        chunking = choose_chunking(fn, axes, layout, *limits)
+        if store is not None:
+            store.begin(identity(fn, axes, layout, chunking.sizes), chunking, is_new=True)
         return chunking
-    chunking = choose_chunking(fn, axes, layout, *limits)
-    if store is not None:
-        store.begin(identity(fn, axes, layout, chunking.sizes), chunking)
+    current = identity(fn, axes, layout, recorded.sizes)
+    check_identity(recorded.identity, current, store.folder)
+    chunking = recorded.chunking or chunking_of(fn, axes, layout, recorded.sizes, limits[1])
+    store.begin(current, chunking, is_new=recorded.chunking is None)
     return chunking
 
 
@@ -235,8 +242,11 @@ def _gather(
     whole = [np.empty((*lengths.values(), *leaf.shape[len(axes) :]), leaf.dtype) for leaf in hosted]
     done = 0
     for number, block in enumerate(blocks(lengths, chunking.sizes, layout)):
-        chunk = None if store is None else store.load(number, [leaf.dtype for leaf in hosted])
+        expected = _shapes_of(block, hosted)
+        chunk = None if store is None else store.load(number, expected)
         if chunk is None:
+            if store is not None:
+                store.check_writable()
             chunk = _compute(fn, axes, layout, chunking, block)
             if store is not None:
                 store.save(number, chunk)
@@ -246,6 +256,14 @@ def _gather(
         done += block.num_lanes
         report(done)
     return jax.tree.unflatten(structure, map(as_described, whole, described))
+
+
+def _shapes_of(block: Block, leaves: Sequence[jax.ShapeDtypeStruct]) -> list[jax.ShapeDtypeStruct]:
+    """Returns the shapes of a chunk's part of the result."""
+    lengths = tuple(block.stop[name] - block.start[name] for name in block.start)
+    return [
+        jax.ShapeDtypeStruct(lengths + leaf.shape[len(lengths) :], leaf.dtype) for leaf in leaves
+    ]
 
 
 def _compute(

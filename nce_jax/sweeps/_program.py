@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -108,15 +109,41 @@ def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) ->
     return _jitted(fn, tuple(axes), layout, generator).lower(*described)
 
 
-@functools.lru_cache(maxsize=64)
+_PROGRAMS: weakref.WeakKeyDictionary[Callable[..., Any], dict[Any, Any]] = (
+    weakref.WeakKeyDictionary()
+)
+"""The jitted functions of every function that was swept. They are dropped with the function, and
+the data that it refers to with them."""
+
+
 def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, generator: str) -> Any:
     """Returns the jitted function of the whole grid.
 
-    It is cached, since JAX finds traces and programs by the identity of the jitted function.
+    It is kept, since JAX finds traces and programs by the identity of the jitted function.
     """
+    try:
+        reference = weakref.ref(fn)
+    except TypeError:  # a tuple that can be called, for example
+        return _jitted_strongly(fn, names, layout, generator)
+    programs = _PROGRAMS.setdefault(fn, {})
+    if (names, layout, generator) not in programs:
+        # The dictionary must not refer to its own key.
+        programs[names, layout, generator] = _mapped(reference, names, layout)
+    return programs[names, layout, generator]
+
+
+@functools.lru_cache(maxsize=4)
+def _jitted_strongly(fn: Any, names: tuple[str, ...], layout: Layout, generator: str) -> Any:
+    """The same for a callable without weak references, of which the last few are kept."""
+    del generator
+    return _mapped(lambda: fn, names, layout)
+
+
+def _mapped(reference: Callable[[], Any], names: tuple[str, ...], layout: Layout) -> Any:
+    """The jitted function of the grid, for a reference to the function of one point."""
 
     def mapped(*point):
-        returned = fn(**dict(zip(names, point, strict=True)))
+        returned = reference()(**dict(zip(names, point, strict=True)))
         check_returned(returned)
         return returned
 

@@ -52,8 +52,8 @@ def bridges(
 
     Raises:
       TypeError: samples that are not floating, or noise levels that are not given by keyword.
-      ValueError: sets of different shapes, or noise levels that do not rise from 0 to 1 (the values
-        of a JAX array are not checked).
+      ValueError: sets of different shapes, or noise levels that do not rise from 0 to 1; with
+        traced ones the bridges between the ends are NaN.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -76,7 +76,9 @@ def bridges(
         )
     check_noise_levels(noise_levels)
     to, back = space or (_identity, _identity)
-    inner = jnp.asarray(noise_levels, jnp.result_type(x_data))[1:-1]
+    levels = jnp.asarray(noise_levels, jnp.result_type(x_data))
+    is_rising = (levels[0] == 0) & (levels[-1] == 1) & (jnp.diff(levels) >= 0).all()
+    inner = jnp.where(is_rising, levels, jnp.nan)[1:-1]
     ends = to(x_data), to(x_noise)
 
     def bridge(a: jax.Array) -> jax.Array:
@@ -92,14 +94,14 @@ def _identity(x: Any) -> Any:
 def check_noise_levels(noise_levels: Any) -> None:
     """Raises unless the noise levels are a vector that rises from 0 to 1.
 
-    The values of JAX arrays are not read.
+    The values of traced arrays are not read.
     """
     shape = np.shape(noise_levels)
     if len(shape) != 1 or shape[0] < 2:
         raise ValueError(
             f"noise_levels: expected a vector of at least 2 numbers, got shape {shape}"
         )
-    if isinstance(noise_levels, jax.Array):
+    if isinstance(noise_levels, jax.core.Tracer):
         return
     values = np.asarray(noise_levels, np.float64)
     if not (values[0] == 0 and values[-1] == 1 and (np.diff(values) > 0).all()):

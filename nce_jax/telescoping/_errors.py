@@ -3,19 +3,22 @@
 The influences of a pair on all stages are added up before they are squared.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, check_positive_int
-from nce_jax._numerics import expand, jackknife_variance
+from nce_jax._checks import as_samples, as_weights, check_positive_int
+from nce_jax._eager import PAIR, SampleSet, one_program
+from nce_jax._numerics import ignore_unweighted, stop_where, total_weight, weighted_mean
+from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
 from nce_jax.log_partition import Solution, Status
-from nce_jax.log_partition.equation import acceptance_logits, lacks_overlap, log_overlap
+from nce_jax.log_partition.equation import log_overlap
 from nce_jax.log_partition.problem import Problem, make_problem
 from nce_jax.log_partition.solve import solve_problem, solve_unless_given
+from nce_jax.telescoping._influences import joint_error, pair_influences
 
 
 class StageDiagnostics(NamedTuple):
@@ -110,10 +113,23 @@ def joint_standard_error(
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages; the error is
         derived in this library's documentation).
     """
-    problem, roots = _problem(
-        log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
+    _check_shapes(log_ratio_data, log_ratio_noise)
+    return _joint_standard_error(
+        log_ratio_data,
+        log_ratio_noise,
+        log_partition=log_partition,
+        magnification=magnification,
+        noise_ratio=noise_ratio,
+        block_size=block_size,
     )
+
+
+@one_program(*PAIR, static=("block_size",), effect=Effect())
+def _joint_standard_error(
+    log_ratio_data, log_ratio_noise, *, block_size, weights_data=None, weights_noise=None, **options
+) -> jax.Array:
     check_positive_int("block_size", block_size)
+    problem, roots = _problem(log_ratio_data, log_ratio_noise, weights_data, **options)
     return joint_error(problem, roots, jnp.sum(pair_influences(problem, roots), axis=0), block_size)
 
 
@@ -171,20 +187,47 @@ def mean_log_ratio(
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, section 4.2 (mutual
         information).
     """
-    problem, roots = _problem(
-        log_ratio_data, log_ratio_noise, log_partition, magnification, noise_ratio
-    )
-    check_positive_int("block_size", block_size)
-    log_ratio = as_samples("log_ratio", log_ratio)
-    num_pairs = problem.data.values.shape[-1]
-    if log_ratio.shape != (num_pairs,):
+    _check_shapes(log_ratio_data, log_ratio_noise)
+    num_pairs = jnp.shape(log_ratio_data)[-1]
+    if jnp.shape(log_ratio) != (num_pairs,):
         raise ValueError(
             f"log_ratio: expected shape ({num_pairs},), one value per pair, got shape"
-            f" {log_ratio.shape}"
+            f" {jnp.shape(log_ratio)}"
         )
-    log_ratio = log_ratio.astype(problem.data.values.dtype)
-    mean = jnp.mean(log_ratio)
-    total = (log_ratio - mean) / num_pairs - jnp.sum(pair_influences(problem, roots), axis=0)
+    return _mean_log_ratio(
+        log_ratio,
+        log_ratio_data,
+        log_ratio_noise,
+        log_partition=log_partition,
+        magnification=magnification,
+        noise_ratio=noise_ratio,
+        block_size=block_size,
+    )
+
+
+@one_program(
+    *PAIR, SampleSet("log_ratio", "weights", is_total=True), static=("block_size",), effect=Effect()
+)
+def _mean_log_ratio(
+    log_ratio,
+    log_ratio_data,
+    log_ratio_noise,
+    *,
+    block_size,
+    weights=None,
+    weights_data=None,
+    weights_noise=None,
+    **options,
+) -> MeanLogRatio:
+    check_positive_int("block_size", block_size)
+    problem, roots = _problem(log_ratio_data, log_ratio_noise, weights_data, **options)
+    values = as_samples("log_ratio", log_ratio)
+    weights = as_weights("weights", weights, values)
+    values = ignore_unweighted(values, weights)
+    mean = weighted_mean(values, weights)
+    influence = (values - mean) / total_weight(values, weights)
+    influence = influence if weights is None else weights * influence
+    total = influence - jnp.sum(pair_influences(problem, roots), axis=0)
     return MeanLogRatio(mean - jnp.sum(roots), joint_error(problem, roots, total, block_size))
 
 
@@ -227,8 +270,21 @@ def stage_diagnostics(
       ... ]
       ['0.34', '0.12']
     """
-    problem, _ = _problem(log_ratio_data, log_ratio_noise, 0.0, magnification, noise_ratio)
+    _check_shapes(log_ratio_data, log_ratio_noise)
+    return _stage_diagnostics(
+        log_ratio_data, log_ratio_noise, magnification=magnification, noise_ratio=noise_ratio
+    )
+
+
+@one_program(*PAIR, effect=Effect("log_partition"))
+def _stage_diagnostics(
+    log_ratio_data, log_ratio_noise, *, weights_data=None, weights_noise=None, **options
+) -> StageDiagnostics:
+    problem, _ = _problem(
+        log_ratio_data, log_ratio_noise, weights_data, log_partition=0.0, **options
+    )
     solution = solve_problem(problem)
+    problem = stop_where(jnp.isnan(solution.log_partition), problem)
     return diagnose(problem, solution, pair_influences(problem, solution.log_partition))
 
 
@@ -236,57 +292,21 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     """The diagnostics of stages that are solved already, from the pairs' influences (K, n)."""
     total = jnp.sum(influences, axis=0)
     spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1))
+    noise = problem.noise.values
+    if problem.noise.weights is not None:
+        noise = jnp.where(problem.noise.weights == 0, -jnp.inf, noise)
     return StageDiagnostics(
         log_partition=solution.log_partition,
         overlap=jnp.exp(log_overlap(problem, solution.log_partition)),
-        effective_sample_size=effective_sample_size(problem.noise.values),
+        effective_sample_size=effective_sample_size(noise),
         standard_error=jnp.where(solution.status == Status.NO_OVERLAP, jnp.inf, spread),
         variance_fraction=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
         status=solution.status,
     )
 
 
-def joint_error(
-    problem: Problem, roots: jax.Array, influence: jax.Array, block_size: int = 1
-) -> jax.Array:
-    """Standard error from the influences of the pairs, (n,); inf where any stage has no overlap."""
-    has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
-    return jnp.where(has_gap, jnp.inf, jnp.sqrt(jackknife_variance(influence, None, block_size)))
-
-
-def pair_influences(problem: Problem, roots: jax.Array) -> jax.Array:
-    r"""Influence of pair i on F_k through the stage's data and noise together, (K, n).
-
-    .. math::
-        \psi_{k,i} = -\frac{R_{k,i} - \operatorname{mean}_i R_{k,i}}{n H_k},
-        \qquad R_{k,i} = P_{k,i} - \kappa Q_{k,i}
-
-    The influences on every F_k sum to zero.
-    """
-    kappa, num_pairs = jnp.exp(problem.log_kappa), problem.data.values.shape[-1]
-    data, noise = acceptance_logits(problem, roots)
-    slope = _mean_slope(data) + kappa * _mean_slope(noise)
-    terms = _small_part(data) - expand(kappa) * _small_part(noise)
-    # Without overlap the slope is zero, and `joint_error` returns infinity.
-    slope = jnp.maximum(slope, jnp.finfo(slope.dtype).tiny)
-    return -(terms - jnp.mean(terms, axis=-1, keepdims=True)) / expand(slope) / num_pairs
-
-
-def _mean_slope(distance: jax.Array) -> jax.Array:
-    return jnp.mean(jax.nn.sigmoid(distance) * jax.nn.sigmoid(-distance), axis=-1)
-
-
-def _small_part(distance: jax.Array) -> jax.Array:
-    """sigma or sigma - 1, whichever is the smaller one and so keeps its digits.
-
-    The two differ by a constant, which is removed with the mean.
-    """
-    sigma = jax.nn.sigmoid(distance)
-    is_small = jnp.mean(sigma, axis=-1, keepdims=True) < 0.5
-    return jnp.where(is_small, sigma, -jax.nn.sigmoid(-distance))
-
-
-def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Problem, jax.Array]:
+def _check_shapes(data: Any, noise: Any) -> None:
+    """Raises unless both arrays are (stages, pairs), for the same stages and pairs."""
     for name, values in (("log_ratio_data", data), ("log_ratio_noise", noise)):
         if jnp.ndim(values) != 2:
             raise ValueError(
@@ -297,5 +317,12 @@ def _problem(data, noise, log_partition, magnification, noise_ratio) -> tuple[Pr
             f"log_ratio_noise: expected the shape of log_ratio_data, {jnp.shape(data)}, got shape"
             f" {jnp.shape(noise)}"
         )
-    problem = make_problem(data, noise, None, None, magnification, noise_ratio)
-    return problem, solve_unless_given(problem, log_partition)
+
+
+def _problem(
+    data, noise, weights, *, log_partition, magnification, noise_ratio
+) -> tuple[Problem, jax.Array]:
+    """The equations of all stages and their roots; `weights` are those of the pairs."""
+    problem = make_problem(data, noise, weights, weights, magnification, noise_ratio)
+    roots = solve_unless_given(problem, log_partition)
+    return stop_where(jnp.isnan(roots), problem), roots

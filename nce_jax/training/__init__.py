@@ -4,6 +4,8 @@ Optax is imported with this module.
 """
 
 from nce_jax.training._checkpoints import CheckpointWarning
+from nce_jax.training._lines import RecordWarning
+from nce_jax.training._load import load_checkpoint
 from nce_jax.training._loop import FitResult, fit
 from nce_jax.training._mesh import jit_train_step, make_mesh, shard_state, state_shardings
 from nce_jax.training._processes import start_processes
@@ -29,6 +31,7 @@ __all__ = [
     "LowOverlapWarning",
     "Metrics",
     "NonFiniteError",
+    "RecordWarning",
     "Rows",
     "TrainState",
     "TrainStep",
@@ -39,6 +42,7 @@ __all__ = [
     "held",
     "jit_train_step",
     "joint_gradient",
+    "load_checkpoint",
     "make_mesh",
     "make_train_step",
     "shard_state",

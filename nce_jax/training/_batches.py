@@ -14,6 +14,7 @@ import numpy as np
 
 from nce_jax._checks import check_positive_int
 from nce_jax._contracts import check_data
+from nce_jax.training._digests import content
 from nce_jax.training._state import Batch
 
 
@@ -26,18 +27,33 @@ class Source(NamedTuple):
       batch: `batch(*arguments)`, pure: gathering rows inside the compiled step costs no extra call.
       num_examples: data samples in a batch, for the examples per second; None where only the batch
         knows.
-      context: what must be the same for a run to be resumed, by name.
+      sizes: what must be the same for a run to be resumed, by name.
+      data: all samples, where they are arrays.
+      previous: `previous(step)`, the arguments of the step before, after those of `step` have been
+        drawn; None where they are cut from arrays, or have not been drawn.
     """
 
     arguments: Callable[[int], tuple[Any, ...]]
     batch: Callable[..., Any]
     num_examples: int | None
-    context: dict[str, Any]
+    sizes: dict[str, Any]
+    data: Batch | None
+    previous: Callable[[int], tuple[Any, ...] | None]
+
+    def samples(self) -> dict[str, Any]:
+        """Sizes and content of arrays, to be compared when a run is resumed."""
+        return self.sizes | ({} if self.data is None else content(self.data))
+
+    def first(self, start: int, num_steps: int) -> tuple[Any, ...] | None:
+        """The arguments of the first step to come; None where a complete run would draw them."""
+        return self.arguments(start) if start < num_steps or self.data is not None else None
+
+    def last(self, arguments: tuple[Any, ...] | None) -> dict[str, str] | None:
+        """The content of a batch that is not cut from arrays, to be compared as `samples` is."""
+        return None if self.data is not None or arguments is None else content(arguments)
 
 
-def make_source(
-    batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array, start: int
-) -> Source:
+def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax.Array) -> Source:
     """The source of what `fit` was given: arrays, a function of the step, or an iterable."""
     if isinstance(batches, Batch) or _is_array(batches):
         data = batches if isinstance(batches, Batch) else Batch(batches)
@@ -51,33 +67,66 @@ def make_source(
             f" {batch_size}; only arrays are divided into batches"
         )
     if callable(batches):
-        return Source(lambda step: (batches(step),), _identity, None, {})
+        return Source(
+            lambda step: (batches(step),),
+            _identity,
+            None,
+            {},
+            None,
+            lambda step: (batches(step - 1),),
+        )
     if not isinstance(batches, Iterable):
         raise TypeError(
             "batches: expected an array, a Batch, an iterable or a function of the step, got"
             f" {type(batches).__name__}"
         )
-    stream = _endless(batches, start)
-    return Source(lambda step: (next(stream),), _identity, None, {})
+    stream = _Stream(batches)
+    return Source(stream.arguments, _identity, None, {}, None, stream.previous)
 
 
 def _identity(batch: Any) -> Any:
     return batch
 
 
+def _nothing(step: int) -> None:
+    return None
+
+
 def _is_array(value: Any) -> bool:
     return hasattr(value, "shape") and hasattr(value, "dtype")
 
 
-def _endless(batches: Iterable[Any], start: int) -> Iterator[Any]:
-    """Repeats `batches` without end, from the batch of step `start`."""
+class _Stream:
+    """An iterable as batches of consecutive steps; those before the first step are dropped."""
+
+    def __init__(self, batches: Iterable[Any]) -> None:
+        self._batches, self._position = _endless(batches), 0
+        self._before: tuple[Any, ...] | None = None
+        self._last: tuple[Any, ...] | None = None
+
+    def arguments(self, step: int) -> tuple[Any, ...]:
+        while self._position < step:
+            self._next()
+        return self._next()
+
+    def _next(self) -> tuple[Any, ...]:
+        batch = (next(self._batches),)
+        self._before, self._last = self._last, batch
+        self._position += 1
+        return batch
+
+    def previous(self, step: int) -> tuple[Any, ...] | None:
+        return self._before
+
+
+def _endless(batches: Iterable[Any]) -> Iterator[Any]:
+    """Repeats `batches` without end."""
     position = 0
     while True:
         before = position
         for batch in batches:
             position += 1
-            if position > start:
-                yield batch
+            yield batch
         if position == before:
             raise ValueError(
                 "batches: expected an iterable with a batch for every step, got one that ended"
@@ -89,11 +138,11 @@ def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax
     data = Batch(*(None if field is None else jax.tree.map(jnp.asarray, field) for field in data))
     sizes = {"data": _size(data.x_data, "x_data"), "noise": _size(data.x_noise, "x_noise")}
     _check_weights(data, sizes)
-    context = {f"num_{name}": size for name, size in sizes.items()} | {
+    counts = {f"num_{name}": size for name, size in sizes.items()} | {
         "batch_size": _plain(batch_size)
     }
     if batch_size is None:
-        return Source(lambda step: (data,), _identity, sizes["data"], context)
+        return Source(lambda step: (data,), _identity, sizes["data"], counts, data, _nothing)
     shares = dict(
         zip(
             sizes,
@@ -110,7 +159,8 @@ def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax
     def arguments(step: int) -> tuple[Any, ...]:
         return data, {name: shuffle.rows(step) for name, shuffle in shuffles.items()}
 
-    return Source(arguments, partial(_gather, shares=shares), shares["data"], context)
+    gather = partial(_gather, shares=shares)
+    return Source(arguments, gather, shares["data"], counts, data, _nothing)
 
 
 def _plain(batch_size: Any) -> Any:

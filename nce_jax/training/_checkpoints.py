@@ -1,23 +1,23 @@
-"""Checkpoints: written by orbax, each certified by a file of digests that is written last."""
+"""Checkpoints: written by orbax, each certified by a sealed record that is written last."""
 
-import json
-import shutil
+import contextlib
+import logging
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from nce_jax._checks import is_key
-from nce_jax._disk import sha256, write_atomic
+from nce_jax._disk import errors_name, full_disk_error, is_full
+from nce_jax.training._matching import check_leaves, fitting_names, same_names
 from nce_jax.training._processes import agreed, by_writer
+from nce_jax.training._stored import Stored, as_leaf, describe, leaves_record, plain_keys
 
 
 class CheckpointWarning(UserWarning):
-    """A checkpoint is damaged or unfinished and was passed over."""
+    """A checkpoint was passed over: damaged, unfinished, or one where the loss diverged."""
 
 
 class Loaded(NamedTuple):
@@ -29,11 +29,11 @@ class Loaded(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one run: `<step>/` by orbax, `<step>.json` with digests and context.
+    """The checkpoints of one run: `<step>/` by orbax, `<step>.json` with the record that seals it.
 
-    Saving and hashing run in the background. A checkpoint is complete once its digests are written.
-    With several processes, each writes its own shards, and the first one writes the digests; all of
-    them have to see the folder.
+    Saving and hashing run in the background. A checkpoint is complete once it is sealed. With
+    several processes, each writes its own shards, and the first one writes the records; all of them
+    have to see the folder.
     """
 
     def __init__(self, folder: Path, keep: int) -> None:
@@ -45,10 +45,12 @@ class Checkpoints:
                 "checkpoints need orbax: pip install 'nce_jax[checkpoints]'"
             ) from error
 
-        self.folder, self._keep = folder.absolute(), keep
+        # The parameters of the newest one may be those at which the loss diverges.
+        self.folder, self._keep = folder.absolute(), max(keep, 2)
         self._checkpointer = ocp.StandardCheckpointer()
         self._thread = ThreadPoolExecutor(1)
         self._pending: Future[None] | None = None
+        logging.getLogger("absl").addFilter(_is_no_full_disk)
 
     def steps(self) -> list[int]:
         """Steps of all checkpoints, finished or not, oldest first."""
@@ -58,31 +60,53 @@ class Checkpoints:
         """Starts to save, in the place of a damaged checkpoint of this step."""
         self.finish()
         self._remove(step)
-        self._checkpointer.save(self.folder / str(step), _plain_keys(tree))
-        self._pending = self._thread.submit(
-            self._certify, step, {"context": context, "leaves": describe(tree)}
-        )
+        with self._disk_errors():
+            self._checkpointer.save(self.folder / str(step), plain_keys(tree))
+        self._pending = self._thread.submit(self._certify, step, context, leaves_record(tree))
 
-    def _certify(self, step: int, record: dict[str, Any]) -> None:
-        """Waits for the save, writes its digests, and removes superfluous checkpoints."""
+    def _certify(self, step: int, context: dict[str, Any], leaves: dict[str, Any]) -> None:
+        """Waits for the save, seals it, and removes superfluous checkpoints."""
         self._checkpointer.wait_until_finished()
-        self._record(step, record)
+        self._seal(step, context, leaves)
 
     @by_writer
-    def _record(self, step: int, record: dict[str, Any]) -> None:
-        record["sha256"] = _digests(self.folder / str(step))
-        write_atomic(self.folder / f"{step}.json", json.dumps(record, indent=1))
-        older = [number for number in self.steps() if number < step and self._is_complete(number)]
-        retained = {step, *older[len(older) - self._keep + 1 :]} if self._keep > 1 else {step}
+    def _seal(self, step: int, context: dict[str, Any], leaves: dict[str, Any]) -> None:
+        self.stored(step).seal(context, leaves)
+        older = [number for number in self.steps() if number < step and self._is_good(number)]
+        retained = {step, *older[len(older) - self._keep + 1 :]}
         # Checkpoints of later steps are removed too: the run has passed over them.
         for superfluous in set(self.steps()) - retained:
             self._remove(superfluous)
+
+    def _is_good(self, step: int) -> bool:
+        """Whether a checkpoint of an earlier step counts as one of those to keep."""
+        stored = self.stored(step)
+        try:
+            return stored.is_sealed() and stored.record()["diverged"] is None
+        except (OSError, ValueError):
+            return False
+
+    def stored(self, step: int) -> Stored:
+        return Stored(self.folder, step)
 
     def finish(self) -> None:
         """Waits until the save in progress is complete."""
         pending, self._pending = self._pending, None
         if pending is not None:
-            pending.result()
+            with self._disk_errors():
+                pending.result()
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        """Turns the errors of a full disk, orbax's own among them, into one sentence."""
+        folder = self.folder.parent
+        try:
+            with errors_name(folder):
+                yield
+        except Exception as error:
+            if isinstance(error, OSError) or not is_full(error):
+                raise
+            raise full_disk_error(folder) from None
 
     def close(self) -> None:
         """Completes the save and ends its threads, so that the process can resume the run."""
@@ -90,30 +114,38 @@ class Checkpoints:
             self.finish()
         finally:
             self._thread.shutdown()
-            self._checkpointer.close()
+            logging.getLogger("absl").removeFilter(_is_no_full_disk)
+            with contextlib.suppress(Exception):  # that of the save, which has been raised
+                self._checkpointer.close()
 
     def newest(self) -> Path | None:
         """The newest complete checkpoint."""
         self.finish()
-        return next(
-            (
-                self.folder / str(step)
-                for step in reversed(self.steps())
-                if self._fault(step) is None
-            ),
-            None,
-        )
+        good = (step for step in reversed(self.steps()) if self.stored(step).fault() is None)
+        return next((self.folder / str(step) for step in good), None)
 
-    def load(self, like: Any) -> Loaded | None:
-        """The newest complete checkpoint as a tree like `like`; warns of newer damaged ones."""
+    @by_writer
+    def mark_diverged(self, step: int, reason: str) -> None:
+        """Notes that checkpoints from `step` on hold parameters at which the run diverged."""
+        self.finish()
+        for number in self.steps():
+            if number >= step and self.stored(number).fault() is None:
+                self.stored(number).mark_diverged(reason)
+
+    def load(self, like: Any, is_strict: bool = True) -> Loaded | None:
+        """The newest complete checkpoint as a tree like `like`; warns of newer ones, if any.
+
+        Raises unless the trees are the same; with `is_strict` False the optimizer's state may
+        differ, and is taken as far as it fits.
+        """
         step = agreed(self._choose() or 0)  # none is saved before the first step
-        return self._read(step, like) if step else None
+        return self.read(step, like, is_strict)[0] if step else None
 
     @by_writer
     def _choose(self) -> int | None:
         passed_over: list[str] = []
         for step in reversed(self.steps()):
-            fault = self._fault(step)
+            fault = self.stored(step).fault()
             if fault is None:
                 self._warn(passed_over, f"using {self.folder / str(step)} instead")
                 return step
@@ -127,87 +159,30 @@ class Checkpoints:
                 f"checkpoint {'; '.join(passed_over)}; {instead}", CheckpointWarning, stacklevel=7
             )
 
-    def _is_complete(self, step: int) -> bool:
-        return (self.folder / f"{step}.json").is_file()
+    def read(self, step: int, like: Any, is_strict: bool = True) -> tuple[Loaded, list[str]]:
+        """The checkpoint of a step as a tree like `like`, and the leaves that nothing fits."""
+        stored = self.stored(step)
+        record = stored.record()
+        saved, wanted = record["leaves"], describe(like)
+        sources = same_names(wanted) if is_strict else fitting_names(saved, wanted)
+        check_leaves(saved, wanted, sources, stored.path, is_strict)
+        simple_names = dict(zip(saved, record["names"], strict=True))
+        arrays = stored.arrays(self._checkpointer, like)
 
-    def _fault(self, step: int) -> str | None:
-        """What is wrong with a checkpoint, or None."""
-        if not self._is_complete(step):
-            return "unfinished"
-        try:
-            record = json.loads((self.folder / f"{step}.json").read_text())
-            expected = dict(record["sha256"])
-            record["context"], record["leaves"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            return f"damaged ({step}.json: {error!r})"
-        actual = _digests(self.folder / str(step))
-        wrong = sorted(
-            name for name in {*expected, *actual} if expected.get(name) != actual.get(name)
-        )
-        return f"damaged ({', '.join(wrong)})" if wrong else None
+        def fill(path: Any, leaf: Any) -> Any:
+            source = sources[jax.tree_util.keystr(path)]
+            return leaf if source is None else as_leaf(arrays[simple_names[source]], leaf)
 
-    def _read(self, step: int, like: Any) -> Loaded:
-        record = json.loads((self.folder / f"{step}.json").read_text())
-        _check_same_leaves(record["leaves"], describe(like), self.folder / str(step))
-        target = jax.tree.map(_abstract, _plain_keys(like))
-        tree = self._checkpointer.restore(self.folder / str(step), target)
-        return Loaded(step, _restored_like(tree, like), record["context"])
+        tree = jax.tree_util.tree_map_with_path(fill, like)
+        fresh = [name for name, source in sources.items() if source is None]
+        return Loaded(step, tree, record["context"]), fresh
 
     @by_writer
     def _remove(self, step: int) -> None:
-        # The digests go first: what is left, should this be interrupted, counts as unfinished.
-        (self.folder / f"{step}.json").unlink(missing_ok=True)
-        # Orbax's unfinished ones have a suffix.
-        for path in [self.folder / str(step), *self.folder.glob(f"{step}.*")]:
-            shutil.rmtree(path, ignore_errors=True)
+        self.stored(step).remove()
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): sha256(path) for path in paths}
-
-
-def _plain_keys(tree: Any) -> Any:
-    """Keys as NumPy arrays, which one process writes; other arrays unchanged."""
-    return jax.tree.map(
-        lambda leaf: np.asarray(jax.random.key_data(leaf)) if is_key(leaf) else leaf, tree
-    )
-
-
-def _restored_like(tree: Any, like: Any) -> Any:
-    """Restored arrays like those of `like`: typed keys, uncommitted where those were."""
-
-    def restore(leaf: Any, old: Any) -> Any:
-        if is_key(old):
-            return jax.random.wrap_key_data(jnp.asarray(leaf), impl=jax.random.key_impl(old))
-        return leaf if getattr(old, "committed", True) else jnp.asarray(np.asarray(leaf))
-
-    return jax.tree.map(restore, tree, like)
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(
-        jnp.shape(leaf), jnp.result_type(leaf), sharding=getattr(leaf, "sharding", None)
-    )
-
-
-def describe(tree: Any) -> dict[str, str]:
-    """Dtype and shape of every leaf, by path."""
-
-    def text(leaf: Any) -> str:
-        return f"{jnp.result_type(leaf)}{list(np.shape(leaf))}"
-
-    return {
-        jax.tree_util.keystr(path): text(leaf)
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def _check_same_leaves(saved: dict[str, str], wanted: dict[str, str], path: Path) -> None:
-    for name in [*wanted, *saved]:
-        if saved.get(name) != wanted.get(name):
-            raise ValueError(
-                f"state: expected {saved.get(name)} at {name} as in {path}, got {wanted.get(name)};"
-                " the run was begun with another model, optimizer or treatment: give those, or"
-                " another folder"
-            )
+def _is_no_full_disk(record: logging.LogRecord) -> bool:
+    """Drops the hundreds of lines in which orbax's threads report a full disk: `finish` raises."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    return not (is_full(error) or is_full(OSError(record.getMessage())))

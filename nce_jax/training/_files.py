@@ -1,6 +1,6 @@
 """Files of a training run, and how it is resumed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import is_key
-from nce_jax.training._checkpoints import Checkpoints, Loaded, describe
+from nce_jax._disk import FolderLock, errors_name, remove_temporary_files
+from nce_jax.training._checkpoints import Checkpoints, Loaded
+from nce_jax.training._identity import FREES_OPTIMIZER, check_identity
+from nce_jax.training._lines import RecordsFile
 from nce_jax.training._processes import agreed, check_everywhere, is_writer
-from nce_jax.training._records import MetricsFile, NonFiniteError, Window
+from nce_jax.training._records import NonFiniteError, Window
+from nce_jax.training._stored import describe
 
 
 def strongly_typed(tree: Any) -> Any:
@@ -43,43 +47,51 @@ def same_kind(new: Any, old: Any) -> Any:
 class Files:
     """Metrics, evaluations and checkpoints of a run; without a folder, records in memory only.
 
-    As a context manager it completes a checkpoint in progress, whatever ends the run.
+    As a context manager it holds the folder for this run, and completes a checkpoint in progress,
+    whatever ends the run.
     """
 
-    def __init__(self, folder: str | PathLike[str] | None, keep: int) -> None:
+    def __init__(
+        self, folder: str | PathLike[str] | None, keep: int, allow_changes: Collection[str] = ()
+    ) -> None:
         self.folder = None if folder is None else Path(folder)
+        self._allow_changes = allow_changes
         self.checkpoints = (
             None if self.folder is None else Checkpoints(self.folder / "checkpoints", keep)
         )
         self.metrics, self.evaluations = (
-            MetricsFile(self.folder and self.folder / f"{name}.jsonl", is_writer())
+            RecordsFile(self.folder and self.folder / f"{name}.jsonl", is_writer())
             for name in ("metrics", "evaluations")
         )
+        self._lock: FolderLock | None = None
+        self._refusal: OSError | None = None
+        self._context: dict[str, Any] = {}
 
     def __enter__(self) -> "Files":
         return self
 
     def __exit__(self, *_: Any) -> None:
-        if self.checkpoints is not None:
-            self.checkpoints.close()
+        try:
+            if self.checkpoints is not None:
+                self.checkpoints.close()
+        finally:
+            if self._lock is not None:
+                self._lock.release()
 
     def start(self, state: Any, key: jax.Array, resume: bool, num_steps: int) -> Loaded:
-        """The start of the run: the newest complete checkpoint, or a copy of `state` to donate."""
+        """The start of the run: the newest good checkpoint, or a copy of `state` to donate."""
         check_everywhere(state)
         fresh = Loaded(0, {"state": jax.tree.map(jnp.copy, strongly_typed(state)), "key": key}, {})
         if self.checkpoints is None or self.folder is None:
             return fresh
+        self._take_folder(resume)
         if not resume and agreed(self._holds_run()):
             raise FileExistsError(
                 f"folder: expected one without a run, got {self.folder}, which holds one;"
                 " resume=True continues it"
             )
-        start = self.checkpoints.load(fresh.tree) or fresh
-        if (jax.random.key_data(start.tree["key"]) != jax.random.key_data(key)).any():
-            raise ValueError(
-                f"key: expected the key with which the run in {self.folder} began, got another;"
-                " pass that key, or another folder"
-            )
+        is_strict = not FREES_OPTIMIZER.intersection(self._allow_changes)
+        start = self.checkpoints.load(fresh.tree, is_strict) or fresh
         if start.step > num_steps:
             raise ValueError(
                 f"num_steps: expected at least the {start.step} steps of the run in {self.folder},"
@@ -87,28 +99,71 @@ class Files:
             )
         return start
 
+    def _take_folder(self, resume: bool) -> None:
+        """Takes the folder for this run, and removes what killed processes left unfinished.
+
+        Of several processes the first one does. A complete run can be read where nothing can be
+        written: the error is then raised by `open`, if there is a step to take.
+        """
+        assert self.folder is not None
+        assert self.checkpoints is not None
+        if is_writer():
+            try:
+                self._lock = FolderLock(self.folder)
+                with errors_name(self.folder):
+                    self.checkpoints.folder.mkdir(exist_ok=True)
+                for folder in (self.folder, self.checkpoints.folder):
+                    remove_temporary_files(folder)
+            except OSError as error:
+                self._refusal = error
+        if agreed(self._refusal is not None):
+            self._refusal = self._refusal or OSError(
+                f"folder: expected {self.folder} to be free for this run, got an error of process"
+                " 0, which says why"
+            )
+            is_in_use = isinstance(self._refusal, BlockingIOError)
+            if not agreed(resume and not is_in_use and self._holds_run()):
+                raise self._refusal
+
     def _holds_run(self) -> bool:
         assert self.checkpoints is not None
-        return bool(self.checkpoints.steps()) or (
-            self.metrics.path is not None and self.metrics.path.exists()
-        )
+        return bool(self.checkpoints.steps()) or self.metrics.exists()
 
-    def open(self, start: Loaded, context: Mapping[str, Any]) -> None:
+    def open(self, start: Loaded, identity: Mapping[str, Any], num_steps: int) -> None:
         """Compares what must not change, and drops the records of steps that will be repeated."""
-        for name, saved in start.context.items():
-            if saved != context.get(name):
-                raise ValueError(
-                    f"{name}: expected {saved} as in the run in {self.folder}, got"
-                    f" {context.get(name)}"
-                )
-        for file in (self.metrics, self.evaluations):
-            file.keep_until(start.step)
+        if self.folder is None:
+            return
+        if self._refusal is not None and start.step < num_steps:
+            raise self._refusal
+        self._context = dict(identity)
+        if start.step:
+            self._context = check_identity(
+                start.context, identity, start.tree["state"], self._allow_changes, self.folder
+            )
+        counts = start.context.get("records", {})
+        with errors_name(self.folder):
+            for name, file in self._records().items():
+                file.keep_until(start.step, counts.get(name), self._is_writable)
+
+    @property
+    def _is_writable(self) -> bool:
+        return self._refusal is None
+
+    def _records(self) -> dict[str, RecordsFile]:
+        return {"metrics": self.metrics, "evaluations": self.evaluations}
 
     def record(self, window: Window, is_last: bool) -> dict[str, Any]:
         """Writes the complete records, and returns the last one for the progress bar."""
-        records = window.collect(self.last_checkpoint, is_last)
-        self.metrics.append(records)
+        records = window.collect(self.last_good, is_last)
+        self._append(self.metrics, records)
         return records[-1] if records else {}
+
+    def _append(self, file: RecordsFile, records: list[dict[str, Any]]) -> None:
+        if self.folder is None:
+            file.append(records)
+            return
+        with errors_name(self.folder):
+            file.append(records, self._is_writable)
 
     def evaluate(
         self, number: int, evaluate: Callable[[Any], Mapping[str, Any]], state: Any
@@ -125,18 +180,22 @@ class Files:
                 raise ValueError(
                     f"evaluate: expected numbers, got shape {np.shape(value)} at {name!r}"
                 )
-        self.evaluations.append(
-            [{"step": number, **{name: float(value) for name, value in values.items()}}]
-        )
+        numbers = {name: float(value) for name, value in values.items()}
+        self._append(self.evaluations, [{"step": number, **numbers}])
 
     def has_evaluated(self, number: int) -> bool:
-        return any(record["step"] == number for record in self.evaluations.records)
+        # Agreed: an evaluation may be one of all processes.
+        return bool(agreed(any(r["step"] == number for r in self.evaluations.records)))
 
-    def save(self, number: int, state: Any, key: jax.Array, context: Mapping[str, Any]) -> None:
+    def save(
+        self, number: int, state: Any, key: jax.Array, last_batch: dict[str, str] | None
+    ) -> None:
         """Starts a checkpoint; raises if the state is not finite."""
         assert self.checkpoints is not None
         self.check_finite(number, state)
-        self.checkpoints.save(number, {"state": state, "key": key}, dict(context))
+        counts = {name: len(file.records) for name, file in self._records().items()}
+        context = {**self._context, "last_batch": last_batch, "records": counts}
+        self.checkpoints.save(number, {"state": state, "key": key}, context)
 
     def check_finite(self, number: int, state: Any) -> None:
         """Raises if a parameter or F is not finite; the optimizer's state may hold infinities."""
@@ -147,10 +206,17 @@ class Files:
         }
         bad = _first_non_finite(checked or state)
         if bad is not None:
-            raise NonFiniteError(number, *bad, None, self.last_checkpoint())
+            name, value = bad
+            checkpoint = self.last_good(number, f"{name} was {value} after step {number}")
+            raise NonFiniteError(number, name, value, None, checkpoint)
 
-    def last_checkpoint(self) -> Path | None:
-        return None if self.checkpoints is None else self.checkpoints.newest()
+    def last_good(self, step: int, reason: str) -> Path | None:
+        """The newest checkpoint before `step`; later ones are marked as those of a divergence."""
+        if self.checkpoints is None:
+            return None
+        if self._is_writable:
+            self.checkpoints.mark_diverged(step, reason)
+        return self.checkpoints.newest()
 
 
 def _first_non_finite(tree: Any) -> tuple[str, float] | None:

@@ -1,7 +1,7 @@
 """`fit`: the training loop around a pure train step."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -15,9 +15,11 @@ from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
+from nce_jax.training._identity import check_changes, describe_run
+from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings, shares_threads
 from nce_jax.training._processes import check_same, is_writer
-from nce_jax.training._records import Packing, Window, history
+from nce_jax.training._records import Packing, Window
 
 _FLUSH = 128
 """Number of steps that may be in flight. Reading metrics off the device waits for it, so it happens
@@ -60,6 +62,7 @@ def fit(
     evaluate: Callable[[Any], Mapping[str, Any]] | None = None,
     evaluate_every: int | None = None,
     low_overlap: float = 0.01,
+    allow_changes: Collection[str] = (),
     progress: bool = True,
 ) -> FitResult:
     """Runs the training loop: batches, metrics, evaluations, checkpoints, resumption.
@@ -71,7 +74,8 @@ def fit(
 
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
-        with scalar metrics.
+        with scalar metrics. It receives a `Batch` (its samples are `batch.x_data`) where `batches`
+        is an array or a `Batch`, and otherwise what `batches` yields.
       state: what `train.init(params)` returns.
       batches: one of four. An array of data samples, or a `Batch` of arrays, is shuffled in every
         pass and cut into batches of `batch_size` (data and fixed noise samples each by a shuffle of
@@ -83,12 +87,16 @@ def fit(
       batch_size: for arrays: a number, or a pair for data and fixed noise samples. None uses the
         whole data set at every step.
       folder: where to write `metrics.jsonl`, `evaluations.jsonl` and `checkpoints/`; None writes
-        nothing.
-      resume: continues from the newest complete checkpoint in `folder`, or from the beginning if it
-        has none. A damaged or unfinished checkpoint is passed over with a `CheckpointWarning` that
-        names it and the one used instead.
+        nothing. No other run can use the folder at the same time. A complete run can be read again
+        from a read-only disk.
+      resume: continues from the newest good checkpoint in `folder`, or from the beginning if it has
+        none. A checkpoint that is damaged or unfinished, or at whose parameters the loss of the
+        next step was not finite, is passed over with a `CheckpointWarning` that names it and the
+        one used instead. Damaged lines of metrics or evaluations are moved to a file beside them,
+        with a `RecordWarning`.
       checkpoint_every: number of steps between checkpoints, a multiple of `log_every`.
-      keep: number of checkpoints to keep.
+      keep: number of checkpoints to keep. At least two are, since the loss may diverge right after
+        the newest.
       log_every: number of steps averaged into one record of metrics.
       evaluate: `evaluate(state)` returns a dictionary of numbers. It must not keep the state, whose
         memory is reused.
@@ -98,17 +106,32 @@ def fit(
         steps of a record have one. The default is our choice: at 0.01 about one sample in a hundred
         carries the gradient. A `FailedSolvesWarning` is given where F is not solved at more than a
         fifth of the steps of a record.
+      allow_changes: what may differ from the run in `folder`, a tuple of "batches", "batch_size",
+        "key", "state", "model", "noise", "optimizer", "criterion", "treatment",
+        "magnification_rule" and "step" (of any other step than that of `make_train_step`, as a
+        whole). A resumed run goes on as if nothing had changed, so that a change is refused unless
+        it is named here. Samples are compared bit for bit, functions by the operations that they
+        consist of and their constants, of batches from an iterable or a function the last one, and
+        the initial state up to rounding; code that is called back on the host is not compared. An
+        optimizer's state that does not fit a changed optimizer begins anew.
       progress: whether to show a progress bar, on stderr.
 
     Returns:
-      A `FitResult`.
+      A `FitResult`. Where batches have weights, its history has a column `empty_batches`, the
+        number of steps whose batch was padding throughout: they change nothing but `state.step`,
+        and are left out of the means.
 
     Raises:
       NonFiniteError: a metric is NaN or infinite, or a parameter or F is when it is to be saved;
-        the error names the step, the metric and the last good checkpoint.
+        the error names the step, the metric, the cause as far as it lies in the samples (which
+        side, how many, log density or log noise) and the last good checkpoint.
       FileExistsError: `folder` holds a run already, and `resume` is False.
+      BlockingIOError: another run is using `folder`.
+      OSError: `folder` cannot be written to, or the disk is full; it is tested before the first
+        step. (The two errors above are kinds of this one.)
       TypeError: `step`, `state`, `batches` or `key` is of the wrong kind.
-      ValueError: the run in `folder` had another key, other sizes, another state or more steps;
+      ValueError: the run in `folder` began with other samples, another key, state or step, and the
+        change is not allowed; it had more steps; a pipe or device is in the place of a file;
         batches ran out; numbers out of range; metrics that are not scalars; a step that changes
         shapes or dtypes of its state; processes with different keys, numbers of steps, or samples
         where they have to share them.
@@ -140,33 +163,51 @@ def fit(
     check_arguments(state, batches, key)
     if resume and folder is None:
         raise ValueError("resume: expected a folder to continue from, got folder=None")
+    check_changes(allow_changes)
     for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
     key_step, key_shuffle = jax.random.split(key)
     check_same("key, num_steps, checkpoint_every", [key, num_steps, checkpoint_every])
-    files = Files(folder, keep)
-    start = files.start(state, key, resume, num_steps)
-    source = make_source(batches, batch_size, key_shuffle, start.step)
-    files.open(start, source.context)
-    packing = Packing()
-    run = _Run(
-        advance=_compile(step, source, key_step, packing, start.tree["state"]),
-        source=source,
-        window=Window(packing, log_every, low_overlap),
-        files=files,
-        due=_Due(
-            num_steps,
-            checkpoint_every if files.checkpoints else None,
-            evaluate_every if evaluate else None,
-        ),
-        evaluate=evaluate,
-        key=key,
-    )
-    with files, _progress_bar(num_steps, start.step, progress and is_writer()) as bar:
-        state = run.steps(start.step, start.tree["state"], bar)
+    with Files(folder, keep, allow_changes) as files:
+        start = files.start(state, key, resume, num_steps)
+        source = make_source(batches, batch_size, key_shuffle)
+        first = source.first(start.step, num_steps)
+        if folder is not None:
+            identity = _identity(step, state, key, source, first, start.step)
+            files.open(start, identity, num_steps)
+        packing = Packing()
+        run = _Run(
+            advance=_compile(step, source, key_step, packing, start.tree["state"]),
+            source=source,
+            window=Window(packing, log_every, low_overlap),
+            files=files,
+            due=_Due(
+                num_steps,
+                checkpoint_every if files.checkpoints else None,
+                evaluate_every if evaluate else None,
+            ),
+            evaluate=evaluate,
+            key=key,
+        )
+        with _progress_bar(num_steps, start.step, progress and is_writer()) as bar:
+            state = run.steps(start.step, start.tree["state"], first, bar)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
+
+
+def _identity(
+    step: Callable[..., Any], state: Any, key: jax.Array, source: Source, first: Any, start: int
+) -> dict[str, Any]:
+    """What a run is made of, to be compared when it is resumed."""
+    last = source.previous(start) if start > 0 else None
+    example = first if first is not None else last
+    batch = None if example is None else jax.eval_shape(source.batch, *example)
+    return {
+        "samples": source.samples(),
+        "last_batch": source.last(last),
+        **describe_run(step, strongly_typed(state), batch, key),
+    }
 
 
 def _compile(
@@ -199,12 +240,13 @@ class _Run(NamedTuple):
     evaluate: Callable[[Any], Mapping[str, Any]] | None
     key: jax.Array
 
-    def steps(self, num_done: int, state: Any, bar: tqdm) -> Any:
-        """The state after the last step."""
+    def steps(self, num_done: int, state: Any, first: Any, bar: tqdm) -> Any:
+        """The state after the last step; `first` are the arguments of the first one."""
         must_wait, num_steps = shares_threads(state), self.due.num_steps
         for number in range(num_done + 1, num_steps + 1):
-            arguments = self.source.arguments(number - 1)
-            if number == num_done + 1:
+            is_first = number == num_done + 1
+            arguments = first if is_first else self.source.arguments(number - 1)
+            if is_first:
                 check_same("batches", arguments, _LOCAL_DATA_CURE)
             num_examples = self.source.num_examples or _num_examples(arguments)
             state, metrics = self.advance(state, arguments)
@@ -212,21 +254,21 @@ class _Run(NamedTuple):
                 jax.block_until_ready(metrics)
             self.window.add(number, metrics, num_examples)
             if self.due.flush(number):
-                self._write(number, state, bar)
+                self._write(number, state, arguments, bar)
         self.files.check_finite(num_steps, state)
         # A run that was complete before this call has not taken a step.
         if self.evaluate is not None and not self.files.has_evaluated(num_steps):
             self.files.evaluate(num_steps, self.evaluate, state)
         return state
 
-    def _write(self, number: int, state: Any, bar: tqdm) -> None:
+    def _write(self, number: int, state: Any, arguments: Any, bar: tqdm) -> None:
         """Records, evaluation and checkpoint, as far as they are due after this step."""
         is_last = number == self.due.num_steps
         _show(bar, number, self.files.record(self.window, is_last))
         if self.evaluate is not None and self.due.evaluation(number):
             self.files.evaluate(number, self.evaluate, state)
         if self.due.checkpoint(number):
-            self.files.save(number, state, self.key, self.source.context)
+            self.files.save(number, state, self.key, self.source.last(arguments))
         # What the host did here does not count as training time.
         self.window.restart_clock()
 

@@ -16,6 +16,7 @@ _MAX_RATIO = 0.995
 to fading momentum."""
 
 
+@standard_promotion()
 def response(
     optimizer: optax.GradientTransformation, opt_state: Any, params: Any, gradient: Any
 ) -> jax.Array:
@@ -23,23 +24,22 @@ def response(
 
     def size(factor: float) -> jax.Array:
         scaled = jax.tree.map(lambda leaf: factor * leaf, gradient)
-        with standard_promotion():
-            _, later = optimizer.update(scaled, opt_state, params)
-            # The second update: a warm-up begins at a rate of zero.
-            return optax.tree.norm(optimizer.update(scaled, later, params)[0])
+        _, later = optimizer.update(scaled, opt_state, params)
+        # The second update: a warm-up begins at a rate of zero.
+        return optax.tree.norm(optimizer.update(scaled, later, params)[0])
 
     power = jnp.clip(jnp.log2(size(2.0) / size(1.0)), 0, 1)
     return jnp.where(jnp.isfinite(power), power, 1)
 
 
+@standard_promotion()
 def pending(optimizer: optax.GradientTransformation, opt_state: Any, params: Any) -> Any:
     """How far the parameters will still move if all further gradients are zero: the momentum."""
     zeros = jax.tree.map(jnp.zeros_like, params)
     moves = []
     for _ in range(_NUM_SIMULATED):
-        with standard_promotion():
-            updates, opt_state = optimizer.update(zeros, opt_state, params)
-            params = optax.apply_updates(params, updates)
+        updates, opt_state = optimizer.update(zeros, opt_state, params)
+        params = optax.apply_updates(params, updates)
         moves.append(updates)
     *_, before, last = moves
     square = optax.tree.vdot(before, before)

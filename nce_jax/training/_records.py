@@ -1,10 +1,8 @@
-"""Metrics of a run: gathered on the device, averaged over steps, written as JSON lines."""
+"""Metrics of a run: gathered on the device, checked, and averaged over steps."""
 
-import json
-import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import describe
-from nce_jax._disk import write_atomic
 from nce_jax.log_partition import Status
+from nce_jax.training._faults import SampleFaults, explain
+
+_CURE = (
+    "fit(..., resume=True, allow_changes=('optimizer',)) goes on from it with a lower learning rate"
+    " or with clipping, ('key',) with other batches and draws, and training.load_checkpoint reads"
+    " it or an earlier one for a new run"
+)
+_NO_CHECKPOINT = "there is no good checkpoint; a lower learning rate or clipping would help"
 
 
 class NonFiniteError(FloatingPointError):
@@ -23,17 +28,29 @@ class NonFiniteError(FloatingPointError):
     Attributes:
       step: the step at which it did.
       metric: its name.
-      checkpoint: path of the last good checkpoint, or None.
+      checkpoint: path of the last good checkpoint, one whose metrics at the next step were finite,
+        or None.
     """
 
     def __init__(
-        self, step: int, metric: str, value: float, status: int | None, checkpoint: Path | None
+        self,
+        step: int,
+        metric: str,
+        value: float,
+        status: int | None,
+        checkpoint: Path | None,
+        cause: str = "",
     ) -> None:
         has_failed = status is not None and status in (Status.NONFINITE, Status.MAX_STEPS)
         why = f" (solver status {Status(status or 0).name})" if has_failed else ""
-        last = f"last good checkpoint: {checkpoint}" if checkpoint else "there is no checkpoint"
+        why += f": {cause}" if cause else ""
+        last = f"last good checkpoint: {checkpoint}; {_CURE}" if checkpoint else _NO_CHECKPOINT
         super().__init__(f"step {step}: {metric} is {value}{why}; {last}")
         self.step, self.metric, self.checkpoint = step, metric, checkpoint
+
+
+_FAULT = "faults."
+"""Prefix of the counts of faults among the columns of a window; they are no part of a record."""
 
 
 class LowOverlapWarning(UserWarning):
@@ -64,6 +81,9 @@ class Packing:
             )
         # None stands for a metric that this step does not have.
         scalars = {name: value for name, value in scalars.items() if value is not None}
+        faults = scalars.pop("faults", None)
+        if isinstance(faults, SampleFaults):
+            scalars |= {_FAULT + name: value for name, value in faults._asdict().items()}
         wrong = {
             name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
         }
@@ -111,15 +131,16 @@ class Window:
         self._since = time.perf_counter()
 
     def collect(
-        self, last_checkpoint: Callable[[], Path | None], is_last: bool
+        self, last_good: Callable[[int, str], Path | None], is_last: bool
     ) -> list[dict[str, Any]]:
         """Fetches metrics and returns the complete records, or all of them after the last step.
 
-        Raises NonFiniteError at the first bad step. Records end at multiples of `log_every`,
-        wherever the run started.
+        Raises NonFiniteError at the first bad step, with the checkpoint that `last_good(step,
+        reason)` finds before the step whose parameters are bad. Records end at multiples of
+        `log_every`, wherever the run started.
         """
         new = self._packing.columns(self._metrics)
-        _check_finite(self._steps[-len(self._metrics) :], new, last_checkpoint)
+        _check_finite(self._steps[-len(self._metrics) :], new, last_good)
         self._metrics = []
         self._columns = {
             name: np.append(self._columns.get(name, values[:0]), values)
@@ -152,14 +173,24 @@ class Window:
         self, columns: dict[str, np.ndarray], window: np.ndarray, rate: float
     ) -> dict[str, Any]:
         record: dict[str, Any] = {"step": self._steps[window[-1]]}
+        if "is_empty" in columns:
+            is_empty = columns["is_empty"][window] != 0
+            record["empty_batches"] = int(is_empty.sum())
+            # Batches of padding are left out of the means, unless there are no others.
+            window = window if is_empty.all() else window[~is_empty]
         for name, values in columns.items():
+            if name.startswith(_FAULT) or name == "is_empty":
+                continue
             if name == "status":
                 failed = ~np.isin(values[window], (Status.CONVERGED, Status.NO_OVERLAP))
                 record["failed_solves"] = int(failed.sum())
             else:
                 record[name] = float(np.mean(values[window], dtype=np.float64))
         if "overlap" in columns:
-            record["low_overlap"] = float(np.mean(columns["overlap"][window] < self._low_overlap))
+            is_low = columns["overlap"][window] < self._low_overlap
+            if "is_empty" in columns:
+                is_low &= columns["is_empty"][window] == 0
+            record["low_overlap"] = float(np.mean(is_low))
         return record | {"examples_per_second": rate}
 
     def _warn(self, records: list[dict[str, Any]]) -> None:
@@ -191,7 +222,7 @@ class Window:
             warnings.warn(message, kind, stacklevel=5)
 
 
-def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpoint) -> None:
+def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_good) -> None:
     floating = {
         name: values
         for name, values in columns.items()
@@ -207,58 +238,17 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_checkpo
         metric = min(bad, key=bad.__getitem__)
         row = bad[metric]
         status = columns["status"][row].item() if "status" in columns else None
-        raise NonFiniteError(
-            steps[row], metric, float(columns[metric][row]), status, last_checkpoint()
-        )
+        step, value = steps[row], float(columns[metric][row])
+        # The metrics of a step are those of the parameters before it.
+        checkpoint = last_good(step - 1, f"{metric} was {value} at step {step}")
+        cause = explain(_faults(columns, row))
+        raise NonFiniteError(step, metric, value, status, checkpoint, cause)
 
 
-class MetricsFile:
-    """A file of one JSON object per line; a torn last line is dropped when a run is resumed.
-
-    With several processes one is the writer; the others read the file, and keep their records in
-    memory.
-    """
-
-    def __init__(self, path: Path | None, is_writer: bool = True) -> None:
-        self.path, self._is_writer = path, is_writer
-        self.records: list[dict[str, Any]] = []
-
-    def keep_until(self, step: int) -> None:
-        """Keeps the lines up to `step`; later steps will be computed again."""
-        if self.path is None or not self.path.exists():
-            return
-        lines = map(_parse, self.path.read_text().splitlines())
-        self.records = [record for record in lines if record.get("step", step + 1) <= step]
-        if self._is_writer:
-            write_atomic(self.path, "".join(f"{json.dumps(record)}\n" for record in self.records))
-
-    def append(self, records: Sequence[Mapping[str, Any]]) -> None:
-        self.records += [dict(record) for record in records]
-        if self.path is None or not records or not self._is_writer:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a") as file:
-            file.writelines(f"{json.dumps(_json_safe(record))}\n" for record in records)
-
-
-def _parse(line: str) -> dict[str, Any]:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def _json_safe(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record with null for NaN and infinities, which JSON does not have."""
+def _faults(columns: dict[str, np.ndarray], row: int) -> dict[str, int]:
+    """The counts of `SampleFaults` at one step, by name; nothing for steps without them."""
     return {
-        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()
-    }
-
-
-def history(records: list[dict[str, Any]]) -> dict[str, np.ndarray]:
-    """Records as columns."""
-    names = dict.fromkeys(name for record in records for name in record)
-    return {
-        name: np.asarray([record.get(name, np.nan) for record in records], float) for name in names
+        name.removeprefix(_FAULT): int(values[row])
+        for name, values in columns.items()
+        if name.startswith(_FAULT)
     }

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from nce_jax._types import Array, Float, Params, Real
+from nce_jax.training._faults import SampleFaults
 
 
 class TrainState(NamedTuple):
@@ -53,6 +54,10 @@ class Metrics(NamedTuple):
       overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one).
         It equals `nce_jax.overlap` where F is solved for, and is a lower bound at any other F.
       magnification: M of the step where a rule adapts it, else None.
+      faults: the samples that have no finite log ratio, which tell why a loss is not finite.
+      is_empty: where the batch has weights, whether all weights of a side are zero, int32, else
+        None. Such a batch consists of padding: loss, gradient and overlap are zero, and of the
+        state only `step` changes.
     """
 
     loss: Float[Array, ""]
@@ -62,3 +67,5 @@ class Metrics(NamedTuple):
     status: Real[Array, ""]
     overlap: Float[Array, ""]
     magnification: Float[Array, ""] | None = None
+    faults: SampleFaults | None = None
+    is_empty: Real[Array, ""] | None = None

@@ -15,7 +15,7 @@ from nce_jax._promotion import standard_promotion
 from nce_jax._types import LogDensityFn, Params, PRNGKeyArray, Scalars
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
-from nce_jax.log_partition.problem import make_problem
+from nce_jax.log_partition.problem import Status, make_problem
 from nce_jax.magnification import Choice, MagnificationRule
 from nce_jax.training._composition import (
     as_model,
@@ -26,9 +26,11 @@ from nce_jax.training._composition import (
     check_state,
     check_update,
 )
+from nce_jax.training._faults import find_faults
 from nce_jax.training._mesh import check_mesh
 from nce_jax.training._momentum import pending, response
 from nce_jax.training._optimizers import as_optimizer
+from nce_jax.training._settle import is_without_samples, settle, zero_if
 from nce_jax.training._sharding import gather, split
 from nce_jax.training._sides import Model, Sides, log_ratios
 from nce_jax.training._state import Batch, Metrics, TrainState
@@ -107,19 +109,29 @@ class TrainStep:
         fixed = jax.lax.stop_gradient(inputs)
         update = self.treatment.update(criterion, fixed, state.log_partition)
         check_update(self.treatment, update)
-        update = jax.lax.stop_gradient(update)
+        # Log noise densities stay on the devices of their samples.
+        is_known = self.sides.mesh is None
+        log_noise = (sides[0].log_noise, sides[1].log_noise) if is_known else (None, None)
+        faults, is_uncovered = find_faults(fixed, log_noise)
+        is_empty = is_without_samples(fixed)
+        update = jax.lax.stop_gradient(settle(update, state, is_uncovered, is_empty))
         at_f = update.log_partition
         loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, at_f, criterion, weights)
         gradient = pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype)
         new = self._move_log_partition(state, self._descend(state, gradient, choice), update)
+        numbers = {
+            "loss": loss,
+            "gradient_norm": optax.tree.norm(gradient[0]),
+            "overlap": _overlap(criterion, fixed, at_f),
+        }
         return new, Metrics(
-            loss=loss,
+            **jax.tree.map(partial(zero_if, is_empty), numbers),
             log_partition=at_f,
-            gradient_norm=optax.tree.norm(gradient[0]),
             num_evaluations=update.num_evaluations,
             status=update.status,
-            overlap=_overlap(criterion, fixed, at_f),
             magnification=None if choice is None else choice.magnification,
+            faults=faults,
+            is_empty=None if is_empty is None else is_empty.astype(jnp.int32),
         )
 
     def _split(self, batch: Any) -> tuple[Batch, dict[str, Any]]:
@@ -159,7 +171,9 @@ class TrainStep:
         if choice is not None:
             remembered = choice.state._replace(response=_response(self.optimizer, state, gradient))
             scale = choice.target_acceptance ** (remembered.response - 1)
-            gradient = jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), gradient)
+            gradient = jax.tree.map(
+                lambda leaf: (scale * leaf.astype(scale.dtype)).astype(leaf.dtype), gradient
+            )
         with standard_promotion():
             updates, opt_state = self.optimizer.update(gradient, state.opt_state, pair)
             params, log_partition = optax.apply_updates(pair, updates)
@@ -172,13 +186,21 @@ class TrainStep:
     def _move_log_partition(
         self, state: TrainState, new: TrainState, update: LogPartitionUpdate
     ) -> TrainState:
-        """The new state with the F of the treatment; only F moves where the parameters wait."""
+        """The new state with the F of the treatment; only F moves where the parameters wait.
+
+        The parameters are NaN after a failed solve. Its gradient is not: a NaN in it would reach
+        what this step shares with others in a batch of them.
+        """
+        waiting_f = state.log_partition
         if not self.treatment.follows_gradient:
-            moved = update.next_log_partition.astype(state.log_partition.dtype)
-            new = new._replace(log_partition=moved)
+            waiting_f = update.next_log_partition.astype(state.log_partition.dtype)
+            new = new._replace(log_partition=waiting_f)
+        has_failed = (update.status == Status.NONFINITE) | (update.status == Status.MAX_STEPS)
+        params = jax.tree.map(lambda leaf: jnp.where(has_failed, jnp.nan, leaf), new.params)
+        new = new._replace(params=params)
         if update.params_wait is None:
             return new
-        waiting = state._replace(log_partition=new.log_partition, step=new.step)
+        waiting = state._replace(log_partition=waiting_f, step=new.step)
         return jax.tree.map(partial(jnp.where, update.params_wait), waiting, new)
 
 

@@ -209,9 +209,9 @@ def test_bad_arguments_are_named():
 
 
 def test_a_given_normalizer_does_not_hide_an_infinite_log_ratio():
-    """+inf among the data has a finite term: the status has to say it."""
+    """-inf among the data, to which the model gives no mass."""
     estimate = nce_jax.divergence(
-        jnp.array([jnp.inf, 1.0, 2.0]), jnp.array([0.0, 1.0]), log_partition=0.0
+        jnp.array([-jnp.inf, 1.0, 2.0]), jnp.array([0.0, 1.0]), log_partition=0.0
     )
     assert np.isnan(estimate.value)
     assert estimate.status == nce_jax.Status.NONFINITE

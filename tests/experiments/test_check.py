@@ -12,7 +12,10 @@ from experiments.common import check
     [
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": 1.05}, "ok", False),
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": 1.2}, "DIFFERS", True),
+        ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": 0.8}, "DIFFERS", True),
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {"a": float("nan")}, "DIFFERS", True),
+        ({"a": {"value": 1.0, "tolerance": 2.0, "least": 0.1}}, {"a": 0.2}, "ok", False),
+        ({"a": {"value": 1.0, "tolerance": 2.0, "least": 0.1}}, {"a": 0.0}, "DIFFERS", True),
         ({"a": {"value": 1.0, "tolerance": 0.1}}, {}, "MISSING", True),
         (
             {"a": {"value": 1.0, "tolerance": 0.1, "needs": "data"}},
@@ -56,7 +59,35 @@ def test_missing_results_name_the_command(checkout, capsys):
     assert "python -m experiments.some.run --preset paper" in capsys.readouterr().out
 
 
-def test_a_malformed_committed_file_is_named(checkout, capsys):
-    (checkout / "experiments/some/headline.json").write_text('{"a": 1.0}')
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": 1.0}',
+        '{"a": {"value": 1.0}}',
+        '{"a": {"value": 1.0, "tolerance": Infinity}}',
+        '{"a": {"value": NaN, "tolerance": 1}}',
+        '{"a": {"value": "1.0", "tolerance": 1}}',
+        '{"a": {"value": true, "tolerance": 1}}',
+    ],
+)
+def test_a_malformed_committed_file_is_named(checkout, capsys, text):
+    (checkout / "experiments/some/headline.json").write_text(text)
     assert check.main(["--root", str(checkout)]) == 1
     assert "every entry needs a value and a tolerance" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ['{"a": "1.05"}', '{"a": null}', '{"a": [1.05]}'])
+def test_a_measured_value_that_is_no_number_is_named(checkout, capsys, text):
+    (checkout / "build/results/some/paper/headline.json").write_text(text)
+    assert check.main(["--root", str(checkout)]) == 1
+    assert "build/results/some/paper/headline.json: a: expected a number" in capsys.readouterr().out
+
+
+def test_nothing_to_compare_does_not_hold(checkout, capsys, tmp_path):
+    (checkout / "experiments/some/headline.json").write_text("{}")
+    (checkout / "build/results/some/paper/headline.json").write_text("{}")
+    assert check.main(["--root", str(checkout)]) == 1
+    assert "expected at least one number, got none" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as exit_:
+        check.main(["--root", str(tmp_path / "nowhere")])
+    assert exit_.value.code == 2

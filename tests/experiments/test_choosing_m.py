@@ -114,6 +114,8 @@ def test_the_whole_experiment_at_its_smallest_and_an_interrupted_one_goes_on(tmp
     result = run.experiment(config, key)
     assert result.arrays["adaptive"].shape == (2, 2, 3)
     assert np.isfinite(result.arrays["grid"]).all()
+    assert len(list(tmp_path.rglob("*.npz"))) == 4  # until the result is written
+    pieces.remove(result.pieces)
     assert not list(tmp_path.rglob("*.npz"))
     figures = draw(results.Stored(dict(result.arrays), dict(result.headline), {}))
     assert set(figures) == {"choosing_m_errors", "choosing_m_ratios", "choosing_m_paths"}

@@ -130,6 +130,7 @@ class TestSmokePreset:
         once, repeated = (
             run.SWEEPS["joint"](SMOKE, digits, _run_key()).evaluation.test_loss for _ in range(2)
         )
+        assert np.isfinite(once).all()
         np.testing.assert_array_equal(once, repeated)
 
     def test_plots_and_tables_from_stored_results(self, result, tmp_path):

@@ -66,6 +66,7 @@ def test_the_experiment_repeats(smoke):
     keys = jax.vmap(lambda index: jax.random.fold_in(key_runs, index))(jnp.arange(CONFIG.num_runs))
     problem = make_problem(CONFIG, key_problem)
     once, repeated = (_starts(CONFIG, problem, keys)["start_theta_distance"] for _ in range(2))
+    assert np.isfinite(once).all()
     np.testing.assert_array_equal(once, repeated)
     np.testing.assert_allclose(once, smoke.arrays["start_theta_distance"], rtol=1e-3, atol=1e-5)
     figure = smoke.arrays["theta_distance"][

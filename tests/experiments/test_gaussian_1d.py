@@ -63,6 +63,7 @@ def test_far_apart_bar_and_solved_beat_the_joint_gradient_and_solvers_agree(smok
 def test_the_same_runs_agree_between_studies(smoke):
     """Distance 16 is also the first open setting, and M = 1 a magnification: draws are shared."""
     final = smoke.arrays["parameter_distance"][[0, 2, 4], -1, :, -1]
+    assert np.isfinite(final).all()
     np.testing.assert_allclose(smoke.arrays["setting_distance"][:, 0], final, rtol=1e-3)
     few = CONFIG.num_seeds_magnified
     np.testing.assert_allclose(
@@ -81,6 +82,7 @@ def test_a_run_repeats_and_names_stay_with_their_method():
     keys, cases = jax.random.split(jax.random.key(1), 2), [Case(4.0)]
     traces = train(compared(), cases * 2, keys, num_steps=5, batch_size=32)
     for trace in traces.values():
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(trace))
         jax.tree.map(lambda leaf: np.testing.assert_array_equal(leaf[0], leaf[1]), trace)
     change = {name: abs(trace.log_partition[..., 0]).max() for name, trace in traces.items()}
     # Only a solved F is not 0 at the first loss.
@@ -93,6 +95,7 @@ def test_the_experiment_repeats(smoke):
         jnp.arange(CONFIG.num_seeds)
     )
     once, repeated = (_open_settings(CONFIG, keys)["setting_distance"] for _ in range(2))
+    assert np.isfinite(once).all()
     np.testing.assert_array_equal(once, repeated)
     np.testing.assert_allclose(once, smoke.arrays["setting_distance"], rtol=1e-3)
 

@@ -63,6 +63,9 @@ def test_what_is_no_text_is_named(config, tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="binary: cannot be read"):
         text.load(dataclasses.replace(config, text=str(tmp_path / "binary")))
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="endless: cannot be read .* a plain file, got a device"):
+        text.load(dataclasses.replace(config, text=str(tmp_path / "endless")))
     (tmp_path / "short.txt").write_text("a few words")
     with pytest.raises(DataError, match=r"short\.txt: expected 24 tokens or more"):
         text.load(dataclasses.replace(config, text=str(tmp_path / "short.txt")))

@@ -37,3 +37,20 @@ def test_files_are_short():
     paths = {path.relative_to(EXPERIMENTS).as_posix(): path for path in EXPERIMENTS.rglob("*.py")}
     lines = {name: len(path.read_text().splitlines()) for name, path in paths.items()}
     assert {name: count for name, count in lines.items() if count > MAX_FILE_LINES} == {}
+
+
+ENDINGS = ("one_line():", "cli.main(", "plotting.main(")
+COMMANDS = [
+    path
+    for folder in ("experiments", "benchmarks")
+    for path in sorted((EXPERIMENTS.parent / folder).rglob("*.py"))
+    if '\nif __name__ == "__main__":' in path.read_text()
+]
+# They run in an environment or a process of their own, where their traceback is read by no user.
+WORKERS = {"bmi_worker", "fresh"}
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_command_ends_in_one_line(path):
+    if path.stem not in WORKERS:
+        assert any(ending in path.read_text() for ending in ENDINGS)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.mnist import preprocessing, statistics
+from experiments.common import pieces
+from experiments.mnist import preprocessing, statistics, train
 from experiments.mnist.config import PRESETS
 from experiments.mnist.train import methods
 
@@ -55,6 +56,32 @@ def test_a_batch_depends_on_its_step_alone_and_keeps_the_gray_levels():
     levels = np.floor(np.asarray(batch(3)) * 256)
     assert (levels == levels[:, :1]).all()  # every row is one of the images
     assert set(levels[:, 0]) <= set(range(10))
+
+
+def test_a_finished_training_is_read_by_an_interrupted_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(pieces, "RUNS", tmp_path)
+    params = {"a": jnp.arange(3.0), "b": {"c": jnp.ones((2, 2))}}
+    history = {"loss": np.array([2.0, 1.0]), "step": np.array([1, 2])}
+    trained = train.Trained(params, 0.25, history, {"held_out_loss": np.array([1.5])})
+
+    def fit(config, data, model, method, key, folder):
+        (folder / "checkpoints").mkdir(parents=True)
+        return trained
+
+    monkeypatch.setattr(train, "_fit", fit)
+    config, model = PRESETS["smoke"], train.Model(params, None)
+    arguments = config, None, model, "Newton, M = 2.5-0", None, jax.random.key(0)
+    for _ in range(2):
+        actual = train.train(*arguments)
+        assert jax.tree.structure(actual) == jax.tree.structure(trained)
+        for one, other in zip(jax.tree.leaves(actual), jax.tree.leaves(trained), strict=True):
+            np.testing.assert_array_equal(one, other)
+        monkeypatch.setattr(train, "_fit", lambda *_: pytest.fail("trained again"))
+    folder = pieces.folder("mnist", config, train.COMPUTING)
+    assert [path.name for path in folder.iterdir() if path.suffix] == ["Newton,-M-=-2.5-0.npz"]
+    assert not any(path.is_dir() for path in folder.iterdir())
+    pieces.remove([folder])
+    assert not folder.exists()
 
 
 def test_blocks_are_the_whole():

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import io
 import os
 import threading
 import time
@@ -218,6 +219,54 @@ def test_a_mirror_that_never_answers_is_given_up(publish, monkeypatch):
     assert time.monotonic() - start < 5
 
 
+def test_a_mirror_that_never_ends_is_cut_off(publish, contents, monkeypatch):
+    """At most one byte more than the published file is read, whatever a mirror sends."""
+    read = []
+
+    class Endless(io.RawIOBase):
+        def read(self, count=-1):
+            assert count >= 0
+            read.append(count)
+            assert sum(read) < 10**6, "read on without a limit"
+            return bytes(count)
+
+    monkeypatch.setattr(published.urllib.request, "urlopen", lambda *_, **__: Endless())
+    publish("http://endless/")
+    with pytest.raises(mnist_images.DataError, match="altered: more than .* bytes"):
+        mnist_images.load_images("mnist", split="test")
+    assert sum(read) == len(contents["t10k-images-idx3-ubyte.gz"]) + 1
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_what_is_no_file_is_refused_and_not_read(folder, kind):
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(mnist_images.DataError, match=f"{path}: cannot be read .*a plain file, got"):
+        mnist_images.load_images("mnist", split="test")
+
+
+def test_a_file_that_is_too_large_is_not_read_to_its_end(folder):
+    path = folder / "t10k-images-idx3-ubyte.gz"
+    with path.open("r+b") as file:
+        file.truncate(2**40)  # a sparse file: it takes no room on the disk
+    with pytest.raises(mnist_images.DataError, match="altered: more than"):
+        mnist_images.load_images("mnist", split="test")
+
+
+def test_an_idx_file_that_explodes_or_lies_is_refused(monkeypatch):
+    with pytest.raises(idx.IdxError, match="values: expected 6 for shape .2, 3., got 7"):
+        idx.parse_gzip(
+            gzip.compress(idx_bytes(np.zeros((2, 3), np.uint8)) + bytes(10**7)), num_axes=2
+        )
+    claims = bytes([0, 0, 8, 3]) + b"\xff\xff\xff\xff" * 3
+    with pytest.raises(idx.IdxError, match="shape: expected at most 268,435,456 values, got"):
+        idx.parse_gzip(gzip.compress(claims + bytes(100)), num_axes=3)
+
+
 def test_a_cache_that_cannot_be_written_costs_only_the_cache(
     publish, serve, contents, tmp_path, monkeypatch
 ):
@@ -311,7 +360,7 @@ ZIPPED = gzip.compress(GOOD, mtime=0)
         (GOOD[:-1], r"values: expected 6 for shape \(2, 3\), got 5"),
         (GOOD + b"\0", r"values: expected 6 for shape \(2, 3\), got 7"),
         # Sizes whose product overflows 64 bits must not wrap round to the number of values.
-        (bytes([0, 0, 8, 2]) + b"\x80\0\0\0" * 2, r"values: expected 4,611,686,018,427,387,904"),
+        (bytes([0, 0, 8, 2]) + b"\x80\0\0\0" * 2, r"shape: expected at most 268,435,456 values"),
     ],
     ids=[
         "empty",

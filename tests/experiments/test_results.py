@@ -1,7 +1,9 @@
 """Results on disk: written results are read back, and missing or damaged ones are named."""
 
 import dataclasses
+import errno
 import json
+import os
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,8 @@ import numpy as np
 import pytest
 
 from experiments.common import results
+from nce_jax._archives import write_arrays
+from nce_jax._disk import sha256
 
 COMMAND = "python -m experiments.some.run --preset paper"
 
@@ -75,19 +79,67 @@ def test_arrays_of_another_run_are_refused(saved):
         results.load(saved, COMMAND)
 
 
-def test_an_interrupted_write_leaves_the_old_file(tmp_path):
-    path = tmp_path / "file.json"
-    path.write_text("old")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["arrays.npz", "headline.json", "manifest.json"])
+def test_what_is_no_file_is_named_and_not_read(saved, name, kind):
+    (saved / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(saved / name)
+    else:
+        (saved / name).symlink_to("/dev/zero")
+    with pytest.raises(results.ResultError, match=rf"{name}: damaged .*expected a plain file"):
+        results.load(saved, COMMAND)
 
-    def write_and_be_interrupted():
-        with results.atomic(path) as temporary:
-            temporary.write_text("half")
-            raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_and_be_interrupted()
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
+def sealed(folder, **changes):
+    """Writes the digest of the arrays into the manifest, as somebody could by hand."""
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest |= {"arrays_sha256": sha256(folder / "arrays.npz"), **changes}
+    path.write_text(json.dumps(manifest))
+
+
+def test_arrays_that_explode_are_refused_before_they_are_read(saved, monkeypatch):
+    write_arrays(saved / "arrays.npz", {"error": np.zeros(10**6)}, is_compressed=True)
+    sealed(saved)
+    with pytest.raises(results.ResultError, match="bytes unpacked, got 8000128"):
+        results.load(saved, COMMAND)
+    monkeypatch.setattr(results, "ARRAYS_LIMIT", 10**6)
+    sealed(saved, arrays={"error": "float64[1000000]"})
+    with pytest.raises(results.ResultError, match="at most 1000000 bytes unpacked, got 8000128"):
+        results.load(saved, COMMAND)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"error": "float32[3, 2]"}, "not the arrays of its manifest"),
+        ({"wrong": "float32[2, 3]"}, "not the arrays of its manifest"),
+        ({"error": "float32"}, "its manifest describes no arrays"),
+        ({"error": 3}, "its manifest describes no arrays"),
+        (None, "its manifest describes no arrays"),
+    ],
+)
+def test_arrays_that_the_manifest_does_not_describe_are_refused(saved, arrays, message):
+    sealed(saved, arrays=arrays)
+    with pytest.raises(results.ResultError, match=f"arrays.npz: .*{message}"):
+        results.load(saved, COMMAND)
+
+
+def test_json_that_is_nested_too_deeply_is_named(saved):
+    (saved / "manifest.json").write_text("[" * 10**6)
+    with pytest.raises(results.ResultError, match=r"manifest.json: damaged .*nested"):
+        results.load(saved, COMMAND)
+
+
+def test_a_full_disk_is_one_sentence_that_names_the_folder(saved, monkeypatch):
+    def full(path, *rest, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(results, "write_arrays", full)
+    with pytest.raises(OSError, match=f"output: expected a folder .* got {saved} .No space") as e:
+        results.save(saved, results.Result({"a": np.zeros(1)}))
+    assert "\n" not in str(e.value)
 
 
 def test_a_failed_save_does_not_leave_the_old_result_as_the_new_one(saved):

@@ -56,6 +56,7 @@ def test_every_pair_gives_on_eight_devices_what_it_gives_on_one(x64):
         )
     assert len(reference) == 3 * len(list(pairs(config)))
     for name, value in reference.items():
+        assert np.isfinite(value).all(), name  # NaN equals NaN below
         np.testing.assert_allclose(
             spread[name], value, rtol=1e-10, atol=1e-10 * np.linalg.norm(value), err_msg=name
         )

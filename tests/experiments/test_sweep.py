@@ -1,5 +1,6 @@
 """The sweep command: sweeps of three problems, resumed, stored and drawn, and invalid arguments."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -13,8 +14,19 @@ import pytest
 import xarray
 
 from experiments.common import results
-from experiments.sweep import arguments, compute, files, plot, problems, select, train
+from experiments.sweep import (
+    arguments,
+    checks,
+    compute,
+    files,
+    plot,
+    problems,
+    select,
+    settings,
+    train,
+)
 from experiments.sweep.__main__ import main
+from nce_jax._disk import FolderLock
 
 ROOT = Path(__file__).parents[2]
 TINY = ["--num-steps", "6", "--batch-size", "16", "--num-records", "3", "--seeds", "3"]
@@ -110,6 +122,7 @@ def test_a_sweep_reproduces_the_run_of_the_experiment(name, method):
         method
     ]
     record_steps = train.recorded_steps(8, 3)
+    assert all(np.isfinite(value).all() for value in actual.values())
     np.testing.assert_allclose(
         actual["theta_distance"], np.abs(trace.theta[record_steps] - 4), rtol=1e-4
     )
@@ -240,6 +253,26 @@ def test_another_sweep_is_refused(swept, capsys, changes, message):
             ["gaussian-16d", "--raised-rate", "-1"],
             "raised_rate: expected a finite positive number, got -1.0",
         ),
+        (
+            ["gaussian-1d", "--seeds", "100000000000"],
+            "seeds: expected at most 2147483647, got 100000000000",
+        ),
+        (
+            ["gaussian-1d", "--seeds", "2147483647", "--num-records", "1000"],
+            "seeds: expected a grid whose result fits into memory",
+        ),
+        (
+            ["toy-2d", "--batch-size", "100000000000"],
+            "batch_size: expected at most 16777216, got 100000000000",
+        ),
+        (
+            ["gaussian-1d", "--output", "/dev/null"],
+            "output: expected a folder that can be written to, got /dev/null (",
+        ),
+        (
+            ["gaussian-1d", "--output", "/dev/null/below"],
+            "output: expected a folder that can be written to, got /dev/null/below (",
+        ),
         (["gaussian-1d", "--devices", "99"], "devices: expected at most the 8 of cpu, got 99"),
         (
             ["plot", "nowhere/sweep"],
@@ -255,6 +288,43 @@ def test_bad_arguments_end_in_one_line(capsys, monkeypatch, tmp_path, argv, mess
     assert stopped.value.code == 2
     assert message in said.err
     assert said.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_a_treatment_in_which_every_lane_failed_is_named(tmp_path, capsys):
+    argv = ["gaussian-1d", *TINY, "--learning-rate", "1e38", "--treatment", "joint", "solved"]
+    with pytest.raises(SystemExit) as stopped:
+        main([*argv, "--output", str(tmp_path / "out")])
+    assert stopped.value.code == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == "error: gaussian-1d: every lane failed under the treatment joint"
+    failed = files.load(tmp_path / "out")["failed"]  # saved nevertheless
+    assert failed.sel(treatment="joint").all()
+    assert not failed.sel(treatment="solved").all()
+
+
+def test_a_second_sweep_in_the_folder_is_refused(tmp_path, capsys):
+    with FolderLock(tmp_path), pytest.raises(SystemExit) as stopped:
+        main(["gaussian-1d", *TINY, "--output", str(tmp_path), "--resume"])
+    assert stopped.value.code == 2
+    said = capsys.readouterr().err
+    assert f"error: output: expected a folder that no other run uses, got {tmp_path}" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"seeds": 3}', "[" * 10**5])
+def test_damaged_settings_cost_nothing(tmp_path, content):
+    sweep = arguments.Gaussian1d(output=tmp_path)
+    settings.store(sweep)
+    path = tmp_path / settings.FILE
+    before = path.read_text()
+    path.write_text(content)
+    with pytest.warns(UserWarning, match=f"{path}: damaged"):
+        settings.store(sweep)
+    assert path.read_text() == before
+    settings.store(sweep)
+    with pytest.raises(checks.UsageError, match="seeds: expected 10 as in the sweep in"):
+        settings.store(dataclasses.replace(sweep, seeds=11))
 
 
 def test_a_folder_in_use_is_left_alone(swept, capsys):
@@ -410,7 +480,7 @@ def test_the_plotted_numbers_are_medians_over_seeds(swept):
     ],
 )
 def test_an_open_selection_is_refused_by_name(swept, options, message):
-    with pytest.raises(arguments.UsageError) as stopped:
+    with pytest.raises(checks.UsageError) as stopped:
         select.select(files.load(swept), arguments.Plot(swept, **options))
     assert str(stopped.value).startswith(message)
 

@@ -142,6 +142,7 @@ def test_a_path_is_that_of_the_train_step_by_hand():
         losses.append(metrics.loss)
     np.testing.assert_array_equal(checkpoints(TINY), [0, 1, 2, 3, 5])
     expected = [*losses[:4], (losses[4] + losses[5]) / 2]
+    assert np.isfinite(expected).all()
     np.testing.assert_allclose(path.loss[0], expected, rtol=1e-5)
     np.testing.assert_allclose(path.log_partition[0, -1], metrics.log_partition, rtol=1e-5)
     for actual, leaf in zip(

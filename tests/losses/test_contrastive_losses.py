@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 
 import nce_jax
-from nce_jax import training
-from nce_jax.losses import Sharded
 from tests.losses import dense
 
 IDS = np.array([0, 1, 2, 0, 4, 5, 1, 7, 8, 9, 10, 0])
@@ -274,7 +272,7 @@ def test_float16_keeps_small_slopes():
     assert np.linalg.norm(half - exact) < 2 * floor
 
 
-X, ONE = jnp.ones((4, 2)), jax.devices()[:1]
+X = jnp.ones((4, 2))
 REFUSED = [
     (
         {"y": jnp.ones((3, 2))},
@@ -307,7 +305,7 @@ REFUSED = [
     (
         {"log_noise": jnp.ones(4), "negatives": X},
         ValueError,
-        "log_noise: expected None with negatives, got an array",
+        "log_noise_negatives: expected log probabilities with negatives and log_noise, got None",
     ),
     (
         {"negatives": jnp.ones((3, 5))},
@@ -325,15 +323,21 @@ REFUSED = [
         "ids_negatives: expected integers with negatives and ids, got None",
     ),
     (
-        {"negatives": jnp.ones((4, 3, 2)), "chunk_size": 2},
+        {"log_noise_negatives": jnp.ones(4)},
         ValueError,
-        "chunk_size: expected None with negatives of shape (n, K, dim)",
+        "log_noise_negatives: expected None without negatives, got an array",
     ),
     (
-        {"negatives": jnp.ones((4, 3, 2)), "devices": Sharded(training.make_mesh(devices=ONE))},
+        {"log_noise_negatives": jnp.ones(4), "negatives": X},
         ValueError,
-        "devices: expected None with negatives of shape (n, K, dim)",
+        "log_noise: expected log probabilities with negatives and log_noise_negatives, got None",
     ),
+    (
+        {"log_noise_negatives": jnp.ones(3), "log_noise": jnp.ones(4), "negatives": X},
+        ValueError,
+        "log_noise_negatives: expected shape (4,), got shape (3,)",
+    ),
+    ({"in_batch": 1, "negatives": X}, TypeError, "in_batch: expected a Boolean, got int 1"),
     (
         {"ids_negatives": jnp.ones(4, int)},
         ValueError,

@@ -1,6 +1,7 @@
 """Losses of embeddings over a mesh, gathered or around a ring, equal those of one device."""
 
 import functools
+import inspect
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from nce_jax import training
 from nce_jax.losses import Sharded
 from tests.losses import dense
 
+IDS = np.arange(16) % 11
 LOSSES = {
     "info_nce": functools.partial(
         nce_jax.losses.info_nce_loss, magnification=3.0, log_noise=np.linspace(-2, -1, 16)
@@ -20,9 +22,7 @@ LOSSES = {
     "explicit": functools.partial(
         nce_jax.losses.info_nce_loss, negatives=np.random.default_rng(0).normal(size=(8, 3))
     ),
-    "clip": functools.partial(
-        nce_jax.losses.clip_loss, ids=np.arange(16) % 11, weights=jnp.arange(16.0)
-    ),
+    "clip": functools.partial(nce_jax.losses.clip_loss, ids=IDS, weights=jnp.arange(16.0)),
     "nt_xent": nce_jax.losses.nt_xent_loss,
     "siglip": functools.partial(nce_jax.losses.siglip_loss, bias=-1.0),
 }
@@ -174,10 +174,13 @@ def test_samples_that_cannot_be_split_evenly_are_named():
 )
 def test_devices_of_another_type_are_named(make_devices, message):
     x, y = dense.batch(n=16, dtype=jnp.float32)
-    names = "info_nce_loss", "info_nce_loss_terms", "clip_loss", "nt_xent_loss", "siglip_loss"
-    for loss in (getattr(nce_jax.losses, name) for name in names):
+    functions = (getattr(nce_jax.losses, name) for name in nce_jax.losses.__all__)
+    functions = [loss for loss in functions if "devices" in inspect.signature(loss).parameters]
+    assert len(functions) >= 10
+    for loss in functions:
+        partners = {"y": y} if "y" in inspect.signature(loss).parameters else {"labels": IDS}
         with pytest.raises(TypeError) as caught:
-            loss(x, y, devices=make_devices())
+            loss(x, **partners, devices=make_devices())
         assert str(caught.value) == f"devices: expected {message}"
 
 

@@ -19,6 +19,7 @@ ARGUMENTS = {
     "log_density_noise": jnp.zeros((N, K)),
     "x": jnp.ones((N, DIM)),
     "y": jnp.ones((N, DIM)),
+    "labels": jnp.zeros(N, int),
     "hidden": jnp.ones((N, DIM)),
     "targets": jnp.zeros(N, int),
     "noise_ids": jnp.zeros(K, int),
@@ -50,6 +51,17 @@ def right_arguments(name: str) -> dict:
     return arguments
 
 
+def needed_beside(parameter: str) -> dict:
+    """The options that an option of explicit negatives requires."""
+    side = parameter.removeprefix("ids_negatives").removeprefix("log_noise_negatives")
+    negatives = {f"negatives{side}": jnp.ones((K, DIM))}
+    if parameter.startswith("ids_negatives"):
+        return {**negatives, "ids": jnp.arange(N)}
+    if parameter.startswith("log_noise_negatives"):
+        return {**negatives, "log_noise": jnp.zeros(N)}
+    return {}
+
+
 @pytest.mark.parametrize("name", functions())
 def test_the_right_arguments_pass(name):
     getattr(losses, name)(**right_arguments(name))
@@ -61,8 +73,7 @@ def test_every_wrong_argument_is_named(name, wrong):
     function, arguments = getattr(losses, name), right_arguments(name)
     for parameter in inspect.signature(function).parameters:
         options = dict(arguments)
-        if parameter == "ids_negatives":
-            options |= {"negatives": jnp.ones((K, DIM)), "ids": jnp.arange(N)}
+        options |= needed_beside(parameter)
         with pytest.raises((TypeError, ValueError)) as caught:
             function(**{**options, parameter: WRONG[wrong]})
         assert str(caught.value).startswith(f"{parameter}: expected "), parameter

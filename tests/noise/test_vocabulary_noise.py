@@ -55,6 +55,16 @@ def test_logarithms_of_the_formulas():
         expected = np.log(np.where(ids > 0, power, 0))
     np.testing.assert_allclose(noise.unigram(ids, power=0.3).log_prob(ids), expected, rtol=1e-6)
     np.testing.assert_allclose(noise.log_uniform(40).log_prob(ids), np.log(zipf), rtol=1e-6)
+    rare = np.arange(1, 41) ** -0.5
+    np.testing.assert_allclose(
+        noise.unigram(np.arange(1, 41), power=-0.5).log_prob(ids),
+        np.log(rare / rare.sum()),
+        rtol=1e-6,
+    )
+    # Counts whose power would overflow or underflow.
+    np.testing.assert_allclose(
+        jnp.exp(noise.unigram([1, 1e300, 2], power=-2.0).log_prob(jnp.arange(3))), [0.8, 0, 0.2]
+    )
     for build in WORDS.values():
         np.testing.assert_allclose(jnp.exp(build().log_prob(ids)).sum(), 1, rtol=1e-5)
         np.testing.assert_array_equal(build().log_prob(jnp.array([-1, 40, 10**6])), -jnp.inf)
@@ -159,9 +169,14 @@ REFUSED = [
     ),
     (lambda: noise.unigram([1, np.inf]), ValueError, "counts: expected finite numbers >= 0"),
     (
-        lambda: noise.unigram([1, 2], power=-1.0),
+        lambda: noise.unigram([1, 2], power=-np.inf),
         ValueError,
-        "power: expected a finite number >= 0, got -1.0",
+        "power: expected a finite number, got -inf",
+    ),
+    (
+        lambda: noise.unigram([1, 0, 2, 0], power=-0.5),
+        ValueError,
+        "counts: expected positive counts with a negative power, got 2 of 4 that are zero",
     ),
     (lambda: noise.unigram([1, 2], power="3/4"), TypeError, "power: expected a number, got '3/4'"),
     (lambda: noise.log_uniform(0), ValueError, "num_words: expected at least 1, got 0"),

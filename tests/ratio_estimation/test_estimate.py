@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from nce_jax import models
-from nce_jax.ratio_estimation import RatioEstimate, fit_log_ratio
-from nce_jax.ratio_estimation._assessment import kl_sampling_error, loss_terms
+from nce_jax.ratio_estimation import RatioEstimate, UnreliableRatioWarning, fit_log_ratio
+from nce_jax.ratio_estimation._assessment import loss_terms, sampling_errors
+from nce_jax.training import LowOverlapWarning
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 
@@ -59,24 +60,38 @@ def test_the_error_of_kl_is_the_formula(x64):
     of_data = data - data.mean() + (p - p.mean()) / slope
     of_noise = (q - q.mean()) / slope
     expected = np.sqrt(of_data.var(ddof=1) / 200 + of_noise.var(ddof=1) / 300)
-    error = kl_sampling_error(jnp.asarray(data), jnp.asarray(noise))
-    np.testing.assert_allclose(error, expected, rtol=1e-6)
+    errors = sampling_errors(jnp.asarray(data), jnp.asarray(noise), np.arange(500))
+    np.testing.assert_allclose(errors.kl, expected, rtol=1e-6)
+    of_root = p.var(ddof=1) / 200 + q.var(ddof=1) / 300
+    np.testing.assert_allclose(errors.log_partition, np.sqrt(of_root) / slope, rtol=1e-6)
+    # Every sample four times, as one group: the estimates and their errors are the same, but for
+    # the correction G / (G - 1).
+    copies = [jnp.repeat(jnp.asarray(side), 4) for side in (data, noise)]
+    grouped = sampling_errors(*copies, np.repeat(np.arange(500), 4))
+    np.testing.assert_allclose(grouped, errors, rtol=1e-6)
+    assert sampling_errors(*copies, np.arange(2000)).kl < 0.51 * errors.kl
 
 
 def test_the_loss_is_the_sum_of_its_terms(estimate):
-    """The stored loss is the last of the training's evaluations."""
+    """The stored loss is that of the chosen step in the course of the training."""
+    evaluations = estimate.result.evaluations
+    assert evaluations["step"][0] == 0
     np.testing.assert_allclose(
-        estimate.held_out_loss, estimate.result.evaluations["held_out_loss"][-1], rtol=1e-5
+        estimate.held_out_loss,
+        evaluations["held_out_loss"][evaluations["step"] == estimate.best_step][0],
+        rtol=1e-5,
     )
+    assert estimate.best_step == evaluations["step"][np.argmin(evaluations["selection_loss"])]
     terms = loss_terms(jnp.array([2.0]), jnp.array([-1.0]), jnp.array(0.5))
     np.testing.assert_allclose(terms, np.log1p(np.exp([[-1.5], [-1.5]])), rtol=1e-6)
 
 
 def changed(estimate, **fields):
-    """The same estimate with other evaluations or fields."""
-    evaluations = {"held_out_loss": np.array(fields.pop("losses", [estimate.held_out_loss]))}
+    """The same estimate with other evaluations, of which the last is chosen, or other fields."""
+    losses = np.array(fields.pop("losses", [estimate.held_out_loss]))
+    evaluations = {"step": np.arange(len(losses)), "held_out_loss": losses}
     result = estimate.result._replace(evaluations=evaluations)
-    return estimate._replace(result=result, **fields)
+    return estimate._replace(result=result, best_step=len(losses) - 1, **fields)
 
 
 def test_a_settled_loss_with_overlap_counts_as_converged(estimate):
@@ -86,11 +101,32 @@ def test_a_settled_loss_with_overlap_counts_as_converged(estimate):
     assert "NOT CONVERGED" not in settled.summary()
 
 
-def test_a_loss_that_has_risen_again_is_overfitting(estimate):
+def test_a_chosen_loss_above_the_lowest_is_overfitting(estimate):
     excess = 1.1 * estimate.held_out_loss_standard_error
     overfitted = changed(estimate, losses=[estimate.held_out_loss - excess, estimate.held_out_loss])
     assert not overfitted.is_converged
-    assert "NOT CONVERGED: the held-out loss ended" in overfitted.summary()
+    assert not overfitted.is_reliable
+    assert "NOT CONVERGED: the held-out loss of the chosen step" in overfitted.summary()
+    # The course of a network that was not chosen is no fault of the simple model.
+    assert overfitted._replace(model="linear").is_converged
+
+
+def test_a_loss_that_does_not_beat_a_guess_is_not_reliable(estimate):
+    """Two standard errors below 2 log 2 are the limit."""
+    error = estimate.held_out_loss_standard_error
+    for errors_below, is_reliable in ((1.9, False), (2.1, True)):
+        loss = 2 * np.log(2) - errors_below * error
+        moved = changed(estimate, held_out_loss=loss, losses=[loss])
+        assert moved.is_converged
+        assert moved.is_reliable == is_reliable
+        assert ("is no better than that of a guess, 1.386" in moved.summary()) != is_reliable
+
+
+def test_signs_of_dependence_are_among_the_problems(estimate):
+    moved = changed(estimate, signs_of_dependence=("x_data: 9 of 10 samples occur more than once",))
+    assert moved.is_converged
+    assert not moved.is_reliable
+    assert "NOT RELIABLE: x_data: 9 of 10 samples occur more than once: if" in moved.summary()
 
 
 def test_too_little_overlap_and_a_failed_solve_are_reported(estimate):
@@ -105,7 +141,10 @@ def test_sets_without_any_overlap_have_infinite_errors():
     model = models.exponential_family(models.linear_statistics, jnp.full(1, 3000.0))
     x_data = 60 + jax.random.normal(KEYS[0], (100, 1))
     x_noise = jax.random.normal(KEYS[1], (100, 1))
-    with pytest.warns(Warning, match="overlap"):
+    with (
+        pytest.warns(LowOverlapWarning),
+        pytest.warns(UnreliableRatioWarning, match="the overlap, 0, is below 0.1"),
+    ):
         estimate = fit_log_ratio(
             KEYS[2], x_data, x_noise, model=model, num_steps=1, batch_size=64, progress=False
         )

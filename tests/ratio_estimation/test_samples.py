@@ -20,42 +20,35 @@ def draw(key, count):
 
 
 def sets_of(x_data, x_noise, num_visited=80):
-    return make_sets(*KEYS, x_data, x_noise, held_out=0.2, num_visited=num_visited)
+    return make_sets(*KEYS, x_data, x_noise, num_visited=num_visited)
 
 
-def test_arrays_are_split_at_random_and_lose_nothing():
-    sets = sets_of(X, X[:20])
-    assert sets.data.held_out.shape == (10, 2)
-    assert sets.noise.train.shape == (16, 2)
-    both = np.concatenate([sets.data.train, sets.data.held_out])
-    np.testing.assert_array_equal(np.sort(both, axis=0), np.sort(X, axis=0))
-    assert not np.array_equal(both, X)
+def test_arrays_are_taken_as_they_are():
+    np.testing.assert_array_equal(sets_of(X, X[:20]).noise, X[:20])
 
 
 @pytest.mark.parametrize(("source", "mean"), [(NORMAL, 0), (draw, 5)])
 def test_a_drawn_set_is_as_large_as_the_other(source, mean):
     """In either place; mean of 50 samples in two dimensions, k = 4."""
-    for sets in (sets_of(X, source).noise, sets_of(source, X).data):
-        assert sets.train.shape == (40, 2)
-        assert sets.held_out.shape == (10, 2)
-        assert abs(np.concatenate(sets).mean() - mean) < 4 * 0.1
+    for samples in (sets_of(X, source).noise, sets_of(source, X).data):
+        assert samples.shape == (50, 2)
+        assert abs(samples.mean() - mean) < 4 * 0.1
 
 
-def test_a_drawn_set_is_used_in_the_order_of_the_draw():
-    """The key draws it, and so must not shuffle it as well."""
-    np.testing.assert_array_equal(sets_of(X, draw).noise.held_out, draw(KEYS[1], 50)[:10])
+def test_a_set_is_drawn_with_its_key():
+    np.testing.assert_array_equal(sets_of(X, draw).noise, draw(KEYS[1], 50))
 
 
 def test_two_drawn_sets_are_as_large_as_the_training_needs(monkeypatch):
-    assert len(sets_of(draw, NORMAL).data.train) == 64
+    assert len(sets_of(draw, NORMAL).data) == 80
     monkeypatch.setattr("nce_jax.ratio_estimation._samples._MAX_DRAWN", 60)
-    assert len(sets_of(draw, NORMAL).noise.train) == 48
+    assert len(sets_of(draw, NORMAL).noise) == 60
 
 
 def test_a_distribution_takes_the_place_of_the_noise_samples():
     estimate = fit_log_ratio(
-        KEYS[0], 1 + X, NORMAL, num_steps=2, batch_size=16, progress=False,
-        model=(jnp.zeros(2), lambda theta, x: x @ theta),
+        KEYS[0], 3 + X, NORMAL, num_steps=2, batch_size=16, progress=False,
+        model=(jnp.ones(2), lambda theta, x: x @ theta),
     )  # fmt: skip
     assert estimate.log_ratio(X[:3]).shape == (3,)
 

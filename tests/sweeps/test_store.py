@@ -2,11 +2,13 @@
 sweep is refused.
 """
 
+import errno
 import json
 import math
 import os
 import shutil
 import subprocess
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +18,8 @@ from jax.sharding import Mesh
 
 import nce_jax
 from nce_jax import sweeps
+from nce_jax._archives import read_arrays, write_arrays
+from nce_jax._disk import disk_error, sha256, sha256_of_json
 
 
 def fn(a, key):
@@ -244,12 +248,253 @@ def test_a_held_folder_is_not_overwritten(tmp_path):
         nce_jax.sweep(fn, axes=grid(), resume=True)
 
 
-@pytest.mark.parametrize("content", ["", "{}", None])
-def test_a_damaged_manifest_is_named(tmp_path, content):
+def flipped(content, bit):
+    changed = bytearray(content)
+    changed[bit // 8] ^= 1 << bit % 8
+    return bytes(changed)
+
+
+def resumed_with_a_new_manifest(folder):
+    with pytest.warns(sweeps.ManifestWarning, match=r"manifest .*manifest.json: damaged"):
+        return stored(folder, resume=True)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 2}', "[" * 10**5, None])
+def test_a_damaged_manifest_is_made_again_from_the_chunks(tmp_path, count, content):
+    first = stored(tmp_path)
+    path = tmp_path / "manifest.json"
+    before = json.loads(path.read_text())
+    path.unlink() if content is None else path.write_text(content)
+    count.clear()
+    result = resumed_with_a_new_manifest(tmp_path)
+    assert_same_bytes(result, first)
+    assert count == []
+    assert result.chunking.sizes == first.chunking.sizes
+    assert result.chunking.num_chunks == first.chunking.num_chunks
+    after = json.loads(path.read_text())
+    assert after["identity"] == before["identity"]
+    assert_same_bytes(stored(tmp_path, resume=True), first)  # without a warning
+    assert count == []
+
+
+def test_a_flipped_bit_in_the_manifest_costs_no_chunk(tmp_path):
+    stored(tmp_path)
+    path, rng = tmp_path / "manifest.json", np.random.default_rng(0)
+    content = path.read_bytes()
+    store = sweeps._store.Store(tmp_path, resume=True)
+    right = store.recorded()
+    num_damaged = 0
+    for bit in rng.choice(8 * len(content), 200, replace=False):
+        path.write_bytes(flipped(content, bit))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            actual = store.recorded()
+        assert (actual.identity, actual.sizes) == (right.identity, right.sizes)
+        assert actual.chunking in (right.chunking, None)
+        num_damaged += len(caught)
+        assert len(caught) == (actual.chunking is None)
+    store.close()
+    assert num_damaged > 150  # the others changed white space
+
+
+def test_a_damaged_manifest_of_another_sweep_is_still_refused(tmp_path):
+    stored(tmp_path)
+    (tmp_path / "manifest.json").write_text("")
+    with (
+        pytest.raises(sweeps.StoreError, match="which holds another sweep"),
+        pytest.warns(sweeps.ManifestWarning),
+    ):
+        stored(tmp_path, other_fn, resume=True)
+
+
+def test_without_chunks_a_damaged_manifest_costs_nothing(tmp_path, count):
+    first = stored(tmp_path)
+    for path in tmp_path.glob("chunk-*"):
+        path.unlink()
+    (tmp_path / "manifest.json").write_text("{")
+    count.clear()
+    assert_same_bytes(resumed_with_a_new_manifest(tmp_path), first)
+    assert len(count) == 4
+
+
+def seal(path):
+    path.with_suffix(".sha256").write_text(f"{sha256(path)}  {path.name}\n")
+
+
+def test_exchanged_chunks_are_computed_again(tmp_path, count):
+    first = stored(tmp_path)
+    for suffix in (".npz", ".sha256"):
+        shutil.copy(tmp_path / f"chunk-1{suffix}", tmp_path / f"chunk-0{suffix}")
+    count.clear()
+    with pytest.warns(sweeps.ChunkWarning, match=r"chunk-0.npz: damaged \(expected its own digest"):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+    # With the name mended in the seal as well.
+    shutil.copy(tmp_path / "chunk-1.npz", tmp_path / "chunk-0.npz")
+    seal(tmp_path / "chunk-0.npz")
+    with pytest.warns(sweeps.ChunkWarning, match=r"chunk-0.npz: damaged \(expected this chunk"):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+    assert len(count) == 2
+
+
+def test_a_chunk_of_another_sweep_is_computed_again(tmp_path, count):
+    first, _ = stored(tmp_path / "a"), stored(tmp_path / "b", other_fn)
+    for suffix in (".npz", ".sha256"):
+        shutil.copy(tmp_path / "b" / f"chunk-0{suffix}", tmp_path / "a")
+    count.clear()
+    with pytest.warns(sweeps.ChunkWarning, match="expected this chunk, got one of another place"):
+        assert_same_bytes(stored(tmp_path / "a", resume=True), first)
+    assert len(count) == 1
+
+
+@pytest.mark.parametrize("change", ["shape", "dtype", "one more", "one less", "no record"])
+def test_a_sealed_chunk_of_other_arrays_is_computed_again(tmp_path, count, change):
+    first = stored(tmp_path)
+    path = tmp_path / "chunk-2.npz"
+    arrays = read_arrays(path)
+    if change == "shape":
+        arrays["leaf_3"] = arrays["leaf_3"][:1, :1]
+    elif change == "dtype":
+        arrays["leaf_3"] = arrays["leaf_3"].astype(np.float64)
+    elif change == "one more":
+        arrays["leaf_4"] = np.zeros(3)
+    else:
+        del arrays["record" if change == "no record" else "leaf_3"]
+    write_arrays(path, arrays)
+    seal(path)
+    count.clear()
+    with pytest.warns(sweeps.ChunkWarning, match=r"chunk-2.npz: damaged"):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+    assert len(count) == 1
+
+
+def test_stores_of_other_formats_are_named(tmp_path):
     stored(tmp_path)
     path = tmp_path / "manifest.json"
-    path.unlink() if content is None else path.write_text(content)
-    with pytest.raises(
-        sweeps.StoreError, match=r"got a missing or damaged .*manifest.json .* to start again"
+    manifest = json.loads(path.read_text())
+    del manifest["sha256"]
+    message = "expected a sweep in format 2 of the store, got .* in format"
+    path.write_text(json.dumps({**manifest, "format": 1}))
+    with pytest.raises(sweeps.StoreError, match=f"{message} 1; finish it with the version"):
+        stored(tmp_path, resume=True)
+    # Its chunks have no record, which tells the format where the manifest is damaged.
+    path.write_text("")
+    for chunk in tmp_path.glob("chunk-*.npz"):
+        arrays = read_arrays(chunk)
+        del arrays["record"]
+        write_arrays(chunk, arrays)
+        seal(chunk)
+    with pytest.raises(sweeps.StoreError, match=f"{message} 1"):
+        stored(tmp_path, resume=True)
+    manifest["format"] = 3
+    path.write_text(json.dumps({**manifest, "sha256": sha256_of_json(manifest)}))
+    with pytest.raises(sweeps.StoreError, match=f"{message} 3"):
+        stored(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+@pytest.mark.parametrize("name", ["manifest.json", "chunk-1.npz", "chunk-1.sha256"])
+def test_what_is_no_file_is_not_read(tmp_path, name, kind):
+    first = stored(tmp_path)
+    path = tmp_path / name
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    warning = sweeps.ManifestWarning if name == "manifest.json" else sweeps.ChunkWarning
+    with pytest.warns(warning, match="expected a plain file, got a"):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+
+
+def test_a_folder_in_place_of_the_manifest_is_one_sentence(tmp_path):
+    stored(tmp_path)
+    path = tmp_path / "manifest.json"
+    path.unlink()
+    path.mkdir()
+    with (
+        pytest.raises(OSError, match=f"folder: expected .* got {tmp_path} "),
+        pytest.warns(sweeps.ManifestWarning, match="expected a plain file, got a folder"),
     ):
         stored(tmp_path, resume=True)
+
+
+def test_a_chunk_that_lies_about_its_size_is_computed_again(tmp_path):
+    first = stored(tmp_path)
+    path = tmp_path / "chunk-1.npz"
+    arrays = read_arrays(path)
+    with path.open("r+b") as file:
+        file.truncate(2**40)  # a sparse file: it takes no room on the disk
+    (tmp_path / "chunk-1.sha256").write_text("0  chunk-1.npz\n")
+    with pytest.warns(sweeps.ChunkWarning, match="expected at most .* bytes, got 1099511627776"):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+    write_arrays(path, {**arrays, "leaf_3": np.zeros(10**6)}, is_compressed=True)
+    seal(path)
+    with pytest.warns(sweeps.ChunkWarning, match="bytes unpacked, got"):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+
+
+def test_a_second_run_in_the_folder_is_refused(tmp_path):
+    errors = []
+
+    def begin_another(done, total):
+        with pytest.raises(BlockingIOError, match=f"no other run uses, got {tmp_path}") as error:
+            stored(tmp_path, resume=True)
+        errors.append(error)
+
+    result = stored(tmp_path, progress=begin_another)
+    assert len(errors) == 4
+    assert_same_bytes(stored(tmp_path, resume=True), result)
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused_before_the_computation(tmp_path, count):
+    file = tmp_path / "file"
+    file.write_text("")
+    for folder in (file, file / "below"):
+        with pytest.raises(OSError, match=f"folder: expected a folder .* got {folder} ") as error:
+            stored(folder)
+        assert "\n" not in str(error.value)
+    assert count == []
+
+
+def read_only(monkeypatch):
+    """Every lock is refused as on a disk that is mounted read-only; root may write anywhere."""
+
+    def refused(folder, argument="folder"):
+        raise disk_error(OSError(errno.EROFS, "Read-only file system"), folder, argument)
+
+    monkeypatch.setattr(sweeps._store, "FolderLock", refused)
+
+
+def test_a_finished_sweep_is_read_from_a_read_only_folder(tmp_path, monkeypatch, count):
+    first = stored(tmp_path)
+    count.clear()
+    read_only(monkeypatch)
+    assert_same_bytes(stored(tmp_path, resume=True), first)
+    (tmp_path / "chunk-3.sha256").unlink()
+    with pytest.raises(OSError, match=rf"got {tmp_path} \(Read-only file system\)"):
+        stored(tmp_path, resume=True)
+    assert count == []
+    with pytest.raises(OSError, match="Read-only file system"):
+        stored(tmp_path / "new")
+
+
+def test_a_full_disk_is_one_sentence_that_names_the_folder(tmp_path, monkeypatch):
+    def full(path, arrays):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweeps._store, "write_arrays", full)
+        with pytest.raises(OSError, match=rf"got {tmp_path} \(No space left.*free some space") as e:
+            stored(tmp_path)
+    assert e.value.errno == errno.ENOSPC
+    assert "\n" not in str(e.value)
+    assert_same_bytes(stored(tmp_path, resume=True), nce_jax.sweep(fn, axes=grid(), max_lanes=4))
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    stored(tmp_path)
+    left = [tmp_path / ".chunk-0.npz.1234.tmp", tmp_path / ".manifest.json.99.tmp"]
+    for path in left:
+        path.write_text("half")
+    stored(tmp_path, resume=True)
+    assert not any(tmp_path.glob(".*"))

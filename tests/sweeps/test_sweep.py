@@ -3,8 +3,11 @@ bit.
 """
 
 import functools
+import gc
 import math
 import sys
+import weakref
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -227,3 +230,28 @@ def test_functions_without_a_signature_or_of_any_keyword_are_left_to_python():
 def test_one_chunk_needs_no_bar(capsys):
     nce_jax.sweep(lambda a: a, {"a": jnp.arange(3.0)})
     assert capsys.readouterr().err == ""
+
+
+def test_a_function_and_its_data_are_dropped_with_their_last_reference():
+    def make_function():
+        data = jnp.arange(12_347.0)  # a length of no other array
+        return lambda a: a * jnp.sum(data)
+
+    fn = make_function()
+    reference = weakref.ref(fn)
+    nce_jax.sweep(fn, axes={"a": np.arange(3.0)})
+    del fn
+    gc.collect()
+    assert reference() is None
+    assert not any(array.shape == (12_347,) for array in jax.live_arrays())
+
+
+def test_callables_without_weak_references_are_swept():
+    class Scale(NamedTuple):
+        factor: float
+
+        def __call__(self, a):
+            return self.factor * a
+
+    values = nce_jax.sweep(Scale(2.0), axes={"a": np.arange(3.0)}, max_lanes=1).values
+    np.testing.assert_array_equal(values, [0.0, 2.0, 4.0])

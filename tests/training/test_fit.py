@@ -130,6 +130,7 @@ def test_records_are_json_lines(problem, tmp_path):
     (evaluation,) = [
         json.loads(line) for line in (tmp_path / "evaluations.jsonl").read_text().splitlines()
     ]
+    assert len(evaluation.pop("checksum")) == 8
     assert evaluation == {"step": 40, "F": float(result.state.log_partition)}
 
 
@@ -217,7 +218,7 @@ def test_no_checkpoint_of_non_finite_parameters(tmp_path):
     def step(state, batch, key):
         return jax.tree.map(lambda leaf: leaf * jnp.inf, state), {"loss": jnp.float32(0)}
 
-    message = r"step 3: parameter \['w'\] is inf; there is no checkpoint"
+    message = r"step 3: parameter \['w'\] is inf; there is no good checkpoint"
     for folder in (tmp_path, None):
         with pytest.raises(training.NonFiniteError, match=message):
             training.fit(
@@ -247,7 +248,7 @@ def test_an_infinite_normalizer_is_no_good_checkpoint(tmp_path):
         "progress": False,
     }
     with pytest.raises(
-        training.NonFiniteError, match="log_partition.* is inf; there is no checkpoint"
+        training.NonFiniteError, match="log_partition.* is inf; there is no good checkpoint"
     ):
         training.fit(step, State(jnp.ones(1), jnp.ones(())), [jnp.ones(1)], KEY, **options)
 
@@ -330,10 +331,10 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
         "num_steps": 20,
     }
     fit(problem, num_steps=10, folder=tmp_path, checkpoint_every=10)
-    with pytest.raises(ValueError, match="batch_size: expected 100 as in the run in .*, got 50"):
+    with pytest.raises(ValueError, match="batch_size: expected 100 as in the run in .*, got 50;"):
         fit(problem, num_steps=20, folder=tmp_path, checkpoint_every=10, batch_size=50, resume=True)
     with pytest.raises(
-        ValueError, match="key: expected the key with which the run in .* began, got another"
+        ValueError, match="key: expected the key as in the run in .*, got another key"
     ):
         training.fit(
             step,

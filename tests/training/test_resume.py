@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import pytest
 
 from nce_jax import training
+from nce_jax.training._stored import Stored
 from tests.training import kill_me
 from tests.training.problems import assert_trees_equal
 
@@ -52,7 +53,8 @@ def fit(num_steps, folder, **options):
 def records(folder):
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     return [
-        {k: v for k, v in json.loads(line).items() if k != "examples_per_second"} for line in lines
+        {k: v for k, v in json.loads(line).items() if k not in ("examples_per_second", "checksum")}
+        for line in lines
     ]
 
 
@@ -105,6 +107,33 @@ def largest_file(folder):
     )
 
 
+def edit(**changes):
+    """Edits the record by hand, without its digest."""
+
+    def harm(folder):
+        record = json.loads((folder / "30.json").read_text())
+        (folder / "30.json").write_text(json.dumps(record | changes))
+
+    return harm
+
+
+def put(name, make):
+    """Puts something else in the place of a file, or beside the files."""
+
+    def harm(folder):
+        path = largest_file(folder / "30") if name is None else folder / name
+        if path.exists():
+            path.unlink()
+        make(path)
+
+    return harm
+
+
+def make_huge(path):
+    with path.open("wb") as file:
+        file.truncate(2**43)  # 8 TB of nothing
+
+
 HARMS = {
     "a byte flipped": lambda folder: flip_a_byte(largest_file(folder / "30")),
     "a file cut short": lambda folder: os.truncate(largest_file(folder / "30"), 10),
@@ -113,13 +142,45 @@ HARMS = {
     "half-written": lambda folder: (folder / "30.json").unlink(),
     "its digests cut short": lambda folder: os.truncate(folder / "30.json", 20),
     "its digests emptied": lambda folder: (folder / "30.json").write_text("{}"),
+    "its digests a list": lambda folder: (folder / "30.json").write_text("[]"),
+    "its digests nested": lambda folder: (folder / "30.json").write_text("[" * 100_000),
+    "its digests in UTF-16": lambda folder: (folder / "30.json").write_text("{}", "utf-16"),
+    "its digests a pipe": put("30.json", os.mkfifo),
+    "its digests endless": put("30.json", lambda path: path.symlink_to("/dev/zero")),
+    "its digests a folder": put("30.json", os.mkdir),
+    "its context edited": edit(context=None),
+    "its leaves edited": edit(leaves=None),
+    "its files edited": edit(files={}),
+    "one more file": put("30/more", lambda path: path.write_text("more")),
+    "one more pipe": put("30/more", os.mkfifo),
+    "one more link": put("30/more", lambda path: path.symlink_to("/dev")),
+    "a pipe for a file": put(None, os.mkfifo),
+    "a device for a file": put(None, lambda path: path.symlink_to("/dev/zero")),
+    "a file that pretends to be huge": put(None, make_huge),
+    "that of another step": lambda folder: copy_checkpoint(folder, 20, 30),
+    "a file": lambda folder: (shutil.rmtree(folder / "30"), (folder / "30").touch()),
 }
 
 
+def copy_checkpoint(folder, step, other):
+    """Under the name of another step, with its digests."""
+    shutil.rmtree(folder / str(other))
+    shutil.copytree(folder / str(step), folder / str(other))
+    shutil.copy(folder / f"{step}.json", folder / f"{other}.json")
+
+
+@pytest.fixture(scope="module")
+def thirty(tmp_path_factory):
+    """A run of thirty steps, and the state that one of forty ends with."""
+    folder = tmp_path_factory.mktemp("runs") / "thirty"
+    fit(30, folder)
+    return folder, fit(40, None, resume=False)
+
+
 @pytest.mark.parametrize("harm", HARMS)
-def test_a_harmed_checkpoint_is_passed_over_by_name(tmp_path, harm):
-    whole = fit(40, None, resume=False)
-    fit(30, tmp_path)
+def test_a_harmed_checkpoint_is_passed_over_by_name(thirty, tmp_path, harm):
+    begun, whole = thirty
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
     HARMS[harm](tmp_path / "checkpoints")
     with pytest.warns(
         training.CheckpointWarning,
@@ -130,6 +191,21 @@ def test_a_harmed_checkpoint_is_passed_over_by_name(tmp_path, harm):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # what was harmed has been written anew
         fit(40, tmp_path)
+
+
+def test_every_flipped_bit_of_a_record_is_noticed(tmp_path):
+    """Every thirteenth bit; none is taken for another fault, such as other data."""
+    fit(10, tmp_path)
+    stored = Stored(tmp_path / "checkpoints", 10)
+    content = stored.record_path.read_bytes()
+    assert stored.fault() is None
+    for position in range(0, 8 * len(content), 13):
+        harmed = bytearray(content)
+        harmed[position // 8] ^= 1 << position % 8
+        stored.record_path.write_bytes(harmed)
+        fault = stored.fault()
+        same = fault is None and json.loads(harmed) == json.loads(content)  # white space
+        assert same or fault.startswith("damaged (")
 
 
 def test_with_no_whole_checkpoint_the_run_begins_anew(tmp_path):
@@ -246,9 +322,18 @@ def test_what_was_passed_over_is_neither_kept_nor_called_good(tmp_path):
     }
     with (
         pytest.warns(training.CheckpointWarning),
-        pytest.raises(training.NonFiniteError, match="good checkpoint: .*/20$"),
+        pytest.raises(training.NonFiniteError, match=r"good checkpoint: .*/20; .*load_checkpoint"),
     ):
-        training.fit(broken, state, jnp.arange(30.0), KEY, num_steps=40, folder=tmp_path, **options)
+        training.fit(
+            broken,
+            state,
+            jnp.arange(30.0),
+            KEY,
+            num_steps=40,
+            folder=tmp_path,
+            allow_changes=("step",),
+            **options,
+        )
     with pytest.warns(training.CheckpointWarning):
         fit(25, tmp_path, keep=2, checkpoint_every=5)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == [
@@ -268,6 +353,7 @@ def test_a_run_on_two_devices_is_resumed(tmp_path):
 import sys, jax, jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from nce_jax import training
+from nce_jax.training._stored import Stored
 sharding = NamedSharding(Mesh(jax.devices(), "data"), PartitionSpec("data"))
 x = jax.device_put(jnp.arange(8.0), sharding)
 def step(state, batch, key):

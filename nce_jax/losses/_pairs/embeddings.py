@@ -9,14 +9,14 @@ import numpy as np
 from nce_jax._checks import (
     as_array,
     as_floating,
+    as_positive,
     as_scalar,
     as_weights,
-    check_positive,
     check_positive_int,
     compute_dtype,
-    result_dtype,
 )
-from nce_jax._numerics import weighted_mean
+from nce_jax._dtypes import result_dtype
+from nce_jax._numerics import loss_mean, mask_terms
 from nce_jax.losses._pairs.sharded import (
     Sharded,
     check_devices,
@@ -55,11 +55,23 @@ class Embeddings(NamedTuple):
 
     def mask(self, terms: jax.Array) -> jax.Array:
         """The terms, one per anchor, set to zero where the weight is zero."""
-        return terms if self.weights is None else jnp.where(self.weights == 0, 0, terms)
+        return mask_terms(terms, self.weights)
 
-    def mean(self, terms: jax.Array) -> jax.Array:
-        """The weighted mean of the terms over the anchors."""
-        return weighted_mean(self.mask(terms), self.weights)
+    def mean(self, terms: jax.Array, is_counted: jax.Array | None = None) -> jax.Array:
+        """The weighted mean of the terms over the anchors that count, all by default.
+
+        It is zero, with a gradient of zero, where no anchor counts.
+        """
+        weights = self.weights
+        if is_counted is not None:
+            weights = jnp.where(is_counted, 1 if weights is None else weights, 0)
+            weights = weights.astype(terms.dtype)
+        return loss_mean(self.mask(terms), weights)
+
+    def distinct_ids(self, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+        """Ids of the rows and of columns of that shape that exclude rows of weight zero alone."""
+        ids_x = jnp.where(self.ids == IGNORED_ID, IGNORED_ID, 1)
+        return ids_x, jnp.zeros(shape, ids_x.dtype)
 
     def sum_others(
         self, reduction: Reduction, offset: jax.Array | None = None, column_sums: bool = False
@@ -141,12 +153,17 @@ def as_numbers(name: str, values: Any, shape: tuple[int, ...], dtype: Any) -> ja
 
 def inverse_temperature(temperature: Any, x: jax.Array) -> jax.Array:
     """1 / temperature, in the dtype of the computation."""
-    check_positive("temperature", temperature)
-    return 1 / as_number("temperature", temperature, compute_dtype(x))
+    dtype = compute_dtype(x)
+    _check_single("temperature", temperature)
+    return 1 / as_positive("temperature", temperature, jnp.zeros(1, dtype))
 
 
 def as_number(name: str, value: Any, dtype: Any) -> jax.Array:
     """Returns `value` as one number of that dtype."""
+    _check_single(name, value)
+    return as_scalar(name, value, jnp.zeros(1, dtype))
+
+
+def _check_single(name: str, value: Any) -> None:
     if np.ndim(value):
         raise ValueError(f"{name}: expected a number, got shape {np.shape(value)}")
-    return as_scalar(name, value, jnp.zeros(1, dtype))

@@ -17,6 +17,7 @@ Derivatives of bfloat16 vectors are sent and added up in float32.
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 import jax
@@ -124,7 +125,7 @@ def _reduce_sharded_fwd(plan: Plan, devices: Sharded, pairs: Pairs) -> tuple[Sum
 def _reduce_sharded_bwd(
     plan: Plan, devices: Sharded, residuals: Any, cotangents: Sums
 ) -> tuple[Pairs]:
-    out = _SPLIT, _SPLIT, _REPLICATED, _SPLIT
+    out = _SPLIT, _SPLIT, _REPLICATED, _SPLIT, _SPLIT
     gradients = _shard_map(_GRADIENT, plan, devices, out, *residuals, cotangents)
     return (cast_gradient(residuals[0], gradient_pairs(*gradients)),)
 
@@ -133,7 +134,7 @@ _reduce_sharded.defvjp(_reduce_sharded_fwd, _reduce_sharded_bwd)
 
 
 def _gathered_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
-    gathered = _gather(axis, (pairs.y, pairs.offset, pairs.ids_y))
+    gathered = _gather(axis, _columns(pairs))
     (row_sums, column_sums), _ = forward(plan, _replace_columns(pairs, gathered))
     size = pairs.y.shape[0]
     if not plan.column_sums:
@@ -145,9 +146,9 @@ def _gathered_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
 
 def _gathered_gradient(
     plan: Plan, axis: str, pairs: Pairs, sums: Sums, cotangents: Sums
-) -> tuple[jax.Array, ...]:
+) -> tuple[Any, ...]:
     *gathered, column_sums, column_cotangents = _gather(
-        axis, (pairs.y, pairs.offset, pairs.ids_y, sums[1], cotangents[1])
+        axis, (*_columns(pairs), sums[1], cotangents[1])
     )
     gradient = backward(
         plan,
@@ -158,7 +159,8 @@ def _gathered_gradient(
     )
     scatter = functools.partial(jax.lax.psum_scatter, axis_name=axis, tiled=True)
     grad_scale = jax.lax.psum(gradient.scale, axis)
-    return gradient.x, scatter(gradient.y), grad_scale, scatter(gradient.offset)
+    offsets = scatter(gradient.offset), gradient.row_offset
+    return gradient.x, scatter(gradient.y), grad_scale, *offsets
 
 
 def _ring_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
@@ -170,7 +172,7 @@ def _ring_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
         column_sums = join(column_sums, block_column_sums)
         return join(row_sums, block_row_sums), *_send_to_next(axis, (block, column_sums))
 
-    block = pairs.y, pairs.offset, pairs.ids_y
+    block = _columns(pairs)
     row_sums, column_sums = (
         jnp.full(len(vectors), plan.reduction.empty, pairs.offset.dtype)
         for vectors in (pairs.x, pairs.y)
@@ -183,11 +185,11 @@ def _ring_value(plan: Plan, axis: str, pairs: Pairs) -> Sums:
 
 def _ring_gradient(
     plan: Plan, axis: str, pairs: Pairs, sums: Sums, cotangents: Sums
-) -> tuple[jax.Array, ...]:
-    # The gradients in x and the scale stay on their device; those in y and the offset travel with
-    # the columns, and each device adds its part to them.
+) -> tuple[Any, ...]:
+    # The gradients in the rows and the scale stay on their device; those in y and its offset travel
+    # with the columns, and each device adds its part to them.
     def visit(_, carry):
-        (grad_x, grad_scale), (block, columns, grad_y, grad_offset) = carry
+        resident, (block, columns, grad_y, grad_offset) = carry
         gradient = backward(
             plan,
             _replace_columns(pairs, block),
@@ -196,19 +198,18 @@ def _ring_gradient(
             (cotangents[0], columns[1]),
         )
         traveling = block, columns, grad_y + gradient.y, grad_offset + gradient.offset
-        resident = grad_x + gradient.x, grad_scale + gradient.scale
-        return resident, _send_to_next(axis, traveling)
+        of_rows = gradient.x, gradient.scale, gradient.row_offset
+        return jax.tree.map(jnp.add, resident, of_rows), _send_to_next(axis, traveling)
 
-    block, columns = (pairs.y, pairs.offset, pairs.ids_y), (sums[1], cotangents[1])
-    zeros = [
-        jnp.zeros(leaf.shape, pairs.offset.dtype)
-        for leaf in (pairs.x, pairs.scale, pairs.y, pairs.offset)
-    ]
-    start = tuple(zeros[:2]), (block, columns, *zeros[2:])
-    (grad_x, grad_scale), (_, _, grad_y, grad_offset) = jax.lax.fori_loop(
+    resident, of_columns = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, pairs.offset.dtype),
+        ((pairs.x, pairs.scale, pairs.row_offset), (pairs.y, pairs.offset)),
+    )
+    start = resident, (_columns(pairs), (sums[1], cotangents[1]), *of_columns)
+    (grad_x, grad_scale, grad_row_offset), (_, _, grad_y, grad_offset) = jax.lax.fori_loop(
         0, jax.lax.axis_size(axis), visit, start
     )
-    return grad_x, grad_y, jax.lax.psum(grad_scale, axis), grad_offset
+    return grad_x, grad_y, jax.lax.psum(grad_scale, axis), grad_offset, grad_row_offset
 
 
 _VALUE = {"gather": _gathered_value, "ring": _ring_value}
@@ -220,18 +221,34 @@ def _shard_map(functions: Any, plan: Plan, devices: Sharded, out: Any, *argument
 
     Arrays are split along their first axis, and numbers are replicated.
     """
+    function = functools.partial(functions[devices.exchange], plan, devices.axis)
+    return _shard(function, devices, out, *arguments)
+
+
+def _shard(function: Callable[..., Any], devices: Sharded, out: Any, *arguments: Any) -> Any:
     specs = {_SPLIT: PartitionSpec(devices.axis), _REPLICATED: PartitionSpec()}
     in_specs = jax.tree.map(lambda leaf: specs[_SPLIT if leaf.ndim else _REPLICATED], arguments)
-    out_specs = tuple(specs[name] for name in out)
-    function = functools.partial(functions[devices.exchange], plan, devices.axis)
+    out_specs = jax.tree.map(specs.get, out)
     return jax.shard_map(
         function, mesh=devices.mesh, in_specs=in_specs, out_specs=out_specs, check_vma=False
     )(*arguments)
 
 
+def map_rows(function: Callable[..., Any], devices: Sharded | None, *arguments: Any) -> Any:
+    """Applies a function of rows that needs no other rows, on the device that holds them."""
+    return (
+        function(*arguments) if devices is None else _shard(function, devices, _SPLIT, *arguments)
+    )
+
+
+def _columns(pairs: Pairs) -> Any:
+    """All arrays of the columns, which travel together."""
+    return pairs.y, pairs.offset, pairs.ids_y, pairs.labels_y
+
+
 def _replace_columns(pairs: Pairs, columns: Any) -> Pairs:
-    y, offset, ids = columns
-    return pairs._replace(y=y, offset=offset, ids_y=ids)
+    y, offset, ids, labels = columns
+    return pairs._replace(y=y, offset=offset, ids_y=ids, labels_y=labels)
 
 
 def _gather(axis: str, columns: Any) -> Any:

@@ -8,21 +8,24 @@ over a mesh.
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from nce_jax._numerics import log_sum_exp
+from nce_jax.losses._pairs.blocks import merge_blocks, select_block, split_into_blocks, store_block
 
 IGNORED_ID = int(jnp.iinfo(jnp.int32).min)
 """The id of a row or column of which no pair is counted."""
 
 
 class Pairs(NamedTuple):
-    """Logits scale <x_i, y_j> + offset_j of all pairs (i, j) that are counted.
+    """Logits scale <x_i, y_j> + offset_j + row_offset_i of all pairs (i, j) that are counted.
 
-    A pair is counted unless its two ids are equal or one of them is `IGNORED_ID`.
+    A pair is counted unless its two ids are equal or one of them is `IGNORED_ID`. A plan may
+    restrict the count to positive or to negative pairs: a pair is positive if its labels are equal
+    or, where `positives` is given, if `positives[i, labels_y[j]]` is true.
 
     Attributes:
       x: the rows, (n, dim).
@@ -31,6 +34,10 @@ class Pairs(NamedTuple):
       offset: one number per column, (m,), in the dtype of `scale`.
       ids_x: integers of the rows, (n,).
       ids_y: integers of the columns, (m,).
+      row_offset: one number per row, (n,), in the dtype of `scale`; None for zeros.
+      labels_x: integers of the rows, (n,), or None.
+      labels_y: integers of the columns, (m,), or None.
+      positives: Booleans, one row per row of `x`, or None.
     """
 
     x: jax.Array
@@ -39,6 +46,13 @@ class Pairs(NamedTuple):
     offset: jax.Array
     ids_x: jax.Array
     ids_y: jax.Array
+    row_offset: jax.Array | None = None
+    labels_x: jax.Array | None = None
+    labels_y: jax.Array | None = None
+    positives: jax.Array | None = None
+
+
+Kind = Literal["all", "positives", "negatives"]
 
 
 class Reduction(NamedTuple):
@@ -68,11 +82,13 @@ class Plan(NamedTuple):
       reduction: how logits are summed.
       column_sums: whether columns are summed as well as rows.
       chunk_size: columns per block; None takes all of them at once.
+      kind: which of the counted pairs are summed.
     """
 
     reduction: Reduction
     column_sums: bool = False
     chunk_size: int | None = None
+    kind: Kind = "all"
 
 
 Sums = tuple[jax.Array, jax.Array]
@@ -113,6 +129,24 @@ SOFTPLUS_SUM = Reduction(
 )
 """The sum of softplus(logit), as sigmoid losses need it."""
 
+LINEAR_SUM = Reduction(
+    total=lambda logits, axis: jnp.where(jnp.isneginf(logits), 0, logits).sum(axis=axis),
+    join=jnp.add,
+    empty=0.0,
+    derivative=lambda logits, _: jnp.where(jnp.isneginf(logits), 0.0, 1.0).astype(logits.dtype),
+    over_devices=jax.lax.psum,
+)
+"""The sum of the logits themselves, for means over several positives."""
+
+COUNT = Reduction(
+    total=lambda logits, axis: (~jnp.isneginf(logits)).sum(axis=axis).astype(logits.dtype),
+    join=jnp.add,
+    empty=0.0,
+    derivative=lambda logits, _: jnp.zeros_like(logits),
+    over_devices=jax.lax.psum,
+)
+"""The number of pairs."""
+
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
 def reduce_pairs(plan: Plan, pairs: Pairs) -> Sums:
@@ -138,38 +172,43 @@ def forward(plan: Plan, pairs: Pairs) -> tuple[Sums, jax.Array | None]:
 
     Passed on to `backward`, these logits save a matrix product.
     """
-    columns = Columns(pairs.y, pairs.offset, pairs.ids_y)
+    columns = Columns(pairs.y, pairs.offset, pairs.ids_y, labels=pairs.labels_y)
     size = _block_size(plan, pairs)
     if size is None:
-        logits = _logits(pairs, columns)
+        logits = _logits(plan, pairs, columns)
         return _totals(plan, logits), logits
 
-    blocks, num_blocks = _split_into_blocks(columns, size)
+    blocks, num_blocks = split_into_blocks(columns, _PADDING, size)
 
     def add_block(row_sums, index):
-        block_row_sums, column_sums = _totals(plan, _logits(pairs, _select_block(blocks, index)))
+        logits = _logits(plan, pairs, select_block(blocks, index))
+        block_row_sums, column_sums = _totals(plan, logits)
         return plan.reduction.join(row_sums, block_row_sums), column_sums
 
     start = jnp.full(pairs.x.shape[0], plan.reduction.empty, pairs.offset.dtype)
     row_sums, column_sums = jax.lax.scan(add_block, start, jnp.arange(num_blocks))
-    return (row_sums, _merge_blocks(column_sums.T, columns)), None
+    return (row_sums, merge_blocks(column_sums.T, columns.y.shape[0])), None
 
 
 def backward(
     plan: Plan, pairs: Pairs, sums: Sums, logits: jax.Array | None, cotangents: Sums
 ) -> Pairs:
-    """Gradients in x, y, scale and offset, in the dtype of the sums; see `cast_gradient`."""
+    """Gradients in x, y, scale and offsets, in the dtype of the sums; see `cast_gradient`."""
     rows = sums[0], cotangents[0]
-    columns = Columns(pairs.y, pairs.offset, pairs.ids_y, sums[1], cotangents[1])
+    columns = Columns(
+        pairs.y, pairs.offset, pairs.ids_y, sums[1], cotangents[1], labels=pairs.labels_y
+    )
     size = _block_size(plan, pairs)
     if size is None:
-        logits = _logits(pairs, columns) if logits is None else logits
-        grad_x, grad_y, grad_offset = _block_gradients(plan, pairs, rows, columns, logits)
+        logits = _logits(plan, pairs, columns) if logits is None else logits
+        of_rows, of_columns = _block_gradients(plan, pairs, rows, columns, logits)
     else:
-        grad_x, grad_y, grad_offset = _sum_of_block_gradients(plan, pairs, rows, columns, size)
+        of_rows, of_columns = _sum_of_block_gradients(plan, pairs, rows, columns, size)
+    (grad_x, grad_row_offset), (grad_y, grad_offset) = of_rows, of_columns
     # Logits are products times the scale: one sum over x serves the gradient in the scale.
     grad_scale = jnp.sum(pairs.x.astype(grad_x.dtype) * grad_x)
-    return gradient_pairs(pairs.scale * grad_x, pairs.scale * grad_y, grad_scale, grad_offset)
+    grad_x, grad_y = pairs.scale * grad_x, pairs.scale * grad_y
+    return gradient_pairs(grad_x, grad_y, grad_scale, grad_offset, grad_row_offset)
 
 
 def cast_gradient(pairs: Pairs, gradient: Pairs) -> Pairs:
@@ -177,9 +216,15 @@ def cast_gradient(pairs: Pairs, gradient: Pairs) -> Pairs:
     return gradient._replace(x=gradient.x.astype(pairs.x.dtype), y=gradient.y.astype(pairs.y.dtype))
 
 
-def gradient_pairs(x: jax.Array, y: jax.Array, scale: jax.Array, offset: jax.Array) -> Pairs:
-    """Gradients as a `Pairs`; ids have none."""
-    return Pairs(x, y, scale, offset, None, None)  # type: ignore[arg-type]
+def gradient_pairs(
+    x: jax.Array,
+    y: jax.Array,
+    scale: jax.Array,
+    offset: jax.Array,
+    row_offset: jax.Array | None = None,
+) -> Pairs:
+    """Gradients as a `Pairs`; ids, labels and positives have none."""
+    return Pairs(x, y, scale, offset, None, None, row_offset)  # type: ignore[arg-type]
 
 
 class Columns(NamedTuple):
@@ -193,9 +238,10 @@ class Columns(NamedTuple):
     ids: Any
     sums: Any = None
     cotangents: Any = None
+    labels: Any = None
 
 
-_PADDING = Columns(0, 0, IGNORED_ID, 0, 0)
+_PADDING = Columns(0, 0, IGNORED_ID, 0, 0, 0)
 """The values with which the last column of a block is filled up; the id excludes it."""
 
 
@@ -206,46 +252,24 @@ def _block_size(plan: Plan, pairs: Pairs) -> int | None:
     return plan.chunk_size
 
 
-def _split_into_blocks(columns: Columns, size: int) -> tuple[Columns, int]:
-    """Columns on two axes, the second of which counts the blocks, and the number of blocks.
-
-    Blocks have at most `size` columns and are as even as possible. A block takes every k-th column
-    instead of a contiguous run: where columns are spread over devices, each device holds its part
-    of every block, and nothing is communicated.
-    """
-    num_blocks = -(-columns.y.shape[0] // size)
-
-    def split(leaf, fill):
-        if leaf is None:
-            return None
-        padding = [(0, -leaf.shape[0] % num_blocks)] + [(0, 0)] * (leaf.ndim - 1)
-        padded = jnp.pad(leaf, padding, constant_values=fill)
-        return padded.reshape(-1, num_blocks, *leaf.shape[1:])
-
-    return Columns(*map(split, columns, _PADDING)), num_blocks
-
-
-def _select_block(blocks: Columns, index: jax.Array) -> Columns:
-    return jax.tree.map(
-        lambda leaf: jax.lax.dynamic_index_in_dim(leaf, index, 1, keepdims=False), blocks
-    )
-
-
-def _store_block(index: jax.Array, blocks: jax.Array, block: jax.Array) -> jax.Array:
-    return jax.lax.dynamic_update_index_in_dim(blocks, block, index, 1)
-
-
-def _merge_blocks(blocks: jax.Array, columns: Columns) -> jax.Array:
-    return blocks.reshape(-1, *blocks.shape[2:])[: columns.y.shape[0]]
-
-
-def _logits(pairs: Pairs, columns: Columns) -> jax.Array:
+def _logits(plan: Plan, pairs: Pairs, columns: Columns) -> jax.Array:
     """The logits of all rows and a block of columns; minus infinity where a pair is not counted."""
     dtype = pairs.offset.dtype
     products = jnp.matmul(pairs.x, columns.y.T, preferred_element_type=dtype)
     ids_x, ids_y = pairs.ids_x[:, None], columns.ids[None, :]
     is_counted = (ids_x != ids_y) & (ids_x != IGNORED_ID) & (ids_y != IGNORED_ID)
-    return jnp.where(is_counted, pairs.scale * products + columns.offset[None, :], -jnp.inf)
+    if plan.kind != "all":
+        is_counted &= _is_positive(pairs, columns) == (plan.kind == "positives")
+    logits = pairs.scale * products + columns.offset[None, :]
+    if pairs.row_offset is not None:
+        logits = logits + pairs.row_offset[:, None]
+    return jnp.where(is_counted, logits, -jnp.inf)
+
+
+def _is_positive(pairs: Pairs, columns: Columns) -> jax.Array:
+    if pairs.positives is not None:
+        return jnp.take(pairs.positives, columns.labels, axis=1)
+    return pairs.labels_x[:, None] == columns.labels[None, :]  # type: ignore[index]
 
 
 def _totals(plan: Plan, logits: jax.Array) -> Sums:
@@ -257,31 +281,34 @@ def _totals(plan: Plan, logits: jax.Array) -> Sums:
 
 def _sum_of_block_gradients(
     plan: Plan, pairs: Pairs, rows: Sums, columns: Columns, size: int
-) -> tuple[jax.Array, ...]:
+) -> tuple[Any, Any]:
     """The gradients of `_block_gradients` for all columns, computed block by block."""
-    blocks, num_blocks = _split_into_blocks(columns, size)
+    blocks, num_blocks = split_into_blocks(columns, _PADDING, size)
 
     def add_block(gradients, index):
-        grad_x, *grad_columns = gradients
-        block = _select_block(blocks, index)
-        block_grad_x, *block_grad_columns = _block_gradients(
-            plan, pairs, rows, block, _logits(pairs, block)
-        )
-        store = functools.partial(_store_block, index)
-        return (grad_x + block_grad_x, *map(store, grad_columns, block_grad_columns)), None
+        of_rows, of_columns = gradients
+        block = select_block(blocks, index)
+        logits = _logits(plan, pairs, block)
+        block_rows, block_columns = _block_gradients(plan, pairs, rows, block, logits)
+        store = functools.partial(store_block, index)
+        of_rows = jax.tree.map(jnp.add, of_rows, block_rows)
+        return (of_rows, jax.tree.map(store, of_columns, block_columns)), None
 
-    dtype = pairs.offset.dtype
-    start = tuple(jnp.zeros(leaf.shape, dtype) for leaf in (pairs.x, blocks.y, blocks.offset))
-    (grad_x, *grad_columns), _ = jax.lax.scan(add_block, start, jnp.arange(num_blocks))
-    return grad_x, *(_merge_blocks(leaf, columns) for leaf in grad_columns)
+    start = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, pairs.offset.dtype),
+        ((pairs.x, pairs.row_offset), (blocks.y, blocks.offset)),
+    )
+    (of_rows, of_columns), _ = jax.lax.scan(add_block, start, jnp.arange(num_blocks))
+    return of_rows, tuple(merge_blocks(leaf, columns.y.shape[0]) for leaf in of_columns)
 
 
 def _block_gradients(
     plan: Plan, pairs: Pairs, rows: Sums, columns: Columns, logits: jax.Array
-) -> tuple[jax.Array, ...]:
-    """Gradients of one block of columns: in x and y, over the scale, and in the offset.
+) -> tuple[Any, Any]:
+    """Gradients of one block of columns: in x and y, over the scale, and in their offsets.
 
-    `rows` holds the sums of the rows and their cotangents.
+    `rows` holds the sums of the rows and their cotangents. Returns the gradients in x and the row
+    offset (None without one), which are sums over blocks, and those in y and the offset.
     """
     row_sums, row_cotangents = (leaf[:, None] for leaf in rows)
     grad_logits = row_cotangents * plan.reduction.derivative(logits, row_sums)
@@ -293,4 +320,5 @@ def _block_gradients(
     factor = grad_logits if pairs.x.dtype == jnp.float16 else grad_logits.astype(pairs.x.dtype)
     grad_x = jnp.matmul(factor, columns.y, preferred_element_type=dtype)
     grad_y = jnp.matmul(factor.T, pairs.x, preferred_element_type=dtype)
-    return grad_x, grad_y, grad_logits.sum(axis=0)
+    grad_row_offset = None if pairs.row_offset is None else grad_logits.sum(axis=1)
+    return (grad_x, grad_row_offset), (grad_y, grad_logits.sum(axis=0))

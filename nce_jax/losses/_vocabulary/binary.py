@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar
-from nce_jax._numerics import log_noise_weight, softplus, weighted_mean
+from nce_jax._numerics import log_noise_weight, loss_mean, softplus
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_numbers
 from nce_jax.losses._pairs.sums import SOFTPLUS_SUM
@@ -128,7 +128,7 @@ def vocabulary_nce_loss(
     shift = _shift(tokens, log_partition)
     noise = sum_words(SOFTPLUS_SUM, tokens, words, shift + log_kappa, chunk_size)
     terms = softplus(log_kappa - data + shift) + jnp.exp(log_kappa) / words.num_words * noise
-    return weighted_mean(tokens.mask(terms), tokens.weights)
+    return loss_mean(tokens.mask(terms), tokens.weights)
 
 
 def vocabulary_log_ratios(

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_weights, check_positive_int, compute_dtype, result_dtype
-from nce_jax._numerics import weighted_mean
+from nce_jax._checks import as_weights, check_positive_int, compute_dtype
+from nce_jax._dtypes import result_dtype
+from nce_jax._numerics import loss_mean, mask_terms
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_matrix
 from nce_jax.losses._pairs.sums import LOG_SUM_EXP, Pairs, Plan, reduce_pairs
@@ -113,7 +114,7 @@ def sampled_softmax_loss(
     log_count = jnp.log(jnp.asarray(words.num_words, tokens.dtype))
     log_sum = sum_words(LOG_SUM_EXP, tokens, words, log_count, chunk_size)
     terms = ranking_terms(tokens.scores(), log_sum, magnification)
-    return weighted_mean(tokens.mask(terms), tokens.weights)
+    return loss_mean(tokens.mask(terms), tokens.weights)
 
 
 def full_softmax_loss(
@@ -165,7 +166,7 @@ def full_softmax_loss(
     """
     tokens = as_tokens(hidden, targets, embedding, bias, weights)
     log_partition = _log_partition(tokens.hidden, tokens.table, chunk_size)
-    return weighted_mean(tokens.mask(log_partition - tokens.scores()), tokens.weights)
+    return loss_mean(tokens.mask(log_partition - tokens.scores()), tokens.weights)
 
 
 def vocabulary_log_partition(
@@ -218,7 +219,7 @@ def vocabulary_log_partition(
     if weights is None:
         return _log_partition(hidden, table, chunk_size)
     hidden = jnp.where(weights[:, None] == 0, 0, hidden)
-    return jnp.where(weights == 0, 0, _log_partition(hidden, table, chunk_size))
+    return mask_terms(_log_partition(hidden, table, chunk_size), weights)
 
 
 def _log_partition(hidden: jax.Array, table: Table, chunk_size: Any) -> jax.Array:

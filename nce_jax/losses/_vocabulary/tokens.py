@@ -6,14 +6,9 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import (
-    as_array,
-    as_weights,
-    check_positive_int,
-    compute_dtype,
-    describe,
-    result_dtype,
-)
+from nce_jax._checks import as_array, as_weights, check_positive_int, compute_dtype, describe
+from nce_jax._dtypes import result_dtype
+from nce_jax._numerics import mask_terms
 from nce_jax.losses._pairs.embeddings import as_ids, as_matrix, as_numbers
 from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, reduce_pairs
 
@@ -51,7 +46,7 @@ class Tokens(NamedTuple):
 
     def mask(self, values: jax.Array) -> jax.Array:
         """The values, one per token, set to zero where the weight is zero."""
-        return values if self.weights is None else jnp.where(self.weights == 0, 0, values)
+        return mask_terms(values, self.weights)
 
 
 class Words(NamedTuple):

@@ -30,7 +30,6 @@ from nce_jax.telescoping._errors import (
     diagnose,
     joint_standard_error,
     mean_log_ratio,
-    pair_influences,
 )
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.curvature import (
@@ -41,6 +40,7 @@ from nce_jax.telescoping._fit.curvature import (
 )
 from nce_jax.telescoping._fit.misfit import misfit
 from nce_jax.telescoping._fit.stage_model import Moments, StageModel, centered_bridges, standardize
+from nce_jax.telescoping._influences import pair_influences
 
 Pairs = tuple[jax.Array, jax.Array]
 """Samples of data and of noise, (n, ...) each."""

@@ -1,0 +1,124 @@
+"""Solutions that are read on the host: which solves failed, and why."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from nce_jax._checks import check_instance
+from nce_jax.log_partition.problem import Problem, Samples, Solution, Status
+
+
+def check_solution(
+    solution: Solution, *, allow_no_overlap: bool = True, problem: Problem | None = None
+) -> None:
+    """Raises if any solve failed.
+
+    A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
+    F is then the exact minimizer of the loss, which training can use, and the train step does not
+    count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
+    `allow_no_overlap=False`.
+
+    For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
+
+    Args:
+      solution: what `solve_log_partition` returned, any batch shape; or another result with a
+        status, such as that of `bar`.
+      allow_no_overlap: whether NO_OVERLAP is accepted.
+      problem: the equation that was solved, as `make_problem` returns it for the same arguments.
+        With it the message says why an entry is NONFINITE: which samples of which side, or which
+        weights. For `bar` it is that of work_reverse and -work_forward.
+
+    Raises:
+      FloatingPointError: names the entries of the batch and their status.
+      TypeError: `solution` has no status, or holds traced values.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import nce_jax
+      >>> solution = nce_jax.solve_log_partition(jnp.array([0.2, 1.0]), jnp.array([-0.5, 0.1]))
+      >>> nce_jax.check_solution(solution)
+      >>> bad = nce_jax.solve_log_partition(
+      ...     jnp.array([[0.2], [jnp.nan]]), jnp.array([[0.1], [0.1]])
+      ... )
+      >>> nce_jax.check_solution(bad)
+      Traceback (most recent call last):
+      ...
+      FloatingPointError: log_partition: 1 of 2 solves failed: lane (1,) NONFINITE ...
+      >>> s_data, s_noise = jnp.array([0.2, 1.0]), jnp.array([jnp.inf, 0.1])
+      >>> bad = nce_jax.solve_log_partition(s_data, s_noise)
+      >>> problem = nce_jax.log_partition.make_problem(s_data, s_noise)
+      >>> nce_jax.check_solution(bad, problem=problem)
+      Traceback (most recent call last):
+      ...
+      FloatingPointError: log_partition: 1 of 1 ...: log_ratio_noise is +inf at 1 of 2 samples ...
+    """
+    if not hasattr(solution, "status"):
+        check_instance("solution", solution, Solution, "solve_log_partition(...) returns")
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in solution):
+        raise TypeError(
+            "solution: expected values, got traced arrays; inside jit read solution.status"
+        )
+    status = np.atleast_1d(np.asarray(solution.status))
+    accepted = (Status.CONVERGED, *((Status.NO_OVERLAP,) if allow_no_overlap else ()))
+    refused = np.argwhere(~np.isin(status, accepted))
+    if len(refused) == 0:
+        return
+    lanes = "; ".join(
+        _describe_lane(tuple(int(i) for i in lane), solution, problem) for lane in refused[:10]
+    )
+    more = f"; and {len(refused) - 10} more" if len(refused) > 10 else ""
+    verdict = "failed" if allow_no_overlap else "failed or have no overlap"
+    raise FloatingPointError(
+        f"log_partition: {len(refused)} of {status.size} solves {verdict}: {lanes}{more}"
+    )
+
+
+def _describe_lane(lane: tuple[int, ...], solution: Any, problem: Problem | None) -> str:
+    def at_lane(leaf: Any) -> Any:
+        return np.atleast_1d(np.asarray(leaf))[lane]
+
+    status = Status(at_lane(solution.status))
+    text = f"lane {lane} {status.name}"
+    if isinstance(solution, Solution):
+        residual, count = at_lane(solution.residual), at_lane(solution.num_evaluations)
+        text += f" (residual {residual:.3g} after {count} evaluations)"
+    if problem is None or status != Status.NONFINITE:
+        return text
+    return f"{text}: {_explain(problem, lane if problem.log_kappa.ndim else ())}"
+
+
+def _explain(problem: Problem, lane: tuple[int, ...]) -> str:
+    """Why an equation has no solution, in words."""
+    sides = ("data", problem.data, np.inf), ("noise", problem.noise, -np.inf)
+    causes = [cause for side in sides for cause in _causes(*side, lane)]
+    kappa = float(np.exp(np.asarray(problem.log_kappa, np.float64)[lane]))
+    if not causes and not 1e-18 < kappa < 1e18:
+        causes.append(f"noise_ratio * magnification is {kappa:.3g}")
+    return ", ".join(causes) or "a quadratic penalty is infinite there"
+
+
+def _causes(name: str, samples: Samples, vanishing: float, lane: tuple[int, ...]) -> Iterator[str]:
+    values = np.asarray(samples.values)[lane]
+    weights = np.ones_like(values)
+    if samples.weights is not None:
+        weights = np.asarray(samples.weights)[lane]
+        bad = ~((weights >= 0) & (weights < np.inf))
+        if bad.any():
+            yield f"weights_{name} are negative, infinite or NaN at {_rows(bad)}"
+        elif not weights.any():
+            yield f"weights_{name} are all zero"
+    counted = weights != 0
+    for kind, mask in (("NaN", np.isnan(values)), (f"{-vanishing:+}", values == -vanishing)):
+        if (mask & counted).any():
+            yield f"log_ratio_{name} is {kind} at {_rows(mask & counted)}"
+    if counted.any() and (values[counted] == vanishing).all():
+        covers = "the noise covers none" if name == "data" else "the model has no mass at any"
+        yield f"{covers} of the {counted.sum()} {name} samples"
+
+
+def _rows(mask: np.ndarray) -> str:
+    rows = np.flatnonzero(mask)
+    more = ", ..." if len(rows) > 5 else ""
+    return f"{len(rows)} of {mask.size} samples (rows {', '.join(map(str, rows[:5]))}{more})"

@@ -1,0 +1,185 @@
+"""The choice among simple log ratios by cross-validation, and their cross-fitted values.
+
+The families, from the simplest on: constant (ratio 1), linear, linear with squares of the
+coordinates, quadratic, and the richest of these with Gaussian kernels. Every sample's loss is that
+of a fit without its fold. Between families the one-standard-error rule decides.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nce_jax.ratio_estimation._features import FeatureMap
+from nce_jax.ratio_estimation._grouped import side_mean, standard_error
+from nce_jax.ratio_estimation._logistic import Basis, fit_lanes, rotated, side_weights
+
+PENALTIES = 10.0 ** np.arange(1, -5.25, -0.5)
+"""From the largest, which leaves next to nothing of the log ratio, to one that hardly matters."""
+
+
+_PATIENCE = 4
+"""A path of penalties ends after this number of losses of which the first is the lowest."""
+
+
+_EQUAL = 0.25
+"""Losses of two penalties count as equal up to this number of standard errors of the difference."""
+
+
+class Pool(NamedTuple):
+    """Samples of both sets, the data first, with their groups and folds.
+
+    Attributes:
+      x: samples, (n + m, d).
+      is_data: which are data.
+      group: number of every sample's group.
+      fold: number of every sample's fold.
+    """
+
+    x: np.ndarray
+    is_data: np.ndarray
+    group: np.ndarray
+    fold: np.ndarray
+
+    def rows(self, chosen: np.ndarray) -> "Pool":
+        """Some of the samples."""
+        return Pool(*(field[chosen] for field in self))
+
+
+class Candidate(NamedTuple):
+    """One simple model: its family, features (None for the constant) and penalty."""
+
+    family: str
+    features: FeatureMap | None
+    penalty: float
+
+
+class CrossFit(NamedTuple):
+    """All candidates, and their log ratios of all samples by fits without the sample's fold.
+
+    Attributes:
+      candidates: from the simplest one on.
+      log_ratios: (samples, candidates), each with the normalizer of its fit.
+      losses: their terms of the loss, (samples, candidates).
+    """
+
+    candidates: list[Candidate]
+    log_ratios: np.ndarray
+    losses: np.ndarray
+
+
+def loss_of(log_ratios: np.ndarray, is_data: np.ndarray) -> np.ndarray:
+    """Terms of the NCE loss at magnification 1, of normalized log ratios (samples, ...)."""
+    side = is_data.reshape(-1, *[1] * (log_ratios.ndim - 1))
+    return np.logaddexp(0, np.where(side, -log_ratios, log_ratios))
+
+
+def cross_fit(pool: Pool, maps: dict[str, list[FeatureMap]]) -> CrossFit:
+    """Fits every candidate once without each fold."""
+    candidates = [Candidate("constant", None, np.inf)]
+    columns = [np.zeros(len(pool.x))]
+    for family, of_family in maps.items():
+        for features in of_family:
+            path = _penalty_path(pool, basis_of(features, pool))
+            columns += path
+            candidates += [
+                Candidate(family, features, float(value)) for value in PENALTIES[: len(path)]
+            ]
+    log_ratios = np.stack(columns, axis=1)
+    return CrossFit(candidates, log_ratios, loss_of(log_ratios, pool.is_data))
+
+
+def basis_of(features: FeatureMap, pool: Pool) -> Basis:
+    """The features of all samples; those of kernels keep their scale."""
+    values = features(pool.x)
+    num_kernels = 0 if features.whitening is None else features.whitening.shape[1]
+    is_scaled = np.arange(values.shape[1]) < values.shape[1] - num_kernels
+    return rotated(values, pool.is_data, is_scaled=is_scaled)
+
+
+def _penalty_path(pool: Pool, basis: Basis) -> list[np.ndarray]:
+    """Log ratios by fits without the sample's fold, for the penalties from the largest down.
+
+    Every penalty starts from the optimum of the last. The path ends where three penalties in a row
+    have not lowered the loss: what follows overfits, and takes most of the steps.
+    """
+    folds = range(int(pool.fold.max()) + 1)
+    weights = np.stack([side_weights(pool.fold != fold, pool.is_data) for fold in folds], axis=1)
+    path: list[np.ndarray] = []
+    losses: list[float] = []
+    fits = None
+    for penalty in PENALTIES:
+        fits = fit_lanes(basis, weights, penalty, fits)
+        path.append(fits.log_ratios(basis)[np.arange(len(pool.x)), pool.fold])
+        losses.append(float(side_mean(loss_of(path[-1], pool.is_data), pool.is_data)))
+        if int(np.argmin(losses)) <= len(losses) - _PATIENCE:
+            break
+    return path
+
+
+def choose(crossed: CrossFit, pool: Pool, rows: np.ndarray) -> int:
+    """The chosen candidate, by the losses of some samples.
+
+    The family is the simplest one whose lowest loss exceeds the lowest of all by at most one
+    standard error of the difference, which is far smaller than the standard error of either loss.
+    Within it, the penalty is the smallest one whose loss cannot be told from the family's lowest: a
+    penalty biases large log ratios most, to which the loss is least sensitive.
+    """
+    losses, is_data, group = crossed.losses[rows], pool.is_data[rows], pool.group[rows]
+    means = side_mean(losses, is_data)
+
+    def exceeds(candidate: int, other: int, tolerance: float) -> bool:
+        error = standard_error(losses[:, candidate] - losses[:, other], is_data, group)
+        return bool(means[candidate] - means[other] > tolerance * error)
+
+    best = int(np.argmin(means))
+    for members in _families(crossed.candidates).values():
+        lowest = int(members[np.argmin(means[members])])
+        if not exceeds(lowest, best, 1):
+            of_features = crossed.candidates[lowest].features
+            smaller = [
+                int(member)
+                for member in members
+                if member > lowest and crossed.candidates[member].features is of_features
+            ]
+            equal = [member for member in smaller if not exceeds(member, lowest, _EQUAL)]
+            return max(equal, default=lowest)
+    return best
+
+
+def lowest_losses(crossed: CrossFit, pool: Pool) -> dict[str, float]:
+    """The lowest cross-validated loss of every family."""
+    means = side_mean(crossed.losses, pool.is_data)
+    return {
+        family: float(means[members].min())
+        for family, members in _families(crossed.candidates).items()
+    }
+
+
+def _families(candidates: list[Candidate]) -> dict[str, np.ndarray]:
+    families = np.array([candidate.family for candidate in candidates], object)
+    return {family: np.flatnonzero(families == family) for family in dict.fromkeys(families)}
+
+
+def nested_log_ratios(crossed: CrossFit, pool: Pool) -> np.ndarray:
+    """Cross-fitted log ratios of the procedure: no sample takes part in the choice made for it.
+
+    For every fold the candidate is chosen by the losses of the other folds, so that what is
+    assessed includes the choice.
+    """
+    values = np.empty(len(pool.x))
+    for fold in np.unique(pool.fold):
+        rows = pool.fold == fold
+        values[rows] = crossed.log_ratios[rows, choose(crossed, pool, ~rows)]
+    return values
+
+
+def refit(candidate: Candidate, pool: Pool, dtype: Any) -> Any:
+    """Parameters of the candidate's log ratio, fitted to all samples of the pool."""
+    if candidate.features is None:
+        dim = pool.x.shape[1]
+        nothing = FeatureMap(np.zeros(dim), np.ones(dim), np.zeros((2, 0), int))
+        return nothing.log_ratio_params(np.zeros(dim), 0.0, dtype)
+    basis = basis_of(candidate.features, pool)
+    weights = side_weights(np.ones(len(pool.x), bool), pool.is_data)
+    fits = fit_lanes(basis, weights[:, None], candidate.penalty)
+    return candidate.features.log_ratio_params(*fits.coefficients(basis, 0), dtype)

@@ -1,0 +1,336 @@
+"""A resumed run that differs from its beginning is refused by the name of what differs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+import nce_jax
+from nce_jax import criteria, noise, training
+from nce_jax.training import _program
+from nce_jax.training._digests import content
+from nce_jax.training._program import fingerprint
+
+ROOT = Path(__file__).parents[2]
+X_DATA = 2 + jax.random.normal(jax.random.key(0), (128, 1))
+SGD = optax.sgd(0.5)
+BATCHES = [X_DATA[start : start + 32] for start in range(0, 128, 32)]
+
+
+def model(params, x):
+    return params["theta"] * x[:, 0] - x[:, 0] ** 2 / 2
+
+
+def run(folder, num_steps, batches=X_DATA, *, optimizer=SGD, key=1, **options):
+    names = ("allow_changes", "batch_size", "evaluate")
+    of_fit = {name: options.pop(name) for name in names if name in options}
+    is_array = hasattr(batches, "dtype") or isinstance(batches, training.Batch)
+    of_fit = {"batch_size": 32 if is_array else None} | of_fit
+    initial = options.pop("initial", 1.0)
+    model_, noise_ = options.pop("model", model), options.pop("noise", noise.standard_normal(1))
+    step = training.make_train_step(model_, noise_, optimizer, **options)
+    return training.fit(
+        step,
+        step.init({"theta": jnp.array(initial)}),
+        batches,
+        jax.random.key(key),
+        num_steps=num_steps,
+        folder=folder,
+        resume=True,
+        checkpoint_every=2,
+        log_every=2,
+        progress=False,
+        **of_fit,
+    )
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A run of four steps."""
+    folder = tmp_path_factory.mktemp("runs") / "begun"
+    with jax.numpy_rank_promotion("allow"):  # as every test here has it
+        run(folder, 4)
+    return folder
+
+
+CHANGES = {
+    "learning rate": ({"optimizer": optax.sgd(0.001)}, "optimizer: .*number -0.5 .*, got -0.001"),
+    "clipping": (
+        {"optimizer": optax.chain(optax.clip(1.0), optax.sgd(0.5))},
+        "optimizer: expected the operations",
+    ),
+    "Adam": (
+        {"optimizer": optax.adam(0.5)},
+        "state: expected no array at .*opt_state.*'optimizer'",
+    ),
+    "magnification": (
+        {"criterion": criteria.nce(magnification=3.0)},
+        "criterion: expected the number 1.0 .*, got 3.0",
+    ),
+    "noise ratio": ({"criterion": criteria.nce(noise_ratio=3.0)}, "criterion: expected the number"),
+    "criterion": (
+        {"criterion": criteria.exponential_nce()},
+        "criterion: expected name nce .*, got exponential_nce",
+    ),
+    "treatment": (
+        {"treatment": training.bar_step()},
+        "treatment: expected name solved .*, got bar_step",
+    ),
+    "steps of the solver": (
+        {"treatment": training.solved(fixed_steps=3)},
+        "treatment: expected the operations",
+    ),
+    "a rule for M": (
+        {"magnification_rule": nce_jax.adaptive_magnification()},
+        "state: expected no array at .*magnification_state",
+    ),
+    "noise": ({"noise": noise.fitted_gaussian(X_DATA)}, "noise: expected the operations"),
+    "number of noise samples": ({"num_noise": 8}, "noise: expected num_noise None .*, got 8"),
+    "code of the model": (
+        {"model": lambda params, x: params["theta"] * jnp.tanh(x[:, 0])},
+        "model: expected the operations",
+    ),
+    "constant of the model": (
+        {"model": lambda params, x: params["theta"] * x[:, 0] - x[:, 0] ** 2 / 4},
+        "model: expected the number 2.0 .*, got 4.0",
+    ),
+    "one number of the data": (
+        {"batches": X_DATA.at[77, 0].mul(1.000001)},
+        "x_data: expected float",
+    ),
+    "order of the data": ({"batches": X_DATA[::-1]}, "x_data: expected float"),
+    "number of data": ({"batches": X_DATA[:96]}, "num_data, x_data: expected 128 and .*, got 96"),
+    "weights": (
+        {"batches": training.Batch(X_DATA, weights_data=jnp.ones(128))},
+        "weights_data: expected None",
+    ),
+    "batch size": ({"batch_size": 16}, "batch_size: expected 32 .*, got 16"),
+    "key": ({"key": 2}, "key: expected the key .*, got another key"),
+    "initial parameters": ({"initial": 1.5}, r"state: expected \[1.0\] at .params.*, got \[1.5\]"),
+    "two": (
+        {"key": 2, "optimizer": optax.sgd(0.1)},
+        r"key, optimizer: .*, got another key and -0.1; .*allow_changes=\('key', 'optimizer'\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("num_steps", [4, 6])
+def test_what_differs_is_named(begun, name, num_steps):
+    """Also where the run is complete: its result would be taken for that of the changed call."""
+    options, message = CHANGES[name]
+    before = (begun / "metrics.jsonl").read_bytes()
+    with pytest.raises(ValueError, match=message) as caught:
+        run(begun, num_steps, **options)
+    assert str(begun) in str(caught.value)
+    assert (begun / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_does_not_matter_is_taken(begun, tmp_path):
+    """Names of functions, new objects of equal content, and the state that the run ended with."""
+    folder = tmp_path / "copy"
+    shutil.copytree(begun, folder)
+    state = run(folder, 4).state
+    same = training.make_train_step(
+        lambda parameters, z: parameters["theta"] * z[:, 0] - z[:, 0] ** 2 / 2,
+        noise.standard_normal(1),
+        optax.sgd(0.5),
+    )
+    options = {"batch_size": 32, "folder": folder, "resume": True, "progress": False}
+    options |= {"checkpoint_every": 2, "log_every": 2, "num_steps": 6}
+    again = training.fit(same, state, X_DATA + 0, jax.random.key(1), **options)
+    assert again.state.params["theta"] == run(tmp_path / "whole", 6).state.params["theta"]
+    run(folder, 8)  # the initial state is still that of the beginning
+
+
+def test_a_change_that_is_allowed_is_the_run_from_then_on(begun, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(begun, folder)
+    adam = optax.adam(0.1)
+    start = run(folder, 4).state
+    changed = run(folder, 6, optimizer=adam, key=2, allow_changes=("optimizer", "key"))
+    step = training.make_train_step(model, noise.standard_normal(1), adam)
+    expected = training.fit(
+        step,
+        step.init(start.params)._replace(log_partition=start.log_partition, step=start.step),
+        X_DATA,
+        jax.random.key(2),
+        num_steps=2,
+        batch_size=32,
+        progress=False,
+    )
+    # The same draws of noise, since the state has its step; another shuffle.
+    assert changed.state.opt_state.inner_states["params"].inner_state[0].count == 2
+    np.testing.assert_allclose(
+        changed.state.params["theta"], expected.state.params["theta"], rtol=0.05
+    )
+    run(folder, 8, optimizer=adam, key=2)
+    with pytest.raises(ValueError, match="optimizer"):
+        run(folder, 10, optimizer=optax.adam(0.2), key=2)
+
+
+@pytest.mark.parametrize("wrong", ["optimizer", ("rate",), True])
+def test_names_of_changes_are_checked(tmp_path, wrong):
+    with pytest.raises(ValueError, match="allow_changes: expected a tuple of names among bat"):
+        run(tmp_path, 2, allow_changes=wrong)
+
+
+def test_a_rate_in_the_state_is_a_change_of_the_optimizer(tmp_path):
+    """With `inject_hyperparams` the program is the same, and the old rate would be used."""
+
+    def sgd(rate):
+        return optax.inject_hyperparams(optax.sgd)(learning_rate=rate)
+
+    run(tmp_path, 2, optimizer=sgd(0.5))
+    with pytest.raises(ValueError, match=r"optimizer: expected \[0.5\] at .*rate.*\[0.25\]"):
+        run(tmp_path, 4, optimizer=sgd(0.25))
+    state = run(tmp_path, 4, optimizer=sgd(0.25), allow_changes=("optimizer",)).state
+    injected = state.opt_state.inner_states["params"].inner_state
+    assert injected.hyperparams["learning_rate"] == 0.25
+    run(tmp_path, 6, optimizer=sgd(0.25))
+
+
+@pytest.mark.parametrize("kind", [list, lambda batches: lambda step: batches[step % len(batches)]])
+def test_other_batches_of_an_iterable_or_function_are_noticed(tmp_path, kind):
+    run(tmp_path, 4, kind(BATCHES))
+    run(tmp_path, 6, kind(BATCHES))
+    with pytest.raises(ValueError, match="batches: expected the last batch before the checkpoint"):
+        run(tmp_path, 8, kind([batch + 1e-6 for batch in BATCHES]))
+    run(tmp_path, 8, kind([batch + 1e-6 for batch in BATCHES]), allow_changes=("batches",))
+
+
+def test_a_step_of_ones_own_is_compared_as_a_whole(tmp_path):
+    def fit(rate, num_steps):
+        def step(state, batch, key):
+            return {"w": state["w"] - rate * batch.x_data.mean()}, {"loss": state["w"]}
+
+        return training.fit(
+            step,
+            {"w": jnp.array(1.0)},
+            X_DATA,
+            jax.random.key(1),
+            num_steps=num_steps,
+            folder=tmp_path,
+            resume=True,
+            checkpoint_every=1,
+            log_every=1,
+            progress=False,
+        )
+
+    fit(0.5, 2)
+    fit(0.5, 3)
+    with pytest.raises(ValueError, match=r"step: expected the number 0.5 .*, got 0.25"):
+        fit(0.25, 4)
+
+
+def test_a_new_version_of_jax_is_warned_of(tmp_path, monkeypatch):
+    """Programs of different versions have different texts."""
+    run(tmp_path, 2)
+    monkeypatch.setattr(jax, "__version__", "99.0")
+    with pytest.warns(training.CheckpointWarning, match="with jax .*, got 99.0; .* cannot be comp"):
+        run(tmp_path, 4)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.arange(24.0).reshape(6, 4),
+        np.arange(24, dtype=np.int8),
+        np.arange(24, dtype=np.float16),
+        np.arange(24) % 2 == 0,
+        np.arange(24) * 1j,
+        jnp.arange(24, dtype=jnp.bfloat16),
+        jax.random.split(jax.random.key(0), 8),
+    ],
+    ids=lambda array: str(array.dtype),
+)
+def test_digests_of_samples_see_every_entry_and_its_place(array):
+    digests = {str(content(array))}
+    for change in range(len(array)):
+        index = np.arange(len(array))
+        index[change] = index[change - 1]
+        digests.add(str(content(array[index])))
+    assert len(digests) == len(array) + 1
+    assert content(array) == content(array[np.arange(len(array))])
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (lambda x: x + 1.0, lambda x: x + 2.0),
+        (lambda x: x * np.arange(3.0), lambda x: x * np.arange(3.0)[::-1]),
+        (jnp.sin, jnp.cos),
+        (lambda x: x[::1], lambda x: x[::-1]),
+        (
+            lambda x: jax.lax.fori_loop(0, 3, lambda i, x: x * 2, x),
+            lambda x: jax.lax.fori_loop(0, 3, lambda i, x: x * 3, x),
+        ),
+        (jax.jit(lambda x: x - 1.0), jax.jit(lambda x: x - 3.0)),
+        (lambda x: x - x[0] * 0 + x[1], lambda x: x - x[1] * 0 + x[0]),
+        (jax.nn.relu, jax.nn.silu),
+    ],
+)
+def test_programs_that_differ_have_other_fingerprints(first, second):
+    x = jnp.ones(3)
+    assert fingerprint(first, x) != fingerprint(second, x)
+    assert fingerprint(first, x) == fingerprint(lambda y: first(y), x)
+
+
+def test_programs_with_many_numbers_are_compared_too(monkeypatch):
+    monkeypatch.setattr(_program, "_MAX_NUMBERS", 1)
+    first = fingerprint(lambda x: x + 1.0 + 2.0, jnp.ones(3))
+    second = fingerprint(lambda x: x + 1.0 + 3.0, jnp.ones(3))
+    assert first["numbers"] == second["numbers"] == []
+    assert first != second
+
+
+FINGERPRINT = """
+import json
+import jax
+import jax.numpy as jnp
+import optax
+from nce_jax import models, noise, training
+from nce_jax.training._digests import content
+from nce_jax.training._identity import describe_run
+params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
+adam = optax.adam(optax.cosine_decay_schedule(1e-3, 100))
+train = training.make_train_step(log_density_fn, noise.standard_normal(2), adam)
+x_data = jnp.arange(64.0).reshape(32, 2)
+described = describe_run(train, train.init(params), x_data, jax.random.key(1))
+print(json.dumps([described, content(x_data)], sort_keys=True))
+"""
+
+
+@pytest.mark.slow
+def test_a_run_is_described_alike_in_every_process():
+    """Whatever addresses, the order of sets and the number of devices."""
+    texts = set()
+    for seed, num_devices in (("1", "1"), ("2", "1"), ("3", "4")):
+        variables = {"PYTHONHASHSEED": seed, "JAX_NUM_CPU_DEVICES": num_devices}
+        command = [sys.executable, "-c", FINGERPRINT]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=os.environ | variables,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        texts.add(done.stdout)
+    (text,) = texts
+    assert not re.search("0x[0-9a-f]{6}", text)
+
+
+def test_digests_do_not_depend_on_the_devices():
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    split = jax.device_put(X_DATA, NamedSharding(mesh, PartitionSpec("data")))
+    assert content(split) == content(X_DATA) == content(np.asarray(X_DATA))
