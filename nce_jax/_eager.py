@@ -27,6 +27,7 @@ from nce_jax._checks import (
     check_positive,
     check_same_batch,
     is_key,
+    relative_weights,
 )
 from nce_jax._offset import Effect, Split, add_constant, find_split
 from nce_jax._padding import (
@@ -36,7 +37,6 @@ from nce_jax._padding import (
     padded_size,
     padded_to,
     program_dtype,
-    scaled_to_one,
 )
 from nce_jax._ranges import check_at_least_one, check_not_negative
 
@@ -289,7 +289,7 @@ def _pad(
         if given is None:
             inputs.counts[side.weights] = np.int32(count)
         else:
-            scaled = scaled_to_one(np.asarray(given), dtype)
+            scaled = relative_weights(np.asarray(given), np)
             inputs.weights[side.weights] = padded_to(scaled, size, 0, dtype)
     return inputs
 

@@ -1,5 +1,7 @@
 """Groups and blocks of samples are held out as a whole; signs of dependent samples are reported."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -82,7 +84,7 @@ def test_the_parts_of_a_training_share_no_group():
         set(np.concatenate([np.ravel(side) for side in part]))
         for part in (parts.train, parts.select, parts.held_out)
     ]
-    assert not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])
+    assert not any(first & second for first, second in itertools.combinations(ids, 2))
     assert sum(len(side) for part in parts[:3] for side in part) == 900
     assert (sum(rows) == 1).all()
     for weights in parts.choices:
