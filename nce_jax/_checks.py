@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._offset import check_rounding
 from nce_jax._ranges import check_not_negative, check_range, check_weight_values
 
 
@@ -100,25 +101,8 @@ def as_samples(name: str, values: Any) -> jax.Array:
     """
     array = as_sample_array(name, values)
     samples = jnp.asarray(array)
-    if isinstance(array, np.ndarray) and array.dtype.itemsize > samples.dtype.itemsize:
-        _check_rounding(name, array, samples.dtype)
+    check_rounding(name, array, samples.dtype)
     return samples
-
-
-def _check_rounding(name: str, values: np.ndarray, dtype: Any) -> None:
-    """Raises where typical values are rounded by much, in nats and compared with their spread."""
-    some = values.ravel()[:: -(-values.size // 1001)]
-    some = some[np.isfinite(some)]
-    if some.size == 0:
-        return
-    typical = np.median(some)
-    rounding = float(jnp.finfo(dtype).eps) / 2 * abs(typical)
-    if rounding > 1e-3 * max(1.0, np.median(np.abs(some - typical))):
-        raise ValueError(
-            f"{name}: expected values that {dtype} can represent, got values of about"
-            f" {typical:.6g}, rounded by {rounding:.2g}; subtract a constant from all of them"
-            f" before jit or grad, or enable x64"
-        )
 
 
 def as_sample_array(name: str, values: Any) -> Any:
