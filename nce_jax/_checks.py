@@ -16,6 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._offset import check_rounding
+from nce_jax._ranges import check_not_negative, check_range, check_weight_values
+
 
 def describe(value: Any, expected: type | None = None) -> str:
     """Says in a few words what a value is, for the "got ..." part of an error message.
@@ -98,25 +101,8 @@ def as_samples(name: str, values: Any) -> jax.Array:
     """
     array = as_sample_array(name, values)
     samples = jnp.asarray(array)
-    if isinstance(array, np.ndarray) and array.dtype.itemsize > samples.dtype.itemsize:
-        _check_rounding(name, array, samples.dtype)
+    check_rounding(name, array, samples.dtype)
     return samples
-
-
-def _check_rounding(name: str, values: np.ndarray, dtype: Any) -> None:
-    """Raises where typical values are rounded by much, in nats and compared with their spread."""
-    some = values.ravel()[:: -(-values.size // 1001)]
-    some = some[np.isfinite(some)]
-    if some.size == 0:
-        return
-    typical = np.median(some)
-    rounding = float(jnp.finfo(dtype).eps) / 2 * abs(typical)
-    if rounding > 1e-3 * max(1.0, np.median(np.abs(some - typical))):
-        raise ValueError(
-            f"{name}: expected values that {dtype} can represent, got values of about"
-            f" {typical:.6g}, rounded by {rounding:.2g}; subtract a constant from all of them"
-            f" before jit or grad, or enable x64"
-        )
 
 
 def as_sample_array(name: str, values: Any) -> Any:
@@ -214,26 +200,6 @@ def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
-def check_weight_values(name: str, weights: Any) -> None:
-    """Raises ValueError if one of the weights is negative and the values are known."""
-    values = known_values(weights)
-    if values is not None and (values < 0).any():
-        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {values.min()}")
-
-
-def known_values(value: Any) -> np.ndarray | None:
-    """The values of an array or a number; None where they are traced, or not on this machine."""
-    is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
-    if not (is_array or isinstance(value, int | float)) or isinstance(value, jax.core.Tracer):
-        return None
-    if is_key(value) or not getattr(value, "is_fully_addressable", True):
-        return None
-    values = np.asarray(value)
-    # Half-precision types of JAX are no numbers to NumPy.
-    is_real = values.dtype == bool or jnp.issubdtype(values.dtype, jnp.integer)
-    return values if is_real or jnp.issubdtype(values.dtype, jnp.floating) else None
-
-
 def check_positive(name: str, value: Any) -> None:
     """Raises unless a number is finite and positive; the values of traced arrays are not read."""
     check_not_record(name, value, "a positive number")
@@ -241,26 +207,7 @@ def check_positive(name: str, value: Any) -> None:
     is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
     if isinstance(value, type) or not (is_plain or is_array):
         raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
-    _check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
-
-
-def check_not_negative(name: str, value: Any) -> None:
-    """Raises unless a number is finite and >= 0; the values of traced arrays are not read."""
-    _check_range(name, value, "a finite number >= 0", lambda x: (x >= 0) & (x < math.inf))
-
-
-def check_at_least_one(name: str, value: Any) -> None:
-    """Raises unless a number is finite and >= 1; the values of traced arrays are not read."""
-    _check_range(name, value, "a finite number of at least 1", lambda x: (x >= 1) & (x < math.inf))
-
-
-def _check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
-    values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)
-    if values is None or is_valid(values).all():
-        return
-    first = values[~is_valid(values)].flat[0]
-    inside = f" in an array of shape {values.shape}" if values.ndim else ""
-    raise ValueError(f"{name}: expected {expected}, got {first}{inside}")
+    check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
 
 
 def check_positive_int(name: str, value: Any) -> None:

@@ -9,7 +9,6 @@ from nce_jax._checks import (
     as_samples,
     as_scalar,
     as_weights,
-    check_at_least_one,
     check_positive,
     check_same_batch,
     compute_dtype,
@@ -27,6 +26,7 @@ from nce_jax._numerics import (
     weighted_mean,
 )
 from nce_jax._offset import Effect
+from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, interval_status, newton, solve_log_partition

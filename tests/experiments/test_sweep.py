@@ -291,14 +291,16 @@ def test_bad_arguments_end_in_one_line(capsys, monkeypatch, tmp_path, argv, mess
 
 
 @pytest.mark.slow
-def test_a_sweep_in_which_every_lane_failed_says_so(tmp_path, capsys):
+def test_a_treatment_in_which_every_lane_failed_is_named(tmp_path, capsys):
     argv = ["gaussian-1d", *TINY, "--learning-rate", "1e38", "--treatment", "joint", "solved"]
     with pytest.raises(SystemExit) as stopped:
         main([*argv, "--output", str(tmp_path / "out")])
     assert stopped.value.code == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said == "error: gaussian-1d: every lane failed under the treatment joint, solved"
-    assert files.load(tmp_path / "out")["failed"].all()  # saved nevertheless
+    assert said == "error: gaussian-1d: every lane failed under the treatment joint"
+    failed = files.load(tmp_path / "out")["failed"]  # saved nevertheless
+    assert failed.sel(treatment="joint").all()
+    assert not failed.sel(treatment="solved").all()
 
 
 def test_a_second_sweep_in_the_folder_is_refused(tmp_path, capsys):

@@ -303,9 +303,11 @@ from nce_jax.training._digests import content
 from nce_jax.training._identity import describe_run
 params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
 adam = optax.adam(optax.cosine_decay_schedule(1e-3, 100))
-train = training.make_train_step(log_density_fn, noise.standard_normal(2), adam)
+mesh = training.make_mesh()
+train = training.make_train_step(log_density_fn, noise.standard_normal(2), adam, mesh=mesh)
+state = training.shard_state(train.init(params), mesh)
 x_data = jnp.arange(64.0).reshape(32, 2)
-described = describe_run(train, train.init(params), x_data, jax.random.key(1))
+described = describe_run(train, state, x_data, jax.random.key(1))
 print(json.dumps([described, content(x_data)], sort_keys=True))
 """
 
