@@ -31,6 +31,7 @@ from nce_jax._checks import (
 from nce_jax._offset import Effect, Split, add_constant, find_split
 from nce_jax._padding import (
     LARGEST_SHARED,
+    is_number_or_array,
     pad_rows,
     padded_size,
     padded_to,
@@ -116,6 +117,8 @@ def one_program(
                 return function(*args, **kwargs)
             options = tuple((name, arguments.pop(name)) for name in static)
             table = {name: arguments.pop(name) for name in rows}
+            if not all(map(is_number_or_array, table.values())):
+                return function(*args, **kwargs)
             prepared = _prepare(sets, arguments, table, effect)
             try:
                 result = program(prepared.inputs, options=options)

@@ -26,6 +26,14 @@ def padded_size(count: int) -> int:
     return max(count, round(2**exponent))
 
 
+def is_number_or_array(value: Any) -> bool:
+    """Whether a value can enter a program as it is: a number, an array of numbers, or None."""
+    if value is None or isinstance(value, int | float):
+        return True
+    is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
+    return is_array and (jnp.issubdtype(value.dtype, jnp.number) or value.dtype == bool)
+
+
 def pad_rows(
     name: str, values: np.ndarray, rows: dict[str, Any], dtype: np.dtype
 ) -> dict[str, Any]:
@@ -35,8 +43,8 @@ def pad_rows(
     check_rounding(name, values, dtype)
     axis, padded = values.ndim - 1, {}
     for row_name, given in rows.items():
-        array = np.asarray(given) if isinstance(given, jax.Array | np.ndarray | list) else given
-        if isinstance(array, np.ndarray) and array.dtype.kind not in "OSU":
+        array = np.asarray(given) if isinstance(given, jax.Array) else given
+        if isinstance(array, np.ndarray):
             if jnp.issubdtype(array.dtype, jnp.floating):
                 check_rounding(row_name, array, dtype)
             if array.ndim == axis + 2 and array.shape[: axis + 1] == values.shape:

@@ -263,12 +263,17 @@ def test_digests_of_samples_see_every_entry_and_its_place(array):
     assert content(array) == content(array[np.arange(len(array))])
 
 
+def _both(x):
+    return jnp.sin(x), jnp.cos(x)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (lambda x: x + 1.0, lambda x: x + 2.0),
         (lambda x: x * np.arange(3.0), lambda x: x * np.arange(3.0)[::-1]),
         (jnp.sin, jnp.cos),
+        (lambda x: jax.lax.sub(*_both(x)), lambda x: jax.lax.sub(*_both(x)[::-1])),
         (lambda x: x[::1], lambda x: x[::-1]),
         (
             lambda x: jax.lax.fori_loop(0, 3, lambda i, x: x * 2, x),
