@@ -14,7 +14,8 @@ def result_dtype(*arrays: Any) -> Any:
 
 def compute_dtype(*arrays: Any) -> Any:
     """The dtype that losses and solvers compute in: that of the inputs, but at least float32."""
-    return result_dtype(*arrays, jnp.float32)
+    # Of the inputs first: JAX would let a plain number of float64 follow the float32.
+    return result_dtype(result_dtype(*arrays), jnp.float32)
 
 
 def float_cure(dtype: Any) -> str:
