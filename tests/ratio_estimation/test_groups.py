@@ -1,6 +1,5 @@
 """Groups and blocks of samples are held out as a whole; signs of dependent samples are reported."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
