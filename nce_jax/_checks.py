@@ -7,24 +7,73 @@ magnifications, are read where they are known: outside `jit` one that is out of 
 error at the call.
 """
 
+import inspect
 import math
+from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._describe import describe, with_article
 from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
+from nce_jax._offset import check_rounding
+from nce_jax._ranges import check_not_negative, check_range, check_weight_values
+
+
+def describe(value: Any, expected: type | None = None) -> str:
+    """Says in a few words what a value is, for the "got ..." part of an error message.
+
+    A function that can be called without arguments, or whose annotation says that it returns
+    `expected`, is taken for a factory that was not called, and the text ends with the cure: "the
+    function newton: call it".
+    """
+    if isinstance(value, type):
+        return f"the class {value.__name__}{_call_it(value, expected)}"
+    if isinstance(value, ModuleType):
+        return f"the module {value.__name__}"
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
+    if value is None or value is ...:
+        return str(value)
+    kind = type(value).__name__
+    if isinstance(value, bool | int | float | complex | str | bytes):
+        return f"{kind} {value!r:.60}"
+    if kind in ("list", "tuple", "dict", "set"):
+        return f"{_with_article(kind)} of length {len(value)}"
+    if inspect.isroutine(value) or (callable(value) and hasattr(value, "__wrapped__")):
+        return f"the function {value.__name__}{_call_it(value, expected)}"
+    return _with_article(kind) + (f" of shape {value.shape}" if hasattr(value, "shape") else "")
 
 
 def check_instance(name: str, value: Any, kind: type, example: str) -> None:
     """Raises TypeError unless `value` is a `kind`; the message gives `example`, how to make one."""
     if not isinstance(value, kind):
         raise TypeError(
-            f"{name}: expected {with_article(kind.__name__)} such as {example}, got"
+            f"{name}: expected {_with_article(kind.__name__)} such as {example}, got"
             f" {describe(value, kind)}"
         )
+
+
+def _call_it(factory: Any, expected: type | None) -> str:
+    """The cure for a factory that was not called; nothing for any other function or class."""
+    try:
+        signature = inspect.signature(factory)
+    except (TypeError, ValueError):
+        return ""
+    returned = factory if isinstance(factory, type) else signature.return_annotation
+    names = [kind.__name__ for kind in getattr(returned, "__mro__", ())] or [str(returned)]
+    is_factory = expected is not None and expected.__name__ in names
+    needs_nothing = all(
+        parameter.default is not parameter.empty
+        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        for parameter in signature.parameters.values()
+    )
+    return ": call it" if is_factory or needs_nothing else ""
+
+
+def _with_article(word: str) -> str:
+    return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
 _COLUMN = "pass one column of numbers"
@@ -59,25 +108,8 @@ def as_samples(name: str, values: Any) -> jax.Array:
     """
     array = as_sample_array(name, values)
     samples = _as_jax(array)
-    if isinstance(array, np.ndarray) and array.dtype.itemsize > samples.dtype.itemsize:
-        _check_rounding(name, array, samples.dtype)
+    check_rounding(name, array, samples.dtype)
     return samples
-
-
-def _check_rounding(name: str, values: np.ndarray, dtype: Any) -> None:
-    """Raises where typical values are rounded by much, in nats and compared with their spread."""
-    some = values.ravel()[:: -(-values.size // 1001)]
-    some = some[np.isfinite(some)]
-    if some.size == 0:
-        return
-    typical = np.median(some)
-    rounding = float(jnp.finfo(dtype).eps) / 2 * abs(typical)
-    if rounding > 1e-3 * max(1.0, np.median(np.abs(some - typical))):
-        raise ValueError(
-            f"{name}: expected values that {dtype} can represent, got values of about"
-            f" {typical:.6g}, rounded by {rounding:.2g}; subtract a constant from all of them"
-            f" before jit or grad, or enable x64"
-        )
 
 
 def as_sample_array(name: str, values: Any) -> Any:
@@ -199,49 +231,10 @@ def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
-def check_weight_values(name: str, weights: Any) -> None:
-    """Raises ValueError if one of the weights is negative and the values are known."""
-    values = known_values(weights)
-    if values is not None and (values < 0).any():
-        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {values.min()}")
-
-
-def known_values(value: Any) -> np.ndarray | None:
-    """The values of an array or a number; None where they are traced, or not on this machine."""
-    is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
-    if not (is_array or isinstance(value, int | float)) or isinstance(value, jax.core.Tracer):
-        return None
-    if is_key(value) or not getattr(value, "is_fully_addressable", True):
-        return None
-    values = np.asarray(value)
-    # Half-precision types of JAX are no numbers to NumPy.
-    is_real = values.dtype == bool or jnp.issubdtype(values.dtype, jnp.integer)
-    return values if is_real or jnp.issubdtype(values.dtype, jnp.floating) else None
-
-
 def check_positive(name: str, value: Any) -> None:
     """Raises unless a number is finite and positive; the values of traced arrays are not read."""
     as_real(name, value, "a positive number")
-    _check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
-
-
-def check_not_negative(name: str, value: Any) -> None:
-    """Raises unless a number is finite and >= 0; the values of traced arrays are not read."""
-    _check_range(name, value, "a finite number >= 0", lambda x: (x >= 0) & (x < math.inf))
-
-
-def check_at_least_one(name: str, value: Any) -> None:
-    """Raises unless a number is finite and >= 1; the values of traced arrays are not read."""
-    _check_range(name, value, "a finite number of at least 1", lambda x: (x >= 1) & (x < math.inf))
-
-
-def _check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
-    values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)
-    if values is None or is_valid(values).all():
-        return
-    first = values[~is_valid(values)].flat[0]
-    inside = f" in an array of shape {values.shape}" if values.ndim else ""
-    raise ValueError(f"{name}: expected {expected}, got {first}{inside}")
+    check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
 
 
 def check_positive_int(name: str, value: Any) -> None:

@@ -12,8 +12,7 @@ computes in float32, `_offset` takes a common offset out of them before they are
 import functools
 import inspect
 import itertools
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -30,18 +29,30 @@ from nce_jax._checks import (
     is_key,
     relative_weights,
 )
-from nce_jax._dtypes import compute_dtype
 from nce_jax._offset import Effect, Split, add_constant, find_split
+from nce_jax._padding import (
+    LARGEST_SHARED,
+    is_number_or_array,
+    pad_rows,
+    padded_size,
+    padded_to,
+    program_dtype,
+)
+from nce_jax._ranges import check_at_least_one, check_not_negative
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-_POSITIVE = {"magnification", "noise_ratio", "tolerance", "statistical_inefficiency"}
-"""Arguments that are refused at the call if they are plain numbers that are not positive."""
-
-_SMALLEST, _LARGEST_SHARED, _LARGEST_BY_ROOT = 1 << 8, 1 << 16, 1 << 20
-"""Size classes are powers of four from the first number to the second, where a call takes about as
-long at any size; powers of sqrt(2) up to the third; and of the fourth root of two above it. Up to
-the second, all sets of a call share one size."""
+_CHECKS: dict[str, Callable[[str, Any], None]] = {
+    "magnification": check_positive,
+    "noise_ratio": check_positive,
+    "tolerance": check_positive,
+    "gamma": check_positive,
+    "num_candidates": check_positive,
+    "statistical_inefficiency": check_at_least_one,
+    "strength": check_not_negative,
+    "log_partition_standard_error": check_not_negative,
+}
+"""Arguments that are refused at the call if they are out of their range."""
 
 
 class SampleSet(NamedTuple):
@@ -64,17 +75,12 @@ PAIR = (SampleSet("log_ratio_data", "weights_data"), SampleSet("log_ratio_noise"
 """The sets of a function of two arrays of log ratios."""
 
 
-def padded_size(count: int) -> int:
-    """The size class of a number of samples: the smallest size that holds them all."""
-    if count <= _SMALLEST:
-        return _SMALLEST
-    per_octave = 0.5 if count <= _LARGEST_SHARED else 2 if count <= _LARGEST_BY_ROOT else 4
-    exponent = math.ceil(math.log2(count) * per_octave - 1e-9) / per_octave
-    return max(count, round(2**exponent))
-
-
 def one_program(
-    *sets: SampleSet, static: Sequence[str] = (), effect: Effect | None = None
+    *sets: SampleSet,
+    static: Sequence[str] = (),
+    rows: Sequence[str] = (),
+    is_per_sample: bool = False,
+    effect: Effect | None = None,
 ) -> Callable[[_Function], _Function]:
     """Makes eager calls of a function of samples one program for each size class.
 
@@ -83,6 +89,10 @@ def one_program(
         the result.
       static: arguments that are part of the program. All others are numbers, one per batch entry,
         or keys.
+      rows: arguments that may have a row for each sample of the first set, (*batch, n, K), and are
+        padded with it then.
+      is_per_sample: whether the result has one number per sample, in one array for each of the
+        first sets.
       effect: what a constant in all values does to the result. None where the result is one of the
         differences of the values to the argument `log_partition`.
 
@@ -106,8 +116,16 @@ def one_program(
             if arguments is None:
                 return function(*args, **kwargs)
             options = tuple((name, arguments.pop(name)) for name in static)
-            prepared = _prepare(sets, arguments, effect)
-            return prepared.restore(program(prepared.inputs, options=options))
+            table = {name: arguments.pop(name) for name in rows}
+            if not all(map(is_number_or_array, table.values())):
+                return function(*args, **kwargs)
+            prepared = _prepare(sets, arguments, table, effect)
+            try:
+                result = program(prepared.inputs, options=options)
+            except (TypeError, ValueError):
+                # The shapes in the message have to be those of the caller.
+                return function(*args, **kwargs)
+            return _cut(result, prepared.counts) if is_per_sample else prepared.restore(result)
 
         return call  # type: ignore[return-value]
 
@@ -124,10 +142,17 @@ class _Inputs(NamedTuple):
 
 
 class _Prepared(NamedTuple):
-    """The arguments of a program, and what makes the result one of the values as given."""
+    """The arguments of a program, and what makes the result one of the values as given.
+
+    Attributes:
+      inputs: the arguments.
+      restore: takes the result and adds what was subtracted from the values.
+      counts: the number of samples of every set that was padded, in order.
+    """
 
     inputs: _Inputs
     restore: Callable[[Any], Any]
+    counts: list[int]
 
 
 def _with_weights(sets: Sequence[SampleSet], inputs: _Inputs) -> dict[str, Any]:
@@ -159,15 +184,18 @@ def _eager_arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> di
 
 
 def _prepare(
-    sets: Sequence[SampleSet], arguments: dict[str, Any], effect: Effect | None
+    sets: Sequence[SampleSet],
+    arguments: dict[str, Any],
+    rows: dict[str, Any],
+    effect: Effect | None,
 ) -> _Prepared:
     """Checks the arguments as they were given, pads them, and takes a constant out of them."""
     values, weights, scalars = _checked(sets, arguments)
-    if not all(map(_is_on_host, (*values.values(), *weights.values()))):
+    if not all(map(_is_on_host, (*values.values(), *weights.values(), *rows.values()))):
         given = {name: array for name, array in weights.items() if array is not None}
-        return _Prepared(_Inputs(values, given, {}, scalars), lambda result: result)
+        return _Prepared(_Inputs(values, given, {}, scalars | rows), lambda result: result, [])
     values = {name: np.asarray(array) for name, array in values.items()}
-    dtype = _compute_dtype(values.values())
+    dtype = program_dtype(values.values())
     split = None
     if any(array.dtype.itemsize > dtype.itemsize for array in values.values()):
         batched = [side for side in sets if not side.is_total]
@@ -182,6 +210,7 @@ def _prepare(
             shift = np.sum(shift) if side.is_total else shift[..., None]
             values[side.values] = values[side.values] - shift
     scalars = {name: _host_scalar(name, value, dtype, split) for name, value in scalars.items()}
+    scalars |= pad_rows(sets[0].values, values[sets[0].values], rows, dtype)
     # An explicit transfer, which `jax.transfer_guard("disallow")` permits.
     inputs = jax.device_put(_pad(sets, values, weights, dtype)._replace(scalars=scalars))
 
@@ -190,7 +219,7 @@ def _prepare(
             return result
         return add_constant(result, split.constant, effect, sets[0].values)
 
-    return _Prepared(inputs, restore)
+    return _Prepared(inputs, restore, [values[side.values].shape[-1] for side in sets])
 
 
 def _checked(
@@ -212,8 +241,8 @@ def _checked(
         name: value for name, value in arguments.items() if name not in {**values, **weights}
     }
     for name, value in scalars.items():
-        if name in _POSITIVE and value is not None:
-            check_positive(name, value)
+        if name in _CHECKS and value is not None:
+            _CHECKS[name](name, value)
         if name == "key":
             check_key(value)
         if value is not None and not is_key(value):
@@ -230,17 +259,6 @@ def _is_on_host(array: Any) -> bool:
         default = jax.local_devices(backend=default)[0]
     is_default = array.is_fully_addressable and array.devices() == {default}
     return is_default and default.platform == "cpu"
-
-
-def _compute_dtype(arrays: Iterable[np.ndarray]) -> np.dtype:
-    """The dtype of the program: float64 only where x64 is on, and at least float32."""
-    return np.dtype(compute_dtype(*map(_canonical, arrays)))
-
-
-def _canonical(array: np.ndarray) -> np.dtype:
-    """The dtype that JAX would give an array, whose own may be wider than float64."""
-    is_known = array.dtype.itemsize <= 8
-    return jax.dtypes.canonicalize_dtype(array.dtype if is_known else np.float64)
 
 
 def _host_scalar(name: str, value: Any, dtype: np.dtype, split: Split | None) -> Any:
@@ -265,21 +283,21 @@ def _pad(
     for side in sets:
         array, given = values[side.values], weights[side.weights]
         count = array.shape[-1]
-        size = padded_size(largest if largest <= _LARGEST_SHARED else count)
+        size = padded_size(largest if largest <= LARGEST_SHARED else count)
         # The first sample fills the padding: its own value is in the range of the others.
-        inputs.values[side.values] = _padded(array, size, array[..., :1], dtype)
+        inputs.values[side.values] = padded_to(array, size, array[..., :1], dtype)
         if given is None:
             inputs.counts[side.weights] = np.int32(count)
         else:
             scaled = relative_weights(np.asarray(given), np)
-            inputs.weights[side.weights] = _padded(scaled, size, 0, dtype)
+            inputs.weights[side.weights] = padded_to(scaled, size, 0, dtype)
     return inputs
 
 
-def _padded(array: np.ndarray, size: int, fill: Any, dtype: np.dtype) -> np.ndarray:
-    padded = np.empty((*array.shape[:-1], size), dtype)
-    # Values beyond the range of the dtype become infinite, as they do in JAX.
-    with np.errstate(over="ignore"):
-        padded[..., : array.shape[-1]] = array
-        padded[..., array.shape[-1] :] = fill
-    return padded
+def _cut(result: Any, counts: list[int]) -> Any:
+    """The results of the samples without their padding, cut on the host, for any count."""
+    if not counts:
+        return result
+    leaves, structure = jax.tree.flatten(result)
+    cut = [np.asarray(leaf)[..., :count] for leaf, count in zip(leaves, counts, strict=False)]
+    return jax.tree.unflatten(structure, [jax.device_put(leaf) for leaf in cut])

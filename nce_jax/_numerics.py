@@ -6,6 +6,7 @@ applied, so that it affects neither a value nor a gradient. Masking afterwards w
 in the gradient.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -172,6 +173,33 @@ def jackknife_variance(
     squares = jnp.sum(jnp.square(_block_sums(influence, block_size)), axis=-1)
     is_single = correction < 8 * jnp.finfo(correction.dtype).eps
     return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
+
+
+def effective_samples(*sides: tuple[jax.Array, jax.Array | None], block_size: int = 1) -> jax.Array:
+    """The effective number of samples behind a standard error, from the influences it sums up.
+
+    It is the sum of squared influences of all sides over the largest square, so that no sample (or
+    block) contributes more than one over this number to the variance. Samples of weight zero do not
+    count. It is one where a side has a single sample or block.
+
+    Args:
+      *sides: influences and weights of every side, (*batch, n) with an n of its own.
+      block_size: consecutive samples per block.
+    """
+    sizes = [jnp.abs(_block_sums(jax.lax.stop_gradient(side), block_size)) for side, _ in sides]
+    counts = [_block_count(*side, block_size) for side in sides]
+    largest = functools.reduce(jnp.maximum, (jnp.max(size, axis=-1) for size in sizes))
+    scale = expand(jnp.where(largest == 0, 1, largest))
+    number = sum(jnp.sum(jnp.square(size / scale), axis=-1) for size in sizes)
+    # An estimate without variance: all influences are zero, and have equal shares.
+    number = jnp.where(largest == 0, sum(counts), number)
+    return jnp.where(functools.reduce(jnp.minimum, counts) < 1.5, 1, number)
+
+
+def _block_count(values: jax.Array, weights: jax.Array | None, block_size: int) -> jax.Array:
+    weights = jnp.ones_like(values) if weights is None else jax.lax.stop_gradient(weights)
+    blocks = _block_sums(weights, block_size)
+    return sample_count(blocks, blocks)
 
 
 def rounding_variance(value: jax.Array) -> jax.Array:

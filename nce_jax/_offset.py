@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 _SMALLEST = 64.0
@@ -130,3 +131,24 @@ def _check_rounding(name: str, value: np.ndarray, error: np.ndarray | None) -> N
         f" such as {value[lane]:.6g} from the values and add it to the result, or enable x64 with"
         ' jax.config.update("jax_enable_x64", True)'
     )
+
+
+def check_rounding(name: str, values: Any, dtype: Any) -> None:
+    """Raises if a dtype rounds typical values by much, in nats and compared with their spread.
+
+    Only arrays of the host that are wider than the dtype are read.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.itemsize <= np.dtype(dtype).itemsize:
+        return
+    some = values.ravel()[:: -(-values.size // _NUM_TYPICAL)]
+    some = some[np.isfinite(some)]
+    if some.size == 0:
+        return
+    typical = np.median(some)
+    rounding = float(jnp.finfo(dtype).eps) / 2 * abs(typical)
+    if rounding > _TOLERATED * max(1.0, np.median(np.abs(some - typical))):
+        raise ValueError(
+            f"{name}: expected values that {dtype} can represent, got values of about"
+            f" {typical:.6g}, rounded by {rounding:.2g}; subtract a constant from all of them"
+            f" before jit or grad, or enable x64"
+        )

@@ -9,13 +9,13 @@ from nce_jax._checks import (
     as_samples,
     as_scalar,
     as_weights,
-    check_at_least_one,
     check_positive,
     check_same_batch,
     compute_dtype,
 )
 from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
+    effective_samples,
     expand,
     ignore_unweighted,
     rounding_variance,
@@ -26,9 +26,10 @@ from nce_jax._numerics import (
     weighted_mean,
 )
 from nce_jax._offset import Effect
+from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
-from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
+from nce_jax.log_partition import Solver, Status, interval_status, newton, solve_log_partition
 
 __all__ = ["FreeEnergy", "bar"]
 
@@ -37,18 +38,23 @@ class FreeEnergy(NamedTuple):
     """A free energy difference with its uncertainty; every field has the batch shape.
 
     Attributes:
-      delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED.
-      standard_error: standard error of `delta_f` in kT; NaN unless the status is CONVERGED, inf
-        with a single work value on a side.
+      delta_f: f(final) - f(initial) in units of kT; NaN unless the status is CONVERGED or
+        LOW_OVERLAP.
+      standard_error: standard error of `delta_f` in kT, NaN where `delta_f` is; inf with a single
+        work value on a side. It is too small, as a rule, where the status is LOW_OVERLAP.
       overlap: of the two ensembles, between 0 and 1 for consistent samples. pymbar's overlap scalar
         estimates the same number in another way.
-      status: a `Status`, int32.
+      status: a `Status`, int32. LOW_OVERLAP where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of work values behind the standard error: no value
+        contributes more than one over this number to the variance.
     """
 
     delta_f: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     overlap: Float[Array, "*batch"]
     status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 def bar(
@@ -78,7 +84,9 @@ def bar(
     The variance is Bennett's,
     :math:`1 / \mathrm{ESS}_F - 1 / m + 1 / \mathrm{ESS}_R - 1 / n`, with the effective sample sizes
     of the acceptance probabilities. It assumes that the work values of both sides are consistent;
-    `log_partition_standard_error`, which allows data from any distribution, does not.
+    `log_partition_standard_error`, which allows data from any distribution, does not. The error of
+    a sum over windows that share their samples is not the root of the summed squares;
+    `telescoping.joint_standard_error` computes it, also for windows of different lengths.
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
@@ -102,7 +110,8 @@ def bar(
     Returns:
       A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
       not overlap, delta_f and standard_error are NaN, and the status gives the reason;
-      `check_solution(result, problem=...)` names the values that are NaN or -inf.
+      `check_solution(result, problem=...)` names the values that are NaN or -inf. Where they
+      overlap so little that intervals would cover too rarely, the status is LOW_OVERLAP.
 
     Raises:
       TypeError: work values that are not floating.
@@ -170,15 +179,20 @@ def _bar(
     )
     delta_f = -solution.log_partition
     is_estimate = solution.status == Status.CONVERGED
-    variance = _variance(*stop_where(~is_estimate, (forward, reverse, delta_f)))
+    # A failed entry passes no gradient.
+    forward, reverse, passed = stop_where(~is_estimate, (forward, reverse, delta_f))
+    influences = _influences(forward, reverse, passed)
     inefficiency = as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
-    variance *= jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
-    variance += rounding_variance(stop_where(~is_estimate, delta_f))
+    inefficiency = jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
+    variance = _variance(influences, forward, reverse) * inefficiency + rounding_variance(passed)
+    weights = forward.weights, reverse.weights
+    count = effective_samples(*zip(influences, weights, strict=True)) / inefficiency
     return FreeEnergy(
         delta_f=jnp.where(is_estimate, delta_f, jnp.nan),
         standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
         overlap=overlap(reverse.work, -forward.work, log_partition=solution.log_partition, **pair),
-        status=solution.status,
+        status=interval_status(solution.status, count),
+        effective_samples=count,
     )
 
 
@@ -208,22 +222,30 @@ def _side(name: str, work: jax.Array, weights: Any) -> _Side:
     return _Side(ignore_unweighted(work, weights), weights, sample_count(work, weights))
 
 
-def _variance(forward: _Side, reverse: _Side, delta_f: jax.Array) -> jax.Array:
-    """Bennett's variance of delta_f for independent work values (eq. 10a)."""
-    offset = delta_f - jnp.log(forward.num_samples / reverse.num_samples)
-    variance = _relative_variance(expand(offset) - forward.work, forward)
-    return variance + _relative_variance(-expand(offset) - reverse.work, reverse)
+def _influences(forward: _Side, reverse: _Side, delta_f: jax.Array) -> tuple[jax.Array, jax.Array]:
+    offset = expand(delta_f - jnp.log(forward.num_samples / reverse.num_samples))
+    return (
+        _relative_deviations(offset - forward.work, forward),
+        _relative_deviations(-offset - reverse.work, reverse),
+    )
 
 
-def _relative_variance(logits: jax.Array, side: _Side) -> jax.Array:
-    """Variance over squared mean of the mean acceptance; infinite for a single sample.
+def _relative_deviations(logits: jax.Array, side: _Side) -> jax.Array:
+    """Deviations of the acceptance from its mean, over the mean, times the samples' shares.
 
-    It is computed from deviations, since n / ESS - 1 would lose its digits where the values hardly
-    vary.
+    1 / ESS - 1 / n would lose its digits where the values hardly vary.
     """
     acceptance = scaled_sigmoid(logits)[0]
     relative = acceptance / expand(weighted_mean(acceptance, side.weights)) - 1
     shares = 1 if side.weights is None else side.weights
-    squares = jnp.sum(jnp.square(shares * relative), axis=-1)
-    variance = squares / jnp.square(total_weight(relative, side.weights))
-    return jnp.where(side.num_samples < 1.5, jnp.inf, variance)
+    return shares * relative / expand(total_weight(relative, side.weights))
+
+
+def _variance(influences: tuple[jax.Array, jax.Array], forward: _Side, reverse: _Side) -> jax.Array:
+    """Bennett's variance of delta_f for independent work values (eq. 10a).
+
+    It is infinite with a single sample on a side.
+    """
+    squares = [jnp.sum(jnp.square(side), axis=-1) for side in influences]
+    is_single = jnp.minimum(forward.num_samples, reverse.num_samples) < 1.5
+    return jnp.where(is_single, jnp.inf, squares[0] + squares[1])

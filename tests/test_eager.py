@@ -14,7 +14,7 @@ import pytest
 
 import nce_jax
 from nce_jax import diagnostics, likelihood, losses, telescoping
-from nce_jax._eager import padded_size
+from nce_jax._padding import padded_size
 
 KEY = jax.random.key(0)
 PAIRS: dict[str, Callable] = {
@@ -33,6 +33,7 @@ PAIRS: dict[str, Callable] = {
     "log_profiled_exponential_nce_loss": losses.log_profiled_exponential_nce_loss,
     "model_log_partition": likelihood.model_log_partition,
     "nce_loss": nce_jax.nce_loss,
+    "nce_loss_terms": losses.nce_loss_terms,
     "nre_a_loss": losses.nre_a_loss,
     "nwj_log_partition": losses.nwj_log_partition,
     "nwj_loss": losses.nwj_loss,
@@ -54,6 +55,16 @@ CHAINS: dict[str, Callable] = {
 }
 
 
+ROWS: dict[str, Callable] = {
+    "conditional_nce_loss": losses.conditional_nce_loss,
+    "nre_b_loss": losses.nre_b_loss,
+    "nre_c_loss": lambda data, rows: losses.nre_c_loss(data, rows, log_ratio_contrast=rows[:, :1]),
+    "ranking_nce_loss": losses.ranking_nce_loss,
+    "ranking_nce_loss_terms": losses.ranking_nce_loss_terms,
+    "ranking_nce_loss, shared": lambda data, rows: losses.ranking_nce_loss(data, rows[0]),
+}
+
+
 def draw(num_data: int, num_noise: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     data, noise = rng.normal(1, 1, num_data), rng.normal(0, 1, num_noise)
@@ -64,6 +75,8 @@ def calls(num_data: int, num_noise: int) -> Iterator[tuple[str, Callable, tuple]
     data, noise = draw(num_data, num_noise)
     yield from ((name, function, (data, noise)) for name, function in PAIRS.items())
     yield from ((name, function, (data,)) for name, function in SINGLE.items())
+    rows = np.stack([data - 1, data[::-1]], axis=-1)
+    yield from ((name, function, (data, rows)) for name, function in ROWS.items())
     pair = data[None] * np.float32([[1], [2]]), data[None] * np.float32([[0.5], [1]]) - 1
     yield from ((name, function, pair) for name, function in CHAINS.items())
 

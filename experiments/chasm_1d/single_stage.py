@@ -101,5 +101,5 @@ def _diagnose(theta, pair) -> tuple[jax.Array, ...]:
         *root.values(),
         error,
         solution.status,
-        *nce_jax.diagnostics.importance_log_partition(sides[1]),
+        *nce_jax.diagnostics.importance_log_partition(sides[1])[:3],
     )

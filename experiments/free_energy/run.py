@@ -92,13 +92,12 @@ def _unequal(config: Config, key: jax.Array) -> Arrays:
             config.num_reverse,
         )
         free_energy = nce_jax.bar(forward, reverse)
-        at_one = nce_jax.solve_log_partition(reverse, -forward).log_partition
-        error = nce_jax.log_partition_standard_error(reverse, -forward, log_partition=at_one)
+        at_one = nce_jax.diagnostics.estimate_log_partition(reverse, -forward)
         return {
             "unequal_delta_f": free_energy.delta_f,
             "unequal_standard_error": free_energy.standard_error,
-            "unequal_delta_f_at_one": -at_one,
-            "unequal_standard_error_at_one": error,
+            "unequal_delta_f_at_one": -at_one.log_partition,
+            "unequal_standard_error_at_one": at_one.standard_error,
         }
 
     keys = jax.random.split(key, config.num_unequal_seeds)
@@ -117,7 +116,9 @@ def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
         "noise_ratio": forward.shape[-1] / reverse.shape[-1],
     }
     blocks = [
-        nce_jax.log_partition_standard_error(reverse, -forward, block_size=size, **options)
+        nce_jax.diagnostics.estimate_log_partition(
+            reverse, -forward, block_size=size, **options
+        ).standard_error
         for size in track(config.block_sizes, "benzene")
     ]
     return {

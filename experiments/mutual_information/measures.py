@@ -61,7 +61,11 @@ def _telescoped(total: jax.Array, data: jax.Array, noise: jax.Array, magnificati
         total, data, noise, log_partition=roots, magnification=magnification
     )
     shift = (roots + jnp.log(magnification))[:, None]
-    return *mean, (-jax.nn.softplus(data - shift), -jax.nn.softplus(shift - noise))
+    return (
+        mean.value,
+        mean.standard_error,
+        (-jax.nn.softplus(data - shift), -jax.nn.softplus(shift - noise)),
+    )
 
 
 @jax.jit

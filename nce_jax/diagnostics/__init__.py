@@ -1,9 +1,9 @@
 """How far an estimate can be trusted: overlap, sample sizes, standard errors, from log ratios.
 
 Two different quantities are called log Z, and have different names here. The *profiled normalizer*
-F*(kappa) is what training needs; `log_partition_standard_error` and `bootstrap_log_partition`
-estimate its error. The *log Z of a model* is estimated by `importance_log_partition`, from noise
-samples alone.
+F*(kappa) is what training needs; `estimate_log_partition`, `log_partition_standard_error` and
+`bootstrap_log_partition` estimate its error. The *log Z of a model* is estimated by
+`importance_log_partition`, from noise samples alone.
 """
 
 from nce_jax.diagnostics._bootstrap import Bootstrap, bootstrap_log_partition
@@ -15,7 +15,11 @@ from nce_jax.diagnostics._importance import (
 )
 from nce_jax.diagnostics._info_nce import InfoNCEBound, info_nce_bound
 from nce_jax.diagnostics._overlap import overlap
-from nce_jax.diagnostics._standard_error import log_partition_standard_error
+from nce_jax.diagnostics._standard_error import (
+    LogPartitionEstimate,
+    estimate_log_partition,
+    log_partition_standard_error,
+)
 from nce_jax.diagnostics._vocabulary import SelfNormalization, perplexity, self_normalization
 
 __all__ = [
@@ -23,10 +27,12 @@ __all__ = [
     "Divergence",
     "ImportanceEstimate",
     "InfoNCEBound",
+    "LogPartitionEstimate",
     "SelfNormalization",
     "bootstrap_log_partition",
     "divergence",
     "effective_sample_size",
+    "estimate_log_partition",
     "importance_log_partition",
     "info_nce_bound",
     "log_partition_standard_error",

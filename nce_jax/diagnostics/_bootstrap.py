@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from nce_jax._checks import check_key, check_positive_int, relative_weights
 from nce_jax._eager import PAIR, one_program
 from nce_jax._offset import Effect
-from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Scalars, Weights
-from nce_jax.log_partition import Samples, make_problem, solve_problem
+from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Real, Scalars, Weights
+from nce_jax.diagnostics._standard_error import error_of_root
+from nce_jax.log_partition import Samples, interval_status, make_problem, solve_problem
 
 _MAX_SAMPLES_IN_FLIGHT = 1 << 18
 """Replicates are computed in chunks of at most this many samples: enough to amortize the dispatch,
@@ -22,11 +23,17 @@ class Bootstrap(NamedTuple):
     Attributes:
       replicates: F* of every replicate, (num_replicates, *batch); NaN where a solve failed.
       standard_error: the standard deviation of the replicates, (*batch); NaN if any of them failed,
-        or if there is only one.
+        or if there is only one. It is too small, as a rule, where the status is LOW_OVERLAP.
+      status: the `Status` of F* of the original samples, (*batch), int32; LOW_OVERLAP where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of original samples behind the standard error,
+        (*batch), as in `estimate_log_partition`.
     """
 
     replicates: Float[Array, "replicates *batch"]
     standard_error: Float[Array, "*batch"]
+    status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 @one_program(*PAIR, static=("num_replicates",), effect=Effect("replicates"))
@@ -86,7 +93,8 @@ def bootstrap_log_partition(
     problem = problem._replace(
         data=_positive_first(problem.data), noise=_positive_first(problem.noise)
     )
-    initial = solve_problem(problem).log_partition
+    solution = solve_problem(problem)
+    initial = solution.log_partition
 
     def replicate(key: PRNGKeyArray) -> jax.Array:
         key_data, key_noise = jax.random.split(key)
@@ -99,7 +107,9 @@ def bootstrap_log_partition(
     values = jax.lax.map(
         replicate, jax.random.split(key, num_replicates), batch_size=min(chunk, num_replicates)
     )
-    return Bootstrap(values, jnp.std(values, axis=0, ddof=1))
+    _, count = error_of_root(problem, initial, block_size=1)
+    status = interval_status(solution.status, count)
+    return Bootstrap(values, jnp.std(values, axis=0, ddof=1), status, count)
 
 
 def _positive_first(samples: Samples) -> Samples:

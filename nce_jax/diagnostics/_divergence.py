@@ -10,7 +10,16 @@ from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import expand, jackknife_variance, softplus, stop_where, weighted_mean
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
-from nce_jax.log_partition import Problem, Samples, Status, bracket, make_problem, solve_problem
+from nce_jax.diagnostics._standard_error import error_of_root
+from nce_jax.log_partition import (
+    Problem,
+    Samples,
+    Status,
+    bracket,
+    interval_status,
+    make_problem,
+    solve_problem,
+)
 
 
 class Divergence(NamedTuple):
@@ -19,14 +28,18 @@ class Divergence(NamedTuple):
     Attributes:
       value: in nats; NaN where the normalizer could not be solved for.
       standard_error: standard error of the value, in nats, for independent samples or blocks; inf
-        with a single one on a side.
+        with a single one on a side. It is too small, as a rule, where the status is LOW_OVERLAP.
       status: a `Status`, int32. NO_OVERLAP is no failure: D_kappa of distributions that do not
         overlap has its largest possible value, log(1 + kappa) + kappa log(1 + 1 / kappa).
+        LOW_OVERLAP where `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of samples (or blocks) that determine F: none
+        contributes more than one over this number to its variance (`estimate_log_partition`).
     """
 
     value: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 @one_program(*PAIR, static=("block_size",), effect=Effect())
@@ -70,10 +83,8 @@ def divergence(
 
     Returns:
       A `Divergence`. Its standard error is the one of both sample means; since F* minimizes the
-      loss, the error of F* enters only in second order. The standard error can be trusted where
-      each side has about 50 effective samples (`effective_sample_size`) under the weights 1 /
-      (kappa + r) of the data and r / (kappa + r) of the noise, r = exp(s - F). At larger kappa it
-      is too small.
+      loss, the error of F* enters only in second order. Where few samples determine F*, as they do
+      at large kappa, intervals cover too rarely, and the status is LOW_OVERLAP.
 
     Raises:
       TypeError: log ratios or weights that are not floating.
@@ -105,12 +116,16 @@ def divergence(
     # With a given F nothing has checked the samples yet: bad ones show in the value.
     fixed = jax.lax.stop_gradient((problem, shift))
     is_finite = jnp.isfinite(_estimate(fixed[0], fixed[1], block_size)[0])
+    # The error of F* enters in second order, and counts as soon as few samples determine F*.
+    _, count = error_of_root(*fixed, block_size)
+    status = jnp.where(is_finite | (status == Status.MAX_STEPS), status, Status.NONFINITE)
     problem, shift = stop_where(~is_finite, (problem, shift))
     value, variance = _estimate(problem, shift, block_size)
     return Divergence(
         value=jnp.where(is_finite, value, jnp.nan),
         standard_error=jnp.where(is_finite, jnp.sqrt(variance), jnp.nan),
-        status=jnp.where(is_finite | (status == Status.MAX_STEPS), status, Status.NONFINITE),
+        status=interval_status(status, count),
+        effective_samples=count,
     )
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from nce_jax._checks import as_samples, as_weights, compute_dtype
 from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
+    effective_samples,
     expand,
     ignore_unweighted,
     jackknife_variance,
@@ -16,7 +17,8 @@ from nce_jax._numerics import (
     stop_where,
 )
 from nce_jax._offset import Effect
-from nce_jax._types import Array, Float, LogRatio, Weights
+from nce_jax._types import Array, Float, LogRatio, Real, Weights
+from nce_jax.log_partition import Status, interval_status
 
 
 class ImportanceEstimate(NamedTuple):
@@ -24,15 +26,22 @@ class ImportanceEstimate(NamedTuple):
 
     Attributes:
       log_partition: log mean exp(s), in nats.
-      standard_error: standard error of `log_partition`, to first order, in nats; inf where one
-        sample carries all the weight.
+      standard_error: standard error of `log_partition`, to first order, in nats; inf for a single
+        sample. It is too small, as a rule, where the status is LOW_OVERLAP.
       effective_sample_size: Kish's, between 1 and the number of samples. If it is only a few, the
-        other two fields are meaningless: the samples miss most of the model's mass.
+        other fields are meaningless: the samples miss most of the model's mass.
+      status: a `Status`, int32: NONFINITE where the estimate is NaN, and LOW_OVERLAP where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of samples behind the standard error: none contributes
+        more than one over this number to the variance. It is smaller than Kish's number, which is
+        about the value and hardly notices a heavy tail.
     """
 
     log_partition: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     effective_sample_size: Float[Array, "*batch"]
+    status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 def effective_sample_size(log_weights: LogRatio) -> Float[Array, "*batch"]:
@@ -81,10 +90,10 @@ def importance_log_partition(
 
     The estimate of :math:`\log E_{noise}[e^s]` is the log Z that likelihoods need, and not the
     profiled F* of training; it is the limit of F*(kappa) as kappa -> infinity. Use noise samples
-    that were not used to train the model. The estimate is biased low. With an effective sample size
-    of only a few it is worthless, and its standard error is then too small as well. With
-    heavy-tailed weights the draws that miss the tail have the largest effective sample size: do not
-    select draws by it.
+    that were not used to train the model. The estimate is biased low. With few effective samples
+    it is worthless, and its standard error is then too small as well; the status is LOW_OVERLAP.
+    With heavy-tailed weights the draws that miss the tail have the largest effective sample size:
+    do not select draws by it.
 
     Args:
       log_ratio_noise: s(y) = log_density(y) - log q(y) of samples y from the noise q, (*batch, m),
@@ -125,8 +134,13 @@ def importance_log_partition(
     shares = jnp.ones_like(samples) if weights is None else weights
     shares = shares / jnp.sum(shares, axis=-1, keepdims=True)
     contributions = shares * relative
+    influences = contributions - shares
+    count = effective_samples((influences, weights))
+    status = jnp.where(is_estimate, Status.CONVERGED, Status.NONFINITE)
     return ImportanceEstimate(
         log_partition=jnp.where(is_estimate, log_partition, jnp.nan),
-        standard_error=jnp.sqrt(jackknife_variance(contributions - shares, weights, block_size=1)),
+        standard_error=jnp.sqrt(jackknife_variance(influences, weights, block_size=1)),
         effective_sample_size=sample_count(contributions, contributions),
+        status=interval_status(status, count),
+        effective_samples=count,
     )

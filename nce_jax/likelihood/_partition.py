@@ -26,25 +26,29 @@ from nce_jax._numerics import (
 )
 from nce_jax._offset import Effect
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars, Weights
-from nce_jax.diagnostics import log_partition_standard_error, overlap
-from nce_jax.log_partition import Status, solve_log_partition
+from nce_jax.diagnostics import estimate_log_partition, overlap
+from nce_jax.log_partition import Status
 
 
 class ModelLogPartition(NamedTuple):
     """A model's log Z with its uncertainty; every field has the batch shape.
 
     Attributes:
-      log_partition: log Z, in nats; NaN unless the status is CONVERGED.
-      standard_error: standard error of log Z, in nats; NaN unless the status is CONVERGED, inf with
-        a single sample or block on a side.
+      log_partition: log Z, in nats; NaN unless the status is CONVERGED or LOW_OVERLAP.
+      standard_error: standard error of log Z, in nats, NaN where log Z is; inf with a single sample
+        or block on a side. It is too small, as a rule, where the status is LOW_OVERLAP.
       overlap: of model and noise, between 0 and 1 for consistent samples.
-      status: a `Status`, int32.
+      status: a `Status`, int32. LOW_OVERLAP where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of samples (or blocks) behind the standard error: none
+        contributes more than one over this number to the variance.
     """
 
     log_partition: Float[Array, "*batch"]
     standard_error: Float[Array, "*batch"]
     overlap: Float[Array, "*batch"]
     status: Real[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
 
 
 class LogLikelihood(NamedTuple):
@@ -148,18 +152,16 @@ def _model_log_partition(
         "weights_data": weights_model,
         "weights_noise": weights_noise,
     }
-    solution = solve_log_partition(model, noise, **pair)
-    root = solution.log_partition
-    error = log_partition_standard_error(
-        model, noise, log_partition=root, block_size=block_size, **pair
-    )
-    error = jnp.sqrt(jnp.square(error) + rounding_variance(root))
-    is_estimate = solution.status == Status.CONVERGED
+    estimate = estimate_log_partition(model, noise, block_size=block_size, **pair)
+    root, status = estimate.log_partition, estimate.status
+    error = jnp.sqrt(jnp.square(estimate.standard_error) + rounding_variance(root))
+    is_estimate = (status == Status.CONVERGED) | (status == Status.LOW_OVERLAP)
     return ModelLogPartition(
         log_partition=jnp.where(is_estimate, root, jnp.nan),
         standard_error=jnp.where(is_estimate, error, jnp.nan),
         overlap=overlap(model, noise, log_partition=root, **pair),
-        status=solution.status,
+        status=status,
+        effective_samples=estimate.effective_samples,
     )
 
 

@@ -3,8 +3,9 @@
 `solve_log_partition` takes log ratios and returns a `Solution`. An extension builds on its public
 modules: `problem` holds the types (the equation of your own criterion is a `Problem`, your own
 method a `Solver` that steps a `State`), `equation` and `evaluation` the equation with its overlap
-and error bounds, `implicit` the derivative of a root. docs/extending.md has examples. The loop
-is in `_loop`, its tolerance in `_tolerance`, and what makes a solve fail in `_status`.
+and error bounds, `implicit` the derivative of a root, `interval` the rule of LOW_OVERLAP.
+docs/extending.md has examples. The loop is in `_loop`, its tolerance in `_tolerance`, and what
+makes a solve fail in `_status`.
 """
 
 from nce_jax.log_partition._bisection import bisection
@@ -26,6 +27,7 @@ from nce_jax.log_partition.evaluation import (
     newton_error_bound,
 )
 from nce_jax.log_partition.implicit import implicit_root
+from nce_jax.log_partition.interval import MIN_EFFECTIVE_SAMPLES, interval_status
 from nce_jax.log_partition.problem import (
     Problem,
     Pull,
@@ -45,6 +47,7 @@ from nce_jax.log_partition.solve import (
 )
 
 __all__ = [
+    "MIN_EFFECTIVE_SAMPLES",
     "Evaluation",
     "Problem",
     "Pull",
@@ -63,6 +66,7 @@ __all__ = [
     "fixed_point",
     "implicit_root",
     "initial_state",
+    "interval_status",
     "lacks_overlap",
     "log_overlap",
     "log_overlap_bound",

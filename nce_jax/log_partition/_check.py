@@ -18,14 +18,14 @@ def check_solution(
     A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
     F is then the exact minimizer of the loss, which training can use, and the train step does not
     count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
-    `allow_no_overlap=False`.
+    `allow_no_overlap=False`, which refuses LOW_OVERLAP as well.
 
     For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
 
     Args:
       solution: what `solve_log_partition` returned, any batch shape; or another result with a
         status, such as that of `bar`.
-      allow_no_overlap: whether NO_OVERLAP is accepted.
+      allow_no_overlap: whether NO_OVERLAP and LOW_OVERLAP are accepted.
       problem: the equation that was solved, as `make_problem` returns it for the same arguments.
         With it the message says why an entry is NONFINITE: which samples of which side, or which
         weights. For `bar` it is that of work_reverse and -work_forward.
@@ -61,7 +61,8 @@ def check_solution(
             "solution: expected values, got traced arrays; inside jit read solution.status"
         )
     status = np.atleast_1d(np.asarray(solution.status))
-    accepted = (Status.CONVERGED, *((Status.NO_OVERLAP,) if allow_no_overlap else ()))
+    without_estimate = (Status.NO_OVERLAP, Status.LOW_OVERLAP) if allow_no_overlap else ()
+    accepted = (Status.CONVERGED, *without_estimate)
     refused = np.argwhere(~np.isin(status, accepted))
     if len(refused) == 0:
         return

@@ -16,7 +16,8 @@ from nce_jax.log_partition._support import ends, share
 class Status(IntEnum):
     """How a solve ended: one value per batch entry, as data that survives `jit` and `vmap`.
 
-    A solve has *failed* where its log partition is NaN: MAX_STEPS and NONFINITE.
+    A solve has *failed* where its log partition is NaN: MAX_STEPS and NONFINITE. The last member
+    occurs only in results that have a standard error, not in a `Solution`.
 
     Attributes:
       CONVERGED: the log partition is within the tolerance of the root.
@@ -28,12 +29,16 @@ class Status(IntEnum):
       NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss
         and yet no estimate of a log Z, since hardly any sample of one set is plausible under the
         other.
+      LOW_OVERLAP: solved, but fewer than `MIN_EFFECTIVE_SAMPLES` effective samples are behind the
+        standard error: the overlap is low, or samples are few. The value is right for these
+        samples; intervals of +- 1.96 standard errors contain the truth too rarely.
     """
 
     CONVERGED = 0
     MAX_STEPS = 1
     NONFINITE = 2
     NO_OVERLAP = 3
+    LOW_OVERLAP = 4
 
 
 class Solution(NamedTuple):

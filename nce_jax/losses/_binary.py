@@ -117,7 +117,27 @@ def nce_loss_terms(
       Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012,
         eq. 8.
     """
-    sides = as_sides(log_ratio_data, log_ratio_noise, log_partition=log_partition)
+    return _nce_loss_terms(
+        log_ratio_data,
+        log_ratio_noise,
+        log_partition=log_partition,
+        magnification=magnification,
+        noise_ratio=noise_ratio,
+    )
+
+
+@one_program(*PAIR, is_per_sample=True)
+def _nce_loss_terms(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: LogRatio,
+    *,
+    log_partition: Scalars,
+    magnification: Scalars,
+    noise_ratio: Scalars,
+    weights_data: Weights | None = None,
+    weights_noise: Weights | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition)
     return _terms(sides, magnification, noise_ratio)
 
 

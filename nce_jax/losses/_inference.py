@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_floating, as_not_negative, as_pair, as_positive
-from nce_jax._eager import PAIR, one_program
+from nce_jax._checks import as_floating, as_not_negative, as_pair, as_positive, as_weights
+from nce_jax._eager import PAIR, SampleSet, one_program
 from nce_jax._numerics import expand, ignore_unweighted, log_sum_exp, softplus, weighted_mean
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._binary import nce_loss
@@ -90,8 +90,18 @@ def nre_b_loss(
     References:
       Durkan, Murray and Papamakarios, On contrastive learning for likelihood-free inference, 2020.
     """
+    return _nre_b_loss(log_ratio_data, log_ratio_noise)
+
+
+@one_program(SampleSet("log_ratio_data", "weights_data"), rows=("log_ratio_noise",))
+def _nre_b_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: Float[Array, "*batch n K"],
+    *,
+    weights_data: Weights | None = None,
+) -> Float[Array, "*batch"]:
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
-    return ranking_nce_loss(data, noise)
+    return ranking_nce_loss(data, noise, weights_data=weights_data)
 
 
 def nre_c_loss(
@@ -142,7 +152,24 @@ def nre_c_loss(
     References:
       Miller, Weniger and Forré, Contrastive neural ratio estimation, 2022.
     """
+    return _nre_c_loss(
+        log_ratio_data, log_ratio_noise, log_ratio_contrast=log_ratio_contrast, gamma=gamma
+    )
+
+
+@one_program(
+    SampleSet("log_ratio_data", "weights_data"), rows=("log_ratio_noise", "log_ratio_contrast")
+)
+def _nre_c_loss(
+    log_ratio_data: LogRatio,
+    log_ratio_noise: Float[Array, "*batch n K"],
+    *,
+    log_ratio_contrast: Any,
+    gamma: Scalars,
+    weights_data: Weights | None = None,
+) -> Float[Array, "*batch"]:
     data, noise = as_ranking(log_ratio_data, log_ratio_noise, shared=False)
+    weights = as_weights("weights_data", weights_data, data)
     log_gamma = jnp.log(as_positive("gamma", gamma, data))
     # The prior log odds of each of the K parameters against none of them.
     log_odds = expand(log_gamma) - jnp.log(jnp.asarray(noise.shape[-1], data.dtype))
@@ -150,8 +177,8 @@ def nre_c_loss(
     # parameter: the other K - 1 and none of them. No logit is too large for this form.
     contrast = _as_contrast(log_ratio_contrast, data, noise)
     rest = jnp.logaddexp(log_sum_exp(contrast), -log_odds)
-    loss_joint = jnp.mean(softplus(rest - data), axis=-1)
-    loss_independent = jnp.mean(softplus(log_odds + log_sum_exp(noise)), axis=-1)
+    loss_joint = weighted_mean(softplus(rest - data), weights)
+    loss_independent = weighted_mean(softplus(log_odds + log_sum_exp(noise)), weights)
     probability_joint = jax.nn.sigmoid(log_gamma)
     return probability_joint * loss_joint + (1 - probability_joint) * loss_independent
 

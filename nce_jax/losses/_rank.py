@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_array, as_positive, as_samples, as_weights, compute_dtype
+from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
     expand,
     ignore_unweighted,
@@ -17,6 +18,7 @@ from nce_jax._numerics import (
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 
 
+@one_program(SampleSet("log_ratio_data", "weights_data"), rows=("log_ratio_noise", "weights_noise"))
 def ranking_nce_loss(
     log_ratio_data: LogRatio,
     log_ratio_noise: Float[Array, "..."],
@@ -83,6 +85,11 @@ def ranking_nce_loss(
     return loss_mean(terms, as_weights("weights_data", weights_data, terms))
 
 
+@one_program(
+    SampleSet("log_ratio_data", "weights_data"),
+    rows=("log_ratio_noise", "weights_noise"),
+    is_per_sample=True,
+)
 def ranking_nce_loss_terms(
     log_ratio_data: LogRatio,
     log_ratio_noise: Float[Array, "..."],
@@ -143,6 +150,10 @@ def ranking_nce_loss_terms(
     return mask_terms(terms, weights_data)
 
 
+@one_program(
+    SampleSet("log_density_data", "weights_data"),
+    rows=("log_density_noise", "log_forward", "log_backward", "weights_noise"),
+)
 def conditional_nce_loss(
     log_density_data: LogRatio,
     log_density_noise: Float[Array, "*batch n K"],

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_positive, describe
+from nce_jax._checks import as_positive, describe
 from nce_jax._types import Array, ArrayLike, Bool, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings, as_numbers
 from nce_jax.losses._pairs.positives import as_positives, log_ratio_terms
@@ -170,10 +170,9 @@ def _terms(
     if not isinstance(form, str) or form not in get_args(SupervisedForm):
         got = repr(form) if isinstance(form, str) else describe(form)
         raise ValueError(f"form: expected one of {get_args(SupervisedForm)}, got {got}")
-    check_positive("magnification", magnification)
     offset = jnp.zeros(batch.x.shape[0], batch.scale.dtype)
     if log_noise is not None:
         offset = -batch.mask(as_numbers("log_noise", log_noise, offset.shape, offset.dtype))
-    log_magnification = jnp.log(as_scalar("magnification", magnification, offset))
+    log_magnification = jnp.log(as_positive("magnification", magnification, offset))
     pairs = marked.mark(Pairs(batch.x, batch.y, batch.scale, offset, batch.ids, batch.ids))
     return log_ratio_terms(batch, pairs, log_magnification, form)

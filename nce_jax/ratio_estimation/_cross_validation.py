@@ -21,6 +21,9 @@ _PATIENCE = 4
 """A path of penalties ends after this number of losses of which the first is the lowest."""
 
 
+_SEPARATED = 0.05
+"""A loss of two sets that hardly overlap, in nats. A smaller penalty extrapolates further."""
+
 _EQUAL = 0.25
 """Losses of two penalties count as equal up to this number of standard errors of the difference."""
 
@@ -100,7 +103,7 @@ def _penalty_path(pool: Pool, basis: Basis) -> list[np.ndarray]:
     """Log ratios by fits without the sample's fold, for the penalties from the largest down.
 
     Every penalty starts from the optimum of the last. The path ends where three penalties in a row
-    have not lowered the loss: what follows overfits, and takes most of the steps.
+    have not lowered the loss, since what follows overfits, and where the sets are separated.
     """
     folds = range(int(pool.fold.max()) + 1)
     weights = np.stack([side_weights(pool.fold != fold, pool.is_data) for fold in folds], axis=1)
@@ -111,7 +114,7 @@ def _penalty_path(pool: Pool, basis: Basis) -> list[np.ndarray]:
         fits = fit_lanes(basis, weights, penalty, fits)
         path.append(fits.log_ratios(basis)[np.arange(len(pool.x)), pool.fold])
         losses.append(float(side_mean(loss_of(path[-1], pool.is_data), pool.is_data)))
-        if int(np.argmin(losses)) <= len(losses) - _PATIENCE:
+        if int(np.argmin(losses)) <= len(losses) - _PATIENCE or losses[-1] < _SEPARATED:
             break
     return path
 
@@ -174,12 +177,18 @@ def nested_log_ratios(crossed: CrossFit, pool: Pool) -> np.ndarray:
 
 
 def refit(candidate: Candidate, pool: Pool, dtype: Any) -> Any:
-    """Parameters of the candidate's log ratio, fitted to all samples of the pool."""
+    """Parameters of the candidate's log ratio, fitted to all samples of the pool.
+
+    The penalties are followed down to the candidate's, as in the cross-validation.
+    """
     if candidate.features is None:
         dim = pool.x.shape[1]
         nothing = FeatureMap(np.zeros(dim), np.ones(dim), np.zeros((2, 0), int))
         return nothing.log_ratio_params(np.zeros(dim), 0.0, dtype)
     basis = basis_of(candidate.features, pool)
-    weights = side_weights(np.ones(len(pool.x), bool), pool.is_data)
-    fits = fit_lanes(basis, weights[:, None], candidate.penalty)
+    weights = side_weights(np.ones(len(pool.x), bool), pool.is_data)[:, None]
+    fits = None
+    for penalty in PENALTIES[0.99 * candidate.penalty <= PENALTIES]:
+        fits = fit_lanes(basis, weights, penalty, fits)
+    assert fits is not None
     return candidate.features.log_ratio_params(*fits.coefficients(basis, 0), dtype)

@@ -20,13 +20,13 @@ from nce_jax.telescoping._bridges import (
 from nce_jax.telescoping._errors import (
     MeanLogRatio,
     StageDiagnostics,
-    joint_standard_error,
     mean_log_ratio,
     stage_diagnostics,
 )
 from nce_jax.telescoping._fit.fit import fit_telescope
 from nce_jax.telescoping._fit.result import Telescope
 from nce_jax.telescoping._fit.stage_model import SharedBody
+from nce_jax.telescoping._joint_error import joint_standard_error
 from nce_jax.telescoping._noise_levels import ScheduleError, even_noise_levels, refine_noise_levels
 
 __all__ = [

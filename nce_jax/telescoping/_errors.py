@@ -10,15 +10,28 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, as_weights, check_positive_int
 from nce_jax._eager import PAIR, SampleSet, one_program
-from nce_jax._numerics import ignore_unweighted, stop_where, total_weight, weighted_mean
+from nce_jax._numerics import (
+    effective_samples,
+    ignore_unweighted,
+    stop_where,
+    total_weight,
+    weighted_mean,
+)
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, Real, Scalars
 from nce_jax.diagnostics import effective_sample_size
-from nce_jax.log_partition import Solution, Status
+from nce_jax.log_partition import Solution, Status, interval_status
 from nce_jax.log_partition.equation import log_overlap
-from nce_jax.log_partition.problem import Problem, make_problem
-from nce_jax.log_partition.solve import solve_problem, solve_unless_given
-from nce_jax.telescoping._influences import joint_error, pair_influences
+from nce_jax.log_partition.problem import Problem
+from nce_jax.log_partition.solve import solve_problem
+from nce_jax.telescoping._influences import (
+    joint_error,
+    pair_influences,
+    side_influences,
+    smallest_number,
+    solved_stages,
+    sum_of_influences,
+)
 
 
 class StageDiagnostics(NamedTuple):
@@ -30,10 +43,14 @@ class StageDiagnostics(NamedTuple):
         disjoint.
       effective_sample_size: Kish's effective sample size of the stage's noise as samples of its
         data.
-      standard_error: standard error of F_k alone, in nats; inf without overlap.
+      standard_error: standard error of F_k alone, in nats; inf without overlap. It is too small, as
+        a rule, where the status is LOW_OVERLAP.
       variance_fraction: the fraction of the variance of F = sum_k F_k that stage k contributes: the
         covariance of F_k with F over the variance of F. The fractions sum to 1.
-      status: a `Status`, int32.
+      status: a `Status`, int32. LOW_OVERLAP where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of pairs behind the stage's standard error: none
+        contributes more than one over this number to the variance.
     """
 
     log_partition: Float[Array, " stages"]
@@ -42,95 +59,23 @@ class StageDiagnostics(NamedTuple):
     standard_error: Float[Array, " stages"]
     variance_fraction: Float[Array, " stages"]
     status: Real[Array, " stages"]
+    effective_samples: Float[Array, " stages"]
 
 
 class MeanLogRatio(NamedTuple):
-    """A mean log ratio with its standard error, in nats: an estimate of KL(p || q)."""
+    """A mean log ratio with its standard error, in nats: an estimate of KL(p || q).
+
+    Attributes:
+      value: the mean.
+      standard_error: its standard error; inf where a stage has no overlap, or where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of pairs (or blocks) that determine the sum of all
+        F_k, or the F_k of a stage, whichever is smallest.
+    """
 
     value: Float[Array, ""]
     standard_error: Float[Array, ""]
-
-
-def joint_standard_error(
-    log_ratio_data: Float[Array, "stages n"],
-    log_ratio_noise: Float[Array, "stages n"],
-    *,
-    log_partition: Scalars | None = None,
-    magnification: Scalars = 1.0,
-    noise_ratio: Scalars = 1.0,
-    block_size: int = 1,
-) -> Float[Array, ""]:
-    r"""Standard error of F = sum_k F_k for stages that share their samples.
-
-    Column i of every array comes from pair i. The influence of a pair on F, up to its sign, is
-
-    .. math::
-        \psi_i = \sum_k \frac{P_{k,i} - \kappa_k Q_{k,i}}{H_k}, \qquad
-        P_{k,i} = \sigma(\log\kappa_k - u_k(x_{k,i})), \quad
-        Q_{k,i} = \sigma(u_k(x_{k+1,i}) - \log\kappa_k),
-
-    where :math:`H_k` is the mean of :math:`P_k (1 - P_k)` plus :math:`\kappa_k` times the mean of
-    :math:`Q_k (1 - Q_k)`. The standard error is :math:`\operatorname{sd}(\psi) / \sqrt{n}`. The
-    square root of the stages' summed variances is a different number, and too small as a rule,
-    since the errors of neighboring stages have the same sign.
-
-    Args:
-      log_ratio_data: s_k(x_k), (K, n), in nats.
-      log_ratio_noise: s_k(x_k+1), (K, n), of the same pairs in the same order.
-      log_partition: the roots F_k at the same kappa, (K,); None solves for them.
-      magnification: M > 0, a number or one per stage.
-      noise_ratio: nu > 0, a number or one per stage.
-      block_size: consecutive pairs per block, for correlated pairs; a shorter block at the end
-        counts too.
-
-    Returns:
-      The standard error in nats, for the log-ratios as they are; inf where any stage has no
-      overlap.
-
-    Raises:
-      TypeError: log-ratios that are not floating.
-      ValueError: arrays that are not (K, n), or of different shapes.
-
-    Examples:
-      >>> import jax
-      >>> import jax.numpy as jnp
-      >>> import nce_jax
-      >>> from nce_jax import telescoping
-      >>> key_data, key_noise = jax.random.split(jax.random.key(0))
-      >>> x = telescoping.bridges(
-      ...     6 + jax.random.normal(key_data, (2000,)),
-      ...     jax.random.normal(key_noise, (2000,)),
-      ...     noise_levels=[0.0, 0.8, 1.0],
-      ... )
-      >>> slopes = jnp.array([[2.4], [3.6]])  # N(6, 1), N(3.6, 1), N(0, 1)
-      >>> print(f"{telescoping.joint_standard_error(slopes * x[:-1], slopes * x[1:]):.4f}")
-      0.1295
-      >>> separate = nce_jax.log_partition_standard_error(slopes * x[:-1], slopes * x[1:])
-      >>> print(f"{jnp.linalg.norm(separate):.4f}")
-      0.0994
-
-    References:
-      Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020 (the stages; the error is
-        derived in this library's documentation).
-    """
-    _check_shapes(log_ratio_data, log_ratio_noise)
-    return _joint_standard_error(
-        log_ratio_data,
-        log_ratio_noise,
-        log_partition=log_partition,
-        magnification=magnification,
-        noise_ratio=noise_ratio,
-        block_size=block_size,
-    )
-
-
-@one_program(*PAIR, static=("block_size",), effect=Effect())
-def _joint_standard_error(
-    log_ratio_data, log_ratio_noise, *, block_size, weights_data=None, weights_noise=None, **options
-) -> jax.Array:
-    check_positive_int("block_size", block_size)
-    problem, roots = _problem(log_ratio_data, log_ratio_noise, weights_data, **options)
-    return joint_error(problem, roots, jnp.sum(pair_influences(problem, roots), axis=0), block_size)
+    effective_samples: Float[Array, ""]
 
 
 def mean_log_ratio(
@@ -165,7 +110,7 @@ def mean_log_ratio(
       block_size: consecutive pairs per block, for correlated pairs.
 
     Returns:
-      A `MeanLogRatio`; the error is inf where any stage has no overlap.
+      A `MeanLogRatio`.
 
     Raises:
       TypeError: log-ratios that are not floating.
@@ -220,15 +165,20 @@ def _mean_log_ratio(
     **options,
 ) -> MeanLogRatio:
     check_positive_int("block_size", block_size)
-    problem, roots = _problem(log_ratio_data, log_ratio_noise, weights_data, **options)
+    problem, roots = solved_stages(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, **options
+    )
     values = as_samples("log_ratio", log_ratio)
     weights = as_weights("weights", weights, values)
     values = ignore_unweighted(values, weights)
     mean = weighted_mean(values, weights)
     influence = (values - mean) / total_weight(values, weights)
     influence = influence if weights is None else weights * influence
-    total = influence - jnp.sum(pair_influences(problem, roots), axis=0)
-    return MeanLogRatio(mean - jnp.sum(roots), joint_error(problem, roots, total, block_size))
+    sides = side_influences(problem, roots)
+    of_roots = sum_of_influences(*sides)
+    number = smallest_number(problem, sides, of_roots, block_size)
+    error = joint_error(problem, roots, influence - of_roots, number, block_size)
+    return MeanLogRatio(mean - jnp.sum(roots), error, number)
 
 
 def stage_diagnostics(
@@ -280,8 +230,8 @@ def stage_diagnostics(
 def _stage_diagnostics(
     log_ratio_data, log_ratio_noise, *, weights_data=None, weights_noise=None, **options
 ) -> StageDiagnostics:
-    problem, _ = _problem(
-        log_ratio_data, log_ratio_noise, weights_data, log_partition=0.0, **options
+    problem, _ = solved_stages(
+        log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition=0.0, **options
     )
     solution = solve_problem(problem)
     problem = stop_where(jnp.isnan(solution.log_partition), problem)
@@ -295,13 +245,15 @@ def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> Sta
     noise = problem.noise.values
     if problem.noise.weights is not None:
         noise = jnp.where(problem.noise.weights == 0, -jnp.inf, noise)
+    count = effective_samples((influences, problem.data.weights))
     return StageDiagnostics(
         log_partition=solution.log_partition,
         overlap=jnp.exp(log_overlap(problem, solution.log_partition)),
         effective_sample_size=effective_sample_size(noise),
         standard_error=jnp.where(solution.status == Status.NO_OVERLAP, jnp.inf, spread),
         variance_fraction=jnp.sum(influences * total[None], axis=-1) / jnp.sum(total**2),
-        status=solution.status,
+        status=interval_status(solution.status, count),
+        effective_samples=count,
     )
 
 
@@ -317,12 +269,3 @@ def _check_shapes(data: Any, noise: Any) -> None:
             f"log_ratio_noise: expected the shape of log_ratio_data, {jnp.shape(data)}, got shape"
             f" {jnp.shape(noise)}"
         )
-
-
-def _problem(
-    data, noise, weights, *, log_partition, magnification, noise_ratio
-) -> tuple[Problem, jax.Array]:
-    """The equations of all stages and their roots; `weights` are those of the pairs."""
-    problem = make_problem(data, noise, weights, weights, magnification, noise_ratio)
-    roots = solve_unless_given(problem, log_partition)
-    return stop_where(jnp.isnan(roots), problem), roots

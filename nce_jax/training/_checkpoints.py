@@ -138,11 +138,18 @@ class Checkpoints:
         Raises unless the trees are the same; with `is_strict` False the optimizer's state may
         differ, and is taken as far as it fits.
         """
-        step = agreed(self._choose() or 0)  # none is saved before the first step
+        step = self.choose("starting from the beginning")
         return self.read(step, like, is_strict)[0] if step else None
 
+    def choose(self, otherwise: str) -> int:
+        """The step of the newest good checkpoint, or 0; warns of newer ones that are passed over.
+
+        `otherwise` says in the warning what happens without a checkpoint.
+        """
+        return agreed(self._choose(otherwise) or 0)  # none is saved before the first step
+
     @by_writer
-    def _choose(self) -> int | None:
+    def _choose(self, otherwise: str) -> int | None:
         passed_over: list[str] = []
         for step in reversed(self.steps()):
             fault = self.stored(step).fault()
@@ -150,7 +157,7 @@ class Checkpoints:
                 self._warn(passed_over, f"using {self.folder / str(step)} instead")
                 return step
             passed_over.append(f"{self.folder / str(step)}: {fault}")
-        self._warn(passed_over, "there is no older one: starting from the beginning")
+        self._warn(passed_over, f"there is no older one: {otherwise}")
         return None
 
     def _warn(self, passed_over: list[str], instead: str) -> None:

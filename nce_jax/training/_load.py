@@ -90,9 +90,9 @@ def load_checkpoint(folder: str | PathLike[str], state: Any, *, step: int | None
 def _chosen(checkpoints: Checkpoints, step: int | None) -> int:
     """The step that was asked for, or that of the newest good checkpoint."""
     if step is None:
-        newest = checkpoints.newest()
-        if newest is not None:
-            return int(newest.name)
+        newest = checkpoints.choose("none is loaded")
+        if newest:
+            return newest
     elif step in checkpoints.steps():
         # One where the loss diverged can be looked at; a damaged one cannot be trusted.
         fault = checkpoints.stored(step).fault(is_divergence=False)

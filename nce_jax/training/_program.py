@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 from jax.extend import core
+from jax.sharding import Sharding
 
 from nce_jax._checks import is_key
 
@@ -16,7 +17,7 @@ from nce_jax._checks import is_key
 _IGNORED = {
     "backend", "compiler_options_kvs", "ctx_mesh", "debug", "debug_info", "device",
     "donated_invars", "in_layouts", "in_shardings", "inline", "keep_unused", "name",
-    "out_layouts", "out_shardings", "sharding",
+    "out_layouts", "out_sharding", "out_shardings", "sharding",
 }  # fmt: skip
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _MAX_NUMBERS = 256
@@ -35,11 +36,16 @@ def fingerprint(fn: Callable[..., Any], *arguments: Any) -> dict[str, Any]:
       a changed number.
     """
     reader = _Reader()
-    reader.closed(jax.make_jaxpr(fn)(*arguments))
+    # Arrays on a mesh would be traced with their shardings.
+    reader.closed(jax.make_jaxpr(fn)(*jax.tree.map(_shape, arguments)))
     if len(reader.numbers) > _MAX_NUMBERS:
         reader.put(reader.numbers)
         reader.numbers = []
     return {"operations": reader.digest.hexdigest()[:16], "numbers": reader.numbers}
+
+
+def _shape(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(np.shape(leaf), jax.numpy.result_type(leaf))
 
 
 class _Reader:
@@ -63,9 +69,10 @@ class _Reader:
             self.put(equation.primitive)
             self._use(variables, equation.invars)
             for name in sorted(equation.params):
-                if name not in _IGNORED:
+                value = equation.params[name]
+                if name not in _IGNORED and not isinstance(value, Sharding):
                     self.put(name)
-                    self._parameter(equation.params[name])
+                    self._parameter(value)
             self._define(variables, equation.outvars)
         self._use(variables, program.outvars)
         self.put("end")

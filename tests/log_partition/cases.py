@@ -26,15 +26,20 @@ def solve(data, noise, *, magnification=1.0, noise_ratio=1.0, **options) -> nce_
     )
 
 
+_compiled_estimate = jax.jit(
+    nce_jax.diagnostics.estimate_log_partition, static_argnames="block_size"
+)
 _compiled_standard_error = jax.jit(
     nce_jax.log_partition_standard_error, static_argnames="block_size"
 )
 
 
 def standard_error(data, noise, *, magnification=1.0, **options):
-    return _compiled_standard_error(
-        data, noise, magnification=jnp.asarray(magnification, data.dtype), **options
-    )
+    """The error of F; where F is not handed in it is finite, however few samples are behind it."""
+    magnification = jnp.asarray(magnification, data.dtype)
+    if "log_partition" in options:
+        return _compiled_standard_error(data, noise, magnification=magnification, **options)
+    return _compiled_estimate(data, noise, magnification=magnification, **options).standard_error
 
 
 def gaussian_log_ratios(

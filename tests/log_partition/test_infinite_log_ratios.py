@@ -158,3 +158,40 @@ def test_no_overlap_counts_the_lost_samples():
     # Three pairs, of which one of either side is left, and far apart.
     data, noise = np.float32([40, np.inf, np.inf]), np.float32([-40, -np.inf, -np.inf])
     assert solve(data, noise).status == Status.NO_OVERLAP
+
+
+MESSAGES = [
+    ([0.0, np.nan, np.nan], [0.0, 1.0], {}, "log_ratio_data is NaN at 2 of 3 samples (rows 1, 2)"),
+    ([0.0, -np.inf, 1.0], [0.0, 1.0], {}, "log_ratio_data is -inf at 1 of 3 samples (rows 1)"),
+    ([0.0, 1.0, 2.0], [0.0, np.inf], {}, "log_ratio_noise is +inf at 1 of 2 samples (rows 1)"),
+    ([np.inf] * 3, [0.0, 1.0], {}, "the noise covers none of the 3 data samples"),
+    ([0.0, 1.0, 2.0], [-np.inf] * 2, {}, "the model has no mass at any of the 2 noise samples"),
+    ([0.0, 1.0, 2.0], [0.0, 1.0], {"weights_noise": jnp.zeros(2)}, "weights_noise are all zero"),
+    (
+        [0.0, 1.0, 2.0],
+        [0.0, 1.0],
+        {"weights_data": jnp.array([1.0, np.nan, 1.0])},
+        "weights_data are negative, infinite or NaN at 1 of 3 samples (rows 1)",
+    ),
+    ([0.0, 1.0, 2.0], [0.0, 1.0], {"magnification": 1e30}, "noise_ratio * magnification is 1e+30"),
+]
+
+
+@pytest.mark.parametrize(("data", "noise", "options", "message"), MESSAGES)
+def test_check_solution_says_why(data, noise, options, message):
+    sides = jnp.array(data), jnp.array(noise)
+    solution = nce_jax.solve_log_partition(*sides, **options)
+    problem = log_partition.make_problem(*sides, **options)
+    with pytest.raises(FloatingPointError) as caught:
+        nce_jax.check_solution(solution, problem=problem)
+    assert message in str(caught.value)
+
+
+def test_check_solution_takes_the_result_of_bar_and_one_lane_of_several():
+    forward, reverse = np.ones((2, 4), np.float32), np.ones((2, 3), np.float32)
+    forward[1, 2] = np.nan
+    result = nce_jax.bar(forward, reverse)
+    problem = log_partition.make_problem(reverse, -forward)
+    message = r"1 of 2 solves failed: lane \(1,\) NONFINITE: log_ratio_noise is NaN .*rows 2\)$"
+    with pytest.raises(FloatingPointError, match=message):
+        nce_jax.check_solution(result, problem=problem)

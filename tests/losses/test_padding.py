@@ -51,7 +51,10 @@ def arguments(function, padding):
         "log_noise_ids": jnp.full(k, -2.0),
     }
     parameters = inspect.signature(function).parameters.values()
-    return {p.name: known[p.name] for p in parameters if p.default is p.empty}
+    given = {p.name: known[p.name] for p in parameters if p.default is p.empty}
+    # It has positives by labels, of which one form has to be given.
+    is_supervised = function.__name__ == "supervised_contrastive_loss"
+    return given | ({"labels": jnp.zeros(n, int)} if is_supervised else {})
 
 
 @pytest.mark.parametrize("padding", [0.5, jnp.nan])

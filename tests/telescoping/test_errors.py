@@ -1,5 +1,7 @@
 """Joint errors of stages that share their samples: a NumPy oracle, a Monte Carlo check, limits."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def oracle(data, noise, kappa, total=None):
 
 @pytest.mark.parametrize("kappa", [1.0, 20.0])
 def test_equals_the_formula(x64, kappa):
-    data, noise, total = ratios(jax.random.key(0), 300)
+    data, noise, total = ratios(jax.random.key(0), 1000)
     stages = telescoping.stage_diagnostics(data, noise, magnification=kappa)
     roots, error = oracle(data, noise, kappa)
     np.testing.assert_allclose(stages.log_partition, roots, rtol=1e-9)
@@ -112,3 +114,91 @@ def test_what_is_no_array_of_stages_is_refused():
         telescoping.mean_log_ratio(total[:3], data, noise)
     with pytest.raises(ValueError, match="block_size"):
         telescoping.joint_standard_error(data, noise, block_size=0)
+
+
+SIZES = (500, 250, 400, 150)
+"""Samples of four unit Gaussians 0.8 apart, the states of three windows."""
+
+
+def windows(draws):
+    """Reverse work and minus forward work of neighboring states, from their samples (..., n_k)."""
+    means = 0.8 * np.arange(len(draws))
+    energies = [lambda x, mean=mean: 0.5 * (x - mean) ** 2 for mean in means]
+    pairs = list(itertools.pairwise(energies))
+    data = [initial(x) - final(x) for (initial, final), x in zip(pairs, draws[1:], strict=True)]
+    noise = [initial(x) - final(x) for (initial, final), x in zip(pairs, draws, strict=False)]
+    return data, noise
+
+
+RATIOS = np.array(SIZES[:-1]) / np.array(SIZES[1:])
+
+
+def test_windows_of_different_lengths_have_the_error_of_their_sum(x64):
+    """300 draws, seed 5: an s.d. over 300 draws has 4 % standard error, and 3 of these are
+    allowed. The root of the summed squares of `bar` is off by more.
+    """
+    rng = np.random.default_rng(5)
+    draws = [0.8 * k + rng.normal(size=(300, n)) for k, n in enumerate(SIZES)]
+    data, noise = windows(draws)
+
+    @jax.jit
+    @jax.vmap
+    def estimate(data, noise):
+        results = [nce_jax.bar(-q, p) for p, q in zip(data, noise, strict=True)]
+        roots = jnp.stack([-result.delta_f for result in results])
+        joint = telescoping.joint_standard_error(
+            data, noise, log_partition=roots, noise_ratio=jnp.asarray(RATIOS)
+        )
+        return roots.sum(), joint, jnp.linalg.norm(jnp.stack([r.standard_error for r in results]))
+
+    total, joint, summed = estimate(data, noise)
+    assert abs(joint.mean() / total.std(ddof=1) - 1) < 0.12
+    assert abs(summed.mean() / total.std(ddof=1) - 1) > 0.15
+    assert np.mean(np.abs(total) < 1.96 * joint) > 0.91  # F = 0; 95 % less 3 s.d. of 300 draws
+
+
+def test_lists_are_padded_arrays_with_weights(x64):
+    rng = np.random.default_rng(6)
+    data, noise = windows([0.8 * k + rng.normal(size=n) for k, n in enumerate(SIZES)])
+    expected = telescoping.joint_standard_error(data, noise, noise_ratio=RATIOS)
+    longest = max(SIZES)
+    padded, weights = (
+        [
+            np.stack([np.pad(x, (0, longest - x.size), constant_values=fill) for x in rows])
+            for rows in sides
+        ]
+        for sides, fill in (
+            ((data, noise), np.nan),
+            ([[np.ones_like(x) for x in side] for side in (data, noise)], 0.0),
+        )
+    )
+    actual = telescoping.joint_standard_error(
+        *padded, noise_ratio=RATIOS, weights_data=weights[0], weights_noise=weights[1]
+    )
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
+
+
+def test_few_effective_pairs_make_the_error_infinite(x64):
+    """Four unit Gaussians 4.5 apart: overlaps, but too few of 100 samples do."""
+    data, noise, total = ratios(jax.random.key(2), 100, separation=18.0)
+    stages = telescoping.stage_diagnostics(data, noise)
+    assert np.all(stages.status == nce_jax.Status.LOW_OVERLAP), stages.effective_samples
+    assert np.isfinite(stages.standard_error).all()
+    assert np.isinf(telescoping.joint_standard_error(data, noise))
+    mean = telescoping.mean_log_ratio(total, data, noise)
+    assert np.isinf(mean.standard_error)
+    assert mean.effective_samples < 10
+
+
+@pytest.mark.bad_input
+def test_lists_that_are_no_windows_are_refused():
+    rows = [jnp.zeros(3), jnp.zeros(4)]
+    for bad, message in (
+        ([jnp.zeros((2, 3)), rows[1]], r"log_ratio_data\[0\]: expected shape \(n,\)"),
+        ([], "log_ratio_data: expected at least one stage"),
+        ([rows[0], jnp.arange(4)], r"log_ratio_data\[1\].*floating"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            telescoping.joint_standard_error(bad, rows)
+    with pytest.raises(ValueError, match="expected an array where weights are given"):
+        telescoping.joint_standard_error(rows, rows, weights_data=jnp.ones((2, 4)))

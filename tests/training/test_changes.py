@@ -263,12 +263,17 @@ def test_digests_of_samples_see_every_entry_and_its_place(array):
     assert content(array) == content(array[np.arange(len(array))])
 
 
+def _both(x):
+    return jnp.sin(x), jnp.cos(x)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
         (lambda x: x + 1.0, lambda x: x + 2.0),
         (lambda x: x * np.arange(3.0), lambda x: x * np.arange(3.0)[::-1]),
         (jnp.sin, jnp.cos),
+        (lambda x: jax.lax.sub(*_both(x)), lambda x: jax.lax.sub(*_both(x)[::-1])),
         (lambda x: x[::1], lambda x: x[::-1]),
         (
             lambda x: jax.lax.fori_loop(0, 3, lambda i, x: x * 2, x),
@@ -303,9 +308,11 @@ from nce_jax.training._digests import content
 from nce_jax.training._identity import describe_run
 params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
 adam = optax.adam(optax.cosine_decay_schedule(1e-3, 100))
-train = training.make_train_step(log_density_fn, noise.standard_normal(2), adam)
+mesh = training.make_mesh()
+train = training.make_train_step(log_density_fn, noise.standard_normal(2), adam, mesh=mesh)
+state = training.shard_state(train.init(params), mesh)
 x_data = jnp.arange(64.0).reshape(32, 2)
-described = describe_run(train, train.init(params), x_data, jax.random.key(1))
+described = describe_run(train, state, x_data, jax.random.key(1))
 print(json.dumps([described, content(x_data)], sort_keys=True))
 """
 

@@ -1,6 +1,7 @@
 """After a divergence: the checkpoint that is called good is one, and a new run starts from any."""
 
 import shutil
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -73,7 +74,10 @@ def test_the_loss_after_the_good_checkpoint_was_finite(origin):
 def test_there_is_a_good_checkpoint_whatever_is_kept(tmp_path, every, keep):
     with pytest.raises(training.NonFiniteError) as caught:
         run(tmp_path, every=every, keep=keep)
-    good = training.load_checkpoint(tmp_path, train_step(optax.sgd(0.5)).init({"a": jnp.ones(())}))
+    initial = train_step(optax.sgd(0.5)).init({"a": jnp.ones(())})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", training.CheckpointWarning)  # if one is passed over
+        good = training.load_checkpoint(tmp_path, initial)
     assert int(good.step) == int(caught.value.checkpoint.name) <= caught.value.step - 2
     assert good.params["a"] > 0
 
@@ -137,6 +141,10 @@ def test_a_damaged_checkpoint_is_not_loaded(diverged):
     initial = train_step(optax.sgd(1e-3)).init({"a": jnp.ones(())})
     with pytest.raises(ValueError, match="step: expected a complete checkpoint, got .*: damaged"):
         training.load_checkpoint(folder, initial, step=good)
+    with pytest.warns(
+        training.CheckpointWarning, match=f"loss was nan .*/{good}: damaged .*/{good - 1} instead"
+    ):
+        assert training.load_checkpoint(folder, initial).step == good - 1
 
 
 def of_optimizer(state):

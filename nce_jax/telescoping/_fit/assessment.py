@@ -35,6 +35,8 @@ class Assessment(NamedTuple):
       covariance: covariance of all theta_k and F_k; None where it is not known.
       kl_standard_error: standard error of the mean log ratio with the error of the parameters; NaN
         where it is not known.
+      effective_samples: the effective number of pairs that determine F_k, the smallest of any
+        stage.
       num_steps: batches that were drawn for the evaluation.
     """
 
@@ -43,6 +45,7 @@ class Assessment(NamedTuple):
     has_ended: bool
     covariance: np.ndarray | None
     kl_standard_error: float
+    effective_samples: float
     num_steps: int
 
 

@@ -78,6 +78,9 @@ class DescentTraining(NamedTuple):
             has_ended=self._has_settled(config, levels, pairs, evaluation),
             covariance=None,
             kl_standard_error=np.nan,
+            effective_samples=float(
+                jnp.min(evaluation.stages.effective_samples[: levels.num_stages])
+            ),
             num_steps=config.num_evaluated,
         )
 

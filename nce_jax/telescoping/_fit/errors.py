@@ -24,13 +24,7 @@ from nce_jax._types import Params
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.telescoping._bridges import stage_log_ratios
-from nce_jax.telescoping._errors import (
-    MeanLogRatio,
-    StageDiagnostics,
-    diagnose,
-    joint_standard_error,
-    mean_log_ratio,
-)
+from nce_jax.telescoping._errors import MeanLogRatio, StageDiagnostics, diagnose, mean_log_ratio
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.curvature import (
     StageArrays,
@@ -41,6 +35,7 @@ from nce_jax.telescoping._fit.curvature import (
 from nce_jax.telescoping._fit.misfit import misfit
 from nce_jax.telescoping._fit.stage_model import Moments, StageModel, centered_bridges, standardize
 from nce_jax.telescoping._influences import pair_influences
+from nce_jax.telescoping._joint_error import joint_standard_error
 
 Pairs = tuple[jax.Array, jax.Array]
 """Samples of data and of noise, (n, ...) each."""
@@ -136,12 +131,13 @@ def parameter_errors(
     of_mean, gradient = _mean_influence(model, template, estimates, pairs[0], chain)
     if num_fitted is None:
         total = fixed + through
-        variance = _covariance((of_mean + gradient @ total)[None])[0, 0]
-        return ParameterErrors(_covariance(total), jnp.sqrt(variance), scores)
-    scale = pairs[0].shape[0] / num_fitted
-    means = (of_mean + gradient @ fixed)[None], (gradient @ through)[None]
-    variance = (_covariance(means[0]) + _covariance(means[1]) * scale)[0, 0]
-    covariance = _covariance(fixed) + _covariance(through) * scale
+        of_kl = [of_mean + gradient @ total]
+        covariance = _covariance(total)
+    else:
+        scale = pairs[0].shape[0] / num_fitted
+        of_kl = [of_mean + gradient @ fixed, jnp.sqrt(scale) * (gradient @ through)]
+        covariance = _covariance(fixed) + _covariance(through) * scale
+    variance = sum(_covariance(part[None])[0, 0] for part in of_kl)
     return ParameterErrors(covariance, jnp.sqrt(variance), scores)
 
 

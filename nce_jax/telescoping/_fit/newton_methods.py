@@ -149,6 +149,7 @@ def _assess(
         has_ended=bool(training.is_optimum[:num_stages].all()),
         covariance=_without_padding(errors.covariance, training.theta.shape, num_stages),
         kl_standard_error=float(errors.kl_standard_error),
+        effective_samples=float(jnp.min(evaluation.stages.effective_samples[:num_stages])),
         num_steps=num_steps,
     )
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Array, Float, LogRatioFn, Params
+from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES
 from nce_jax.telescoping._bridges import telescoped
 from nce_jax.telescoping._errors import StageDiagnostics
 from nce_jax.telescoping._fit.assessment import Assessment
@@ -39,9 +40,10 @@ class Telescope(NamedTuple):
         has no overlap, or `is_converged` is false.
       covariance: covariance of the parameters (stage after stage) and, behind them, of all F_k; inf
         where a stage has no optimum (sets that the model separates perfectly have none) or a
-        misfit; None for gradient descent.
+        misfit, or where `effective_samples` is too small; None for gradient descent.
       is_converged: whether `is_trained` is true, no stage's overlap ended below half of
-        `min_overlap` (a gap that the pilot fits missed), and no stage's model shows a misfit.
+        `min_overlap` (a gap that the pilot fits missed), no stage's model shows a misfit, and
+        `effective_samples` is at least `log_partition.MIN_EFFECTIVE_SAMPLES`.
       is_trained: whether the training found its end. For Newton's method this is an optimum in
         every stage, for gradient descent a mean log ratio that no longer drifts.
       misfit: how clearly the model of every stage does not contain the log ratio, (K,), in standard
@@ -54,6 +56,8 @@ class Telescope(NamedTuple):
       num_pilot_steps: training steps of the search for noise levels.
       path: (steps, model, F_k) along the training: steps (c,), leaves with a leading axis c; F_k is
         None for gradient descent.
+      effective_samples: the smallest effective number of pairs behind the F_k of any stage;
+        `stages.effective_samples` has them all.
     """
 
     log_ratio_fn: LogRatioFn
@@ -72,6 +76,7 @@ class Telescope(NamedTuple):
     num_steps: int
     num_pilot_steps: int
     path: tuple[np.ndarray, Any, Any]
+    effective_samples: float
 
     @property
     def overlap(self) -> float:
@@ -180,6 +185,11 @@ class Telescope(NamedTuple):
                 "a stage has not reached an optimum (raise num_steps, or add noise levels where the"
                 " overlap is near zero)"
             )
+        if self.effective_samples < MIN_EFFECTIVE_SAMPLES:
+            reasons.append(
+                f"a stage has only {self.effective_samples:.1f} effective pairs (pass more data, or"
+                " a larger min_overlap)"
+            )
         if not reasons:
             stage = int(np.argmin(self.stages.overlap))
             reasons.append(
@@ -195,10 +205,11 @@ def make_telescope(
     """Gathers a fit, without the padded stages."""
     num_stages, stages = levels.num_stages, assessment.evaluation.stages
     has_fit = assessment.has_ended and not is_misfit(assessment.misfit).any()
-    is_converged = has_fit and not _has_missed_gap(config, levels, stages)
-    kl, sampling_error = assessment.evaluation.mean
+    has_errors = assessment.effective_samples >= MIN_EFFECTIVE_SAMPLES
+    is_converged = has_fit and has_errors and not _has_missed_gap(config, levels, stages)
+    kl, sampling_error, _ = assessment.evaluation.mean
     covariance = assessment.covariance
-    if covariance is not None and not has_fit:
+    if covariance is not None and not (has_fit and has_errors):
         covariance = np.full_like(covariance, np.inf)
     return Telescope(
         log_ratio_fn=telescoped(config.model.stages_fn, num_stages),
@@ -217,6 +228,7 @@ def make_telescope(
         num_steps=training.num_steps + levels.num_pilot_steps + assessment.num_steps,
         num_pilot_steps=levels.num_pilot_steps,
         path=_path(training, config, levels),
+        effective_samples=assessment.effective_samples,
     )
 
 

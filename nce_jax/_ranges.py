@@ -1,0 +1,49 @@
+"""Checks of the values of numbers, wherever they are known: outside of a traced program."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def check_weight_values(name: str, weights: Any) -> None:
+    """Raises ValueError if one of the weights is negative and the values are known."""
+    values = known_values(weights)
+    if values is not None and (values < 0).any():
+        raise ValueError(f"{name}: expected weights >= 0, got a smallest weight of {values.min()}")
+
+
+def known_values(value: Any) -> np.ndarray | None:
+    """The values of an array or a number; None where they are traced, or not on this machine."""
+    is_array = isinstance(value, jax.Array | np.ndarray | np.generic)
+    if not (is_array or isinstance(value, int | float)) or isinstance(value, jax.core.Tracer):
+        return None
+    is_key = is_array and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
+    if is_key or not getattr(value, "is_fully_addressable", True):
+        return None
+    values = np.asarray(value)
+    # Half-precision types of JAX are no numbers to NumPy.
+    is_real = values.dtype == bool or jnp.issubdtype(values.dtype, jnp.integer)
+    return values if is_real or jnp.issubdtype(values.dtype, jnp.floating) else None
+
+
+def check_not_negative(name: str, value: Any) -> None:
+    """Raises unless a number is finite and >= 0; the values of traced arrays are not read."""
+    check_range(name, value, "a finite number >= 0", lambda x: (x >= 0) & (x < math.inf))
+
+
+def check_at_least_one(name: str, value: Any) -> None:
+    """Raises unless a number is finite and >= 1; the values of traced arrays are not read."""
+    check_range(name, value, "a finite number of at least 1", lambda x: (x >= 1) & (x < math.inf))
+
+
+def check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
+    """Raises ValueError where a known value is not valid, and names the first one."""
+    values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)
+    if values is None or is_valid(values).all():
+        return
+    first = values[~is_valid(values)].flat[0]
+    inside = f" in an array of shape {values.shape}" if values.ndim else ""
+    raise ValueError(f"{name}: expected {expected}, got {first}{inside}")
