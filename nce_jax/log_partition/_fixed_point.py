@@ -64,13 +64,15 @@ def _move(learning_rate: Scalars, problem: Problem, state: State, *, is_branchle
     rate = as_scalar("learning_rate", learning_rate, problem.data.values)
     estimate = state.estimate - rate * bennett_residual(problem, state.estimate)
     bound = error_bound(evaluation.residual)
-    # The triangle inequality holds for every equation.
+    # The triangle inequality holds for every equation, and for the step as it was rounded.
     error = bound + jnp.abs(estimate - state.estimate)
     if problem.pull is None:
         # By lemma B.1 the bound at the old point holds at the new one; a rate above one increases
-        # it by this factor.
+        # it by this factor. The lemma is about the exact rho, a difference of two logarithms.
         stretch = jnp.maximum(1, jnp.abs(rate) + jnp.abs(rate - 1))
-        error = jnp.minimum(error, stretch * bound)
+        size = 4 + jnp.abs(evaluation.log_overlap) + jnp.abs(problem.log_kappa)
+        rounding = jnp.abs(rate) * jnp.finfo(rate.dtype).eps * size
+        error = jnp.minimum(error, stretch * bound + rounding)
     return state._replace(
         estimate=estimate,
         error=error,
