@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._describe import describe
+from nce_jax._describe import describe, with_article
 from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
 from nce_jax._offset import check_rounding
 from nce_jax._ranges import check_not_negative, check_range, check_weight_values
