@@ -210,7 +210,7 @@ _TELESCOPING = (
         "nce_jax/telescoping/_influences.py",
         "tests/telescoping/test_errors.py",
         faults={
-            "for total in totals)\n    return data + noise": "for total in totals)\n    return data",
+            "for total in totals)\n    return data + noise": "for total in totals)\n    return 0",
             "~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)": "~has_gap",
         },
     ),
