@@ -7,73 +7,26 @@ magnifications, are read where they are known: outside `jit` one that is out of 
 error at the call.
 """
 
-import inspect
 import math
-from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._describe import describe, with_article
 from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
 from nce_jax._offset import check_rounding
 from nce_jax._ranges import check_not_negative, check_range, check_weight_values
-
-
-def describe(value: Any, expected: type | None = None) -> str:
-    """Says in a few words what a value is, for the "got ..." part of an error message.
-
-    A function that can be called without arguments, or whose annotation says that it returns
-    `expected`, is taken for a factory that was not called, and the text ends with the cure: "the
-    function newton: call it".
-    """
-    if isinstance(value, type):
-        return f"the class {value.__name__}{_call_it(value, expected)}"
-    if isinstance(value, ModuleType):
-        return f"the module {value.__name__}"
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
-    if value is None or value is ...:
-        return str(value)
-    kind = type(value).__name__
-    if isinstance(value, bool | int | float | complex | str | bytes):
-        return f"{kind} {value!r:.60}"
-    if kind in ("list", "tuple", "dict", "set"):
-        return f"{_with_article(kind)} of length {len(value)}"
-    if inspect.isroutine(value) or (callable(value) and hasattr(value, "__wrapped__")):
-        return f"the function {value.__name__}{_call_it(value, expected)}"
-    return _with_article(kind) + (f" of shape {value.shape}" if hasattr(value, "shape") else "")
 
 
 def check_instance(name: str, value: Any, kind: type, example: str) -> None:
     """Raises TypeError unless `value` is a `kind`; the message gives `example`, how to make one."""
     if not isinstance(value, kind):
         raise TypeError(
-            f"{name}: expected {_with_article(kind.__name__)} such as {example}, got"
+            f"{name}: expected {with_article(kind.__name__)} such as {example}, got"
             f" {describe(value, kind)}"
         )
-
-
-def _call_it(factory: Any, expected: type | None) -> str:
-    """The cure for a factory that was not called; nothing for any other function or class."""
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):
-        return ""
-    returned = factory if isinstance(factory, type) else signature.return_annotation
-    names = [kind.__name__ for kind in getattr(returned, "__mro__", ())] or [str(returned)]
-    is_factory = expected is not None and expected.__name__ in names
-    needs_nothing = all(
-        parameter.default is not parameter.empty
-        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        for parameter in signature.parameters.values()
-    )
-    return ": call it" if is_factory or needs_nothing else ""
-
-
-def _with_article(word: str) -> str:
-    return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
 _COLUMN = "pass one column of numbers"

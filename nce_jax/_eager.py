@@ -38,7 +38,7 @@ from nce_jax._padding import (
     padded_to,
     program_dtype,
 )
-from nce_jax._ranges import check_at_least_one, check_not_negative
+from nce_jax._ranges import check_at_least_one, check_not_negative, check_weight_values
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -117,6 +117,8 @@ def one_program(
                 return function(*args, **kwargs)
             options = tuple((name, arguments.pop(name)) for name in static)
             table = {name: arguments.pop(name) for name in rows}
+            for name in filter(lambda name: name.startswith("weights"), table):
+                check_weight_values(name, table[name])
             if not all(map(is_number_or_array, table.values())):
                 return function(*args, **kwargs)
             prepared = _prepare(sets, arguments, table, effect)

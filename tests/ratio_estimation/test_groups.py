@@ -82,13 +82,14 @@ def test_the_parts_of_a_training_share_no_group():
         set(np.concatenate([np.ravel(side) for side in part]))
         for part in (parts.train, parts.select, parts.held_out)
     ]
-    assert not (ids[0] & ids[1] or ids[0] & ids[2] or ids[1] & ids[2])
+    assert len(ids[0] | ids[1] | ids[2]) == sum(len(part) for part in ids)
     assert sum(len(side) for part in parts[:3] for side in part) == 900
     assert (sum(rows) == 1).all()
     for weights in parts.choices:
         np.testing.assert_array_equal(weights[1] + weights[2], weights[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["groups_data", "block_size"])
 def test_repeated_measurements_do_not_pass_as_a_ratio(name):
     """20 visits each of 50 persons in both sets, all of one population: the ratio is 1. By rows the
@@ -106,6 +107,7 @@ def test_repeated_measurements_do_not_pass_as_a_ratio(name):
     assert not estimate.is_reliable
 
 
+@pytest.mark.slow
 def test_without_groups_repeated_measurements_are_reported():
     rng = np.random.default_rng(0)
     with pytest.warns(UnreliableRatioWarning, match="pass groups_data and groups_noise or block"):

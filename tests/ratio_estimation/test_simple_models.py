@@ -232,6 +232,7 @@ def test_a_small_table_has_the_model_of_its_truth(sets, model, limit):
     assert abs(estimate.kl - truth(x).mean()) < 4 * estimate.kl_sampling_error + limit / 4
 
 
+@pytest.mark.slow
 def test_four_modes_need_kernels():
     """A quadratic form leaves an error of 0.63 nats here, and uLSIF 0.34 with 1,000 samples."""
     rng = np.random.default_rng(0)

@@ -1,0 +1,153 @@
+"""Training of networks and of given models: the best step is kept, also by a resumed run."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nce_jax import models
+from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
+from nce_jax.ratio_estimation._descent import usual_num_steps
+from nce_jax.ratio_estimation._settings import digest, remember
+
+KEY = jax.random.key(0)
+RNG = np.random.default_rng(0)
+X, Y = RNG.normal(0.5, 1, (60, 2)), RNG.normal(size=(60, 2))
+
+
+def overfitting(**options):
+    """A perceptron on 60 samples of two sets half a standard deviation apart, at a high rate."""
+    with jax.numpy_rank_promotion("allow"):
+        return fit_log_ratio(
+            KEY, X, Y, model=models.mlp_energy(jax.random.key(1), 2), optimizer=optax.adam(0.01),
+            num_steps=200, progress=False, **options,
+        )  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
+def test_the_step_of_the_lowest_loss_is_returned():
+    """The losses of the last step are far above; those that choose are not those that assess."""
+    estimate = overfitting()
+    evaluations = estimate.result.evaluations
+    assert estimate.model == "given"
+    assert estimate.best_step == evaluations["step"][np.argmin(evaluations["selection_loss"])]
+    assert estimate.best_step < 100
+    assert evaluations["selection_loss"][-1] > evaluations["selection_loss"].min() + 0.5
+    assert estimate.held_out_loss < evaluations["held_out_loss"][-1] - 0.3
+    last, best = estimate.result.state.params, estimate.params
+    assert jax.tree.map(jnp.shape, last) == jax.tree.map(jnp.shape, best)
+    assert not np.array_equal(last["output"]["kernel"], best["output"]["kernel"])
+
+
+def test_initial_parameters_are_returned_where_training_makes_them_worse():
+    """The model starts at the truth, and takes steps that are far too long."""
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(2, 1, (400, 1)), rng.normal(0, 1, (400, 1))
+    estimate = fit_log_ratio(
+        KEY, x, y, model=models.exponential_family(models.linear_statistics, jnp.full(1, 2.0)),
+        optimizer=optax.sgd(-0.5), num_steps=20, progress=False,
+    )  # fmt: skip
+    assert estimate.best_step == 0
+    assert estimate.params[0] == 2
+    assert estimate.is_reliable
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
+def test_a_resumed_run_chooses_as_one_that_was_not_interrupted(tmp_path):
+    whole = overfitting()
+    overfitting(folder=tmp_path)
+    for path in sorted((tmp_path / "checkpoints").iterdir(), key=lambda path: path.name)[1:]:
+        if path.name != "50":
+            path.rename(tmp_path / f"moved {path.name}")
+    again = overfitting(folder=tmp_path, resume=True)
+    assert again.best_step == whole.best_step
+    assert jax.tree.all(jax.tree.map(np.array_equal, again.params, whole.params))
+
+
+def test_steps_follow_the_number_of_samples():
+    assert usual_num_steps(50, 512) == 200
+    assert usual_num_steps(5000, 512) == 977
+    assert usual_num_steps(1_000_000, 512) == 2000
+
+
+@pytest.mark.slow
+def test_a_network_is_used_where_it_lowers_the_loss():
+    """A ring around the origin in eight dimensions, against a Gaussian of the same moments: no
+    quadratic form shows it.
+    """
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(2, 6000, 8))
+    ring = z[0] / np.linalg.norm(z[0], axis=1, keepdims=True) * np.sqrt(8)
+    x, y = ring * np.exp(0.1 * rng.normal(size=(6000, 1))), z[1]
+    with jax.numpy_rank_promotion("allow"):
+        estimate = fit_log_ratio(KEY, x, y, progress=False)
+    assert estimate.model == "network"
+    assert estimate.is_reliable
+    assert estimate.held_out_loss < estimate.selection_losses["quadratic"] - 0.1
+
+
+@pytest.mark.slow
+def test_a_network_that_does_not_help_is_not_used():
+    """The truth is linear; the chance that noise alone makes the network pass is about a sixth."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(0.5, 1, (3000, 2)), rng.normal(0, 1, (3000, 2))
+    with jax.numpy_rank_promotion("allow"):
+        estimate = fit_log_ratio(KEY, x, y, progress=False)
+    assert estimate.model == "linear"
+    assert len(estimate.result.evaluations["step"]) > 10  # those of the network
+    assert estimate.best_step == 0
+
+
+def test_settings_are_stored_once_and_compared(tmp_path):
+    remember(tmp_path, {"num_steps": 5, "x_data": digest(X)})
+    remember(tmp_path, {"num_steps": 5, "x_data": digest(X)})
+    with pytest.raises(ValueError, match="x_data: expected .* as in the run in .*, got"):
+        remember(tmp_path, {"num_steps": 5, "x_data": digest(Y)})
+    assert json.loads((tmp_path / "fit_log_ratio.json").read_text())["num_steps"] == 5
+    assert [path.name for path in tmp_path.iterdir()] == ["fit_log_ratio.json"]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[1, 2]", b"\xff\xfe{\x00}\x00", b"[" * 50_000, b" " * 200_000, b"3", b"\x00" * 9],
+)
+def test_damaged_settings_are_named(tmp_path, content):
+    path = tmp_path / "fit_log_ratio.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="folder: expected readable settings in .*fit_log_ratio"):
+        remember(tmp_path, {"num_steps": 5})
+    assert path.read_bytes() == content
+
+
+@pytest.mark.bad_input
+def test_a_folder_in_place_of_the_settings_is_named(tmp_path):
+    (tmp_path / "fit_log_ratio.json").mkdir()
+    with pytest.raises(ValueError, match="folder: expected readable settings"):
+        remember(tmp_path, {"num_steps": 5})
+
+
+def test_digests_tell_shapes_dtypes_and_values_apart():
+    values = [X, X.astype(np.float32), X.T, X + 1e-12, ["a", "b"], ["a", "c"], None]
+    assert len({digest(value) for value in values}) == len(values)
+
+
+@pytest.mark.slow
+def test_a_run_with_other_samples_is_not_resumed(tmp_path):
+    options = {
+        "model": models.exponential_family(models.linear_statistics, jnp.zeros(2)),
+        "num_steps": 5,
+        "folder": tmp_path,
+        "resume": True,
+        "progress": False,
+    }
+    with pytest.warns(UnreliableRatioWarning):
+        fit_log_ratio(KEY, X, Y, **options)
+    with pytest.raises(ValueError, match="x_noise: expected .* as in the run in"):
+        fit_log_ratio(KEY, X, Y + 1, **options)
+    with pytest.raises(ValueError, match="groups_data: expected None as in the run in"):
+        fit_log_ratio(KEY, X, Y, groups_data=np.arange(60), **options)
