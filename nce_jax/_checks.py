@@ -86,7 +86,7 @@ def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN
             f"{name}: expected {expected}, got a masked array of shape {values.shape}; .filled(0)"
             " fills the masked entries, and weights of zero leave samples out"
         )
-    if isinstance(values, np.ndarray) and jnp.issubdtype(values.dtype, jnp.generic):
+    if isinstance(values, np.ndarray) and _is_numeric(values.dtype):
         return np.asarray(values, values.dtype.newbyteorder("="))  # the byte order that JAX needs
     check_not_record(name, values, expected)
     # A table would pass for a batch of its rows, whose samples are the columns.
@@ -95,13 +95,16 @@ def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN
         array = np.asarray(None if is_table else values)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}") from error
-    is_numeric = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
-    if not is_numeric:
+    if not _is_numeric(array.dtype):
         is_list = isinstance(values, list | tuple)
         entries = f" and entries of dtype {array.dtype}" if is_list else ""
         cure = f"; {table_cure}" if is_table else ""
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}{entries}{cure}")
     return array
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
 
 
 def check_not_record(name: str, values: Any, expected: str) -> None:
