@@ -50,6 +50,7 @@ def test_newton_and_bisection_solve_every_problem():
 
 
 @pytest.mark.slow
-def test_every_hostile_argument_is_refused_by_name_or_passed_through():
+@pytest.mark.parametrize("room", ["nce_jax.losses.", "nce_jax.diagnostics.", "nce_jax.likelihood."])
+def test_hostile_arguments_are_refused_by_name_or_passed_through(room):
     assert calls.num_calls() > 3000
-    assert list(calls.run()) == []
+    assert list(calls.run(room)) == []
