@@ -75,7 +75,7 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 ##@ Development
 
-.PHONY: test test-slow test-all test-annotations lint types docs lock
+.PHONY: test test-slow test-all test-annotations hostile mutate lint types docs lock
 test: $(READY) ## run all tests but the slow ones, and the doctests
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow" $(ARGS)
 
@@ -87,6 +87,12 @@ test-all: $(READY) ## run all tests and the doctests
 
 test-annotations: $(READY) ## run the fast tests and doctests with the annotations checked at run time
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
+
+hostile: $(READY) ## try 100,000 hostile problems and every public function on hostile arguments (minutes)
+	$(UNOPTIMIZED) $(PY) -m tests.hostile $(ARGS)
+
+mutate: $(READY) ## put deliberate faults into copies of the library, and say which the tests miss
+	$(UNOPTIMIZED) $(PY) -m tests.mutation $(ARGS)
 
 lint: $(READY) ## check rules and format with ruff
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .

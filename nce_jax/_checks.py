@@ -7,72 +7,26 @@ magnifications, are read where they are known: outside `jit` one that is out of 
 error at the call.
 """
 
-import inspect
 import math
-from types import ModuleType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._describe import describe, with_article
+from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
 from nce_jax._offset import check_rounding
 from nce_jax._ranges import check_not_negative, check_range, check_weight_values
-
-
-def describe(value: Any, expected: type | None = None) -> str:
-    """Says in a few words what a value is, for the "got ..." part of an error message.
-
-    A function that can be called without arguments, or whose annotation says that it returns
-    `expected`, is taken for a factory that was not called, and the text ends with the cure: "the
-    function newton: call it".
-    """
-    if isinstance(value, type):
-        return f"the class {value.__name__}{_call_it(value, expected)}"
-    if isinstance(value, ModuleType):
-        return f"the module {value.__name__}"
-    if hasattr(value, "dtype") and hasattr(value, "shape"):
-        return f"an array of shape {tuple(value.shape)} and dtype {value.dtype}"
-    if value is None or value is ...:
-        return str(value)
-    kind = type(value).__name__
-    if isinstance(value, bool | int | float | complex | str | bytes):
-        return f"{kind} {value!r:.60}"
-    if kind in ("list", "tuple", "dict", "set"):
-        return f"{_with_article(kind)} of length {len(value)}"
-    if inspect.isroutine(value) or (callable(value) and hasattr(value, "__wrapped__")):
-        return f"the function {value.__name__}{_call_it(value, expected)}"
-    return _with_article(kind) + (f" of shape {value.shape}" if hasattr(value, "shape") else "")
 
 
 def check_instance(name: str, value: Any, kind: type, example: str) -> None:
     """Raises TypeError unless `value` is a `kind`; the message gives `example`, how to make one."""
     if not isinstance(value, kind):
         raise TypeError(
-            f"{name}: expected {_with_article(kind.__name__)} such as {example}, got"
+            f"{name}: expected {with_article(kind.__name__)} such as {example}, got"
             f" {describe(value, kind)}"
         )
-
-
-def _call_it(factory: Any, expected: type | None) -> str:
-    """The cure for a factory that was not called; nothing for any other function or class."""
-    try:
-        signature = inspect.signature(factory)
-    except (TypeError, ValueError):
-        return ""
-    returned = factory if isinstance(factory, type) else signature.return_annotation
-    names = [kind.__name__ for kind in getattr(returned, "__mro__", ())] or [str(returned)]
-    is_factory = expected is not None and expected.__name__ in names
-    needs_nothing = all(
-        parameter.default is not parameter.empty
-        or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        for parameter in signature.parameters.values()
-    )
-    return ": call it" if is_factory or needs_nothing else ""
-
-
-def _with_article(word: str) -> str:
-    return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"
 
 
 _COLUMN = "pass one column of numbers"
@@ -81,15 +35,21 @@ _COLUMN = "pass one column of numbers"
 
 def as_floating(name: str, values: Any, *, table_cure: str | None = None) -> jax.Array:
     """Returns `values` as a floating array; raises TypeError where they are not floating."""
-    return jnp.asarray(_as_floating_array(name, values, table_cure))
+    return _as_jax(_as_floating_array(name, values, table_cure))
+
+
+def _as_jax(array: Any) -> jax.Array:
+    """An array of JAX, which has no type wider than float64."""
+    is_wide = isinstance(array, np.ndarray) and array.dtype.itemsize > 8
+    return jnp.asarray(array.astype(np.float64) if is_wide else array)
 
 
 def _as_floating_array(name: str, values: Any, table_cure: str | None) -> Any:
     table_cure = table_cure or f"{name}.to_numpy() is the array in it"
     array = as_array(name, values, "a floating array", table_cure=table_cure)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
+    if not jnp.issubdtype(array.dtype, jnp.floating) or is_narrow(array.dtype):
         raise TypeError(
-            f"{name}: expected a floating array, got dtype {array.dtype}{_float_cure(array.dtype)}"
+            f"{name}: expected a floating array, got dtype {array.dtype}{float_cure(array.dtype)}"
         )
     return array
 
@@ -100,7 +60,7 @@ def as_samples(name: str, values: Any) -> jax.Array:
     Raises ValueError where the dtype that JAX gives an array of the host would merge its samples.
     """
     array = as_sample_array(name, values)
-    samples = jnp.asarray(array)
+    samples = _as_jax(array)
     check_rounding(name, array, samples.dtype)
     return samples
 
@@ -119,8 +79,15 @@ def as_sample_array(name: str, values: Any) -> Any:
 
 def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN) -> Any:
     """Returns `values` as an array of JAX or NumPy; raises TypeError unless it holds numbers."""
-    if isinstance(values, jax.Array | np.ndarray) or hasattr(values, "__jax_array__"):
+    if isinstance(values, jax.Array) or hasattr(values, "__jax_array__"):
         return values
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: expected {expected}, got a masked array of shape {values.shape}; .filled(0)"
+            " fills the masked entries, and weights of zero leave samples out"
+        )
+    if isinstance(values, np.ndarray) and _is_numeric(values.dtype):
+        return np.asarray(values, values.dtype.newbyteorder("="))  # the byte order that JAX needs
     check_not_record(name, values, expected)
     # A table would pass for a batch of its rows, whose samples are the columns.
     is_table = hasattr(values, "columns")
@@ -128,13 +95,16 @@ def as_array(name: str, values: Any, expected: str, *, table_cure: str = _COLUMN
         array = np.asarray(None if is_table else values)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}") from error
-    is_numeric = jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool
-    if not is_numeric:
+    if not _is_numeric(array.dtype):
         is_list = isinstance(values, list | tuple)
         entries = f" and entries of dtype {array.dtype}" if is_list else ""
         cure = f"; {table_cure}" if is_table else ""
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}{entries}{cure}")
     return array
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.number) or jnp.issubdtype(dtype, jnp.bool_)
 
 
 def check_not_record(name: str, values: Any, expected: str) -> None:
@@ -148,14 +118,6 @@ def check_not_record(name: str, values: Any, expected: str) -> None:
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}; pass {cure}")
 
 
-def _float_cure(dtype: Any) -> str:
-    if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_):
-        return "; .astype(float) converts it"
-    if jnp.issubdtype(dtype, jnp.complexfloating):
-        return "; jnp.real takes the real part"
-    return ""
-
-
 def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
     """Raises ValueError unless both arrays agree in every axis but the last."""
     if first.shape[:-1] != second.shape[:-1]:
@@ -166,11 +128,20 @@ def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array
 
 
 def as_weights(name: str, weights: Any, samples: jax.Array) -> jax.Array | None:
-    """Returns sample weights in the dtype and the shape of the samples, or None for None."""
+    """Returns sample weights in the dtype and the shape of the samples, or None for None.
+
+    Floating weights are divided by the largest of each batch entry. Only their ratios matter, and
+    sums of weights of a small or large scale would underflow or overflow.
+    """
     if weights is None:
         return None
-    weights = jnp.asarray(as_weight_array(name, weights, samples.shape))
-    weights = jnp.broadcast_to(weights, samples.shape).astype(compute_dtype(samples))
+    weights = as_weight_array(name, weights, samples.shape)
+    if isinstance(weights, np.ndarray):
+        weights = relative_weights(weights, np)
+    weights = jnp.broadcast_to(jnp.asarray(weights), samples.shape)
+    if weights.dtype != bool:
+        weights = relative_weights(weights.astype(compute_dtype(weights, samples)), jnp)
+    weights = weights.astype(compute_dtype(samples))
     # Of a traced array nothing is known here; a negative weight must not pass for a number.
     is_traced = isinstance(weights, jax.core.Tracer)
     return jnp.where(weights < 0, jnp.nan, weights) if is_traced else weights
@@ -180,10 +151,11 @@ def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
     """Returns weights of samples of this shape as an array, which remains where it is."""
     weights = as_array(name, weights, "weights as an array")
     check_weight_values(name, weights)
-    if not (jnp.issubdtype(weights.dtype, jnp.floating) or weights.dtype == bool):
+    is_floating = jnp.issubdtype(weights.dtype, jnp.floating) and not is_narrow(weights.dtype)
+    if not (is_floating or weights.dtype == bool):
         raise TypeError(
             f"{name}: expected floating or boolean weights, got dtype"
-            f" {weights.dtype}{_float_cure(weights.dtype)}"
+            f" {weights.dtype}{float_cure(weights.dtype)}"
         )
     if weights.ndim == 0 or weights.ndim > len(shape) or weights.shape[-1] != shape[-1]:
         raise ValueError(
@@ -194,6 +166,21 @@ def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
     return weights
 
 
+def relative_weights(weights: Any, numpy: Any) -> Any:
+    """Weights over the largest on the last axis, which is taken for a constant.
+
+    `numpy` is NumPy or jax.numpy. Where the largest is not positive and finite, the weights stay as
+    they are, and so does a mask. In NumPy, float64 weights of a scale that JAX's dtype does not
+    hold keep their ratios.
+    """
+    if weights.dtype == bool:
+        return weights
+    largest = jax.lax.stop_gradient(weights) if numpy is jnp else weights
+    largest = numpy.max(largest, axis=-1, keepdims=True)
+    is_scale = (largest > 0) & numpy.isfinite(largest)
+    return weights / numpy.where(is_scale, largest, numpy.ones_like(largest))
+
+
 def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether an array of the one shape broadcasts to the other."""
     aligned = zip(given[::-1], shape[::-1], strict=False)
@@ -202,11 +189,7 @@ def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
 
 def check_positive(name: str, value: Any) -> None:
     """Raises unless a number is finite and positive; the values of traced arrays are not read."""
-    check_not_record(name, value, "a positive number")
-    is_plain = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
-    is_array = hasattr(value, "dtype") or isinstance(value, list) or type(value) is tuple
-    if isinstance(value, type) or not (is_plain or is_array):
-        raise TypeError(f"{name}: expected a positive number, got {describe(value)}")
+    as_real(name, value, "a positive number")
     check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
 
 
@@ -218,11 +201,6 @@ def check_positive_int(name: str, value: Any) -> None:
         raise TypeError(f"{name}: expected an integer, got {got}")
     if value < 1:
         raise ValueError(f"{name}: expected at least 1, got {value}")
-
-
-def compute_dtype(*arrays: jax.Array) -> Any:
-    """The dtype that losses and solvers compute in: that of the inputs, but at least float32."""
-    return jnp.promote_types(jnp.result_type(*arrays), jnp.float32)
 
 
 def as_pair(
@@ -242,6 +220,20 @@ def as_pair(
     )
 
 
+def as_real(name: str, value: Any, expected: str = "a number or an array of numbers") -> Any:
+    """Returns a plain number as it is, and anything else as an array of real numbers."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    check_not_record(name, value, expected)
+    is_array = hasattr(value, "dtype") or isinstance(value, list | tuple)
+    if isinstance(value, type) or not is_array:
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    array = as_array(name, value, expected)
+    if is_key(array) or jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    return array
+
+
 def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """Returns `value` broadcast to the batch axes of `samples`, in their dtype."""
     given = as_scalar_array(name, value, samples.shape[:-1])
@@ -250,12 +242,7 @@ def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
 
 def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
     """Returns a number or array that broadcasts to the batch axes, as it was given."""
-    expected = "a number or an array of numbers"
-    if value is None or isinstance(value, str):
-        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
-    given = value if isinstance(value, int | float) else as_array(name, value, expected)
-    if jnp.issubdtype(jnp.result_type(given), jnp.complexfloating) or is_key(given):
-        raise TypeError(f"{name}: expected {expected}, got {describe(value)}")
+    given = as_real(name, value)
     if not _broadcasts(np.shape(given), batch):
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"

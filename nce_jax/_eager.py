@@ -27,6 +27,7 @@ from nce_jax._checks import (
     check_positive,
     check_same_batch,
     is_key,
+    relative_weights,
 )
 from nce_jax._offset import Effect, Split, add_constant, find_split
 from nce_jax._padding import (
@@ -36,9 +37,8 @@ from nce_jax._padding import (
     padded_size,
     padded_to,
     program_dtype,
-    scaled_to_one,
 )
-from nce_jax._ranges import check_at_least_one, check_not_negative
+from nce_jax._ranges import check_at_least_one, check_not_negative, check_weight_values
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -117,6 +117,8 @@ def one_program(
                 return function(*args, **kwargs)
             options = tuple((name, arguments.pop(name)) for name in static)
             table = {name: arguments.pop(name) for name in rows}
+            for name in filter(lambda name: name.startswith("weights"), table):
+                check_weight_values(name, table[name])
             if not all(map(is_number_or_array, table.values())):
                 return function(*args, **kwargs)
             prepared = _prepare(sets, arguments, table, effect)
@@ -289,7 +291,7 @@ def _pad(
         if given is None:
             inputs.counts[side.weights] = np.int32(count)
         else:
-            scaled = scaled_to_one(np.asarray(given), dtype)
+            scaled = relative_weights(np.asarray(given), np)
             inputs.weights[side.weights] = padded_to(scaled, size, 0, dtype)
     return inputs
 

@@ -1,6 +1,5 @@
 """Size classes of sample counts, and arrays on the host that are padded to them."""
 
-import functools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -9,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._dtypes import compute_dtype
 from nce_jax._offset import check_rounding
 
 _SMALLEST, LARGEST_SHARED, _LARGEST_BY_ROOT = 1 << 8, 1 << 16, 1 << 20
@@ -57,14 +57,6 @@ def pad_rows(
     return padded
 
 
-def scaled_to_one(weights: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Weights divided by a power of two, so that a narrower dtype can hold them all."""
-    if weights.dtype == bool or weights.dtype.itemsize <= dtype.itemsize:
-        return weights
-    _, exponent = np.frexp(np.max(weights, axis=-1, keepdims=True))
-    return np.ldexp(weights, -exponent)
-
-
 def padded_to(array: np.ndarray, size: int, fill: Any, dtype: np.dtype) -> np.ndarray:
     padded = np.empty((*array.shape[:-1], size), dtype)
     # Values beyond the range of the dtype become infinite, as they do in JAX.
@@ -76,8 +68,7 @@ def padded_to(array: np.ndarray, size: int, fill: Any, dtype: np.dtype) -> np.nd
 
 def program_dtype(arrays: Iterable[np.ndarray]) -> np.dtype:
     """The dtype of the program: float64 only where x64 is on, and at least float32."""
-    dtype = functools.reduce(jnp.promote_types, map(_canonical, arrays))
-    return np.dtype(jnp.promote_types(dtype, jnp.float32))
+    return np.dtype(compute_dtype(*map(_canonical, arrays)))
 
 
 def _canonical(array: np.ndarray) -> np.dtype:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_not_record, describe
+from nce_jax._checks import check_not_record, compute_dtype, describe
 from nce_jax._contracts import check_data
 from nce_jax._types import PRNGKeyArray
 
@@ -96,7 +96,7 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
             f"{name}: expected finite samples, got {np.sum(~is_finite)} of {len(given)} that are"
             " not"
         )
-    dtype = jnp.promote_types(jnp.result_type(given), jnp.float32)
+    dtype = compute_dtype(given)
     floats = jnp.asarray(samples, dtype)
     if len(given):
         _check_rounding(name, given, floats)

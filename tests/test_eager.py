@@ -230,7 +230,7 @@ def test_constants_inside_a_callers_jit_are_not_padded():
 
 
 def test_eager_calls_transfer_explicitly():
-    data, noise = draw(30, 40)
+    data, noise = draw(3000, 3000)
     with jax.transfer_guard("disallow"):
         result = nce_jax.bar(data - 1e4, np.float64(noise) + 1e4)
         again = nce_jax.bar(*map(jax.device_put, (data, noise)))

@@ -82,3 +82,50 @@ def test_half_precision_is_computed_in_float32(name):
     for one, other in zip(half, single, strict=True):
         assert one.dtype == jnp.float32
         np.testing.assert_array_equal(one, other)
+
+
+WEIGHTED = [name for name in NAMES if any(p.name.startswith("weights") for p in PARAMETERS[name])]
+
+
+def weights_of(name: str, arrays: dict, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Weights over ten decades, for every argument that takes them."""
+    names = [p.name for p in PARAMETERS[name] if p.name.startswith("weights")]
+    last = ("weights_noise", "weights_reverse")
+    shapes = {word: list(arrays.values())[-1 if word in last else 0].shape for word in names}
+    return {word: 10 ** rng.uniform(-10, 0, shape) for word, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_the_scale_of_weights_changes_nothing(name, dtype):
+    """Powers of two, so that the ratios of the weights stay the same to the last bit."""
+    largest = 120 if dtype == "float32" else 980
+    with jax.enable_x64(dtype == "float64"):
+        arrays, options = arguments(name, dtype)
+        weights = weights_of(name, arrays, np.random.default_rng(1))
+        results = [
+            FUNCTIONS[name](
+                **arrays,
+                **options,
+                **{
+                    word: jnp.asarray(np.asarray(values, dtype) * np.dtype(dtype).type(2) ** scale)
+                    for (word, values), scale in zip(weights.items(), scales, strict=False)
+                },
+            )
+            for scales in ((0, 0), (30 - largest, 3), (-40, largest), (largest, 30 - largest))
+        ]
+        for other in results[1:]:
+            jax.tree.map(np.testing.assert_array_equal, results[0], other)
+
+
+def test_weights_that_only_numpy_holds():
+    """Host arrays and float64 weights are scaled before they are rounded to the samples' dtype."""
+    data, noise = VALUES[0, 0, :, 0].astype(np.float32), VALUES[1, 0, :, 0].astype(np.float32)
+    weights = np.random.default_rng(0).uniform(size=SAMPLES)
+    wanted = FUNCTIONS["nce_jax.solve_log_partition"](data, noise, weights_data=weights)
+    for x64 in (False, True):
+        with jax.enable_x64(x64):
+            got = FUNCTIONS["nce_jax.solve_log_partition"](
+                data, noise, weights_data=(jnp.asarray if x64 else np.asarray)(weights * 2.0**-900)
+            )
+            np.testing.assert_array_equal(got.log_partition, wanted.log_partition)

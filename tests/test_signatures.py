@@ -49,6 +49,7 @@ SEVERAL_DEFAULTS = {
     "accidental_hits": "NCE is right with them, a sampled softmax without",
     "batch_size": "the size of a usual problem differs between fits; None is the whole data set",
     "bias": "no bias per word, and a bias of zero of the classifier",
+    "block_size": "a standard error takes samples one by one, None forms no groups of them",
     "chunk_size": "a report over a whole vocabulary is always made in blocks",
     "evaluate_every": "a flow needs evaluations to choose by, `fit` has none of its own",
     "held_out": "a report on held-out data needs more of them than a choice of the step",

@@ -12,6 +12,7 @@ import optax
 
 from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
+from nce_jax._promotion import standard_promotion
 from nce_jax._samples import HoldOut, check_fraction, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
@@ -201,8 +202,9 @@ class _FlowStep:
         self, state: _State, batch: Batch, key: PRNGKeyArray
     ) -> tuple[_State, dict[str, jax.Array]]:
         loss, gradient = jax.value_and_grad(self.loss)(state.params, batch.x_data)
-        updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with standard_promotion():
+            updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
         is_due = state.step % self.evaluate_every == 0
         state = jax.lax.cond(is_due, self.choose, lambda state: state, state)

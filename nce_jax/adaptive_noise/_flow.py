@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from nce_jax._checks import check_key, check_positive, check_positive_int
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray
 from nce_jax.adaptive_noise._conditioner import Conditioners, coupling_masks
 from nce_jax.noise import fitted_gaussian
@@ -42,7 +43,8 @@ class FlowNoise:
 
     def log_prob(self, value: Float[ArrayLike, "... dim"]) -> Float[Array, "..."]:
         """Returns log q at `value`, (..., dim) -> (...), exactly normalized."""
-        return self._distribution().log_prob(jnp.asarray(value))
+        with standard_promotion():
+            return self._distribution().log_prob(jnp.asarray(value))
 
     def sample(self, *, seed: PRNGKeyArray, sample_shape: Any = ()) -> Float[Array, "... dim"]:
         """Draws samples, (*sample_shape, dim)."""
@@ -52,7 +54,8 @@ class FlowNoise:
         self, *, seed: PRNGKeyArray, sample_shape: Any = ()
     ) -> tuple[Float[Array, "... dim"], Float[Array, "..."]]:
         """Draws samples and returns log q of each, at the cost of the draw alone."""
-        return self._distribution().sample_and_log_prob(seed=seed, sample_shape=sample_shape)
+        with standard_promotion():
+            return self._distribution().sample_and_log_prob(seed=seed, sample_shape=sample_shape)
 
     def _distribution(self) -> distrax.Transformed:
         # A distrax Gaussian is itself a transformation, m + L z; the splines are applied before it.

@@ -246,7 +246,8 @@ def _systematic(key: PRNGKeyArray, log_weights: jax.Array) -> jax.Array:
     """
     count = log_weights.size
     cumulative = jnp.cumsum(jax.nn.softmax(log_weights))
-    positions = (jnp.arange(count) + jax.random.uniform(key, (), cumulative.dtype)) / count
+    offsets = jnp.arange(count, dtype=cumulative.dtype)
+    positions = (offsets + jax.random.uniform(key, (), cumulative.dtype)) / count
     return jnp.clip(jnp.searchsorted(cumulative, positions * cumulative[-1]), 0, count - 1)
 
 

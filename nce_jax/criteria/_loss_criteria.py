@@ -1,6 +1,5 @@
 """Every loss of log ratios as a criterion."""
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -8,6 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar, check_positive
 from nce_jax._numerics import has_no_weight, stop_where
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
 from nce_jax.log_partition import make_problem
@@ -51,12 +51,14 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
     options: dict[str, Any] = {"magnification": magnification, "noise_ratio": noise_ratio}
     return Criterion(
         "nce",
-        partial(nce_loss, **options),
-        equation=partial(make_problem, **options),
-        at_magnification=lambda magnification: nce(
-            magnification=magnification, noise_ratio=noise_ratio
-        ),
+        EqualPartial(nce_loss, **options),
+        equation=EqualPartial(make_problem, **options),
+        at_magnification=EqualPartial(_nce_at, noise_ratio),
     )
+
+
+def _nce_at(noise_ratio: Scalars, magnification: Scalars) -> Criterion:
+    return nce(magnification=magnification, noise_ratio=noise_ratio)
 
 
 def exponential_nce() -> Criterion:
@@ -117,7 +119,7 @@ def donsker_varadhan() -> Criterion:
     """
     return Criterion(
         "donsker_varadhan",
-        partial(_independent_of_log_partition, donsker_varadhan_loss),
+        EqualPartial(_independent_of_log_partition, donsker_varadhan_loss),
         closed_form=nwj_log_partition,
     )
 
@@ -184,7 +186,9 @@ def ranking_nce(*, magnification: Scalars = 1.0) -> Criterion:
         consistency and statistical efficiency, 2018.
     """
     check_positive("magnification", magnification)
-    loss = partial(ranking_nce_loss, magnification=magnification)
+    loss = EqualPartial(ranking_nce_loss, magnification=magnification)
     return Criterion(
-        "ranking_nce", partial(_independent_of_log_partition, loss), closed_form=nwj_log_partition
+        "ranking_nce",
+        EqualPartial(_independent_of_log_partition, loss),
+        closed_form=nwj_log_partition,
     )

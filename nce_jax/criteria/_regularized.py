@@ -1,6 +1,6 @@
 """Direct ratio regularization: a penalty on log ratios, for any criterion."""
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_positive, as_scalar, check_instance, check_positive
 from nce_jax._numerics import expand, has_no_weight, ignore_unweighted, stop_where, weighted_mean
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria._interface import Criterion
 from nce_jax.log_partition import Problem, Pull, Samples
@@ -58,18 +59,24 @@ def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
     """
     check_instance("criterion", criterion, Criterion, "nce()")
     check_positive("strength", strength)
-    equation = None if criterion.equation is None else partial(_equation, criterion, strength)
-    loss = partial(_loss, criterion, strength)
+
+    def unless_none(function: Any, derived: Callable[..., Any], inner: Any) -> Any:
+        return None if function is None else EqualPartial(derived, inner, strength)
+
     inner = criterion.at_magnification
     return Criterion(
         f"ratio_regularized {criterion.name}",
-        loss,
-        equation=equation,
+        EqualPartial(_loss, criterion, strength),
+        equation=unless_none(criterion.equation, _equation, criterion),
         has_bennett_step=False,
-        at_magnification=None
-        if inner is None
-        else lambda magnification: ratio_regularized(inner(magnification), strength),
+        at_magnification=unless_none(inner, _at_magnification, inner),
     )
+
+
+def _at_magnification(
+    inner: Callable[[Scalars], Criterion], strength: Scalars, magnification: Scalars
+) -> Criterion:
+    return ratio_regularized(inner(magnification), strength)
 
 
 def _loss(
@@ -115,12 +122,15 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     means = [_mean(side) for side in (problem.data, problem.noise)]
     slope = 4 * as_scalar("strength", strength, problem.data.values)
     # With any other strength the loss has no minimum, and the solve has to report that.
-    is_valid = jnp.isfinite(slope) & (slope >= 0)
-    log_kappa = jnp.where(is_valid, problem.log_kappa, jnp.nan)
-    # The strengths of nested regularizers add up.
-    if problem.pull is not None:
-        slope = slope + problem.pull.slope
-    return problem._replace(log_kappa=log_kappa, pull=Pull(slope, (means[0] + means[1]) / 2))
+    pull = Pull(jnp.where(slope >= 0, slope, jnp.nan), (means[0] + means[1]) / 2)
+    return problem._replace(pull=pull if problem.pull is None else _sum(problem.pull, pull))
+
+
+def _sum(first: Pull, second: Pull) -> Pull:
+    """The sum of two straight lines; its center is their mean, weighted by the slopes."""
+    slope = first.slope + second.slope
+    share = second.slope / jnp.where(slope > 0, slope, 1)
+    return Pull(slope, first.center + share * (second.center - first.center))
 
 
 def _mean(side: Samples) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_key, check_positive_int, relative_weights
 from nce_jax._eager import PAIR, one_program
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, PRNGKeyArray, Real, Scalars, Weights
@@ -141,4 +141,6 @@ def _redraw(key: PRNGKeyArray, samples: Samples) -> Samples:
     position = jax.lax.broadcasted_iota(num_positive.dtype, values.shape, values.ndim - 1)
     is_drawn = position < num_positive
     weights = jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
+    # The largest weight may not have been drawn.
+    weights = relative_weights(weights, jnp)
     return redrawn._replace(weights=weights, total=jnp.sum(weights, axis=-1))

@@ -77,7 +77,7 @@ def _effective_sample_size(log_weights: LogRatio, weights: Weights | None) -> ja
     log_weights = as_samples("log_weights", log_weights)
     log_weights = log_weights.astype(compute_dtype(log_weights))
     if weights is not None:
-        log_weights = jnp.where(weights == 0, -jnp.inf, log_weights)
+        log_weights = jnp.where(weights.astype(bool), log_weights, -jnp.inf)
     relative = jnp.exp(log_weights - jnp.max(log_weights, axis=-1, keepdims=True))
     return sample_count(relative, relative)
 

@@ -59,6 +59,6 @@ def _step(run: Run, move: Callable[[State], State], tolerance: Scalars | None) -
     )
     return Run(
         state,
-        run.num_evaluations + ~run.is_done,
+        run.num_evaluations + (~run.is_done).astype(jnp.int32),
         run.is_done | (state.error <= admissible_error(tolerance, state.estimate)),
     )

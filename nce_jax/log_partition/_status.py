@@ -23,8 +23,10 @@ def find_valid(problem: Problem) -> jax.Array:
         if side.weights is not None:
             is_valid &= jnp.all(side.weights >= 0, axis=-1)
     if problem.pull is not None:
-        # A quadratic penalty is infinite on every infinite log ratio.
-        is_valid &= jnp.isfinite(problem.pull.center)
+        # A quadratic penalty is infinite on every infinite log ratio, and with a negative slope
+        # the loss has no minimum.
+        slope = problem.pull.slope
+        is_valid &= jnp.isfinite(problem.pull.center) & jnp.isfinite(slope) & (slope >= 0)
     return is_valid
 
 

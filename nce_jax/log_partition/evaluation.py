@@ -28,9 +28,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import as_real, as_scalar, check_instance
 from nce_jax._numerics import weighted_sum
 from nce_jax._types import Array, Float
-from nce_jax.log_partition._log_scale import MAX_LINEAR, near_or_far
+from nce_jax.log_partition._log_scale import (
+    MAX_LINEAR,
+    Tails,
+    near_or_far,
+    scaled_tails,
+    select_far,
+)
 from nce_jax.log_partition.equation import acceptance_logits, log_overlap_from
 from nce_jax.log_partition.problem import Problem, Samples
 
@@ -57,7 +64,6 @@ class _Sums(NamedTuple):
     slope: jax.Array
 
 
-@functools.partial(jax.jit, static_argnames="is_branchless")
 def evaluate_equation(
     problem: Problem, log_partition: Float[Array, "*batch"], *, is_branchless: bool = False
 ) -> Evaluation:
@@ -68,12 +74,16 @@ def evaluate_equation(
     Args:
       problem: the equation.
       log_partition: F, one per batch entry.
-      is_branchless: whether to leave out the treatment of entries that are far from their root. The
-        program then has no branch, but far from the root the residual saturates at one and gives
-        only the side on which the root lies.
+      is_branchless: whether to scale all tails by the nearest sample in the first place, which
+        takes one more pass over the samples. The program then has no branch, and needs none: the
+        result far from the root is the same.
 
     Returns:
       An `Evaluation`.
+
+    Raises:
+      TypeError: `problem` is no `Problem`, or `log_partition` no number.
+      ValueError: `log_partition` does not broadcast to the batch.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -86,23 +96,34 @@ def evaluate_equation(
     References:
       The form of the residual is this library's; docs/design.md derives it.
     """
+    check_instance("problem", problem, Problem, "make_problem(...) returns")
+    return _evaluate(problem, as_real("log_partition", log_partition), is_branchless=is_branchless)
+
+
+@functools.partial(jax.jit, static_argnames="is_branchless")
+def _evaluate(problem: Problem, log_partition: jax.Array, *, is_branchless: bool) -> Evaluation:
+    log_partition = as_scalar("log_partition", log_partition, problem.data.values)
     kappa = jnp.exp(problem.log_kappa)
     logits_data, logits_noise = acceptance_logits(problem, log_partition)
-    data, noise = _sums(logits_data, problem.data), _sums(logits_noise, problem.noise)
-    count = _count_difference(data.mass, kappa * noise.mass)
+    if is_branchless:
+        tails = scaled_tails(logits_data, problem.data), scaled_tails(logits_noise, problem.noise)
+        data = _sums_of_tails(logits_data, problem.data, tails[0])
+        noise = _sums_of_tails(logits_noise, problem.noise, tails[1])
+    else:
+        tails = None
+        data, noise = _sums(logits_data, problem.data), _sums(logits_noise, problem.noise)
+    constant = _count_difference(data.mass, kappa * noise.mass)
     slope = data.slope + kappa * noise.slope
-    value = count + (data.tail - kappa * noise.tail)
     if problem.pull is not None:
-        value = value + problem.pull.slope * (log_partition - problem.pull.center)
+        constant = constant + problem.pull.slope * (log_partition - problem.pull.center)
         slope = slope + problem.pull.slope
-    residual = value / slope
-    # Two plain infinities would be float64.
-    unbounded = jnp.where(value < 0, -jnp.inf, jnp.asarray(jnp.inf, value.dtype))
-    residual = jnp.where(slope > _underflow(slope.dtype), residual, unbounded)
-    newton_step = -residual
-    # A pull has no log scale; its slope keeps the residual informative in gaps.
-    if problem.pull is None and not is_branchless:
-        residual, newton_step = near_or_far(problem, log_partition, count, residual)
+    value = constant + (data.tail - kappa * noise.tail)
+    # An infinite residual is replaced by that of the log scale.
+    residual = jnp.where(slope > _underflow(slope.dtype), value / slope, jnp.inf)
+    if tails is None:
+        residual, newton_step = near_or_far(problem, log_partition, constant, residual)
+    else:
+        residual, newton_step = select_far(problem, tails[0], tails[1], constant, residual)
     log_mean_p = jnp.log(jnp.maximum(data.mass + data.tail, 0))
     return Evaluation(residual, newton_step, log_overlap_from(log_mean_p, problem.log_kappa))
 
@@ -169,6 +190,12 @@ def _sums(logits: jax.Array, samples: Samples) -> _Sums:
     signed = jnp.sum(jnp.where(is_positive, -weighted, weighted), axis=-1)
     steps = weighted_sum(is_positive.astype(tail.dtype), samples.weights)
     return _Sums(*(part / samples.total for part in (steps, signed, slope)))
+
+
+def _sums_of_tails(logits: jax.Array, samples: Samples, tails: Tails) -> _Sums:
+    """The same from tails that are there already."""
+    steps = weighted_sum((logits > 0).astype(logits.dtype), samples.weights)
+    return _Sums(steps / samples.total, *tails.unscaled())
 
 
 def _count_difference(first: jax.Array, second: jax.Array) -> jax.Array:

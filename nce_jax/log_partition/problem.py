@@ -64,7 +64,8 @@ class Samples(NamedTuple):
 
     Attributes:
       values: log ratios, (*batch, n).
-      weights: unnormalized weights, (*batch, n), or None.
+      weights: unnormalized weights, (*batch, n), or None. `make_problem` divides those that it is
+        given by their largest, so that no sum underflows.
       total: the sum of the weights, or the number of samples, (*batch).
     """
 
@@ -194,7 +195,7 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
 
     Its ends are the smallest and the largest log ratio of both sets. Where a fraction 1 - a of the
     data has s = +inf, and a fraction 1 - b of the noise s = -inf, these samples are left out, and
-    both ends are shifted by log(b / a).
+    both ends are shifted by log(b / a). The center of the pull, if any, is in the interval too.
 
     Args:
       problem: the equation.
@@ -217,7 +218,11 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
     """
     data, noise = ends(problem.data.values, jnp.inf), ends(problem.noise.values, -jnp.inf)
     shift = log_share_ratio(problem)
-    return jnp.minimum(data[0], noise[0]) + shift, jnp.maximum(data[1], noise[1]) + shift
+    lower, upper = jnp.minimum(data[0], noise[0]) + shift, jnp.maximum(data[1], noise[1]) + shift
+    if problem.pull is None:
+        return lower, upper
+    center = problem.pull.center
+    return jnp.minimum(lower, center), jnp.maximum(upper, center)
 
 
 def log_share_ratio(problem: Problem) -> jax.Array:

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._checks import as_real, as_scalar, check_instance, check_positive, check_positive_int
 from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import stop_where
 from nce_jax._offset import Effect
@@ -245,6 +245,8 @@ def solve_with_last_iterate(
     """
     check_instance("problem", problem, Problem, "make_problem(...) returns")
     check_solver_options(solver, tolerance, max_steps, fixed_steps)
+    initial = None if initial is None else as_real("initial", initial)
+    tolerance = None if tolerance is None else as_real("tolerance", tolerance)
     return _solve(
         problem, initial, tolerance, solver=solver, max_steps=max_steps, fixed_steps=fixed_steps
     )
@@ -273,6 +275,8 @@ def _solve(
     is_valid = find_valid(fixed)
     move = solver.step if fixed_steps is None else solver.fused_step or solver.step
     start = solver.init(fixed, _initial(fixed, initial))
+    if tolerance is not None:
+        tolerance = as_scalar("tolerance", tolerance, fixed.data.values)
     run = iterate(
         lambda state: move(fixed, state),
         start_run(start, is_valid),

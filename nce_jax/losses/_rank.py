@@ -270,5 +270,7 @@ def log_noise_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     if weights is None:
         return log_sum_exp(values)
     total = jnp.sum(weights, axis=-1, keepdims=True)
-    scale = jnp.sum(weights != 0, axis=-1, keepdims=True) / jnp.where(total == 0, 1, total)
+    scale = jnp.sum(weights != 0, axis=-1, keepdims=True, dtype=total.dtype) / jnp.where(
+        total == 0, 1, total
+    )
     return log_sum_exp(values, weights * scale)

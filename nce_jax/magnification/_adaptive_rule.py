@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._numerics import weighted_mean
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Params
 from nce_jax.magnification._candidates import Candidates, sample_derivatives, tabulate
 from nce_jax.magnification._interface import (
@@ -115,46 +116,52 @@ def adaptive_magnification(*, smallest: float = 0.1, largest: float = 1e4) -> Ma
         )
     number = max(2, round(_PER_DECADE * np.log10(largest / smallest)) + 1)
     grid = np.geomspace(smallest, largest, number)
+    return MagnificationRule(EqualPartial(_init, number), EqualPartial(_choose, grid), _follow)
 
-    def init(params: Params, dtype: Any) -> MagnificationState:
-        zero, zeros = jnp.zeros((), dtype), jnp.zeros(number, dtype)
-        return MagnificationState(
-            candidate=jnp.int32(number - 1),
-            acceptance=zero + 1,
-            variance=zero + 1,
-            target_acceptance=zero + 1,
-            last_measurement=jnp.int32(-1),
-            pending=jax.tree.map(jnp.zeros_like, params),
-            windows=initial_windows(params, dtype),
-            measurements=Measurements(*(zero,) * len(Measurements._fields)),
-            overlooked=zeros,
-            overlooked_variance=zeros,
-            log_partitions=zeros + jnp.nan,  # the solver chooses where to begin
-            response=zero + jnp.nan,
-        )
 
-    def choose(
-        state: MagnificationState, step: jax.Array, equation_at: EquationAt, linearize: Linearize
-    ) -> Choice:
-        magnifications = jnp.asarray(grid, state.log_partitions.dtype)
-        interval = step // int(_MEASUREMENTS_PER_WINDOW * WINDOW_DIVISOR)
-        state = jax.lax.cond(
-            step - state.last_measurement > interval,
-            lambda: _measure_and_choose(state, step, magnifications, equation_at, linearize),
-            lambda: state,
-        )
-        return Choice(magnifications[state.candidate], state.target_acceptance, state)
+def _init(number: int, params: Params, dtype: Any) -> MagnificationState:
+    zero, zeros = jnp.zeros((), dtype), jnp.zeros(number, dtype)
+    return MagnificationState(
+        candidate=jnp.int32(number - 1),
+        acceptance=zero + 1,
+        variance=zero + 1,
+        target_acceptance=zero + 1,
+        last_measurement=jnp.int32(-1),
+        pending=jax.tree.map(jnp.zeros_like, params),
+        windows=initial_windows(params, dtype),
+        measurements=Measurements(*(zero,) * len(Measurements._fields)),
+        overlooked=zeros,
+        overlooked_variance=zeros,
+        log_partitions=zeros + jnp.nan,  # the solver chooses where to begin
+        response=zero + jnp.nan,
+    )
 
-    def follow(choice: Choice, updates: Any, pending: Any, step: jax.Array) -> MagnificationState:
-        state = choice.state
-        # Updates of the point at which the optimizer would come to rest.
-        moved = jax.tree.map(
-            lambda update, new, old: update + new - old, updates, pending, state.pending
-        )
-        windows = advance(state.windows, moved, state.acceptance, state.variance, step)
-        return state._replace(windows=windows, pending=pending)
 
-    return MagnificationRule(init, choose, follow)
+def _choose(
+    grid: np.ndarray,
+    state: MagnificationState,
+    step: jax.Array,
+    equation_at: EquationAt,
+    linearize: Linearize,
+) -> Choice:
+    magnifications = jnp.asarray(grid, state.log_partitions.dtype)
+    interval = step // int(_MEASUREMENTS_PER_WINDOW * WINDOW_DIVISOR)
+    state = jax.lax.cond(
+        step - state.last_measurement > interval,
+        lambda: _measure_and_choose(state, step, magnifications, equation_at, linearize),
+        lambda: state,
+    )
+    return Choice(magnifications[state.candidate], state.target_acceptance, state)
+
+
+def _follow(choice: Choice, updates: Any, pending: Any, step: jax.Array) -> MagnificationState:
+    state = choice.state
+    # Updates of the point at which the optimizer would come to rest.
+    moved = jax.tree.map(
+        lambda update, new, old: update + new - old, updates, pending, state.pending
+    )
+    windows = advance(state.windows, moved, state.acceptance, state.variance, step)
+    return state._replace(windows=windows, pending=pending)
 
 
 def _measure_and_choose(
@@ -262,14 +269,15 @@ def _update_means(
             lambda a, b: jnp.where(is_finite, decay * a + gain * b, a).astype(a.dtype), old, new
         )
 
-    passed = (step - state.last_measurement).astype(jnp.float32)
-    gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (step + WINDOW_DIVISOR))
+    dtype = state.acceptance.dtype
+    passed = (step - state.last_measurement).astype(dtype)
+    gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (step.astype(dtype) + WINDOW_DIVISOR))
     overlooked = blend(state.overlooked, table.overlooked, 1 - gain, gain)
     overlooked_variance = blend(
         state.overlooked_variance, table.overlooked_variance, (1 - gain) ** 2, gain**2
     )
     # The first step has no displacement.
-    num_moves = jnp.maximum(step, 1) - 1
+    num_moves = (jnp.maximum(step, 1) - 1).astype(dtype)
     gain = jnp.minimum(1, WINDOW_DIVISOR * passed / (num_moves + WINDOW_DIVISOR))
     zero, one = jnp.float32(0), jnp.float32(1)
     return state._replace(

@@ -104,11 +104,12 @@ def advance(
     windows: Windows, updates: Any, acceptance: jax.Array, variance: jax.Array, step: jax.Array
 ) -> Windows:
     """The windows after an update that was made at an M with the given A and nu."""
-    width = jnp.maximum(1.0, (step + 1) / WINDOW_DIVISOR).astype(acceptance.dtype)
+    width = jnp.maximum(1.0, (step + 1).astype(acceptance.dtype) / WINDOW_DIVISOR)
     decay, decay_long = 1 - 1 / width, 1 - 1 / (2 * width)
 
     def add_decayed(rate):
-        return lambda old, new: (rate * old + new).astype(old.dtype)
+        dtype = rate.dtype
+        return lambda old, new: (rate * old.astype(dtype) + new.astype(dtype)).astype(old.dtype)
 
     return Windows(
         short=jax.tree.map(add_decayed(decay), windows.short, updates),

@@ -6,6 +6,7 @@ import jax
 from flax import nnx
 
 from nce_jax._checks import describe
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogDensityFn, Params
 from nce_jax.models._checks import as_module_values, check_inputs
 
@@ -58,7 +59,8 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
     def log_density_fn(params: Params, x: Array) -> Array:
         check_inputs(x)
         copy = nnx.merge(graphdef, params, others)
-        values = copy(x)
+        with standard_promotion():
+            values = copy(x)
         _check_unchanged(copy, others)
         return as_module_values("module", values, x)
 

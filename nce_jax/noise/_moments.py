@@ -49,5 +49,5 @@ def positive_variance(variance: jax.Array, mean: jax.Array) -> jax.Array:
     """
     varies = exceeds_rounding(jnp.sqrt(variance), mean)
     total = jnp.sum(jnp.where(varies, variance, 0))
-    typical = jnp.where(total > 0, total / jnp.maximum(jnp.sum(varies), 1), 1)
+    typical = jnp.where(total > 0, total / jnp.maximum(jnp.sum(varies, dtype=total.dtype), 1), 1)
     return jnp.where(varies, variance, typical)

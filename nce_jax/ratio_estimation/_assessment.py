@@ -6,8 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._numerics import softplus
-from nce_jax.log_partition import Solution, check_solution, make_problem, solve_log_partition
+from nce_jax._numerics import effective_samples, softplus
+from nce_jax.log_partition import (
+    MIN_EFFECTIVE_SAMPLES,
+    Solution,
+    check_solution,
+    make_problem,
+    solve_log_partition,
+)
 from nce_jax.ratio_estimation._grouped import grouped_variance
 
 
@@ -54,15 +60,17 @@ def solve(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> Solution:
 
 
 class Errors(NamedTuple):
-    """Standard errors in nats, for the log ratio as it is; inf where F is not determined.
+    """Standard errors in nats, for the log ratio as it is; inf where too few samples determine F.
 
     Attributes:
       log_partition: of F.
       kl: of mean s(x) - F over the data. The same data carry the mean and F.
+      effective_samples: the effective number of samples (or groups) behind the error of F.
     """
 
     log_partition: float
     kl: float
+    effective_samples: float
 
 
 def sampling_errors(
@@ -101,9 +109,14 @@ def sampling_errors(
         for row in ([0.0, 1.0], [1.0, -1.0])
     )
     is_data = np.arange(len(group)) < len(log_ratio_data)
-    return Errors(
-        *(float(np.sqrt(grouped_variance(side, is_data, group))) for side in (of_root, of_mean))
+    _, members = np.unique(group, return_inverse=True)
+    number = float(effective_samples((jnp.asarray(np.bincount(members, of_root)), None)))
+    if number < MIN_EFFECTIVE_SAMPLES:
+        return Errors(np.inf, np.inf, number)
+    error, error_of_mean = (
+        float(np.sqrt(grouped_variance(side, is_data, group))) for side in (of_root, of_mean)
     )
+    return Errors(error, error_of_mean, number)
 
 
 def loss_terms(

@@ -57,11 +57,12 @@ class LogRatioEstimate(NamedTuple):
       log_partition: F, in nats: zero for the simple models, whose fit normalizes them; otherwise
         solved at kappa = 1 on the held-out samples.
       log_partition_standard_error: standard error of F in nats, for the parameters as they are; inf
-        without overlap.
+        without overlap, or where `effective_samples` is below
+        `log_partition.MIN_EFFECTIVE_SAMPLES`.
       kl: mean of the log ratio over the held-out data, in nats: an estimate of KL(p_data ||
         p_noise). A model that has not learned the ratio makes it too low, as a rule.
       kl_sampling_error: standard error of `kl` in nats, for the parameters as they are, with the
-        error of F; inf without overlap.
+        error of F; inf where that of F is.
       overlap: overlap of the two held-out sets at kappa = 1. Near 0 the ratio is an extrapolation
         between distant sets.
       is_solved: whether the solver converged to F; false also for sets without any overlap.
@@ -78,6 +79,8 @@ class LogRatioEstimate(NamedTuple):
       result: the `FitResult` of the training, also where its network was not chosen. Its
         evaluations have the held-out loss and the loss by which the step was chosen, from step 0
         on. Without a training its state is None, and it has one evaluation.
+      effective_samples: the effective number of held-out samples (or groups) behind the error of F;
+        1 without overlap.
     """
 
     log_ratio_fn: LogRatioFn
@@ -97,6 +100,7 @@ class LogRatioEstimate(NamedTuple):
     calibration: Calibration
     roc: RocCurve
     result: FitResult
+    effective_samples: float
 
     @property
     def kl_standard_error(self) -> float:
@@ -210,7 +214,9 @@ def assess(
     terms = np.concatenate([np.asarray(side, np.float64) for side in loss_terms(*ratios, root)])
     of_data = np.arange(len(terms)) < len(ratios[0])
     loss = float(side_mean(terms, of_data))
-    errors = sampling_errors(*ratios, assessed.group) if has_overlap else Errors(np.inf, np.inf)
+    errors = (
+        sampling_errors(*ratios, assessed.group) if has_overlap else Errors(np.inf, np.inf, 1.0)
+    )
     evaluations = {"step": np.zeros(1), "held_out_loss": np.array([loss])}
     return LogRatioEstimate(
         log_ratio_fn=assessed.log_ratio_fn,
@@ -230,4 +236,5 @@ def assess(
         calibration=calibration_curve(probability, is_data, num_groups),
         roc=roc_curve(probability, is_data),
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
+        effective_samples=errors.effective_samples,
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nce_jax._disk import write_atomic
+from nce_jax._disk import DamagedFileError, read_json, write_atomic
 
 _NAME = "fit_log_ratio.json"
 _MAX_BYTES = 100_000
@@ -48,15 +48,13 @@ def remember(folder: str | PathLike[str] | None, settings: dict[str, Any]) -> No
 def _read(path: Path) -> dict[str, Any]:
     """The stored settings; raises on a file that holds none."""
     try:
-        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
-            raise ValueError("no file of settings")
-        stored = json.loads(path.read_bytes().decode("utf-8"))
-        if not isinstance(stored, dict):
-            raise TypeError(type(stored).__name__)
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(
-            f"folder: expected readable settings in {path}, got a damaged file"
-            f" ({type(error).__name__}); move the file away to resume without their check, or use"
-            " another folder"
-        ) from error
-    return stored
+        stored = read_json(path, _MAX_BYTES)
+        if isinstance(stored, dict):
+            return stored
+        damage = f"JSON of type {type(stored).__name__}"
+    except DamagedFileError as error:
+        damage = str(error)
+    raise ValueError(
+        f"folder: expected readable settings in {path}, got a damaged file ({damage}); move the"
+        " file away to resume without their check, or use another folder"
+    )

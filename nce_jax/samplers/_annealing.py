@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
 from nce_jax._numerics import log_mean_exp, sample_count
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.samplers._checks import (
     as_data,
@@ -142,7 +143,8 @@ def annealed_importance_sampling(
     check_noise(noise)
     context, num_data = as_data(context)
     num_chains = num_samples * (1 if num_data is None else num_data)
-    x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_chains,))
+    with standard_promotion():
+        x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_chains,))
     check_noise_values(log_noise, x)
     check_one_chain("noise", noise.log_prob, (x,))
     check_target(log_density_fn, x, context=_repeat(context, num_samples))
@@ -265,9 +267,10 @@ def _check_noise_samples(noise: Noise, x_model: jax.Array) -> None:
 
     A shape that merely broadcasts would give a wrong number.
     """
-    drawn, log_noise = jax.eval_shape(
-        lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))
-    )
+    with standard_promotion():
+        drawn, log_noise = jax.eval_shape(
+            lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(1,))
+        )
     check_noise_values(log_noise, drawn)
     if drawn.shape[1:] != x_model.shape[1:]:
         expected = f"{drawn.shape[1:]}, as the noise draws"

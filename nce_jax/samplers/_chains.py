@@ -179,6 +179,7 @@ def advance(
         keys = jax.random.split(jax.random.fold_in(key, index), tally.num_nonfinite.size)
         state, transition = step(keys, tally.state, context)
         acceptance = tally.acceptance + transition.acceptance_rate
-        return Tally(state, acceptance, tally.num_nonfinite + ~transition.is_finite), None
+        num_nonfinite = tally.num_nonfinite + (~transition.is_finite).astype(jnp.int32)
+        return Tally(state, acceptance, num_nonfinite), None
 
     return jax.lax.scan(body, tally, jnp.arange(num_steps))[0]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from blackjax.mcmc import diffusions
 
 from nce_jax._checks import check_positive, check_positive_int
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Array, ArrayLike, Float, Real
 
 _HMC = blackjax.hmc.build_kernel()
@@ -78,11 +79,7 @@ def mala(step_size: Real[ArrayLike, ""]) -> Kernel:
     """
     check_positive("step_size", step_size)
 
-    def step(key, state, log_density_fn):
-        tau = jnp.asarray(step_size, state.position.dtype)
-        return _hmc_step(key, state, log_density_fn, jnp.sqrt(2 * tau), None, 1)
-
-    return Kernel(blackjax.hmc.init, step, is_adjusted=True)
+    return Kernel(blackjax.hmc.init, EqualPartial(_mala_step, step_size), is_adjusted=True)
 
 
 def hmc(
@@ -123,11 +120,7 @@ def hmc(
     check_positive("step_size", step_size)
     check_positive_int("num_integration_steps", num_integration_steps)
 
-    def step(key, state, log_density_fn):
-        return _hmc_step(
-            key, state, log_density_fn, step_size, inverse_mass_matrix, num_integration_steps
-        )
-
+    step = EqualPartial(_hmc_step, step_size, inverse_mass_matrix, num_integration_steps)
     return Kernel(blackjax.hmc.init, step, is_adjusted=True)
 
 
@@ -162,18 +155,24 @@ def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
     """
     check_positive("step_size", step_size)
 
-    def step(key, state, log_density_fn):
-        tau = jnp.asarray(step_size, state.position.dtype)
-        integrate = diffusions.overdamped_langevin(jax.value_and_grad(log_density_fn))
-        new_state = type(state)(*integrate(key, state, tau))
-        return new_state, Transition(
-            jnp.ones_like(state.logdensity), _is_finite(state) & _is_finite(new_state)
-        )
-
-    return Kernel(blackjax.hmc.init, step, is_adjusted=False)
+    return Kernel(blackjax.hmc.init, EqualPartial(_langevin_step, step_size), is_adjusted=False)
 
 
-def _hmc_step(key, state, log_density_fn, step_size, inverse_mass_matrix, num_integration_steps):
+def _langevin_step(step_size, key, state, log_density_fn):
+    tau = jnp.asarray(step_size, state.position.dtype)
+    integrate = diffusions.overdamped_langevin(jax.value_and_grad(log_density_fn))
+    new_state = type(state)(*integrate(key, state, tau))
+    return new_state, Transition(
+        jnp.ones_like(state.logdensity), _is_finite(state) & _is_finite(new_state)
+    )
+
+
+def _mala_step(step_size, key, state, log_density_fn):
+    tau = jnp.asarray(step_size, state.position.dtype)
+    return _hmc_step(jnp.sqrt(2 * tau), None, 1, key, state, log_density_fn)
+
+
+def _hmc_step(step_size, inverse_mass_matrix, num_integration_steps, key, state, log_density_fn):
     x = state.position
     mass = (
         jnp.ones(x.size, x.dtype)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Noise, PRNGKeyArray
 from nce_jax.samplers._chains import advance, of_one, start
 from nce_jax.samplers._kernels import Kernel
@@ -22,10 +23,14 @@ class Path(NamedTuple):
     noise: Noise
 
     def log_ratio(self, x: jax.Array, context: Any) -> jax.Array:
-        return of_one(self.log_density_fn)(x, context) - of_one(self.noise.log_prob)(x, None)
+        return of_one(self.log_density_fn)(x, context) - self.log_noise(x)
+
+    def log_noise(self, x: jax.Array) -> jax.Array:
+        with standard_promotion():
+            return of_one(self.noise.log_prob)(x, None)
 
     def log_density(self, inverse_temperature: jax.Array, x: jax.Array, context: Any) -> jax.Array:
-        log_noise = of_one(self.noise.log_prob)(x, None)
+        log_noise = self.log_noise(x)
         log_model = of_one(self.log_density_fn)(x, context)
         mixed = (1 - inverse_temperature) * log_noise + inverse_temperature * log_model
         return jnp.where(jnp.isneginf(log_noise), -jnp.inf, mixed)

@@ -42,7 +42,7 @@ def joint_error(
     sides = problem.data, problem.noise
     counts = jnp.stack([sample_count(side.values, side.weights) for side in sides])
     # The mean is fitted on every side; the correction is that of the shortest one.
-    shortest = jnp.arange(influence.shape[-1]) < jnp.min(counts)
+    shortest = jnp.arange(influence.shape[-1], dtype=counts.dtype) < jnp.min(counts)
     variance = jackknife_variance(influence, shortest.astype(influence.dtype), block_size)
     has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
     has_interval = ~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nce_jax._promotion import standard_promotion
+
 _NUM_SIMULATED = 3
 """Number of steps that are simulated; the rest is summed as a geometric series."""
 
@@ -14,6 +16,7 @@ _MAX_RATIO = 0.995
 to fading momentum."""
 
 
+@standard_promotion()
 def response(
     optimizer: optax.GradientTransformation, opt_state: Any, params: Any, gradient: Any
 ) -> jax.Array:
@@ -29,6 +32,7 @@ def response(
     return jnp.where(jnp.isfinite(power), power, 1)
 
 
+@standard_promotion()
 def pending(optimizer: optax.GradientTransformation, opt_state: Any, params: Any) -> Any:
     """How far the parameters will still move if all further gradients are zero: the momentum."""
     zeros = jax.tree.map(jnp.zeros_like, params)

@@ -12,7 +12,7 @@ import numpy as np
 
 from nce_jax._checks import describe
 from nce_jax.log_partition import Status
-from nce_jax.training._faults import SampleFaults, explain
+from nce_jax.training._faults import NUM_COLUMNS, SampleFaults, explain
 
 _CURE = (
     "fit(..., resume=True, allow_changes=('optimizer',)) goes on from it with a lower learning rate"
@@ -83,7 +83,11 @@ class Packing:
         scalars = {name: value for name, value in scalars.items() if value is not None}
         faults = scalars.pop("faults", None)
         if isinstance(faults, SampleFaults):
-            scalars |= {_FAULT + name: value for name, value in faults._asdict().items()}
+            scalars |= {
+                f"{_FAULT}{side}.{column}": numbers[column]
+                for side, numbers in faults._asdict().items()
+                for column in range(NUM_COLUMNS)
+            }
         wrong = {
             name: jnp.shape(value) for name, value in scalars.items() if jnp.shape(value) != ()
         }
@@ -241,14 +245,15 @@ def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_good) -
         step, value = steps[row], float(columns[metric][row])
         # The metrics of a step are those of the parameters before it.
         checkpoint = last_good(step - 1, f"{metric} was {value} at step {step}")
-        cause = explain(_faults(columns, row))
+        cause = _explain_faults(columns, row)
         raise NonFiniteError(step, metric, value, status, checkpoint, cause)
 
 
-def _faults(columns: dict[str, np.ndarray], row: int) -> dict[str, int]:
-    """The counts of `SampleFaults` at one step, by name; nothing for steps without them."""
-    return {
-        name.removeprefix(_FAULT): int(values[row])
-        for name, values in columns.items()
-        if name.startswith(_FAULT)
-    }
+def _explain_faults(columns: dict[str, np.ndarray], row: int) -> str:
+    """The causes in the samples of one step, in words; nothing for steps without `faults`."""
+    sides = (
+        [columns.get(f"{_FAULT}{side}.{column}") for column in range(NUM_COLUMNS)]
+        for side in SampleFaults._fields
+    )
+    counts = [[int(values[row]) for values in side if values is not None] for side in sides]
+    return explain(*counts) if all(counts) else ""

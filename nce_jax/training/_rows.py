@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from nce_jax._checks import check_positive_int
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Int, Params
 
 
@@ -157,8 +158,9 @@ def update_rows(
     small_state = jax.tree.map(
         lambda leaf, table: _take(leaf, rows.ids) if table else leaf, opt_state, is_table
     )
-    updates, new_state = optimizer.update(gradient, small_state, small)
-    new = optax.apply_updates(small, updates)
+    with standard_promotion():
+        updates, new_state = optimizer.update(gradient, small_state, small)
+        new = optax.apply_updates(small, updates)
     put_back = jax.tree.map(
         lambda old, leaf, table: _put(old, rows.ids, leaf) if table else leaf,
         opt_state,

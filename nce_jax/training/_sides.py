@@ -8,6 +8,7 @@ from jax.sharding import Mesh
 
 from nce_jax._checks import describe
 from nce_jax._contracts import check_data, check_event_shape, check_noise_values, evaluate_model
+from nce_jax._promotion import standard_promotion
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.training._sharding import gather, map_over_devices, split
@@ -52,7 +53,8 @@ class Sides(NamedTuple):
     def _given(self, x: Any) -> Side:
         if self.is_ratio:
             return Side(x, None)
-        log_noise = map_over_devices(self.noise.log_prob, self.mesh)(x)
+        with standard_promotion():
+            log_noise = map_over_devices(self.noise.log_prob, self.mesh)(x)
         check_noise_values(log_noise, x)
         return Side(x, log_noise)
 
@@ -64,7 +66,8 @@ class Sides(NamedTuple):
             )
 
         def draw(key: PRNGKeyArray) -> Side:
-            drawn = self.noise.sample_and_log_prob(seed=key, sample_shape=(count,))
+            with standard_promotion():
+                drawn = self.noise.sample_and_log_prob(seed=key, sample_shape=(count,))
             if not isinstance(drawn, tuple) or len(drawn) != 2:
                 raise TypeError(
                     "noise: expected sample_and_log_prob to return (samples, log densities), got"

@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Scalars that describe one step.
+    """Scalars that describe one step, and the counts of its faults.
 
     `loss` and `log_partition` belong to the parameters *before* the update.
 
@@ -54,7 +54,8 @@ class Metrics(NamedTuple):
       overlap: of model and noise at the loss's own kappa (at kappa = 1 for criteria without one).
         It equals `nce_jax.overlap` where F is solved for, and is a lower bound at any other F.
       magnification: M of the step where a rule adapts it, else None.
-      faults: the samples that have no finite log ratio, which tell why a loss is not finite.
+      faults: the samples that have no finite log ratio, which tell why a loss is not finite; two
+        arrays of counts, in no record of `fit`.
       is_empty: where the batch has weights, whether all weights of a side are zero, int32, else
         None. Such a batch consists of padding: loss, gradient and overlap are zero, and of the
         state only `step` changes.

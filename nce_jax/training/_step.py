@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_positive_int, compute_dtype
 from nce_jax._contracts import check_params
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import LogDensityFn, Params, PRNGKeyArray, Scalars
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
@@ -74,7 +75,7 @@ class TrainStep:
         """
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
-        dtype = jnp.promote_types(jnp.result_type(*jax.tree.leaves(params)), jnp.float32)
+        dtype = compute_dtype(*jax.tree.leaves(params))
         log_partition = jnp.asarray(log_partition, dtype)
         opt_state = self.optimizer.init((params, log_partition))
         rule = self.magnification_rule
@@ -170,9 +171,12 @@ class TrainStep:
         if choice is not None:
             remembered = choice.state._replace(response=_response(self.optimizer, state, gradient))
             scale = choice.target_acceptance ** (remembered.response - 1)
-            gradient = jax.tree.map(lambda leaf: (scale * leaf).astype(leaf.dtype), gradient)
-        updates, opt_state = self.optimizer.update(gradient, state.opt_state, pair)
-        params, log_partition = optax.apply_updates(pair, updates)
+            gradient = jax.tree.map(
+                lambda leaf: (scale * leaf.astype(scale.dtype)).astype(leaf.dtype), gradient
+            )
+        with standard_promotion():
+            updates, opt_state = self.optimizer.update(gradient, state.opt_state, pair)
+            params, log_partition = optax.apply_updates(pair, updates)
         if rule is not None and choice is not None:
             ahead = pending(self.optimizer, opt_state, (params, log_partition))[0]
             choice = choice._replace(state=remembered)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_instance, check_positive_int
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
 from nce_jax.log_partition import (
@@ -18,6 +18,7 @@ from nce_jax.log_partition import (
     newton,
     solve_with_last_iterate,
 )
+from nce_jax.log_partition.solve import check_solver_options
 from nce_jax.training._optimizers import as_optimizer
 
 
@@ -114,10 +115,14 @@ def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Tre
     if optimizer is not None:
         optimizer = as_optimizer("optimizer", optimizer)
 
-    def pair_optimizer(params_optimizer: optax.GradientTransformation) -> Any:
-        return params_optimizer if optimizer is None else _apart(params_optimizer, optimizer)
-
+    pair_optimizer = EqualPartial(_pair_optimizer, optimizer)
     return Treatment("joint_gradient", _as_it_is, pair_optimizer, follows_gradient=True)
+
+
+def _pair_optimizer(
+    of_log_partition: optax.GradientTransformation | None, optimizer: optax.GradientTransformation
+) -> optax.GradientTransformation:
+    return optimizer if of_log_partition is None else _apart(optimizer, of_log_partition)
 
 
 def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
@@ -127,10 +132,15 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
     paper, the parameters' gradient is taken at the F before the step.
 
     Args:
-      learning_rate: of F; a traced number.
+      learning_rate: of F, a positive number; it may be traced. At a rate above one F may oscillate
+        or diverge.
 
     Returns:
       A `Treatment` for `make_train_step`.
+
+    Raises:
+      TypeError: `learning_rate` is no number.
+      ValueError: a plain number that is not finite and positive.
 
     Examples:
       >>> from nce_jax import training
@@ -141,25 +151,32 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, algorithm 1.
     """
-    solver = fixed_point(learning_rate)
+    update = EqualPartial(_bennett_update, fixed_point(learning_rate))
+    return Treatment("bar_step", update, refuses=_lacks_bennett_step)
 
-    def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        # `refuses` has made sure of it.
-        assert criterion.equation is not None
-        problem = criterion.equation(**log_ratios)
-        moved = solver.step(problem, solver.init(problem, log_partition)).estimate
-        return LogPartitionUpdate(log_partition, moved, jnp.int32(1), finite_status(moved))
 
-    def refuses(criterion: Criterion) -> str | None:
-        if criterion.equation is None:
-            return "its normalizer is not the root of an equation"
-        return (
-            None
-            if criterion.has_bennett_step
-            else "Bennett's step does not apply to a regularized equation"
+def _bennett_update(
+    solver: Solver, criterion: Criterion, log_ratios, log_partition: jax.Array
+) -> LogPartitionUpdate:
+    # `refuses` has made sure of it.
+    assert criterion.equation is not None
+    problem = criterion.equation(**log_ratios)
+    if problem.pull is not None:
+        raise ValueError(
+            f"criterion {criterion.name}: expected an equation without a pull, as"
+            " has_bennett_step=True says, got one with a pull, which Bennett's step leaves out;"
+            " make the criterion with has_bennett_step=False"
         )
+    moved = solver.step(problem, solver.init(problem, log_partition)).estimate
+    return LogPartitionUpdate(log_partition, moved, jnp.int32(1), finite_status(moved))
 
-    return Treatment("bar_step", update, refuses=refuses)
+
+def _lacks_bennett_step(criterion: Criterion) -> str | None:
+    if criterion.equation is None:
+        return "its normalizer is not the root of an equation"
+    if not criterion.has_bennett_step:
+        return "Bennett's step does not apply to a regularized equation"
+    return None
 
 
 def solved(
@@ -182,13 +199,19 @@ def solved(
       tolerance: admissible error of F in nats, as in `solve_log_partition`.
       max_steps: evaluations allowed.
       fixed_steps: for accelerators: makes exactly this many evaluations, so that the device never
-        waits for the host between them. Three or four are enough from the F of the step before.
-        Where they are not, as in the first steps, the status is MAX_STEPS and the parameters wait:
-        the step moves only F, and the next step continues from there.
+        waits for the host between them. Three or four of `newton()` are enough from the F of the
+        step before. Where they are not, as in the first steps, the status is MAX_STEPS and the
+        parameters wait: the step moves only F, and the next step continues from there.
+        `bisection()` begins at every step with the whole range of the log ratios, and needs 25 to
+        30 evaluations in float32.
       warm_start: whether to start from the F of the step before.
 
     Returns:
       A `Treatment` for `make_train_step`.
+
+    Raises:
+      TypeError: an option of the wrong kind.
+      ValueError: a plain number out of its range.
 
     Examples:
       >>> import nce_jax
@@ -200,29 +223,32 @@ def solved(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, section 3.5.
     """
-    check_instance("solver", solver, Solver, "nce_jax.newton()")
-    check_positive_int("max_steps", max_steps)
-    if fixed_steps is not None:
-        check_positive_int("fixed_steps", fixed_steps)
+    check_solver_options(solver, tolerance, max_steps, fixed_steps)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
+    update = EqualPartial(_solved_update, fixed_steps, bool(warm_start), **options)
+    return Treatment("solved", update, refuses=_lacks_profile, is_profiled=True)
 
-    def update(criterion: Criterion, log_ratios, log_partition: jax.Array) -> LogPartitionUpdate:
-        given = options | {"initial": log_partition if warm_start else None}
-        if fixed_steps is not None and criterion.equation is not None:
-            return _in_steps(
-                *solve_with_last_iterate(
-                    criterion.equation(**log_ratios), **given, fixed_steps=fixed_steps
-                )
-            )
-        solution = criterion.profile(**log_ratios, **given)
-        root = solution.log_partition
-        return LogPartitionUpdate(root, root, solution.num_evaluations, solution.status)
 
-    def refuses(criterion: Criterion) -> str | None:
-        has_profile = criterion.equation is not None or criterion.closed_form is not None
-        return None if has_profile else "it has no normalizer to solve for"
+def _solved_update(
+    fixed_steps: int | None,
+    warm_start: bool,
+    criterion: Criterion,
+    log_ratios: dict[str, Any],
+    log_partition: jax.Array,
+    **options: Any,
+) -> LogPartitionUpdate:
+    options["initial"] = log_partition if warm_start else None
+    if fixed_steps is not None and criterion.equation is not None:
+        problem = criterion.equation(**log_ratios)
+        return _in_steps(*solve_with_last_iterate(problem, **options, fixed_steps=fixed_steps))
+    solution = criterion.profile(**log_ratios, **options)
+    root = solution.log_partition
+    return LogPartitionUpdate(root, root, solution.num_evaluations, solution.status)
 
-    return Treatment("solved", update, refuses=refuses, is_profiled=True)
+
+def _lacks_profile(criterion: Criterion) -> str | None:
+    has_profile = criterion.equation is not None or criterion.closed_form is not None
+    return None if has_profile else "it has no normalizer to solve for"
 
 
 def _in_steps(solution: Solution, reached: jax.Array) -> LogPartitionUpdate:

@@ -10,7 +10,14 @@ import pytest
 
 import nce_jax
 from nce_jax import Status, training
-from nce_jax.log_partition import error_bound, evaluate_equation, newton_error_bound
+from nce_jax.log_partition import (
+    Pull,
+    error_bound,
+    evaluate_equation,
+    make_problem,
+    newton_error_bound,
+    solve_problem,
+)
 from tests import oracles
 from tests.log_partition.cases import SOLVERS, gaussian_log_ratios, random_weights, solve_tolerance
 
@@ -344,3 +351,75 @@ def test_what_cannot_be_solved_is_refused_by_name():
         nce_jax.criteria.ratio_regularized(nce_jax.criteria.nwj()).profile(data, noise)
     with pytest.raises(ValueError, match="strength: expected a finite positive number, got 0"):
         nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce(), 0.0)
+
+
+@pytest.mark.parametrize("fixed_steps", [None, 4])
+@pytest.mark.parametrize("strength", [1e-3, 10.0, 1e5])
+def test_bennetts_step_is_right_or_runs_out_of_steps(strength, fixed_steps, float_dtype):
+    """From the root too: the step leaves it, since it does not include the pull."""
+    generator = np.random.default_rng(0)
+    data = jnp.asarray(2 + generator.normal(size=(6, 40)), float_dtype)
+    noise = jnp.asarray(-1 + generator.normal(size=(6, 60)), float_dtype)
+    criterion = regularized(strength, 30.0)
+    exact = criterion.profile(data, noise).log_partition
+    for initial in (None, exact):
+        solution = criterion.profile(
+            data, noise, solver=nce_jax.fixed_point(), initial=initial, fixed_steps=fixed_steps
+        )
+        assert set(np.asarray(solution.status)) == {Status.MAX_STEPS}
+        assert np.isnan(solution.log_partition).all()
+
+
+@pytest.mark.parametrize("solver", [*SOLVERS])
+def test_a_pull_from_outside_the_samples(solver, x64):
+    """A user's own penalty: its center may lie outside the range of the log ratios."""
+    data, noise = gaussian_log_ratios(1.0, 12, 9)
+    for slope, center in ((1e3, -50.0), (0.1, 300.0), (1e-5, 1e4)):
+        problem = make_problem(data, noise)._replace(
+            pull=Pull(jnp.asarray(slope), jnp.asarray(center))
+        )
+        for fixed_steps in (None, 80):
+            solution = solve_problem(problem, solver=SOLVERS[solver], fixed_steps=fixed_steps)
+            if solver == "fixed_point":
+                assert solution.status == Status.MAX_STEPS
+                continue
+            f = float(solution.log_partition)
+            p, q = oracles.probabilities(data, noise, f, 1.0)
+            np.testing.assert_allclose(np.mean(p) - np.mean(q) + slope * (f - center), 0, atol=1e-8)
+            assert solution.status in (Status.CONVERGED, Status.NO_OVERLAP)
+
+
+@pytest.mark.parametrize(("slope", "center"), [(-1.0, 0.0), (np.nan, 0.0), (1.0, np.nan)])
+def test_a_pull_without_a_minimum_is_not_solved(slope, center):
+    data, noise = gaussian_log_ratios(1.0, 12, 9, dtype=np.float32)
+    pull = Pull(jnp.float32(slope), jnp.float32(center))
+    solution = solve_problem(make_problem(data, noise)._replace(pull=pull))
+    assert solution.status == Status.NONFINITE
+
+
+def test_the_pull_of_the_criterion_keeps_its_center(x64):
+    """Regularized on top of a penalty around another F: the slope of the whole loss is zero."""
+    data, noise = gaussian_log_ratios(1.0, 12, 9)
+
+    def equation(*sides, **weights):
+        problem = make_problem(*sides, **weights)
+        return problem._replace(pull=Pull(jnp.asarray(3.0), jnp.asarray(-4.0)))
+
+    def loss(*sides, log_partition=0.0, **weights):
+        base = nce_jax.nce_loss(*sides, log_partition=log_partition, **weights)
+        return base + 1.5 * (log_partition + 4.0) ** 2
+
+    own = nce_jax.criteria.Criterion("own", loss, equation=equation, has_bennett_step=False)
+    criterion = nce_jax.criteria.ratio_regularized(own, 0.7)
+    root = criterion.profile(data, noise).log_partition
+    slope = jax.grad(lambda f: criterion.loss(data, noise, log_partition=f))(root)
+    np.testing.assert_allclose(slope, 0, atol=1e-10)
+
+
+def test_bar_step_refuses_an_equation_with_a_pull():
+    """A criterion of the user's own whose has_bennett_step says the contrary."""
+    own = regularized(1.0)._replace(has_bennett_step=True)
+    data, noise = gaussian_log_ratios(1.0, 12, 9, dtype=np.float32)
+    ratios = {"log_ratio_data": data, "log_ratio_noise": noise}
+    with pytest.raises(ValueError, match="criterion ratio_regularized nce: expected .* a pull"):
+        training.bar_step().update(own, ratios, jnp.float32(0))

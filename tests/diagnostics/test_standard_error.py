@@ -73,7 +73,7 @@ def test_monte_carlo_and_coverage(num_data, num_noise, x64):
     for slope, kappa, exact in ((1.0, 1.0, 0.5), (1.0, 10.0, 0.5), (0.5, 1.0, None)):
         samples = jnp.asarray(slope * x_data), jnp.asarray(slope * x_noise)
         values = solve(*samples, magnification=kappa).log_partition
-        errors = standard_error(*samples, log_partition=values, magnification=kappa)
+        errors = standard_error(*samples, magnification=kappa)
         np.testing.assert_allclose(np.mean(errors), np.std(values, ddof=1), rtol=0.12)
         center = np.mean(values) if exact is None else exact
         assert 0.92 < np.mean(np.abs(values - center) < 1.96 * errors) < 0.98
@@ -105,8 +105,8 @@ def test_blocks_of_correlated_samples(x64):
     noise = jnp.asarray(autoregressive(generator, (300, 2000), 0.8))
     values = solve(data, noise).log_partition
     spread = np.std(values, ddof=1)
-    naive = np.mean(standard_error(data, noise, log_partition=values))
-    blocked = np.mean(standard_error(data, noise, log_partition=values, block_size=100))
+    naive = np.mean(standard_error(data, noise))
+    blocked = np.mean(standard_error(data, noise, block_size=100))
     assert 2.3 < spread / naive < 3.3
     np.testing.assert_allclose(blocked, spread, rtol=0.15)
 

@@ -266,3 +266,70 @@ def test_the_distance_from_the_ends_is_a_number():
     ):
         call = functools.partial(function, jnp.zeros((1, 2)), alpha="0.1")
         refuses(call, TypeError, ["alpha: expected a number", "str '0.1'"])
+
+
+NO_NUMBERS = {
+    "text": "0",
+    "bytes": b"0",
+    "complex": 1j,
+    "complex of NumPy": np.complex64(1),
+    "truth": True,
+    "function": jnp.sin,
+    "type": jnp.float32,
+    "object": object(),
+    "dictionary": {},
+    "key": jax.random.key(0),
+    "array of text": np.array("0"),
+    "dates": np.array("2020", "datetime64[Y]"),
+    "masked": np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]),
+    "solution": nce_jax.Solution(1.0, 0.0, 1, 0),
+}
+WRONG_SHAPES = {"of samples": np.ones(5), "with an axis": np.ones((3, 1)), "of two": [1.0, 2.0]}
+SCALARS = ["magnification", "noise_ratio", "tolerance", "initial"]
+
+
+def solve_with(name, value, is_traced):
+    if name == "learning_rate":
+        name, value = "solver", nce_jax.fixed_point(value)
+    solve = functools.partial(nce_jax.solve_log_partition, **{name: value})
+    return (jax.jit(solve) if is_traced else solve)(GOOD, GOOD)
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize("name", [*SCALARS, "learning_rate"])
+@pytest.mark.parametrize("kind", NO_NUMBERS)
+def test_options_that_are_no_numbers_are_named(name, kind, is_traced):
+    with pytest.raises(TypeError, match=f"^{name}: expected a .*number.*, got "):
+        solve_with(name, NO_NUMBERS[kind], is_traced)
+
+
+@pytest.mark.parametrize("is_traced", [False, True])
+@pytest.mark.parametrize("name", [*SCALARS, "learning_rate"])
+@pytest.mark.parametrize("kind", WRONG_SHAPES)
+def test_options_of_a_wrong_shape_are_named(name, kind, is_traced):
+    with pytest.raises(ValueError, match=rf"^{name}: expected .* broadcasts to the batch \(3,\)"):
+        solve_with(name, WRONG_SHAPES[kind], is_traced)
+
+
+@pytest.mark.parametrize("argument", ["log_ratio_data", "weights_data"])
+def test_arrays_that_jax_cannot_compute_with_are_named(argument):
+    values = np.ones((3, 5), np.float32)
+    cures = {
+        "fills the masked entries": np.ma.masked_array(values, values > 2),
+        "astype.jnp.float32. converts": jnp.asarray(values, jnp.float8_e4m3fn),
+        "expected .* array, got": values.astype(object),
+    }
+    for cure, array in cures.items():
+        options = {"weights_data": array} if argument == "weights_data" else {}
+        data = array if argument == "log_ratio_data" else GOOD
+        with pytest.raises(TypeError, match=f"^{argument}: .*{cure}"):
+            nce_jax.solve_log_partition(data, GOOD, **options)
+
+
+def test_arrays_in_another_byte_order_or_wider_than_float64_are_taken():
+    values = np.linspace(0, 1, 15, dtype=np.float32).reshape(3, 5)
+    wanted = nce_jax.solve_log_partition(values, GOOD, weights_data=values + 1)
+    for dtype in (">f4", np.longdouble):
+        given, weights = values.astype(dtype), (values + 1).astype(dtype)
+        got = nce_jax.solve_log_partition(given, GOOD, weights_data=weights)
+        np.testing.assert_allclose(got.log_partition, wanted.log_partition, rtol=1e-6)

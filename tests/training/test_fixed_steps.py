@@ -102,3 +102,27 @@ def test_closed_forms_take_no_steps():
 def test_wrong_numbers_of_steps_are_named():
     with pytest.raises(TypeError, match="fixed_steps: expected an integer"):
         training.solved(fixed_steps=2.0)
+
+
+@pytest.mark.parametrize("fixed_steps", [2, 4, 8])
+@pytest.mark.parametrize("slope", [240.0, 3000.0])
+def test_a_training_that_starts_with_inverted_ratios_far_apart_goes_on(slope, fixed_steps):
+    """Data and noise 240 or 3,000 nats apart the wrong way round, in float32: as with the loop."""
+    x = 0.05 * np.random.default_rng(0).normal(size=(2, 256)).astype(np.float32)
+    batch = training.Batch(x[0] - 0.5, x[1] + 0.5)
+
+    def descend(**options):
+        train = training.make_train_step(
+            log_ratio_fn=lambda theta, x: theta * x,
+            optimizer=optax.sgd(1.0),
+            treatment=training.solved(**options),
+        )
+        state, step = train.init(jnp.float32(slope)), jax.jit(train)
+        for _ in range(20):
+            state, metrics = step(state, batch, KEY)
+        return state.params, metrics
+
+    (theta, metrics), (looped, _) = descend(fixed_steps=fixed_steps), descend()
+    assert metrics.status == Status.CONVERGED
+    assert slope - 21 < looped < slope - 15
+    assert abs(theta - looped) < 4.5

@@ -15,6 +15,7 @@ from nce_jax._checks import (
     check_positive_int,
     compute_dtype,
 )
+from nce_jax._dtypes import result_dtype
 from nce_jax._numerics import loss_mean, mask_terms
 from nce_jax.losses._pairs.sharded import (
     Sharded,
@@ -102,7 +103,7 @@ def as_embeddings(
     check_devices(devices)
     if devices is not None:
         check_divisible("x", x, devices)
-    dtype = jnp.result_type(x, y)
+    dtype = result_dtype(x, y)
     x, y = x.astype(dtype), y.astype(dtype)
     weights = as_weights("weights", weights, x[:, 0])
     ids = as_ids("ids", ids, x.shape[:1])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_weights, check_positive_int, compute_dtype
+from nce_jax._dtypes import result_dtype
 from nce_jax._numerics import loss_mean, mask_terms
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_matrix
@@ -224,7 +225,7 @@ def vocabulary_log_partition(
 def _log_partition(hidden: jax.Array, table: Table, chunk_size: Any) -> jax.Array:
     if chunk_size is not None:
         check_positive_int("chunk_size", chunk_size)
-    vector_dtype = jnp.result_type(hidden, table.embedding)
+    vector_dtype = result_dtype(hidden, table.embedding)
     dtype = compute_dtype(hidden, table.embedding)
     num_words = table.embedding.shape[0]
     pairs = Pairs(

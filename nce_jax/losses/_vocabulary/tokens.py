@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_array, as_weights, check_positive_int, compute_dtype, describe
+from nce_jax._dtypes import result_dtype
 from nce_jax._numerics import mask_terms
 from nce_jax.losses._pairs.embeddings import as_ids, as_matrix, as_numbers
 from nce_jax.losses._pairs.sums import IGNORED_ID, Pairs, Plan, Reduction, reduce_pairs
@@ -152,7 +153,7 @@ def _sum_shared(
     reduction: Reduction, tokens: Tokens, words: Words, shift: jax.Array, chunk_size
 ) -> jax.Array:
     rows, bias = gather_words(tokens.table, words.ids, tokens.dtype)
-    vector_dtype = jnp.result_type(tokens.hidden, rows)
+    vector_dtype = result_dtype(tokens.hidden, rows)
     target_ids, word_ids = tokens.targets, words.ids
     if not words.exclude_hits:  # ids that are never equal count every word
         target_ids, word_ids = jnp.zeros_like(target_ids), jnp.ones_like(word_ids)

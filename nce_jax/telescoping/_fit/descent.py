@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.losses import nce_loss
@@ -156,8 +157,9 @@ def descend(
 
     def body(state: DescentState, batch: jax.Array) -> tuple[DescentState, None]:
         gradient = jax.grad(loss)(state.params, batch)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        with standard_promotion():
+            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+            params = optax.apply_updates(state.params, updates)
         # The average starts over with every step that does not count.
         count = state.num_averaged + 1 if is_averaging else jnp.int32(0)
         weight = 1 / jnp.maximum(count, 1)

@@ -1,0 +1,168 @@
+"""Right arguments for every public function, so that one of them at a time can be made hostile."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from nce_jax import criteria, log_partition, noise, training
+from tests import test_bad_objects, test_log_ratio_functions
+from tests.losses import test_wrong_objects
+from tests.test_signatures import FUNCTIONS, LOG_RATIO_FUNCTIONS, PARAMETERS
+
+Maker = Callable[[], Any]
+
+
+def _log_density(params, x):
+    return -0.5 * jnp.sum((x - params) ** 2, axis=-1)
+
+
+def _rows(seed: int, shift: float = 0.0) -> np.ndarray:
+    generator = np.random.default_rng(seed)
+    return (shift + generator.normal(size=(12, 2))).astype(np.float32)
+
+
+@functools.cache
+def _problem() -> log_partition.Problem:
+    return log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+
+
+@functools.cache
+def _train_step() -> training.TrainStep:
+    return training.make_train_step(_log_density, noise.standard_normal(2), optax.sgd(0.1))
+
+
+@functools.cache
+def _state() -> training.TrainState:
+    return _train_step().init(jnp.zeros(2))
+
+
+def _lines(params, x):
+    """One log ratio per stage, linear in x."""
+    return params @ x.T
+
+
+_TABLES = {"words": jnp.ones((5, 2))}
+_BY_NAME: dict[str, Maker] = {
+    "axes": lambda: {"a": jnp.arange(3.0)},
+    "batches": lambda: _rows(0),
+    "body_fn": lambda: lambda params, x: x @ params,
+    "criterion": criteria.nce,
+    "embedding": lambda: jnp.ones((5, 2)),
+    "gradient": lambda: {"words": jnp.ones((2, 2))},
+    "head_fn": lambda: lambda params, x: x @ params,
+    "hidden": lambda: jnp.ones((4, 2)),
+    "ids": lambda: jnp.array([0, 2, 2]),
+    "images": lambda: jnp.zeros((2, 4, 4, 1), jnp.uint8),
+    "initial": lambda: jnp.float32(0.0),
+    "key": lambda: jax.random.key(0),
+    "log_likelihood": lambda: jnp.array([-3.0, -2.0]),
+    "log_partition": lambda: jnp.float32(0.3),
+    "log_overlap": lambda: jnp.float32(-1.0),
+    "mesh": training.make_mesh,
+    "noise_levels": lambda: np.array([0.0, 0.5, 1.0]),
+    "num_dims": lambda: 3,
+    "num_rows": lambda: 5,
+    "num_stages": lambda: 2,
+    "num_steps": lambda: 2,
+    "opt_state": lambda: optax.sgd(0.1).init(_TABLES),
+    "optimizer": lambda: optax.sgd(0.1),
+    "overlap": lambda: np.array([0.5, 0.6]),
+    "params": lambda: jnp.zeros((2, 2)),
+    "problem": _problem,
+    "module": lambda: nnx.Linear(2, 1, rngs=nnx.Rngs(0)),
+    "residual": lambda: jnp.float32(0.1),
+    "rows": lambda: training.touched_rows(jnp.array([0, 2]), num_rows=5),
+    "solution": lambda: log_partition.solve_problem(_problem()),
+    "stages_fn": lambda: _lines,
+    "state": _state,
+    "step": _train_step,
+    "tables": lambda: _TABLES,
+    "targets": lambda: jnp.array([0, 1, 2, 3]),
+    "counts": lambda: jnp.array([3, 1, 2]),
+    "probabilities": lambda: jnp.array([0.5, 0.3, 0.2]),
+    "num_words": lambda: 5,
+    "low": lambda: jnp.zeros(2),
+    "high": lambda: jnp.ones(2),
+    "num_integration_steps": lambda: 2,
+    "x": lambda: jnp.full((2, 3), 0.4),
+    "x_data": lambda: _rows(0),
+    "x_noise": lambda: _rows(1, 0.5),
+    "y": lambda: jnp.zeros((2, 3)),
+}
+_BY_FUNCTION: dict[str, Maker] = {
+    "narrow_bracket.state": lambda: log_partition.initial_state(_problem(), jnp.float32(0.0)),
+    "separate.log_ratio_fn": lambda: _log_density,
+    "stage_log_ratios.x": lambda: jnp.ones((3, 2)),
+    "fit_flow.x_data": lambda: np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32),
+    "sweep.fn": lambda: lambda a: 2 * a,
+    "compiled_sweep.fn": lambda: lambda a: 2 * a,
+    "shared.args": lambda: jnp.ones(2),
+    "shared.fn": lambda: lambda a: a,
+    "shared.step": lambda: jnp.int32(0),
+}
+# Options without which the call would run for long, or would have nothing to work on.
+_OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "fit": lambda: {"progress": False},
+    "fit_flow": lambda: {"progress": False, "num_steps": 2},
+    "fit_log_ratio": lambda: {"progress": False, "num_steps": 2},
+    "fit_telescope": lambda: {"progress": False, "noise_levels": [0.0, 0.7, 1.0]},
+    "make_train_step": lambda: {
+        "log_density_fn": _log_density,
+        "noise": noise.standard_normal(2),
+        "optimizer": optax.sgd(0.1),
+    },
+    "sweep": lambda: {"progress": False},
+}
+NEEDS_PROCESSES = {"nce_jax.training.start_processes"}
+"""Functions that change the whole process, which no campaign calls."""
+
+
+def public_functions() -> dict[str, Callable[..., Any]]:
+    """Every public function once, by its longest path."""
+    by_identity = {id(function): name for name, function in sorted(FUNCTIONS.items(), key=_length)}
+    return {name: FUNCTIONS[name] for name in by_identity.values() if name not in NEEDS_PROCESSES}
+
+
+def _length(item: tuple[str, Any]) -> int:
+    return len(item[0])
+
+
+def right_arguments(path: str) -> dict[str, Any]:
+    """All arguments that the function requires, and a few options that keep the call short."""
+    room, short = path.split(".")[1:][0], path.rpartition(".")[2]
+    if room == "losses":
+        return test_wrong_objects.right_arguments(short)
+    if path in LOG_RATIO_FUNCTIONS:
+        arrays, options = test_log_ratio_functions.arguments(path, jnp.float32)
+        return arrays | options
+    required = [
+        p.name for p in PARAMETERS[path] if p.default is p.empty and p.kind is not p.VAR_KEYWORD
+    ]
+    return {name: _maker(room, short, name)() for name in required} | _OPTIONS.get(short, dict)()
+
+
+def _maker(room: str, short: str, name: str) -> Maker:
+    """The most particular entry: for the function, for its room, for every function."""
+    tables = [_BY_FUNCTION]
+    if room in test_bad_objects.ROOMS:
+        tables.append(test_bad_objects.RIGHT)
+    tables.append(_BY_NAME)
+    for table in tables:
+        for entry in (f"{short}.{name}", f"{room}.{name}", name):
+            if entry in table:
+                return table[entry]
+    raise KeyError(f"{short}: no right argument for {name}; enter one in this file")
+
+
+def call(path: str, arguments: dict[str, Any]) -> Any:
+    """The function at these arguments; what it takes as `*name` is one array."""
+    function = FUNCTIONS[path]
+    starred = [p.name for p in PARAMETERS[path] if p.kind is p.VAR_POSITIONAL]
+    named = {name: value for name, value in arguments.items() if name not in starred}
+    return function(*[arguments[name] for name in starred if name in arguments], **named)

@@ -1,0 +1,56 @@
+"""The judge of the campaign against an independent root, and the campaign in short."""
+
+import numpy as np
+import pytest
+
+from tests.hostile import calls, solves
+from tests.hostile.judge import is_root
+from tests.hostile.problems import draw_problems
+from tests.oracles import root
+
+EPS = float(np.finfo(np.float64).eps)
+NUM_CONFIGURATIONS = 40
+
+
+@pytest.mark.parametrize("weighting", ["none", "padded", "random"])
+def test_the_judge_accepts_the_root_and_nothing_beside_it(weighting):
+    generator = np.random.default_rng(5)
+    problems = draw_problems(generator, 12, 9, 7, dtype="float64", weighting=weighting)
+    roots = []
+    for lane in range(12):
+        weights = [None if w is None else w[lane] for w in problems[2:4]]
+        given = {"weights_data": weights[0], "weights_noise": weights[1]}
+        sides = problems.data[lane], problems.noise[lane]
+        roots.append(root(*sides, kappa=problems.kappa[lane], **given))
+    roots = np.array(roots)
+    assert is_root(problems, roots, eps=EPS).all()
+    for distance in (-1e-3, 1e-3, 1.0):
+        assert not is_root(problems, roots + distance, eps=EPS).any()
+    assert not is_root(problems, np.full(12, np.nan), eps=EPS).any()
+
+
+@pytest.mark.slow
+def test_no_answer_of_a_solver_is_wrong_and_called_solved():
+    """Some ten thousand solves of 40 random configurations; `make hostile` tries all of them."""
+    tallies = list(solves.run(1, seed=3, limit=NUM_CONFIGURATIONS))
+    assert sum(tally.num_lanes for tally in tallies) == NUM_CONFIGURATIONS * solves.LANES
+    wrong = {tally.configuration: tally.example for tally in tallies if tally.num_wrong}
+    assert wrong == {}
+
+
+@pytest.mark.slow
+def test_newton_and_bisection_solve_every_problem():
+    chosen = [
+        configuration
+        for configuration in solves.configurations()
+        if configuration.solver in ("newton", "bisection") and configuration.fixed_steps is None
+    ]
+    failed = [tally.configuration for tally in solves.run(1, seed=4, chosen=chosen) if tally[2]]
+    assert failed == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", ["nce_jax.losses.", "nce_jax.diagnostics.", "nce_jax.likelihood."])
+def test_hostile_arguments_are_refused_by_name_or_passed_through(room):
+    assert calls.num_calls() > 3000
+    assert list(calls.run(room)) == []
