@@ -187,20 +187,17 @@ def _last_rank(side: Side, rank: np.ndarray) -> int:
 
 
 def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params, LogRatioFn]:
-    """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first.
-
-    The initial perceptron is subtracted. If its last layer were zero instead, the gradients of the
-    layers before it would be, and a weak signal among many coordinates would not be learned.
-    """
+    """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
     spread = jnp.where(spread > 0, spread, 1)
-    initial, energy = mlp_energy(key, pooled.shape[1])
+    params, energy = mlp_energy(key, pooled.shape[1])
+    params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
 
     def log_ratio_fn(params: Params, x: jax.Array) -> jax.Array:
         z = (x - mean[None]) / spread[None]
-        return log_ratio(start, x) + energy(params, z) - energy(initial, z)
+        return log_ratio(start, x) + energy(params, z)
 
-    return initial, log_ratio_fn
+    return params, log_ratio_fn
 
 
 def is_better(
