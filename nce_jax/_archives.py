@@ -29,7 +29,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any], is_compressed: bool = Fa
     write_atomic(path, lambda file: save(file, **arrays))
 
 
-def read_arrays(path: Path, limit: float | None = None) -> dict[str, np.ndarray]:
+def read_arrays(path: Path, limit: int | float | None = None) -> dict[str, np.ndarray]:
     """Reads the arrays of an archive, all of it or nothing.
 
     Sizes are compared before memory is allocated: an archive can claim terabytes in a header of
@@ -59,7 +59,7 @@ def read_arrays(path: Path, limit: float | None = None) -> dict[str, np.ndarray]
             raise DamagedFileError(f"{path}: expected a NumPy archive, got {reason}") from error
 
 
-def _members(archive: zipfile.ZipFile, limit: float) -> dict[str, zipfile.ZipInfo]:
+def _members(archive: zipfile.ZipFile, limit: int | float) -> dict[str, zipfile.ZipInfo]:
     """Returns the members by name of the array, if they fit into the limit together."""
     infos = archive.infolist()
     if (total := sum(info.file_size for info in infos)) > limit:

@@ -75,7 +75,7 @@ def remove_temporary_files(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def open_plain(path: Path, limit: float = float("inf")) -> BufferedReader:
+def open_plain(path: Path, limit: int | float = float("inf")) -> BufferedReader:
     """Opens a plain file of at most `limit` bytes for reading.
 
     A pipe would block the reader, and a device, or a link to one, may never end: anything but a
@@ -95,13 +95,13 @@ def open_plain(path: Path, limit: float = float("inf")) -> BufferedReader:
     return path.open("rb")
 
 
-def read_bytes(path: Path, limit: float = JSON_LIMIT) -> bytes:
+def read_bytes(path: Path, limit: int | float = JSON_LIMIT) -> bytes:
     """Returns the content of a plain file of at most `limit` bytes; raises as `open_plain` does."""
     with open_plain(path, limit) as file:
         return file.read()
 
 
-def read_json(path: Path, limit: float = JSON_LIMIT) -> Any:
+def read_json(path: Path, limit: int | float = JSON_LIMIT) -> Any:
     """Returns the value in a JSON file.
 
     Raises:

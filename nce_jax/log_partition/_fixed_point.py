@@ -41,7 +41,7 @@ def fixed_point(learning_rate: Scalars = 1.0) -> Solver:
       >>> s_data, s_noise = jnp.array([0.2, 1.0, 3.0]), jnp.array([-2.0, -0.5, 0.1])
       >>> solution = nce_jax.solve_log_partition(s_data, s_noise, solver=nce_jax.fixed_point())
       >>> print(f"{solution.log_partition:.4f} in {solution.num_evaluations} steps")
-      0.2364 in 7 steps
+      0.2364 in 8 steps
 
     References:
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eqs.

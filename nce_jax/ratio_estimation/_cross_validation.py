@@ -130,7 +130,7 @@ def choose(crossed: CrossFit, pool: Pool, rows: np.ndarray) -> int:
     losses, is_data, group = crossed.losses[rows], pool.is_data[rows], pool.group[rows]
     means = side_mean(losses, is_data)
 
-    def exceeds(candidate: int, other: int, tolerance: float) -> bool:
+    def exceeds(candidate: int, other: int, tolerance: int | float) -> bool:
         error = standard_error(losses[:, candidate] - losses[:, other], is_data, group)
         return bool(means[candidate] - means[other] > tolerance * error)
 

@@ -1,5 +1,7 @@
 """Variances of means over groups of samples that are independent of one another."""
 
+from typing import Any
+
 import numpy as np
 
 
@@ -27,7 +29,7 @@ def grouped_variance(influence: np.ndarray, is_data: np.ndarray, group: np.ndarr
     return variance
 
 
-def side_mean(values: np.ndarray, is_data: np.ndarray) -> np.ndarray:
+def side_mean(values: np.ndarray, is_data: np.ndarray) -> Any:
     """The mean over the data plus the mean over the noise, (samples, ...) -> (...)."""
     return values[is_data].mean(axis=0) + values[~is_data].mean(axis=0)
 

@@ -201,7 +201,7 @@ class Store:
                 return Recorded(record["identity"], _as_sizes(record["sizes"]), None)
         return None
 
-    def _sealed(self, number: int, limit: float = math.inf) -> dict[str, np.ndarray]:
+    def _sealed(self, number: int, limit: int | float = math.inf) -> dict[str, np.ndarray]:
         """Reads a chunk whose digest, and the file name beside it, are right."""
         path, seal = self._paths(number)
         open_plain(path, limit).close()  # its size is compared before all of it is read

