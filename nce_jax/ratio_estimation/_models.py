@@ -14,6 +14,7 @@ from nce_jax.ratio_estimation._cross_validation import (
     Pool,
     choose,
     cross_fit,
+    excess_loss,
     loss_of,
     lowest_losses,
     nested_log_ratios,
@@ -51,6 +52,7 @@ class Assessed(NamedTuple):
       group: groups of these samples, the data first.
       is_normalized: whether the model's F is zero by its fit.
       losses: the cross-validated loss of every family of simple models.
+      excess_loss: the part of the loss that more samples would remove; NaN if it is not known.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Assessed(NamedTuple):
     group: np.ndarray
     is_normalized: bool
     losses: dict[str, float]
+    excess_loss: float
 
 
 class Rows(NamedTuple):
@@ -102,6 +105,7 @@ class SimpleModels:
             group=pool.group,
             is_normalized=True,
             losses=lowest_losses(crossed, pool),
+            excess_loss=excess_loss(self._rng, crossed, chosen, pool),
         )
 
     def start_of_network(self, is_train: np.ndarray) -> Params:
