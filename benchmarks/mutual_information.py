@@ -143,7 +143,7 @@ def estimate(x: np.ndarray, y: np.ndarray, *, num_steps: int) -> Estimate:
     x, y = _normal_scores(x), _normal_scores(y)
     count = int(TRAIN_SHARE * len(x))
     fits = [
-        _fit(name, *_pairs(x[:count], y[:count]), num_steps) for name in ("quadratic", "perceptron")
+        _fit(name, *_pairs(x[:count], y[:count]), num_steps) for name in ("quadratic", "automatic")
     ]
     best = min(fits, key=lambda fit: fit.loss)
     joint, shuffled = (
@@ -185,7 +185,7 @@ def _fit(name: str, joint: np.ndarray, shuffled: np.ndarray, num_steps: int) -> 
     fit = nce_jax.fit_log_ratio(
         jax.random.key(0), joint, shuffled, num_steps=num_steps, progress=False, **options
     )
-    return Fitted(name, float(fit.result.evaluations["held_out_loss"][-1]), fit.log_ratio)
+    return Fitted("quadratic" if options else fit.model, fit.held_out_loss, fit.log_ratio)
 
 
 def _quadratic(x: jax.Array) -> jax.Array:

@@ -170,11 +170,9 @@ SECTIONS = {
             "`fit_log_ratio` compared with the three methods of densratio, all with their default"
             " settings. uLSIF and RuLSIF choose width and penalty from a grid of 81 pairs by"
             " leave-one-out cross-validation, KLIEP its width by 5-fold cross-validation; this is"
-            " most of their time. Ours trains 600 steps: a full quadratic form of the samples on"
-            " Gaussians, which contains their log ratio, and the default perceptron elsewhere;"
-            " most of its time is compilation. `less accurate` means that our error of the log"
-            " ratio is the larger one. We chose our model for each problem with knowledge of the"
-            " truth, which a kernel method does not have."
+            " most of their time. Ours chooses among a constant, a linear and a quadratic log ratio"
+            " and one with Gaussian kernels, and their penalties, by 5-fold cross-validation."
+            " `less accurate` means that our error of the log ratio is the larger one."
         ),
     ),
     "mutual_information": (
@@ -183,7 +181,7 @@ SECTIONS = {
             "Ten tasks of bmi (PyPI: benchmark-mi) and its estimators with their default"
             " settings, in a separate environment, because bmi needs JAX below 0.4.34. Ours fits"
             " two log ratios of joint over shuffled samples by `fit_log_ratio`, a quadratic form"
-            " and a perceptron, on normal scores of every coordinate. It takes the one with the"
+            " and its own choice, on normal scores of every coordinate. It takes the one with the"
             " smaller held-out loss and averages it over samples that neither fit has used. Normal"
             " scores undo what Wiggly and Half-cube do to the bivariate normal, so that for ours"
             " these three tasks are the same. The recipe was settled on samples of these ten"

@@ -48,4 +48,5 @@ def _call_it(factory: Any, expected: type | None) -> str:
 
 
 def with_article(word: str) -> str:
+    """A word with its indefinite article."""
     return f"{'an' if word[:1].lower() in tuple('aeiou') else 'a'} {word}"

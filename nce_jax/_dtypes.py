@@ -19,6 +19,7 @@ def compute_dtype(*arrays: Any) -> Any:
 
 
 def float_cure(dtype: Any) -> str:
+    """How an array of this dtype becomes a floating one, for messages."""
     if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.bool_):
         return "; .astype(float) converts it"
     if jnp.issubdtype(dtype, jnp.complexfloating):

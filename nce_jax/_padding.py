@@ -58,6 +58,7 @@ def pad_rows(
 
 
 def padded_to(array: np.ndarray, size: int, fill: Any, dtype: np.dtype) -> np.ndarray:
+    """An array of the host in another dtype, filled up to a size on its last axis."""
     padded = np.empty((*array.shape[:-1], size), dtype)
     # Values beyond the range of the dtype become infinite, as they do in JAX.
     with np.errstate(over="ignore"):

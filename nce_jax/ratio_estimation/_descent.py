@@ -19,7 +19,7 @@ _NUM_EVALUATIONS = 40
 STEPS = (200, 2000)
 """The smallest and the largest number of steps where none is given."""
 
-_PASSES = 100
+_PASSES = 250
 """Passes over the training samples where no number of steps is given, within these bounds."""
 
 

@@ -90,9 +90,7 @@ def log_ratio(params: Params, x: jax.Array) -> jax.Array:
     return value
 
 
-def feature_maps(
-    rng: np.random.Generator, x: np.ndarray, *, has_kernels: bool
-) -> dict[str, list[FeatureMap]]:
+def feature_maps(rng: np.random.Generator, x: np.ndarray) -> dict[str, list[FeatureMap]]:
     """The maps that are tried, by the name of their family, from the simplest one on.
 
     Means, spreads and centers come from the samples of both sets, without regard to the set that a
@@ -111,7 +109,7 @@ def feature_maps(
     maps = {"linear": [linear], "squares": [squares]}
     if has_products:
         maps["quadratic"] = [quadratic]
-    if has_kernels and dim + richest.products.shape[1] <= _NUM_CENTERS:
+    if dim + richest.products.shape[1] <= _NUM_CENTERS:
         maps["kernels"] = _kernel_maps(rng, richest, (x - mean) / spread)
     return maps
 

@@ -56,8 +56,8 @@ def fit_log_ratio(
 
     With `model=None` the capacity of the model follows the number of samples. The candidates are a
     ratio of 1, a log ratio linear in the coordinates, one with their squares, a quadratic form,
-    and, for at most 5,000 samples of each set, one with 300 Gaussian kernels, all fitted by
-    penalized logistic regression. With 2,000 samples of each set or
+    and, in at most 22 dimensions, one with 300 Gaussian kernels, all fitted by penalized logistic
+    regression. With 2,000 samples of each set or
     more, a perceptron is also trained by NCE, as a correction to the best of them, which is zero at
     first. Cross-validation chooses the penalty, and the simplest model whose loss is within one
     standard error of the lowest; the standard error is that of the difference of the two losses.
@@ -90,7 +90,7 @@ def fit_log_ratio(
         `nce(magnification=10.0)`. All models are compared by `nce()`.
       optimizer: an optax transformation for the training; None takes Adam with a rate that falls
         from 1e-3 to zero along a cosine (our choice).
-      num_steps: number of training steps; None takes 100 passes over the training samples, at least
+      num_steps: number of training steps; None takes 250 passes over the training samples, at least
         200 steps and at most 2,000.
       batch_size: samples of each set in a step, or all where a set has fewer.
       held_out: fraction of each set in fold 0, between 0 and 1. The others, so that there are about

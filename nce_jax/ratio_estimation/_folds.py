@@ -96,7 +96,18 @@ def make_folds(
         folds = [_divided(rng, size, shares) for size in sizes]
     else:
         folds = _divided_groups(rng, groups, shares)
+        _check_folds(folds, num_folds)
     return Side(groups[0], folds[0]), Side(groups[1], folds[1])
+
+
+def _check_folds(folds: list[np.ndarray], num_folds: int) -> None:
+    for name, fold in zip(("groups_data", "groups_noise"), folds, strict=True):
+        num_empty = num_folds - len(np.unique(fold))
+        if num_empty:
+            raise ValueError(
+                f"{name}: expected groups that can be divided into {num_folds} folds with samples"
+                f" of both sets, got {num_empty} folds without; a larger held_out makes fewer folds"
+            )
 
 
 def _divided(rng: np.random.Generator, size: int, shares: np.ndarray) -> np.ndarray:

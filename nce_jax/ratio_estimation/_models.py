@@ -32,10 +32,6 @@ model was as accurate on all problems that were tried."""
 _MAX_CROSS_FITTED = 10_000
 """The largest number of samples of each set that choose among the simple models."""
 
-_MAX_FOR_KERNELS = 5_000
-"""The largest number of samples of each set for which kernels are tried. With more, a network takes
-their place at less cost."""
-
 _MAX_ENTRIES = 30_000_000
 """The largest number of features, over all samples, in the last fit of a simple model."""
 
@@ -90,8 +86,7 @@ class SimpleModels:
         self._rng, self._all, self._dtype = rng, pool, dtype
         limit = _MAX_CROSS_FITTED if pool.x.shape[1] <= MAX_SQUARES else _MAX_CROSS_FITTED // 10
         self.pool = _thinned(rng, pool, limit)
-        maps = feature_maps(rng, self.pool.x, has_kernels=len(self.pool.x) <= 2 * _MAX_FOR_KERNELS)
-        self.crossed: CrossFit = cross_fit(self.pool, maps)
+        self.crossed: CrossFit = cross_fit(self.pool, feature_maps(rng, self.pool.x))
 
     def assessed(self) -> Assessed:
         """The chosen model fitted to all samples, and its cross-fitted log ratios."""
@@ -192,17 +187,20 @@ def _last_rank(side: Side, rank: np.ndarray) -> int:
 
 
 def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params, LogRatioFn]:
-    """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
+    """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first.
+
+    The initial perceptron is subtracted. If its last layer were zero instead, the gradients of the
+    layers before it would be, and a weak signal among many coordinates would not be learned.
+    """
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
     spread = jnp.where(spread > 0, spread, 1)
-    params, energy = mlp_energy(key, pooled.shape[1])
-    params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
+    initial, energy = mlp_energy(key, pooled.shape[1])
 
     def log_ratio_fn(params: Params, x: jax.Array) -> jax.Array:
         z = (x - mean[None]) / spread[None]
-        return log_ratio(start, x) + energy(params, z)
+        return log_ratio(start, x) + energy(params, z) - energy(initial, z)
 
-    return params, log_ratio_fn
+    return initial, log_ratio_fn
 
 
 def is_better(

@@ -37,6 +37,8 @@ class Path(NamedTuple):
 
 
 class Annealed(NamedTuple):
+    """The chains at the end of an annealing, and the log weights of their paths."""
+
     x: jax.Array
     log_weights: jax.Array
     num_nonfinite: jax.Array

@@ -26,7 +26,7 @@ def test_without_its_environment_bmi_is_missing_by_name(monkeypatch, python, mes
 
 @pytest.mark.parametrize("name", ratio_estimation.PROBLEMS)
 def test_true_ratios_average_to_one_over_the_denominator(name):
-    problem = ratio_estimation.PROBLEMS[name][0]()
+    problem = ratio_estimation.PROBLEMS[name]()
     ratios = np.exp(problem.log_ratio(problem.held_out_y))
     assert abs(ratios.mean() - 1) < 4 * ratios.std() / len(ratios) ** 0.5
 

@@ -8,7 +8,7 @@ from sklearn import datasets
 
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._dependence import signs_of_dependence
-from nce_jax.ratio_estimation._folds import as_groups, make_folds
+from nce_jax.ratio_estimation._folds import _check_folds, as_groups, make_folds
 from nce_jax.ratio_estimation._models import make_parts
 from nce_jax.ratio_estimation._samples import Sets
 
@@ -178,6 +178,12 @@ def test_alarms_are_rare():
             signs_of_dependence("x", rng.normal(size=(size, dim)) @ rng.normal(size=(dim, dim)))
         )
     assert alarms <= 1
+
+
+@pytest.mark.bad_input
+def test_folds_without_samples_of_one_set_are_named():
+    with pytest.raises(ValueError, match="groups_noise: expected groups .* into 3 folds .* got 1"):
+        _check_folds([np.array([0, 1, 2]), np.array([0, 2, 2])], 3)
 
 
 @pytest.mark.bad_input

@@ -41,7 +41,7 @@ def two_sets(seed=0, sizes=(120, 80), dim=3):
 
 
 def maps_of(pool):
-    return feature_maps(np.random.default_rng(0), pool.x, has_kernels=True)
+    return feature_maps(np.random.default_rng(0), pool.x)
 
 
 @pytest.mark.parametrize("kind", KINDS)
