@@ -146,7 +146,8 @@ def annealed_importance_sampling(
     with standard_promotion():
         x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_chains,))
     check_noise_values(log_noise, x)
-    check_one_chain("noise", noise.log_prob, (x,))
+    with standard_promotion():
+        check_one_chain("noise", noise.log_prob, (x,))
     check_target(log_density_fn, x, context=_repeat(context, num_samples))
     estimate = _estimator(Path(log_density_fn, noise), kernel, schedule, num_steps)
     return _for_each_datum(estimate, key_moves, x, context)
@@ -227,7 +228,8 @@ def reverse_annealed_importance_sampling(
     check_target(log_density_fn, x_model, "x_model", context_of_chains)
     check_noise(noise)
     _check_noise_samples(noise, x_model)
-    check_one_chain("noise", noise.log_prob, (x_model,))
+    with standard_promotion():
+        check_one_chain("noise", noise.log_prob, (x_model,))
     path = Path(log_density_fn, noise)
     estimate = _estimator(path, kernel, schedule, num_steps, reverse=True)
     return _for_each_datum(estimate, key, x_model, context)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._promotion import standard_promotion
 from nce_jax.training._checkpoints import CheckpointWarning
 from nce_jax.training._digests import coarse
 from nce_jax.training._digests import different_leaves as _unlike
@@ -83,6 +84,7 @@ def _devices(state: Any) -> set[Any]:
     }
 
 
+@standard_promotion()
 def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
     """Each part is traced on its own, without the mesh: the result holds for any devices."""
     pair = state.params, state.log_partition
