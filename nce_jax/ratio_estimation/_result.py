@@ -89,9 +89,9 @@ class LogRatioEstimate(NamedTuple):
         with one standard error; NaN for networks and models of the caller's. See
         `log_ratio_error`.
       log_ratio_error: root mean square error of the log ratio for want of samples, in nats, with
-        the loss's own weights P (1 - P): about the most that is likely, from fits to half of the
-        samples. It does not include what a model of the chosen kind cannot express. NaN where
-        `excess_loss` is.
+        the loss's own weights P (1 - P): an estimate from fits to half of the samples, mostly right
+        within a factor of two. It does not include what a model of the chosen kind cannot express.
+        NaN where `excess_loss` is.
     """
 
     log_ratio_fn: LogRatioFn
@@ -170,7 +170,7 @@ class LogRatioEstimate(NamedTuple):
             " parameters as they are",
             f"KL {self.kl:.3f} +- {self.kl_sampling_error:.3f} from sampling alone; the error of"
             " the parameters is not known",
-            f"log ratios off by up to about {self.log_ratio_error:.2g}, root mean square, for want"
+            f"log ratios off by about {self.log_ratio_error:.2g}, root mean square, for want"
             " of samples"
             if self.log_ratio_error >= 0
             else "",

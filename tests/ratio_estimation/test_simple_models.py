@@ -289,4 +289,4 @@ def test_too_few_samples_for_a_quadratic_form_are_reported():
         estimate = fit_log_ratio(KEY, joint, shuffled, progress=False)
     assert estimate.is_converged
     assert estimate.log_ratio_error > 0.3
-    assert "log ratios off by up to about" in estimate.summary()
+    assert "log ratios off by about" in estimate.summary()
