@@ -181,7 +181,7 @@ SECTIONS = {
             "Ten tasks of bmi (PyPI: benchmark-mi) and its estimators with their default"
             " settings, in a separate environment, because bmi needs JAX below 0.4.34. Ours fits"
             " two log ratios of joint over shuffled samples by `fit_log_ratio`, a quadratic form"
-            " and its own choice, on normal scores of every coordinate. It takes the one with the"
+            " and a perceptron, on normal scores of every coordinate. It takes the one with the"
             " smaller held-out loss and averages it over samples that neither fit has used. Normal"
             " scores undo what Wiggly and Half-cube do to the bivariate normal, so that for ours"
             " these three tasks are the same. The recipe was settled on samples of these ten"

@@ -126,7 +126,10 @@ def test_the_blocks_of_the_page_on_choosing_run(capsys):
     """A gap of 8: the single ratio says that it failed, and the chain has the truth within 4
     errors.
     """
-    with pytest.warns(nce_jax.training.LowOverlapWarning):
+    with (
+        pytest.warns(nce_jax.training.LowOverlapWarning),
+        pytest.warns(nce_jax.ratio_estimation.UnreliableRatioWarning, match="the overlap"),
+    ):
         names = run_blocks("choosing.md")
     assert not names["single"].is_converged
     assert "NOT CONVERGED: the overlap" in capsys.readouterr().out

@@ -280,4 +280,4 @@ class _Problem(NamedTuple):
         params, jitted = descent.chosen(0), jax.jit(log_ratio_fn)
         data, noise = (jitted(params, side) for side in parts.held_out)
         group = np.concatenate([side.group for side in self.sides])[rows.held_out]
-        return Assessed(name, params, log_ratio_fn, (data, noise), group, False, losses)
+        return Assessed(name, params, log_ratio_fn, (data, noise), group, False, losses, np.nan)

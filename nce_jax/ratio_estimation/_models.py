@@ -14,6 +14,7 @@ from nce_jax.ratio_estimation._cross_validation import (
     Pool,
     choose,
     cross_fit,
+    excess_loss,
     loss_of,
     lowest_losses,
     nested_log_ratios,
@@ -51,6 +52,7 @@ class Assessed(NamedTuple):
       group: groups of these samples, the data first.
       is_normalized: whether the model's F is zero by its fit.
       losses: the cross-validated loss of every family of simple models.
+      excess_loss: the part of the loss that more samples would remove; NaN if it is not known.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Assessed(NamedTuple):
     group: np.ndarray
     is_normalized: bool
     losses: dict[str, float]
+    excess_loss: float
 
 
 class Rows(NamedTuple):
@@ -102,6 +105,7 @@ class SimpleModels:
             group=pool.group,
             is_normalized=True,
             losses=lowest_losses(crossed, pool),
+            excess_loss=excess_loss(self._rng, crossed, chosen, pool),
         )
 
     def start_of_network(self, is_train: np.ndarray) -> Params:
@@ -187,20 +191,17 @@ def _last_rank(side: Side, rank: np.ndarray) -> int:
 
 
 def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params, LogRatioFn]:
-    """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first.
-
-    The initial perceptron is subtracted. If its last layer were zero instead, the gradients of the
-    layers before it would be, and a weak signal among many coordinates would not be learned.
-    """
+    """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
     spread = jnp.where(spread > 0, spread, 1)
-    initial, energy = mlp_energy(key, pooled.shape[1])
+    params, energy = mlp_energy(key, pooled.shape[1])
+    params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
 
     def log_ratio_fn(params: Params, x: jax.Array) -> jax.Array:
         z = (x - mean[None]) / spread[None]
-        return log_ratio(start, x) + energy(params, z) - energy(initial, z)
+        return log_ratio(start, x) + energy(params, z)
 
-    return initial, log_ratio_fn
+    return params, log_ratio_fn
 
 
 def is_better(

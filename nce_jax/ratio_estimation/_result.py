@@ -33,6 +33,10 @@ _MIN_GAIN = 2.0
 """Standard errors by which the held-out loss must lie below that of a guess. The value is our
 choice: of sets that do not differ, about 2 % pass by chance."""
 
+_MAX_EXCESS = 1 / 25
+"""The largest part of the gain over a guess that the lack of samples may take. Both are quadratic,
+in the log ratio and in its error, which may thus be a fifth of it. The value is our choice."""
+
 _MIN_OVERLAP = 0.1
 """Below this overlap the two sets are too far apart for a single ratio. The value is our choice;
 unit Gaussians at a distance of 3.7 have it."""
@@ -81,6 +85,13 @@ class LogRatioEstimate(NamedTuple):
         on. Without a training its state is None, and it has one evaluation.
       effective_samples: the effective number of held-out samples (or groups) behind the error of F;
         1 without overlap.
+      excess_loss: the part of the loss of a simple model, in nats, that more samples would remove,
+        with one standard error; NaN for networks and models of the caller's. See
+        `log_ratio_error`.
+      log_ratio_error: root mean square error of the log ratio for want of samples, in nats, with
+        the loss's own weights P (1 - P): an estimate from fits to half of the samples, mostly right
+        within a factor of two. It does not include what a model of the chosen kind cannot express.
+        NaN where `excess_loss` is.
     """
 
     log_ratio_fn: LogRatioFn
@@ -101,6 +112,8 @@ class LogRatioEstimate(NamedTuple):
     roc: RocCurve
     result: FitResult
     effective_samples: float
+    excess_loss: float
+    log_ratio_error: float
 
     @property
     def kl_standard_error(self) -> float:
@@ -122,11 +135,13 @@ class LogRatioEstimate(NamedTuple):
 
     @property
     def is_reliable(self) -> bool:
-        """Whether the fit converged, beats a guess, and was assessed on independent samples.
+        """Whether the fit converged, beats a guess, and has enough and independent samples.
 
         It beats a guess where the held-out loss is at least two standard errors below 2 log 2. It
         does not where the two sets do not differ: the ratio of 1 may then be right, but nothing
-        shows how far from 1 the true one may be. `problems` has the reasons.
+        shows how far from 1 the true one may be. A simple model has enough samples where
+        `excess_loss` is at most a 25th of what the loss is below 2 log 2. `problems` has the
+        reasons.
         """
         return not self.problems
 
@@ -155,12 +170,17 @@ class LogRatioEstimate(NamedTuple):
             " parameters as they are",
             f"KL {self.kl:.3f} +- {self.kl_sampling_error:.3f} from sampling alone; the error of"
             " the parameters is not known",
+            f"log ratios off by about {self.log_ratio_error:.2g}, root mean square, for want"
+            " of samples"
+            if self.log_ratio_error >= 0
+            else "",
             f"overlap {self.overlap:.2f}, ROC area {self.roc.area:.3f}, held-out loss"
             f" {self.held_out_loss:.3f} +- {self.held_out_loss_standard_error:.3f} (a guess has"
             f" {GUESS:.3f}), model: {self.model}",
         ]
         lines += [f"NOT CONVERGED: {problem}" for problem in self._fit_problems()]
-        return "\n".join(lines + [f"NOT RELIABLE: {it}" for it in self._evidence_problems()])
+        lines += [f"NOT RELIABLE: {problem}" for problem in self._evidence_problems()]
+        return "\n".join(line for line in lines if line)
 
     def _excess_loss(self) -> float:
         """By how much the loss of the chosen step exceeds the lowest one of the training."""
@@ -195,6 +215,12 @@ class LogRatioEstimate(NamedTuple):
                 f"the held-out loss, {self.held_out_loss:.4g} +-"
                 f" {self.held_out_loss_standard_error:.2g}, is no better than that of a guess,"
                 f" {GUESS:.4g}, by {_MIN_GAIN:.0f} standard errors"
+            )
+        if self.excess_loss > _MAX_EXCESS * gain > 0:
+            problems.append(
+                f"fits to half of the samples show that more samples would lower the loss by about"
+                f" {self.excess_loss:.2g} nats of the {gain:.2g} that were gained: log ratios are"
+                f" off by about {self.log_ratio_error:.2g}, root mean square, and kl is too low"
             )
         cure = (
             ": if samples depend on one another, as repeated measurements and chains do, pass"
@@ -237,4 +263,19 @@ def assess(
         roc=roc_curve(probability, is_data),
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
         effective_samples=errors.effective_samples,
+        excess_loss=assessed.excess_loss,
+        log_ratio_error=_log_ratio_error(assessed.excess_loss, ratios, root),
     )
+
+
+def _log_ratio_error(
+    excess_loss: float, ratios: tuple[jax.Array, jax.Array], root: jax.Array
+) -> float:
+    """The r.m.s. error of the log ratio that raises the loss by `excess_loss`.
+
+    To second order the loss rises by half the mean of the squared error, weighted by its curvature
+    P (1 - P).
+    """
+    probability = [np.asarray(jax.nn.sigmoid(side - root), np.float64) for side in ratios]
+    curvature = sum(float(np.mean(side * (1 - side))) for side in probability)
+    return float(np.sqrt(2 * excess_loss / curvature)) if curvature > 0 else np.inf
