@@ -122,11 +122,9 @@ def fit_log_ratio(
       >>> import jax
       >>> from nce_jax import ratio_estimation
       >>> key_data, key_noise, key = jax.random.split(jax.random.key(0), 3)
-      >>> x_data = 1 + jax.random.normal(key_data, (5000, 1))
-      >>> x_noise = jax.random.normal(key_noise, (5000, 1))
-      >>> estimate = ratio_estimation.fit_log_ratio(
-      ...     key, x_data, x_noise, num_steps=300, progress=False
-      ... )
+      >>> x_data = 1 + jax.random.normal(key_data, (1000, 1))
+      >>> x_noise = jax.random.normal(key_noise, (1000, 1))
+      >>> estimate = ratio_estimation.fit_log_ratio(key, x_data, x_noise)
       >>> estimate.model, estimate.is_reliable
       ('linear', True)
       >>> estimate.log_ratio(x_data[:3]).shape  # the truth is x - 1/2
