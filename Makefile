@@ -35,13 +35,14 @@ PRESET ?= $(if $(wildcard /dev/nvidia0),gpu,cpu)
 preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 # Nearly all of the tests' time is compilation. The programs that one test compiles serve the others and the next run.
-# Tests that run often leave out XLA's optimizations and its newer code generator, which halves the time; the slow tests
-# and test-all do not.
+# Tests that run often leave out XLA's optimizations, its newer code generator and its parallel one, which halves the
+# time; the slow tests and test-all do not.
 CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
 PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
 ANNOTATED := --jaxtyping-packages=nce_jax,beartype.beartype
-UNOPTIMIZED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false $$XLA_FLAGS"
+UNOPTIMIZED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
+  --xla_cpu_parallel_codegen_split_count=1 $$XLA_FLAGS"
 
 ##@ Results
 

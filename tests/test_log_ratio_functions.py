@@ -64,13 +64,17 @@ def test_jit_changes_nothing(name, x64):
     assert jax.tree.structure(eager) == jax.tree.structure(compiled)
     for one, other in zip(jax.tree.leaves(eager), jax.tree.leaves(compiled), strict=True):
         assert (one.shape, one.dtype) == (other.shape, other.dtype)
+        assert one.dtype in (np.float64, np.int32, np.bool_)
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("is_traced", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_dtype_is_kept_even_under_x64(name, dtype, x64):
-    result = floating(call(name, dtype))
+def test_a_dtype_is_kept_even_under_x64(name, dtype, is_traced, x64):
+    arrays, options = arguments(name, dtype)
+    call = lambda arrays: FUNCTIONS[name](**arrays, **options)
+    result = floating(jax.eval_shape(call, arrays) if is_traced else call(arrays))
     assert result
     assert {leaf.dtype for leaf in result} == {np.dtype(dtype)}
 
@@ -95,7 +99,7 @@ def weights_of(name: str, arrays: dict, rng: np.random.Generator) -> dict[str, n
     return {word: 10 ** rng.uniform(-10, 0, shape) for word, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", WEIGHTED)
 def test_the_scale_of_weights_changes_nothing(name, dtype):
     """Powers of two, so that the ratios of the weights stay the same to the last bit."""

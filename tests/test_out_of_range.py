@@ -6,7 +6,7 @@ traced, the result is NaN or has a status: never a plausible number.
 
 import importlib
 import inspect
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -120,13 +120,30 @@ def test_known_values_raise(function, given, argument):
                 function(**given | {argument: array})
 
 
+@cache
+def program_of(qualname):
+    """The jitted function, and right values of all arguments that are tried."""
+    tried = [case.values for case in CASES if case.values[0].__qualname__ == qualname]
+    function, given, _ = tried[0]
+    static = {name: given[name] for name in ("num_replicates",) if name in given}
+    arrays = {name: value for name, value in given.items() if name not in static}
+    parameters = inspect.signature(function).parameters
+    for _, _, argument in tried:
+        if argument.startswith("weights"):
+            for bad in bad_values(function, given, argument):
+                arrays[argument] = jnp.ones_like(bad)
+        else:
+            default = parameters[argument].default
+            right = arrays.get(argument, 1.0 if default is None else default)
+            arrays[argument] = jnp.asarray(right, jnp.float32)
+    return jax.jit(partial(function, **static)), arrays
+
+
 @pytest.mark.parametrize(("function", "given", "argument"), CASES)
 def test_traced_values_are_no_plausible_number(function, given, argument):
     if (function.__name__, argument) == ("nwj_log_partition", "weights_data"):
         return  # its value does not depend on the data
-    static = {name: given[name] for name in ("num_replicates",) if name in given}
-    arrays = {name: value for name, value in given.items() if name not in static}
-    program = jax.jit(partial(function, **static))
+    program, arrays = program_of(function.__qualname__)
     for bad in bad_values(function, given, argument):
         result = program(**arrays | {argument: jnp.asarray(bad, jnp.float32)})
         status = getattr(result, "status", None)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_weights, check_positive_int
+from nce_jax._checks import as_samples, as_weights, check_positive_int, compute_dtype
 from nce_jax._eager import PAIR, SampleSet, one_program
 from nce_jax._numerics import (
     effective_samples,
@@ -169,6 +169,7 @@ def _mean_log_ratio(
         log_ratio_data, log_ratio_noise, weights_data, weights_noise, **options
     )
     values = as_samples("log_ratio", log_ratio)
+    values = values.astype(compute_dtype(values))
     weights = as_weights("weights", weights, values)
     values = ignore_unweighted(values, weights)
     mean = weighted_mean(values, weights)

@@ -91,6 +91,7 @@ def test_the_perplexity_of_rows_of_zero_is_the_number_of_words(config):
     np.testing.assert_allclose(actual["log_z_mean"], np.log(len(corpus.words)), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [losses.FULL, *losses.LOSSES])
 def test_every_method_learns_a_text_that_repeats(config, loss):
     corpus = text.load(config)

@@ -22,7 +22,11 @@ def problem(separation=2.0, count=512, seed=0):
 
 @pytest.mark.parametrize(
     "solver",
-    [nce_jax.newton(), nce_jax.bisection(), nce_jax.fixed_point()],
+    [
+        nce_jax.newton(),
+        pytest.param(nce_jax.bisection(), marks=pytest.mark.slow),
+        pytest.param(nce_jax.fixed_point(), marks=pytest.mark.slow),
+    ],
     ids=["newton", "bisection", "bar"],
 )
 def test_enough_steps_give_the_root_of_the_loop(solver, x64):

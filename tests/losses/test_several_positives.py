@@ -117,7 +117,7 @@ def assert_equal_to_dense(case, loss, rtol=1e-12, dtype=jnp.float64):
         np.testing.assert_allclose(slope, expected, atol=rtol * max(1, np.linalg.norm(expected)))
 
 
-@pytest.mark.parametrize("chunk_size", [None, 5])
+@pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.slow), 5])
 @pytest.mark.parametrize("case", CASES)
 def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     loss, _, options = CASES[case]
@@ -134,7 +134,7 @@ ON_A_MESH = [
 ]
 
 
-@pytest.mark.parametrize("exchange", ["gather", "ring"])
+@pytest.mark.parametrize("exchange", [pytest.param("gather", marks=pytest.mark.slow), "ring"])
 @pytest.mark.parametrize("case", ON_A_MESH)
 def test_on_a_mesh_they_are_the_same(case, exchange, x64):
     loss, _, options = CASES[case]
@@ -299,7 +299,7 @@ def test_a_batch_of_padding_alone_has_loss_and_gradient_zero(name):
         np.testing.assert_array_equal(slope, 0)
 
 
-@pytest.mark.parametrize("chunk_size", [None, 5])
+@pytest.mark.parametrize("chunk_size", [None, pytest.param(5, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ALL_LOSSES)
 def test_extremes(name, chunk_size):
     """Logits of +-1e4, with and without padding that is NaN; NaN is not hidden."""

@@ -113,7 +113,7 @@ def test_formulas(case, per_token, x64):
     name, options = CASES[case]
     arrays = problem(per_token=per_token)
     expected = oracle(name, arrays, **options)
-    for chunk_size in (None, 2, 50):
+    for chunk_size in (None, 2):
         np.testing.assert_allclose(
             ours(name, arrays, chunk_size=chunk_size, **options), expected, rtol=1e-12
         )

@@ -479,6 +479,7 @@ def test_adam_whose_first_rate_is_zero_is_still_adam():
     np.testing.assert_allclose(state.magnification_state.response, 0, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_step_that_waits_for_f_is_no_first_step():
     """One evaluation never finds F: parameters, M and what was measured stay as at the start, as
     long as it takes.

@@ -160,7 +160,7 @@ def test_building_broadcasts_no_ranks_silently(build):
         build(data())
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
 def test_dtype_is_the_data_s_own_even_under_x64(build, dtype):
     with jax.enable_x64(True):
         noise = build(data(dtype=dtype))

@@ -43,6 +43,7 @@ def test_the_step_of_the_lowest_loss_is_returned():
     assert not np.array_equal(last["output"]["kernel"], best["output"]["kernel"])
 
 
+@pytest.mark.slow
 def test_initial_parameters_are_returned_where_training_makes_them_worse():
     """The model starts at the truth, and takes steps that are far too long."""
     rng = np.random.default_rng(1)

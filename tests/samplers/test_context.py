@@ -145,6 +145,7 @@ def test_every_datum_has_its_marginal_likelihood(direction):
     np.testing.assert_allclose(estimate.bound, bound, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_each_datum_s_estimate_is_that_of_the_datum_alone(direction):
     """In distribution: the two differ by less than 4 of their joint standard errors."""

@@ -70,7 +70,9 @@ def test_the_loss_after_the_good_checkpoint_was_finite(origin):
     assert "allow_changes=('optimizer',)" in str(error)
 
 
-@pytest.mark.parametrize(("every", "keep"), [(1, 1), (2, 1), (5, 3)])
+@pytest.mark.parametrize(
+    ("every", "keep"), [(1, 1), pytest.param(2, 1, marks=pytest.mark.slow), (5, 3)]
+)
 def test_there_is_a_good_checkpoint_whatever_is_kept(tmp_path, every, keep):
     with pytest.raises(training.NonFiniteError) as caught:
         run(tmp_path, every=every, keep=keep)

@@ -63,7 +63,7 @@ def test_the_mesh_has_lanes_and_data():
         training.make_mesh(devices=[])
 
 
-@pytest.mark.parametrize("num_devices", [2, 8])
+@pytest.mark.parametrize("num_devices", [pytest.param(2, marks=pytest.mark.slow), 8])
 def test_steps_are_those_of_one_device(num_devices, x64):
     """Weights, the noise's own draws and its own number: all of them over the devices."""
     options = {"weights": jnp.ones(64).at[::5].set(0.0), "num_noise": 48}
