@@ -17,8 +17,8 @@ from nce_jax.telescoping._fit.pair_sampler import make_pair_sampler, sample_shap
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 MEAN = jnp.array([[2.0, -1.0]])
-X_DATA = MEAN + 0.5 * jax.random.normal(KEYS[0], (400, 2))
-X_NOISE = jax.random.normal(KEYS[1], (400, 2))
+X_DATA = MEAN + 0.5 * jax.random.normal(KEYS[0], (600, 2))
+X_NOISE = jax.random.normal(KEYS[1], (600, 2))
 NORMAL = distrax.Independent(distrax.Normal(jnp.zeros(2), jnp.ones(2)), 1)
 OPTIONS = {"noise_levels": [0.0, 0.5, 0.9, 1.0], "progress": False}
 
@@ -86,7 +86,7 @@ def test_both_estimators_take_the_same_first_arguments():
 def test_either_side_may_be_drawn(data, noise):
     """Pairs of independent standard normal samples; only an array has a size."""
     sampler = make_pair_sampler(KEYS[0], data, noise, is_holding_out=True)
-    assert sampler.num_data == (320 if data is X_NOISE else None)
+    assert sampler.num_data == (480 if data is X_NOISE else None)
     for draw_pairs in (sampler.draw, sampler.draw_held_out):
         x, y = draw_pairs(KEYS[1], 50)
         assert x.shape == y.shape == (50, 2)
@@ -142,6 +142,23 @@ def test_a_fit_that_has_not_converged_names_every_reason(result):
     assert f" and {optimum}" in flagged
     assert result.is_trained
     assert "NOT CONVERGED" not in result.summary()
+
+
+def test_few_pairs_for_each_parameter_are_no_estimate(result):
+    """The quadratic form of the plane has five parameters, for which KL of 64 pairs has a bias."""
+    few = nce_jax.fit_telescope(KEYS[2], X_DATA[:64], X_NOISE[:64], **OPTIONS)
+    assert few.is_trained
+    assert few.effective_samples < few.min_effective_samples == 50
+    assert not few.is_converged
+    assert np.isinf([few.kl_standard_error, few.kl_sampling_error]).all()
+    assert f"only {few.effective_samples:.1f} effective pairs of the 50 that" in few.summary()
+    assert result.effective_samples > 50
+
+
+def test_an_error_as_large_as_the_divergence_is_called_imprecise(result):
+    assert "IMPRECISE" not in result.summary()
+    vague = result._replace(kl_standard_error=0.6 * result.kl).summary()
+    assert "IMPRECISE: the standard error of KL is more than half of KL" in vague
 
 
 def test_the_summary_has_a_column_for_every_heading(result):

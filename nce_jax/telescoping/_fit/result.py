@@ -12,9 +12,14 @@ from nce_jax.telescoping._bridges import telescoped
 from nce_jax.telescoping._errors import StageDiagnostics
 from nce_jax.telescoping._fit.assessment import Assessment
 from nce_jax.telescoping._fit.config import FitConfig, Levels
+from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import DescentTraining
 from nce_jax.telescoping._fit.misfit import is_misfit
 from nce_jax.telescoping._fit.newton_methods import FullBatchTraining, StreamTraining
+
+_PAIRS_PER_PARAMETER = 10
+"""Effective pairs that each parameter of a stage must have with Newton's method. With fewer, KL is
+too high by half a standard error and more. The value is our choice."""
 
 Training = FullBatchTraining | StreamTraining | DescentTraining
 """A trained chain, by one of the three methods."""
@@ -43,7 +48,7 @@ class Telescope(NamedTuple):
         misfit, or where `effective_samples` is too small; None for gradient descent.
       is_converged: whether `is_trained` is true, no stage's overlap ended below half of
         `min_overlap` (a gap that the pilot fits missed), no stage's model shows a misfit, and
-        `effective_samples` is at least `log_partition.MIN_EFFECTIVE_SAMPLES`.
+        `effective_samples` is at least `min_effective_samples`.
       is_trained: whether the training found its end. For Newton's method this is an optimum in
         every stage, for gradient descent a mean log ratio that no longer drifts.
       misfit: how clearly the model of every stage does not contain the log ratio, (K,), in standard
@@ -58,6 +63,9 @@ class Telescope(NamedTuple):
         None for gradient descent.
       effective_samples: the smallest effective number of pairs behind the F_k of any stage;
         `stages.effective_samples` has them all.
+      min_effective_samples: the number of them that the errors presume:
+        `log_partition.MIN_EFFECTIVE_SAMPLES`, and for Newton's method at least ten for each
+        parameter of a stage (our choice).
     """
 
     log_ratio_fn: LogRatioFn
@@ -77,6 +85,7 @@ class Telescope(NamedTuple):
     num_pilot_steps: int
     path: tuple[np.ndarray, Any, Any]
     effective_samples: float
+    min_effective_samples: float
 
     @property
     def overlap(self) -> float:
@@ -171,6 +180,8 @@ class Telescope(NamedTuple):
         if not self.is_converged:
             reasons = " and ".join(self._reasons(is_flagged=bool(flagged)))
             lines.append(f"NOT CONVERGED: {reasons}; the value of KL is not an estimate")
+        elif self.kl_standard_error > max(abs(self.kl) / 2, 1):
+            lines.append("IMPRECISE: the standard error of KL is more than half of KL")
         return lines
 
     def _reasons(self, *, is_flagged: bool) -> list[str]:
@@ -185,10 +196,11 @@ class Telescope(NamedTuple):
                 "a stage has not reached an optimum (raise num_steps, or add noise levels where the"
                 " overlap is near zero)"
             )
-        if self.effective_samples < MIN_EFFECTIVE_SAMPLES:
+        if self.effective_samples < self.min_effective_samples:
             reasons.append(
-                f"a stage has only {self.effective_samples:.1f} effective pairs (pass more data, or"
-                " a larger min_overlap)"
+                f"a stage has only {self.effective_samples:.1f} effective pairs of the"
+                f" {self.min_effective_samples:.0f} that its parameters ask for (pass more data, a"
+                " larger min_overlap, or a model of fewer parameters)"
             )
         if not reasons:
             stage = int(np.argmin(self.stages.overlap))
@@ -205,7 +217,8 @@ def make_telescope(
     """Gathers a fit, without the padded stages."""
     num_stages, stages = levels.num_stages, assessment.evaluation.stages
     has_fit = assessment.has_ended and not is_misfit(assessment.misfit).any()
-    has_errors = assessment.effective_samples >= MIN_EFFECTIVE_SAMPLES
+    min_effective_samples = _min_effective_samples(config)
+    has_errors = assessment.effective_samples >= min_effective_samples
     is_converged = has_fit and has_errors and not _has_missed_gap(config, levels, stages)
     kl, sampling_error, _ = assessment.evaluation.mean
     covariance = assessment.covariance
@@ -229,7 +242,15 @@ def make_telescope(
         num_pilot_steps=levels.num_pilot_steps,
         path=_path(training, config, levels),
         effective_samples=assessment.effective_samples,
+        min_effective_samples=min_effective_samples,
     )
+
+
+def _min_effective_samples(config: FitConfig) -> float:
+    """How many effective pairs the errors of a stage presume."""
+    if config.optimizer is not None:
+        return MIN_EFFECTIVE_SAMPLES
+    return max(MIN_EFFECTIVE_SAMPLES, _PAIRS_PER_PARAMETER * num_params(config.template))
 
 
 def _full_error(assessment: Assessment, is_converged: bool) -> float:
