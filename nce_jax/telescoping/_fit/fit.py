@@ -75,9 +75,9 @@ def fit_telescope(
     does so. A misspecified model does not, and the sum is then no bound on KL either. Every stage's
     model is tested for that: if one fails, `is_converged` is false and the errors are infinite. The
     test is sensitive only where the two sets of a stage overlap, so that a neural network may pass
-    it and extrapolate badly all the same. The errors of Newton's method presume many more pairs than
-    parameters: a stage with fewer than ten effective pairs for each parameter, where KL is too high
-    by half a standard error and more, has not converged either.
+    it and extrapolate badly all the same. The errors of Newton's method presume many more pairs
+    than parameters: a stage with fewer than ten effective pairs for each parameter, where KL is too
+    high by half a standard error and more, has not converged either.
 
     Args:
       key: typed key for draws, pairs and splits.
