@@ -1,12 +1,13 @@
 """The models of `fit_log_ratio`: simple ones where they suffice, a network where it helps."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
+from nce_jax._types import ArrayLike, Float, LogRatioFn, Params, PRNGKeyArray
 from nce_jax.models import mlp_energy
 from nce_jax.ratio_estimation._assessment import solve
 from nce_jax.ratio_estimation._cross_validation import (
@@ -226,6 +227,29 @@ def is_better(
         gains[np.concatenate(rows)] = losses[0] - losses[1]
     error = standard_error(gains, is_data, group)
     return bool(side_mean(gains, is_data) > error)
+
+
+def excess_of_network(
+    excess_loss: float,
+    simple: Sequence[Float[ArrayLike, "..."]],
+    fitted: Sequence[Float[ArrayLike, "..."]],
+) -> float:
+    """The part of a network's loss that more samples would remove, as far as it is known.
+
+    With more samples the simple model alone would lose `excess_loss`. As much of it as the network
+    has not gained on held-out samples is left. NaN where nothing is: the network's own excess is
+    not known.
+
+    Args:
+      excess_loss: that of the simple model.
+      simple: log ratios of held-out data and noise by the simple model, which the network corrects.
+      fitted: those by the network.
+    """
+    sides = [np.asarray(side, np.float64) for side in (*simple, *fitted)]
+    is_data = np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
+    gain = side_mean(_profiled_terms(*sides[:2]) - _profiled_terms(*sides[2:]), is_data)
+    left = excess_loss - float(gain)
+    return left if left > 0 else np.nan
 
 
 def _profiled_terms(log_ratio_data: np.ndarray, log_ratio_noise: np.ndarray) -> np.ndarray:
