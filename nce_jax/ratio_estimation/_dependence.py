@@ -152,7 +152,7 @@ def _copies(z: np.ndarray) -> Iterator[str]:
         if not 0 < growth < np.inf or min(np.median(first), np.median(middle)) == 0:
             continue
         # The median of the number of neighbors within the nearest one's distance is log 2.
-        expected = np.median(np.log(middle)) - growth * np.log2(near / np.log(2))
+        expected = np.median(np.log(np.maximum(middle, 1e-30))) - growth * np.log2(near / np.log(2))
         excess = expected - np.median(np.log(np.maximum(first, 1e-30)))
         if excess > 1:
             yield (

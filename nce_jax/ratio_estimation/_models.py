@@ -22,7 +22,7 @@ from nce_jax.ratio_estimation._cross_validation import (
     refit,
 )
 from nce_jax.ratio_estimation._descent import Descent, Parts
-from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, log_ratio
+from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, inside, log_ratio
 from nce_jax.ratio_estimation._folds import Side
 from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._samples import Sets
@@ -193,13 +193,14 @@ def _last_rank(side: Side, rank: np.ndarray) -> int:
 
 def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params, LogRatioFn]:
     """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
+    pooled = inside(start, pooled)
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
     spread = jnp.where(spread > 0, spread, 1)
     params, energy = mlp_energy(key, pooled.shape[1])
     params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
 
     def log_ratio_fn(params: Params, x: jax.Array) -> jax.Array:
-        z = (x - mean[None]) / spread[None]
+        z = (inside(start, x) - mean[None]) / spread[None]
         return log_ratio(start, x) + energy(params, z)
 
     return params, log_ratio_fn
