@@ -18,6 +18,13 @@ _MAX_QUERIES, _MAX_ROWS = 500, 40_000
 _MIN_SAMPLES = 40
 """Sets with fewer samples are not tested."""
 
+_NUM_PIECES = 16
+"""Number of pieces on which a coordinate's distribution is made even. Copies of a sample lie within
+one piece, so that they remain nearest neighbors."""
+
+_MAX_SHARE = 3
+"""How many times as many pairs of samples may be equal as rounding alone leaves."""
+
 
 def signs_of_dependence(name: str, x: np.ndarray) -> list[str]:
     """What points to dependent samples in a set, (n, ...), in words; empty for none.
@@ -29,27 +36,80 @@ def signs_of_dependence(name: str, x: np.ndarray) -> list[str]:
     x = np.asarray(x, np.float64).reshape(len(x), -1)
     if len(x) < _MIN_SAMPLES:
         return []
-    spread = x.std(axis=0)
-    z = ((x - x.mean(axis=0)) / np.where(spread > 0, spread, 1)).astype(np.float32)
-    return [f"{name}: {sign}" for sign in (*_duplicates(x), *_neighbors_in_order(z), *_copies(z))]
+    # Equal samples have equal products with any vector; sorting rows would take far longer.
+    products = (x * np.random.default_rng(0).normal(size=x.shape[1])).sum(axis=1)
+    _, first, counts = np.unique(products, return_index=True, return_counts=True)
+    z = _evened(x)
+    # Without the copies of an atom. Samples that are mostly copies, as of counts, lie on a grid.
+    distinct = np.sort(first) if len(first) > 0.5 * len(x) else np.arange(len(x))
+    signs = (*_duplicates(x[first], counts), *_neighbors_in_order(z), *_copies(z[distinct]))
+    return [f"{name}: {sign}" for sign in signs]
 
 
-def _duplicates(x: np.ndarray) -> Iterator[str]:
+def _evened(x: np.ndarray) -> np.ndarray:
+    """Coordinates with about uniform distributions, by a map that is linear on every piece.
+
+    Where a density rises over many decades, as that of a gamma variable does near zero, the numbers
+    of neighbors grow as no power of the distance.
+    """
+    levels = np.linspace(0, 1, _NUM_PIECES + 1)
+    knots = np.quantile(x[:: -(-len(x) // _MAX_WINDOW)], levels, axis=0)
+    knots[0], knots[-1] = x.min(axis=0), x.max(axis=0)
+    columns = []
+    for column, ends in zip(x.T, knots.T, strict=True):
+        values, place, counts = np.unique(ends, return_inverse=True, return_counts=True)
+        columns.append(np.interp(column, values, np.bincount(place, levels) / counts))
+    # In units of their standard deviation.
+    return (np.sqrt(12) * np.stack(columns, axis=1)).astype(np.float32)
+
+
+def _duplicates(rows: np.ndarray, counts: np.ndarray) -> Iterator[str]:
     """Samples that are repeated exactly, in a set with at least one continuous coordinate.
 
     Of discrete coordinates, with few values each, independent samples repeat as well. A coordinate
     counts as continuous where most samples that differ, differ there. One sample that comes many
     times, such as zero, is an atom of the density and no sign.
+
+    Args:
+      rows: the samples without repetitions, (rows, d).
+      counts: how often each of them occurs, (rows,).
     """
-    # Equal samples have equal products with any vector; sorting rows would take far longer.
-    products = (x * np.random.default_rng(0).normal(size=x.shape[1])).sum(axis=1)
-    _, first, counts = np.unique(products, return_index=True, return_counts=True)
     is_repeated = counts > 1
-    if is_repeated.sum() <= max(3, 0.01 * len(first)):
+    if is_repeated.sum() <= max(3, 0.01 * len(rows)):
         return
-    num_values = max(len(np.unique(column)) for column in x[first].T)
-    if num_values > 0.5 * len(first):
-        yield f"{counts[is_repeated].sum()} of {len(x)} samples occur more than once"
+    num_values = [len(np.unique(column)) for column in rows.T]
+    finest = int(np.argmax(num_values))
+    # The largest counts may be those of atoms.
+    usual = np.minimum(counts, np.quantile(counts[is_repeated], 0.9, method="lower")).astype(float)
+    num_pairs = (usual * (usual - 1)).sum() / 2
+    is_expected = num_pairs <= _MAX_SHARE * _pairs_by_rounding(rows, usual, finest)
+    if num_values[finest] > 0.5 * len(rows) and not is_expected:
+        yield f"{counts[is_repeated].sum()} of {counts.sum()} samples occur more than once"
+
+
+def _pairs_by_rounding(rows: np.ndarray, counts: np.ndarray, finest: int) -> float:
+    """How many pairs of independent samples are equal because they were rounded.
+
+    Of values on a grid, about as many pairs are equal as are any number of steps apart. The pairs
+    are counted that are one to ten steps of the finest coordinate apart and equal in the others.
+
+    Args:
+      rows: the samples without repetitions, (rows, d).
+      counts: how often each of them occurs, (rows,).
+      finest: the coordinate with the most values.
+    """
+    values = np.unique(rows[:, finest])
+    reach = 10.5 * np.diff(values).min()
+    others = np.delete(rows, finest, axis=1)
+    key = (others * np.random.default_rng(1).normal(size=others.shape[1])).sum(axis=1)
+    order = np.lexsort((rows[:, finest], key))
+    key, value, counts = key[order], rows[order, finest], counts[order]
+    total = 0.0
+    for lag in range(1, 11):
+        is_near = (key[lag:] == key[:-lag]) & (value[lag:] - value[:-lag] <= reach)
+        total += float((counts[lag:] * counts[:-lag])[is_near].sum())
+    # At each of the ten distances there are two neighbors for one cell, but a pair counts once.
+    return total / 20
 
 
 def _neighbors_in_order(z: np.ndarray) -> Iterator[str]:
@@ -77,7 +137,7 @@ def _neighbors_in_order(z: np.ndarray) -> Iterator[str]:
 
 
 def _copies(z: np.ndarray) -> Iterator[str]:
-    """Nearest neighbors far nearer than the 40th and the 80th allow.
+    """Nearest neighbors far nearer than the 40th and the 80th allow, among distinct samples.
 
     The number of neighbors within a distance r grows as r to the power of the dimension where the
     density is smooth. The dimension is measured by the two farther ones.
@@ -89,10 +149,10 @@ def _copies(z: np.ndarray) -> Iterator[str]:
             return
         first, middle, far = _ranked_distances(rows, queries, (1, near, 2 * near))
         growth = np.median(np.log(np.maximum(far, 1e-30) / np.maximum(middle, 1e-30)))
-        if not 0 < growth < np.inf or np.median(first) == 0:
+        if not 0 < growth < np.inf or min(np.median(first), np.median(middle)) == 0:
             continue
         # The median of the number of neighbors within the nearest one's distance is log 2.
-        expected = np.median(np.log(middle)) - growth * np.log2(near / np.log(2))
+        expected = np.median(np.log(np.maximum(middle, 1e-30))) - growth * np.log2(near / np.log(2))
         excess = expected - np.median(np.log(np.maximum(first, 1e-30)))
         if excess > 1:
             yield (

@@ -22,6 +22,11 @@ _KERNEL_SCALE = 3.0
 """Factor of the kernel features, whose variances add up to less than one; those of coordinates are
 one each. It makes one grid of penalties serve both."""
 
+_RANGES = 3.0
+"""Coordinates end so many ranges of their middle 98 per cent beyond it: 16 standard deviations of a
+Gaussian from its mean. Samples farther out, such as errors of a recording, would else set the
+spread of all others, and squares would extrapolate to them."""
+
 WIDTHS = (0.25, 0.5, 1.0)
 """Widths of the Gaussian kernels over the median distance of two samples."""
 
@@ -37,6 +42,8 @@ class FeatureMap(NamedTuple):
       width: standard deviation of the kernels, in standardized coordinates.
       whitening: matrix from kernels to features, (k, r), whose penalty is then the norm of the
         function (Nystrom's approximation).
+      ends: where every coordinate ends, (2, d); beyond it the log ratio is that of the end. None
+        for nowhere.
     """
 
     mean: np.ndarray
@@ -45,10 +52,12 @@ class FeatureMap(NamedTuple):
     centers: np.ndarray | None = None
     width: float = 1.0
     whitening: np.ndarray | None = None
+    ends: np.ndarray | None = None
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Features of samples, (n, d) -> (n, p)."""
-        z = ((x - self.mean) / self.spread).astype(np.float32)
+        moved = x if self.ends is None else np.clip(x, *self.ends)
+        z = ((moved - self.mean) / self.spread).astype(np.float32)
         parts = [z, z[:, self.products[0]] * z[:, self.products[1]]]
         if self.centers is not None and self.whitening is not None:
             kernels = _kernels(z, self.centers.astype(np.float32), self.width)
@@ -62,6 +71,8 @@ class FeatureMap(NamedTuple):
         params: dict[str, Any] = {
             "mean": self.mean, "spread": self.spread, "intercept": intercept, "linear": linear
         }  # fmt: skip
+        if self.ends is not None:
+            params["ends"] = self.ends
         if num_products:
             params["quadratic"] = np.zeros((dim, dim))
             np.add.at(params["quadratic"], tuple(self.products), products)
@@ -79,7 +90,7 @@ def log_ratio(params: Params, x: jax.Array) -> jax.Array:
     dim = params["mean"].shape[0]
     if jnp.ndim(x) != 2 or jnp.shape(x)[1] != dim:
         raise ValueError(f"x: expected samples of shape (n, {dim}), got shape {jnp.shape(x)}")
-    z = (x - params["mean"][None]) / params["spread"][None]
+    z = (inside(params, x) - params["mean"][None]) / params["spread"][None]
     value = params["intercept"] + z @ params["linear"]
     if "quadratic" in params:
         value += jnp.sum((z @ params["quadratic"]) * z, axis=1)
@@ -90,16 +101,24 @@ def log_ratio(params: Params, x: jax.Array) -> jax.Array:
     return value
 
 
+def inside(params: Params, x: jax.Array) -> jax.Array:
+    """Samples (n, d), of which coordinates beyond the ends of the log ratio are moved there."""
+    return jnp.clip(x, *params["ends"][:, None]) if "ends" in params else x
+
+
 def feature_maps(rng: np.random.Generator, x: np.ndarray) -> dict[str, list[FeatureMap]]:
     """The maps that are tried, by the name of their family, from the simplest one on.
 
     Means, spreads and centers come from the samples of both sets, without regard to the set that a
     sample is of.
     """
+    ends = _ends(x)
+    moved = np.clip(x, *ends)
+    is_moved, x = bool((moved != x).any()), moved
     mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
     spread = np.where(spread > 0, spread, 1)
     dim = x.shape[1]
-    linear = FeatureMap(mean, spread, np.zeros((2, 0), int))
+    linear = FeatureMap(mean, spread, np.zeros((2, 0), int), ends=ends if is_moved else None)
     if dim > MAX_SQUARES:
         return {"linear": [linear]}
     squares = linear._replace(products=np.stack([np.arange(dim)] * 2))
@@ -112,6 +131,13 @@ def feature_maps(rng: np.random.Generator, x: np.ndarray) -> dict[str, list[Feat
     if dim + richest.products.shape[1] <= _NUM_CENTERS:
         maps["kernels"] = _kernel_maps(rng, richest, (x - mean) / spread)
     return maps
+
+
+def _ends(x: np.ndarray) -> np.ndarray:
+    """Where coordinates end, (2, d): nowhere if their middle has no range, as that of rare ones."""
+    low, high = np.quantile(x, [0.01, 0.99], axis=0)
+    reach = np.where(high > low, _RANGES * (high - low), np.inf)
+    return np.stack([low - reach, high + reach])
 
 
 def _kernel_maps(

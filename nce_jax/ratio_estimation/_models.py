@@ -1,12 +1,13 @@
 """The models of `fit_log_ratio`: simple ones where they suffice, a network where it helps."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
+from nce_jax._types import ArrayLike, Float, LogRatioFn, Params, PRNGKeyArray
 from nce_jax.models import mlp_energy
 from nce_jax.ratio_estimation._assessment import solve
 from nce_jax.ratio_estimation._cross_validation import (
@@ -21,7 +22,7 @@ from nce_jax.ratio_estimation._cross_validation import (
     refit,
 )
 from nce_jax.ratio_estimation._descent import Descent, Parts
-from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, log_ratio
+from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, inside, log_ratio
 from nce_jax.ratio_estimation._folds import Side
 from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._samples import Sets
@@ -192,13 +193,14 @@ def _last_rank(side: Side, rank: np.ndarray) -> int:
 
 def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params, LogRatioFn]:
     """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
+    pooled = inside(start, pooled)
     mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
     spread = jnp.where(spread > 0, spread, 1)
     params, energy = mlp_energy(key, pooled.shape[1])
     params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
 
     def log_ratio_fn(params: Params, x: jax.Array) -> jax.Array:
-        z = (x - mean[None]) / spread[None]
+        z = (inside(start, x) - mean[None]) / spread[None]
         return log_ratio(start, x) + energy(params, z)
 
     return params, log_ratio_fn
@@ -226,6 +228,29 @@ def is_better(
         gains[np.concatenate(rows)] = losses[0] - losses[1]
     error = standard_error(gains, is_data, group)
     return bool(side_mean(gains, is_data) > error)
+
+
+def excess_of_network(
+    excess_loss: float,
+    simple: Sequence[Float[ArrayLike, "..."]],
+    fitted: Sequence[Float[ArrayLike, "..."]],
+) -> float:
+    """The part of a network's loss that more samples would remove, as far as it is known.
+
+    With more samples the simple model alone would lose `excess_loss`. As much of it as the network
+    has not gained on held-out samples is left. NaN where nothing is: the network's own excess is
+    not known.
+
+    Args:
+      excess_loss: that of the simple model.
+      simple: log ratios of held-out data and noise by the simple model, which the network corrects.
+      fitted: those by the network.
+    """
+    sides = [np.asarray(side, np.float64) for side in (*simple, *fitted)]
+    is_data = np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
+    gain = side_mean(_profiled_terms(*sides[:2]) - _profiled_terms(*sides[2:]), is_data)
+    left = excess_loss - float(gain)
+    return left if left > 0 else np.nan
 
 
 def _profiled_terms(log_ratio_data: np.ndarray, log_ratio_noise: np.ndarray) -> np.ndarray:

@@ -85,9 +85,9 @@ class LogRatioEstimate(NamedTuple):
         on. Without a training its state is None, and it has one evaluation.
       effective_samples: the effective number of held-out samples (or groups) behind the error of F;
         1 without overlap.
-      excess_loss: the part of the loss of a simple model, in nats, that more samples would remove,
-        with one standard error; NaN for networks and models of the caller's. See
-        `log_ratio_error`.
+      excess_loss: the part of the loss, in nats, that more samples would remove, with one standard
+        error. Of a network it is what the simple model that it corrects lacks and it has not
+        gained: a lower bound, and NaN where nothing is left. NaN for models of the caller's.
       log_ratio_error: root mean square error of the log ratio for want of samples, in nats, with
         the loss's own weights P (1 - P): an estimate from fits to half of the samples, mostly right
         within a factor of two. It does not include what a model of the chosen kind cannot express.
@@ -139,8 +139,8 @@ class LogRatioEstimate(NamedTuple):
 
         It beats a guess where the held-out loss is at least two standard errors below 2 log 2. It
         does not where the two sets do not differ: the ratio of 1 may then be right, but nothing
-        shows how far from 1 the true one may be. A simple model has enough samples where
-        `excess_loss` is at most a 25th of what the loss is below 2 log 2. `problems` has the
+        shows how far from 1 the true one may be. A model of the library's has enough samples
+        where `excess_loss` is at most a 25th of what the loss is below 2 log 2. `problems` has the
         reasons.
         """
         return not self.problems
@@ -226,7 +226,8 @@ class LogRatioEstimate(NamedTuple):
             ": if samples depend on one another, as repeated measurements and chains do, pass"
             " groups_data and groups_noise or block_size; if they were only sorted, shuffle them"
         )
-        return problems + [sign + cure for sign in self.signs_of_dependence]
+        *others, last = self.signs_of_dependence or [""]
+        return [*problems, *others, last + cure] if last else problems
 
 
 def assess(

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from nce_jax._samples import DrawFn, as_draw_fn, as_float_samples
 from nce_jax._types import PRNGKeyArray
@@ -47,6 +48,8 @@ def make_sets(
             arrays[name] = _drawn(draw, name, key, count)
         _check_size(name, arrays[name])
     _check_same_shape(arrays["x_data"], arrays["x_noise"])
+    if not any(draw_fns.values()):
+        _check_constants(given, arrays)
     return Sets(arrays["x_data"], arrays["x_noise"])
 
 
@@ -64,6 +67,23 @@ def _check_size(name: str, samples: jax.Array) -> None:
         raise ValueError(
             f"{name}: expected more than {_MIN_SAMPLES - 1} samples, of which some are held out,"
             f" got {len(samples)}"
+        )
+
+
+def _check_constants(given: dict[str, Any], arrays: dict[str, jax.Array]) -> None:
+    """Raises where a coordinate has one value in the data and another in the noise, but one float.
+
+    `as_float_samples` looks at one set alone.
+    """
+    before, after = ([np.asarray(side[name]) for name in arrays] for side in (given, arrays))
+    ends = [[side.min(axis=0), side.max(axis=0)] for side in before]
+    is_constant = (ends[0][0] == ends[0][1]) & (ends[1][0] == ends[1][1])
+    is_merged = (ends[0][0] != ends[1][0]) & (after[0][0] == after[1][0])
+    if (is_constant & is_merged).any():
+        raise ValueError(
+            f"x_noise: expected samples that {after[0].dtype} can tell from x_data's, got constants"
+            " that differ by less than its rounding error; subtract the mean of the samples, or"
+            " enable x64"
         )
 
 

@@ -12,6 +12,7 @@ import pytest
 from nce_jax import models
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._descent import usual_num_steps
+from nce_jax.ratio_estimation._models import excess_of_network
 from nce_jax.ratio_estimation._settings import digest, remember
 
 KEY = jax.random.key(0)
@@ -95,6 +96,14 @@ def test_a_network_is_used_where_it_lowers_the_loss(monkeypatch):
     truth = np.log(np.exp(-2 * squares).sum(1) * 2.25) + (x**2).sum(1) / 4.5
     error = np.asarray(estimate.log_ratio(jnp.asarray(x, jnp.float32))) - truth
     assert np.sqrt(np.mean(error**2)) < 0.35  # 0.63 without the network
+
+
+def test_a_network_has_the_excess_that_it_has_not_gained():
+    """Shrinking the true log ratio of Gaussians by half costs a loss that both models share."""
+    x = np.random.default_rng(0).normal(size=(2, 2000)) + np.array([[0.5], [-0.5]])
+    assert excess_of_network(0.01, 0.5 * x, 0.5 * x) == 0.01
+    assert 0 < excess_of_network(0.1, 0.5 * x, 0.7 * x) < 0.1
+    assert np.isnan(excess_of_network(0.01, 0.5 * x, x))
 
 
 @pytest.mark.slow

@@ -131,6 +131,9 @@ DEPENDENT = {
     "chain": autoregressive(RNG, 0.95),
     "oversampled": RNG.normal(size=(1000, 3))[RNG.integers(0, 1000, 1200)],
     "few repeated": np.concatenate([SHUFFLED[:300], SHUFFLED[:30]]),
+    "oversampled, three decimals": np.round(RNG.normal(size=(300, 1)), 3)[
+        RNG.integers(0, 300, 300)
+    ],
 }
 INDEPENDENT = {
     **{f"normal {dim}-D": RNG.normal(size=(1500, dim)) for dim in (1, 2, 5, 50)},
@@ -142,7 +145,12 @@ INDEPENDENT = {
     "counts": RNG.poisson(2, size=(1500, 3)).astype(float),
     "categories": np.eye(5)[RNG.integers(0, 5, 1500)],
     "rounded": np.round(RNG.normal(size=(1500, 2)), 1),
+    "three decimals": np.round(RNG.normal(size=(300, 1)), 3),
+    "age and sex": np.stack([np.round(RNG.normal(50, 15, 300), 1), RNG.integers(0, 2, 300)], 1),
+    "far from zero in float32": (1e4 + RNG.normal(size=(300, 1))).astype(np.float32),
+    "steep at zero": RNG.gamma(0.2, size=(170, 1)),
     "atom": RNG.normal(size=(1500, 1)) * (RNG.uniform(size=(1500, 1)) < 0.6),
+    "atom, rounded": np.round(RNG.normal(size=(170, 1)), 3) * (RNG.uniform(size=(170, 1)) < 0.6),
     "iris": datasets.load_iris().data[RNG.permutation(150)],
     "iris in order": datasets.load_iris().data,
     "breast cancer": datasets.load_breast_cancer().data,

@@ -27,6 +27,19 @@ def test_arrays_are_taken_as_they_are():
     np.testing.assert_array_equal(sets_of(X, X[:20]).noise, X[:20])
 
 
+@pytest.mark.parametrize("value", [0.1, 12345.678, -3.3e-9])
+def test_a_constant_coordinate_may_have_any_value(value):
+    """Its rounding to float32 loses no difference between samples."""
+    x = np.concatenate([X, np.full((50, 1), value)], axis=1, dtype=np.float64)
+    assert sets_of(x, x[:20]).noise[0, 2] == np.float32(value)
+
+
+@pytest.mark.bad_input
+def test_constants_that_differ_by_rounding_are_refused():
+    with pytest.raises(ValueError, match="x_noise: expected samples that float32 can tell from"):
+        sets_of(np.full((9, 1), 0.1), np.full((9, 1), 0.1 + 1e-12))
+
+
 @pytest.mark.parametrize(("source", "mean"), [(NORMAL, 0), (draw, 5)])
 def test_a_drawn_set_is_as_large_as_the_other(source, mean):
     """In either place; mean of 50 samples in two dimensions, k = 4."""

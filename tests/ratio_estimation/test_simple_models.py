@@ -248,6 +248,29 @@ def test_four_modes_need_kernels():
     assert np.sqrt(np.mean(error**2)) < 0.34
 
 
+@pytest.mark.parametrize(("side", "value"), [(0, 1e6), (1, -1e4)])
+def test_one_sample_far_out_hides_no_shift(side, value):
+    """An error of a recording; all coordinates of the other samples would be zero beside it."""
+    rng = np.random.default_rng(0)
+    sets = [rng.normal(1, 1, (300, 1)), rng.normal(0, 1, (300, 1))]
+    sets[side][5] = value
+    estimate = fit_log_ratio(jax.random.key(0), *sets, progress=False)
+    assert estimate.model == "linear"
+    x = jnp.linspace(-2, 3, 20)[:, None]
+    np.testing.assert_allclose(estimate.log_ratio(x), x[:, 0] - 0.5, atol=0.4)
+
+
+def test_coordinates_end_far_out_and_nowhere_if_they_have_few_values():
+    x = np.stack([np.linspace(-1, 1, 201), np.zeros(201)], axis=1, dtype=np.float64)
+    features = feature_maps(np.random.default_rng(0), x)["linear"][0]
+    assert features.ends is None
+    moved = np.array([[100.0, 1.0], [-1.0, 50.0]])
+    features = feature_maps(np.random.default_rng(0), np.concatenate([x, moved]))["linear"][0]
+    inside = np.clip(moved, *features.ends)
+    assert 5 < inside[0, 0] < 10
+    np.testing.assert_array_equal(inside[1], moved[1])
+
+
 def test_loss_terms_of_both_sides():
     terms = loss_of(np.array([2.0, -1.0]), np.array([True, False]))
     np.testing.assert_allclose(terms, np.log1p(np.exp([-2.0, -1.0])))
