@@ -132,6 +132,7 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
         "noise": noise.standard_normal(2),
         "optimizer": optax.sgd(0.1),
     },
+    "resnet18_energy": lambda: {"width": 8},
     "sweep": lambda: {"progress": False},
 }
 NEEDS_PROCESSES = {"nce_jax.training.start_processes"}
