@@ -161,7 +161,7 @@ def as_weight_array(name: str, weights: Any, shape: tuple[int, ...]) -> Any:
         raise ValueError(
             f"{name}: expected one weight per sample, {shape}, got shape {weights.shape}"
         )
-    if not _broadcasts(weights.shape, shape):
+    if not broadcasts(weights.shape, shape):
         raise ValueError(f"{name}: expected shape {shape}, got shape {weights.shape}")
     return weights
 
@@ -181,14 +181,27 @@ def relative_weights(weights: Any, numpy: Any) -> Any:
     return weights / numpy.where(is_scale, largest, numpy.ones_like(largest))
 
 
-def _broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
+def broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:
     """Whether an array of the one shape broadcasts to the other."""
     aligned = zip(given[::-1], shape[::-1], strict=False)
     return len(given) <= len(shape) and all(size in (1, wanted) for size, wanted in aligned)
 
 
 def check_positive(name: str, value: Any) -> None:
-    """Raises unless a number is finite and positive; the values of traced arrays are not read."""
+    """Raises unless a number is finite and positive; the values of traced arrays are not read.
+
+    An array without a number is refused as well.
+    """
+    check_positive_values(name, value)
+    if 0 in np.shape(value):
+        raise ValueError(
+            f"{name}: expected a finite positive number, got an empty array of shape"
+            f" {np.shape(value)}"
+        )
+
+
+def check_positive_values(name: str, value: Any) -> None:
+    """The same for what belongs to the entries of a batch, which may be empty."""
     as_real(name, value, "a positive number")
     check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
 
@@ -243,7 +256,7 @@ def as_scalar(name: str, value: Any, samples: jax.Array) -> jax.Array:
 def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
     """Returns a number or array that broadcasts to the batch axes, as it was given."""
     given = as_real(name, value)
-    if not _broadcasts(np.shape(given), batch):
+    if not broadcasts(np.shape(given), batch):
         raise ValueError(
             f"{name}: expected a scalar or a shape that broadcasts to the batch {batch}, got shape"
             f" {np.shape(value)}"
@@ -253,7 +266,7 @@ def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
 
 def as_positive(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """`as_scalar` of a number that has to be finite and positive; NaN where a traced one is not."""
-    check_positive(name, value)
+    check_positive_values(name, value)
     number = as_scalar(name, value, samples)
     return jnp.where((number > 0) & (number < jnp.inf), number, jnp.nan)
 

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import describe
+from nce_jax._options import check_function
 
 _NOISE_METHODS = ("log_prob", "sample_and_log_prob")
-_LIKELY_FROM_WRONG_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+LIKELY_FROM_WRONG_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""Errors from inside a function of the caller that get a note on how it was called."""
 
 
 def check_noise(
@@ -95,11 +97,16 @@ def _shape_cure(name: str, shape: tuple[int, ...], expected: tuple[int, ...]) ->
 
 
 def check_log_density_fn(
-    log_density_fn: Any, name: str = "log_density_fn", *, arguments: str = "parameters and samples"
+    log_density_fn: Any,
+    name: str = "log_density_fn",
+    *,
+    arguments: str = "parameters and samples",
+    num_arguments: int | None = 2,
 ) -> None:
-    """Raises TypeError unless `log_density_fn` is a function."""
+    """Raises TypeError unless `log_density_fn` is a function of so many arguments."""
     module = _flax_module(log_density_fn)
     if callable(log_density_fn) and not isinstance(log_density_fn, type) and module is None:
+        check_function(name, log_density_fn, arguments, num_arguments=num_arguments)
         return
     cure = ""
     if isinstance(log_density_fn, tuple):
@@ -124,7 +131,12 @@ def _flax_module(value: Any) -> str | None:
 
 
 def evaluate_model(
-    log_density_fn: Callable[[Any, Any], Any], params: Any, x: Any, name: str = "log_density_fn"
+    log_density_fn: Callable[[Any, Any], Any],
+    params: Any,
+    x: Any,
+    name: str = "log_density_fn",
+    *,
+    num_batch_axes: int = 0,
 ) -> jax.Array:
     """Returns `log_density_fn(params, x)`; raises unless that is one floating number per sample.
 
@@ -132,13 +144,13 @@ def evaluate_model(
     """
     try:
         values = log_density_fn(params, x)
-    except _LIKELY_FROM_WRONG_ARGUMENTS as error:
+    except LIKELY_FROM_WRONG_ARGUMENTS as error:
         error.add_note(
             f"{name}: called as {name}(params, x), with {describe(params)} and"
             f" {describe(x)}; is it a function of these, in this order?"
         )
         raise
-    return as_values(name, values, x)
+    return as_values(name, values, x, num_batch_axes=num_batch_axes)
 
 
 def as_values(
@@ -167,8 +179,13 @@ def as_values(
     return jnp.asarray(values)
 
 
-def check_values(name: str, values: Any, x: Any, *, num_batch_axes: int = 0) -> None:
-    """Raises unless `values`, an array or its description, is one floating number per sample."""
+def check_values(
+    name: str, values: Any, x: Any, *, num_batch_axes: int = 0, of: str = "samples"
+) -> None:
+    """Raises unless `values`, an array or its description, is one floating number per sample.
+
+    `of` is what the message calls x.
+    """
     shape = _samples_shape(x, num_batch_axes)
     expected = f"{name}: expected one value per sample, shape {shape[num_batch_axes:]}"
     if not (hasattr(values, "shape") and hasattr(values, "dtype")):
@@ -177,7 +194,7 @@ def check_values(name: str, values: Any, x: Any, *, num_batch_axes: int = 0) -> 
         got, x_shape = values.shape[num_batch_axes:], jnp.shape(jax.tree.leaves(x)[0])
         x_shape = x_shape[num_batch_axes:]
         raise ValueError(
-            f"{expected}, got shape {got} for samples of shape {x_shape}"
+            f"{expected}, got shape {got} for {of} of shape {x_shape}"
             f"{_values_shape_cure(got, x_shape)}"
         )
     if not jnp.issubdtype(values.dtype, jnp.floating):
@@ -227,6 +244,21 @@ def check_params(params: Any, name: str = "params") -> None:
             is_model = isinstance(params, tuple) and callable(leaf)
             cure = "; unpack the pair, as in params, log_density_fn = model" if is_model else ""
             raise TypeError(f"{expected}, got {describe(leaf)}{position}{cure}")
+
+
+def check_arrays(name: str, tree: Any, example: str = "train.init(params)") -> None:
+    """Raises TypeError unless all leaves of `tree` are arrays, keys or numbers.
+
+    Descriptions of arrays, as `jax.eval_shape` returns them, are arrays here.
+    """
+    kinds = jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct | bool | int | float
+    expected = f"{name}: expected a pytree of arrays such as {example}"
+    for path, leaf in jax.tree.leaves_with_path(tree):
+        # Texts and objects have a dtype in NumPy, and none in JAX.
+        is_other = getattr(getattr(leaf, "dtype", None), "kind", "") in tuple("OSUM")
+        if is_other or not isinstance(leaf, kinds):
+            position = f" at {name}{jax.tree_util.keystr(path)}" if path else ""
+            raise TypeError(f"{expected}, got {describe(leaf)}{position}")
 
 
 def check_optimizer(optimizer: Any, name: str = "optimizer") -> None:

@@ -24,7 +24,7 @@ from nce_jax._checks import (
     as_scalar_array,
     as_weight_array,
     check_key,
-    check_positive,
+    check_positive_values,
     check_same_batch,
     is_key,
     relative_weights,
@@ -43,11 +43,11 @@ from nce_jax._ranges import check_at_least_one, check_not_negative, check_weight
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "magnification": check_positive,
-    "noise_ratio": check_positive,
-    "tolerance": check_positive,
-    "gamma": check_positive,
-    "num_candidates": check_positive,
+    "magnification": check_positive_values,
+    "noise_ratio": check_positive_values,
+    "tolerance": check_positive_values,
+    "gamma": check_positive_values,
+    "num_candidates": check_positive_values,
     "statistical_inefficiency": check_at_least_one,
     "strength": check_not_negative,
     "log_partition_standard_error": check_not_negative,

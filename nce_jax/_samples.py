@@ -5,7 +5,6 @@ that draws. This module converts them, so that the rooms accept the same forms w
 messages.
 """
 
-import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from nce_jax._checks import check_not_record, compute_dtype, describe
 from nce_jax._contracts import check_data
+from nce_jax._options import other_parameters
 from nce_jax._types import PRNGKeyArray
 
 SampleSource: TypeAlias = Any
@@ -36,12 +36,6 @@ def hold_out(key: PRNGKeyArray, samples: jax.Array, num_held_out: int) -> HoldOu
     """Splits samples at random: `num_held_out` of them are kept from training."""
     order = jax.random.permutation(key, len(samples))
     return HoldOut(samples[order[num_held_out:]], samples[order[:num_held_out]])
-
-
-def check_fraction(name: str, value: float) -> None:
-    """Raises unless `value` lies strictly between 0 and 1."""
-    if not 0 < value < 1:
-        raise ValueError(f"{name}: expected a number between 0 and 1, got {value}")
 
 
 def as_draw_fn(name: str, source: Any) -> DrawFn | None:
@@ -66,17 +60,12 @@ def as_draw_fn(name: str, source: Any) -> DrawFn | None:
 
 def _check_draws(name: str, draw: Callable[..., Any]) -> None:
     """Raises unless `draw` can be called with a key and a count."""
-    try:
-        signature = inspect.signature(draw)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(None, 1)
-    except TypeError:
+    others = other_parameters(draw, 2)
+    if others is not None:
         raise TypeError(
             f"{name}: expected a function of key and count, got {describe(draw)} with parameters"
-            f" ({', '.join(signature.parameters)}); if it makes a distribution, call it"
-        ) from None
+            f" ({', '.join(others)}); if it makes a distribution, call it"
+        )
 
 
 def as_float_samples(name: str, samples: Any) -> jax.Array:
@@ -88,6 +77,8 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
     check_not_record(name, samples, "an array of samples")
     check_data(name, samples)
     given = np.asarray(samples)
+    if 0 in given.shape:
+        raise ValueError(f"{name}: expected at least one sample, got shape {given.shape}")
     if jnp.issubdtype(given.dtype, jnp.complexfloating):
         raise TypeError(f"{name}: expected real numbers, got dtype {given.dtype}")
     is_finite = np.isfinite(given.astype(np.float64)).reshape(len(given), -1).all(axis=1)
@@ -98,8 +89,7 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
         )
     dtype = compute_dtype(given)
     floats = jnp.asarray(samples, dtype)
-    if len(given):
-        _check_rounding(name, given, floats)
+    _check_rounding(name, given, floats)
     return floats
 
 

@@ -6,6 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import as_real
+from nce_jax._contracts import check_arrays
+from nce_jax._options import check_function
+
 
 def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
     """Evaluates `fn(*args)` once for all lanes that have the same `args`.
@@ -23,6 +27,11 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
     Returns:
       `fn(*args)`.
 
+    Raises:
+      TypeError: `fn` is no function of these arguments, one of them holds something else than
+        arrays, or `step` is no integer.
+      ValueError: `step` is an array of several numbers.
+
     Examples:
       >>> import jax
       >>> import jax.numpy as jnp
@@ -34,6 +43,11 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
       True
     """
 
+    check_function("fn", fn, "args", num_arguments=len(args))
+    for index, arg in enumerate(args):
+        check_arrays(f"args[{index}]", arg, "a typed key")
+    _check_step(step)
+
     def zeros(*args: Any) -> Any:
         return jax.tree.map(
             lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(fn, *args)
@@ -44,3 +58,12 @@ def shared(fn: Callable[..., Any], *args: Any, step: Any) -> Any:
 
     # On an accelerator the branch would make the device wait for the host at every step.
     return jax.lax.platform_dependent(*args, cpu=behind_a_branch, default=fn)
+
+
+def _check_step(step: Any) -> None:
+    """Raises unless this is one integer; a traced one is not read."""
+    number = jnp.asarray(as_real("step", step, "an integer"))
+    if not jnp.issubdtype(number.dtype, jnp.integer):
+        raise TypeError(f"step: expected an integer, got dtype {number.dtype}")
+    if number.shape != ():
+        raise ValueError(f"step: expected one integer, got shape {number.shape}")

@@ -12,8 +12,9 @@ import optax
 
 from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
+from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
 from nce_jax._promotion import standard_promotion
-from nce_jax._samples import HoldOut, check_fraction, hold_out
+from nce_jax._samples import HoldOut, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
@@ -133,6 +134,9 @@ def fit_flow(
     check_positive_int("num_steps", num_steps)
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)
+    check_resume(resume, folder)
+    check_flag("progress", progress)
+    folder = as_folder(folder)
     key_split, key_init, key_fit = jax.random.split(key, 3)
     x_train, x_held_out = _split(key_split, _points(x_data), held_out)
     params, noise_fn = flow(key_init, x_train, **options)

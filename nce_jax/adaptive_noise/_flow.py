@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from nce_jax._checks import check_key, check_positive, check_positive_int
+from nce_jax._options import as_sizes
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray
 from nce_jax.adaptive_noise._conditioner import Conditioners, coupling_masks
@@ -123,8 +124,7 @@ def flow(
     dim = gaussian.loc.shape[0]
     for name, count in (("num_layers", num_layers), ("num_bins", num_bins)):
         check_positive_int(name, count)
-    for index, width in enumerate(hidden):
-        check_positive_int(f"hidden[{index}]", width)
+    hidden = as_sizes("hidden", hidden)
     check_positive("bound", bound)
     if num_layers < min(dim, 2):
         raise ValueError(

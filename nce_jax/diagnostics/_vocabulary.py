@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_array, as_weights
+from nce_jax._checks import as_real, as_weights
 from nce_jax._numerics import has_no_weight, weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
@@ -145,7 +145,7 @@ def self_normalization(
 
 
 def _as_per_context(log_partition: Any, log_z: jax.Array) -> jax.Array:
-    values = as_array("log_partition", log_partition, "a number or an array of numbers")
+    values = as_real("log_partition", log_partition)
     values = jnp.asarray(values, log_z.dtype)
     if values.shape not in ((), log_z.shape):
         raise ValueError(

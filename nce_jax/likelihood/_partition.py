@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from nce_jax._checks import (
-    as_array,
     as_not_negative,
+    as_real,
     as_samples,
     as_scalar,
     as_weights,
@@ -269,6 +269,6 @@ def bits_per_dimension(
     """
     check_positive_int("num_dims", num_dims)
     check_positive_int("num_levels", num_levels)
-    values = as_array("log_likelihood", log_likelihood, "a number or an array")
+    values = as_real("log_likelihood", log_likelihood)
     bits = math.log2(num_levels) - values / (num_dims * math.log(2))
     return jnp.asarray(bits, jnp.result_type(values))

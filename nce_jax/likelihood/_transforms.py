@@ -5,7 +5,8 @@ import math
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, check_key, check_positive_int, describe
+from nce_jax._checks import as_array, as_samples, check_key, check_positive_int
+from nce_jax._options import check_number
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 
@@ -45,7 +46,7 @@ def dequantize(
     """
     check_key(key)
     check_positive_int("num_levels", num_levels)
-    images = jnp.asarray(images)
+    images = jnp.asarray(as_array("images", images, "an array of integers"))
     if not jnp.issubdtype(images.dtype, jnp.integer):
         raise TypeError(f"images: expected integers, got dtype {images.dtype}")
     levels = images.astype(jnp.result_type(float))
@@ -132,10 +133,8 @@ def inverse_logit_transform(
 
 def _as_cube(name: str, points: Float[ArrayLike, "samples ..."], alpha: float) -> jax.Array:
     points = as_samples(name, points)
-    if isinstance(alpha, str) or not hasattr(alpha, "__float__"):
-        raise TypeError(f"alpha: expected a number, got {describe(alpha)}")
-    if not 0 <= alpha < 0.5:
-        raise ValueError(f"alpha: expected a number from 0 up to, not including, 0.5, got {alpha}")
+    expected = "a number from 0 up to, not including, 0.5"
+    check_number("alpha", alpha, expected, lambda x: 0 <= x < 0.5)
     return points
 
 

@@ -3,9 +3,10 @@
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import as_scalar_array, check_instance
 from nce_jax._types import Array, Float
 from nce_jax.log_partition._support import mean
-from nce_jax.log_partition.problem import Problem, State, bracket, log_share_ratio
+from nce_jax.log_partition.problem import Problem, State, as_lanes, bracket, log_share_ratio
 
 
 def initial_state(problem: Problem, initial: Float[Array, "*batch"]) -> State:
@@ -30,6 +31,7 @@ def initial_state(problem: Problem, initial: Float[Array, "*batch"]) -> State:
       >>> print(state.estimate, state.lower, state.upper)
       0.625 -1.0 2.0
     """
+    initial = as_lanes("initial", initial, problem)
     lower, upper = bracket(problem)
     unknown = jnp.full_like(lower, jnp.inf)
     means = mean(*problem.data, jnp.inf), mean(*problem.noise, -jnp.inf)
@@ -49,7 +51,8 @@ def narrow_bracket(
       residual: of the equation at `state.estimate`; its sign says on which side the root lies.
 
     Returns:
-      The lower and the upper end, (*batch); both are the estimate where the residual is zero.
+      The lower and the upper end, (*batch); both are the estimate where the residual is zero, and
+        the ends of before where it is NaN.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -61,6 +64,8 @@ def narrow_bracket(
       >>> print(lower, upper)
       0.0 2.0
     """
+    check_instance("state", state, State, "initial_state(...) returns")
+    residual = as_scalar_array("residual", residual, jnp.shape(state.estimate))
     lower = jnp.where(residual <= 0, state.estimate, state.lower)
     upper = jnp.where(residual >= 0, state.estimate, state.upper)
     return lower, upper

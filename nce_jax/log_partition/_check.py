@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from nce_jax._checks import check_instance
-from nce_jax.log_partition.problem import Problem, Samples, Solution, Status
+from nce_jax._options import check_flag
+from nce_jax.log_partition.problem import Problem, Samples, Solution, Status, check_problem
 
 
 def check_solution(
@@ -54,6 +55,9 @@ def check_solution(
       ...
       FloatingPointError: log_partition: 1 of 1 ...: log_ratio_noise is +inf at 1 of 2 samples ...
     """
+    check_flag("allow_no_overlap", allow_no_overlap)
+    if problem is not None:
+        check_problem(problem)
     if not hasattr(solution, "status"):
         check_instance("solution", solution, Solution, "solve_log_partition(...) returns")
     if any(isinstance(leaf, jax.core.Tracer) for leaf in solution):

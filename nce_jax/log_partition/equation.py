@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from nce_jax._numerics import expand, sample_count, scaled_sigmoid, weighted_sum
 from nce_jax._types import Array, Bool, Float, Scalars
-from nce_jax.log_partition.problem import Problem, Samples
+from nce_jax.log_partition.problem import Problem, Samples, as_lanes
 
 
 def acceptance_logits(
@@ -44,6 +44,7 @@ def acceptance_logits(
     References:
       Bennett, Efficient estimation of free energy differences from Monte Carlo data, 1976, eq. 10.
     """
+    log_partition = as_lanes("log_partition", log_partition, problem)
     # F - s first: it is exact near the root, whatever common offset both carry, so that nothing
     # needs centering.
     shift, offset = expand(jnp.asarray(log_partition)), expand(problem.log_kappa)
@@ -140,6 +141,7 @@ def lacks_overlap(problem: Problem, log_overlap: Float[Array, "*batch"]) -> Bool
       Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015
         (overlap); the threshold is this library's.
     """
+    log_overlap = jnp.asarray(as_lanes("log_overlap", log_overlap, problem))
     counts = (sample_count(side.values, side.weights) for side in (problem.data, problem.noise))
     return log_overlap + jnp.log(sum(counts)) < 0
 

@@ -28,8 +28,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_real, as_scalar, check_instance
+from nce_jax._checks import as_real, as_scalar
 from nce_jax._numerics import weighted_sum
+from nce_jax._options import check_flag
 from nce_jax._types import Array, Float
 from nce_jax.log_partition._log_scale import (
     MAX_LINEAR,
@@ -39,7 +40,7 @@ from nce_jax.log_partition._log_scale import (
     select_far,
 )
 from nce_jax.log_partition.equation import acceptance_logits, log_overlap_from
-from nce_jax.log_partition.problem import Problem, Samples
+from nce_jax.log_partition.problem import Problem, Samples, check_problem
 
 
 class Evaluation(NamedTuple):
@@ -96,7 +97,8 @@ def evaluate_equation(
     References:
       The form of the residual is this library's; docs/design.md derives it.
     """
-    check_instance("problem", problem, Problem, "make_problem(...) returns")
+    check_flag("is_branchless", is_branchless)
+    check_problem(problem)
     return _evaluate(problem, as_real("log_partition", log_partition), is_branchless=is_branchless)
 
 
@@ -148,7 +150,7 @@ def error_bound(residual: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     References:
       The bound is this library's; docs/design.md proves it.
     """
-    size = jnp.abs(residual)
+    size = jnp.abs(as_real("residual", residual))
     return jnp.where(size <= MAX_LINEAR, -jnp.log1p(-jnp.minimum(size, MAX_LINEAR)), jnp.inf)
 
 

@@ -14,10 +14,9 @@ import jax.numpy as jnp
 from nce_jax._numerics import expand, weighted_sum
 from nce_jax._types import Array, Float
 from nce_jax.log_partition.equation import acceptance_logits
-from nce_jax.log_partition.problem import Problem, Pull, Samples
+from nce_jax.log_partition.problem import Problem, Pull, Samples, as_lanes
 
 
-@jax.custom_jvp
 def implicit_root(
     log_partition: Float[Array, "*batch"], problem: Problem
 ) -> Float[Array, "*batch"]:
@@ -48,14 +47,19 @@ def implicit_root(
     References:
       Krantz and Parks, The Implicit Function Theorem, 2002.
     """
+    return _root(as_lanes("log_partition", log_partition, problem), problem)
+
+
+@jax.custom_jvp
+def _root(log_partition: jax.Array, problem: Problem) -> jax.Array:
     del problem
     return log_partition
 
 
-@implicit_root.defjvp
-def _implicit_root_jvp(primals, tangents):
+@_root.defjvp
+def _root_jvp(primals, tangents):
     log_partition, problem = primals
-    root = implicit_root(log_partition, problem)
+    root = _root(log_partition, problem)
     return root, _root_tangent(root, problem, tangents[1])
 
 

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from nce_jax._checks import as_real, broadcasts
 from nce_jax._types import Array, Real
 from nce_jax.log_partition.problem import Status
 
@@ -34,6 +35,10 @@ def interval_status(
       LOW_OVERLAP where the status is CONVERGED and the number is below `MIN_EFFECTIVE_SAMPLES`, and
       the status as it was elsewhere; int32.
 
+    Raises:
+      TypeError: `status` does not hold integers, or `effective_samples` no numbers.
+      ValueError: the numbers do not have the shape of `status`.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import log_partition
@@ -45,5 +50,14 @@ def interval_status(
       Martino, Elvira and Louzada, Effective sample size for importance sampling based on
         discrepancy measures, 2017 (one over the largest weight); the threshold is this library's.
     """
+    status = jnp.asarray(as_real("status", status))
+    if not jnp.issubdtype(status.dtype, jnp.integer):
+        raise TypeError(f"status: expected integers, got dtype {status.dtype}")
+    effective_samples = as_real("effective_samples", effective_samples)
+    if not broadcasts(jnp.shape(effective_samples), status.shape):
+        raise ValueError(
+            f"effective_samples: expected a number or the shape of status, {status.shape}, got"
+            f" shape {jnp.shape(effective_samples)}"
+        )
     is_low = (status == Status.CONVERGED) & ~(effective_samples >= MIN_EFFECTIVE_SAMPLES)
     return jnp.where(is_low, Status.LOW_OVERLAP, status).astype(jnp.int32)

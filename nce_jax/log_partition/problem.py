@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_pair
+from nce_jax._checks import as_pair, as_scalar_array, check_instance
 from nce_jax._numerics import ignore_unweighted, log_noise_weight, total_weight
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition._support import ends, share
@@ -190,6 +190,17 @@ def _samples(values: jax.Array, weights: jax.Array | None) -> Samples:
     return Samples(ignore_unweighted(values, weights), weights, total_weight(values, weights))
 
 
+def check_problem(problem: Any) -> None:
+    """Raises TypeError unless this is a `Problem`."""
+    check_instance("problem", problem, Problem, "make_problem(...) returns")
+
+
+def as_lanes(name: str, value: Any, problem: Any) -> Any:
+    """A number, or one per batch entry of the problem, as it was given; raises otherwise."""
+    check_problem(problem)
+    return as_scalar_array(name, value, jnp.shape(problem.data.values)[:-1])
+
+
 def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*batch"]]:
     r"""An interval that contains F*(kappa) for every kappa.
 
@@ -216,6 +227,7 @@ def bracket(problem: Problem) -> tuple[Float[Array, "*batch"], Float[Array, "*ba
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, lemma 3.2.
     """
+    check_problem(problem)
     data, noise = ends(problem.data.values, jnp.inf), ends(problem.noise.values, -jnp.inf)
     shift = log_share_ratio(problem)
     lower, upper = jnp.minimum(data[0], noise[0]) + shift, jnp.maximum(data[1], noise[1]) + shift

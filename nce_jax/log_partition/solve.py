@@ -16,7 +16,14 @@ from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._status import find_status, find_valid
 from nce_jax.log_partition.equation import bennett_residual
 from nce_jax.log_partition.implicit import implicit_root
-from nce_jax.log_partition.problem import Problem, Solution, Solver, Status, make_problem
+from nce_jax.log_partition.problem import (
+    Problem,
+    Solution,
+    Solver,
+    Status,
+    check_problem,
+    make_problem,
+)
 
 _ROOT_TOLERANCE = 0.05
 """Nats by which both sides of the equation may differ at an F that is given as its root."""
@@ -184,7 +191,7 @@ def solve_unless_given(problem: Problem, log_partition: Scalars | None) -> Float
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, eq. 3.
     """
-    check_instance("problem", problem, Problem, "make_problem(...) returns")
+    check_problem(problem)
     if log_partition is None:
         return solve_problem(problem).log_partition
     given = as_scalar("log_partition", log_partition, problem.data.values)
@@ -243,7 +250,7 @@ def solve_with_last_iterate(
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, eq. 3.
     """
-    check_instance("problem", problem, Problem, "make_problem(...) returns")
+    check_problem(problem)
     check_solver_options(solver, tolerance, max_steps, fixed_steps)
     initial = None if initial is None else as_real("initial", initial)
     tolerance = None if tolerance is None else as_real("tolerance", tolerance)

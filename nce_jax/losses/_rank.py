@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_array, as_positive, as_samples, as_weights, compute_dtype
+from nce_jax._checks import as_positive, as_real, as_samples, as_weights, compute_dtype
 from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
     expand,
@@ -227,7 +227,7 @@ def conditional_nce_loss(
 
 def _as_correction(name: str, values: Any, noise: jax.Array) -> jax.Array:
     """Returns one number per noise sample; a plain number is broadcast."""
-    values = jnp.asarray(as_array(name, values, "a number or an array of numbers"), noise.dtype)
+    values = jnp.asarray(as_real(name, values), noise.dtype)
     if values.ndim and values.shape != noise.shape:
         raise ValueError(
             f"{name}: expected a number or shape {noise.shape}, got shape {values.shape}"
@@ -253,8 +253,11 @@ def as_ranking(
     data, noise = as_samples(names[0], log_ratio_data), as_samples(names[1], log_ratio_noise)
     allowed = [data.shape, data.shape[:-1]] if shared else [data.shape]
     if noise.shape[:-1] not in allowed:
-        expected = " or ".join(str((*shape, "K")) for shape in allowed)
-        raise ValueError(f"{names[1]}: expected shape {expected}, got shape {noise.shape}")
+        expected = " or ".join(f"({', '.join([*map(str, shape), 'K'])})" for shape in allowed)
+        raise ValueError(
+            f"{names[1]}: expected shape {expected} for {names[0]} of shape {data.shape}, got shape"
+            f" {noise.shape}"
+        )
     dtype = compute_dtype(data, noise)
     return data.astype(dtype), noise.astype(dtype)
 

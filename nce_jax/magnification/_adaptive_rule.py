@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._numerics import weighted_mean
+from nce_jax._options import check_number
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Params
 from nce_jax.magnification._candidates import Candidates, sample_derivatives, tabulate
@@ -110,6 +111,8 @@ def adaptive_magnification(*, smallest: float = 0.1, largest: float = 1e4) -> Ma
         (choosing M).
       Ionides, Truncated importance sampling, 2008.
     """
+    for name, value in (("smallest", smallest), ("largest", largest)):
+        check_number(name, value, "a positive number")
     if not 0 < smallest < largest < np.inf:
         raise ValueError(
             f"smallest, largest: expected 0 < smallest < largest, got {smallest} and {largest}"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import compute_dtype, describe
 from nce_jax._contracts import as_values
+from nce_jax._options import check_float_dtype
 
 
 def check_inputs(x: Any, *, dim: int | None = None, name: str = "x") -> None:
@@ -28,6 +29,13 @@ def check_not_params(x: Any, *, name: str = "x") -> None:
             f"{name}: expected an array of samples, got {describe(x)}; the arguments of a model are"
             " parameters and samples, in this order"
         )
+
+
+def check_dtypes(param_dtype: Any, compute_dtype: Any = None) -> None:
+    """Raises TypeError unless both are floating dtypes; the second may be None."""
+    check_float_dtype("param_dtype", param_dtype)
+    if compute_dtype is not None:
+        check_float_dtype("compute_dtype", compute_dtype)
 
 
 def as_module_values(name: str, values: Any, x: Any) -> jax.Array:

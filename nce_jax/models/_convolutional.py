@@ -8,9 +8,11 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import check_key, describe
 from nce_jax._checks import compute_dtype as at_least_float32
+from nce_jax._options import as_sizes, check_function
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
+from nce_jax.models._checks import check_dtypes
 from nce_jax.models._images import ImageShape, as_image_shape, as_images, taking_images
 from nce_jax.models._module import split_module
 
@@ -78,14 +80,27 @@ def conv_energy(
     """
     check_key(key)
     shape = as_image_shape(image_shape)
+    channels = as_sizes("channels", channels)
     if not channels:
         raise ValueError("channels: expected at least one convolution, got none")
-    for index, count in enumerate(channels):
-        check_positive_int(f"channels[{index}]", count)
+    _check_activation(activation)
+    check_dtypes(param_dtype, compute_dtype)
     params, log_density_fn = split_module(
-        _ConvNet(key, shape, tuple(channels), activation, param_dtype, compute_dtype)
+        _ConvNet(key, shape, channels, activation, param_dtype, compute_dtype)
     )
     return params, taking_images(log_density_fn, shape)
+
+
+def _check_activation(activation: Callable[[Array], Array]) -> None:
+    """Raises unless this is a function of an array that keeps its shape."""
+    check_function("activation", activation, "one array")
+    shape = 2, 3
+    returned = jax.eval_shape(activation, jnp.zeros(shape))
+    if getattr(returned, "shape", None) != shape:
+        raise ValueError(
+            f"activation: expected an elementwise function such as jax.nn.silu, got one that"
+            f" returns {describe(returned)} for an array of shape {shape}"
+        )
 
 
 class _ConvNet(nnx.Module):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_samples, compute_dtype
+from nce_jax._options import check_function
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, Params, Real
 from nce_jax.models._checks import as_module_values, check_inputs
 
@@ -56,6 +57,9 @@ def exponential_family(
       Sevekari et al., Accelerating NCE convergence with adaptive normalizing constant computation,
         2024.
     """
+    check_function("sufficient_statistics", sufficient_statistics)
+    if log_base_measure is not None:
+        check_function("log_base_measure", log_base_measure)
     params = as_samples("initial_params", initial_params)
     if params.ndim != 1:
         raise ValueError(

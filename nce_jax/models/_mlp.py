@@ -1,5 +1,6 @@
 """A multilayer perceptron as an energy."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -9,8 +10,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from nce_jax._checks import check_key, check_positive_int
+from nce_jax._options import as_sizes, check_number
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
-from nce_jax.models._checks import check_inputs
+from nce_jax.models._checks import check_dtypes, check_inputs
 from nce_jax.models._module import split_module
 
 
@@ -72,9 +74,10 @@ def mlp_energy(
     """
     check_key(key)
     check_positive_int("dim", dim)
-    for index, width in enumerate(hidden):
-        check_positive_int(f"hidden[{index}]", width)
-    return split_module(_MLP(key, (dim, *hidden), negative_slope, param_dtype, compute_dtype))
+    widths = as_sizes("hidden", hidden)
+    check_number("negative_slope", negative_slope, "a finite number", math.isfinite)
+    check_dtypes(param_dtype, compute_dtype)
+    return split_module(_MLP(key, (dim, *widths), negative_slope, param_dtype, compute_dtype))
 
 
 class _MLP(nnx.Module):

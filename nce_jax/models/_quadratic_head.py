@@ -9,7 +9,7 @@ from jax.typing import DTypeLike
 
 from nce_jax._checks import check_key, check_positive, check_positive_int, compute_dtype, describe
 from nce_jax._types import Array, Float, LogDensityFn, Params, PRNGKeyArray, Real
-from nce_jax.models._checks import check_inputs
+from nce_jax.models._checks import check_dtypes, check_inputs
 from nce_jax.models._module import split_module
 
 _INITIAL_SCALE = 0.1
@@ -72,6 +72,7 @@ class QuadraticHead(nnx.Module):
     ) -> None:
         check_positive_int("num_features", num_features)
         check_positive("min_eigenvalue", min_eigenvalue)
+        check_dtypes(param_dtype)
         self.num_features, self.min_eigenvalue = num_features, min_eigenvalue
         initial = nnx.initializers.normal(_INITIAL_SCALE / num_features)
         self.factor = nnx.Param(initial(rngs.params(), (num_features, num_features), param_dtype))
@@ -155,7 +156,7 @@ def quadratic_energy(
         2024 (the MNIST experiment).
     """
     check_key(key)
-    if not callable(features):
+    if not callable(features) or isinstance(features, type):
         raise TypeError(
             f"features: expected a flax nnx.Module or a function, got {describe(features)}"
         )

@@ -11,6 +11,7 @@ from jax.typing import DTypeLike
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._checks import compute_dtype as at_least_float32
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray
+from nce_jax.models._checks import check_dtypes
 from nce_jax.models._images import ImageShape, as_image_shape, as_images, taking_images
 from nce_jax.models._quadratic_head import quadratic_energy
 
@@ -94,6 +95,7 @@ def resnet18_energy(
     check_key(key)
     shape = as_image_shape(image_shape)
     check_positive_int("width", width)
+    check_dtypes(param_dtype, compute_dtype)
     key_features, key_head = jax.random.split(key)
     features = _ResNet18(key_features, shape, width, param_dtype, compute_dtype)
     params, log_density_fn = quadratic_energy(

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import distrax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import check_positive
+from nce_jax._ranges import check_range
 from nce_jax._types import ArrayLike, Float, Real
 from nce_jax.noise._checks import as_bounds, as_points
 
@@ -80,6 +82,7 @@ def uniform_box_around(
     """
     x_data = as_points("x_data", x_data)
     check_positive("margin", margin)
+    check_range("x_data", x_data, "finite samples", np.isfinite)
     low, high = jnp.min(x_data, axis=0), jnp.max(x_data, axis=0)
     width = high - low
     largest = jnp.max(width)

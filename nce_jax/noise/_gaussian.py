@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from nce_jax._checks import as_weights, check_positive, check_positive_int
+from nce_jax._options import check_float_dtype
 from nce_jax._types import Array, ArrayLike, Float, Real
 from nce_jax.noise._checks import as_points
 from nce_jax.noise._moments import positive_variance, weighted_moments
@@ -36,6 +37,8 @@ def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Inde
       -1.8379
     """
     check_positive_int("dim", dim)
+    if dtype is not None:
+        check_float_dtype("dtype", dtype)
     dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
     normal = distrax.Normal(jnp.zeros(dim, dtype), jnp.ones(dim, dtype))
     return distrax.Independent(normal, reinterpreted_batch_ndims=1)

@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nce_jax._checks import check_key, check_positive_int, describe
-from nce_jax._contracts import check_log_density_fn
-from nce_jax._samples import SampleSource, check_fraction
+from nce_jax._checks import check_instance, check_key, check_positive_int, describe
+from nce_jax._contracts import check_log_density_fn, check_optimizer
+from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
+from nce_jax._samples import SampleSource
 from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.criteria import Criterion, nce
 from nce_jax.ratio_estimation._dependence import signs_of_dependence
@@ -150,8 +151,12 @@ def fit_log_ratio(
     _check_numbers(batch_size=batch_size, num_groups=num_groups, num_steps=num_steps)
     check_fraction("held_out", held_out)
     check_key(key, cure_of_samples="the key comes before the samples")
-    if resume and folder is None:
-        raise ValueError("resume: expected a folder to continue from, got folder=None")
+    check_resume(resume, folder)
+    check_flag("progress", progress)
+    check_instance("criterion", criterion, Criterion, "nce_jax.criteria.nce()")
+    if optimizer is not None:
+        check_optimizer(optimizer)
+    folder = as_folder(folder)
     key_data, key_noise, key_model, key_fit, key_folds = jax.random.split(key, 5)
     num_visited = (num_steps or STEPS[1]) * batch_size
     sets = make_sets(key_data, key_noise, x_data, x_noise, num_visited=num_visited)

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
 from nce_jax._checks import check_instance, check_key, check_positive, check_positive_int, describe
+from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS
+from nce_jax._options import check_fraction, check_function
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
 from nce_jax.samplers._checks import as_context, as_positions, check_target
@@ -97,10 +99,7 @@ def adapt_step_size(
     x_initial = as_positions("x_initial", x_initial)
     check_positive("step_size", step_size)
     check_positive_int("num_steps", num_steps)
-    if not 0 < target_acceptance < 1:
-        raise ValueError(
-            f"target_acceptance: expected a number between 0 and 1, got {target_acceptance}"
-        )
+    check_fraction("target_acceptance", target_acceptance)
     context = as_context(context, x_initial.shape[0])
     check_target(log_density_fn, x_initial, context=context)
     kernel = _make_kernel(kernel_fn, step_size)
@@ -128,12 +127,13 @@ def adapt_step_size(
 
 
 def _make_kernel(kernel_fn: Any, step_size: Any) -> Kernel:
-    if not callable(kernel_fn):
-        raise TypeError(
-            "kernel_fn: expected a function from a step size to a kernel, such as samplers.mala,"
-            f" got {describe(kernel_fn)}"
-        )
-    kernel = kernel_fn(step_size)
+    expected = "a step size, such as samplers.mala, which makes a kernel"
+    check_function("kernel_fn", kernel_fn, expected)
+    try:
+        kernel = kernel_fn(step_size)
+    except LIKELY_FROM_WRONG_ARGUMENTS as error:
+        error.add_note(f"kernel_fn: called as kernel_fn(step_size), with {describe(step_size)}")
+        raise
     check_instance("kernel_fn(step_size)", kernel, Kernel, "mala(step_size)")
     return kernel
 

@@ -139,7 +139,7 @@ def annealed_importance_sampling(
     check_positive_int("num_samples", num_samples)
     schedule = _as_schedule(kernel, schedule, num_steps)
     key_noise, key_moves = jax.random.split(key)
-    check_log_density_fn(log_density_fn, arguments="positions")
+    check_log_density_fn(log_density_fn, arguments="positions", num_arguments=None)
     check_noise(noise)
     context, num_data = as_data(context)
     num_chains = num_samples * (1 if num_data is None else num_data)

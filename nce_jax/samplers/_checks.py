@@ -1,6 +1,5 @@
 """Static checks of positions, densities and kernels."""
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from nce_jax._checks import as_array, as_floating, describe
 from nce_jax._contracts import check_log_density_fn, check_values
+from nce_jax._options import other_parameters
 
 _ARGUMENTS = {
     1: (
@@ -81,13 +81,13 @@ def check_target(
     context: Any = None,
 ) -> None:
     """Raises unless `log_density_fn` gives one floating number per position, and for one alone."""
-    check_log_density_fn(log_density_fn, arguments="positions")
+    check_log_density_fn(log_density_fn, arguments="positions", num_arguments=None)
     arguments = (positions,) if context is None else (positions, context)
     _check_takes(log_density_fn, num_arguments=len(arguments))
     values = jax.eval_shape(log_density_fn, *arguments)
     if context is None and positions.ndim == 1 and getattr(values, "shape", None) == ():
         _check_not_one_position(log_density_fn, positions, name)
-    check_values("log_density_fn", values, positions)
+    check_values("log_density_fn", values, positions, of=name)
     check_one_chain("log_density_fn", log_density_fn, arguments)
 
 
@@ -120,20 +120,14 @@ def _summary(error: Exception) -> str:
 
 def _check_takes(log_density_fn: Callable[..., Any], num_arguments: int) -> None:
     """Raises TypeError unless the function can be called with positions (and context) alone."""
-    try:
-        signature = inspect.signature(log_density_fn)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(*[None] * num_arguments)
-    except TypeError:
-        names = list(signature.parameters)
+    names = other_parameters(log_density_fn, num_arguments)
+    if names is not None:
         expected, cure = _ARGUMENTS[num_arguments]
         cure = cure if len(names) == num_arguments + 1 else ""
         raise TypeError(
             f"log_density_fn: expected a function of {expected}, got"
             f" {describe(log_density_fn)} with parameters ({', '.join(names)}){cure}"
-        ) from None
+        )
 
 
 def _check_not_one_position(

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import blackjax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax.mcmc import diffusions
 
-from nce_jax._checks import check_positive, check_positive_int
+from nce_jax._checks import as_real, check_positive, check_positive_int
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Array, ArrayLike, Float, Real
 
@@ -119,9 +120,20 @@ def hmc(
     """
     check_positive("step_size", step_size)
     check_positive_int("num_integration_steps", num_integration_steps)
+    if inverse_mass_matrix is not None:
+        _check_inverse_mass(inverse_mass_matrix)
 
     step = EqualPartial(_hmc_step, step_size, inverse_mass_matrix, num_integration_steps)
     return Kernel(blackjax.hmc.init, step, is_adjusted=True)
+
+
+def _check_inverse_mass(inverse_mass_matrix: Any) -> None:
+    """Raises unless this is a diagonal or a square matrix; its size is that of a position."""
+    expected = "a diagonal (dim,) or a matrix (dim, dim)"
+    shape = np.shape(as_real("inverse_mass_matrix", inverse_mass_matrix, expected))
+    is_square = len(shape) == 1 or (len(shape) == 2 and shape[0] == shape[1])
+    if not is_square or 0 in shape:
+        raise ValueError(f"inverse_mass_matrix: expected {expected}, got shape {shape}")
 
 
 def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:

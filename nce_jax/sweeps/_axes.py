@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_not_record, describe
+from nce_jax._options import check_flag, check_function
 
 
 def check_axes(fn: Callable[..., Any], axes: Any) -> None:
@@ -42,6 +43,14 @@ def check_axes(fn: Callable[..., Any], axes: Any) -> None:
             f"axes: expected an axis for every parameter of fn, ({', '.join(required)}), got none"
             f" for {missing[0]!r}; functools.partial(fn, {missing[0]}=...) fixes its value"
         )
+
+
+def check_progress(progress: Any) -> None:
+    """Raises TypeError unless this is True, False, or a function of two counts of lanes."""
+    if callable(progress):
+        check_function("progress", progress, "finished lanes and all lanes", num_arguments=2)
+    else:
+        check_flag("progress", progress)
 
 
 def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter] | None:

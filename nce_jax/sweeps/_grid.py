@@ -13,7 +13,8 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
-from nce_jax.sweeps._axes import as_axis, check_axes
+from nce_jax._options import as_folder, check_resume
+from nce_jax.sweeps._axes import as_axis, check_axes, check_progress
 from nce_jax.sweeps._chunks import (
     Block,
     Chunking,
@@ -126,6 +127,9 @@ def sweep(
     for name, limit in (("max_lanes", max_lanes), ("memory_limit", memory_limit)):
         if limit is not None:
             check_positive_int(name, limit)
+    check_resume(resume, folder)
+    check_progress(progress)
+    folder = as_folder(folder)
     arrays, layout = _lay_out(fn, axes, mesh)
     with contextlib.ExitStack() as stack:
         store = _open(folder, resume)
@@ -190,12 +194,8 @@ def _lay_out(
     return arrays, make_layout({name: values.shape[0] for name, values in arrays.items()}, mesh)
 
 
-def _open(folder: str | PathLike[str] | None, resume: bool) -> Store | None:
-    if folder is None:
-        if resume:
-            raise ValueError("resume: expected a folder to continue from, got folder=None")
-        return None
-    return Store(Path(folder), resume)
+def _open(folder: Path | None, resume: bool) -> Store | None:
+    return None if folder is None else Store(folder, resume)
 
 
 def _chunking(

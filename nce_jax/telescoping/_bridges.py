@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import as_floating, as_real, check_positive_int, describe
+from nce_jax._contracts import as_values, check_arrays, check_log_density_fn, evaluate_model
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, LogRatioFn, Params
 
 StagesFn = Callable[[Params, Any], jax.Array]
@@ -66,16 +67,15 @@ def bridges(
     References:
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, eq. 5.
     """
-    for name, side in (("x_data", x_data), ("x_noise", x_noise)):
-        if not jnp.issubdtype(jnp.result_type(side), jnp.floating):
-            raise TypeError(f"{name}: expected a floating array, got dtype {jnp.result_type(side)}")
+    x_data, x_noise = as_floating("x_data", x_data), as_floating("x_noise", x_noise)
     if jnp.shape(x_data) != jnp.shape(x_noise):
         raise ValueError(
             f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape"
             f" {jnp.shape(x_noise)}"
         )
     check_noise_levels(noise_levels)
-    to, back = space or (_identity, _identity)
+    check_space(space)
+    to, back = (_identity, _identity) if space is None else space
     levels = jnp.asarray(noise_levels, jnp.result_type(x_data))
     is_rising = (levels[0] == 0) & (levels[-1] == 1) & (jnp.diff(levels) >= 0).all()
     inner = jnp.where(is_rising, levels, jnp.nan)[1:-1]
@@ -91,12 +91,19 @@ def _identity(x: Any) -> Any:
     return x
 
 
+def check_space(space: Any) -> None:
+    """Raises TypeError unless `space` is a pair of functions, or None."""
+    is_pair = isinstance(space, tuple | list) and len(space) == 2 and all(map(callable, space))
+    if space is not None and not is_pair:
+        raise TypeError(f"space: expected a pair of functions (to, back), got {describe(space)}")
+
+
 def check_noise_levels(noise_levels: Any) -> None:
     """Raises unless the noise levels are a vector that rises from 0 to 1.
 
     The values of traced arrays are not read.
     """
-    shape = np.shape(noise_levels)
+    shape = np.shape(as_real("noise_levels", noise_levels, "a vector of numbers"))
     if len(shape) != 1 or shape[0] < 2:
         raise ValueError(
             f"noise_levels: expected a vector of at least 2 numbers, got shape {shape}"
@@ -127,6 +134,7 @@ def separate(log_ratio_fn: LogRatioFn) -> StagesFn:
       >>> stages_fn(jnp.array([1.0, 2.0]), jnp.ones((2, 3))).tolist()
       [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
     """
+    check_log_density_fn(log_ratio_fn, "log_ratio_fn")
     return jax.vmap(log_ratio_fn)
 
 
@@ -158,6 +166,9 @@ def shared_body(
       Rhodes, Xu and Gutmann, Telescoping density-ratio estimation, 2020, section 3.3 (shared body).
     """
 
+    check_log_density_fn(body_fn, "body_fn")
+    check_log_density_fn(head_fn, "head_fn", arguments="parameters and features")
+
     def stages_fn(params: Params, x: Any) -> jax.Array:
         flat = body_fn(params["body"], x.reshape(-1, *x.shape[2:]))  # one pass over all stages
         features = jax.tree.map(lambda leaf: leaf.reshape(*x.shape[:2], *leaf.shape[1:]), flat)
@@ -182,6 +193,10 @@ def stage_log_ratios(
     Returns:
       Log-ratios of data and of noise, (K, n) each.
 
+    Raises:
+      TypeError: `stages_fn` is no function of parameters and samples, or the others no arrays.
+      ValueError: `x` holds no stage, or the values are not one number per stage and sample.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import telescoping
@@ -192,7 +207,16 @@ def stage_log_ratios(
       >>> data.tolist(), noise.tolist()
       ([[2.0]], [[1.0]])
     """
-    return stages_fn(params, x[:-1]), stages_fn(params, x[1:])
+    check_log_density_fn(stages_fn, "stages_fn")
+    check_arrays("params", params, "the parameters of all stages")
+    x = as_floating("x", x)
+    if x.ndim < 2 or x.shape[0] < 2:
+        raise ValueError(f"x: expected bridges, shape (K + 1, n, ...), got shape {x.shape}")
+
+    def of_stages(x: jax.Array) -> jax.Array:
+        return evaluate_model(stages_fn, params, x, "stages_fn", num_batch_axes=1)
+
+    return of_stages(x[:-1]), of_stages(x[1:])
 
 
 def telescoped(
@@ -227,9 +251,18 @@ def telescoped(
       [3.0, 3.0, 3.0]
     """
     check_positive_int("num_stages", num_stages)
+    check_log_density_fn(stages_fn, "stages_fn")
+    if log_density_noise_fn is not None:
+        check_log_density_fn(
+            log_density_noise_fn, "log_density_noise_fn", arguments="samples", num_arguments=1
+        )
 
     def sum_fn(params: Params, x: Any) -> jax.Array:
-        total = jnp.sum(stages_fn(params, jnp.broadcast_to(x, (num_stages, *jnp.shape(x)))), axis=0)
-        return total if log_density_noise_fn is None else total + log_density_noise_fn(x)
+        of_stages = jnp.broadcast_to(x, (num_stages, *jnp.shape(x)))
+        values = evaluate_model(stages_fn, params, of_stages, "stages_fn", num_batch_axes=1)
+        total = jnp.sum(values, axis=0)
+        if log_density_noise_fn is None:
+            return total
+        return total + as_values("log_density_noise_fn", log_density_noise_fn(x), x)
 
     return sum_fn

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nce_jax.telescoping._bridges import NumbersPerStage
+from nce_jax._checks import as_real
+from nce_jax._options import check_fraction
+from nce_jax.telescoping._bridges import NumbersPerStage, check_noise_levels
 
 MIN_OVERLAP = 0.4
 """Unit Gaussians at a distance of 2.15 have this overlap. More stages do not improve on it, as
@@ -95,6 +97,8 @@ def even_noise_levels(
         states for free-energy calculations and replica-exchange simulations, 2009.
     """
     levels, overlap = _as_arrays(noise_levels, overlap, min_overlap)
+    if not np.isfinite(overlap).all():
+        raise ValueError(f"overlap: expected finite numbers, got {overlap.tolist()}")
     lengths = np.concatenate([[0], np.cumsum(_length(overlap))])
     num_stages = max(math.ceil(lengths[-1] / _length(min_overlap) - 1e-6), 1)
     inner = [
@@ -105,14 +109,15 @@ def even_noise_levels(
 
 
 def _as_arrays(levels: Any, overlap: Any, min_overlap: float) -> tuple[np.ndarray, np.ndarray]:
-    levels, overlap = np.asarray(levels, np.float64), np.asarray(overlap, np.float64)
+    check_noise_levels(levels)
+    overlap = np.asarray(as_real("overlap", overlap, "one number per stage"), np.float64)
+    levels = np.asarray(levels, np.float64)
     if overlap.shape != (levels.size - 1,):
         raise ValueError(
             f"overlap: expected one number per stage, ({levels.size - 1},), got shape"
             f" {overlap.shape}"
         )
-    if not 0 < min_overlap < 1:
-        raise ValueError(f"min_overlap: expected a number between 0 and 1, got {min_overlap}")
+    check_fraction("min_overlap", min_overlap)
     return levels, overlap
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_positive_int
-from nce_jax._contracts import check_data
+from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS, check_data
+from nce_jax._options import check_function
 from nce_jax.training._digests import content
 from nce_jax.training._state import Batch
 
@@ -67,14 +68,9 @@ def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax
             f" {batch_size}; only arrays are divided into batches"
         )
     if callable(batches):
-        return Source(
-            lambda step: (batches(step),),
-            _identity,
-            None,
-            {},
-            None,
-            lambda step: (batches(step - 1),),
-        )
+        check_function("batches", batches, "the number of a step")
+        call = partial(_called, batches)
+        return Source(call, _identity, None, {}, None, lambda step: call(step - 1))
     if not isinstance(batches, Iterable):
         raise TypeError(
             "batches: expected an array, a Batch, an iterable or a function of the step, got"
@@ -82,6 +78,15 @@ def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax
         )
     stream = _Stream(batches)
     return Source(stream.arguments, _identity, None, {}, None, stream.previous)
+
+
+def _called(batches: Callable[[int], Any], step: int) -> tuple[Any]:
+    """The batch of a step; an error in the caller's function says how it was called."""
+    try:
+        return (batches(step),)
+    except LIKELY_FROM_WRONG_ARGUMENTS as error:
+        error.add_note(f"batches: called as batches({step}); is it a function of the step?")
+        raise
 
 
 def _identity(batch: Any) -> Any:

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, describe, is_key
-from nce_jax._contracts import check_log_density_fn, check_noise
+from nce_jax._contracts import check_arrays, check_log_density_fn, check_noise
+from nce_jax._options import other_parameters
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
 from nce_jax.training._state import TrainState
@@ -102,11 +103,8 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
 
 
 def check_arguments(state: Any, batch: Any, key: Any) -> None:
-    """Raises where the state is a function, or the key is none; names exchanged arguments."""
-    if callable(state) and not jax.tree.leaves(state)[1:]:
-        raise TypeError(
-            f"state: expected a pytree of arrays such as train.init(params), got {describe(state)}"
-        )
+    """Raises where the state is no tree of arrays, or the key is none; names exchanged ones."""
+    check_arrays("state", state)
     if not is_key(key) and is_key(batch):
         raise TypeError(
             f"key: expected a typed key, got {describe(key)}; the batch comes before the key"
@@ -138,6 +136,12 @@ def check_step(step: Any) -> None:
         raise TypeError(
             "step: expected a train step such as training.make_train_step(...), got"
             f" {describe(step)}"
+        )
+    others = other_parameters(step, 3)
+    if others is not None:
+        raise TypeError(
+            f"step: expected a function of state, batch and key, got {describe(step)} with"
+            f" parameters ({', '.join(others)})"
         )
     if inspect.isfunction(step) and step.__name__ == "make_train_step":
         raise TypeError("step: expected a train step, got the function make_train_step: call it")

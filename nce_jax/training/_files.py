@@ -1,7 +1,6 @@
 """Files of a training run, and how it is resumed."""
 
 from collections.abc import Callable, Collection, Mapping
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +50,8 @@ class Files:
     whatever ends the run.
     """
 
-    def __init__(
-        self, folder: str | PathLike[str] | None, keep: int, allow_changes: Collection[str] = ()
-    ) -> None:
-        self.folder = None if folder is None else Path(folder)
+    def __init__(self, folder: Path | None, keep: int, allow_changes: Collection[str] = ()) -> None:
+        self.folder = folder
         self._allow_changes = allow_changes
         self.checkpoints = (
             None if self.folder is None else Checkpoints(self.folder / "checkpoints", keep)

@@ -41,7 +41,7 @@ def check_changes(allow_changes: Any) -> None:
     """Raises unless these are names of what may change."""
     wrong = (
         [allow_changes]
-        if isinstance(allow_changes, str) or not isinstance(allow_changes, Collection)
+        if not isinstance(allow_changes, Collection) or isinstance(allow_changes, str | np.ndarray)
         else [name for name in allow_changes if name not in CHANGES]
     )
     if wrong:

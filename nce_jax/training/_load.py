@@ -2,9 +2,11 @@
 
 import warnings
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
+from nce_jax._checks import check_positive_int
+from nce_jax._contracts import check_arrays
+from nce_jax._options import as_folder
 from nce_jax.training._checkpoints import Checkpoints, CheckpointWarning
 from nce_jax.training._files import strongly_typed
 from nce_jax.training._matching import is_hyperparameter
@@ -31,6 +33,8 @@ def load_checkpoint(folder: str | PathLike[str], state: Any, *, step: int | None
       A state like `state`.
 
     Raises:
+      TypeError: `folder` is no path, `state` holds something else than arrays, or `step` is not an
+        integer.
       FileNotFoundError: the folder holds no good checkpoint, or not that of `step`.
       ValueError: the checkpoint of `step` is damaged, or its parameters have other names, shapes or
         dtypes than those of `state`.
@@ -69,7 +73,13 @@ def load_checkpoint(folder: str | PathLike[str], state: Any, *, step: int | None
     References:
       Orbax: https://orbax.readthedocs.io (the format of the arrays).
     """
-    checkpoints = Checkpoints(Path(folder) / "checkpoints", keep=2)
+    path = as_folder(folder)
+    if path is None:
+        raise TypeError("folder: expected the folder of a run, got None")
+    check_arrays("state", state)
+    if step is not None:
+        check_positive_int("step", step)
+    checkpoints = Checkpoints(path / "checkpoints", keep=2)
     try:
         loaded, fresh = checkpoints.read(
             _chosen(checkpoints, step), {"state": strongly_typed(state)}, is_strict=False

@@ -11,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
+from nce_jax._options import as_folder, check_flag, check_function, check_number, check_resume
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._composition import check_arguments, check_step
@@ -161,10 +162,15 @@ def fit(
     """
     check_step(step)
     check_arguments(state, batches, key)
-    if resume and folder is None:
-        raise ValueError("resume: expected a folder to continue from, got folder=None")
     check_changes(allow_changes)
-    for name, value in (("num_steps", num_steps), ("log_every", log_every), ("keep", keep)):
+    check_resume(resume, folder)
+    folder = as_folder(folder)
+    check_flag("progress", progress)
+    check_number("low_overlap", low_overlap, "a number >= 0", lambda x: x >= 0)
+    if evaluate is not None:
+        check_function("evaluate", evaluate, "the state")
+    counts = {"num_steps": num_steps, "log_every": log_every, "keep": keep}
+    for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)

@@ -1,7 +1,7 @@
 """The device mesh, and where on it the leaves of a train state lie."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nce_jax._checks import check_positive_int, describe
+from nce_jax._contracts import check_arrays
 from nce_jax.training._composition import check_step
 from nce_jax.training._processes import check_same
 
@@ -46,7 +47,7 @@ def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Me
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
     check_positive_int("num_lanes", num_lanes)
-    devices = jax.devices() if devices is None else list(devices)
+    devices = jax.devices() if devices is None else _as_devices(devices)
     if not devices or len(devices) % num_lanes:
         raise ValueError(
             f"num_lanes: expected a divisor of the {len(devices)} devices, got {num_lanes}"
@@ -55,6 +56,22 @@ def make_mesh(num_lanes: int = 1, *, devices: Sequence[Any] | None = None) -> Me
     return jax.make_mesh(
         shape, (LANE_AXIS, DATA_AXIS), (AxisType.Auto, AxisType.Auto), devices=devices
     )
+
+
+def _as_devices(devices: Any) -> list[Any]:
+    given = list(devices.flat) if isinstance(devices, np.ndarray) else _entries(devices)
+    wrong = [device for device in given if not isinstance(device, jax.Device)]
+    if wrong:
+        raise TypeError(
+            f"devices: expected devices such as jax.devices()[:1], got {describe(wrong[0])}"
+        )
+    return given
+
+
+def _entries(values: Any) -> list[Any]:
+    """The entries of a list or the like; anything else is one entry, to be refused as it is."""
+    is_plain = isinstance(values, Iterable) and not isinstance(values, str | type)
+    return [values] if hasattr(values, "dtype") or not is_plain else list(values)
 
 
 def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
@@ -94,11 +111,13 @@ def state_shardings(state: Any, mesh: Mesh, rules: ShardingRules = ()) -> Any:
     References:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
+    check_arrays("state", state)
     leaves = [(_path(path), leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(state)]
     if mesh is None:
         raise TypeError("mesh: expected a Mesh such as training.make_mesh(), got None")
     check_mesh(mesh)
-    for pattern, spec in _as_rules(rules):
+    rules = _as_rules(rules)
+    for pattern, spec in rules:
         _check_rule(pattern, spec, mesh, [name for name, _ in leaves])
     shardings = [NamedSharding(mesh, _spec(name, leaf, mesh, rules)) for name, leaf in leaves]
     return jax.tree.unflatten(jax.tree.structure(state), shardings)
@@ -164,6 +183,7 @@ def jit_train_step(step: Callable[..., Any], state: Any) -> Any:
       Xu et al., GSPMD: general and scalable parallelization for ML computation graphs, 2021.
     """
     check_step(step)
+    check_arrays("state", state)
     return jax.jit(step, donate_argnums=0, out_shardings=output_shardings(state))
 
 
@@ -231,7 +251,7 @@ def check_mesh(mesh: Any) -> None:
 
 def _as_rules(rules: Any) -> ShardingRules:
     """The rules as a list; raises unless each is a regular expression with a PartitionSpec."""
-    pairs: list[Any] = [rules] if isinstance(rules, str) else list(rules)
+    pairs = _entries(rules)
     for rule in pairs:
         if not (isinstance(rule, tuple) and len(rule) == 2 and isinstance(rule[1], PartitionSpec)):
             raise TypeError(f"rules: expected pairs of a pattern and a PartitionSpec, got {rule!r}")

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import as_array, check_instance, check_positive_int
+from nce_jax._contracts import check_arrays, check_optimizer
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Int, Params
 
@@ -56,7 +57,7 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
       [ 0  3  7 10 10] [2 1 2] [1 0]
     """
     check_positive_int("num_rows", num_rows)
-    arrays = [jnp.asarray(leaf) for leaf in ids]
+    arrays = [jnp.asarray(as_array("ids", leaf, "an array of integers")) for leaf in ids]
     if not arrays or not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in arrays):
         raise TypeError(
             f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}"
@@ -86,6 +87,10 @@ def gather_rows(tables: Params, rows: Rows) -> Params:
     Returns:
       The same tree of arrays (U, ...), NaN where `rows.ids` is no row.
 
+    Raises:
+      TypeError: `tables` holds something else than arrays, or `rows` is no `Rows`.
+      ValueError: arrays of different numbers of rows.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from nce_jax import training
@@ -93,7 +98,8 @@ def gather_rows(tables: Params, rows: Rows) -> Params:
       >>> print(training.gather_rows({"bias": jnp.array([0.1, 0.2, 0.3, 0.4])}, rows)["bias"])
       [0.2 0.4]
     """
-    return jax.tree.map(lambda leaf: _take(leaf, rows.ids, jnp.nan), tables)
+    _check_tables(tables, rows)
+    return jax.tree.map(lambda leaf: _take(jnp.asarray(leaf), rows.ids, jnp.nan), tables)
 
 
 def update_rows(
@@ -131,6 +137,7 @@ def update_rows(
       The tables and the optimizer's state after the step.
 
     Raises:
+      TypeError: an argument of the wrong kind.
       ValueError: arrays of different numbers of rows; a gradient that is not one of the gathered
         rows; an optimizer that factors its averages (Adafactor) or gathers the gradients of several
         steps (`optax.MultiSteps`).
@@ -150,7 +157,10 @@ def update_rows(
       ...     print(table["bias"])
       [ 0.  -0.1  0.   0.  -0.1  0. ]
     """
-    _check_tables(gradient, tables, rows)
+    check_optimizer(optimizer)
+    _check_tables(tables, rows)
+    _check_gradient(gradient, tables, rows)
+    check_arrays("opt_state", opt_state, "optimizer.init(tables)")
     is_table = _tables_of(optimizer, opt_state, tables)
     # Zero where there is no row: an optimizer that looks for NaN must find none that is not its
     # own.
@@ -190,6 +200,13 @@ def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: 
             "optimizer: expected one that moves rows when they come, got one that adds up gradients"
             " of steps"
         )
+    with standard_promotion():
+        structure: Any = jax.tree.structure(jax.eval_shape(optimizer.init, tables))
+    if jax.tree.structure(opt_state) != structure:
+        raise ValueError(
+            "opt_state: expected that of this optimizer, as optimizer.init(tables) makes it, got"
+            " another structure"
+        )
     return optax.tree_utils.tree_map_params(
         optimizer, is_table, opt_state, transform_non_params=lambda leaf: False
     )
@@ -204,14 +221,21 @@ def _put(table: jax.Array, ids: jax.Array, rows: jax.Array) -> jax.Array:
     return table.at[ids].set(rows.astype(table.dtype), mode="drop", indices_are_sorted=True)
 
 
-def _check_tables(gradient: Params, tables: Params, rows: Rows) -> None:
-    leaves = jax.tree.leaves(tables)
-    shapes = [jnp.shape(leaf) for leaf in leaves]
-    if not shapes or any(not shape or shape[0] != shapes[0][0] for shape in shapes):
+def _check_tables(tables: Params, rows: Rows) -> None:
+    check_instance("rows", rows, Rows, "touched_rows(...) returns")
+    check_arrays("tables", tables, '{"words": embedding}')
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tables)]
+    if not shapes or any(not shape or 0 in shape or shape[0] != shapes[0][0] for shape in shapes):
         raise ValueError(f"tables: expected arrays of one number of rows, got shapes {shapes}")
+
+
+def _check_gradient(gradient: Params, tables: Params, rows: Rows) -> None:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(tables)]
+    check_arrays("gradient", gradient, "gather_rows(tables, rows)")
     expected = [(*rows.ids.shape, *shape[1:]) for shape in shapes]
     actual = [jnp.shape(leaf) for leaf in jax.tree.leaves(gradient)]
     if actual != expected:
         raise ValueError(
-            f"gradient: expected that of the gathered rows, shapes {expected}, got shapes {actual}"
+            f"gradient: expected that of the gathered rows of tables, shapes {expected}, got shapes"
+            f" {actual}"
         )

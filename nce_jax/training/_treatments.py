@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nce_jax._options import check_flag
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
@@ -224,8 +225,9 @@ def solved(
         2024, section 3.5.
     """
     check_solver_options(solver, tolerance, max_steps, fixed_steps)
+    check_flag("warm_start", warm_start)
     options: dict[str, Any] = {"solver": solver, "tolerance": tolerance, "max_steps": max_steps}
-    update = EqualPartial(_solved_update, fixed_steps, bool(warm_start), **options)
+    update = EqualPartial(_solved_update, fixed_steps, warm_start, **options)
     return Treatment("solved", update, refuses=_lacks_profile, is_profiled=True)
 
 

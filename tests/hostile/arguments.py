@@ -1,6 +1,7 @@
 """Right arguments for every public function, so that one of them at a time can be made hostile."""
 
 import functools
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -40,6 +41,17 @@ def _train_step() -> training.TrainStep:
 @functools.cache
 def _state() -> training.TrainState:
     return _train_step().init(jnp.zeros(2))
+
+
+@functools.cache
+def _run_folder() -> tempfile.TemporaryDirectory:
+    """A complete run with one checkpoint, removed at the end of the process."""
+    folder = tempfile.TemporaryDirectory()
+    options = {"num_steps": 1, "checkpoint_every": 1, "log_every": 1, "progress": False}
+    training.fit(
+        _train_step(), _state(), _rows(0), jax.random.key(0), folder=folder.name, **options
+    )
+    return folder
 
 
 def _lines(params, x):
@@ -97,6 +109,9 @@ _BY_NAME: dict[str, Maker] = {
 }
 _BY_FUNCTION: dict[str, Maker] = {
     "narrow_bracket.state": lambda: log_partition.initial_state(_problem(), jnp.float32(0.0)),
+    "interval_status.status": lambda: jnp.array([0, 0], jnp.int32),
+    "interval_status.effective_samples": lambda: jnp.array([25.0, 3.0]),
+    "load_checkpoint.folder": lambda: _run_folder().name,
     "separate.log_ratio_fn": lambda: _log_density,
     "stage_log_ratios.x": lambda: jnp.ones((3, 2)),
     "fit_flow.x_data": lambda: np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32),
@@ -117,6 +132,7 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
         "noise": noise.standard_normal(2),
         "optimizer": optax.sgd(0.1),
     },
+    "resnet18_energy": lambda: {"width": 8},
     "sweep": lambda: {"progress": False},
 }
 NEEDS_PROCESSES = {"nce_jax.training.start_processes"}
@@ -137,7 +153,9 @@ def right_arguments(path: str) -> dict[str, Any]:
     """All arguments that the function requires, and a few options that keep the call short."""
     room, short = path.split(".")[1:][0], path.rpartition(".")[2]
     if room == "losses":
-        return test_wrong_objects.right_arguments(short)
+        right = test_wrong_objects.right_arguments(short)
+        # A sampled word that is the target would be ignored.
+        return right | ({"noise_ids": jnp.array([1, 2, 3])} if "noise_ids" in right else {})
     if path in LOG_RATIO_FUNCTIONS:
         arrays, options = test_log_ratio_functions.arguments(path, jnp.float32)
         return arrays | options
@@ -161,8 +179,10 @@ def _maker(room: str, short: str, name: str) -> Maker:
 
 
 def call(path: str, arguments: dict[str, Any]) -> Any:
-    """The function at these arguments; what it takes as `*name` is one array."""
-    function = FUNCTIONS[path]
-    starred = [p.name for p in PARAMETERS[path] if p.kind is p.VAR_POSITIONAL]
-    named = {name: value for name, value in arguments.items() if name not in starred}
-    return function(*[arguments[name] for name in starred if name in arguments], **named)
+    """The function at these arguments; what it takes as `*name` is one array, and comes last."""
+    parameters = PARAMETERS[path]
+    starred = [p.name for p in parameters if p.kind is p.VAR_POSITIONAL]
+    before = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD] if starred else []
+    positional = [name for name in [*before, *starred] if name in arguments]
+    named = {name: value for name, value in arguments.items() if name not in positional}
+    return FUNCTIONS[path](*[arguments[name] for name in positional], **named)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.hostile import solves
+from tests.hostile import calls, solves
 from tests.hostile.judge import is_root
 from tests.hostile.problems import draw_problems
 from tests.oracles import root
@@ -27,6 +27,23 @@ def test_the_judge_accepts_the_root_and_nothing_beside_it(weighting):
     for distance in (-1e-3, 1e-3, 1.0):
         assert not is_root(problems, roots + distance, eps=EPS).any()
     assert not is_root(problems, np.full(12, np.nan), eps=EPS).any()
+
+
+def test_the_judge_knows_the_errors_of_this_library():
+    own = TypeError("key: expected a typed key, got int 0")
+    assert calls.is_named("key", own)
+    assert not calls.is_named("x", own)
+    assert not calls.is_named("key", TypeError("key must be a typed key"))
+    of_the_caller = ValueError("Incompatible shapes for broadcasting: shapes=[(4, 2), (0,)]")
+    assert not calls.is_named("params", of_the_caller)
+    of_the_caller.add_note("log_density_fn: called as log_density_fn(params, x), with ...")
+    assert calls.is_named("params", of_the_caller)
+
+
+@pytest.mark.slow
+def test_every_hostile_call_is_refused_by_name_or_passed_through():
+    assert calls.num_calls() > 5000
+    assert list(calls.run()) == []
 
 
 @pytest.mark.slow

@@ -219,10 +219,67 @@ def test_options_of_a_solve_are_checked_even_where_they_are_not_used(function):
         log_partition.solve_problem,
         log_partition.solve_with_last_iterate,
         lambda problem: log_partition.solve_unless_given(problem, None),
+        log_partition.bracket,
+        lambda problem: log_partition.check_solution(
+            nce_jax.solve_log_partition(GOOD, GOOD), problem=problem
+        ),
+        lambda problem: log_partition.initial_state(problem, 0.0),
+        lambda problem: log_partition.implicit_root(0.0, problem),
+        lambda problem: log_partition.log_overlap(problem, 0.0),
     ],
 )
 def test_what_is_no_problem(function):
     refuses(lambda: function(GOOD), TypeError, ["problem: expected a Problem", "make_problem"])
+
+
+AT_F = {
+    "acceptance_logits": log_partition.acceptance_logits,
+    "initial_state": log_partition.initial_state,
+    "lacks_overlap": log_partition.lacks_overlap,
+    "implicit_root": lambda problem, f: log_partition.implicit_root(f, problem),
+    "narrow_bracket": lambda problem, residual: log_partition.narrow_bracket(
+        log_partition.initial_state(problem, 0.0), residual
+    ),
+}
+
+
+@pytest.mark.parametrize("function", AT_F)
+def test_numbers_of_the_equation(function):
+    """The value belongs to the lanes of the problem, three of them."""
+    problem = log_partition.make_problem(GOOD, GOOD)
+    for value, error in (("1", TypeError), (1j, TypeError), (jnp.ones(2), ValueError)):
+        with pytest.raises(error, match="^(log_partition|initial|log_overlap|residual): expected"):
+            AT_F[function](problem, value)
+
+
+def test_statuses_and_flags_of_solutions():
+    refuses(
+        lambda: log_partition.interval_status(jnp.ones(2), jnp.ones(2)),
+        TypeError,
+        ["status: expected integers"],
+    )
+    refuses(
+        lambda: log_partition.interval_status(jnp.ones(2, int), jnp.ones(3)),
+        ValueError,
+        ["effective_samples: expected a number or the shape of status", "(3,)"],
+    )
+    refuses(lambda: log_partition.error_bound("small"), TypeError, ["residual: expected"])
+    refuses(lambda: log_partition.narrow_bracket(GOOD, 0.0), TypeError, ["state: expected a State"])
+    solution = nce_jax.solve_log_partition(GOOD, GOOD)
+    refuses(
+        lambda: log_partition.check_solution(solution, allow_no_overlap="no"),
+        TypeError,
+        ["allow_no_overlap: expected True or False"],
+    )
+
+
+def test_a_factory_needs_a_number():
+    """The entries of a batch may be none, and so may the numbers that belong to them."""
+    for factory in (nce_jax.fixed_point, lambda m: nce_jax.criteria.nce(magnification=m)):
+        refuses(lambda factory=factory: factory(jnp.zeros(0)), ValueError, ["empty array", "(0,)"])
+    none = jnp.zeros((0, 5))
+    loss = nce_jax.nce_loss(none, none, log_partition=0.0, magnification=jnp.zeros(0))
+    assert loss.shape == (0,)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,28 @@ def _in(path: str, *tests: str, faults: dict[str, str]) -> list[Fault]:
     return [Fault(path, before, after, tests) for before, after in faults.items()]
 
 
+_OPTIONS = (
+    *_in(
+        "nce_jax/_options.py",
+        "tests/test_options.py",
+        faults={
+            "if not isinstance(value, bool | np.bool_):": "if isinstance(value, str):",
+            "if not is_valid(value):": "if False:",
+            "signature.bind(*[None] * num_arguments)": "pass",
+        },
+    ),
+    *_in(
+        "nce_jax/_contracts.py",
+        "tests/test_options.py",
+        faults={"if is_other or not isinstance(leaf, kinds):": "if is_other:"},
+    ),
+    *_in(
+        "nce_jax/log_partition/problem.py",
+        "tests/log_partition/test_bad_input.py",
+        faults={"jnp.shape(problem.data.values)[:-1])": "jnp.shape(value))"},
+    ),
+)
+
 _LOSSES = (
     *_in(
         "nce_jax/_numerics.py",
@@ -201,8 +223,8 @@ _TELESCOPING = (
         "tests/telescoping/test_interface.py",
         faults={
             "jnp.sqrt((1 - a) * (1 + a)) * ends[0]": "(1 - a) * ends[0]",
-            "return stages_fn(params, x[:-1]), stages_fn(params, x[1:])": (
-                "return stages_fn(params, x[1:]), stages_fn(params, x[:-1])"
+            "return of_stages(x[:-1]), of_stages(x[1:])": (
+                "return of_stages(x[1:]), of_stages(x[:-1])"
             ),
         },
     ),
@@ -376,6 +398,7 @@ _SWEEPS = (
 )
 
 FAULTS: tuple[Fault, ...] = (
+    *_OPTIONS,
     *_LOSSES,
     *_SOLVERS,
     *_DIAGNOSTICS,

@@ -167,6 +167,22 @@ def test_axes_are_checked():
         nce_jax.sweep(lambda kappa: kappa, axes={"kappa": 0.5})
     with pytest.raises(ValueError, match="max_lanes"):
         nce_jax.sweep(lambda kappa: kappa, axes={"kappa": jnp.zeros(3)}, max_lanes=0)
+    for option in ({"resume": 1}, {"folder": 3}, {"progress": "bar"}, {"progress": lambda x: x}):
+        with pytest.raises(TypeError, match=f"^{next(iter(option))}: expected"):
+            nce_jax.sweep(lambda kappa: kappa, axes={"kappa": jnp.zeros(3)}, **option)
+
+
+@pytest.mark.bad_input
+def test_what_is_shared_is_checked():
+    for error, fn, args, step in (
+        ("fn: expected a function of args", 3, (), 0),
+        (r"fn: expected .* parameters \(a, b\)", lambda a, b: a, (1.0,), 0),
+        (r"args\[0\]: expected a pytree of arrays", lambda a: a, ("key",), 0),
+        ("step: expected an integer", lambda a: a, (1.0,), 0.5),
+        ("step: expected one integer", lambda a: a, (1.0,), jnp.arange(2)),
+    ):
+        with pytest.raises((TypeError, ValueError), match=error):
+            sweeps.shared(fn, *args, step=step)
 
 
 def test_the_result_is_a_plain_value():

@@ -89,6 +89,29 @@ def test_sets_that_are_no_pairs_are_refused():
 
 
 @pytest.mark.bad_input
+def test_what_is_no_function_of_stages_is_refused():
+    x, stages_fn = jnp.ones((3, 4)), telescoping.separate(linear)
+    for name, call in {
+        "log_ratio_fn": lambda: telescoping.separate(3),
+        "body_fn": lambda: telescoping.shared_body(dict, linear),
+        "head_fn": lambda: telescoping.shared_body(linear, lambda x: x),
+        "stages_fn": lambda: telescoping.stage_log_ratios("model", jnp.ones(2), x),
+        "params": lambda: telescoping.stage_log_ratios(stages_fn, "params", x),
+        "x": lambda: telescoping.stage_log_ratios(stages_fn, jnp.ones(2), "x"),
+        "log_density_noise_fn": lambda: telescoping.telescoped(
+            stages_fn, 2, log_density_noise_fn=1
+        ),
+        "space": lambda: telescoping.bridges(X_DATA, X_NOISE, noise_levels=LEVELS, space=3),
+        "noise_levels": lambda: telescoping.bridges(X_DATA, X_NOISE, noise_levels=["a", "b"]),
+    }.items():
+        with pytest.raises(TypeError, match=f"^{name}: expected"):
+            call()
+    log_ratio_fn = telescoping.telescoped(stages_fn, 2, log_density_noise_fn=len)
+    with pytest.raises(TypeError, match="log_density_noise_fn: expected one value per sample"):
+        log_ratio_fn(jnp.ones((2, 1)), jnp.ones((3, 1)))
+
+
+@pytest.mark.bad_input
 def test_integers_are_refused():
     """Noise levels in their type would be 0 and 1 throughout."""
     with pytest.raises(TypeError, match="x_data: expected a floating array"):

@@ -67,3 +67,7 @@ def test_arguments_that_do_not_fit_are_refused():
         telescoping.refine_noise_levels([0.0, 1.0], [0.1, 0.2])
     with pytest.raises(ValueError, match="min_overlap: expected a number between 0 and 1"):
         telescoping.even_noise_levels([0.0, 1.0], [0.1], min_overlap=1.0)
+    with pytest.raises(TypeError, match="min_overlap: expected a number between 0 and 1, got str"):
+        telescoping.refine_noise_levels([0.0, 1.0], [0.1], min_overlap="half")
+    with pytest.raises(ValueError, match="overlap: expected finite numbers"):
+        telescoping.even_noise_levels([0.0, 1.0], [np.nan])

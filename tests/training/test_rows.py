@@ -179,14 +179,36 @@ REFUSED = [
     (
         lambda: step(jnp.ones((4, 3))),
         ValueError,
-        "gradient: expected that of the gathered rows, shapes [(2, 3)], got shapes",
+        "gradient: expected that of the gathered rows of tables, shapes [(2, 3)], got shapes",
+    ),
+    (
+        lambda: training.gather_rows(jnp.ones(3), jnp.arange(2)),
+        TypeError,
+        "rows: expected a Rows such as touched_rows(...) returns, got an array",
+    ),
+    (
+        lambda: training.gather_rows("words", training.touched_rows(jnp.arange(2), num_rows=4)),
+        TypeError,
+        "tables: expected a pytree of arrays such as",
+    ),
+    (
+        lambda: step(jnp.ones((4, 3)), optimizer="sgd"),
+        TypeError,
+        "optimizer: expected an optax transformation",
+    ),
+    (
+        lambda: step(jnp.ones((4, 3)), gradient=jnp.ones((2, 3)), opt_state=jnp.ones(2)),
+        ValueError,
+        "opt_state: expected that of this optimizer",
     ),
 ]
 
 
-def step(tables):
-    rows, optimizer = training.touched_rows(jnp.arange(2), num_rows=4), optax.sgd(1.0)
-    return training.update_rows(optimizer, tables, optimizer.init(tables), tables, rows)
+def step(tables, gradient=None, optimizer=None, opt_state=None):
+    rows, optimizer = training.touched_rows(jnp.arange(2), num_rows=4), optimizer or optax.sgd(1.0)
+    opt_state = optax.sgd(1.0).init(tables) if opt_state is None else opt_state
+    gradient = tables if gradient is None else gradient
+    return training.update_rows(optimizer, gradient, opt_state, tables, rows)
 
 
 @pytest.mark.bad_input

@@ -305,3 +305,51 @@ def test_a_loop_with_wrong_arguments():
         training.fit(train, state, x, KEY, resume=True, **options)
     with pytest.raises(ValueError, match=r"evaluate: expected numbers, got shape \(3,\) at 'a'"):
         training.fit(train, state, x, KEY, evaluate=lambda _: {"a": jnp.zeros(3)}, **options)
+
+
+OPTIONS = {
+    "resume": ("yes", TypeError, "True or False, got str 'yes'"),
+    "progress": (1, TypeError, "True or False, got int 1"),
+    "folder": (3, TypeError, "a path such as 'runs/first', got int 3"),
+    "checkpoint_every": (2.5, TypeError, "an integer, got 2.5"),
+    "low_overlap": (float("nan"), ValueError, "a number >= 0, got nan"),
+    "evaluate": ("loss", TypeError, "a function of the state, got str 'loss'"),
+    "allow_changes": (np.zeros(0), ValueError, "a tuple of names"),
+    "state": ({"theta": "one"}, TypeError, r"a pytree of arrays .* at state\['theta'\]"),
+    "step": (len, TypeError, r"a function of state, batch and key, .* parameters \(obj\)"),
+    "batches": (lambda step, key: step, TypeError, "a function of the number of a step, got"),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", OPTIONS)
+def test_an_option_of_the_loop_is_refused_without_a_folder_too(name):
+    value, error, words = OPTIONS[name]
+    train = make()
+    state = train.init({"theta": jnp.ones(())})
+    right = {"step": train, "state": state, "batches": jnp.ones((4, 1))}
+    arguments = right | {"key": KEY, "num_steps": 1, "progress": False} | {name: value}
+    with pytest.raises(error, match=f"^{name}: expected {words}"):
+        training.fit(**arguments)
+
+
+def test_an_error_in_a_function_of_batches_says_how_it_was_called():
+    train = make()
+    state = train.init({"theta": jnp.ones(())})
+    with pytest.raises(TypeError) as caught:
+        training.fit(train, state, len, KEY, num_steps=1, progress=False)
+    assert caught.value.__notes__[0].startswith("batches: called as batches(0)")
+
+
+@pytest.mark.bad_input
+def test_what_a_checkpoint_is_read_into_is_checked():
+    with pytest.raises(TypeError, match="folder: expected a path"):
+        training.load_checkpoint(3, {})
+    with pytest.raises(TypeError, match="state: expected a pytree of arrays"):
+        training.load_checkpoint("runs", "state")
+    with pytest.raises(TypeError, match="step: expected an integer, got 2.0"):
+        training.load_checkpoint("runs", jnp.zeros(2), step=2.0)
+    with pytest.raises(TypeError, match="devices: expected devices such as"):
+        training.make_mesh(devices=["cpu"])
+    with pytest.raises(TypeError, match="rules: expected pairs"):
+        training.state_shardings(jnp.zeros(2), training.make_mesh(), dict)

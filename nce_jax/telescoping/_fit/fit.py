@@ -7,8 +7,9 @@ import jax
 import numpy as np
 import optax
 
-from nce_jax._checks import check_key, check_positive, check_positive_int
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
+from nce_jax._options import check_flag, check_fraction, check_number
 from nce_jax._samples import SampleSource
 from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
 from nce_jax.telescoping._bridges import NumbersPerStage, Space, check_noise_levels
@@ -133,7 +134,14 @@ def fit_telescope(
     counts = {"num_steps": num_steps, "batch_size": batch_size, "max_stages": max_stages}
     for name, value in counts.items():
         check_positive_int(name, value)
-    check_positive("magnification", magnification)
+    check_number(
+        "magnification", magnification, "a finite positive number", lambda x: 0 < x < np.inf
+    )
+    check_fraction("min_overlap", min_overlap)
+    check_flag("standardize", standardize)
+    check_flag("progress", progress)
+    if noise_levels is not None:
+        check_noise_levels(noise_levels)
     check_key(key, cure_of_samples="the key comes before the samples")
     if model is None:
         model = default_model(sample_shape(x_data, x_noise))
@@ -160,7 +168,6 @@ def fit_telescope(
             levels = search_noise_levels(key_pilot, config)
         else:
             levels = Levels(np.asarray(noise_levels, np.float64), is_searched=False)
-            check_noise_levels(levels.values)
         training = _method(config)(key_train, config, levels)
         assessment = training.assess(key_evaluate, config, levels)
         report("evaluation", assessment.num_steps)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._contracts import check_data
 from nce_jax._samples import DrawFn, SampleSource, as_draw_fn, as_float_samples, hold_out
 from nce_jax._types import PRNGKeyArray
 
@@ -140,6 +141,9 @@ def _shuffled(samples: jax.Array) -> DrawFn:
 def sample_shape(x_data: SampleSource, x_noise: SampleSource) -> tuple[int, ...]:
     """The shape of one sample, from an array if one is given, and otherwise from a draw."""
     draw_data, draw_noise = as_draw_fn("x_data", x_data), as_draw_fn("x_noise", x_noise)
+    for name, source, draw in (("x_data", x_data, draw_data), ("x_noise", x_noise, draw_noise)):
+        if draw is None:
+            check_data(name, source)
     if draw_data is None:
         return jnp.shape(x_data)[1:]
     if draw_noise is None:

@@ -11,7 +11,14 @@ import numpy as np
 from nce_jax._checks import describe
 from nce_jax._contracts import check_params, check_values, evaluate_model
 from nce_jax._types import LogRatioFn, Params
-from nce_jax.telescoping._bridges import Space, StagesFn, bridges, separate, shared_body
+from nce_jax.telescoping._bridges import (
+    Space,
+    StagesFn,
+    bridges,
+    check_space,
+    separate,
+    shared_body,
+)
 
 Moments = dict[str, jax.Array]
 """Location and scale of every stage's samples, (K, ...) each."""
@@ -81,8 +88,8 @@ def default_model(sample_shape: tuple[int, ...]) -> tuple[Params, LogRatioFn]:
     if len(sample_shape) != 1:
         hint = ", or for numbers x[:, None]" if sample_shape == () else ""
         raise ValueError(
-            "model: expected samples of shape (dim,) for the default model, got samples of shape"
-            f" {sample_shape}; pass a pair (params, log_ratio_fn){hint}"
+            "model: expected samples x_data of shape (dim,) for the default model, got samples of"
+            f" shape {sample_shape}; pass a pair (params, log_ratio_fn){hint}"
         )
     (dim,) = sample_shape
     params = {"linear": jnp.zeros(dim), "quadratic": jnp.zeros(dim * (dim + 1) // 2)}
@@ -97,10 +104,7 @@ def make_stage_model(model: Any, space: Space | None) -> tuple[Params, StageMode
         raise TypeError(
             f"model: expected a pair (params, log_ratio_fn) or a SharedBody, got {describe(model)}"
         )
-    if space is not None and not (
-        isinstance(space, tuple | list) and len(space) == 2 and all(map(callable, space))
-    ):
-        raise TypeError(f"space: expected a pair of functions (to, back), got {describe(space)}")
+    check_space(space)
     for name, functions in (("model", [part[1] for part in parts]), ("space", space or ())):
         _check_hashable(name, functions)
     params = [_as_params(part[0]) for part in parts]
