@@ -120,9 +120,11 @@ def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Probl
     assert criterion.equation is not None
     problem = criterion.equation(*args, **kwargs)
     means = [_mean(side) for side in (problem.data, problem.noise)]
+    # Two large means of opposite signs cancel before anything small is added.
+    center = sum(rough for rough, _ in means) / 2 + sum(rest for _, rest in means) / 2
     slope = 4 * as_scalar("strength", strength, problem.data.values)
     # With any other strength the loss has no minimum, and the solve has to report that.
-    pull = Pull(jnp.where(slope >= 0, slope, jnp.nan), (means[0] + means[1]) / 2)
+    pull = Pull(jnp.where(slope >= 0, slope, jnp.nan), center)
     return problem._replace(pull=pull if problem.pull is None else _sum(problem.pull, pull))
 
 
@@ -133,8 +135,12 @@ def _sum(first: Pull, second: Pull) -> Pull:
     return Pull(slope, first.center + share * (second.center - first.center))
 
 
-def _mean(side: Samples) -> jax.Array:
-    """The mean log ratio, without a gradient where it is no number and the solve fails."""
-    fixed = jax.lax.stop_gradient((side.values, side.weights))
-    has_failed = ~jnp.isfinite(weighted_mean(*fixed))
-    return weighted_mean(*stop_where(has_failed, (side.values, side.weights)))
+def _mean(side: Samples) -> tuple[jax.Array, jax.Array]:
+    """The mean log ratio as a constant and the mean of the rest, which has its gradient.
+
+    Together they are more accurate than the dtype. There is no gradient where the mean is no number
+    and the solve fails.
+    """
+    rough = weighted_mean(*jax.lax.stop_gradient((side.values, side.weights)))
+    values, weights = stop_where(~jnp.isfinite(rough), (side.values, side.weights))
+    return rough, weighted_mean(values - expand(rough), weights)

@@ -423,3 +423,17 @@ def test_bar_step_refuses_an_equation_with_a_pull():
     ratios = {"log_ratio_data": data, "log_ratio_noise": noise}
     with pytest.raises(ValueError, match="criterion ratio_regularized nce: expected .* a pull"):
         training.bar_step().update(own, ratios, jnp.float32(0))
+
+
+def test_large_means_of_opposite_signs_leave_the_center_exact():
+    """With a strong pull F is the center, here a sum of means of 200 that is near zero."""
+    generator = np.random.default_rng(0)
+    sides = [
+        (offset + 300 * generator.normal(size=(64, 200))).astype(np.float32)
+        for offset in (200, -200)
+    ]
+    exact = sum(side.astype(np.float64).mean(-1) for side in sides) / 2
+    criterion = nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce(), 1e5)
+    solution = jax.jit(criterion.profile)(*sides)
+    tolerance = np.finfo(np.float32).eps ** 0.75
+    np.testing.assert_allclose(solution.log_partition, exact, atol=tolerance, rtol=2.0**-22)

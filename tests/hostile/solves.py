@@ -141,7 +141,8 @@ def _line(configuration: Configuration, problems: Problems) -> Line | None:
         weights = np.ones_like(values) if weights is None else weights
         total = (weights * values.astype(np.longdouble)).sum(-1)
         means.append(total / weights.astype(np.longdouble).sum(-1))
-    return Line(4 * float(np.float32(configuration.strength)), (means[0] + means[1]) / 2)
+    strength = float(np.dtype(configuration.dtype).type(configuration.strength))
+    return Line(4 * strength, (means[0] + means[1]) / 2)
 
 
 def _example(problems: Problems, lane: int, log_partition: np.ndarray, status: np.ndarray) -> dict:
