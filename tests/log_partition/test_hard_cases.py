@@ -105,6 +105,24 @@ def test_a_kappa_that_is_a_fraction_but_for_rounding(kappa, x64):
     assert ends[0] - 1e-11 <= value <= ends[1] + 1e-11
 
 
+def test_counts_that_agree_but_for_rounding_balance(x64):
+    """A third of the data is below the gap and all noise above it; kappa is a third, but for its
+    rounding, which shall not decide: with it the root is more than 10 nats away.
+    """
+    data, noise = np.array([-60.0, 50.0, 60.0]), np.array([50.0])
+    value = solve(jnp.asarray(data), jnp.asarray(noise), magnification=1 / 3).log_partition
+    expected = root(data, noise, kappa=Fraction(1, 3))
+    assert abs(root(data, noise, kappa=1 / 3) - expected) > 10
+    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("gap", "name"), [(1.09, "CONVERGED"), (1.11, "NO_OVERLAP")])
+def test_overlap_ends_where_it_is_one_over_the_samples(gap, name):
+    """A sample each at +-gap has F = 0 and O = 2 sigma(-gap): O (n + m) < 1 from log 3 on."""
+    solution = solve(jnp.full(1, gap, jnp.float32), jnp.full(1, -gap, jnp.float32))
+    assert status_names(solution) == [name]
+
+
 def test_no_overlap_is_said_and_the_value_is_still_the_minimizer(float_dtype):
     data, noise = gaussian_log_ratios(16.0, 40, 60, dtype=float_dtype)
     solution = solve(data, noise)

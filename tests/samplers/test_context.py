@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from nce_jax import noise, samplers
+from nce_jax.samplers._annealing import _for_each_datum
 
 pytestmark = pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")
 
@@ -153,6 +154,17 @@ def test_each_datum_s_estimate_is_that_of_the_datum_alone(direction):
     error = np.hypot(every.standard_error[0], alone.standard_error)
     assert abs(every.log_partition[0] - alone.log_partition) < 4 * error
     assert alone.log_partition.shape == ()
+
+
+def test_every_datum_has_moves_of_its_own():
+    """Also where data and positions are equal: their estimates are independent, not copies."""
+    drawn = _for_each_datum(
+        lambda key, x, datum: jax.random.normal(key),
+        jax.random.key(7),
+        jnp.zeros((12, 1)),
+        jnp.ones(4),
+    )
+    assert len(np.unique(drawn)) == 4
 
 
 CHAINS, Y = jnp.zeros((5, 1)), jnp.asarray(DATA)
