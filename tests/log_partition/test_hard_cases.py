@@ -106,14 +106,20 @@ def test_a_kappa_that_is_a_fraction_but_for_rounding(kappa, x64):
 
 
 def test_counts_that_agree_but_for_rounding_balance(x64):
-    """A third of the data is below the gap and all noise above it; kappa is a third, but for its
-    rounding, which shall not decide: with it the root is more than 10 nats away.
+    """Some tenths of the data are below the gap and all noise above it; kappa is as many tenths, or
+    the next number, which shall not decide: with the latter the roots are 10 nats away.
     """
-    data, noise = np.array([-60.0, 50.0, 60.0]), np.array([50.0])
-    value = solve(jnp.asarray(data), jnp.asarray(noise), magnification=1 / 3).log_partition
-    expected = root(data, noise, kappa=Fraction(1, 3))
-    assert abs(root(data, noise, kappa=1 / 3) - expected) > 10
-    np.testing.assert_allclose(value, expected, rtol=0, atol=1e-10)
+    tenths = np.arange(1, 10)
+    data = np.where(np.arange(10) < tenths[:, None], -60.0, 50.0)
+    expected = [
+        root(row, [50.0], kappa=Fraction(int(i), 10)) for row, i in zip(data, tenths, strict=True)
+    ]
+    for end in (0, 1):
+        kappa = np.nextafter(tenths / 10, end)
+        solution = solve(jnp.asarray(data), jnp.full((9, 1), 50.0), magnification=kappa)
+        np.testing.assert_allclose(solution.log_partition, expected, rtol=0, atol=1e-10)
+        exact = [root(row, [50.0], kappa=k) for row, k in zip(data, kappa, strict=True)]
+        assert np.abs(np.subtract(exact, expected)).min() > 10
 
 
 @pytest.mark.parametrize(("gap", "name"), [(1.09, "CONVERGED"), (1.11, "NO_OVERLAP")])

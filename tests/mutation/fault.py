@@ -10,7 +10,7 @@ class Fault(NamedTuple):
       path: the file, from the root of the repository.
       before: text that occurs exactly once in the file.
       after: what takes its place.
-      tests: files and folders of tests.
+      tests: files and folders of tests, or a test, as pytest takes them.
     """
 
     path: str
