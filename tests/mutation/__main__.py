@@ -84,6 +84,9 @@ def _tried(trials: Trials, faults: Sequence[Fault], workers: int) -> dict[Fault,
             results[tries[attempt]] = attempt.result()
             survived = sum(not result.noticed_by for result in results.values())
             progress.set_postfix(survive=survived)
+    except BaseException:
+        trials.is_stopped.set()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
     return {fault: results[fault] for fault in faults}

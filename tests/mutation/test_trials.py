@@ -30,7 +30,7 @@ def test_a_fault_is_noticed_by_the_test_of_the_copy(trials):
 
 
 def test_a_result_is_kept(trials, monkeypatch):
-    """A second run reads it; a trial that raises leaves nothing."""
+    """A second run reads it; a trial that raises, or ends in a stopped run, leaves nothing."""
     answers = iter(["a test", ""])
     monkeypatch.setattr("tests.mutation.trials._first_failure", lambda *_: next(answers))
     for _ in range(2):
@@ -38,13 +38,17 @@ def test_a_result_is_kept(trials, monkeypatch):
         assert trials.result(TESTS, SURVIVES).noticed_by == ""
     assert len(list(trials.kept.iterdir())) == 2
     monkeypatch.setattr("tests.mutation.trials._first_failure", _raise)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeError, match="tests that cannot run"):
+        trials.result(TESTS)
+    monkeypatch.setattr("tests.mutation.trials._first_failure", lambda *_: "a test")
+    trials.is_stopped.set()
+    with pytest.raises(RuntimeError, match="stopped"):
         trials.result(TESTS)
     assert len(list(trials.kept.iterdir())) == 2
 
 
 def _raise(*_):
-    raise RuntimeError
+    raise RuntimeError("tests that cannot run")
 
 
 def test_a_result_is_not_kept_for_other_sources_tests_or_settings(trials, monkeypatch):

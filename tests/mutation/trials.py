@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -43,11 +44,14 @@ class Trials:
       snapshot: a copy of the repository, so that the files may change during a run.
       kept: folder of the results; a run that was interrupted continues from them.
       marks: which tests run, as pytest's expressions of marks.
+      is_stopped: set where the run is interrupted. What ends from then on is not kept, since the
+        signal reaches the tests as well, and may be why one fails.
     """
 
     snapshot: pathlib.Path
     kept: pathlib.Path
     marks: tuple[str, ...] = ("not slow",)
+    is_stopped: threading.Event = dataclasses.field(default_factory=threading.Event)
 
     def result(self, tests: tuple[str, ...], fault: Fault | None = None) -> Result:
         """The kept result, or that of running the tests, with the fault or as the files are."""
@@ -55,6 +59,8 @@ class Trials:
         if path.exists():
             return Result(**json.loads(path.read_text()))
         result = self._run(tests, fault)
+        if self.is_stopped.is_set():
+            raise RuntimeError("the run was stopped")
         self.kept.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".unfinished")
         unfinished.write_text(json.dumps(result._asdict()))

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from nce_jax import noise, samplers
-from nce_jax.samplers._annealing import _for_each_datum
+from nce_jax.samplers._annealing import _estimate, _for_each_datum
+from nce_jax.samplers._path import Annealed
 
 pytestmark = pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")
 
@@ -158,13 +159,13 @@ def test_each_datum_s_estimate_is_that_of_the_datum_alone(direction):
 
 def test_every_datum_has_moves_of_its_own():
     """Also where data and positions are equal: their estimates are independent, not copies."""
-    drawn = _for_each_datum(
-        lambda key, x, datum: jax.random.normal(key),
-        jax.random.key(7),
-        jnp.zeros((12, 1)),
-        jnp.ones(4),
-    )
-    assert len(np.unique(drawn)) == 4
+
+    def estimate(key, x, datum):
+        drawn = jax.random.normal(key, (4,))
+        return _estimate(Annealed(x, drawn, jnp.zeros(4, jnp.int32), jnp.ones(2)), sign=1)
+
+    every = _for_each_datum(estimate, jax.random.key(7), jnp.zeros((12, 1)), jnp.ones(3))
+    assert len(np.unique(every.log_weights)) == 12
 
 
 CHAINS, Y = jnp.zeros((5, 1)), jnp.asarray(DATA)
