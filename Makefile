@@ -92,8 +92,8 @@ test-annotations: $(READY) ## run the fast tests and doctests with the annotatio
 hostile: $(READY) ## try 100,000 hostile problems and every public function on hostile arguments (minutes)
 	$(UNOPTIMIZED) $(PY) -m tests.hostile $(ARGS)
 
-mutate: $(READY) ## put deliberate faults into copies of the library, and say which the tests miss
-	$(UNOPTIMIZED) $(PY) -m tests.mutation $(ARGS)
+mutate: $(READY) ## put deliberate faults into copies of the library, and say which the fast tests miss (minutes)
+	$(CACHED) $(UNOPTIMIZED) $(PY) -m tests.mutation $(ARGS)
 
 lint: $(READY) ## check rules and format with ruff
 	$(PY) -m ruff check . && $(PY) -m ruff format --check .

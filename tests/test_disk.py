@@ -196,6 +196,28 @@ def test_a_folder_has_one_user_at_a_time(tmp_path):
     FolderLock(folder).release()
 
 
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_lock_on_a_file_that_was_just_removed_is_taken_again(tmp_path, monkeypatch, is_replaced):
+    """Its holder gave it back between our opening and our locking, and another run may follow."""
+    opened, open_file = [], os.open
+
+    def open_and_lose(path, *options):
+        opened.append(open_file(path, *options))
+        if len(opened) == 1:
+            os.unlink(path)
+            if is_replaced:
+                os.close(open_file(path, *options))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "open", open_and_lose)
+    lock = FolderLock(tmp_path)
+    monkeypatch.undo()
+    assert len(opened) == 2
+    with pytest.raises(BlockingIOError):
+        FolderLock(tmp_path)
+    lock.release()
+
+
 HOLD = """
 import sys, time
 from pathlib import Path

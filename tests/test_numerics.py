@@ -48,6 +48,14 @@ def test_a_weight_of_zero_hides_anything():
     )
 
 
+@pytest.mark.parametrize("bad", [jnp.inf, jnp.nan])
+def test_what_hides_a_sample_is_in_the_range_of_the_finite_ones(bad):
+    samples, weights = jnp.array([1e4, jnp.nan, 2e4, bad]), jnp.array([1.0, 0.0, 1.0, 1.0])
+    np.testing.assert_array_equal(
+        numerics.ignore_unweighted(samples, weights), [1e4, 2e4, 2e4, bad]
+    )
+
+
 def test_kish_counts():
     samples = jnp.zeros(5)
     assert numerics.sample_count(samples, None) == 5

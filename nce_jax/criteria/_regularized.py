@@ -119,9 +119,9 @@ def _mean_square(
 def _equation(criterion: Criterion, strength: Scalars, *args, **kwargs) -> Problem:
     assert criterion.equation is not None
     problem = criterion.equation(*args, **kwargs)
-    means = [_mean(side) for side in (problem.data, problem.noise)]
+    (data, rest_of_data), (noise, rest_of_noise) = map(_mean, (problem.data, problem.noise))
     # Two large means of opposite signs cancel before anything small is added.
-    center = sum(rough for rough, _ in means) / 2 + sum(rest for _, rest in means) / 2
+    center = (data + noise) / 2 + (rest_of_data + rest_of_noise) / 2
     slope = 4 * as_scalar("strength", strength, problem.data.values)
     # With any other strength the loss has no minimum, and the solve has to report that.
     pull = Pull(jnp.where(slope >= 0, slope, jnp.nan), center)

@@ -105,6 +105,30 @@ def test_a_kappa_that_is_a_fraction_but_for_rounding(kappa, x64):
     assert ends[0] - 1e-11 <= value <= ends[1] + 1e-11
 
 
+def test_counts_that_agree_but_for_rounding_balance(x64):
+    """Some tenths of the data are below the gap and all noise above it; kappa is as many tenths, or
+    the next number, which shall not decide: with the latter the roots are 10 nats away.
+    """
+    tenths = np.arange(1, 10)
+    data = np.where(np.arange(10) < tenths[:, None], -60.0, 50.0)
+    expected = [
+        root(row, [50.0], kappa=Fraction(int(i), 10)) for row, i in zip(data, tenths, strict=True)
+    ]
+    for end in (0, 1):
+        kappa = np.nextafter(tenths / 10, end)
+        solution = solve(jnp.asarray(data), jnp.full((9, 1), 50.0), magnification=kappa)
+        np.testing.assert_allclose(solution.log_partition, expected, rtol=0, atol=1e-10)
+        exact = [root(row, [50.0], kappa=k) for row, k in zip(data, kappa, strict=True)]
+        assert np.abs(np.subtract(exact, expected)).min() > 10
+
+
+@pytest.mark.parametrize(("gap", "name"), [(1.09, "CONVERGED"), (1.11, "NO_OVERLAP")])
+def test_overlap_ends_where_it_is_one_over_the_samples(gap, name):
+    """A sample each at +-gap has F = 0 and O = 2 sigma(-gap): O (n + m) < 1 from log 3 on."""
+    solution = solve(jnp.full(1, gap, jnp.float32), jnp.full(1, -gap, jnp.float32))
+    assert status_names(solution) == [name]
+
+
 def test_no_overlap_is_said_and_the_value_is_still_the_minimizer(float_dtype):
     data, noise = gaussian_log_ratios(16.0, 40, 60, dtype=float_dtype)
     solution = solve(data, noise)

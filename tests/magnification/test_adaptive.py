@@ -13,8 +13,8 @@ import nce_jax
 from nce_jax import noise, training
 from nce_jax.criteria import profiled_nce_loss
 from nce_jax.log_partition.problem import make_problem
-from nce_jax.magnification._adaptive_rule import _measure
-from nce_jax.magnification._candidates import tabulate
+from nce_jax.magnification._adaptive_rule import _init, _measure, _update_means
+from nce_jax.magnification._candidates import Candidates, tabulate
 from nce_jax.training._momentum import pending
 from tests import oracles
 
@@ -188,6 +188,30 @@ def test_the_looks_become_rarer_by_a_step_for_every_256():
 
 
 # ---- what it measures ----------------------------------------------------------------------------
+
+
+def test_the_variance_of_a_running_mean_is_that_of_its_weights():
+    """Draw i overlooks 1 at candidate i and nothing elsewhere: the running means are the weights of
+    the draws, and the variance of a mean of independent ones is the sum of their squares.
+    """
+    steps, number = [0, 100, 102, 104, 106, 108, 110], 7
+    state = _init(number, jnp.zeros(DIM), jnp.float32)
+    update = jax.jit(_update_means)
+    for draw, step in enumerate(steps):
+        table = Candidates(
+            *(jnp.zeros(number),) * 3,
+            overlooked=jax.nn.one_hot(draw, number),
+            overlooked_variance=jnp.ones(number),
+            largest_supported=jnp.int32(0),
+            clearest=jnp.int32(0),
+        )
+        last = state.last_measurement if draw == 0 else jnp.int32(step - 2)
+        state = state._replace(last_measurement=last)
+        state = update(state, table, state.measurements, jnp.int32(step))
+    weights = np.asarray(state.overlooked, np.float64)
+    np.testing.assert_allclose(weights.sum(), 1, rtol=1e-5)
+    assert (weights > 0.05).all()
+    np.testing.assert_allclose(state.overlooked_variance, np.square(weights).sum(), rtol=1e-5)
 
 
 def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):

@@ -11,8 +11,10 @@ import pytest
 
 from nce_jax import models
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
-from nce_jax.ratio_estimation._descent import usual_num_steps
-from nce_jax.ratio_estimation._models import excess_of_network
+from nce_jax.ratio_estimation._descent import Descent, Parts, usual_num_steps
+from nce_jax.ratio_estimation._features import FeatureMap
+from nce_jax.ratio_estimation._models import excess_of_network, is_better
+from nce_jax.ratio_estimation._samples import Sets
 from nce_jax.ratio_estimation._settings import digest, remember
 
 KEY = jax.random.key(0)
@@ -75,6 +77,29 @@ def test_steps_follow_the_number_of_samples():
     assert usual_num_steps(50, 512) == 200
     assert usual_num_steps(3000, 512) == 1465
     assert usual_num_steps(1_000_000, 512) == 2000
+
+
+@pytest.mark.parametrize(
+    ("on_its_own", "on_the_other", "expected"), [(2, -2, False), (-2, 2, True)]
+)
+def test_a_half_does_not_judge_the_parameters_that_it_has_chosen(
+    on_its_own, on_the_other, expected
+):
+    """The log ratio is +-2 on data and noise of each half; the model to beat is constant."""
+    half = np.arange(8) % 2
+    sides = [jnp.stack([jnp.full(8, sign), half], axis=1).astype(jnp.float32) for sign in (1, -1)]
+    weights = jnp.stack([jnp.ones(8), half == 0, half == 1]).astype(jnp.float32)
+    parts = Parts(Sets(*sides), Sets(*sides), Sets(*sides), (weights, weights))
+    # Of both halves, of the first, of the second.
+    params = jnp.array([[0, 0], [on_its_own, on_the_other], [on_the_other, on_its_own]])
+    nothing = FeatureMap(np.zeros(2), np.ones(2), np.zeros((2, 0), int))
+    assert expected == is_better(
+        Descent(params, np.zeros(3, int), None),
+        lambda of_halves, x: x[:, 0] * of_halves[x[:, 1].astype(int)],
+        nothing.log_ratio_params(np.zeros(2), 0.0, np.float32),
+        parts,
+        np.arange(16),
+    )
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from nce_jax import noise, samplers
+from nce_jax.samplers._annealing import _estimate, _for_each_datum
+from nce_jax.samplers._path import Annealed
 
 pytestmark = pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")
 
@@ -154,6 +156,17 @@ def test_each_datum_s_estimate_is_that_of_the_datum_alone(direction):
     error = np.hypot(every.standard_error[0], alone.standard_error)
     assert abs(every.log_partition[0] - alone.log_partition) < 4 * error
     assert alone.log_partition.shape == ()
+
+
+def test_every_datum_has_moves_of_its_own():
+    """Also where data and positions are equal: their estimates are independent, not copies."""
+
+    def estimate(key, x, datum):
+        drawn = jax.random.normal(key, (4,))
+        return _estimate(Annealed(x, drawn, jnp.zeros(4, jnp.int32), jnp.ones(2)), sign=1)
+
+    every = _for_each_datum(estimate, jax.random.key(7), jnp.zeros((12, 1)), jnp.ones(3))
+    assert len(np.unique(every.log_weights)) == 12
 
 
 CHAINS, Y = jnp.zeros((5, 1)), jnp.asarray(DATA)

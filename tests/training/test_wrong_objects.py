@@ -185,6 +185,8 @@ def test_wrong_data(name):
     x_data, message = DATA[name]
     with pytest.raises((TypeError, ValueError), match=f"x_data: {message}"):
         run(make(), batch=training.Batch(x_data))
+    with pytest.raises((TypeError, ValueError), match=f"x_noise: {message}"):
+        run(make(), batch=training.Batch(samples(1.0, 8), x_data))
     train = make()
     state = train.init({"theta": jnp.ones(())})
     with pytest.raises((TypeError, ValueError), match=message):

@@ -1,0 +1,305 @@
+"""Deliberate faults in what is computed from samples."""
+
+from tests.mutation.fault import Fault, faults_in
+
+_LOSSES = (
+    *faults_in(
+        "nce_jax/_numerics.py",
+        "tests/test_numerics.py",
+        faults={"is_candidate = is_weighted & jnp.isfinite(samples)": "is_candidate = is_weighted"},
+    ),
+    *faults_in(
+        "nce_jax/_numerics.py",
+        "tests/test_numerics.py",
+        faults={
+            "jax.nn.sigmoid(*primals) * tangents[0]": "jax.nn.sigmoid(-primals[0]) * tangents[0]"
+        },
+    ),
+    *faults_in(
+        "nce_jax/_numerics.py",
+        "tests/diagnostics/test_standard_error.py",
+        faults={
+            "correction = 1 - jnp.sum(jnp.square(block_weights), axis=-1)": (
+                "correction = 1 - 0 * jnp.sum(jnp.square(block_weights), axis=-1)"
+            )
+        },
+    ),
+    *faults_in(
+        "nce_jax/losses/_binary.py",
+        "tests/losses/test_binary_loss.py",
+        faults={
+            "softplus((sides.noise - sides.shift) - offset)": "softplus(sides.noise - sides.shift)",
+            "softplus(offset - (sides.data - sides.shift))": "softplus(offset - sides.data)",
+        },
+    ),
+    *faults_in(
+        "nce_jax/losses/_exponential.py",
+        "tests/losses/test_exponential_loss.py",
+        faults={
+            "return log_mean_noise - log_mean_data": "return log_mean_noise + log_mean_data",
+            "jnp.exp((sides.noise - sides.shift) / 2)": "jnp.exp(sides.noise - sides.shift)",
+        },
+    ),
+    *faults_in(
+        "nce_jax/losses/_divergence.py",
+        "tests/losses/test_divergence_losses.py",
+        faults={
+            "jnp.exp(2 * (sides.noise - sides.shift))": "jnp.exp(sides.noise - sides.shift)",
+            "log_mean_exp(2 * sides.noise, sides.weights_noise)": (
+                "2 * log_mean_exp(sides.noise, sides.weights_noise)"
+            ),
+        },
+    ),
+    *faults_in(
+        "nce_jax/losses/_inference.py",
+        "tests/losses/test_inference_losses.py",
+        faults={"jnp.square(imbalance)": "jnp.abs(imbalance)"},
+    ),
+)
+
+_SOLVERS = (
+    *faults_in(
+        "nce_jax/log_partition/evaluation.py",
+        "tests/log_partition/test_hard_cases.py",
+        # Counts that never agree to rounding: a gap is then decided by it.
+        faults={"rounding = 4 * jnp.finfo": "rounding = 0 * jnp.finfo"},
+    ),
+    *faults_in(
+        "nce_jax/log_partition/evaluation.py",
+        "tests/log_partition/test_certificates.py",
+        faults={
+            "0.5 * jnp.square(delta) * jnp.exp(delta)": "0.05 * jnp.square(delta)",
+            "-jnp.log1p(-jnp.minimum(size, MAX_LINEAR))": "0.1 * jnp.minimum(size, MAX_LINEAR)",
+        },
+    ),
+    *faults_in(
+        "nce_jax/log_partition/equation.py",
+        "tests/log_partition/test_hard_cases.py",
+        faults={
+            "log_overlap + jnp.log(sum(counts)) < 0": "log_overlap + jnp.log(sum(counts)) < -3"
+        },
+    ),
+    *faults_in(
+        "nce_jax/log_partition/equation.py",
+        "tests/diagnostics/test_overlap.py",
+        faults={"jnp.logaddexp(log_kappa, 0.0) - log_kappa": "jnp.logaddexp(log_kappa, 0.0)"},
+    ),
+    *faults_in(
+        "nce_jax/log_partition/implicit.py",
+        "tests/log_partition/test_derivatives.py",
+        faults={
+            "return moved - _weight_tangent(": "return moved + _weight_tangent(",
+            "jnp.exp(log_kappa + log_mean_q - log_slope) - sample_part": (
+                "jnp.exp(log_kappa + log_mean_q - log_slope)"
+            ),
+        },
+    ),
+    *faults_in(
+        "nce_jax/log_partition/implicit.py",
+        "tests/criteria/test_regularized.py",
+        faults={"jnp.logaddexp(log_slope, jnp.log(pull.slope))": "log_slope"},
+    ),
+    *faults_in(
+        "nce_jax/log_partition/_loop.py",
+        "tests/log_partition/test_status.py",
+        # One step too many.
+        faults={"run.num_evaluations < max_steps": "run.num_evaluations <= max_steps"},
+    ),
+    *faults_in(
+        "nce_jax/log_partition/_log_scale.py",
+        "tests/log_partition/test_certificates.py",
+        "tests/log_partition/test_hard_cases.py",
+        faults={"jnp.log(jnp.maximum(-constant, 0))": "-jnp.inf"},
+    ),
+    *faults_in(
+        "nce_jax/log_partition/_tolerance.py",
+        "tests/log_partition/test_root.py",
+        faults={"eps**0.75": "eps**0.5"},
+    ),
+    *faults_in(
+        "nce_jax/criteria/_regularized.py",
+        "tests/criteria/test_regularized.py",
+        faults={
+            "slope = 4 * as_scalar": "slope = 2 * as_scalar",
+            "slope = first.slope + second.slope": "slope = first.slope",
+        },
+    ),
+)
+
+_DIAGNOSTICS = (
+    *faults_in(
+        "nce_jax/diagnostics/_bootstrap.py",
+        "tests/diagnostics/test_bootstrap.py",
+        faults={
+            "jnp.std(values, axis=0, ddof=1)": "jnp.std(values, axis=0) / 2",
+            "key_data, key_noise = jax.random.split(key)": "key_data = key_noise = key",
+        },
+    ),
+    *faults_in(
+        "nce_jax/diagnostics/_divergence.py",
+        "tests/diagnostics/test_divergence.py",
+        faults={"softplus(-log_kappa) - softplus(": "softplus(log_kappa) - softplus("},
+    ),
+    *faults_in(
+        "nce_jax/diagnostics/_info_nce.py",
+        "tests/diagnostics/test_info_nce.py",
+        faults={"weighted_mean(log_candidates, weights)": "jnp.mean(log_candidates, axis=-1)"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy.py",
+        "tests/test_free_energy.py",
+        faults={"forward, reverse) * inefficiency + rounding": "forward, reverse) + rounding"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy.py",
+        "tests/diagnostics/test_intervals.py",
+        faults={
+            "effective_samples(*zip(influences, weights, strict=True)) / inefficiency": (
+                "effective_samples(*zip(influences, weights, strict=True))"
+            )
+        },
+    ),
+    *faults_in(
+        "nce_jax/likelihood/_transforms.py",
+        "tests/likelihood/test_likelihood.py",
+        faults={
+            "math.log1p(-2 * alpha) - log_p - log_q": "-log_p - log_q",
+            "jnp.minimum(spread, jnp.nextafter(levels + 1, levels))": "spread",
+        },
+    ),
+)
+
+_MAGNIFICATION = (
+    *faults_in(
+        "nce_jax/magnification/_adaptive_rule.py",
+        "tests/magnification/test_adaptive.py",
+        faults={
+            # The variance of the running mean of what an M overlooks.
+            "(1 - gain) ** 2, gain**2": "1 - gain, gain",
+            "jnp.where(is_first, candidate, state.candidate + 1)": "candidate",
+            "_SIGNIFICANCE * jnp.sqrt(state.overlooked_variance)": "0.0",
+        },
+    ),
+    *faults_in(
+        "nce_jax/magnification/_windows.py",
+        "tests/magnification/test_windows.py",
+        faults={
+            "decay**2 * windows.noise_square": "decay * windows.noise_square",
+            "noise = jnp.where(is_solvable, jnp.clip(noise, 0, largest_noise), 0)": (
+                "noise = jnp.where(is_solvable, noise, 0)"
+            ),
+        },
+    ),
+    *faults_in(
+        "nce_jax/magnification/_candidates.py",
+        "tests/magnification/test_candidates.py",
+        faults={"MIN_EFFECTIVE = 10.0": "MIN_EFFECTIVE = 2.0"},
+    ),
+)
+
+_TELESCOPING = (
+    *faults_in(
+        "nce_jax/telescoping/_bridges.py",
+        "tests/telescoping/test_bridges.py",
+        "tests/telescoping/test_interface.py",
+        faults={
+            "jnp.sqrt((1 - a) * (1 + a)) * ends[0]": "(1 - a) * ends[0]",
+            "return of_stages(x[:-1]), of_stages(x[1:])": (
+                "return of_stages(x[1:]), of_stages(x[:-1])"
+            ),
+        },
+    ),
+    *faults_in(
+        "nce_jax/telescoping/_influences.py",
+        "tests/telescoping/test_errors.py",
+        faults={
+            "for total in totals)\n    return data + noise": "for total in totals)\n    return 0",
+            "~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)": "~has_gap",
+        },
+    ),
+    *faults_in(
+        "nce_jax/telescoping/_errors.py",
+        "tests/telescoping/test_errors.py",
+        faults={"influence - of_roots, number": "influence + of_roots, number"},
+    ),
+    *faults_in(
+        "nce_jax/telescoping/_noise_levels.py",
+        "tests/telescoping/test_noise_levels.py",
+        faults={"np.exp(-(distances**2) / 8)": "np.exp(-(distances**2) / 4)"},
+    ),
+)
+
+_NOISE = (
+    *faults_in(
+        "nce_jax/noise/_alias.py",
+        "tests/noise/test_vocabulary_noise.py",
+        faults={"remaining[alias] -= 1 - remaining[cell]": "remaining[alias] -= remaining[cell]"},
+    ),
+    *faults_in(
+        "nce_jax/noise/_marginals.py",
+        "tests/noise/test_marginals_noise.py",
+        faults={"0.9 * spread * points.shape[0] ** -0.2": "0.9 * spread * points.shape[0] ** -0.5"},
+    ),
+    *faults_in(
+        "nce_jax/noise/_vocabulary.py",
+        "tests/noise/test_vocabulary_noise.py",
+        faults={
+            "wrap_negative_indices=False": "wrap_negative_indices=True",
+            "jnp.minimum(ids, self._num_words - 1)": "ids + 1",
+        },
+    ),
+)
+
+_SAMPLERS = (
+    *faults_in(
+        "nce_jax/samplers/_annealing.py",
+        "tests/samplers/test_context.py",
+        faults={"sign * log_mean, jnp.nan": "log_mean, jnp.nan"},
+    ),
+    *faults_in(
+        "nce_jax/samplers/_kernels.py",
+        "tests/samplers/test_kernels.py",
+        faults={"jnp.sqrt(2 * tau)": "jnp.sqrt(tau)"},
+    ),
+    *faults_in(
+        "nce_jax/samplers/_chains.py",
+        "tests/samplers/test_context.py",
+        # Chains that are conditioned on one another's data.
+        faults={
+            "step(keys, tally.state, context)": (
+                "step(keys, tally.state, jax.tree.map(lambda leaf: leaf[::-1], context))"
+            )
+        },
+    ),
+    *faults_in(
+        "nce_jax/samplers/_annealing.py",
+        "tests/samplers/test_context.py",
+        # All data have the same moves.
+        faults={"keys = jax.random.split(key, num_data)": "keys = jnp.repeat(key[None], num_data)"},
+    ),
+)
+
+_MODELS = (
+    *faults_in(
+        "nce_jax/models/_exponential_family.py",
+        "tests/models/test_exponential_family.py",
+        faults={"return log_density + as_module_values": "return log_density - as_module_values"},
+    ),
+    *faults_in(
+        "nce_jax/models/_quadratic_head.py",
+        "tests/models/test_quadratic_head.py",
+        faults={"self.min_eigenvalue * jnp.sum(features**2": "0.0 * jnp.sum(features**2"},
+    ),
+)
+
+NUMBERS: tuple[Fault, ...] = (
+    *_LOSSES,
+    *_SOLVERS,
+    *_DIAGNOSTICS,
+    *_MAGNIFICATION,
+    *_TELESCOPING,
+    *_NOISE,
+    *_SAMPLERS,
+    *_MODELS,
+)
+"""Every one of them."""
