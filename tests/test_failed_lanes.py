@@ -12,6 +12,7 @@ import pytest
 import nce_jax
 from nce_jax import criteria, diagnostics, likelihood
 from nce_jax.log_partition import Status
+from tests.slow import slow_but
 
 CRITERIA = {
     "nce": criteria.nce(magnification=3.0),
@@ -51,7 +52,7 @@ def check(totals, sides, *extra):
         assert np.isfinite(slope), name
 
 
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize("name", slow_but(["nce", "ratio_regularized", "ranking_nce"], CRITERIA))
 @pytest.mark.parametrize("with_weights", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_profiled_losses(name, with_weights):
     criterion = CRITERIA[name]

@@ -253,7 +253,7 @@ def as_ranking(
     data, noise = as_samples(names[0], log_ratio_data), as_samples(names[1], log_ratio_noise)
     allowed = [data.shape, data.shape[:-1]] if shared else [data.shape]
     if noise.shape[:-1] not in allowed:
-        expected = " or ".join(f"({', '.join([*map(str, shape), 'K'])})" for shape in allowed)
+        expected = " or ".join(str((*shape, "K")).replace("'", "") for shape in allowed)
         raise ValueError(
             f"{names[1]}: expected shape {expected} for {names[0]} of shape {data.shape}, got shape"
             f" {noise.shape}"

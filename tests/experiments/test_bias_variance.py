@@ -60,6 +60,7 @@ def test_bias_and_variance_equal_integrals_over_the_plane(study):
             np.testing.assert_allclose(actual, expected, rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_at_the_truth_there_is_no_bias_and_the_solved_f_is_log_z(study):
     assert np.all(study["squared_bias"][:, 0, 1] < 1e-20)
     np.testing.assert_allclose(study["log_partition"][2, 0, 1], 0, atol=1e-9)
@@ -103,6 +104,7 @@ def test_sampled_gradients_have_the_exact_bias_and_variance(study, sampled):
     assert np.all(np.abs(errors.mean(-1) - expected) < 4 * errors.std(-1) / np.sqrt(400))
 
 
+@pytest.mark.slow
 def test_sampled_gradients_with_f_solved_have_the_leading_order(study, sampled):
     """Up to 1 / n^2: at M = 1 within 4 standard errors and 5 % of the variance."""
     errors, variance = sampled[2]["errors"][2, 0, 1], study["variance"][2, 0, 0, 1] / 300

@@ -67,6 +67,7 @@ def test_flow_at_a_huge_m_takes_the_time_of_the_likelihood(flow):
         np.testing.assert_allclose(flow[name][:, 1], np.log([20.0, 30.0]), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_plain_descent_takes_the_time_of_the_flow(flow):
     """F solved, M = 1: small steps reach the distance after time / rate steps."""
     rate = 0.01

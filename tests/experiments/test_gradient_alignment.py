@@ -51,6 +51,7 @@ def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
     np.testing.assert_allclose(actual[0, 0], expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_wrong_f_leaves_a_bias_that_m_does_not_remove(problem):
     """For large M the joint gradient at F = log Z + d is off by (e^-d - 1) E_theta[T].
 

@@ -77,6 +77,7 @@ def test_places_follow_one_another():
     np.testing.assert_array_equal(targets, inputs + 1)
 
 
+@pytest.mark.slow
 def test_the_perplexity_of_rows_of_zero_is_the_number_of_words(config):
     corpus = text.load(config)
     trained = train.train(

@@ -36,6 +36,7 @@ def test_a_view_keeps_the_size_and_changes_with_the_key():
     assert ((shining > 0.6) & (shining < 0.92)).all()
 
 
+@pytest.mark.slow
 def test_embeddings_have_length_one_and_every_loss_a_gradient():
     params = init(CONFIG, jax.random.key(0), 64)
     x = jax.random.uniform(jax.random.key(1), (6, 8, 8))

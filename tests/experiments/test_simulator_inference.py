@@ -56,6 +56,7 @@ def test_the_exact_ratio_is_found_perfect():
         assert abs(excess_coverage(actual.mass)) < 4 / np.sqrt(12 * FINE.num_test)
 
 
+@pytest.mark.slow
 def test_a_posterior_that_is_too_narrow_is_seen():
     """A quarter of the covariance: the best accuracy is 0.736.
 

@@ -13,6 +13,7 @@ import nce_jax
 from nce_jax import losses, training
 from nce_jax.losses import Sharded
 from tests.losses import dense
+from tests.slow import slow_but
 
 N, K = 16, 8
 LABELS = np.array([0, 0, 1, 2, 2, 2, 1, 3, 0, 4, 4, 2, 5, 0, 1, 1])  # 3 and 5 occur once
@@ -118,7 +119,7 @@ def assert_equal_to_dense(case, loss, rtol=1e-12, dtype=jnp.float64):
 
 
 @pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.slow), 5])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow_but([c for c in CASES if c.endswith("all")], CASES))
 def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     loss, _, options = CASES[case]
     assert_equal_to_dense(case, functools.partial(loss, **options, chunk_size=chunk_size))

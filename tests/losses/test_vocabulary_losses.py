@@ -546,6 +546,7 @@ def test_an_id_that_no_int32_holds_is_no_word(x64):
     )
 
 
+@pytest.mark.slow
 def test_second_derivatives_where_a_block_is_empty(x64):
     """The one word of the first block is the target, and left out."""
     arrays = {**problem(count=3, per_token=True), "targets": jnp.zeros(N, jnp.int32)}

@@ -31,6 +31,7 @@ def overfitting(**options):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
 def test_the_step_of_the_lowest_loss_is_returned():
     """The losses of the last step are far above; those that choose are not those that assess."""

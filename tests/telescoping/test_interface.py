@@ -188,7 +188,7 @@ def test_a_model_for_other_samples_is_named():
         (
             (KEYS[0], jnp.ones((9, 2, 2)), X_NOISE),
             ValueError,
-            "model: expected samples of shape \\(dim,\\)",
+            "model: expected samples x_data of shape \\(dim,\\)",
         ),
         ((KEYS[0], jnp.ones(9), jnp.ones(9)), ValueError, "for numbers x"),
         ((0, X_DATA, X_NOISE), TypeError, "key: expected a typed key"),

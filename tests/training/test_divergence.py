@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from nce_jax import noise, training
+from tests.slow import slow_but
 
 X_DATA = -3 + jax.random.normal(jax.random.key(0), (256, 1))
 
@@ -98,7 +99,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", slow_but(["a lower rate"], CHANGES))
 def test_the_run_goes_on_with_a_change_that_is_insisted_on(diverged, name):
     folder, step, good = diverged
     options, allowed = CHANGES[name]

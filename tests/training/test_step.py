@@ -11,6 +11,7 @@ import pytest
 
 import nce_jax
 from nce_jax import training
+from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal, counted, samples, tilted_normal
 
 TREATMENTS = {
@@ -166,7 +167,7 @@ def test_samples_of_weight_zero_change_nothing(treatment, x64):
     chex.assert_trees_all_close(actual, expected, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["joint", "bar", "solved"])
+@pytest.mark.parametrize("name", slow_but(["solved"], ["joint", "bar", "solved"]))
 def test_a_run_resumed_in_the_middle_repeats_bit_for_bit(name):
     treatment = TREATMENTS[name]
     params, log_density_fn, noise = tilted_normal()
@@ -231,7 +232,7 @@ def test_bfloat16_parameters_keep_a_float32_log_partition():
     )
 
 
-@pytest.mark.parametrize("kappa", [1.0, 10.0])
+@pytest.mark.parametrize("kappa", slow_but([10.0], [1.0, 10.0]))
 def test_training_finds_the_closed_form(kappa):
     """Data N(2, 1): theta = 2 and F = log Z = 2, within k = 4 standard errors of the average over
     steps 200 to 600 (seed 0).
