@@ -111,13 +111,10 @@ def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
     """BAR per pair of states, (pair,), and its standard error from blocks, (block size, pair)."""
     forward, reverse = jnp.asarray(benzene.work_forward), jnp.asarray(benzene.work_reverse)
     free_energy = nce_jax.bar(forward, reverse)
-    options = {
-        "log_partition": -free_energy.delta_f,
-        "noise_ratio": forward.shape[-1] / reverse.shape[-1],
-    }
+    noise_ratio = forward.shape[-1] / reverse.shape[-1]
     blocks = [
         nce_jax.diagnostics.estimate_log_partition(
-            reverse, -forward, block_size=size, **options
+            reverse, -forward, block_size=size, noise_ratio=noise_ratio
         ).standard_error
         for size in track(config.block_sizes, "benzene")
     ]

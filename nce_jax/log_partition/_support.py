@@ -14,8 +14,10 @@ def share(
     values: jax.Array, weights: jax.Array | None, total: jax.Array, vanishing: float
 ) -> jax.Array:
     """The fraction of a side's weight whose log ratio is not `vanishing`; exactly 1 for all."""
-    lost = weighted_sum((values == vanishing).astype(values.dtype), weights)
-    return 1 - lost / total
+    is_lost = values == vanishing
+    # Not one less the lost part, which cancels where little is left.
+    left = weighted_sum((~is_lost).astype(values.dtype), weights) / total
+    return jnp.where(jnp.any(is_lost, axis=-1), left, 1)
 
 
 def mean(

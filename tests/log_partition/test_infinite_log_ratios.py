@@ -195,3 +195,22 @@ def test_check_solution_takes_the_result_of_bar_and_one_lane_of_several():
     message = r"1 of 2 solves failed: lane \(1,\) NONFINITE: log_ratio_noise is NaN .*rows 2\)$"
     with pytest.raises(FloatingPointError, match=message):
         nce_jax.check_solution(result, problem=problem)
+
+
+@pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+@pytest.mark.parametrize("lost_weight", [1e3, 1e4, 1e6])
+def test_the_root_is_right_where_little_weight_is_left(solver, lost_weight):
+    """Data at 0 and noise at 0, but for a weight of noise that the model gives no mass.
+
+    With a share b of the noise left, 1 / (1 + e^-F) = b / (1 + e^F), so that F = log b.
+    """
+    data, noise = np.zeros(40, np.float32), np.float32([0, -np.inf])
+    weights = np.float32([1, lost_weight])
+    solution = nce_jax.solve_log_partition(
+        data, noise, weights_noise=weights, solver=solver, max_steps=2000
+    )
+    wanted = -np.log1p(np.float64(weights[1]))
+    if solution.status in (Status.CONVERGED, Status.NO_OVERLAP):
+        np.testing.assert_allclose(solution.log_partition, wanted, atol=2e-5)
+    else:
+        assert solution.status == Status.MAX_STEPS
