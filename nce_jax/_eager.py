@@ -193,7 +193,8 @@ def _prepare(
 ) -> _Prepared:
     """Checks the arguments as they were given, pads them, and takes a constant out of them."""
     values, weights, scalars = _checked(sets, arguments)
-    if not all(map(_is_on_host, (*values.values(), *weights.values(), *rows.values()))):
+    is_on_host = all(map(_is_on_host, (*values.values(), *weights.values(), *rows.values())))
+    if not (is_on_host or _has_wide_samples(values)):
         given = {name: array for name, array in weights.items() if array is not None}
         return _Prepared(_Inputs(values, given, {}, scalars | rows), lambda result: result, [])
     values = {name: np.asarray(array) for name, array in values.items()}
@@ -261,6 +262,18 @@ def _is_on_host(array: Any) -> bool:
         default = jax.local_devices(backend=default)[0]
     is_default = array.is_fully_addressable and array.devices() == {default}
     return is_default and default.platform == "cpu"
+
+
+def _has_wide_samples(values: dict[str, Any]) -> bool:
+    """Whether the host has samples in a precision that the program would round.
+
+    Such a call takes the host's path, wherever its other arrays are.
+    """
+    dtype = program_dtype(values.values())
+    return any(
+        isinstance(array, np.ndarray) and array.dtype.itemsize > dtype.itemsize
+        for array in values.values()
+    )
 
 
 def _host_scalar(name: str, value: Any, dtype: np.dtype, split: Split | None) -> Any:

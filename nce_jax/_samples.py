@@ -93,7 +93,17 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
     return floats
 
 
-def _check_rounding(name: str, given: np.ndarray, floats: jax.Array) -> None:
+def check_wide_samples(name: str, samples: Any) -> None:
+    """Raises where JAX would round samples of the host so that they merge; reads no others."""
+    is_floating = isinstance(samples, np.ndarray) and samples.dtype.kind == "f"
+    if is_floating and samples.ndim > 0 and samples.size > 0:
+        dtype = jax.dtypes.canonicalize_dtype(np.float64)
+        if samples.dtype.itemsize > dtype.itemsize:
+            with np.errstate(invalid="ignore"):  # what is not finite is refused elsewhere
+                _check_rounding(name, samples, samples.astype(dtype))
+
+
+def _check_rounding(name: str, given: np.ndarray, floats: Any) -> None:
     rounding = np.abs(np.asarray(floats, np.float64) - given).max(axis=0)
     # A coordinate that is constant has no differences to lose, whatever its value.
     is_constant = given.max(axis=0) == given.min(axis=0)

@@ -261,3 +261,17 @@ def test_two_thousand_lengths_take_few_programs_and_little_memory(name):
             jax.block_until_ready(PAIRS[name](*draw(num_data, num_noise)))
     assert len(programs) < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
+
+
+def test_host_samples_keep_their_precision_beside_arrays_of_another_device():
+    """Weights on the second device do not send float64 samples unread into the program."""
+    rng = np.random.default_rng(0)
+    data, noise = 1e5 + rng.normal(1, 1, 400), 1e5 + rng.normal(0, 1, 400)
+    elsewhere = jax.device_put(np.ones(400, np.float32), jax.devices()[1])
+    for function in (nce_jax.divergence, nce_jax.overlap):
+        mixed, plain = (
+            function(data, noise, weights_noise=weights) for weights in (elsewhere, np.ones(400))
+        )
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), mixed, plain)
+    with pytest.raises(ValueError, match="expected values that lead to a result which float32"):
+        nce_jax.solve_log_partition(data + 1e8, noise + 1e8, weights_noise=elsewhere)

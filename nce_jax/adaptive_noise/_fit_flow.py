@@ -14,7 +14,7 @@ from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
 from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
 from nce_jax._promotion import standard_promotion
-from nce_jax._samples import HoldOut, hold_out
+from nce_jax._samples import HoldOut, check_wide_samples, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
@@ -169,6 +169,7 @@ def fit_flow(
 
 
 def _points(x_data: Any) -> jax.Array:
+    check_wide_samples("x_data", x_data)
     x_data = as_floating("x_data", x_data)
     if x_data.ndim != 2:
         raise ValueError(f"x_data: expected shape (samples, dim), got shape {x_data.shape}")

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_floating, compute_dtype
+from nce_jax._samples import check_wide_samples
 
 
 def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
     """Returns data as a floating array (samples, dim), float32 or wider; raises otherwise."""
+    check_wide_samples(name, points)
     points = as_floating(name, points)
     if points.ndim != 2 or points.shape[1] < 1:
         raise ValueError(

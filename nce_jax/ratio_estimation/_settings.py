@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nce_jax._disk import DamagedFileError, read_json, write_atomic
+from nce_jax._disk import DamagedFileError, errors_name, read_json, write_atomic
 
 _NAME = "fit_log_ratio.json"
 _MAX_BYTES = 100_000
@@ -33,9 +33,10 @@ def remember(folder: str | PathLike[str] | None, settings: dict[str, Any]) -> No
     if folder is None:
         return
     path = Path(folder) / _NAME
-    if not path.exists():
-        write_atomic(path, json.dumps(settings))
-        return
+    with errors_name(path.parent):
+        if not path.exists():
+            write_atomic(path, json.dumps(settings))
+            return
     stored = _read(path)
     for name, value in settings.items():
         if stored.get(name) != value:

@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_positive_int
+from nce_jax._checks import check_positive_int, describe
 from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS, check_data
 from nce_jax._options import check_function
+from nce_jax._samples import check_wide_samples
 from nce_jax.training._digests import content
 from nce_jax.training._state import Batch
 
@@ -140,6 +141,10 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax.Array) -> Source:
+    _check_batch_size(batch_size)
+    for name in ("x_data", "x_noise"):
+        for leaf in jax.tree.leaves(getattr(data, name)):
+            check_wide_samples(name, leaf)
     data = Batch(*(None if field is None else jax.tree.map(jnp.asarray, field) for field in data))
     sizes = {"data": _size(data.x_data, "x_data"), "noise": _size(data.x_noise, "x_noise")}
     _check_weights(data, sizes)
@@ -166,6 +171,16 @@ def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax
 
     gather = partial(_gather, shares=shares)
     return Source(arguments, gather, shares["data"], counts, data, _nothing)
+
+
+def _check_batch_size(batch_size: Any) -> None:
+    if isinstance(batch_size, tuple | list) and not (
+        isinstance(batch_size, tuple) and len(batch_size) == 2
+    ):
+        raise TypeError(
+            "batch_size: expected an integer, or a tuple of two (data, noise), got"
+            f" {describe(batch_size)}"
+        )
 
 
 def _plain(batch_size: Any) -> Any:
