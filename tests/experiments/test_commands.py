@@ -11,7 +11,11 @@ import pytest
 from experiments.common import cli
 from nce_jax._disk import FolderLock
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    # Other tests of this process have imported the module that is run.
+    pytest.mark.filterwarnings("ignore:.*found in sys.modules after import:RuntimeWarning"),
+]
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 TOPICS = sorted(path.parent.name for path in EXPERIMENTS.glob("*/run.py"))

@@ -90,7 +90,7 @@ def test_an_adaptive_m_is_that_of_one_device(x64):
         step = training.jit_train_step(step, state)
         for _ in range(5):
             state, metrics = step(state, 1 + jax.random.normal(jax.random.key(1), (64, 2)), KEY)
-        return state.params, metrics
+        return state.params, metrics._replace(faults=None)
 
     assert_close(run(training.make_mesh()), run(None), rtol=1e-9)
 
