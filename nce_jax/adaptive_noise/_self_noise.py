@@ -30,7 +30,8 @@ class SelfNoise:
         1 and the size of the buffer.
       acceptance_rate: mean acceptance rate of the transitions at the snapshot.
       num_nonfinite: number of steps, summed over chains, at which a value was not finite, int32.
-      status: a `Status`, int32: NONFINITE, or NO_OVERLAP if an effective sample size was below 10.
+      status: a `Status`, int32: NONFINITE, or LOW_OVERLAP if the error of a reweighting had fewer
+        than `log_partition.MIN_EFFECTIVE_SAMPLES` effective samples behind it.
       x: the buffer, (size, ...).
       log_density: phi_old at the buffer, (size,).
       log_density_fn: phi; static.

@@ -13,10 +13,6 @@ from nce_jax.diagnostics import importance_log_partition
 from nce_jax.log_partition import Status
 from nce_jax.samplers import Kernel, annealed_importance_sampling, sample_chains
 
-_MIN_EFFECTIVE_SAMPLE_SIZE = 10.0
-"""Effective sample size below which the status is NO_OVERLAP, since error bars are not meaningful
-and the samples descend from too few chains. The value is our choice."""
-
 
 def self_noise(
     key: PRNGKeyArray,
@@ -127,14 +123,13 @@ def self_noise(
     x = annealed.x[_systematic(key_resample, annealed.log_weights)]
     chains = sample_chains(key_chains, log_model, x, kernel=kernel, num_steps=num_steps)
     size = annealed.effective_sample_size
-    status = _status(annealed.log_partition, size)
     noise = assemble(
         log_density_fn,
         params,
         annealed.log_partition,
         annealed.standard_error,
         size,
-        status,
+        annealed.status,
         chains,
     )
     num_nonfinite = noise.num_nonfinite + jnp.sum(annealed.num_nonfinite, dtype=jnp.int32)
@@ -226,7 +221,8 @@ def refresh_self_noise(
     )
     log_partition, size = noise.log_partition + change.log_partition, change.effective_sample_size
     error = jnp.hypot(noise.standard_error, change.standard_error)
-    status = jnp.where(noise.status == Status.CONVERGED, _status(log_partition, size), noise.status)
+    of_change = jnp.where(jnp.isfinite(log_partition), change.status, Status.NONFINITE)
+    status = jnp.where(noise.status == Status.CONVERGED, of_change, noise.status)
     return assemble(noise.log_density_fn, params, log_partition, error, size, status, chains)
 
 
@@ -249,10 +245,3 @@ def _systematic(key: PRNGKeyArray, log_weights: jax.Array) -> jax.Array:
     offsets = jnp.arange(count, dtype=cumulative.dtype)
     positions = (offsets + jax.random.uniform(key, (), cumulative.dtype)) / count
     return jnp.clip(jnp.searchsorted(cumulative, positions * cumulative[-1]), 0, count - 1)
-
-
-def _status(log_partition: jax.Array, effective_sample_size: jax.Array) -> jax.Array:
-    status = jnp.where(
-        effective_sample_size < _MIN_EFFECTIVE_SAMPLE_SIZE, Status.NO_OVERLAP, Status.CONVERGED
-    )
-    return jnp.where(jnp.isfinite(log_partition), status, Status.NONFINITE)

@@ -13,6 +13,7 @@ from nce_jax._numerics import (
     ignore_unweighted,
     jackknife_variance,
     log_mean_exp,
+    rounding_variance,
     sample_count,
     stop_where,
 )
@@ -139,7 +140,9 @@ def importance_log_partition(
     status = jnp.where(is_estimate, Status.CONVERGED, Status.NONFINITE)
     return ImportanceEstimate(
         log_partition=jnp.where(is_estimate, log_partition, jnp.nan),
-        standard_error=jnp.sqrt(jackknife_variance(influences, weights, block_size=1)),
+        standard_error=jnp.sqrt(
+            jackknife_variance(influences, weights, block_size=1) + rounding_variance(log_partition)
+        ),
         effective_sample_size=sample_count(contributions, contributions),
         status=interval_status(status, count),
         effective_samples=count,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
 from nce_jax._eager import PAIR, one_program
-from nce_jax._numerics import effective_samples, jackknife_variance, stop_where
+from nce_jax._numerics import effective_samples, jackknife_variance, rounding_variance, stop_where
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition import (
@@ -210,7 +210,9 @@ def error_of_root(
     weights = (problem.data.weights, problem.noise.weights)
     sides = list(zip(_influences(problem, root), weights, strict=True))
     variance = sum(jackknife_variance(*side, block_size) for side in sides)
-    return jnp.sqrt(variance), effective_samples(*sides, block_size=block_size)
+    # Samples of the dtype were rounded by about as much as F is.
+    error = jnp.sqrt(variance + rounding_variance(root))
+    return error, effective_samples(*sides, block_size=block_size)
 
 
 def _influences(problem: Problem, root: jax.Array) -> tuple[jax.Array, jax.Array]:

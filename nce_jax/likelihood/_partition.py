@@ -154,7 +154,7 @@ def _model_log_partition(
     }
     estimate = estimate_log_partition(model, noise, block_size=block_size, **pair)
     root, status = estimate.log_partition, estimate.status
-    error = jnp.sqrt(jnp.square(estimate.standard_error) + rounding_variance(root))
+    error = estimate.standard_error
     is_estimate = (status == Status.CONVERGED) | (status == Status.LOW_OVERLAP)
     return ModelLogPartition(
         log_partition=jnp.where(is_estimate, root, jnp.nan),

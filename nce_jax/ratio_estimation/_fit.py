@@ -185,8 +185,10 @@ def fit_log_ratio(
         },
     )
     assessed, descent = problem.automatic() if model is None else problem.given(*model)
-    is_grouped = (groups_data is not None, groups_noise is not None, block_size is not None)
-    signs = [] if any(is_grouped) else _signs(sets)
+    is_grouped = [
+        labels is not None or block_size is not None for labels in (groups_data, groups_noise)
+    ]
+    signs = _signs(sets, is_grouped)
     estimate = assess(assessed, descent, signs, num_groups)
     if not estimate.is_reliable:
         warnings.warn(
@@ -195,11 +197,12 @@ def fit_log_ratio(
     return estimate
 
 
-def _signs(sets: Sets) -> list[str]:
-    """Signs of dependent samples in either set, in words."""
+def _signs(sets: Sets, is_grouped: list[bool]) -> list[str]:
+    """Signs of dependent samples in the sets without groups, in words."""
     return [
         sign
-        for name, side in zip(("x_data", "x_noise"), sets, strict=True)
+        for name, side, has_groups in zip(("x_data", "x_noise"), sets, is_grouped, strict=True)
+        if not has_groups
         for sign in signs_of_dependence(name, np.asarray(side))
     ]
 

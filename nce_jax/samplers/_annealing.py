@@ -14,9 +14,10 @@ import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
-from nce_jax._numerics import log_mean_exp, sample_count
+from nce_jax._numerics import effective_samples, log_mean_exp, sample_count
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
+from nce_jax.log_partition import Status, interval_status
 from nce_jax.samplers._checks import (
     as_data,
     as_inverse_temperatures,
@@ -31,8 +32,8 @@ from nce_jax.samplers._path import Annealed, Path, anneal
 class AnnealedEstimate(NamedTuple):
     """An estimate of a model's log Z from annealed chains, with a bound on it.
 
-    Check the effective sample size first: if it is below about ten, `standard_error` is not
-    meaningful, and the estimate is only a bound. The estimate is NaN if a log weight is not finite,
+    Look at the status first: where it is LOW_OVERLAP, `standard_error` is too small as a rule, and
+    the estimate is only a bound. The estimate is NaN if a log weight is not finite,
     or if the schedule does not run from 0 to 1. With a `context` there is one estimate per datum,
     and every field has the data on its first axis.
 
@@ -53,6 +54,10 @@ class AnnealedEstimate(NamedTuple):
         1,).
       num_nonfinite: number of steps of each chain, (chains,), at which it or its proposal was not
         finite.
+      status: a `Status`, int32: NONFINITE where the estimate is NaN, and LOW_OVERLAP where
+        `effective_samples` is below `log_partition.MIN_EFFECTIVE_SAMPLES`.
+      effective_samples: the effective number of chains behind the standard error: none contributes
+        more than one over this number to the variance.
     """
 
     log_partition: Float[Array, "*data"]
@@ -64,6 +69,8 @@ class AnnealedEstimate(NamedTuple):
     x: Float[Array, "..."]
     acceptance_rate: Float[Array, "*data stages"]
     num_nonfinite: Real[Array, "*data chains"]
+    status: Real[Array, "*data"]
+    effective_samples: Float[Array, "*data"]
 
 
 def annealed_importance_sampling(
@@ -307,6 +314,12 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     log_weights = annealed.log_weights
     log_mean = log_mean_exp(log_weights, None)
     relative = jnp.exp(log_weights - log_mean)  # mean one
+    deviations = relative - 1
+    # Equal weights differ by rounding alone, and then count equally.
+    rounding = 8 * jnp.finfo(relative.dtype).eps * (1 + jnp.max(jnp.abs(log_weights)))
+    deviations = jnp.where(jnp.max(jnp.abs(deviations)) <= rounding, 0, deviations)
+    count = effective_samples((deviations, None))
+    status = jnp.where(jnp.isfinite(log_mean), Status.CONVERGED, Status.NONFINITE)
     return AnnealedEstimate(
         log_partition=jnp.where(jnp.isfinite(log_mean), sign * log_mean, jnp.nan),
         standard_error=_error_of_mean(relative),
@@ -317,6 +330,8 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
         x=annealed.x,
         acceptance_rate=annealed.acceptance_rate,
         num_nonfinite=annealed.num_nonfinite,
+        status=interval_status(status, count),
+        effective_samples=count,
     )
 
 

@@ -199,11 +199,11 @@ def test_modes_get_their_share_by_weights_where_chains_cannot_cross():
 
 def test_a_jump_too_far_is_said_and_remembered(snapshot, refresh):
     lost = refresh(jax.random.key(3), snapshot, THETA + 12.0)
-    assert lost.status == Status.NO_OVERLAP
+    assert lost.status == Status.LOW_OVERLAP
     assert lost.effective_sample_size < 10
     again = refresh(jax.random.key(4), lost, THETA + 12.0)
     assert again.effective_sample_size > 450
-    assert again.status == Status.NO_OVERLAP
+    assert again.status == Status.LOW_OVERLAP
 
 
 def test_what_is_not_finite_is_said_and_not_hidden(snapshot, refresh):

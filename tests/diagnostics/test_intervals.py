@@ -249,3 +249,21 @@ def test_intervals_at_any_kappa_cover_where_they_are_converged(size, x64):
             result = divergence(*samples, magnification=kappa)
             truth = exact_divergence(separation, kappa)
             check_coverage(("divergence", *label), result.value, result, truth)
+
+
+@pytest.mark.parametrize("name", ["importance", "estimate"])
+def test_the_error_covers_the_rounding_of_the_samples(name):
+    """Samples near 1e8 that were float32 before they came are off by up to four nats."""
+    rng = np.random.default_rng(0)
+    data, noise = rng.normal(1, 1, 400), rng.normal(0, 1, 400)
+    estimate = {
+        "importance": lambda data, noise: diagnostics.importance_log_partition(noise),
+        "estimate": diagnostics.estimate_log_partition,
+    }[name]
+    exact = float(estimate(data, noise).log_partition)
+    offset = 1e8 + 3.7
+    rounded = estimate(*(jnp.float32(side + offset) for side in (data, noise)))
+    miss = float(np.float64(rounded.log_partition)) - offset - exact
+    spacing = float(np.spacing(np.float32(offset)))
+    assert spacing / 2 <= rounded.standard_error <= spacing
+    assert abs(miss) <= 2 * float(rounded.standard_error)

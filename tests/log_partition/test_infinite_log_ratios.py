@@ -209,8 +209,9 @@ def test_the_root_is_right_where_little_weight_is_left(solver, lost_weight):
     solution = nce_jax.solve_log_partition(
         data, noise, weights_noise=weights, solver=solver, max_steps=2000
     )
+    if solution.status == Status.MAX_STEPS:
+        assert solver is SOLVERS["fixed_point"]  # the only one that may be too slow
+        return
+    assert solution.status in (Status.CONVERGED, Status.NO_OVERLAP)
     wanted = -np.log1p(np.float64(weights[1]))
-    if solution.status in (Status.CONVERGED, Status.NO_OVERLAP):
-        np.testing.assert_allclose(solution.log_partition, wanted, atol=2e-5)
-    else:
-        assert solution.status == Status.MAX_STEPS
+    np.testing.assert_allclose(solution.log_partition, wanted, atol=1e-5)

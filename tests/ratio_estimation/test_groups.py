@@ -8,6 +8,7 @@ from sklearn import datasets
 
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._dependence import signs_of_dependence
+from nce_jax.ratio_estimation._fit import _signs
 from nce_jax.ratio_estimation._folds import _check_folds, as_groups, make_folds
 from nce_jax.ratio_estimation._models import make_parts
 from nce_jax.ratio_estimation._samples import Sets
@@ -212,3 +213,15 @@ def test_bad_groups_are_named(options, message):
     x = np.random.default_rng(0).normal(size=(2, 20, 2))
     with pytest.raises(ValueError, match=message):
         fit_log_ratio(KEY, *x, progress=False, **options)
+
+
+def test_groups_of_one_set_leave_the_alarm_of_the_other():
+    rows = jnp.asarray(np.repeat(np.random.default_rng(0).normal(size=(20, 3)), 10, axis=0))
+    sets = Sets(rows, rows + 1)
+    for is_grouped in ([False, False], [True, False], [False, True], [True, True]):
+        named = {sign.partition(":")[0] for sign in _signs(sets, is_grouped)}
+        assert named == {
+            name
+            for name, has_groups in zip(("x_data", "x_noise"), is_grouped, strict=True)
+            if not has_groups
+        }
