@@ -124,8 +124,8 @@ def test_the_standard_error_is_the_spread_over_repetitions():
 
 @pytest.mark.slow
 def test_a_refresh_follows_the_model(snapshot, refresh):
-    """Seed 2: half a standard deviation on, 4 standard errors; the error grows."""
-    theta = THETA + jnp.array([0.5, 0.5])
+    """Seed 2, 4 standard errors; the error grows. At twice the step a few samples carry it."""
+    theta = THETA + jnp.array([0.25, 0.25])
     refreshed = refresh(jax.random.key(2), snapshot, theta)
     assert jax.tree.structure(refreshed) == jax.tree.structure(snapshot)
     assert [leaf.dtype for leaf in jax.tree.leaves(refreshed)] == [
@@ -144,6 +144,9 @@ def test_a_refresh_follows_the_model(snapshot, refresh):
         refreshed.log_density, log_density_fn(theta, refreshed.x), rtol=1e-5, atol=1e-5
     )
     assert_buffer_is_of(refreshed, theta)
+    far = refresh(jax.random.key(2), snapshot, THETA + 0.5)
+    assert 10 < far.effective_sample_size < refreshed.effective_sample_size
+    assert far.status == Status.LOW_OVERLAP
 
 
 def test_a_refresh_to_the_same_parameters_moves_the_chains_alone(snapshot, refresh):

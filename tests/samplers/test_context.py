@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax import noise, samplers
+from nce_jax import Status, noise, samplers
 from nce_jax.samplers._annealing import _estimate, _for_each_datum
 from nce_jax.samplers._path import Annealed
 
@@ -143,8 +143,27 @@ def test_every_datum_has_its_marginal_likelihood(direction):
     assert estimate.log_weights.shape == estimate.num_nonfinite.shape == (5, 400)
     assert estimate.acceptance_rate.shape == (5, 39)
     sign = 1 if direction == "forward" else -1
-    bound = sign * np.asarray(estimate.log_weights, np.float64).mean(axis=1)
-    np.testing.assert_allclose(estimate.bound, bound, rtol=1e-4)
+    log_weights = np.asarray(estimate.log_weights, np.float64)
+    np.testing.assert_allclose(estimate.bound, sign * log_weights.mean(axis=1), rtol=1e-4)
+    weights = np.exp(log_weights - log_weights.max(axis=1, keepdims=True))
+    squares = (weights / weights.mean(axis=1, keepdims=True) - 1) ** 2
+    count = squares.sum(axis=1) / squares.max(axis=1)
+    np.testing.assert_allclose(estimate.effective_samples, count, rtol=1e-3)
+    assert (estimate.status == np.where(count < 10, Status.LOW_OVERLAP, Status.CONVERGED)).all()
+
+
+def test_few_chains_that_carry_the_weight_are_said():
+    """A target of a tenth of the noise's width in 3 dimensions, at once: a few draws of 200."""
+    estimate = samplers.annealed_importance_sampling(
+        jax.random.key(0),
+        lambda x: -50 * jnp.sum(x**2, axis=-1),
+        noise.standard_normal(3),
+        kernel=samplers.mala(0.1),
+        schedule=samplers.linear_schedule(1),
+        num_samples=200,
+    )
+    assert estimate.effective_samples < 10
+    assert estimate.status == Status.LOW_OVERLAP
 
 
 @pytest.mark.slow
