@@ -199,7 +199,7 @@ _MAGNIFICATION = (
 
 _TELESCOPING = (
     *faults_in(
-        "nce_jax/telescoping/_bridges.py",
+        "nce_jax/_bridges.py",
         "tests/telescoping/test_bridges.py",
         "tests/telescoping/test_interface.py",
         faults={
