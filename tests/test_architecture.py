@@ -33,7 +33,7 @@ FENCES = {
     "matplotlib": set(),
     "optax": {"training", "adaptive_noise", "ratio_estimation", "telescoping"},
     "orbax": {"training"},
-    "sklearn": set(),
+    "sklearn": {"diagnostics"},
     "tensorflow_probability": set(),
     "tqdm": {"training", "sweeps", "telescoping"},
     "tyro": set(),

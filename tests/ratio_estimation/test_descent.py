@@ -80,6 +80,9 @@ def test_steps_follow_the_number_of_samples():
     assert usual_num_steps(1_000_000, 512) == 2000
 
 
+EQUAL = {name: {} for name in ("train", "select", "held_out")}
+
+
 @pytest.mark.parametrize(
     ("on_its_own", "on_the_other", "expected"), [(2, -2, False), (-2, 2, True)]
 )
@@ -90,7 +93,7 @@ def test_a_half_does_not_judge_the_parameters_that_it_has_chosen(
     half = np.arange(8) % 2
     sides = [jnp.stack([jnp.full(8, sign), half], axis=1).astype(jnp.float32) for sign in (1, -1)]
     weights = jnp.stack([jnp.ones(8), half == 0, half == 1]).astype(jnp.float32)
-    parts = Parts(Sets(*sides), Sets(*sides), Sets(*sides), (weights, weights))
+    parts = Parts(Sets(*sides), Sets(*sides), Sets(*sides), (weights, weights), EQUAL)
     # Of both halves, of the first, of the second.
     params = jnp.array([[0, 0], [on_its_own, on_the_other], [on_the_other, on_its_own]])
     nothing = FeatureMap(np.zeros(2), np.ones(2), np.zeros((2, 0), int))
