@@ -133,9 +133,10 @@ def resample(
 
 def _check_functions(log_ratio_fn: Callable[[Any], Any], noise: Noise, draw: Any) -> None:
     """Raises unless noise and log ratio give one floating number per sample."""
-    x, log_noise = jax.eval_shape(
-        lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(2,))
-    )
+    with standard_promotion():
+        x, log_noise = jax.eval_shape(
+            lambda: noise.sample_and_log_prob(seed=jax.random.key(0), sample_shape=(2,))
+        )
     check_noise_values(log_noise, x)
     x = jax.eval_shape(draw, jnp.zeros((), jnp.int32))
     check_values("log_ratio_fn", jax.eval_shape(log_ratio_fn, x), x)
