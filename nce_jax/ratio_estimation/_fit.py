@@ -13,7 +13,7 @@ from nce_jax._checks import check_instance, check_key, check_positive_int, descr
 from nce_jax._contracts import check_log_density_fn, check_optimizer
 from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
 from nce_jax._samples import SampleSource
-from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped, Weights
+from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.criteria import Criterion, nce
 from nce_jax.ratio_estimation._dependence import signs_of_dependence
 from nce_jax.ratio_estimation._descent import STEPS, Descent, Parts, descend, usual_num_steps
@@ -51,8 +51,8 @@ def fit_log_ratio(
     groups_data: Shaped[ArrayLike, " n"] | None = None,
     groups_noise: Shaped[ArrayLike, " m"] | None = None,
     block_size: int | None = None,
-    weights_data: Weights | None = None,
-    weights_noise: Weights | None = None,
+    weights_data: Shaped[ArrayLike, " n"] | None = None,
+    weights_noise: Shaped[ArrayLike, " m"] | None = None,
     num_groups: int = 10,
     folder: str | PathLike[str] | None = None,
     resume: bool = False,

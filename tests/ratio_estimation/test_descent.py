@@ -130,9 +130,9 @@ def test_a_network_is_used_where_it_lowers_the_loss(monkeypatch):
 def test_a_network_has_the_excess_that_it_has_not_gained():
     """Shrinking the true log ratio of Gaussians by half costs a loss that both models share."""
     x = np.random.default_rng(0).normal(size=(2, 2000)) + np.array([[0.5], [-0.5]])
-    assert excess_of_network(0.01, 0.5 * x, 0.5 * x) == 0.01
-    assert 0 < excess_of_network(0.1, 0.5 * x, 0.7 * x) < 0.1
-    assert np.isnan(excess_of_network(0.01, 0.5 * x, x))
+    assert excess_of_network(0.01, tuple(0.5 * x), tuple(0.5 * x)) == 0.01
+    assert 0 < excess_of_network(0.1, tuple(0.5 * x), tuple(0.7 * x)) < 0.1
+    assert np.isnan(excess_of_network(0.01, tuple(0.5 * x), tuple(x)))
 
 
 @pytest.mark.slow

@@ -198,6 +198,30 @@ def test_the_capacity_follows_the_effective_number_of_samples(monkeypatch):
         fitted(weights_data=np.where(np.arange(60) < 9, 1.1, 1.0))
 
 
+@pytest.mark.slow
+def test_a_weighted_network_is_used_where_it_lowers_the_loss(monkeypatch):
+    """Four modes over a wide Gaussian, as in `test_descent`, of which the data are draws of the
+    wide Gaussian with weights, which leave 7,700 effective ones.
+    """
+    monkeypatch.setattr("nce_jax.ratio_estimation._features._NUM_CENTERS", 0)
+    rng = np.random.default_rng(0)
+    centers = 1.2 * np.array([[1, 0], [-1, 0], [0, 1], [0, -1]])
+
+    def truth(x):
+        squares = ((x[:, None] - centers) ** 2).sum(-1)
+        return np.log(np.exp(-2 * squares).sum(1) * 2.25) + (x**2).sum(1) / 4.5
+
+    x, y = 1.5 * rng.normal(size=(2, 14_000, 2))
+    with jax.numpy_rank_promotion("allow"):
+        estimate = fitted(x, y, weights_data=np.exp(truth(x)))
+    assert estimate.model == "network"
+    assert estimate.is_reliable
+    x = centers[rng.integers(0, 4, 6000)] + 0.5 * rng.normal(size=(6000, 2))
+    error = np.asarray(estimate.log_ratio(jnp.asarray(x, jnp.float32))) - truth(x)
+    assert np.sqrt(np.mean(error**2)) < 0.35  # 0.63 without the network
+    assert abs(estimate.kl - truth(x).mean()) < 4 * estimate.kl_sampling_error + 0.05
+
+
 BAD = {
     "negative": (np.where(np.arange(60) == 4, -1.0, 1.0), "weights >= 0, got .* -1.0"),
     "NaN": (np.where(np.arange(60) == 4, np.nan, 1.0), "finite weights >= 0, got nan in row 4"),
