@@ -60,7 +60,13 @@ def test_newton_and_bisection_solve_every_problem():
     chosen = [
         solves.Configuration(solver, dtype, None, weighting, None)
         for solver in ("newton", "bisection")
-        for dtype, weighting in (("float32", "scaled"), ("float64", "outside"), ("float32", "wide"))
+        for dtype, weighting in (
+            ("float32", "scaled"),
+            ("float64", "outside"),
+            ("float32", "wide"),
+            ("float32", "lost"),
+            ("float64", "unused"),
+        )
     ]
     failed = [tally.configuration for tally in solves.run(1, seed=4, chosen=chosen) if tally[2]]
     assert failed == []
