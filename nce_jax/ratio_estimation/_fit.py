@@ -11,14 +11,14 @@ import optax
 
 from nce_jax._checks import check_instance, check_key, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn, check_optimizer
+from nce_jax._dependence import signs_without_groups
+from nce_jax._folds import Side, as_groups, make_folds
 from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
 from nce_jax._samples import SampleSource
 from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.criteria import Criterion, nce
-from nce_jax.ratio_estimation._dependence import signs_of_dependence
 from nce_jax.ratio_estimation._descent import STEPS, Descent, Parts, descend, usual_num_steps
 from nce_jax.ratio_estimation._features import log_ratio
-from nce_jax.ratio_estimation._folds import Side, as_groups, make_folds
 from nce_jax.ratio_estimation._models import (
     MIN_FOR_NETWORK,
     Assessed,
@@ -185,26 +185,15 @@ def fit_log_ratio(
         },
     )
     assessed, descent = problem.automatic() if model is None else problem.given(*model)
-    is_grouped = [
-        labels is not None or block_size is not None for labels in (groups_data, groups_noise)
-    ]
-    signs = _signs(sets, is_grouped)
+    labels = {"x_data": groups_data, "x_noise": groups_noise}
+    is_grouped = {name: block_size is not None or labels[name] is not None for name in labels}
+    signs = signs_without_groups({"x_data": sets.data, "x_noise": sets.noise}, is_grouped)
     estimate = assess(assessed, descent, signs, num_groups)
     if not estimate.is_reliable:
         warnings.warn(
             "fit_log_ratio: " + "; ".join(estimate.problems), UnreliableRatioWarning, stacklevel=2
         )
     return estimate
-
-
-def _signs(sets: Sets, is_grouped: list[bool]) -> list[str]:
-    """Signs of dependent samples in the sets without groups, in words."""
-    return [
-        sign
-        for name, side, has_groups in zip(("x_data", "x_noise"), sets, is_grouped, strict=True)
-        if not has_groups
-        for sign in signs_of_dependence(name, np.asarray(side))
-    ]
 
 
 def _check_numbers(**counts: int | None) -> None:

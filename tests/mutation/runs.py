@@ -167,6 +167,8 @@ _FILES = (
             # A record that was changed, and a file that was, at the same size.
             "if digest != _digest_or_none(record):": "if digest is None:",
             "size and sha256(path) == digest": "size",
+            # A file that is not of the checkpoint.
+            "for name in present if name not in expected]": "for name in present if not expected]",
         },
     ),
     *faults_in(
