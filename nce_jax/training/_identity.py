@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._options import CHANGES, PARTS
 from nce_jax._promotion import standard_promotion
 from nce_jax.training._checkpoints import CheckpointWarning
 from nce_jax.training._digests import coarse
@@ -20,34 +21,17 @@ from nce_jax.training._program import fingerprint
 from nce_jax.training._state import Batch
 from nce_jax.training._step import TrainStep
 
-_PARTS = ("model", "noise", "optimizer", "criterion", "treatment", "magnification_rule", "step")
-CHANGES = ("batch_size", "batches", "key", "state", *_PARTS)
-"""What `fit(..., allow_changes=...)` takes."""
-
 FREES_OPTIMIZER = {"optimizer", "treatment", "magnification_rule", "step"}
 """Changes with which a part of the optimizer's state may not fit."""
 
 # A difference on the left shows in the parts on the right as well, which are then not named.
 _FOLLOWERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(_PARTS[:5], ("magnification_rule",)),
+    **dict.fromkeys(PARTS[:5], ("magnification_rule",)),
     "criterion": ("treatment", "magnification_rule"),
 }
 
 Differences = dict[str, tuple[str, str]]
 """What was expected and what came, by the name of what differs."""
-
-
-def check_changes(allow_changes: Any) -> None:
-    """Raises unless these are names of what may change."""
-    wrong = (
-        [allow_changes]
-        if not isinstance(allow_changes, Collection) or isinstance(allow_changes, str | np.ndarray)
-        else [name for name in allow_changes if name not in CHANGES]
-    )
-    if wrong:
-        raise ValueError(
-            f"allow_changes: expected a tuple of names among {', '.join(CHANGES)}, got {wrong[0]!r}"
-        )
 
 
 def describe_run(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
@@ -196,7 +180,7 @@ def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path
     before, after = saved["programs"], current["programs"]
     if before and after and ("step" in before) != ("step" in after):
         return {"step": ("a step of the same kind", "a step of another kind")}
-    common = [name for name in _PARTS if name in before and name in after]
+    common = [name for name in PARTS if name in before and name in after]
     pairs = {name: _difference(before[name], after[name]) for name in common}
     differences = {name: pair for name, pair in pairs.items() if pair is not None}
     followers = {follower for name in differences for follower in _FOLLOWERS.get(name, ())}

@@ -11,12 +11,19 @@ import numpy as np
 from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
-from nce_jax._options import as_folder, check_flag, check_function, check_number, check_resume
+from nce_jax._options import (
+    as_folder,
+    check_changes,
+    check_flag,
+    check_function,
+    check_number,
+    check_resume,
+)
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
-from nce_jax.training._identity import check_changes, describe_run
+from nce_jax.training._identity import describe_run
 from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings, shares_threads
 from nce_jax.training._processes import check_same, is_writer
