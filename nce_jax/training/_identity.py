@@ -14,8 +14,8 @@ import numpy as np
 from nce_jax._options import CHANGES, PARTS
 from nce_jax._promotion import standard_promotion
 from nce_jax.training._checkpoints import CheckpointWarning
-from nce_jax.training._digests import coarse
 from nce_jax.training._digests import different_leaves as _unlike
+from nce_jax.training._digests import summary
 from nce_jax.training._matching import is_hyperparameter
 from nce_jax.training._program import fingerprint
 from nce_jax.training._state import Batch
@@ -49,7 +49,7 @@ def describe_run(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str,
         programs = {"step": {"batch": _shapes(batch), **fingerprint(step, state, batch, key)}}
     return {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "state": coarse(state),
+        "state": summary(state),
         "programs": programs,
         "jax": jax.__version__,
     }
@@ -128,11 +128,12 @@ def check_identity(
         differences["key"] = "the key", "another key"
     differences |= _programs(saved, current, folder)
     # The state that a run has reached, given for its continuation, is none of another run.
-    known = min(saved["state"], coarse(restored), key=lambda s: len(_unlike(s, current["state"])))
+    known = min(saved["state"], summary(restored), key=lambda s: len(_unlike(s, current["state"])))
     unlike = _unlike(known, current["state"])
     for name in unlike:
         kind = "optimizer" if is_hyperparameter(name) else "state"
-        differences.setdefault(kind, (f"{known[name]} at {name}", str(current["state"][name])))
+        expected, got = _shown(known[name], current["state"][name])
+        differences.setdefault(kind, (f"{expected} at {name}", got))
     refused = [name for name in differences if _kind(name) not in allow_changes]
     if refused:
         kinds = tuple(dict.fromkeys(map(_kind, differences)))
@@ -147,6 +148,14 @@ def check_identity(
         )
     initial = current if unlike else saved
     return {**current, "state": initial["state"]}
+
+
+def _shown(first: Any, second: dict[str, Any]) -> tuple[str, str]:
+    """Some entries of two arrays, or their digests where these are the same."""
+    pair = [first if isinstance(first, dict) else {"entries": first}, second]
+    if pair[0]["entries"] == pair[1]["entries"]:
+        return f"digest {pair[0].get('digest')}", str(pair[1]["digest"])
+    return str(pair[0]["entries"]), str(pair[1]["entries"])
 
 
 def _kind(name: str) -> str:
