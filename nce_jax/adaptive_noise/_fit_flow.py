@@ -1,6 +1,6 @@
 """Fits a flow by maximum likelihood, with a choice of the best parameters by held-out data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
 from nce_jax._dependence import signs_without_groups, warn_of_dependence
 from nce_jax._folds import hold_out_groups
-from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
+from nce_jax._options import as_folder, check_changes, check_flag, check_fraction, check_resume
 from nce_jax._promotion import standard_promotion
 from nce_jax._samples import HoldOut, check_wide_samples, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real, Shaped
@@ -80,6 +80,7 @@ def fit_flow(
     evaluate_every: int = 100,
     folder: str | PathLike[str] | None = None,
     resume: bool = False,
+    allow_changes: Collection[str] = (),
     progress: bool = True,
     **options: Any,
 ) -> FlowFit:
@@ -111,6 +112,9 @@ def fit_flow(
         the history.
       folder: where `training.fit` writes metrics and checkpoints; None writes nothing.
       resume: whether to continue from the newest checkpoint in `folder`, as in `training.fit`.
+      allow_changes: what may differ from the run in `folder`, as in `training.fit`: a tuple of
+        "batches", "batch_size", "key", "state" and "step". The step is compared as a whole, so that
+        another optimizer, or another held-out part, is a change of "step".
       progress: whether to show a progress bar.
       **options: options of `flow`: `num_layers`, `hidden`, `num_bins`, `bound`, `ridge`.
 
@@ -151,6 +155,7 @@ def fit_flow(
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)
     check_resume(resume, folder)
+    check_changes(allow_changes)
     check_flag("progress", progress)
     folder = as_folder(folder)
     key_split, key_init, key_fit = jax.random.split(key, 3)
@@ -173,6 +178,7 @@ def fit_flow(
         batch_size=min(batch_size, len(x_train)),
         folder=folder,
         resume=resume,
+        allow_changes=allow_changes,
         progress=progress,
         log_every=evaluate_every,
         checkpoint_every=10 * evaluate_every,

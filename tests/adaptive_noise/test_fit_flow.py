@@ -105,6 +105,18 @@ def test_a_resumed_run_chooses_and_ends_the_same(tmp_path):
     )
 
 
+def test_a_run_goes_on_with_a_change_that_is_insisted_on(tmp_path):
+    """Otherwise the error names the argument that `fit_flow` has."""
+    x_data = mixture(jax.random.key(0), 60)
+    options = {"folder": tmp_path, "evaluate_every": 1, **SMALL}
+    fit_flow(jax.random.key(1), x_data, num_steps=1, optimizer=optax.sgd(0.1), **options)
+    options |= {"num_steps": 2, "resume": True, "optimizer": optax.sgd(1e-3)}
+    with pytest.raises(ValueError, match=r"^step: expected .*pass allow_changes=\('step',\)"):
+        fit_flow(jax.random.key(1), x_data, **options)
+    result = fit_flow(jax.random.key(1), x_data, allow_changes=("step",), **options)
+    assert result.history["step"][-1] == 2
+
+
 def test_the_split_is_a_partition():
     x_data = jnp.arange(40.0).reshape(20, 2)
     x_train, x_held_out = _split(jax.random.key(0), x_data, 0.25)

@@ -180,7 +180,7 @@ _FILES = (
                 "if not _record(arrays, path):"
             ),
             # A chunk that is not the one of its seal, and an index that was changed.
-            "!= [sha256(path).encode(), path.name.encode()]": "== []",
+            "!= [digest, path.name.encode()]": "== []",
             'if manifest.pop("sha256", None) != sha256_of_json(manifest):': (
                 'if manifest.pop("sha256", None) is None:'
             ),
