@@ -186,6 +186,10 @@ def test_arrays_that_lie_or_hold_objects_are_refused():
             npy.parse(wrong, "name")
     with pytest.raises(DataError, match="expected numbers in .* got object"):
         npy.parse(saved(np.array([{}, {}], object)), "name")
+    # Two addresses of objects, of the very size that the header says.
+    addresses = saved(np.zeros(2, np.int64)).replace(b"'<i8'", b"'|O' ")
+    with pytest.raises(DataError, match="expected numbers in 16 bytes, got object"):
+        npy.parse(addresses, "name")
 
 
 def test_an_image_is_decoded_without_loss_and_checked_by_size():
