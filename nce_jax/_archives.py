@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from nce_jax._disk import DamagedFileError, open_plain, write_atomic
+from nce_jax._disk import DamagedFileError, memory_bytes, open_plain, write_atomic
 
 _SUFFIX = ".npy"
 _END = struct.Struct("<4s4H2LH")
@@ -38,7 +38,8 @@ def read_arrays(path: Path, limit: int | float | None = None) -> dict[str, np.nd
     Args:
       path: the archive.
       limit: bytes that the arrays may take up together, headers included; None takes the size of
-        the file, which is enough unless it is compressed.
+        the file, which is enough unless it is compressed. They never may take more than the
+        machine's memory.
 
     Raises:
       DamagedFileError: the file is no plain file or no such archive, is damaged, or would unpack to
@@ -49,7 +50,7 @@ def read_arrays(path: Path, limit: int | float | None = None) -> dict[str, np.nd
         try:
             size = file.seek(0, 2)
             with zipfile.ZipFile(file) as archive:
-                members = _members(archive, size if limit is None else limit)
+                members = _members(archive, min(size if limit is None else limit, memory_bytes()))
                 _check_end(file, size, len(members))
                 return {name: _array(archive, info) for name, info in members.items()}
         except DamagedFileError as error:

@@ -128,9 +128,17 @@ def parse_json(content: bytes, name: str) -> Any:
     raise DamagedFileError(f"{name}: expected JSON, got {wrong}")
 
 
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 digest of a plain file's content, in hexadecimal."""
-    with open_plain(path) as file:
+def memory_bytes() -> int | float:
+    """Returns the size of the machine's memory, which holds all that is read as a whole."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # a system that does not tell
+        return float("inf")
+
+
+def sha256(path: Path, limit: int | float = float("inf")) -> str:
+    """Returns the SHA-256 digest of a plain file of at most `limit` bytes, in hexadecimal."""
+    with open_plain(path, limit) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -32,6 +32,7 @@ from nce_jax._checks import (
 from nce_jax._offset import Effect, Split, add_constant, find_split
 from nce_jax._padding import (
     LARGEST_SHARED,
+    cut,
     is_number_or_array,
     pad_rows,
     padded_size,
@@ -127,7 +128,45 @@ def one_program(
             except (TypeError, ValueError):
                 # The shapes in the message have to be those of the caller.
                 return function(*args, **kwargs)
-            return _cut(result, prepared.counts) if is_per_sample else prepared.restore(result)
+            return cut(result, prepared.counts) if is_per_sample else prepared.restore(result)
+
+        return call  # type: ignore[return-value]
+
+    return decorate
+
+
+def as_one_program(*static: str) -> Callable[[_Function], _Function]:
+    """Makes eager calls of a function of vectors one program for each set of shapes.
+
+    Nothing is padded: the number of pairs grows with the square of the number of vectors.
+
+    Args:
+      *static: arguments that are part of the program. All others are arrays, numbers or None.
+
+    Returns:
+      The decorator.
+    """
+
+    def decorate(function: _Function) -> _Function:
+        signature = inspect.signature(function)
+
+        def run(arrays: dict[str, Any], *, options):
+            return function(**arrays, **dict(options))
+
+        run.__name__ = function.__name__
+        program = jax.jit(run, static_argnames="options")
+
+        @functools.wraps(function)
+        def call(*args, **kwargs):
+            arguments = _eager_arguments(signature, args, kwargs)
+            if arguments is None:
+                return function(*args, **kwargs)
+            options = tuple((name, arguments.pop(name)) for name in static)
+            if not all(map(is_number_or_array, arguments.values())):
+                return function(*args, **kwargs)
+            # Checks the values that are known, which are not inside of the program.
+            jax.eval_shape(lambda: function(*args, **kwargs))
+            return program(jax.device_put(arguments), options=options)
 
         return call  # type: ignore[return-value]
 
@@ -307,12 +346,3 @@ def _pad(
             scaled = relative_weights(np.asarray(given), np)
             inputs.weights[side.weights] = padded_to(scaled, size, 0, dtype)
     return inputs
-
-
-def _cut(result: Any, counts: list[int]) -> Any:
-    """The results of the samples without their padding, cut on the host, for any count."""
-    if not counts:
-        return result
-    leaves, structure = jax.tree.flatten(result)
-    cut = [np.asarray(leaf)[..., :count] for leaf, count in zip(leaves, counts, strict=False)]
-    return jax.tree.unflatten(structure, [jax.device_put(leaf) for leaf in cut])

@@ -5,7 +5,7 @@ traced.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,14 @@ import numpy as np
 
 from nce_jax._checks import as_real, check_positive_int
 from nce_jax._describe import describe
+
+PARTS = (
+    "model", "noise", "optimizer", "criterion", "treatment", "stages", "magnification_rule", "step",
+)  # fmt: skip
+"""What the step of a run is made of."""
+
+CHANGES = ("batch_size", "batches", "key", "state", *PARTS)
+"""What the argument `allow_changes` takes."""
 
 
 def check_flag(name: str, value: Any) -> None:
@@ -28,6 +36,19 @@ def check_resume(resume: Any, folder: Any) -> None:
     check_flag("resume", resume)
     if resume and folder is None:
         raise ValueError("resume: expected a folder to continue from, got folder=None")
+
+
+def check_changes(allow_changes: Any) -> None:
+    """Raises unless these are names of what may change."""
+    wrong = (
+        [allow_changes]
+        if not isinstance(allow_changes, Collection) or isinstance(allow_changes, str | np.ndarray)
+        else [name for name in allow_changes if name not in CHANGES]
+    )
+    if wrong:
+        raise ValueError(
+            f"allow_changes: expected a tuple of names among {', '.join(CHANGES)}, got {wrong[0]!r}"
+        )
 
 
 def as_folder(folder: Any, name: str = "folder") -> Path | None:

@@ -67,6 +67,15 @@ def padded_to(array: np.ndarray, size: int, fill: Any, dtype: np.dtype) -> np.nd
     return padded
 
 
+def cut(result: Any, counts: list[int]) -> Any:
+    """The results of the samples without their padding, cut on the host, for any count."""
+    if not counts:
+        return result
+    leaves, structure = jax.tree.flatten(result)
+    cut = [np.asarray(leaf)[..., :count] for leaf, count in zip(leaves, counts, strict=False)]
+    return jax.tree.unflatten(structure, [jax.device_put(leaf) for leaf in cut])
+
+
 def program_dtype(arrays: Iterable[np.ndarray]) -> np.dtype:
     """The dtype of the program: float64 only where x64 is on, and at least float32."""
     return np.dtype(compute_dtype(*map(_canonical, arrays)))

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from nce_jax import _archives
 from nce_jax._archives import read_arrays, write_arrays
-from nce_jax._disk import DamagedFileError
+from nce_jax._disk import DamagedFileError, memory_bytes
 
 ARRAYS = {
     "a": np.arange(6.0).reshape(2, 3),
@@ -22,6 +23,14 @@ ARRAYS = {
     "flags": np.array([True, False]),
 }
 NAMED = r"a\.npz(: expected a NumPy archive|, \S+: expected .*), got"
+
+
+def test_what_is_read_as_a_whole_fits_into_memory(tmp_path, monkeypatch):
+    assert 2**28 < memory_bytes() < 2**50
+    write_arrays(tmp_path / "a.npz", {"x": np.zeros(100)})
+    monkeypatch.setattr(_archives, "memory_bytes", lambda: 900)
+    with pytest.raises(DamagedFileError, match=r"a.npz, .*at most 900 bytes unpacked, got 928"):
+        read_arrays(tmp_path / "a.npz")
 
 
 @pytest.mark.parametrize("is_compressed", [False, True])

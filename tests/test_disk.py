@@ -111,6 +111,8 @@ def test_a_file_of_an_impossible_size_is_refused_before_it_is_read(tmp_path):
         file.truncate(2**36)  # sparse: it takes no space
     with pytest.raises(DamagedFileError, match=r"file: expected at most 268435456 bytes, got 687"):
         read_json(tmp_path / "file")
+    with pytest.raises(DamagedFileError, match=r"file: expected at most 10 bytes, got 687"):
+        sha256(tmp_path / "file", 10)
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,32 @@ def calls(num_data: int, num_noise: int) -> Iterator[tuple[str, Callable, tuple]
     yield from ((name, function, pair) for name, function in CHAINS.items())
 
 
+def vectors(size: int) -> dict[str, Callable]:
+    """Calls of all functions of vectors, with as many samples."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, size, 4)).astype(np.float32)
+    labels, words = np.arange(size) % 3, np.arange(3)
+    table = {"embedding": rng.normal(size=(6, 4)).astype(np.float32)}
+    log_noise = {"log_noise_ids": np.full(3, -1, np.float32)}
+    both = {**table, **log_noise, "log_noise_targets": np.full(size, -1, np.float32)}
+    pairs = ("clip_loss", "info_nce_loss", "nt_xent_loss", "siglip_loss")
+    names = [name + end for name in pairs for end in ("", "_terms")]
+    named = {name: functools.partial(getattr(losses, name), x, y) for name in names}
+    for name in ("supervised_contrastive_loss", "supervised_contrastive_loss_terms"):
+        named[name] = functools.partial(getattr(losses, name), x, labels)
+    for name in ("vocabulary_nce_loss", "vocabulary_log_ratios"):
+        named[name] = functools.partial(getattr(losses, name), x, labels, words, **both)
+    return named | {
+        "sampled_softmax_loss": functools.partial(
+            losses.sampled_softmax_loss, x, labels, words, **table, **log_noise
+        ),
+        "full_softmax_loss": functools.partial(losses.full_softmax_loss, x, labels, **table),
+        "vocabulary_log_partition": functools.partial(losses.vocabulary_log_partition, x, **table),
+        "perplexity": functools.partial(diagnostics.perplexity, x, labels, **table),
+        "self_normalization": functools.partial(diagnostics.self_normalization, x, **table),
+    }
+
+
 @contextmanager
 def compilations() -> Iterator[list[str]]:
     """The programs that were compiled, or read from a cache of them, within the context."""
@@ -113,6 +139,32 @@ def test_lengths_of_one_class_share_one_program_with_the_numbers_of_jit(name, is
         traced = jax.jit(function)(*second)
         is_close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=2e-6)
         jax.tree.map(is_close, eager, traced)
+
+
+def test_a_new_number_of_vectors_takes_one_program():
+    too_many = {}
+    for name, call in vectors(5).items():
+        with compilations() as programs:
+            eager = call()
+        if len(programs) > 1:
+            too_many[name] = len(programs)
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6),
+            eager,
+            jax.jit(call)(),
+        )
+    assert not too_many
+
+
+def test_every_public_function_of_samples_is_counted():
+    counted = {name.partition(",")[0] for name, *_ in calls(1, 1)} | set(vectors(1))
+    functions = {
+        name
+        for module in (losses, diagnostics)
+        for name in module.__all__
+        if not isinstance(getattr(module, name), type)
+    }
+    assert functions - counted == {"estimate_log_partition"}  # it draws its samples itself
 
 
 @pytest.mark.parametrize("name", PAIRS)

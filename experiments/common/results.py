@@ -34,6 +34,8 @@ size."""
 
 HEADER_BYTES = 2**14
 """Upper bound on the size of an array's header."""
+PACKED_LIMIT = 1.01
+"""Largest ratio of the compressed size of arrays to their own; what does not compress is stored."""
 
 
 class Result(NamedTuple):
@@ -104,12 +106,14 @@ def load(folder: Path, command: str) -> Stored:
     headline = load_json(folder / HEADLINE, command)
     path = folder / ARRAYS
     try:
-        if sha256(path) != manifest.get("arrays_sha256"):
+        declared = manifest.get("arrays")
+        limit = min(ARRAYS_LIMIT, _declared_bytes(declared))
+        # The size is compared before anything is read.
+        if sha256(path, PACKED_LIMIT * limit) != manifest.get("arrays_sha256"):
             raise ResultError(
                 f"{path}: not the file of its manifest. Make it again with: {command}"
             )
-        declared = manifest.get("arrays")
-        arrays = read_arrays(path, min(ARRAYS_LIMIT, _declared_bytes(declared)))
+        arrays = read_arrays(path, limit)
         if {n: f"{a.dtype}{list(a.shape)}" for n, a in arrays.items()} != declared:
             raise ResultError(
                 f"{path}: not the arrays of its manifest. Make it again with: {command}"
@@ -125,7 +129,7 @@ def _declared_bytes(declared: Any) -> int:
     """Returns an upper bound on the bytes of arrays that a manifest describes."""
     try:
         described = [text.partition("[") for text in declared.values()]
-        return sum(
+        return HEADER_BYTES + sum(
             np.dtype(kind).itemsize * math.prod(json.loads(f"[{shape}")) + HEADER_BYTES
             for kind, _, shape in described
         )

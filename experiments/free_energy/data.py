@@ -8,12 +8,14 @@ import numpy as np
 
 from experiments.common.endings import CommandError
 from nce_jax._archives import read_arrays
-from nce_jax._disk import sha256
+from nce_jax._disk import DamagedFileError, sha256
 
 VARIABLE = "NCE_JAX_DATA"
 FILE = "benzene_coulomb_work_kT.npz"
 SHA256 = "a37e90f80eddbee42238b4ed47814e6b650d8b9b54b2457aa0a982cb3dfc18b1"
 NUM_PAIRS = 4
+LIMIT = 2**20
+"""Largest size in bytes of the file, and of its arrays; the published one has a quarter."""
 SOURCE = (
     f"{FILE} (sha256 {SHA256}): the Coulomb leg of benzene, made from the GROMACS set that"
     " alchemtest publishes as load_benzene (BSD-3, https://github.com/alchemistry/alchemtest)."
@@ -49,10 +51,13 @@ def read_benzene(path: Path) -> Benzene:
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file ({VARIABLE} names its folder). Expected {SOURCE}")
-    digest = sha256(path)
+    try:
+        digest = sha256(path, LIMIT)
+    except DamagedFileError as error:
+        raise DataError(f"{error}. Expected {SOURCE}") from error
     if digest != SHA256:
         raise DataError(f"{path}: sha256 is {digest}, expected {SHA256}. Expected {SOURCE}")
-    arrays = read_arrays(path, 2**20)
+    arrays = read_arrays(path, LIMIT)
     forward, reverse = (
         np.stack([arrays[f"Coulomb_{pair:02d}_w{side}"] for pair in range(NUM_PAIRS)])
         for side in "FR"

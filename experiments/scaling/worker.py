@@ -3,7 +3,6 @@
 The command is `python -m experiments.scaling.worker`.
 """
 
-import json
 from pathlib import Path
 
 import jax
@@ -17,6 +16,7 @@ from experiments.scaling.config import Config
 from experiments.scaling.steps import outcome
 from nce_jax import training
 from nce_jax._archives import write_arrays
+from nce_jax._disk import read_json
 
 
 def agreement(config: Config) -> dict[str, np.ndarray]:
@@ -39,7 +39,7 @@ def main(settings: Path, output: Path, measure: bool = False) -> None:
     """
     processes.join()
     # Lists replace tuples in JSON, which makes no difference here.
-    config = Config(**json.loads(settings.read_text()))
+    config = Config(**read_json(settings))
     arrays = measures.measure(config) if measure else agreement(config)
     if jax.process_index() == 0:
         write_arrays(output, arrays)

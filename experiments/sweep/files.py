@@ -7,7 +7,7 @@ from typing import Any
 import xarray
 
 from experiments.common import results
-from nce_jax._disk import errors_name, open_plain, sha256, write_atomic
+from nce_jax._disk import errors_name, memory_bytes, open_plain, sha256, write_atomic
 
 FILE, ENGINE = "sweep.nc", "scipy"
 UNREADABLE = (
@@ -25,8 +25,10 @@ def save(folder: Path, dataset: xarray.Dataset, **context: Any) -> dict[str, Any
     with errors_name(folder, "output"):
         # Until the new manifest is written, the folder counts as missing.
         (folder / results.MANIFEST).unlink(missing_ok=True)
-        write_atomic(folder / FILE, bytes(dataset.to_netcdf(engine=ENGINE)))
-        manifest = {**context, **results.provenance(), "sha256": sha256(folder / FILE)}
+        content = bytes(dataset.to_netcdf(engine=ENGINE))
+        write_atomic(folder / FILE, content)
+        seal = {"bytes": len(content), "sha256": sha256(folder / FILE)}
+        manifest = {**context, **results.provenance(), **seal}
         results.write_json(folder / results.MANIFEST, manifest)
     return manifest
 
@@ -40,11 +42,14 @@ def load(path: Path) -> xarray.Dataset:
     path = path / FILE if path.is_dir() else path
     manifest = results.load_json(path.parent / results.MANIFEST, command)
     try:
-        if sha256(path) != manifest.get("sha256"):
+        num_bytes = manifest.get("bytes")  # earlier results do not have it
+        limit = num_bytes if isinstance(num_bytes, int) else memory_bytes()
+        # The size is compared before anything is read.
+        if sha256(path, limit) != manifest.get("sha256"):
             raise results.ResultError(
                 f"{path}: not the file of its manifest. Make it again with: {command}"
             )
-        with open_plain(path) as file:
+        with open_plain(path, limit) as file:
             return xarray.load_dataset(file, engine=ENGINE)
     except FileNotFoundError:
         raise results.ResultError(f"{path}: no such file. Make it with: {command}") from None

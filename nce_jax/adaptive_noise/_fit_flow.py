@@ -1,6 +1,6 @@
 """Fits a flow by maximum likelihood, with a choice of the best parameters by held-out data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, NamedTuple
@@ -12,15 +12,22 @@ import optax
 
 from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
-from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
+from nce_jax._dependence import signs_without_groups, warn_of_dependence
+from nce_jax._folds import hold_out_groups
+from nce_jax._options import as_folder, check_changes, check_flag, check_fraction, check_resume
 from nce_jax._promotion import standard_promotion
 from nce_jax._samples import HoldOut, check_wide_samples, hold_out
-from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real
+from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real, Shaped
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
 from nce_jax.training import Batch, fit
 
 _ADAM = optax.adam(1e-3)
+
+_CURE = (
+    "copies of training samples may be held out, and a flow that memorized them be chosen: pass"
+    " groups_data; if the samples were only sorted, shuffle them"
+)
 
 
 class FlowFit(NamedTuple):
@@ -69,9 +76,11 @@ def fit_flow(
     batch_size: int = 256,
     optimizer: optax.GradientTransformation = _ADAM,
     held_out: float = 0.1,
+    groups_data: Shaped[ArrayLike, " samples"] | None = None,
     evaluate_every: int = 100,
     folder: str | PathLike[str] | None = None,
     resume: bool = False,
+    allow_changes: Collection[str] = (),
     progress: bool = True,
     **options: Any,
 ) -> FlowFit:
@@ -83,6 +92,10 @@ def fit_flow(
     data than the fitted Gaussian. Do not pass test data to this function: the choice would depend
     on them.
 
+    Where samples depend on one another (repeated measurements, chains), copies of training samples
+    would be held out, and a flow that has memorized them be chosen: a warning says so, and
+    `groups_data` holds groups out whole.
+
     Args:
       key: typed key for the split, the initial weights and the batches.
       x_data: data, (samples, dim).
@@ -91,10 +104,17 @@ def fit_flow(
       batch_size: number of training samples per step; all samples where there are fewer.
       optimizer: any optax transformation.
       held_out: fraction of samples that are held out, between 0 and 1.
+      groups_data: labels of the samples, (samples,), where they depend on one another: a person's
+        visits, or the number of each block of a chain. Samples of one label are held out together;
+        `standard_error` is that of independent samples all the same. None takes all samples to be
+        independent.
       evaluate_every: number of steps between evaluations, and of steps averaged into one record of
         the history.
       folder: where `training.fit` writes metrics and checkpoints; None writes nothing.
       resume: whether to continue from the newest checkpoint in `folder`, as in `training.fit`.
+      allow_changes: what may differ from the run in `folder`, as in `training.fit`: a tuple of
+        "batches", "batch_size", "key", "state" and "step". The step is compared as a whole, so that
+        another optimizer, or another held-out part, is a change of "step".
       progress: whether to show a progress bar.
       **options: options of `flow`: `num_layers`, `hidden`, `num_bins`, `bound`, `ridge`.
 
@@ -135,10 +155,14 @@ def fit_flow(
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)
     check_resume(resume, folder)
+    check_changes(allow_changes)
     check_flag("progress", progress)
     folder = as_folder(folder)
     key_split, key_init, key_fit = jax.random.split(key, 3)
-    x_train, x_held_out = _split(key_split, _points(x_data), held_out)
+    points = _points(x_data)
+    x_train, x_held_out = _split(key_split, points, held_out, groups_data)
+    signs = signs_without_groups({"x_data": points}, {"x_data": groups_data is not None})
+    warn_of_dependence(signs, caller="fit_flow", cure=_CURE)
     params, noise_fn = flow(key_init, x_train, **options)
 
     # Compiled, since a single evaluation of a flow operation by operation takes longer than the
@@ -154,6 +178,7 @@ def fit_flow(
         batch_size=min(batch_size, len(x_train)),
         folder=folder,
         resume=resume,
+        allow_changes=allow_changes,
         progress=progress,
         log_every=evaluate_every,
         checkpoint_every=10 * evaluate_every,
@@ -179,7 +204,7 @@ def _points(x_data: Any) -> jax.Array:
     return x_data
 
 
-def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> HoldOut:
+def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float, groups: Any = None) -> HoldOut:
     check_fraction("held_out", held_out)
     num_held_out = round(held_out * len(x_data))
     if min(num_held_out, len(x_data) - num_held_out) < 2:
@@ -187,7 +212,9 @@ def _split(key: PRNGKeyArray, x_data: jax.Array, held_out: float) -> HoldOut:
             f"x_data: expected at least 2 samples on each side of the split, got {len(x_data)}"
             " in all"
         )
-    return hold_out(key, x_data, num_held_out)
+    if groups is None:
+        return hold_out(key, x_data, num_held_out)
+    return hold_out_groups(key, (x_data, x_data), (groups, groups), held_out)[0]
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_real, as_weights
+from nce_jax._eager import as_one_program
 from nce_jax._numerics import has_no_weight, weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
@@ -31,6 +32,7 @@ class SelfNormalization(NamedTuple):
     highest: Float[Array, ""]
 
 
+@as_one_program("chunk_size")
 def perplexity(
     hidden: Float[Array, "n dim"],
     targets: Int[Array, " n"],
@@ -83,6 +85,7 @@ def perplexity(
     return jnp.where(has_no_token, jnp.nan, jnp.exp(loss))
 
 
+@as_one_program("chunk_size")
 def self_normalization(
     hidden: Float[Array, "n dim"],
     *,

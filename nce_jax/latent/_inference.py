@@ -81,13 +81,18 @@ def _encode(encode_fn: Any, params: Params, key: PRNGKeyArray, x: Any, log_joint
 
 def _moments(moments: Any, x: Any) -> tuple[jax.Array, jax.Array]:
     """Raises unless an encoder has returned two arrays (n, dim)."""
-    expected = "encode_fn: expected a pair (mean, log_scale) of arrays (n, dim)"
     if not isinstance(moments, tuple | list) or len(moments) != 2:
-        raise TypeError(f"{expected}, got {describe(moments)}")
+        raise TypeError(
+            "encode_fn: expected a pair (mean, log_scale) of arrays (n, dim), got"
+            f" {describe(moments)}"
+        )
     count = jnp.shape(jax.tree.leaves(x)[0])[0]
     shapes = [jnp.shape(moment) for moment in moments]
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][0] != count:
-        raise ValueError(f"{expected} with n = {count}, got shapes {shapes[0]} and {shapes[1]}")
+        raise ValueError(
+            f"encode_fn: expected a pair (mean, log_scale) of arrays (n, dim) with n = {count}, got"
+            f" shapes {shapes[0]} and {shapes[1]}"
+        )
     return moments[0], moments[1]
 
 

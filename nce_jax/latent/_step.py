@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_instance, check_key, check_positive_values
+from nce_jax._checks import check_instance, check_key, check_positive_values, describe
 from nce_jax._contracts import (
     as_values,
     check_arrays,
@@ -74,9 +74,8 @@ class LatentStep:
         """
         check_params(params)
         if (prior_params is None) != (self.prior is None):
-            raise TypeError(
-                "prior_params: expected parameters for a prior that learns, and None for N(0, I)"
-            )
+            expected = "None for the prior N(0, I)" if self.prior is None else "parameters"
+            raise TypeError(f"prior_params: expected {expected}, got {describe(prior_params)}")
         params = jax.tree.map(jnp.copy, params)
         prior = () if self.prior is None else self.prior.init(prior_params)
         return LatentState(params, self.optimizer.init(params), prior, jnp.int32(0))

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._eager import as_one_program
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings
 from nce_jax.losses._pairs.negatives import log_sum_negatives
@@ -13,6 +14,7 @@ from nce_jax.losses._pairs.sums import LOG_SUM_EXP
 from nce_jax.losses._rank import ranking_terms
 
 
+@as_one_program("chunk_size", "devices")
 def clip_loss(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],
@@ -83,6 +85,7 @@ def clip_loss(
     return batch.mean(_terms(batch, ids, *sides, magnification))
 
 
+@as_one_program("chunk_size", "devices")
 def clip_loss_terms(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],

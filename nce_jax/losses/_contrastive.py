@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import describe
+from nce_jax._eager import as_one_program
 from nce_jax._types import Array, ArrayLike, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings, as_numbers
 from nce_jax.losses._pairs.negatives import log_sum_negatives
@@ -15,6 +16,7 @@ from nce_jax.losses._pairs.sums import LOG_SUM_EXP
 from nce_jax.losses._rank import ranking_terms
 
 
+@as_one_program("in_batch", "chunk_size", "devices")
 def info_nce_loss(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],
@@ -110,6 +112,7 @@ def info_nce_loss(
     return batch.mean(_ranking_terms(batch, candidates, ids, magnification))
 
 
+@as_one_program("in_batch", "chunk_size", "devices")
 def info_nce_loss_terms(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],
@@ -173,6 +176,7 @@ def info_nce_loss_terms(
     return batch.mask(_ranking_terms(batch, candidates, ids, magnification))
 
 
+@as_one_program("chunk_size", "devices")
 def nt_xent_loss(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],
@@ -229,6 +233,7 @@ def nt_xent_loss(
     return batch.mean(_view_terms(batch, magnification))
 
 
+@as_one_program("chunk_size", "devices")
 def nt_xent_loss_terms(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._eager import as_one_program
 from nce_jax._numerics import softplus
 from nce_jax._types import Array, ArrayLike, Bool, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings, as_number
@@ -13,6 +14,7 @@ from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._pairs.sums import IGNORED_ID, SOFTPLUS_SUM, Pairs
 
 
+@as_one_program("chunk_size", "devices")
 def siglip_loss(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],
@@ -88,6 +90,7 @@ def siglip_loss(
     return batch.mean(_terms(batch, labels, positives, bias, ids))
 
 
+@as_one_program("chunk_size", "devices")
 def siglip_loss_terms(
     x: Float[Array, "n dim"],
     y: Float[Array, "n dim"],

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_positive, describe
+from nce_jax._eager import as_one_program
 from nce_jax._types import Array, ArrayLike, Bool, Float, Integer, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import Embeddings, as_embeddings, as_numbers
 from nce_jax.losses._pairs.positives import as_positives, log_ratio_terms
@@ -15,6 +16,7 @@ from nce_jax.losses._pairs.sums import Pairs
 SupervisedForm = Literal["out", "in", "separate"]
 
 
+@as_one_program("form", "chunk_size", "devices")
 def supervised_contrastive_loss(
     x: Float[Array, "n dim"],
     labels: Integer[ArrayLike, " n"] | None = None,
@@ -104,6 +106,7 @@ def supervised_contrastive_loss(
     return batch.mean(terms, has_positives)
 
 
+@as_one_program("form", "chunk_size", "devices")
 def supervised_contrastive_loss_terms(
     x: Float[Array, "n dim"],
     labels: Integer[ArrayLike, " n"] | None = None,

@@ -1,6 +1,7 @@
 """One call from two sets of samples to the log ratio of their densities."""
 
 import warnings
+from collections.abc import Collection
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -11,14 +12,14 @@ import optax
 
 from nce_jax._checks import check_instance, check_key, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn, check_optimizer
-from nce_jax._options import as_folder, check_flag, check_fraction, check_resume
+from nce_jax._dependence import signs_without_groups
+from nce_jax._folds import Side, as_groups, make_folds
+from nce_jax._options import as_folder, check_changes, check_flag, check_fraction, check_resume
 from nce_jax._samples import SampleSource
 from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.criteria import Criterion, nce
-from nce_jax.ratio_estimation._dependence import signs_of_dependence
 from nce_jax.ratio_estimation._descent import STEPS, Descent, Parts, descend, usual_num_steps
 from nce_jax.ratio_estimation._features import log_ratio
-from nce_jax.ratio_estimation._folds import Side, as_groups, make_folds
 from nce_jax.ratio_estimation._models import (
     MIN_FOR_NETWORK,
     Assessed,
@@ -32,7 +33,7 @@ from nce_jax.ratio_estimation._models import (
 )
 from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning, assess
 from nce_jax.ratio_estimation._samples import Sets, make_sets
-from nce_jax.ratio_estimation._settings import digest, remember
+from nce_jax.ratio_estimation._settings import Settings, digest
 from nce_jax.ratio_estimation._weights import kish, weighted_samples
 from nce_jax.training import make_train_step
 
@@ -56,6 +57,7 @@ def fit_log_ratio(
     num_groups: int = 10,
     folder: str | PathLike[str] | None = None,
     resume: bool = False,
+    allow_changes: Collection[str] = (),
     progress: bool = True,
 ) -> LogRatioEstimate:
     """Estimates log p_data(x) / p_noise(x) from samples of both: neither density need be known.
@@ -118,6 +120,10 @@ def fit_log_ratio(
       folder: where to keep metrics and checkpoints of a training, as in `training.fit`.
       resume: whether to continue the run in `folder`, which must have the same samples and
         settings.
+      allow_changes: what may differ from the run in `folder`, as in `training.fit`: a tuple of
+        "batches" (samples, groups and folds), "batch_size", "key", "state" and "step". The step is
+        compared as a whole, so that another optimizer, criterion, model or number of steps is a
+        change of "step", and other samples are one of "batches" and "step".
       progress: whether to show a progress bar.
 
     Returns:
@@ -160,6 +166,7 @@ def fit_log_ratio(
     check_fraction("held_out", held_out)
     check_key(key, cure_of_samples="the key comes before the samples")
     check_resume(resume, folder)
+    check_changes(allow_changes)
     check_flag("progress", progress)
     check_instance("criterion", criterion, Criterion, "nce_jax.criteria.nce()")
     if optimizer is not None:
@@ -178,33 +185,39 @@ def fit_log_ratio(
     problem = _Problem(
         rng=rng, sets=sets, sides=sides, key_model=key_model, key_fit=key_fit,
         criterion=criterion, optimizer=optimizer, num_steps=num_steps, batch_size=batch_size,
-        files={"folder": folder, "resume": resume, "progress": progress},
+        files={
+            "folder": folder, "resume": resume, "allow_changes": allow_changes, "progress": progress
+        },
     )  # fmt: skip
     # After all that can be refused: a call that is corrected must not meet the file of its error.
-    remember(
+    settings = Settings(
         folder,
-        {
-            "num_steps": num_steps,
-            "batch_size": batch_size,
-            "held_out": held_out,
-            "block_size": block_size,
-            "criterion": criterion.name,
-            **_digests("x", *sets),
-            **_digests("groups", groups_data, groups_noise),
-            **_digests("weights", of_data, of_noise),
-        },
+        num_steps=num_steps,
+        batch_size=batch_size,
+        held_out=held_out,
+        block_size=block_size,
+        criterion=criterion.name,
+        **_digests("x", *sets),
+        **_digests("groups", groups_data, groups_noise),
+        **_digests("weights", of_data, of_noise),
     )
+    settings.check(allow_changes)
     assessed, descent = problem.automatic() if model is None else problem.given(*model)
-    is_grouped = [
-        labels is not None or block_size is not None for labels in (groups_data, groups_noise)
-    ]
-    signs = _signs(sets, is_grouped)
+    settings.keep()
+    signs = _signs(sets, block_size, groups_data, groups_noise)
     estimate = assess(assessed, descent, signs, num_groups)
     if not estimate.is_reliable:
         warnings.warn(
             "fit_log_ratio: " + "; ".join(estimate.problems), UnreliableRatioWarning, stacklevel=2
         )
     return estimate
+
+
+def _signs(sets: Sets, block_size: int | None, of_data: Any, of_noise: Any) -> list[str]:
+    """Signs of dependent samples in the sets without groups, in words."""
+    labels = {"x_data": of_data, "x_noise": of_noise}
+    is_grouped = {name: block_size is not None or labels[name] is not None for name in labels}
+    return signs_without_groups({"x_data": sets.data, "x_noise": sets.noise}, is_grouped)
 
 
 def _sizes(sets: Sets, is_kept: tuple[Any, Any]) -> tuple[int, int]:
@@ -218,16 +231,6 @@ def _sizes(sets: Sets, is_kept: tuple[Any, Any]) -> tuple[int, int]:
 
 def _digests(name: str, of_data: Any, of_noise: Any) -> dict[str, str | None]:
     return {f"{name}_data": digest(of_data), f"{name}_noise": digest(of_noise)}
-
-
-def _signs(sets: Sets, is_grouped: list[bool]) -> list[str]:
-    """Signs of dependent samples in the sets without groups, in words."""
-    return [
-        sign
-        for name, side, has_groups in zip(("x_data", "x_noise"), sets, is_grouped, strict=True)
-        if not has_groups
-        for sign in signs_of_dependence(name, np.asarray(side))
-    ]
 
 
 def _check_numbers(**counts: int | None) -> None:

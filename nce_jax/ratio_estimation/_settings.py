@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from os import PathLike
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,16 @@ from nce_jax._disk import DamagedFileError, errors_name, read_json, write_atomic
 _NAME = "fit_log_ratio.json"
 _MAX_BYTES = 100_000
 """A larger file was not written here."""
+
+_SAMPLES = "x_data", "x_noise", "groups_data", "groups_noise", "block_size", "held_out"
+_KINDS = {
+    "num_steps": {"step"},
+    "criterion": {"step"},
+    "batch_size": {"batch_size"},
+    **{name: {"batches", "step"} for name in _SAMPLES},
+}
+"""What a setting is a change of, as `training.fit` names it: the step holds the samples by which
+parameters are chosen."""
 
 
 def digest(values: Any) -> str | None:
@@ -25,25 +35,48 @@ def digest(values: Any) -> str | None:
     return hashlib.sha256(head + content).hexdigest()[:16]
 
 
-def remember(folder: str | PathLike[str] | None, settings: dict[str, Any]) -> None:
-    """Stores the settings next to the checkpoints, or compares them with those stored before.
+class Settings:
+    """The settings of a run next to its checkpoints.
 
     The learning rate, the folds and the choice of the model depend on them.
     """
-    if folder is None:
-        return
-    path = Path(folder) / _NAME
-    with errors_name(path.parent):
-        if not path.exists():
-            write_atomic(path, json.dumps(settings))
+
+    def __init__(self, folder: Path | None, **values: Any) -> None:
+        self._folder, self._values = folder, values
+        self._is_stored = folder is None
+
+    def check(self, allow_changes: Collection[str]) -> None:
+        """Stores the settings of a new run; raises if they differ from those stored before.
+
+        Differences that are allowed pass.
+        """
+        if self._folder is None:
             return
-    stored = _read(path)
-    for name, value in settings.items():
-        if stored.get(name) != value:
-            raise ValueError(
-                f"{name}: expected {stored.get(name)} as in the run in {folder}, got {value}; pass"
-                " what that run had, or another folder"
-            )
+        path = self._folder / _NAME
+        with errors_name(self._folder):
+            is_new = not path.exists()
+        if is_new:
+            self.keep()
+            return
+        stored = _read(path)
+        changed = [name for name, value in self._values.items() if stored.get(name) != value]
+        self._is_stored = not changed
+        for name in changed:
+            if not _KINDS[name].issubset(allow_changes):
+                kinds = tuple(sorted(set().union(*map(_KINDS.__getitem__, changed))))
+                raise ValueError(
+                    f"{name}: expected {stored.get(name)} as in the run in {self._folder}, got"
+                    f" {self._values[name]}; pass what that run had, another folder, or"
+                    f" allow_changes={kinds} to go on in spite of the change"
+                )
+
+    def keep(self) -> None:
+        """Stores changed settings, after the run: one that is refused leaves those before."""
+        if self._folder is None or self._is_stored:
+            return
+        with errors_name(self._folder):
+            write_atomic(self._folder / _NAME, json.dumps(self._values))
+        self._is_stored = True
 
 
 def _read(path: Path) -> dict[str, Any]:

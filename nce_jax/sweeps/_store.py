@@ -17,7 +17,7 @@ from nce_jax._disk import (
     DamagedFileError,
     FolderLock,
     errors_name,
-    open_plain,
+    memory_bytes,
     parse_json,
     read_bytes,
     read_json,
@@ -191,7 +191,7 @@ class Store:
         for number in sorted(int(seal[1]) for seal in seals if seal):
             path, _ = self._paths(number)
             try:
-                arrays = self._sealed(number)
+                arrays = self._sealed(number, memory_bytes())  # where it was made
             except (OSError, ValueError):
                 continue
             if RECORD not in arrays:
@@ -201,11 +201,11 @@ class Store:
                 return Recorded(record["identity"], _as_sizes(record["sizes"]), None)
         return None
 
-    def _sealed(self, number: int, limit: int | float = math.inf) -> dict[str, np.ndarray]:
-        """Reads a chunk whose digest, and the file name beside it, are right."""
+    def _sealed(self, number: int, limit: int | float) -> dict[str, np.ndarray]:
+        """Reads a chunk of at most `limit` bytes whose digest, and the name by it, are right."""
         path, seal = self._paths(number)
-        open_plain(path, limit).close()  # its size is compared before all of it is read
-        if read_bytes(seal, 1000).split() != [sha256(path).encode(), path.name.encode()]:
+        digest = sha256(path, limit).encode()  # the size is compared before anything is read
+        if read_bytes(seal, 1000).split() != [digest, path.name.encode()]:
             raise DamagedFileError(f"{path}: expected its own digest beside it, got another")
         return read_arrays(path)
 

@@ -1,5 +1,7 @@
-"""Digests of samples, computed where they are, and coarse values of a state."""
+"""Digests of samples, computed where they are, and summaries of a state."""
 
+import hashlib
+import math
 from typing import Any
 
 import jax
@@ -8,8 +10,13 @@ import numpy as np
 
 from nce_jax._checks import is_key
 
-_SAMPLED = 4
-"""Entries of an array that stand for it in the comparison of two states."""
+_NUM_SHOWN = 4
+"""Entries of an array that are shown where two states differ."""
+
+_NUM_SUMS, _CHUNK = 16, 2**20
+_RELATIVE, _ABSOLUTE = 16, 8
+"""Errors of an entry, in units of its dtype's rounding, that count as those of another processor:
+relative to the entry, and to one, since small entries may be differences of larger numbers."""
 
 
 def content(tree: Any) -> dict[str, str]:
@@ -59,44 +66,80 @@ def _is_floating(array: jax.Array) -> bool:
     return bool(jnp.issubdtype(array.dtype, jnp.floating))
 
 
-def _mix(word: jax.Array) -> jax.Array:
+def _mix(word: Any, numpy: Any = jnp) -> Any:
     """The finalizer of MurmurHash3: every bit of the word changes half of the result's."""
-    word = (word ^ (word >> 16)) * jnp.uint32(0x85EBCA6B)
-    word = (word ^ (word >> 13)) * jnp.uint32(0xC2B2AE35)
+    word = (word ^ (word >> 16)) * numpy.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * numpy.uint32(0xC2B2AE35)
     return word ^ (word >> 16)
 
 
-def coarse(state: Any) -> dict[str, list[float]]:
-    """Some entries of every array of a state, by path, to be compared up to rounding.
+def summary(state: Any) -> dict[str, dict[str, Any]]:
+    """What stands for every array of a state, by path, as JSON values.
 
     Initial parameters are computed, and differ in their last places between kinds of processors,
-    so that a digest would not do. Arrays that are spread over processes are left out.
+    so that a digest alone would not do. Beside it are sums of the entries, `_NUM_SUMS` of them with
+    every entry in one, whose signs are random and fixed: rounding does not add up in them, and
+    changes do not cancel. Arrays that are spread over processes are left out.
     """
     return {
-        jax.tree_util.keystr(path): _entries(leaf)
+        jax.tree_util.keystr(path): _summary(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(state)
         if getattr(leaf, "is_fully_addressable", True)
     }
 
 
-def _entries(leaf: Any) -> list[float]:
-    leaf = jax.random.key_data(leaf) if is_key(leaf) else leaf
-    flat = np.asarray(leaf).reshape(-1)
-    chosen = np.linspace(0, max(flat.size - 1, 0), min(flat.size, _SAMPLED)).astype(int)
-    # As text where a number has no place in JSON.
-    return [
+def _summary(leaf: Any) -> dict[str, Any]:
+    flat = np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf).reshape(-1)
+    kind = f"{flat.dtype}{list(np.shape(leaf))}"
+    digest = hashlib.sha256(kind.encode() + flat.tobytes()).hexdigest()[:16]
+    chosen = np.linspace(0, max(flat.size - 1, 0), min(flat.size, _NUM_SHOWN)).astype(int)
+    shown = [
         float(np.abs(value)) if flat.dtype.kind == "c" else float(value) for value in flat[chosen]
     ]
+    sums, rounding = _signed_sums(flat) if jnp.issubdtype(flat.dtype, jnp.inexact) else ([], [])
+    return {"kind": kind, "digest": digest, "entries": shown, "sums": sums, "rounding": rounding}
 
 
-def different_leaves(first: dict[str, list[float]], second: dict[str, list[float]]) -> list[str]:
-    """Paths at which two states differ by more than rounding."""
-    return [
-        name
-        for name in first
-        if name in second
-        and not (
-            len(first[name]) == len(second[name])
-            and np.allclose(first[name], second[name], rtol=1e-3, atol=1e-6, equal_nan=True)
-        )
-    ]
+def _signed_sums(flat: np.ndarray) -> tuple[list[float], list[float]]:
+    """Sums of the entries with random signs, and how much of their difference may be rounding.
+
+    If no entry v is off by more than r = `_RELATIVE` eps |v| + `_ABSOLUTE` eps, a sum of n of them
+    is off by at most sqrt(n) |r|, and by 8 |r| but for one set of signs in 10^13 (Hoeffding).
+    """
+    eps = float(jnp.finfo(flat.dtype).eps)
+    # Narrow dtypes hold what was computed in float32, rounded once.
+    computed = min(eps, float(np.finfo(np.float32).eps))
+    relative, absolute = max(_RELATIVE * computed, 2 * eps), _ABSOLUTE * computed
+    if flat.dtype.kind == "c":
+        flat = flat.view(flat.real.dtype)
+    sums, squares = np.zeros((2, _NUM_SUMS))
+    for start in range(0, flat.size, _CHUNK):
+        part = flat[start : start + _CHUNK].astype(np.float64)
+        # A number in the place of what would spoil the sum.
+        part = np.nan_to_num(part, nan=np.pi, posinf=np.e, neginf=-np.e)
+        index = np.arange(start, start + part.size) % 2**32
+        with np.errstate(over="ignore"):
+            signs = 1.0 - 2.0 * (_mix(index.astype(np.uint32), np) & 1)
+            padding = (0, -part.size % _NUM_SUMS)
+            sums += np.pad(signs * part, padding).reshape(-1, _NUM_SUMS).sum(0)
+            bounds = np.square(relative * np.abs(part) + absolute)
+            squares += np.pad(bounds, padding).reshape(-1, _NUM_SUMS).sum(0)
+    count = min(flat.size, _NUM_SUMS)
+    factor = min(8.0, math.sqrt(-(-flat.size // _NUM_SUMS)))
+    return sums[:count].tolist(), (factor * np.sqrt(squares[:count])).tolist()
+
+
+def different_leaves(
+    first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
+) -> list[str]:
+    """Paths at which the summaries of two states differ by more than rounding."""
+    return [name for name in first if name in second and not _is_alike(first[name], second[name])]
+
+
+def _is_alike(first: Any, second: dict[str, Any]) -> bool:
+    if not isinstance(first, dict) or first["digest"] == second["digest"]:
+        return isinstance(first, dict)  # checkpoints of earlier versions have a list
+    if first["kind"] != second["kind"] or not first["sums"]:
+        return False
+    error = np.abs(np.subtract(first["sums"], second["sums"]))
+    return bool((error <= np.asarray(second["rounding"])).all())

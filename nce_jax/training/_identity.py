@@ -11,45 +11,27 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._options import CHANGES, PARTS
 from nce_jax._promotion import standard_promotion
 from nce_jax.training._checkpoints import CheckpointWarning
-from nce_jax.training._digests import coarse
 from nce_jax.training._digests import different_leaves as _unlike
+from nce_jax.training._digests import summary
 from nce_jax.training._matching import is_hyperparameter
 from nce_jax.training._program import fingerprint
 from nce_jax.training._state import Batch
 from nce_jax.training._step import TrainStep
-
-_PARTS = (
-    "model", "noise", "optimizer", "criterion", "treatment", "stages", "magnification_rule", "step",
-)  # fmt: skip
-CHANGES = ("batch_size", "batches", "key", "state", *_PARTS)
-"""What `fit(..., allow_changes=...)` takes."""
 
 FREES_OPTIMIZER = {"optimizer", "treatment", "magnification_rule", "step"}
 """Changes with which a part of the optimizer's state may not fit."""
 
 # A difference on the left shows in the parts on the right as well, which are then not named.
 _FOLLOWERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(_PARTS[:6], ("magnification_rule",)),
+    **dict.fromkeys(PARTS[:6], ("magnification_rule",)),
     "criterion": ("treatment", "magnification_rule"),
 }
 
 Differences = dict[str, tuple[str, str]]
 """What was expected and what came, by the name of what differs."""
-
-
-def check_changes(allow_changes: Any) -> None:
-    """Raises unless these are names of what may change."""
-    wrong = (
-        [allow_changes]
-        if not isinstance(allow_changes, Collection) or isinstance(allow_changes, str | np.ndarray)
-        else [name for name in allow_changes if name not in CHANGES]
-    )
-    if wrong:
-        raise ValueError(
-            f"allow_changes: expected a tuple of names among {', '.join(CHANGES)}, got {wrong[0]!r}"
-        )
 
 
 def describe_run(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
@@ -67,7 +49,7 @@ def describe_run(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str,
         programs = {"step": {"batch": _shapes(batch), **fingerprint(step, state, batch, key)}}
     return {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "state": coarse(state),
+        "state": summary(state),
         "programs": programs,
         "jax": jax.__version__,
     }
@@ -149,11 +131,12 @@ def check_identity(
         differences["key"] = "the key", "another key"
     differences |= _programs(saved, current, folder)
     # The state that a run has reached, given for its continuation, is none of another run.
-    known = min(saved["state"], coarse(restored), key=lambda s: len(_unlike(s, current["state"])))
+    known = min(saved["state"], summary(restored), key=lambda s: len(_unlike(s, current["state"])))
     unlike = _unlike(known, current["state"])
     for name in unlike:
         kind = "optimizer" if is_hyperparameter(name) else "state"
-        differences.setdefault(kind, (f"{known[name]} at {name}", str(current["state"][name])))
+        expected, got = _shown(known[name], current["state"][name])
+        differences.setdefault(kind, (f"{expected} at {name}", got))
     refused = [name for name in differences if _kind(name) not in allow_changes]
     if refused:
         kinds = tuple(dict.fromkeys(map(_kind, differences)))
@@ -168,6 +151,14 @@ def check_identity(
         )
     initial = current if unlike else saved
     return {**current, "state": initial["state"]}
+
+
+def _shown(first: Any, second: dict[str, Any]) -> tuple[str, str]:
+    """Some entries of two arrays, or their digests where these are the same."""
+    pair = [first if isinstance(first, dict) else {"entries": first}, second]
+    if pair[0]["entries"] == pair[1]["entries"]:
+        return f"digest {pair[0].get('digest')}", str(pair[1]["digest"])
+    return str(pair[0]["entries"]), str(pair[1]["entries"])
 
 
 def _kind(name: str) -> str:
@@ -201,7 +192,7 @@ def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path
     before, after = saved["programs"], current["programs"]
     if before and after and ("step" in before) != ("step" in after):
         return {"step": ("a step of the same kind", "a step of another kind")}
-    common = [name for name in _PARTS if name in before and name in after]
+    common = [name for name in PARTS if name in before and name in after]
     pairs = {name: _difference(before[name], after[name]) for name in common}
     differences = {name: pair for name, pair in pairs.items() if pair is not None}
     followers = {follower for name in differences for follower in _FOLLOWERS.get(name, ())}

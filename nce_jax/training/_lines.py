@@ -16,6 +16,8 @@ from nce_jax._disk import DamagedFileError, free_name, open_plain, parse_json, w
 _CHECKSUM = "checksum"
 _LINE_LIMIT = 2**20
 """Longest line in bytes that is read; a record of a run has some hundred."""
+_FILE_LIMIT = 2**32
+"""Largest file in bytes that is read: some ten million records, which memory would hold."""
 
 
 class RecordWarning(UserWarning):
@@ -104,7 +106,7 @@ class _Line:
 def _read_lines(path: Path) -> list[_Line]:
     lines: list[_Line] = []
     last_step = 0
-    with open_plain(path) as file:
+    with open_plain(path, _FILE_LIMIT) as file:
         while text := file.readline(_LINE_LIMIT):
             lines.append(_Line(len(lines) + 1, text, last_step))
             record = lines[-1].record

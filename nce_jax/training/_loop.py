@@ -11,12 +11,19 @@ import numpy as np
 from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
-from nce_jax._options import as_folder, check_flag, check_function, check_number, check_resume
+from nce_jax._options import (
+    as_folder,
+    check_changes,
+    check_flag,
+    check_function,
+    check_number,
+    check_resume,
+)
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
-from nce_jax.training._identity import check_changes, describe_run
+from nce_jax.training._identity import describe_run
 from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings, shares_threads
 from nce_jax.training._processes import check_same, is_writer
@@ -113,8 +120,10 @@ def fit(
         whole). A resumed run goes on as if nothing had changed, so that a change is refused unless
         it is named here. Samples are compared bit for bit, functions by the operations that they
         consist of and their constants, of batches from an iterable or a function the last one, and
-        the initial state up to rounding; code that is called back on the host is not compared. An
-        optimizer's state that does not fit a changed optimizer begins anew.
+        the initial state up to rounding (16 units in the last place of an entry, and 8 of one).
+        Code that is called back on the host, a step of your own over more than one device, and
+        parts of the state that are spread over processes are not compared. An optimizer's state
+        that does not fit a changed optimizer begins anew.
       progress: whether to show a progress bar, on stderr.
 
     Returns:

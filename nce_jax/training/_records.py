@@ -16,8 +16,9 @@ from nce_jax.training._faults import NUM_COLUMNS, SampleFaults, explain
 
 _CURE = (
     "fit(..., resume=True, allow_changes=('optimizer',)) goes on from it with a lower learning rate"
-    " or with clipping, ('key',) with other batches and draws, and training.load_checkpoint reads"
-    " it or an earlier one for a new run"
+    " or with clipping (('step',) in fit_log_ratio, in fit_flow and with a step of your own),"
+    " ('key',) with other batches and draws, and training.load_checkpoint reads it or an earlier"
+    " one for a new run"
 )
 _NO_CHECKPOINT = "there is no good checkpoint; a lower learning rate or clipping would help"
 

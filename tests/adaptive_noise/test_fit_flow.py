@@ -1,5 +1,7 @@
 """Fitting a flow: it gains what there is to gain, and held-out data choose what is kept."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 from nce_jax import noise
-from nce_jax.adaptive_noise import fit_flow
+from nce_jax.adaptive_noise import _fit_flow, fit_flow
 from nce_jax.adaptive_noise._fit_flow import _split
 
 SMALL = {"num_layers": 2, "hidden": (4,), "num_bins": 3, "progress": False}
@@ -103,6 +105,18 @@ def test_a_resumed_run_chooses_and_ends_the_same(tmp_path):
     )
 
 
+def test_a_run_goes_on_with_a_change_that_is_insisted_on(tmp_path):
+    """Otherwise the error names the argument that `fit_flow` has."""
+    x_data = mixture(jax.random.key(0), 60)
+    options = {"folder": tmp_path, "evaluate_every": 1, **SMALL}
+    fit_flow(jax.random.key(1), x_data, num_steps=1, optimizer=optax.sgd(0.1), **options)
+    options |= {"num_steps": 2, "resume": True, "optimizer": optax.sgd(1e-3)}
+    with pytest.raises(ValueError, match=r"^step: expected .*pass allow_changes=\('step',\)"):
+        fit_flow(jax.random.key(1), x_data, **options)
+    result = fit_flow(jax.random.key(1), x_data, allow_changes=("step",), **options)
+    assert result.history["step"][-1] == 2
+
+
 def test_the_split_is_a_partition():
     x_data = jnp.arange(40.0).reshape(20, 2)
     x_train, x_held_out = _split(jax.random.key(0), x_data, 0.25)
@@ -145,3 +159,26 @@ def test_bad_arguments_are_named(options, message):
     options = {"key": jax.random.key(0), "x_data": np.zeros((50, 2), np.float32)} | options
     with pytest.raises((TypeError, ValueError), match=message):
         fit_flow(options.pop("key"), options.pop("x_data"), progress=False, **options)
+
+
+def test_groups_are_held_out_whole_and_repeated_rows_without_them_warned_of(monkeypatch):
+    """60 rows, five times each: by rows nearly every held-out sample has copies to train on."""
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.normal(size=(60, 2)).astype(np.float32), 5, axis=0)
+    groups = np.repeat(np.arange(60), 5)
+    train, held_out = _split(jax.random.key(0), jnp.asarray(rows), 0.1, groups)
+    assert len(train) + len(held_out) == 300
+    assert len(held_out) == 30
+    assert not {*map(tuple, np.asarray(train))} & {*map(tuple, np.asarray(held_out))}
+
+    def stop(*_, **__):
+        raise InterruptedError
+
+    monkeypatch.setattr(_fit_flow, "flow", stop)  # nothing is trained
+    warned = pytest.warns(UserWarning, match="fit_flow: x_data: 300 of 300 samples occur more than")
+    with warned, pytest.raises(InterruptedError):
+        fit_flow(jax.random.key(0), rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with pytest.raises(InterruptedError):
+            fit_flow(jax.random.key(0), rows, groups_data=groups)

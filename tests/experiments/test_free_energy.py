@@ -64,6 +64,13 @@ def test_a_missing_file_is_named_with_its_source(tmp_path, monkeypatch):
         data.load_benzene()
 
 
+def test_a_file_of_an_impossible_size_is_named_and_not_read(tmp_path):
+    with (tmp_path / data.FILE).open("wb") as sparse:
+        sparse.truncate(2**43)
+    with pytest.raises(data.DataError, match=rf"{data.FILE}: expected at most 1048576 bytes"):
+        data.read_benzene(tmp_path / data.FILE)
+
+
 def test_another_file_is_refused(tmp_path):
     (tmp_path / data.FILE).write_bytes(b"something else")
     with pytest.raises(data.DataError, match=f"sha256 is .*, expected {data.SHA256}"):

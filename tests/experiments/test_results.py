@@ -91,6 +91,13 @@ def test_what_is_no_file_is_named_and_not_read(saved, name, kind):
         results.load(saved, COMMAND)
 
 
+@pytest.mark.parametrize("name", ["arrays.npz", "headline.json", "manifest.json"])
+def test_a_file_of_an_impossible_size_is_named_and_not_read(saved, name):
+    os.truncate(saved / name, 2**43)
+    with pytest.raises(results.ResultError, match=rf"{name}: damaged .*expected at most .* bytes"):
+        results.load(saved, COMMAND)
+
+
 def sealed(folder, **changes):
     """Writes the digest of the arrays into the manifest, as somebody could by hand."""
     path = folder / "manifest.json"

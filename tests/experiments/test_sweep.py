@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -401,6 +402,21 @@ def test_types_survive_the_file(tmp_path):
     with pytest.raises(ValueError, match="int64"):
         files.save(tmp_path, xarray.Dataset({"count": ("a", np.array([2**40]))}))
     with pytest.raises(results.ResultError, match="no such file"):
+        files.load(tmp_path)
+
+
+@pytest.mark.parametrize("has_size", [True, False])
+def test_a_file_of_an_impossible_size_is_named_and_not_read(tmp_path, has_size):
+    """Results that were written before the manifest had the size are bounded by the memory."""
+    files.save(tmp_path, xarray.Dataset({"x": ("a", [1.0])}))
+    if not has_size:
+        path = tmp_path / results.MANIFEST
+        manifest = json.loads(path.read_text())
+        assert manifest.pop("bytes") == (tmp_path / "sweep.nc").stat().st_size
+        path.write_text(json.dumps(manifest))
+        files.load(tmp_path)
+    os.truncate(tmp_path / "sweep.nc", 2**43)
+    with pytest.raises(results.ResultError, match="sweep.nc: damaged .*expected at most .* bytes"):
         files.load(tmp_path)
 
 

@@ -46,7 +46,9 @@ def draw_problems(
       dtype: "float32", "float64" or "bfloat16", in which the log ratios are exact.
       weighting: "none"; "outside", none, and some noise samples at -inf; "padded", weights one and
         zero, with NaN where they are zero; "random", between 0.1 and 3; "scaled", the same times a
-        power of ten per side; "wide", over eight decades within a lane.
+        power of ten per side; "wide", over eight decades within a lane; "lost", none, and up to
+        99 % of the data at +inf and of the noise at -inf; "unused", random, with infinities of
+        either sign where they are zero.
     """
     separation = _separation(generator, num_lanes, dtype)
     tails = generator.choice(TAILS, num_lanes)
@@ -59,6 +61,9 @@ def draw_problems(
     data, noise = sides
     if weighting == "outside":
         _remove_mass(generator, noise)
+    if weighting == "lost":
+        _lose(generator, data, np.inf)
+        _lose(generator, noise, -np.inf)
     weights = [_weights(generator, side, weighting, dtype) for side in sides]
     kappa = _kappa(generator, num_lanes, num_data, num_noise)
     return Problems(data, noise, weights[0], weights[1], _rounded(kappa, dtype, is_computed=True))
@@ -88,6 +93,14 @@ def _remove_mass(generator: np.random.Generator, noise: np.ndarray) -> None:
     noise[is_outside] = -np.inf
 
 
+def _lose(generator: np.random.Generator, values: np.ndarray, vanishing: float) -> None:
+    """Sets 0 to 99 % of every lane to the log ratio that vanishes from the equation."""
+    fraction = generator.uniform(0, 0.99, (len(values), 1))
+    is_lost = generator.random(values.shape) < fraction
+    is_lost[:, 0] = False  # one sample of every lane keeps its value
+    values[is_lost] = vanishing
+
+
 def _kappa(
     generator: np.random.Generator, num_lanes: int, num_data: int, num_noise: int
 ) -> np.ndarray:
@@ -102,7 +115,7 @@ def _kappa(
 def _weights(
     generator: np.random.Generator, values: np.ndarray, weighting: str, dtype: str
 ) -> np.ndarray | None:
-    if weighting in ("none", "outside"):
+    if weighting in ("none", "outside", "lost"):
         return None
     lanes = len(values)
     if weighting == "padded":
@@ -111,6 +124,11 @@ def _weights(
         values[weights == 0] = np.nan
         return _rounded(weights, dtype, is_computed=True)
     weights = generator.uniform(0.1, 3, values.shape)
+    if weighting == "unused":
+        is_unused = generator.random(values.shape) < 0.5
+        is_unused[:, 0] = False
+        weights[is_unused] = 0
+        values[is_unused] = generator.choice([-np.inf, np.inf], int(is_unused.sum()))
     if weighting == "wide":
         weights = weights * 10.0 ** generator.uniform(-8, 0, values.shape)
     if weighting == "scaled":

@@ -1,8 +1,10 @@
 """The judge of the campaign against an independent root, and the campaign in short."""
 
+import jax
 import numpy as np
 import pytest
 
+import nce_jax
 from tests.hostile import calls, solves
 from tests.hostile.judge import is_root
 from tests.hostile.problems import draw_problems
@@ -60,7 +62,26 @@ def test_newton_and_bisection_solve_every_problem():
     chosen = [
         solves.Configuration(solver, dtype, None, weighting, None)
         for solver in ("newton", "bisection")
-        for dtype, weighting in (("float32", "scaled"), ("float64", "outside"), ("float32", "wide"))
+        for dtype, weighting in (
+            ("float32", "scaled"),
+            ("float64", "outside"),
+            ("float32", "wide"),
+            ("float32", "lost"),
+            ("float64", "unused"),
+        )
     ]
     failed = [tally.configuration for tally in solves.run(1, seed=4, chosen=chosen) if tally[2]]
     assert failed == []
+
+
+@pytest.mark.parametrize("weighting", ["lost", "unused"])
+def test_the_judge_sees_a_thousandth_of_a_nat_beside_infinities(weighting):
+    generator = np.random.default_rng(1)
+    problems = draw_problems(generator, 256, 40, 60, dtype="float64", weighting=weighting)
+    chosen = solves.Configuration("newton", "float64", None, weighting, None)
+    with jax.enable_x64(True):
+        roots, status = solves._solve(chosen, problems)
+    assert (status != nce_jax.Status.NONFINITE).all()
+    assert is_root(problems, roots, eps=EPS).all()
+    for distance in (-1e-3, 1e-3):
+        assert not is_root(problems, roots + distance, eps=EPS).any()

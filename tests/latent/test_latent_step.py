@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 import nce_jax
-from nce_jax import criteria, latent, noise, samplers, telescoping, training
+from nce_jax import criteria, latent, samplers, telescoping, training
+from nce_jax.noise import standard_normal
 from tests.training.problems import assert_trees_equal
 
 KEY = jax.random.key(3)
@@ -53,14 +54,14 @@ def data(count=4096):
 
 def one_stage(**options):
     return training.make_train_step(
-        noise=noise.standard_normal(1), optimizer=optax.adam(0.05), log_ratio_fn=quadratic, **options
+        noise=standard_normal(1), optimizer=optax.adam(0.05), log_ratio_fn=quadratic, **options
     )
 
 
 def three_stages(**options):
     return training.make_stage_step(
         telescoping.separate(quadratic),
-        noise.standard_normal(1),
+        standard_normal(1),
         optax.adam(0.05),
         noise_levels=[0.0, 0.4, 0.8, 1.0],
         **options,
@@ -70,7 +71,7 @@ def three_stages(**options):
 def by_chains():
     kernel = samplers.langevin(0.05)
     return latent.make_chain_step(
-        quadratic, noise.standard_normal(1), optax.adam(0.05), kernel=kernel, num_steps=30
+        quadratic, standard_normal(1), optax.adam(0.05), kernel=kernel, num_steps=30
     )
 
 
@@ -148,7 +149,7 @@ def test_encoder_and_prior_learn_the_law_of_the_data_together(name, x64):
     result = samplers.resample(
         jax.random.key(1),
         lambda z: latent.prior_log_ratio(train.prior, state.prior, z),
-        noise.standard_normal(1),
+        standard_normal(1),
         4000,
     )
     assert result.effective_sample_size > 4000
@@ -244,7 +245,9 @@ def test_the_log_ratio_of_a_chain_is_that_of_its_sum():
 
 
 def density_prior():
-    return training.make_train_step(lambda theta, z: quadratic(theta, z), noise.standard_normal(1), optax.adam(0.1))
+    return training.make_train_step(
+        lambda theta, z: quadratic(theta, z), standard_normal(1), optax.adam(0.1)
+    )
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,8 @@ _FILES = (
             # A record that was changed, and a file that was, at the same size.
             "if digest != _digest_or_none(record):": "if digest is None:",
             "size and sha256(path) == digest": "size",
+            # A file that is not of the checkpoint.
+            "for name in present if name not in expected]": "for name in present if not expected]",
         },
     ),
     *faults_in(
@@ -189,7 +191,7 @@ _FILES = (
                 "if not _record(arrays, path):"
             ),
             # A chunk that is not the one of its seal, and an index that was changed.
-            "!= [sha256(path).encode(), path.name.encode()]": "== []",
+            "!= [digest, path.name.encode()]": "== []",
             'if manifest.pop("sha256", None) != sha256_of_json(manifest):': (
                 'if manifest.pop("sha256", None) is None:'
             ),

@@ -15,7 +15,7 @@ from nce_jax.ratio_estimation._descent import Descent, Parts, usual_num_steps
 from nce_jax.ratio_estimation._features import FeatureMap
 from nce_jax.ratio_estimation._models import excess_of_network, is_better
 from nce_jax.ratio_estimation._samples import Sets
-from nce_jax.ratio_estimation._settings import digest, remember
+from nce_jax.ratio_estimation._settings import Settings, digest
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -147,11 +147,26 @@ def test_a_network_that_does_not_help_is_not_used():
     assert estimate.best_step == 0
 
 
+def test_settings_that_may_change_are_stored_once_the_run_has_taken_them(tmp_path):
+    Settings(tmp_path, num_steps=5, held_out=0.2).check(())
+    changed = Settings(tmp_path, num_steps=9, held_out=0.2)
+    with pytest.raises(ValueError, match=r"num_steps: expected 5 .*allow_changes=\('step',\)"):
+        changed.check(("batches",))
+    changed.check(("step",))
+    path = tmp_path / "fit_log_ratio.json"
+    assert json.loads(path.read_text())["num_steps"] == 5
+    changed.keep()
+    assert json.loads(path.read_text()) == {"num_steps": 9, "held_out": 0.2}
+    both = Settings(tmp_path, num_steps=5, held_out=0.3)
+    with pytest.raises(ValueError, match=r"held_out: .*allow_changes=\('batches', 'step'\)"):
+        both.check(("step",))
+
+
 def test_settings_are_stored_once_and_compared(tmp_path):
-    remember(tmp_path, {"num_steps": 5, "x_data": digest(X)})
-    remember(tmp_path, {"num_steps": 5, "x_data": digest(X)})
+    for _ in range(2):
+        Settings(tmp_path, num_steps=5, x_data=digest(X)).check(())
     with pytest.raises(ValueError, match="x_data: expected .* as in the run in .*, got"):
-        remember(tmp_path, {"num_steps": 5, "x_data": digest(Y)})
+        Settings(tmp_path, num_steps=5, x_data=digest(Y)).check(("step",))
     assert json.loads((tmp_path / "fit_log_ratio.json").read_text())["num_steps"] == 5
     assert [path.name for path in tmp_path.iterdir()] == ["fit_log_ratio.json"]
 
@@ -165,7 +180,7 @@ def test_damaged_settings_are_named(tmp_path, content):
     path = tmp_path / "fit_log_ratio.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match="folder: expected readable settings in .*fit_log_ratio"):
-        remember(tmp_path, {"num_steps": 5})
+        Settings(tmp_path, num_steps=5).check(())
     assert path.read_bytes() == content
 
 
@@ -173,7 +188,7 @@ def test_damaged_settings_are_named(tmp_path, content):
 def test_a_folder_in_place_of_the_settings_is_named(tmp_path):
     (tmp_path / "fit_log_ratio.json").mkdir()
     with pytest.raises(ValueError, match="folder: expected readable settings"):
-        remember(tmp_path, {"num_steps": 5})
+        Settings(tmp_path, num_steps=5).check(())
 
 
 def test_digests_tell_shapes_dtypes_and_values_apart():

@@ -154,6 +154,18 @@ def test_a_resumed_fit_has_the_same_settings(tmp_path):
     for name, value in {"num_steps": 9, "held_out": 0.4, "batch_size": 8}.items():
         with pytest.raises(ValueError, match=f"{name}: expected .* as in the run in"):
             fit_log_ratio(KEYS[2], *sets, **(options | {name: value}))
+    faster = options | {"num_steps": 9, "optimizer": optax.sgd(0.5), "allow_changes": ("step",)}
+    changed = fit_log_ratio(KEYS[2], *sets, **faster)
+    assert not np.array_equal(first.params, changed.params)
+    assert changed.result.history["step"][-1] == 9
+    with pytest.raises(ValueError, match="num_steps: expected 9 as in the run in"):
+        fit_log_ratio(KEYS[2], *sets, **options)
+
+
+@pytest.mark.bad_input
+def test_names_of_changes_are_checked():
+    with pytest.raises(ValueError, match="allow_changes: expected a tuple of names among batch"):
+        fit_log_ratio(KEYS[0], np.ones((9, 1)), np.ones((9, 1)), allow_changes=("rate",))
 
 
 def test_the_roc_is_scikit_learns():

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from sklearn import datasets
 
+from nce_jax._dependence import signs_of_dependence, signs_without_groups
+from nce_jax._folds import _check_folds, as_groups, make_folds
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
-from nce_jax.ratio_estimation._dependence import signs_of_dependence
-from nce_jax.ratio_estimation._fit import _signs
-from nce_jax.ratio_estimation._folds import _check_folds, as_groups, make_folds
 from nce_jax.ratio_estimation._models import make_parts
 from nce_jax.ratio_estimation._samples import Sets
 
@@ -217,11 +216,8 @@ def test_bad_groups_are_named(options, message):
 
 def test_groups_of_one_set_leave_the_alarm_of_the_other():
     rows = jnp.asarray(np.repeat(np.random.default_rng(0).normal(size=(20, 3)), 10, axis=0))
-    sets = Sets(rows, rows + 1)
-    for is_grouped in ([False, False], [True, False], [False, True], [True, True]):
-        named = {sign.partition(":")[0] for sign in _signs(sets, is_grouped)}
-        assert named == {
-            name
-            for name, has_groups in zip(("x_data", "x_noise"), is_grouped, strict=True)
-            if not has_groups
-        }
+    sets = {"x_data": rows, "x_noise": rows + 1}
+    for grouped in ([], ["x_data"], ["x_noise"], ["x_data", "x_noise"]):
+        is_grouped = {name: name in grouped for name in sets}
+        named = {sign.partition(":")[0] for sign in signs_without_groups(sets, is_grouped)}
+        assert named == set(sets) - set(grouped)

@@ -433,6 +433,18 @@ def test_a_chunk_that_lies_about_its_size_is_computed_again(tmp_path):
         assert_same_bytes(stored(tmp_path, resume=True), first)
 
 
+def test_a_manifest_is_not_made_again_from_a_chunk_that_pretends_to_be_huge(tmp_path):
+    first = stored(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    with (tmp_path / "chunk-0.npz").open("r+b") as file:
+        file.truncate(2**43)
+    with (
+        pytest.warns(sweeps.ManifestWarning, match="made again from the chunks"),
+        pytest.warns(sweeps.ChunkWarning, match="chunk-0.npz: damaged .expected at most"),
+    ):
+        assert_same_bytes(stored(tmp_path, resume=True), first)
+
+
 def test_a_second_run_in_the_folder_is_refused(tmp_path):
     errors = []
 

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import nce_jax
 from nce_jax import criteria, noise, training
 from nce_jax.training import _program
-from nce_jax.training._digests import content
+from nce_jax.training._digests import content, different_leaves, summary
 from nce_jax.training._program import fingerprint
 
 ROOT = Path(__file__).parents[2]
@@ -261,6 +261,67 @@ def test_digests_of_samples_see_every_entry_and_its_place(array):
         digests.add(str(content(array[index])))
     assert len(digests) == len(array) + 1
     assert content(array) == content(array[np.arange(len(array))])
+
+
+STATE = np.random.default_rng(0).normal(0, 0.1, (300, 70)).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, jnp.bfloat16, np.complex64])
+def test_every_entry_of_a_state_counts(dtype):
+    """Any changed entry is noticed, and so is a small change of all of them; rounding is not."""
+    values = STATE.astype(dtype)
+    eps = float(jnp.finfo(dtype).eps)
+    computed = min(eps, 2.0**-23)
+    reference = {"w": summary(values)[""]}
+
+    def is_noticed(changed):
+        return bool(different_leaves(reference, {"w": summary(changed.astype(dtype))[""]}))
+
+    rng = np.random.default_rng(1)
+    wide = values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)
+    for row, column in rng.integers(0, (300, 70), (50, 2)):
+        changed = wide.copy()
+        changed[row, column] += 2e4 * computed + 90 * (eps > computed) * eps  # 0.002 in float32
+        assert is_noticed(changed)
+    assert is_noticed(wide * (1 + max(1e4 * computed, 40 * eps)))
+    assert is_noticed(wide[::-1])
+    for _ in range(50):
+        assert not is_noticed(wide * (1 + computed * rng.uniform(-8, 8, values.shape)))
+        assert not is_noticed(wide + 4 * computed * rng.choice([-1, 1]))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (np.array([1, 2]), np.array([1, 3])),
+        (jax.random.key(0), jax.random.key(1)),
+        (np.float32([1, np.nan]), np.float32([1, 3])),
+        (np.float32([1, np.inf]), np.float32([1, -np.inf])),
+        (np.float32([1, 1]), np.float32([1, 1 + 4e-6])),
+        (np.zeros((2, 3)), np.zeros((3, 2))),
+    ],
+)
+def test_integers_keys_and_a_few_numbers_are_compared_one_by_one(first, second):
+    assert different_leaves(summary(first), summary(second)) == [""]
+    assert different_leaves(summary(first), summary(first)) == []
+    assert different_leaves({"": [1.0, 2.0]}, summary(first)) == [""]  # of an earlier version
+
+
+def test_another_entry_of_the_initial_state_is_named(tmp_path):
+    def fit(bias, num_steps):
+        step = training.make_train_step(
+            lambda params, x: x @ params["w"], noise.standard_normal(1), SGD
+        )
+        state = step.init({"w": jnp.array([bias]), "unused": jnp.zeros(50).at[13].set(bias)})
+        options = {"folder": tmp_path, "resume": True, "checkpoint_every": 1, "log_every": 1}
+        training.fit(
+            step, state, X_DATA, jax.random.key(1), num_steps=num_steps, progress=False, **options
+        )
+
+    fit(0.5, 1)
+    fit(0.5, 2)
+    with pytest.raises(ValueError, match=r"state: expected digest \w+ at .params\['unused'\]"):
+        fit(0.500005, 3)
 
 
 def _both(x):

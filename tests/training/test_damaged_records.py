@@ -124,6 +124,14 @@ def make_link_to_a_device(path):
 
 
 @pytest.mark.parametrize("file", NAMES)
+def test_a_file_of_an_impossible_size_is_refused_before_it_is_read(tmp_path, file):
+    with (tmp_path / file).open("wb") as sparse:
+        sparse.truncate(2**43)
+    with pytest.raises(DamagedFileError, match=f"{file}: expected at most 4294967296 bytes, got 8"):
+        RecordsFile(tmp_path / file).keep_until(10, 2)
+
+
+@pytest.mark.parametrize("file", NAMES)
 @pytest.mark.parametrize("make", [os.mkfifo, make_link_to_a_device, os.mkdir])
 def test_what_is_no_plain_file_is_refused_before_it_is_read(folder, make, file):
     (folder / file).unlink()

@@ -170,6 +170,16 @@ def copy_checkpoint(folder, step, other):
     shutil.copy(folder / f"{step}.json", folder / f"{other}.json")
 
 
+def test_a_file_that_is_not_of_a_checkpoint_is_damage(tmp_path):
+    (tmp_path / "30").mkdir()
+    (tmp_path / "30" / "array").write_text("numbers")
+    stored = Stored(tmp_path, 30)
+    stored.seal({}, {})
+    assert stored.fault() is None
+    (tmp_path / "30" / "more").touch()
+    assert stored.fault() == "damaged (more is not of it)"
+
+
 @pytest.fixture(scope="module")
 def thirty(tmp_path_factory):
     """A run of thirty steps, and the state that one of forty ends with."""

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar
+from nce_jax._eager import as_one_program
 from nce_jax._numerics import log_noise_weight, loss_mean, softplus
 from nce_jax._types import Array, Float, Int, Real, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_numbers
@@ -26,6 +27,7 @@ A factor of e^-100 adds to no sum, and solvers need a finite number.
 """
 
 
+@as_one_program("accidental_hits", "chunk_size")
 def vocabulary_nce_loss(
     hidden: Float[Array, "n dim"],
     targets: Int[Array, " n"],
@@ -131,6 +133,7 @@ def vocabulary_nce_loss(
     return loss_mean(tokens.mask(terms), tokens.weights)
 
 
+@as_one_program("accidental_hits")
 def vocabulary_log_ratios(
     hidden: Float[Array, "n dim"],
     targets: Int[Array, " n"],

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_weights, check_positive_int, compute_dtype
 from nce_jax._dtypes import result_dtype
+from nce_jax._eager import as_one_program
 from nce_jax._numerics import loss_mean, mask_terms
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.losses._pairs.embeddings import as_matrix
@@ -22,6 +23,7 @@ from nce_jax.losses._vocabulary.tokens import (
 )
 
 
+@as_one_program("accidental_hits", "chunk_size")
 def sampled_softmax_loss(
     hidden: Float[Array, "n dim"],
     targets: Int[Array, " n"],
@@ -117,6 +119,7 @@ def sampled_softmax_loss(
     return loss_mean(tokens.mask(terms), tokens.weights)
 
 
+@as_one_program("chunk_size")
 def full_softmax_loss(
     hidden: Float[Array, "n dim"],
     targets: Int[Array, " n"],
@@ -169,6 +172,7 @@ def full_softmax_loss(
     return loss_mean(tokens.mask(log_partition - tokens.scores()), tokens.weights)
 
 
+@as_one_program("chunk_size")
 def vocabulary_log_partition(
     hidden: Float[Array, "n dim"],
     *,

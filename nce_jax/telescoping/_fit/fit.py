@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,9 +11,10 @@ import optax
 from nce_jax._bridges import NumbersPerStage, Space, check_noise_levels
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
+from nce_jax._dependence import signs_without_groups, warn_of_dependence
 from nce_jax._options import check_flag, check_fraction, check_number
-from nce_jax._samples import SampleSource
-from nce_jax._types import LogRatioFn, Params, PRNGKeyArray
+from nce_jax._samples import SampleSource, as_draw_fn
+from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.telescoping._fit.config import FitConfig, Levels
 from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import train_descent
@@ -33,6 +35,14 @@ from nce_jax.telescoping._noise_levels import MIN_OVERLAP
 _MAX_PARAMS_FOR_NEWTON = 32
 """Models with more parameters per stage are trained by gradient descent."""
 
+_CURES = {
+    True: "the standard errors presume independent samples: pass one sample per group or"
+    " correlation length; if they were only sorted, shuffle them",
+    False: "copies of training samples may be held out, and the errors presume independent samples:"
+    " pass groups_data and groups_noise; if they were only sorted, shuffle them",
+}
+"""What to do about dependent samples, with Newton's method and without."""
+
 
 def fit_telescope(
     key: PRNGKeyArray,
@@ -47,6 +57,8 @@ def fit_telescope(
     optimizer: optax.GradientTransformation | None = None,
     num_steps: int = 1000,
     batch_size: int = 512,
+    groups_data: Shaped[ArrayLike, " n"] | None = None,
+    groups_noise: Shaped[ArrayLike, " m"] | None = None,
     space: Space | None = None,
     standardize: bool = True,
     progress: bool = True,
@@ -98,6 +110,12 @@ def fit_telescope(
       num_steps: largest number of training steps (batches), with those of pilot fits and of the
         evaluation; for Newton's method on an array, largest number of steps of the last fit.
       batch_size: pairs in a step.
+      groups_data: labels of an array of data, (n,), where samples depend on one another. In a
+        gradient descent, samples of one label are held out together; the errors are those of
+        independent pairs all the same. Newton's method holds nothing out and refuses labels. An
+        array without labels whose samples look dependent is warned of.
+      groups_noise: labels of an array of noise, (m,). A label that occurs in both sets is one
+        group.
       space: a pair of functions (to, back) of samples, inverse to each other; bridges are straight
         in the image of `to`, for example the latent space of a flow.
       standardize: whether the model of a stage sees samples standardized by the mean and the
@@ -148,7 +166,12 @@ def fit_telescope(
     template, stage_model = make_stage_model(model, space)
     optimizer = _chosen_optimizer(optimizer, template, stage_model)
     key_sampler, key_pilot, key_train, key_evaluate = jax.random.split(key, 4)
-    sampler = make_pair_sampler(key_sampler, x_data, x_noise, is_holding_out=optimizer is not None)
+    labels = groups_data, groups_noise
+    sampler = make_pair_sampler(
+        key_sampler, x_data, x_noise, is_holding_out=optimizer is not None, labels=labels
+    )
+    signs = _signs((x_data, x_noise), labels)
+    warn_of_dependence(signs, caller="fit_telescope", cure=_CURES[optimizer is None])
     is_full_batch = optimizer is None and sampler.num_data is not None
     with progress_bar(None if is_full_batch else num_steps, is_shown=progress) as report:
         config = FitConfig(
@@ -172,6 +195,14 @@ def fit_telescope(
         assessment = training.assess(key_evaluate, config, levels)
         report("evaluation", assessment.num_steps)
     return make_telescope(config, levels, training, assessment)
+
+
+def _signs(sources: tuple[Any, Any], labels: tuple[Any, Any]) -> list[str]:
+    """Signs of dependent samples in the arrays without groups."""
+    sets = dict(zip(("x_data", "x_noise"), sources, strict=True))
+    arrays = {name: source for name, source in sets.items() if as_draw_fn(name, source) is None}
+    is_grouped = {name: side is not None for name, side in zip(sets, labels, strict=True)}
+    return signs_without_groups(arrays, is_grouped)
 
 
 def _method(config: FitConfig) -> Callable[[PRNGKeyArray, FitConfig, Levels], Training]:

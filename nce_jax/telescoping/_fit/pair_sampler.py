@@ -1,13 +1,15 @@
 """Pairs of a data and a noise sample, from arrays, distributions or functions."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import describe
 from nce_jax._contracts import check_data
-from nce_jax._samples import DrawFn, SampleSource, as_draw_fn, as_float_samples, hold_out
+from nce_jax._folds import hold_out_groups
+from nce_jax._samples import DrawFn, HoldOut, SampleSource, as_draw_fn, as_float_samples, hold_out
 from nce_jax._types import PRNGKeyArray
 
 DrawPairs = Callable[[PRNGKeyArray, int], tuple[jax.Array, jax.Array]]
@@ -43,7 +45,12 @@ class _Side(NamedTuple):
 
 
 def make_pair_sampler(
-    key: PRNGKeyArray, x_data: SampleSource, x_noise: SampleSource, *, is_holding_out: bool
+    key: PRNGKeyArray,
+    x_data: SampleSource,
+    x_noise: SampleSource,
+    *,
+    is_holding_out: bool,
+    labels: tuple[Any, Any] = (None, None),
 ) -> PairSampler:
     """Checks both sides and joins them to pairs.
 
@@ -53,17 +60,55 @@ def make_pair_sampler(
       x_noise: the same.
       is_holding_out: whether a part of an array is kept from training; otherwise training and
         held-out pairs come from the same samples.
+      labels: groups of the samples of both arrays, which are held out whole; None for none.
     """
+    _check_labels(labels, (x_data, x_noise), is_holding_out)
+    is_grouped = any(side is not None for side in labels)
     key_data, key_noise = jax.random.split(key)
-    data = _make_side(key_data, "x_data", x_data, is_holding_out)
-    noise = _make_side(key_noise, "x_noise", x_noise, is_holding_out)
+    data = _make_side(key_data, "x_data", x_data, is_holding_out and not is_grouped)
+    noise = _make_side(key_noise, "x_noise", x_noise, is_holding_out and not is_grouped)
     _check_counts(data, noise)
+    if is_grouped:
+        data, noise = _grouped_sides(key, (x_data, x_noise), labels)
     return PairSampler(
         _paired(data.draw, noise.draw),
         _paired(data.draw_held_out, noise.draw_held_out),
         data.num_train,
         data.num_held_out,
     )
+
+
+def _check_labels(labels: tuple[Any, Any], sources: tuple[Any, Any], is_holding_out: bool) -> None:
+    """Raises where labels would have no effect."""
+    for side, source, given in zip(("data", "noise"), sources, labels, strict=True):
+        if given is None:
+            continue
+        if not is_holding_out:
+            raise ValueError(
+                f"groups_{side}: expected None for Newton's method, which holds nothing out, got"
+                f" {describe(given)}; pass one sample per group, or an optimizer"
+            )
+        if as_draw_fn(f"x_{side}", source) is not None:
+            raise ValueError(
+                f"groups_{side}: expected None where x_{side} is drawn, got {describe(given)}"
+            )
+
+
+def _grouped_sides(
+    key: PRNGKeyArray, sources: tuple[Any, Any], labels: tuple[Any, Any]
+) -> tuple[_Side, _Side]:
+    """Both sides with whole groups held out; data are an array, as the labels are checked."""
+    data = as_float_samples("x_data", sources[0])
+    draw = as_draw_fn("x_noise", sources[1])
+    if draw is not None:
+        split, _ = hold_out_groups(key, (data, data), (labels[0], labels[0]), _HELD_OUT_FRACTION)
+        return _split_side(split), _Side(draw, draw, None, None)
+    noise = as_float_samples("x_noise", sources[1])
+    splits = hold_out_groups(key, (data, noise), labels, _HELD_OUT_FRACTION)
+    of_data, of_noise = map(_split_side, splits)
+    # No noise sample may serve two pairs of an evaluation: its errors presume independent pairs.
+    count = min(len(split.held_out) for split in splits)
+    return of_data._replace(num_held_out=count), of_noise
 
 
 def _check_counts(data: _Side, noise: _Side) -> None:
@@ -115,7 +160,10 @@ def _make_side(key: PRNGKeyArray, name: str, source: SampleSource, is_holding_ou
     if not is_holding_out:
         draw = _shuffled(samples)
         return _Side(draw, draw, len(samples), len(samples))
-    parts = hold_out(key, samples, max(round(_HELD_OUT_FRACTION * len(samples)), 1))
+    return _split_side(hold_out(key, samples, max(round(_HELD_OUT_FRACTION * len(samples)), 1)))
+
+
+def _split_side(parts: HoldOut) -> _Side:
     return _Side(
         _shuffled(parts.train), _shuffled(parts.held_out), len(parts.train), len(parts.held_out)
     )

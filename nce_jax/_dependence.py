@@ -5,7 +5,9 @@ a model that has memorized its samples then passes every check. Three properties
 neighbors within a set are compared with what independent samples have, whatever their density.
 """
 
+import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +26,28 @@ one piece, so that they remain nearest neighbors."""
 
 _MAX_SHARE = 3
 """How many times as many pairs of samples may be equal as rounding alone leaves."""
+
+
+def signs_without_groups(sets: dict[str, Any], is_grouped: dict[str, bool]) -> list[str]:
+    """Signs of dependent samples in the sets that have no groups, in words.
+
+    Args:
+      sets: arrays of samples, by the name of their argument.
+      is_grouped: whether the caller gave groups or blocks of the set of this name.
+    """
+    return [
+        sign
+        for name, samples in sets.items()
+        if not is_grouped[name]
+        for sign in signs_of_dependence(name, np.asarray(samples))
+    ]
+
+
+def warn_of_dependence(signs: list[str], *, caller: str, cure: str) -> None:
+    """Warns of the signs, for the caller of the public function `caller`."""
+    if signs:
+        text = "; ".join(signs)
+        warnings.warn(f"{caller}: {text}; {cure}", UserWarning, stacklevel=3)
 
 
 def signs_of_dependence(name: str, x: np.ndarray) -> list[str]:

@@ -2,9 +2,12 @@
 
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from nce_jax._checks import check_positive_int, describe
+from nce_jax._samples import HoldOut
+from nce_jax._types import PRNGKeyArray
 
 _MIN_GROUPS = 4
 """The smallest number of groups in a set: a fold to assess, one to select by, two to train on."""
@@ -22,6 +25,30 @@ class Side(NamedTuple):
     group: np.ndarray
     fold: np.ndarray
     weights: np.ndarray
+
+
+def hold_out_groups(
+    key: PRNGKeyArray, sets: tuple[jax.Array, jax.Array], labels: tuple[Any, Any], fraction: float
+) -> tuple[HoldOut, HoldOut]:
+    """Splits two sets so that all samples of a label are on one side of both splits.
+
+    About a `fraction` of each set is held out. A fit to one set alone gives it twice.
+
+    Args:
+      key: key for the choice of the groups and for the order of the samples.
+      sets: samples, (n, ...) and (m, ...).
+      labels: one label per sample, or None for a set of independent samples.
+      fraction: the share that is held out.
+    """
+    groups = as_groups(*labels, None, (len(sets[0]), len(sets[1])))
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    parts = []
+    for samples, side in zip(sets, make_folds(rng, groups, fraction), strict=True):
+        is_held_out = side.fold == 0
+        order = np.argsort(~is_held_out, kind="stable")
+        count = int(is_held_out.sum())
+        parts.append(HoldOut(samples[order[count:]], samples[order[:count]]))
+    return parts[0], parts[1]
 
 
 def as_groups(

@@ -1,0 +1,1 @@
+"""Scripts that a user runs where PyTorch is installed: published checkpoints to npz files."""

@@ -1,0 +1,58 @@
+"""A checkpoint of PyTorch as an npz file with its arrays by name.
+
+It needs PyTorch and NumPy alone, and is imported by the scripts beside it. The checkpoint's digest
+is compared before it is opened, and `weights_only=True` lets PyTorch build nothing but tensors.
+"""
+
+import argparse
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.common.endings import CommandError
+
+
+def main(description: str, address: str, sha256: str) -> None:
+    """Runs the command of a converter; `sha256` is the digest, or the part of it that is known."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("checkpoint", type=Path, help=f"the published file, from {address}")
+    parser.add_argument("output", type=Path, help="the npz file to write")
+    arguments = parser.parse_args()
+    arrays = read_checkpoint(arguments.checkpoint, address, sha256)
+    write(arguments.output, arrays)
+    print(f"{arguments.output}: {len(arrays)} arrays")
+
+
+def read_checkpoint(path: Path, address: str, sha256: str) -> dict[str, np.ndarray]:
+    """Returns the arrays of a verified checkpoint by name.
+
+    Raises:
+        CommandError: it is missing, is not the published one, or holds something but tensors.
+    """
+    if not path.is_file():
+        raise CommandError(f"{path}: expected the file {address}, got no plain file")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(sha256):
+        raise CommandError(f"{path}: expected sha256 {sha256}, got {digest}; see {address}")
+    import torch  # only where it is installed; the library does not need it
+
+    tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if wrong := [name for name, value in tensors.items() if not torch.is_tensor(value)]:
+        raise CommandError(f"{path}, {wrong[0]}: expected a tensor, got something else")
+    return {name: value.detach().numpy() for name, value in tensors.items()}
+
+
+def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Writes the npz file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
