@@ -14,10 +14,32 @@ def log_sum(row, is_negative, xp):
     return xp.log(xp.sum(xp.exp(row[np.flatnonzero(is_negative)])))
 
 
+def log_add(a, b, xp):
+    """`logaddexp`, which NumPy does not have for complex numbers."""
+    if not np.iscomplexobj(b):
+        return xp.logaddexp(a, b)
+    largest = np.maximum(np.real(a), np.real(b))
+    return largest + np.log(np.exp(a - largest) + np.exp(b - largest))
+
+
+def gradients(formula, x, y, **options):
+    """Of a formula in x and y, in NumPy by complex steps: exact to rounding, without a program."""
+    sides, slopes = [np.asarray(side, complex) for side in (x, y)], []
+    for side in sides:
+        slope = np.zeros(side.shape)
+        for index in np.ndindex(side.shape):
+            real = side[index]
+            side[index] = real + 1e-30j
+            slope[index] = formula(*sides, **options).imag / 1e-30
+            side[index] = real
+        slopes.append(slope)
+    return slopes
+
+
 def ranking(positive, row, is_negative, magnification, xp):
     if not is_negative.any():
         return 0.0
-    return xp.logaddexp(positive, xp.log(magnification) + log_sum(row, is_negative, xp)) - positive
+    return log_add(positive, xp.log(magnification) + log_sum(row, is_negative, xp), xp) - positive
 
 
 def averaged(terms, weights, xp):
@@ -97,8 +119,7 @@ def nt_xent(x, y, *, temperature=1.0, magnification=1.0, ids=None, weights=None,
 def siglip(x, y, *, temperature=1.0, bias=0.0, ids=None, weights=None, xp=np):
     s, is_negative = logits(x, y, temperature, bias), negatives_of(len(x), ids, weights)
     terms = [
-        xp.logaddexp(0.0, -s[i, i])
-        + xp.sum(xp.logaddexp(0.0, s[i, np.flatnonzero(is_negative[i])]))
+        log_add(0.0, -s[i, i], xp) + xp.sum(log_add(0.0, s[i, np.flatnonzero(is_negative[i])], xp))
         for i in range(len(x))
     ]
     return averaged(terms, weights, xp)
@@ -225,8 +246,8 @@ def siglip_of_positives(
     if ids is not None:
         is_negative &= np.asarray(ids)[:, None] != np.asarray(ids)[None, :]
     terms = [
-        xp.sum(xp.logaddexp(0.0, -s[i, np.flatnonzero(is_kept[i] & is_positive[i])]))
-        + xp.sum(xp.logaddexp(0.0, s[i, np.flatnonzero(is_negative[i])]))
+        xp.sum(log_add(0.0, -s[i, np.flatnonzero(is_kept[i] & is_positive[i])], xp))
+        + xp.sum(log_add(0.0, s[i, np.flatnonzero(is_negative[i])], xp))
         for i in range(n)
     ]
     return averaged(terms, weights, xp)

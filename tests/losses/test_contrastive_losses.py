@@ -72,10 +72,9 @@ def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     loss, formula, options = CASES[case]
     x, y = dense.batch()
     expected = formula(np.asarray(x), np.asarray(y), **options)
-    np.testing.assert_allclose(loss(x, y, **options, chunk_size=chunk_size), expected, rtol=1e-12)
-    gradients = jax.jit(
-        jax.grad(functools.partial(loss, **options, chunk_size=chunk_size), (0, 1))
-    )(x, y)
+    ours = functools.partial(loss, **options, chunk_size=chunk_size)
+    value, gradients = jax.jit(jax.value_and_grad(ours, (0, 1)))(x, y)
+    np.testing.assert_allclose(value, expected, rtol=1e-12)
     for ours, theirs in zip(gradients, _dense_gradient(case), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-12 * np.linalg.norm(theirs))
 
@@ -83,7 +82,7 @@ def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
 @functools.cache
 def _dense_gradient(case):
     _, formula, options = CASES[case]
-    return jax.jit(jax.grad(functools.partial(formula, xp=jnp, **options), (0, 1)))(*dense.batch())
+    return dense.gradients(formula, *dense.batch(), **options)
 
 
 @pytest.mark.parametrize(
