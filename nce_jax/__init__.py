@@ -4,7 +4,8 @@ Losses, normalizers and diagnostics are pure functions of log-ratio arrays, s(x)
 log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imported here. Modules
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
-`nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise` and `nce_jax.sweeps` (xarray).
+`nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent` and `nce_jax.sweeps`
+(xarray).
 """
 
 import importlib
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "adaptive_noise",
+    "latent",
     "models",
     "noise",
     "ratio_estimation",
@@ -84,6 +86,7 @@ __all__ = [
     "fit_telescope",
     "fixed_point",
     "free_energy",
+    "latent",
     "likelihood",
     "log_partition",
     "log_partition_standard_error",

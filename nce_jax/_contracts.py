@@ -187,12 +187,15 @@ def check_values(
     `of` is what the message calls x.
     """
     shape = _samples_shape(x, num_batch_axes)
-    expected = f"{name}: expected one value per sample, shape {shape[num_batch_axes:]}"
     if not (hasattr(values, "shape") and hasattr(values, "dtype")):
-        raise TypeError(f"{expected}, got {describe(values)}{_values_cure(values)}")
+        one_of_batch = f"{name}: expected one value per sample, shape {shape[num_batch_axes:]}"
+        raise TypeError(f"{one_of_batch}, got {describe(values)}{_values_cure(values)}")
     if values.shape != shape:
-        got, x_shape = values.shape[num_batch_axes:], jnp.shape(jax.tree.leaves(x)[0])
-        x_shape = x_shape[num_batch_axes:]
+        # Of a function that is mapped over the batch axes the message leaves them out.
+        is_mapped = values.shape[:num_batch_axes] == shape[:num_batch_axes]
+        first = num_batch_axes if is_mapped else 0
+        expected = f"{name}: expected one value per sample, shape {shape[first:]}"
+        got, x_shape = values.shape[first:], jnp.shape(jax.tree.leaves(x)[0])[first:]
         raise ValueError(
             f"{expected}, got shape {got} for {of} of shape {x_shape}"
             f"{_values_shape_cure(got, x_shape)}"

@@ -20,10 +20,11 @@ MIN_HELD_OUT = 4
 
 
 class Side(NamedTuple):
-    """The group and the fold of every sample of one set, (n,) each."""
+    """The group, the fold and the weight of every sample of one set, (n,) each."""
 
     group: np.ndarray
     fold: np.ndarray
+    weights: np.ndarray
 
 
 def hold_out_groups(
@@ -51,12 +52,23 @@ def hold_out_groups(
 
 
 def as_groups(
-    groups_data: Any, groups_noise: Any, block_size: int | None, sizes: tuple[int, int]
+    groups_data: Any,
+    groups_noise: Any,
+    block_size: int | None,
+    sizes: tuple[int, int],
+    is_kept: tuple[Any, Any] = (slice(None), slice(None)),
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers of the groups of both sets.
+    """Numbers of the groups of both sets, of the samples that are kept.
 
     A label that occurs in both sets is one group. Without labels, every sample is a group, or every
     block of consecutive samples.
+
+    Args:
+      groups_data: labels of the data, or None.
+      groups_noise: labels of the noise, or None.
+      block_size: consecutive samples of a group, or None.
+      sizes: number of samples of both sets as they were given.
+      is_kept: which of them are kept.
     """
     given = {"groups_data": groups_data, "groups_noise": groups_noise}
     if block_size is not None:
@@ -77,6 +89,7 @@ def as_groups(
             side = np.array(
                 [numbers.setdefault(label, len(numbers)) for label in _labels(name, labels, size)]
             )
+        side = side[is_kept[index]]
         _check_number(name, side, labels is not None or block_size is not None)
         sides.append(side)
     return sides[0], sides[1]
@@ -107,7 +120,10 @@ def _check_number(name: str, groups: np.ndarray, is_grouped: bool) -> None:
 
 
 def make_folds(
-    rng: np.random.Generator, groups: tuple[np.ndarray, np.ndarray], held_out: float
+    rng: np.random.Generator,
+    groups: tuple[np.ndarray, np.ndarray],
+    held_out: float,
+    weights: tuple[np.ndarray | None, np.ndarray | None] = (None, None),
 ) -> tuple[Side, Side]:
     """Assigns all groups to folds at random.
 
@@ -124,7 +140,11 @@ def make_folds(
     else:
         folds = _divided_groups(rng, groups, shares)
         _check_folds(folds, num_folds)
-    return Side(groups[0], folds[0]), Side(groups[1], folds[1])
+    of_sides = [
+        np.ones(size) if given is None else given
+        for size, given in zip(sizes, weights, strict=True)
+    ]
+    return Side(groups[0], folds[0], of_sides[0]), Side(groups[1], folds[1], of_sides[1])
 
 
 def _check_folds(folds: list[np.ndarray], num_folds: int) -> None:

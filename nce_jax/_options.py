@@ -16,7 +16,9 @@ import numpy as np
 from nce_jax._checks import as_real, check_positive_int
 from nce_jax._describe import describe
 
-PARTS = ("model", "noise", "optimizer", "criterion", "treatment", "magnification_rule", "step")
+PARTS = (
+    "model", "noise", "optimizer", "criterion", "treatment", "stages", "magnification_rule", "step",
+)  # fmt: skip
 """What the step of a run is made of."""
 
 CHANGES = ("batch_size", "batches", "key", "state", *PARTS)

@@ -18,12 +18,12 @@ MAX_FILE_LINES, MAX_BODY_LINES = 350, 50
 FLOORS = {
     "_types": 0, "_archives": 0, "_checks": 0, "_contracts": 0, "_disk": 0, "_samples": 0,
     "_shared": 0, "_ranges": 0, "_numerics": 0, "_eager": 0, "_offset": 0, "_padding": 0,
-    "_describe": 0, "_dtypes": 0, "_options": 0, "_partial": 0, "_promotion": 0,
+    "_bridges": 0, "_describe": 0, "_dtypes": 0, "_options": 0, "_partial": 0, "_promotion": 0,
     "_dependence": 0, "_folds": 0,
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "sweeps": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2, "samplers": 2,
     "free_energy": 3, "likelihood": 3, "training": 3,
-    "adaptive_noise": 4, "ratio_estimation": 4, "telescoping": 4,
+    "adaptive_noise": 4, "latent": 4, "ratio_estimation": 4, "telescoping": 4,
 }  # fmt: skip
 
 # Third-party packages, and the rooms that alone may import them.
@@ -32,9 +32,9 @@ FENCES = {
     "distrax": {"noise", "adaptive_noise"},
     "flax": {"models", "adaptive_noise"},
     "matplotlib": set(),
-    "optax": {"training", "adaptive_noise", "ratio_estimation", "telescoping"},
+    "optax": {"training", "adaptive_noise", "latent", "ratio_estimation", "telescoping"},
     "orbax": {"training"},
-    "sklearn": set(),
+    "sklearn": {"diagnostics"},
     "tensorflow_probability": set(),
     "tqdm": {"training", "sweeps", "telescoping"},
     "tyro": set(),

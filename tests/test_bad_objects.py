@@ -51,6 +51,7 @@ RIGHT = {
     "key": lambda: jax.random.key(0),
     "log_density_fn": lambda: lambda x: -0.5 * jnp.sum(x**2, axis=-1),
     "adaptive_noise.log_density_fn": lambda: of_params,
+    "log_ratio_fn": lambda: lambda x: jnp.sum(x, axis=-1),
     "params": lambda: jnp.zeros(2),
     "noise": lambda: noise.standard_normal(2),
     "refresh_self_noise.noise": snapshot,
@@ -114,6 +115,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "noise": NOISES,
     "base_noise": NOISES,
     "log_density_fn": MODELS,
+    "log_ratio_fn": MODELS,
     "params": {
         "None": None,
         "integers": jnp.arange(2),
@@ -193,6 +195,13 @@ def test_wrong_values_of_a_model_are_named(path, wrong):
     arguments = right_arguments(path) | {"log_density_fn": VALUES[wrong]}
     with pytest.raises((TypeError, ValueError), match="^log_density_fn: expected .* got "):
         functions()[path](**arguments)
+
+
+@pytest.mark.parametrize("wrong", VALUES)
+def test_wrong_values_of_a_log_ratio_are_named(wrong):
+    arguments = right_arguments("samplers.resample") | {"log_ratio_fn": VALUES[wrong]}
+    with pytest.raises((TypeError, ValueError), match="^log_ratio_fn: expected .* got "):
+        samplers.resample(**arguments)
 
 
 def test_arguments_in_the_wrong_order_are_named():

@@ -26,6 +26,7 @@ KINDS = (Solver, criteria.Criterion, Treatment, MagnificationRule, Kernel)
 ARGUMENTS = {
     "adaptive_magnification": [{"smallest": 0.5, "largest": 20.0}],
     "fixed_point": [{"learning_rate": 0.5}, {"learning_rate": jnp.array([0.5, 1.0])}],
+    "gradient_ascent": [{"step_size": 0.1}],
     "hmc": [{"step_size": 0.1, "num_integration_steps": 3, "inverse_mass_matrix": np.ones(2)}],
     "joint_gradient": [{"optimizer": OPTIMIZER}],
     "langevin": [{"step_size": 0.1}],

@@ -44,6 +44,19 @@ def test_the_blocks_of_the_guide_run(capsys):
     assert "log Z: annealing" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_latent_energies_run():
+    """Both modes of the angle, in nearly equal numbers, near the circle."""
+    names = run_blocks("latent.md")
+    assert names["drawn"].status == nce_jax.Status.CONVERGED
+    assert names["drawn"].effective_sample_size > 1000
+    x = np.asarray(names["x_model"])
+    angle = np.arctan2(x[:, 1], x[:, 0])
+    assert 0.4 < np.mean(angle < 1.4) < 0.6
+    assert np.mean((np.abs(angle - 0.4) < 0.6) | (np.abs(angle - 2.4) < 0.6)) > 0.95
+    assert np.abs(np.hypot(*x.T) - 1).mean() < 0.1
+
+
 def test_the_block_of_the_page_on_contrastive_losses_runs():
     names = run_blocks("contrastive.md")
     assert names["devices"].mesh.size == jax.device_count()

@@ -46,11 +46,6 @@ def arguments(name: str, dtype) -> tuple[dict, dict]:
     return arrays, options
 
 
-def call(name: str, dtype):
-    arrays, options = arguments(name, dtype)
-    return FUNCTIONS[name](**arrays, **options)
-
-
 def floating(tree) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
@@ -81,8 +76,15 @@ def test_a_dtype_is_kept_even_under_x64(name, dtype, is_traced, x64):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_half_precision_is_computed_in_float32(name):
-    """The values are exact in bfloat16, so that the result is that of float32 to the last bit."""
-    half, single = floating(call(name, jnp.bfloat16)), floating(call(name, jnp.float32))
+    """The values are exact in bfloat16, so that the result is that of float32 to the last bit.
+
+    Weights make the program that of the test of their scale.
+    """
+    arrays, options = arguments(name, jnp.float32)
+    weights = weights_of(name, arrays, np.random.default_rng(1))
+    options |= {word: jnp.asarray(values, jnp.float32) for word, values in weights.items()}
+    halves = {word: array.astype(jnp.bfloat16) for word, array in arrays.items()}
+    half, single = (floating(FUNCTIONS[name](**given, **options)) for given in (halves, arrays))
     for one, other in zip(half, single, strict=True):
         assert one.dtype == jnp.float32
         np.testing.assert_array_equal(one, other)

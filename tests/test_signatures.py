@@ -223,7 +223,8 @@ def test_counts_begin_with_num():
     """An argument that is annotated as an integer and counts something says so in its name."""
     prefixes = ("num_", "max_", "min_", "process_")
     suffixes = ("_size", "_every", "_steps", "dim", "width", "patience", "keep", "_limit", "alpha")
-    positions = ("step",)  # the number of one step
+    # The number of one step, and a factor: draws per sample.
+    others = ("step", "oversampling")
     wrong = {
         (name, parameter.name)
         for name, parameters in PARAMETERS.items()
@@ -231,7 +232,7 @@ def test_counts_begin_with_num():
         if parameter.annotation in (int, int | None)
         and not parameter.name.startswith(prefixes)
         and not parameter.name.endswith(suffixes)
-        and parameter.name not in positions
+        and parameter.name not in others
     }
     assert wrong == set()
 

@@ -15,6 +15,7 @@ from nce_jax.log_partition import (
     solve_log_partition,
 )
 from nce_jax.ratio_estimation._grouped import grouped_variance
+from nce_jax.ratio_estimation._weights import both_as_jax, kish, mean_one
 
 
 class Calibration(NamedTuple):
@@ -25,8 +26,8 @@ class Calibration(NamedTuple):
     Attributes:
       predicted: mean predicted probability of each group, (groups,), ascending.
       observed: fraction of data among the group's samples, (groups,).
-      num_samples: size of each group, (groups,); the standard error of `observed` is about sqrt(p
-        (1 - p) / num_samples).
+      num_samples: size of each group, (groups,), with weights Kish's effective one; the standard
+        error of `observed` is about sqrt(p (1 - p) / num_samples).
     """
 
     predicted: np.ndarray
@@ -48,14 +49,21 @@ class RocCurve(NamedTuple):
     area: float
 
 
-def solve(log_ratio_data: jax.Array, log_ratio_noise: jax.Array) -> Solution:
+Weights = tuple[np.ndarray, np.ndarray]
+"""Weights of the data and of the noise."""
+
+
+def solve(
+    log_ratio_data: jax.Array, log_ratio_noise: jax.Array, weights: Weights | None = None
+) -> Solution:
     """Solves for F at kappa = 1; raises where the solver failed.
 
     Sets without any overlap do not count as a failure: F is then the exact minimizer but carries
     little information, which shows in the status, the overlap and the standard error.
     """
-    solution = solve_log_partition(log_ratio_data, log_ratio_noise)
-    check_solution(solution, problem=make_problem(log_ratio_data, log_ratio_noise))
+    given = {} if weights is None else both_as_jax(weights, log_ratio_data.dtype)
+    solution = solve_log_partition(log_ratio_data, log_ratio_noise, **given)
+    check_solution(solution, problem=make_problem(log_ratio_data, log_ratio_noise, **given))
     return solution
 
 
@@ -74,12 +82,15 @@ class Errors(NamedTuple):
 
 
 def sampling_errors(
-    log_ratio_data: jax.Array, log_ratio_noise: jax.Array, group: np.ndarray
+    log_ratio_data: jax.Array,
+    log_ratio_noise: jax.Array,
+    group: np.ndarray,
+    weights: Weights | None = None,
 ) -> Errors:
     r"""Standard errors of F and of mean s(x) - F over the data, for groups of dependent samples.
 
-    With weights :math:`a_i = 1` of the data and :math:`b_j = 1` of the noise, the influences of the
-    mean are
+    With weights :math:`a_i` of the data and :math:`b_j` of the noise, ones by default, the
+    influences of the mean are
 
     .. math::
         \psi_i = a_i \frac{\partial}{\partial a_i}
@@ -101,11 +112,15 @@ def sampling_errors(
         return jnp.stack([mean, root(*weights)])
 
     # Two rows from one solve.
-    _, pull_back = jax.vjp(
-        mean_and_root, (jnp.ones_like(log_ratio_data), jnp.ones_like(log_ratio_noise))
+    dtype = log_ratio_data.dtype
+    given = tuple(
+        jnp.ones_like(ratios) if weights is None else jnp.asarray(weights[side], dtype)
+        for side, ratios in enumerate((log_ratio_data, log_ratio_noise))
     )
+    _, pull_back = jax.vjp(mean_and_root, given)
+    scale = np.concatenate(given).astype(np.float64)
     of_root, of_mean = (
-        np.concatenate(pull_back(jnp.asarray(row, log_ratio_data.dtype))[0]).astype(np.float64)
+        scale * np.concatenate(pull_back(jnp.asarray(row, dtype))[0]).astype(np.float64)
         for row in ([0.0, 1.0], [1.0, -1.0])
     )
     is_data = np.arange(len(group)) < len(log_ratio_data)
@@ -127,47 +142,73 @@ def loss_terms(
 
 
 def predictions(
-    log_ratio_data: jax.Array, log_ratio_noise: jax.Array
-) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted probability that a held-out sample is data, and whether it is.
+    log_ratio_data: jax.Array, log_ratio_noise: jax.Array, weights: Weights
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predicted probability that a held-out sample is data, whether it is, and its weight.
 
-    The prior odds are the proportion of the two sets. The F used for one half of the samples is
-    solved on the other half, so that no sample is judged by a level that it has helped to fit.
+    The prior odds are the proportion of the two sets, in each of which weights have a mean of one.
+    The F used for one half of the samples is solved on the other half, so that no sample is judged
+    by a level that it has helped to fit.
     """
     log_odds = np.log(log_ratio_data.shape[0] / log_ratio_noise.shape[0])
     halves = [(log_ratio_data[half::2], log_ratio_noise[half::2]) for half in (0, 1)]
-    shift = [log_odds - solve(*halves[1 - half]).log_partition for half in (0, 1)]
+    of_halves = [(weights[0][half::2], weights[1][half::2]) for half in (0, 1)]
+    shift = [
+        log_odds - solve(*halves[1 - half], of_halves[1 - half]).log_partition for half in (0, 1)
+    ]
     logits = [np.asarray(side + shift[half]) for half in (0, 1) for side in halves[half]]
     is_data = [np.full(logit.shape, position % 2 == 0) for position, logit in enumerate(logits)]
-    return np.asarray(jax.nn.sigmoid(np.concatenate(logits)), np.float64), np.concatenate(is_data)
+    probability = np.asarray(jax.nn.sigmoid(np.concatenate(logits)), np.float64)
+    relative = [mean_one(side) for side in weights]
+    ordered = [side[half::2] for half in (0, 1) for side in relative]
+    return probability, np.concatenate(is_data), np.concatenate(ordered)
 
 
-def calibration_curve(probability: np.ndarray, is_data: np.ndarray, num_groups: int) -> Calibration:
-    """Calibration curve with groups of about equal size.
+def calibration_curve(
+    probability: np.ndarray, is_data: np.ndarray, num_groups: int, weights: np.ndarray | None = None
+) -> Calibration:
+    """Calibration curve with groups of about equal size, or equal weight.
 
     scikit-learn's curve returns no group sizes, without which there are no error bars.
     """
-    _, tie, size = np.unique(probability, return_inverse=True, return_counts=True)
+    if weights is None:
+        weights = np.ones(len(probability))
+    _, tie = np.unique(probability, return_inverse=True)
+    size = np.bincount(tie, weights)
     # Samples that tie go into the group of their common middle rank: equal predictions are never
     # separated.
     middle = np.cumsum(size) - size / 2
-    group = np.minimum(middle * num_groups / probability.size, num_groups - 1).astype(int)[tie]
+    group = np.minimum(middle * num_groups / size.sum(), num_groups - 1).astype(int)[tie]
     members = [group == number for number in np.unique(group)]
     columns = [
-        (probability[member].mean(), is_data[member].mean(), member.sum()) for member in members
+        (
+            np.average(probability[member], weights=weights[member]),
+            np.average(is_data[member], weights=weights[member]),
+            _number(weights[member]),
+        )
+        for member in members
     ]
     return Calibration(*(np.asarray(column) for column in zip(*columns, strict=True)))
 
 
-def roc_curve(probability: np.ndarray, is_data: np.ndarray) -> RocCurve:
+def _number(weights: np.ndarray) -> int | float:
+    """The number of samples, an effective one where weights differ."""
+    return len(weights) if (weights == weights[0]).all() else kish(weights)
+
+
+def roc_curve(
+    probability: np.ndarray, is_data: np.ndarray, weights: np.ndarray | None = None
+) -> RocCurve:
     """ROC curve with one point per distinct probability, from the largest down.
 
     Samples that tie make one diagonal step.
     """
+    if weights is None:
+        weights = np.ones(len(probability))
     order = np.argsort(-probability, kind="stable")
     last_of_ties = np.append(np.flatnonzero(np.diff(probability[order])), len(order) - 1)
     true, false = (
         np.append(0, np.cumsum(side[order])[last_of_ties]) / side.sum()
-        for side in (is_data, ~is_data)
+        for side in (np.where(is_data, weights, 0), np.where(is_data, 0, weights))
     )
     return RocCurve(false, true, float(np.trapezoid(true, false)))

@@ -36,12 +36,14 @@ class Pool(NamedTuple):
       is_data: which are data.
       group: number of every sample's group.
       fold: number of every sample's fold.
+      weights: weight of every sample, positive; their scale in each set does not matter.
     """
 
     x: np.ndarray
     is_data: np.ndarray
     group: np.ndarray
     fold: np.ndarray
+    weights: np.ndarray
 
     def rows(self, chosen: np.ndarray) -> "Pool":
         """Some of the samples."""
@@ -96,7 +98,7 @@ def basis_of(features: FeatureMap, pool: Pool) -> Basis:
     values = features(pool.x)
     num_kernels = 0 if features.whitening is None else features.whitening.shape[1]
     is_scaled = np.arange(values.shape[1]) < values.shape[1] - num_kernels
-    return rotated(values, pool.is_data, is_scaled=is_scaled)
+    return rotated(values, pool.is_data, is_scaled=is_scaled, weights=pool.weights)
 
 
 def _penalty_path(pool: Pool, basis: Basis) -> list[np.ndarray]:
@@ -106,14 +108,16 @@ def _penalty_path(pool: Pool, basis: Basis) -> list[np.ndarray]:
     have not lowered the loss, since what follows overfits, and where the sets are separated.
     """
     folds = range(int(pool.fold.max()) + 1)
-    weights = np.stack([side_weights(pool.fold != fold, pool.is_data) for fold in folds], axis=1)
+    weights = np.stack(
+        [side_weights(pool.fold != fold, pool.is_data, pool.weights) for fold in folds], axis=1
+    )
     path: list[np.ndarray] = []
     losses: list[float] = []
     fits = None
     for penalty in PENALTIES:
         fits = fit_lanes(basis, weights, penalty, fits)
         path.append(fits.log_ratios(basis)[np.arange(len(pool.x)), pool.fold])
-        losses.append(float(side_mean(loss_of(path[-1], pool.is_data), pool.is_data)))
+        losses.append(float(side_mean(loss_of(path[-1], pool.is_data), pool.is_data, pool.weights)))
         if int(np.argmin(losses)) <= len(losses) - _PATIENCE or losses[-1] < _SEPARATED:
             break
     return path
@@ -127,11 +131,12 @@ def choose(crossed: CrossFit, pool: Pool, rows: np.ndarray) -> int:
     Within it, the penalty is the smallest one whose loss cannot be told from the family's lowest: a
     penalty biases large log ratios most, to which the loss is least sensitive.
     """
-    losses, is_data, group = crossed.losses[rows], pool.is_data[rows], pool.group[rows]
-    means = side_mean(losses, is_data)
+    losses, chosen = crossed.losses[rows], pool.rows(rows)
+    means = side_mean(losses, chosen.is_data, chosen.weights)
 
     def exceeds(candidate: int, other: int, tolerance: int | float) -> bool:
-        error = standard_error(losses[:, candidate] - losses[:, other], is_data, group)
+        difference = losses[:, candidate] - losses[:, other]
+        error = standard_error(difference, chosen.is_data, chosen.group, chosen.weights)
         return bool(means[candidate] - means[other] > tolerance * error)
 
     best = int(np.argmin(means))
@@ -151,7 +156,7 @@ def choose(crossed: CrossFit, pool: Pool, rows: np.ndarray) -> int:
 
 def lowest_losses(crossed: CrossFit, pool: Pool) -> dict[str, float]:
     """The lowest cross-validated loss of every family."""
-    means = side_mean(crossed.losses, pool.is_data)
+    means = side_mean(crossed.losses, pool.is_data, pool.weights)
     return {
         family: float(means[members].min())
         for family, members in _families(crossed.candidates).items()
@@ -192,7 +197,7 @@ def excess_loss(rng: np.random.Generator, crossed: CrossFit, chosen: int, pool: 
     is_used = [
         (pool.fold != fold) & (half == part) for part in range(2) for fold in range(num_folds)
     ]
-    weights = np.stack([side_weights(rows, pool.is_data) for rows in is_used], axis=1)
+    weights = np.stack([side_weights(rows, pool.is_data, pool.weights) for rows in is_used], axis=1)
     rows, basis, fits = np.arange(len(pool.x)), basis_of(candidate.features, pool), None
     columns = []
     for penalty in PENALTIES[0.99 * candidate.penalty <= PENALTIES]:
@@ -200,11 +205,13 @@ def excess_loss(rng: np.random.Generator, crossed: CrossFit, chosen: int, pool: 
         values = fits.log_ratios(basis)
         parts = [values[rows, pool.fold + part * num_folds] for part in range(2)]
         columns.append(np.mean([loss_of(part, pool.is_data) for part in parts], axis=0))
-    best = min(columns, key=lambda column: float(side_mean(column, pool.is_data)))
+    best = min(columns, key=lambda column: float(side_mean(column, pool.is_data, pool.weights)))
     change = best - crossed.losses[:, chosen]
-    error = standard_error(change, pool.is_data, pool.group)
+    error = standard_error(change, pool.is_data, pool.group, pool.weights)
     # The last fit has all samples, the cross-validated ones lack a fold.
-    return (max(float(side_mean(change, pool.is_data)), 0) + error) * (1 - 1 / num_folds)
+    return (max(float(side_mean(change, pool.is_data, pool.weights)), 0) + error) * (
+        1 - 1 / num_folds
+    )
 
 
 def refit(candidate: Candidate, pool: Pool, dtype: Any) -> Any:
@@ -217,7 +224,7 @@ def refit(candidate: Candidate, pool: Pool, dtype: Any) -> Any:
         nothing = FeatureMap(np.zeros(dim), np.ones(dim), np.zeros((2, 0), int))
         return nothing.log_ratio_params(np.zeros(dim), 0.0, dtype)
     basis = basis_of(candidate.features, pool)
-    weights = side_weights(np.ones(len(pool.x), bool), pool.is_data)[:, None]
+    weights = basis.weights[:, None]
     fits = None
     for penalty in PENALTIES[0.99 * candidate.penalty <= PENALTIES]:
         fits = fit_lanes(basis, weights, penalty, fits)

@@ -37,12 +37,15 @@ class Parts(NamedTuple):
       held_out: both sets' samples that take part in nothing but the assessment.
       choices: weights of the samples in `select`, one row per choice of a step, (choices, n) and
         (choices, m).
+      weights: weights of all samples of `train`, `select` and `held_out`, by the arguments of a
+        loss; None where all of a set are equal.
     """
 
     train: Sets
     select: Sets
     held_out: Sets
     choices: tuple[jax.Array, jax.Array]
+    weights: dict[str, dict[str, Any]]
 
 
 class Descent(NamedTuple):
@@ -107,10 +110,18 @@ def descend(
     jitted = jax.jit(log_ratio_fn)
     watched = {"held_out_loss": parts.held_out, "selection_loss": parts.select}
     watched = {name: Sets(*(x[:_MAX_WATCHED] for x in sets)) for name, sets in watched.items()}
+    weights = {
+        "held_out_loss": parts.weights["held_out"],
+        "selection_loss": parts.weights["select"],
+    }
+    weights = {
+        name: {side: None if w is None else w[:_MAX_WATCHED] for side, w in of_part.items()}
+        for name, of_part in weights.items()
+    }
 
     def losses(params: Params) -> dict[str, float]:
         return {
-            name: float(_profiled(*(jitted(params, side) for side in sets)))
+            name: float(_profiled(*(jitted(params, side) for side in sets), **weights[name]))
             for name, sets in watched.items()
         }
 
@@ -120,7 +131,7 @@ def descend(
     result = fit(
         step,
         step.init(params),
-        Batch(parts.train.data, parts.train.noise),
+        Batch(parts.train.data, parts.train.noise, **parts.weights["train"]),
         key,
         num_steps=num_steps,
         batch_size=(

@@ -106,17 +106,20 @@ def inside(params: Params, x: jax.Array) -> jax.Array:
     return jnp.clip(x, *params["ends"][:, None]) if "ends" in params else x
 
 
-def feature_maps(rng: np.random.Generator, x: np.ndarray) -> dict[str, list[FeatureMap]]:
+def feature_maps(
+    rng: np.random.Generator, x: np.ndarray, weights: np.ndarray | None = None
+) -> dict[str, list[FeatureMap]]:
     """The maps that are tried, by the name of their family, from the simplest one on.
 
     Means, spreads and centers come from the samples of both sets, without regard to the set that a
     sample is of.
     """
-    ends = _ends(x)
+    if weights is not None and (weights == 1).all():
+        weights = None
+    ends = _ends(x, weights)
     moved = np.clip(x, *ends)
     is_moved, x = bool((moved != x).any()), moved
-    mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-    spread = np.where(spread > 0, spread, 1)
+    mean, spread = moments(x, weights)
     dim = x.shape[1]
     linear = FeatureMap(mean, spread, np.zeros((2, 0), int), ends=ends if is_moved else None)
     if dim > MAX_SQUARES:
@@ -129,21 +132,38 @@ def feature_maps(rng: np.random.Generator, x: np.ndarray) -> dict[str, list[Feat
     if has_products:
         maps["quadratic"] = [quadratic]
     if dim + richest.products.shape[1] <= _NUM_CENTERS:
-        maps["kernels"] = _kernel_maps(rng, richest, (x - mean) / spread)
+        maps["kernels"] = _kernel_maps(rng, richest, (x - mean) / spread, weights)
     return maps
 
 
-def _ends(x: np.ndarray) -> np.ndarray:
+def moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and spread of every coordinate, (d,) each; a spread of zero becomes one."""
+    if weights is None:
+        mean, spread = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    else:
+        wide = x.astype(np.float64)
+        mean = np.average(wide, axis=0, weights=weights)
+        spread = np.sqrt(np.average((wide - mean) ** 2, axis=0, weights=weights))
+        # The rounding of a mean is no spread of a constant.
+        spread = np.where(wide.min(axis=0) == wide.max(axis=0), 0, spread)
+    return mean, np.where(spread > 0, spread, 1)
+
+
+def _ends(x: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """Where coordinates end, (2, d): nowhere if their middle has no range, as that of rare ones."""
-    low, high = np.quantile(x, [0.01, 0.99], axis=0)
+    options: dict[str, Any] = (
+        {} if weights is None else {"weights": weights, "method": "inverted_cdf"}
+    )
+    low, high = np.quantile(x, [0.01, 0.99], axis=0, **options)
     reach = np.where(high > low, _RANGES * (high - low), np.inf)
     return np.stack([low - reach, high + reach])
 
 
 def _kernel_maps(
-    rng: np.random.Generator, quadratic: FeatureMap, z: np.ndarray
+    rng: np.random.Generator, quadratic: FeatureMap, z: np.ndarray, weights: np.ndarray | None
 ) -> list[FeatureMap]:
-    chosen = rng.choice(len(z), min(_NUM_CENTERS, len(z)), replace=False)
+    share = None if weights is None else weights / weights.sum()
+    chosen = rng.choice(len(z), min(_NUM_CENTERS, len(z)), replace=False, p=share)
     centers = np.unique(z[chosen], axis=0)
     distances = np.sqrt(_square_distances(centers, centers))[np.triu_indices(len(centers), 1)]
     if not distances.size:

@@ -34,6 +34,7 @@ from nce_jax.ratio_estimation._models import (
 from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning, assess
 from nce_jax.ratio_estimation._samples import Sets, make_sets
 from nce_jax.ratio_estimation._settings import Settings, digest
+from nce_jax.ratio_estimation._weights import kish, weighted_samples
 from nce_jax.training import make_train_step
 
 
@@ -51,6 +52,8 @@ def fit_log_ratio(
     groups_data: Shaped[ArrayLike, " n"] | None = None,
     groups_noise: Shaped[ArrayLike, " m"] | None = None,
     block_size: int | None = None,
+    weights_data: Shaped[ArrayLike, " n"] | None = None,
+    weights_noise: Shaped[ArrayLike, " m"] | None = None,
     num_groups: int = 10,
     folder: str | PathLike[str] | None = None,
     resume: bool = False,
@@ -108,6 +111,11 @@ def fit_log_ratio(
       groups_noise: labels of the noise, (m,). A label that occurs in both sets is one group.
       block_size: number of consecutive samples that form a group, in both sets, for chains and time
         series; a few times their correlation length. It excludes labels.
+      weights_data: weights >= 0 of the data, (n,), as of a survey or of importance sampling: the
+        fit, the choices and the assessment are those of the weighted sets. Only their ratios
+        matter. A sample of weight zero takes part in nothing, be it NaN. A network needs
+        2,000 *effective* samples of each set. None means equal weights.
+      weights_noise: the same for the noise, (m,).
       num_groups: number of groups of the calibration curve.
       folder: where to keep metrics and checkpoints of a training, as in `training.fit`.
       resume: whether to continue the run in `folder`, which must have the same samples and
@@ -166,11 +174,14 @@ def fit_log_ratio(
     folder = as_folder(folder)
     key_data, key_noise, key_model, key_fit, key_folds = jax.random.split(key, 5)
     num_visited = (num_steps or STEPS[1]) * batch_size
+    x_data, of_data, is_kept_data = weighted_samples("data", x_data, weights_data)
+    x_noise, of_noise, is_kept_noise = weighted_samples("noise", x_noise, weights_noise)
     sets = make_sets(key_data, key_noise, x_data, x_noise, num_visited=num_visited)
     _check_model(model, sets)
-    groups = as_groups(groups_data, groups_noise, block_size, (len(sets.data), len(sets.noise)))
+    is_kept = is_kept_data, is_kept_noise
+    groups = as_groups(groups_data, groups_noise, block_size, _sizes(sets, is_kept), is_kept)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_folds)).tolist())
-    sides = make_folds(rng, groups, held_out)
+    sides = make_folds(rng, groups, held_out, (of_data, of_noise))
     problem = _Problem(
         rng=rng, sets=sets, sides=sides, key_model=key_model, key_fit=key_fit,
         criterion=criterion, optimizer=optimizer, num_steps=num_steps, batch_size=batch_size,
@@ -186,23 +197,40 @@ def fit_log_ratio(
         held_out=held_out,
         block_size=block_size,
         criterion=criterion.name,
-        x_data=digest(sets.data),
-        x_noise=digest(sets.noise),
-        groups_data=digest(groups_data),
-        groups_noise=digest(groups_noise),
+        **_digests("x", *sets),
+        **_digests("groups", groups_data, groups_noise),
+        **_digests("weights", of_data, of_noise),
     )
     settings.check(allow_changes)
     assessed, descent = problem.automatic() if model is None else problem.given(*model)
     settings.keep()
-    labels = {"x_data": groups_data, "x_noise": groups_noise}
-    is_grouped = {name: block_size is not None or labels[name] is not None for name in labels}
-    signs = signs_without_groups({"x_data": sets.data, "x_noise": sets.noise}, is_grouped)
+    signs = _signs(sets, block_size, groups_data, groups_noise)
     estimate = assess(assessed, descent, signs, num_groups)
     if not estimate.is_reliable:
         warnings.warn(
             "fit_log_ratio: " + "; ".join(estimate.problems), UnreliableRatioWarning, stacklevel=2
         )
     return estimate
+
+
+def _signs(sets: Sets, block_size: int | None, of_data: Any, of_noise: Any) -> list[str]:
+    """Signs of dependent samples in the sets without groups, in words."""
+    labels = {"x_data": of_data, "x_noise": of_noise}
+    is_grouped = {name: block_size is not None or labels[name] is not None for name in labels}
+    return signs_without_groups({"x_data": sets.data, "x_noise": sets.noise}, is_grouped)
+
+
+def _sizes(sets: Sets, is_kept: tuple[Any, Any]) -> tuple[int, int]:
+    """The numbers of samples as they were given, of which some are kept."""
+    data, noise = (
+        len(side) if isinstance(kept, slice) else len(kept)
+        for side, kept in zip(sets, is_kept, strict=True)
+    )
+    return data, noise
+
+
+def _digests(name: str, of_data: Any, of_noise: Any) -> dict[str, str | None]:
+    return {f"{name}_data": digest(of_data), f"{name}_noise": digest(of_noise)}
 
 
 def _check_numbers(**counts: int | None) -> None:
@@ -252,17 +280,21 @@ class _Problem(NamedTuple):
         pool = pool_of(self.sets, self.sides)
         simple = SimpleModels(self.rng, pool, self.sets.data.dtype)
         assessed = simple.assessed()
-        if min(len(side) for side in self.sets) < MIN_FOR_NETWORK:
+        if min(kish(side.weights) for side in self.sides) < MIN_FOR_NETWORK:
             return assessed, None
         parts, rows = make_parts(self.rng, self.sets, self.sides, num_choices=3)
         start = simple.start_of_network(rows.train)
-        params, log_ratio_fn = network(self.key_model, start, jnp.concatenate(parts.train))
+        of_train = pool.weights[rows.train]
+        params, log_ratio_fn = network(
+            self.key_model, start, jnp.concatenate(parts.train), of_train
+        )
         descent = self._descend(params, log_ratio_fn, parts)
-        if not is_better(descent, log_ratio_fn, start, parts, pool.group[rows.select]):
+        chosen = pool.group[rows.select], pool.weights[rows.select]
+        if not is_better(descent, log_ratio_fn, start, parts, *chosen):
             return assessed, descent
         fitted = self._assessed("network", descent, log_ratio_fn, parts, rows, assessed.losses)
         below = [log_ratio(start, side) for side in parts.held_out]
-        left = excess_of_network(assessed.excess_loss, below, fitted.held_out)
+        left = excess_of_network(assessed.excess_loss, below, fitted.held_out, fitted.weights)
         return fitted._replace(excess_loss=left), descent
 
     def _descend(self, params: Params, log_ratio_fn: LogRatioFn, parts: Parts) -> Descent:
@@ -289,4 +321,7 @@ class _Problem(NamedTuple):
         params, jitted = descent.chosen(0), jax.jit(log_ratio_fn)
         data, noise = (jitted(params, side) for side in parts.held_out)
         group = np.concatenate([side.group for side in self.sides])[rows.held_out]
-        return Assessed(name, params, log_ratio_fn, (data, noise), group, False, losses, np.nan)
+        weights = np.concatenate([side.weights for side in self.sides])[rows.held_out]
+        return Assessed(
+            name, params, log_ratio_fn, (data, noise), group, weights, False, losses, np.nan
+        )

@@ -29,17 +29,27 @@ def grouped_variance(influence: np.ndarray, is_data: np.ndarray, group: np.ndarr
     return variance
 
 
-def side_mean(values: np.ndarray, is_data: np.ndarray) -> Any:
+def side_mean(values: np.ndarray, is_data: np.ndarray, weights: np.ndarray | None = None) -> Any:
     """The mean over the data plus the mean over the noise, (samples, ...) -> (...)."""
-    return values[is_data].mean(axis=0) + values[~is_data].mean(axis=0)
+    if weights is None:
+        weights = np.ones(len(values))
+    of_data, of_noise = (
+        np.average(values[side], axis=0, weights=weights[side]) for side in (is_data, ~is_data)
+    )
+    return of_data + of_noise
 
 
-def standard_error(values: np.ndarray, is_data: np.ndarray, group: np.ndarray) -> float:
+def standard_error(
+    values: np.ndarray, is_data: np.ndarray, group: np.ndarray, weights: np.ndarray | None = None
+) -> float:
     """Standard error of `side_mean` of (samples,), for groups that are independent.
 
-    Without groups it is the usual error of a sum of two means.
+    Without groups it is the usual error of a sum of two (weighted) means.
     """
+    if weights is None:
+        weights = np.ones(len(values))
     influence = np.empty(len(values))
     for side in (is_data, ~is_data):
-        influence[side] = (values[side] - values[side].mean()) / side.sum()
+        mean = np.average(values[side], weights=weights[side])
+        influence[side] = weights[side] * (values[side] - mean) / weights[side].sum()
     return float(np.sqrt(grouped_variance(influence, is_data, group)))

@@ -33,6 +33,7 @@ class Basis(NamedTuple):
       features: centered features of unit spread along their principal axes, (n, r).
       variances: variance along each axis, (r,).
       is_data: which samples are data, (n,).
+      weights: weights of the samples, which add up to one in each set, (n,).
       mean: mean of the features as they came, (p,).
       rotation: from features as they came, centered, to principal axes, (p, r).
     """
@@ -40,6 +41,7 @@ class Basis(NamedTuple):
     features: np.ndarray
     variances: np.ndarray
     is_data: np.ndarray
+    weights: np.ndarray
     mean: np.ndarray
     rotation: np.ndarray
 
@@ -60,15 +62,26 @@ class Fits(NamedTuple):
         return values, float(self.intercept[lane] - basis.mean @ values)
 
 
-def side_weights(is_used: np.ndarray, is_data: np.ndarray) -> np.ndarray:
-    """Weights that are equal on the used samples of each set and add up to one there."""
-    of_data, of_noise = is_used & is_data, is_used & ~is_data
-    return of_data / max(of_data.sum(), 1) + of_noise / max(of_noise.sum(), 1)
+def side_weights(
+    is_used: np.ndarray, is_data: np.ndarray, weights: np.ndarray | None = None
+) -> np.ndarray:
+    """Weights of the used samples, equal ones by default, that add up to one in each set."""
+    given = np.ones(len(is_data)) if weights is None else weights
+    of_data, of_noise = (np.where(is_used & side, given, 0) for side in (is_data, ~is_data))
+    sums = [side.sum() for side in (of_data, of_noise)]
+    return of_data / (sums[0] or 1) + of_noise / (sums[1] or 1)
 
 
-def rotated(features: np.ndarray, is_data: np.ndarray, *, is_scaled: np.ndarray) -> Basis:
+def rotated(
+    features: np.ndarray,
+    is_data: np.ndarray,
+    *,
+    is_scaled: np.ndarray,
+    weights: np.ndarray | None = None,
+) -> Basis:
     """The basis of features, (n, p), of which those in `is_scaled` are first given unit spread."""
-    weights = (side_weights(np.ones(len(is_data), bool), is_data) / 2).astype(np.float32)
+    of_all = side_weights(np.ones(len(is_data), bool), is_data, weights)
+    weights = (of_all / 2).astype(np.float32)
     mean = weights @ features
     centered = features - mean
     spread = np.sqrt(weights @ np.square(centered))
@@ -79,6 +92,7 @@ def rotated(features: np.ndarray, is_data: np.ndarray, *, is_scaled: np.ndarray)
         features=centered @ rotation.astype(np.float32),
         variances=variances,
         is_data=is_data,
+        weights=of_all,
         mean=mean,
         rotation=scale[:, None] * rotation,
     )
@@ -104,8 +118,7 @@ def fit_lanes(basis: Basis, weights: np.ndarray, penalty: float, start: Fits | N
     by this bound need no line search; Nesterov's momentum, dropped wherever it points uphill, makes
     them fast. Lanes that are done are left out of the products.
     """
-    full = side_weights(np.ones(len(basis.is_data), bool), basis.is_data)
-    excess = (weights / full[:, None]).max(axis=0)
+    excess = (weights / basis.weights[:, None]).max(axis=0)
     # The intercept is the last coordinate: a feature that is one and has no penalty.
     second_moments = np.append(2 * basis.variances, 2.0)[:, None]
     penalties = np.append(np.full(len(basis.variances), penalty), 0.0)[:, None]

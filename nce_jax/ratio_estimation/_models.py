@@ -23,9 +23,10 @@ from nce_jax.ratio_estimation._cross_validation import (
     refit,
 )
 from nce_jax.ratio_estimation._descent import Descent, Parts
-from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, inside, log_ratio
+from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, inside, log_ratio, moments
 from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._samples import Sets
+from nce_jax.ratio_estimation._weights import both_as_jax
 
 MIN_FOR_NETWORK = 2_000
 """The smallest number of samples of each set with which a network is trained. With fewer, a simple
@@ -51,6 +52,7 @@ class Assessed(NamedTuple):
       log_ratio_fn: the model.
       held_out: log ratios of data and of noise that were fitted without these samples.
       group: groups of these samples, the data first.
+      weights: weights of these samples, the data first.
       is_normalized: whether the model's F is zero by its fit.
       losses: the cross-validated loss of every family of simple models.
       excess_loss: the part of the loss that more samples would remove; NaN if it is not known.
@@ -61,6 +63,7 @@ class Assessed(NamedTuple):
     log_ratio_fn: LogRatioFn
     held_out: tuple[jax.Array, jax.Array]
     group: np.ndarray
+    weights: np.ndarray
     is_normalized: bool
     losses: dict[str, float]
     excess_loss: float
@@ -90,7 +93,8 @@ class SimpleModels:
         self._rng, self._all, self._dtype = rng, pool, dtype
         limit = _MAX_CROSS_FITTED if pool.x.shape[1] <= MAX_SQUARES else _MAX_CROSS_FITTED // 10
         self.pool = _thinned(rng, pool, limit)
-        self.crossed: CrossFit = cross_fit(self.pool, feature_maps(rng, self.pool.x))
+        maps = feature_maps(rng, self.pool.x, self.pool.weights)
+        self.crossed: CrossFit = cross_fit(self.pool, maps)
 
     def assessed(self) -> Assessed:
         """The chosen model fitted to all samples, and its cross-fitted log ratios."""
@@ -104,6 +108,7 @@ class SimpleModels:
             log_ratio_fn=log_ratio,
             held_out=(values[:num_data], values[num_data:]),
             group=pool.group,
+            weights=pool.weights,
             is_normalized=True,
             losses=lowest_losses(crossed, pool),
             excess_loss=excess_loss(self._rng, crossed, chosen, pool),
@@ -159,14 +164,21 @@ def make_parts(
 
     halves = [order[row] % 2 for order, row in zip(rank, select, strict=True)]
     choices = [
-        np.stack([np.ones(len(half)), half == 0, half == 1])[:num_choices].astype(np.float32)
-        for half in halves
+        np.stack([np.ones(len(half)), half == 0, half == 1])[:num_choices] * side.weights[row]
+        for half, side, row in zip(halves, sides, select, strict=True)
     ]
     parts = Parts(
         part(train),
         part(select),
         part(held_out),
-        (jnp.asarray(choices[0]), jnp.asarray(choices[1])),
+        (jnp.asarray(choices[0], np.float32), jnp.asarray(choices[1], np.float32)),
+        {
+            name: both_as_jax(
+                tuple(side.weights[row] for side, row in zip(sides, rows, strict=True)),
+                sets.data.dtype,
+            )
+            for name, rows in (("train", train), ("select", select), ("held_out", held_out))
+        },
     )
     return parts, Rows(*(np.concatenate(rows) for rows in (train, select, held_out)))
 
@@ -191,11 +203,18 @@ def _last_rank(side: Side, rank: np.ndarray) -> int:
     return int(ranks[min(target, len(ranks)) - 1])
 
 
-def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params, LogRatioFn]:
+def network(
+    key: PRNGKeyArray, start: Params, pooled: jax.Array, weights: np.ndarray
+) -> tuple[Params, LogRatioFn]:
     """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
     pooled = inside(start, pooled)
-    mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
-    spread = jnp.where(spread > 0, spread, 1)
+    if (weights == 1).all():
+        mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
+        spread = jnp.where(spread > 0, spread, 1)
+    else:
+        mean, spread = (
+            jnp.asarray(moment, pooled.dtype) for moment in moments(np.asarray(pooled), weights)
+        )
     params, energy = mlp_energy(key, pooled.shape[1])
     params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
 
@@ -207,7 +226,12 @@ def network(key: PRNGKeyArray, start: Params, pooled: jax.Array) -> tuple[Params
 
 
 def is_better(
-    descent: Descent, log_ratio_fn: LogRatioFn, start: Params, parts: Parts, group: np.ndarray
+    descent: Descent,
+    log_ratio_fn: LogRatioFn,
+    start: Params,
+    parts: Parts,
+    group: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> bool:
     """Whether a network lowers the loss of the model that it starts from by a standard error.
 
@@ -216,24 +240,28 @@ def is_better(
     jitted = jax.jit(log_ratio_fn)
     simple = [np.asarray(log_ratio(start, side), np.float64) for side in parts.select]
     is_data = np.arange(sum(len(side) for side in simple)) < len(simple[0])
+    weights = np.ones(len(is_data)) if weights is None else weights
     gains = np.zeros(len(is_data))
     for half in (1, 2):
         params = descent.chosen(half)
-        rows = [np.asarray(weights[3 - half]) > 0 for weights in parts.choices]
+        rows = [np.asarray(choice[3 - half]) > 0 for choice in parts.choices]
+        of_half = np.split(weights, [len(simple[0])])
+        of_half = [side[row] for side, row in zip(of_half, rows, strict=True)]
         fitted = [np.asarray(jitted(params, side), np.float64) for side in parts.select]
         losses = [
-            _profiled_terms(*(s[row] for s, row in zip(ratios, rows, strict=True)))
+            _profiled_terms([s[row] for s, row in zip(ratios, rows, strict=True)], of_half)
             for ratios in (simple, fitted)
         ]
         gains[np.concatenate(rows)] = losses[0] - losses[1]
-    error = standard_error(gains, is_data, group)
-    return bool(side_mean(gains, is_data) > error)
+    error = standard_error(gains, is_data, group, weights)
+    return bool(side_mean(gains, is_data, weights) > error)
 
 
 def excess_of_network(
     excess_loss: float,
     simple: Sequence[Float[ArrayLike, "..."]],
     fitted: Sequence[Float[ArrayLike, "..."]],
+    weights: np.ndarray | None = None,
 ) -> float:
     """The part of a network's loss that more samples would remove, as far as it is known.
 
@@ -245,15 +273,21 @@ def excess_of_network(
       excess_loss: that of the simple model.
       simple: log ratios of held-out data and noise by the simple model, which the network corrects.
       fitted: those by the network.
+      weights: weights of the samples, the data first; None for equal ones.
     """
     sides = [np.asarray(side, np.float64) for side in (*simple, *fitted)]
     is_data = np.arange(len(sides[0]) + len(sides[1])) < len(sides[0])
-    gain = side_mean(_profiled_terms(*sides[:2]) - _profiled_terms(*sides[2:]), is_data)
+    weights = np.ones(len(is_data)) if weights is None else weights
+    of_sides = [weights[is_data], weights[~is_data]]
+    terms = [_profiled_terms(sides[first : first + 2], of_sides) for first in (0, 2)]
+    gain = side_mean(terms[0] - terms[1], is_data, weights)
     left = excess_loss - float(gain)
     return left if left > 0 else np.nan
 
 
-def _profiled_terms(log_ratio_data: np.ndarray, log_ratio_noise: np.ndarray) -> np.ndarray:
-    root = float(solve(jnp.asarray(log_ratio_data), jnp.asarray(log_ratio_noise)).log_partition)
-    values = np.concatenate([log_ratio_data, log_ratio_noise]) - root
-    return loss_of(values, np.arange(len(values)) < len(log_ratio_data))
+def _profiled_terms(log_ratios: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> np.ndarray:
+    """Terms of the loss at the F of log ratios of data and of noise."""
+    data, noise = (jnp.asarray(side) for side in log_ratios)
+    root = float(solve(data, noise, (weights[0], weights[1])).log_partition)
+    values = np.concatenate(log_ratios) - root
+    return loss_of(values, np.arange(len(values)) < len(log_ratios[0]))

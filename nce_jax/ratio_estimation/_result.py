@@ -24,6 +24,7 @@ from nce_jax.ratio_estimation._assessment import (
 from nce_jax.ratio_estimation._descent import Descent
 from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._models import Assessed
+from nce_jax.ratio_estimation._weights import both_as_jax, mean_one
 from nce_jax.training import FitResult
 
 GUESS = 2 * float(np.log(2))
@@ -234,16 +235,18 @@ def assess(
     assessed: Assessed, descent: Descent | None, signs: list[str], num_groups: int
 ) -> LogRatioEstimate:
     """The estimate with its assessment by log ratios of held-out samples."""
-    ratios = assessed.held_out
-    solution = solve(*ratios)
+    ratios, num_data = assessed.held_out, len(assessed.held_out[0])
+    weights = mean_one(assessed.weights[:num_data]), mean_one(assessed.weights[num_data:])
+    solution = solve(*ratios, weights)
     root, has_overlap = solution.log_partition, solution.status != Status.NO_OVERLAP
-    probability, is_data = predictions(*ratios)
+    predicted = predictions(*ratios, weights)
     terms = np.concatenate([np.asarray(side, np.float64) for side in loss_terms(*ratios, root)])
-    of_data = np.arange(len(terms)) < len(ratios[0])
-    loss = float(side_mean(terms, of_data))
-    errors = (
-        sampling_errors(*ratios, assessed.group) if has_overlap else Errors(np.inf, np.inf, 1.0)
-    )
+    of_data = np.arange(len(terms)) < num_data
+    loss = float(side_mean(terms, of_data, assessed.weights))
+    errors = Errors(np.inf, np.inf, 1.0)
+    if has_overlap:
+        errors = sampling_errors(*ratios, assessed.group, weights)
+    given = both_as_jax(weights, ratios[0].dtype)
     evaluations = {"step": np.zeros(1), "held_out_loss": np.array([loss])}
     return LogRatioEstimate(
         log_ratio_fn=assessed.log_ratio_fn,
@@ -251,26 +254,35 @@ def assess(
         model=assessed.name,
         log_partition=0.0 if assessed.is_normalized else float(root),
         log_partition_standard_error=errors.log_partition,
-        kl=float(jnp.mean(ratios[0]) - root),
+        kl=float(_mean(ratios[0], given["weights_data"]) - root),
         kl_sampling_error=errors.kl,
-        overlap=float(overlap(*ratios, log_partition=root)),
+        overlap=float(overlap(*ratios, log_partition=root, **given)),
         is_solved=bool(solution.status == Status.CONVERGED),
         held_out_loss=loss,
-        held_out_loss_standard_error=standard_error(terms, of_data, assessed.group),
+        held_out_loss_standard_error=standard_error(
+            terms, of_data, assessed.group, assessed.weights
+        ),
         selection_losses=assessed.losses,
         best_step=0 if descent is None or assessed.is_normalized else int(descent.best_step[0]),
         signs_of_dependence=tuple(signs),
-        calibration=calibration_curve(probability, is_data, num_groups),
-        roc=roc_curve(probability, is_data),
+        calibration=calibration_curve(*predicted[:2], num_groups, predicted[2]),
+        roc=roc_curve(*predicted),
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
         effective_samples=errors.effective_samples,
         excess_loss=assessed.excess_loss,
-        log_ratio_error=_log_ratio_error(assessed.excess_loss, ratios, root),
+        log_ratio_error=_log_ratio_error(assessed.excess_loss, ratios, root, weights),
     )
 
 
+def _mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
+    return jnp.mean(values) if weights is None else jnp.average(values, weights=weights)
+
+
 def _log_ratio_error(
-    excess_loss: float, ratios: tuple[jax.Array, jax.Array], root: jax.Array
+    excess_loss: float,
+    ratios: tuple[jax.Array, jax.Array],
+    root: jax.Array,
+    weights: tuple[np.ndarray, np.ndarray],
 ) -> float:
     """The r.m.s. error of the log ratio that raises the loss by `excess_loss`.
 
@@ -278,5 +290,8 @@ def _log_ratio_error(
     P (1 - P).
     """
     probability = [np.asarray(jax.nn.sigmoid(side - root), np.float64) for side in ratios]
-    curvature = sum(float(np.mean(side * (1 - side))) for side in probability)
+    curvature = sum(
+        float(np.average(side * (1 - side), weights=of_side))
+        for side, of_side in zip(probability, weights, strict=True)
+    )
     return float(np.sqrt(2 * excess_loss / curvature)) if curvature > 0 else np.inf

@@ -1,4 +1,4 @@
-"""Samples of a model, and its log Z by annealed importance sampling, on top of blackjax.
+"""Samples of a model, by Markov chains of blackjax or by resampling, and its annealed log Z.
 
 `log_density_fn(x)` maps positions (chains, ...) to unnormalized log densities (chains,). Bind the
 parameters of a model with `lambda x: log_density_fn(params, x)`. The functions are not jitted: wrap
@@ -18,7 +18,8 @@ from nce_jax.samplers._annealing import (
     reverse_annealed_importance_sampling,
 )
 from nce_jax.samplers._chains import Chains, sample_chains
-from nce_jax.samplers._kernels import Kernel, Transition, hmc, langevin, mala
+from nce_jax.samplers._kernels import Kernel, Transition, gradient_ascent, hmc, langevin, mala
+from nce_jax.samplers._resample import Resampled, resample
 from nce_jax.samplers._schedules import linear_schedule, sigmoid_schedule
 
 __all__ = [
@@ -26,13 +27,16 @@ __all__ = [
     "AnnealedEstimate",
     "Chains",
     "Kernel",
+    "Resampled",
     "Transition",
     "adapt_step_size",
     "annealed_importance_sampling",
+    "gradient_ascent",
     "hmc",
     "langevin",
     "linear_schedule",
     "mala",
+    "resample",
     "reverse_annealed_importance_sampling",
     "sample_chains",
     "sigmoid_schedule",

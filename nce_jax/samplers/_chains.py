@@ -53,7 +53,7 @@ def sample_chains(
         position must not depend on the positions of other chains. With `context` it is a function
         of positions and context.
       x_initial: initial positions, (chains, ...).
-      kernel: `mala(...)`, `hmc(...)` or `langevin(...)`.
+      kernel: `mala(...)`, `hmc(...)`, `langevin(...)` or `gradient_ascent(...)`.
       num_steps: number of transitions of every chain.
       keep_every: number of transitions between stored positions, the last one included; it must
         divide `num_steps`. None stores the last position alone. Discard the positions before the

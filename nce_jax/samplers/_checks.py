@@ -24,6 +24,11 @@ _ARGUMENTS = {
 }
 """What a density takes, by the number of arguments, and the cure for one that takes one more."""
 
+_CLOSES_OVER_DATA = (
+    "does it close over one datum per chain? context=data passes each chain its own datum, as"
+    " log_density_fn(x, context)"
+)
+
 
 def as_positions(name: str, positions: Any) -> jax.Array:
     """Returns floating positions, at least one of them, chains on the first axis."""
@@ -92,7 +97,12 @@ def check_target(
 
 
 def check_one_chain(
-    name: str, log_density_fn: Callable[..., jax.Array], arguments: tuple[Any, ...]
+    name: str,
+    log_density_fn: Callable[..., jax.Array],
+    arguments: tuple[Any, ...],
+    *,
+    of: str = "chain",
+    cure: str = _CLOSES_OVER_DATA,
 ) -> None:
     """Raises ValueError unless the density of one chain alone is one value.
 
@@ -100,11 +110,7 @@ def check_one_chain(
     since every chain would be combined with all data, of which the first would count.
     """
     first = jax.eval_shape(lambda: jax.tree.map(lambda leaf: leaf[:1], arguments))
-    expected = f"{name}: expected one value for one chain alone, shape (1,)"
-    cure = (
-        "does it close over one datum per chain? context=data passes each chain its own datum, as"
-        " log_density_fn(x, context)"
-    )
+    expected = f"{name}: expected one value for one {of} alone, shape (1,)"
     try:
         values = jax.eval_shape(log_density_fn, *first)
     except (TypeError, ValueError) as error:

@@ -58,6 +58,9 @@ def mala(step_size: Real[ArrayLike, ""]) -> Kernel:
     `blackjax.mala`, which however does not return rejected proposals, so that a NaN among them
     would go unnoticed.
 
+    In papers on energies a step of size s is often :math:`x + \tfrac{s^2}{2} \nabla\varphi(x) +
+    s\,\xi`: the same with tau = s^2 / 2, so that s = 0.1 is `mala(0.005)`.
+
     Args:
       step_size: tau > 0, in squared units of x; it may be traced.
 
@@ -144,7 +147,10 @@ def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
     with tau = `step_size`. Its stationary distribution has an error of O(tau): N(0, 1) becomes N(0,
     1 / (1 - tau / 2)). No proposal is rejected. A chain that meets a NaN gradient remains NaN, and
     one that reaches points where only the log density is NaN may return; `Chains.num_nonfinite`
-    counts both.
+    counts both. `gradient_ascent` takes the same step without the noise.
+
+    In papers on energies a step of size s is often :math:`x + \tfrac{s^2}{2} \nabla\varphi(x) +
+    s\,\xi`: the same with tau = s^2 / 2, so that s = 0.1 is `langevin(0.005)`.
 
     Args:
       step_size: tau > 0, in squared units of x; it may be traced.
@@ -170,10 +176,61 @@ def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
     return Kernel(blackjax.hmc.init, EqualPartial(_langevin_step, step_size), is_adjusted=False)
 
 
+def gradient_ascent(step_size: Real[ArrayLike, ""]) -> Kernel:
+    r"""A Langevin step without its noise: the position moves up the log density.
+
+    .. math:: x' = x + \tau \nabla\varphi(x)
+
+    with tau = `step_size`. Chains end in local maxima and are no samples: it serves to find a mode,
+    or as the test-time inference of an energy that was trained with Langevin steps. The papers'
+    step s is tau = s^2 / 2, as in `langevin`. Positions that are not finite are counted as there.
+
+    Args:
+      step_size: tau > 0, in squared units of x; it may be traced. Above 2 over the largest
+        curvature of the log density the steps diverge.
+
+    Returns:
+      A `Kernel` that is not adjusted: annealed importance sampling refuses it.
+
+    Raises:
+      TypeError: `step_size` is a Boolean or a string.
+      ValueError: `step_size` is a plain number that is not finite and positive.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import samplers
+      >>> log_density_fn = lambda x: -0.5 * jnp.sum((x - 1) ** 2, axis=-1)
+      >>> kernel = samplers.gradient_ascent(0.5)
+      >>> chains = samplers.sample_chains(
+      ...     jax.random.key(0), log_density_fn, jnp.zeros((1, 2)), kernel=kernel, num_steps=3
+      ... )
+      >>> print(chains.x)  # half of the way to the mode at every step
+      [[0.875 0.875]]
+
+    References:
+      Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées, 1847.
+    """
+    check_positive("step_size", step_size)
+
+    return Kernel(blackjax.hmc.init, EqualPartial(_ascent_step, step_size), is_adjusted=False)
+
+
+def _ascent_step(step_size, key, state, log_density_fn):
+    tau = jnp.asarray(step_size, state.position.dtype)
+    position = state.position + tau * state.logdensity_grad
+    return _unadjusted(state, (position, *jax.value_and_grad(log_density_fn)(position)))
+
+
 def _langevin_step(step_size, key, state, log_density_fn):
     tau = jnp.asarray(step_size, state.position.dtype)
     integrate = diffusions.overdamped_langevin(jax.value_and_grad(log_density_fn))
-    new_state = type(state)(*integrate(key, state, tau))
+    return _unadjusted(state, integrate(key, state, tau))
+
+
+def _unadjusted(state, fields):
+    """The new state, from its fields, and the transition to it, which is always accepted."""
+    new_state = type(state)(*fields)
     return new_state, Transition(
         jnp.ones_like(state.logdensity), _is_finite(state) & _is_finite(new_state)
     )

@@ -10,13 +10,7 @@ diagnostic of this library. `nce_jax.fit_telescope` searches for the noise level
 and computes the errors in one call.
 """
 
-from nce_jax.telescoping._bridges import (
-    bridges,
-    separate,
-    shared_body,
-    stage_log_ratios,
-    telescoped,
-)
+from nce_jax._bridges import bridges, separate, shared_body, stage_log_ratios, telescoped
 from nce_jax.telescoping._errors import (
     MeanLogRatio,
     StageDiagnostics,

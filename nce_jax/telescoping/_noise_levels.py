@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from nce_jax._bridges import NumbersPerStage, check_noise_levels
 from nce_jax._checks import as_real
 from nce_jax._options import check_fraction
-from nce_jax.telescoping._bridges import NumbersPerStage, check_noise_levels
 
 MIN_OVERLAP = 0.4
 """Unit Gaussians at a distance of 2.15 have this overlap. More stages do not improve on it, as

@@ -11,6 +11,7 @@ from nce_jax.training._mesh import jit_train_step, make_mesh, shard_state, state
 from nce_jax.training._processes import start_processes
 from nce_jax.training._records import FailedSolvesWarning, LowOverlapWarning, NonFiniteError
 from nce_jax.training._rows import Rows, gather_rows, touched_rows, update_rows
+from nce_jax.training._stage_step import make_stage_step
 from nce_jax.training._state import Batch, Metrics, TrainState
 from nce_jax.training._step import TrainStep, make_train_step
 from nce_jax.training._treatments import (
@@ -44,6 +45,7 @@ __all__ = [
     "joint_gradient",
     "load_checkpoint",
     "make_mesh",
+    "make_stage_step",
     "make_train_step",
     "shard_state",
     "solved",

@@ -121,12 +121,13 @@ def check_update(treatment: Treatment, update: Any) -> None:
         )
 
 
-def check_loss(criterion: Criterion, loss: jax.Array) -> None:
-    """Raises unless a criterion's `loss` has returned one number."""
-    if jnp.shape(loss) != ():
+def check_loss(criterion: Criterion, loss: jax.Array, shape: tuple[int, ...]) -> None:
+    """Raises unless a criterion's `loss` has returned one number, or one per stage, `shape`."""
+    if jnp.shape(loss) != shape:
+        expected = "one number" if shape == () else f"one number per stage, shape {shape}"
         raise ValueError(
-            f"criterion {criterion.name}: expected loss to return one number, got shape"
-            f" {jnp.shape(loss)}; take the mean over the samples"
+            f"criterion {criterion.name}: expected loss to return {expected}, got shape"
+            f" {jnp.shape(loss)}; take the mean over the samples, the last axis"
         )
 
 

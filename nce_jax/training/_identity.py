@@ -26,7 +26,7 @@ FREES_OPTIMIZER = {"optimizer", "treatment", "magnification_rule", "step"}
 
 # A difference on the left shows in the parts on the right as well, which are then not named.
 _FOLLOWERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(PARTS[:5], ("magnification_rule",)),
+    **dict.fromkeys(PARTS[:6], ("magnification_rule",)),
     "criterion": ("treatment", "magnification_rule"),
 }
 
@@ -73,7 +73,7 @@ def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str
     """Each part is traced on its own, without the mesh: the result holds for any devices."""
     pair = state.params, state.log_partition
     sides, criterion, treatment = train.sides, train.criterion, train.treatment
-    numbers = jax.ShapeDtypeStruct((3,), state.log_partition.dtype)
+    numbers = jax.ShapeDtypeStruct((*state.log_partition.shape, 3), state.log_partition.dtype)
     ratios = {"log_ratio_data": numbers, "log_ratio_noise": numbers}
     unweighted = {"weights_data": None, "weights_noise": None}
 
@@ -93,8 +93,11 @@ def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str
     if batch is None:
         return programs
     batch = batch if isinstance(batch, Batch) else Batch(batch)
-    model = fingerprint(train.model, state.params, batch.x_data)
-    programs["model"] = {"batch": _shapes(batch.x_data), **model}
+    shapes, x_data = _shapes(batch.x_data), batch.x_data
+    if sides.stages is not None:
+        programs["stages"] = {"batch": shapes, **fingerprint(sides.stages.sides, x_data, x_data)}
+        x_data = jax.eval_shape(sides.stages.sides, x_data, x_data)[0]
+    programs["model"] = {"batch": shapes, **fingerprint(train.model, state.params, x_data)}
     if train.magnification_rule is not None:
         # A rule chooses M from the model itself: it has no program apart from the step's.
         alone = dataclasses.replace(train, sides=sides._replace(mesh=None))

@@ -53,23 +53,33 @@ def map_over_devices(
 
 
 def gather(arrays: dict[str, Any], mesh: Mesh | None) -> dict[str, Any]:
-    """Gathers arrays of one number per sample on every device, in one collective operation."""
+    """Gathers arrays of one number per sample on every device, in one collective operation.
+
+    Samples are on the last axis.
+    """
     present = {name: values for name, values in arrays.items() if values is not None}
     if mesh is None or not present:
         return arrays
     rows = mesh.shape[DATA_AXIS]
     # A row per device: what is joined here lies on one device already.
-    blocks = [values.reshape(rows, -1) for values in present.values()]
+    blocks = [jnp.moveaxis(values, -1, 0).reshape(rows, -1) for values in present.values()]
     joined = _constrain(
         _constrain(jnp.concatenate(blocks, axis=1), mesh, PartitionSpec(DATA_AXIS)),
         mesh,
         PartitionSpec(),
     )
     ends = np.cumsum([block.shape[1] for block in blocks])[:-1]
-    parts = (part.reshape(-1) for part in jnp.split(joined, ends, axis=1))
+    parts = jnp.split(joined, ends, axis=1)
     return arrays | {
-        name: part.astype(present[name].dtype) for name, part in zip(present, parts, strict=True)
+        name: _like(part, values)
+        for (name, values), part in zip(present.items(), parts, strict=True)
     }
+
+
+def _like(part: jax.Array, values: jax.Array) -> jax.Array:
+    """The gathered numbers in the shape and dtype that they had."""
+    samples_first = part.reshape(values.shape[-1], *values.shape[:-1])
+    return jnp.moveaxis(samples_first, 0, -1).astype(values.dtype)
 
 
 def _constrain(values: jax.Array, mesh: Mesh, spec: PartitionSpec) -> jax.Array:

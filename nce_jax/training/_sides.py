@@ -12,6 +12,7 @@ from nce_jax._promotion import standard_promotion
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.training._sharding import gather, map_over_devices, split
+from nce_jax.training._stages import Stages
 from nce_jax.training._state import Batch
 
 Model = Callable[[Params, Any], jax.Array]
@@ -28,13 +29,15 @@ class Sides(NamedTuple):
     """What fixes the two sides of every batch.
 
     `num_noise` is None for as many noise samples as data samples; `is_ratio` says that the model
-    gives the log ratio, so that the noise density is never evaluated.
+    gives the log ratio, so that the noise density is never evaluated. With `stages` both sides are
+    bridges between data and noise, (K, n, ...).
     """
 
     noise: Any
     num_noise: int | None
     is_ratio: bool
     mesh: Mesh | None
+    stages: Stages | None = None
 
     def check(self, batch: Batch) -> None:
         """Raises unless the samples of a batch are arrays of the shape that the noise is over."""
@@ -45,10 +48,17 @@ class Sides(NamedTuple):
 
     def of_batch(self, batch: Batch, key: PRNGKeyArray, step: jax.Array) -> tuple[Side, Side]:
         """Data, and the noise of the batch or fresh draws of it."""
+        data, noise = self._given(batch.x_data), self._of_noise(batch, key, step)
+        if self.stages is None:
+            return data, noise
+        of_data, of_noise = self.stages.sides(data.x, noise.x)
+        return Side(of_data, None), Side(of_noise, None)
+
+    def _of_noise(self, batch: Batch, key: PRNGKeyArray, step: jax.Array) -> Side:
         if batch.x_noise is not None:
-            return self._given(batch.x_data), self._given(batch.x_noise)
+            return self._given(batch.x_noise)
         count = self.num_noise or jax.tree.leaves(batch.x_data)[0].shape[0]
-        return self._given(batch.x_data), self._drawn(count, key, step)
+        return self._drawn(count, key, step)
 
     def _given(self, x: Any) -> Side:
         if self.is_ratio:
@@ -86,14 +96,16 @@ class Sides(NamedTuple):
 
 
 def log_ratios(
-    model: Model, params: Params, sides: tuple[Side, Side], mesh: Mesh | None
+    model: Model, params: Params, samples: tuple[Side, Side], sides: Sides
 ) -> dict[str, jax.Array]:
     """Log ratios of both sides, by the names that a criterion takes them under, on every device."""
-    data, noise = (_log_ratio(model, params, side) for side in sides)
-    return gather({"log_ratio_data": data, "log_ratio_noise": noise}, mesh)
+    data, noise = (_log_ratio(model, params, side, sides.stages) for side in samples)
+    return gather({"log_ratio_data": data, "log_ratio_noise": noise}, sides.mesh)
 
 
-def _log_ratio(model: Model, params: Params, side: Side) -> jax.Array:
+def _log_ratio(model: Model, params: Params, side: Side, stages: Stages | None) -> jax.Array:
+    if stages is not None:
+        return evaluate_model(model, params, side.x, "stages_fn", num_batch_axes=1)
     if side.log_noise is None:
         return evaluate_model(model, params, side.x, "log_ratio_fn")
     return evaluate_model(model, params, side.x) - side.log_noise

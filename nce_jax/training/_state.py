@@ -11,14 +11,14 @@ class TrainState(NamedTuple):
 
     Attributes:
       params: the model's parameters.
-      log_partition: F, a scalar.
+      log_partition: F, a scalar; of a chain one per stage, (K,).
       opt_state: the optimizer's state.
       step: number of steps taken, int32.
       magnification_state: state of the magnification rule; () without a rule.
     """
 
     params: Params
-    log_partition: Float[Array, ""]
+    log_partition: Float[Array, "*stages"]
     opt_state: Any
     step: Real[Array, ""]
     magnification_state: Any = ()
@@ -43,7 +43,9 @@ class Batch(NamedTuple):
 class Metrics(NamedTuple):
     """Scalars that describe one step, and the counts of its faults.
 
-    `loss` and `log_partition` belong to the parameters *before* the update.
+    `loss` and `log_partition` belong to the parameters *before* the update. Of a chain of stages
+    every metric is one number as well: the mean of the losses, the sum of the F and of the
+    evaluations, the smallest overlap, the gravest status, and the geometric mean of the M.
 
     Attributes:
       loss: of the batch, in nats.

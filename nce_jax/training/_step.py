@@ -17,6 +17,7 @@ from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import Status, make_problem
 from nce_jax.magnification import Choice, MagnificationRule
+from nce_jax.training import _magnify
 from nce_jax.training._composition import (
     as_model,
     check_arguments,
@@ -28,11 +29,11 @@ from nce_jax.training._composition import (
 )
 from nce_jax.training._faults import find_faults
 from nce_jax.training._mesh import check_mesh
-from nce_jax.training._momentum import pending, response
 from nce_jax.training._optimizers import as_optimizer
 from nce_jax.training._settle import is_without_samples, settle, zero_if
 from nce_jax.training._sharding import gather, split
 from nce_jax.training._sides import Model, Sides, log_ratios
+from nce_jax.training._stages import of_all_stages, pair_weights, worst_of_stages
 from nce_jax.training._state import Batch, Metrics, TrainState
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
 
@@ -45,8 +46,9 @@ class TrainStep:
     pure: wrap it in `jit`, `vmap` or `scan` as you like. `make_train_step` makes it.
 
     Attributes:
-      model: `model(params, x)`, the log density or, where `sides.is_ratio`, the log ratio.
-      sides: noise, number of noise samples, and mesh.
+      model: `model(params, x)`, the log density or, where `sides.is_ratio`, the log ratio; with
+        stages, that of all of them, (K, n, ...) -> (K, n).
+      sides: noise, number of noise samples, mesh, and stages, None for one log ratio.
       optimizer: of the pair (params, log_partition).
       criterion: the loss and its way to profile F.
       treatment: what happens to F in a step.
@@ -65,7 +67,7 @@ class TrainStep:
 
         Args:
           params: initial parameters, a pytree of floating arrays.
-          log_partition: initial F, in nats.
+          log_partition: initial F, in nats; of stages one for all, or (K,).
 
         Returns:
           A `TrainState` of copies: a compiled step that donates its state leaves `params` intact.
@@ -76,12 +78,11 @@ class TrainStep:
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
         dtype = compute_dtype(*jax.tree.leaves(params))
-        log_partition = jnp.asarray(log_partition, dtype)
+        stages = self.sides.stages
+        shape = () if stages is None else (stages.num_stages,)
+        log_partition = jnp.copy(jnp.broadcast_to(jnp.asarray(log_partition, dtype), shape))
         opt_state = self.optimizer.init((params, log_partition))
-        rule = self.magnification_rule
-        remembered = () if rule is None else rule.init(params, dtype)
-        # A state that is donated must hold no array twice.
-        remembered = jax.tree.map(jnp.copy, remembered)
+        remembered = _magnify.init_rule(self.magnification_rule, params, dtype, stages)
         return TrainState(params, log_partition, opt_state, jnp.int32(0), remembered)
 
     def __call__(
@@ -101,35 +102,40 @@ class TrainStep:
         check_arguments(state, batch, key)
         check_state(state, self.init)
         batch, weights = self._split(batch)
-        sides = self.sides.of_batch(batch, key, state.step)
-        forward = partial(log_ratios, self.model, sides=sides, mesh=self.sides.mesh)
+        samples = self.sides.of_batch(batch, key, state.step)
+        forward = partial(log_ratios, self.model, samples=samples, sides=self.sides)
         ratios, pull_back = jax.vjp(forward, state.params)
-        inputs = {**ratios, **weights}
-        choice, criterion = self._magnify(state, inputs, forward)
-        fixed = jax.lax.stop_gradient(inputs)
+        fixed = jax.lax.stop_gradient({**ratios, **weights})
+        choice, criterion = self._magnify(state, fixed, forward)
         update = self.treatment.update(criterion, fixed, state.log_partition)
         check_update(self.treatment, update)
         # Log noise densities stay on the devices of their samples.
         is_known = self.sides.mesh is None
-        log_noise = (sides[0].log_noise, sides[1].log_noise) if is_known else (None, None)
-        faults, is_uncovered = find_faults(fixed, log_noise)
+        log_noise = (samples[0].log_noise, samples[1].log_noise) if is_known else (None, None)
+        has_stages = self.sides.stages is not None
+        rows = worst_of_stages(fixed) if has_stages else fixed
+        faults, is_uncovered = find_faults(rows, log_noise)
         is_empty = is_without_samples(fixed)
-        update = jax.lax.stop_gradient(settle(update, state, is_uncovered, is_empty))
+        update = settle(
+            of_all_stages(update) if has_stages else update, state, is_uncovered, is_empty
+        )
+        update = jax.lax.stop_gradient(update)
         at_f = update.log_partition
         loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, at_f, criterion, weights)
         gradient = pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype)
-        new = self._move_log_partition(state, self._descend(state, gradient, choice), update)
+        moved = self._descend(state, gradient, choice, slopes[0], pull_back)
+        new = self._move_log_partition(state, moved, update)
         numbers = {
             "loss": loss,
             "gradient_norm": optax.tree.norm(gradient[0]),
-            "overlap": _overlap(criterion, fixed, at_f),
+            "overlap": jnp.min(_overlap(criterion, fixed, at_f)),
         }
         return new, Metrics(
             **jax.tree.map(partial(zero_if, is_empty), numbers),
-            log_partition=at_f,
+            log_partition=jnp.sum(at_f),
             num_evaluations=update.num_evaluations,
             status=update.status,
-            magnification=None if choice is None else choice.magnification,
+            magnification=_magnify.mean_magnification(choice),
             faults=faults,
             is_empty=None if is_empty is None else is_empty.astype(jnp.int32),
         )
@@ -139,49 +145,48 @@ class TrainStep:
         mesh = self.sides.mesh
         batch = batch if isinstance(batch, Batch) else Batch(batch)
         self.sides.check(batch)
+        batch = batch if self.sides.stages is None else pair_weights(batch)
         batch = Batch(*(split(part, mesh, name) for name, part in batch._asdict().items()))
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
         return batch, gather(weights, mesh)
 
-    def _magnify(self, state: TrainState, inputs, forward) -> tuple[Choice | None, Criterion]:
+    def _magnify(self, state: TrainState, fixed, forward) -> tuple[Choice | None, Criterion]:
         """The rule's choice of M, and the criterion at it."""
         if self.magnification_rule is None:
             return None, self.criterion
-        # `check_composition` has made sure that there is one.
-        make_criterion: Any = self.criterion.at_magnification
-        fixed = jax.lax.stop_gradient(inputs)
-
-        def linearize(offset: Params):
-            ratios, push = jax.linearize(forward, optax.apply_updates(state.params, offset))
-            return lambda m: make_criterion(m).equation(
-                **{**fixed, **ratios}
-            ), lambda direction: tuple(push(direction).values())
-
-        choice = self.magnification_rule.choose(
-            state.magnification_state,
-            state.step,
-            lambda m: make_criterion(m).equation(**fixed),
-            linearize,
+        choice = _magnify.choose(
+            self.magnification_rule, self.criterion, state, fixed, forward, self.sides.stages
         )
+        make_criterion: Any = self.criterion.at_magnification
         return choice, make_criterion(choice.magnification)
 
-    def _descend(self, state: TrainState, gradient, choice: Choice | None) -> TrainState:
+    def _descend(
+        self, state: TrainState, gradient, choice: Choice | None, slopes, pull_back
+    ) -> TrainState:
         pair = state.params, state.log_partition
-        rule, remembered = self.magnification_rule, state.magnification_state
         if choice is not None:
-            remembered = choice.state._replace(response=_response(self.optimizer, state, gradient))
-            scale = choice.target_acceptance ** (remembered.response - 1)
-            gradient = jax.tree.map(
-                lambda leaf: (scale * leaf.astype(scale.dtype)).astype(leaf.dtype), gradient
-            )
+            choice = _magnify.respond(choice, self.optimizer, state, gradient)
+            gradient = self._rescale(_magnify.scale_of(choice), gradient, slopes, pull_back)
         with standard_promotion():
             updates, opt_state = self.optimizer.update(gradient, state.opt_state, pair)
             params, log_partition = optax.apply_updates(pair, updates)
-        if rule is not None and choice is not None:
-            ahead = pending(self.optimizer, opt_state, (params, log_partition))[0]
-            choice = choice._replace(state=remembered)
-            remembered = rule.follow(choice, updates[0], ahead, state.step)
-        return TrainState(params, log_partition, opt_state, state.step + 1, remembered)
+        new = TrainState(params, log_partition, opt_state, state.step + 1)
+        rule, stages = self.magnification_rule, self.sides.stages
+        if rule is None or choice is None:
+            return new
+        remembered = _magnify.follow(rule, self.optimizer, choice, updates[0], new, stages)
+        return new._replace(magnification_state=remembered)
+
+    def _rescale(self, scale: jax.Array, gradient, slopes, pull_back):
+        """The gradient times the scale; each stage has its own, before their sum is taken."""
+        if self.sides.stages is not None:
+            scaled = {
+                name: (scale[:, None] * slope).astype(slope.dtype) for name, slope in slopes.items()
+            }
+            return pull_back(scaled)[0], gradient[1]
+        return jax.tree.map(
+            lambda leaf: (scale * leaf.astype(scale.dtype)).astype(leaf.dtype), gradient
+        )
 
     def _move_log_partition(
         self, state: TrainState, new: TrainState, update: LogPartitionUpdate
@@ -298,25 +303,10 @@ def _loss(
     loss = criterion.loss(
         ratios["log_ratio_data"], ratios["log_ratio_noise"], log_partition=log_partition, **weights
     )
-    check_loss(criterion, loss)
-    return loss
+    check_loss(criterion, loss, jnp.shape(log_partition))
+    return jnp.mean(loss)
 
 
 def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Array) -> jax.Array:
     problem = (criterion.equation or make_problem)(**inputs)
     return jnp.exp(log_overlap_bound(problem, log_partition))
-
-
-def _response(optimizer: optax.GradientTransformation, state: TrainState, gradient) -> jax.Array:
-    """The scaling of the optimizer's updates with the gradient.
-
-    It is measured at the first step and then read from the state.
-    """
-    known = state.magnification_state.response
-
-    def attempt() -> jax.Array:
-        return response(
-            optimizer, state.opt_state, (state.params, state.log_partition), gradient
-        ).astype(known.dtype)
-
-    return jax.lax.cond(jnp.isnan(known), attempt, lambda: known)

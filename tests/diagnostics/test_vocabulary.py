@@ -53,7 +53,7 @@ def test_training_and_evaluation_are_of_one_layer(layer, hidden):
         table = nnx.merge(graphdef, params).table()
         return nce_jax.losses.full_softmax_loss(hidden, TARGETS, **table, chunk_size=5)
 
-    value, slope = jax.value_and_grad(loss)(params)
+    value, slope = jax.jit(jax.value_and_grad(loss))(params)
     log_p = jax.nn.log_softmax(layer(hidden), axis=-1)
     np.testing.assert_allclose(value, -jnp.mean(log_p[jnp.arange(N), TARGETS]), rtol=1e-6)
     np.testing.assert_allclose(jnp.sum(slope["bias"][...]), 0, atol=1e-6)

@@ -119,8 +119,7 @@ def nt_xent(x, y, *, temperature=1.0, magnification=1.0, ids=None, weights=None,
 def siglip(x, y, *, temperature=1.0, bias=0.0, ids=None, weights=None, xp=np):
     s, is_negative = logits(x, y, temperature, bias), negatives_of(len(x), ids, weights)
     terms = [
-        log_add(0.0, -s[i, i], xp)
-        + xp.sum(log_add(0.0, s[i, np.flatnonzero(is_negative[i])], xp))
+        log_add(0.0, -s[i, i], xp) + xp.sum(log_add(0.0, s[i, np.flatnonzero(is_negative[i])], xp))
         for i in range(len(x))
     ]
     return averaged(terms, weights, xp)

@@ -140,12 +140,12 @@ def test_what_has_no_weight_is_ignored_and_nan_is_not_hidden():
         "weights_noise": jnp.array([[1.0, 0.0], [1.0, 1.0]]),
     }
     for loss in (nce_jax.losses.ranking_nce_loss, nce_jax.losses.conditional_nce_loss):
-        value, slope = jax.value_and_grad(loss, (0, 1))(data, noise, **weights)
+        value, slope = jax.jit(jax.value_and_grad(loss, (0, 1)))(data, noise, **weights)
         np.testing.assert_allclose(value, loss(data[:1], noise[:1, :1]), rtol=1e-6)
         assert all(np.isfinite(leaf).all() for leaf in slope)
         assert np.isnan(loss(data, noise))
     nothing = jnp.zeros((2, 2))
-    value, slope = jax.value_and_grad(nce_jax.losses.ranking_nce_loss)(
+    value, slope = jax.jit(jax.value_and_grad(nce_jax.losses.ranking_nce_loss))(
         jnp.ones(2), jnp.ones((2, 2)), weights_noise=nothing
     )
     assert value == 0

@@ -104,7 +104,7 @@ _WRONG_OBJECTS = (
         "tests/training/test_wrong_objects.py",
         faults={
             "if actual != jax.tree.structure(": "if False and actual != jax.tree.structure(",
-            "if jnp.shape(loss) != ():": "if False:",
+            "if jnp.shape(loss) != shape:": "if False:",
         },
     ),
     *faults_in(
@@ -152,8 +152,19 @@ _RATIOS = (
             # The samples that assess choose the step, too.
             "select = [(side.fold == 1) &": "select = [(side.fold == 0) &",
             # A half of them assesses the parameters that it has chosen.
-            "weights[3 - half]": "weights[half]",
+            "choice[3 - half]": "choice[half]",
         },
+    ),
+    *faults_in(
+        "nce_jax/ratio_estimation/_descent.py",
+        "tests/ratio_estimation/test_weights.py",
+        # Weights choose and assess, and do not train.
+        faults={', **parts.weights["train"]': ""},
+    ),
+    *faults_in(
+        "nce_jax/ratio_estimation/_features.py",
+        "tests/ratio_estimation/test_weights.py",
+        faults={"mean, spread = moments(x, weights)": "mean, spread = moments(x, None)"},
     ),
 )
 

@@ -80,6 +80,9 @@ def test_steps_follow_the_number_of_samples():
     assert usual_num_steps(1_000_000, 512) == 2000
 
 
+EQUAL = {name: {} for name in ("train", "select", "held_out")}
+
+
 @pytest.mark.parametrize(
     ("on_its_own", "on_the_other", "expected"), [(2, -2, False), (-2, 2, True)]
 )
@@ -90,7 +93,7 @@ def test_a_half_does_not_judge_the_parameters_that_it_has_chosen(
     half = np.arange(8) % 2
     sides = [jnp.stack([jnp.full(8, sign), half], axis=1).astype(jnp.float32) for sign in (1, -1)]
     weights = jnp.stack([jnp.ones(8), half == 0, half == 1]).astype(jnp.float32)
-    parts = Parts(Sets(*sides), Sets(*sides), Sets(*sides), (weights, weights))
+    parts = Parts(Sets(*sides), Sets(*sides), Sets(*sides), (weights, weights), EQUAL)
     # Of both halves, of the first, of the second.
     params = jnp.array([[0, 0], [on_its_own, on_the_other], [on_the_other, on_its_own]])
     nothing = FeatureMap(np.zeros(2), np.ones(2), np.zeros((2, 0), int))
@@ -127,9 +130,9 @@ def test_a_network_is_used_where_it_lowers_the_loss(monkeypatch):
 def test_a_network_has_the_excess_that_it_has_not_gained():
     """Shrinking the true log ratio of Gaussians by half costs a loss that both models share."""
     x = np.random.default_rng(0).normal(size=(2, 2000)) + np.array([[0.5], [-0.5]])
-    assert excess_of_network(0.01, 0.5 * x, 0.5 * x) == 0.01
-    assert 0 < excess_of_network(0.1, 0.5 * x, 0.7 * x) < 0.1
-    assert np.isnan(excess_of_network(0.01, 0.5 * x, x))
+    assert excess_of_network(0.01, tuple(0.5 * x), tuple(0.5 * x)) == 0.01
+    assert 0 < excess_of_network(0.1, tuple(0.5 * x), tuple(0.7 * x)) < 0.1
+    assert np.isnan(excess_of_network(0.01, tuple(0.5 * x), tuple(x)))
 
 
 @pytest.mark.slow

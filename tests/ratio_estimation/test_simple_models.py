@@ -33,7 +33,7 @@ def pool_of(x_data, x_noise, num_folds=5):
     x = np.concatenate([x_data, x_noise])
     is_data = np.arange(len(x)) < len(x_data)
     fold = np.random.default_rng(0).integers(0, num_folds, len(x))
-    return Pool(x, is_data, np.arange(len(x)), fold)
+    return Pool(x, is_data, np.arange(len(x)), fold, np.ones(len(x)))
 
 
 def two_sets(seed=0, sizes=(120, 80), dim=3):

@@ -127,3 +127,29 @@ def test_without_blackjax_the_message_names_the_extra():
         "ImportError: nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'"
         in process.stderr
     )
+
+
+def test_gradient_ascent_is_langevin_without_noise():
+    step = lambda kernel: kernel.step(jax.random.key(0), kernel.init(X, quartic), quartic)
+    state, transition = step(samplers.gradient_ascent(0.05))
+    np.testing.assert_allclose(state.position, X + 0.05 * jax.grad(quartic)(X), rtol=1e-6)
+    np.testing.assert_allclose(state.logdensity, quartic(state.position), rtol=1e-6)
+    np.testing.assert_allclose(state.logdensity_grad, jax.grad(quartic)(state.position), rtol=1e-5)
+    assert transition.acceptance_rate == 1
+    assert transition.is_finite
+    assert not samplers.gradient_ascent(0.05).is_adjusted
+
+
+def test_the_step_of_the_papers_is_tau_of_its_half_square():
+    """With x + s^2 / 2 grad + s xi and s = 0.1: the drift and the noise of langevin(0.005)."""
+    key = jax.random.key(0)
+    drift = samplers.gradient_ascent(0.005)
+    kernel = samplers.langevin(0.005)
+    position = kernel.step(key, kernel.init(X, quartic), quartic)[0].position
+    ascended = drift.step(key, drift.init(X, quartic), quartic)[0].position
+    np.testing.assert_allclose(ascended - X, 0.1**2 / 2 * jax.grad(quartic)(X), rtol=1e-5)
+    xi = (position - ascended) / 0.1
+    longer = samplers.langevin(0.02)
+    ascended = X + 0.02 * jax.grad(quartic)(X)
+    position = longer.step(key, longer.init(X, quartic), quartic)[0].position
+    np.testing.assert_allclose((position - ascended) / 0.2, xi, rtol=1e-4)

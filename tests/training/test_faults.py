@@ -159,7 +159,7 @@ def test_a_log_ratio_and_ignored_samples():
         fit(batches=batch._replace(weights_data=weights.at[4].set(1)), **options)
 
 
-@pytest.mark.parametrize("treatment", TREATMENTS)
+@pytest.mark.parametrize("treatment", slow_but(["solved", "bar_step", "held"], TREATMENTS))
 @pytest.mark.parametrize("side", [pytest.param("data", marks=pytest.mark.slow), "noise"])
 def test_batches_of_padding_leave_no_trace_and_are_counted(treatment, side):
     """Steps 1, 3 and 4 of 6 are padding: the run is the one of the other three batches, which are

@@ -156,7 +156,7 @@ def test_the_overlap_is_that_of_the_diagnostics(problem):
     for name, treatment in (("solved", training.solved()), ("held", training.held())):
         optimizer = optax.sgd(0.1)
         step = training.make_train_step(log_density_fn, noise, optimizer, treatment=treatment)
-        metrics = step(step.init(state.params), batch, KEY)[1]
+        metrics = jax.jit(step)(step.init(state.params), batch, KEY)[1]
         expected[name] = metrics.overlap
     np.testing.assert_allclose(expected["solved"], nce_jax.overlap(s_data, s_noise), rtol=1e-5)
     assert expected["held"] < expected["solved"]  # F = 0 is not the root: a lower bound

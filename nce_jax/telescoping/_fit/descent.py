@@ -11,26 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from nce_jax._promotion import standard_promotion
+from nce_jax._bridges import Space
 from nce_jax._types import Params, PRNGKeyArray
-from nce_jax.log_partition import solve_log_partition
-from nce_jax.losses import nce_loss
-from nce_jax.telescoping._bridges import stage_log_ratios
+from nce_jax.criteria import nce
 from nce_jax.telescoping._fit.assessment import (
     Assessment,
     Path,
     evaluation_pairs,
     make_path_without_roots,
 )
-from nce_jax.telescoping._fit.config import BATCHES_PER_PROGRAM, FitConfig, Levels
+from nce_jax.telescoping._fit.config import BATCHES_PER_PROGRAM, Chain, FitConfig, Levels
 from nce_jax.telescoping._fit.errors import Evaluation, Pairs, evaluate
 from nce_jax.telescoping._fit.misfit import descent_misfit
 from nce_jax.telescoping._fit.stage_model import (
     Moments,
     StageModel,
     centered_bridges,
+    centered_space,
     initial_params,
 )
+from nce_jax.training import Batch, TrainState, TrainStep, make_stage_step
 
 _MAX_DRIFT = 0.01
 """Relative change of the mean log ratio, from the third quarter of a descent to the fourth, that
@@ -41,14 +41,12 @@ class DescentState(NamedTuple):
     """The state of a descent.
 
     Attributes:
-      params: the current iterate.
-      opt_state: the state of the optimizer.
+      train: the state of the train step, with the current iterate.
       average: the mean of the iterates that are averaged.
       num_averaged: how many these are.
     """
 
-    params: Params
-    opt_state: optax.OptState
+    train: TrainState
     average: Params
     num_averaged: jax.Array
 
@@ -102,17 +100,16 @@ def train_descent(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Desce
     """Descends on fresh batches, and averages the iterates of the second half."""
     assert config.optimizer is not None
     size, chain = config.batch_size, config.chain(levels)
-    params = initial_params(config.template, config.model, chain.num_stages)
-    state, moments, points = start_descent(params, config.optimizer), None, []
+    state, moments, points = start_descent(config, chain), None, []
     num_programs = config.training_steps(levels.num_pilot_steps) // BATCHES_PER_PROGRAM
     for index in range(num_programs):
         pairs = config.sampler.draw(jax.random.fold_in(key, index), BATCHES_PER_PROGRAM * size)
-        x = centered_bridges(config.model, pairs, chain.noise_levels)
-        moments = moments or config.moments(x)
+        if moments is None:
+            moments = config.moments(centered_bridges(config.model, pairs, chain.noise_levels))
         # The bar follows the device; the next batches are drawn in the meantime.
         jax.block_until_ready(state.average)
         state = descend(
-            config.model, config.optimizer, moments, state, x, chain.kappa,
+            config.model, config.optimizer, moments, state, pairs, chain,
             batch_size=size, is_averaging=2 * index >= num_programs,
         )  # fmt: skip
         points.append(((index + 1) * BATCHES_PER_PROGRAM, state.average))
@@ -124,9 +121,28 @@ def train_descent(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Desce
     )
 
 
-def start_descent(params: Params, optimizer: optax.GradientTransformation) -> DescentState:
+def start_descent(config: FitConfig, chain: Chain) -> DescentState:
     """The state before the first step."""
-    return DescentState(params, optimizer.init(params), params, jnp.int32(0))
+    assert config.optimizer is not None
+    params = initial_params(config.template, config.model, chain.num_stages)
+    train = _make_step(config.model, config.optimizer, {}, None, chain)
+    return DescentState(train.init(params), params, jnp.int32(0))
+
+
+def _make_step(
+    model: StageModel,
+    optimizer: optax.GradientTransformation,
+    moments: Moments,
+    space: Space | None,
+    chain: Chain,
+) -> TrainStep:
+    return make_stage_step(
+        lambda params, x: model.stages_fn({"model": params, **moments}, x),
+        optimizer=optimizer,
+        noise_levels=chain.noise_levels,
+        space=space,
+        criterion=nce(magnification=chain.kappa),
+    )
 
 
 @partial(jax.jit, static_argnames=("model", "optimizer", "batch_size", "is_averaging"))
@@ -135,37 +151,28 @@ def descend(
     optimizer: optax.GradientTransformation,
     moments: Moments,
     state: DescentState,
-    x: jax.Array,
-    kappa: jax.Array,
+    pairs: Pairs,
+    chain: Chain,
     *,
     batch_size: int,
     is_averaging: bool,
 ) -> DescentState:
-    """Takes one step per batch on the mean of the K profiled losses.
+    """Takes one step per batch of the pairs on the mean of the K profiled losses."""
+    train = _make_step(model, optimizer, moments, centered_space(model, pairs[1]), chain)
+    batches = jax.tree.map(lambda x: x.reshape(-1, batch_size, *x.shape[1:]), pairs)
+    # Batches bring their noise: nothing is drawn.
+    key = jax.random.key(0)
 
-    The bridges x of all batches have shape (K + 1, batches * batch_size, ...).
-    """
-    batches = jnp.moveaxis(x.reshape(x.shape[0], -1, batch_size, *x.shape[2:]), 1, 0)
-
-    def loss(params: Params, batch: jax.Array) -> jax.Array:
-        data, noise = stage_log_ratios(model.stages_fn, {"model": params, **moments}, batch)
-        # The first derivative needs no derivative of F at the root (envelope theorem).
-        roots = solve_log_partition(
-            *jax.lax.stop_gradient((data, noise)), magnification=kappa
-        ).log_partition
-        return jnp.mean(nce_loss(data, noise, log_partition=roots, magnification=kappa))
-
-    def body(state: DescentState, batch: jax.Array) -> tuple[DescentState, None]:
-        gradient = jax.grad(loss)(state.params, batch)
-        with standard_promotion():
-            updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-            params = optax.apply_updates(state.params, updates)
+    def body(state: DescentState, batch: Pairs) -> tuple[DescentState, None]:
+        trained, _ = train(state.train, Batch(*batch), key)
         # The average starts over with every step that does not count.
         count = state.num_averaged + 1 if is_averaging else jnp.int32(0)
         weight = 1 / jnp.maximum(count, 1)
         average = jax.tree.map(
-            lambda old, new: old + (new - old) * weight.astype(new.dtype), state.average, params
+            lambda old, new: old + (new - old) * weight.astype(new.dtype),
+            state.average,
+            trained.params,
         )
-        return DescentState(params, opt_state, average, count), None
+        return DescentState(trained, average, count), None
 
     return jax.lax.scan(body, state, batches)[0]

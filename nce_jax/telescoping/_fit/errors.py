@@ -20,10 +20,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._bridges import stage_log_ratios
 from nce_jax._types import Params
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.log_partition.problem import make_problem
-from nce_jax.telescoping._bridges import stage_log_ratios
 from nce_jax.telescoping._errors import MeanLogRatio, StageDiagnostics, diagnose, mean_log_ratio
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.curvature import (

@@ -13,7 +13,7 @@ from nce_jax.telescoping._fit.curvature import unravelled
 from nce_jax.telescoping._fit.descent import descend, start_descent
 from nce_jax.telescoping._fit.errors import Pairs, evaluate
 from nce_jax.telescoping._fit.newton import newton_fit, repeated
-from nce_jax.telescoping._fit.stage_model import Moments, centered_bridges, initial_params
+from nce_jax.telescoping._fit.stage_model import Moments, centered_bridges
 from nce_jax.telescoping._noise_levels import ScheduleError, even_noise_levels, refine_noise_levels
 
 
@@ -61,24 +61,27 @@ def pilot_overlap(key: PRNGKeyArray, config: FitConfig, values: np.ndarray) -> n
             raise ValueError(f"{name}: expected finite samples, got some that are not")
     x = centered_bridges(config.model, fitted, chain.noise_levels)
     moments = config.moments(x)
-    params = {"model": _pilot_fit(config, moments, x, chain), **moments}
+    params = {"model": _pilot_fit(config, moments, fitted, x, chain), **moments}
     evaluation = evaluate(config.model, params, evaluated, chain)
     overlap = np.asarray(evaluation.stages.overlap)[: levels.num_stages]
     config.report(f"pilot fit, stages: {levels.num_stages}", config.pilot_steps)
     return overlap
 
 
-def _pilot_fit(config: FitConfig, moments: Moments, x: jax.Array, chain: Chain) -> Params:
-    """The model's parameters after `config.pilot_steps` steps."""
+def _pilot_fit(
+    config: FitConfig, moments: Moments, pairs: Pairs, x: jax.Array, chain: Chain
+) -> Params:
+    """The model's parameters after `config.pilot_steps` steps on pairs with the bridges x."""
     if config.optimizer is None:
         start = repeated(config.template, chain.num_stages)
         fixed = config.model, config.template, moments
         fit = newton_fit(*fixed, start, x, chain.kappa, config.pilot_steps)
         return unravelled(config.template, fit.theta)
-    params = initial_params(config.template, config.model, chain.num_stages)
-    state = start_descent(params, config.optimizer)
-    options = {"batch_size": config.batch_size, "is_averaging": False}
-    return descend(config.model, config.optimizer, moments, state, x, chain.kappa, **options).params
+    descent = descend(
+        config.model, config.optimizer, moments, start_descent(config, chain), pairs, chain,
+        batch_size=config.batch_size, is_averaging=False,
+    )  # fmt: skip
+    return descent.average
 
 
 def _pilot_pairs(key: PRNGKeyArray, config: FitConfig) -> tuple[Pairs, Pairs]:

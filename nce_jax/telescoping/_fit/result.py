@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._bridges import telescoped
 from nce_jax._types import Array, Float, LogRatioFn, Params
 from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES
-from nce_jax.telescoping._bridges import telescoped
 from nce_jax.telescoping._errors import StageDiagnostics
 from nce_jax.telescoping._fit.assessment import Assessment
 from nce_jax.telescoping._fit.config import FitConfig, Levels

@@ -8,17 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._bridges import Space, StagesFn, bridges, check_space, separate, shared_body
 from nce_jax._checks import describe
 from nce_jax._contracts import check_params, check_values, evaluate_model
 from nce_jax._types import LogRatioFn, Params
-from nce_jax.telescoping._bridges import (
-    Space,
-    StagesFn,
-    bridges,
-    check_space,
-    separate,
-    shared_body,
-)
 
 Moments = dict[str, jax.Array]
 """Location and scale of every stage's samples, (K, ...) each."""
@@ -175,10 +168,14 @@ def centered_bridges(
     to 1.41 c and far beyond both sets. Jitted, so that calls outside `jit` do not compile it
     operation by operation.
     """
+    return bridges(*pairs, noise_levels=noise_levels, space=centered_space(model, pairs[1]))
+
+
+def centered_space(model: StageModel, noise: jax.Array) -> Space:
+    """The model's space, about the location of the noise."""
     to, back = model.space or (_identity, _identity)
-    offset = _offset(to(pairs[1]))
-    space = (lambda x: to(x) - offset, lambda z: back(z + offset))
-    return bridges(*pairs, noise_levels=noise_levels, space=space)
+    offset = _offset(to(noise))
+    return lambda x: to(x) - offset, lambda z: back(z + offset)
 
 
 def _identity(x: Any) -> Any:

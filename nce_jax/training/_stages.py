@@ -1,0 +1,74 @@
+"""The stages of a chain inside a train step: their bridges, and one number of each for all."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._bridges import NumbersPerStage, Space, bridges
+from nce_jax.log_partition import Status
+from nce_jax.training._state import Batch
+from nce_jax.training._treatments import LogPartitionUpdate
+
+
+class Stages(NamedTuple):
+    """What makes K stages of a pair of samples.
+
+    Attributes:
+      noise_levels: a_0 = 0 < ... < a_K = 1, (K + 1,).
+      space: the space in which bridges are straight; None is that of the samples.
+    """
+
+    noise_levels: NumbersPerStage
+    space: Space | None
+
+    @property
+    def num_stages(self) -> int:
+        """K."""
+        return np.shape(self.noise_levels)[0] - 1
+
+    def sides(self, x_data: Any, x_noise: Any) -> tuple[jax.Array, jax.Array]:
+        """Samples of the stages' data and noise, (K, n, ...) each, of the same pairs."""
+        x = bridges(x_data, x_noise, noise_levels=self.noise_levels, space=self.space)
+        return x[:-1], x[1:]
+
+
+def pair_weights(batch: Batch) -> Batch:
+    """The batch with the weights of its pairs on both sides: every bridge is one of a pair."""
+    given = [
+        weights for weights in (batch.weights_data, batch.weights_noise) if weights is not None
+    ]
+    if len(given) == 2:
+        given = [given[0] * given[1]]
+    weights = given[0] if given else None
+    return batch._replace(weights_data=weights, weights_noise=weights)
+
+
+def worst_of_stages(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Log ratios of one row, (n,), with that of each sample that is farthest from finite."""
+    return {
+        name: value if name.startswith("weights") else _worst(value)
+        for name, value in inputs.items()
+    }
+
+
+def _worst(log_ratio: jax.Array) -> jax.Array:
+    # A NaN or +inf of any stage is the maximum.
+    largest = jnp.max(log_ratio, axis=0)
+    has_none = jnp.isneginf(log_ratio).any(axis=0) & jnp.isfinite(largest)
+    return jnp.where(has_none, -jnp.inf, largest)
+
+
+_BY_SEVERITY = (Status.NONFINITE, Status.MAX_STEPS, Status.NO_OVERLAP, Status.LOW_OVERLAP)
+
+
+def of_all_stages(update: LogPartitionUpdate) -> LogPartitionUpdate:
+    """The update with the gravest status of all stages; the parameters wait for every stage."""
+    conditions = [jnp.any(update.status == status) for status in _BY_SEVERITY]
+    waits = update.params_wait
+    return update._replace(
+        num_evaluations=jnp.sum(update.num_evaluations),
+        status=jnp.select(conditions, [jnp.int32(s) for s in _BY_SEVERITY], Status.CONVERGED),
+        params_wait=None if waits is None else jnp.any(waits),
+    )

@@ -1,0 +1,298 @@
+"""The joint step of generator, inference and prior, where everything is Gaussian and known."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from scipy import stats
+
+import nce_jax
+from nce_jax import criteria, latent, samplers, telescoping, training
+from nce_jax.noise import standard_normal
+from tests.training.problems import assert_trees_equal
+
+KEY = jax.random.key(3)
+
+SCALE, SLOPE = 0.5, 2.0
+MEAN, SPREAD = 0.8, 0.6
+"""z ~ N(MEAN, SPREAD^2) and x = SLOPE z + SCALE e."""
+
+
+def quadratic(theta, z):
+    return theta[0] * z[:, 0] + theta[1] * z[:, 0] ** 2
+
+
+def exact_prior():
+    """The parameters of the true prior's log ratio to N(0, 1)."""
+    return jnp.array([MEAN / SPREAD**2, (1 - 1 / SPREAD**2) / 2])
+
+
+def generate(params, z):
+    return params["slope"] * z
+
+
+def encode(params, x):
+    return params["weight"] * x + params["bias"], 0 * x + params["log_scale"]
+
+
+def exact_params():
+    """Generator and exact posterior N(v (SLOPE x / SCALE^2 + MEAN / SPREAD^2), v)."""
+    variance = 1 / (SLOPE**2 / SCALE**2 + 1 / SPREAD**2)
+    return {
+        "slope": jnp.array(SLOPE),
+        "weight": jnp.array(variance * SLOPE / SCALE**2),
+        "bias": jnp.array(variance * MEAN / SPREAD**2),
+        "log_scale": jnp.array(0.5 * np.log(variance)),
+    }
+
+
+def data(count=4096):
+    z, error = jax.random.normal(jax.random.key(0), (2, count, 1))
+    return SLOPE * (MEAN + SPREAD * z) + SCALE * error
+
+
+def one_stage(**options):
+    return training.make_train_step(
+        noise=standard_normal(1), optimizer=optax.adam(0.05), log_ratio_fn=quadratic, **options
+    )
+
+
+def three_stages(**options):
+    return training.make_stage_step(
+        telescoping.separate(quadratic),
+        standard_normal(1),
+        optax.adam(0.05),
+        noise_levels=[0.0, 0.4, 0.8, 1.0],
+        **options,
+    )
+
+
+def by_chains():
+    kernel = samplers.langevin(0.05)
+    return latent.make_chain_step(
+        quadratic, standard_normal(1), optax.adam(0.05), kernel=kernel, num_steps=30
+    )
+
+
+def make(prior, optimizer=None, inference=None):
+    likelihood = latent.gaussian_likelihood(generate, scale=SCALE)
+    inference = inference or latent.amortized(encode)
+    return latent.make_latent_step(
+        likelihood, inference, optimizer or optax.adam(0.02), prior=prior
+    )
+
+
+def run(train, state, x, num_steps):
+    step = jax.jit(
+        lambda state: jax.lax.scan(lambda s, _: train(s, x, KEY), state, None, num_steps)
+    )
+    return step(state)
+
+
+PRIORS = {
+    "nce_joint": lambda: one_stage(treatment=training.joint_gradient()),
+    "nce": one_stage,
+    "n2ce": lambda: one_stage(criterion=criteria.nce(magnification=100.0)),
+    "three_stages": lambda: three_stages(criterion=criteria.nce(magnification=100.0)),
+    "chains": by_chains,
+}
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_every_prior_finds_the_law_of_the_latent_variables(name, x64):
+    """With the true generator and posterior; within 0.05 of mean and standard deviation.
+
+    The standard errors at 4,096 data are 0.011 and 0.009; chains of 30 steps have a bias.
+    """
+    train = make(PRIORS[name](), optimizer=optax.set_to_zero())
+    shape = (3, 2) if name == "three_stages" else (2,)
+    state = train.init(exact_params(), jnp.zeros(shape))
+    state, _ = run(train, state, data(), 400)
+    theta = jnp.reshape(state.prior.params, (-1, 2)).sum(0)
+    variance = 1 / (1 - 2 * theta[1])
+    np.testing.assert_allclose(theta[0] * variance, MEAN, atol=0.05)
+    np.testing.assert_allclose(jnp.sqrt(variance), SPREAD, atol=0.05)
+    assert_trees_equal(state.params, train.init(exact_params(), jnp.zeros(shape)).params)
+
+
+def test_the_loss_is_minus_the_log_likelihood_at_the_exact_model(x64):
+    """Here the bound is tight for every draw of z: equal to rounding, not in the mean only."""
+    train = make(one_stage(treatment=training.held()))
+    prior_f = jnp.log(SPREAD) + MEAN**2 / (2 * SPREAD**2)
+    state = train.init(exact_params(), exact_prior())
+    state = state._replace(prior=state.prior._replace(log_partition=prior_f))
+    x = data(64)
+    _, metrics = train(state, x, KEY)
+    law = stats.norm(SLOPE * MEAN, np.sqrt(SLOPE**2 * SPREAD**2 + SCALE**2))
+    np.testing.assert_allclose(metrics["loss"], -law.logpdf(np.asarray(x)).mean(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["nce", "n2ce", "three_stages"])
+def test_encoder_and_prior_learn_the_law_of_the_data_together(name, x64):
+    """The log-likelihood, k = 4 standard errors, and moments of data from the resampled prior.
+
+    The generator is given: with a prior of free mean and width the scale of z is not determined.
+    """
+    likelihood = latent.gaussian_likelihood(lambda params, z: SLOPE * z, scale=SCALE)
+    rates = optax.cosine_decay_schedule(0.02, 800)
+    train = latent.make_latent_step(
+        likelihood, latent.amortized(encode), optax.adam(rates), prior=PRIORS[name]()
+    )
+    params = {"weight": 0.2 * jnp.ones(()), "bias": jnp.zeros(()), "log_scale": jnp.zeros(())}
+    shape = (3, 2) if name == "three_stages" else (2,)
+    state, metrics = run(train, train.init(params, jnp.zeros(shape)), x := data(), 800)
+    law = stats.norm(SLOPE * MEAN, np.sqrt(SLOPE**2 * SPREAD**2 + SCALE**2))
+    terms = law.logpdf(np.asarray(x))
+    loss = metrics["loss"][-50:].mean()
+    assert abs(loss + terms.mean()) < 4 * terms.std() / np.sqrt(len(terms))
+    result = samplers.resample(
+        jax.random.key(1),
+        lambda z: latent.prior_log_ratio(train.prior, state.prior, z),
+        standard_normal(1),
+        4000,
+    )
+    assert result.effective_sample_size > 4000
+    np.testing.assert_allclose(result.x.mean(), MEAN, atol=0.05)
+    np.testing.assert_allclose(result.x.std(), SPREAD, atol=0.05)
+
+
+def test_a_standard_normal_prior_is_the_usual_autoencoder(x64):
+    """The loss is that of a variational autoencoder, term by term, in NumPy."""
+    train, params = make(None), exact_params()
+    x = data(32)
+    _, metrics = train(train.init(params), x, KEY)
+    key = jax.random.fold_in(jax.random.split(KEY)[0], 0)
+    draw = np.asarray(jax.random.normal(key, (32, 1)))
+    mean, scale = np.asarray(params["weight"] * x + params["bias"]), np.exp(params["log_scale"])
+    z = mean + scale * draw
+    log_joint = stats.norm(SLOPE * z, SCALE).logpdf(np.asarray(x)) + stats.norm.logpdf(z)
+    bound = log_joint - stats.norm(mean, scale).logpdf(z)
+    np.testing.assert_allclose(metrics["loss"], -bound.mean(), rtol=1e-10)
+    reconstruction = -stats.norm(SLOPE * z, SCALE).logpdf(np.asarray(x)).mean()
+    np.testing.assert_allclose(metrics["reconstruction"], reconstruction, rtol=1e-10)
+
+
+def test_chains_infer_the_posterior_of_their_own_datum(x64):
+    inference = latent.short_run(samplers.mala(0.05), num_steps=60, dim=1)
+    train = make(one_stage(treatment=training.held()), inference=inference)
+    state = train.init({"slope": jnp.array(SLOPE)}, exact_prior())
+    x = jnp.repeat(jnp.array([[-2.0], [1.0], [4.0]]), 1000, axis=0)
+    z = train.infer(state, x, KEY).reshape(3, 1000)
+    params = exact_params()
+    expected = params["weight"] * x[::1000, 0] + params["bias"]
+    spread = np.exp(params["log_scale"])
+    np.testing.assert_allclose(z.mean(1), expected, atol=4 * spread / np.sqrt(1000))
+    np.testing.assert_allclose(z.std(1), spread, rtol=0.1)
+
+
+def test_chains_train_a_generator(x64):
+    inference = latent.short_run(samplers.langevin(0.02), num_steps=30, dim=1)
+    train = make(one_stage(), inference=inference, optimizer=optax.adam(0.05))
+    state = train.init({"slope": jnp.array(0.5)}, jnp.zeros(2))
+    state, _ = run(train, state, data(512), 300)
+    theta = state.prior.params
+    variance = 1 / (1 - 2 * theta[1])
+    spread = state.params["slope"] * jnp.sqrt(variance)
+    np.testing.assert_allclose(spread, SLOPE * SPREAD, rtol=0.15)
+
+
+def test_the_prior_is_fixed_for_generator_and_encoder(x64):
+    """Their gradient is that of the bound alone, the prior's that of its own loss alone."""
+    prior = one_stage(criterion=criteria.nce(magnification=10.0))
+    train = make(prior, optimizer=optax.sgd(1.0))
+    state = train.init(exact_params(), jnp.array([0.3, -0.2]))
+    x = data(64)
+    new, _ = train(state, x, KEY)
+    key = jax.random.split(KEY)[0]
+
+    def loss(params):
+        z, log_q = latent.amortized(encode).infer(params, jax.random.fold_in(key, 0), x, None)
+        likelihood = latent.gaussian_likelihood(generate, scale=SCALE)(params, z, x)
+        log_prior = jax.scipy.stats.norm.logpdf(z[:, 0]) + quadratic(state.prior.params, z)
+        return -jnp.mean(likelihood + log_prior - log_q)
+
+    gradient = jax.grad(loss)(state.params)
+    moved = jax.tree.map(lambda old, new: old - new, state.params, new.params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), moved, gradient)
+    z = train.infer(state, x, jax.random.fold_in(key, 0))
+    alone, _ = prior(state.prior, z, jax.random.split(KEY)[1])
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), new.prior.params, alone.params
+    )
+
+
+def test_fit_resumes_it_to_the_same_bits(tmp_path):
+    def fitted(folder, num_steps, **options):
+        train = make(three_stages())
+        state = train.init(exact_params(), jnp.zeros((3, 2)))
+        return training.fit(
+            train, state, data(256), KEY, num_steps=num_steps, batch_size=64, folder=folder,
+            progress=False, **options,
+        ).state  # fmt: skip
+
+    whole = fitted(tmp_path / "whole", 9)
+    fitted(tmp_path / "cut", 5)
+    assert_trees_equal(fitted(tmp_path / "cut", 9, resume=True), whole)
+
+
+def test_the_log_ratio_of_a_chain_is_that_of_its_sum():
+    prior = three_stages()
+    state = prior.init(jnp.ones((3, 2)), log_partition=0.5)
+    z = jnp.array([[2.0]])
+    np.testing.assert_allclose(latent.prior_log_ratio(prior, state, z), [3 * 6 - 1.5], rtol=1e-6)
+    np.testing.assert_array_equal(latent.prior_log_ratio(None, None, z), [0.0])
+
+
+def density_prior():
+    return training.make_train_step(
+        lambda theta, z: quadratic(theta, z), standard_normal(1), optax.adam(0.1)
+    )
+
+
+@pytest.mark.parametrize(
+    ("act", "text"),
+    [
+        (lambda: make(density_prior()), "prior: expected a train step of a log ratio"),
+        (lambda: make(3.0), "prior: expected a TrainStep"),
+        (lambda: latent.make_latent_step(generate, encode, optax.adam(0.1)), "log_likelihood_fn"),
+        (lambda: make(None, inference=encode), "inference: expected"),
+        (lambda: make(None).init(exact_params(), jnp.zeros(2)), "prior_params: expected"),
+        (lambda: make(one_stage()).init(exact_params()), "prior_params: expected"),
+        (lambda: make(None)(make(None).init(exact_params()), 3.0, KEY), "x_data: expected"),
+        (lambda: make(None)(exact_params(), data(8), KEY), "state: expected a LatentState"),
+        (lambda: make(None)(make(None).init(exact_params()), data(8), 3), "key: expected"),
+        (lambda: latent.gaussian_likelihood(generate, scale=-1.0), "scale: expected"),
+        (lambda: latent.short_run(None, num_steps=2, dim=1), "kernel: expected"),
+        (lambda: latent.short_run(samplers.mala(0.1), num_steps=0, dim=1), "num_steps: expected"),
+        (
+            lambda: make(None, inference=latent.amortized(lambda params, x: x))(
+                make(None).init(exact_params()), data(8), KEY
+            ),
+            "encode_fn: expected a pair",
+        ),
+        (
+            lambda: make(None, inference=latent.amortized(lambda params, x: (x[:3], x[:3])))(
+                make(None).init(exact_params()), data(8), KEY
+            ),
+            "encode_fn: expected a pair .* with n = 8",
+        ),
+        (
+            lambda: latent.gaussian_likelihood(lambda params, z: z[:, 0], scale=1.0)(
+                (), jnp.ones((2, 1)), jnp.ones((2, 1))
+            ),
+            "generate_fn: expected the shape of x",
+        ),
+        (lambda: latent.prior_log_ratio(one_stage(), None, jnp.ones((1, 1))), "state: expected"),
+    ],
+)
+def test_wrong_objects_are_named(act, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        act()
+
+
+def test_a_failed_prior_shows_in_the_metrics():
+    train = make(one_stage())
+    _, metrics = train(train.init(exact_params(), jnp.array([jnp.nan, 0.0])), data(8), KEY)
+    assert metrics["status"] == nce_jax.Status.NONFINITE
+    assert np.isnan(metrics["loss"])
