@@ -76,17 +76,20 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 ##@ Development
 
-.PHONY: test test-slow test-all test-annotations hostile mutate lint types docs lock
-test: $(READY) ## run all tests but the slow ones, and the doctests
+.PHONY: test test-slow test-all examples test-annotations hostile mutate lint types docs lock
+test: $(READY) ## run all tests but the slow ones
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(READY) ## run the slow tests
 	$(PYTEST) tests -m slow $(ARGS)
 
-test-all: $(READY) ## run all tests and the doctests
-	$(PYTEST) $(ARGS)
+test-all: $(READY) ## run all tests and the examples of the docstrings
+	$(PYTEST) $(or $(ARGS),tests nce_jax)
 
-test-annotations: $(READY) ## run the fast tests and doctests with the annotations checked at run time
+examples: $(READY) ## run the examples of the docstrings, with the annotations checked at run time
+	$(UNOPTIMIZED) $(PYTEST) $(ANNOTATED) nce_jax $(ARGS)
+
+test-annotations: $(READY) ## run the fast tests with the annotations checked at run time
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
 
 hostile: $(READY) ## try 100,000 hostile problems and every public function on hostile arguments (minutes)
