@@ -10,6 +10,7 @@ from scipy import stats
 import nce_jax
 from nce_jax import criteria, latent, samplers, telescoping, training
 from nce_jax.noise import standard_normal
+from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal
 
 KEY = jax.random.key(3)
@@ -99,7 +100,7 @@ PRIORS = {
 }
 
 
-@pytest.mark.parametrize("name", PRIORS)
+@pytest.mark.parametrize("name", slow_but(["nce", "three_stages"], PRIORS))
 def test_every_prior_finds_the_law_of_the_latent_variables(name, x64):
     """With the true generator and posterior; within 0.05 of mean and standard deviation.
 
@@ -128,7 +129,7 @@ def test_the_loss_is_minus_the_log_likelihood_at_the_exact_model(x64):
     np.testing.assert_allclose(metrics["loss"], -law.logpdf(np.asarray(x)).mean(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["nce", "n2ce", "three_stages"])
+@pytest.mark.parametrize("name", slow_but(["n2ce"], ["nce", "n2ce", "three_stages"]))
 def test_encoder_and_prior_learn_the_law_of_the_data_together(name, x64):
     """The log-likelihood, k = 4 standard errors, and moments of data from the resampled prior.
 

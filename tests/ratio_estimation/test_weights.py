@@ -175,6 +175,7 @@ def test_importance_weights_move_a_set(side):
     np.testing.assert_allclose(values, [-0.125 * sign, 0.375 * sign], atol=4 * 2 * error)
 
 
+@pytest.mark.slow
 def test_a_training_follows_the_weights():
     """The slope is 1/2 with weights e^(x/2), and 0 without; k = 4 of an error of 0.05."""
     rng = np.random.default_rng(0)

@@ -11,6 +11,7 @@ from nce_jax import criteria, noise, telescoping, training
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.descent import DescentState, descend
 from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges, stage_moments
+from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal
 
 KEY = jax.random.key(7)
@@ -70,8 +71,12 @@ def supported(names):
                 yield criterion, treatment
 
 
-@pytest.mark.parametrize(("criterion", "treatment"), [*supported(CRITERIA)])
-def test_stages_are_separate_train_steps_on_their_bridges(criterion, treatment, x64):
+FAST = [("nce", "solved"), ("nce", "joint"), ("regularized", "fixed_steps")]
+
+
+@pytest.mark.parametrize("pair", slow_but(FAST, supported(CRITERIA)))
+def test_stages_are_separate_train_steps_on_their_bridges(pair, x64):
+    criterion, treatment = pair
     options = {"criterion": CRITERIA[criterion], "treatment": TREATMENTS[treatment]}
     if treatment == "joint":  # its own rate is not that of the stages
         options["treatment"] = training.joint_gradient()
@@ -97,6 +102,7 @@ def test_stages_are_separate_train_steps_on_their_bridges(criterion, treatment, 
     assert metrics.status == 0
 
 
+@pytest.mark.slow
 def test_every_stage_has_the_magnification_that_the_rule_chooses_for_it(x64):
     options = {"magnification_rule": nce_jax.adaptive_magnification()}
     batches = [
@@ -172,8 +178,9 @@ def test_pairs_of_weight_zero_are_padding(x64):
     )
     shorter = training.Batch(batch.x_data[:48], batch.x_noise[:48])
     expected, _ = run(train, train.init(start()), [shorter])
-    for padded in (spoiled, both):
-        state, _ = run(train, train.init(start()), [padded])
+    step = jax.jit(train)
+    for padded in (spoiled._replace(weights_noise=jnp.ones(64)), both):
+        state, _ = step(train.init(start()), padded, KEY)
         np.testing.assert_allclose(state.params, expected.params, rtol=1e-9)
         np.testing.assert_allclose(state.log_partition, expected.log_partition, rtol=1e-9)
 
@@ -272,7 +279,6 @@ def fitted(folder, num_steps, levels=LEVELS, **options):
         noise.standard_normal(2),
         optax.adam(0.05),
         noise_levels=levels,
-        magnification_rule=nce_jax.adaptive_magnification(),
     )
     x_data = pairs(256).x_data
     return training.fit(
