@@ -145,7 +145,6 @@ def test_stages_of_the_same_function_are_equal():
 
 
 def test_a_space_that_changes_the_shape_is_named():
-    x = jnp.ones((5, 4))
+    x, space = jnp.ones((5, 4)), (lambda x: x[:, :1], lambda x: x)
     with pytest.raises(ValueError, match="space: expected to and back that keep"):
-        space = (lambda x: x[:, :1], lambda x: x)
         telescoping.bridges(x, x, noise_levels=[0.0, 0.5, 1.0], space=space)
