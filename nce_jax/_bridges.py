@@ -9,6 +9,7 @@ import numpy as np
 
 from nce_jax._checks import as_floating, as_real, check_positive_int, describe
 from nce_jax._contracts import as_values, check_arrays, check_log_density_fn, evaluate_model
+from nce_jax._dtypes import result_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, LogRatioFn, Params
 
@@ -74,10 +75,12 @@ def bridges(
             f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape"
             f" {jnp.shape(x_noise)}"
         )
+    dtype = result_dtype(x_data, x_noise)
+    x_data, x_noise = x_data.astype(dtype), x_noise.astype(dtype)
     check_noise_levels(noise_levels)
     check_space(space)
     to, back = (_identity, _identity) if space is None else space
-    levels = jnp.asarray(noise_levels, jnp.result_type(x_data))
+    levels = jnp.asarray(noise_levels, dtype)
     is_rising = (levels[0] == 0) & (levels[-1] == 1) & (jnp.diff(levels) >= 0).all()
     inner = jnp.where(is_rising, levels, jnp.nan)[1:-1]
     ends = to(x_data), to(x_noise)

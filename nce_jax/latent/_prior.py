@@ -18,6 +18,7 @@ from nce_jax._contracts import (
     check_params,
     evaluate_model,
 )
+from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
 from nce_jax.latent._checks import as_data, check_opt_state
@@ -59,7 +60,8 @@ class ChainStep:
         """
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
-        return TrainState(params, jnp.zeros(()), self.optimizer.init(params), jnp.int32(0))
+        log_partition = jnp.zeros((), compute_dtype(*jax.tree.leaves(params)))
+        return TrainState(params, log_partition, self.optimizer.init(params), jnp.int32(0))
 
     def __call__(
         self, state: TrainState, batch: Any, key: PRNGKeyArray
@@ -90,7 +92,8 @@ class ChainStep:
             data, model = (
                 evaluate_model(self.model, params, y, "log_ratio_fn") for y in (x, drawn)
             )
-            return jnp.mean(model) - jnp.mean(data)
+            with standard_promotion():
+                return jnp.mean(model) - jnp.mean(data)
 
         loss, gradient = jax.value_and_grad(loss_fn)(state.params)
         with standard_promotion():
@@ -107,7 +110,7 @@ class ChainStep:
         key_start, key_chains = jax.random.split(key)
         with standard_promotion():
             start, _ = self.noise.sample_and_log_prob(seed=key_start, sample_shape=(count,))
-        start = start.astype(jnp.result_type(start, *jax.tree.leaves(state.params)))
+        start = start.astype(result_dtype(start, *jax.tree.leaves(state.params)))
 
         def log_density_fn(x: jax.Array) -> jax.Array:
             log_ratio = evaluate_model(self.model, state.params, x, "log_ratio_fn")
@@ -220,7 +223,8 @@ def prior_log_ratio(
     if stages is not None:
         log_ratio_fn = telescoped(prior.model, stages.num_stages)
     values = evaluate_model(log_ratio_fn, state.params, z, "log_ratio_fn")
-    return values - jnp.sum(state.log_partition)
+    with standard_promotion():
+        return values - jnp.sum(state.log_partition)
 
 
 def noise_of(prior: TrainStep | ChainStep) -> Any:

@@ -152,7 +152,8 @@ class LatentStep:
             log_likelihood = as_values("log_likelihood_fn", log_likelihood, z)
             standard = -jnp.sum(z**2 + jnp.log(2 * jnp.pi), axis=-1) / 2
             log_ratio = prior_log_ratio(self.prior, prior or None, z)
-            return log_likelihood + standard + log_ratio
+            with standard_promotion():
+                return log_likelihood + standard + log_ratio
 
         return log_joint_fn
 
@@ -163,7 +164,8 @@ class LatentStep:
         fixed = self._log_joint_fn(jax.lax.stop_gradient(params), prior)
         z, log_q = self.inference.infer(params, key, x, fixed)
         value = joint(z, x)
-        bound = value if log_q is None else value - log_q
+        with standard_promotion():
+            bound = value if log_q is None else value - log_q
         reconstruction = -jnp.mean(self.log_likelihood_fn(params, z, x))
         return -jnp.mean(bound), (z, reconstruction)
 

@@ -384,3 +384,34 @@ def test_integer_data_are_not_rounded():
     x = jnp.array([[0], [255]], jnp.uint8)
     values = log_likelihood_fn((), jnp.array([[1.5], [254.0]]), x)
     np.testing.assert_allclose(values, stats.norm.logpdf([-1.5, 1.0], scale=2.0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("data_dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", ["stages", "chains"])
+def test_dtypes_mix_under_strict_promotion(kind, data_dtype, x64):
+    """Noise in float64, parameters in float32, data in either."""
+
+    def log_ratio(theta, z):
+        return quadratic(theta.astype(z.dtype), z)
+
+    kernel = samplers.langevin(0.01)
+    if kind == "stages":
+        prior = training.make_stage_step(
+            telescoping.separate(log_ratio), standard_normal(1), optax.sgd(0.1), noise_levels=[0, 1]
+        )
+    else:
+        prior = latent.make_chain_step(
+            log_ratio, standard_normal(1), optax.sgd(0.1), kernel=kernel, num_steps=2
+        )
+    train = latent.make_latent_step(
+        latent.gaussian_likelihood(lambda a, z: a.astype(z.dtype) * z, scale=SCALE),
+        latent.short_run(kernel, num_steps=2, dim=1),
+        optax.sgd(0.1),
+        prior=prior,
+    )
+    theta = jnp.zeros((1, 2) if kind == "stages" else 2, jnp.float32)
+    x = data(8).astype(data_dtype)
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        state, metrics = jax.jit(train)(train.init(jnp.float32(1), theta), x, KEY)
+    assert np.isfinite(metrics["loss"])
+    assert state.params.dtype == state.prior.params.dtype == jnp.float32
