@@ -49,7 +49,7 @@ class Sides(NamedTuple):
             self._check_weights(name, getattr(batch, name), batch)
 
     def _check_weights(self, name: str, weights: Any, batch: Batch) -> None:
-        if weights is None:
+        if weights is None or self.mesh is not None:  # `split` checks those of a mesh
             return
         check_data(name, weights)
         x = batch.x_noise if name == "weights_noise" else batch.x_data
