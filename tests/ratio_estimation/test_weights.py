@@ -254,7 +254,7 @@ def test_drawn_samples_have_no_weights():
 
 def test_too_few_samples_of_weight_are_refused():
     weights = np.where(np.arange(60) < 5, 1.0, 0.0)
-    with pytest.raises(ValueError, match="^x_data: expected more than 5 samples, .* got 5"):
+    with pytest.raises(ValueError, match="^x_data: .* 5 samples of positive weight, .* got 5"):
         fitted(weights_data=weights)
 
 

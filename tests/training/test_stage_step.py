@@ -185,6 +185,35 @@ def test_pairs_of_weight_zero_are_padding(x64):
         np.testing.assert_allclose(state.log_partition, expected.log_partition, rtol=1e-9)
 
 
+def test_the_weights_of_a_pair_have_any_scale():
+    train = stage_step()
+    weights, state, step = jnp.linspace(0.5, 2.0, 64), train.init(start()), jax.jit(train)
+    expected, tiny, huge = (
+        step(state, pairs()._replace(weights_data=w, weights_noise=w), KEY)[0]
+        for w in (weights, 1e-30 * weights, 1e30 * weights)
+    )
+    assert jnp.abs(expected.params - state.params).max() > 0.01
+    for new in (tiny, huge):
+        np.testing.assert_allclose(new.params, expected.params, rtol=1e-5)
+        np.testing.assert_allclose(new.log_partition, expected.log_partition, atol=1e-5)
+
+
+def test_two_negative_weights_are_no_positive_one():
+    negative = jnp.ones(64).at[0].set(-1.0)
+    batch = pairs()._replace(weights_data=negative, weights_noise=negative)
+    _, metrics = jax.jit(stage_step())(stage_step().init(start()), batch, KEY)
+    assert metrics.status == nce_jax.Status.NONFINITE
+
+
+@pytest.mark.parametrize("shape", [(3, 64), (5,), ()])
+def test_weights_of_another_shape_are_named(shape):
+    for name in ("weights_data", "weights_noise"):
+        batch = pairs()._replace(**{name: jnp.ones(shape)})
+        for train, params in ((stage_step(), start()), (one_step(), start()[0])):
+            with pytest.raises(ValueError, match=f"{name}: expected"):
+                train(train.init(params), batch, KEY)
+
+
 def test_an_empty_batch_moves_nothing():
     train = stage_step()
     state = train.init(start())
