@@ -46,7 +46,7 @@ def _digits(arrays) -> Figure:
     """Area by digit: simple scores, and the latent model's terms."""
     figure, axes = plt.subplots(1, 2, figsize=(10.0, 4.2), sharey=True)
     positions = np.arange(len(arrays["digits"]))
-    simple = arrays["simple_areas"][len(arrays["validation"]) :].mean(axis=1)
+    simple = arrays["simple_areas"][arrays["digits"]].mean(axis=1)
     colors = (*plotting.CATEGORICAL, plotting.PURPLE, plotting.SKY_BLUE)
     for name, values, color in zip(arrays["simple_scores"], simple.T, colors, strict=False):
         axes[0].plot(positions, values, "o-", color=color, label=str(name))

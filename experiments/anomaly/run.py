@@ -11,7 +11,14 @@ import jax
 import numpy as np
 
 from experiments.anomaly import baselines, cells, images, latent_model, statistics, tables
-from experiments.anomaly.config import PRESETS, Config, ImageSettings, LatentSettings, TableSettings
+from experiments.anomaly.config import (
+    PRESETS,
+    Config,
+    ImageSettings,
+    LatentSettings,
+    ModelSettings,
+    TableSettings,
+)
 from experiments.common import cli, results
 from experiments.common.datasets.adbench import load_table, table_names
 
@@ -59,20 +66,17 @@ def of_images(config: Config) -> tuple[Arrays, list[Path]]:
         part = images.split(settings, data(), digit, seed)
         return {"areas": baselines.simple_areas(settings, part, seed)}
 
-    # One folder for settings of images and of the latent model.
-    both = Config(**vars(settings), **vars(of_latent))
     modules = ("latent_model", "images")
-    of_digits = partial(cells.compute, "latent", both, modules)
+    of_digits = partial(cells.compute, "latent", cells.part(config, ModelSettings), modules)
     validation, folder = of_digits(_grid(config.validation, config.latent_seeds, latent_cell))
     rule_areas = statistics.rule_areas(list(validation.values()))
     rule = statistics.best_rule(rule_areas)
     scored, _ = of_digits(_grid(config.latent_digits, config.latent_seeds, latent_cell))
-    every = (*config.validation, *config.digits)
     simple, simple_folder = cells.compute(
         "simple",
         settings,
         ("baselines", "images", "detectors"),
-        _grid(every, config.simple_seeds, simple_cell),
+        _grid(config.simple_digits, config.simple_seeds, simple_cell),
     )
     arrays = {
         "digits": np.array(config.digits),
@@ -81,15 +85,14 @@ def of_images(config: Config) -> tuple[Arrays, list[Path]]:
         "rule": np.array(rule),
         "rule_areas": rule_areas,
         "simple_scores": np.array(baselines.SCORES),
-        "simple_areas": _by_digit(
-            np.array([cell["areas"] for cell in simple.values()]), config.simple_seeds
+        "simple_areas": _spread(
+            np.array([cell["areas"] for cell in simple.values()]),
+            (config.simple_digits, tuple(range(10))),
+            config.simple_seeds,
         ),
     }
-    places = [config.digits.index(digit) for digit in config.latent_digits]
     for name, values in statistics.latent_areas(list(scored.values()), rule).items():
-        computed = _by_digit(values, config.latent_seeds)
-        arrays[name] = np.full((len(config.digits), *computed.shape[1:]), np.nan)
-        arrays[name][places] = computed
+        arrays[name] = _spread(values, (config.latent_digits, config.digits), config.latent_seeds)
     arrays["validation_reconstruction"] = _by_digit(
         statistics.latent_areas(list(validation.values()), rule)["reconstruction"],
         config.latent_seeds,
@@ -105,6 +108,17 @@ def _grid(
         for digit in digits
         for seed in range(num_seeds)
     }
+
+
+def _spread(
+    values: np.ndarray, digits: tuple[tuple[int, ...], tuple[int, ...]], num_seeds: int
+) -> np.ndarray:
+    """Cells of some digits -> (digit, seed, ...) of all digits; NaN where there is no cell."""
+    some, every = digits
+    computed = _by_digit(values, num_seeds)
+    spread = np.full((len(every), *computed.shape[1:]), np.nan)
+    spread[[every.index(digit) for digit in some]] = computed
+    return spread
 
 
 def _by_digit(values: np.ndarray, num_seeds: int) -> np.ndarray:

@@ -61,18 +61,17 @@ def headline(arrays) -> dict[str, float]:
         for index, method in enumerate(arrays["table_methods"]):
             numbers[f"tables_area_{_slug(method)}"] = means[index]
             numbers[f"tables_rank_{_slug(method)}"] = places[:, index].mean()
-    simple = arrays["simple_areas"][len(arrays["validation"]) :].mean(axis=1)
+    simple = arrays["simple_areas"][arrays["digits"]].mean(axis=1)
     for digit, row in zip(arrays["digits"], simple, strict=True):
         for score, value in zip(arrays["simple_scores"], row, strict=True):
             numbers[f"digit_{digit}_{_slug(score)}"] = value
     for index, digit in enumerate(arrays["digits"]):
-        if not np.isfinite(arrays["reconstruction"][index]).all():
-            continue  # not computed in this run
         numbers[f"digit_{digit}_reconstruction"] = arrays["reconstruction"][index].mean()
         means = arrays["both"][index].mean(axis=0)
         for prior, value in zip(arrays["priors"], means, strict=True):
             numbers[f"digit_{digit}_both_{_slug(prior)}"] = value
-    return numbers
+    # A cell that the run has left out has no number.
+    return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 
 def _slug(name: str) -> str:

@@ -31,12 +31,9 @@ def of_tables(arrays) -> str:
 
 
 def of_digits(arrays) -> str:
-    """Areas by digit: simple scores, reconstruction, energy and both, and what the energy adds."""
+    """Areas by digit: reconstruction, energy and both, and what the energy adds."""
     digits = [str(digit) for digit in arrays["digits"]]
     lines = [_line(["score", *digits]), _line(["---", *["--:"] * len(digits)])]
-    simple = arrays["simple_areas"][len(arrays["validation"]) :].mean(axis=1)
-    for name, row in zip(arrays["simple_scores"], simple.T, strict=True):
-        lines.append(_line([str(name), *_numbers(row)]))
     alone = arrays["reconstruction"].mean(axis=1)
     lines.append(_line(["reconstruction alone", *_numbers(alone)]))
     for index, prior in enumerate(map(str, arrays["priors"])):
@@ -47,6 +44,17 @@ def of_digits(arrays) -> str:
             for value, a, b in zip(_numbers(both), alone, both, strict=True)
         ]
         lines.append(_line([f"{prior}: both (what the energy adds)", *cells]))
+    return "\n".join(lines)
+
+
+def of_simple_scores(arrays) -> str:
+    """Areas of the simple scores by digit, all ten."""
+    digits = [str(digit) for digit in range(10)]
+    lines = [_line(["score", *digits]), _line(["---", *["--:"] * len(digits)])]
+    for name, row in zip(
+        arrays["simple_scores"], arrays["simple_areas"].mean(axis=1).T, strict=True
+    ):
+        lines.append(_line([str(name), *_numbers(row)]))
     return "\n".join(lines)
 
 
@@ -74,6 +82,7 @@ def main() -> None:
     arrays = results.load(folder, "python -m experiments.anomaly.run --preset cpu").arrays
     if len(arrays["tables"]):
         print(of_tables(arrays), "\n")
+    print(of_simple_scores(arrays), "\n")
     print(of_rules(arrays), "\n")
     print(of_digits(arrays))
 
