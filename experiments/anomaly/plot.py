@@ -50,16 +50,12 @@ def _digits(arrays) -> Figure:
     colors = (*plotting.CATEGORICAL, plotting.PURPLE, plotting.SKY_BLUE)
     for name, values, color in zip(arrays["simple_scores"], simple.T, colors, strict=False):
         axes[0].plot(positions, values, "o-", color=color, label=str(name))
-    axes[1].plot(
-        positions, arrays["reconstruction"].mean(axis=1), "k--", label="reconstruction alone"
-    )
+    axes[1].plot(positions, arrays["reconstruction"].mean(axis=1), "k--", label="reconstruction")
     for name, values, color in zip(
-        arrays["priors"], arrays["both"].mean(axis=1).T, colors, strict=True
+        arrays["priors"], arrays["energy"].mean(axis=1).T, colors, strict=True
     ):
-        axes[1].plot(positions, values, "o-", color=color, label=str(name))
-    for axis, title in zip(
-        axes, ("simple scores", f"both terms, rule: {arrays['rule']}"), strict=True
-    ):
+        axes[1].plot(positions, values, "o-", color=color, label=f"energy: {name}")
+    for axis, title in zip(axes, ("simple scores", "latent model: its two terms"), strict=True):
         axis.set_xticks(positions, arrays["digits"])
         axis.set(title=title, xlabel="digit held out", ylim=(0, 1))
         axis.legend(fontsize=7)
