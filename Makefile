@@ -2,7 +2,7 @@
 #
 #   PYTHON=...  the interpreter that creates .venv (default: the first of python3, python3.13, 3.12, 3.11 that works)
 #   ARGS=...    further arguments for pytest (test, test-all), for the benchmarks (bench) or for a sweep (sweep)
-#   PRESET=...  for fig-mnist, whose preset depends on the hardware: cpu or gpu (default: gpu if there is one)
+#   PRESET=...  for fig-mnist and fig-anomaly, whose preset depends on the hardware: cpu or gpu (default: gpu if there is one)
 
 SHELL := bash
 export XLA_FLAGS ?=
@@ -23,11 +23,12 @@ EXTRAS := sweeps,samplers,checkpoints,experiments,docs,test
 # Every folder with a run.py is an experiment; a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
 # These take long. They have a target and a preset by hardware, and are not part of `figures` and `check`.
-SEPARATE := mnist
+SEPARATE := mnist anomaly
 # These take longer, and are drawn by `figures-full` only. `make help` prints the minutes of each.
-LONGER := choosing_m language_model mutual_information noise_choices peaked_1d representation scaling simulator_inference
-MINUTES := peaked_1d:3 noise_choices:4 simulator_inference:6 representation:10 scaling:10 choosing_m:35 \
-  language_model:50 mutual_information:80
+LONGER := choosing_m language_model mutual_information noise_choices offline_design peaked_1d representation \
+  scaling simulator_inference
+MINUTES := peaked_1d:3 noise_choices:4 simulator_inference:6 offline_design:10 representation:10 scaling:10 \
+  choosing_m:35 language_model:50 mutual_information:80
 TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 FIGURES := $(TOGETHER:%=build/figures/%.list)
 LONGER_FIGURES := $(LONGER:%=build/figures/%.list)
@@ -76,17 +77,20 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 ##@ Development
 
-.PHONY: test test-slow test-all test-annotations hostile mutate lint types docs lock
-test: $(READY) ## run all tests but the slow ones, and the doctests
+.PHONY: test test-slow test-all examples test-annotations hostile mutate lint types docs lock
+test: $(READY) ## run all tests but the slow ones
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(READY) ## run the slow tests
 	$(PYTEST) tests -m slow $(ARGS)
 
-test-all: $(READY) ## run all tests and the doctests
-	$(PYTEST) $(ARGS)
+test-all: $(READY) ## run all tests and the examples of the docstrings
+	$(PYTEST) $(or $(ARGS),tests nce_jax)
 
-test-annotations: $(READY) ## run the fast tests and doctests with the annotations checked at run time
+examples: $(READY) ## run the examples of the docstrings, with the annotations checked at run time
+	$(UNOPTIMIZED) $(PYTEST) $(ANNOTATED) nce_jax $(ARGS)
+
+test-annotations: $(READY) ## run the fast tests with the annotations checked at run time
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
 
 hostile: $(READY) ## try 100,000 hostile problems and every public function on hostile arguments (minutes)

@@ -155,6 +155,16 @@ SECTIONS = {
             " GB, and that step of the other side is not run."
         ),
     ),
+    "latent": (
+        "Latent energies",
+        (
+            "An encoder 64-512-512-16 and a generator 8-512-512-64 on batches of 256, Adam,"
+            " float32, with priors 8-64-64-1 whose F is solved for, M = 100, compared with the"
+            " prior N(0, I); a grid of priors in one `nce_jax.sweep`, compared with the same"
+            " priors one after another; and `samplers.resample` compared with Langevin chains, for"
+            " a log ratio 8-128-128-1."
+        ),
+    ),
     "sweep_lanes": (
         "Sweeps",
         (

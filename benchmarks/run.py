@@ -25,7 +25,7 @@ from nce_jax._disk import FolderLock, write_atomic
 TOPICS = (
     "bar", "many_problems", "bootstrap",
     "train_step", "torch_step", "fit_loop", "resnet_step", "contrastive", "vocabulary",
-    "sweep_lanes", "solver_steps",
+    "latent", "sweep_lanes", "solver_steps",
     "ratio_estimation", "mutual_information",
     "first_call", "memory",
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Bridges between data and noise, and the log-ratio arrays of the stages between them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +9,8 @@ import numpy as np
 
 from nce_jax._checks import as_floating, as_real, check_positive_int, describe
 from nce_jax._contracts import as_values, check_arrays, check_log_density_fn, evaluate_model
+from nce_jax._dtypes import result_dtype
+from nce_jax._partial import EqualPartial
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, LogRatioFn, Params
 
 StagesFn = Callable[[Params, Any], jax.Array]
@@ -73,16 +75,24 @@ def bridges(
             f"x_noise: expected the shape of x_data, {jnp.shape(x_data)}, got shape"
             f" {jnp.shape(x_noise)}"
         )
+    dtype = result_dtype(x_data, x_noise)
+    x_data, x_noise = x_data.astype(dtype), x_noise.astype(dtype)
     check_noise_levels(noise_levels)
     check_space(space)
     to, back = (_identity, _identity) if space is None else space
-    levels = jnp.asarray(noise_levels, jnp.result_type(x_data))
+    levels = jnp.asarray(noise_levels, dtype)
     is_rising = (levels[0] == 0) & (levels[-1] == 1) & (jnp.diff(levels) >= 0).all()
     inner = jnp.where(is_rising, levels, jnp.nan)[1:-1]
     ends = to(x_data), to(x_noise)
 
     def bridge(a: jax.Array) -> jax.Array:
-        return back(jnp.sqrt((1 - a) * (1 + a)) * ends[0] + a * ends[1])
+        x = back(jnp.sqrt((1 - a) * (1 + a)) * ends[0] + a * ends[1])
+        if jnp.shape(x) != x_data.shape:
+            raise ValueError(
+                f"space: expected to and back that keep the shape of samples, {x_data.shape}, got"
+                f" shape {jnp.shape(x)}"
+            )
+        return x
 
     return jnp.concatenate([x_data[None], jax.vmap(bridge)(inner), x_noise[None]])
 
@@ -135,7 +145,18 @@ def separate(log_ratio_fn: LogRatioFn) -> StagesFn:
       [[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]]
     """
     check_log_density_fn(log_ratio_fn, "log_ratio_fn")
-    return jax.vmap(log_ratio_fn)
+    return EqualPartial(_over_stages, log_ratio_fn, "params")
+
+
+def _over_stages(function: Callable[[Any, Any], Any], name: str, params: Any, x: Any) -> jax.Array:
+    num_stages = jnp.shape(jax.tree.leaves(x)[0])[0]
+    for path, leaf in jax.tree.leaves_with_path(params):
+        if jnp.shape(leaf)[:1] != (num_stages,):
+            raise ValueError(
+                f"{name}: expected {num_stages} stages on the first axis of every leaf, got shape"
+                f" {jnp.shape(leaf)} at {name}{jax.tree_util.keystr(path)}"
+            )
+    return jax.vmap(function)(params, x)
 
 
 def shared_body(
@@ -170,9 +191,14 @@ def shared_body(
     check_log_density_fn(head_fn, "head_fn", arguments="parameters and features")
 
     def stages_fn(params: Params, x: Any) -> jax.Array:
+        if not isinstance(params, Mapping) or not {"body", "heads"} <= params.keys():
+            got = f"the entries {list(params)}" if isinstance(params, Mapping) else describe(params)
+            raise TypeError(
+                f'params: expected a dictionary with the entries "body" and "heads", got {got}'
+            )
         flat = body_fn(params["body"], x.reshape(-1, *x.shape[2:]))  # one pass over all stages
         features = jax.tree.map(lambda leaf: leaf.reshape(*x.shape[:2], *leaf.shape[1:]), flat)
-        return jax.vmap(head_fn)(params["heads"], features)
+        return _over_stages(head_fn, 'params["heads"]', params["heads"], features)
 
     return stages_fn
 

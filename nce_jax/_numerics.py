@@ -11,8 +11,14 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import as_positive
+
+# Products of finite matrices in NumPy may raise the flag of an invalid operation: libraries of
+# linear algebra compute with numbers beyond a matrix's end, which they then drop. A NaN in the
+# result is left to those who read it.
+host_products = np.errstate(invalid="ignore")
 
 
 def expand(values: jax.Array) -> jax.Array:

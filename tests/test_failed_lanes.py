@@ -92,6 +92,7 @@ def estimates(data, noise):
     }
 
 
+@pytest.mark.slow
 def test_estimates():
     def totals(data, noise):
         return {

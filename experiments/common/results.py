@@ -34,8 +34,7 @@ size."""
 
 HEADER_BYTES = 2**14
 """Upper bound on the size of an array's header."""
-PACKED_LIMIT = 1.01
-"""Largest ratio of the compressed size of arrays to their own; what does not compress is stored."""
+PACKED_LIMIT = 1.01  # largest compressed size relative to the arrays': some parts are only stored
 
 
 class Result(NamedTuple):
@@ -108,7 +107,6 @@ def load(folder: Path, command: str) -> Stored:
     try:
         declared = manifest.get("arrays")
         limit = min(ARRAYS_LIMIT, _declared_bytes(declared))
-        # The size is compared before anything is read.
         if sha256(path, PACKED_LIMIT * limit) != manifest.get("arrays_sha256"):
             raise ResultError(
                 f"{path}: not the file of its manifest. Make it again with: {command}"

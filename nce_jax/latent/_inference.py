@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_instance, check_positive_int, describe
+from nce_jax._checks import as_floating, check_instance, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn
+from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.samplers import Kernel, sample_chains
@@ -93,7 +94,9 @@ def _moments(moments: Any, x: Any) -> tuple[jax.Array, jax.Array]:
             f"encode_fn: expected a pair (mean, log_scale) of arrays (n, dim) with n = {count}, got"
             f" shapes {shapes[0]} and {shapes[1]}"
         )
-    return moments[0], moments[1]
+    mean, log_scale = (as_floating("encode_fn", moment) for moment in moments)
+    dtype = result_dtype(mean, log_scale)
+    return mean.astype(dtype), log_scale.astype(dtype)
 
 
 def short_run(kernel: Kernel, *, num_steps: int, dim: int) -> Inference:
@@ -143,7 +146,7 @@ def _run_chains(
     del params
     key_start, key_chains = jax.random.split(key)
     leaf = jax.tree.leaves(x)[0]
-    dtype = jnp.promote_types(leaf.dtype, jnp.float32)
+    dtype = compute_dtype(leaf)
     start = jax.random.normal(key_start, (leaf.shape[0], dim), dtype)
     chains = sample_chains(
         key_chains, log_joint_fn, start, kernel=kernel, num_steps=num_steps, context=x

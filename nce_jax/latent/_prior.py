@@ -8,19 +8,22 @@ import jax.numpy as jnp
 import optax
 
 from nce_jax._bridges import telescoped
-from nce_jax._checks import check_instance, check_key, check_positive_int
+from nce_jax._checks import as_samples, check_instance, check_key, check_positive_int
 from nce_jax._contracts import (
     check_arrays,
+    check_event_shape,
     check_log_density_fn,
     check_noise,
     check_optimizer,
     check_params,
     evaluate_model,
 )
+from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
+from nce_jax.latent._checks import as_data, check_opt_state
 from nce_jax.samplers import Kernel, sample_chains
-from nce_jax.training import Batch, TrainState, TrainStep
+from nce_jax.training import TrainState, TrainStep
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,8 @@ class ChainStep:
         """
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
-        return TrainState(params, jnp.zeros(()), self.optimizer.init(params), jnp.int32(0))
+        log_partition = jnp.zeros((), compute_dtype(*jax.tree.leaves(params)))
+        return TrainState(params, log_partition, self.optimizer.init(params), jnp.int32(0))
 
     def __call__(
         self, state: TrainState, batch: Any, key: PRNGKeyArray
@@ -66,7 +70,7 @@ class ChainStep:
 
         Args:
           state: what `init` or the step before returned.
-          batch: an array of data samples, (n, ...), or a `training.Batch`, whose data are taken.
+          batch: an array of data samples, (n, ...), or a `training.Batch` of data alone.
           key: the same typed key at every step.
 
         Returns:
@@ -74,17 +78,22 @@ class ChainStep:
           and data, whose gradient is that of minus the log-likelihood; `gradient_norm`; and
           `num_nonfinite` transitions of the chains.
         """
+        check_instance("state", state, TrainState, "train.init(params)")
         check_arrays("state", state)
+        check_opt_state(state, self.optimizer)
         check_key(key)
-        x = batch.x_data if isinstance(batch, Batch) else batch
-        chains = self._chains(state, jax.random.fold_in(key, state.step), x.shape[0])
+        x = as_data(batch)
+        check_event_shape("x_data", x, self.noise)
+        count = jax.tree.leaves(x)[0].shape[0]
+        chains = self._chains(state, jax.random.fold_in(key, state.step), count)
         drawn = jax.lax.stop_gradient(chains.x)
 
         def loss_fn(params: Params) -> jax.Array:
             data, model = (
                 evaluate_model(self.model, params, y, "log_ratio_fn") for y in (x, drawn)
             )
-            return jnp.mean(model) - jnp.mean(data)
+            with standard_promotion():
+                return jnp.mean(model) - jnp.mean(data)
 
         loss, gradient = jax.value_and_grad(loss_fn)(state.params)
         with standard_promotion():
@@ -101,7 +110,7 @@ class ChainStep:
         key_start, key_chains = jax.random.split(key)
         with standard_promotion():
             start, _ = self.noise.sample_and_log_prob(seed=key_start, sample_shape=(count,))
-        start = start.astype(jnp.result_type(start, *jax.tree.leaves(state.params)))
+        start = start.astype(result_dtype(start, *jax.tree.leaves(state.params)))
 
         def log_density_fn(x: jax.Array) -> jax.Array:
             log_ratio = evaluate_model(self.model, state.params, x, "log_ratio_fn")
@@ -204,6 +213,7 @@ def prior_log_ratio(
       Array([2.], dtype=float32)
     """
     check_prior(prior)
+    z = as_samples("z", z)
     if prior is None:
         return jnp.zeros(z.shape[0], z.dtype)
     check_instance("state", state, TrainState, "prior.init(params)")
@@ -213,7 +223,13 @@ def prior_log_ratio(
     if stages is not None:
         log_ratio_fn = telescoped(prior.model, stages.num_stages)
     values = evaluate_model(log_ratio_fn, state.params, z, "log_ratio_fn")
-    return values - jnp.sum(state.log_partition)
+    with standard_promotion():
+        return values - jnp.sum(state.log_partition)
+
+
+def noise_of(prior: TrainStep | ChainStep) -> Any:
+    """What the log ratio of a prior is relative to."""
+    return prior.noise if isinstance(prior, ChainStep) else prior.sides.noise
 
 
 def check_prior(prior: Any) -> None:

@@ -6,23 +6,32 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from nce_jax._checks import check_instance, check_key, check_positive_values, describe
+from nce_jax._checks import as_floating, check_instance, check_key, check_positive_values, describe
 from nce_jax._contracts import (
     as_values,
     check_arrays,
-    check_data,
+    check_event_shape,
     check_log_density_fn,
     check_optimizer,
     check_params,
 )
+from nce_jax._dtypes import compute_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
+from nce_jax.latent._checks import (
+    as_data,
+    check_opt_state,
+    check_prior_state,
+    check_same_count,
+    check_standard_normal,
+)
 from nce_jax.latent._inference import Inference
-from nce_jax.latent._prior import ChainStep, check_prior, prior_log_ratio
-from nce_jax.training import Batch, TrainState, TrainStep
+from nce_jax.latent._prior import ChainStep, check_prior, noise_of, prior_log_ratio
+from nce_jax.training import TrainState, TrainStep
 
 
 class LatentState(NamedTuple):
@@ -87,7 +96,7 @@ class LatentStep:
 
         Args:
           state: what `init` or the step before returned.
-          batch: an array of data, (n, ...), or a `training.Batch`, whose data are taken.
+          batch: an array of data, (n, ...), or a `training.Batch` of data alone.
           key: the same typed key at every step: the step folds in its own number.
 
         Returns:
@@ -98,9 +107,10 @@ class LatentStep:
         """
         check_instance("state", state, LatentState, "train.init(params, prior_params)")
         check_arrays("state", state)
+        check_opt_state(state, self.optimizer)
+        check_prior_state(self.prior, state.prior)
         check_key(key)
-        x = batch.x_data if isinstance(batch, Batch) else batch
-        check_data("x_data", x)
+        x = as_data(batch)
         key_infer, key_prior = jax.random.split(key)
         key_infer = jax.random.fold_in(key_infer, state.step)
         (loss, (z, reconstruction)), gradient = jax.value_and_grad(self._loss, has_aux=True)(
@@ -130,16 +140,20 @@ class LatentStep:
         """
         check_instance("state", state, LatentState, "train.init(params, prior_params)")
         check_key(key)
+        check_same_count("x", x)
         joint = self._log_joint_fn(state.params, state.prior)
         return self.inference.infer(state.params, key, x, joint).z
 
     def _log_joint_fn(self, params: Params, prior: Any) -> Callable[[Array, Any], Array]:
         def log_joint_fn(z: Array, x: Any) -> Array:
+            if self.prior is not None:
+                check_event_shape("z", z, noise_of(self.prior))
             log_likelihood = self.log_likelihood_fn(params, z, x)
             log_likelihood = as_values("log_likelihood_fn", log_likelihood, z)
             standard = -jnp.sum(z**2 + jnp.log(2 * jnp.pi), axis=-1) / 2
             log_ratio = prior_log_ratio(self.prior, prior or None, z)
-            return log_likelihood + standard + log_ratio
+            with standard_promotion():
+                return log_likelihood + standard + log_ratio
 
         return log_joint_fn
 
@@ -150,7 +164,8 @@ class LatentStep:
         fixed = self._log_joint_fn(jax.lax.stop_gradient(params), prior)
         z, log_q = self.inference.infer(params, key, x, fixed)
         value = joint(z, x)
-        bound = value if log_q is None else value - log_q
+        with standard_promotion():
+            bound = value if log_q is None else value - log_q
         reconstruction = -jnp.mean(self.log_likelihood_fn(params, z, x))
         return -jnp.mean(bound), (z, reconstruction)
 
@@ -196,6 +211,7 @@ def make_latent_step(
 
     Raises:
       TypeError: an argument of the wrong kind, named together with the likely cure.
+      ValueError: a prior whose noise is known not to be N(0, I).
 
     Examples:
       >>> import jax
@@ -231,6 +247,8 @@ def make_latent_step(
     check_instance("inference", inference, Inference, "amortized(encode_fn)")
     check_optimizer(optimizer)
     check_prior(prior)
+    if prior is not None:
+        check_standard_normal(noise_of(prior))
     return LatentStep(log_likelihood_fn, inference, prior, optimizer)
 
 
@@ -249,7 +267,8 @@ def gaussian_likelihood(
 
     Raises:
       TypeError: `generate_fn` is no function of parameters and latent variables.
-      ValueError: a plain number `scale` that is not finite and positive.
+      ValueError: a `scale` that is not one number, finite and positive; with a traced one that is
+        not positive the result is NaN.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -260,16 +279,25 @@ def gaussian_likelihood(
     """
     check_log_density_fn(generate_fn, "generate_fn", arguments="parameters and latent variables")
     check_positive_values("scale", scale)
+    if np.shape(scale) != ():
+        raise ValueError(f"scale: expected one number, got shape {np.shape(scale)}")
     return EqualPartial(_gaussian, generate_fn, scale)
 
 
 def _gaussian(generate_fn: Any, scale: Any, params: Params, z: Array, x: Array) -> Array:
-    mean = generate_fn(params, z)
+    if not isinstance(x, jax.Array | np.ndarray):
+        raise TypeError(
+            f"x: expected one array, got {describe(x)}; for other data write a log_likelihood_fn"
+        )
+    mean = as_floating("generate_fn", generate_fn(params, z))
     if jnp.shape(mean) != jnp.shape(x):
         raise ValueError(
             f"generate_fn: expected the shape of x, {jnp.shape(x)}, got shape {jnp.shape(mean)}"
         )
-    errors = ((x - mean) / scale).reshape(x.shape[0], -1)
+    dtype = compute_dtype(mean, x)
+    # A traced scale may have any value; below zero the square would hide it.
+    scale = jnp.where(jnp.asarray(scale) > 0, jnp.asarray(scale, dtype), jnp.nan)
+    errors = ((x.astype(dtype) - mean.astype(dtype)) / scale).reshape(x.shape[0], -1)
     size = errors.shape[1]
     constant = size * (jnp.log(scale) + jnp.log(2 * jnp.pi) / 2)
     return -jnp.sum(errors**2, axis=1) / 2 - constant

@@ -164,8 +164,10 @@ def least_squares_loss(
         statistical models, 2011.
     """
     sides = as_sides(log_ratio_data, log_ratio_noise, weights_data, weights_noise, log_partition)
-    mean_square = sides.mean_noise(jnp.exp(2 * (sides.noise - sides.shift)))
-    return sides.finish(mean_square / 2 - sides.mean_data(jnp.exp(sides.data - sides.shift)))
+    # At an infinite F the loss would be that of a model without mass, which is finite.
+    shift = jnp.where(jnp.isposinf(sides.shift), jnp.nan, sides.shift)
+    mean_square = sides.mean_noise(jnp.exp(2 * (sides.noise - shift)))
+    return sides.finish(mean_square / 2 - sides.mean_data(jnp.exp(sides.data - shift)))
 
 
 @one_program(*PAIR, effect=Effect("", error=None))

@@ -226,8 +226,9 @@ def conditional_nce_loss(
 
 
 def _as_correction(name: str, values: Any, noise: jax.Array) -> jax.Array:
-    """Returns one number per noise sample; a plain number is broadcast."""
+    """Returns one number per noise sample; a plain number is broadcast, and +inf is none."""
     values = jnp.asarray(as_real(name, values), noise.dtype)
+    values = jnp.where(jnp.isposinf(values), jnp.nan, values)
     if values.ndim and values.shape != noise.shape:
         raise ValueError(
             f"{name}: expected a number or shape {noise.shape}, got shape {values.shape}"

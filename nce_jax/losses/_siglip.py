@@ -145,7 +145,10 @@ def siglip_loss_terms(
 
 def _terms(batch: Embeddings, labels: Any, positives: Any, bias: Any, ids: Any) -> jax.Array:
     marked = as_positives(labels, positives, batch.x.shape[0])
-    offset = jnp.broadcast_to(as_number("bias", bias, batch.scale.dtype), batch.ids.shape)
+    bias = as_number("bias", bias, batch.scale.dtype)
+    # A loss of few pairs may be finite at an infinite bias.
+    bias = jnp.where(jnp.isfinite(bias), bias, jnp.nan)
+    offset = jnp.broadcast_to(bias, batch.ids.shape)
     if marked is not None:
         return _sum_both_kinds(batch, marked, offset, excludes_equal_ids=ids is not None)
     sum_negatives, _ = batch.sum_others(SOFTPLUS_SUM, offset)

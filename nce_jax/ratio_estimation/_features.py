@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._numerics import host_products
 from nce_jax._types import Params
 
 MAX_PRODUCTS = 1000
@@ -54,6 +55,7 @@ class FeatureMap(NamedTuple):
     whitening: np.ndarray | None = None
     ends: np.ndarray | None = None
 
+    @host_products
     def __call__(self, x: np.ndarray) -> np.ndarray:
         """Features of samples, (n, d) -> (n, p)."""
         moved = x if self.ends is None else np.clip(x, *self.ends)
@@ -187,6 +189,7 @@ def _kernels(z: np.ndarray, centers: np.ndarray, width: float) -> np.ndarray:
     return np.exp(-_square_distances(z, centers) / (2 * width**2))
 
 
+@host_products
 def _square_distances(z: np.ndarray, centers: np.ndarray) -> np.ndarray:
     squares = (z**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1)[None]
     return np.maximum(squares - 2 * z @ centers.T, 0)

@@ -17,6 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nce_jax._numerics import host_products
+
 _TOLERANCE = 3e-4
 """A lane is done where its next step would change the log ratios by less than this number of nats,
 root mean square."""
@@ -52,10 +54,12 @@ class Fits(NamedTuple):
     theta: np.ndarray
     intercept: np.ndarray
 
+    @host_products
     def log_ratios(self, basis: Basis) -> np.ndarray:
         """Log ratios of the basis' samples, (n, lanes)."""
         return basis.features @ self.theta.astype(np.float32) + self.intercept
 
+    @host_products
     def coefficients(self, basis: Basis, lane: int) -> tuple[np.ndarray, float]:
         """Coefficients and intercept of a lane, for the features as they came."""
         values = basis.rotation @ self.theta[:, lane]
@@ -72,6 +76,7 @@ def side_weights(
     return of_data / (sums[0] or 1) + of_noise / (sums[1] or 1)
 
 
+@host_products
 def rotated(
     features: np.ndarray,
     is_data: np.ndarray,
@@ -110,6 +115,7 @@ def _principal_axes(centered: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return variances, centered.T @ vectors / np.sqrt(variances)
 
 
+@host_products
 def fit_lanes(basis: Basis, weights: np.ndarray, penalty: float, start: Fits | None = None) -> Fits:
     """Minimizes the loss of all lanes, with weights (n, lanes), from a start.
 

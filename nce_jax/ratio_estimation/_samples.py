@@ -65,8 +65,8 @@ def _drawn(draw: DrawFn, name: str, key: PRNGKeyArray, count: int) -> jax.Array:
 def _check_size(name: str, samples: jax.Array) -> None:
     if len(samples) < _MIN_SAMPLES:
         raise ValueError(
-            f"{name}: expected more than {_MIN_SAMPLES - 1} samples, of which some are held out,"
-            f" got {len(samples)}"
+            f"{name}: expected more than {_MIN_SAMPLES - 1} samples of positive weight, of which"
+            f" some are held out, got {len(samples)}"
         )
 
 

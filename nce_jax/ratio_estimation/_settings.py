@@ -14,7 +14,8 @@ _NAME = "fit_log_ratio.json"
 _MAX_BYTES = 100_000
 """A larger file was not written here."""
 
-_SAMPLES = "x_data", "x_noise", "groups_data", "groups_noise", "block_size", "held_out"
+_SIDES = [f"{kind}_{side}" for kind in ("x", "groups", "weights") for side in ("data", "noise")]
+_SAMPLES = *_SIDES, "block_size", "held_out"
 _KINDS = {
     "num_steps": {"step"},
     "criterion": {"step"},

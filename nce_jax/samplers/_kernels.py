@@ -11,6 +11,7 @@ from blackjax.mcmc import diffusions
 
 from nce_jax._checks import as_real, check_positive, check_positive_int
 from nce_jax._partial import EqualPartial
+from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Real
 
 _HMC = blackjax.hmc.build_kernel()
@@ -224,8 +225,15 @@ def _ascent_step(step_size, key, state, log_density_fn):
 
 def _langevin_step(step_size, key, state, log_density_fn):
     tau = jnp.asarray(step_size, state.position.dtype)
-    integrate = diffusions.overdamped_langevin(jax.value_and_grad(log_density_fn))
-    return _unadjusted(state, integrate(key, state, tau))
+    dtype = state.position.dtype
+
+    def value_and_grad(x):
+        return jax.value_and_grad(log_density_fn)(x.astype(dtype))
+
+    # Where x64 is on, blackjax makes float64 numbers for chains in float32.
+    with standard_promotion():
+        fields = diffusions.overdamped_langevin(value_and_grad)(key, state, tau)
+    return _unadjusted(state, (fields[0].astype(dtype), *fields[1:]))
 
 
 def _unadjusted(state, fields):

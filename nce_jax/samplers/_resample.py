@@ -190,7 +190,7 @@ def _choose(key: PRNGKeyArray, weights: jax.Array, draw: Any, num_samples: int) 
 
         return jax.tree.map(update, chosen, draw(index)), None
 
-    return jax.lax.scan(body, chosen, jnp.arange(weights.shape[0]))[0]
+    return jax.lax.scan(body, chosen, jnp.arange(weights.shape[0], dtype=chunk.dtype))[0]
 
 
 def _pick(key: PRNGKeyArray, weights: jax.Array, num_samples: int) -> jax.Array:
@@ -200,7 +200,7 @@ def _pick(key: PRNGKeyArray, weights: jax.Array, num_samples: int) -> jax.Array:
     index = jnp.searchsorted(total, level, side="right")
     # A level that is rounded up to the total belongs to the last weight that is not zero.
     last = weights.size - 1 - jnp.argmax(weights[::-1] > 0)
-    return jnp.minimum(index, last)
+    return jnp.minimum(index, last.astype(index.dtype))
 
 
 def _nan_where(is_failed: jax.Array, leaf: jax.Array) -> jax.Array:

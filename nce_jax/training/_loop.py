@@ -175,7 +175,7 @@ def fit(
     check_resume(resume, folder)
     folder = as_folder(folder)
     check_flag("progress", progress)
-    check_number("low_overlap", low_overlap, "a number >= 0", lambda x: x >= 0)
+    check_number("low_overlap", low_overlap, "a number from 0 to 1", lambda x: 0 <= x <= 1)
     if evaluate is not None:
         check_function("evaluate", evaluate, "the state")
     counts = {"num_steps": num_steps, "log_every": log_every, "keep": keep}

@@ -40,11 +40,25 @@ class Sides(NamedTuple):
     stages: Stages | None = None
 
     def check(self, batch: Batch) -> None:
-        """Raises unless the samples of a batch are arrays of the shape that the noise is over."""
+        """Raises unless the samples and weights of a batch are arrays of shapes that fit."""
         for name in ("x_data", "x_noise") if batch.x_noise is not None else ("x_data",):
             check_data(name, getattr(batch, name))
             if self.noise is not None:
                 check_event_shape(name, getattr(batch, name), self.noise)
+        for name in ("weights_data", "weights_noise"):
+            self._check_weights(name, getattr(batch, name), batch)
+
+    def _check_weights(self, name: str, weights: Any, batch: Batch) -> None:
+        if weights is None or self.mesh is not None:  # `split` checks those of a mesh
+            return
+        check_data(name, weights)
+        x = batch.x_noise if name == "weights_noise" else batch.x_data
+        count = self.num_noise if name == "weights_noise" and x is None else None
+        count = count or jax.tree.leaves(batch.x_data if x is None else x)[0].shape[0]
+        if weights.shape != (count,):
+            raise ValueError(
+                f"{name}: expected one weight per sample, ({count},), got shape {weights.shape}"
+            )
 
     def of_batch(self, batch: Batch, key: PRNGKeyArray, step: jax.Array) -> tuple[Side, Side]:
         """Data, and the noise of the batch or fresh draws of it."""

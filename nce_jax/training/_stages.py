@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._bridges import NumbersPerStage, Space, bridges
+from nce_jax._checks import relative_weights
 from nce_jax.log_partition import Status
 from nce_jax.training._state import Batch
 from nce_jax.training._treatments import LogPartitionUpdate
@@ -40,9 +41,16 @@ def pair_weights(batch: Batch) -> Batch:
         weights for weights in (batch.weights_data, batch.weights_noise) if weights is not None
     ]
     if len(given) == 2:
-        given = [given[0] * given[1]]
+        # The product of two scales may leave the range; that of two negative weights is positive.
+        given = [_relative(given[0]) * _relative(given[1])]
     weights = given[0] if given else None
     return batch._replace(weights_data=weights, weights_noise=weights)
+
+
+def _relative(weights: Any) -> jax.Array:
+    weights = jnp.asarray(weights)
+    weights = weights.astype(jnp.promote_types(weights.dtype, jnp.float32))
+    return jnp.where(weights < 0, jnp.nan, relative_weights(weights, jnp))
 
 
 def worst_of_stages(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -232,7 +232,9 @@ def make_train_step(
         x, (n, ...) -> (n,).
       noise: a distrax distribution, or any object with `log_prob(x)` and
         `sample_and_log_prob(seed=key, sample_shape=(m,))`.
-      optimizer: any optax transformation.
+      optimizer: any optax transformation whose update takes gradient, state and parameters alone,
+        unlike `optax.lbfgs` and `optax.contrib.reduce_on_plateau`, and keeps one set of parameters,
+        unlike `optax.lookahead`.
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, in the place of
         `log_density_fn`: the model is then the noise, tilted by exp(s). The density of the noise is
         never evaluated, and `noise` may be None if every `Batch` brings noise samples.

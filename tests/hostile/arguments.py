@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from nce_jax import criteria, log_partition, noise, training
+from nce_jax import criteria, latent, log_partition, noise, samplers, training
 from tests import test_bad_objects, test_log_ratio_functions
 from tests.losses import test_wrong_objects
 from tests.test_signatures import FUNCTIONS, LOG_RATIO_FUNCTIONS, PARAMETERS
@@ -59,12 +59,24 @@ def _lines(params, x):
     return params @ x.T
 
 
+def _encode(params, x):
+    return x @ params, 0 * (x @ params)
+
+
+@functools.cache
+def _prior() -> training.TrainStep:
+    return training.make_train_step(
+        noise=noise.standard_normal(2), optimizer=optax.sgd(0.1), log_ratio_fn=_log_density
+    )
+
+
 _TABLES = {"words": jnp.ones((5, 2))}
 _BY_NAME: dict[str, Maker] = {
     "axes": lambda: {"a": jnp.arange(3.0)},
     "batches": lambda: _rows(0),
     "body_fn": lambda: lambda params, x: x @ params,
     "criterion": criteria.nce,
+    "dim": lambda: 2,
     "embedding": lambda: jnp.ones((5, 2)),
     "gradient": lambda: {"words": jnp.ones((2, 2))},
     "head_fn": lambda: lambda params, x: x @ params,
@@ -72,6 +84,8 @@ _BY_NAME: dict[str, Maker] = {
     "ids": lambda: jnp.array([0, 2, 2]),
     "images": lambda: jnp.zeros((2, 4, 4, 1), jnp.uint8),
     "initial": lambda: jnp.float32(0.0),
+    "inference": lambda: latent.amortized(_encode),
+    "kernel": lambda: samplers.langevin(0.1),
     "key": lambda: jax.random.key(0),
     "log_likelihood": lambda: jnp.array([-3.0, -2.0]),
     "log_partition": lambda: jnp.float32(0.3),
@@ -108,6 +122,15 @@ _BY_NAME: dict[str, Maker] = {
     "y": lambda: jnp.zeros((2, 3)),
 }
 _BY_FUNCTION: dict[str, Maker] = {
+    "amortized.encode_fn": lambda: _encode,
+    "gaussian_likelihood.generate_fn": lambda: lambda params, z: z @ params,
+    "gaussian_likelihood.scale": lambda: 0.5,
+    "make_chain_step.log_ratio_fn": lambda: _log_density,
+    "make_chain_step.noise": lambda: noise.standard_normal(2),
+    "make_latent_step.log_likelihood_fn": lambda: lambda params, z, x: -jnp.sum((x - z) ** 2, -1),
+    "prior_log_ratio.prior": _prior,
+    "prior_log_ratio.state": lambda: _prior().init(jnp.zeros(2)),
+    "prior_log_ratio.z": lambda: _rows(0),
     "narrow_bracket.state": lambda: log_partition.initial_state(_problem(), jnp.float32(0.0)),
     "interval_status.status": lambda: jnp.array([0, 0], jnp.int32),
     "interval_status.effective_samples": lambda: jnp.array([25.0, 3.0]),
@@ -127,6 +150,7 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "fit_flow": lambda: {"progress": False, "num_steps": 2},
     "fit_log_ratio": lambda: {"progress": False, "num_steps": 2},
     "fit_telescope": lambda: {"progress": False, "noise_levels": [0.0, 0.7, 1.0]},
+    "make_stage_step": lambda: {"noise": noise.standard_normal(2), "optimizer": optax.sgd(0.1)},
     "make_train_step": lambda: {
         "log_density_fn": _log_density,
         "noise": noise.standard_normal(2),

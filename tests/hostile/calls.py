@@ -1,7 +1,8 @@
 """Every public function, with one argument at a time replaced by a hostile one.
 
 A hostile argument is either refused, by an error that names it, or passed through as what it is: a
-NaN must not come out as a plausible number. Anything else is a finding.
+NaN, an infinity or a negative number must not come out as a plausible number. Anything else is a
+finding.
 """
 
 import functools
@@ -124,6 +125,15 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "exponential_family.sufficient_statistics": ("a function",),
     "quadratic_energy.features": ("a function",),
     "telescoped.log_density_noise_fn": ("a function",),
+    # Logarithms, and numbers that are added to them, have either sign.
+    "bias": ("a negative number",),
+    "log_backward": ("a negative number",),
+    "log_forward": ("a negative number",),
+    "log_partition": ("a negative number",),
+    # A leaky rectifier may turn its inputs around.
+    "mlp_energy.negative_slope": ("a negative number",),
+    # Rare words before frequent ones, as the documentation says.
+    "unigram.power": ("a negative number",),
     # A table of one row: rows do not say how many rows the tables have.
     "gather_rows.tables": ("an array of five axes",),
     # Arguments of the caller's function, which takes any array.
@@ -174,7 +184,7 @@ def _fault(case: _Case) -> str | None:
         return _foreign(error)
     if case.must_be_refused:
         return "taken without a word"
-    return "a plausible number" if "NaN" in case.value and _is_plausible(result) else None
+    return "a plausible number" if _is_plausible(result) else None
 
 
 def is_named(argument: str, error: Exception) -> bool:

@@ -74,6 +74,7 @@ def test_the_program_has_no_loop_and_no_branch():
     assert "stablehlo.while" in text()
 
 
+@pytest.mark.slow
 def test_lanes_and_derivatives_are_those_of_the_loop(x64):
     ratios = [
         jnp.stack(side) for side in zip(problem(1.0, 64), problem(3.0, 64, seed=1), strict=True)

@@ -77,6 +77,7 @@ def test_one_sample_against_very_many(num_data, num_noise, kappa):
     )
 
 
+@pytest.mark.slow
 def test_sums_of_many_samples_keep_the_tolerance():
     """200,000 + 100,000 samples in float32: the sums' rounding stays below the tolerance of 6e-6
     nats.

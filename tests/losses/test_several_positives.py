@@ -337,6 +337,7 @@ def test_every_vector_is_a_positive():
         assert np.isfinite(slope).all()
 
 
+@pytest.mark.slow
 def test_blocks_take_less_memory():
     x, y = dense.batch(n=2048, dim=8, dtype=jnp.float32)
     labels = np.arange(2048) % 100

@@ -496,6 +496,7 @@ def test_a_run_that_goes_on_ends_in_the_same_bits_and_records_m(tmp_path, stop):
     assert "magnification" not in run(5, None).history
 
 
+@pytest.mark.slow
 def test_adam_whose_first_rate_is_zero_is_still_adam():
     """A warm-up begins with an update of zero, which says nothing of the gradient's scale."""
     optimizer = optax.adam(optax.linear_schedule(0.0, 0.1, 10))
@@ -520,6 +521,7 @@ def test_a_step_that_waits_for_f_is_no_first_step():
     assert np.ptp(thetas, axis=0).min() > 0
 
 
+@pytest.mark.slow
 def test_log_ratios_wider_than_the_parameters(x64):
     step = make(optax.sgd(0.3))
     state = step.init(jnp.zeros(DIM, jnp.float32))

@@ -52,7 +52,7 @@ _LOSSES = (
         "nce_jax/losses/_divergence.py",
         "tests/losses/test_divergence_losses.py",
         faults={
-            "jnp.exp(2 * (sides.noise - sides.shift))": "jnp.exp(sides.noise - sides.shift)",
+            "jnp.exp(2 * (sides.noise - shift))": "jnp.exp(sides.noise - shift)",
             "log_mean_exp(2 * sides.noise, sides.weights_noise)": (
                 "2 * log_mean_exp(sides.noise, sides.weights_noise)"
             ),

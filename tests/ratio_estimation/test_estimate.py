@@ -28,6 +28,7 @@ def _estimate():
     )
 
 
+@pytest.mark.slow
 def test_it_has_the_common_interface(estimate):
     """The two errors that no descent knows are NaN; the others are finite."""
     assert isinstance(estimate, RatioEstimate)

@@ -302,6 +302,7 @@ def test_the_excess_of_the_loss_is_that_of_the_parameters():
     assert 0.6 * expected < np.mean(excess) < 1.5 * expected
 
 
+@pytest.mark.slow
 def test_too_few_samples_for_a_quadratic_form_are_reported():
     """24 pairs of Gaussians with 1,176 coefficients."""
     rng = np.random.default_rng(0)

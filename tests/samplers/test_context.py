@@ -152,6 +152,7 @@ def test_every_datum_has_its_marginal_likelihood(direction):
     assert (estimate.status == np.where(count < 10, Status.LOW_OVERLAP, Status.CONVERGED)).all()
 
 
+@pytest.mark.slow
 def test_few_chains_that_carry_the_weight_are_said():
     """A target of a tenth of the noise's width in 3 dimensions, at once: a few draws of 200."""
     estimate = samplers.annealed_importance_sampling(

@@ -153,3 +153,15 @@ def test_the_step_of_the_papers_is_tau_of_its_half_square():
     ascended = X + 0.02 * jax.grad(quartic)(X)
     position = longer.step(key, longer.init(X, quartic), quartic)[0].position
     np.testing.assert_allclose((position - ascended) / 0.2, xi, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [samplers.langevin, samplers.mala, samplers.gradient_ascent])
+def test_chains_in_float32_stay_so_where_x64_is_on(make, x64):
+    chains = samplers.sample_chains(
+        jax.random.key(0),
+        lambda x: -(x**2).sum(axis=-1),
+        jnp.ones((4, 2), jnp.float32),
+        kernel=make(0.1),
+        num_steps=2,
+    )
+    assert chains.x.dtype == chains.log_density.dtype == jnp.float32

@@ -175,6 +175,14 @@ def test_lanes_of_vmap_equal_single_calls():
         np.testing.assert_allclose(together.x[lane], run(key).x, rtol=1e-5, atol=1e-6)
 
 
+def test_it_works_under_strict_promotion(x64):
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        result = samplers.resample(
+            jax.random.key(0), lambda x: x[:, 0], noise.standard_normal(1), 20
+        )
+    assert np.isfinite(result.x).all()
+
+
 def test_float64_stays_float64(x64):
     standard = noise.standard_normal(2, dtype=jnp.float64)
     result = samplers.resample(jax.random.key(0), lambda x: x.sum(axis=-1), standard, 100)

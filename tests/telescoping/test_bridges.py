@@ -116,3 +116,35 @@ def test_integers_are_refused():
     """Noise levels in their type would be 0 and 1 throughout."""
     with pytest.raises(TypeError, match="x_data: expected a floating array"):
         telescoping.bridges(jnp.array([10, 20]), jnp.array([1, 2]), noise_levels=LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("params", "text"),
+    [
+        (jnp.ones((3, 4)), r"params: expected 2 stages on .*, got shape \(3, 4\) at params"),
+        ({"a": jnp.ones(())}, r"params: expected 2 stages on .*, got shape \(\) at params\['a'\]"),
+    ],
+)
+def test_parameters_of_another_number_of_stages_are_named(params, text):
+    stages_fn = telescoping.separate(lambda params, x: x @ jax.tree.leaves(params)[0])
+    with pytest.raises(ValueError, match=text):
+        stages_fn(params, jnp.ones((2, 5, 4)))
+
+
+def test_parameters_of_a_shared_body_are_named():
+    stages_fn, x = telescoping.shared_body(lambda body, x: x, linear), jnp.ones((2, 5, 4))
+    with pytest.raises(ValueError, match=r'params\["heads"\]: expected 2 stages'):
+        stages_fn({"body": jnp.ones(()), "heads": jnp.ones((3, 4))}, x)
+    for params, text in ((jnp.ones((2, 4)), "array"), ({"heads": 1.0}, r"entries \['heads'\]")):
+        with pytest.raises(TypeError, match=f'params: expected .*"body" and "heads", got .*{text}'):
+            stages_fn(params, x)
+
+
+def test_stages_of_the_same_function_are_equal():
+    assert telescoping.separate(linear) == telescoping.separate(linear)
+
+
+def test_a_space_that_changes_the_shape_is_named():
+    x, space = jnp.ones((5, 4)), (lambda x: x[:, :1], lambda x: x)
+    with pytest.raises(ValueError, match="space: expected to and back that keep"):
+        telescoping.bridges(x, x, noise_levels=[0.0, 0.5, 1.0], space=space)

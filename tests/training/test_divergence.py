@@ -62,6 +62,7 @@ def steps_of(folder):
     return sorted(int(path.stem) for path in (folder / "checkpoints").glob("*.json"))
 
 
+@pytest.mark.slow
 def test_the_loss_after_the_good_checkpoint_was_finite(origin):
     """The one at whose parameters the loss was NaN is whole, and no good."""
     folder, error = origin

@@ -11,6 +11,7 @@ from nce_jax import criteria, noise, telescoping, training
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.descent import DescentState, descend
 from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges, stage_moments
+from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal
 
 KEY = jax.random.key(7)
@@ -70,8 +71,12 @@ def supported(names):
                 yield criterion, treatment
 
 
-@pytest.mark.parametrize(("criterion", "treatment"), [*supported(CRITERIA)])
-def test_stages_are_separate_train_steps_on_their_bridges(criterion, treatment, x64):
+FAST = [("nce", "solved"), ("nce", "joint"), ("regularized", "fixed_steps")]
+
+
+@pytest.mark.parametrize("pair", slow_but(FAST, supported(CRITERIA)))
+def test_stages_are_separate_train_steps_on_their_bridges(pair, x64):
+    criterion, treatment = pair
     options = {"criterion": CRITERIA[criterion], "treatment": TREATMENTS[treatment]}
     if treatment == "joint":  # its own rate is not that of the stages
         options["treatment"] = training.joint_gradient()
@@ -97,6 +102,7 @@ def test_stages_are_separate_train_steps_on_their_bridges(criterion, treatment, 
     assert metrics.status == 0
 
 
+@pytest.mark.slow
 def test_every_stage_has_the_magnification_that_the_rule_chooses_for_it(x64):
     options = {"magnification_rule": nce_jax.adaptive_magnification()}
     batches = [
@@ -172,10 +178,40 @@ def test_pairs_of_weight_zero_are_padding(x64):
     )
     shorter = training.Batch(batch.x_data[:48], batch.x_noise[:48])
     expected, _ = run(train, train.init(start()), [shorter])
-    for padded in (spoiled, both):
-        state, _ = run(train, train.init(start()), [padded])
+    step = jax.jit(train)
+    for padded in (spoiled._replace(weights_noise=jnp.ones(64)), both):
+        state, _ = step(train.init(start()), padded, KEY)
         np.testing.assert_allclose(state.params, expected.params, rtol=1e-9)
         np.testing.assert_allclose(state.log_partition, expected.log_partition, rtol=1e-9)
+
+
+def test_the_weights_of_a_pair_have_any_scale():
+    train = stage_step()
+    weights, state, step = jnp.linspace(0.5, 2.0, 64), train.init(start()), jax.jit(train)
+    expected, tiny, huge = (
+        step(state, pairs()._replace(weights_data=w, weights_noise=w), KEY)[0]
+        for w in (weights, 1e-30 * weights, 1e30 * weights)
+    )
+    assert jnp.abs(expected.params - state.params).max() > 0.01
+    for new in (tiny, huge):
+        np.testing.assert_allclose(new.params, expected.params, rtol=1e-5)
+        np.testing.assert_allclose(new.log_partition, expected.log_partition, atol=1e-5)
+
+
+def test_two_negative_weights_are_no_positive_one():
+    negative = jnp.ones(64).at[0].set(-1.0)
+    batch = pairs()._replace(weights_data=negative, weights_noise=negative)
+    _, metrics = jax.jit(stage_step())(stage_step().init(start()), batch, KEY)
+    assert metrics.status == nce_jax.Status.NONFINITE
+
+
+@pytest.mark.parametrize("shape", [(3, 64), (5,), ()])
+def test_weights_of_another_shape_are_named(shape):
+    for name in ("weights_data", "weights_noise"):
+        batch = pairs()._replace(**{name: jnp.ones(shape)})
+        for train, params in ((stage_step(), start()), (one_step(), start()[0])):
+            with pytest.raises(ValueError, match=f"{name}: expected"):
+                train(train.init(params), batch, KEY)
 
 
 def test_an_empty_batch_moves_nothing():
@@ -272,7 +308,6 @@ def fitted(folder, num_steps, levels=LEVELS, **options):
         noise.standard_normal(2),
         optax.adam(0.05),
         noise_levels=levels,
-        magnification_rule=nce_jax.adaptive_magnification(),
     )
     x_data = pairs(256).x_data
     return training.fit(

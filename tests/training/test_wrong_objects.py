@@ -314,7 +314,7 @@ OPTIONS = {
     "progress": (1, TypeError, "True or False, got int 1"),
     "folder": (3, TypeError, "a path such as 'runs/first', got int 3"),
     "checkpoint_every": (2.5, TypeError, "an integer, got 2.5"),
-    "low_overlap": (float("nan"), ValueError, "a number >= 0, got nan"),
+    "low_overlap": (float("nan"), ValueError, "a number from 0 to 1, got nan"),
     "evaluate": ("loss", TypeError, "a function of the state, got str 'loss'"),
     "allow_changes": (np.zeros(0), ValueError, "a tuple of names"),
     "state": ({"theta": "one"}, TypeError, r"a pytree of arrays .* at state\['theta'\]"),

@@ -1,0 +1,1 @@
+"""Magnification on real data: energies of handwritten digits against a fitted Gaussian."""

@@ -1,0 +1,1 @@
+"""Offline design: designs better than all that were measured, from log ratios and regression."""
