@@ -86,13 +86,14 @@ def test_candidates_of_an_additive_score_are_its_maximum(way):
     np.testing.assert_array_equal(end, np.tile(best, (5, 1)))
 
 
+@pytest.fixture(scope="module")
+def result(smoke_result):
+    with jax.numpy_rank_promotion("allow"):
+        return smoke_result("offline_design", SMOKE, run.experiment)
+
+
 @pytest.mark.slow
 class TestSmokePreset:
-    @pytest.fixture(scope="class")
-    def result(self, smoke_result):
-        with jax.numpy_rank_promotion("allow"):
-            return smoke_result("offline_design", SMOKE, run.experiment)
-
     def test_shapes_and_ranges(self, result):
         for name in ("table", "landscape"):
             for measure in statistics.MEASURES:
