@@ -102,7 +102,7 @@ def fit_flow(
       num_steps: total number of steps. There is no early stopping: the best parameters are chosen
         after the last step.
       batch_size: number of training samples per step; all samples where there are fewer.
-      optimizer: any optax transformation.
+      optimizer: an optax transformation, as in `training.make_train_step`.
       held_out: fraction of samples that are held out, between 0 and 1.
       groups_data: labels of the samples, (samples,), where they depend on one another: a person's
         visits, or the number of each block of a chain. Samples of one label are held out together;

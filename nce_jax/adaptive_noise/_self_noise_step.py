@@ -138,7 +138,7 @@ def make_self_noise_step(
 
     Args:
       log_density_fn: the model that `self_noise` was given.
-      optimizer: any optax transformation.
+      optimizer: an optax transformation, as in `training.make_train_step`.
       kernel: the kernel of the chains at a refresh, `samplers.mala(...)` or `samplers.hmc(...)`.
       refresh_every: number of steps between snapshots.
       num_steps: number of transitions of every chain at a refresh.

@@ -141,7 +141,7 @@ def make_chain_step(
     Args:
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, (n, ...) -> (n,).
       noise: q, with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(n,))`.
-      optimizer: any optax transformation.
+      optimizer: an optax transformation, as in `training.make_train_step`.
       kernel: such as `samplers.langevin(s**2 / 2)` for the papers' step s.
       num_steps: number of transitions of every chain.
 

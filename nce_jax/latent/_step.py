@@ -200,7 +200,7 @@ def make_latent_step(
         and (n, ...) -> (n,); `gaussian_likelihood` makes one of a generator.
       inference: `amortized(encode_fn)` or `short_run(kernel, num_steps=..., dim=...)`. It receives
         the same parameters as the likelihood.
-      optimizer: of generator and encoder, any optax transformation.
+      optimizer: of generator and encoder, as in `training.make_train_step`.
       prior: `training.make_stage_step(...)`, `training.make_train_step(log_ratio_fn=...)` or
         `make_chain_step(...)`, with the noise N(0, I); None leaves the prior at N(0, I).
 
