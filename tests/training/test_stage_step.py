@@ -1,5 +1,7 @@
 """The train step of K stages: as K train steps on their bridges, and as one step for one stage."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 import nce_jax
 from nce_jax import criteria, noise, telescoping, training
 from nce_jax.telescoping._fit.config import Chain
-from nce_jax.telescoping._fit.descent import DescentState, descend
+from nce_jax.telescoping._fit.descent import DescentState, descend, start_descent
 from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges, stage_moments
 from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal
@@ -296,6 +298,22 @@ def test_fit_telescope_descends_by_this_step(x64):
     expected = params - 0.5 * jax.grad(loss)(params)
     np.testing.assert_allclose(state.train.params, expected, rtol=1e-8)
     np.testing.assert_array_equal(state.average, state.train.params)
+
+
+def test_fit_telescope_descends_through_padded_stages():
+    """Stages between the noise and itself, whose levels do not rise."""
+    chain = Chain(jnp.array([0.0, 0.6, 1.0, 1.0, 1.0]), jnp.ones(4))
+    batch, model = pairs(32), StageModel(quadratic)
+    x = centered_bridges(model, (batch.x_data, batch.x_noise), jnp.array([0.0, 0.6, 1.0, 1.0, 1.0]))
+    optimizer = optax.sgd(0.5)
+    config = SimpleNamespace(model=model, optimizer=optimizer, template=jnp.zeros((2, 2)))
+    state = descend(
+        model, optimizer, stage_moments(x), start_descent(config, chain),
+        (batch.x_data, batch.x_noise), chain, batch_size=32, is_averaging=False,
+    )  # fmt: skip
+    assert np.isfinite(state.average).all()
+    assert (state.average[:2] != 0).all()
+    np.testing.assert_allclose(state.average[2:], 0, atol=1e-6)
 
 
 def _opt_state(optimizer, train):

@@ -125,7 +125,9 @@ def start_descent(config: FitConfig, chain: Chain) -> DescentState:
     """The state before the first step."""
     assert config.optimizer is not None
     params = initial_params(config.template, config.model, chain.num_stages)
-    train = _make_step(config.model, config.optimizer, {}, None, chain)
+    # A state does not depend on the levels; padded ones do not rise, and would be refused here.
+    rising = chain._replace(noise_levels=jnp.linspace(0, 1, chain.num_stages + 1))
+    train = _make_step(config.model, config.optimizer, {}, None, rising)
     return DescentState(train.init(params), params, jnp.int32(0))
 
 
