@@ -213,6 +213,8 @@ def prior_log_ratio(
       Array([2.], dtype=float32)
     """
     check_prior(prior)
+    if jnp.ndim(z) != 2:
+        raise ValueError(f"z: expected shape (n, dim), got shape {jnp.shape(z)}")
     z = as_samples("z", z)
     if prior is None:
         return jnp.zeros(z.shape[0], z.dtype)

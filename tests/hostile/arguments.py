@@ -123,6 +123,11 @@ _BY_NAME: dict[str, Maker] = {
 }
 _BY_FUNCTION: dict[str, Maker] = {
     "amortized.encode_fn": lambda: _encode,
+    **{
+        f"{name}.{side}": (lambda seed=seed: _rows(seed))
+        for name in ("c2st", "frechet_distance", "kernel_distance")
+        for seed, side in enumerate(("x", "y"))
+    },
     "gaussian_likelihood.generate_fn": lambda: lambda params, z: z @ params,
     "gaussian_likelihood.scale": lambda: 0.5,
     "make_chain_step.log_ratio_fn": lambda: _log_density,
