@@ -104,12 +104,7 @@ def one_program(
     def decorate(function: _Function) -> _Function:
         signature = inspect.signature(function)
 
-        def run(inputs: _Inputs, *, options):
-            return function(**_with_weights(sets, inputs), **dict(options))
-
-        # The name of the program in profiles and in the log of compilations.
-        run.__name__ = function.__name__
-        program = jax.jit(run, static_argnames="options")
+        program = _as_program(function, functools.partial(_with_weights, sets))
 
         @functools.wraps(function)
         def call(*args, **kwargs):
@@ -150,11 +145,7 @@ def as_one_program(*static: str) -> Callable[[_Function], _Function]:
     def decorate(function: _Function) -> _Function:
         signature = inspect.signature(function)
 
-        def run(arrays: dict[str, Any], *, options):
-            return function(**arrays, **dict(options))
-
-        run.__name__ = function.__name__
-        program = jax.jit(run, static_argnames="options")
+        program = _as_program(function, dict)
 
         @functools.wraps(function)
         def call(*args, **kwargs):
@@ -171,6 +162,17 @@ def as_one_program(*static: str) -> Callable[[_Function], _Function]:
         return call  # type: ignore[return-value]
 
     return decorate
+
+
+def _as_program(function: Callable[..., Any], bind: Callable[[Any], dict[str, Any]]) -> Any:
+    """The function as a program of inputs and options; `bind` makes its arguments of the inputs."""
+
+    def run(inputs: Any, *, options: Any) -> Any:
+        return function(**bind(inputs), **dict(options))
+
+    # The name of the program in profiles and in the log of compilations.
+    run.__name__ = function.__name__
+    return jax.jit(run, static_argnames="options")
 
 
 class _Inputs(NamedTuple):

@@ -117,6 +117,17 @@ def test_every_prior_finds_the_law_of_the_latent_variables(name, x64):
     assert_trees_equal(state.params, train.init(exact_params(), jnp.zeros(shape)).params)
 
 
+def test_a_step_by_chains_moves_the_log_ratio_towards_the_data():
+    """The first step from a log ratio of zero: up by the rate times the difference of means."""
+    kernel = samplers.langevin(0.05)
+    train = latent.make_chain_step(
+        quadratic, standard_normal(1), optax.sgd(1.0), kernel=kernel, num_steps=5
+    )
+    state, _ = jax.jit(train)(train.init(jnp.zeros(2)), 3 + 0 * data(1024), KEY)
+    # Of N(0, 1) the moments are 0 and 1: k = 4 standard errors at 1,024 chains.
+    np.testing.assert_allclose(state.params, [3, 9 - 1], atol=4 * np.sqrt(2 / 1024))
+
+
 def test_the_loss_is_minus_the_log_likelihood_at_the_exact_model(x64):
     """Here the bound is tight for every draw of z: equal to rounding, not in the mean only."""
     train = make(one_stage(treatment=training.held()))
