@@ -9,6 +9,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import nce_jax
 from tests.log_partition.cases import gaussian_log_ratios, solve
@@ -60,6 +61,7 @@ def test_a_solve_inside_scan():
     assert np.all(status == nce_jax.Status.CONVERGED)
 
 
+@pytest.mark.slow
 def test_x64_stays_off():
     """In a fresh process, since the tests themselves switch it: importing and using everything
     leaves it off.

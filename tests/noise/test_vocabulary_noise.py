@@ -8,6 +8,7 @@ from scipy import stats
 
 from nce_jax import noise
 from nce_jax.noise._alias import alias_table
+from tests.slow import slow_but
 
 RNG = np.random.default_rng(0)
 TABLES = {
@@ -106,7 +107,7 @@ def test_rare_words_of_a_large_vocabulary_are_told_apart():
     assert abs(pairs - expected) < 5 * np.sqrt(expected)
 
 
-@pytest.mark.parametrize("name", WORDS)
+@pytest.mark.parametrize("name", slow_but(["categorical"], WORDS))
 def test_under_jit_and_vmap_and_strict_ranks(name):
     words, key = WORDS[name](), jax.random.key(2)
 

@@ -185,6 +185,7 @@ def weights_of_halves(x, seed):
     return np.exp(np.quantile(values, [0.05, 0.95])), estimate
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2))
 def test_halves_of_iris_do_not_differ(seed):
     (low, high), estimate = weights_of_halves(table("iris"), seed)

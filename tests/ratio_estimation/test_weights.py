@@ -19,6 +19,7 @@ from nce_jax.ratio_estimation._grouped import side_mean
 from nce_jax.ratio_estimation._logistic import fit_lanes, rotated, side_weights
 from nce_jax.ratio_estimation._models import Assessed
 from nce_jax.ratio_estimation._result import assess
+from tests.slow import slow_but
 
 KEY = jax.random.key(0)
 RNG = np.random.default_rng(0)
@@ -45,7 +46,11 @@ def assert_same_bits(one, other):
     jax.tree.map(np.testing.assert_array_equal, one, other)
 
 
-@pytest.mark.parametrize("options", [{}, {"model": LINEAR, "num_steps": 20}], ids=["auto", "given"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, pytest.param({"model": LINEAR, "num_steps": 20}, marks=pytest.mark.slow)],
+    ids=["auto", "given"],
+)
 def test_equal_weights_give_the_same_bits_as_none(options):
     equal = {"weights_data": np.full(60, 0.3), "weights_noise": jnp.full(50, 7.0)}
     assert_same_bits(fitted(**options, **equal), fitted(**options))
@@ -158,7 +163,7 @@ def test_roc_and_calibration_are_those_of_scikit_learn():
     np.testing.assert_allclose(weighted.observed, repeats.observed)
 
 
-@pytest.mark.parametrize("side", ["data", "noise"])
+@pytest.mark.parametrize("side", slow_but(["noise"], ["data", "noise"]))
 def test_importance_weights_move_a_set(side):
     """Samples of N(0, 1) with weights e^(x/2) are those of N(1/2, 1): the log ratio is x/2 - 1/8 or
     its negative, and KL 1/8. The error of KL is that of its mean, and that of the parameters: half
@@ -258,6 +263,7 @@ def test_too_few_samples_of_weight_are_refused():
         fitted(weights_data=weights)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_must_have_the_same_weights(tmp_path):
     options = {"model": LINEAR, "num_steps": 4, "folder": tmp_path / "run"}
     first = fitted(weights_data=WEIGHTS[0], **options)

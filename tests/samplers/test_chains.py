@@ -80,6 +80,7 @@ def test_a_trajectory_ends_where_the_chains_do_and_has_chains_first():
     assert run(jax.random.key(0), x_initial, 0.3, num_steps=4).trajectory is None
 
 
+@pytest.mark.slow
 def test_positions_of_any_shape_move_as_flat_ones_do():
     """An image-shaped position and its flattened twin take the same steps with the same key."""
 

@@ -71,6 +71,7 @@ def test_every_chain_samples_the_posterior_of_its_datum(kind):
     assert chains.trajectory.shape == (5000, 2, 1)
 
 
+@pytest.mark.slow
 def test_a_context_that_is_the_same_for_all_changes_nothing():
     """The chains are bit for bit those of a density that closes over the datum."""
     x_initial, options = jnp.zeros((3, 1)), {"kernel": samplers.mala(0.1), "num_steps": 5}

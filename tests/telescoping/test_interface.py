@@ -108,6 +108,7 @@ def test_the_progress_bar_is_on_unless_it_is_switched_off(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_gap_that_the_pilots_missed_makes_both_errors_infinite(monkeypatch):
     """A search that returns a single stage across 4 standard deviations, of which Newton's
     method finds the optimum.

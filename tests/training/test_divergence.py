@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from nce_jax import noise, training
-from tests.slow import slow_but
 
 X_DATA = -3 + jax.random.normal(jax.random.key(0), (256, 1))
 
@@ -73,7 +72,8 @@ def test_the_loss_after_the_good_checkpoint_was_finite(origin):
 
 
 @pytest.mark.parametrize(
-    ("every", "keep"), [(1, 1), pytest.param(2, 1, marks=pytest.mark.slow), (5, 3)]
+    ("every", "keep"),
+    [*(pytest.param(every, 1, marks=pytest.mark.slow) for every in (1, 2)), (5, 3)],
 )
 def test_there_is_a_good_checkpoint_whatever_is_kept(tmp_path, every, keep):
     with pytest.raises(training.NonFiniteError) as caught:

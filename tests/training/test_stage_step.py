@@ -259,6 +259,7 @@ def test_fixed_steps_wait_for_the_slowest_stage():
     assert (new.log_partition != state.log_partition).all()
 
 
+@pytest.mark.slow
 def test_devices_share_the_pairs(x64):
     mesh = training.make_mesh()
     batch = pairs()._replace(weights_data=jnp.ones(64).at[::5].set(0.0))
