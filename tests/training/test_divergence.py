@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from nce_jax import noise, training
+from tests.slow import slow_but
 
 X_DATA = -3 + jax.random.normal(jax.random.key(0), (256, 1))
 
