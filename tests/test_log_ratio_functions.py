@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from tests.slow import slow_but
 from tests.test_signatures import FUNCTIONS, LOG_RATIO_FUNCTIONS, PARAMETERS
 
 BATCH, SAMPLES, SETS = 3, 8, 4
@@ -74,7 +75,7 @@ def test_a_dtype_is_kept_even_under_x64(name, dtype, is_traced, x64):
     assert {leaf.dtype for leaf in result} == {np.dtype(dtype)}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but(NAMES[::3], NAMES))
 def test_half_precision_is_computed_in_float32(name):
     """The values are exact in bfloat16, so that the result is that of float32 to the last bit.
 
@@ -102,7 +103,7 @@ def weights_of(name: str, arrays: dict, rng: np.random.Generator) -> dict[str, n
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", WEIGHTED)
+@pytest.mark.parametrize("name", slow_but(WEIGHTED[::3], WEIGHTED))
 def test_the_scale_of_weights_changes_nothing(name, dtype):
     """Powers of two, so that the ratios of the weights stay the same to the last bit."""
     largest = 120 if dtype == "float32" else 980

@@ -100,7 +100,7 @@ PRIORS = {
 }
 
 
-@pytest.mark.parametrize("name", slow_but(["nce", "three_stages"], PRIORS))
+@pytest.mark.parametrize("name", slow_but(["nce"], PRIORS))
 def test_every_prior_finds_the_law_of_the_latent_variables(name, x64):
     """With the true generator and posterior; within 0.05 of mean and standard deviation.
 
@@ -140,7 +140,8 @@ def test_the_loss_is_minus_the_log_likelihood_at_the_exact_model(x64):
     np.testing.assert_allclose(metrics["loss"], -law.logpdf(np.asarray(x)).mean(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", slow_but(["n2ce"], ["nce", "n2ce", "three_stages"]))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["nce", "n2ce", "three_stages"])
 def test_encoder_and_prior_learn_the_law_of_the_data_together(name, x64):
     """The log-likelihood, k = 4 standard errors, and moments of data from the resampled prior.
 
