@@ -154,12 +154,12 @@ _DIAGNOSTICS = (
         faults={"weighted_mean(log_candidates, weights)": "jnp.mean(log_candidates, axis=-1)"},
     ),
     *faults_in(
-        "nce_jax/free_energy.py",
-        "tests/test_free_energy.py",
+        "nce_jax/free_energy/_bar.py",
+        "tests/free_energy/test_bar.py",
         faults={"forward, reverse) * inefficiency + rounding": "forward, reverse) + rounding"},
     ),
     *faults_in(
-        "nce_jax/free_energy.py",
+        "nce_jax/free_energy/_bar.py",
         "tests/diagnostics/test_intervals.py",
         faults={
             "effective_samples(*zip(influences, weights, strict=True)) / inefficiency": (

@@ -1,4 +1,4 @@
-"""Free energy differences from work values, in the terms of molecular simulation."""
+"""Bennett's acceptance ratio of two states."""
 
 from typing import Any, NamedTuple
 
@@ -30,8 +30,6 @@ from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Solver, Status, interval_status, newton, solve_log_partition
-
-__all__ = ["FreeEnergy", "bar"]
 
 
 class FreeEnergy(NamedTuple):
