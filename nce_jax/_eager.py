@@ -234,8 +234,8 @@ def _prepare(
 ) -> _Prepared:
     """Checks the arguments as they were given, pads them, and takes a constant out of them."""
     values, weights, scalars = _checked(sets, arguments)
-    is_on_host = all(map(_is_on_host, (*values.values(), *weights.values(), *rows.values())))
-    if not (is_on_host or _has_wide_samples(values)):
+    are_on_host = all(map(is_on_host, (*values.values(), *weights.values(), *rows.values())))
+    if not (are_on_host or _has_wide_samples(values)):
         given = {name: array for name, array in weights.items() if array is not None}
         return _Prepared(_Inputs(values, given, {}, scalars | rows), lambda result: result, [])
     values = {name: np.asarray(array) for name, array in values.items()}
@@ -294,7 +294,7 @@ def _checked(
     return values, weights, scalars
 
 
-def _is_on_host(array: Any) -> bool:
+def is_on_host(array: Any) -> bool:
     """Whether an array lies in the memory of the host, where padding it costs one copy."""
     if not isinstance(array, jax.Array):
         return True

@@ -1,5 +1,7 @@
-"""Free energy differences from work values, in the terms of molecular simulation."""
+"""Free energies in the terms of molecular simulation: of two states, and of a network of them."""
 
 from nce_jax.free_energy._bar import FreeEnergy, bar
+from nce_jax.free_energy._mbar import mbar
+from nce_jax.free_energy._states import StateFreeEnergies
 
-__all__ = ["FreeEnergy", "bar"]
+__all__ = ["FreeEnergy", "StateFreeEnergies", "bar", "mbar"]

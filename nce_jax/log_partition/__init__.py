@@ -12,6 +12,7 @@ from nce_jax.log_partition._bisection import bisection
 from nce_jax.log_partition._bracket import initial_state, narrow_bracket
 from nce_jax.log_partition._check import check_solution
 from nce_jax.log_partition._fixed_point import fixed_point
+from nce_jax.log_partition._loop import iterate, start_run
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition.equation import (
     acceptance_logits,
@@ -67,6 +68,7 @@ __all__ = [
     "implicit_root",
     "initial_state",
     "interval_status",
+    "iterate",
     "lacks_overlap",
     "log_overlap",
     "log_overlap_bound",
@@ -78,4 +80,5 @@ __all__ = [
     "solve_problem",
     "solve_unless_given",
     "solve_with_last_iterate",
+    "start_run",
 ]

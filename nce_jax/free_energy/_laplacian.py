@@ -1,0 +1,83 @@
+"""Networks of states as weighted graphs: solves, resistances and components.
+
+The second derivative of the free energies' equation is a graph Laplacian, whose weights say how
+many samples two states share. They may differ by many orders of magnitude. Elimination with sums
+of the off-diagonal entries alone, without a subtraction, keeps every digit of them.
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def solve_laplacian(couplings: jax.Array, right_side: jax.Array) -> jax.Array:
+    """Solves L x = b, (K, m), for the Laplacian L of couplings >= 0, (K, K), diagonal ignored.
+
+    The solution is zero at the last state of every component, whose right side is ignored.
+    (Grassmann, Taksar and Heyman, Regenerative analysis and steady state distributions for Markov
+    chains, 1985: elimination without subtractions.)
+    """
+    num_states = couplings.shape[-1]
+    index = jnp.arange(num_states)
+
+    def eliminate(k, carry):
+        couplings, right_side = carry
+        row, share = _later(couplings, k)
+        return couplings + share[:, None] * row, right_side + share[:, None] * right_side[k]
+
+    def substitute(i, solution):
+        k = num_states - 1 - i
+        row, share = _later(reduced, k)
+        total = jnp.sum(row)
+        value = share @ solution + right_side[k] / jnp.where(total > 0, total, 1)
+        return solution.at[k].set(jnp.where(total > 0, value, 0))
+
+    def _later(couplings, k):
+        """The couplings of k to states that are not eliminated yet, and their shares."""
+        row = jnp.where(index > k, couplings[k], 0)
+        total = jnp.sum(row)
+        return row, row / jnp.where(total > 0, total, 1)
+
+    start = couplings, right_side
+    reduced, right_side = jax.lax.fori_loop(0, num_states - 1, eliminate, start)
+    return jax.lax.fori_loop(0, num_states, substitute, jnp.zeros_like(right_side))
+
+
+def laplacian(couplings: jax.Array) -> jax.Array:
+    """The Laplacian of couplings, (K, K), whose own diagonal is ignored."""
+    others = jnp.where(jnp.eye(len(couplings), dtype=bool), 0, couplings)
+    return jnp.diag(jnp.sum(others, axis=1)) - others
+
+
+def resistances(inverse: jax.Array) -> jax.Array:
+    """Effective resistance between states, (K, K), from a generalized inverse of the Laplacian.
+
+    It is the variance of f_i - f_j, before what the finite numbers of samples take off.
+    """
+    diagonal = jnp.diagonal(inverse)
+    return jnp.maximum(diagonal[:, None] + diagonal - inverse - inverse.T, 0)
+
+
+def reachable(is_coupled: jax.Array) -> jax.Array:
+    """Whether states are connected by a path, (K, K)."""
+    num_states = is_coupled.shape[-1]
+    paths = (is_coupled | is_coupled.T | jnp.eye(num_states, dtype=bool)).astype(jnp.float32)
+    for _ in range((num_states - 1).bit_length()):
+        paths = (paths @ paths > 0).astype(jnp.float32)
+    return paths > 0
+
+
+def connected(couplings: jax.Array, counts: jax.Array, threshold: float) -> jax.Array:
+    """Whether states are in the same component, (K, K).
+
+    Two states are linked if they share at least `threshold` samples: (n_i + n_j)^2 / (n_i n_j) over
+    their effective resistance. For two states this is overlap * (n + m), the number of the rule
+    NO_OVERLAP. The resistance counts all paths: among many states that overlap, no pair has much
+    in common that the others do not have as well.
+    """
+    counts = jnp.where(counts > 0, counts, 1)
+    pairs = jnp.square(counts[:, None] + counts) / (counts[:, None] * counts)
+    # Resistances over links weaker by far than all others would drown the rest in rounding errors.
+    num_states = couplings.shape[-1]
+    blocks = reachable(pairs * couplings >= threshold / num_states**2)
+    inverse = solve_laplacian(jnp.where(blocks, couplings, 0), jnp.eye(num_states))
+    return reachable(blocks & (pairs >= threshold * resistances(inverse)))

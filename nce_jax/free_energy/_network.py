@@ -1,0 +1,183 @@
+"""Samples of several states: their potentials, weights and sums over them.
+
+Arrays have the samples first and the states last: sums over the states of a sample, of which every
+evaluation takes many, are then over neighbors in memory.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Network(NamedTuple):
+    """Samples of K states, N in all, as the equation of the free energies needs them.
+
+    Attributes:
+      potentials: of every sample in every state, relative to that in its own state, (N, K).
+      weights: of the samples, (N,); those of a state add up to its count.
+      owners: the state that a sample was drawn in, (N,), int32, not decreasing.
+      counts: the sum of the weights of every state, (K,); zero without samples.
+      precisions: what a sample of a state is worth by its correlation, (K,), relative to the mean.
+      inefficiency: the mean statistical inefficiency.
+      is_defined: whether a state's potentials have a meaning at all samples, (K,); else they are
+        zero here.
+      is_valid: whether this is so for all states with samples, and for weights and inefficiencies;
+        else all numbers here are harmless ones.
+    """
+
+    potentials: jax.Array
+    weights: jax.Array
+    owners: jax.Array
+    counts: jax.Array
+    precisions: jax.Array
+    inefficiency: jax.Array
+    is_defined: jax.Array
+    is_valid: jax.Array
+
+    @property
+    def is_sampled(self) -> jax.Array:
+        """Whether a state has samples, (K,)."""
+        return self.counts > 0
+
+    @property
+    def log_counts(self) -> jax.Array:
+        """Log of the counts, (K,); -inf without samples."""
+        positive = jnp.where(self.is_sampled, self.counts, 1)
+        return jnp.where(self.is_sampled, jnp.log(positive), -jnp.inf)
+
+
+def make_network(
+    potentials: jax.Array, num_samples: jax.Array, weights: Any, inefficiency: Any
+) -> Network:
+    """Gathers samples of K states, (K, N), ordered by state; those beyond `num_samples` are none."""
+    num_states, size = potentials.shape
+    owners = _owners(num_samples, size)
+    weights = jnp.ones(size, potentials.dtype) if weights is None else weights
+    weights = jnp.where(jnp.arange(size) < jnp.sum(num_samples), weights, 0)
+    weights = weights.astype(potentials.dtype)
+    relative, is_defined = _relative_potentials(potentials.T, weights, owners)
+    inefficiency = jnp.broadcast_to(jnp.asarray(inefficiency, weights.dtype), (num_states,))
+    is_sampled = _by_state(weights, owners, num_states) != 0
+    is_valid = (
+        jnp.all(is_defined | ~is_sampled)
+        & jnp.any(is_sampled)
+        & jnp.all((weights >= 0) & (weights < jnp.inf))
+        & jnp.all((inefficiency >= 1) & (inefficiency < jnp.inf))
+    )
+    weights = jnp.where(is_valid, weights, 1)
+    inefficiency = jnp.where(is_valid, inefficiency, 1)
+    # The effective number of samples of every state, and weights that add up to it.
+    total = _by_state(weights, owners, num_states)
+    squares = _by_state(jnp.square(weights), owners, num_states)
+    positive = jnp.where(total > 0, total, 1)
+    counts = jnp.where(total > 0, jnp.square(total) / jnp.where(total > 0, squares, 1), 0)
+    mean = jnp.sum(counts) / jnp.sum(counts / inefficiency)
+    precisions = mean / inefficiency
+    return Network(
+        potentials=jnp.where(is_valid, relative, 0),
+        weights=weights * (precisions * counts / positive)[owners],
+        owners=owners,
+        counts=precisions * counts,
+        precisions=precisions,
+        inefficiency=mean,
+        is_defined=is_defined,
+        is_valid=is_valid,
+    )
+
+
+def _owners(num_samples: jax.Array, size: int) -> jax.Array:
+    """The state of every sample, where the samples are ordered by state; padding is the last's."""
+    ends = jnp.cumsum(jnp.asarray(num_samples))
+    owners = jnp.searchsorted(ends, jnp.arange(size), side="right")
+    return jnp.minimum(owners, len(ends) - 1).astype(jnp.int32)
+
+
+def _relative_potentials(
+    potentials: jax.Array, weights: jax.Array, owners: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Potentials (N, K) relative to the samples' own states, and which states have a meaning."""
+    own = jnp.take_along_axis(potentials, owners[:, None], axis=1)
+    own = jnp.where(jnp.isfinite(own), own, jnp.nan)
+    relative = jnp.where(weights[:, None] == 0, 0, potentials - own)
+    is_allowed = jnp.any((relative < jnp.inf) & (weights[:, None] != 0), axis=0)
+    is_defined = jnp.all(relative > -jnp.inf, axis=0) & is_allowed
+    return jnp.where(is_defined, relative, 0), is_defined
+
+
+def _by_state(values: jax.Array, owners: jax.Array, num_states: int) -> jax.Array:
+    return jax.ops.segment_sum(values, owners, num_states, indices_are_sorted=True)
+
+
+def sum_by_state(values: jax.Array, network: Network) -> jax.Array:
+    """Sums over the samples of every state, (N, ...) -> (K, ...)."""
+    return _by_state(values, network.owners, len(network.counts))
+
+
+def posterior(network: Network, f: jax.Array) -> jax.Array:
+    """The probability of every state for every sample in the pool, (N, K); zero without samples."""
+    return jax.nn.softmax(f + network.log_counts - network.potentials, axis=-1)
+
+
+def fold_samples(
+    function: Callable[[Network], Any],
+    combine: Callable[[Any, Any], Any],
+    network: Network,
+    chunk_size: int | None,
+) -> Any:
+    """Combines a function's results over chunks of the samples; a sample of weight zero is none."""
+    num_samples = len(network.owners)
+    if chunk_size is None or chunk_size >= num_samples:
+        return function(network)
+
+    def chunk(begin: Any) -> Network:
+        # The last chunk begins earlier, and leaves out what was counted before.
+        start = jnp.minimum(begin, num_samples - chunk_size)
+        potentials, weights, owners = (
+            jax.lax.dynamic_slice_in_dim(array, start, chunk_size)
+            for array in (network.potentials, network.weights, network.owners)
+        )
+        weights = jnp.where(start + jnp.arange(chunk_size) >= begin, weights, 0)
+        return network._replace(potentials=potentials, weights=weights, owners=owners)
+
+    def add(total, begin):
+        return combine(total, function(chunk(begin))), None
+
+    begins = jnp.arange(chunk_size, num_samples, chunk_size)
+    return jax.lax.scan(add, function(chunk(0)), begins)[0]
+
+
+def sum_samples(
+    function: Callable[[Network], Any], network: Network, chunk_size: int | None
+) -> Any:
+    """The sum of a function's results over chunks of the samples."""
+    return fold_samples(
+        function, lambda *parts: jax.tree.map(jnp.add, *parts), network, chunk_size
+    )
+
+
+class Moments(NamedTuple):
+    """Sums over the pool at some f.
+
+    Attributes:
+      shared: sum of p_i p_j, (K, K).
+      flows: sum of p_j over the samples of i, (K, K). Both are equal for consistent samples, but
+        for their scatter.
+    """
+
+    shared: jax.Array
+    flows: jax.Array
+
+
+def find_moments(
+    network: Network, values_of: Callable[[Network], jax.Array], chunk_size: int | None
+) -> Moments:
+    """Moments of values (N, K) such as the posterior."""
+
+    def sums(part: Network) -> Moments:
+        values = values_of(part)
+        weighted = values * part.weights[:, None]
+        return Moments(values.T @ weighted, sum_by_state(weighted, part))
+
+    return sum_samples(sums, network, chunk_size)

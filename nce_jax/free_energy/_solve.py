@@ -1,0 +1,185 @@
+r"""The equation of many states: Newton's method with a bound on its error, and the derivative.
+
+The free energies minimize the convex function
+
+.. math::
+   L(f) = \sum_n \log \sum_k n_k e^{f_k - u_{kn}} - \sum_k n_k f_k .
+
+Along any direction, the second derivative changes by at most a factor :math:`e^{\rho}` where the
+entries of the step differ by at most :math:`\rho`. Everything here follows from this: the length
+of a step that always decreases L, and the bound on the error (docs/design.md).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax.free_energy._laplacian import connected, resistances, solve_laplacian
+from nce_jax.free_energy._network import Moments, Network, find_moments, posterior, sum_samples
+from nce_jax.log_partition import iterate, start_run
+
+
+_LARGEST_MOVE = 20.0
+"""Nats by which f may move before probabilities are computed anew. Those that underflow at one f
+are then of no weight at the other, either."""
+
+_FEW = 8
+"""Evaluations near the start; a solve takes three to five."""
+
+Evaluate = Callable[[jax.Array], Moments]
+
+
+class NetworkState(NamedTuple):
+    """State of the iteration.
+
+    Attributes:
+      f: free energies, (K,).
+      error: a bound on the error of any difference in a component, in nats; inf where unknown.
+      estimate: the magnitude whose rounding error the result cannot be better than.
+    """
+
+    f: jax.Array
+    error: jax.Array
+    estimate: jax.Array
+
+
+class NetworkSolution(NamedTuple):
+    """Free energies of the states with samples, whether they have converged, and evaluations."""
+
+    f: jax.Array
+    is_converged: jax.Array
+    num_evaluations: jax.Array
+
+
+def solve_network(
+    network: Network,
+    initial: jax.Array,
+    *,
+    tolerance: jax.Array | None = None,
+    max_steps: int = 200,
+    chunk_size: int | None = None,
+) -> NetworkSolution:
+    """Free energies of all states with samples, differentiable in every array of the network.
+
+    Args:
+      network: the samples.
+      initial: f to start from, (K,), right to within some nats.
+      tolerance: admissible error in nats; None takes that of `solve_log_partition`.
+      max_steps: evaluations allowed.
+      chunk_size: samples per chunk; None takes all at once.
+    """
+    fixed, start = jax.lax.stop_gradient((network, jnp.where(network.is_sampled, initial, 0)))
+    evaluate = partial(moments_of, fixed, chunk_size=chunk_size)
+    nearby = evaluate if chunk_size is not None else _nearby(fixed, start)
+    moments = nearby(start)
+    is_linked = _linked(fixed, moments)
+    options: Any = {"tolerance": tolerance, "fixed_steps": None}
+    run = start_run(_step(moments, is_linked, start), network.is_valid)
+    if chunk_size is None:
+        # Few solves need more; they go on with probabilities computed anew.
+        near = partial(_step_near, start, nearby, is_linked)
+        run = iterate(near, run, max_steps=min(_FEW, max_steps), **options)
+    run = iterate(
+        lambda state: _step(evaluate(state.f), is_linked, state.f),
+        run,
+        max_steps=max_steps,
+        **options,
+    )
+    f = _root(run.state.f, network, is_linked, chunk_size)
+    return NetworkSolution(f, run.is_done, 1 + run.num_evaluations)
+
+
+def moments_of(network: Network, f: jax.Array, *, chunk_size: int | None) -> Moments:
+    """Moments of the posterior at some f."""
+    return find_moments(network, lambda part: posterior(part, f), chunk_size)
+
+
+def _nearby(network: Network, start: jax.Array) -> Evaluate:
+    """Moments at an f near the start, from the probabilities at the start: without exponentials."""
+    probabilities = posterior(network, start)
+
+    def evaluate(f: jax.Array) -> Moments:
+        # A common shift has no effect, and the largest factor is one.
+        moved = jnp.where(network.is_sampled, f - start, -jnp.inf)
+        factors = jnp.exp(moved - jnp.max(moved))
+        values = probabilities * factors / (probabilities @ factors)[:, None]
+        return find_moments(network, lambda _: values, None)
+
+    return evaluate
+
+
+def _linked(network: Network, moments: Moments) -> jax.Array:
+    """States that are solved for together.
+
+    A link that rounding errors hide stays as Bennett's method has left it: it is no estimate.
+    """
+    eps = jnp.finfo(network.counts.dtype).eps
+    threshold = jnp.minimum(0.3, 1e3 * eps * jnp.sum(network.counts))
+    return connected(moments.shared, network.counts, threshold)
+
+
+def net_flows(moments: Moments, is_linked: jax.Array) -> jax.Array:
+    """The gradient of L by state, (K,): sum of p_k minus n_k.
+
+    Differences of flows between two states are small where both are. The difference of the sum and
+    n_k would have the rounding error of n_k.
+    """
+    flows = jnp.where(is_linked, moments.flows - moments.flows.T, 0)
+    return jnp.sum(flows, axis=0)
+
+
+def _step_near(
+    start: jax.Array, nearby: Evaluate, is_linked: jax.Array, state: NetworkState
+) -> NetworkState:
+    """A step that stays in the neighborhood of the start, or none."""
+    new = _step(nearby(state.f), is_linked, state.f)
+    has_left = jnp.max(jnp.abs(new.f - start)) > _LARGEST_MOVE
+    return new._replace(
+        f=jnp.where(has_left, state.f, new.f), error=jnp.where(has_left, jnp.inf, new.error)
+    )
+
+
+def _step(moments: Moments, is_linked: jax.Array, f: jax.Array) -> NetworkState:
+    """A step of Newton's method from f, and a bound on the error that it leaves."""
+    gradient = net_flows(moments, is_linked)
+    identity = jnp.eye(len(gradient), dtype=gradient.dtype)
+    couplings = jnp.where(is_linked, moments.shared, 0)
+    solved = solve_laplacian(couplings, jnp.column_stack([-gradient, identity]))
+    step, inverse = solved[:, 0], solved[:, 1:]
+    largest = jnp.max(jnp.where(is_linked, resistances(inverse), 0))
+    bound = jnp.sqrt(jnp.maximum(-step @ gradient, 0) * largest)
+    length = jnp.max(jnp.where(is_linked, jnp.abs(step[:, None] - step), 0))
+    fraction = jnp.where(length > 1, jnp.log1p(length) / jnp.maximum(length, 1), 1)
+    # What a whole step leaves. Longer steps are not certified.
+    left = jnp.minimum(bound * length / 2 * jnp.exp(2 * jnp.minimum(length, 1)), 1)
+    flow = jnp.max(jnp.sum(moments.flows, axis=0) - jnp.diagonal(moments.flows))
+    f = f + fraction * step
+    error = jnp.where(length > 1, jnp.inf, -jnp.log1p(-left))
+    estimate = jnp.max(jnp.abs(f)) + largest * flow
+    return NetworkState(f, error, estimate)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _root(f: jax.Array, network: Network, is_linked: jax.Array, chunk_size: int | None):
+    del network, is_linked, chunk_size
+    return f
+
+
+@_root.defjvp
+def _root_jvp(chunk_size, primals, tangents):
+    """By the implicit function theorem, in operations that can be differentiated again."""
+    f, network, is_linked = primals
+    root = _root(f, network, is_linked, chunk_size)
+
+    def gradient(network: Network) -> jax.Array:
+        def sums(part: Network) -> jax.Array:
+            return part.weights @ posterior(part, root)
+
+        return sum_samples(sums, network, chunk_size) - network.counts
+
+    _, moved = jax.jvp(gradient, (network,), (tangents[1],))
+    couplings = jnp.where(is_linked, moments_of(network, root, chunk_size=chunk_size).shared, 0)
+    return root, -solve_laplacian(couplings, moved[:, None])[:, 0]

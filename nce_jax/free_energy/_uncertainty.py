@@ -1,0 +1,141 @@
+r"""Errors of the free energies of sampled and unsampled states.
+
+With :math:`y_i = p_i` for a state with samples, and :math:`y_i` the normalized weight of the sample
+for one without, the influence of a sample on f is linear in y. The asymptotic covariance takes the
+second moments of y from the states' own densities, as the estimate itself does; the sandwich takes
+them from the samples (docs/free_energies.md).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._numerics import log_sum_exp
+from nce_jax.free_energy._laplacian import connected, solve_laplacian
+from nce_jax.free_energy._network import Moments, Network, find_moments, fold_samples
+
+_SHARE = 0.999
+"""The share of its weight that a state without samples has to have in one component."""
+
+
+class Reference(NamedTuple):
+    """Where the influences of samples come from.
+
+    Attributes:
+      f: free energies of all states, (K,).
+      moments: moments of y at f.
+      couplings: the samples that states with samples share, (K, K).
+      inverse: a generalized inverse of the Laplacian of the states with samples, (K, K).
+      responses: derivative of every f with respect to those of the states with samples, (K, K).
+      is_linked: whether the samples tell the difference of two states, (K, K).
+    """
+
+    f: jax.Array
+    moments: Moments
+    couplings: jax.Array
+    inverse: jax.Array
+    responses: jax.Array
+    is_linked: jax.Array
+
+
+def log_denominators(network: Network, f: jax.Array) -> jax.Array:
+    """log sum_k n_k e^(f_k - u_kn) of every sample, (N,)."""
+    return jax.nn.logsumexp(f + network.log_counts - network.potentials, axis=-1)
+
+
+def with_unsampled(network: Network, f: jax.Array, chunk_size: int | None) -> jax.Array:
+    """Free energies of all states, (K,), from those of the states with samples.
+
+    A state without samples has -log sum_n w_n e^(-u_kn) / D_n.
+    """
+
+    def logs(part: Network) -> jax.Array:
+        terms = -part.potentials - log_denominators(part, f)[:, None]
+        return log_sum_exp(terms.T, jnp.broadcast_to(part.weights, terms.T.shape))
+
+    unsampled = -fold_samples(logs, jnp.logaddexp, network, chunk_size)
+    return jnp.where(network.is_sampled, f, unsampled)
+
+
+def _values(network: Network, f: jax.Array) -> jax.Array:
+    """y of every sample and state, (N, K)."""
+    counts = jnp.where(network.is_sampled, network.log_counts, 0)
+    sampled = jnp.where(network.is_sampled, f, 0)
+    return jnp.exp(f + counts - network.potentials - log_denominators(network, sampled)[:, None])
+
+
+def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Reference:
+    """The moments at the free energies of all states, and what follows from them."""
+    is_sampled, identity = network.is_sampled, jnp.eye(len(f), dtype=f.dtype)
+    moments = find_moments(network, lambda part: _values(part, f), chunk_size)
+    both = is_sampled[:, None] & is_sampled
+    flows = jnp.where(both, moments.flows + moments.flows.T, 0) / 2
+    is_linked = both & connected(flows, network.counts, 1.0)
+    couplings = jnp.where(is_linked, moments.shared, 0)
+    responses = jnp.where(is_sampled[:, None], identity, moments.shared * is_sampled)
+    return Reference(
+        f=f,
+        moments=moments,
+        couplings=couplings,
+        inverse=solve_laplacian(couplings, identity),
+        responses=responses,
+        is_linked=_with_followers(is_linked, responses),
+    )
+
+
+def _with_followers(is_linked: jax.Array, responses: jax.Array) -> jax.Array:
+    """Adds states without samples to the component that their weight is in, if it is in one."""
+    share = responses @ is_linked.astype(responses.dtype)
+    own = jnp.arange(len(share))
+    label = jnp.where(jnp.max(share, axis=1) > _SHARE, jnp.argmax(share, axis=1), own)
+    # A state with samples has its whole share in its own component, whose first state is its label.
+    return (label[:, None] == label) | (own[:, None] == own)
+
+
+def asymptotic_covariance(network: Network, reference: Reference) -> jax.Array:
+    """Covariance of f up to a common shift, (K, K): g (A G A' + D) (docs/free_energies.md)."""
+    is_sampled = network.is_sampled
+    responses = reference.responses
+    own = -jnp.diag(jnp.where(is_sampled, 1 / jnp.where(is_sampled, network.counts, 1), 0))
+    neither = ~(is_sampled[:, None] | is_sampled)
+    correction = own + jnp.where(neither, reference.moments.shared, 0)
+    total = responses @ reference.inverse @ responses.T + correction
+    return network.inefficiency * total
+
+
+class Influence(NamedTuple):
+    """What the samples say about the errors of f.
+
+    Attributes:
+      covariance: the sandwich, (K, K), up to a common shift.
+      effective_samples: behind the error of f_k - f_0, (K,).
+    """
+
+    covariance: jax.Array
+    effective_samples: jax.Array
+
+
+def find_influences(network: Network, reference: Reference, chunk_size: int | None) -> Influence:
+    """Sums over the squared influences of the samples, by their deviations from the state's mean."""
+    counts = jnp.where(network.is_sampled, network.counts, 1)
+    means = reference.moments.flows / counts[:, None]
+    inverse = reference.inverse * network.is_sampled
+    transform = -(reference.responses @ inverse + jnp.diag(~network.is_sampled))
+
+    def sums(part: Network):
+        deviations = _values(part, reference.f) - means[part.owners]
+        precisions = part.precisions[part.owners]
+        scaled = deviations * (part.weights / jnp.sqrt(precisions))[:, None]
+        squares = jnp.square(scaled @ (transform - transform[0]).T)
+        # A sample of a correlated series stands for as many as its inefficiency says.
+        shares = jnp.max(squares / precisions[:, None], axis=0)
+        return scaled.T @ scaled, jnp.sum(squares, axis=0), shares
+
+    def combine(one, other):
+        return one[0] + other[0], one[1] + other[1], jnp.maximum(one[2], other[2])
+
+    product, total, largest = fold_samples(sums, combine, network, chunk_size)
+    number = jnp.where(largest > 0, total / largest, jnp.sum(network.counts))
+    covariance = network.inefficiency * transform @ product @ transform.T
+    return Influence(covariance, number / network.inefficiency)
