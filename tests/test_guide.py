@@ -57,6 +57,17 @@ def test_the_blocks_of_the_page_on_latent_energies_run():
     assert np.abs(np.hypot(*x.T) - 1).mean() < 0.1
 
 
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_free_energies_run():
+    """Within four standard errors of the closed form, key 0."""
+    names = run_blocks("free_energies.md")
+    result = names["result"]
+    exact = np.append(np.log(names["stiffness"]), np.log(4.0)) / 2
+    assert np.all(np.abs(result.f - exact) <= 4 * result.standard_error[0])
+    mean = names["mean"]
+    assert abs(mean.value[5] - 2.5) < 4 * mean.standard_error[5]
+
+
 def test_the_block_of_the_page_on_contrastive_losses_runs():
     names = run_blocks("contrastive.md")
     assert names["devices"].mesh.size == jax.device_count()

@@ -1,44 +1,60 @@
 """Potentials as users give them: one array or blocks by state, checked, differenced and padded."""
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_floating, as_real, as_weight_array
+from nce_jax._checks import as_floating, as_real, as_scalar_array, as_weight_array
 from nce_jax._dtypes import compute_dtype
 from nce_jax._eager import is_on_host
 from nce_jax._offset import Effect, find_split
 from nce_jax._padding import padded_size, padded_to, program_dtype
-from nce_jax._ranges import known_values
+from nce_jax._ranges import check_at_least_one, known_values
 
 
-class Inputs(NamedTuple):
-    """The arguments of the program.
+class PooledSamples(NamedTuple):
+    """Samples as a program takes them.
 
     Attributes:
-      potentials: (K, N), padded where N is not traced and the samples are on the host.
+      potentials: (K, N), padded where the samples are on the host.
       num_samples: of every state, (K,), int32; samples beyond their sum are padding.
       weights: (N,), or None.
-      constants: what was subtracted from the potentials of every state, (K,), on the host.
-      largest: at least the number of samples of any state; None where it is not known.
+      inefficiency: statistical inefficiency, a number or one per state.
     """
 
     potentials: Any
     num_samples: Any
     weights: Any
+    inefficiency: Any
+
+
+class Inputs(NamedTuple):
+    """The arguments of a program.
+
+    Attributes:
+      samples: the samples.
+      constants: what was subtracted from the potentials of every state, (K,), on the host.
+      largest: at least the number of samples of any state; None where it is not known.
+      size: the number of samples, without padding.
+    """
+
+    samples: PooledSamples
     constants: np.ndarray | None
     largest: int | None
+    size: int
 
 
-def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any) -> Inputs:
+def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficiency: Any) -> Inputs:
     """Checks the arguments of a function of samples of several states, and pads them."""
     potentials, num_samples = _joined(reduced_potentials, num_samples)
     counts = _checked_counts(num_samples, potentials.shape)
     if weights is not None:
         weights = as_weight_array("weights", weights, potentials.shape[1:])
+    name = "statistical_inefficiency"
+    check_at_least_one(name, inefficiency)
+    inefficiency = as_scalar_array(name, inefficiency, potentials.shape[:1])
     is_traced = any(isinstance(a, jax.core.Tracer) for a in (potentials, num_samples, weights))
     # Inside a caller's `jit` the arguments may be constants, but what is made of them is a tracer.
     is_traced |= isinstance(jax.device_put(np.float32(0)), jax.core.Tracer)
@@ -46,8 +62,10 @@ def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any) -> Inputs
         largest = None if counts is None else int(counts.max())
         potentials = jnp.asarray(potentials)
         potentials = potentials.astype(compute_dtype(potentials))
-        return Inputs(potentials, jnp.asarray(num_samples, jnp.int32), weights, None, largest)
-    return _on_host(np.asarray(potentials), counts, weights)
+        num_samples = jnp.asarray(num_samples, jnp.int32)
+        samples = PooledSamples(potentials, num_samples, weights, inefficiency)
+        return Inputs(samples, None, largest, potentials.shape[1])
+    return _on_host(np.asarray(potentials), counts, weights, inefficiency)
 
 
 def _joined(reduced_potentials: Any, num_samples: Any) -> tuple[Any, Any]:
@@ -109,18 +127,19 @@ def _checked_counts(num_samples: Any, shape: tuple[int, int]) -> np.ndarray | No
     return known.astype(np.int64)
 
 
-def _on_host(potentials: np.ndarray, counts: np.ndarray, weights: Any) -> Inputs:
+def _on_host(potentials: np.ndarray, counts: np.ndarray, weights: Any, inefficiency: Any) -> Inputs:
     dtype = program_dtype([potentials])
-    constants = None
+    constants, count = None, potentials.shape[1]
     if potentials.dtype.itemsize > dtype.itemsize:
         potentials, constants = _differenced(potentials, counts)
-    size = padded_size(potentials.shape[1])
+    size = padded_size(count)
     padded = padded_to(potentials, size, potentials[:, :1], dtype)
     if weights is not None:
         weights = padded_to(np.asarray(weights, dtype), size, 0, dtype)
     largest = min(size, padded_size(int(counts.max())))
-    arguments = jax.device_put((padded, counts.astype(np.int32), weights))
-    return Inputs(*arguments, constants, largest)
+    inefficiency = np.asarray(inefficiency, dtype)
+    samples = PooledSamples(padded, counts.astype(np.int32), weights, inefficiency)
+    return Inputs(jax.device_put(samples), constants, largest, count)
 
 
 def _differenced(potentials: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,8 @@ def solve_laplacian(couplings: jax.Array, right_side: jax.Array) -> jax.Array:
     def eliminate(k, carry):
         couplings, right_side = carry
         row, share = _later(couplings, k)
-        return couplings + share[:, None] * row, right_side + share[:, None] * right_side[k]
+        row, moved = row[None], right_side[k][None]
+        return couplings + share[:, None] * row, right_side + share[:, None] * moved
 
     def substitute(i, solution):
         k = num_states - 1 - i
@@ -54,30 +55,37 @@ def resistances(inverse: jax.Array) -> jax.Array:
     It is the variance of f_i - f_j, before what the finite numbers of samples take off.
     """
     diagonal = jnp.diagonal(inverse)
-    return jnp.maximum(diagonal[:, None] + diagonal - inverse - inverse.T, 0)
+    return jnp.maximum(diagonal[:, None] + diagonal[None] - inverse - inverse.T, 0)
 
 
-def reachable(is_coupled: jax.Array) -> jax.Array:
-    """Whether states are connected by a path, (K, K)."""
+def mutually_reachable(is_coupled: jax.Array) -> jax.Array:
+    """Whether paths of couplings lead from each of two states to the other, (K, K)."""
     num_states = is_coupled.shape[-1]
-    paths = (is_coupled | is_coupled.T | jnp.eye(num_states, dtype=bool)).astype(jnp.float32)
+    paths = (is_coupled | jnp.eye(num_states, dtype=bool)).astype(jnp.float32)
     for _ in range((num_states - 1).bit_length()):
         paths = (paths @ paths > 0).astype(jnp.float32)
-    return paths > 0
+    return (paths > 0) & (paths.T > 0)
 
 
-def connected(couplings: jax.Array, counts: jax.Array, threshold: float) -> jax.Array:
+def connected(flows: jax.Array, counts: jax.Array, threshold: jax.Array | float) -> jax.Array:
     """Whether states are in the same component, (K, K).
 
     Two states are linked if they share at least `threshold` samples: (n_i + n_j)^2 / (n_i n_j) over
     their effective resistance. For two states this is overlap * (n + m), the number of the rule
     NO_OVERLAP. The resistance counts all paths: among many states that overlap, no pair has much
     in common that the others do not have as well.
+
+    Args:
+      flows: sum of p_j over the samples of i, (K, K). Where they go one way only, the equation has
+        no root.
+      counts: number of samples of every state, (K,).
+      threshold: the smallest number of samples.
     """
     counts = jnp.where(counts > 0, counts, 1)
-    pairs = jnp.square(counts[:, None] + counts) / (counts[:, None] * counts)
+    pairs = jnp.square(counts[:, None] + counts[None]) / (counts[:, None] * counts[None])
     # Resistances over links weaker by far than all others would drown the rest in rounding errors.
-    num_states = couplings.shape[-1]
-    blocks = reachable(pairs * couplings >= threshold / num_states**2)
-    inverse = solve_laplacian(jnp.where(blocks, couplings, 0), jnp.eye(num_states))
-    return reachable(blocks & (pairs >= threshold * resistances(inverse)))
+    num_states = len(counts)
+    blocks = mutually_reachable(pairs * flows >= threshold / num_states**2)
+    couplings = jnp.where(blocks, (flows + flows.T) / 2, 0)
+    inverse = solve_laplacian(couplings, jnp.eye(num_states, dtype=flows.dtype))
+    return mutually_reachable(blocks & (pairs >= threshold * resistances(inverse)))

@@ -2,22 +2,21 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_scalar_array, check_positive, check_positive_int
+from nce_jax._checks import check_positive, check_positive_int
 from nce_jax._offset import Effect, add_constant
-from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, Int, Scalars, Weights
-from nce_jax.free_energy._input import Inputs, as_inputs
-from nce_jax.free_energy._network import make_network
+from nce_jax.free_energy._input import as_inputs
+from nce_jax.free_energy._network import Network, make_network
 from nce_jax.free_energy._solve import solve_network
 from nce_jax.free_energy._start import pair_start
 from nce_jax.free_energy._states import StateFreeEnergies, assemble
-from nce_jax.free_energy._uncertainty import find_reference, with_unsampled
+from nce_jax.free_energy._uncertainty import Reference, find_reference, with_unsampled
 from nce_jax.log_partition import Status
 
 
@@ -59,8 +58,8 @@ def mbar(
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
         independent sample; a number or one per state, (K,). One number increases the errors by
         sqrt(g). Different numbers also count a state for n_k / g_k samples.
-      tolerance: admissible error of every difference in kT; None takes eps^(3/4) of the dtype, 2e-12
-        in float64 and 6e-6 in float32. It is never taken smaller than the rounding error.
+      tolerance: admissible error of every difference in kT; None takes eps^(3/4) of the dtype,
+        2e-12 in float64 and 6e-6 in float32. It is never taken smaller than the rounding error.
       max_steps: evaluations allowed.
       chunk_size: number of samples that are in work at once; None takes all. Smaller chunks bound
         the memory beyond the potentials by a few arrays (chunk_size, K).
@@ -93,18 +92,10 @@ def mbar(
       Ding, Vilseck and Brooks, Fast solver for large scale multistate Bennett acceptance ratio
         equations, 2019 (the convex form).
     """
-    inputs = as_inputs(reduced_potentials, num_samples, weights)
-    inefficiency = _as_inefficiency(statistical_inefficiency, inputs)
-    if tolerance is not None:
-        check_positive("tolerance", tolerance)
-    check_positive_int("max_steps", max_steps)
-    if chunk_size is not None:
-        check_positive_int("chunk_size", chunk_size)
+    inputs = as_inputs(reduced_potentials, num_samples, weights, statistical_inefficiency)
+    check_options(tolerance, max_steps, chunk_size)
     result = _mbar(
-        inputs.potentials,
-        inputs.num_samples,
-        inputs.weights,
-        inefficiency,
+        inputs.samples,
         tolerance,
         largest=inputs.largest,
         max_steps=max_steps,
@@ -113,9 +104,13 @@ def mbar(
     return result if inputs.constants is None else _with_constants(result, inputs.constants)
 
 
-def _as_inefficiency(value: Any, inputs: Inputs) -> Any:
-    check_at_least_one("statistical_inefficiency", value)
-    return as_scalar_array("statistical_inefficiency", value, inputs.potentials.shape[:1])
+def check_options(tolerance: Any, max_steps: Any, chunk_size: Any) -> None:
+    """Raises where an option is of the wrong kind or, as a plain number, out of its range."""
+    if tolerance is not None:
+        check_positive("tolerance", tolerance)
+    check_positive_int("max_steps", max_steps)
+    if chunk_size is not None:
+        check_positive_int("chunk_size", chunk_size)
 
 
 def _with_constants(result: StateFreeEnergies, constants: np.ndarray) -> StateFreeEnergies:
@@ -125,19 +120,33 @@ def _with_constants(result: StateFreeEnergies, constants: np.ndarray) -> StateFr
     return result._replace(f=result.delta_f[0])
 
 
-@partial(jax.jit, static_argnames=("largest", "max_steps", "chunk_size"))
-def _mbar(
-    potentials, num_samples, weights, inefficiency, tolerance, *, largest, max_steps, chunk_size
-) -> StateFreeEnergies:
-    network = make_network(potentials, num_samples, weights, inefficiency)
+class Solved(NamedTuple):
+    """The free energies of a network with their moments, the `Status` of the solve, its cost."""
+
+    reference: Reference
+    status: jax.Array
+    num_evaluations: jax.Array
+
+
+def solve_states(
+    network: Network, tolerance: Any, *, largest: int | None, max_steps: int, chunk_size: int | None
+) -> Solved:
+    """Solves for the free energies of all states, with and without samples."""
     initial = pair_start(jax.lax.stop_gradient(network), largest, chunk_size)
-    options: Any = {"tolerance": tolerance, "max_steps": max_steps, "chunk_size": chunk_size}
-    solution = solve_network(network, initial, **options)
+    solution = solve_network(
+        network, initial, tolerance=tolerance, max_steps=max_steps, chunk_size=chunk_size
+    )
     f = jax.lax.cond(
         jnp.all(network.is_sampled),
         lambda: solution.f,
         lambda: with_unsampled(network, solution.f, chunk_size),
     )
-    reference = find_reference(network, f, chunk_size)
-    solved = jnp.where(solution.is_converged, Status.CONVERGED, Status.MAX_STEPS)
-    return assemble(network, reference, solved, solution.num_evaluations, chunk_size)
+    status = jnp.where(solution.is_converged, Status.CONVERGED, Status.MAX_STEPS)
+    return Solved(find_reference(network, f, chunk_size), status, solution.num_evaluations)
+
+
+@partial(jax.jit, static_argnames=("largest", "max_steps", "chunk_size"))
+def _mbar(samples: Any, tolerance: Any, *, chunk_size: int | None, **options) -> StateFreeEnergies:
+    network = make_network(*samples)
+    solved = solve_states(network, tolerance, chunk_size=chunk_size, **options)
+    return assemble(network, *solved, chunk_size)

@@ -51,7 +51,7 @@ class Network(NamedTuple):
 def make_network(
     potentials: jax.Array, num_samples: jax.Array, weights: Any, inefficiency: Any
 ) -> Network:
-    """Gathers samples of K states, (K, N), ordered by state; those beyond `num_samples` are none."""
+    """Gathers the samples of K states, (K, N), ordered by state; the rest is padding."""
     num_states, size = potentials.shape
     owners = _owners(num_samples, size)
     weights = jnp.ones(size, potentials.dtype) if weights is None else weights
@@ -103,7 +103,7 @@ def _relative_potentials(
     relative = jnp.where(weights[:, None] == 0, 0, potentials - own)
     is_allowed = jnp.any((relative < jnp.inf) & (weights[:, None] != 0), axis=0)
     is_defined = jnp.all(relative > -jnp.inf, axis=0) & is_allowed
-    return jnp.where(is_defined, relative, 0), is_defined
+    return jnp.where(is_defined[None], relative, 0), is_defined
 
 
 def _by_state(values: jax.Array, owners: jax.Array, num_states: int) -> jax.Array:
@@ -117,7 +117,7 @@ def sum_by_state(values: jax.Array, network: Network) -> jax.Array:
 
 def posterior(network: Network, f: jax.Array) -> jax.Array:
     """The probability of every state for every sample in the pool, (N, K); zero without samples."""
-    return jax.nn.softmax(f + network.log_counts - network.potentials, axis=-1)
+    return jax.nn.softmax((f + network.log_counts)[None] - network.potentials, axis=-1)
 
 
 def fold_samples(
@@ -152,9 +152,7 @@ def sum_samples(
     function: Callable[[Network], Any], network: Network, chunk_size: int | None
 ) -> Any:
     """The sum of a function's results over chunks of the samples."""
-    return fold_samples(
-        function, lambda *parts: jax.tree.map(jnp.add, *parts), network, chunk_size
-    )
+    return fold_samples(function, lambda *parts: jax.tree.map(jnp.add, *parts), network, chunk_size)
 
 
 class Moments(NamedTuple):

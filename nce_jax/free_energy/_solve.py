@@ -21,7 +21,6 @@ from nce_jax.free_energy._laplacian import connected, resistances, solve_laplaci
 from nce_jax.free_energy._network import Moments, Network, find_moments, posterior, sum_samples
 from nce_jax.log_partition import iterate, start_run
 
-
 _LARGEST_MOVE = 20.0
 """Nats by which f may move before probabilities are computed anew. Those that underflow at one f
 are then of no weight at the other, either."""
@@ -105,7 +104,7 @@ def _nearby(network: Network, start: jax.Array) -> Evaluate:
         # A common shift has no effect, and the largest factor is one.
         moved = jnp.where(network.is_sampled, f - start, -jnp.inf)
         factors = jnp.exp(moved - jnp.max(moved))
-        values = probabilities * factors / (probabilities @ factors)[:, None]
+        values = probabilities * factors[None] / (probabilities @ factors)[:, None]
         return find_moments(network, lambda _: values, None)
 
     return evaluate
@@ -118,7 +117,7 @@ def _linked(network: Network, moments: Moments) -> jax.Array:
     """
     eps = jnp.finfo(network.counts.dtype).eps
     threshold = jnp.minimum(0.3, 1e3 * eps * jnp.sum(network.counts))
-    return connected(moments.shared, network.counts, threshold)
+    return connected(moments.flows, network.counts, threshold)
 
 
 def net_flows(moments: Moments, is_linked: jax.Array) -> jax.Array:
@@ -151,7 +150,7 @@ def _step(moments: Moments, is_linked: jax.Array, f: jax.Array) -> NetworkState:
     step, inverse = solved[:, 0], solved[:, 1:]
     largest = jnp.max(jnp.where(is_linked, resistances(inverse), 0))
     bound = jnp.sqrt(jnp.maximum(-step @ gradient, 0) * largest)
-    length = jnp.max(jnp.where(is_linked, jnp.abs(step[:, None] - step), 0))
+    length = jnp.max(jnp.where(is_linked, jnp.abs(step[:, None] - step[None]), 0))
     fraction = jnp.where(length > 1, jnp.log1p(length) / jnp.maximum(length, 1), 1)
     # What a whole step leaves. Longer steps are not certified.
     left = jnp.minimum(bound * length / 2 * jnp.exp(2 * jnp.minimum(length, 1)), 1)

@@ -56,7 +56,7 @@ def _spanning_tree(distance: jax.Array, is_sampled: jax.Array) -> tuple[jax.Arra
     distance = jnp.where(jnp.isnan(distance), jnp.inf, distance)
 
     def join(joined, _):
-        candidates = jnp.where(joined[:, None] & (is_sampled & ~joined), distance, jnp.inf)
+        candidates = jnp.where(joined[:, None] & (is_sampled & ~joined)[None], distance, jnp.inf)
         # Without any finite distance the first state that is left joins, too.
         fallback = jnp.argmax(is_sampled & ~joined)
         flat = jnp.argmin(candidates)

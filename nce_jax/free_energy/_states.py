@@ -60,16 +60,16 @@ def assemble(
     num_evaluations: jax.Array,
     chunk_size: int | None,
 ) -> StateFreeEnergies:
-    """The result of a solve that has ended as `solved` says, at the free energies of `reference`."""
+    """The result of a solve that has ended as `solved` says, with f and moments in `reference`."""
     # What judges a result passes no gradient.
     fixed_network, fixed = jax.lax.stop_gradient((network, reference))
     influences = find_influences(fixed_network, fixed, chunk_size)
     is_single = _is_single(network)
     number = jnp.where(is_single | is_single[0], 1, influences.effective_samples)
     is_solved = network.is_valid & (solved == Status.CONVERGED)
-    is_defined = network.is_defined & network.is_defined[:, None]
+    is_defined = network.is_defined[None] & network.is_defined[:, None]
     is_estimate = is_solved & is_defined & reference.is_linked
-    delta_f = jnp.where(is_estimate, reference.f - reference.f[:, None], jnp.nan)
+    delta_f = jnp.where(is_estimate, reference.f[None] - reference.f[:, None], jnp.nan)
     covariance = asymptotic_covariance(network, reference)
     return StateFreeEnergies(
         f=delta_f[0],
@@ -77,7 +77,9 @@ def assemble(
         standard_error=jnp.where(is_estimate, _errors(covariance, delta_f, is_single), jnp.nan),
         covariance=_of_differences(covariance, is_estimate[0]),
         sandwich_covariance=_of_differences(influences.covariance, is_estimate[0]),
-        overlap=jnp.where(is_solved & network.is_defined[:, None], _overlap(fixed_network, fixed), jnp.nan),
+        overlap=jnp.where(
+            is_solved & network.is_defined[:, None], _overlap(fixed_network, fixed), jnp.nan
+        ),
         gap=jnp.where(is_solved, _gap(fixed_network, fixed), jnp.nan),
         components=jnp.argmax(reference.is_linked, axis=1).astype(jnp.int32),
         status=_status(network, solved, is_estimate[0], number),
@@ -104,31 +106,31 @@ def _is_single(network: Network) -> jax.Array:
 def _errors(covariance: jax.Array, delta_f: jax.Array, is_single: jax.Array) -> jax.Array:
     """Standard errors of all differences."""
     diagonal = jnp.diagonal(covariance)
-    variance = diagonal[:, None] + diagonal - covariance - covariance.T
+    variance = diagonal[:, None] + diagonal[None] - covariance - covariance.T
     variance = variance + rounding_variance(delta_f)
     is_positive = variance > 0
     errors = jnp.where(is_positive, jnp.sqrt(jnp.where(is_positive, variance, 1)), 0)
     is_other = ~jnp.eye(len(diagonal), dtype=bool)
-    errors = jnp.where((is_single[:, None] | is_single) & is_other, jnp.inf, errors)
+    errors = jnp.where((is_single[:, None] | is_single[None]) & is_other, jnp.inf, errors)
     return jnp.where(is_other, errors, 0)
 
 
 def _of_differences(covariance: jax.Array, is_estimate: jax.Array) -> jax.Array:
     """The covariance of f_k - f_0."""
-    differences = covariance - covariance[0] - covariance[:, :1] + covariance[0, 0]
-    return jnp.where(is_estimate[:, None] & is_estimate, differences, jnp.nan)
+    differences = covariance - covariance[:1] - covariance[:, :1] + covariance[0, 0]
+    return jnp.where(is_estimate[:, None] & is_estimate[None], differences, jnp.nan)
 
 
 def _overlap(network: Network, reference: Reference) -> jax.Array:
     counts = jnp.where(network.is_sampled, network.counts, 1)
-    return reference.moments.shared * network.is_sampled / counts[:, None]
+    return reference.moments.shared * network.is_sampled[None] / counts[:, None]
 
 
 def _gap(network: Network, reference: Reference) -> jax.Array:
     """The second smallest eigenvalue of the normalized Laplacian, which loses no digits."""
     is_sampled = network.is_sampled
     scale = jnp.where(is_sampled, 1 / jnp.sqrt(jnp.where(is_sampled, network.counts, 1)), 0)
-    matrix = scale[:, None] * laplacian(reference.couplings) * scale
+    matrix = scale[:, None] * laplacian(reference.couplings) * scale[None]
     # States without samples come last.
     matrix = matrix + jnp.diag(jnp.where(is_sampled, 0.0, 2.0))
     eigenvalues = jnp.linalg.eigvalsh(matrix)

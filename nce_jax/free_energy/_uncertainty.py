@@ -29,6 +29,7 @@ class Reference(NamedTuple):
       inverse: a generalized inverse of the Laplacian of the states with samples, (K, K).
       responses: derivative of every f with respect to those of the states with samples, (K, K).
       is_linked: whether the samples tell the difference of two states, (K, K).
+      is_supported: whether the weight of a state is in one component, (K,).
     """
 
     f: jax.Array
@@ -37,11 +38,12 @@ class Reference(NamedTuple):
     inverse: jax.Array
     responses: jax.Array
     is_linked: jax.Array
+    is_supported: jax.Array
 
 
 def log_denominators(network: Network, f: jax.Array) -> jax.Array:
     """log sum_k n_k e^(f_k - u_kn) of every sample, (N,)."""
-    return jax.nn.logsumexp(f + network.log_counts - network.potentials, axis=-1)
+    return jax.nn.logsumexp((f + network.log_counts)[None] - network.potentials, axis=-1)
 
 
 def with_unsampled(network: Network, f: jax.Array, chunk_size: int | None) -> jax.Array:
@@ -52,45 +54,51 @@ def with_unsampled(network: Network, f: jax.Array, chunk_size: int | None) -> ja
 
     def logs(part: Network) -> jax.Array:
         terms = -part.potentials - log_denominators(part, f)[:, None]
-        return log_sum_exp(terms.T, jnp.broadcast_to(part.weights, terms.T.shape))
+        return log_sum_exp(terms.T, jnp.broadcast_to(part.weights[None], terms.T.shape))
 
     unsampled = -fold_samples(logs, jnp.logaddexp, network, chunk_size)
     return jnp.where(network.is_sampled, f, unsampled)
 
 
-def _values(network: Network, f: jax.Array) -> jax.Array:
-    """y of every sample and state, (N, K)."""
-    counts = jnp.where(network.is_sampled, network.log_counts, 0)
+def state_weights(network: Network, f: jax.Array) -> jax.Array:
+    """Weights W of every sample under every state, (N, K).
+
+    Their sum, weighted by the weights of the samples, is one for every state.
+    """
     sampled = jnp.where(network.is_sampled, f, 0)
-    return jnp.exp(f + counts - network.potentials - log_denominators(network, sampled)[:, None])
+    return jnp.exp(f[None] - network.potentials - log_denominators(network, sampled)[:, None])
+
+
+def _values(network: Network, f: jax.Array) -> jax.Array:
+    """y of every sample and state, (N, K): p of a state with samples, W of one without."""
+    counts = jnp.where(network.is_sampled, network.counts, 1)
+    return state_weights(network, f) * counts[None]
 
 
 def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Reference:
     """The moments at the free energies of all states, and what follows from them."""
     is_sampled, identity = network.is_sampled, jnp.eye(len(f), dtype=f.dtype)
     moments = find_moments(network, lambda part: _values(part, f), chunk_size)
-    both = is_sampled[:, None] & is_sampled
-    flows = jnp.where(both, moments.flows + moments.flows.T, 0) / 2
+    both = is_sampled[:, None] & is_sampled[None]
+    flows = jnp.where(both, moments.flows, 0)
     is_linked = both & connected(flows, network.counts, 1.0)
     couplings = jnp.where(is_linked, moments.shared, 0)
-    responses = jnp.where(is_sampled[:, None], identity, moments.shared * is_sampled)
+    responses = jnp.where(is_sampled[:, None], identity, moments.shared * is_sampled[None])
+    share = responses @ is_linked.astype(f.dtype)
+    is_supported = jnp.max(share, axis=1) > _SHARE
+    # A state without samples joins the component that its weight is in, whose label is the first
+    # state's. A state with samples has its whole share in its own.
+    own = jnp.arange(len(f))
+    label = jnp.where(is_supported, jnp.argmax(share, axis=1), own)
     return Reference(
         f=f,
         moments=moments,
         couplings=couplings,
         inverse=solve_laplacian(couplings, identity),
         responses=responses,
-        is_linked=_with_followers(is_linked, responses),
+        is_linked=(label[:, None] == label[None]) | (own[:, None] == own[None]),
+        is_supported=is_supported,
     )
-
-
-def _with_followers(is_linked: jax.Array, responses: jax.Array) -> jax.Array:
-    """Adds states without samples to the component that their weight is in, if it is in one."""
-    share = responses @ is_linked.astype(responses.dtype)
-    own = jnp.arange(len(share))
-    label = jnp.where(jnp.max(share, axis=1) > _SHARE, jnp.argmax(share, axis=1), own)
-    # A state with samples has its whole share in its own component, whose first state is its label.
-    return (label[:, None] == label) | (own[:, None] == own)
 
 
 def asymptotic_covariance(network: Network, reference: Reference) -> jax.Array:
@@ -98,7 +106,7 @@ def asymptotic_covariance(network: Network, reference: Reference) -> jax.Array:
     is_sampled = network.is_sampled
     responses = reference.responses
     own = -jnp.diag(jnp.where(is_sampled, 1 / jnp.where(is_sampled, network.counts, 1), 0))
-    neither = ~(is_sampled[:, None] | is_sampled)
+    neither = ~(is_sampled[:, None] | is_sampled[None])
     correction = own + jnp.where(neither, reference.moments.shared, 0)
     total = responses @ reference.inverse @ responses.T + correction
     return network.inefficiency * total
@@ -117,17 +125,17 @@ class Influence(NamedTuple):
 
 
 def find_influences(network: Network, reference: Reference, chunk_size: int | None) -> Influence:
-    """Sums over the squared influences of the samples, by their deviations from the state's mean."""
+    """Sums over the squared influences of samples, by their deviations from the state's mean."""
     counts = jnp.where(network.is_sampled, network.counts, 1)
     means = reference.moments.flows / counts[:, None]
-    inverse = reference.inverse * network.is_sampled
+    inverse = reference.inverse * network.is_sampled[None]
     transform = -(reference.responses @ inverse + jnp.diag(~network.is_sampled))
 
     def sums(part: Network):
         deviations = _values(part, reference.f) - means[part.owners]
         precisions = part.precisions[part.owners]
         scaled = deviations * (part.weights / jnp.sqrt(precisions))[:, None]
-        squares = jnp.square(scaled @ (transform - transform[0]).T)
+        squares = jnp.square(scaled @ (transform - transform[:1]).T)
         # A sample of a correlated series stands for as many as its inefficiency says.
         shares = jnp.max(squares / precisions[:, None], axis=0)
         return scaled.T @ scaled, jnp.sum(squares, axis=0), shares

@@ -12,7 +12,7 @@ from nce_jax.log_partition._bisection import bisection
 from nce_jax.log_partition._bracket import initial_state, narrow_bracket
 from nce_jax.log_partition._check import check_solution
 from nce_jax.log_partition._fixed_point import fixed_point
-from nce_jax.log_partition._loop import iterate, start_run
+from nce_jax.log_partition._loop import Run, iterate, start_run
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition.equation import (
     acceptance_logits,
@@ -52,6 +52,7 @@ __all__ = [
     "Evaluation",
     "Problem",
     "Pull",
+    "Run",
     "Samples",
     "Solution",
     "Solver",

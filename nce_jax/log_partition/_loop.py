@@ -1,41 +1,100 @@
 """The one loop of all solvers, with its step limit."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._types import Scalars
+from nce_jax._types import Array, Bool, Int, Scalars
 from nce_jax.log_partition._tolerance import admissible_error
-from nce_jax.log_partition.problem import State
 
 _MAX_UNROLLED = 8
 """Loops of at most this many steps are unrolled, so that XLA can fuse the steps."""
 
 
 class Run(NamedTuple):
-    """All lanes of a solve: their states, evaluations so far, and which have ended."""
+    """All lanes of a solve.
 
-    state: State
-    num_evaluations: jax.Array
-    is_done: jax.Array
+    Attributes:
+      state: a `State`, or any NamedTuple with fields `estimate` and `error`.
+      num_evaluations: evaluations so far, (*batch), int32.
+      is_done: which lanes have ended, (*batch).
+    """
+
+    state: Any
+    num_evaluations: Int[Array, "*batch"]
+    is_done: Bool[Array, "*batch"]
 
 
-def start_run(state: State, is_valid: jax.Array) -> Run:
-    """The run before its first evaluation; lanes that cannot be solved have ended already."""
+def start_run(state: Any, is_valid: Bool[Array, "*batch"]) -> Run:
+    """Returns the run before its first evaluation.
+
+    Args:
+      state: a `State`, or any NamedTuple with fields `estimate` and `error`.
+      is_valid: which lanes can be solved, (*batch). The others have ended already.
+
+    Returns:
+      The `Run` to pass to `iterate`.
+
+    Raises:
+      AttributeError: `is_valid` is no array.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> state = log_partition.initial_state(problem, jnp.array(0.0))
+      >>> print(log_partition.start_run(state, jnp.array(True)).is_done)
+      False
+
+    References:
+      Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (while_loop).
+    """
     return Run(state, jnp.zeros(is_valid.shape, jnp.int32), ~is_valid)
 
 
 def iterate(
-    move: Callable[[State], State],
+    move: Callable[[Any], Any],
     run: Run,
     *,
-    tolerance: Scalars | None,
-    max_steps: int,
-    fixed_steps: int | None,
+    tolerance: Scalars | None = None,
+    max_steps: int = 200,
+    fixed_steps: int | None = None,
 ) -> Run:
-    """Steps all lanes until each is certified within the tolerance, or a fixed number of times."""
+    """Steps all lanes until each is certified within the tolerance, or a fixed number of times.
+
+    It is the loop of all solvers here, and serves others whose state says how far it is from the
+    root: F of one equation, or the free energies of a network.
+
+    Args:
+      move: one evaluation and step, from state to state.
+      run: where to start, from `start_run` or from an earlier call.
+      tolerance: admissible `error` in nats, a number or one per lane; None takes eps^(3/4) of the
+        dtype. It is never taken smaller than the rounding error of `estimate`.
+      max_steps: evaluations allowed, with those of an earlier call.
+      fixed_steps: makes exactly this many evaluations, without a data-dependent stop.
+
+    Returns:
+      The `Run` at the end; a lane that has not ended has used up its evaluations.
+
+    Raises:
+      TypeError: `move` changes the structure, shapes or dtypes of the state.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import log_partition
+      >>> problem = log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
+      >>> solver = log_partition.newton()
+      >>> state = solver.init(problem, jnp.array(0.0))
+      >>> run = log_partition.start_run(state, jnp.array(True))
+      >>> run = log_partition.iterate(lambda state: solver.step(problem, state), run)
+      >>> print(f"{run.state.estimate:.4f}", run.is_done)
+      0.6556 True
+
+    References:
+      Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (while_loop).
+    """
 
     def step(run: Run) -> Run:
         return _step(run, move, tolerance)
@@ -52,7 +111,7 @@ def iterate(
     )
 
 
-def _step(run: Run, move: Callable[[State], State], tolerance: Scalars | None) -> Run:
+def _step(run: Run, move: Callable[[Any], Any], tolerance: Scalars | None) -> Run:
     """One evaluation for every lane; the state of a finished lane no longer changes."""
     state = jax.tree.map(
         lambda old, new: jnp.where(run.is_done, old, new), run.state, move(run.state)

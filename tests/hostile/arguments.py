@@ -33,6 +33,15 @@ def _problem() -> log_partition.Problem:
     return log_partition.make_problem(jnp.array([2.0, 1.0]), jnp.array([-1.0, 0.5]))
 
 
+def _log_partition_state() -> log_partition.State:
+    return log_partition.initial_state(_problem(), jnp.float32(0.0))
+
+
+def _potentials() -> np.ndarray:
+    """Of 24 samples in three states."""
+    return np.square(_rows(0).ravel() - np.arange(3.0, dtype=np.float32)[:, None]) / 2
+
+
 @functools.cache
 def _train_step() -> training.TrainStep:
     return training.make_train_step(_log_density, noise.standard_normal(2), optax.sgd(0.1))
@@ -128,6 +137,12 @@ _BY_FUNCTION: dict[str, Maker] = {
         for name in ("c2st", "frechet_distance", "kernel_distance")
         for seed, side in enumerate(("x", "y"))
     },
+    "expectations.observable": lambda: _rows(0).ravel(),
+    **{f"{name}.reduced_potentials": _potentials for name in ("expectations", "mbar")},
+    "iterate.move": lambda: lambda state: log_partition.newton().step(_problem(), state),
+    "iterate.run": lambda: log_partition.start_run(_log_partition_state(), jnp.array(True)),
+    "start_run.is_valid": lambda: jnp.array(True),
+    "start_run.state": _log_partition_state,
     "gaussian_likelihood.generate_fn": lambda: lambda params, z: z @ params,
     "gaussian_likelihood.scale": lambda: 0.5,
     "make_chain_step.log_ratio_fn": lambda: _log_density,
@@ -151,6 +166,7 @@ _BY_FUNCTION: dict[str, Maker] = {
 }
 # Options without which the call would run for long, or would have nothing to work on.
 _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "expectations": lambda: {"num_samples": [12, 8, 4]},
     "fit": lambda: {"progress": False},
     "fit_flow": lambda: {"progress": False, "num_steps": 2},
     "fit_log_ratio": lambda: {"progress": False, "num_steps": 2},
@@ -161,6 +177,7 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
         "noise": noise.standard_normal(2),
         "optimizer": optax.sgd(0.1),
     },
+    "mbar": lambda: {"num_samples": [12, 8, 4]},
     "resnet18_energy": lambda: {"width": 8},
     "sweep": lambda: {"progress": False},
 }

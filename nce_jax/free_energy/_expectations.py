@@ -1,0 +1,214 @@
+"""Expectations under every state from the samples of all states."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._checks import as_floating
+from nce_jax._offset import Effect, add_constant, find_split
+from nce_jax._padding import padded_to, program_dtype
+from nce_jax._types import Array, Float, Int, Scalars, Weights
+from nce_jax.free_energy._input import Inputs, as_inputs
+from nce_jax.free_energy._mbar import check_options, solve_states
+from nce_jax.free_energy._network import (
+    Network,
+    fold_samples,
+    make_network,
+    posterior,
+    sum_by_state,
+    sum_samples,
+)
+from nce_jax.free_energy._uncertainty import Reference, state_weights
+from nce_jax.log_partition import Status, interval_status
+
+
+class Expectations(NamedTuple):
+    """Expectations of an observable under K states.
+
+    Attributes:
+      value: the expectations, (K,); NaN unless the status is CONVERGED or LOW_OVERLAP.
+      standard_error: with the errors of the free energies, (K,), NaN where `value` is.
+      effective_samples: the effective number of samples behind the error, (K,).
+      status: a `Status` of each state, (K,), int32. Overlap with state 0 is not required.
+    """
+
+    value: Float[Array, " states"]
+    standard_error: Float[Array, " states"]
+    effective_samples: Float[Array, " states"]
+    status: Int[Array, " states"]
+
+
+def expectations(
+    reduced_potentials: Float[Array, "states samples"] | Sequence[Float[Array, "states _"]],
+    observable: Float[Array, "*states samples"],
+    num_samples: Int[Array, " states"] | Sequence[int] | None = None,
+    *,
+    weights: Weights | None = None,
+    statistical_inefficiency: Scalars = 1.0,
+    tolerance: float | None = None,
+    max_steps: int = 200,
+    chunk_size: int | None = None,
+) -> Expectations:
+    r"""Expectations of an observable under every state, from the samples of all states.
+
+    .. math::
+       \langle A \rangle_k = \sum_n W_{kn} A_n, \qquad
+       W_{kn} = \frac{e^{f_k - u_k(x_n)}}{\sum_j n_j e^{f_j - u_j(x_n)}},
+
+    with the free energies of `mbar`, for states with and without samples.
+
+    Args:
+      reduced_potentials: as in `mbar`.
+      observable: A(x_n), (N,), in the order of the samples; or an observable of each state, (K, N),
+        such as its own potential. It does not count where the state does not allow the sample.
+      num_samples: as in `mbar`.
+      weights: as in `mbar`.
+      statistical_inefficiency: as in `mbar`. It is that of the observable where it is larger.
+      tolerance: as in `mbar`.
+      max_steps: as in `mbar`.
+      chunk_size: as in `mbar`.
+
+    Returns:
+      The `Expectations`.
+
+    Raises:
+      TypeError: potentials, observables or weights that are not floating.
+      ValueError: shapes that do not fit, plain numbers out of their range.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import free_energy
+      >>> stiffness = jnp.array([1.0, 2.0, 4.0])
+      >>> x = jax.random.normal(jax.random.key(0), (2, 2000)) / jnp.sqrt(stiffness[:2, None])
+      >>> x = x.ravel()
+      >>> result = free_energy.expectations(stiffness[:, None] / 2 * x**2, x**2, [2000, 2000, 0])
+      >>> print(result.value.round(3), result.standard_error.round(3))  # 1, 1/2, 1/4
+      [0.994 0.498 0.25 ] [0.019 0.007 0.003]
+
+    References:
+      Shirts and Chodera, Statistically optimal analysis of samples from multiple equilibrium
+        states, 2008, eqs. 13-15.
+    """
+    inputs = as_inputs(reduced_potentials, num_samples, weights, statistical_inefficiency)
+    check_options(tolerance, max_steps, chunk_size)
+    values, constants = _as_observable(observable, inputs)
+    result = _expectations(
+        inputs.samples,
+        values,
+        tolerance,
+        largest=inputs.largest,
+        max_steps=max_steps,
+        chunk_size=chunk_size,
+    )
+    if constants is None:
+        return result
+    return add_constant(result, constants, Effect("value"), "observable")
+
+
+def _as_observable(observable: Any, inputs: Inputs) -> tuple[Any, np.ndarray | None]:
+    """The observable as (K or 1, padded N), and what was subtracted from it, by state."""
+    num_states, size = inputs.samples.potentials.shape
+    is_host = isinstance(observable, np.ndarray) and jnp.issubdtype(observable.dtype, jnp.floating)
+    values = observable if is_host else as_floating("observable", observable)
+    if values.shape not in ((inputs.size,), (num_states, inputs.size)):
+        raise ValueError(
+            f"observable: expected shape {(inputs.size,)} or {(num_states, inputs.size)}, got"
+            f" shape {values.shape}"
+        )
+    values = values.reshape(-1, inputs.size)
+    if isinstance(values, jax.Array) and inputs.size == size:
+        return values, None
+    values = np.asarray(values)
+    dtype = program_dtype([values])
+    constants = None
+    if values.dtype.itemsize > dtype.itemsize:
+        constants = find_split([values], [1], None, Effect()).constant
+        values = values - constants[:, None]
+        constants = np.broadcast_to(constants, (num_states,))
+    return jax.device_put(padded_to(values, size, 0, dtype)), constants
+
+
+@partial(jax.jit, static_argnames=("largest", "max_steps", "chunk_size"))
+def _expectations(
+    samples: Any, observable: jax.Array, tolerance: Any, *, chunk_size: int | None, **options
+) -> Expectations:
+    network = make_network(*samples)
+    reference, solved, _ = solve_states(network, tolerance, chunk_size=chunk_size, **options)
+    values = jnp.broadcast_to(observable.T, network.potentials.shape)
+    # The observable is cut into chunks with the potentials.
+    pool = network._replace(potentials=jnp.stack([network.potentials, values], axis=-1))
+    mean = sum_samples(lambda part: _means(part, reference), pool, chunk_size)
+    squares, responses, sums = sum_samples(
+        lambda part: _moments(part, reference, mean), pool, chunk_size
+    )
+    transform = reference.inverse @ responses
+    variance = network.inefficiency * (squares + jnp.sum(responses * transform, axis=0))
+    number = _effective_samples(pool, reference, mean, transform, sums, chunk_size)
+    is_finite = network.is_valid & network.is_defined & jnp.isfinite(mean)
+    status = jnp.where(reference.is_supported, solved, Status.NO_OVERLAP)
+    status = jnp.where(solved == Status.CONVERGED, status, solved)
+    status = jnp.where(is_finite, status, Status.NONFINITE).astype(jnp.int32)
+    is_estimate = status == Status.CONVERGED
+    return Expectations(
+        value=jnp.where(is_estimate, mean, jnp.nan),
+        standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
+        effective_samples=number,
+        status=interval_status(status, number),
+    )
+
+
+def _split(pool: Network, reference: Reference) -> tuple[Network, jax.Array, jax.Array]:
+    """The samples of a pool, their weights under every state, and the observable, (N, K)."""
+    part = pool._replace(potentials=pool.potentials[..., 0])
+    weights = state_weights(part, reference.f)
+    # What a state does not allow has no part in its expectation, whatever the value.
+    has_part = (weights > 0) & (part.weights[:, None] > 0)
+    return part, weights, jnp.where(has_part, pool.potentials[..., 1], 0)
+
+
+def _means(pool: Network, reference: Reference) -> jax.Array:
+    part, weights, values = _split(pool, reference)
+    return part.weights @ (weights * values)
+
+
+def _deviations(pool: Network, reference: Reference, mean: jax.Array):
+    """The samples, their probabilities, and W (A - mean A) of every state, (N, K)."""
+    part, weights, values = _split(pool, reference)
+    return part, posterior(part, reference.f), weights * (values - mean[None])
+
+
+def _moments(pool: Network, reference: Reference, mean: jax.Array):
+    """Sums of y^2, (K,), of p_j y_k, (K, K), and of y by state, (K, K)."""
+    part, probabilities, deviations = _deviations(pool, reference, mean)
+    weighted = part.weights[:, None] * deviations
+    squares = jnp.sum(weighted * deviations, axis=0)
+    return squares, probabilities.T @ weighted, sum_by_state(weighted, part)
+
+
+def _effective_samples(
+    pool: Network, reference: Reference, mean, transform, sums, chunk_size
+) -> jax.Array:
+    """One over the largest share of a sample in the variance, (K,)."""
+    counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
+    means = (sums + (reference.moments.flows * pool.is_sampled[None]) @ transform) / counts
+
+    def shares(pool: Network) -> tuple[jax.Array, jax.Array]:
+        part, probabilities, deviations = _deviations(pool, reference, mean)
+        precisions = part.precisions[part.owners][:, None]
+        influence = deviations + probabilities @ transform - means[part.owners]
+        squares = jnp.square(part.weights[:, None] * influence) / precisions
+        return jnp.sum(squares, axis=0), jnp.max(squares / precisions, axis=0)
+
+    total, largest = fold_samples(
+        shares,
+        lambda one, other: (one[0] + other[0], jnp.maximum(one[1], other[1])),
+        pool,
+        chunk_size,
+    )
+    number = jnp.where(largest > 0, total / largest, jnp.sum(pool.counts))
+    return number / pool.inefficiency

@@ -1,0 +1,310 @@
+"""`mbar` and `expectations`: the formulas by NumPy, identities, closed forms, and honesty."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import nce_jax
+from nce_jax import Status, free_energy
+from tests.free_energy import networks
+from tests.free_energy.networks import NUM_SAMPLES, oscillators
+
+K = len(NUM_SAMPLES)
+
+
+@pytest.fixture
+def pool(x64):
+    return oscillators()
+
+
+@pytest.fixture
+def result(pool):
+    return free_energy.mbar(pool.potentials, pool.num_samples)
+
+
+def assert_close(actual, expected, atol=1e-12):
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=atol)
+
+
+def test_equals_the_formulas(pool, result):
+    oracle = networks.solve(*pool[:2])
+    assert_close(result.f, oracle.f, 1e-11)
+    assert_close(result.standard_error, oracle.standard_error, 1e-10)
+    assert_close(result.overlap, oracle.weights @ oracle.weights.T * pool.num_samples, 1e-11)
+    sampled = pool.num_samples > 0
+    eigenvalues = np.linalg.eigvals(np.asarray(result.overlap)[np.ix_(sampled, sampled)])
+    assert_close(result.gap, 1 - np.sort(eigenvalues.real)[-2])
+    assert np.all(np.isin(result.status, (Status.CONVERGED, Status.LOW_OVERLAP)))
+
+
+def test_expectations_equal_the_formulas(pool):
+    oracle = networks.solve(*pool[:2])
+    observable = np.sin(np.arange(pool.potentials.shape[1])) + pool.potentials[1]
+    result = free_energy.expectations(pool.potentials, observable, pool.num_samples)
+    value, error = networks.expectation(oracle, pool.num_samples, observable)
+    assert_close(result.value, value, 1e-11)
+    assert_close(result.standard_error, error, 1e-10)
+    by_state = np.broadcast_to(observable, pool.potentials.shape)
+    again = free_energy.expectations(pool.potentials, by_state, pool.num_samples)
+    assert_close(again.value, result.value)
+
+
+def test_two_states_are_bar(x64):
+    pool = oscillators((60, 90), spacing=2.0)
+    work = pool.potentials[1] - pool.potentials[0]
+    bar = nce_jax.bar(work[:60], -work[60:])
+    result = free_energy.mbar(*pool[:2])
+    assert_close(result.f[1], bar.delta_f)
+    assert_close(result.effective_samples[1], bar.effective_samples, 1e-9)
+    assert result.status[1] == bar.status
+    # Bennett's error is another estimate of the same number.
+    np.testing.assert_allclose(result.standard_error[0, 1], bar.standard_error, rtol=0.02)
+
+
+@pytest.mark.parametrize("spacing", [4.0, 5.0, 6.0, 7.0, 8.0, 20.0])
+def test_two_states_overlap_where_they_do_for_bar(spacing, x64):
+    pool = oscillators((60, 90), spacing=spacing)
+    work = pool.potentials[1] - pool.potentials[0]
+    result = free_energy.mbar(*pool[:2])
+    assert result.status[1] == nce_jax.bar(work[:60], -work[60:]).status
+    is_estimate = result.status[1] in (Status.CONVERGED, Status.LOW_OVERLAP)
+    assert np.isfinite(result.f[1]) == is_estimate
+
+
+def test_order_of_the_states_does_not_matter(pool, result):
+    order = [3, 1, 2, 0]
+    blocks = np.split(pool.potentials, np.cumsum(pool.num_samples)[:-1], axis=1)
+    other = free_energy.mbar([blocks[k][order] for k in order])
+    assert_close(other.delta_f, np.asarray(result.delta_f)[np.ix_(order, order)])
+    assert_close(other.standard_error, np.asarray(result.standard_error)[np.ix_(order, order)])
+    covariance = np.asarray(other.sandwich_covariance)
+    moved = covariance - covariance[3] - covariance[:, [3]] + covariance[3, 3]
+    assert_close(moved[np.ix_(order, order)], result.sandwich_covariance)
+
+
+def test_a_shift_of_a_state_shifts_its_free_energy(pool, result):
+    shift = np.array([0.0, 1e3, -5.0, 1e5])
+    each = 1e4 * np.random.default_rng(0).normal(size=pool.potentials.shape[1])
+    moved = free_energy.mbar(pool.potentials + shift[:, None] + each, pool.num_samples)
+    assert_close(moved.f - shift, result.f, 1e-9)
+    assert_close(moved.standard_error, result.standard_error, 1e-9)
+
+
+def test_a_state_that_occurs_twice_is_one(pool, result):
+    rows = [0, 0, 1, 3]
+    counts = np.array([25, 35, 40, 50])
+    twice = free_energy.mbar(pool.potentials[rows], counts)
+    assert_close(twice.f, np.asarray(result.f)[rows])
+    assert_close(twice.standard_error[0], np.asarray(result.standard_error)[0, rows], 1e-7)
+
+
+def test_weights(pool, result):
+    rng = np.random.default_rng(1)
+    equal = np.repeat([0.5, 3.0, 1.0, 2.0], pool.num_samples)
+    scaled = free_energy.mbar(*pool[:2], weights=equal)
+    assert_close(scaled.f, result.f)
+    assert_close(scaled.standard_error, result.standard_error)
+    kept = rng.random(len(equal)) < 0.7
+    counts = np.add.reduceat(kept[: sum(NUM_SAMPLES)], [0, 60, 100])
+    fewer = free_energy.mbar(pool.potentials[:, kept], [counts[0], counts[1], 0, counts[2]])
+    masked = np.where(kept, pool.potentials, np.nan)
+    left_out = free_energy.mbar(masked, pool.num_samples, weights=kept.astype(float))
+    for name in ("f", "standard_error", "sandwich_covariance", "effective_samples"):
+        assert_close(getattr(left_out, name), getattr(fewer, name), 1e-9)
+
+
+def test_statistical_inefficiency(pool, result):
+    one = free_energy.mbar(*pool[:2], statistical_inefficiency=4.0)
+    assert_close(one.f, result.f)
+    assert_close(one.standard_error, 2 * result.standard_error)
+    assert_close(one.sandwich_covariance, 4 * result.sandwich_covariance)
+    # The first state's samples are counted for half as many: as if every other were missing.
+    by_state = free_energy.mbar(*pool[:2], statistical_inefficiency=np.array([2.0, 1, 1, 1]))
+    doubled = [
+        np.repeat(part, times, axis=1)
+        for part, times in zip(
+            np.split(pool.potentials, np.cumsum(pool.num_samples)[:-1], axis=1),
+            (1, 2, 1, 2),
+            strict=True,
+        )
+    ]
+    expected = free_energy.mbar(doubled)
+    assert_close(by_state.f, expected.f)
+    assert_close(by_state.standard_error, np.sqrt(2) * expected.standard_error)
+
+
+def test_derivatives(pool):
+    direction = np.random.default_rng(2).normal(size=pool.potentials.shape)
+    step = 1e-5
+
+    def outputs(t):
+        result = free_energy.mbar(pool.potentials + t * direction, pool.num_samples)
+        return result.f, result.standard_error[0]
+
+    values, slopes = jax.jit(lambda t: jax.jvp(outputs, (t,), (1.0,)))(0.0)
+    second = jax.jit(jax.grad(jax.grad(lambda t: outputs(t)[0][3])))(0.0)
+    up, down = outputs(step), outputs(-step)
+    for slope, high, low in zip(slopes, up, down, strict=True):
+        assert_close(slope, (high - low) / (2 * step), 1e-8)
+    curvature = (up[0][3] - 2 * values[0][3] + down[0][3]) / step**2
+    assert_close(second, curvature, 2e-5 * (1 + abs(curvature)))
+
+
+def test_jit_vmap_and_chunks(pool, result):
+    potentials = jnp.asarray(pool.potentials)
+    lanes = jnp.stack([potentials, potentials + jnp.linspace(0, 1, K)[:, None]])
+    mapped = jax.vmap(lambda u: free_energy.mbar(u, jnp.asarray(pool.num_samples)))(lanes)
+    assert_close(mapped.f, [result.f, result.f + np.linspace(0, 1, K)])
+    chunks = free_energy.mbar(*pool[:2], chunk_size=37)
+    for part, whole in zip(chunks, result, strict=True):
+        assert_close(part, whole, 1e-11)
+    observable = pool.potentials[2]
+    whole = free_energy.expectations(pool.potentials, observable, pool.num_samples)
+    parts = free_energy.expectations(pool.potentials, observable, pool.num_samples, chunk_size=37)
+    assert_close(parts.standard_error, whole.standard_error)
+
+
+@pytest.mark.slow
+def test_sharded_samples_give_the_same_numbers(pool, result):
+    mesh = jax.make_mesh((8,), ("data",))
+    size = 152
+    padded = np.pad(pool.potentials, ((0, 0), (0, size - pool.potentials.shape[1])))
+    weights = jnp.arange(size) < pool.potentials.shape[1]
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
+    counts = [*np.array(NUM_SAMPLES), 0, 0, 0, 2]
+    sharded = free_energy.mbar(jax.device_put(padded, split), counts, weights=weights.astype(float))
+    for name in ("f", "standard_error", "effective_samples"):
+        assert_close(getattr(sharded, name), getattr(result, name), 1e-10)
+
+
+def test_float32_of_host_arrays_with_offsets(x64):
+    pool = oscillators()
+    expected = free_energy.mbar(*pool[:2])
+    with jax.enable_x64(False):
+        shift = np.array([0.0, 100.0, -500.0, 30.0])
+        each = 1e6 * np.random.default_rng(0).normal(size=pool.potentials.shape[1])
+        result = free_energy.mbar(pool.potentials + shift[:, None] + each, pool.num_samples)
+        assert result.f.dtype == jnp.float32
+        assert_close(result.f - shift, expected.f, 5e-5)
+        far = np.array([0.0, 3e8, 0.0, 0.0])[:, None]
+        with pytest.raises(ValueError, match="reduced_potentials: .* float32 can represent"):
+            free_energy.mbar(pool.potentials + far, pool.num_samples)
+
+
+@pytest.mark.parametrize("spacing", [20.0, 200.0])
+def test_a_network_in_parts_names_them(spacing, x64):
+    near, far = oscillators((30, 40)), oscillators((20, 60))
+    joined = np.full((4, 150), 0.0)
+    joined[:2, :70], joined[2:, 70:] = near.potentials, far.potentials
+    joined[2:, :70], joined[:2, 70:] = near.potentials + spacing, far.potentials + spacing
+    result = free_energy.mbar(joined, [30, 40, 20, 60])
+    assert result.components.tolist() == [0, 0, 2, 2]
+    assert result.status[2:].tolist() == [Status.NO_OVERLAP] * 2
+    assert np.all(np.isnan(result.f[2:]))
+    assert np.all(np.isnan(result.delta_f[:2, 2:]))
+    assert_close(result.f[:2], free_energy.mbar(near.potentials, [30, 40]).f, 1e-6)
+    parts = free_energy.mbar(far.potentials, [20, 60])
+    assert_close(result.delta_f[2:, 2:], parts.delta_f, 1e-6)
+    with pytest.raises(FloatingPointError, match="NO_OVERLAP"):
+        nce_jax.check_solution(result, allow_no_overlap=False)
+
+
+def test_a_clash_is_a_zero(pool):
+    clash = pool.potentials.copy()
+    clash[3, :10] = np.inf
+    huge = np.where(np.isinf(clash), 1e3, clash)
+    actual, expected = (free_energy.mbar(u, pool.num_samples) for u in (clash, huge))
+    assert_close(actual.f, expected.f)
+    assert_close(actual.standard_error, expected.standard_error)
+
+
+@pytest.mark.parametrize(("state", "sample"), [(0, 5), (1, 5), (3, 5), (0, 70)])
+@pytest.mark.parametrize("bad", [np.nan, -np.inf])
+def test_potentials_without_meaning_fail(state, sample, bad, pool):
+    potentials = pool.potentials.copy()
+    potentials[state, sample] = bad
+    result = free_energy.mbar(potentials, pool.num_samples)
+    assert result.status.tolist() == [Status.NONFINITE] * K
+    assert np.all(np.isnan(result.f))
+    assert np.all(np.isnan(result.standard_error))
+
+
+def test_a_sample_that_its_own_state_forbids_fails(pool):
+    potentials = pool.potentials.copy()
+    potentials[1, 70] = np.inf
+    result = free_energy.mbar(potentials, pool.num_samples)
+    assert result.status.tolist() == [Status.NONFINITE] * K
+
+
+def test_a_bad_state_without_samples_fails_alone(pool, result):
+    potentials = pool.potentials.copy()
+    potentials[2, 3] = np.nan
+    other = free_energy.mbar(potentials, pool.num_samples)
+    assert other.status[2] == Status.NONFINITE
+    assert np.isnan(other.f[2])
+    kept = np.array([0, 1, 3])
+    assert_close(other.f[kept], np.asarray(result.f)[kept])
+    assert_close(other.standard_error[0, kept], np.asarray(result.standard_error)[0, kept])
+    observable = pool.potentials[0].copy()
+    observable[3] = np.inf
+    values = free_energy.expectations(pool.potentials, observable, pool.num_samples)
+    assert np.all(np.isnan(values.value))
+    assert values.status.tolist() == [Status.NONFINITE] * K
+
+
+def test_a_single_sample_has_no_error(x64):
+    pool = oscillators((60, 1, 50), spacing=0.5)
+    result = free_energy.mbar(*pool[:2])
+    assert np.isfinite(result.f).all()
+    assert np.isinf(result.standard_error[0, 1])
+    assert result.status[1] == Status.LOW_OVERLAP
+    assert result.effective_samples[1] == 1
+    assert np.isfinite(result.standard_error[0, 2])
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_samples": None}, "num_samples: expected the number of samples of every state"),
+        ({"num_samples": [60, 40, 50]}, "num_samples: expected one number per state"),
+        ({"num_samples": [60, 40, 0, 51]}, "num_samples: expected numbers >= 0 that add up to"),
+        ({"num_samples": [60, 40, -1, 51]}, "num_samples: expected numbers >= 0 that add up to"),
+        ({"num_samples": [60.0, 40.0, 0.0, 50.0]}, "num_samples: expected integers"),
+        ({"reduced_potentials": np.zeros(150)}, "reduced_potentials: expected shape"),
+        (
+            {"reduced_potentials": np.zeros((K, 150), int)},
+            "reduced_potentials: expected a floating",
+        ),
+        ({"reduced_potentials": [np.zeros((2, 3))]}, "reduced_potentials: expected K blocks"),
+        ({"weights": np.ones(149)}, "weights: expected one weight per sample"),
+        ({"weights": -np.ones(150)}, "weights: expected weights >= 0"),
+        ({"statistical_inefficiency": 0.5}, "statistical_inefficiency: expected a finite number"),
+        ({"statistical_inefficiency": np.ones(3)}, "statistical_inefficiency: expected"),
+        ({"tolerance": 0.0}, "tolerance: expected"),
+        ({"max_steps": 0}, "max_steps: expected"),
+        ({"chunk_size": 0}, "chunk_size: expected"),
+    ],
+)
+def test_wrong_arguments(change, message):
+    arguments = {"reduced_potentials": np.zeros((K, 150)), "num_samples": NUM_SAMPLES}
+    with pytest.raises((TypeError, ValueError), match=message):
+        free_energy.mbar(**(arguments | change))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("num_states", "spacing"), [(5, 1.0), (5, 2.5), (16, 1.0)])
+def test_intervals_cover_the_closed_form(num_states, spacing, x64):
+    """At k = 4 standard errors of a share, of 1,000 repetitions; seeds 0 to 999."""
+    counts = np.full(num_states, 100)
+    pools = [oscillators(counts, spacing=spacing, seed=seed) for seed in range(1000)]
+    stacked = jnp.asarray(np.stack([pool.potentials for pool in pools]))
+    result = jax.jit(jax.vmap(lambda u: free_energy.mbar(u, counts)))(stacked)
+    error = np.abs(np.asarray(result.f) - pools[0].exact)[:, -1]
+    for name, variance in (
+        ("asymptotic", np.square(result.standard_error[:, 0, -1])),
+        ("sandwich", result.sandwich_covariance[:, -1, -1]),
+    ):
+        share = np.mean(error < 1.96 * np.sqrt(variance))
+        assert abs(share - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(pools)), (name, share)
