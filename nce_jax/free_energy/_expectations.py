@@ -87,8 +87,11 @@ def expectations(
       >>> x = jax.random.normal(jax.random.key(0), (2, 2000)) / jnp.sqrt(stiffness[:2, None])
       >>> x = x.ravel()
       >>> result = free_energy.expectations(stiffness[:, None] / 2 * x**2, x**2, [2000, 2000, 0])
-      >>> print(result.value.round(3), result.standard_error.round(3))  # 1, 1/2, 1/4
-      [0.994 0.498 0.25 ] [0.019 0.007 0.003]
+      >>> for value, error in zip(result.value, result.standard_error):
+      ...     print(f"{value:.3f} +- {error:.3f}")  # 1, 1/2, 1/4
+      1.017 +- 0.029
+      0.509 +- 0.009
+      0.253 +- 0.004
 
     References:
       Shirts and Chodera, Statistically optimal analysis of samples from multiple equilibrium

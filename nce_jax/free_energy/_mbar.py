@@ -81,8 +81,11 @@ def mbar(
       >>> x = jax.random.normal(jax.random.key(0), (3, 2000)) / jnp.sqrt(stiffness)[:, None]
       >>> u = stiffness[:, None] / 2 * x.ravel() ** 2
       >>> result = free_energy.mbar(u, [2000, 2000, 2000])
-      >>> print(result.f.round(3), result.standard_error[0].round(3))
-      [0.    0.337 0.678] [0.    0.008 0.014]
+      >>> for f, error in zip(result.f, result.standard_error[0]):
+      ...     print(f"{f:.3f} +- {error:.3f}")
+      0.000 +- 0.000
+      0.355 +- 0.007
+      0.711 +- 0.012
 
     References:
       Shirts and Chodera, Statistically optimal analysis of samples from multiple equilibrium
