@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import check_instance, check_positive, check_positive_int
+from nce_jax._describe import describe
+from nce_jax._options import check_function
 from nce_jax._types import Array, Bool, Int, Scalars
 from nce_jax.log_partition._tolerance import admissible_error
 
@@ -38,7 +41,7 @@ def start_run(state: Any, is_valid: Bool[Array, "*batch"]) -> Run:
       The `Run` to pass to `iterate`.
 
     Raises:
-      AttributeError: `is_valid` is no array.
+      TypeError: `state` has no such fields, or `is_valid` is no array of truth values.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -51,7 +54,14 @@ def start_run(state: Any, is_valid: Bool[Array, "*batch"]) -> Run:
     References:
       Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (while_loop).
     """
-    return Run(state, jnp.zeros(is_valid.shape, jnp.int32), ~is_valid)
+    if not (hasattr(state, "estimate") and hasattr(state, "error")):
+        raise TypeError(
+            "state: expected a State, or a NamedTuple with fields estimate and error, got"
+            f" {describe(state)}"
+        )
+    if not jnp.issubdtype(getattr(is_valid, "dtype", jnp.float32), jnp.bool_):
+        raise TypeError(f"is_valid: expected an array of truth values, got {describe(is_valid)}")
+    return Run(state, jnp.zeros(is_valid.shape, jnp.int32), ~jnp.asarray(is_valid))
 
 
 def iterate(
@@ -79,7 +89,9 @@ def iterate(
       The `Run` at the end; a lane that has not ended has used up its evaluations.
 
     Raises:
-      TypeError: `move` changes the structure, shapes or dtypes of the state.
+      TypeError: `run` is no `Run`, `move` no function, or one that changes the structure, shapes or
+        dtypes of the state.
+      ValueError: plain numbers out of their range.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -96,6 +108,16 @@ def iterate(
       Bradbury et al., JAX: composable transformations of Python+NumPy programs, 2018 (while_loop).
     """
 
+    check_instance("run", run, Run, "start_run(...) returns")
+    check_function("move", move, "the state")
+    check_loop_options(tolerance, max_steps, fixed_steps)
+    old, new = (jax.eval_shape(function, run.state) for function in (lambda x: x, move))
+    if not jax.tree.structure(old) == jax.tree.structure(new):  # type: ignore[operator]
+        raise TypeError(
+            f"move: expected a function that returns a {type(old).__name__}, as it was given, got"
+            f" {describe(new)}"
+        )
+
     def step(run: Run) -> Run:
         return _step(run, move, tolerance)
 
@@ -109,6 +131,15 @@ def iterate(
     return jax.lax.fori_loop(
         0, fixed_steps, lambda _, run: step(run), run, unroll=fixed_steps <= _MAX_UNROLLED
     )
+
+
+def check_loop_options(tolerance: Any, max_steps: Any, fixed_steps: Any) -> None:
+    """Raises where an option is of the wrong kind or, as a plain number, out of its range."""
+    if tolerance is not None:
+        check_positive("tolerance", tolerance)
+    check_positive_int("max_steps", max_steps)
+    if fixed_steps is not None:
+        check_positive_int("fixed_steps", fixed_steps)
 
 
 def _step(run: Run, move: Callable[[Any], Any], tolerance: Scalars | None) -> Run:

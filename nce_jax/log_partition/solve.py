@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_real, as_scalar, check_instance, check_positive, check_positive_int
+from nce_jax._checks import as_real, as_scalar, check_instance
 from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import stop_where
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition._loop import iterate, start_run
+from nce_jax.log_partition._loop import check_loop_options, iterate, start_run
 from nce_jax.log_partition._newton import newton
 from nce_jax.log_partition._status import find_status, find_valid
 from nce_jax.log_partition.equation import bennett_residual
@@ -262,11 +262,7 @@ def solve_with_last_iterate(
 def check_solver_options(solver: Any, tolerance: Any, max_steps: Any, fixed_steps: Any) -> None:
     """Raises where an option is of the wrong kind or, as a plain number, out of its range."""
     check_instance("solver", solver, Solver, "newton()")
-    if tolerance is not None:
-        check_positive("tolerance", tolerance)
-    check_positive_int("max_steps", max_steps)
-    if fixed_steps is not None:
-        check_positive_int("fixed_steps", fixed_steps)
+    check_loop_options(tolerance, max_steps, fixed_steps)
 
 
 @functools.partial(jax.jit, static_argnames=("solver", "max_steps", "fixed_steps"))

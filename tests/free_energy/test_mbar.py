@@ -1,12 +1,17 @@
 """`mbar` and `expectations`: the formulas by NumPy, identities, closed forms, and honesty."""
 
+import re
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import nce_jax
-from nce_jax import Status, free_energy
+from nce_jax import Status, free_energy, training
+from nce_jax.free_energy._network import Network, make_network
+from nce_jax.free_energy._solve import moments_of
 from tests.free_energy import networks
 from tests.free_energy.networks import NUM_SAMPLES, oscillators
 
@@ -167,15 +172,34 @@ def test_jit_vmap_and_chunks(pool, result):
 
 @pytest.mark.slow
 def test_sharded_samples_give_the_same_numbers(pool, result):
-    mesh = jax.make_mesh((8,), ("data",))
+    mesh = training.make_mesh()
     size = 152
     padded = np.pad(pool.potentials, ((0, 0), (0, size - pool.potentials.shape[1])))
     weights = jnp.arange(size) < pool.potentials.shape[1]
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
-    counts = [*np.array(NUM_SAMPLES), 0, 0, 0, 2]
+    counts = np.add(NUM_SAMPLES, (0, 0, 0, 2))
     sharded = free_energy.mbar(jax.device_put(padded, split), counts, weights=weights.astype(float))
     for name in ("f", "standard_error", "effective_samples"):
         assert_close(getattr(sharded, name), getattr(result, name), 1e-10)
+
+
+@pytest.mark.slow
+def test_an_evaluation_on_a_mesh_is_one_collective(pool):
+    mesh = training.make_mesh()
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    every = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    network = make_network(jnp.asarray(pool.potentials), jnp.array(NUM_SAMPLES), None, 1.0)
+    pad = 152 - len(network.owners)
+    shares = {
+        "potentials": jnp.pad(network.potentials, ((0, pad), (0, 0))),
+        "weights": jnp.pad(network.weights, (0, pad)),
+        "owners": jnp.pad(network.owners, (0, pad), constant_values=K - 1),
+    }
+    others = jax.device_put(network._asdict(), every)
+    network = Network(**(others | jax.device_put(shares, split)))
+    evaluate = jax.jit(partial(moments_of, chunk_size=None))
+    program = evaluate.lower(network, jax.device_put(jnp.zeros(K), every)).compile().as_text()
+    assert len(re.findall(r"all-reduce\(|all-gather\(|collective-permute\(", program)) == 1
 
 
 def test_float32_of_host_arrays_with_offsets(x64):
