@@ -33,6 +33,7 @@ VOCABULARY = {
     "max_steps",  # evaluations that a solve may take
     "noise_ratio",  # nu
     "num_replicates",  # of a bootstrap
+    "shared_samples",  # whether neighboring windows have configurations in common
     "solver",  # a Solver
     "statistical_inefficiency",  # correlated samples per independent one
     "strength",  # of a penalty
