@@ -32,6 +32,7 @@ VOCABULARY = {
     "magnification",  # M
     "max_steps",  # evaluations that a solve may take
     "noise_ratio",  # nu
+    "num_fractions",  # parts of the samples
     "num_replicates",  # of a bootstrap
     "shared_samples",  # whether neighboring windows have configurations in common
     "solver",  # a Solver

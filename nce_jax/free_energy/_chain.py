@@ -96,7 +96,8 @@ def bar_chain(
         share their configurations. False for windows that were sampled on their own, whose
         differences are independent.
       statistical_inefficiency: g >= 1, a number, or one per state, (*batch, K), the number of its
-        correlated samples that are worth one independent sample.
+        correlated samples that are worth one independent sample: `statistical_inefficiency`
+        estimates it.
       solver: see `bar`.
       tolerance: admissible error of every delta_f in kT; see `bar`.
       max_steps: evaluations allowed.

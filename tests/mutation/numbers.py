@@ -174,6 +174,30 @@ _DIAGNOSTICS = (
         },
     ),
     *faults_in(
+        "nce_jax/free_energy/_redraw.py",
+        "tests/free_energy/test_bootstrap_bar.py",
+        faults={"num_starts = jnp.maximum(count - block_size, 0) + 1": "num_starts = count"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_bootstrap.py",
+        "tests/free_energy/test_bootstrap_bar.py",
+        faults={"of_states[..., 1:]": "of_states[..., :-1]"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_time_series.py",
+        "tests/free_energy/test_time_series.py",
+        faults={
+            "(lags >= expand(last))": "(lags > expand(last))",
+            "jnp.where((is_counted == 0) | is_equal, 0, deviations)": "is_counted * deviations",
+            "& has_pairs & (lags": "& (lags",
+        },
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_convergence.py",
+        "tests/free_energy/test_convergence.py",
+        faults={"rank > count - kept": "rank <= kept"},
+    ),
+    *faults_in(
         "nce_jax/likelihood/_transforms.py",
         "tests/likelihood/test_likelihood.py",
         faults={
