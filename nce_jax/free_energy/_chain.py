@@ -233,6 +233,8 @@ def chain_of(
         as_inefficiency("statistical_inefficiency", inefficiency_reverse, windows),
     )
     covariance = _covariance(windows, of_states, shared_samples, block_size)
+    is_known = windows.is_estimate
+    is_whole = jnp.all(is_known, axis=-1)
     variances = jnp.diagonal(covariance, axis1=-2, axis2=-1)
     # It is a sum of squares, which rounding may make negative all the same.
     variance = jnp.maximum(jnp.sum(covariance, axis=(-2, -1)), 0)
@@ -240,29 +242,38 @@ def chain_of(
     count = effective_count(windows, block_size) / jnp.maximum(*of_states)
     return ChainFreeEnergy(
         delta_f=delta_f,
-        standard_error=jnp.sqrt(variances),
-        covariance=covariance,
+        standard_error=_root_where(is_known, variances),
+        covariance=jnp.where(is_known[..., :, None] & is_known[..., None, :], covariance, jnp.nan),
         total=jnp.sum(delta_f, axis=-1),
-        total_standard_error=jnp.sqrt(variance),
+        total_standard_error=_root_where(is_whole, variance),
         overlap=overlap_of(windows),
         status=interval_status(windows.status, count),
         effective_samples=count,
     )
 
 
+def _root_where(is_known: jax.Array, variance: jax.Array) -> jax.Array:
+    """The root of a variance, and NaN, which passes no gradient, where it is not known."""
+    return jnp.where(is_known, jnp.sqrt(jnp.where(is_known, variance, 1)), jnp.nan)
+
+
 def _covariance(
     windows: Window, of_states: tuple[jax.Array, jax.Array], shared_samples: bool, block_size: int
 ) -> jax.Array:
-    """The covariance of all delta_f, (*batch, K - 1, K - 1); NaN where one has no estimate."""
-    forward, reverse = (block_sums(side, block_size) for side in windows.influences)
+    """The covariance of all delta_f, (*batch, K - 1, K - 1); zero where one has no estimate."""
+    is_known = windows.is_estimate
+    # A NaN would reach the gradient of the neighbor that it is multiplied with.
+    forward, reverse = (
+        block_sums(jnp.where(is_known[..., None], side, 0), block_size)
+        for side in windows.influences
+    )
     sides = zip(of_states, (forward, reverse), strict=True)
     variances = sum(g * jnp.sum(jnp.square(side), axis=-1) for g, side in sides)
     variances = jnp.where(windows.is_single, jnp.inf, variances)
-    variances = windows.given(variances + rounding_variance(windows.delta_f))
+    variances = jnp.where(is_known, variances + rounding_variance(windows.delta_f), 0)
     index = np.arange(variances.shape[-1])
-    is_known = windows.is_estimate
-    covariance = jnp.where(is_known[..., :, None] & is_known[..., None, :], 0, jnp.nan)
-    covariance = covariance.astype(variances.dtype).at[..., index, index].set(variances)
+    covariance = jnp.zeros((*variances.shape, index.size), variances.dtype)
+    covariance = covariance.at[..., index, index].set(variances)
     if not shared_samples or index.size == 1:
         return covariance
     products = reverse[..., :-1, :] * forward[..., 1:, :]

@@ -55,7 +55,8 @@ def statistical_inefficiency(
 
     Returns:
       g, (*batch). It is 1 for a series that does not vary, such as a single value: it has no
-      error that could be too small. It is NaN where a value is not finite.
+      error that could be too small. It is NaN where a value is not finite, such as the work of a
+      clash; a weight of zero leaves it out.
 
     Raises:
       TypeError: values that are not floating.
@@ -111,19 +112,17 @@ def _of_pair(
 def _deviations(name: str, values: Any, weights: Any) -> tuple[jax.Array, jax.Array]:
     """Deviations from the mean in units of the largest, and weights of zero and one.
 
-    Both are zero where the weight is. All deviations are zero where the values are equal, which
-    their mean, being rounded, would hide.
+    Both are zero where the weight is.
     """
     values = as_samples(name, values)
     values = values.astype(compute_dtype(values))
     weights = as_weights("weights", weights, values)
     values = ignore_unweighted(values, weights)
     is_counted = jnp.ones_like(values) if weights is None else (weights > 0).astype(values.dtype)
-    # The first difference keeps the digits of values with a large constant in common.
+    # This keeps the digits of values with a large constant in common; of equal values, whose mean
+    # may be rounded, nothing is left.
     values = values - jax.lax.stop_gradient(values[..., :1])
-    deviations = values - expand(weighted_mean(values, is_counted))
-    is_equal = jnp.all((values == 0) | (is_counted == 0), axis=-1, keepdims=True)
-    deviations = jnp.where((is_counted == 0) | is_equal, 0, deviations)
+    deviations = is_counted * (values - expand(weighted_mean(values, is_counted)))
     largest = jnp.max(jnp.abs(deviations), axis=-1, keepdims=True)
     return deviations / jnp.where(largest == 0, 1, largest), is_counted
 
@@ -134,7 +133,8 @@ def _inefficiency(
     """g from deviations.
 
     (1 - t / n) C_t is the sum of products at lag t over that at lag zero: the number of pairs
-    cancels, also where values are missing. The longest lag, of one pair, does not count.
+    cancels, also where values are missing. A sum over all lags is zero, so that one which reaches
+    the end of the series is 1 with and without the last lag.
     """
     place = jax.lax.broadcasted_iota(jnp.int32, first.shape, first.ndim - 1)
     lags = place[..., 1:]
@@ -144,8 +144,7 @@ def _inefficiency(
     relative = sums[..., 1:] / expand(jnp.where(is_constant, 1, variance))
     # The number of pairs of values at a lag. Where there are none, the sum is rounding alone.
     has_pairs = _lagged_products(weights, weights)[..., 1:] > 0.5
-    last = jnp.max(jnp.where(weights > 0, place, 0), axis=-1)
-    is_end = ((relative <= 0) & has_pairs & (lags > min_lag)) | (lags >= expand(last))
+    is_end = (relative <= 0) & has_pairs & (lags > min_lag)
     is_counted = (jnp.cumsum(is_end, axis=-1) == 0) & has_pairs
     inefficiency = 1 + 2 * jnp.sum(jnp.where(is_counted, relative, 0), axis=-1)
     inefficiency = jnp.where(is_constant, 1, jnp.maximum(inefficiency, 1))

@@ -107,14 +107,18 @@ def test_moving_blocks_keep_the_correlation(x64):
 
 
 def test_blocks_are_runs_of_consecutive_values(x64):
-    """Two blocks of half the values: 0 to 20 ones of the step in each of them."""
-    steps = np.repeat([0.0, 1.0], 20)
-    result = bootstrap_bar(KEY, steps, 0 * steps, num_replicates=50, block_size=20)
+    """Two blocks of half the values: 0 to 20 ones of a step in each of them, but the last value at
+    most once.
+    """
+    values = np.stack([np.arange(40) >= 20, np.arange(40) == 39]).astype(float)
+    result = bootstrap_bar(KEY, values, 0 * values, num_replicates=50, block_size=20)
     ones = np.arange(41)[:, None] > np.arange(40)
     possible = free_energy.bar(ones.astype(float), np.zeros((41, 40))).delta_f
-    distance = np.abs(np.asarray(result.replicates)[:, None] - np.asarray(possible))
-    assert distance.min(axis=1).max() < 1e-10
-    assert len(np.unique(distance.argmin(axis=1))) > 15
+    distance = np.abs(np.asarray(result.replicates)[..., None] - np.asarray(possible))
+    assert distance.min(axis=-1).max() < 1e-10
+    of_step, of_last = distance.argmin(axis=-1).T
+    assert len(np.unique(of_step)) > 15
+    assert of_last.max() <= 2
 
 
 @pytest.mark.parametrize(

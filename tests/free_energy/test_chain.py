@@ -107,6 +107,21 @@ def test_a_window_without_overlap_takes_the_sum_with_it():
     assert abs(result.total[1] - exact.sum()) < 4 * result.total_standard_error[1]
 
 
+def test_a_window_that_failed_passes_no_gradient():
+    """Neither to its neighbors, with which it shares samples, nor to other chains."""
+    forward, reverse, _ = oscillators(50, num_states=4, lanes=(2,))
+    forward[0, 1, 3] = np.nan
+
+    def loss(change):
+        result = free_energy.bar_chain(forward + change, reverse)
+        return sum(jnp.sum(jnp.where(jnp.isfinite(part), part, 0)) for part in result[:5])
+
+    gradient = jax.jit(jax.grad(loss))(jnp.zeros(forward.shape))
+    assert np.isfinite(gradient).all()
+    np.testing.assert_array_equal(gradient[0, 1], 0)
+    assert (gradient[0, 2] != 0).any()
+
+
 def test_clashes_are_the_zeros_they_are(x64):
     """Work of +inf counts among the values and adds zero; a very large one does the same."""
     forward, reverse, _ = oscillators(200)

@@ -187,8 +187,7 @@ _DIAGNOSTICS = (
         "nce_jax/free_energy/_time_series.py",
         "tests/free_energy/test_time_series.py",
         faults={
-            "(lags >= expand(last))": "(lags > expand(last))",
-            "jnp.where((is_counted == 0) | is_equal, 0, deviations)": "is_counted * deviations",
+            "values - jax.lax.stop_gradient(values[..., :1])": "values",
             "& has_pairs & (lags": "& (lags",
         },
     ),
