@@ -29,7 +29,7 @@ from nce_jax._checks import (
     is_key,
     relative_weights,
 )
-from nce_jax._offset import Effect, Split, add_constant, find_split
+from nce_jax._offset import Effects, Split, add_constant, find_split
 from nce_jax._padding import (
     LARGEST_SHARED,
     cut,
@@ -81,7 +81,7 @@ def one_program(
     static: Sequence[str] = (),
     rows: Sequence[str] = (),
     is_per_sample: bool = False,
-    effect: Effect | None = None,
+    effect: Effects | None = None,
 ) -> Callable[[_Function], _Function]:
     """Makes eager calls of a function of samples one program for each size class.
 
@@ -230,7 +230,7 @@ def _prepare(
     sets: Sequence[SampleSet],
     arguments: dict[str, Any],
     rows: dict[str, Any],
-    effect: Effect | None,
+    effect: Effects | None,
 ) -> _Prepared:
     """Checks the arguments as they were given, pads them, and takes a constant out of them."""
     values, weights, scalars = _checked(sets, arguments)

@@ -174,9 +174,9 @@ def jackknife_variance(
     """
     weights = jnp.ones_like(influence) if weights is None else weights
     normalized = weights / jnp.sum(weights, axis=-1, keepdims=True)
-    block_weights = _block_sums(normalized, block_size)
+    block_weights = block_sums(normalized, block_size)
     correction = 1 - jnp.sum(jnp.square(block_weights), axis=-1)
-    squares = jnp.sum(jnp.square(_block_sums(influence, block_size)), axis=-1)
+    squares = jnp.sum(jnp.square(block_sums(influence, block_size)), axis=-1)
     is_single = correction < 8 * jnp.finfo(correction.dtype).eps
     return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
 
@@ -192,7 +192,7 @@ def effective_samples(*sides: tuple[jax.Array, jax.Array | None], block_size: in
       *sides: influences and weights of every side, (*batch, n) with an n of its own.
       block_size: consecutive samples per block.
     """
-    sizes = [jnp.abs(_block_sums(jax.lax.stop_gradient(side), block_size)) for side, _ in sides]
+    sizes = [jnp.abs(block_sums(jax.lax.stop_gradient(side), block_size)) for side, _ in sides]
     counts = [_block_count(*side, block_size) for side in sides]
     largest = functools.reduce(jnp.maximum, (jnp.max(size, axis=-1) for size in sizes))
     scale = expand(jnp.where(largest == 0, 1, largest))
@@ -204,7 +204,7 @@ def effective_samples(*sides: tuple[jax.Array, jax.Array | None], block_size: in
 
 def _block_count(values: jax.Array, weights: jax.Array | None, block_size: int) -> jax.Array:
     weights = jnp.ones_like(values) if weights is None else jax.lax.stop_gradient(weights)
-    blocks = _block_sums(weights, block_size)
+    blocks = block_sums(weights, block_size)
     return sample_count(blocks, blocks)
 
 
@@ -217,7 +217,8 @@ def rounding_variance(value: jax.Array) -> jax.Array:
     return jnp.where(rounding > 1e-3, jnp.square(rounding), 0)
 
 
-def _block_sums(values: jax.Array, block_size: int) -> jax.Array:
+def block_sums(values: jax.Array, block_size: int) -> jax.Array:
+    """The sums of blocks of consecutive values; the last block may be shorter."""
     if block_size == 1:
         return values
     padding = [(0, 0)] * (values.ndim - 1) + [(0, -values.shape[-1] % block_size)]

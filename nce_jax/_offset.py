@@ -40,11 +40,18 @@ class Effect(NamedTuple):
       error: the field with the standard error of that field; None where there is none.
       with_log_partition: whether this holds where the argument `log_partition` is given, too. Else
         the result depends on the differences of the values to it.
+      is_sum: whether the field is a sum over the last axis of the batch, and so moves by the sum of
+        the constants there.
     """
 
     field: str | None = None
     error: str | None = "standard_error"
     with_log_partition: bool = False
+    is_sum: bool = False
+
+
+Effects = Effect | tuple[Effect, ...]
+"""What a constant does to a result, or to each of several fields of it."""
 
 
 class Split(NamedTuple):
@@ -60,14 +67,15 @@ class Split(NamedTuple):
 
 
 def find_split(
-    values: Sequence[np.ndarray], signs: Sequence[int], log_partition: Any, effect: Effect | None
+    values: Sequence[np.ndarray], signs: Sequence[int], log_partition: Any, effect: Effects | None
 ) -> Split:
     """Finds what can be subtracted from the values without a change of the result."""
+    effects = () if effect is None else _as_effects(effect)
     dtype = np.result_type(np.float64, *values)
     batch = values[0].shape[:-1]
     given = _clean(0.0 if log_partition is None else log_partition, dtype, batch)
     constant = np.zeros(batch, dtype)
-    if effect is not None and (log_partition is None or effect.with_log_partition):
+    if effects and (log_partition is None or effects[0].with_log_partition):
         typical = [sign * _typical(side) for side, sign in zip(values, signs, strict=True)]
         constant = _clean(sum(typical) / len(typical) - given, dtype, batch)
     return Split(given, constant)
@@ -92,7 +100,21 @@ def _typical(values: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(median), median, 0)
 
 
-def add_constant(result: Any, constant: np.ndarray, effect: Effect, name: str) -> Any:
+def without_typical(values: Any) -> Any:
+    """An array of the host less its typical value per batch entry; another array as it is.
+
+    For a result that does not depend on a constant of these values alone.
+    """
+    if not isinstance(values, np.ndarray) or values.dtype.itemsize <= np.dtype(np.float32).itemsize:
+        return values
+    return values - _typical(values)[..., None]
+
+
+def _as_effects(effect: Effects) -> tuple[Effect, ...]:
+    return (effect,) if isinstance(effect, Effect) else effect
+
+
+def add_constant(result: Any, constant: np.ndarray, effect: Effects, name: str) -> Any:
     """Adds the constant to a result; raises ValueError where its dtype cannot hold the sum.
 
     Args:
@@ -104,6 +126,12 @@ def add_constant(result: Any, constant: np.ndarray, effect: Effect, name: str) -
     Returns:
       The result of the values with the constant.
     """
+    for part in _as_effects(effect):
+        result = _add(result, np.sum(constant, axis=-1) if part.is_sum else constant, part, name)
+    return result
+
+
+def _add(result: Any, constant: np.ndarray, effect: Effect, name: str) -> Any:
     if effect.field is None or not constant.any():
         return result
     value = getattr(result, effect.field) if effect.field else result

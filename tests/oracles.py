@@ -362,6 +362,42 @@ def bar_standard_error(work_forward, work_reverse, delta_f: float) -> float:
     return math.sqrt(sum((np.mean(f**2) / np.mean(f) ** 2 - 1) / len(f) for f in accepted))
 
 
+def bar_chain_covariance(work_forward, work_reverse, inefficiencies=None):
+    """delta_f of all windows and their joint covariance, window by window, from eq. 10a and the
+    products of the influences of the same configurations.
+    """
+    num_windows = len(work_forward)
+    g = np.ones(num_windows + 1) if inefficiencies is None else inefficiencies
+    values = np.array([bar(*sides) for sides in zip(work_forward, work_reverse, strict=True)])
+    covariance, sides = np.zeros((num_windows, num_windows)), []
+    for k, value in enumerate(values):
+        m, n = len(work_forward[k]), len(work_reverse[k])
+        forward = sigmoid(value - math.log(m / n) - np.asarray(work_forward[k], np.float64))
+        reverse = sigmoid(math.log(m / n) - value - np.asarray(work_reverse[k], np.float64))
+        sides.append((-(forward / forward.mean() - 1) / m, (reverse / reverse.mean() - 1) / n))
+        covariance[k, k] = sum(g[k + i] * side @ side for i, side in enumerate(sides[-1]))
+    for k in range(num_windows - 1):
+        covariance[k, k + 1] = covariance[k + 1, k] = g[k + 1] * sides[k][1] @ sides[k + 1][0]
+    return values, covariance
+
+
+def statistical_inefficiency(values, other=None, min_lag=3) -> float:
+    """1 + 2 sum (1 - t / n) C_t, up to the first lag beyond `min_lag` where C_t <= 0.
+
+    Chodera et al. 2007, as in pymbar.timeseries: the lags are summed one by one, up to n - 2.
+    """
+    first = np.asarray(values, np.float64) - np.mean(values, dtype=np.float64)
+    second = first if other is None else np.asarray(other) - np.mean(other, dtype=np.float64)
+    n, variance, total = len(first), np.mean(first * second), 1.0
+    for lag in range(1, n - 1):
+        products = first[: n - lag] @ second[lag:] + second[: n - lag] @ first[lag:]
+        correlation = products / (2 * (n - lag) * variance)
+        if correlation <= 0 and lag > min_lag:
+            break
+        total += 2 * correlation * (1 - lag / n)
+    return max(total, 1.0)
+
+
 def divergence(
     data, noise, log_partition, kappa=1.0, weights_data=None, weights_noise=None, block_size=1
 ):

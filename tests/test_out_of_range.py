@@ -63,6 +63,10 @@ KNOWN = {
 """Valid values of required arguments."""
 
 SHAPES = {
+    **{
+        name: {side: KNOWN[side][None] for side in ("work_forward", "work_reverse")}
+        for name in ("bar_chain", "bar_chain_convergence", "bootstrap_bar_chain")
+    },
     "nre_b_loss": {"log_ratio_noise": KNOWN["log_density_noise"]},
     "nre_c_loss": {"log_ratio_noise": jnp.asarray(_NOISE)[:, None]},
     "joint_standard_error": {

@@ -32,7 +32,9 @@ VOCABULARY = {
     "magnification",  # M
     "max_steps",  # evaluations that a solve may take
     "noise_ratio",  # nu
+    "num_fractions",  # parts of the samples
     "num_replicates",  # of a bootstrap
+    "shared_samples",  # whether neighboring windows have configurations in common
     "solver",  # a Solver
     "statistical_inefficiency",  # correlated samples per independent one
     "strength",  # of a penalty

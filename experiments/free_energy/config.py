@@ -28,6 +28,8 @@ class Config:
     deviations apart."""
     block_sizes: tuple[int, ...] = (1, 2, 5, 10, 20, 50, 100)
     """Benzene: numbers of consecutive work values per block."""
+    num_replicates: int = 2000
+    """Benzene: number of bootstrap replicates of the states."""
     seed: int = 0
     """Seed of all random numbers."""
 
@@ -40,6 +42,7 @@ PRESETS = {
         num_seeds=50,
         num_forward=1000,
         num_unequal_seeds=50,
+        num_replicates=100,
     ),
     "paper": Config(),
 }

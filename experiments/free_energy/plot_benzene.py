@@ -34,7 +34,8 @@ def draw_benzene(arrays: dict[str, np.ndarray]) -> Figure:
     )
     left.set_xticks(x, [f"{pair} to {pair + 1}" for pair in x])
     left.set(xlabel="pair of states", ylabel="free energy difference (kT)")
-    left.set_title(f"(a) sum {np.sum(values):.4f} $\\pm$ {np.linalg.norm(errors):.4f} kT")
+    total, error = arrays["benzene_sum"], arrays["benzene_sum_standard_error"]
+    left.set_title(f"(a) sum {total:.4f} $\\pm$ {error:.4f} kT")
     left.legend(loc="upper right")
     sizes, blocks = arrays["benzene_block_sizes"], arrays["benzene_block_standard_error"]
     for pair, color in enumerate(plotting.graded_colors(len(values))):

@@ -26,7 +26,7 @@ def experiment(config: Config, key: jax.Array) -> Result:
         if benzene is None:
             print(f"  benzene left out: {data.VARIABLE} is not set", file=sys.stderr)
         else:
-            arrays |= _benzene(benzene, config)
+            arrays |= _benzene(benzene, config, jax.random.fold_in(key, 2))
     return Result(arrays, statistics.headline(arrays, config), statistics.failed_lanes(arrays))
 
 
@@ -107,10 +107,17 @@ def _unequal(config: Config, key: jax.Array) -> Arrays:
     return jax.tree.map(np.asarray, values)
 
 
-def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
-    """BAR per pair of states, (pair,), and its standard error from blocks, (block size, pair)."""
+def _benzene(benzene: data.Benzene, config: Config, key: jax.Array) -> Arrays:
+    """BAR per pair of states, (pair,), and its standard error from blocks, (block size, pair).
+
+    The error of the sum is that of pairs that share states, and that of a bootstrap of the states.
+    """
     forward, reverse = jnp.asarray(benzene.work_forward), jnp.asarray(benzene.work_reverse)
     free_energy = nce_jax.bar(forward, reverse)
+    chain = nce_jax.free_energy.bar_chain(forward, reverse)
+    bootstrap = nce_jax.free_energy.bootstrap_bar_chain(
+        key, forward, reverse, num_replicates=config.num_replicates
+    )
     noise_ratio = forward.shape[-1] / reverse.shape[-1]
     blocks = [
         nce_jax.diagnostics.estimate_log_partition(
@@ -120,6 +127,9 @@ def _benzene(benzene: data.Benzene, config: Config) -> Arrays:
     ]
     return {
         **{f"benzene_{name}": np.asarray(value) for name, value in free_energy._asdict().items()},
+        "benzene_sum": np.asarray(chain.total),
+        "benzene_sum_standard_error": np.asarray(chain.total_standard_error),
+        "benzene_sum_bootstrap_error": np.asarray(bootstrap.standard_error),
         "benzene_reference": benzene.reference,
         "benzene_block_sizes": np.asarray(config.block_sizes),
         "benzene_block_standard_error": np.stack([np.asarray(block) for block in blocks]),

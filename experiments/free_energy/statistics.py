@@ -94,8 +94,10 @@ def _benzene(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     values, errors = arrays["benzene_delta_f"], arrays["benzene_standard_error"]
     reference, blocks = arrays["benzene_reference"], arrays["benzene_block_standard_error"]
     return {
-        "benzene_sum": np.sum(values),
-        "benzene_standard_error": np.linalg.norm(errors),
+        "benzene_sum": arrays["benzene_sum"],
+        "benzene_standard_error": arrays["benzene_sum_standard_error"],
+        "benzene_bootstrap_error": arrays["benzene_sum_bootstrap_error"],
+        "benzene_error_without_shared_states": np.linalg.norm(errors),
         "benzene_largest_deviation": np.max(np.abs(values - reference[:, 0])),
         "benzene_largest_deviation_of_error": np.max(np.abs(errors - reference[:, 1])),
         "benzene_block_error_over_independent": np.max(np.linalg.norm(blocks, axis=-1))

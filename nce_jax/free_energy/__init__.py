@@ -1,8 +1,34 @@
-"""Free energies in the terms of molecular simulation: of two states, and of a network of them."""
+"""Free energies in the terms of molecular simulation: two states, a chain, a network of them."""
 
 from nce_jax.free_energy._bar import FreeEnergy, bar
+from nce_jax.free_energy._bootstrap import bootstrap_bar, bootstrap_bar_chain
+from nce_jax.free_energy._chain import ChainFreeEnergy, bar_chain
+from nce_jax.free_energy._convergence import Convergence, bar_chain_convergence, bar_convergence
 from nce_jax.free_energy._expectations import Expectations, expectations
+from nce_jax.free_energy._intervals import Interval, percentile_interval, studentized_interval
 from nce_jax.free_energy._mbar import mbar
+from nce_jax.free_energy._redraw import FreeEnergyBootstrap
 from nce_jax.free_energy._states import StateFreeEnergies
+from nce_jax.free_energy._time_series import decorrelated_mask, statistical_inefficiency
 
-__all__ = ["Expectations", "FreeEnergy", "StateFreeEnergies", "bar", "expectations", "mbar"]
+__all__ = [
+    "ChainFreeEnergy",
+    "Convergence",
+    "Expectations",
+    "FreeEnergy",
+    "FreeEnergyBootstrap",
+    "Interval",
+    "StateFreeEnergies",
+    "bar",
+    "bar_chain",
+    "bar_chain_convergence",
+    "bar_convergence",
+    "bootstrap_bar",
+    "bootstrap_bar_chain",
+    "decorrelated_mask",
+    "expectations",
+    "mbar",
+    "percentile_interval",
+    "statistical_inefficiency",
+    "studentized_interval",
+]

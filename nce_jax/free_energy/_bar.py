@@ -1,35 +1,19 @@
 """Bennett's acceptance ratio of two states."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import (
-    as_samples,
-    as_scalar,
-    as_weights,
-    check_positive,
-    check_same_batch,
-    compute_dtype,
-)
-from nce_jax._eager import SampleSet, one_program
-from nce_jax._numerics import (
-    effective_samples,
-    expand,
-    ignore_unweighted,
-    rounding_variance,
-    sample_count,
-    scaled_sigmoid,
-    stop_where,
-    total_weight,
-    weighted_mean,
-)
+from nce_jax._checks import check_positive
+from nce_jax._eager import one_program
+from nce_jax._numerics import block_sums, effective_samples, rounding_variance
 from nce_jax._offset import Effect
 from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
-from nce_jax.log_partition import Solver, Status, interval_status, newton, solve_log_partition
+from nce_jax.free_energy._window import WORK, Window, as_inefficiency, solved_window
+from nce_jax.log_partition import Solver, interval_status, newton
 
 
 class FreeEnergy(NamedTuple):
@@ -84,7 +68,7 @@ def bar(
     of the acceptance probabilities. It assumes that the work values of both sides are consistent;
     `log_partition_standard_error`, which allows data from any distribution, does not. The error of
     a sum over windows that share their samples is not the root of the summed squares;
-    `telescoping.joint_standard_error` computes it, also for windows of different lengths.
+    `free_energy.bar_chain` returns the joint error, also for windows of different lengths.
 
     Args:
       work_forward: work from the initial to the final state, (*batch, m), in kT, sampled in the
@@ -148,12 +132,7 @@ def bar(
     )
 
 
-@one_program(
-    SampleSet("work_forward", "weights_forward"),
-    SampleSet("work_reverse", "weights_reverse", sign=-1),
-    static=("solver", "max_steps"),
-    effect=Effect("delta_f"),
-)
+@one_program(*WORK, static=("solver", "max_steps"), effect=Effect("delta_f"))
 def _bar(
     work_forward: LogRatio,
     work_reverse: LogRatio,
@@ -165,85 +144,48 @@ def _bar(
     tolerance: Scalars | None,
     max_steps: int,
 ) -> FreeEnergy:
-    forward, reverse = _sides(work_forward, work_reverse, weights_forward, weights_reverse)
-    noise_ratio = forward.num_samples / reverse.num_samples
-    pair: dict[str, Any] = {
-        "noise_ratio": noise_ratio,
-        "weights_data": reverse.weights,
-        "weights_noise": forward.weights,
-    }
-    solution = solve_log_partition(
-        reverse.work, -forward.work, **pair, solver=solver, tolerance=tolerance, max_steps=max_steps
+    window = solved_window(
+        work_forward,
+        work_reverse,
+        weights_forward,
+        weights_reverse,
+        solver=solver,
+        tolerance=tolerance,
+        max_steps=max_steps,
     )
-    delta_f = -solution.log_partition
-    is_estimate = solution.status == Status.CONVERGED
-    # A failed entry passes no gradient.
-    forward, reverse, passed = stop_where(~is_estimate, (forward, reverse, delta_f))
-    influences = _influences(forward, reverse, passed)
-    inefficiency = as_scalar("statistical_inefficiency", statistical_inefficiency, forward.work)
-    inefficiency = jnp.where(inefficiency >= 1, inefficiency, jnp.nan)
-    variance = _variance(influences, forward, reverse) * inefficiency + rounding_variance(passed)
-    weights = forward.weights, reverse.weights
-    count = effective_samples(*zip(influences, weights, strict=True)) / inefficiency
+    return estimate_of(window, statistical_inefficiency)
+
+
+def estimate_of(window: Window, statistical_inefficiency: Scalars) -> FreeEnergy:
+    """The free energy difference of a window alone, with Bennett's error (eq. 10a)."""
+    inefficiency = as_inefficiency("statistical_inefficiency", statistical_inefficiency, window)
+    variance = variance_of(window, 1) * inefficiency + rounding_variance(window.delta_f)
+    count = effective_count(window, 1) / inefficiency
     return FreeEnergy(
-        delta_f=jnp.where(is_estimate, delta_f, jnp.nan),
-        standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
-        overlap=overlap(reverse.work, -forward.work, log_partition=solution.log_partition, **pair),
-        status=interval_status(solution.status, count),
+        delta_f=window.given(window.delta_f),
+        standard_error=window.given(jnp.sqrt(variance)),
+        overlap=overlap_of(window),
+        status=interval_status(window.status, count),
         effective_samples=count,
     )
 
 
-class _Side(NamedTuple):
-    """Work values of one direction, their weights, and how many samples they are worth."""
+def variance_of(window: Window, block_size: int) -> jax.Array:
+    """Bennett's variance of delta_f for independent blocks; infinite with one value on a side."""
+    blocks = [block_sums(side, block_size) for side in window.influences]
+    squares = [jnp.sum(jnp.square(side), axis=-1) for side in blocks]
+    return jnp.where(window.is_single, jnp.inf, squares[0] + squares[1])
 
-    work: jax.Array
-    weights: jax.Array | None
-    num_samples: jax.Array
+
+def effective_count(window: Window, block_size: int) -> jax.Array:
+    """The effective number of work values, or blocks, behind the variance."""
+    weights = window.forward.weights, window.reverse.weights
+    sides = zip(window.influences, weights, strict=True)
+    return effective_samples(*sides, block_size=block_size)
 
 
-def _sides(
-    work_forward: Any, work_reverse: Any, weights_forward: Any, weights_reverse: Any
-) -> tuple[_Side, _Side]:
-    forward = as_samples("work_forward", work_forward)
-    reverse = as_samples("work_reverse", work_reverse)
-    check_same_batch(("work_forward", "work_reverse"), forward, reverse)
-    dtype = compute_dtype(forward, reverse)
-    return (
-        _side("weights_forward", forward.astype(dtype), weights_forward),
-        _side("weights_reverse", reverse.astype(dtype), weights_reverse),
+def overlap_of(window: Window) -> jax.Array:
+    """The overlap of the two ensembles."""
+    return overlap(
+        window.reverse.work, -window.forward.work, log_partition=-window.delta_f, **window.pair
     )
-
-
-def _side(name: str, work: jax.Array, weights: Any) -> _Side:
-    weights = as_weights(name, weights, work)
-    return _Side(ignore_unweighted(work, weights), weights, sample_count(work, weights))
-
-
-def _influences(forward: _Side, reverse: _Side, delta_f: jax.Array) -> tuple[jax.Array, jax.Array]:
-    offset = expand(delta_f - jnp.log(forward.num_samples / reverse.num_samples))
-    return (
-        _relative_deviations(offset - forward.work, forward),
-        _relative_deviations(-offset - reverse.work, reverse),
-    )
-
-
-def _relative_deviations(logits: jax.Array, side: _Side) -> jax.Array:
-    """Deviations of the acceptance from its mean, over the mean, times the samples' shares.
-
-    1 / ESS - 1 / n would lose its digits where the values hardly vary.
-    """
-    acceptance = scaled_sigmoid(logits)[0]
-    relative = acceptance / expand(weighted_mean(acceptance, side.weights)) - 1
-    shares = 1 if side.weights is None else side.weights
-    return shares * relative / expand(total_weight(relative, side.weights))
-
-
-def _variance(influences: tuple[jax.Array, jax.Array], forward: _Side, reverse: _Side) -> jax.Array:
-    """Bennett's variance of delta_f for independent work values (eq. 10a).
-
-    It is infinite with a single sample on a side.
-    """
-    squares = [jnp.sum(jnp.square(side), axis=-1) for side in influences]
-    is_single = jnp.minimum(forward.num_samples, reverse.num_samples) < 1.5
-    return jnp.where(is_single, jnp.inf, squares[0] + squares[1])

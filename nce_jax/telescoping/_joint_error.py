@@ -5,6 +5,7 @@ import jax
 from nce_jax._checks import check_positive_int
 from nce_jax._eager import PAIR, one_program
 from nce_jax._offset import Effect
+from nce_jax._ragged import Windows, as_windows
 from nce_jax._types import Array, Float, Scalars, Weights
 from nce_jax.telescoping._influences import (
     joint_error,
@@ -13,7 +14,6 @@ from nce_jax.telescoping._influences import (
     solved_stages,
     sum_of_influences,
 )
-from nce_jax.telescoping._ragged import Windows, as_windows
 
 
 def joint_standard_error(

@@ -1,5 +1,6 @@
 """BAR on a few oscillators, and the loader of the published data."""
 
+import dataclasses
 import os
 
 import jax
@@ -84,6 +85,19 @@ def test_benzene_agrees_with_pymbar(x64):
     np.testing.assert_allclose(actual.delta_f, benzene.reference[:, 0], atol=1e-10)
     np.testing.assert_allclose(actual.standard_error, benzene.reference[:, 1], atol=1e-10)
     assert f"{np.sum(actual.delta_f):.4f}" == "3.0444"
+
+
+@pytest.mark.skipif(not os.environ.get(data.VARIABLE), reason=f"{data.VARIABLE} is not set")
+def test_benzenes_sum_has_the_error_of_pairs_that_share_states(x64):
+    """Its standard error is that of 200 bootstrap replicates within 20 %, four of their errors."""
+    benzene = data.load_benzene()
+    arrays = run._benzene(
+        benzene, dataclasses.replace(SMOKE, num_replicates=200), jax.random.key(0)
+    )
+    error = arrays["benzene_sum_standard_error"]
+    assert f"{error:.4f}" == "0.0216"
+    np.testing.assert_allclose(arrays["benzene_sum_bootstrap_error"], error, rtol=0.2)
+    np.testing.assert_allclose(arrays["benzene_sum"], benzene.reference[:, 0].sum(), atol=1e-10)
 
 
 def test_figures_from_stored_results(result, tmp_path):

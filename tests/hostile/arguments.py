@@ -11,7 +11,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from nce_jax import criteria, latent, log_partition, noise, samplers, training
+from nce_jax import criteria, free_energy, latent, log_partition, noise, samplers, training
 from tests import test_bad_objects, test_log_ratio_functions
 from tests.losses import test_wrong_objects
 from tests.test_signatures import FUNCTIONS, LOG_RATIO_FUNCTIONS, PARAMETERS
@@ -63,6 +63,12 @@ def _run_folder() -> tempfile.TemporaryDirectory:
     return folder
 
 
+@functools.cache
+def _bootstrap() -> free_energy.FreeEnergyBootstrap:
+    work = jnp.array([0.5, 1.0, 0.2, 0.8])
+    return free_energy.bootstrap_bar(jax.random.key(0), work, work - 1, num_replicates=20)
+
+
 def _lines(params, x):
     """One log ratio per stage, linear in x."""
     return params @ x.T
@@ -83,6 +89,7 @@ _TABLES = {"words": jnp.ones((5, 2))}
 _BY_NAME: dict[str, Maker] = {
     "axes": lambda: {"a": jnp.arange(3.0)},
     "batches": lambda: _rows(0),
+    "bootstrap": _bootstrap,
     "body_fn": lambda: lambda params, x: x @ params,
     "criterion": criteria.nce,
     "dim": lambda: 2,
@@ -103,6 +110,7 @@ _BY_NAME: dict[str, Maker] = {
     "noise_levels": lambda: np.array([0.0, 0.5, 1.0]),
     "num_dims": lambda: 3,
     "num_rows": lambda: 5,
+    "num_samples": lambda: 6,
     "num_stages": lambda: 2,
     "num_steps": lambda: 2,
     "opt_state": lambda: optax.sgd(0.1).init(_TABLES),
@@ -116,6 +124,7 @@ _BY_NAME: dict[str, Maker] = {
     "solution": lambda: log_partition.solve_problem(_problem()),
     "stages_fn": lambda: _lines,
     "state": _state,
+    "statistical_inefficiency": lambda: jnp.array([1.5, 3.0]),
     "step": _train_step,
     "tables": lambda: _TABLES,
     "targets": lambda: jnp.array([0, 1, 2, 3]),
@@ -156,6 +165,7 @@ _BY_FUNCTION: dict[str, Maker] = {
     "interval_status.effective_samples": lambda: jnp.array([25.0, 3.0]),
     "load_checkpoint.folder": lambda: _run_folder().name,
     "separate.log_ratio_fn": lambda: _log_density,
+    "statistical_inefficiency.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3]),
     "stage_log_ratios.x": lambda: jnp.ones((3, 2)),
     "fit_flow.x_data": lambda: np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32),
     "sweep.fn": lambda: lambda a: 2 * a,

@@ -149,6 +149,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "effective_sample_size.log_weights": ("an array of five axes",),
     "importance_log_partition.log_ratio_noise": ("an array of five axes",),
     "info_nce_bound.loss_terms": ("an array of five axes",),
+    "statistical_inefficiency.values": ("an array of five axes",),
     "log_likelihood.log_density": ("an array of five axes",),
     "logit_transform.x": ("an array of five axes",),
     "inverse_logit_transform.y": ("an array of five axes",),

@@ -156,16 +156,45 @@ _DIAGNOSTICS = (
     *faults_in(
         "nce_jax/free_energy/_bar.py",
         "tests/free_energy/test_bar.py",
-        faults={"forward, reverse) * inefficiency + rounding": "forward, reverse) + rounding"},
+        faults={
+            "variance_of(window, 1) * inefficiency + rounding": "variance_of(window, 1) + rounding"
+        },
     ),
     *faults_in(
         "nce_jax/free_energy/_bar.py",
         "tests/diagnostics/test_intervals.py",
+        faults={"effective_count(window, 1) / inefficiency": "effective_count(window, 1)"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_chain.py",
+        "tests/free_energy/test_chain.py",
         faults={
-            "effective_samples(*zip(influences, weights, strict=True)) / inefficiency": (
-                "effective_samples(*zip(influences, weights, strict=True))"
-            )
+            "of_states[1][..., :-1] * jnp": "of_states[0][..., :-1] * jnp",
+            "expected, got = sizes[1][state - 1], sizes[0][state]": "expected = got = 0",
         },
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_redraw.py",
+        "tests/free_energy/test_bootstrap_bar.py",
+        faults={"num_starts = jnp.maximum(count - block_size, 0) + 1": "num_starts = count"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_bootstrap.py",
+        "tests/free_energy/test_bootstrap_bar.py",
+        faults={"of_states[..., 1:]": "of_states[..., :-1]"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_time_series.py",
+        "tests/free_energy/test_time_series.py",
+        faults={
+            "values - jax.lax.stop_gradient(values[..., :1])": "values",
+            "& has_pairs & (lags": "& (lags",
+        },
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_convergence.py",
+        "tests/free_energy/test_convergence.py",
+        faults={"rank > count - kept": "rank <= kept"},
     ),
     *faults_in(
         "nce_jax/likelihood/_transforms.py",

@@ -1,0 +1,209 @@
+"""Correlation in time: the statistical inefficiency of a series, and the samples that are left."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nce_jax._checks import (
+    as_real,
+    as_sample_array,
+    as_samples,
+    as_weights,
+    check_positive,
+    check_positive_int,
+    check_same_batch,
+    compute_dtype,
+)
+from nce_jax._eager import SampleSet, one_program
+from nce_jax._numerics import expand, ignore_unweighted, total_weight, weighted_mean
+from nce_jax._offset import Effect, without_typical
+from nce_jax._ranges import check_at_least_one, known_values
+from nce_jax._types import Array, Bool, Float, Scalars, Weights
+
+
+def statistical_inefficiency(
+    values: Float[Array, "*batch n"],
+    other: Float[Array, "*batch n"] | None = None,
+    *,
+    weights: Weights | None = None,
+    min_lag: int = 3,
+) -> Float[Array, "*batch"]:
+    r"""How many consecutive samples of a time series are worth one independent sample.
+
+    With the autocorrelation :math:`C_t` at lag t it is
+
+    .. math:: g = 1 + 2 \sum_{t=1}^{T} \Big(1 - \frac{t}{n}\Big) C_t \ge 1,
+
+    where the sum ends before the first lag beyond `min_lag` at which :math:`C_t` is not positive:
+    what follows is noise. The variance of the mean of n values is that of n / g independent ones.
+    A series has to be many times as long as g for the estimate to be of use; from a shorter one
+    it is too small.
+
+    All lags are computed by one Fourier transform, which takes as long for any correlation.
+
+    Args:
+      values: the series in time order, (*batch, n). Of a simulation take what the result depends
+        on, such as the energy difference to the neighboring state. Of several observables, on a
+        batch axis, the largest g serves for all.
+      other: a second series of the same times. The result is then that of the pair, from their
+        cross-correlation in both directions.
+      weights: zero for padding at the end, and for values that are missing in between, whose place
+        in time remains; all other weights count as one.
+      min_lag: lags up to this one are counted whatever their sign.
+
+    Returns:
+      g, (*batch). It is 1 for a series that does not vary, such as a single value: it has no
+      error that could be too small. It is NaN where a value is not finite, such as the work of a
+      clash; a weight of zero leaves it out.
+
+    Raises:
+      TypeError: values that are not floating.
+      ValueError: empty arrays, or series of different shapes.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import free_energy
+      >>> steps = jax.random.normal(jax.random.key(0), (20_000,))
+      >>> move = lambda x, step: (0.8 * x + step, 0.8 * x + step)
+      >>> series = jax.lax.scan(move, 0.0, steps)[1]  # g = 1.8 / 0.2 = 9
+      >>> print(f"{free_energy.statistical_inefficiency(series):.1f}")
+      8.9
+
+    References:
+      Chodera, Swope, Pitera, Seok and Dill, Use of the weighted histogram analysis method for the
+        analysis of simulated and parallel tempering simulations, 2007, section 2.4.
+    """
+    check_positive_int("min_lag", min_lag)
+    if other is None:
+        return _of_series(values, weights=weights, min_lag=min_lag)
+    if np.shape(other) != np.shape(values):
+        raise ValueError(
+            f"other: expected the shape of values, {np.shape(values)}, got shape {np.shape(other)}"
+        )
+    # Each series may have a constant of its own, which float32 would not hold.
+    first, second = (
+        without_typical(as_sample_array(name, series))
+        for name, series in (("values", values), ("other", other))
+    )
+    return _of_pair(first, second, weights=weights, weights_other=weights, min_lag=min_lag)
+
+
+@one_program(SampleSet("values", "weights"), static=("min_lag",), effect=Effect())
+def _of_series(values: Any, *, weights: Any, min_lag: int) -> jax.Array:
+    deviations, weights = _deviations("values", values, weights)
+    return _inefficiency(deviations, deviations, weights, min_lag)
+
+
+@one_program(
+    SampleSet("values", "weights"), SampleSet("other", "weights_other"), static=("min_lag",)
+)
+def _of_pair(
+    values: Any, other: Any, *, weights: Any, weights_other: Any, min_lag: int
+) -> jax.Array:
+    first, weights = _deviations("values", values, weights)
+    second, _ = _deviations("other", other, weights_other)
+    check_same_batch(("values", "other"), first, second)
+    return _inefficiency(first, second, weights, min_lag)
+
+
+def _deviations(name: str, values: Any, weights: Any) -> tuple[jax.Array, jax.Array]:
+    """Deviations from the mean in units of the largest, and weights of zero and one.
+
+    Both are zero where the weight is.
+    """
+    values = as_samples(name, values)
+    values = values.astype(compute_dtype(values))
+    weights = as_weights("weights", weights, values)
+    values = ignore_unweighted(values, weights)
+    is_counted = jnp.ones_like(values) if weights is None else (weights > 0).astype(values.dtype)
+    # This keeps the digits of values with a large constant in common; of equal values, whose mean
+    # may be rounded, nothing is left.
+    values = values - jax.lax.stop_gradient(values[..., :1])
+    deviations = is_counted * (values - expand(weighted_mean(values, is_counted)))
+    largest = jnp.max(jnp.abs(deviations), axis=-1, keepdims=True)
+    return deviations / jnp.where(largest == 0, 1, largest), is_counted
+
+
+def _inefficiency(
+    first: jax.Array, second: jax.Array, weights: jax.Array, min_lag: int
+) -> jax.Array:
+    """g from deviations.
+
+    (1 - t / n) C_t is the sum of products at lag t over that at lag zero: the number of pairs
+    cancels, also where values are missing. A sum over all lags is zero, so that one which reaches
+    the end of the series is 1 with and without the last lag.
+    """
+    place = jax.lax.broadcasted_iota(jnp.int32, first.shape, first.ndim - 1)
+    lags = place[..., 1:]
+    sums = _lagged_products(first, second)
+    variance = jnp.sum(first * second, axis=-1)
+    is_constant = variance == 0
+    relative = sums[..., 1:] / expand(jnp.where(is_constant, 1, variance))
+    # The number of pairs of values at a lag. Where there are none, the sum is rounding alone.
+    has_pairs = _lagged_products(weights, weights)[..., 1:] > 0.5
+    is_end = (relative <= 0) & has_pairs & (lags > min_lag)
+    is_counted = (jnp.cumsum(is_end, axis=-1) == 0) & has_pairs
+    inefficiency = 1 + 2 * jnp.sum(jnp.where(is_counted, relative, 0), axis=-1)
+    inefficiency = jnp.where(is_constant, 1, jnp.maximum(inefficiency, 1))
+    is_finite = jnp.all(jnp.isfinite(first) & jnp.isfinite(second), axis=-1)
+    return jnp.where(is_finite & (total_weight(weights, weights) > 0), inefficiency, jnp.nan)
+
+
+def _lagged_products(first: jax.Array, second: jax.Array) -> jax.Array:
+    """The sums of products at every lag, of both directions in the mean; (*batch, n)."""
+    size = first.shape[-1]
+    # As many zeros follow the series, so that its end does not meet its beginning.
+    length = 1 << (2 * size - 1).bit_length()
+    spectra = [jnp.fft.rfft(series, length) for series in (first, second)]
+    # The real part is the mean of the two directions.
+    power = jnp.real(spectra[0] * jnp.conj(spectra[1]))
+    return jnp.fft.irfft(power, length)[..., :size]
+
+
+def decorrelated_mask(
+    statistical_inefficiency: Scalars, *, num_samples: int
+) -> Bool[Array, "*batch num_samples"]:
+    """Which samples of a series to keep, so that about one is left of every g.
+
+    The mask serves as weights, of `bar` for instance, and its shape does not depend on g.
+    `np.flatnonzero` makes indices of it: 0, g, 2 g and so on, rounded. Estimates from the samples
+    that are left have errors as if they were independent. They are no better than those from all
+    samples with `statistical_inefficiency`, but need not be told of it.
+
+    Args:
+      statistical_inefficiency: g >= 1, a number or one per series, (*batch).
+      num_samples: length of the series.
+
+    Returns:
+      True at the samples that are kept; none where a traced g is below one.
+
+    Raises:
+      TypeError: arguments of another type.
+      ValueError: numbers out of their range.
+
+    Examples:
+      >>> import numpy as np
+      >>> from nce_jax import free_energy
+      >>> mask = free_energy.decorrelated_mask(2.5, num_samples=11)
+      >>> print(np.flatnonzero(mask))
+      [ 0  2  5  8 10]
+
+    References:
+      Chodera, Swope, Pitera, Seok and Dill, Use of the weighted histogram analysis method for the
+        analysis of simulated and parallel tempering simulations, 2007, section 2.4.
+    """
+    check_positive("statistical_inefficiency", statistical_inefficiency)
+    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
+    check_positive_int("num_samples", num_samples)
+    spacing = as_real("statistical_inefficiency", statistical_inefficiency)
+    known = known_values(spacing)
+    # In float64, which holds the products below, wherever the values are known.
+    numpy: Any = jnp if known is None else np
+    spacing = (jnp.asarray(spacing) if known is None else known.astype(float))[..., None]
+    index = numpy.arange(num_samples)
+    rank = numpy.ceil((index - 0.5) / spacing)
+    is_kept = (numpy.rint(rank * spacing) == index) | (numpy.rint((rank + 1) * spacing) == index)
+    return jnp.asarray(is_kept & (spacing >= 1))
