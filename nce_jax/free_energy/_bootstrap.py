@@ -180,7 +180,7 @@ def _bootstrap_bar(
 ) -> FreeEnergyBootstrap:
     window = solved_window(work_forward, work_reverse, weights_forward, weights_reverse)
 
-    def keys_of_sides(key: PRNGKeyArray) -> list[PRNGKeyArray]:
+    def keys_of_sides(key: PRNGKeyArray) -> list[jax.Array]:
         return separate_keys(key, window.delta_f.shape)
 
     def summary(window: Window) -> Summary:
@@ -208,7 +208,7 @@ def _bootstrap_bar_chain(
     windows = solved_window(work_forward, work_reverse, weights_forward, weights_reverse)
     shape = windows.delta_f.shape
 
-    def keys_of_sides(key: PRNGKeyArray) -> list[PRNGKeyArray]:
+    def keys_of_sides(key: PRNGKeyArray) -> list[jax.Array]:
         if not shared_samples:
             return separate_keys(key, shape)
         of_states = jax.random.split(key, (*shape[:-1], shape[-1] + 1))

@@ -38,14 +38,14 @@ class FreeEnergyBootstrap(NamedTuple):
     effective_samples: Float[Array, "*batch"]
 
 
-def separate_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> list[PRNGKeyArray]:
+def separate_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> list[jax.Array]:
     return [jax.random.split(side, shape) for side in jax.random.split(key)]
 
 
 def bootstrap(
     key: PRNGKeyArray,
     window: Window,
-    keys_of_sides: Callable[[PRNGKeyArray], list[PRNGKeyArray]],
+    keys_of_sides: Callable[[PRNGKeyArray], list[jax.Array]],
     summary: Callable[[Window], Summary],
     num_replicates: int,
     block_size: int,
@@ -93,7 +93,7 @@ def _positive_first(work: jax.Array, weights: jax.Array | None) -> tuple[jax.Arr
 
 
 def _redraw(
-    keys: PRNGKeyArray, work: jax.Array, weights: jax.Array | None, block_size: int
+    keys: jax.Array, work: jax.Array, weights: jax.Array | None, block_size: int
 ) -> tuple[jax.Array, jax.Array | None]:
     """Draws as many values, with their weights, as have a positive weight; these come first."""
     size = work.shape[-1]

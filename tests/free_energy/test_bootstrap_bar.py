@@ -8,6 +8,9 @@ import pytest
 from nce_jax import Status, free_energy
 from tests.free_energy.states import autoregressive, chain_work, oscillators
 
+# Arrays of the host, which the annotations do not have.
+pytestmark = pytest.mark.bad_input
+
 KEY = jax.random.key(0)
 bootstrap_bar = jax.jit(free_energy.bootstrap_bar, static_argnames=("num_replicates", "block_size"))
 bootstrap_chain = jax.jit(
@@ -179,7 +182,6 @@ def test_intervals_cover(is_chain, x64):
         assert 0.90 <= covered <= 0.99, (interval.__name__, covered)
 
 
-@pytest.mark.bad_input
 @pytest.mark.parametrize("name", ["bootstrap_bar", "bootstrap_bar_chain"])
 def test_bad_arguments_are_named(name):
     function = getattr(free_energy, name)
@@ -196,7 +198,6 @@ def test_bad_arguments_are_named(name):
         function(forward, reverse, reverse, num_replicates=2)
 
 
-@pytest.mark.bad_input
 def test_bad_intervals_are_named():
     result = free_energy.bootstrap_bar(KEY, np.full(5, 3.0), np.full(5, -3.0), num_replicates=20)
     for interval in (free_energy.percentile_interval, free_energy.studentized_interval):

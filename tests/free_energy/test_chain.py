@@ -10,6 +10,9 @@ from nce_jax import Status, free_energy
 from tests import oracles
 from tests.free_energy.states import oscillators
 
+# Arrays of the host, which the annotations do not have.
+pytestmark = pytest.mark.bad_input
+
 chain = jax.jit(free_energy.bar_chain, static_argnames=("shared_samples", "solver", "max_steps"))
 
 
@@ -200,7 +203,6 @@ def test_gradients_of_the_sum(x64):
     np.testing.assert_allclose(gradient[1, 3], difference / 2e-4, rtol=1e-5)
 
 
-@pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [

@@ -8,6 +8,9 @@ import nce_jax
 from nce_jax import Status, free_energy
 from tests.free_energy.states import oscillators
 
+# Arrays of the host, which the annotations do not have.
+pytestmark = pytest.mark.bad_input
+
 
 def test_parts_are_bar_of_the_first_and_the_last(x64):
     forward, reverse, _ = oscillators(103, num_states=2, lanes=(2,))
@@ -87,7 +90,6 @@ def test_the_status_of_a_chain_is_its_worst():
     np.testing.assert_array_equal(result.backward_status, [Status.NO_OVERLAP, Status.NONFINITE])
 
 
-@pytest.mark.bad_input
 def test_bad_arguments_are_named():
     forward, reverse, _ = oscillators(20)
     for function in (free_energy.bar_convergence, free_energy.bar_chain_convergence):

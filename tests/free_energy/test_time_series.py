@@ -15,6 +15,9 @@ from nce_jax import free_energy
 from tests import oracles
 from tests.free_energy.states import autoregressive
 
+# Arrays of the host, which the annotations do not have.
+pytestmark = pytest.mark.bad_input
+
 inefficiency = jax.jit(free_energy.statistical_inefficiency, static_argnames="min_lag")
 
 
@@ -136,7 +139,6 @@ def test_errors_of_correlated_samples_cover(x64):
     assert np.mean(np.abs(naive.delta_f) < 1.96 * naive.standard_error) < 0.6
 
 
-@pytest.mark.bad_input
 def test_bad_arguments_are_named():
     series = np.zeros(5)
     for call, error, words in (
