@@ -2,6 +2,7 @@
 
 from nce_jax.free_energy._bar import FreeEnergy, bar
 from nce_jax.free_energy._bootstrap import bootstrap_bar, bootstrap_bar_chain
+from nce_jax.free_energy._bootstrap_mbar import bootstrap_mbar
 from nce_jax.free_energy._chain import ChainFreeEnergy, bar_chain
 from nce_jax.free_energy._convergence import Convergence, bar_chain_convergence, bar_convergence
 from nce_jax.free_energy._expectations import Expectations, expectations
@@ -25,6 +26,7 @@ __all__ = [
     "bar_convergence",
     "bootstrap_bar",
     "bootstrap_bar_chain",
+    "bootstrap_mbar",
     "decorrelated_mask",
     "expectations",
     "mbar",

@@ -68,22 +68,36 @@ def make_network(
     )
     weights = jnp.where(is_valid, weights, 1)
     inefficiency = jnp.where(is_valid, inefficiency, 1)
-    # The effective number of samples of every state, and weights that add up to it.
-    total = _by_state(weights, owners, num_states)
-    squares = _by_state(jnp.square(weights), owners, num_states)
-    positive = jnp.where(total > 0, total, 1)
-    counts = jnp.where(total > 0, jnp.square(total) / jnp.where(total > 0, squares, 1), 0)
-    mean = jnp.sum(counts) / jnp.sum(counts / inefficiency)
-    precisions = mean / inefficiency
-    return Network(
+    network = Network(
         potentials=jnp.where(is_valid, relative, 0),
-        weights=weights * (precisions * counts / positive)[owners],
+        weights=weights,
         owners=owners,
-        counts=precisions * counts,
-        precisions=precisions,
-        inefficiency=mean,
+        counts=jnp.zeros_like(inefficiency),
+        precisions=1 / inefficiency,
+        inefficiency=jnp.ones_like(inefficiency[0]),
         is_defined=is_defined,
         is_valid=is_valid,
+    )
+    return repeated(network, jnp.ones_like(weights))
+
+
+def repeated(network: Network, times: jax.Array) -> Network:
+    """The network with every sample as often as `times` says, (N,).
+
+    The weights of a state then add up to its effective number of samples, up to its precision.
+    """
+    weights = network.weights * times
+    total = sum_by_state(weights, network)
+    squares = sum_by_state(weights * network.weights, network)
+    positive = jnp.where(total > 0, total, 1)
+    counts = jnp.where(total > 0, jnp.square(total) / jnp.where(total > 0, squares, 1), 0)
+    mean = jnp.sum(counts) / jnp.sum(counts * network.precisions)
+    precisions = mean * network.precisions
+    return network._replace(
+        weights=weights * (precisions * counts / positive)[network.owners],
+        counts=precisions * counts,
+        precisions=precisions,
+        inefficiency=network.inefficiency * mean,
     )
 
 

@@ -139,6 +139,7 @@ def test_statistical_inefficiency(pool, result):
     assert_close(by_state.standard_error, np.sqrt(2) * expected.standard_error)
 
 
+@pytest.mark.slow
 def test_derivatives(pool):
     direction = np.random.default_rng(2).normal(size=pool.potentials.shape)
     step = 1e-5
@@ -156,6 +157,7 @@ def test_derivatives(pool):
     assert_close(second, curvature, 2e-5 * (1 + abs(curvature)))
 
 
+@pytest.mark.slow
 def test_jit_vmap_and_chunks(pool, result):
     potentials = jnp.asarray(pool.potentials)
     lanes = jnp.stack([potentials, potentials + jnp.linspace(0, 1, K)[:, None]])

@@ -147,7 +147,10 @@ _BY_FUNCTION: dict[str, Maker] = {
         for seed, side in enumerate(("x", "y"))
     },
     "expectations.observable": lambda: _rows(0).ravel(),
-    **{f"{name}.reduced_potentials": _potentials for name in ("expectations", "mbar")},
+    **{
+        f"{name}.reduced_potentials": _potentials
+        for name in ("bootstrap_mbar", "expectations", "mbar")
+    },
     "iterate.move": lambda: lambda state: log_partition.newton().step(_problem(), state),
     "iterate.run": lambda: log_partition.start_run(_log_partition_state(), jnp.array(True)),
     "start_run.is_valid": lambda: jnp.array(True),
@@ -176,6 +179,7 @@ _BY_FUNCTION: dict[str, Maker] = {
 }
 # Options without which the call would run for long, or would have nothing to work on.
 _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "bootstrap_mbar": lambda: {"num_samples": [12, 8, 4], "num_replicates": 2},
     "expectations": lambda: {"num_samples": [12, 8, 4]},
     "fit": lambda: {"progress": False},
     "fit_flow": lambda: {"progress": False, "num_steps": 2},
