@@ -27,7 +27,7 @@ from nce_jax.diagnostics import (
     log_partition_standard_error,
     overlap,
 )
-from nce_jax.free_energy import bar
+from nce_jax.free_energy import bar, mbar
 from nce_jax.log_partition import (
     Solution,
     Status,
@@ -93,6 +93,7 @@ __all__ = [
     "losses",
     "magnification",
     "make_train_step",
+    "mbar",
     "models",
     "nce_loss",
     "newton",

@@ -25,7 +25,7 @@ def pool(x64):
 
 @pytest.fixture
 def result(pool):
-    return free_energy.mbar(pool.potentials, pool.num_samples)
+    return nce_jax.mbar(pool.potentials, pool.num_samples)
 
 
 def assert_close(actual, expected, atol=1e-12):
@@ -59,7 +59,7 @@ def test_two_states_are_bar(x64):
     pool = oscillators((60, 90), spacing=2.0)
     work = pool.potentials[1] - pool.potentials[0]
     bar = nce_jax.bar(work[:60], -work[60:])
-    result = free_energy.mbar(*pool[:2])
+    result = nce_jax.mbar(*pool[:2])
     assert_close(result.f[1], bar.delta_f)
     assert_close(result.effective_samples[1], bar.effective_samples, 1e-9)
     assert result.status[1] == bar.status
@@ -71,7 +71,7 @@ def test_two_states_are_bar(x64):
 def test_two_states_overlap_where_they_do_for_bar(spacing, x64):
     pool = oscillators((60, 90), spacing=spacing)
     work = pool.potentials[1] - pool.potentials[0]
-    result = free_energy.mbar(*pool[:2])
+    result = nce_jax.mbar(*pool[:2])
     assert result.status[1] == nce_jax.bar(work[:60], -work[60:]).status
     is_estimate = result.status[1] in (Status.CONVERGED, Status.LOW_OVERLAP)
     assert np.isfinite(result.f[1]) == is_estimate
@@ -80,7 +80,7 @@ def test_two_states_overlap_where_they_do_for_bar(spacing, x64):
 def test_order_of_the_states_does_not_matter(pool, result):
     order = [3, 1, 2, 0]
     blocks = np.split(pool.potentials, np.cumsum(pool.num_samples)[:-1], axis=1)
-    other = free_energy.mbar([blocks[k][order] for k in order])
+    other = nce_jax.mbar([blocks[k][order] for k in order])
     assert_close(other.delta_f, np.asarray(result.delta_f)[np.ix_(order, order)])
     assert_close(other.standard_error, np.asarray(result.standard_error)[np.ix_(order, order)])
     covariance = np.asarray(other.sandwich_covariance)
@@ -91,7 +91,7 @@ def test_order_of_the_states_does_not_matter(pool, result):
 def test_a_shift_of_a_state_shifts_its_free_energy(pool, result):
     shift = np.array([0.0, 1e3, -5.0, 1e5])
     each = 1e4 * np.random.default_rng(0).normal(size=pool.potentials.shape[1])
-    moved = free_energy.mbar(pool.potentials + shift[:, None] + each, pool.num_samples)
+    moved = nce_jax.mbar(pool.potentials + shift[:, None] + each, pool.num_samples)
     assert_close(moved.f - shift, result.f, 1e-9)
     assert_close(moved.standard_error, result.standard_error, 1e-9)
 
@@ -99,7 +99,7 @@ def test_a_shift_of_a_state_shifts_its_free_energy(pool, result):
 def test_a_state_that_occurs_twice_is_one(pool, result):
     rows = [0, 0, 1, 3]
     counts = np.array([25, 35, 40, 50])
-    twice = free_energy.mbar(pool.potentials[rows], counts)
+    twice = nce_jax.mbar(pool.potentials[rows], counts)
     assert_close(twice.f, np.asarray(result.f)[rows])
     assert_close(twice.standard_error[0], np.asarray(result.standard_error)[0, rows], 1e-7)
 
@@ -107,25 +107,25 @@ def test_a_state_that_occurs_twice_is_one(pool, result):
 def test_weights(pool, result):
     rng = np.random.default_rng(1)
     equal = np.repeat([0.5, 3.0, 1.0, 2.0], pool.num_samples)
-    scaled = free_energy.mbar(*pool[:2], weights=equal)
+    scaled = nce_jax.mbar(*pool[:2], weights=equal)
     assert_close(scaled.f, result.f)
     assert_close(scaled.standard_error, result.standard_error)
     kept = rng.random(len(equal)) < 0.7
     counts = np.add.reduceat(kept[: sum(NUM_SAMPLES)], [0, 60, 100])
-    fewer = free_energy.mbar(pool.potentials[:, kept], [counts[0], counts[1], 0, counts[2]])
+    fewer = nce_jax.mbar(pool.potentials[:, kept], [counts[0], counts[1], 0, counts[2]])
     masked = np.where(kept, pool.potentials, np.nan)
-    left_out = free_energy.mbar(masked, pool.num_samples, weights=kept.astype(float))
+    left_out = nce_jax.mbar(masked, pool.num_samples, weights=kept.astype(float))
     for name in ("f", "standard_error", "sandwich_covariance", "effective_samples"):
         assert_close(getattr(left_out, name), getattr(fewer, name), 1e-9)
 
 
 def test_statistical_inefficiency(pool, result):
-    one = free_energy.mbar(*pool[:2], statistical_inefficiency=4.0)
+    one = nce_jax.mbar(*pool[:2], statistical_inefficiency=4.0)
     assert_close(one.f, result.f)
     assert_close(one.standard_error, 2 * result.standard_error)
     assert_close(one.sandwich_covariance, 4 * result.sandwich_covariance)
     # The first state's samples are counted for half as many: as if every other were missing.
-    by_state = free_energy.mbar(*pool[:2], statistical_inefficiency=np.array([2.0, 1, 1, 1]))
+    by_state = nce_jax.mbar(*pool[:2], statistical_inefficiency=np.array([2.0, 1, 1, 1]))
     doubled = [
         np.repeat(part, times, axis=1)
         for part, times in zip(
@@ -134,7 +134,7 @@ def test_statistical_inefficiency(pool, result):
             strict=True,
         )
     ]
-    expected = free_energy.mbar(doubled)
+    expected = nce_jax.mbar(doubled)
     assert_close(by_state.f, expected.f)
     assert_close(by_state.standard_error, np.sqrt(2) * expected.standard_error)
 
@@ -145,7 +145,7 @@ def test_derivatives(pool):
     step = 1e-5
 
     def outputs(t):
-        result = free_energy.mbar(pool.potentials + t * direction, pool.num_samples)
+        result = nce_jax.mbar(pool.potentials + t * direction, pool.num_samples)
         return result.f, result.standard_error[0]
 
     values, slopes = jax.jit(lambda t: jax.jvp(outputs, (t,), (1.0,)))(0.0)
@@ -161,9 +161,9 @@ def test_derivatives(pool):
 def test_jit_vmap_and_chunks(pool, result):
     potentials = jnp.asarray(pool.potentials)
     lanes = jnp.stack([potentials, potentials + jnp.linspace(0, 1, K)[:, None]])
-    mapped = jax.vmap(lambda u: free_energy.mbar(u, jnp.asarray(pool.num_samples)))(lanes)
+    mapped = jax.vmap(lambda u: nce_jax.mbar(u, jnp.asarray(pool.num_samples)))(lanes)
     assert_close(mapped.f, [result.f, result.f + np.linspace(0, 1, K)])
-    chunks = free_energy.mbar(*pool[:2], chunk_size=37)
+    chunks = nce_jax.mbar(*pool[:2], chunk_size=37)
     for part, whole in zip(chunks, result, strict=True):
         assert_close(part, whole, 1e-11)
     observable = pool.potentials[2]
@@ -180,7 +180,7 @@ def test_sharded_samples_give_the_same_numbers(pool, result):
     weights = jnp.arange(size) < pool.potentials.shape[1]
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(None, "data"))
     counts = np.add(NUM_SAMPLES, (0, 0, 0, 2))
-    sharded = free_energy.mbar(jax.device_put(padded, split), counts, weights=weights.astype(float))
+    sharded = nce_jax.mbar(jax.device_put(padded, split), counts, weights=weights.astype(float))
     for name in ("f", "standard_error", "effective_samples"):
         assert_close(getattr(sharded, name), getattr(result, name), 1e-10)
 
@@ -206,16 +206,16 @@ def test_an_evaluation_on_a_mesh_is_one_collective(pool):
 
 def test_float32_of_host_arrays_with_offsets(x64):
     pool = oscillators()
-    expected = free_energy.mbar(*pool[:2])
+    expected = nce_jax.mbar(*pool[:2])
     with jax.enable_x64(False):
         shift = np.array([0.0, 100.0, -500.0, 30.0])
         each = 1e6 * np.random.default_rng(0).normal(size=pool.potentials.shape[1])
-        result = free_energy.mbar(pool.potentials + shift[:, None] + each, pool.num_samples)
+        result = nce_jax.mbar(pool.potentials + shift[:, None] + each, pool.num_samples)
         assert result.f.dtype == jnp.float32
         assert_close(result.f - shift, expected.f, 5e-5)
         far = np.array([0.0, 3e8, 0.0, 0.0])[:, None]
         with pytest.raises(ValueError, match="reduced_potentials: .* float32 can represent"):
-            free_energy.mbar(pool.potentials + far, pool.num_samples)
+            nce_jax.mbar(pool.potentials + far, pool.num_samples)
 
 
 @pytest.mark.parametrize("spacing", [20.0, 200.0])
@@ -224,13 +224,13 @@ def test_a_network_in_parts_names_them(spacing, x64):
     joined = np.full((4, 150), 0.0)
     joined[:2, :70], joined[2:, 70:] = near.potentials, far.potentials
     joined[2:, :70], joined[:2, 70:] = near.potentials + spacing, far.potentials + spacing
-    result = free_energy.mbar(joined, [30, 40, 20, 60])
+    result = nce_jax.mbar(joined, [30, 40, 20, 60])
     assert result.components.tolist() == [0, 0, 2, 2]
     assert result.status[2:].tolist() == [Status.NO_OVERLAP] * 2
     assert np.all(np.isnan(result.f[2:]))
     assert np.all(np.isnan(result.delta_f[:2, 2:]))
-    assert_close(result.f[:2], free_energy.mbar(near.potentials, [30, 40]).f, 1e-6)
-    parts = free_energy.mbar(far.potentials, [20, 60])
+    assert_close(result.f[:2], nce_jax.mbar(near.potentials, [30, 40]).f, 1e-6)
+    parts = nce_jax.mbar(far.potentials, [20, 60])
     assert_close(result.delta_f[2:, 2:], parts.delta_f, 1e-6)
     with pytest.raises(FloatingPointError, match="NO_OVERLAP"):
         nce_jax.check_solution(result, allow_no_overlap=False)
@@ -240,7 +240,7 @@ def test_a_clash_is_a_zero(pool):
     clash = pool.potentials.copy()
     clash[3, :10] = np.inf
     huge = np.where(np.isinf(clash), 1e3, clash)
-    actual, expected = (free_energy.mbar(u, pool.num_samples) for u in (clash, huge))
+    actual, expected = (nce_jax.mbar(u, pool.num_samples) for u in (clash, huge))
     assert_close(actual.f, expected.f)
     assert_close(actual.standard_error, expected.standard_error)
 
@@ -250,7 +250,7 @@ def test_a_clash_is_a_zero(pool):
 def test_potentials_without_meaning_fail(state, sample, bad, pool):
     potentials = pool.potentials.copy()
     potentials[state, sample] = bad
-    result = free_energy.mbar(potentials, pool.num_samples)
+    result = nce_jax.mbar(potentials, pool.num_samples)
     assert result.status.tolist() == [Status.NONFINITE] * K
     assert np.all(np.isnan(result.f))
     assert np.all(np.isnan(result.standard_error))
@@ -259,14 +259,14 @@ def test_potentials_without_meaning_fail(state, sample, bad, pool):
 def test_a_sample_that_its_own_state_forbids_fails(pool):
     potentials = pool.potentials.copy()
     potentials[1, 70] = np.inf
-    result = free_energy.mbar(potentials, pool.num_samples)
+    result = nce_jax.mbar(potentials, pool.num_samples)
     assert result.status.tolist() == [Status.NONFINITE] * K
 
 
 def test_a_bad_state_without_samples_fails_alone(pool, result):
     potentials = pool.potentials.copy()
     potentials[2, 3] = np.nan
-    other = free_energy.mbar(potentials, pool.num_samples)
+    other = nce_jax.mbar(potentials, pool.num_samples)
     assert other.status[2] == Status.NONFINITE
     assert np.isnan(other.f[2])
     kept = np.array([0, 1, 3])
@@ -281,7 +281,7 @@ def test_a_bad_state_without_samples_fails_alone(pool, result):
 
 def test_a_single_sample_has_no_error(x64):
     pool = oscillators((60, 1, 50), spacing=0.5)
-    result = free_energy.mbar(*pool[:2])
+    result = nce_jax.mbar(*pool[:2])
     assert np.isfinite(result.f).all()
     assert np.isinf(result.standard_error[0, 1])
     assert result.status[1] == Status.LOW_OVERLAP
@@ -316,7 +316,7 @@ def test_a_single_sample_has_no_error(x64):
 def test_wrong_arguments(change, message):
     arguments = {"reduced_potentials": np.zeros((K, 150)), "num_samples": NUM_SAMPLES}
     with pytest.raises((TypeError, ValueError), match=message):
-        free_energy.mbar(**(arguments | change))
+        nce_jax.mbar(**(arguments | change))
 
 
 @pytest.mark.slow
@@ -326,7 +326,7 @@ def test_intervals_cover_the_closed_form(num_states, spacing, x64):
     counts = np.full(num_states, 100)
     pools = [oscillators(counts, spacing=spacing, seed=seed) for seed in range(1000)]
     stacked = jnp.asarray(np.stack([pool.potentials for pool in pools]))
-    result = jax.jit(jax.vmap(lambda u: free_energy.mbar(u, counts)))(stacked)
+    result = jax.jit(jax.vmap(lambda u: nce_jax.mbar(u, counts)))(stacked)
     error = np.abs(np.asarray(result.f) - pools[0].exact)[:, -1]
     for name, variance in (
         ("asymptotic", np.square(result.standard_error[:, 0, -1])),
