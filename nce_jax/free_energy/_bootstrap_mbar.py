@@ -11,10 +11,11 @@ from nce_jax._checks import check_key, check_positive_int
 from nce_jax._offset import Effect, add_constant
 from nce_jax._types import Array, Float, Int, PRNGKeyArray, Weights
 from nce_jax.free_energy._input import as_inputs
-from nce_jax.free_energy._mbar import check_options, solve_states
+from nce_jax.free_energy._mbar import assemble_solved, check_options, solve_states
 from nce_jax.free_energy._network import Network, make_network, repeated
 from nce_jax.free_energy._redraw import FreeEnergyBootstrap
 from nce_jax.free_energy._solve import solve_network
+from nce_jax.free_energy._start import Start
 from nce_jax.free_energy._states import assemble
 from nce_jax.free_energy._uncertainty import find_reference, with_unsampled
 from nce_jax.log_partition import Status
@@ -105,14 +106,14 @@ def _bootstrap_mbar(
     block_size: int,
     chunk_size: int | None,
 ) -> FreeEnergyBootstrap:
-    network = make_network(*samples)
     options: Any = {"max_steps": 200, "chunk_size": chunk_size}
-    solved = solve_states(network, None, largest=largest, **options)
-    original = assemble(network, *solved, chunk_size)
+    solved = solve_states(make_network(*samples), None, largest=largest, **options)
+    network, original = solved.network, assemble_solved(solved, chunk_size)
+    start = Start(solved.reference.f, solved.is_piece)
 
     def replicate(key: PRNGKeyArray) -> tuple[jax.Array, jax.Array]:
         redrawn = repeated(network, _redraw(key, network, samples.num_samples, block_size))
-        solution = solve_network(redrawn, solved.reference.f, **options)
+        solution = solve_network(redrawn, start, **options)
         f = with_unsampled(redrawn, solution.f, chunk_size)
         reference = find_reference(redrawn, f, chunk_size)
         status = jnp.where(solution.is_converged, Status.CONVERGED, Status.MAX_STEPS)

@@ -140,8 +140,8 @@ def _as_observable(observable: Any, inputs: Inputs) -> tuple[Any, np.ndarray | N
 def _expectations(
     samples: Any, observable: jax.Array, tolerance: Any, *, chunk_size: int | None, **options
 ) -> Expectations:
-    network = make_network(*samples)
-    reference, solved, _ = solve_states(network, tolerance, chunk_size=chunk_size, **options)
+    solution = solve_states(make_network(*samples), tolerance, chunk_size=chunk_size, **options)
+    network, reference, solved = solution.network, solution.reference, solution.status
     values = jnp.broadcast_to(observable.T, network.potentials.shape)
     # The observable is cut into chunks with the potentials.
     pool = network._replace(potentials=jnp.stack([network.potentials, values], axis=-1))

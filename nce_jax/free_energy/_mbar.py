@@ -14,7 +14,7 @@ from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.free_energy._input import as_inputs
 from nce_jax.free_energy._network import Network, make_network
 from nce_jax.free_energy._solve import solve_network
-from nce_jax.free_energy._start import pair_start
+from nce_jax.free_energy._start import pair_start, within_pieces
 from nce_jax.free_energy._states import StateFreeEnergies, assemble
 from nce_jax.free_energy._uncertainty import Reference, find_reference, with_unsampled
 from nce_jax.log_partition import Status
@@ -124,8 +124,10 @@ def _with_constants(result: StateFreeEnergies, constants: np.ndarray) -> StateFr
 
 
 class Solved(NamedTuple):
-    """The free energies of a network with their moments, the `Status` of the solve, its cost."""
+    """A network in its pieces, its free energies with their moments, status and evaluations."""
 
+    network: Network
+    is_piece: jax.Array
     reference: Reference
     status: jax.Array
     num_evaluations: jax.Array
@@ -135,9 +137,10 @@ def solve_states(
     network: Network, tolerance: Any, *, largest: int | None, max_steps: int, chunk_size: int | None
 ) -> Solved:
     """Solves for the free energies of all states, with and without samples."""
-    initial = pair_start(jax.lax.stop_gradient(network), largest, chunk_size)
+    start = pair_start(jax.lax.stop_gradient(network), largest, chunk_size)
+    network = within_pieces(network, start)
     solution = solve_network(
-        network, initial, tolerance=tolerance, max_steps=max_steps, chunk_size=chunk_size
+        network, start, tolerance=tolerance, max_steps=max_steps, chunk_size=chunk_size
     )
     f = jax.lax.cond(
         jnp.all(network.is_sampled),
@@ -145,11 +148,18 @@ def solve_states(
         lambda: with_unsampled(network, solution.f, chunk_size),
     )
     status = jnp.where(solution.is_converged, Status.CONVERGED, Status.MAX_STEPS)
-    return Solved(find_reference(network, f, chunk_size), status, solution.num_evaluations)
+    reference = find_reference(network, f, chunk_size)
+    return Solved(network, start.is_piece, reference, status, solution.num_evaluations)
+
+
+def assemble_solved(solved: Solved, chunk_size: int | None) -> StateFreeEnergies:
+    """The result of a solve."""
+    return assemble(
+        solved.network, solved.reference, solved.status, solved.num_evaluations, chunk_size
+    )
 
 
 @partial(jax.jit, static_argnames=("largest", "max_steps", "chunk_size"))
 def _mbar(samples: Any, tolerance: Any, *, chunk_size: int | None, **options) -> StateFreeEnergies:
-    network = make_network(*samples)
-    solved = solve_states(network, tolerance, chunk_size=chunk_size, **options)
-    return assemble(network, *solved, chunk_size)
+    solved = solve_states(make_network(*samples), tolerance, chunk_size=chunk_size, **options)
+    return assemble_solved(solved, chunk_size)

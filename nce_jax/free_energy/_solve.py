@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.free_energy._laplacian import connected, resistances, solve_laplacian
+from nce_jax.free_energy._laplacian import resistances, solve_laplacian
 from nce_jax.free_energy._network import Moments, Network, find_moments, posterior, sum_samples
+from nce_jax.free_energy._start import Start
 from nce_jax.log_partition import iterate, start_run
 
 _LARGEST_MOVE = 20.0
@@ -55,7 +56,7 @@ class NetworkSolution(NamedTuple):
 
 def solve_network(
     network: Network,
-    initial: jax.Array,
+    initial: Start,
     *,
     tolerance: jax.Array | None = None,
     max_steps: int = 200,
@@ -65,18 +66,17 @@ def solve_network(
 
     Args:
       network: the samples.
-      initial: f to start from, (K,), right to within some nats.
+      initial: f to start from, right to within some nats, and the pieces of the network.
       tolerance: admissible error in nats; None takes that of `solve_log_partition`.
       max_steps: evaluations allowed.
       chunk_size: samples per chunk; None takes all at once.
     """
-    fixed, start = jax.lax.stop_gradient((network, jnp.where(network.is_sampled, initial, 0)))
+    fixed, start = jax.lax.stop_gradient((network, jnp.where(network.is_sampled, initial.f, 0)))
+    is_linked = initial.is_piece
     evaluate = partial(moments_of, fixed, chunk_size=chunk_size)
     nearby = evaluate if chunk_size is not None else _nearby(fixed, start)
-    moments = nearby(start)
-    is_linked = _linked(fixed, moments)
     options: Any = {"tolerance": tolerance, "fixed_steps": None}
-    run = start_run(_step(moments, is_linked, start), network.is_valid)
+    run = start_run(_step(nearby(start), is_linked, start), network.is_valid)
     if chunk_size is None:
         # Few solves need more; they go on with probabilities computed anew.
         near = partial(_step_near, start, nearby, is_linked)
@@ -108,16 +108,6 @@ def _nearby(network: Network, start: jax.Array) -> Evaluate:
         return find_moments(network, lambda _: values, None)
 
     return evaluate
-
-
-def _linked(network: Network, moments: Moments) -> jax.Array:
-    """States that are solved for together.
-
-    A link that rounding errors hide stays as Bennett's method has left it: it is no estimate.
-    """
-    eps = jnp.finfo(network.counts.dtype).eps
-    threshold = jnp.minimum(0.3, 1e3 * eps * jnp.sum(network.counts))
-    return connected(moments.flows, network.counts, threshold)
 
 
 def net_flows(moments: Moments, is_linked: jax.Array) -> jax.Array:

@@ -1,14 +1,26 @@
 """Where the solve for many states starts: at Bennett's differences along a tree of neighbors."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
 from nce_jax.free_energy._network import Network, sum_by_state, sum_samples
-from nce_jax.log_partition import make_problem, solve_problem
+from nce_jax.log_partition import log_overlap, make_problem, solve_problem
 
 
-def pair_start(network: Network, largest: int | None, chunk_size: int | None) -> jax.Array:
-    """Free energies of all states, (K,), from those pairs of states that overlap best.
+class Start(NamedTuple):
+    """Free energies to start from, (K,), and which states are of one piece, (K, K).
+
+    Between pieces no pair of states overlaps, so that every piece is a network of its own.
+    """
+
+    f: jax.Array
+    is_piece: jax.Array
+
+
+def pair_start(network: Network, largest: int | None, chunk_size: int | None) -> Start:
+    """Free energies of all states from those pairs of states that overlap best.
 
     Every state is joined to the tree through the pair with the smallest symmetric divergence, and
     the difference of a pair is solved for as `bar` does, with a start halfway between the means.
@@ -22,13 +34,27 @@ def pair_start(network: Network, largest: int | None, chunk_size: int | None) ->
     work = _mean_work(network, chunk_size)
     parents, order = _spanning_tree(work + work.T, network.is_sampled)
     largest = len(network.owners) if largest is None else largest
-    steps = jax.lax.map(lambda pair: _difference(network, work, largest, *pair), (parents, order))
+    pairs = jax.lax.map(lambda pair: _difference(network, largest, *pair), (parents, order))
 
-    def add(f, step):
-        child, parent, difference = step
-        return f.at[child].set(f[parent] + difference), None
+    def join(carry, pair):
+        f, label = carry
+        parent, child, difference, is_linked = pair
+        f = f.at[child].set(jnp.where(is_linked, f[parent] + difference, 0))
+        return (f, label.at[child].set(jnp.where(is_linked, label[parent], child))), None
 
-    return jax.lax.scan(add, jnp.zeros_like(network.counts), (order, parents, steps))[0]
+    start = jnp.zeros_like(network.counts), jnp.arange(len(network.counts))
+    (f, label), _ = jax.lax.scan(join, start, (parents, order, *pairs))
+    return Start(f, label[:, None] == label[None])
+
+
+def within_pieces(network: Network, start: Start) -> Network:
+    """The network without what the samples of a piece say about the states of another.
+
+    States without samples are of no piece.
+    """
+    is_seen = start.is_piece[network.owners] | ~network.is_sampled[None]
+    is_seen |= network.weights[:, None] == 0  # padding
+    return network._replace(potentials=jnp.where(is_seen, network.potentials, jnp.inf))
 
 
 def _mean_work(network: Network, chunk_size: int | None) -> jax.Array:
@@ -74,8 +100,8 @@ def _spanning_tree(distance: jax.Array, is_sampled: jax.Array) -> tuple[jax.Arra
     return jnp.concatenate([first[None], parents]), jnp.concatenate([first[None], order])
 
 
-def _difference(network: Network, work: jax.Array, largest: int, parent, child) -> jax.Array:
-    """f_child - f_parent by Bennett's method; halfway between the means where that has no root."""
+def _difference(network: Network, largest: int, parent, child) -> tuple[jax.Array, jax.Array]:
+    """f_child - f_parent by Bennett's method, and whether the two states overlap at all."""
     (data, weights_data), (noise, weights_noise) = (
         _samples_of(network, state, largest, parent, child) for state in (child, parent)
     )
@@ -83,10 +109,11 @@ def _difference(network: Network, work: jax.Array, largest: int, parent, child) 
     problem = make_problem(
         data, noise, weights_data, weights_noise, noise_ratio=counts[parent] / counts[child]
     )
-    root = -solve_problem(problem).log_partition
-    halfway = (work[parent, child] - work[child, parent]) / 2
-    halfway = jnp.where(jnp.isfinite(halfway), halfway, 0)
-    return jnp.where(parent == child, 0, jnp.where(jnp.isfinite(root), root, halfway))
+    root = solve_problem(problem).log_partition
+    shared = jnp.exp(log_overlap(problem, root)) * (counts[parent] + counts[child])
+    # Many pairs that hardly overlap may connect two groups of states together.
+    is_linked = (shared >= 1 / len(counts) ** 2) & (parent != child)
+    return jnp.where(is_linked, -root, 0), is_linked
 
 
 def _samples_of(network: Network, state, largest: int, parent, child):
