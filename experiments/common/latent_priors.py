@@ -69,21 +69,21 @@ def train_prior(
     `magnification` replaces a fixed M of the prior by one that may be traced.
     """
     key_init, key_train = jax.random.split(key)
-    step = _step(settings, prior, z.shape[1], magnification)
+    step = make_step(settings, prior, z.shape[1], magnification)
 
     def advance(state, number):
         key_rows = jax.random.fold_in(key_train, number)
         rows = jax.random.randint(key_rows, (settings.prior_batch,), 0, count)
         return step(state, training.Batch(z[rows], None), key_train)[0], None
 
-    state = step.init(_initial(settings, prior, key_init, z.shape[1]))
+    state = step.init(initial_params(settings, prior, key_init, z.shape[1]))
     return jax.lax.scan(advance, state, jnp.arange(settings.prior_steps))[0]
 
 
 def log_ratio(settings: PriorSettings, prior: Prior, state: Any, z: ArrayLike) -> jax.Array:
     """Log ratio of the prior to N(0, I), (n,). That of chains is not normalized."""
     z = jnp.asarray(z)
-    return latent.prior_log_ratio(_step(settings, prior, z.shape[1]), state, z)
+    return latent.prior_log_ratio(make_step(settings, prior, z.shape[1]), state, z)
 
 
 def step_metrics(
@@ -91,10 +91,20 @@ def step_metrics(
 ) -> Any:
     """Metrics of the step that would follow on z: the overlap of stages, or a dict of chains."""
     z = jnp.asarray(z)
-    return _step(settings, prior, z.shape[1])(state, training.Batch(z, None), key)[1]
+    return make_step(settings, prior, z.shape[1])(state, training.Batch(z, None), key)[1]
 
 
-def _step(settings: PriorSettings, prior: Prior, dim: int, magnification=None):
+def make_step(
+    settings: PriorSettings, prior: Prior, dim: int, magnification: ArrayLike | None = None
+) -> training.TrainStep | latent.ChainStep:
+    """The train step of a prior, also for `nce_jax.latent.make_latent_step`.
+
+    Args:
+        settings: of the network and its training.
+        prior: how it learns.
+        dim: dimension of z.
+        magnification: replaces a fixed M of the prior by one that may be traced.
+    """
     if prior.kind not in KINDS:
         raise ValueError(f"kind: expected 'chains' or 'stages', got {prior.kind!r}")
     standard = noise.standard_normal(dim)
@@ -118,8 +128,8 @@ def _step(settings: PriorSettings, prior: Prior, dim: int, magnification=None):
     )
 
 
-def _initial(settings: PriorSettings, prior: Prior, key: jax.Array, dim: int) -> Any:
-    """Initial parameters; those of stages have a leading axis."""
+def initial_params(settings: PriorSettings, prior: Prior, key: jax.Array, dim: int) -> Any:
+    """Initial parameters of that step; those of stages have a leading axis."""
 
     def energy(key):
         return models.mlp_energy(key, dim, hidden=settings.prior_hidden)[0]

@@ -1,0 +1,89 @@
+"""Draws the stored results: `python -m experiments.latent_energy.plot`."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.common import plotting, results
+from experiments.latent_energy import statistics
+
+FLOORS = (statistics.REAL, statistics.POSTERIOR)
+FITTED = ("N(0, I)", "Gaussian", "Gaussian mixture")
+
+
+def draw(stored: results.Stored) -> dict[str, Figure]:
+    arrays = stored.arrays
+    names = statistics.names(arrays)
+    figures = {"latent_energy": _distances(arrays, names)}
+    for name in names:
+        figures[f"latent_energy_samples_{statistics.slug(name)}"] = _samples(arrays, name)
+    return figures
+
+
+def _distances(arrays, names: list[str]) -> Figure:
+    """Frechet distance and held-out log ratio of every method and seed."""
+    starts = [statistics.slug(name) for name in names]
+    most = max((arrays[f"{start}_methods"] for start in starts), key=len)
+    figure, axes = plt.subplots(
+        2,
+        len(names),
+        figsize=(2.6 + 2.9 * len(names), 1.6 + 0.4 * len(most)),
+        squeeze=False,
+        layout="constrained",
+    )
+    for column, (name, start) in enumerate(zip(names, starts, strict=True)):
+        methods = [str(method) for method in arrays[f"{start}_methods"]]
+        titles = ("Frechet distance", "log ratio of held-out draws, nats")
+        for axis, field, title in zip(
+            axes[:, column], ("frechet", "log_ratio"), titles, strict=True
+        ):
+            _rows(axis, methods, arrays[f"{start}_{field}"])
+            axis.set_xlabel(title)
+            if column:
+                axis.set_yticklabels([])
+        axes[0, column].set(xscale="log", title=f"{name}, N = {arrays[f'{start}_num_samples']:,}")
+    return figure
+
+
+def _rows(axis, methods: list[str], values: np.ndarray) -> None:
+    """A row for each method that has values: a point for each seed, a bar for the mean."""
+    for row, (method, of_seeds) in enumerate(zip(methods, values, strict=True)):
+        color = _color(method)
+        axis.plot(of_seeds, np.full(len(of_seeds), row), "o", color=color, alpha=0.6)
+        axis.plot(np.mean(of_seeds), row, "|", color=color, ms=13, mew=2)
+    axis.set_yticks(range(len(methods)), methods)
+    axis.set_ylim(len(methods) - 0.5, -0.5)
+
+
+def _color(method: str) -> str:
+    if method in FLOORS:
+        return plotting.NEUTRAL
+    if method in FITTED:
+        return plotting.ORANGE
+    if method.startswith("MLE"):
+        return plotting.GREEN
+    return plotting.BLUE if "K = " in method else plotting.BLACK
+
+
+def _samples(arrays, name: str) -> Figure:
+    """A row of images for each method, of the first seed."""
+    start = statistics.slug(name)
+    methods, pictures = arrays[f"{start}_methods"], arrays[f"{start}_pictures"]
+    count = pictures.shape[1]
+    figure, axes = plt.subplots(
+        len(methods), 1, figsize=(2.6 + 0.55 * count, 0.58 * len(methods)), layout="constrained"
+    )
+    for axis, method, row in zip(axes, methods, pictures, strict=True):
+        strip = np.pad(row, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
+        strip = np.concatenate(list(strip), axis=1)
+        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axis.set_ylabel(str(method), rotation=0, ha="right", va="center", size=8)
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    return figure
+
+
+if __name__ == "__main__":
+    plotting.main("latent_energy", draw)
