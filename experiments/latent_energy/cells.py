@@ -17,11 +17,13 @@ from experiments.common import latent_priors, pieces
 from experiments.common.latent_priors import Prior, PriorSettings
 from experiments.latent_energy import evaluation, features, two_stage
 from experiments.latent_energy.config import SetSettings, part, priors
-from experiments.latent_energy.evaluation import DIRECT, Judge, Row
+from experiments.latent_energy.direct_priors import DIRECT
+from experiments.latent_energy.evaluation import Judge, Row
 from experiments.latent_energy.images import Images, load
 
 HERE = Path(__file__).parent
-SOURCES = [HERE / f"{name}.py" for name in ("images", "features", "two_stage", "evaluation")]
+MODULES = ("images", "features", "two_stage", "evaluation", "direct_priors")
+SOURCES = [HERE / f"{name}.py" for name in MODULES]
 COMMON = HERE.parent / "common"
 SOURCES += [COMMON / f"{name}.py" for name in ("latent_model", "latent_priors")]
 Rows = dict[str, Row]

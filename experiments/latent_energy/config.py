@@ -106,8 +106,9 @@ class JointSetSettings(SetSettings, JointSettings):
 
 @dataclasses.dataclass(frozen=True)
 class Config(JointSetSettings):
-    sets: tuple[str, ...] = ("mnist", "fashion-mnist", "cifar10")
-    """Sets of the two-stage training: a generator with N(0, I) first, then the priors."""
+    sets: tuple[str, ...] = ("mnist", "fashion-mnist")
+    """Sets of the two-stage training: a generator with N(0, I) first, then the priors. "cifar10" is
+    ready to run."""
     joint_sets: tuple[str, ...] = ()
     """Sets of the joint training."""
     joint_methods: tuple[str, ...] = ()

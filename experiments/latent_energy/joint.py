@@ -14,7 +14,7 @@ import optax
 
 from experiments.common import pieces
 from experiments.common.latent_priors import Prior, PriorSettings, initial_params, make_step
-from experiments.latent_energy import evaluation, features
+from experiments.latent_energy import direct_priors, evaluation, features
 from experiments.latent_energy.cells import HERE, SOURCES, load_once, prior_settings
 from experiments.latent_energy.config import Config, JointSetSettings, SetSettings, part, priors
 from experiments.latent_energy.evaluation import Judge, Row
@@ -147,7 +147,7 @@ def method_row(config: Config, name: str, prior: Prior, seed: int, found: Judge)
     z = _infer(train, state, images.held_out, key_infer)
     judge = found._replace(decode=decode)
     if train.prior is None:
-        row = evaluation.of_standard_normal(judge, z, z, seed)
+        row = direct_priors.of_standard_normal(judge, z, z, seed)
     else:
         row = evaluation.of_trained(judge, of_prior, prior, state.prior, z, seed)
     posterior = judge.of_latent(z) | {"information": np.array(np.nan)}

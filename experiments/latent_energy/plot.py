@@ -39,7 +39,7 @@ def _distances(arrays, names: list[str]) -> Figure:
         ):
             _rows(axis, methods, arrays[f"{start}_{field}"])
             axis.set_xlabel(title)
-            if column:
+            if column and methods == [str(method) for method in arrays[f"{starts[0]}_methods"]]:
                 axis.set_yticklabels([])
         axes[0, column].set(xscale="log", title=f"{name}, N = {arrays[f'{start}_num_samples']:,}")
     return figure
@@ -69,19 +69,23 @@ def _samples(arrays, name: str) -> Figure:
     """A row of images for each method, of the first seed."""
     start = statistics.slug(name)
     methods, pictures = arrays[f"{start}_methods"], arrays[f"{start}_pictures"]
+    height = pictures.shape[2]
+    gap = max(1, height // 14)
+    frame = ((0, 0), (0, 0), (gap, gap), (gap, gap), (0, 0))
+    tiles = np.pad(pictures, frame, constant_values=255)
+    sheet = np.concatenate(np.concatenate(tiles.swapaxes(0, 1), axis=2), axis=0)
     count = pictures.shape[1]
-    figure, axes = plt.subplots(
-        len(methods), 1, figsize=(2.6 + 0.55 * count, 0.58 * len(methods)), layout="constrained"
-    )
-    for axis, method, row in zip(axes, methods, pictures, strict=True):
-        strip = np.pad(row, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=255)
-        strip = np.concatenate(list(strip), axis=1)
-        axis.imshow(strip.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-        axis.set_ylabel(str(method), rotation=0, ha="right", va="center", size=8)
-        axis.set(xticks=[], yticks=[])
-        axis.grid(visible=False)
-        for spine in axis.spines.values():
-            spine.set_visible(False)
+    side, margin = 0.5, 2.2  # of a tile, and of the names, in inches
+    size = margin + side * count, side * len(methods)
+    figure = plt.figure(figsize=size, layout="none")
+    axis = figure.add_axes((margin / size[0], 0, 1 - margin / size[0], 1))
+    axis.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    centers = (np.arange(len(methods)) + 0.5) * (height + 2 * gap)
+    axis.set_yticks(centers, methods, size=8)
+    axis.set_xticks([])
+    axis.tick_params(length=0)
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
     return figure
 
 

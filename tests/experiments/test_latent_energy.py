@@ -11,6 +11,7 @@ from experiments.common.latent_priors import Prior
 from experiments.common.results import Stored
 from experiments.latent_energy import (
     cells,
+    direct_priors,
     evaluation,
     features,
     images,
@@ -93,8 +94,8 @@ def test_the_posterior_itself_has_no_distance_and_a_known_log_ratio():
     z = np.random.default_rng(1).normal(size=(4000, 2)).astype(np.float32)
     shifted = z + np.float32([1.0, 0.0])
     with jax.numpy_rank_promotion("allow"):  # distrax
-        standard = evaluation.of_standard_normal(judge, shifted, shifted[:2000], 0)
-        fitted = evaluation.of_gaussian(judge, shifted, shifted[2000:], 0)
+        standard = direct_priors.of_standard_normal(judge, shifted, shifted[:2000], 0)
+        fitted = direct_priors.of_gaussian(judge, shifted, shifted[2000:], 0)
     assert standard["frechet"] < 0.02
     assert standard["log_ratio"] == 0
     # The reference is N(0, I): the Gaussian's samples are 1 from it, and KL is 1/2 (+- 0.02).
@@ -112,7 +113,7 @@ def test_a_mixture_finds_two_modes_that_a_gaussian_does_not():
     with jax.numpy_rank_promotion("allow"):  # distrax
         ratios = [
             fit(judge, z[:1000], z[1000:], 0)["log_ratio"]
-            for fit in (evaluation.of_gaussian, evaluation.of_mixture)
+            for fit in (direct_priors.of_gaussian, direct_priors.of_mixture)
         ]
     assert ratios[1] > ratios[0] + 0.5
 
@@ -212,6 +213,28 @@ def test_the_joint_training_runs_for_every_kind_of_prior(inference, monkeypatch,
     for name in names:
         assert np.isfinite(rows[0][name]["frechet"]), name
         assert np.isfinite(rows[0][name]["log_ratio"]), name
+    pieces.remove([folder])
+
+
+@pytest.mark.slow
+def test_color_images_go_through_both_stages(monkeypatch, tmp_path):
+    monkeypatch.setattr(pieces, "RUNS", tmp_path)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (300, 8, 8, 3), dtype=np.uint8), rng.integers(0, 10, 300)
+    monkeypatch.setitem(images.SETS, "color", lambda: (x, None))
+    settings = dataclasses.replace(
+        SETTINGS, color_channels=(2,), color_axes=6, color_nz=2, color_steps=5
+    )
+    with jax.numpy_rank_promotion("allow"):
+        first, _, folder = cells.set_rows(settings, "color", 1)
+        monkeypatch.setattr(two_stage, "train", None)  # every cell is read again
+        again, real, _ = cells.set_rows(settings, "color", 1)
+    arrays = statistics.collect("color", again, real)
+    assert np.isfinite(arrays["color_frechet"]).all()
+    assert arrays["color_pictures"].shape[2:] == (8, 8, 3)
+    np.testing.assert_array_equal(
+        arrays["color_frechet"], statistics.collect("color", first, real)["color_frechet"]
+    )
     pieces.remove([folder])
 
 
