@@ -41,7 +41,7 @@ def _distances(arrays, names: list[str]) -> Figure:
             axis.set_xlabel(title)
             if column and methods == [str(method) for method in arrays[f"{starts[0]}_methods"]]:
                 axis.set_yticklabels([])
-        axes[0, column].set(xscale="log", title=f"{name}, N = {arrays[f'{start}_num_samples']:,}")
+        axes[0, column].set(xlim=(0, None), title=f"{name}, N = {arrays[f'{start}_num_samples']:,}")
     return figure
 
 
@@ -77,8 +77,8 @@ def _samples(arrays, name: str) -> Figure:
     count = pictures.shape[1]
     side, margin = 0.5, 2.2  # of a tile, and of the names, in inches
     size = margin + side * count, side * len(methods)
-    figure = plt.figure(figsize=size, layout="none")
-    axis = figure.add_axes((margin / size[0], 0, 1 - margin / size[0], 1))
+    place = {"left": margin / size[0], "right": 1, "bottom": 0, "top": 1}
+    figure, axis = plt.subplots(figsize=size, layout="none", gridspec_kw=place)
     axis.imshow(sheet.squeeze(), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     centers = (np.arange(len(methods)) + 0.5) * (height + 2 * gap)
     axis.set_yticks(centers, methods, size=8)
