@@ -2,6 +2,9 @@
 
 import dataclasses
 
+from experiments.common.latent_model import GeneratorSettings
+from experiments.common.latent_priors import PriorSettings
+
 
 @dataclasses.dataclass(frozen=True)
 class TableSettings:
@@ -51,39 +54,18 @@ class ImageSettings:
 
 
 @dataclasses.dataclass(frozen=True)
-class LatentSettings:
-    """Settings of the latent model that a cell depends on."""
+class LatentSettings(GeneratorSettings, PriorSettings):
+    """Settings of the latent model that a cell depends on.
+
+    Sigma is in units where the coordinates have mean variance one.
+    """
 
     num_axes: int = 64
     """Number of principal coordinates of the unit-norm images that the model is of."""
-    nz: int = 8
-    """Dimension of z: that of the published protocol."""
-    hidden: tuple[int, ...] = (256, 256)
-    """Widths of encoder and generator; half of those of our pilots, for two cores."""
-    sigma: float = 0.2
-    """Standard deviation of the generator's errors, where coordinates have mean variance one."""
-    latent_steps: int = 2000
-    """Number of training steps of encoder and generator."""
-    latent_batch: int = 256
-    """Number of images per step."""
-    latent_rate: float = 1e-3
-    """Learning rate of Adam, which falls to zero along a cosine."""
-    prior_hidden: tuple[int, ...] = (64, 64)
-    """Widths of the priors' networks."""
-    prior_steps: int = 1000
-    """Number of training steps of the priors."""
-    prior_batch: int = 256
-    """Number of posterior means, and of noise samples, per step."""
-    prior_rate: float = 1e-3
-    """Learning rate of Adam for the priors, which falls to zero along a cosine."""
     magnification: float = 100.0
     """M of N2CE: the published one."""
     num_stages: int = 3
     """Number of stages of the longer chain."""
-    chain_steps: int = 20
-    """Number of Langevin steps of maximum likelihood."""
-    chain_step: float = 0.4
-    """Their size s, in the papers' convention: drift s^2 / 2, noise s."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,6 +22,7 @@ from experiments.anomaly.config import (
 from experiments.common import cli, results
 from experiments.common.datasets.adbench import load_table, table_names
 
+SHARED = ("../common/latent_model", "../common/latent_priors")
 Arrays = dict[str, np.ndarray]
 Done = dict[str, Arrays]
 
@@ -66,7 +67,7 @@ def of_images(config: Config) -> tuple[Arrays, list[Path]]:
         part = images.split(settings, data(), digit, seed)
         return {"areas": baselines.simple_areas(settings, part, seed)}
 
-    modules = ("latent_model", "images")
+    modules = ("latent_model", "images", *SHARED)
     of_digits = partial(cells.compute, "latent", cells.part(config, ModelSettings), modules)
     validation, folder = of_digits(_grid(config.validation, config.latent_seeds, latent_cell))
     rule_areas = statistics.rule_areas(list(validation.values()))
@@ -81,7 +82,7 @@ def of_images(config: Config) -> tuple[Arrays, list[Path]]:
     arrays = {
         "digits": np.array(config.digits),
         "validation": np.array(config.validation),
-        "priors": np.array(latent_model.prior_names(of_latent)),
+        "priors": np.array([prior.name for prior in latent_model.priors(of_latent)]),
         "rule": np.array(rule),
         "rule_areas": rule_areas,
         "simple_scores": np.array(baselines.SCORES),
