@@ -11,8 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-
-from nce_jax._types import ArrayLike
+from jax.typing import ArrayLike
 
 SIDE, NUM_FEATURES = 28, 64
 BLOCK = 1000
