@@ -1,0 +1,1 @@
+"""MNIST energies in coordinates where K stages overlap: samples, distances, likelihoods."""
