@@ -85,7 +85,11 @@ def _points(axis: Axes, values: np.ndarray, offset: float, label: str, style) ->
     positions = np.arange(len(values)) + offset
     spread = values.std(axis=1, ddof=1) if values.shape[1] > 1 else None
     axis.errorbar(
-        positions, values.mean(axis=1), spread, **{"fmt": "o", "lw": 1} | style, label=label
+        positions,
+        values.mean(axis=1),
+        spread,
+        **{"marker": "o", "ls": "none", "elinewidth": 1} | style,
+        label=label,
     )
 
 

@@ -22,7 +22,7 @@ class Rule(NamedTuple):
     base: str
     """One of `BASES`."""
     combination: str
-    """One of `COMBINATIONS`, or of `SPECIAL`, which name their base themselves."""
+    """One of `COMBINATIONS`, or of `SPECIAL` with its base."""
     with_norm: bool = False
     """Whether the energy is completed by the density of the image's norm."""
 
@@ -34,11 +34,12 @@ class Rule(NamedTuple):
         return f"{self.base}, {self.combination}{', norm' if self.with_norm else ''}"
 
 
-SPECIAL = ("ELBO", "ELBO of draws", "joint energy")
-"""The sum of both terms in nats at the posterior's mean, and in the mean over draws, with the
-posterior's entropy; and an energy of z, the error's logarithm and the norm's."""
+SPECIAL = {"ELBO": "reconstruction", "ELBO of draws": "reconstruction", "joint energy": "joint"}
+"""Rules that stand alone, and their base: the sum of both terms in nats at the posterior's mean,
+and in the mean over draws, with the posterior's entropy; an energy of z and the logarithms of error
+and norm."""
 RULES = (
-    *(Rule("reconstruction", name) for name in SPECIAL),
+    *(Rule(base, name) for name, base in SPECIAL.items()),
     *(Rule(base, name, norm) for base in BASES for name in COMBINATIONS for norm in (False, True)),
 )
 """The rules, from which the validation digits choose."""
@@ -96,7 +97,9 @@ def combined(rule: Rule, test: Terms, normal: Terms) -> np.ndarray:
 
 
 def without_energy(rule: Rule, test: Terms, normal: Terms) -> np.ndarray:
-    """What is left of a rule without the energy, (n,)."""
+    """What is left of a rule without the energy, (n,); of a joint energy the reconstruction."""
+    if rule.base not in BASES:
+        return test["reconstruction"]
     if not rule.with_norm:
         return base_score(rule.base, test)
     no_energy = [terms | {"prior": np.zeros((1, 1))} for terms in (dict(test), dict(normal))]

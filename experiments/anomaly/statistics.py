@@ -7,7 +7,7 @@ from experiments.anomaly.detectors import area
 from experiments.anomaly.scores import BASES, RULES, Rule, Terms, combined, without_energy
 
 Cell = dict[str, np.ndarray]
-BLOCKS = {"reconstruction": ("reconstruction",), "any": BASES}
+BLOCKS = {"reconstruction": ("reconstruction",), "any": (*BASES, "joint")}
 """Two rules are chosen, by the name of their areas in the result: the best of those that know the
 reconstruction alone, which is the published form of the score, and the best of all."""
 
@@ -44,7 +44,7 @@ def rule_areas(cells: list[Cell]) -> np.ndarray:
     return np.array([[cell_areas(cell, rule) for rule in RULES] for cell in cells])
 
 
-def best_rule(areas: np.ndarray, bases: tuple[str, ...] = BASES) -> int:
+def best_rule(areas: np.ndarray, bases: tuple[str, ...] = (*BASES, "joint")) -> int:
     """Place of the rule with the largest mean area over validation cells and learned priors.
 
     Only rules of some bases are looked at.

@@ -45,9 +45,7 @@ def of_digits(arrays) -> str:
             lines.append(_line([f"{name}: {prior} (energy adds)", *cells]))
     for name, values in contrasts.PUBLISHED.items():
         row = np.array([values.get(int(digit), np.nan) for digit in arrays["digits"]])
-        lines.append(
-            _line([f"published, picked by their area on test images: {name}", *_numbers(row)])
-        )
+        lines.append(_line([f"published {name}, picked by area on test images", *_numbers(row)]))
     return "\n".join(lines)
 
 
@@ -68,7 +66,10 @@ def of_contrasts(arrays) -> str:
 
 def _of_difference(name: str, values: np.ndarray) -> str:
     means, halves = contrasts.interval(np.concatenate([values.mean(axis=0)[None], values]))
-    cells = [f"{m:+.3f} ± {h:.3f}" for m, h in zip(means, halves, strict=True)]
+    cells = [
+        f"{mean:+.3f} ± {half:.3f}" if np.isfinite(mean) else MISSING
+        for mean, half in zip(means, halves, strict=True)
+    ]
     return _line([name, *cells])
 
 
@@ -92,19 +93,21 @@ def of_grid(arrays) -> str:
 
 
 def of_rules(arrays) -> str:
-    """Mean area of every rule over learned priors at the best setting, by validation digit."""
-    lines = _head("rule", [*arrays["validation"], "mean"])
+    """The best rules on the validation digits, at the best setting, and those that were chosen."""
     areas = arrays["rule_areas"][..., :-1].mean(axis=2)
-    for rule, row in zip(arrays["rules"], areas.T, strict=True):
-        lines.append(_line([str(rule), *_numbers(np.append(row, row.mean()))]))
-    return "\n".join(lines)
+    return _best_rules(arrays, "rule", arrays["validation"], areas)
 
 
-def of_scored_rules(arrays, count: int = 5) -> str:
+def of_scored_rules(arrays) -> str:
     """The rules that are best on the digits reported, in hindsight, and those that were chosen."""
-    lines = _head("rule, in hindsight", [*arrays["digits"], "mean"])
     areas = arrays["scored_rule_areas"][..., :-1].mean(axis=(1, 3))
-    best = list(areas.mean(axis=0).argsort()[::-1][:count])
+    return _best_rules(arrays, "rule, in hindsight", arrays["digits"], areas)
+
+
+def _best_rules(arrays, title: str, digits, areas: np.ndarray, count: int = 8) -> str:
+    """Areas (digit, rule) of the rules with the largest means, and of those that were chosen."""
+    lines = _head(title, [*digits, "mean"])
+    best = areas.mean(axis=0).argsort()[::-1][:count].tolist()
     for rule in dict.fromkeys([*best, *arrays["chosen"].tolist()]):
         row = areas[:, rule]
         lines.append(_line([str(arrays["rules"][rule]), *_numbers(np.append(row, row.mean()))]))

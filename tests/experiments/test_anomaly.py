@@ -142,7 +142,7 @@ NORMAL = known_terms([1.0, 5.0], [-1.0, 3.0], neighbor=[2.0, 6.0], log_norm=[0.0
     [
         (Rule("reconstruction", "ELBO"), 11.0),
         (Rule("reconstruction", "ELBO of draws"), 60.0),
-        (Rule("reconstruction", "joint energy"), 120.0),
+        (Rule("joint", "joint energy"), 120.0),
         (Rule("reconstruction", "sum"), 2.5 + 6),
         (Rule("reconstruction", "standardized sum"), 1 + 2.5),
         (Rule("reconstruction", "larger"), 2.5),
