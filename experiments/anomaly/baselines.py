@@ -18,7 +18,8 @@ SCORES = (
     "nearest neighbor, unit norm",
 )
 """The order of `simple_scores`."""
-BLOCK = 1000
+BLOCK = 100
+"""Number of test rows whose distances to all training rows are in memory at once."""
 
 
 def little_ink(x: np.ndarray) -> np.ndarray:
@@ -34,12 +35,13 @@ def residual(axes: Axes, x: np.ndarray, count: int) -> np.ndarray:
 
 def nearest(train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Squared distance of every test row to the nearest training row."""
-    lengths = np.sum(train**2, axis=1)
-    rows = [
-        np.min(lengths - 2 * block @ train.T, axis=1) + np.sum(block**2, axis=1)
-        for block in np.split(test, range(BLOCK, len(test), BLOCK))
-    ]
-    return np.concatenate(rows)
+    # The lengths are one more column of the product, so that distances are read once.
+    known = np.concatenate([-2 * train, np.sum(train**2, axis=1, keepdims=True)], axis=1).T
+    wider = np.concatenate([test, np.ones_like(test[:, :1])], axis=1)
+    blocks = np.split(wider, range(BLOCK, len(test), BLOCK))
+    return np.concatenate([np.min(block @ known, axis=1) for block in blocks]) + np.sum(
+        test**2, axis=1
+    )
 
 
 def mixture(settings: ImageSettings, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
@@ -56,23 +58,38 @@ def mixture(settings: ImageSettings, train: np.ndarray, test: np.ndarray, seed: 
     return -fitted.score_samples(test)
 
 
-def simple_scores(settings: ImageSettings, part: Split, seed: int) -> list[np.ndarray]:
-    """Scores of the test rows, in the order of `SCORES`."""
+def simple_cell(settings: ImageSettings, part: Split, seed: int) -> dict[str, np.ndarray]:
+    """Areas of the simple scores, in the order of `SCORES`, and terms for the rules.
+
+    The terms, of calibration and of test rows, are the distance of the nearest training row that is
+    not for calibration, and the norm's logarithm.
+    """
     axes = principal_axes(part.train)
     count = settings.num_residual_axes
     known, scored = (axes.coordinates(x, count) for x in (part.train, part.test))
     train, test = unit_norm(part.train), unit_norm(part.test)
     unit_axes = principal_axes(train)
-    unit = [unit_axes.coordinates(x, settings.num_neighbor_axes) for x in (train, test)]
-    return [
+    unit, scored_unit = (
+        unit_axes.coordinates(x, settings.num_neighbor_axes) for x in (train, test)
+    )
+    kept, held = unit[part.num_calibration :], unit[: part.num_calibration]
+    neighbor = nearest(kept, scored_unit)
+    scores = (
         little_ink(part.test),
         residual(axes, part.test, count),
         residual(unit_axes, test, count),
         mixture(settings, known, scored, seed),
-        nearest(*unit),
-    ]
+        np.minimum(neighbor, nearest(held, scored_unit)),
+    )
+    return {
+        "areas": np.array([area(score, part.labels) for score in scores]),
+        "neighbor_test": neighbor,
+        "neighbor_calibration": nearest(kept, held),
+        "log_norm_test": log_norm(part.test),
+        "log_norm_calibration": log_norm(part.train[: part.num_calibration]),
+    }
 
 
-def simple_areas(settings: ImageSettings, part: Split, seed: int) -> np.ndarray:
-    """Area under the precision-recall curve of every simple score."""
-    return np.array([area(s, part.labels) for s in simple_scores(settings, part, seed)])
+def log_norm(x: np.ndarray) -> np.ndarray:
+    """Logarithm of every row's norm."""
+    return np.log(np.maximum(np.linalg.norm(x, axis=1), 1e-6))

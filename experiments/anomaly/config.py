@@ -78,17 +78,21 @@ class Config(TableSettings, ModelSettings):
     tables: tuple[str, ...] | None = None
     """Tables of adbench/ below NCE_JAX_DATA; None takes every table that is there."""
     validation: tuple[int, ...] = (0, 2, 3, 6, 8)
-    """Digits held out in turn to choose the rule that combines the two terms of the score."""
+    """Digits held out in turn to choose sigma, nz, and the rules that combine the score's terms."""
+    grid_sigmas: tuple[float, ...] = (0.2, 0.4)
+    """Sigma that are tried on the validation digits, with one seed each."""
+    grid_nz: tuple[int, ...] = (8, 16)
+    """Dimensions of z that are tried with each."""
+    grid_steps: int = 1000
+    """Number of training steps of encoder and generator there."""
     digits: tuple[int, ...] = (1, 4, 5, 7, 9)
     """Digits held out in turn for the results: the published ones."""
-    latent_digits: tuple[int, ...] = (1, 4, 5, 7, 9)
-    """Those of them that the latent model is trained without; of the others it has no results."""
-    simple_digits: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
-    """Digits held out in turn for the simple scores."""
-    simple_seeds: int = 3
-    """Number of splits of the simple scores."""
-    latent_seeds: int = 1
+    latent_seeds: int = 5
     """Number of seeds of the latent model; a seed is split and initial values."""
+    simple_digits: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6, 7, 8, 9)
+    """Digits held out in turn for the simple scores; they include those of the results."""
+    simple_seeds: int = 5
+    """Number of splits of the simple scores."""
     keep_pieces: bool = False
     """Whether finished cells stay in build/runs, so that a run with more seeds goes on from them.
     They do not follow changes of the library."""
@@ -119,21 +123,25 @@ PRESETS = {
         prior_batch=64,
         chain_steps=3,
         validation=(0,),
+        grid_sigmas=(0.2,),
+        grid_nz=(3,),
+        grid_steps=30,
         digits=(1,),
-        latent_digits=(1,),
+        latent_seeds=2,
         simple_digits=(1,),
         simple_seeds=1,
     ),
-    "cpu": Config(simple_digits=(0, 1, 4, 5, 7, 9), simple_seeds=1, keep_pieces=True),
+    "cpu": Config(hidden=(512, 512), sigma=0.4, nz=16, latent_steps=2000, keep_pieces=True),
     # Wider and longer than the pilots in which the reconstruction was seen to converge (512 and
     # 8,000 steps). It has not been run.
     "gpu": Config(
         hidden=(1024, 1024),
+        sigma=0.4,
+        nz=16,
+        grid_steps=5000,
         latent_steps=20_000,
         prior_hidden=(128, 128),
         prior_steps=5000,
         chain_steps=60,
-        latent_seeds=5,
-        simple_seeds=5,
     ),
 }

@@ -16,12 +16,25 @@ class Images(NamedTuple):
     classes: np.ndarray
 
 
+CALIBRATION_SHARE = 0.1
+"""Share of the training rows that no model is trained on: the rules are calibrated on them."""
+
+
 class Split(NamedTuple):
     """Training rows, test rows, and the labels of the test rows: 1 for an anomaly."""
 
     train: np.ndarray
     test: np.ndarray
     labels: np.ndarray
+
+    @property
+    def num_calibration(self) -> int:
+        """How many training rows, the first ones, are for calibration."""
+        return round(CALIBRATION_SHARE * len(self.train))
+
+    def in_order(self, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        """Values of all rows: those trained on, then those for calibration, then test rows."""
+        return np.concatenate([np.roll(train, -self.num_calibration, axis=0), test])
 
 
 class Axes(NamedTuple):
@@ -67,5 +80,7 @@ def unit_norm(x: np.ndarray) -> np.ndarray:
 
 def principal_axes(x: np.ndarray) -> Axes:
     center = x.mean(axis=0)
-    variances, directions = np.linalg.eigh(np.cov(x - center, rowvar=False))
+    centered = x - center
+    covariance = (centered.T @ centered).astype(np.float64) / (len(x) - 1)
+    variances, directions = np.linalg.eigh(covariance)
     return Axes(center, directions[:, ::-1].astype(x.dtype), np.maximum(variances[::-1], 0))

@@ -1,15 +1,17 @@
 """The latent model of images: a generator with its encoder, then priors of its posterior means.
 
-Two stages: `train_generator` with the prior N(0, I); every prior then learns from the same cached
-posterior means. All priors of a cell are one program.
+Two stages: `train_generator` with the prior N(0, I); every prior then learns from the same
+posterior means. A cell is one program.
 """
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.anomaly.baselines import log_norm, nearest
 from experiments.anomaly.config import LatentSettings
 from experiments.anomaly.images import Split, principal_axes, unit_norm
 from experiments.anomaly.scores import prior_score, reconstruction_score
@@ -17,16 +19,12 @@ from experiments.common import latent_priors
 from experiments.common.latent_model import encode, generate, train_generator
 from experiments.common.latent_priors import TREATMENTS, Prior
 
-CALIBRATION_SHARE = 0.1
-"""Share of the training rows that no model is trained on: the rules are calibrated on them."""
-
-
-class Rows(NamedTuple):
-    """Coordinates with mean variance one, of training, calibration and test rows."""
-
-    train: np.ndarray
-    calibration: np.ndarray
-    test: np.ndarray
+NEIGHBOR = "nearest neighbor of z"
+"""The prior that nothing is learned for: nz times the log distance to the nearest training z, which
+is minus the log density of a nearest-neighbor estimate."""
+NUM_DRAWS = 2
+"""Number of draws of the posterior, for the rule that takes a mean over them."""
+JOINT = Prior("joint energy")
 
 
 def priors(settings: LatentSettings) -> list[Prior]:
@@ -50,35 +48,82 @@ def priors(settings: LatentSettings) -> list[Prior]:
     return listed
 
 
-def coordinates(settings: LatentSettings, part: Split) -> Rows:
-    """Principal coordinates of unit-norm images, of which a share is kept for calibration."""
+def coordinates(settings: LatentSettings, part: Split) -> np.ndarray:
+    """Principal coordinates of unit-norm images, with mean variance one, in the split's order.
+
+    There are always as many rows in all, so that the programs serve every digit.
+    """
     train, test = unit_norm(part.train), unit_norm(part.test)
     axes = principal_axes(train)
     train, test = (axes.coordinates(x, settings.num_axes) for x in (train, test))
-    scale = np.sqrt(train.var(axis=0).mean())
-    count = round(CALIBRATION_SHARE * len(train))
-    return Rows(train[count:] / scale, train[:count] / scale, test / scale)
+    return part.in_order(train, test) / np.sqrt(train.var(axis=0).mean())
 
 
 def scores_of(settings: LatentSettings, part: Split, seed: int) -> dict[str, np.ndarray]:
-    """Both terms of calibration and test rows; the prior's by prior."""
-    rows = coordinates(settings, part)
+    """Terms of calibration and test rows; those that need a prior by prior."""
+    x, count = coordinates(settings, part), len(part.train) - part.num_calibration
+    log_norms = part.in_order(log_norm(part.train), log_norm(part.test))
     key_model, key_prior = jax.random.split(jax.random.key(seed))
-    # Padded to one length, so that the programs serve every digit.
-    length = len(part.train) + len(part.test)
-    x = np.zeros((length, settings.num_axes), np.float32)
-    x[: len(rows.train)] = rows.train
-    params = jax.jit(train_generator, static_argnums=0)(settings, key_model, x, len(rows.train))
-    z = encode(params, x)[0]
-    states = jax.jit(train_priors, static_argnums=0)(settings, key_prior, z, len(rows.train))
+    model = jax.jit(_of_generator, static_argnums=0)(settings, key_model, x, count)
+    z, reconstruction, draws, bounds = model
+    # The priors do not depend on the generator's settings: one program serves any of them.
+    common = dataclasses.replace(settings, sigma=1.0, hidden=(), latent_steps=0)
+    program = jax.jit(_of_priors, static_argnums=0)
+    terms = program(common, key_prior, z, reconstruction, draws, log_norms, count)
+    terms = {name: np.asarray(values)[:, count:] for name, values in terms.items()}
+    z, reconstruction, bounds = (np.asarray(values) for values in (z, reconstruction, bounds))
+    neighbor = settings.nz / 2 * np.log(np.maximum(nearest(z[:count], z[count:]), 1e-12))
+    terms["prior"] = np.concatenate([terms["prior"], neighbor[None]])
+    terms["drawn"] = terms["drawn"] + bounds[count:]
+    terms["reconstruction"] = reconstruction[count:]
     arrays = {"labels": part.labels}
-    for name, known in (("calibration", rows.calibration), ("test", rows.test)):
-        z = encode(params, known)[0]
-        x_hat = np.asarray(generate(params, z))
-        ratios = np.asarray(prior_log_ratios(settings, states, z))
-        arrays[f"reconstruction_{name}"] = reconstruction_score(known, x_hat, settings.sigma)
-        arrays[f"prior_{name}"] = prior_score(ratios, np.asarray(z))
+    for name, values in terms.items():
+        arrays[f"{name}_calibration"] = values[..., : part.num_calibration]
+        arrays[f"{name}_test"] = values[..., part.num_calibration :]
     return arrays
+
+
+def _of_generator(settings: LatentSettings, key: jax.Array, x, count):
+    """z, the reconstruction's score, draws of z, and their scores less the entropy.
+
+    The generator is trained on the first `count` rows.
+    """
+    key_model, key_draws = jax.random.split(key)
+    params = train_generator(settings, key_model, x, count)
+    mean, log_scale = encode(params, x)
+
+    def score(z):
+        return reconstruction_score(x, generate(params, z), settings.sigma)
+
+    noises = jax.random.normal(key_draws, (NUM_DRAWS, *mean.shape))
+    drawn = mean + jnp.exp(log_scale) * noises
+    bounds = jnp.mean(jax.vmap(score)(drawn), axis=0) - jnp.sum(log_scale, axis=1)
+    return mean, score(mean), drawn, bounds
+
+
+def _of_priors(settings: LatentSettings, key, z, reconstruction, draws, log_norms, count):
+    """Scores of the priors, in the mean over draws of z, and of those of z and two more columns."""
+    key_prior, key_joint = jax.random.split(key)
+    states = train_priors(settings, key_prior, z, count)
+
+    def score(z):
+        return prior_score(prior_log_ratios(settings, states, z), z)
+
+    is_train = (jnp.arange(len(z)) < count)[:, None]
+    extra = jnp.stack([jnp.log(reconstruction), log_norms], axis=1)
+    mean = jnp.mean(extra, axis=0, where=is_train)
+    extra = (extra - mean) / jnp.std(extra, axis=0, where=is_train)
+    return {
+        "prior": score(z),
+        "drawn": sum(score(draw) for draw in draws) / NUM_DRAWS,
+        "joint": _joint_score(settings, key_joint, jnp.concatenate([z, extra], axis=1), count),
+    }
+
+
+def _joint_score(settings: LatentSettings, key: jax.Array, z, count):
+    """Score of an energy of z and two more columns, by NCE with F solved, (1, n)."""
+    state = latent_priors.train_prior(settings, JOINT, key, z, count)
+    return prior_score(latent_priors.log_ratio(settings, JOINT, state, z), z)[None]
 
 
 def train_priors(settings: LatentSettings, key: jax.Array, z: jax.Array, count: jax.Array) -> Any:

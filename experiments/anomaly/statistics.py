@@ -2,10 +2,14 @@
 
 import numpy as np
 
+from experiments.anomaly import contrasts
 from experiments.anomaly.detectors import area
-from experiments.anomaly.scores import RULES, combined
+from experiments.anomaly.scores import BASES, RULES, Rule, Terms, combined, without_energy
 
 Cell = dict[str, np.ndarray]
+BLOCKS = {"reconstruction": ("reconstruction",), "any": (*BASES, "joint")}
+"""Two rules are chosen, by the name of their areas in the result: the best of those that know the
+reconstruction alone, which is the published form of the score, and the best of all."""
 
 
 def ranks(areas: np.ndarray) -> np.ndarray:
@@ -19,38 +23,63 @@ def ranks(areas: np.ndarray) -> np.ndarray:
     return above.sum(axis=2) + (equal.sum(axis=2) + 1) / 2
 
 
-def cell_areas(cell: Cell, rule: str) -> np.ndarray:
-    """Areas of a cell by prior, with the two terms combined by a rule."""
-    both = combined(
-        rule,
-        cell["reconstruction_test"],
-        cell["prior_test"],
-        (cell["reconstruction_calibration"], cell["prior_calibration"]),
-    )
-    return np.array([area(scores, cell["labels"]) for scores in both])
+def terms_of(cell: Cell) -> tuple[Terms, Terms]:
+    """Terms of test and of calibration images, as `scores.combined` takes them."""
+    names = {name.rpartition("_")[0] for name in cell if name.endswith("_test")}
+    test, normal = ({n: cell[f"{n}_{part}"] for n in names} for part in ("test", "calibration"))
+    return test, normal
+
+
+def cell_areas(cell: Cell, rule: Rule) -> np.ndarray:
+    """Areas of a cell by prior, with the terms combined by a rule.
+
+    Where a rule is not defined for the last prior, which is not learned, its area is NaN.
+    """
+    areas = [area(scores, cell["labels"]) for scores in combined(rule, *terms_of(cell))]
+    return np.array(areas + [np.nan] * (len(cell["prior_test"]) - len(areas)))
 
 
 def rule_areas(cells: list[Cell]) -> np.ndarray:
-    """Areas by validation cell, rule and prior."""
+    """Areas by cell, rule and prior."""
     return np.array([[cell_areas(cell, rule) for rule in RULES] for cell in cells])
 
 
-def best_rule(areas: np.ndarray) -> str:
-    """The rule with the largest mean area over validation cells and priors."""
-    return RULES[int(areas.mean(axis=(0, 2)).argmax())]
+def best_rule(areas: np.ndarray, bases: tuple[str, ...] = (*BASES, "joint")) -> int:
+    """Place of the rule with the largest mean area over validation cells and learned priors.
+
+    Only rules of some bases are looked at.
+    """
+    means = areas[..., :-1].mean(axis=(0, 2))
+    allowed = np.array([rule.base in bases for rule in RULES])
+    return int(np.where(allowed, means, -np.inf).argmax())
 
 
-def latent_areas(cells: list[Cell], rule: str) -> dict[str, np.ndarray]:
-    """Areas of the reconstruction (cell,), of the energy and of both (cell, prior)."""
-    return {
-        "reconstruction": np.array(
-            [area(cell["reconstruction_test"], cell["labels"]) for cell in cells]
-        ),
-        "energy": np.array(
-            [[area(scores, cell["labels"]) for scores in cell["prior_test"]] for cell in cells]
-        ),
-        "both": np.array([cell_areas(cell, rule) for cell in cells]),
-    }
+def best_setting(areas: np.ndarray) -> int:
+    """Place of the setting whose best rule has the largest mean area; (setting, cell, ...)."""
+    return int(areas[..., :-1].mean(axis=(1, 3)).max(axis=1).argmax())
+
+
+def latent_areas(cells: list[Cell], rules: dict[str, int]) -> dict[str, np.ndarray]:
+    """Areas of every energy alone, (cell, prior), and of rules without and with an energy.
+
+    `rules` are places of rules by the name that they have in the result; "_without" is added to it
+    for the areas without an energy, (cell,).
+    """
+    energy = [_areas(cell["prior_test"], cell["labels"]) for cell in cells]
+    arrays = {"energy": np.array(energy), "scored_rule_areas": rule_areas(cells)}
+    for name, place in rules.items():
+        arrays[name] = arrays["scored_rule_areas"][:, place]
+        arrays[f"{name}_without"] = np.array(
+            [
+                _areas(without_energy(RULES[place], *terms_of(cell)), cell["labels"])
+                for cell in cells
+            ]
+        )
+    return arrays
+
+
+def _areas(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.apply_along_axis(area, -1, scores, labels)
 
 
 def headline(arrays) -> dict[str, float]:
@@ -61,16 +90,21 @@ def headline(arrays) -> dict[str, float]:
         for index, method in enumerate(arrays["table_methods"]):
             numbers[f"tables_area_{_slug(method)}"] = means[index]
             numbers[f"tables_rank_{_slug(method)}"] = places[:, index].mean()
-    simple = arrays["simple_areas"][arrays["digits"]].mean(axis=1)
-    for digit, row in zip(arrays["digits"], simple, strict=True):
-        for score, value in zip(arrays["simple_scores"], row, strict=True):
-            numbers[f"digit_{digit}_{_slug(score)}"] = value
+    for digit, row in zip(arrays["simple_digits"], arrays["simple_areas"], strict=True):
+        if digit in arrays["digits"]:
+            for score, value in zip(arrays["simple_scores"], row.mean(axis=0), strict=True):
+                numbers[f"digit_{digit}_{_slug(score)}"] = value
     for index, digit in enumerate(arrays["digits"]):
-        numbers[f"digit_{digit}_reconstruction"] = arrays["reconstruction"][index].mean()
-        means = arrays["both"][index].mean(axis=0)
-        for prior, value in zip(arrays["priors"], means, strict=True):
-            numbers[f"digit_{digit}_both_{_slug(prior)}"] = value
-    # A cell that the run has left out has no number.
+        for block in BLOCKS:
+            numbers[f"digit_{digit}_{block}_without"] = arrays[f"{block}_without"][index].mean()
+            means = arrays[block][index].mean(axis=0)
+            for prior, value in zip(arrays["priors"], means, strict=True):
+                numbers[f"digit_{digit}_{block}_{_slug(prior)}"] = value
+    for name, values in contrasts.differences(arrays["energy"]).items():
+        numbers[f"energy_{_slug(name)}"] = values.mean()
+    for block in BLOCKS:
+        numbers[f"energy_adds_{block}"] = contrasts.of_energy(arrays, block).mean()
+    # A rule that is not defined for a prior has no number.
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 
 

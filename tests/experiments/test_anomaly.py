@@ -5,11 +5,23 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from scipy import stats
 
-from experiments.anomaly import baselines, cells, detectors, images, scores, statistics, tables
+from experiments.anomaly import (
+    baselines,
+    cells,
+    contrasts,
+    detectors,
+    images,
+    scores,
+    statistics,
+    table,
+    tables,
+)
 from experiments.anomaly.config import PRESETS, ImageSettings, TableSettings
 from experiments.anomaly.plot import draw
 from experiments.anomaly.run import experiment
+from experiments.anomaly.scores import Rule
 from experiments.common import pieces
 from experiments.common.datasets.adbench import Table
 from experiments.common.results import Stored
@@ -108,13 +120,71 @@ def test_terms_of_the_score_are_in_nats():
     np.testing.assert_allclose(scores.prior_score(np.array([1.5]), np.array([[1.0, 2.0]])), 1.0)
 
 
+def known_terms(reconstruction, prior, neighbor=None, log_norm=0.0):
+    """Terms of one row of scores for every argument."""
+    reconstruction, prior = np.atleast_1d(reconstruction), np.atleast_2d(prior)
+    return {
+        "reconstruction": reconstruction.astype(float),
+        "neighbor": np.atleast_1d(reconstruction if neighbor is None else neighbor).astype(float),
+        "log_norm": np.broadcast_to(log_norm, reconstruction.shape).astype(float),
+        "prior": prior.astype(float),
+        "drawn": 10.0 * prior,
+        "joint": 20.0 * prior,
+    }
+
+
+NORMAL = known_terms([1.0, 5.0], [-1.0, 3.0], neighbor=[2.0, 6.0], log_norm=[0.0, 2.0])
+"""Means 3, 1 and 4; standard deviations 2, 2 and 2. The norm's: 1 and 1."""
+
+
 @pytest.mark.parametrize(
-    ("rule", "expected"), [("ELBO", 9.0), ("sum", 7.5), ("standardized sum", 4.0), ("larger", 2.5)]
+    ("rule", "expected"),
+    [
+        (Rule("reconstruction", "ELBO"), 11.0),
+        (Rule("reconstruction", "ELBO of draws"), 60.0),
+        (Rule("joint", "joint energy"), 120.0),
+        (Rule("reconstruction", "sum"), 2.5 + 6),
+        (Rule("reconstruction", "standardized sum"), 1 + 2.5),
+        (Rule("reconstruction", "larger"), 2.5),
+        # The norm is 4 deviations away, 8 nats; with its energy the normal ones have mean 1.5.
+        (Rule("reconstruction", "larger", True), (6 + 8 - 1.5) / 2),
+        (Rule("neighbor", "standardized sum"), 2.5 + 2.5),
+        (Rule("neighbor", "sum", True), 4.5 + 6 + 8),
+        # Shape 9 / 4 and rate 3 / 4 have mean 3 and variance 4.
+        (Rule("reconstruction", "gamma"), 0.75 * 5 - 1.25 * np.log(5) + 6),
+        (Rule("reconstruction", "log"), 2.25 * np.log(5) + 6),
+    ],
+    ids=lambda value: value.name if isinstance(value, Rule) else None,
 )
 def test_rules_have_known_values(rule, expected):
-    normal = np.array([-2.0, 2.0]), np.array([[-1.0, 3.0]])  # means 0 and 1, s.d. 2 and 2
-    actual = scores.combined(rule, np.array([3.0]), np.array([[6.0]]), normal)
-    np.testing.assert_allclose(actual, [[expected]])
+    test = known_terms(5.0, 6.0, neighbor=9.0, log_norm=5.0)
+    np.testing.assert_allclose(scores.combined(rule, test, NORMAL), [[expected]])
+
+
+def test_the_third_base_is_the_geometric_mean_of_the_others():
+    terms = known_terms([2.0, 3.0], [0.0, 0.0], neighbor=[8.0, 27.0])
+    np.testing.assert_allclose(scores.base_score("both", terms), [4.0, 9.0])
+
+
+def test_a_gamma_score_is_minus_a_log_density():
+    rng = np.random.default_rng(0)
+    drawn = rng.gamma(4.0, 2.0, size=2000)
+    normal = known_terms(drawn, 0 * drawn)
+    levels = np.array([2.0, 8.0, 30.0])
+    actual = scores.combined(
+        Rule("reconstruction", "gamma"), known_terms(levels, 0 * levels), normal
+    )
+    shape, scale = drawn.mean() ** 2 / drawn.var(), drawn.var() / drawn.mean()
+    expected = -stats.gamma.logpdf(levels, shape, scale=scale)
+    np.testing.assert_allclose(np.diff(actual[0]), np.diff(expected))
+
+
+def test_without_the_energy_the_rule_s_other_terms_are_left():
+    test = known_terms([5.0, 7.0], [6.0, 2.0], neighbor=[9.0, 4.0], log_norm=[5.0, 1.0])
+    plain = scores.without_energy(Rule("neighbor", "larger"), test, NORMAL)
+    np.testing.assert_allclose(plain, [9.0, 4.0])
+    whole = scores.without_energy(Rule("neighbor", "sum", True), test, NORMAL)
+    np.testing.assert_allclose(whole, [4.5 + 8, 2.0])
 
 
 def test_a_tail_rises_also_beyond_the_normal_scores():
@@ -122,14 +192,17 @@ def test_a_tail_rises_also_beyond_the_normal_scores():
     levels = np.array([0.5, 1.0, 3.0, 5.0, 10.0, 20.0])
     tail = scores._tail(levels, normal)
     np.testing.assert_allclose(tail, levels, rtol=0.15)
-    two = scores.combined("smaller tail", levels, levels[None] * 0, (normal, normal[None]))
+    two = scores.combined(
+        Rule("reconstruction", "smaller tail"),
+        known_terms(levels, levels * 0),
+        known_terms(normal, normal),
+    )
     np.testing.assert_allclose(two, tail[None])
 
 
 def test_an_unknown_rule_is_refused():
-    one = np.zeros(1)
-    with pytest.raises(ValueError, match="rule: expected one of 'ELBO', .*, got 'best'"):
-        scores.combined("best", one, one, (one, one))
+    with pytest.raises(ValueError, match="rule: expected one of RULES, got Rule.*'best'"):
+        scores.combined(Rule("neighbor", "best"), NORMAL, NORMAL)
 
 
 def test_ranks_share_ties_and_a_rule_is_chosen_by_its_mean():
@@ -137,7 +210,78 @@ def test_ranks_share_ties_and_a_rule_is_chosen_by_its_mean():
     np.testing.assert_allclose(statistics.ranks(areas), [[1.5, 3.0, 1.5, 4.0]])
     by_rule = np.zeros((2, len(scores.RULES), 3))
     by_rule[:, 3] = 1
-    assert statistics.best_rule(by_rule) == scores.RULES[3]
+    # The last prior is not learned, and has no say.
+    by_rule[:, 4, -1] = 9
+    assert statistics.best_rule(by_rule) == 3
+    assert statistics.best_setting(np.stack([by_rule * 0.5, by_rule, by_rule * 0])) == 1
+    neighbor = statistics.best_rule(by_rule, ("neighbor",))
+    assert scores.RULES[neighbor] == Rule("neighbor", "sum")
+
+
+def test_a_cell_has_an_area_for_every_rule_and_prior():
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 20)
+    cell = {"labels": labels}
+    for name, count in (("test", 40), ("calibration", 30)):
+        for term in ("reconstruction", "neighbor", "log_norm"):
+            cell[f"{term}_{name}"] = rng.random(count)
+        for term, rows in (("prior", 3), ("drawn", 2), ("joint", 1)):
+            cell[f"{term}_{name}"] = rng.random((rows, count))
+    cell["reconstruction_test"] += labels
+    areas = statistics.rule_areas([cell])
+    assert areas.shape == (1, len(scores.RULES), 3)
+    undefined = [rule.combination in ("ELBO of draws", "joint energy") for rule in scores.RULES]
+    np.testing.assert_array_equal(np.isnan(areas[0, :, -1]), undefined)
+    assert np.isfinite(areas[..., :-1]).all()
+    place = scores.RULES.index(Rule("reconstruction", "larger"))
+    found = statistics.latent_areas([cell], {"one": place})
+    np.testing.assert_allclose(found["one_without"], 1)
+    np.testing.assert_array_equal(found["one"], areas[:, place])
+    assert found["energy"].shape == (1, 3)
+
+
+def test_contrasts_are_paired_differences():
+    areas = np.zeros((2, 3, 8))
+    areas[..., 1] = areas[..., 4] = 0.1  # NCE
+    areas[..., 2] = areas[..., 5] = 0.3  # N2CE
+    areas[..., 3] = areas[..., 6] = 0.7  # K = 3
+    areas[..., 4:7] += 0.01  # F solved
+    areas[:, 1] += 5  # A seed's own level is common to all priors.
+    found = list(contrasts.differences(areas).values())
+    for values, expected in zip(found, (0.2, 0.4, 0.6, 0.01, 0.105, 0.3716667), strict=True):
+        np.testing.assert_allclose(values, np.full((2, 3), expected), rtol=1e-6)
+
+
+def test_intervals_hold_the_mean_in_95_of_100_sets():
+    draws = np.random.default_rng(0).normal(size=(4000, 5))
+    mean, half = contrasts.interval(draws)
+    # k = 4 standard errors of a share of 0.95 in 4000.
+    assert abs(np.mean(np.abs(mean) < half) - 0.95) < 4 * (0.95 * 0.05 / 4000) ** 0.5
+    assert contrasts.interval(draws[:, :1])[1].min() == np.inf
+
+
+def test_rows_keep_their_places_in_the_order_of_a_split():
+    x = np.arange(40.0)[:, None]
+    part = images.Split(x[:20], x[20:], np.zeros(20))
+    assert part.num_calibration == 2
+    ordered = part.in_order(part.train, part.test)[:, 0]
+    np.testing.assert_array_equal(ordered, [*range(2, 20), 0, 1, *range(20, 40)])
+
+
+def test_simple_terms_leave_the_calibration_rows_out():
+    rng = np.random.default_rng(0)
+    x = rng.random((200, 6)).astype(np.float32)
+    part = images.Split(x[:150], x[150:], np.repeat([0, 1], 25))
+    settings = ImageSettings(num_neighbor_axes=6, num_residual_axes=2, num_components=2)
+    cell = baselines.simple_cell(settings, part, seed=0)
+    held, kept = part.train[:15], part.train[15:]
+    for name, rows in (("calibration", held), ("test", part.test)):
+        one, other = images.unit_norm(rows), images.unit_norm(kept)
+        expected = np.min(np.sum((one[:, None] - other) ** 2, axis=2), axis=1)
+        np.testing.assert_allclose(cell[f"neighbor_{name}"], expected, atol=1e-5)
+        norms = np.log(np.linalg.norm(rows, axis=1))
+        np.testing.assert_allclose(cell[f"log_norm_{name}"], norms, rtol=1e-5)
+    assert cell["areas"].shape == (len(baselines.SCORES),)
 
 
 @pytest.mark.slow
@@ -146,9 +290,12 @@ def test_the_smoke_preset_runs_and_is_drawn(smoke_result, monkeypatch, tmp_path)
     with jax.numpy_rank_promotion("allow"):
         result = smoke_result("anomaly", SMOKE, experiment)
     assert all(0 < value < 1 for value in result.headline.values())
-    assert result.arrays["both"].shape == (1, 1, 7)
+    assert result.arrays["any"].shape == (1, 2, 8)
+    assert result.arrays["grid_areas"].shape == (1, 1, len(scores.RULES), 8)
     stored = Stored({k: np.asarray(v) for k, v in result.arrays.items()}, result.headline, {})
-    assert set(draw(stored)) == {"anomaly_digits"}
+    assert set(draw(stored)) == {"anomaly_digits", "anomaly_contrasts"}
+    for view in (table.of_grid, table.of_rules, table.of_digits, table.of_contrasts):
+        assert "nan" not in view(result.arrays)
 
 
 def test_an_interrupted_run_goes_on_from_its_cells(monkeypatch, tmp_path):
