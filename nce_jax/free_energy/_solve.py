@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.free_energy._laplacian import resistances, solve_laplacian
+from nce_jax.free_energy._laplacian import mutually_reachable, resistances, solve_laplacian
 from nce_jax.free_energy._network import Moments, Network, find_moments, posterior, sum_samples
 from nce_jax.free_energy._start import Start
 from nce_jax.log_partition import iterate, start_run
@@ -28,6 +28,12 @@ are then of no weight at the other, either."""
 
 _FEW = 8
 """Evaluations near the start; a solve takes three to five."""
+
+_JUMP = 10.0
+"""Nats by which f moves where the step is not known."""
+
+_NEGLIGIBLE = 1e-3
+"""Number of samples by which the equation of states without any overlap may be off."""
 
 Evaluate = Callable[[jax.Array], Moments]
 
@@ -145,10 +151,22 @@ def _step(moments: Moments, is_linked: jax.Array, f: jax.Array) -> NetworkState:
     # What a whole step leaves. Longer steps are not certified.
     left = jnp.minimum(bound * length / 2 * jnp.exp(2 * jnp.minimum(length, 1)), 1)
     flow = jnp.max(jnp.sum(moments.flows, axis=0) - jnp.diagonal(moments.flows))
-    f = f + fraction * step
-    error = jnp.where(length > 1, jnp.inf, -jnp.log1p(-left))
+    jump = _jump(couplings, gradient)
+    f = f + fraction * step + jump
+    is_certain = (length <= 1) & jnp.all(jump == 0)
+    error = jnp.where(is_certain, -jnp.log1p(-left), jnp.inf)
     estimate = jnp.max(jnp.abs(f)) + largest * flow
     return NetworkState(f, error, estimate)
+
+
+def _jump(couplings: jax.Array, gradient: jax.Array) -> jax.Array:
+    """A move of states whose probabilities have underflowed, so that no step is known for them.
+
+    Their samples all go to states that they share none with, or the other way round.
+    """
+    is_together = mutually_reachable(couplings > 0).astype(gradient.dtype)
+    net = is_together @ gradient
+    return jnp.where(jnp.abs(net) > _NEGLIGIBLE, -jnp.sign(net) * _JUMP, 0)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
