@@ -1,9 +1,12 @@
 """The packages to compare with, imported when they are needed."""
 
+import functools
 import importlib
 import logging
+import sys
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 import jax
 import numpy as np
@@ -28,6 +31,25 @@ def peer(name: str) -> ModuleType:
         ) from error
     finally:
         jax.config.update("jax_enable_x64", x64)
+
+
+@functools.cache
+def pymbar_in_numpy() -> ModuleType:
+    """A second copy of pymbar, which finds no JAX and therefore computes in NumPy."""
+    peer("pymbar")
+    loaded = {name: sys.modules.pop(name) for name in list(sys.modules) if _is_pymbar(name)}
+    hidden = dict.fromkeys(("jax", "jax.numpy", "jax.numpy.linalg", "jax.scipy.special"))
+    try:
+        with mock.patch.dict(sys.modules, hidden):
+            return importlib.import_module("pymbar")
+    finally:
+        for name in [name for name in sys.modules if _is_pymbar(name)]:
+            del sys.modules[name]
+        sys.modules.update(loaded)
+
+
+def _is_pymbar(name: str) -> bool:
+    return name.partition(".")[0] == "pymbar"
 
 
 def pymbar_bar(

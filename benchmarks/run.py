@@ -23,7 +23,7 @@ from experiments.common.endings import one_line
 from nce_jax._disk import FolderLock, write_atomic
 
 TOPICS = (
-    "bar", "many_problems", "bootstrap",
+    "bar", "many_states", "many_problems", "bootstrap",
     "train_step", "torch_step", "fit_loop", "resnet_step", "contrastive", "vocabulary",
     "latent", "sweep_lanes", "solver_steps",
     "ratio_estimation", "mutual_information",
