@@ -6,19 +6,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._offset import Effect, add_constant
 from nce_jax._types import Array, Float, Int, PRNGKeyArray, Weights
 from nce_jax.free_energy._input import as_inputs
 from nce_jax.free_energy._mbar import assemble_solved, check_options, solve_states
-from nce_jax.free_energy._network import Network, make_network, repeated
+from nce_jax.free_energy._network import Network, make_network, repeated, sum_by_state
 from nce_jax.free_energy._redraw import FreeEnergyBootstrap
 from nce_jax.free_energy._solve import solve_network
 from nce_jax.free_energy._start import Start
 from nce_jax.free_energy._states import assemble
 from nce_jax.free_energy._uncertainty import find_reference, with_unsampled
-from nce_jax.log_partition import Status
+from nce_jax.log_partition import Status, interval_status
 
 
 def bootstrap_mbar(
@@ -49,11 +50,12 @@ def bootstrap_mbar(
 
     Returns:
       A `FreeEnergyBootstrap` of f, (K,), relative to state 0: zero with error zero for state 0.
-      `percentile_interval` and `studentized_interval` make intervals of it.
+      `percentile_interval` and `studentized_interval` make intervals of it. `influence_error` and
+      `replicate_errors` take the samples for independent, also where blocks are drawn.
 
     Raises:
       TypeError: potentials or weights that are not floating, or a `key` that is no typed key.
-      ValueError: as `mbar`, and for several keys.
+      ValueError: as `mbar`, for blocks that are longer than a state, and for several keys.
 
     Examples:
       >>> import jax
@@ -81,6 +83,7 @@ def bootstrap_mbar(
     check_positive_int("block_size", block_size)
     check_options(None, 1, chunk_size)
     inputs = as_inputs(reduced_potentials, num_samples, weights, 1.0)
+    _check_blocks(block_size, inputs.counts)
     result = _bootstrap_mbar(
         key,
         inputs.samples,
@@ -96,6 +99,17 @@ def bootstrap_mbar(
     return add_constant(result, constants, Effect("replicates"), "reduced_potentials")
 
 
+def _check_blocks(block_size: int, counts: np.ndarray | None) -> None:
+    if counts is None:
+        return
+    smallest = int(counts[counts > 0].min())
+    if block_size > smallest:
+        raise ValueError(
+            f"block_size: expected at most {smallest}, the samples of the smallest state, got"
+            f" {block_size}"
+        )
+
+
 @partial(jax.jit, static_argnames=("largest", "num_replicates", "block_size", "chunk_size"))
 def _bootstrap_mbar(
     key: PRNGKeyArray,
@@ -108,11 +122,12 @@ def _bootstrap_mbar(
 ) -> FreeEnergyBootstrap:
     options: Any = {"max_steps": 200, "chunk_size": chunk_size}
     solved = solve_states(make_network(*samples), None, largest=largest, **options)
-    network, original = solved.network, assemble_solved(solved, chunk_size)
+    network = _positive_first(solved.network)
+    original = assemble_solved(solved, chunk_size)
     start = Start(solved.reference.f, solved.is_piece)
 
     def replicate(key: PRNGKeyArray) -> tuple[jax.Array, jax.Array]:
-        redrawn = repeated(network, _redraw(key, network, samples.num_samples, block_size))
+        redrawn = repeated(network, _redraw(key, network, block_size))
         solution = solve_network(redrawn, start, **options)
         f = with_unsampled(redrawn, solution.f, chunk_size)
         reference = find_reference(redrawn, f, chunk_size)
@@ -121,6 +136,7 @@ def _bootstrap_mbar(
         return result.f, result.standard_error[0]
 
     values, errors = jax.lax.map(replicate, jax.random.split(key, num_replicates))
+    number = original.effective_samples / block_size
     spread = jnp.std(values, axis=0, ddof=1)
     return FreeEnergyBootstrap(
         delta_f=original.f,
@@ -128,20 +144,29 @@ def _bootstrap_mbar(
         replicates=values,
         influence_error=original.standard_error[0],
         replicate_errors=errors,
-        status=original.status,
-        effective_samples=original.effective_samples,
+        status=interval_status(original.status, number),
+        effective_samples=number,
     )
 
 
-def _redraw(
-    key: PRNGKeyArray, network: Network, num_samples: jax.Array, block_size: int
-) -> jax.Array:
+def _positive_first(network: Network) -> Network:
+    """Samples of weight zero behind the others of their state: replicates are drawn of these."""
+    order = jnp.argsort(2 * network.owners + (network.weights == 0), stable=True)
+    potentials, weights, owners = (
+        array[order] for array in (network.potentials, network.weights, network.owners)
+    )
+    return network._replace(potentials=potentials, weights=weights, owners=owners)
+
+
+def _redraw(key: PRNGKeyArray, network: Network, block_size: int) -> jax.Array:
     """How often every sample is drawn, (N,), in runs of samples of the same state."""
     size = len(network.owners)
-    begins = jnp.cumsum(num_samples) - num_samples
-    begin, count = begins[network.owners], num_samples[network.owners]
+    counts = sum_by_state((network.weights > 0).astype(network.weights.dtype), network)
+    counts = jnp.round(counts).astype(jnp.int32)
+    begins = jnp.searchsorted(network.owners, jnp.arange(len(counts)))
+    begin, count = begins[network.owners], counts[network.owners]
     place = jnp.arange(size) - begin
-    # One draw per block of places; those beyond the samples of the last state are padding.
+    # One draw per block of places; those beyond the samples of positive weight draw none.
     draws = jax.random.uniform(key, (size,))[begin + place // block_size * block_size]
     num_starts = jnp.maximum(count - block_size, 0) + 1
     start = jnp.minimum((draws * num_starts).astype(jnp.int32), num_starts - 1)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_floating
-from nce_jax._offset import Effect, add_constant, find_split
+from nce_jax._checks import as_sample_array
+from nce_jax._offset import Effect, add_constant, check_rounding, find_split
 from nce_jax._padding import padded_to, program_dtype
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.free_energy._input import Inputs, as_inputs
@@ -116,19 +116,19 @@ def expectations(
 def _as_observable(observable: Any, inputs: Inputs) -> tuple[Any, np.ndarray | None]:
     """The observable as (K or 1, padded N), and what was subtracted from it, by state."""
     num_states, size = inputs.samples.potentials.shape
-    is_host = isinstance(observable, np.ndarray) and jnp.issubdtype(observable.dtype, jnp.floating)
-    values = observable if is_host else as_floating("observable", observable)
+    values = as_sample_array("observable", observable)
     if values.shape not in ((inputs.size,), (num_states, inputs.size)):
         raise ValueError(
             f"observable: expected shape {(inputs.size,)} or {(num_states, inputs.size)}, got"
             f" shape {values.shape}"
         )
     values = values.reshape(-1, inputs.size)
-    if isinstance(values, jax.Array) and inputs.size == size:
-        return values, None
-    values = np.asarray(values)
-    dtype = program_dtype([values])
-    constants = None
+    is_traced = isinstance(jax.device_put(np.float32(0)), jax.core.Tracer)
+    if isinstance(values, jax.Array) or is_traced:
+        dtype = program_dtype([values]) if isinstance(values, np.ndarray) else values.dtype
+        check_rounding("observable", values, dtype)
+        return jnp.pad(jnp.asarray(values, dtype), ((0, 0), (0, size - inputs.size))), None
+    dtype, constants = program_dtype([values]), None
     if values.dtype.itemsize > dtype.itemsize:
         constants = find_split([values], [1], None, Effect()).constant
         values = values - constants[:, None]
@@ -145,6 +145,9 @@ def _expectations(
     values = jnp.broadcast_to(observable.T, network.potentials.shape)
     # The observable is cut into chunks with the potentials.
     pool = network._replace(potentials=jnp.stack([network.potentials, values], axis=-1))
+    scale = _scale(pool, reference, chunk_size)
+    units = jnp.stack([jnp.ones_like(scale), scale], axis=-1)
+    pool = pool._replace(potentials=pool.potentials / units[None])
     mean = sum_samples(lambda part: _means(part, reference), pool, chunk_size)
     squares, responses, sums = sum_samples(
         lambda part: _moments(part, reference, mean), pool, chunk_size
@@ -158,8 +161,8 @@ def _expectations(
     status = jnp.where(is_finite, status, Status.NONFINITE).astype(jnp.int32)
     is_estimate = status == Status.CONVERGED
     return Expectations(
-        value=jnp.where(is_estimate, mean, jnp.nan),
-        standard_error=jnp.where(is_estimate, jnp.sqrt(variance), jnp.nan),
+        value=jnp.where(is_estimate, scale * mean, jnp.nan),
+        standard_error=jnp.where(is_estimate, scale * jnp.sqrt(variance), jnp.nan),
         effective_samples=number,
         status=interval_status(status, number),
     )
@@ -172,6 +175,16 @@ def _split(pool: Network, reference: Reference) -> tuple[Network, jax.Array, jax
     # What a state does not allow has no part in its expectation, whatever the value.
     has_part = (weights > 0) & (part.weights[:, None] > 0)
     return part, weights, jnp.where(has_part, pool.potentials[..., 1], 0)
+
+
+def _scale(pool: Network, reference: Reference, chunk_size: int | None) -> jax.Array:
+    """The largest value of the observable by state, (K,), in whose units nothing underflows."""
+
+    def largest(pool: Network) -> jax.Array:
+        return jnp.max(jnp.abs(_split(pool, reference)[2]), axis=0)
+
+    scale = jax.lax.stop_gradient(fold_samples(largest, jnp.maximum, pool, chunk_size))
+    return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 
 
 def _means(pool: Network, reference: Reference) -> jax.Array:
@@ -213,5 +226,5 @@ def _effective_samples(
         pool,
         chunk_size,
     )
-    number = jnp.where(largest > 0, total / largest, jnp.sum(pool.counts))
+    number = jnp.where(largest == 0, jnp.sum(pool.counts), total / largest)
     return number / pool.inefficiency

@@ -46,7 +46,8 @@ def mbar(
 
     f is differentiable to any order in `reduced_potentials` and `weights`, by the implicit function
     theorem, and so are `delta_f` and `standard_error`. The function can be used under `jit`, `vmap`
-    and `grad`, and with potentials that are sharded over their samples.
+    and `grad`, and with potentials that are sharded over their samples, on meshes whose axes are
+    of the type Auto, as `training.make_mesh` makes them.
 
     Args:
       reduced_potentials: u_k(x_n) in kT of all samples in all states, (K, N), the samples ordered

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+_BLOCK = 256
+"""Number of samples that are added one after another in float32."""
+
 
 class Network(NamedTuple):
     """Samples of K states, N in all, as the equation of the free energies needs them.
@@ -56,13 +59,15 @@ def make_network(
     owners = _owners(num_samples, size)
     weights = jnp.ones(size, potentials.dtype) if weights is None else weights
     weights = jnp.where(jnp.arange(size) < jnp.sum(num_samples), weights, 0)
-    weights = weights.astype(potentials.dtype)
+    weights = _relative_weights(weights.astype(potentials.dtype), owners, num_states)
     relative, is_defined = _relative_potentials(potentials.T, weights, owners)
     inefficiency = jnp.broadcast_to(jnp.asarray(inefficiency, weights.dtype), (num_states,))
     is_sampled = _by_state(weights, owners, num_states) != 0
     is_valid = (
         jnp.all(is_defined | ~is_sampled)
         & jnp.any(is_sampled)
+        & jnp.all(num_samples >= 0)
+        & (jnp.sum(num_samples) <= size)
         & jnp.all((weights >= 0) & (weights < jnp.inf))
         & jnp.all((inefficiency >= 1) & (inefficiency < jnp.inf))
     )
@@ -108,6 +113,13 @@ def _owners(num_samples: jax.Array, size: int) -> jax.Array:
     return jnp.minimum(owners, len(ends) - 1).astype(jnp.int32)
 
 
+def _relative_weights(weights: jax.Array, owners: jax.Array, num_states: int) -> jax.Array:
+    """Weights over the largest of their state: only ratios within a state matter."""
+    largest = jax.ops.segment_max(weights, owners, num_states, indices_are_sorted=True)
+    usable = (largest > 0) & (largest < jnp.inf)
+    return weights / jax.lax.stop_gradient(jnp.where(usable, largest, 1))[owners]
+
+
 def _relative_potentials(
     potentials: jax.Array, weights: jax.Array, owners: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
@@ -121,7 +133,26 @@ def _relative_potentials(
 
 
 def _by_state(values: jax.Array, owners: jax.Array, num_states: int) -> jax.Array:
-    return jax.ops.segment_sum(values, owners, num_states, indices_are_sorted=True)
+    """Sums over the samples of every state, (N, ...) -> (K, ...).
+
+    A sum of single numbers in float32 one after another would lose half of its digits.
+    """
+    if values.dtype == jnp.float64:
+        return jax.ops.segment_sum(values, owners, num_states, indices_are_sorted=True)
+    block = jnp.arange(len(owners)) // _BLOCK
+    num_blocks = -(-len(owners) // _BLOCK)
+    index = block * num_states + owners
+    sums = jax.ops.segment_sum(values, index, num_blocks * num_states, indices_are_sorted=True)
+    return _sum_in_pairs(sums.reshape(num_blocks, num_states, *values.shape[1:]))
+
+
+def _sum_in_pairs(values: jax.Array) -> jax.Array:
+    """The sum over the first axis, with rounding errors that grow with its logarithm only."""
+    while len(values) > 1:
+        half = len(values) // 2
+        pairs = values[:half] + values[half : 2 * half]
+        values = jnp.concatenate([pairs, values[2 * half :]])
+    return values[0]
 
 
 def sum_by_state(values: jax.Array, network: Network) -> jax.Array:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.free_energy._network import Network, sum_by_state, sum_samples
+from nce_jax.free_energy._network import Network, fold_samples, sum_by_state
 from nce_jax.log_partition import log_overlap, make_problem, solve_problem
 
 
@@ -22,17 +22,17 @@ class Start(NamedTuple):
 def pair_start(network: Network, largest: int | None, chunk_size: int | None) -> Start:
     """Free energies of all states from those pairs of states that overlap best.
 
-    Every state is joined to the tree through the pair with the smallest symmetric divergence, and
-    the difference of a pair is solved for as `bar` does, with a start halfway between the means.
-    Whatever the offsets between the states, the result is right to within its sampling error.
+    Every state is joined to the tree through the pair whose two free energy perturbations agree
+    best, and the difference of a pair is solved for as `bar` does. Whatever the offsets between the
+    states, the result is right to within its sampling error.
 
     Args:
       network: the samples, those of a state next to each other.
       largest: at least the number of samples of any state, where it is known.
       chunk_size: samples per chunk.
     """
-    work = _mean_work(network, chunk_size)
-    parents, order = _spanning_tree(work + work.T, network.is_sampled)
+    perturbed = _perturbations(network, chunk_size)
+    parents, order = _spanning_tree(perturbed + perturbed.T, network.is_sampled)
     largest = len(network.owners) if largest is None else largest
     pairs = jax.lax.map(lambda pair: _difference(network, largest, *pair), (parents, order))
 
@@ -57,20 +57,24 @@ def within_pieces(network: Network, start: Start) -> Network:
     return network._replace(potentials=jnp.where(is_seen, network.potentials, jnp.inf))
 
 
-def _mean_work(network: Network, chunk_size: int | None) -> jax.Array:
-    """Mean of u_j - u_i over samples of i, (K, K), infinite where no sample has a finite one."""
+def _perturbations(network: Network, chunk_size: int | None) -> jax.Array:
+    """f_j - f_i from the samples of i alone, (K, K): minus the log mean of e^-(u_j - u_i).
 
-    def sums(part: Network) -> tuple[jax.Array, jax.Array]:
-        is_finite = jnp.isfinite(part.potentials)
-        weights = jnp.where(is_finite, part.weights[:, None], 0)
-        work = jnp.where(is_finite, part.potentials, 0)
-        return sum_by_state(work * weights, part), sum_by_state(weights, part)
+    In both directions together it is zero, but for the scatter, where two states overlap, and large
+    where they do not. Samples that the other state hardly allows count as the zeros that they are.
+    """
+    num_states = len(network.counts)
 
-    total, finite = sum_samples(sums, network, chunk_size)
-    mean = total / jnp.where(finite > 0, finite, 1)
-    # Samples that the other state does not allow make it a worse neighbor.
-    missing = -jnp.log(jnp.where(finite > 0, finite, 1) / jnp.maximum(network.counts, 1)[:, None])
-    return jnp.where(finite > 0, mean + jnp.maximum(missing, 0), jnp.inf)
+    def log_sums(part: Network) -> jax.Array:
+        has_weight = part.weights[:, None] > 0
+        values = jnp.where(has_weight, -part.potentials, -jnp.inf)
+        largest = jax.ops.segment_max(values, part.owners, num_states, indices_are_sorted=True)
+        largest = jnp.where(jnp.isfinite(largest), largest, 0)
+        terms = part.weights[:, None] * jnp.exp(values - largest[part.owners])
+        return largest + jnp.log(sum_by_state(terms, part))
+
+    log_counts = jnp.where(network.is_sampled, network.log_counts, 0)
+    return log_counts[:, None] - fold_samples(log_sums, jnp.logaddexp, network, chunk_size)
 
 
 def _spanning_tree(distance: jax.Array, is_sampled: jax.Array) -> tuple[jax.Array, jax.Array]:

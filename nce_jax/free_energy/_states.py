@@ -70,7 +70,7 @@ def assemble(
     is_defined = network.is_defined[None] & network.is_defined[:, None]
     is_estimate = is_solved & is_defined & reference.is_linked
     delta_f = jnp.where(is_estimate, reference.f[None] - reference.f[:, None], jnp.nan)
-    covariance = asymptotic_covariance(network, reference)
+    covariance = asymptotic_covariance(network, reference, chunk_size)
     return StateFreeEnergies(
         f=delta_f[0],
         delta_f=delta_f,

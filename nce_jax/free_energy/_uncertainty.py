@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from nce_jax._numerics import log_sum_exp
 from nce_jax.free_energy._laplacian import connected, solve_laplacian
-from nce_jax.free_energy._network import Moments, Network, find_moments, fold_samples
+from nce_jax.free_energy._network import Moments, Network, find_moments, fold_samples, sum_samples
 
 _SHARE = 0.999
 """The share of its weight that a state without samples has to have in one component."""
@@ -66,7 +66,9 @@ def state_weights(network: Network, f: jax.Array) -> jax.Array:
     Their sum, weighted by the weights of the samples, is one for every state.
     """
     sampled = jnp.where(network.is_sampled, f, 0)
-    return jnp.exp(f[None] - network.potentials - log_denominators(network, sampled)[:, None])
+    logs = f[None] - network.potentials - log_denominators(network, sampled)[:, None]
+    has_weight = network.weights[:, None] > 0
+    return jnp.where(has_weight, jnp.exp(jnp.where(has_weight, logs, 0)), 0)
 
 
 def _values(network: Network, f: jax.Array) -> jax.Array:
@@ -101,14 +103,24 @@ def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Re
     )
 
 
-def asymptotic_covariance(network: Network, reference: Reference) -> jax.Array:
-    """Covariance of f up to a common shift, (K, K): g (A G A' + D) (docs/free_energies.md)."""
-    is_sampled = network.is_sampled
-    responses = reference.responses
-    own = -jnp.diag(jnp.where(is_sampled, 1 / jnp.where(is_sampled, network.counts, 1), 0))
-    neither = ~(is_sampled[:, None] | is_sampled[None])
-    correction = own + jnp.where(neither, reference.moments.shared, 0)
-    total = responses @ reference.inverse @ responses.T + correction
+def asymptotic_covariance(
+    network: Network, reference: Reference, chunk_size: int | None
+) -> jax.Array:
+    """Covariance of f up to a common shift, (K, K): g (E + E N G N E) (docs/free_energies.md).
+
+    E are second moments of deviations, so that states that are nearly the same lose no digits.
+    """
+    is_same = reference.is_linked & network.is_sampled[None]
+    pooled = 1 / jnp.maximum(is_same.astype(network.counts.dtype) @ network.counts, 1)
+
+    def product(part: Network) -> jax.Array:
+        common = jnp.where(is_same.T[part.owners], pooled[None], 0)
+        deviations = state_weights(part, reference.f) - common
+        return deviations.T @ (part.weights[:, None] * deviations)
+
+    moments = sum_samples(product, network, chunk_size)
+    response = moments * network.counts[None]
+    total = moments + response @ reference.inverse @ response.T
     return network.inefficiency * total
 
 
@@ -144,6 +156,6 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
         return one[0] + other[0], one[1] + other[1], jnp.maximum(one[2], other[2])
 
     product, total, largest = fold_samples(sums, combine, network, chunk_size)
-    number = jnp.where(largest > 0, total / largest, jnp.sum(network.counts))
+    number = jnp.where(largest == 0, jnp.sum(network.counts), total / largest)
     covariance = network.inefficiency * transform @ product @ transform.T
     return Influence(covariance, number / network.inefficiency)

@@ -74,6 +74,7 @@ def test_a_configuration_is_redrawn_with_all_its_work(shared, x64):
 
 
 @pytest.mark.parametrize("block_size", [pytest.param(1, marks=pytest.mark.slow), 20])
+@pytest.mark.slow
 def test_padding_draws_the_same(block_size, x64):
     """Eagerly the values are padded to a size class, and windows to the longest."""
     forward, reverse, _ = oscillators(100, num_states=4)
@@ -109,6 +110,7 @@ def test_moving_blocks_keep_the_correlation(x64):
     np.testing.assert_allclose(np.mean(blocks.replicate_errors), expected, rtol=0.25)
 
 
+@pytest.mark.slow
 def test_blocks_are_runs_of_consecutive_values(x64):
     """Two blocks of half the values: 0 to 20 ones of a step in each of them, but the last value at
     most once.
@@ -148,6 +150,7 @@ def test_intervals_are_quantiles(interval):
     assert np.isnan(interval(failed)).all()
 
 
+@pytest.mark.slow
 def test_an_interval_of_no_spread_is_a_point():
     result = free_energy.bootstrap_bar(KEY, np.full(5, 3.0), np.full(5, -3.0), num_replicates=20)
     for interval in (free_energy.percentile_interval, free_energy.studentized_interval):

@@ -334,3 +334,105 @@ def test_intervals_cover_the_closed_form(num_states, spacing, x64):
     ):
         share = np.mean(error < 1.96 * np.sqrt(variance))
         assert abs(share - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(pools)), (name, share)
+
+
+def test_sums_of_many_samples_keep_their_digits():
+    """200,000 samples in float32: f of two nearly equal states against `bar`."""
+    size = 100_000
+    z = np.random.default_rng(0).normal(size=2 * size)
+    z[size:] /= np.sqrt(1.3)
+    potentials = np.stack([z**2 / 2, 1.3 * z**2 / 2]).astype(np.float32)
+    work = potentials[1] - potentials[0]
+    result = nce_jax.mbar(potentials, [size, size])
+    bar = nce_jax.bar(work[:size], -work[size:])
+    assert abs(result.f[1] - bar.delta_f) < 2e-5
+    np.testing.assert_allclose(result.standard_error[0, 1], bar.standard_error, rtol=0.01)
+
+
+@pytest.mark.parametrize("ratio", [1.0, 1.0 + 1e-3])
+def test_errors_of_nearly_equal_states_keep_their_digits(ratio, float_dtype):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=60), rng.normal(size=90) / np.sqrt(ratio)])
+    potentials = np.stack([x**2, ratio * x**2, (1.0 + 2e-3) * x**2]).astype(float_dtype) / 2
+    result = nce_jax.mbar(potentials, [60, 90, 0])
+    variance = np.diag(result.sandwich_covariance)
+    np.testing.assert_allclose(result.standard_error[0], np.sqrt(variance), rtol=0.2, atol=1e-7)
+    assert result.standard_error[0, 2] > 1e-5
+
+
+def test_a_finite_clash_does_not_hide_a_pair(x64):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=500), rng.normal(size=500), 25 + rng.normal(size=500)])
+    clash = np.where((x > 2.2) & (x < 2.6), 1e6, 0)
+    potentials = np.stack([x**2 / 2, x**2 / 2 + clash, (x - 25) ** 2 / 2])
+    result = nce_jax.mbar(potentials, [500] * 3)
+    alone = nce_jax.mbar(potentials[:2, :1000], [500] * 2)
+    assert result.components.tolist() == [0, 0, 2]
+    assert_close(result.f[1], alone.f[1], 1e-9)
+
+
+def test_a_far_state_without_samples_changes_no_other():
+    pool = oscillators()
+    near = pool.potentials.astype(np.float32)
+    far = near.copy()
+    far[2] += 95
+    result, expected = (nce_jax.mbar(u, pool.num_samples) for u in (far, near))
+    assert result.status.tolist() == expected.status.tolist()
+    np.testing.assert_allclose(result.effective_samples, expected.effective_samples, rtol=1e-3)
+    assert_close(result.f[2] - 95, expected.f[2], 1e-4)
+
+
+@pytest.mark.parametrize("scale", [4e-21, 1e30])
+def test_units_of_an_observable_scale_its_error(scale):
+    pool = oscillators()
+    one = nce_jax.free_energy.expectations(*_observed(pool, 1.0))
+    other = nce_jax.free_energy.expectations(*_observed(pool, scale))
+    np.testing.assert_allclose(other.value / scale, one.value, rtol=1e-4)
+    np.testing.assert_allclose(other.standard_error / scale, one.standard_error, rtol=1e-4)
+    assert other.status.tolist() == one.status.tolist()
+
+
+def _observed(pool, scale):
+    return pool.potentials, scale * pool.potentials[0], pool.num_samples
+
+
+@pytest.mark.parametrize("scale", [1e26, 1e-40])
+def test_only_ratios_of_weights_within_a_state_matter(scale):
+    pool = oscillators()
+    weights = np.random.default_rng(0).lognormal(size=150)
+    of_one_state = np.where(np.arange(150) < 60, scale, 1.0)
+    one, other = (nce_jax.mbar(*pool[:2], weights=w) for w in (weights, weights * of_one_state))
+    assert_close(other.f, one.f, 1e-5)
+    assert other.status.tolist() == one.status.tolist()
+
+
+@pytest.mark.parametrize("counts", [[200, 40, 0, 50], [60, -40, 0, 130]])
+def test_traced_numbers_that_do_not_fit_fail(counts, x64):
+    pool = oscillators()
+    result = jax.jit(lambda n: nce_jax.mbar(jnp.asarray(pool.potentials), n))(jnp.array(counts))
+    assert result.status.tolist() == [Status.NONFINITE] * K
+
+
+def test_derivatives_in_what_is_traced_alone(x64):
+    pool = oscillators()
+    error = lambda g: nce_jax.mbar(*pool[:2], statistical_inefficiency=g).standard_error[0, 3]
+    assert_close(jax.grad(error)(4.0), error(4.0) / 8, 1e-9)
+    row = jnp.asarray(pool.potentials[0])
+    mean = lambda a: free_energy.expectations(pool.potentials, a * row, pool.num_samples).value[0]
+    assert_close(jax.grad(mean)(1.0), mean(1.0), 1e-9)
+
+
+@pytest.mark.bad_input
+def test_values_that_would_be_rounded_or_masked_are_refused():
+    pool = oscillators()
+    far = pool.potentials + 5e7
+    with pytest.raises(ValueError, match="reduced_potentials: .* before jit or grad"):
+        jax.jit(lambda n: nce_jax.mbar(far, n))(pool.num_samples)
+    masked = np.ma.masked_array(pool.potentials, pool.potentials > 3)
+    with pytest.raises(TypeError, match="reduced_potentials: .* masked array"):
+        nce_jax.mbar(masked, pool.num_samples)
+    exact = nce_jax.mbar(*pool[:2])
+    wide = nce_jax.mbar(far.astype(np.longdouble), pool.num_samples)
+    assert_close(wide.f, exact.f, 1e-5)
+    with pytest.raises(ValueError, match="block_size: expected at most 40"):
+        free_energy.bootstrap_mbar(jax.random.key(0), *pool[:2], num_replicates=2, block_size=50)

@@ -199,6 +199,7 @@ def test_chains_infer_the_posterior_of_their_own_datum(x64):
     np.testing.assert_allclose(z.std(1), spread, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_chains_train_a_generator(x64):
     inference = latent.short_run(samplers.langevin(0.02), num_steps=30, dim=1)
     train = make(one_stage(), inference=inference, optimizer=optax.adam(0.05))

@@ -102,6 +102,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", slow_but(["a lower rate"], CHANGES))
+@pytest.mark.slow
 def test_the_run_goes_on_with_a_change_that_is_insisted_on(diverged, name):
     folder, step, good = diverged
     options, allowed = CHANGES[name]
