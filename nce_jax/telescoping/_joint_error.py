@@ -1,11 +1,13 @@
 """The standard error of the sum of the normalizers of stages, or of windows that share samples."""
 
+from collections.abc import Sequence
+
 import jax
 
 from nce_jax._checks import check_positive_int
 from nce_jax._eager import PAIR, one_program
 from nce_jax._offset import Effect
-from nce_jax._ragged import Windows, as_windows
+from nce_jax._ragged import as_windows
 from nce_jax._types import Array, Float, Scalars, Weights
 from nce_jax.telescoping._influences import (
     joint_error,
@@ -17,8 +19,8 @@ from nce_jax.telescoping._influences import (
 
 
 def joint_standard_error(
-    log_ratio_data: Windows,
-    log_ratio_noise: Windows,
+    log_ratio_data: Float[Array, "stages n"] | Sequence[Float[Array, " n"]],
+    log_ratio_noise: Float[Array, "stages m"] | Sequence[Float[Array, " m"]],
     *,
     log_partition: Scalars | None = None,
     magnification: Scalars = 1.0,

@@ -60,6 +60,7 @@ def test_the_spread_is_the_error(x64):
 
 
 @pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_configuration_is_redrawn_with_all_its_work(shared, x64):
     """Six oscillators, 300 samples each, 400 replicates: the error of the sum within 15 %."""
     forward, reverse, _ = oscillators(300)

@@ -13,6 +13,7 @@ from tests.free_energy.networks import NUM_SAMPLES, oscillators
 
 
 @pytest.mark.parametrize("block_size", [1, 7])
+@pytest.mark.slow
 def test_samples_are_redrawn_within_their_states(block_size, x64):
     pool = oscillators()
     counts = jnp.array(NUM_SAMPLES)

@@ -96,13 +96,13 @@ def faults(potentials: np.ndarray, counts: np.ndarray, eps: float):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_states", [2, 3, 5, 8])
+@pytest.mark.parametrize("num_states", [3, 8])
 def test_no_answer_is_wrong_and_called_converged(num_states, float_dtype):
-    """Networks 0 to 149 of every number of states."""
+    """Networks 0 to 99 of every number of states."""
     compared = 0
-    for seed in range(150):
+    for seed in range(100):
         rng = np.random.default_rng([num_states, seed])
         found, count = faults(*random_network(rng, num_states), np.finfo(float_dtype).eps)
         assert found == [], seed
         compared += count
-    assert compared > 75 * (num_states - 1)
+    assert compared > 50 * (num_states - 1)
