@@ -79,10 +79,11 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 .PHONY: test test-slow test-all examples test-annotations hostile mutate lint types docs lock
 test: $(READY) ## run all tests but the slow ones
-	$(UNOPTIMIZED) $(PYTEST) -m "not slow" $(ARGS)
+	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not costly" $(ARGS)
 
 test-slow: $(READY) ## run the slow tests
-	$(PYTEST) tests -m slow $(ARGS)
+	$(UNOPTIMIZED) $(PYTEST) tests -m costly $(ARGS)
+	$(PYTEST) tests -m "slow and not costly" $(ARGS)
 
 test-all: $(READY) ## run all tests and the examples of the docstrings
 	$(PYTEST) $(or $(ARGS),tests nce_jax)
@@ -91,7 +92,7 @@ examples: $(READY) ## run the examples of the docstrings, with the annotations c
 	$(UNOPTIMIZED) $(PYTEST) $(ANNOTATED) nce_jax $(ARGS)
 
 test-annotations: $(READY) ## run the fast tests with the annotations checked at run time
-	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not bad_input" $(ANNOTATED) $(ARGS)
+	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not costly and not bad_input" $(ANNOTATED) $(ARGS)
 
 hostile: $(READY) ## try 100,000 hostile problems and every public function on hostile arguments (minutes)
 	$(UNOPTIMIZED) $(PY) -m tests.hostile $(ARGS)

@@ -105,7 +105,7 @@ def test_a_resumed_run_chooses_and_ends_the_same(tmp_path):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_run_goes_on_with_a_change_that_is_insisted_on(tmp_path):
     """Otherwise the error names the argument that `fit_flow` has."""
     x_data = mixture(jax.random.key(0), 60)

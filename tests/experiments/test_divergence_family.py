@@ -36,7 +36,7 @@ def test_arrays_have_their_shapes_and_nothing_failed(smoke):
     assert all(len(lanes) == 0 for lanes in smoke.failed_lanes.values())
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_family_runs_from_jensen_shannon_to_kl(smoke):
     """By quadrature: equal at the true ratio, below at all others, with both ends."""
     headline, arrays = smoke.headline, smoke.arrays

@@ -42,7 +42,7 @@ def test_a_stage_is_a_concave_quadratic_beside_its_perceptron():
     np.testing.assert_allclose(values, -0.35 * (x**2).sum(axis=1), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_annealing_through_stages_draws_the_product_and_its_log_z():
     # N(0, w^2) exp(-(a + b) x^2 / 2) has precision w^-2 + a + b; k = 2,000 particles, seed 0.
     params = gaussian_params(SMALL, [3.0, 1.0])

@@ -89,7 +89,7 @@ def test_a_trained_generator_is_packed_and_unpacked():
     np.testing.assert_array_equal(again.z_held_out, trained.z_held_out)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_posterior_itself_has_no_distance_and_a_known_log_ratio():
     judge = standing_judge()
     z = np.random.default_rng(1).normal(size=(4000, 2)).astype(np.float32)

@@ -44,7 +44,7 @@ def test_a_line_is_encoded_and_padding_is_not_trained_on():
     ],
     ids=["chains", "stages", "adaptive"],
 )
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_prior_learns_a_shift(prior, slope):
     z = 1 + jax.random.normal(jax.random.key(0), (1000, 1))
     train = jax.jit(latent_priors.train_prior, static_argnums=(0, 1))
@@ -58,7 +58,7 @@ def test_a_prior_learns_a_shift(prior, slope):
         assert 0.5 < metrics.overlap < 1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_traced_magnification_replaces_the_priors():
     z = 1 + jax.random.normal(jax.random.key(0), (100, 1))
     few = PriorSettings(prior_hidden=(4,), prior_steps=2)

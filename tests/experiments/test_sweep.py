@@ -73,7 +73,7 @@ def swept(tmp_path_factory, jax_has_started):
     return folder
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_result_has_every_axis_by_name(swept):
     dataset = files.load(swept)
     assert dataset["error"].dims == (

@@ -60,7 +60,7 @@ def test_the_spread_is_the_error(x64):
 
 
 @pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_configuration_is_redrawn_with_all_its_work(shared, x64):
     """Six oscillators, 300 samples each, 400 replicates: the error of the sum within 15 %."""
     forward, reverse, _ = oscillators(300)
@@ -75,7 +75,7 @@ def test_a_configuration_is_redrawn_with_all_its_work(shared, x64):
 
 
 @pytest.mark.parametrize("block_size", [pytest.param(1, marks=pytest.mark.slow), 20])
-@pytest.mark.slow
+@pytest.mark.costly
 def test_padding_draws_the_same(block_size, x64):
     """Eagerly the values are padded to a size class, and windows to the longest."""
     forward, reverse, _ = oscillators(100, num_states=4)
@@ -111,7 +111,7 @@ def test_moving_blocks_keep_the_correlation(x64):
     np.testing.assert_allclose(np.mean(blocks.replicate_errors), expected, rtol=0.25)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_blocks_are_runs_of_consecutive_values(x64):
     """Two blocks of half the values: 0 to 20 ones of a step in each of them, but the last value at
     most once.
@@ -151,7 +151,7 @@ def test_intervals_are_quantiles(interval):
     assert np.isnan(interval(failed)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_an_interval_of_no_spread_is_a_point():
     result = free_energy.bootstrap_bar(KEY, np.full(5, 3.0), np.full(5, -3.0), num_replicates=20)
     for interval in (free_energy.percentile_interval, free_energy.studentized_interval):

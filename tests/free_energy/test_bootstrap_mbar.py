@@ -13,7 +13,7 @@ from tests.free_energy.networks import NUM_SAMPLES, oscillators
 
 
 @pytest.mark.parametrize("block_size", [1, 7])
-@pytest.mark.slow
+@pytest.mark.costly
 def test_samples_are_redrawn_within_their_states(block_size, x64):
     pool = oscillators()
     counts = jnp.array(NUM_SAMPLES)
@@ -34,7 +34,7 @@ def test_samples_are_redrawn_within_their_states(block_size, x64):
         assert neighbors > 0.7
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_spread_is_the_error(x64):
     """At k = 4: 400 replicates know a standard error to 3.5 %; keys 1 and 2."""
     pool = oscillators((300, 200, 250))
@@ -50,7 +50,7 @@ def test_the_spread_is_the_error(x64):
     assert np.all(other.replicates[:, 1] != result.replicates[:, 1])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_replicate_is_mbar_of_the_redrawn_samples(x64):
     pool = oscillators()
     result = free_energy.bootstrap_mbar(jax.random.key(3), *pool[:2], num_replicates=2)

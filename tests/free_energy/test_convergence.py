@@ -34,7 +34,7 @@ def test_parts_are_bar_of_the_first_and_the_last(x64):
                 np.testing.assert_allclose(getattr(result, name)[index], expected, rtol=1e-8)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_parts_of_a_chain(x64):
     forward, reverse, _ = oscillators(60, num_states=4)
     g = np.array([1.0, 2.0, 1.0, 3.0])

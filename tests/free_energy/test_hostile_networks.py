@@ -95,7 +95,7 @@ def faults(potentials: np.ndarray, counts: np.ndarray, eps: float):
     return found, compared
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("num_states", [3, 8])
 def test_no_answer_is_wrong_and_called_converged(num_states, float_dtype):
     """Networks 0 to 99 of every number of states."""

@@ -139,7 +139,7 @@ def test_statistical_inefficiency(pool, result):
     assert_close(by_state.standard_error, np.sqrt(2) * expected.standard_error)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_derivatives(pool):
     direction = np.random.default_rng(2).normal(size=pool.potentials.shape)
     step = 1e-5
@@ -157,7 +157,7 @@ def test_derivatives(pool):
     assert_close(second, curvature, 2e-5 * (1 + abs(curvature)))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_jit_vmap_and_chunks(pool, result):
     potentials = jnp.asarray(pool.potentials)
     lanes = jnp.stack([potentials, potentials + jnp.linspace(0, 1, K)[:, None]])
@@ -172,7 +172,7 @@ def test_jit_vmap_and_chunks(pool, result):
     assert_close(parts.standard_error, whole.standard_error)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_sharded_samples_give_the_same_numbers(pool, result):
     mesh = training.make_mesh()
     size = 152
@@ -185,7 +185,7 @@ def test_sharded_samples_give_the_same_numbers(pool, result):
         assert_close(getattr(sharded, name), getattr(result, name), 1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_an_evaluation_on_a_mesh_is_one_collective(pool):
     mesh = training.make_mesh()
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
@@ -336,7 +336,7 @@ def test_intervals_cover_the_closed_form(num_states, spacing, x64):
         assert abs(share - 0.95) < 4 * np.sqrt(0.95 * 0.05 / len(pools)), (name, share)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_sums_of_many_samples_keep_their_digits():
     """200,000 samples in float32: f of two nearly equal states against `bar`."""
     size = 100_000
@@ -361,7 +361,7 @@ def test_errors_of_nearly_equal_states_keep_their_digits(ratio, float_dtype):
     assert result.standard_error[0, 2] > 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_finite_clash_does_not_hide_a_pair(x64):
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(size=500), rng.normal(size=500), 25 + rng.normal(size=500)])
@@ -415,7 +415,7 @@ def test_traced_numbers_that_do_not_fit_fail(counts, x64):
     assert result.status.tolist() == [Status.NONFINITE] * K
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_derivatives_in_what_is_traced_alone(x64):
     pool = oscillators()
     error = lambda g: nce_jax.mbar(*pool[:2], statistical_inefficiency=g).standard_error[0, 3]

@@ -101,7 +101,7 @@ PRIORS = {
 
 
 @pytest.mark.parametrize("name", slow_but(["nce"], PRIORS))
-@pytest.mark.slow
+@pytest.mark.costly
 def test_every_prior_finds_the_law_of_the_latent_variables(name, x64):
     """With the true generator and posterior; within 0.05 of mean and standard deviation.
 
@@ -129,7 +129,7 @@ def test_a_step_by_chains_moves_the_log_ratio_towards_the_data():
     np.testing.assert_allclose(state.params, [3, 9 - 1], atol=4 * np.sqrt(2 / 1024))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_loss_is_minus_the_log_likelihood_at_the_exact_model(x64):
     """Here the bound is tight for every draw of z: equal to rounding, not in the mean only."""
     train = make(one_stage(treatment=training.held()))
@@ -201,7 +201,7 @@ def test_chains_infer_the_posterior_of_their_own_datum(x64):
     np.testing.assert_allclose(z.std(1), spread, rtol=0.1)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_chains_train_a_generator(x64):
     inference = latent.short_run(samplers.langevin(0.02), num_steps=30, dim=1)
     train = make(one_stage(), inference=inference, optimizer=optax.adam(0.05))
@@ -238,7 +238,7 @@ def test_the_prior_is_fixed_for_generator_and_encoder(x64):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_fit_resumes_it_to_the_same_bits(tmp_path):
     def fitted(folder, num_steps, **options):
         train = make(three_stages())
@@ -405,7 +405,7 @@ def test_integer_data_are_not_rounded():
 
 @pytest.mark.parametrize("data_dtype", ["float32", "float64"])
 @pytest.mark.parametrize("kind", ["stages", "chains"])
-@pytest.mark.slow
+@pytest.mark.costly
 def test_dtypes_mix_under_strict_promotion(kind, data_dtype, x64):
     """Noise in float64, parameters in float32, data in either."""
 

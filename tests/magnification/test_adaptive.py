@@ -214,7 +214,7 @@ def test_the_variance_of_a_running_mean_is_that_of_its_weights():
     np.testing.assert_allclose(state.overlooked_variance, np.square(weights).sum(), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_slope_and_curvatures_are_those_of_the_profiled_loss(x64):
     """Along two displacements of a linear model, against automatic differentiation through the
     solved F.

@@ -41,7 +41,7 @@ def test_it_has_the_common_interface(estimate):
     assert np.isfinite([estimate.kl_sampling_error, estimate.log_partition_standard_error]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_summary_names_the_error_that_it_prints(estimate):
     lines = estimate.summary().splitlines()
     assert (
@@ -49,7 +49,7 @@ def test_the_summary_names_the_error_that_it_prints(estimate):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_error_of_kl_is_the_formula(x64):
     """Influences of data and of noise on mean s - F, by hand; the numbers of samples differ."""
     rng = np.random.default_rng(0)

@@ -51,13 +51,13 @@ def assert_same_bits(one, other):
     [{}, pytest.param({"model": LINEAR, "num_steps": 20}, marks=pytest.mark.slow)],
     ids=["auto", "given"],
 )
-@pytest.mark.slow
+@pytest.mark.costly
 def test_equal_weights_give_the_same_bits_as_none(options):
     equal = {"weights_data": np.full(60, 0.3), "weights_noise": jnp.full(50, 7.0)}
     assert_same_bits(fitted(**options, **equal), fitted(**options))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_rows_of_weight_zero_have_no_influence_be_they_nan():
     labels, is_left_out = np.arange(60) // 2, np.arange(60) % 7 == 3
     x = np.where(is_left_out[:, None], np.nan, X)
@@ -69,7 +69,7 @@ def test_rows_of_weight_zero_have_no_influence_be_they_nan():
     assert_same_bits(fitted(jnp.asarray(x), weights_data=weights, groups_data=labels), without)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_blocks_are_those_of_the_rows_as_they_were_given():
     weights = np.where(np.arange(60) % 5 == 0, 0, WEIGHTS[0])
     of_blocks = fitted(weights_data=weights, block_size=5)

@@ -50,7 +50,7 @@ def test_it_has_the_common_interface(result):
     np.testing.assert_allclose(result.stages.variance_fraction.sum(), 1, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_default_model_contains_the_truth(result):
     """log N(x; m, s^2 I) / N(x; 0, I), by hand, within 5 standard errors at the data."""
     x = X_DATA[:20]

@@ -307,7 +307,7 @@ def test_integers_keys_and_a_few_numbers_are_compared_one_by_one(first, second):
     assert different_leaves({"": [1.0, 2.0]}, summary(first)) == [""]  # of an earlier version
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_another_entry_of_the_initial_state_is_named(tmp_path):
     def fit(bias, num_steps):
         step = training.make_train_step(

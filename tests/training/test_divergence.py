@@ -102,7 +102,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", slow_but(["a lower rate"], CHANGES))
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_run_goes_on_with_a_change_that_is_insisted_on(diverged, name):
     folder, step, good = diverged
     options, allowed = CHANGES[name]
@@ -115,7 +115,7 @@ def test_the_run_goes_on_with_a_change_that_is_insisted_on(diverged, name):
     assert result.state.step == step + 6
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_without_a_change_it_diverges_at_the_same_step_again(diverged):
     folder, step, good = diverged
     with pytest.warns(training.CheckpointWarning), pytest.raises(training.NonFiniteError) as again:

@@ -46,7 +46,7 @@ def test_steps_from_the_f_before_are_those_of_the_loop(x64):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_parameters_wait_until_f_is_found():
     """From 3 nats off two evaluations are too few: F comes nearer, theta and Adam stand still, then
     all move.

@@ -276,7 +276,7 @@ def test_devices_share_the_pairs(x64):
     np.testing.assert_allclose(states[1].log_partition, states[0].log_partition, rtol=1e-10)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_fit_telescope_descends_by_this_step(x64):
     """Its private descent against the gradient of the mean of the profiled losses."""
     model = StageModel(quadratic)
@@ -345,7 +345,7 @@ def test_a_run_resumes_to_the_same_bits_and_refuses_other_levels(tmp_path):
         fitted(tmp_path / "cut", 16, levels=[0.0, 0.5, 0.8, 1.0], resume=True)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_chain_learns_the_log_ratio_of_gaussians_that_hardly_overlap(x64):
     """KL(N(4, 0.2^2) | N(0, 1)) = 9.1294; within 4 standard errors of its sample mean, by seed."""
     levels = [0.0, 0.3, 0.6, 0.9, 1.0]
