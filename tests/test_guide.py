@@ -95,6 +95,7 @@ def extensions():
     return run_blocks("extending.md")
 
 
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_extensions_run(extensions):
     """A training with each part of the page finds the mean of the data and the model's log Z."""
     mean = float(extensions["x_data"].mean())
@@ -130,6 +131,7 @@ def test_the_treatment_of_the_page_survives_a_failed_solve(extensions):
     assert held.log_partition == held.next_log_partition == before
 
 
+@pytest.mark.costly
 def test_the_solver_and_the_criterion_of_the_page_are_right(extensions):
     """The solver's error bound holds; the equation is the derivative of the criterion's loss."""
     s_data = 3 * jax.random.normal(jax.random.key(2), (50, 30)) + 5

@@ -139,6 +139,8 @@ def _step_near(
 
 def _step(moments: Moments, is_linked: jax.Array, f: jax.Array) -> NetworkState:
     """A step of Newton's method from f, and a bound on the error that it leaves."""
+    flow = jnp.max(jnp.sum(moments.flows, axis=0) - jnp.diagonal(moments.flows))
+    is_linked = _resolved(moments, is_linked, flow)
     gradient = net_flows(moments, is_linked)
     identity = jnp.eye(len(gradient), dtype=gradient.dtype)
     couplings = jnp.where(is_linked, moments.shared, 0)
@@ -150,13 +152,24 @@ def _step(moments: Moments, is_linked: jax.Array, f: jax.Array) -> NetworkState:
     fraction = jnp.where(length > 1, jnp.log1p(length) / jnp.maximum(length, 1), 1)
     # What a whole step leaves. Longer steps are not certified.
     left = jnp.minimum(bound * length / 2 * jnp.exp(2 * jnp.minimum(length, 1)), 1)
-    flow = jnp.max(jnp.sum(moments.flows, axis=0) - jnp.diagonal(moments.flows))
     jump = _jump(couplings, gradient)
     f = f + fraction * step + jump
     is_certain = (length <= 1) & jnp.all(jump == 0)
     error = jnp.where(is_certain, -jnp.log1p(-left), jnp.inf)
     estimate = jnp.max(jnp.abs(f)) + largest * flow
     return NetworkState(f, error, estimate)
+
+
+def _resolved(moments: Moments, is_linked: jax.Array, flow: jax.Array) -> jax.Array:
+    """The links that are not far below rounding errors, once nothing flows through the others.
+
+    A step along such a link would be noise, again and again. Its ends are no estimate.
+    """
+    eps = jnp.finfo(flow.dtype).eps
+    is_together = mutually_reachable(is_linked & (moments.shared > eps**1.5 * flow))
+    net = is_together.astype(flow.dtype) @ net_flows(moments, is_linked)
+    is_settled = jnp.all(jnp.abs(net) <= 10 * eps * flow)
+    return is_linked & (is_together | ~is_settled)
 
 
 def _jump(couplings: jax.Array, gradient: jax.Array) -> jax.Array:

@@ -112,6 +112,7 @@ def test_constant_work_has_an_error_of_zero_from_all_samples():
 
 
 @pytest.mark.parametrize(("separation", "status"), [(1.0, "CONVERGED"), (4.0, "LOW_OVERLAP")])
+@pytest.mark.costly
 def test_every_result_says_so(separation, status, x64):
     """50 samples a side, seed 1: at 4 apart the value is a number still, and so is the error."""
     data, noise = gaussian(separation, 50, 50, rng=np.random.default_rng(1))

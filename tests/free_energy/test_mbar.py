@@ -439,3 +439,25 @@ def test_values_that_would_be_rounded_or_masked_are_refused():
     assert_close(wide.f, exact.f, 1e-5)
     with pytest.raises(ValueError, match="block_size: expected at most 40"):
         free_energy.bootstrap_mbar(jax.random.key(0), *pool[:2], num_replicates=2, block_size=50)
+
+
+@pytest.mark.costly
+def test_effective_samples_come_from_the_derivatives_in_the_weights(pool):
+    """A sample's influence is the derivative of the result in its weight."""
+    observable = np.sin(np.arange(150)) + pool.potentials[1]
+
+    def results(weights):
+        result = nce_jax.mbar(*pool[:2], weights=weights)
+        mean = free_energy.expectations(
+            pool.potentials, observable, pool.num_samples, weights=weights
+        )
+        return (result.f, mean.value), (result.effective_samples, mean.effective_samples)
+
+    derivatives, numbers = jax.jacrev(results, has_aux=True)(jnp.ones(150))
+    for influences, number in zip(derivatives, numbers, strict=True):
+        squares = np.square(influences)
+        with np.errstate(invalid="ignore"):
+            expected = squares.sum(axis=1) / squares.max(axis=1)
+        # f of state 0 is zero whatever the weights.
+        kept = np.isfinite(expected)
+        np.testing.assert_allclose(np.asarray(number)[kept], expected[kept], rtol=1e-8)

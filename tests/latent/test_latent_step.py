@@ -331,6 +331,7 @@ def test_wrong_objects_are_named(act, text):
         act()
 
 
+@pytest.mark.costly
 def test_a_failed_prior_shows_in_the_metrics():
     train = make(one_stage())
     _, metrics = train(train.init(exact_params(), jnp.array([jnp.nan, 0.0])), data(8), KEY)

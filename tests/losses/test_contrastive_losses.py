@@ -197,6 +197,7 @@ def test_extremes(name, chunk_size):
     assert np.isnan(loss(padded[0], y)[0])
 
 
+@pytest.mark.costly
 def test_all_of_one_kind_leave_nothing_to_learn():
     """Where every other pair is a duplicate there is no negative: zero, and no gradient."""
     x, y = dense.batch(dtype=jnp.float32)

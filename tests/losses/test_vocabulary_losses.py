@@ -166,6 +166,7 @@ def test_gradients_are_those_of_the_formula(case, x64):
 
 
 @pytest.mark.parametrize("hits", ["keep", "exclude"])
+@pytest.mark.costly
 def test_nce_is_the_binary_loss_of_the_log_ratios_and_f_can_be_solved(hits, x64):
     """One F for the batch, and one per token; the solution is where the loss has no slope."""
     arrays, weights = problem(), jnp.asarray(WEIGHTS)
@@ -224,6 +225,7 @@ def test_words_of_all_tokens_are_shared_words_where_equal(x64):
     np.testing.assert_allclose(left, right, rtol=1e-13)
 
 
+@pytest.mark.costly
 def test_excluded_hits_are_not_there(x64):
     """Only hits: nothing but the target's term. No hit: no difference."""
     arrays = problem()

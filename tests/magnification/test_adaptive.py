@@ -143,6 +143,7 @@ def test_it_begins_at_maximum_likelihood_comes_down_and_beats_m_1_at_once():
     np.testing.assert_allclose(adaptive[0][3][:20], alone[0], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.costly
 def test_m_comes_down_at_once_and_goes_up_by_a_step_of_the_grid(usual):
     _, thetas, chosen = usual
     np.testing.assert_allclose(chosen[0], 1e4, rtol=1e-5)

@@ -98,6 +98,7 @@ def test_starts_near_zero_and_off_the_saddle(num_features):
     assert jnp.all(jnp.any(factor != 0, axis=(1, 2)))
 
 
+@pytest.mark.costly
 def test_quadratic_form_of_a_gaussian_has_its_closed_form_normalizer():
     """Relative to noise N(0, I) the model is Gaussian: precision P = I - 2 W, mean P^-1 b, F = (b'
     P^-1 b - log det P) / 2.

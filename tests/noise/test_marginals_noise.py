@@ -42,6 +42,7 @@ def mixed_data(num_samples=400, seed=0):
     "num_components",
     [1, 7, pytest.param(64, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.slow)],
 )
+@pytest.mark.costly
 def test_log_prob_matches_numpy(num_components):
     x_data, x = mixed_data(), mixed_data(seed=1, num_samples=30)
     expected = oracle_log_prob(x, x_data, num_components)

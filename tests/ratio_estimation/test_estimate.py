@@ -139,6 +139,7 @@ def test_too_little_overlap_and_a_failed_solve_are_reported(estimate):
     assert "F could not be solved for" in changed(estimate, is_solved=False).summary()
 
 
+@pytest.mark.costly
 def test_sets_without_any_overlap_have_infinite_errors():
     """A linear model that starts with a slope of 3,000: P and Q are zero in float32."""
     model = models.exponential_family(models.linear_statistics, jnp.full(1, 3000.0))

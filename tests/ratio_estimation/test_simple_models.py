@@ -285,6 +285,7 @@ def test_the_log_ratio_of_other_coordinates_is_refused():
         log_ratio(params, jnp.ones((3, 4)))
 
 
+@pytest.mark.costly
 def test_the_excess_of_the_loss_is_that_of_the_parameters():
     """Of p = 8 parameters and n = 300 samples of each set, at a small distance: the loss has the
     curvature 1/2 in every parameter, whose variance is 2 / n, so that it rises by p / (2 n) in the

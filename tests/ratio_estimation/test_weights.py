@@ -90,6 +90,7 @@ def repeated(weights, *arrays):
     return [np.repeat(array, times, axis=0) for array in arrays]
 
 
+@pytest.mark.costly
 def test_integer_weights_are_repeated_rows_in_the_assessment():
     """At fixed log ratios. Repetitions of a row are one group, so that the errors agree, too."""
     ratios = [(x.sum(axis=1) - 0.5).astype(np.float32) for x in (X, Y)]
@@ -167,6 +168,7 @@ def test_roc_and_calibration_are_those_of_scikit_learn():
 
 
 @pytest.mark.parametrize("side", slow_but(["noise"], ["data", "noise"]))
+@pytest.mark.costly
 def test_importance_weights_move_a_set(side):
     """Samples of N(0, 1) with weights e^(x/2) are those of N(1/2, 1): the log ratio is x/2 - 1/8 or
     its negative, and KL 1/8. The error of KL is that of its mean, and that of the parameters: half

@@ -176,6 +176,7 @@ def test_lanes_of_vmap_equal_single_calls():
         np.testing.assert_allclose(together.x[lane], run(key).x, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.costly
 def test_it_works_under_strict_promotion(x64):
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         result = samplers.resample(

@@ -202,6 +202,7 @@ def test_what_does_not_fit_is_named(changes, match):
         fit(KEYS[2], **arguments)
 
 
+@pytest.mark.costly
 def test_too_few_stages_are_refused_by_name():
     """Reuses the shapes of the first fit: two rounds of pilots, and the third would need more than
     two stages.

@@ -95,6 +95,7 @@ def test_an_adaptive_m_is_that_of_one_device(x64):
     assert_close(run(training.make_mesh()), run(None), rtol=1e-9)
 
 
+@pytest.mark.costly
 def test_one_gather_one_reduction_and_none_in_the_loop():
     """The claim of docs/scaling.md: log-ratios are gathered once, gradients are summed once, the
     solver asks nobody.

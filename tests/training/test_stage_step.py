@@ -336,6 +336,7 @@ def fitted(folder, num_steps, levels=LEVELS, **options):
     )  # fmt: skip
 
 
+@pytest.mark.costly
 def test_a_run_resumes_to_the_same_bits_and_refuses_other_levels(tmp_path):
     whole = fitted(tmp_path / "whole", 12)
     fitted(tmp_path / "cut", 8)
