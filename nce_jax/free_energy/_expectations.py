@@ -86,7 +86,7 @@ def expectations(
       >>> stiffness = jnp.array([1.0, 2.0, 4.0])
       >>> x = jax.random.normal(jax.random.key(0), (2, 2000)) / jnp.sqrt(stiffness[:2, None])
       >>> x = x.ravel()
-      >>> result = free_energy.expectations(stiffness[:, None] / 2 * x**2, x**2, [2000, 2000, 0])
+      >>> result = free_energy.expectations(jnp.outer(stiffness, x**2) / 2, x**2, [2000, 2000, 0])
       >>> for value, error in zip(result.value, result.standard_error):
       ...     print(f"{value:.3f} +- {error:.3f}")  # 1, 1/2, 1/4
       1.017 +- 0.029
@@ -211,7 +211,8 @@ def _effective_samples(
 ) -> jax.Array:
     """One over the largest share of a sample in the variance, (K,)."""
     counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
-    means = (sums + (reference.moments.flows * pool.is_sampled[None]) @ transform) / counts
+    flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
+    means = (sums + flows @ transform) / counts
 
     def shares(pool: Network) -> tuple[jax.Array, jax.Array]:
         part, probabilities, deviations = _deviations(pool, reference, mean)

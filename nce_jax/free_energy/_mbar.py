@@ -80,7 +80,7 @@ def mbar(
       >>> import nce_jax
       >>> stiffness = jnp.array([1.0, 2.0, 4.0])  # u = k x^2 / 2, f = log(k) / 2
       >>> x = jax.random.normal(jax.random.key(0), (3, 2000)) / jnp.sqrt(stiffness)[:, None]
-      >>> u = stiffness[:, None] / 2 * x.ravel() ** 2
+      >>> u = jnp.outer(stiffness, x**2) / 2
       >>> result = nce_jax.mbar(u, [2000, 2000, 2000])
       >>> for f, error in zip(result.f, result.standard_error[0]):
       ...     print(f"{f:.3f} +- {error:.3f}")

@@ -123,7 +123,7 @@ def _of_differences(covariance: jax.Array, is_estimate: jax.Array) -> jax.Array:
 
 def _overlap(network: Network, reference: Reference) -> jax.Array:
     counts = jnp.where(network.is_sampled, network.counts, 1)
-    return reference.moments.shared * network.is_sampled[None] / counts[:, None]
+    return jnp.where(network.is_sampled[None], reference.moments.shared, 0) / counts[:, None]
 
 
 def _gap(network: Network, reference: Reference) -> jax.Array:

@@ -85,7 +85,9 @@ def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Re
     flows = jnp.where(both, moments.flows, 0)
     is_linked = both & connected(flows, network.counts, 1.0)
     couplings = jnp.where(is_linked, moments.shared, 0)
-    responses = jnp.where(is_sampled[:, None], identity, moments.shared * is_sampled[None])
+    responses = jnp.where(
+        is_sampled[:, None], identity, jnp.where(is_sampled[None], moments.shared, 0)
+    )
     share = responses @ is_linked.astype(f.dtype)
     is_supported = jnp.max(share, axis=1) > _SHARE
     # A state without samples joins the component that its weight is in, whose label is the first
@@ -140,8 +142,10 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
     """Sums over the squared influences of samples, by their deviations from the state's mean."""
     counts = jnp.where(network.is_sampled, network.counts, 1)
     means = reference.moments.flows / counts[:, None]
-    inverse = reference.inverse * network.is_sampled[None]
-    transform = -(reference.responses @ inverse + jnp.diag(~network.is_sampled))
+    inverse = jnp.where(network.is_sampled[None], reference.inverse, 0)
+    transform = -(
+        reference.responses @ inverse + jnp.diag(~network.is_sampled).astype(inverse.dtype)
+    )
 
     def sums(part: Network):
         deviations = _values(part, reference.f) - means[part.owners]

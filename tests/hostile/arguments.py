@@ -151,6 +151,7 @@ _BY_FUNCTION: dict[str, Maker] = {
         f"{name}.reduced_potentials": _potentials
         for name in ("bootstrap_mbar", "expectations", "mbar")
     },
+    "bootstrap_mbar.num_replicates": lambda: 2,
     "iterate.move": lambda: lambda state: log_partition.newton().step(_problem(), state),
     "iterate.run": lambda: log_partition.start_run(_log_partition_state(), jnp.array(True)),
     "start_run.is_valid": lambda: jnp.array(True),
@@ -179,7 +180,7 @@ _BY_FUNCTION: dict[str, Maker] = {
 }
 # Options without which the call would run for long, or would have nothing to work on.
 _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
-    "bootstrap_mbar": lambda: {"num_samples": [12, 8, 4], "num_replicates": 2},
+    "bootstrap_mbar": lambda: {"num_samples": [12, 8, 4]},
     "expectations": lambda: {"num_samples": [12, 8, 4]},
     "fit": lambda: {"progress": False},
     "fit_flow": lambda: {"progress": False, "num_steps": 2},
