@@ -4,8 +4,8 @@ Losses, normalizers and diagnostics are pure functions of log-ratio arrays, s(x)
 log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imported here. Modules
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
-`nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent` and `nce_jax.sweeps`
-(xarray).
+`nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
+(xarray) and `nce_jax.alchemlyb` (pandas, scikit-learn).
 """
 
 import importlib
@@ -44,6 +44,7 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "adaptive_noise",
+    "alchemlyb",
     "latent",
     "models",
     "noise",
@@ -75,6 +76,7 @@ __all__ = [
     "Status",
     "adaptive_magnification",
     "adaptive_noise",
+    "alchemlyb",
     "bar",
     "bisection",
     "bootstrap_log_partition",

@@ -23,7 +23,7 @@ FLOORS = {
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "sweeps": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2, "samplers": 2,
     "free_energy": 3, "likelihood": 3, "training": 3,
-    "adaptive_noise": 4, "latent": 4, "ratio_estimation": 4, "telescoping": 4,
+    "adaptive_noise": 4, "alchemlyb": 4, "latent": 4, "ratio_estimation": 4, "telescoping": 4,
 }  # fmt: skip
 
 # Third-party packages, and the rooms that alone may import them.
@@ -34,7 +34,8 @@ FENCES = {
     "matplotlib": set(),
     "optax": {"training", "adaptive_noise", "latent", "ratio_estimation", "telescoping"},
     "orbax": {"training"},
-    "sklearn": {"diagnostics"},
+    "pandas": {"alchemlyb"},
+    "sklearn": {"alchemlyb", "diagnostics"},
     "tensorflow_probability": set(),
     "tqdm": {"training", "sweeps", "telescoping"},
     "tyro": set(),

@@ -5,6 +5,7 @@ from nce_jax.free_energy._bootstrap import bootstrap_bar, bootstrap_bar_chain
 from nce_jax.free_energy._bootstrap_mbar import bootstrap_mbar
 from nce_jax.free_energy._chain import ChainFreeEnergy, bar_chain
 from nce_jax.free_energy._convergence import Convergence, bar_chain_convergence, bar_convergence
+from nce_jax.free_energy._enthalpy import EnthalpyEntropy, enthalpy_and_entropy
 from nce_jax.free_energy._expectations import Expectations, expectations
 from nce_jax.free_energy._intervals import Interval, percentile_interval, studentized_interval
 from nce_jax.free_energy._mbar import mbar
@@ -15,6 +16,7 @@ from nce_jax.free_energy._time_series import decorrelated_mask, statistical_inef
 __all__ = [
     "ChainFreeEnergy",
     "Convergence",
+    "EnthalpyEntropy",
     "Expectations",
     "FreeEnergy",
     "FreeEnergyBootstrap",
@@ -28,6 +30,7 @@ __all__ = [
     "bootstrap_bar_chain",
     "bootstrap_mbar",
     "decorrelated_mask",
+    "enthalpy_and_entropy",
     "expectations",
     "mbar",
     "percentile_interval",

@@ -13,7 +13,7 @@ from nce_jax._offset import Effect, add_constant, check_rounding, find_split
 from nce_jax._padding import padded_to, program_dtype
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.free_energy._input import Inputs, as_inputs
-from nce_jax.free_energy._mbar import check_options, solve_states
+from nce_jax.free_energy._mbar import Solved, check_options, solve_states
 from nce_jax.free_energy._network import (
     Network,
     fold_samples,
@@ -99,7 +99,7 @@ def expectations(
     """
     inputs = as_inputs(reduced_potentials, num_samples, weights, statistical_inefficiency)
     check_options(tolerance, max_steps, chunk_size)
-    values, constants = _as_observable(observable, inputs)
+    values, constants = as_observable(observable, inputs)
     result = _expectations(
         inputs.samples,
         values,
@@ -113,20 +113,22 @@ def expectations(
     return add_constant(result, constants, Effect("value"), "observable")
 
 
-def _as_observable(observable: Any, inputs: Inputs) -> tuple[Any, np.ndarray | None]:
+def as_observable(
+    observable: Any, inputs: Inputs, name: str = "observable"
+) -> tuple[Any, np.ndarray | None]:
     """The observable as (K or 1, padded N), and what was subtracted from it, by state."""
     num_states, size = inputs.samples.potentials.shape
-    values = as_sample_array("observable", observable)
+    values = as_sample_array(name, observable)
     if values.shape not in ((inputs.size,), (num_states, inputs.size)):
         raise ValueError(
-            f"observable: expected shape {(inputs.size,)} or {(num_states, inputs.size)}, got"
+            f"{name}: expected shape {(inputs.size,)} or {(num_states, inputs.size)}, got"
             f" shape {values.shape}"
         )
     values = values.reshape(-1, inputs.size)
     is_traced = isinstance(jax.device_put(np.float32(0)), jax.core.Tracer)
     if isinstance(values, jax.Array) or is_traced:
         dtype = program_dtype([values]) if isinstance(values, np.ndarray) else values.dtype
-        check_rounding("observable", values, dtype)
+        check_rounding(name, values, dtype)
         return jnp.pad(jnp.asarray(values, dtype), ((0, 0), (0, size - inputs.size))), None
     dtype, constants = program_dtype([values]), None
     if values.dtype.itemsize > dtype.itemsize:
@@ -141,6 +143,42 @@ def _expectations(
     samples: Any, observable: jax.Array, tolerance: Any, *, chunk_size: int | None, **options
 ) -> Expectations:
     solution = solve_states(make_network(*samples), tolerance, chunk_size=chunk_size, **options)
+    averages = find_averages(solution, observable, chunk_size)
+    number = effective_samples(averages, solution.reference, chunk_size)
+    is_estimate = averages.status == Status.CONVERGED
+    error = averages.scale * jnp.sqrt(jnp.diagonal(averages.covariance))
+    return Expectations(
+        value=jnp.where(is_estimate, averages.scale * averages.mean, jnp.nan),
+        standard_error=jnp.where(is_estimate, error, jnp.nan),
+        effective_samples=number,
+        status=interval_status(averages.status, number),
+    )
+
+
+class Averages(NamedTuple):
+    """Averages of an observable by state, in units of its largest value there.
+
+    Attributes:
+      pool: the samples, with the observable beside the potentials, (N, K, 2).
+      scale: the units, (K,).
+      mean: (K,).
+      responses: sums of p_j y_k with the deviations y, (K, K).
+      sums: of the deviations by state, (K, K).
+      covariance: of the averages, (K, K), as that of f in docs/free_energies.md.
+      status: a `Status` of each state, (K,), which knows nothing of the effective samples.
+    """
+
+    pool: Network
+    scale: jax.Array
+    mean: jax.Array
+    responses: jax.Array
+    sums: jax.Array
+    covariance: jax.Array
+    status: jax.Array
+
+
+def find_averages(solution: Solved, observable: jax.Array, chunk_size: int | None) -> Averages:
+    """Averages of an observable, (K or 1, N), at the free energies of a solution."""
     network, reference, solved = solution.network, solution.reference, solution.status
     values = jnp.broadcast_to(observable.T, network.potentials.shape)
     # The observable is cut into chunks with the potentials.
@@ -149,22 +187,21 @@ def _expectations(
     units = jnp.stack([jnp.ones_like(scale), scale], axis=-1)
     pool = pool._replace(potentials=pool.potentials / units[None])
     mean = sum_samples(lambda part: _means(part, reference), pool, chunk_size)
-    squares, responses, sums = sum_samples(
+    products, responses, sums = sum_samples(
         lambda part: _moments(part, reference, mean), pool, chunk_size
     )
-    transform = reference.inverse @ responses
-    variance = network.inefficiency * (squares + jnp.sum(responses * transform, axis=0))
-    number = _effective_samples(pool, reference, mean, transform, sums, chunk_size)
+    covariance = products + responses.T @ (reference.inverse @ responses)
     is_finite = network.is_valid & network.is_defined & jnp.isfinite(mean)
     status = jnp.where(reference.is_supported, solved, Status.NO_OVERLAP)
     status = jnp.where(solved == Status.CONVERGED, status, solved)
-    status = jnp.where(is_finite, status, Status.NONFINITE).astype(jnp.int32)
-    is_estimate = status == Status.CONVERGED
-    return Expectations(
-        value=jnp.where(is_estimate, scale * mean, jnp.nan),
-        standard_error=jnp.where(is_estimate, scale * jnp.sqrt(variance), jnp.nan),
-        effective_samples=number,
-        status=interval_status(status, number),
+    return Averages(
+        pool=pool,
+        scale=scale,
+        mean=mean,
+        responses=responses,
+        sums=sums,
+        covariance=network.inefficiency * covariance,
+        status=jnp.where(is_finite, status, Status.NONFINITE).astype(jnp.int32),
     )
 
 
@@ -192,30 +229,31 @@ def _means(pool: Network, reference: Reference) -> jax.Array:
     return part.weights @ (weights * values)
 
 
-def _deviations(pool: Network, reference: Reference, mean: jax.Array):
+def deviations_of(pool: Network, reference: Reference, mean: jax.Array):
     """The samples, their probabilities, and W (A - mean A) of every state, (N, K)."""
     part, weights, values = _split(pool, reference)
     return part, posterior(part, reference.f), weights * (values - mean[None])
 
 
 def _moments(pool: Network, reference: Reference, mean: jax.Array):
-    """Sums of y^2, (K,), of p_j y_k, (K, K), and of y by state, (K, K)."""
-    part, probabilities, deviations = _deviations(pool, reference, mean)
+    """Sums of y_j y_k, (K, K), of p_j y_k, (K, K), and of y by state, (K, K)."""
+    part, probabilities, deviations = deviations_of(pool, reference, mean)
     weighted = part.weights[:, None] * deviations
-    squares = jnp.sum(weighted * deviations, axis=0)
-    return squares, probabilities.T @ weighted, sum_by_state(weighted, part)
+    return deviations.T @ weighted, probabilities.T @ weighted, sum_by_state(weighted, part)
 
 
-def _effective_samples(
-    pool: Network, reference: Reference, mean, transform, sums, chunk_size
+def effective_samples(
+    averages: Averages, reference: Reference, chunk_size: int | None
 ) -> jax.Array:
     """One over the largest share of a sample in the variance, (K,)."""
+    pool, mean = averages.pool, averages.mean
+    transform = reference.inverse @ averages.responses
     counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
     flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
-    means = (sums + flows @ transform) / counts
+    means = (averages.sums + flows @ transform) / counts
 
     def shares(pool: Network) -> tuple[jax.Array, jax.Array]:
-        part, probabilities, deviations = _deviations(pool, reference, mean)
+        part, probabilities, deviations = deviations_of(pool, reference, mean)
         precisions = part.precisions[part.owners][:, None]
         influence = deviations + probabilities @ transform - means[part.owners]
         squares = jnp.square(part.weights[:, None] * influence) / precisions

@@ -51,7 +51,7 @@ class Inputs(NamedTuple):
 
 def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficiency: Any) -> Inputs:
     """Checks the arguments of a function of samples of several states, and pads them."""
-    potentials, num_samples = _joined(reduced_potentials, num_samples)
+    potentials, num_samples = joined(reduced_potentials, num_samples)
     counts = _checked_counts(num_samples, potentials.shape)
     if weights is not None:
         weights = as_weight_array("weights", weights, potentials.shape[1:])
@@ -75,7 +75,7 @@ def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficie
     return _on_host(np.asarray(potentials), counts, weights, inefficiency)
 
 
-def _joined(reduced_potentials: Any, num_samples: Any) -> tuple[Any, Any]:
+def joined(reduced_potentials: Any, num_samples: Any) -> tuple[Any, Any]:
     """The potentials as one array (K, N), and the numbers of samples."""
     name = "reduced_potentials"
     if _is_list_of_tables(reduced_potentials):

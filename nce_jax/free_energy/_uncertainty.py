@@ -112,18 +112,23 @@ def asymptotic_covariance(
 
     E are second moments of deviations, so that states that are nearly the same lose no digits.
     """
-    is_same = reference.is_linked & network.is_sampled[None]
-    pooled = 1 / jnp.maximum(is_same.astype(network.counts.dtype) @ network.counts, 1)
 
     def product(part: Network) -> jax.Array:
-        common = jnp.where(is_same.T[part.owners], pooled[None], 0)
-        deviations = state_weights(part, reference.f) - common
+        deviations = centered_weights(part, reference)
         return deviations.T @ (part.weights[:, None] * deviations)
 
     moments = sum_samples(product, network, chunk_size)
     response = moments * network.counts[None]
     total = moments + response @ reference.inverse @ response.T
     return network.inefficiency * total
+
+
+def centered_weights(network: Network, reference: Reference) -> jax.Array:
+    """Weights of the samples under every state, (N, K), relative to their mean in its component."""
+    is_same = reference.is_linked & network.is_sampled[None]
+    pooled = 1 / jnp.maximum(is_same.astype(network.counts.dtype) @ network.counts, 1)
+    common = jnp.where(is_same.T[network.owners], pooled[None], 0)
+    return state_weights(network, reference.f) - common
 
 
 class Influence(NamedTuple):
