@@ -30,6 +30,27 @@ class Config:
     """Benzene: numbers of consecutive work values per block."""
     num_replicates: int = 2000
     """Benzene: number of bootstrap replicates of the states."""
+    num_states: tuple[int, ...] = (5, 16)
+    """Many states: their numbers."""
+    spacings: tuple[float, float] = (1.0, 4.7)
+    """Many oscillators: distance of neighbors in units of the mean of their standard deviations, at
+    good and at poor overlap."""
+    last_stiffness: float = 4.0
+    """Many oscillators: k of the last state; k grows from 1 by the same factor at every step."""
+    decay_ratios: tuple[float, float] = (2.0, 200.0)
+    """Many exponentials: ratio of the rates of neighbors, at good and at poor overlap."""
+    num_samples: int = 200
+    """Many states: number of samples of each state."""
+    num_repetitions: int = 2000
+    """Many states: number of independent repetitions."""
+    num_bootstrapped: int = 200
+    """Many states: number of repetitions that are bootstrapped, with the fewest states."""
+    num_state_replicates: int = 300
+    """Many states: number of bootstrap replicates of each of them."""
+    num_mbar_replicates: int = 1000
+    """Benzene by MBAR: number of bootstrap replicates for each size of blocks."""
+    state_block_sizes: tuple[int, ...] = (1, 10)
+    """Benzene by MBAR: numbers of consecutive configurations that are redrawn together."""
     seed: int = 0
     """Seed of all random numbers."""
 
@@ -42,7 +63,17 @@ PRESETS = {
         num_seeds=50,
         num_forward=1000,
         num_unequal_seeds=50,
-        num_replicates=100,
+        block_sizes=(1, 10),
+        num_replicates=20,
+        num_states=(3,),
+        spacings=(1.0, 3.0),
+        decay_ratios=(2.0, 20.0),
+        num_samples=50,
+        num_repetitions=20,
+        num_bootstrapped=4,
+        num_state_replicates=20,
+        num_mbar_replicates=10,
+        state_block_sizes=(10,),
     ),
     "paper": Config(),
 }

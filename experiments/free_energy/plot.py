@@ -1,4 +1,4 @@
-"""Draws error bars against overlap, estimates against separation, and benzene.
+"""Draws error bars against overlap, estimates against separation, many states, and benzene.
 
 Run it with `python -m experiments.free_energy.plot`.
 """
@@ -12,6 +12,8 @@ from experiments.common import plotting
 from experiments.common.results import Stored
 from experiments.free_energy import statistics
 from experiments.free_energy.plot_benzene import draw_benzene
+from experiments.free_energy.plot_benzene_states import draw_benzene_states
+from experiments.free_energy.plot_many_states import draw_many_states
 from experiments.free_energy.plot_separation import BAR, draw_separation
 
 UNIT_KAPPA = plotting.OTHER_COLORS[0]
@@ -22,9 +24,11 @@ def draw(stored: Stored) -> dict[str, Figure]:
     figures = {
         "free_energy_error_bars": _error_bars(arrays, config),
         "free_energy_separation": draw_separation(arrays),
+        "free_energy_many_states": draw_many_states(arrays, config["num_states"]),
     }
     if "benzene_delta_f" in arrays:
         figures["free_energy_benzene"] = draw_benzene(arrays)
+        figures["free_energy_benzene_states"] = draw_benzene_states(arrays)
     return figures
 
 

@@ -10,24 +10,28 @@ import nce_jax
 from experiments.common import cli
 from experiments.common.progress import track
 from experiments.common.results import Result
-from experiments.free_energy import data, statistics
+from experiments.free_energy import benzene_states, data, many_states, statistics
 from experiments.free_energy.config import PRESETS, Config
 
 Arrays = dict[str, np.ndarray]
 
 
 def experiment(config: Config, key: jax.Array) -> Result:
-    """Oscillators, unequal sample sizes, and benzene where its data are available; float64."""
+    """States of known free energy, two and many, and benzene where its data are; float64."""
     benzene = data.load_benzene()  # first, so that a wrong folder fails at once
     with jax.enable_x64(True):  # the published numbers have more digits than float32
         arrays = _oscillators(config, jax.random.fold_in(key, 0)) | _unequal(
             config, jax.random.fold_in(key, 1)
         )
+        arrays |= many_states.run(config, jax.random.fold_in(key, 3))
         if benzene is None:
             print(f"  benzene left out: {data.VARIABLE} is not set", file=sys.stderr)
         else:
-            arrays |= _benzene(benzene, config, jax.random.fold_in(key, 2))
-    return Result(arrays, statistics.headline(arrays, config), statistics.failed_lanes(arrays))
+            arrays |= _benzene(benzene[0], config, jax.random.fold_in(key, 2))
+            arrays |= benzene_states.run(benzene[1], config, jax.random.fold_in(key, 4))
+    return Result(
+        arrays, statistics.headline(arrays, config), statistics.failed_lanes(arrays, config)
+    )
 
 
 def work(

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.free_energy import benzene_states, many_statistics
 from experiments.free_energy.config import Config
 from nce_jax import Status
 
@@ -43,7 +44,11 @@ def headline(arrays: dict[str, np.ndarray], config: Config) -> dict[str, float]:
     return {
         name: float(value)
         for name, value in (
-            _oscillators(arrays, config) | _unequal(arrays) | _benzene(arrays)
+            _oscillators(arrays, config)
+            | _unequal(arrays)
+            | many_statistics.numbers(arrays, config.num_states)
+            | _benzene(arrays)
+            | benzene_states.numbers(arrays)
         ).items()
     }
 
@@ -105,14 +110,20 @@ def _benzene(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def failed_lanes(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Number of seeds without an estimate, by pair of states and status."""
+def failed_lanes(arrays: dict[str, np.ndarray], config: Config) -> dict[str, Any]:
+    """Number of seeds without an estimate, by pair or number of states and status."""
+    rows = {
+        f"k = {spring:g}, mu = {separation:g}": arrays["oscillators_status"][index, column]
+        for index, spring in enumerate(arrays["spring_constants"])
+        for column, separation in enumerate(arrays["separations"])
+    } | {
+        f"{count} states, {system}": arrays["states_status"][index, column]
+        for index, count in enumerate(config.num_states)
+        for column, system in enumerate(many_statistics.SYSTEMS)
+    }
     failed = {}
-    for spring, rows in zip(arrays["spring_constants"], arrays["oscillators_status"], strict=True):
-        for separation, row in zip(arrays["separations"], rows, strict=True):
-            for status in (Status.MAX_STEPS, Status.NONFINITE, Status.NO_OVERLAP):
-                if count := int(np.sum(row == status)):
-                    failed[f"k = {spring:g}, mu = {separation:g}"] = (
-                        f"{count} of {row.size} seeds {status.name}"
-                    )
+    for label, row in rows.items():
+        for status in (Status.MAX_STEPS, Status.NONFINITE, Status.NO_OVERLAP):
+            if count := int(np.sum(row == status)):
+                failed[label] = f"{count} of {row.size} seeds {status.name}"
     return failed

@@ -11,7 +11,7 @@ import nce_jax
 from experiments.common import results
 from experiments.free_energy import config, data, plot, run, statistics
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly  # nearly all of it to compile
 
 SMOKE = config.PRESETS["smoke"]
 
@@ -60,27 +60,31 @@ def test_draws_repeat():
 def test_a_missing_file_is_named_with_its_source(tmp_path, monkeypatch):
     monkeypatch.setenv(data.VARIABLE, str(tmp_path))
     with pytest.raises(
-        data.DataError, match=rf"{data.FILE}: no such file .*{data.SHA256}.*alchemtest.*BSD-3"
+        data.DataError,
+        match=rf"{data.WORK.name}: no such file .*{data.WORK.sha256}.*alchemtest.*BSD-3",
     ):
         data.load_benzene()
 
 
-def test_a_file_of_an_impossible_size_is_named_and_not_read(tmp_path):
-    with (tmp_path / data.FILE).open("wb") as sparse:
+@pytest.mark.parametrize(
+    ("file", "read"),
+    [(data.WORK, data.read_benzene), (data.POTENTIALS, data.read_states)],
+    ids=["work", "potentials"],
+)
+def test_other_files_are_refused(tmp_path, file, read):
+    path = tmp_path / file.name
+    path.write_bytes(b"something else")
+    with pytest.raises(data.DataError, match=f"sha256 is .*, expected {file.sha256}"):
+        read(path)
+    with path.open("wb") as sparse:  # named, and not read
         sparse.truncate(2**43)
-    with pytest.raises(data.DataError, match=rf"{data.FILE}: expected at most 1048576 bytes"):
-        data.read_benzene(tmp_path / data.FILE)
-
-
-def test_another_file_is_refused(tmp_path):
-    (tmp_path / data.FILE).write_bytes(b"something else")
-    with pytest.raises(data.DataError, match=f"sha256 is .*, expected {data.SHA256}"):
-        data.read_benzene(tmp_path / data.FILE)
+    with pytest.raises(data.DataError, match=rf"{file.name}: expected at most 1048576 bytes"):
+        read(path)
 
 
 @pytest.mark.skipif(not os.environ.get(data.VARIABLE), reason=f"{data.VARIABLE} is not set")
 def test_benzene_agrees_with_pymbar(x64):
-    benzene = data.load_benzene()
+    benzene, _ = data.load_benzene()
     actual = nce_jax.bar(*map(jax.numpy.asarray, benzene[:2]))
     np.testing.assert_allclose(actual.delta_f, benzene.reference[:, 0], atol=1e-10)
     np.testing.assert_allclose(actual.standard_error, benzene.reference[:, 1], atol=1e-10)
@@ -90,7 +94,7 @@ def test_benzene_agrees_with_pymbar(x64):
 @pytest.mark.skipif(not os.environ.get(data.VARIABLE), reason=f"{data.VARIABLE} is not set")
 def test_benzenes_sum_has_the_error_of_pairs_that_share_states(x64):
     """Its standard error is that of 200 bootstrap replicates within 20 %, four of their errors."""
-    benzene = data.load_benzene()
+    benzene, _ = data.load_benzene()
     arrays = run._benzene(
         benzene, dataclasses.replace(SMOKE, num_replicates=200), jax.random.key(0)
     )
@@ -105,4 +109,5 @@ def test_figures_from_stored_results(result, tmp_path):
     assert set(plot.draw(results.load(tmp_path, ""))) == {
         "free_energy_error_bars",
         "free_energy_separation",
+        "free_energy_many_states",
     }
