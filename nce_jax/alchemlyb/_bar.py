@@ -92,7 +92,7 @@ class BAR(Estimator):
         return self._set(table, states, *_between_all_states(self.result_))
 
     def _solve(self, table: Table) -> ChainFreeEnergy:
-        sampled = np.flatnonzero(table.is_sampled)
+        sampled = np.flatnonzero(table.is_sampled).tolist()
         if len(sampled) < 2:
             raise ValueError(f"u_nk: expected samples of two or more states, got {len(sampled)}")
         pairs = list(pairwise(sampled))
@@ -108,7 +108,7 @@ class BAR(Estimator):
         )
 
 
-def _work(table: Table, source: int, target: int) -> np.ndarray:
+def _work(table: Table, source: int, target: int) -> Any:
     """The work from one state to another at the samples of the first."""
     potentials = table.samples_of(source)
     with np.errstate(invalid="ignore"):  # inf - inf has no meaning, and is reported as such

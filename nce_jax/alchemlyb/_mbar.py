@@ -111,7 +111,7 @@ class MBAR(Estimator):
         """
         table = read_table(u_nk)
         known = _known_states(table)
-        data = table.potentials[:, known].T, table.num_samples[known]
+        data: tuple[Any, Any] = table.potentials[:, known].T, table.num_samples[known]
         options = self._options(known)
         with jax.enable_x64(True):
             self.result_ = jax.device_get(mbar(*data, **options))
@@ -140,7 +140,7 @@ class MBAR(Estimator):
             "chunk_size": self.chunk_size,
         }
 
-    def _errors(self, potentials: np.ndarray, num_samples: np.ndarray) -> np.ndarray:
+    def _errors(self, potentials: Any, num_samples: Any) -> np.ndarray:
         """Standard deviations of the differences of all states over bootstrap replicates."""
         replicates = bootstrap_mbar(
             jax.random.key(self.seed),

@@ -95,7 +95,7 @@ def _energy_of_kt(attrs: dict[str, Any]) -> float:
     constant = _UNITS[unit]
     if constant is None:
         return 1.0
-    temperature = attrs.get("temperature")
+    temperature: Any = attrs.get("temperature")
     is_number = isinstance(temperature, int | float | np.number) and np.isfinite(temperature)
     if not is_number or temperature <= 0:
         raise ValueError(
@@ -107,7 +107,7 @@ def _energy_of_kt(attrs: dict[str, Any]) -> float:
 
 def check_known(table: Table, is_needed: np.ndarray, advice: str) -> None:
     """Raises unless the samples of state i have a potential in state j where `is_needed[i, j]`."""
-    for row in np.flatnonzero(table.is_sampled):
+    for row in np.flatnonzero(table.is_sampled).tolist():
         is_missing = np.isnan(table.samples_of(row)).any(axis=0) & is_needed[row]
         if is_missing.any():
             columns = [table.states[column] for column in np.flatnonzero(is_missing)]

@@ -18,6 +18,7 @@ from typing import Any
 sys.modules["jax"] = None  # type: ignore[assignment]
 from alchemlyb import concat  # noqa: E402
 from alchemlyb.estimators import BAR, MBAR  # noqa: E402
+from pandas.errors import IndexingError  # noqa: E402
 
 del sys.modules["jax"]
 
@@ -90,7 +91,7 @@ def results(u_nk: Any) -> dict[str, Any]:
 def fitted(estimator: Any, u_nk: Any) -> dict[str, Any]:
     try:
         estimator.fit(u_nk)
-    except IndexError:  # of its start by BAR, where states without samples are among the columns
+    except IndexingError:  # of its start by BAR, where states without samples are among the columns
         estimator.set_params(initial_f_k=None).fit(u_nk)
     names = (
         "delta_f_",
