@@ -59,8 +59,8 @@ def studentized_interval(bootstrap: FreeEnergyBootstrap, *, level: float = 0.95)
     .. math:: \Delta f - s\, t_{(1 + \mathrm{level}) / 2} \quad\text{to}\quad
        \Delta f - s\, t_{(1 - \mathrm{level}) / 2}.
 
-    It follows an error that changes with the estimate, which the percentiles do not, and is the
-    wider one where samples are few.
+    It follows an error that changes with the estimate, which the percentiles do not. Regions that
+    no sample has reached widen neither.
 
     Args:
       bootstrap: what `bootstrap_bar` or `bootstrap_bar_chain` returned.

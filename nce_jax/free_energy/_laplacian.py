@@ -67,6 +67,52 @@ def mutually_reachable(is_coupled: jax.Array) -> jax.Array:
     return (paths > 0) & (paths.T > 0)
 
 
+def spanning_tree(distance: jax.Array, is_sampled: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The parent of every state and the states in the order in which they join (Prim, 1957).
+
+    States without samples are their own parents.
+    """
+    num_states = len(is_sampled)
+    distance = jnp.where(jnp.isnan(distance), jnp.inf, distance)
+
+    def join(joined, _):
+        candidates = jnp.where(joined[:, None] & (is_sampled & ~joined)[None], distance, jnp.inf)
+        # Without any finite distance the first state that is left joins, too.
+        fallback = jnp.argmax(is_sampled & ~joined)
+        flat = jnp.argmin(candidates)
+        parent, child = flat // num_states, flat % num_states
+        is_found = jnp.isfinite(candidates.ravel()[flat])
+        is_left = jnp.any(is_sampled & ~joined)
+        unsampled = jnp.argmax(~joined)
+        child = jnp.where(is_left, jnp.where(is_found, child, fallback), unsampled)
+        parent = jnp.where(is_left & is_found, parent, child)
+        return joined.at[child].set(True), (parent, child)
+
+    first = jnp.argmax(is_sampled)
+    joined = jnp.arange(num_states) == first
+    _, (parents, order) = jax.lax.scan(join, joined, None, length=num_states - 1)
+    return jnp.concatenate([first[None], parents]), jnp.concatenate([first[None], order])
+
+
+def narrowest(widths: jax.Array, parents: jax.Array) -> jax.Array:
+    """The smallest width on the path from state 0 to every state in a tree, (K,).
+
+    Args:
+      widths: of the link from every state to its parent, (K,).
+      parents: of every state, (K,); itself for a root, which no path leaves.
+    """
+    own = jnp.arange(len(parents))
+    is_link = (own[:, None] == parents[None]) & (own[:, None] != own[None])
+    between = jnp.where(is_link, widths[None], 0)
+    between = jnp.maximum(between, between.T)
+
+    def extend(_, reached):
+        return jnp.maximum(reached, jnp.max(jnp.minimum(reached[:, None], between), axis=0))
+
+    start = jnp.where(own == 0, jnp.inf, 0).astype(widths.dtype)
+    return jax.lax.fori_loop(0, len(parents) - 1, extend, start)
+
+
 def connected(flows: jax.Array, counts: jax.Array, threshold: jax.Array | float) -> jax.Array:
     """Whether states are in the same component, (K, K).
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax.free_energy._laplacian import spanning_tree
 from nce_jax.free_energy._network import Network, fold_samples, sum_by_state
 from nce_jax.log_partition import log_overlap, make_problem, solve_problem
 
@@ -32,7 +33,7 @@ def pair_start(network: Network, largest: int | None, chunk_size: int | None) ->
       chunk_size: samples per chunk.
     """
     perturbed = _perturbations(network, chunk_size)
-    parents, order = _spanning_tree(perturbed + perturbed.T, network.is_sampled)
+    parents, order = spanning_tree(perturbed + perturbed.T, network.is_sampled)
     largest = len(network.owners) if largest is None else largest
     pairs = jax.lax.map(lambda pair: _difference(network, largest, *pair), (parents, order))
 
@@ -75,33 +76,6 @@ def _perturbations(network: Network, chunk_size: int | None) -> jax.Array:
 
     log_counts = jnp.where(network.is_sampled, network.log_counts, 0)
     return log_counts[:, None] - fold_samples(log_sums, jnp.logaddexp, network, chunk_size)
-
-
-def _spanning_tree(distance: jax.Array, is_sampled: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The parent of every state and the states in the order in which they join (Prim, 1957).
-
-    States without samples are their own parents.
-    """
-    num_states = len(is_sampled)
-    distance = jnp.where(jnp.isnan(distance), jnp.inf, distance)
-
-    def join(joined, _):
-        candidates = jnp.where(joined[:, None] & (is_sampled & ~joined)[None], distance, jnp.inf)
-        # Without any finite distance the first state that is left joins, too.
-        fallback = jnp.argmax(is_sampled & ~joined)
-        flat = jnp.argmin(candidates)
-        parent, child = flat // num_states, flat % num_states
-        is_found = jnp.isfinite(candidates.ravel()[flat])
-        is_left = jnp.any(is_sampled & ~joined)
-        unsampled = jnp.argmax(~joined)
-        child = jnp.where(is_left, jnp.where(is_found, child, fallback), unsampled)
-        parent = jnp.where(is_left & is_found, parent, child)
-        return joined.at[child].set(True), (parent, child)
-
-    first = jnp.argmax(is_sampled)
-    joined = jnp.arange(num_states) == first
-    _, (parents, order) = jax.lax.scan(join, joined, None, length=num_states - 1)
-    return jnp.concatenate([first[None], parents]), jnp.concatenate([first[None], order])
 
 
 def _difference(network: Network, largest: int, parent, child) -> tuple[jax.Array, jax.Array]:

@@ -36,7 +36,9 @@ class StateFreeEnergies(NamedTuple):
         leads to state 0, LOW_OVERLAP where `effective_samples` is below
         `log_partition.MIN_EFFECTIVE_SAMPLES`, NONFINITE where a potential has no meaning.
       effective_samples: the effective number of samples behind the error of each f, (K,): no sample
-        contributes more than one over this number to the variance.
+        contributes more than one over this number to the variance of any difference of neighbors on
+        the way from state 0, along the tree of those states that share the most samples. Zero where
+        no way leads there.
       num_evaluations: evaluations of the equation, without those of the start, int32.
     """
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._numerics import log_sum_exp
-from nce_jax.free_energy._laplacian import connected, solve_laplacian
+from nce_jax.free_energy._laplacian import connected, narrowest, solve_laplacian, spanning_tree
 from nce_jax.free_energy._network import Moments, Network, find_moments, fold_samples, sum_samples
 
 _SHARE = 0.999
@@ -136,7 +136,9 @@ class Influence(NamedTuple):
 
     Attributes:
       covariance: the sandwich, (K, K), up to a common shift.
-      effective_samples: behind the error of f_k - f_0, (K,).
+      effective_samples: the smallest number behind the error of any difference of neighbors on the
+        way from state 0 to every state, (K,). Few of them bias a difference, and biases add up
+        along a chain, where the influences of single samples on the sum are diluted.
     """
 
     covariance: jax.Array
@@ -151,12 +153,14 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
     transform = -(
         reference.responses @ inverse + jnp.diag(~network.is_sampled).astype(inverse.dtype)
     )
+    parents = _parents(network, reference)
+    links = transform - transform[parents]
 
     def sums(part: Network):
         deviations = _values(part, reference.f) - means[part.owners]
         precisions = part.precisions[part.owners]
         scaled = deviations * (part.weights / jnp.sqrt(precisions))[:, None]
-        squares = jnp.square(scaled @ (transform - transform[:1]).T)
+        squares = jnp.square(scaled @ links.T)
         # A sample of a correlated series stands for as many as its inefficiency says.
         shares = jnp.max(squares / precisions[:, None], axis=0)
         return scaled.T @ scaled, jnp.sum(squares, axis=0), shares
@@ -165,6 +169,19 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
         return one[0] + other[0], one[1] + other[1], jnp.maximum(one[2], other[2])
 
     product, total, largest = fold_samples(sums, combine, network, chunk_size)
-    number = jnp.where(largest == 0, jnp.sum(network.counts), total / largest)
+    every = jnp.sum(network.counts)
+    number = jnp.where(largest == 0, every, total / jnp.where(largest == 0, 1, largest))
+    number = jnp.minimum(narrowest(number, parents), every)
     covariance = network.inefficiency * transform @ product @ transform.T
     return Influence(covariance, number / network.inefficiency)
+
+
+def _parents(network: Network, reference: Reference) -> jax.Array:
+    """The tree of those links between states that share the most samples, as parents, (K,).
+
+    A state without samples hangs on the one that has most of its weight.
+    """
+    couplings = jnp.where(reference.couplings > 0, -reference.couplings, jnp.inf)
+    parents, order = spanning_tree(couplings, network.is_sampled)
+    parents = jnp.zeros_like(order).at[order].set(parents)
+    return jnp.where(network.is_sampled, parents, jnp.argmax(reference.responses, axis=1))

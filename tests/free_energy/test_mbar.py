@@ -10,6 +10,7 @@ import pytest
 
 import nce_jax
 from nce_jax import Status, free_energy, training
+from nce_jax.free_energy._laplacian import narrowest
 from nce_jax.free_energy._network import Network, make_network
 from nce_jax.free_energy._solve import moments_of
 from tests.free_energy import networks
@@ -453,11 +454,37 @@ def test_effective_samples_come_from_the_derivatives_in_the_weights(pool):
         )
         return (result.f, mean.value), (result.effective_samples, mean.effective_samples)
 
-    derivatives, numbers = jax.jacrev(results, has_aux=True)(jnp.ones(150))
-    for influences, number in zip(derivatives, numbers, strict=True):
-        squares = np.square(influences)
-        with np.errstate(invalid="ignore"):
-            expected = squares.sum(axis=1) / squares.max(axis=1)
-        # f of state 0 is zero whatever the weights.
-        kept = np.isfinite(expected)
-        np.testing.assert_allclose(np.asarray(number)[kept], expected[kept], rtol=1e-8)
+    (of_f, of_means), (number, number_of_means) = jax.jacrev(results, has_aux=True)(jnp.ones(150))
+
+    def count(influences):
+        return np.square(influences).sum() / np.square(influences).max()
+
+    expected = [count(influences) for influences in of_means]
+    np.testing.assert_allclose(number_of_means, expected, rtol=1e-8)
+    # The way from state 0 leads over 1 to 3, and state 2 has most of its weight in 3.
+    links = [count(of_f[k] - of_f[j]) for j, k in ((0, 1), (1, 3), (3, 2))]
+    expected = [links[0], min(links), min(links[:2])]
+    np.testing.assert_allclose(number[1:], expected, rtol=1e-8)
+
+
+@pytest.mark.costly
+def test_weak_links_are_said_at_the_end_of_a_long_chain(x64):
+    """Each of 15 windows has few effective samples; in the sum the share of each sample is small."""
+    scales = 200.0 ** np.arange(16)
+    x = np.random.default_rng(0).exponential(size=(16, 200)) / scales[:, None]
+    result = nce_jax.mbar(np.outer(scales, x), [200] * 16)
+    windows = free_energy.bar_chain(
+        [(scales[k + 1] - scales[k]) * x[k] for k in range(15)],
+        [(scales[k] - scales[k + 1]) * x[k + 1] for k in range(15)],
+    )
+    assert result.status[-1] == Status.LOW_OVERLAP
+    np.testing.assert_allclose(
+        result.effective_samples[-1], windows.effective_samples.min(), rtol=0.05
+    )
+
+
+def test_the_narrowest_link_of_a_way():
+    parents, widths = jnp.array([2, 4, 2, 0, 0, 5]), jnp.array([3.0, 1.0, 0.0, 5.0, 4.0, 9.0])
+    # 2 - 0 (3), 0 - 3 (5), 0 - 4 (4), 4 - 1 (1); 5 is alone.
+    expected = [np.inf, 1.0, 3.0, 5.0, 4.0, 0.0]
+    np.testing.assert_array_equal(narrowest(widths, parents), expected)
