@@ -16,6 +16,9 @@ _SMALLEST, LARGEST_SHARED, _LARGEST_BY_ROOT = 1 << 8, 1 << 16, 1 << 20
 long at any size; powers of sqrt(2) up to the third; and of the fourth root of two above it. Up to
 the second, all sets of a call share one size."""
 
+_ALIGNMENT = 64
+"""Bytes: XLA's for buffers on the CPU."""
+
 
 def padded_size(count: int) -> int:
     """The size class of a number of samples: the smallest size that holds them all."""
@@ -59,12 +62,20 @@ def pad_rows(
 
 def padded_to(array: np.ndarray, size: int, fill: Any, dtype: np.dtype) -> np.ndarray:
     """An array of the host in another dtype, filled up to a size on its last axis."""
-    padded = np.empty((*array.shape[:-1], size), dtype)
+    padded = _aligned_empty((*array.shape[:-1], size), dtype)
     # Values beyond the range of the dtype become infinite, as they do in JAX.
     with np.errstate(over="ignore"):
         padded[..., : array.shape[-1]] = array
         padded[..., array.shape[-1] :] = fill
     return padded
+
+
+def _aligned_empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array that a program on the CPU reads where it is; one aligned otherwise is copied."""
+    num_bytes = math.prod(shape) * dtype.itemsize
+    buffer = np.empty(num_bytes + _ALIGNMENT, np.uint8)
+    begin = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[begin : begin + num_bytes].view(dtype).reshape(shape)
 
 
 def cut(result: Any, counts: list[int]) -> Any:

@@ -358,3 +358,10 @@ def test_host_samples_keep_their_precision_beside_arrays_of_another_device():
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), mixed, plain)
     with pytest.raises(ValueError, match="expected values that lead to a result which float32"):
         nce_jax.solve_log_partition(data + 1e8, noise + 1e8, weights_noise=elsewhere)
+
+
+def test_padded_arrays_are_read_where_they_are():
+    padded = padded_to(np.ones((3, 1000)), 1024, 0, np.dtype(np.float32))
+    array = jax.device_put(padded)
+    assert array.unsafe_buffer_pointer() == padded.ctypes.data
+    np.testing.assert_array_equal(array[:, 999:1001], [[1, 0]] * 3)

@@ -220,7 +220,7 @@ def _scale(pool: Network, reference: Reference, chunk_size: int | None) -> jax.A
     def largest(pool: Network) -> jax.Array:
         return jnp.max(jnp.abs(_split(pool, reference)[2]), axis=0)
 
-    scale = jax.lax.stop_gradient(fold_samples(largest, jnp.maximum, pool, chunk_size))
+    scale = jax.lax.stop_gradient(fold_samples(largest, jnp.maximum, 0.0, pool, chunk_size))
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 
 
@@ -262,6 +262,7 @@ def effective_samples(
     total, largest = fold_samples(
         shares,
         lambda one, other: (one[0] + other[0], jnp.maximum(one[1], other[1])),
+        0.0,
         pool,
         chunk_size,
     )

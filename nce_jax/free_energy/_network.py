@@ -168,10 +168,14 @@ def posterior(network: Network, f: jax.Array) -> jax.Array:
 def fold_samples(
     function: Callable[[Network], Any],
     combine: Callable[[Any, Any], Any],
+    neutral: float,
     network: Network,
     chunk_size: int | None,
 ) -> Any:
-    """Combines a function's results over chunks of the samples; a sample of weight zero is none."""
+    """Combines a function's results over chunks of the samples; a sample of weight zero is none.
+
+    `neutral` changes nothing that it is combined with.
+    """
     num_samples = len(network.owners)
     if chunk_size is None or chunk_size >= num_samples:
         return function(network)
@@ -189,15 +193,20 @@ def fold_samples(
     def add(total, begin):
         return combine(total, function(chunk(begin))), None
 
-    begins = jnp.arange(chunk_size, num_samples, chunk_size)
-    return jax.lax.scan(add, function(chunk(0)), begins)[0]
+    # The first chunk is none of its own: that would compile the function twice.
+    start = jax.tree.map(
+        lambda result: jnp.full(result.shape, neutral, result.dtype),
+        jax.eval_shape(lambda: function(chunk(0))),
+    )
+    return jax.lax.scan(add, start, jnp.arange(0, num_samples, chunk_size))[0]
 
 
 def sum_samples(
     function: Callable[[Network], Any], network: Network, chunk_size: int | None
 ) -> Any:
     """The sum of a function's results over chunks of the samples."""
-    return fold_samples(function, lambda *parts: jax.tree.map(jnp.add, *parts), network, chunk_size)
+    add = lambda *parts: jax.tree.map(jnp.add, *parts)
+    return fold_samples(function, add, 0.0, network, chunk_size)
 
 
 class Moments(NamedTuple):

@@ -75,7 +75,9 @@ def _perturbations(network: Network, chunk_size: int | None) -> jax.Array:
         return largest + jnp.log(sum_by_state(terms, part))
 
     log_counts = jnp.where(network.is_sampled, network.log_counts, 0)
-    return log_counts[:, None] - fold_samples(log_sums, jnp.logaddexp, network, chunk_size)
+    return log_counts[:, None] - fold_samples(
+        log_sums, jnp.logaddexp, -jnp.inf, network, chunk_size
+    )
 
 
 def _difference(network: Network, largest: int, parent, child) -> tuple[jax.Array, jax.Array]:

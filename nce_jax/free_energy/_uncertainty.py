@@ -56,7 +56,7 @@ def with_unsampled(network: Network, f: jax.Array, chunk_size: int | None) -> ja
         terms = -part.potentials - log_denominators(part, f)[:, None]
         return log_sum_exp(terms.T, jnp.broadcast_to(part.weights[None], terms.T.shape))
 
-    unsampled = -fold_samples(logs, jnp.logaddexp, network, chunk_size)
+    unsampled = -fold_samples(logs, jnp.logaddexp, -jnp.inf, network, chunk_size)
     return jnp.where(network.is_sampled, f, unsampled)
 
 
@@ -168,7 +168,7 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
     def combine(one, other):
         return one[0] + other[0], one[1] + other[1], jnp.maximum(one[2], other[2])
 
-    product, total, largest = fold_samples(sums, combine, network, chunk_size)
+    product, total, largest = fold_samples(sums, combine, 0.0, network, chunk_size)
     every = jnp.sum(network.counts)
     number = jnp.where(largest == 0, every, total / jnp.where(largest == 0, 1, largest))
     number = jnp.minimum(narrowest(number, parents), every)
