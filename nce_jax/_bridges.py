@@ -233,16 +233,58 @@ def stage_log_ratios(
       >>> data.tolist(), noise.tolist()
       ([[2.0]], [[1.0]])
     """
-    check_log_density_fn(stages_fn, "stages_fn")
-    check_arrays("params", params, "the parameters of all stages")
-    x = as_floating("x", x)
-    if x.ndim < 2 or x.shape[0] < 2:
-        raise ValueError(f"x: expected bridges, shape (K + 1, n, ...), got shape {x.shape}")
+    x = _checked_bridges(stages_fn, params, x)
 
     def of_stages(x: jax.Array) -> jax.Array:
         return evaluate_model(stages_fn, params, x, "stages_fn", num_batch_axes=1)
 
     return of_stages(x[:-1]), of_stages(x[1:])
+
+
+def bridge_log_ratios(
+    stages_fn: StagesFn, params: Params, x: Float[Array, "stages_and_one n *shape"]
+) -> Float[Array, "stages stages_and_one n"]:
+    """Evaluates all K stages at the samples of all K + 1 bridges, for `joint_log_partitions`.
+
+    `stage_log_ratios` are the entries [k, k] and [k, k + 1].
+
+    Args:
+      stages_fn: the result of `separate` or of `shared_body`. It is called once, with all samples
+        repeated for every stage, (K, (K + 1) n, ...).
+      params: the parameters of all stages.
+      x: the result of `bridges`, (K + 1, n, ...).
+
+    Returns:
+      s_j(x_k) at [j, k], (K, K + 1, n).
+
+    Raises:
+      TypeError: `stages_fn` is no function of parameters and samples, or the others no arrays.
+      ValueError: `x` holds no stage, or the values are not one number per stage and sample.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import telescoping
+      >>> x = telescoping.bridges(jnp.array([2.0]), jnp.array([1.0]), noise_levels=[0.0, 0.6, 1.0])
+      >>> stages_fn = telescoping.separate(lambda theta, x: theta * x)
+      >>> telescoping.bridge_log_ratios(stages_fn, jnp.array([1.0, 10.0]), x)[..., 0].round(1)
+      Array([[ 2. ,  2.2,  1. ],
+             [20. , 22. , 10. ]], dtype=float32)
+    """
+    x = _checked_bridges(stages_fn, params, x)
+    num_bridges, num_rows, *shape = x.shape
+    flat = x.reshape(1, num_bridges * num_rows, *shape)
+    samples = jnp.broadcast_to(flat, (num_bridges - 1, *flat.shape[1:]))
+    values = evaluate_model(stages_fn, params, samples, "stages_fn", num_batch_axes=1)
+    return values.reshape(num_bridges - 1, num_bridges, num_rows)
+
+
+def _checked_bridges(stages_fn: StagesFn, params: Params, x: Any) -> jax.Array:
+    check_log_density_fn(stages_fn, "stages_fn")
+    check_arrays("params", params, "the parameters of all stages")
+    x = as_floating("x", x)
+    if x.ndim < 2 or x.shape[0] < 2:
+        raise ValueError(f"x: expected bridges, shape (K + 1, n, ...), got shape {x.shape}")
+    return x
 
 
 def telescoped(

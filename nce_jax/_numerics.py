@@ -173,12 +173,21 @@ def jackknife_variance(
     infinite.
     """
     weights = jnp.ones_like(influence) if weights is None else weights
+    correction = jackknife_correction(weights, block_size)
+    squares = jnp.sum(jnp.square(block_sums(influence, block_size)), axis=-1)
+    is_single = correction == 0
+    return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
+
+
+def jackknife_correction(weights: jax.Array, block_size: int) -> jax.Array:
+    """1 - 1 / B for B blocks of equal weight: what a fitted mean leaves of a sum of squares.
+
+    It is zero for a single block, from which there is no variance.
+    """
     normalized = weights / jnp.sum(weights, axis=-1, keepdims=True)
     block_weights = block_sums(normalized, block_size)
     correction = 1 - jnp.sum(jnp.square(block_weights), axis=-1)
-    squares = jnp.sum(jnp.square(block_sums(influence, block_size)), axis=-1)
-    is_single = correction < 8 * jnp.finfo(correction.dtype).eps
-    return jnp.where(is_single, jnp.inf, squares / jnp.where(is_single, 1, correction))
+    return jnp.where(correction < 8 * jnp.finfo(correction.dtype).eps, 0, correction)
 
 
 def effective_samples(*sides: tuple[jax.Array, jax.Array | None], block_size: int = 1) -> jax.Array:

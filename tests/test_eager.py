@@ -14,7 +14,7 @@ import pytest
 
 import nce_jax
 from nce_jax import diagnostics, likelihood, losses, telescoping
-from nce_jax._padding import padded_size
+from nce_jax._padding import padded_size, padded_to
 from tests.slow import slow_but
 
 KEY = jax.random.key(0)

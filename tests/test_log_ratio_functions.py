@@ -16,6 +16,7 @@ GENERATOR = np.random.default_rng(0)
 VALUES = np.round(8 * GENERATOR.uniform(-3, 3, (2, BATCH, SAMPLES, SETS))) / 8
 SHAPES = {  # where it is not (BATCH, SAMPLES)
     ("conditional_nce_loss", "log_density_noise"): (BATCH, SAMPLES, SETS),
+    ("joint_log_partitions", "log_ratios"): (BATCH, SETS, SAMPLES),
     ("mean_log_ratio", "log_ratio"): (SAMPLES,),
     ("nre_b_loss", "log_ratio_noise"): (BATCH, SAMPLES, SETS),
     ("nre_c_loss", "log_ratio_noise"): (BATCH, SAMPLES, SETS),
@@ -41,7 +42,9 @@ def arguments(name: str, dtype) -> tuple[dict, dict]:
         elif is_needed and parameter.name.startswith(ARRAYS):
             # The last axes of the table that the shape leaves out are taken at zero.
             index = {1: np.s_[0, :, 0], 2: np.s_[:, :, 0], 3: np.s_[:, :, : shape[-1]]}[len(shape)]
-            arrays[parameter.name] = jnp.asarray(VALUES[int(bool(arrays))][index], dtype)
+            values = VALUES[int(bool(arrays))]
+            values = values.swapaxes(1, 2) if shape == (BATCH, SETS, SAMPLES) else values[index]
+            arrays[parameter.name] = jnp.asarray(values, dtype)
         elif parameter.default is parameter.empty:
             raise AssertionError(f"{name}: no value for {parameter.name}; say which one to take")
     return arrays, options
@@ -51,7 +54,7 @@ def floating(tree) -> list[jax.Array]:
     return [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.floating)]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", slow_but([n for n in NAMES if "joint_log" not in n], NAMES))
 def test_jit_changes_nothing(name, x64):
     """To rounding: XLA fuses, and so rounds elsewhere."""
     arrays, options = arguments(name, jnp.float64)
@@ -99,6 +102,8 @@ def weights_of(name: str, arrays: dict, rng: np.random.Generator) -> dict[str, n
     names = [p.name for p in PARAMETERS[name] if p.name.startswith("weights")]
     last = ("weights_noise", "weights_reverse")
     shapes = {word: list(arrays.values())[-1 if word in last else 0].shape for word in names}
+    if name.endswith("joint_log_partitions"):  # one for a sample, at which all stages have values
+        shapes = {"weights": (SETS, SAMPLES)}
     return {word: 10 ** rng.uniform(-10, 0, shape) for word, shape in shapes.items()}
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.free_energy._laplacian import mutually_reachable, resistances, solve_laplacian
+from nce_jax._laplacian import mutually_reachable, resistances, solve_laplacian
 from nce_jax.free_energy._network import Moments, Network, find_moments, posterior, sum_samples
 from nce_jax.free_energy._start import Start
 from nce_jax.log_partition import iterate, start_run

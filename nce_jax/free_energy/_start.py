@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax.free_energy._laplacian import spanning_tree
+from nce_jax._laplacian import spanning_tree
 from nce_jax.free_energy._network import Network, fold_samples, sum_by_state
 from nce_jax.log_partition import log_overlap, make_problem, solve_problem
 

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._laplacian import laplacian
 from nce_jax._numerics import rounding_variance
 from nce_jax._types import Array, Float, Int
-from nce_jax.free_energy._laplacian import laplacian
 from nce_jax.free_energy._network import Network
 from nce_jax.free_energy._uncertainty import Reference, asymptotic_covariance, find_influences
 from nce_jax.log_partition import Status, interval_status

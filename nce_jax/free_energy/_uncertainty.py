@@ -11,8 +11,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._laplacian import connected, narrowest, solve_laplacian, spanning_tree
 from nce_jax._numerics import log_sum_exp
-from nce_jax.free_energy._laplacian import connected, narrowest, solve_laplacian, spanning_tree
 from nce_jax.free_energy._network import Moments, Network, find_moments, fold_samples, sum_samples
 
 _SHARE = 0.999

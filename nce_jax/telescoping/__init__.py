@@ -10,7 +10,14 @@ diagnostic of this library. `nce_jax.fit_telescope` searches for the noise level
 and computes the errors in one call.
 """
 
-from nce_jax._bridges import bridges, separate, shared_body, stage_log_ratios, telescoped
+from nce_jax._bridges import (
+    bridge_log_ratios,
+    bridges,
+    separate,
+    shared_body,
+    stage_log_ratios,
+    telescoped,
+)
 from nce_jax.telescoping._errors import (
     MeanLogRatio,
     StageDiagnostics,
@@ -21,17 +28,21 @@ from nce_jax.telescoping._fit.fit import fit_telescope
 from nce_jax.telescoping._fit.result import Telescope
 from nce_jax.telescoping._fit.stage_model import SharedBody
 from nce_jax.telescoping._joint_error import joint_standard_error
+from nce_jax.telescoping._joint_log_partitions import JointLogPartitions, joint_log_partitions
 from nce_jax.telescoping._noise_levels import ScheduleError, even_noise_levels, refine_noise_levels
 
 __all__ = [
+    "JointLogPartitions",
     "MeanLogRatio",
     "ScheduleError",
     "SharedBody",
     "StageDiagnostics",
     "Telescope",
+    "bridge_log_ratios",
     "bridges",
     "even_noise_levels",
     "fit_telescope",
+    "joint_log_partitions",
     "joint_standard_error",
     "mean_log_ratio",
     "refine_noise_levels",

@@ -10,7 +10,7 @@ import pytest
 
 import nce_jax
 from nce_jax import Status, free_energy, training
-from nce_jax.free_energy._laplacian import narrowest
+from nce_jax._laplacian import narrowest
 from nce_jax.free_energy._network import Network, make_network
 from nce_jax.free_energy._solve import moments_of
 from tests.free_energy import networks
@@ -469,7 +469,7 @@ def test_effective_samples_come_from_the_derivatives_in_the_weights(pool):
 
 @pytest.mark.costly
 def test_weak_links_are_said_at_the_end_of_a_long_chain(x64):
-    """Each of 15 windows has few effective samples; in the sum the share of each sample is small."""
+    """Each of 15 windows has few effective samples; of the sum no sample has a large share."""
     scales = 200.0 ** np.arange(16)
     x = np.random.default_rng(0).exponential(size=(16, 200)) / scales[:, None]
     result = nce_jax.mbar(np.outer(scales, x), [200] * 16)

@@ -11,7 +11,16 @@ import numpy as np
 import optax
 from flax import nnx
 
-from nce_jax import criteria, free_energy, latent, log_partition, noise, samplers, training
+from nce_jax import (
+    criteria,
+    free_energy,
+    latent,
+    log_partition,
+    noise,
+    samplers,
+    telescoping,
+    training,
+)
 from tests import test_bad_objects, test_log_ratio_functions
 from tests.losses import test_wrong_objects
 from tests.test_signatures import FUNCTIONS, LOG_RATIO_FUNCTIONS, PARAMETERS
@@ -146,6 +155,9 @@ _BY_FUNCTION: dict[str, Maker] = {
         for name in ("c2st", "frechet_distance", "kernel_distance")
         for seed, side in enumerate(("x", "y"))
     },
+    "bridge_log_ratios.params": lambda: jnp.ones(2),
+    "bridge_log_ratios.stages_fn": lambda: telescoping.separate(lambda theta, x: theta * x),
+    "bridge_log_ratios.x": lambda: jnp.ones((3, 2)),
     "expectations.observable": lambda: _rows(0).ravel(),
     **{
         f"{name}.reduced_potentials": _potentials

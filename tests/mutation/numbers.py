@@ -255,6 +255,24 @@ _TELESCOPING = (
         },
     ),
     *faults_in(
+        "nce_jax/telescoping/_joint_influences.py",
+        "tests/telescoping/test_joint_log_partitions.py",
+        faults={
+            "if shared_samples:": "if False:",
+            "set(data).at[stages, stages + 1]": "set(data).at[stages, stages]",
+        },
+    ),
+    *faults_in(
+        "nce_jax/telescoping/_joint_log_partitions.py",
+        "tests/telescoping/test_joint_log_partitions.py",
+        faults={
+            "jnp.where(stage >= bridge, log_ratios, 0), axis=0)": (
+                "jnp.where(stage > bridge, log_ratios, 0), axis=0)"
+            ),
+            "(-of_total).at[0]": "of_total.at[0]",
+        },
+    ),
+    *faults_in(
         "nce_jax/telescoping/_errors.py",
         "tests/telescoping/test_errors.py",
         faults={"influence - of_roots, number": "influence + of_roots, number"},

@@ -67,6 +67,24 @@ def test_the_log_ratio_is_the_truth_within_its_error(result):
 
 
 @pytest.mark.slow
+def test_its_normalizers_are_estimated_jointly_as_well(result):
+    """At other pairs, for the parameters as they are: F within 4 standard errors, of either."""
+    draws = jax.random.normal(jax.random.key(9), (2, 1000, 1))
+    joint = result.joint_log_partitions(8 + draws[0], draws[1])
+    error = np.hypot(joint.total_standard_error, result.log_partition_standard_error)
+    assert abs(joint.total - result.log_partition) < 4 * error < 2
+    assert abs(joint.kl - 32) < 4 * np.hypot(joint.kl_standard_error, result.kl_standard_error)
+    x = result.bridges_fn(8 + draws[0], draws[1])
+    values = telescoping.stage_log_ratios(result.stages_fn, result.params, x)
+    pairs = nce_jax.solve_log_partition(*values).log_partition
+    np.testing.assert_allclose(joint.log_partition, pairs, atol=0.1)
+    with pytest.raises(ValueError, match="x_data: expected points of shape"):
+        result.joint_log_partitions(draws[0, :, 0], draws[1])
+    with pytest.raises(ValueError, match="x_noise: expected the shape of x_data"):
+        result.joint_log_partitions(draws[0], draws[1, :5])
+
+
+@pytest.mark.slow
 def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     """The two sets can be told apart: no optimum, and every error is infinite."""
     single = fit(KEYS[2], X_DATA, X_NOISE, MODEL, noise_levels=[0.0, 1.0])

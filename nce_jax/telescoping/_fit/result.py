@@ -1,12 +1,15 @@
 """The result of `fit_telescope`."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._bridges import telescoped
+from nce_jax._bridges import StagesFn, bridge_log_ratios, telescoped
+from nce_jax._checks import as_floating
 from nce_jax._types import Array, Float, LogRatioFn, Params
 from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES
 from nce_jax.telescoping._errors import StageDiagnostics
@@ -16,6 +19,8 @@ from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import DescentTraining
 from nce_jax.telescoping._fit.misfit import is_misfit
 from nce_jax.telescoping._fit.newton_methods import FullBatchTraining, StreamTraining
+from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges
+from nce_jax.telescoping._joint_log_partitions import JointLogPartitions, joint_log_partitions
 
 _PAIRS_PER_PARAMETER = 10
 """Effective pairs that each parameter of a stage must have with Newton's method. With fewer, KL is
@@ -66,6 +71,9 @@ class Telescope(NamedTuple):
       min_effective_samples: the number of them that the errors presume:
         `log_partition.MIN_EFFECTIVE_SAMPLES`, and for Newton's method at least ten for each
         parameter of a stage (our choice).
+      stages_fn: `stages_fn(params, x)`, the log ratios of all stages, (K, n, ...) -> (K, n).
+      bridges_fn: `bridges_fn(x_data, x_noise)`, the bridges of the chain as it was trained,
+        (K + 1, n, ...).
     """
 
     log_ratio_fn: LogRatioFn
@@ -86,6 +94,8 @@ class Telescope(NamedTuple):
     path: tuple[np.ndarray, Any, Any]
     effective_samples: float
     min_effective_samples: float
+    stages_fn: StagesFn
+    bridges_fn: Callable[[Any, Any], jax.Array]
 
     @property
     def overlap(self) -> float:
@@ -94,7 +104,7 @@ class Telescope(NamedTuple):
 
     def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
         """Estimates log p(x) - log q(x) at points (n, ...), in nats."""
-        self._check_points(x)
+        self._check_points("x", x)
         return self.log_ratio_fn(self.params, jnp.asarray(x)) - self.log_partition
 
     def log_ratio_standard_error(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
@@ -103,7 +113,7 @@ class Telescope(NamedTuple):
         It is inf where `covariance` is, and NaN for gradient descent, where the error of the
         parameters is not known.
         """
-        self._check_points(x)
+        self._check_points("x", x)
         shape = jax.eval_shape(self.log_ratio, jnp.asarray(x))
         if self.covariance is None:
             return jnp.full(shape.shape, jnp.nan, shape.dtype)
@@ -113,15 +123,42 @@ class Telescope(NamedTuple):
         variance = np.einsum("np,pq,nq->n", gradient, self.covariance, gradient)
         return jnp.asarray(np.sqrt(variance), shape.dtype)
 
+    def joint_log_partitions(
+        self, x_data: Float[Array, "n *shape"], x_noise: Float[Array, "n *shape"]
+    ) -> JointLogPartitions:
+        """Estimates all F_k jointly from pairs (x, y), for the parameters as they are.
+
+        Every stage is evaluated at the samples of all bridges, (K, (K + 1) n, ...) at once. `total`
+        is an alternative to `log_partition`, which comes from adjacent bridges, and `disagreement`
+        shows whether the stages hold beyond their own two bridges. Whatever the magnification of
+        the fit, F is that of M = 1. The errors presume pairs that did not train the chain, or many
+        more of them than parameters. The error of the parameters is not in them: if no more pairs
+        trained the chain than are given here, `disagreement` is up to twice as large as a standard
+        normal number, where the model is right.
+
+        Args:
+          x_data: samples of the data, (n, ...).
+          x_noise: the same number of noise samples, in any order that does not depend on the data.
+
+        Returns:
+          A `JointLogPartitions`.
+
+        Raises:
+          ValueError: samples of other shapes.
+        """
+        self._check_points("x_data", x_data)
+        x = self.bridges_fn(x_data, x_noise)
+        return joint_log_partitions(bridge_log_ratios(self.stages_fn, self.params, x))
+
     def summary(self) -> str:
         """Returns a table of the stages, F and KL with their errors, as text for printing."""
         return "\n".join([*self._stage_rows(), *self._totals(), *self._problems()])
 
-    def _check_points(self, x: Any) -> None:
+    def _check_points(self, name: str, x: Any) -> None:
         shape = jnp.shape(self.params["location"])[1:]
         if jnp.shape(x)[1:] != shape or not jnp.shape(x):
             raise ValueError(
-                f"x: expected points of shape (n, {', '.join(map(str, shape))}), got shape"
+                f"{name}: expected points of shape (n, {', '.join(map(str, shape))}), got shape"
                 f" {jnp.shape(x)}"
             )
 
@@ -243,14 +280,21 @@ def make_telescope(
         path=_path(training, config, levels),
         effective_samples=assessment.effective_samples,
         min_effective_samples=min_effective_samples,
+        stages_fn=config.model.stages_fn,
+        bridges_fn=partial(_bridges, config.model, levels.values),
     )
+
+
+def _bridges(model: StageModel, noise_levels: np.ndarray, x_data: Any, x_noise: Any) -> jax.Array:
+    pairs = as_floating("x_data", x_data), as_floating("x_noise", x_noise)
+    return centered_bridges(model, pairs, jnp.asarray(noise_levels, jnp.result_type(float)))
 
 
 def _min_effective_samples(config: FitConfig) -> float:
     """How many effective pairs the errors of a stage presume."""
     if config.optimizer is not None:
         return MIN_EFFECTIVE_SAMPLES
-    return max(MIN_EFFECTIVE_SAMPLES, _PAIRS_PER_PARAMETER * num_params(config.template))
+    return float(max(MIN_EFFECTIVE_SAMPLES, _PAIRS_PER_PARAMETER * num_params(config.template)))
 
 
 def _full_error(assessment: Assessment, is_converged: bool) -> float:
