@@ -15,7 +15,7 @@ from nce_jax.free_energy._input import as_inputs
 from nce_jax.free_energy._mbar import assemble_solved, check_options, solve_states
 from nce_jax.free_energy._network import Network, make_network, repeated, sum_by_state
 from nce_jax.free_energy._redraw import FreeEnergyBootstrap
-from nce_jax.free_energy._solve import solve_network
+from nce_jax.free_energy._solve import probabilities_at, solve_network
 from nce_jax.free_energy._start import Start
 from nce_jax.free_energy._states import assemble
 from nce_jax.free_energy._uncertainty import find_reference, with_unsampled
@@ -125,10 +125,12 @@ def _bootstrap_mbar(
     network = _positive_first(solved.network)
     original = assemble_solved(solved, chunk_size)
     start = Start(solved.reference.f, solved.is_piece)
+    sampled = jnp.where(network.is_sampled, start.f, 0)
+    near = None if chunk_size is not None else probabilities_at(network, sampled)
 
     def replicate(key: PRNGKeyArray) -> tuple[jax.Array, jax.Array]:
         redrawn = repeated(network, _redraw(key, network, block_size))
-        solution = solve_network(redrawn, start, **options)
+        solution = solve_network(redrawn, start, near=near, **options)
         f = with_unsampled(redrawn, solution.f, chunk_size)
         reference = find_reference(redrawn, f, chunk_size)
         status = jnp.where(solution.is_converged, Status.CONVERGED, Status.MAX_STEPS)

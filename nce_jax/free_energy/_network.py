@@ -74,7 +74,7 @@ def make_network(
     weights = jnp.where(is_valid, weights, 1)
     inefficiency = jnp.where(is_valid, inefficiency, 1)
     network = Network(
-        potentials=jnp.where(is_valid, relative, 0),
+        potentials=materialized(jnp.where(is_valid, relative, 0)),
         weights=weights,
         owners=owners,
         counts=jnp.zeros_like(inefficiency),
@@ -84,6 +84,11 @@ def make_network(
         is_valid=is_valid,
     )
     return repeated(network, jnp.ones_like(weights))
+
+
+def materialized(potentials: jax.Array) -> jax.Array:
+    """Potentials that all later passes read, instead of making them anew from what was given."""
+    return jax.lax.optimization_barrier(potentials)
 
 
 def repeated(network: Network, times: jax.Array) -> Network:
@@ -222,6 +227,25 @@ class Moments(NamedTuple):
     flows: jax.Array
 
 
+@jax.custom_jvp
+def weighted_products(values: jax.Array, weights: jax.Array) -> jax.Array:
+    """Sums of w y_i y_j, (K, K), of values y, (N, K), and weights >= 0, (N,).
+
+    With the root of the weights on either side there is one array to write instead of two.
+    """
+    scaled = values * jnp.sqrt(weights)[:, None]
+    return scaled.T @ scaled
+
+
+@weighted_products.defjvp
+def _weighted_products_jvp(primals, tangents):
+    # The root has no derivative where a weight is zero; the product has.
+    (values, weights), (moved, moved_weights) = primals, tangents
+    half = moved.T @ (values * weights[:, None])
+    tangent = half + half.T + values.T @ (values * moved_weights[:, None])
+    return weighted_products(values, weights), tangent
+
+
 def find_moments(
     network: Network, values_of: Callable[[Network], jax.Array], chunk_size: int | None
 ) -> Moments:
@@ -229,7 +253,7 @@ def find_moments(
 
     def sums(part: Network) -> Moments:
         values = values_of(part)
-        weighted = values * part.weights[:, None]
-        return Moments(values.T @ weighted, sum_by_state(weighted, part))
+        flows = sum_by_state(values * part.weights[:, None], part)
+        return Moments(weighted_products(values, part.weights), flows)
 
     return sum_samples(sums, network, chunk_size)

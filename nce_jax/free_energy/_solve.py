@@ -67,6 +67,7 @@ def solve_network(
     tolerance: jax.Array | None = None,
     max_steps: int = 200,
     chunk_size: int | None = None,
+    near: Any = None,
 ) -> NetworkSolution:
     """Free energies of all states with samples, differentiable in every array of the network.
 
@@ -76,17 +77,21 @@ def solve_network(
       tolerance: admissible error in nats; None takes that of `solve_log_partition`.
       max_steps: evaluations allowed.
       chunk_size: samples per chunk; None takes all at once.
+      near: the `Near` of the same samples, with other weights, at the start, where it is known.
     """
     fixed, start = jax.lax.stop_gradient((network, jnp.where(network.is_sampled, initial.f, 0)))
     is_linked = initial.is_piece
     evaluate = partial(moments_of, fixed, chunk_size=chunk_size)
-    nearby = evaluate if chunk_size is not None else _nearby(fixed, start)
+    nearby = evaluate
+    if chunk_size is None:
+        near = probabilities_at(fixed, start) if near is None else near
+        nearby = partial(_moments_near, fixed, near)
     options: Any = {"tolerance": tolerance, "fixed_steps": None}
     run = start_run(_step(nearby(start), is_linked, start), network.is_valid)
     if chunk_size is None:
         # Few solves need more; they go on with probabilities computed anew.
-        near = partial(_step_near, start, nearby, is_linked)
-        run = iterate(near, run, max_steps=min(_FEW, max_steps), **options)
+        step = partial(_step_near, start, nearby, is_linked)
+        run = iterate(step, run, max_steps=min(_FEW, max_steps), **options)
     run = iterate(
         lambda state: _step(evaluate(state.f), is_linked, state.f),
         run,
@@ -102,18 +107,28 @@ def moments_of(network: Network, f: jax.Array, *, chunk_size: int | None) -> Mom
     return find_moments(network, lambda part: posterior(part, f), chunk_size)
 
 
-def _nearby(network: Network, start: jax.Array) -> Evaluate:
-    """Moments at an f near the start, from the probabilities at the start: without exponentials."""
-    probabilities = posterior(network, start)
+class Near(NamedTuple):
+    """Probabilities of the samples, (N, K), and f with the logarithms of the counts there, (K,)."""
 
-    def evaluate(f: jax.Array) -> Moments:
-        # A common shift has no effect, and the largest factor is one.
-        moved = jnp.where(network.is_sampled, f - start, -jnp.inf)
-        factors = jnp.exp(moved - jnp.max(moved))
-        values = probabilities * factors[None] / (probabilities @ factors)[:, None]
-        return find_moments(network, lambda _: values, None)
+    probabilities: jax.Array
+    logits: jax.Array
 
-    return evaluate
+
+def probabilities_at(network: Network, f: jax.Array) -> Near:
+    """What moments at other f, and for other weights of the same samples, are made of."""
+    return Near(posterior(network, f), f + network.log_counts)
+
+
+def _moments_near(network: Network, near: Near, f: jax.Array) -> Moments:
+    """Moments at an f that is not far, without exponentials of every sample."""
+    # A common shift has no effect, and the largest factor is one.
+    is_sampled = network.is_sampled & (near.logits > -jnp.inf)
+    logits = jnp.where(is_sampled, near.logits, 0)
+    moved = jnp.where(is_sampled, f + network.log_counts - logits, -jnp.inf)
+    factors = jnp.exp(moved - jnp.max(moved))
+    total = (near.probabilities @ factors)[:, None]
+    values = near.probabilities * factors[None] / total
+    return find_moments(network, lambda _: values, None)
 
 
 def net_flows(moments: Moments, is_linked: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._laplacian import spanning_tree
-from nce_jax.free_energy._network import Network, fold_samples, sum_by_state
+from nce_jax.free_energy._network import Network, fold_samples, materialized, sum_by_state
 from nce_jax.log_partition import log_overlap, make_problem, solve_problem
 
 
@@ -55,7 +55,8 @@ def within_pieces(network: Network, start: Start) -> Network:
     """
     is_seen = start.is_piece[network.owners] | ~network.is_sampled[None]
     is_seen |= network.weights[:, None] == 0  # padding
-    return network._replace(potentials=jnp.where(is_seen, network.potentials, jnp.inf))
+    potentials = jnp.where(is_seen, network.potentials, jnp.inf)
+    return network._replace(potentials=materialized(potentials))
 
 
 def _perturbations(network: Network, chunk_size: int | None) -> jax.Array:

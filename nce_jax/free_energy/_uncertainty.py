@@ -13,7 +13,14 @@ import jax.numpy as jnp
 
 from nce_jax._laplacian import connected, narrowest, solve_laplacian, spanning_tree
 from nce_jax._numerics import log_sum_exp
-from nce_jax.free_energy._network import Moments, Network, find_moments, fold_samples, sum_samples
+from nce_jax.free_energy._network import (
+    Moments,
+    Network,
+    find_moments,
+    fold_samples,
+    sum_samples,
+    weighted_products,
+)
 
 _SHARE = 0.999
 """The share of its weight that a state without samples has to have in one component."""
@@ -65,16 +72,21 @@ def state_weights(network: Network, f: jax.Array) -> jax.Array:
 
     Their sum, weighted by the weights of the samples, is one for every state.
     """
-    sampled = jnp.where(network.is_sampled, f, 0)
-    logs = f[None] - network.potentials - log_denominators(network, sampled)[:, None]
-    has_weight = network.weights[:, None] > 0
-    return jnp.where(has_weight, jnp.exp(jnp.where(has_weight, logs, 0)), 0)
+    return _values(network, f) / jnp.where(network.is_sampled, network.counts, 1)[None]
 
 
 def _values(network: Network, f: jax.Array) -> jax.Array:
     """y of every sample and state, (N, K): p of a state with samples, W of one without."""
-    counts = jnp.where(network.is_sampled, network.counts, 1)
-    return state_weights(network, f) * counts[None]
+    is_known = jnp.isfinite(f)
+    f = jnp.where(is_known, f, 0)
+    largest = jnp.max((f + network.log_counts)[None] - network.potentials, axis=-1, keepdims=True)
+    log_counts = jnp.where(network.is_sampled, network.log_counts, 0)
+    logs = (f + log_counts)[None] - network.potentials - jax.lax.stop_gradient(largest)
+    # Samples of weight zero may have any value that is finite.
+    terms = jnp.exp(jnp.minimum(logs, jnp.log(jnp.finfo(f.dtype).max) - 1))
+    scales = jnp.where(is_known, 1, jnp.nan).astype(f.dtype)
+    total = terms @ network.is_sampled.astype(f.dtype)
+    return terms * (scales[None] / total[:, None])
 
 
 def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Reference:
@@ -115,7 +127,7 @@ def asymptotic_covariance(
 
     def product(part: Network) -> jax.Array:
         deviations = centered_weights(part, reference)
-        return deviations.T @ (part.weights[:, None] * deviations)
+        return weighted_products(deviations, part.weights)
 
     moments = sum_samples(product, network, chunk_size)
     response = moments * network.counts[None]
