@@ -14,14 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# pymbar that finds no JAX computes by NumPy. SciPy looks for it later, and needs a module or none.
-sys.modules["jax"] = None  # type: ignore[assignment]
-from alchemlyb import concat  # noqa: E402
-from alchemlyb.estimators import BAR, MBAR  # noqa: E402
-from pandas.errors import IndexingError  # noqa: E402
-
-del sys.modules["jax"]
-
 ENGINES = ("gmx", "namd", "amber", "gomc")
 TEMPERATURES = {"gmx": 300.0, "namd": 300.0, "gomc": 298.0}
 # Of one simulation forwards and one backwards, which fill in each other's missing columns.
@@ -56,6 +48,8 @@ def tables(engine: str) -> Iterator[tuple[str, Any]]:
 
 def parse(parser: Any, engine: str, files: list[Any]) -> Any:
     """The table of some files; None where they hold no energies in other states."""
+    from alchemlyb import concat
+
     if engine == "namd":  # one table of all files
         return parser.extract_u_nk(files, T=TEMPERATURES[engine])
     options = {"filter": False} if engine == "gmx" else {}
@@ -78,6 +72,8 @@ def merge(forward: Any, backward: Any) -> Any:
 
 def results(u_nk: Any) -> dict[str, Any]:
     """What alchemlyb's estimators say, or why they say nothing."""
+    from alchemlyb.estimators import BAR, MBAR
+
     found: dict[str, Any] = {"u_nk": u_nk}
     for estimator in (MBAR(relative_tolerance=1e-12), BAR(relative_tolerance=1e-12)):
         name = type(estimator).__name__
@@ -89,6 +85,8 @@ def results(u_nk: Any) -> dict[str, Any]:
 
 
 def fitted(estimator: Any, u_nk: Any) -> dict[str, Any]:
+    from pandas.errors import IndexingError
+
     try:
         estimator.fit(u_nk)
     except IndexingError:  # of its start by BAR, where states without samples are among the columns
@@ -110,7 +108,15 @@ def main(folder: Path) -> None:
             print(path.name, u_nk.shape, flush=True)
 
 
+def import_pymbar_without_jax() -> None:
+    """It computes by NumPy then. SciPy looks for JAX later, and needs a module or none."""
+    sys.modules["jax"] = None  # type: ignore[assignment]
+    importlib.import_module("alchemlyb.estimators")
+    del sys.modules["jax"]
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    import_pymbar_without_jax()
     main(parser.parse_args().folder)
