@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nce_jax._describe import describe
-from nce_jax.plots._axes import add_legend, as_axes
+from nce_jax.plots._axes import as_axes
 from nce_jax.sweeps import SweepResult
 
 _LINE = "nce_jax.plots median"
@@ -26,7 +26,8 @@ def sweep_lines(
     """Draws the median of a variable over the seeds against one axis, with a band of quantiles.
 
     Lanes that failed (the variable `failed`, or a value that is not finite) are left out, marked by
-    a cross, and counted beside it. Where all lanes failed, the cross is at the lower edge.
+    a cross, and counted beside it; where `failed` does not depend on the axis, by one at the last
+    point. Where all lanes failed, the cross is at the lower edge.
 
     Args:
       result: a `SweepResult`, or an xarray Dataset such as its `to_xarray()`.
@@ -34,7 +35,8 @@ def sweep_lines(
         "value".
       axis: the name of the horizontal axis, any dimension of the variable.
       over: the name of the dimension whose spread is the band, as a rule the seed.
-      lines: the name of a dimension with one line for each of its values; None draws one line.
+      lines: the name of a dimension with one line for each of its values, and a legend; None draws
+        one line.
       band: the lower and the upper quantile of the band.
       ax: the Axes to draw into; None makes new ones.
       options: go to `Axes.plot`, such as `color` or `label`.
@@ -70,10 +72,8 @@ def sweep_lines(
         _line(ax, part, (variable, axis, over), quantiles, {**label, **color, **options})
     _name_ticks(ax, dataset[axis].values)
     ax.set(xlabel=axis.replace("_", " "), ylabel=variable.replace("_", " "))
-    add_legend(ax)
-    legend = ax.get_legend()
-    if lines is not None and legend is not None:
-        legend.set_title(lines.replace("_", " "))
+    if lines is not None:
+        ax.legend(title=lines.replace("_", " "), fontsize="small")
     return ax
 
 
@@ -140,7 +140,7 @@ def _line(
     row = sum(line.get_gid() == _LINE for line in ax.lines)
     (line,) = ax.plot(x, median, gid=_LINE, **{"marker": "o", "markersize": 4, **options})
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    _mark_failures(ax, x, median, is_failed, line.get_color(), row)
+    _mark_failures(ax, _marked(part, names[1], is_failed), (x, median), line.get_color(), row)
 
 
 def _lanes(part: Any, variable: str, axis: str, over: str) -> np.ndarray:
@@ -151,13 +151,22 @@ def _lanes(part: Any, variable: str, axis: str, over: str) -> np.ndarray:
     return np.asarray(values.transpose(over, axis).values, np.float64)
 
 
+def _marked(part: Any, axis: str, is_failed: np.ndarray) -> dict[int, str]:
+    """The points that get a cross, with their counts."""
+    counts = is_failed.sum(axis=0)
+    points = np.flatnonzero(counts)
+    # Along the steps of a run a lane fails as a whole.
+    if "failed" in part and axis not in part["failed"].dims:
+        points = points[-1:]
+    return {int(point): f"{counts[point]}/{len(is_failed)} failed" for point in points}
+
+
 def _mark_failures(
-    ax: Axes, x: np.ndarray, median: np.ndarray, is_failed: np.ndarray, color: Any, row: int
+    ax: Axes, marked: dict[int, str], line: tuple[np.ndarray, np.ndarray], color: Any, row: int
 ) -> None:
-    """A cross and a count where lanes failed; the last one of a run of equal counts is enough."""
-    count = is_failed.sum(axis=0)
-    is_last = np.append(np.diff(count) != 0, True)
-    for index in np.flatnonzero((count > 0) & is_last):
+    """A cross and a count at each of these points of a line."""
+    x, median = line
+    for index, text in marked.items():
         # Without a lane that is left there is no median: the crosses are stacked at the bottom.
         has_none_left = not np.isfinite(median[index])
         transform = ax.get_xaxis_transform() if has_none_left else ax.transData
@@ -170,7 +179,7 @@ def _mark_failures(
         }
         ax.plot(*position, transform=transform, color=color, zorder=3, **style)
         ax.annotate(
-            f"{count[index]}/{len(is_failed)} failed",
+            text,
             position,
             xycoords=transform,
             xytext=(-5, -2),

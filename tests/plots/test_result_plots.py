@@ -9,8 +9,9 @@ import pytest
 from nce_jax import free_energy, log_partition, plots
 from nce_jax.log_partition import Solution, Status
 from nce_jax.plots._axes import notes
-from nce_jax.ratio_estimation import Calibration, RocCurve
-from nce_jax.telescoping import StageDiagnostics
+from nce_jax.ratio_estimation import Calibration, LogRatioEstimate, RocCurve
+from nce_jax.telescoping import StageDiagnostics, Telescope
+from nce_jax.training import FitResult
 
 STATUSES = np.array([Status.CONVERGED, Status.LOW_OVERLAP, Status.NO_OVERLAP])
 
@@ -88,6 +89,32 @@ def test_the_roc_curve(ax):
     assert legend(ax) == ["area 0.850"]
 
 
+@pytest.mark.parametrize("is_solved", [True, False])
+def test_an_estimate_that_is_not_reliable_says_so(is_solved):
+    """Solved for F or not, with all else as it should be."""
+    blank = dict.fromkeys(LogRatioEstimate._fields)
+    numbers = {"overlap": 0.5, "held_out_loss": 1.0, "held_out_loss_standard_error": 0.01}
+    curves = {
+        "calibration": Calibration(
+            np.array([0.2, 0.7]), np.array([0.3, 0.65]), np.array([25, 100])
+        ),
+        "roc": RocCurve(np.array([0.0, 0.1, 1.0]), np.array([0.0, 0.8, 1.0]), 0.85),
+    }
+    rest = {"model": "linear", "signs_of_dependence": (), "excess_loss": 0.0, "best_step": 0}
+    rest |= {"selection_losses": {}, "effective_samples": 100.0, "log_ratio_error": 0.1}
+    result = FitResult(None, {}, {"step": np.zeros(1), "held_out_loss": np.ones(1)})
+    estimate = LogRatioEstimate(
+        **blank | numbers | curves | rest | {"result": result, "is_solved": is_solved}
+    )
+    assert estimate.is_reliable == is_solved
+    calibration = plots.calibration_curve(estimate, ax=plt.subplots()[1])
+    roc = plots.roc_curve(estimate, ax=plt.subplots()[1])
+    expected = [] if is_solved else ["NOT RELIABLE, see summary()"]
+    assert notes(calibration) == notes(roc) == expected
+    assert is_hollow(calibration.containers[0][0]) != is_solved
+    assert roc.lines[1].get_linestyle() == ("-" if is_solved else ":")
+
+
 def test_stages_without_an_estimate_are_hatched_and_crossed_out():
     overlap = np.array([0.5, 0.1, 0.0])
     share = np.array([0.3, 0.7, np.nan])
@@ -102,6 +129,20 @@ def test_stages_without_an_estimate_are_hatched_and_crossed_out():
     assert crosses == [[2]]
     assert len(second.patches) == 2
     assert "no number" in legend(second)
+
+
+def test_a_misfit_is_hatched_above_its_limit():
+    blank = dict.fromkeys(Telescope._fields)
+    rest = np.ones(2)
+    stages = StageDiagnostics(rest, rest, rest, rest, rest, np.zeros(2), rest)
+    result = {"stages": stages, "misfit": np.array([1.0, 9.0]), "is_converged": False}
+    panels = plots.telescope_stages(Telescope(**blank | result))
+    hatched = {bar.get_height(): bool(bar.get_hatch()) for bar in panels[2].patches}
+    assert hatched == {1.0: False, 9.0: True}
+    limit = Telescope(**blank | result).misfit_limit
+    assert limit in {line.get_ydata()[0] for line in panels[2].lines}
+    assert 1 < limit < 9
+    assert notes(panels[0]) == ["NOT CONVERGED, see summary()"]
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +163,12 @@ def test_the_iterates_end_at_the_root_below_their_certified_bound(problem, ax):
     _, third = log_partition.solve_with_last_iterate(problem, solver=solver, fixed_steps=3)
     root = log_partition.solve_problem(problem).log_partition
     np.testing.assert_allclose(distance[3], abs(third - root), rtol=1e-5)
+
+
+def test_the_first_point_is_the_start(problem, ax):
+    plots.solver_iterates(problem, initial=3.0, ax=ax)
+    root = log_partition.solve_problem(problem).log_partition
+    np.testing.assert_allclose(ax.lines[0].get_ydata()[0], abs(3 - root), rtol=1e-5)
 
 
 def test_a_solver_that_ran_out_of_steps_ends_in_a_hollow_point(problem, ax):

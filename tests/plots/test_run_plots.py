@@ -119,6 +119,15 @@ def test_a_lane_that_failed_elsewhere_is_left_out(dataset):
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [1.5, 4.5, np.nan])
 
 
+def test_lanes_that_fail_as_a_whole_are_marked_once():
+    values = np.array([[1.0, 2, 3], [np.nan] * 3])
+    dataset = xarray.Dataset({"error": (("seed", "step"), values)}, {"step": [1, 10, 100]})
+    dataset["failed"] = ("seed", [False, True])
+    ax = plots.sweep_lines(dataset, "error", "step")
+    assert [text.get_text() for text in ax.texts] == ["1/2 failed"]
+    assert ax.lines[-1].get_xydata().tolist() == [[100, 3]]
+
+
 def test_a_sweep_with_a_line_for_each_value_and_words_for_ticks():
     axes = {"a": jnp.arange(2.0), "b": jnp.arange(2.0), "seed": jnp.arange(3.0)}
     result = nce_jax.sweep(lambda a, b, seed: a + 10 * b + seed, axes, progress=False)
