@@ -132,10 +132,10 @@ def _mark_root(ax: Axes, solution: Solution, shared: float) -> None:
     if not np.isfinite(root):
         add_note(ax, f"{status.name}: F could not be solved for")
         return
-    text = f"F = {root:.3g} nats, overlap {shared:.2g}"
+    text = f"F = {root:.2f} nats, overlap {shared:.2g}"
     if not np.isfinite(shared):
         add_note(ax, "the solution's F is no root at this kappa: no overlap")
-        text = f"F = {root:.3g} nats"
+        text = f"F = {root:.2f} nats"
     is_estimate = status == Status.CONVERGED
     text += "" if is_estimate else f" ({status.name})"
     style: dict[str, Any] = {"color": "black", "linestyle": "--"} if is_estimate else _DOUBTFUL

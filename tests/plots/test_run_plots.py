@@ -1,5 +1,8 @@
 """Histories, maps and sweeps: values in the artists, and failures that are visible."""
 
+import subprocess
+import sys
+
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
@@ -156,3 +159,15 @@ def test_names_that_do_not_fit_are_refused(dataset, options, message):
 def test_a_dimension_that_is_left_is_named(dataset):
     with pytest.raises(ValueError, match=r"result: .*\.sel\(depth=\.\.\.\) of the Dataset"):
         plots.sweep_lines(dataset.expand_dims(depth=[1, 2]), "error", "a")
+
+
+def test_without_matplotlib_the_message_names_the_extra():
+    code = "import sys; sys.modules['matplotlib'] = None\nimport nce_jax.plots"
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert process.returncode != 0
+    assert (
+        "ImportError: nce_jax.plots needs matplotlib: pip install 'nce_jax[plots]'"
+        in process.stderr
+    )
