@@ -5,7 +5,7 @@ log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imp
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
 `nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
-(xarray) and `nce_jax.alchemlyb` (pandas, scikit-learn).
+(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn) and `nce_jax.plots` (matplotlib).
 """
 
 import importlib
@@ -48,6 +48,7 @@ _MODULES = {
     "latent",
     "models",
     "noise",
+    "plots",
     "ratio_estimation",
     "samplers",
     "sweeps",
@@ -101,6 +102,7 @@ __all__ = [
     "newton",
     "noise",
     "overlap",
+    "plots",
     "profiled_nce_loss",
     "ratio_estimation",
     "samplers",

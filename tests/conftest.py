@@ -3,6 +3,8 @@
 Nothing of nce_jax is imported here: the run-time type checks must be installed before.
 """
 
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_num_cpu_devices", 8)  # virtual ones, for the tests of meshes
     config.pluginmanager.register(ExamplesAsUsersRunThem())
     config.pluginmanager.register(CompiledProgramsAreDropped())
+    config.pluginmanager.register(FiguresAreClosed())
+    os.environ.setdefault("MPLBACKEND", "agg")  # figures are drawn without a display
 
 
 class ExamplesAsUsersRunThem:
@@ -56,6 +60,14 @@ class CompiledProgramsAreDropped:
                 num_maps = sum(1 for _ in lines)
             if num_maps > self.most:
                 jax.clear_caches()
+
+
+class FiguresAreClosed:
+    """pyplot keeps every figure that it made, and warns of more than twenty."""
+
+    def pytest_runtest_teardown(self) -> None:
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

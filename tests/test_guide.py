@@ -68,6 +68,19 @@ def test_the_blocks_of_the_page_on_free_energies_run():
     assert abs(mean.value[5] - 2.5) < 4 * mean.standard_error[5]
 
 
+@pytest.mark.slow
+def test_the_blocks_of_the_page_on_plots_run():
+    """A picture of each kind, none of which has anything to complain about."""
+    names = run_blocks("plots.md")
+    assert names["estimate"].is_reliable
+    assert names["telescope"].is_converged
+    page = (DOCS / "plots.md").read_text()
+    assert [name for name in nce_jax.plots.__all__ if f"plots.{name}(" not in page] == []
+    panels = [ax for figure in names["figures"]() for ax in figure.axes]
+    assert len(panels) > 12
+    assert [note for ax in panels for note in nce_jax.plots._axes.notes(ax)] == []
+
+
 def test_the_block_of_the_page_on_contrastive_losses_runs():
     names = run_blocks("contrastive.md")
     assert names["devices"].mesh.size == jax.device_count()

@@ -7,36 +7,18 @@ from matplotlib.figure import Figure
 
 from experiments.common import plotting
 from experiments.free_energy import statistics
+from nce_jax import plots
 
 
 def draw_benzene_states(arrays: dict[str, np.ndarray]) -> Figure:
     figure, (left, right) = plt.subplots(
         1, 2, figsize=(9.0, 3.7), gridspec_kw={"width_ratios": (1, 1.5)}
     )
-    _overlap(left, arrays["benzene_states_overlap"])
+    plots.overlap_matrix(arrays["benzene_states_overlap"], ax=left)
     left.set_title(f"(a) overlap, gap {arrays['benzene_states_gap']:.3f}")
     _ends(right, arrays)
     right.set_title("(b) f of the last state, 95 % intervals")
     return figure
-
-
-def _overlap(axes: Axes, overlap: np.ndarray) -> None:
-    axes.imshow(overlap, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), value in np.ndenumerate(overlap):
-        axes.text(
-            column,
-            row,
-            f"{value:.2f}",
-            ha="center",
-            va="center",
-            color="w" if value > 0.5 else "k",
-            fontsize=8,
-        )
-    states = np.arange(len(overlap))
-    axes.set_xticks(states)
-    axes.set_yticks(states)
-    axes.set(xlabel="state that the sample may belong to", ylabel="state of the sample")
-    axes.grid(visible=False)
 
 
 def _ends(axes: Axes, arrays: dict[str, np.ndarray]) -> None:

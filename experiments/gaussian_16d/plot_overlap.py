@@ -2,10 +2,11 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
+import xarray
 from matplotlib.figure import Figure
 
 from experiments.common import plotting
+from nce_jax import plots
 
 
 def draw_overlap(arrays) -> Figure:
@@ -16,19 +17,19 @@ def draw_overlap(arrays) -> Figure:
     figure, axes = plt.subplots(1, 3, figsize=(10.0, 3.8))
     with np.errstate(invalid="ignore"):
         excess = arrays["checkpoint_root"] - arrays["checkpoint_log_z"][..., None]
-    for index, method in enumerate(arrays["checkpoint_methods"]):
-        for panel, values in zip(
-            axes, (arrays["checkpoint_overlap"], _kish(arrays), excess), strict=True
-        ):
-            _quantiles(
-                panel,
-                arrays["checkpoint_steps"],
-                values[index],
-                **plotting.method_style(str(method)),
+    shown = {
+        "overlap": arrays["checkpoint_overlap"],
+        "effective_sample_size": arrays["checkpoint_effective_sample_size"],
+        "excess": excess,
+    }
+    for panel, (name, values) in zip(axes, shown.items(), strict=True):
+        for method, batches in zip(arrays["checkpoint_methods"], values[:-1], strict=True):
+            part = xarray.Dataset(
+                {name: (("step", "batch"), batches)}, {"step": arrays["checkpoint_steps"]}
             )
-    for panel, values in zip(
-        axes, (arrays["checkpoint_overlap"], _kish(arrays), excess), strict=True
-    ):
+            style = plotting.method_style(str(method))
+            options = {"over": "batch", "band": (0.1, 0.9), "ax": panel, "marker": ""}
+            plots.sweep_lines(part, name, "step", **options, **style)
         panel.axhline(
             np.median(values[-1]),
             color=plotting.OTHER_COLORS[0],
@@ -42,13 +43,3 @@ def draw_overlap(arrays) -> Figure:
     axes[2].set(ylabel=r"$F$ of a batch $-$ $\log Z(\theta)$ [nats]")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
-
-
-def _kish(arrays) -> np.ndarray:
-    return arrays["checkpoint_effective_sample_size"]
-
-
-def _quantiles(axes: Axes, steps, values: np.ndarray, **style) -> None:
-    low, middle, high = np.quantile(values, [0.1, 0.5, 0.9], axis=-1)
-    axes.plot(steps, middle, **style)
-    axes.fill_between(steps, low, high, color=style["color"], alpha=0.15, lw=0)

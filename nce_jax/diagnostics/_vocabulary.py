@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_real, as_weights
 from nce_jax._eager import as_one_program
-from nce_jax._numerics import has_no_weight, weighted_mean
+from nce_jax._numerics import has_no_weight, highest, lowest, weighted_mean
 from nce_jax._types import Array, Float, Int, Real, Weights
 from nce_jax.losses import full_softmax_loss, vocabulary_log_partition
 
@@ -143,8 +143,10 @@ def self_normalization(
     error = error if counts is None else jnp.where(counts, error, 0)
     mean = weighted_mean(error, weights)
     spread = jnp.sqrt(weighted_mean(jnp.square(error - mean), weights))
-    lowest = jnp.min(error, initial=jnp.inf, where=counts)
-    return SelfNormalization(mean, spread, lowest, jnp.max(error, initial=-jnp.inf, where=counts))
+    errors = error.ravel()
+    counted = None if counts is None else counts.ravel()
+    ends = lowest(errors, where=counted), highest(errors, where=counted)
+    return SelfNormalization(mean, spread, *ends)
 
 
 def _as_per_context(log_partition: Any, log_z: jax.Array) -> jax.Array:

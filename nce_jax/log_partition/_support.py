@@ -7,7 +7,7 @@ s = +inf, where the noise has none, has P = 0. They count in the means and add n
 import jax
 import jax.numpy as jnp
 
-from nce_jax._numerics import weighted_sum
+from nce_jax._numerics import highest, lowest, weighted_sum
 
 
 def share(
@@ -32,5 +32,4 @@ def ends(values: jax.Array, vanishing: float) -> tuple[jax.Array, jax.Array]:
     """The smallest and the largest log ratio that is not `vanishing`; NaN where one is NaN."""
     # NaN differs from every number, so that it is not left out.
     is_counted = values != vanishing
-    smallest = jnp.min(values, axis=-1, initial=jnp.inf, where=is_counted)
-    return smallest, jnp.max(values, axis=-1, initial=-jnp.inf, where=is_counted)
+    return lowest(values, where=is_counted), highest(values, where=is_counted)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_positive
+from nce_jax._numerics import highest, lowest
 from nce_jax._ranges import check_range
 from nce_jax._types import ArrayLike, Float, Real
 from nce_jax.noise._checks import as_bounds, as_points
@@ -83,7 +84,7 @@ def uniform_box_around(
     x_data = as_points("x_data", x_data)
     check_positive("margin", margin)
     check_range("x_data", x_data, "finite samples", np.isfinite)
-    low, high = jnp.min(x_data, axis=0), jnp.max(x_data, axis=0)
+    low, high = lowest(x_data, axis=0), highest(x_data, axis=0)
     width = high - low
     largest = jnp.max(width)
     width = jnp.where(width > 0, width, jnp.where(largest > 0, largest, 1))

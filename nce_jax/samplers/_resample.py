@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values, check_values
 from nce_jax._dtypes import compute_dtype
-from nce_jax._numerics import effective_samples, sample_count
+from nce_jax._numerics import effective_samples, highest, sample_count
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Float, Noise, PRNGKeyArray, Real
 from nce_jax.log_partition import Status, interval_status
@@ -151,7 +151,7 @@ def _zeros_like(x: Any) -> Any:
 def _assess(log_ratios: jax.Array) -> Resampled:
     """Everything but the samples."""
     is_bad = jnp.isnan(log_ratios) | jnp.isposinf(log_ratios)
-    largest = jnp.max(log_ratios)
+    largest = highest(log_ratios)
     relative = jnp.exp(log_ratios - largest)
     deviations = relative / jnp.mean(relative) - 1
     # Equal weights differ by rounding alone, and then count equally.

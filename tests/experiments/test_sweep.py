@@ -342,18 +342,6 @@ def test_a_limit_below_one_lane_is_an_argument_that_makes_no_sense(tmp_path, cap
     assert "error: memory_limit: expected at least" in capsys.readouterr().err
 
 
-def test_failed_lanes_are_kept_apart(tmp_path):
-    dataset = xarray.Dataset(
-        {"error": (("a", "seed"), [[1.0, 2, np.nan, np.nan], [3, 4, 5, 6], [np.nan] * 4])},
-        coords={"a": [1, 2, 3]},
-    )
-    dataset["failed"] = np.isnan(dataset["error"])
-    median, low, _, num_failed, num_lanes = plot.summary(dataset, "error", "a")
-    np.testing.assert_allclose(median, [1.5, 4.5, np.nan])
-    assert low[0] == pytest.approx(1.16)
-    assert (num_failed.tolist(), num_lanes) == ([2, 0, 4], 4)
-
-
 @pytest.mark.slow
 def test_a_diverged_run_is_reported(tmp_path, capsys):
     """A free F with a rate of 1e30 overflows; a solved F does not."""

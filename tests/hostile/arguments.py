@@ -17,7 +17,9 @@ from nce_jax import (
     latent,
     log_partition,
     noise,
+    ratio_estimation,
     samplers,
+    sweep,
     telescoping,
     training,
 )
@@ -76,6 +78,24 @@ def _run_folder() -> tempfile.TemporaryDirectory:
 def _bootstrap() -> free_energy.FreeEnergyBootstrap:
     work = jnp.array([0.5, 1.0, 0.2, 0.8])
     return free_energy.bootstrap_bar(jax.random.key(0), work, work - 1, num_replicates=20)
+
+
+def _convergence() -> free_energy.Convergence:
+    return free_energy.bar_convergence(jnp.array([0.5, 1.0]), jnp.array([0.2, 0.8]))
+
+
+def _stages() -> telescoping.StageDiagnostics:
+    return telescoping.stage_diagnostics(_rows(0).T + 1, _rows(1).T)
+
+
+def _calibration() -> ratio_estimation.Calibration:
+    return ratio_estimation.Calibration(np.array([0.5]), np.array([0.4]), np.array([10]))
+
+
+@functools.cache
+def _sweep() -> Any:
+    axes = {"a": jnp.arange(2.0), "seed": jnp.arange(2.0)}
+    return sweep(lambda a, seed: a + seed, axes, progress=False)
 
 
 def _lines(params, x):
@@ -161,7 +181,7 @@ _BY_FUNCTION: dict[str, Maker] = {
     "expectations.observable": lambda: _rows(0).ravel(),
     **{
         f"{name}.reduced_potentials": _potentials
-        for name in ("bootstrap_mbar", "expectations", "mbar")
+        for name in ("bootstrap_mbar", "enthalpy_and_entropy", "expectations", "mbar")
     },
     "bootstrap_mbar.num_replicates": lambda: 2,
     "iterate.move": lambda: lambda state: log_partition.newton().step(_problem(), state),
@@ -182,6 +202,22 @@ _BY_FUNCTION: dict[str, Maker] = {
     "load_checkpoint.folder": lambda: _run_folder().name,
     "separate.log_ratio_fn": lambda: _log_density,
     "statistical_inefficiency.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3]),
+    "bootstrap_histogram.bootstrap": _bootstrap,
+    "calibration_curve.estimate": _calibration,
+    "energy_map.log_density_fn": lambda: lambda x: -jnp.sum(x**2, axis=-1),
+    "free_energy_convergence.convergence": _convergence,
+    "free_energy_windows.result": lambda: free_energy.bar(jnp.ones((2, 3)), jnp.ones((2, 3))),
+    **{
+        f"log_ratio_histogram.log_ratio_{side}": (lambda seed=seed: _rows(seed).ravel())
+        for seed, side in enumerate(("data", "noise"))
+    },
+    "overlap_matrix.result": lambda: jnp.eye(2),
+    "roc_curve.estimate": lambda: ratio_estimation.RocCurve(np.arange(2), np.arange(2), 0.5),
+    "sweep_lines.axis": lambda: "a",
+    "sweep_lines.result": _sweep,
+    "sweep_lines.variable": lambda: "value",
+    "telescope_stages.telescope": _stages,
+    "training_history.result": lambda: {"step": np.arange(3), "loss": np.ones(3)},
     "stage_log_ratios.x": lambda: jnp.ones((3, 2)),
     "fit_flow.x_data": lambda: np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32),
     "sweep.fn": lambda: lambda a: 2 * a,
@@ -193,6 +229,7 @@ _BY_FUNCTION: dict[str, Maker] = {
 # Options without which the call would run for long, or would have nothing to work on.
 _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "bootstrap_mbar": lambda: {"num_samples": [12, 8, 4]},
+    "enthalpy_and_entropy": lambda: {"num_samples": [12, 8, 4]},
     "expectations": lambda: {"num_samples": [12, 8, 4]},
     "fit": lambda: {"progress": False},
     "fit_flow": lambda: {"progress": False, "num_steps": 2},

@@ -73,8 +73,13 @@ square of h' is below this: the rest is rounding."""
 
 def is_misfit(scores: np.ndarray) -> np.ndarray:
     """Which stages fail the test, (K,), at the level `FALSE_ALARMS` for all of them together."""
-    level = FALSE_ALARMS / (2 * _NUM_FUNCTIONS * len(scores))
-    return scores > -statistics.NormalDist().inv_cdf(level)
+    return scores > misfit_limit(len(scores))
+
+
+def misfit_limit(num_stages: int) -> float:
+    """The score beyond which a stage fails the test, in standard errors."""
+    level = FALSE_ALARMS / (2 * _NUM_FUNCTIONS * num_stages)
+    return -statistics.NormalDist().inv_cdf(level)
 
 
 class _Pool(NamedTuple):

@@ -17,7 +17,7 @@ from nce_jax.telescoping._fit.assessment import Assessment
 from nce_jax.telescoping._fit.config import FitConfig, Levels
 from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import DescentTraining
-from nce_jax.telescoping._fit.misfit import is_misfit
+from nce_jax.telescoping._fit.misfit import is_misfit, misfit_limit
 from nce_jax.telescoping._fit.newton_methods import FullBatchTraining, StreamTraining
 from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges
 from nce_jax.telescoping._joint_log_partitions import JointLogPartitions, joint_log_partitions
@@ -101,6 +101,11 @@ class Telescope(NamedTuple):
     def overlap(self) -> float:
         """The smallest overlap of any stage; `stages.overlap` has them all."""
         return float(np.min(self.stages.overlap))
+
+    @property
+    def misfit_limit(self) -> float:
+        """The `misfit` in standard errors beyond which the model of a stage does not fit."""
+        return misfit_limit(len(self.misfit))
 
     def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
         """Estimates log p(x) - log q(x) at points (n, ...), in nats."""
