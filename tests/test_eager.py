@@ -156,7 +156,7 @@ def test_lengths_of_one_class_share_one_program(name):
     assert not programs
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", [name for name, *_ in calls(1, 1)])
 def test_lengths_of_one_class_share_one_program_with_the_numbers_of_jit(name):
     """The fast tests compare the numbers of few samples (test_log_ratio_functions)."""
@@ -333,7 +333,7 @@ def test_the_standard_error_of_rounded_samples_covers_their_rounding():
     assert abs(miss) <= 2.5 * float(result.standard_error)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["bar", "log_partition_standard_error", "nce_loss"])
 def test_two_thousand_lengths_take_few_programs_and_little_memory(name):
     rng = np.random.default_rng(0)

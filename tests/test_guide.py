@@ -24,7 +24,7 @@ def run_blocks(page):
     return names
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_scaling_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run_blocks("scaling.md")
@@ -32,7 +32,7 @@ def test_the_blocks_of_the_page_on_scaling_run(tmp_path, monkeypatch):
     assert not names["result"].failed.any()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_guide_run(capsys):
     names = run_blocks("neural.md")
     means = names["chains"].x.mean(axis=0)
@@ -44,7 +44,7 @@ def test_the_blocks_of_the_guide_run(capsys):
     assert "log Z: annealing" in capsys.readouterr().out
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_latent_energies_run():
     """Both modes of the angle, in nearly equal numbers, near the circle."""
     names = run_blocks("latent.md")
@@ -57,7 +57,7 @@ def test_the_blocks_of_the_page_on_latent_energies_run():
     assert np.abs(np.hypot(*x.T) - 1).mean() < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_free_energies_run():
     """Within four standard errors of the closed form, key 0."""
     names = run_blocks("free_energies.md")
@@ -68,7 +68,7 @@ def test_the_blocks_of_the_page_on_free_energies_run():
     assert abs(mean.value[5] - 2.5) < 4 * mean.standard_error[5]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_plots_run():
     """A picture of each kind, none of which has anything to complain about."""
     names = run_blocks("plots.md")
@@ -88,7 +88,7 @@ def test_the_block_of_the_page_on_contrastive_losses_runs():
     assert abs(names["loss"] / one_device - 1) < 1e-5
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_vocabularies_run():
     """The layer comes near the truth that it does not know, and normalizes itself."""
     names = run_blocks("vocabulary.md")
@@ -160,7 +160,7 @@ def test_the_solver_and_the_criterion_of_the_page_are_right(extensions):
     np.testing.assert_allclose(jax.grad(loss)(solution.log_partition), 0, atol=2e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_choosing_run(capsys):
     """A gap of 8: the single ratio says that it failed, and the chain has the truth within 4
     errors.

@@ -67,7 +67,7 @@ def test_jit_changes_nothing(name, x64):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("is_traced", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_traced", [True, pytest.param(False, marks=pytest.mark.costly)])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("name", NAMES)
 def test_a_dtype_is_kept_even_under_x64(name, dtype, is_traced, x64):
@@ -107,7 +107,7 @@ def weights_of(name: str, arrays: dict, rng: np.random.Generator) -> dict[str, n
     return {word: 10 ** rng.uniform(-10, 0, shape) for word, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.costly)])
 @pytest.mark.parametrize("name", slow_but(WEIGHTED[::3], WEIGHTED))
 def test_the_scale_of_weights_changes_nothing(name, dtype):
     """Powers of two, so that the ratios of the weights stay the same to the last bit."""

@@ -37,7 +37,7 @@ def strict() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("is_traced", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("is_traced", [True, pytest.param(False, marks=pytest.mark.costly)])
 @pytest.mark.parametrize("name", NAMES)
 def test_functions_of_log_ratios(name, is_traced):
     """In bfloat16, with weights that are a mask, and with numbers in another dtype."""
@@ -104,7 +104,7 @@ def examples() -> dict[str, str]:
 EXAMPLES = examples()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_examples(name):
     test = doctest.DocTestParser().get_doctest(EXAMPLES[name], {}, name, None, 0)

@@ -72,7 +72,7 @@ def test_the_divergence_of_scaled_gaussians_is_zero_at_the_truth_and_infinite_un
     np.testing.assert_allclose(x.var(axis=0), variance, rtol=0.06)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_network_starts_at_the_noise_whose_divergence_is_known_by_sampling():
     problem, toy = planar("8-gaussians"), toys.TOYS["8-gaussians"]
     params = problem.init(jax.random.key(0))
@@ -91,7 +91,7 @@ def test_budgets_are_scaled_but_never_empty():
     assert scaled_budgets(shifted(1.0, 2, None), config) == (2, 2, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_whole_experiment_at_its_smallest_and_an_interrupted_one_goes_on(tmp_path, monkeypatch):
     from experiments.choosing_m import run
     from experiments.choosing_m.config import PRESETS

@@ -194,7 +194,7 @@ def test_an_unknown_inference_is_refused():
         joint.make_train(config, Prior("N(0, I)", "none"), None, 2)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_classifier_learns():
     settings = part(dataclasses.replace(SMOKE, feature_steps=300), features.FeatureSettings)
     loaded = images.load("digits")
@@ -204,7 +204,7 @@ def test_a_classifier_learns():
     assert accuracies[0] < 0.3 < 0.7 < accuracies[1]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("inference", ["amortized", "chains"])
 def test_the_joint_training_runs_for_every_kind_of_prior(inference, monkeypatch, tmp_path):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
@@ -219,7 +219,7 @@ def test_the_joint_training_runs_for_every_kind_of_prior(inference, monkeypatch,
     pieces.remove([folder])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_color_images_go_through_both_stages(monkeypatch, tmp_path):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
     rng = np.random.default_rng(0)
@@ -241,7 +241,7 @@ def test_color_images_go_through_both_stages(monkeypatch, tmp_path):
     pieces.remove([folder])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_smoke_preset_runs_and_is_drawn(smoke_result, monkeypatch, tmp_path):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
     with jax.numpy_rank_promotion("allow"):

@@ -20,7 +20,7 @@ from experiments.noise_choices.plot import draw
 from experiments.noise_choices.run import experiment
 from nce_jax import training
 
-pytestmark = pytest.mark.slow  # because of its compilation
+pytestmark = pytest.mark.costly  # because of its compilation
 
 PAPER, SMOKE = Config(), PRESETS["smoke"]
 TINY = dataclasses.replace(SMOKE, hidden=(4,), num_points=200, plane_steps=6, plane_batch=16)
@@ -150,7 +150,7 @@ def test_a_noise_is_withheld_whole():
     assert statistics.mean_and_error([1.0, 3.0]) == (2.0, 1.0)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_annealed_log_z_of_a_known_model():
     """The constant network 1.5: log Z = 1.5 by both estimates, and phi is shifted by it."""
     problem = problems.digits(SMOKE, jax.random.key(0))
@@ -168,7 +168,7 @@ def smoke(smoke_result):
     return smoke_result("noise_choices", SMOKE, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_smoke_preset_has_every_noise_and_is_drawn(smoke, tmp_path):
     arrays, count = smoke.arrays, len(SMOKE.noises)
     assert arrays["plane_divergence"].shape == (count, 1, SMOKE.num_seeds, 3)

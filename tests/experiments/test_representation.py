@@ -36,7 +36,7 @@ def test_a_view_keeps_the_size_and_changes_with_the_key():
     assert ((shining > 0.6) & (shining < 0.92)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_embeddings_have_length_one_and_every_loss_a_gradient():
     params = init(CONFIG, jax.random.key(0), 64)
     x = jax.random.uniform(jax.random.key(1), (6, 8, 8))
@@ -61,7 +61,7 @@ def test_the_probe_separates_what_is_separable():
     assert accuracy(*noise, split) < 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path):
     result = smoke_result("representation", CONFIG, experiment)
     assert result.arrays["digits_accuracy"].shape == (len(losses(CONFIG)), 1, 1, CONFIG.num_seeds)

@@ -18,7 +18,7 @@ from nce_jax import training
 CONFIG = PRESETS["smoke"]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_layouts_agree_and_the_figures_are_drawn(tmp_path, smoke_result):
     result = smoke_result("scaling", CONFIG, experiment)
     assert result.headline["float32_one_step"] < 1e-5
@@ -43,7 +43,7 @@ def test_layouts_agree_and_the_figures_are_drawn(tmp_path, smoke_result):
     plt.close("all")
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_every_pair_gives_on_eight_devices_what_it_gives_on_one(x64):
     """Loss, F and gradient of one step in float64, relative to those on one device."""
     config = dataclasses.replace(PRESETS["paper"], long_pairs=())

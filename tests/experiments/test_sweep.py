@@ -99,7 +99,7 @@ def test_the_manifest_says_where_the_numbers_come_from(swept):
     assert {"commit", "versions", "device", "sha256", "config"} <= manifest.keys()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("name", "method"), [("joint", "NCE"), ("bar", "BAR"), ("solved", "Newton")]
 )
@@ -151,7 +151,7 @@ def test_the_sixteen_dimensions_are_those_of_the_experiment():
     assert problem.log_partition == start.log_partition
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("command", "axis", "treatments"),
     [
@@ -193,7 +193,7 @@ def test_every_problem_is_swept(tmp_path, command, axis, treatments):
     assert (abs(last.isel({axis: 0}) - last.isel({axis: 1})) > 0).all(), "the axis changes nothing"
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_resume_ends_with_the_same_bytes(swept, tmp_path):
     before = (swept / "sweep.nc").read_bytes()
     manifest = json.loads((swept / "manifest.json").read_text())
@@ -292,7 +292,7 @@ def test_bad_arguments_end_in_one_line(capsys, monkeypatch, tmp_path, argv, mess
     assert said.err.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_treatment_in_which_every_lane_failed_is_named(tmp_path, capsys):
     argv = ["gaussian-1d", *TINY, "--learning-rate", "1e38", "--treatment", "joint", "solved"]
     with pytest.raises(SystemExit) as stopped:
@@ -335,14 +335,14 @@ def test_a_folder_in_use_is_left_alone(swept, capsys):
     assert "is not empty; --resume goes on with its sweep" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_limit_below_one_lane_is_an_argument_that_makes_no_sense(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["gaussian-1d", *TINY, "--memory-limit", "10", "--output", str(tmp_path / "out")])
     assert "error: memory_limit: expected at least" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_diverged_run_is_reported(tmp_path, capsys):
     """A free F with a rate of 1e30 overflows; a solved F does not."""
     main(
@@ -530,7 +530,7 @@ def in_a_process(*argv):
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_command_makes_its_devices(tmp_path):
     """In a process of its own, where JAX is not initialized: more devices than the default."""
     actual = in_a_process("gaussian-1d", *TINY, "--devices", "3", "--output", str(tmp_path / "o"))

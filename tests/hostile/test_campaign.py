@@ -44,7 +44,7 @@ def test_the_judge_knows_the_errors_of_this_library():
     assert calls.is_named("params", of_the_caller)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_every_hostile_call_is_refused_by_name_or_passed_through():
     assert calls.num_calls() > 5000
     assert list(calls.run()) == []

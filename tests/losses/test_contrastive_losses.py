@@ -66,7 +66,7 @@ EXPLICIT = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(
     "chunk_size",
-    [pytest.param(None, marks=pytest.mark.slow), 5, pytest.param(100, marks=pytest.mark.slow)],
+    [pytest.param(None, marks=pytest.mark.costly), 5, pytest.param(100, marks=pytest.mark.slow)],
 )
 def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     loss, formula, options = CASES[case]
@@ -108,7 +108,7 @@ def test_float32_is_float64_to_rounding(case):
     np.testing.assert_allclose(low, expected, rtol=2e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("chunk_size", [None, 5])
 def test_derivatives_in_the_numbers_and_of_second_order(chunk_size, x64):
     x, y = dense.batch(n=6)
@@ -173,7 +173,7 @@ def test_they_are_the_losses_of_their_logits(x64):
     np.testing.assert_allclose(nce_jax.losses.siglip_loss(x, y, bias=0.4), expected, rtol=1e-12)
 
 
-@pytest.mark.parametrize("chunk_size", [None, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("chunk_size", [None, pytest.param(5, marks=pytest.mark.costly)])
 @pytest.mark.parametrize("name", ["info_nce_loss", "clip_loss", "nt_xent_loss", "siglip_loss"])
 def test_extremes(name, chunk_size):
     """Logits of +-1e4; padding that is NaN; one pair alone; NaN is not hidden."""

@@ -103,7 +103,7 @@ def test_weight_zero_drops_a_sample_from_values_and_gradients(padding):
         assert np.all(np.isfinite(slope))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_derivatives(x64):
     data, noise = gaussian_log_ratios(1.0, 3, 4)
     for function in (loss, best, profiled):

@@ -116,7 +116,7 @@ def assert_equal_to_dense(case, loss, rtol=1e-12, dtype=jnp.float64):
         np.testing.assert_allclose(slope, expected, atol=rtol * max(1, np.linalg.norm(expected)))
 
 
-@pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.slow), 5])
+@pytest.mark.parametrize("chunk_size", [pytest.param(None, marks=pytest.mark.costly), 5])
 @pytest.mark.parametrize("case", slow_but([c for c in CASES if c.endswith("all")], CASES))
 def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     loss, _, options = CASES[case]
@@ -133,7 +133,7 @@ ON_A_MESH = [
 ]
 
 
-@pytest.mark.parametrize("exchange", [pytest.param("gather", marks=pytest.mark.slow), "ring"])
+@pytest.mark.parametrize("exchange", [pytest.param("gather", marks=pytest.mark.costly), "ring"])
 @pytest.mark.parametrize("case", ON_A_MESH)
 def test_on_a_mesh_they_are_the_same(case, exchange, x64):
     loss, _, options = CASES[case]
@@ -162,7 +162,7 @@ def test_float32_and_bfloat16_are_float64_to_rounding(case, x64):
     np.testing.assert_allclose(half, value, rtol=2e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("chunk_size", [None, 5])
 def test_derivatives_in_the_numbers_and_of_second_order(chunk_size, x64):
     x, y = dense.batch(n=6)
@@ -300,7 +300,7 @@ def test_a_batch_of_padding_alone_has_loss_and_gradient_zero(name):
         np.testing.assert_array_equal(slope, 0)
 
 
-@pytest.mark.parametrize("chunk_size", [None, pytest.param(5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("chunk_size", [None, pytest.param(5, marks=pytest.mark.costly)])
 @pytest.mark.parametrize("name", ALL_LOSSES)
 def test_extremes(name, chunk_size):
     """Logits of +-1e4, with and without padding that is NaN; NaN is not hidden."""
@@ -337,7 +337,7 @@ def test_every_vector_is_a_positive():
         assert np.isfinite(slope).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_blocks_take_less_memory():
     x, y = dense.batch(n=2048, dim=8, dtype=jnp.float32)
     labels = np.arange(2048) % 100

@@ -351,7 +351,7 @@ def gradients(loss, count, draws, seed):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
     """K = 20,000, 64 draws, seed 5: all 33 components within 4.5 standard errors plus the bias,
     which is O(1/K).
@@ -364,7 +364,7 @@ def test_many_sampled_words_have_the_gradient_of_the_full_softmax(x64):
     assert np.abs(few - full).max() > 0.02  # few words: biased
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_nce_at_the_exact_log_partition_has_the_gradient_of_the_full_softmax(x64):
     """K = 20,000 and M = 1,000, F = log Z of each token, 64 draws, seed 7: within 4.5 standard
     errors plus O(1/kappa).
@@ -548,7 +548,7 @@ def test_an_id_that_no_int32_holds_is_no_word(x64):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_second_derivatives_where_a_block_is_empty(x64):
     """The one word of the first block is the target, and left out."""
     arrays = {**problem(count=3, per_token=True), "targets": jnp.zeros(N, jnp.int32)}

@@ -124,7 +124,7 @@ def train(rule, key, num_steps, optimizer=SGD):
     return jax.lax.scan(body, begin(optimizer, rule), jnp.arange(num_steps))[1]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_it_begins_at_maximum_likelihood_comes_down_and_beats_m_1_at_once():
     """20 paired seeds split from key 0, SGD of rate .3."""
     keys = jax.random.split(jax.random.key(0), 20)
@@ -299,7 +299,7 @@ UNIT = optax.sgd(1.0)
 fixed = jax.jit(make(UNIT, None, nce_jax.criteria.nce(magnification=10.0)))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["sgd", "adam"])
 def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over_the_acceptance(
     name, x64
@@ -331,9 +331,9 @@ def test_a_range_of_next_to_nothing_is_a_fixed_m_and_adam_sees_the_gradient_over
 @pytest.mark.parametrize(
     ("optimizer", "response"),
     [
-        pytest.param(optax.adam(0.01), 0, marks=pytest.mark.slow),
-        pytest.param(optax.sgd(0.1, momentum=0.9), 1, marks=pytest.mark.slow),
-        pytest.param(optax.contrib.muon(0.01), 0, marks=pytest.mark.slow),
+        pytest.param(optax.adam(0.01), 0, marks=pytest.mark.costly),
+        pytest.param(optax.sgd(0.1, momentum=0.9), 1, marks=pytest.mark.costly),
+        pytest.param(optax.contrib.muon(0.01), 0, marks=pytest.mark.costly),
     ],
 )
 def test_the_response_of_an_optimizer_to_scale_is_found(optimizer, response):
@@ -468,7 +468,7 @@ def test_what_is_no_rule_is_refused(rule):
         )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("stop", [7, 10])
 def test_a_run_that_goes_on_ends_in_the_same_bits_and_records_m(tmp_path, stop):
     """Cut off between two checkpoints, or at one; without a rule there is no such column."""
@@ -498,7 +498,7 @@ def test_a_run_that_goes_on_ends_in_the_same_bits_and_records_m(tmp_path, stop):
     assert "magnification" not in run(5, None).history
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_adam_whose_first_rate_is_zero_is_still_adam():
     """A warm-up begins with an update of zero, which says nothing of the gradient's scale."""
     optimizer = optax.adam(optax.linear_schedule(0.0, 0.1, 10))
@@ -506,7 +506,7 @@ def test_adam_whose_first_rate_is_zero_is_still_adam():
     np.testing.assert_allclose(state.magnification_state.response, 0, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_step_that_waits_for_f_is_no_first_step():
     """One evaluation never finds F: parameters, M and what was measured stay as at the start, as
     long as it takes.
@@ -523,7 +523,7 @@ def test_a_step_that_waits_for_f_is_no_first_step():
     assert np.ptp(thetas, axis=0).min() > 0
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_log_ratios_wider_than_the_parameters(x64):
     step = make(optax.sgd(0.3))
     state = step.init(jnp.zeros(DIM, jnp.float32))

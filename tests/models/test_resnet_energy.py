@@ -7,7 +7,7 @@ import pytest
 import nce_jax
 from nce_jax.models import resnet18_energy
 
-pytestmark = pytest.mark.slow  # all of it: compilation
+pytestmark = pytest.mark.costly  # all of it: compilation
 
 SHAPE, WIDTH = (12, 10, 2), 4  # 2 x 2 pixels are left at the end
 
@@ -159,7 +159,7 @@ def test_bfloat16_network_with_float32_output(model):
     assert not np.allclose(half, half.astype(jnp.bfloat16).astype(jnp.float32), rtol=1e-5, atol=0)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_gradients_of_a_bfloat16_network_are_finite_and_float32(model):
     params, _ = model
     shapes, log_density_fn = traced(compute_dtype=jnp.bfloat16)
@@ -171,7 +171,7 @@ def test_gradients_of_a_bfloat16_network_are_finite_and_float32(model):
     assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_seeds_stack_by_vmap_over_keys_and_start_near_zero():
     keys, x = jax.random.split(jax.random.key(1), 3), images()
     _, log_density_fn = traced()
@@ -186,7 +186,7 @@ def test_seeds_stack_by_vmap_over_keys_and_start_near_zero():
     assert jnp.all(jnp.std(stacked["features"]["stem"]["conv"]["bias"]) > 0.3)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_learns_a_log_ratio_with_optax():
     """Stripes against white noise: 30 Adam steps take the profiled NCE loss to below a tenth of
     where it starts.

@@ -31,7 +31,7 @@ def train(treatment, num_steps, log_partition=0.0, **options):
     return states, history
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_steps_from_the_f_before_are_those_of_the_loop(x64):
     """The default tolerance admits an error of F, which is of second order in the loss's gradient
     of theta.
@@ -108,7 +108,7 @@ def test_wrong_numbers_of_steps_are_named():
 
 @pytest.mark.parametrize(
     "fixed_steps",
-    [2, pytest.param(4, marks=pytest.mark.slow), pytest.param(8, marks=pytest.mark.slow)],
+    [2, pytest.param(4, marks=pytest.mark.costly), pytest.param(8, marks=pytest.mark.slow)],
 )
 @pytest.mark.parametrize("slope", [240.0, 3000.0])
 def test_a_training_that_starts_with_inverted_ratios_far_apart_goes_on(slope, fixed_steps):

@@ -104,7 +104,7 @@ def test_stages_are_separate_train_steps_on_their_bridges(pair, x64):
     assert metrics.status == 0
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_every_stage_has_the_magnification_that_the_rule_chooses_for_it(x64):
     options = {"magnification_rule": nce_jax.adaptive_magnification()}
     batches = [
@@ -259,7 +259,7 @@ def test_fixed_steps_wait_for_the_slowest_stage():
     assert (new.log_partition != state.log_partition).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_devices_share_the_pairs(x64):
     mesh = training.make_mesh()
     batch = pairs()._replace(weights_data=jnp.ones(64).at[::5].set(0.0))
