@@ -1,4 +1,4 @@
-"""A NaN among many values is seen. On the CPU XLA's minimum and maximum of some thousand lose it."""
+"""A NaN among many values is seen; XLA's minimum and maximum of some thousand on a CPU lose it."""
 
 import jax
 import jax.numpy as jnp
