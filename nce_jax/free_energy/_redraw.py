@@ -39,6 +39,7 @@ class FreeEnergyBootstrap(NamedTuple):
 
 
 def separate_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> list[jax.Array]:
+    """Keys of every set of forward and of reverse work values."""
     return [jax.random.split(side, shape) for side in jax.random.split(key)]
 
 

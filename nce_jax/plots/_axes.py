@@ -72,6 +72,7 @@ def check_single(name: str, values: Any, ndim: int, what: str) -> None:
 
 
 def as_float64(values: Any) -> np.ndarray:
+    """Values on the host in the precision that matplotlib computes in."""
     return np.asarray(values).astype(np.float64)
 
 
