@@ -8,6 +8,8 @@ of the off-diagonal entries alone, without a subtraction, keeps every digit of t
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import matmul
+
 
 def solve_laplacian(couplings: jax.Array, right_side: jax.Array) -> jax.Array:
     """Solves L x = b, (K, m), for the Laplacian L of couplings >= 0, (K, K), diagonal ignored.
@@ -29,7 +31,7 @@ def solve_laplacian(couplings: jax.Array, right_side: jax.Array) -> jax.Array:
         k = num_states - 1 - i
         row, share = _later(reduced, k)
         total = jnp.sum(row)
-        value = share @ solution + right_side[k] / jnp.where(total > 0, total, 1)
+        value = matmul(share, solution) + right_side[k] / jnp.where(total > 0, total, 1)
         return solution.at[k].set(jnp.where(total > 0, value, 0))
 
     def _later(couplings, k):

@@ -160,6 +160,11 @@ def _with_nan(reduce, neutral: float, values: jax.Array, axis: int, where) -> ja
     return jnp.where(jnp.any(is_nan, axis=axis), jnp.nan, result)
 
 
+def matmul(*factors: jax.Array) -> jax.Array:
+    """The product of matrices or vectors, in full precision on every device."""
+    return functools.reduce(functools.partial(jnp.matmul, precision="highest"), factors)
+
+
 def log_sum_exp(values: jax.Array, weights: jax.Array | None = None, axis: int = -1) -> jax.Array:
     """The logarithm of the sum of weights times exp(values).
 

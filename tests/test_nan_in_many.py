@@ -8,6 +8,7 @@ import pytest
 import nce_jax
 from nce_jax import Status, diagnostics, noise, samplers
 from nce_jax._numerics import highest, lowest
+from nce_jax.training._stages import worst_of_stages
 
 SIZES = (300, 4096, 5000, 70_000)
 
@@ -59,3 +60,9 @@ def test_other_results_say_so():
     hidden = jnp.stack([spoiled] * 3, axis=1)
     report = diagnostics.self_normalization(hidden, embedding=jnp.ones((4, 3)), bias=jnp.zeros(4))
     assert np.isnan([report.lowest, report.highest]).all()
+
+
+def test_the_worst_of_all_stages_is_nan():
+    stages = jnp.stack([values(5000, place=0.3), values(5000)])
+    worst = worst_of_stages({"log_ratio": stages})["log_ratio"]
+    assert np.isnan(worst).sum() == 1

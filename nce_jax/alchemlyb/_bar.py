@@ -1,13 +1,13 @@
 """Bennett's acceptance ratio of neighboring states, as an estimator of alchemlyb's kind."""
 
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from nce_jax.alchemlyb._estimator import Estimator, warn_of
+from nce_jax.alchemlyb._estimator import Estimator, of_states, warn_of
 from nce_jax.alchemlyb._table import Table, check_known, read_table
 from nce_jax.free_energy import ChainFreeEnergy, bar_chain
 
@@ -25,8 +25,8 @@ class BAR(Estimator):
         rounding error, and is checked there.
       method: accepted for alchemlyb's sake, without effect.
       verbose: accepted for alchemlyb's sake, without effect.
-      statistical_inefficiency: g >= 1, a number or one per sampled state, the number of its
-        correlated samples that are worth one independent sample: instead of subsampling.
+      statistical_inefficiency: g >= 1, a number or one per column, the number of its correlated
+        samples that are worth one independent sample: instead of subsampling.
 
     Attributes:
       result_: the `ChainFreeEnergy` of the windows, with overlap, status and covariance.
@@ -67,7 +67,7 @@ class BAR(Estimator):
         self.verbose = verbose
         self.statistical_inefficiency = statistical_inefficiency
 
-    def fit(self, u_nk: pd.DataFrame) -> Self:
+    def fit(self, u_nk: pd.DataFrame) -> "BAR":
         """Estimates the differences of neighboring states, and of all others by their sums.
 
         Args:
@@ -85,11 +85,12 @@ class BAR(Estimator):
         """
         table = read_table(u_nk)
         with jax.enable_x64(True):
-            self.result_ = jax.device_get(self._solve(table))
+            result = jax.device_get(self._solve(table))
         states = [table.states[state] for state in np.flatnonzero(table.is_sampled)]
-        windows = list(pairwise(states))
-        warn_of("BAR", "the windows", windows, self.result_.status)
-        return self._set(table, states, *_between_all_states(self.result_))
+        warn_of("BAR", "the windows", list(pairwise(states)), result.status)
+        self.result_ = result
+        self._set(table, states, *_between_all_states(result))
+        return self
 
     def _solve(self, table: Table) -> ChainFreeEnergy:
         sampled = np.flatnonzero(table.is_sampled).tolist()
@@ -103,7 +104,7 @@ class BAR(Estimator):
         return bar_chain(
             [_work(table, below, above) for below, above in pairs],
             [_work(table, above, below) for below, above in pairs],
-            statistical_inefficiency=self.statistical_inefficiency,
+            statistical_inefficiency=of_states(self.statistical_inefficiency, table.is_sampled),
             max_steps=self.maximum_iterations,
         )
 
@@ -117,17 +118,18 @@ def _work(table: Table, source: int, target: int) -> Any:
 
 def _between_all_states(chain: ChainFreeEnergy) -> tuple[np.ndarray, np.ndarray]:
     """Differences of all states and their errors: NaN across a window without an estimate."""
-    is_unknown = np.isnan(chain.delta_f)
-    covariance = np.where(is_unknown[:, None] | is_unknown[None], 0, chain.covariance)
-    f = _before_states(np.where(is_unknown, 0, chain.delta_f))
-    joint = _before_states(_before_states(covariance).T)
-    squares = np.diag(joint)[:, None] + np.diag(joint)[None] - 2 * joint
-    missing = _before_states(is_unknown.astype(int))
-    is_known = missing[:, None] == missing[None]
-    errors = np.sqrt(np.maximum(squares, 0))
-    return np.where(is_known, f[None] - f[:, None], np.nan), np.where(is_known, errors, np.nan)
-
-
-def _before_states(values: np.ndarray) -> np.ndarray:
-    """Sums over the windows before every state, along the first axis."""
-    return np.cumsum(np.insert(values, 0, 0, axis=0), axis=0)
+    delta_f, covariance = np.asarray(chain.delta_f), np.asarray(chain.covariance)
+    num_states = len(delta_f) + 1
+    differences, errors = np.zeros((2, num_states, num_states))
+    for first in range(num_states):
+        for last in range(first + 1, num_states):
+            # Sums over the windows in between: a window of infinite error spoils no other.
+            between = slice(first, last)
+            differences[first, last] = np.sum(delta_f[between])
+            with np.errstate(invalid="ignore"):
+                variance = np.sum(covariance[between, between])
+            is_infinite = np.isinf(np.diag(covariance)[between]).any()
+            variance = np.inf if is_infinite else np.maximum(variance, 0)
+            errors[first, last] = errors[last, first] = np.sqrt(variance)
+    differences -= differences.T
+    return differences, np.where(np.isnan(differences), np.nan, errors)

@@ -1,7 +1,7 @@
 """What both estimators share: the attributes of a result, and what is said of one that is none."""
 
 import warnings
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,11 +33,10 @@ class Estimator(BaseEstimator):
         """Standard error of `delta_f_` in kT."""
         return self._d_delta_f_
 
-    def _set(self, table: Table, states: list[Any], delta_f: Any, error: Any) -> Self:
+    def _set(self, table: Table, states: list[Any], delta_f: Any, error: Any) -> None:
         self._states_ = states
         self._delta_f_ = table.frame(delta_f, states)
         self._d_delta_f_ = table.frame(error, states)
-        return self
 
 
 def warn_of(name: str, what: str, labels: list[Any], statuses: Any) -> None:
@@ -50,3 +49,9 @@ def warn_of(name: str, what: str, labels: list[Any], statuses: Any) -> None:
         is_rough = status == Status.LOW_OVERLAP.name
         verdict = "the errors are too small, as a rule," if is_rough else "there is no estimate"
         warnings.warn(f"{name}: {verdict} for {what} {found}: {status}", stacklevel=3)
+
+
+def of_states(inefficiency: Any, chosen: np.ndarray) -> np.ndarray:
+    """Statistical inefficiencies of some of the columns, from a number or one per column."""
+    values = np.asarray(inefficiency, float)
+    return values[chosen] if values.shape == chosen.shape else values

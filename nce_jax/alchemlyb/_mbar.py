@@ -1,12 +1,13 @@
 """The multistate Bennett acceptance ratio, as an estimator of alchemlyb's kind."""
 
-from typing import Any, Self
+import warnings
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from nce_jax.alchemlyb._estimator import Estimator, warn_of
+from nce_jax.alchemlyb._estimator import Estimator, of_states, warn_of
 from nce_jax.alchemlyb._table import Table, check_known, read_table
 from nce_jax.free_energy import bootstrap_mbar, enthalpy_and_entropy, mbar
 
@@ -27,18 +28,19 @@ class MBAR(Estimator):
         asymptotic errors.
       verbose: accepted for alchemlyb's sake, without effect.
       statistical_inefficiency: g >= 1, a number or one per column, the number of its correlated
-        samples that are worth one independent sample: instead of subsampling. It has no part in
-        a bootstrap.
+        samples that are worth one independent sample: instead of subsampling. A bootstrap
+        refuses it.
       chunk_size: number of samples that are in work at once; None takes all.
       seed: of the bootstrap.
 
     Attributes:
       result_: the `StateFreeEnergies` of the states whose potentials are known: status, overlap,
         gap, components, covariances and effective samples.
-      theta_: covariance of the free energies relative to the first state. alchemlyb's differs by a
-        shift that no difference sees.
+      theta_: covariance of the free energies relative to the first state that has a result, NaN for
+        states that are not connected with it. alchemlyb's differs by a shift that no difference
+        sees.
       delta_h_, d_delta_h_, delta_sT_, d_delta_sT_: differences of enthalpy and of temperature times
-        entropy in kT and their standard errors; None unless `fit` is asked for them.
+        entropy in kT and their asymptotic standard errors; None unless `fit` is asked for them.
 
     Examples:
       >>> import numpy as np
@@ -92,7 +94,7 @@ class MBAR(Estimator):
         self.chunk_size = chunk_size
         self.seed = seed
 
-    def fit(self, u_nk: pd.DataFrame, compute_entropy_enthalpy: bool = False) -> Self:
+    def fit(self, u_nk: pd.DataFrame, compute_entropy_enthalpy: bool = False) -> "MBAR":
         """Estimates the free energies of all states.
 
         Args:
@@ -109,33 +111,43 @@ class MBAR(Estimator):
           TypeError: no DataFrame, or one that does not hold numbers.
           ValueError: missing potentials of states with samples; see `nce_jax.mbar` for the options.
         """
+        self._check_bootstrap()
         table = read_table(u_nk)
         known = _known_states(table)
         data: tuple[Any, Any] = table.potentials[:, known].T, table.num_samples[known]
         options = self._options(known)
         with jax.enable_x64(True):
-            self.result_ = jax.device_get(mbar(*data, **options))
-            errors = self.result_.standard_error if not self.n_bootstraps else self._errors(*data)
+            result = jax.device_get(mbar(*data, **options))
+            errors = self._errors(*data) if self.n_bootstraps else result.standard_error
             thermal = enthalpy_and_entropy(*data, **options) if compute_entropy_enthalpy else None
         labels = [state for state, is_known in zip(table.states, known, strict=True) if is_known]
-        warn_of("MBAR", "the states", labels, self.result_.status)
+        warn_of("MBAR", "the states", labels, result.status)
+        self.result_, self._known = result, known
         spread = lambda values: table.frame(_spread(values, known))
-        self.theta_ = spread(self.result_.covariance)
-        self._known = known
+        self.theta_ = spread(result.covariance)
         names = ("delta_h", "d_delta_h", "delta_sT", "d_delta_sT")
         results = [None] * 4 if thermal is None else list(thermal[:4])
         for name, values in zip(names, results, strict=True):
             setattr(self, f"_{name}_", None if values is None else spread(values))
-        return self._set(
-            table, table.states, _spread(self.result_.delta_f, known), _spread(errors, known)
-        )
+        matrices = _spread(result.delta_f, known), _spread(errors, known)
+        self._set(table, table.states, *matrices)
+        return self
+
+    def _check_bootstrap(self) -> None:
+        if isinstance(self.initial_f_k, str) and self.initial_f_k != "BAR":
+            raise ValueError(f"initial_f_k: expected 'BAR' or values, got {self.initial_f_k!r}")
+        if self.n_bootstraps == 1:
+            raise ValueError("n_bootstraps: expected 0 or at least 2 replicates, got 1")
+        if self.n_bootstraps and np.any(np.asarray(self.statistical_inefficiency) != 1):
+            raise ValueError(
+                "n_bootstraps: expected 0 beside a statistical_inefficiency, got"
+                f" {self.n_bootstraps}: replicates take the samples for independent; subsample"
+                " them, or use nce_jax.free_energy.bootstrap_mbar with its block_size"
+            )
 
     def _options(self, known: np.ndarray) -> dict[str, Any]:
-        inefficiency = np.asarray(self.statistical_inefficiency, float)
-        if inefficiency.ndim == 1 and len(inefficiency) == len(known):
-            inefficiency = inefficiency[known]
         return {
-            "statistical_inefficiency": inefficiency,
+            "statistical_inefficiency": of_states(self.statistical_inefficiency, known),
             "max_steps": self.maximum_iterations,
             "chunk_size": self.chunk_size,
         }
@@ -150,6 +162,13 @@ class MBAR(Estimator):
             chunk_size=self.chunk_size,
         ).replicates
         f = np.asarray(replicates)
+        num_failed = np.isnan(f).any(axis=1).sum()
+        if num_failed:
+            warnings.warn(
+                f"MBAR: {num_failed} of {len(f)} bootstrap replicates have no estimate of some"
+                " states, whose errors are NaN",
+                stacklevel=3,
+            )
         return np.stack([np.std(f - f[:, [state]], axis=0, ddof=1) for state in range(f.shape[1])])
 
     @property

@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import infer_dtype
 
 from nce_jax._describe import describe
 
@@ -51,7 +52,8 @@ def read_table(u_nk: Any) -> Table:
     if u_nk.index.nlevels < 2 or u_nk.empty:
         raise ValueError(
             "u_nk: expected rows with an index of time and state, as alchemlyb's parsers make it,"
-            f" got {len(u_nk)} rows with the index levels {list(u_nk.index.names)}"
+            f" and a column per state, got {len(u_nk)} rows with the index levels"
+            f" {list(u_nk.index.names)} and {u_nk.shape[1]} columns"
         )
     states = u_nk.columns.tolist()
     if len(set(states)) < len(states):
@@ -72,17 +74,17 @@ def _owners(index: pd.Index, states: list[Any]) -> np.ndarray:
     if missing or (codes < 0).any():
         raise ValueError(
             f"u_nk: expected every sample's state among the columns, {states}, got samples of"
-            f" {missing or 'a missing state'}"
+            f" {missing or 'a missing state'}; the first level of the index, {index.names[0]!r}, is"
+            " taken for the time"
         )
     return np.array([positions[label] for label in labels])[codes]
 
 
 def _numbers(u_nk: pd.DataFrame) -> np.ndarray:
-    try:
-        return u_nk.to_numpy(np.float64)
-    except (TypeError, ValueError) as error:
-        kinds = sorted({str(kind) for kind in u_nk.dtypes})
-        raise TypeError(f"u_nk: expected numbers, got columns of {', '.join(kinds)}") from error
+    kinds = {infer_dtype(column) for _, column in u_nk.items()}
+    if not kinds <= {"floating", "integer", "mixed-integer-float", "empty"}:
+        raise TypeError(f"u_nk: expected numbers, got columns of {', '.join(sorted(kinds))}")
+    return u_nk.to_numpy(np.float64, na_value=np.nan)
 
 
 def _energy_of_kt(attrs: dict[str, Any]) -> float:
@@ -106,12 +108,24 @@ def _energy_of_kt(attrs: dict[str, Any]) -> float:
 
 
 def check_known(table: Table, is_needed: np.ndarray, advice: str) -> None:
-    """Raises unless the samples of state i have a potential in state j where `is_needed[i, j]`."""
+    """Raises unless the samples of state i have a potential in state j where `is_needed[i, j]`.
+
+    Their own potentials must be finite, and the others more than -inf.
+    """
     for row in np.flatnonzero(table.is_sampled).tolist():
-        is_missing = np.isnan(table.samples_of(row)).any(axis=0) & is_needed[row]
+        potentials = table.samples_of(row)
+        is_missing = np.isnan(potentials).any(axis=0) & is_needed[row]
         if is_missing.any():
             columns = [table.states[column] for column in np.flatnonzero(is_missing)]
             raise ValueError(
                 f"u_nk: expected potentials of the samples of state {table.states[row]} in the"
                 f" states {columns}, got NaN{advice}"
+            )
+        is_impossible = (potentials == -np.inf).any(axis=1) | np.isinf(potentials[:, row])
+        if is_impossible.any():
+            raise ValueError(
+                f"u_nk: expected finite potentials of the samples of state {table.states[row]} in"
+                " that state, and elsewhere any but -inf, got others in"
+                f" {np.count_nonzero(is_impossible)} of {len(potentials)} samples, first in number"
+                f" {np.argmax(is_impossible)}"
             )

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import matmul
 from nce_jax._offset import Effect, add_constant
 from nce_jax._types import Array, Float, Int, Scalars, Weights
 from nce_jax.free_energy._expectations import (
@@ -17,7 +18,7 @@ from nce_jax.free_energy._expectations import (
     find_averages,
 )
 from nce_jax.free_energy._input import as_inputs, joined
-from nce_jax.free_energy._mbar import Solved, check_options, solve_states
+from nce_jax.free_energy._mbar import Solved, assemble_solved, check_options, solve_states
 from nce_jax.free_energy._network import Network, make_network, sum_samples
 from nce_jax.free_energy._uncertainty import asymptotic_covariance, centered_weights
 from nce_jax.log_partition import Status, interval_status
@@ -34,7 +35,9 @@ class EnthalpyEntropy(NamedTuple):
         energies; NaN where no chain of overlapping states connects both.
       delta_s_standard_error: of `delta_s`, (K, K).
       effective_samples: the effective number of samples behind the mean potential, (K,).
-      status: a `Status` of each state, (K,), int32, as in `Expectations`.
+      status: a `Status` of each mean potential, (K,), int32, as in `Expectations`.
+      status_f: a `Status` of each free energy, (K,), int32, as in `StateFreeEnergies`. An entropy
+        is as good as the worse of both.
     """
 
     delta_h: Float[Array, "states states"]
@@ -43,6 +46,7 @@ class EnthalpyEntropy(NamedTuple):
     delta_s_standard_error: Float[Array, "states states"]
     effective_samples: Float[Array, " states"]
     status: Int[Array, " states"]
+    status_f: Int[Array, " states"]
 
 
 def enthalpy_and_entropy(
@@ -136,6 +140,7 @@ def _enthalpy_and_entropy(
     number = effective_samples(averages, solution.reference, chunk_size)
     is_estimate = averages.status == Status.CONVERGED
     is_both = is_estimate[:, None] & is_estimate[None]
+    free_energies = assemble_solved(solution, chunk_size)
     is_linked = is_both & solution.reference.is_linked
     scale, f = averages.scale, solution.reference.f
     enthalpy = scale * averages.mean
@@ -147,9 +152,14 @@ def _enthalpy_and_entropy(
         delta_h=jnp.where(is_both, _differences(enthalpy), jnp.nan),
         delta_h_standard_error=jnp.where(is_both, _errors(of_enthalpy), jnp.nan),
         delta_s=jnp.where(is_linked, _differences(enthalpy - f), jnp.nan),
-        delta_s_standard_error=jnp.where(is_linked, _errors(of_entropy), jnp.nan),
+        delta_s_standard_error=jnp.where(
+            is_linked & jnp.isinf(free_energies.standard_error),
+            jnp.inf,  # of a single sample
+            jnp.where(is_linked, _errors(of_entropy), jnp.nan),
+        ),
         effective_samples=number,
         status=interval_status(averages.status, number),
+        status_f=free_energies.status,
     )
 
 
@@ -160,10 +170,10 @@ def _shared_covariance(averages: Averages, solution: Solved, chunk_size: int | N
     def products(pool: Network) -> tuple[jax.Array, jax.Array]:
         part, probabilities, deviations = deviations_of(pool, reference, averages.mean)
         weighted = part.weights[:, None] * centered_weights(part, reference)
-        return deviations.T @ weighted, probabilities.T @ weighted
+        return matmul(deviations.T, weighted), matmul(probabilities.T, weighted)
 
     direct, responses = sum_samples(products, averages.pool, chunk_size)
-    through_states = averages.responses.T @ (reference.inverse @ responses)
+    through_states = matmul(averages.responses.T, reference.inverse, responses)
     return -averages.pool.inefficiency * (direct + through_states)
 
 

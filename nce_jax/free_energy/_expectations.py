@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_sample_array
+from nce_jax._numerics import matmul
 from nce_jax._offset import Effect, add_constant, check_rounding, find_split
 from nce_jax._padding import padded_to, program_dtype
 from nce_jax._types import Array, Float, Int, Scalars, Weights
@@ -125,8 +126,7 @@ def as_observable(
             f" shape {values.shape}"
         )
     values = values.reshape(-1, inputs.size)
-    is_traced = isinstance(jax.device_put(np.float32(0)), jax.core.Tracer)
-    if isinstance(values, jax.Array) or is_traced:
+    if isinstance(values, jax.Array) or not inputs.is_on_host:
         dtype = program_dtype([values]) if isinstance(values, np.ndarray) else values.dtype
         check_rounding(name, values, dtype)
         return jnp.pad(jnp.asarray(values, dtype), ((0, 0), (0, size - inputs.size))), None
@@ -190,7 +190,7 @@ def find_averages(solution: Solved, observable: jax.Array, chunk_size: int | Non
     products, responses, sums = sum_samples(
         lambda part: _moments(part, reference, mean), pool, chunk_size
     )
-    covariance = products + responses.T @ (reference.inverse @ responses)
+    covariance = products + matmul(responses.T, reference.inverse, responses)
     is_finite = network.is_valid & network.is_defined & jnp.isfinite(mean)
     status = jnp.where(reference.is_supported, solved, Status.NO_OVERLAP)
     status = jnp.where(solved == Status.CONVERGED, status, solved)
@@ -226,7 +226,7 @@ def _scale(pool: Network, reference: Reference, chunk_size: int | None) -> jax.A
 
 def _means(pool: Network, reference: Reference) -> jax.Array:
     part, weights, values = _split(pool, reference)
-    return part.weights @ (weights * values)
+    return matmul(part.weights, weights * values)
 
 
 def deviations_of(pool: Network, reference: Reference, mean: jax.Array):
@@ -239,7 +239,8 @@ def _moments(pool: Network, reference: Reference, mean: jax.Array):
     """Sums of y_j y_k, (K, K), of p_j y_k, (K, K), and of y by state, (K, K)."""
     part, probabilities, deviations = deviations_of(pool, reference, mean)
     weighted = part.weights[:, None] * deviations
-    return deviations.T @ weighted, probabilities.T @ weighted, sum_by_state(weighted, part)
+    products = matmul(deviations.T, weighted), matmul(probabilities.T, weighted)
+    return *products, sum_by_state(weighted, part)
 
 
 def effective_samples(
@@ -247,15 +248,15 @@ def effective_samples(
 ) -> jax.Array:
     """One over the largest share of a sample in the variance, (K,)."""
     pool, mean = averages.pool, averages.mean
-    transform = reference.inverse @ averages.responses
+    transform = matmul(reference.inverse, averages.responses)
     counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
     flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
-    means = (averages.sums + flows @ transform) / counts
+    means = (averages.sums + matmul(flows, transform)) / counts
 
     def shares(pool: Network) -> tuple[jax.Array, jax.Array]:
         part, probabilities, deviations = deviations_of(pool, reference, mean)
         precisions = part.precisions[part.owners][:, None]
-        influence = deviations + probabilities @ transform - means[part.owners]
+        influence = deviations + matmul(probabilities, transform) - means[part.owners]
         squares = jnp.square(part.weights[:, None] * influence) / precisions
         return jnp.sum(squares, axis=0), jnp.max(squares / precisions, axis=0)
 

@@ -40,6 +40,7 @@ class Inputs(NamedTuple):
       largest: at least the number of samples of any state; None where it is not known.
       size: the number of samples, without padding.
       counts: the numbers of samples on the host, (K,), where they are known.
+      is_on_host: whether the samples were taken on the host, and padded there.
     """
 
     samples: PooledSamples
@@ -47,6 +48,7 @@ class Inputs(NamedTuple):
     largest: int | None
     size: int
     counts: np.ndarray | None
+    is_on_host: bool
 
 
 def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficiency: Any) -> Inputs:
@@ -71,7 +73,7 @@ def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficie
         potentials = potentials.astype(compute_dtype(potentials))
         num_samples = jnp.asarray(num_samples, jnp.int32)
         samples = PooledSamples(potentials, num_samples, weights, inefficiency)
-        return Inputs(samples, None, largest, potentials.shape[1], counts)
+        return Inputs(samples, None, largest, potentials.shape[1], counts, is_on_host=False)
     return _on_host(np.asarray(potentials), counts, weights, inefficiency)
 
 
@@ -164,7 +166,7 @@ def _on_host(potentials: np.ndarray, counts: np.ndarray, weights: Any, inefficie
     largest = min(size, padded_size(int(counts.max())))
     inefficiency = np.asarray(inefficiency, dtype)
     samples = PooledSamples(padded, counts.astype(np.int32), weights, inefficiency)
-    return Inputs(jax.device_put(samples), constants, largest, count, counts)
+    return Inputs(jax.device_put(samples), constants, largest, count, counts, is_on_host=True)
 
 
 def _relative(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import matmul
+
 _BLOCK = 256
 """Number of samples that are added one after another in float32."""
 
@@ -234,15 +236,15 @@ def weighted_products(values: jax.Array, weights: jax.Array) -> jax.Array:
     With the root of the weights on either side there is one array to write instead of two.
     """
     scaled = values * jnp.sqrt(weights)[:, None]
-    return scaled.T @ scaled
+    return matmul(scaled.T, scaled)
 
 
 @weighted_products.defjvp
 def _weighted_products_jvp(primals, tangents):
     # The root has no derivative where a weight is zero; the product has.
     (values, weights), (moved, moved_weights) = primals, tangents
-    half = moved.T @ (values * weights[:, None])
-    tangent = half + half.T + values.T @ (values * moved_weights[:, None])
+    half = matmul(moved.T, values * weights[:, None])
+    tangent = half + half.T + matmul(values.T, values * moved_weights[:, None])
     return weighted_products(values, weights), tangent
 
 

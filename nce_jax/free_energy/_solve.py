@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._laplacian import mutually_reachable, resistances, solve_laplacian
+from nce_jax._numerics import matmul
 from nce_jax.free_energy._network import Moments, Network, find_moments, posterior, sum_samples
 from nce_jax.free_energy._start import Start
 from nce_jax.log_partition import iterate, start_run
@@ -126,7 +127,7 @@ def _moments_near(network: Network, near: Near, f: jax.Array) -> Moments:
     logits = jnp.where(is_sampled, near.logits, 0)
     moved = jnp.where(is_sampled, f + network.log_counts - logits, -jnp.inf)
     factors = jnp.exp(moved - jnp.max(moved))
-    total = (near.probabilities @ factors)[:, None]
+    total = matmul(near.probabilities, factors)[:, None]
     values = near.probabilities * factors[None] / total
     return find_moments(network, lambda _: values, None)
 
@@ -162,7 +163,7 @@ def _step(moments: Moments, is_linked: jax.Array, f: jax.Array) -> NetworkState:
     solved = solve_laplacian(couplings, jnp.column_stack([-gradient, identity]))
     step, inverse = solved[:, 0], solved[:, 1:]
     largest = jnp.max(jnp.where(is_linked, resistances(inverse), 0))
-    bound = jnp.sqrt(jnp.maximum(-step @ gradient, 0) * largest)
+    bound = jnp.sqrt(jnp.maximum(-matmul(step, gradient), 0) * largest)
     length = jnp.max(jnp.where(is_linked, jnp.abs(step[:, None] - step[None]), 0))
     fraction = jnp.where(length > 1, jnp.log1p(length) / jnp.maximum(length, 1), 1)
     # What a whole step leaves. Longer steps are not certified.
@@ -182,7 +183,7 @@ def _resolved(moments: Moments, is_linked: jax.Array, flow: jax.Array) -> jax.Ar
     """
     eps = jnp.finfo(flow.dtype).eps
     is_together = mutually_reachable(is_linked & (moments.shared > eps**1.5 * flow))
-    net = is_together.astype(flow.dtype) @ net_flows(moments, is_linked)
+    net = matmul(is_together.astype(flow.dtype), net_flows(moments, is_linked))
     is_settled = jnp.all(jnp.abs(net) <= 10 * eps * flow)
     return is_linked & (is_together | ~is_settled)
 
@@ -193,7 +194,7 @@ def _jump(couplings: jax.Array, gradient: jax.Array) -> jax.Array:
     Their samples all go to states that they share none with, or the other way round.
     """
     is_together = mutually_reachable(couplings > 0).astype(gradient.dtype)
-    net = is_together @ gradient
+    net = matmul(is_together, gradient)
     return jnp.where(jnp.abs(net) > _NEGLIGIBLE, -jnp.sign(net) * _JUMP, 0)
 
 
@@ -211,7 +212,7 @@ def _root_jvp(chunk_size, primals, tangents):
 
     def gradient(network: Network) -> jax.Array:
         def sums(part: Network) -> jax.Array:
-            return part.weights @ posterior(part, root)
+            return matmul(part.weights, posterior(part, root))
 
         return sum_samples(sums, network, chunk_size) - network.counts
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._laplacian import connected, narrowest, solve_laplacian, spanning_tree
-from nce_jax._numerics import log_sum_exp
+from nce_jax._numerics import log_sum_exp, matmul
 from nce_jax.free_energy._network import (
     Moments,
     Network,
@@ -63,7 +63,9 @@ def with_unsampled(network: Network, f: jax.Array, chunk_size: int | None) -> ja
         terms = -part.potentials - log_denominators(part, f)[:, None]
         return log_sum_exp(terms.T, jnp.broadcast_to(part.weights[None], terms.T.shape))
 
-    unsampled = -fold_samples(logs, jnp.logaddexp, -jnp.inf, network, chunk_size)
+    # Unlike those of `logaddexp`, the derivatives of this are numbers where both are -inf.
+    join = lambda one, other: log_sum_exp(jnp.stack([one, other]), axis=0)
+    unsampled = -fold_samples(logs, join, -jnp.inf, network, chunk_size)
     return jnp.where(network.is_sampled, f, unsampled)
 
 
@@ -85,7 +87,7 @@ def _values(network: Network, f: jax.Array) -> jax.Array:
     # Samples of weight zero may have any value that is finite.
     terms = jnp.exp(jnp.minimum(logs, jnp.log(jnp.finfo(f.dtype).max) - 1))
     scales = jnp.where(is_known, 1, jnp.nan).astype(f.dtype)
-    total = terms @ network.is_sampled.astype(f.dtype)
+    total = matmul(terms, network.is_sampled.astype(f.dtype))
     return terms * (scales[None] / total[:, None])
 
 
@@ -100,7 +102,7 @@ def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Re
     responses = jnp.where(
         is_sampled[:, None], identity, jnp.where(is_sampled[None], moments.shared, 0)
     )
-    share = responses @ is_linked.astype(f.dtype)
+    share = matmul(responses, is_linked.astype(f.dtype))
     is_supported = jnp.max(share, axis=1) > _SHARE
     # A state without samples joins the component that its weight is in, whose label is the first
     # state's. A state with samples has its whole share in its own.
@@ -130,15 +132,16 @@ def asymptotic_covariance(
         return weighted_products(deviations, part.weights)
 
     moments = sum_samples(product, network, chunk_size)
-    response = moments * network.counts[None]
-    total = moments + response @ reference.inverse @ response.T
+    # A state without samples may have no number, which must not reach the others.
+    response = jnp.where(network.is_sampled[None], moments * network.counts[None], 0)
+    total = moments + matmul(response, reference.inverse, response.T)
     return network.inefficiency * total
 
 
 def centered_weights(network: Network, reference: Reference) -> jax.Array:
     """Weights of the samples under every state, (N, K), relative to their mean in its component."""
     is_same = reference.is_linked & network.is_sampled[None]
-    pooled = 1 / jnp.maximum(is_same.astype(network.counts.dtype) @ network.counts, 1)
+    pooled = 1 / jnp.maximum(matmul(is_same.astype(network.counts.dtype), network.counts), 1)
     common = jnp.where(is_same.T[network.owners], pooled[None], 0)
     return state_weights(network, reference.f) - common
 
@@ -163,19 +166,21 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
     means = reference.moments.flows / counts[:, None]
     inverse = jnp.where(network.is_sampled[None], reference.inverse, 0)
     transform = -(
-        reference.responses @ inverse + jnp.diag(~network.is_sampled).astype(inverse.dtype)
+        matmul(reference.responses, inverse) + jnp.diag(~network.is_sampled).astype(inverse.dtype)
     )
     parents = _parents(network, reference)
     links = transform - transform[parents]
 
     def sums(part: Network):
         deviations = _values(part, reference.f) - means[part.owners]
+        # A state without samples may have no number, which must not reach the others.
+        deviations = jnp.where(jnp.isfinite(reference.f)[None], deviations, 0)
         precisions = part.precisions[part.owners]
         scaled = deviations * (part.weights / jnp.sqrt(precisions))[:, None]
-        squares = jnp.square(scaled @ links.T)
+        squares = jnp.square(matmul(scaled, links.T))
         # A sample of a correlated series stands for as many as its inefficiency says.
         shares = jnp.max(squares / precisions[:, None], axis=0)
-        return scaled.T @ scaled, jnp.sum(squares, axis=0), shares
+        return matmul(scaled.T, scaled), jnp.sum(squares, axis=0), shares
 
     def combine(one, other):
         return one[0] + other[0], one[1] + other[1], jnp.maximum(one[2], other[2])
@@ -183,8 +188,8 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
     product, total, largest = fold_samples(sums, combine, 0.0, network, chunk_size)
     every = jnp.sum(network.counts)
     number = jnp.where(largest == 0, every, total / jnp.where(largest == 0, 1, largest))
-    number = jnp.minimum(narrowest(number, parents), every)
-    covariance = network.inefficiency * transform @ product @ transform.T
+    number = jnp.minimum(narrowest(jnp.where(number > 0, number, 0), parents), every)
+    covariance = network.inefficiency * matmul(transform, product, transform.T)
     return Influence(covariance, number / network.inefficiency)
 
 

@@ -62,12 +62,15 @@ def check_result(name: str, value: Any, kinds: tuple[type, ...], maker: str) -> 
         raise TypeError(f"{name}: expected {expected}, as {maker} returns, got {describe(value)}")
 
 
-def check_single(name: str, values: Any, ndim: int, what: str) -> None:
+ONE_OF_A_BATCH = "jax.tree.map(lambda leaf: leaf[0], ...) takes one of a batch"
+
+
+def check_single(name: str, values: Any, ndim: int, what: str, cure: str = ONE_OF_A_BATCH) -> None:
     """Raises ValueError where a result has batch axes beyond those that a picture shows."""
     if np.ndim(values) != ndim:
         raise ValueError(
             f"{name}: expected {what} without further batch axes, got values of shape"
-            f" {np.shape(values)}; jax.tree.map(lambda leaf: leaf[0], ...) takes one of a batch"
+            f" {np.shape(values)}; {cure}"
         )
 
 

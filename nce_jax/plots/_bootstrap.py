@@ -57,7 +57,13 @@ def bootstrap_histogram(
     """
     check_result("bootstrap", bootstrap, (FreeEnergyBootstrap,), "bootstrap_bar(...)")
     check_fraction("level", level)
-    check_single("bootstrap", bootstrap.replicates, 1, "replicates of one difference")
+    check_single(
+        "bootstrap",
+        bootstrap.replicates,
+        1,
+        "replicates of one difference",
+        "jax.tree.map(lambda leaf: leaf[..., k], bootstrap) is the bootstrap of state or lane k",
+    )
     ax = as_axes(ax)
     replicates = as_float64(bootstrap.replicates)
     is_finite = np.isfinite(replicates)

@@ -88,8 +88,10 @@ def _windows(result: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         np.diagonal(np.asarray(matrix), 1) for matrix in (result.delta_f, result.standard_error)
     )
     rank = np.array([_FROM_WORST.index(Status(int(status))) for status in result.status])
-    worse = np.minimum(rank[1:], rank[:-1])
-    return delta_f, errors, np.array(_FROM_WORST)[worse]
+    status = np.array(_FROM_WORST)[np.minimum(rank[1:], rank[:-1])]
+    # States that no way connects with state 0 may be neighbors that overlap.
+    is_far = (status == Status.NO_OVERLAP) & np.isfinite(delta_f)
+    return delta_f, errors, np.where(is_far, Status.CONVERGED, status)
 
 
 _FROM_WORST = (
@@ -135,7 +137,13 @@ def free_energy_convergence(
         (forward and reverse convergence).
     """
     check_result("convergence", convergence, (Convergence,), "bar_convergence(...)")
-    check_single("convergence", convergence.forward, 1, "one difference")
+    check_single(
+        "convergence",
+        convergence.forward,
+        1,
+        "one difference",
+        "every field but `fraction` has the parts first and then the batch, of which [:, k] is one",
+    )
     ax = as_axes(ax)
     last, error = (float(column[-1]) for column in (convergence.forward, convergence.forward_error))
     if np.isfinite(last) and np.isfinite(error):

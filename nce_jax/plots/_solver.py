@@ -97,7 +97,9 @@ def _states(problem: Problem, solver: Solver, initial: Any, num_steps: int) -> S
 
 
 def _draw(ax: Axes, states: State, root: Any, status: Status, options: dict[str, Any]) -> None:
-    spacing = float(np.spacing(np.abs(np.asarray(root))))
+    # A root of zero has no digit of its own; the log ratios beside it have.
+    root = np.asarray(root)
+    spacing = float(np.finfo(root.dtype).eps * np.maximum(np.abs(root), 1))
     distance = np.maximum(np.abs(as_float64(states.estimate) - float(root)), spacing)
     steps = np.arange(len(distance))
     row = sum(line.get_gid() == _LINE for line in ax.lines)

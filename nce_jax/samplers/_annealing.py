@@ -315,8 +315,9 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     log_mean = log_mean_exp(log_weights, None)
     relative = jnp.exp(log_weights - log_mean)  # mean one
     deviations = relative - 1
-    # Equal weights differ by rounding alone, and then count equally.
-    rounding = 8 * jnp.finfo(relative.dtype).eps * (1 + jnp.max(jnp.abs(log_weights)))
+    # Equal weights differ by rounding alone, and then count equally; a weight of zero is another.
+    size = jnp.max(jnp.where(jnp.isfinite(log_weights), jnp.abs(log_weights), 0))
+    rounding = 8 * jnp.finfo(relative.dtype).eps * (1 + size)
     deviations = jnp.where(jnp.max(jnp.abs(deviations)) <= rounding, 0, deviations)
     count = effective_samples((deviations, None))
     status = jnp.where(jnp.isfinite(log_mean), Status.CONVERGED, Status.NONFINITE)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nce_jax._bridges import NumbersPerStage, Space, bridges
 from nce_jax._checks import relative_weights
+from nce_jax._numerics import highest
 from nce_jax.log_partition import Status
 from nce_jax.training._state import Batch
 from nce_jax.training._treatments import LogPartitionUpdate
@@ -63,7 +64,7 @@ def worst_of_stages(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def _worst(log_ratio: jax.Array) -> jax.Array:
     # A NaN or +inf of any stage is the maximum.
-    largest = jnp.max(log_ratio, axis=0)
+    largest = highest(log_ratio, axis=0)
     has_none = jnp.isneginf(log_ratio).any(axis=0) & jnp.isfinite(largest)
     return jnp.where(has_none, -jnp.inf, largest)
 

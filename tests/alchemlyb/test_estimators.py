@@ -10,6 +10,7 @@ import sklearn.base
 import nce_jax
 from nce_jax import free_energy
 from nce_jax.alchemlyb import BAR, MBAR
+from nce_jax.alchemlyb._bar import _between_all_states
 from tests.free_energy.networks import oscillators
 
 STATES = [0.0, 0.25, 0.5, 1.0]
@@ -185,7 +186,7 @@ def test_estimators_are_those_of_scikit_learn(estimator):
 @pytest.mark.costly
 @pytest.mark.parametrize("estimator", [BAR, MBAR])
 def test_correlated_samples_widen_errors(estimator, chain, network):
-    correlated = estimator(statistical_inefficiency=4.0).fit(table())
+    correlated = estimator(statistical_inefficiency=[4.0, 4.0, 4.0, 4.0]).fit(table())
     independent = chain if estimator is BAR else network
     np.testing.assert_allclose(correlated.d_delta_f_, 2 * independent.d_delta_f_, rtol=1e-9)
 
@@ -198,6 +199,15 @@ def other_state(u_nk):
     return u_nk.rename(index={0.25: 0.3}, level=1)
 
 
+def spoiled(value, column=0):
+    def spoil(u_nk):
+        u_nk = u_nk.copy()
+        u_nk.iloc[3, column] = value
+        return u_nk
+
+    return spoil
+
+
 BAD = {
     "no DataFrame": (lambda u_nk: u_nk.to_numpy(), TypeError, "expected a pandas DataFrame, got"),
     "no index": (no_time, ValueError, "an index of time and state"),
@@ -208,7 +218,16 @@ BAD = {
         "expected different states as columns",
     ),
     "another state": (other_state, ValueError, r"among the columns, .*, got samples of \[0\.3\]"),
-    "texts": (lambda u_nk: u_nk.astype(str) + "kT", TypeError, "expected numbers, got columns of"),
+    "texts": (lambda u_nk: u_nk.astype(str), TypeError, "expected numbers, got columns of string"),
+    "truth values": (lambda u_nk: u_nk > 1, TypeError, "got columns of boolean"),
+    "complex numbers": (lambda u_nk: u_nk * 1j, TypeError, "got columns of complex"),
+    "no columns": (lambda u_nk: u_nk[[]], ValueError, "a column per state, got 750 rows"),
+    "no energy": (
+        spoiled(np.inf),
+        ValueError,
+        r"samples of state 0\.0 in that state, and .* number 3",
+    ),
+    "minus infinity": (spoiled(-np.inf, 1), ValueError, r"any but -inf, got others in 1 of 300"),
 }
 
 
@@ -231,6 +250,28 @@ def test_a_wrong_table_is_named(estimator, spoil, error, message):
 def test_a_wrong_unit_is_named(attrs, message):
     with pytest.raises(ValueError, match=message):
         BAR().fit(table(**attrs))
+
+
+def test_a_bootstrap_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="n_bootstraps: expected 0 or at least 2"):
+        MBAR(n_bootstraps=1).fit(table())
+    with pytest.raises(ValueError, match="n_bootstraps: expected 0 beside a statistical_ineff"):
+        MBAR(n_bootstraps=50, statistical_inefficiency=3.0).fit(table())
+    with pytest.raises(ValueError, match="initial_f_k: expected 'BAR' or values, got 'MBAR'"):
+        MBAR(initial_f_k="MBAR").fit(table())
+
+
+def test_a_window_of_infinite_error_spoils_no_other():
+    covariance = np.diag([np.inf, 1e14, 1e-6, 1e-6])
+    covariance[2, 3] = covariance[3, 2] = 5e-7
+    chain = free_energy.ChainFreeEnergy(
+        np.arange(4.0), np.sqrt(np.diag(covariance)), covariance, *[None] * 5
+    )
+    delta_f, errors = _between_all_states(chain)
+    np.testing.assert_array_equal(delta_f[0], [0, 0, 1, 3, 6])
+    np.testing.assert_array_equal(np.diag(errors), 0)
+    assert np.isinf(errors[0, 1:]).all()
+    np.testing.assert_allclose(errors[2:, 2:][0], [0, 1e-3, np.sqrt(3e-6)])
 
 
 def test_one_state_is_no_chain():

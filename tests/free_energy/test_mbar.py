@@ -467,6 +467,15 @@ def test_effective_samples_come_from_the_derivatives_in_the_weights(pool):
     np.testing.assert_allclose(number[1:], expected, rtol=1e-8)
 
 
+def test_a_way_is_as_narrow_as_its_links(x64):
+    """A weak link, and good ones behind it, whose states have no more effective samples."""
+    counts, scales = np.array(NUM_SAMPLES), np.array([1.0, 300.0, 600.0, 900.0])
+    x = np.random.default_rng(1).exponential(size=150) / np.repeat(scales, counts)
+    number = np.asarray(nce_jax.mbar(np.outer(scales, x), counts).effective_samples)
+    np.testing.assert_allclose(number[2:], number[1], rtol=1e-12)
+    assert number[1] < 10
+
+
 @pytest.mark.costly
 def test_weak_links_are_said_at_the_end_of_a_long_chain(x64):
     """Each of 15 windows has few effective samples; of the sum no sample has a large share."""
@@ -488,3 +497,40 @@ def test_the_narrowest_link_of_a_way():
     # 2 - 0 (3), 0 - 3 (5), 0 - 4 (4), 4 - 1 (1); 5 is alone.
     expected = [np.inf, 1.0, 3.0, 5.0, 4.0, 0.0]
     np.testing.assert_array_equal(narrowest(widths, parents), expected)
+
+
+@pytest.mark.parametrize("function", [nce_jax.mbar, free_energy.enthalpy_and_entropy])
+def test_products_are_of_full_precision_on_every_device(pool, function):
+    program = str(jax.make_jaxpr(function)(jnp.asarray(pool.potentials), pool.num_samples))
+    assert "dot_general" in program
+    assert "precision=None" not in program
+
+
+@pytest.mark.costly
+def test_second_derivatives_where_a_chunk_has_nothing_of_a_state(x64):
+    """No sample of the first two chunks is allowed in the state without samples."""
+    pool = oscillators((60, 40, 0, 50))
+    is_allowed = np.ones_like(pool.potentials, bool)
+    is_allowed[2, :60] = False
+
+    def free_energy_of(shift, chunk_size):
+        moved = jnp.where(is_allowed, jnp.asarray(pool.potentials) * (1 + shift), jnp.inf)
+        return nce_jax.mbar(moved, pool.num_samples, chunk_size=chunk_size).f[2]
+
+    for derivative in (jax.grad(jax.grad(free_energy_of)), jax.hessian(free_energy_of)):
+        assert_close(derivative(0.0, 30), derivative(0.0, None), 1e-8)
+        assert np.isfinite(derivative(0.0, 30))
+
+
+@pytest.mark.costly
+def test_derivatives_in_the_weights_of_potentials_on_the_host():
+    """Constants are taken out of the potentials and of the observable, or of neither."""
+    pool = oscillators()
+    far = pool.potentials + np.array([0.0, 500.0, -300.0, 100.0])[:, None]
+
+    def mean(weights):
+        result = free_energy.expectations(far, far[1], pool.num_samples, weights=weights)
+        entropy = free_energy.enthalpy_and_entropy(far, pool.num_samples, weights=weights)
+        return result.value[0] + entropy.delta_s[0, 1]
+
+    assert np.isfinite(jax.grad(mean)(jnp.ones(150))).all()

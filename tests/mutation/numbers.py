@@ -5,6 +5,11 @@ from tests.mutation.fault import Fault, faults_in
 _LOSSES = (
     *faults_in(
         "nce_jax/_numerics.py",
+        "tests/test_nan_in_many.py",
+        faults={"jnp.where(jnp.any(is_nan, axis=axis), jnp.nan, result)": "result"},
+    ),
+    *faults_in(
+        "nce_jax/_numerics.py",
         "tests/test_numerics.py",
         faults={"is_candidate = is_weighted & jnp.isfinite(samples)": "is_candidate = is_weighted"},
     ),
@@ -190,6 +195,39 @@ _DIAGNOSTICS = (
             "values - jax.lax.stop_gradient(values[..., :1])": "values",
             "& has_pairs & (lags": "& (lags",
         },
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_uncertainty.py",
+        "tests/free_energy/test_mbar.py",
+        faults={
+            "total = moments + matmul(": "total = moments - matmul(",
+            "links = transform - transform[parents]": "links = transform - transform[:1]",
+        },
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_solve.py",
+        "tests/free_energy/test_mbar.py",
+        faults={"return root, -solve_laplacian(": "return root, solve_laplacian("},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_start.py",
+        "tests/free_energy/test_mbar.py",
+        faults={"rows[:, parent] - rows[:, child]": "rows[:, child] - rows[:, parent]"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_enthalpy.py",
+        "tests/free_energy/test_enthalpy.py",
+        faults={"return -averages.pool.inefficiency": "return averages.pool.inefficiency"},
+    ),
+    *faults_in(
+        "nce_jax/alchemlyb/_table.py",
+        "tests/alchemlyb/test_estimators.py",
+        faults={"/ _energy_of_kt(attrs)": "* _energy_of_kt(attrs)"},
+    ),
+    *faults_in(
+        "nce_jax/alchemlyb/_bar.py",
+        "tests/alchemlyb/test_estimators.py",
+        faults={"np.sum(covariance[between, between])": "np.sum(np.diag(covariance)[between])"},
     ),
     *faults_in(
         "nce_jax/free_energy/_convergence.py",

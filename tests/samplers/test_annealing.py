@@ -13,6 +13,8 @@ import pytest
 
 import nce_jax
 from nce_jax import noise, samplers
+from nce_jax.samplers._annealing import _estimate
+from nce_jax.samplers._path import Annealed
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")]
 
@@ -368,3 +370,13 @@ def test_bad_arguments_are_named():
         samplers.linear_schedule(0)
     with pytest.raises(TypeError, match="x_model: expected a floating array, got dtype int32"):
         reverse(jax.random.key(0), jnp.zeros((3, 2), int), 3, samplers.mala(0.1))
+
+
+def test_a_chain_of_weight_zero_hides_no_chain_that_dominates():
+    """One weight is e^10 times the others, whether or not one of them is zero."""
+    log_weights = jnp.zeros(100).at[0].set(10.0)
+    for values in (log_weights, log_weights.at[1].set(-jnp.inf)):
+        annealed = Annealed(jnp.zeros(100), values, jnp.zeros((), jnp.int32), jnp.ones(()))
+        estimate = _estimate(annealed, sign=1)
+        assert estimate.status == nce_jax.Status.LOW_OVERLAP
+        assert estimate.effective_samples < 2
