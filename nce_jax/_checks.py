@@ -118,7 +118,7 @@ def check_not_record(name: str, values: Any, expected: str) -> None:
         raise TypeError(f"{name}: expected {expected}, got {describe(values)}; pass {cure}")
 
 
-def check_same_batch(names: tuple[str, str], first: jax.Array, second: jax.Array) -> None:
+def check_same_batch(names: tuple[str, str], first: Any, second: Any) -> None:
     """Raises ValueError unless both arrays agree in every axis but the last."""
     if first.shape[:-1] != second.shape[:-1]:
         raise ValueError(

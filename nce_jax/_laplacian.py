@@ -93,7 +93,8 @@ def spanning_tree(distance: jax.Array, is_sampled: jax.Array) -> tuple[jax.Array
     first = jnp.argmax(is_sampled)
     joined = jnp.arange(num_states) == first
     _, (parents, order) = jax.lax.scan(join, joined, None, length=num_states - 1)
-    return jnp.concatenate([first[None], parents]), jnp.concatenate([first[None], order])
+    parents, order = (jnp.concatenate([first[None], rest]) for rest in (parents, order))
+    return parents.astype(jnp.int32), order.astype(jnp.int32)
 
 
 def narrowest(widths: jax.Array, parents: jax.Array) -> jax.Array:
@@ -103,7 +104,7 @@ def narrowest(widths: jax.Array, parents: jax.Array) -> jax.Array:
       widths: of the link from every state to its parent, (K,).
       parents: of every state, (K,); itself for a root, which no path leaves.
     """
-    own = jnp.arange(len(parents))
+    own = jnp.arange(len(parents), dtype=parents.dtype)
     is_link = (own[:, None] == parents[None]) & (own[:, None] != own[None])
     between = jnp.where(is_link, widths[None], 0)
     between = jnp.maximum(between, between.T)

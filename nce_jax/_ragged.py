@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_sample_array
-from nce_jax._types import Array, Float, Weights
+from nce_jax._types import AnyArray, Float, Weights
 
-Windows = Float[Array, "*batch windows n"] | Sequence[Float[Array, " n"]]
+Windows = Float[AnyArray, "*batch windows n"] | Sequence[Float[AnyArray, " n"]]
 """One set of numbers per window (or stage): an array (*batch, K, n), or K arrays (n_k,)."""
 
 

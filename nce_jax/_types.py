@@ -1,8 +1,9 @@
 """Type aliases and protocols shared by every room."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int, Integer, PRNGKeyArray, Real, Shaped
 
@@ -15,6 +16,15 @@ Scalars: TypeAlias = Real[ArrayLike, "*#batch"]
 
 Weights: TypeAlias = Shaped[Array, "..."]
 """Sample weights, floating or boolean, broadcastable to the samples; need not be normalized."""
+
+AnyArray: TypeAlias = Array | np.ndarray
+"""An array of JAX or NumPy. In float64, those of NumPy are differenced before they are rounded."""
+
+Potentials: TypeAlias = Float[AnyArray, "states samples"] | Sequence[Float[AnyArray, "states _"]]
+"""Reduced potentials of all samples in all states, or of the samples of one state each."""
+
+Counts: TypeAlias = Int[AnyArray, " states"] | Sequence[int]
+"""Numbers of samples, one per state."""
 
 Params: TypeAlias = Any
 """Any pytree of arrays."""

@@ -15,7 +15,8 @@ import optax
 import pytest
 
 import nce_jax
-from nce_jax import criteria, models, noise, training
+from nce_jax import criteria, free_energy, models, noise, telescoping, training
+from tests.free_energy.networks import oscillators
 from tests.test_log_ratio_functions import (
     FUNCTIONS,
     NAMES,
@@ -86,6 +87,20 @@ def test_train_steps(criterion, treatment, param_dtype):
     # What these rules refuse is refused when the step is traced.
     _, metrics = jax.eval_shape(train, train.init(params), x, jax.random.key(2))
     assert metrics.loss.dtype == jnp.float32
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("enabled", [False, True])
+def test_many_states_with_both_widths_of_integers(enabled):
+    potentials, counts = oscillators()[:2]
+    with jax.enable_x64(enabled):
+        key = jax.random.key(0)
+        table = jnp.asarray(potentials[:3, :40].reshape(3, 4, 10))
+        nce_jax.mbar(potentials, counts, weights=np.ones(150), chunk_size=40)
+        jax.grad(lambda u: nce_jax.mbar(u, counts).f[1])(jnp.asarray(potentials))
+        free_energy.enthalpy_and_entropy(potentials, counts)
+        free_energy.bootstrap_mbar(key, potentials, counts, num_replicates=3, block_size=3)
+        telescoping.joint_log_partitions(table)
 
 
 def examples() -> dict[str, str]:

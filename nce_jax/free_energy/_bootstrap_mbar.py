@@ -1,6 +1,5 @@
 """Bootstrap of the free energies of many states: the samples of every state are redrawn."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._offset import Effect, add_constant
-from nce_jax._types import Array, Float, Int, PRNGKeyArray, Weights
+from nce_jax._types import Counts, Potentials, PRNGKeyArray, Weights
 from nce_jax.free_energy._input import as_inputs
 from nce_jax.free_energy._mbar import assemble_solved, check_options, solve_states
 from nce_jax.free_energy._network import Network, make_network, repeated, sum_by_state
@@ -24,8 +23,8 @@ from nce_jax.log_partition import Status, interval_status
 
 def bootstrap_mbar(
     key: PRNGKeyArray,
-    reduced_potentials: Float[Array, "states samples"] | Sequence[Float[Array, "states _"]],
-    num_samples: Int[Array, " states"] | Sequence[int] | None = None,
+    reduced_potentials: Potentials,
+    num_samples: Counts | None = None,
     *,
     num_replicates: int,
     weights: Weights | None = None,
@@ -165,10 +164,12 @@ def _redraw(key: PRNGKeyArray, network: Network, block_size: int) -> jax.Array:
     size = len(network.owners)
     counts = sum_by_state((network.weights > 0).astype(network.weights.dtype), network)
     counts = jnp.round(counts).astype(jnp.int32)
-    begins = jnp.searchsorted(network.owners, jnp.arange(len(counts)))
+    states = jnp.arange(len(counts), dtype=jnp.int32)
+    begins = jnp.searchsorted(network.owners, states).astype(jnp.int32)
     begin, count = begins[network.owners], counts[network.owners]
-    place = jnp.arange(size) - begin
-    starts = jax.random.randint(key, (size,), 0, jnp.maximum(count - block_size, 0) + 1)
+    place = jnp.arange(size, dtype=jnp.int32) - begin
+    num_starts = jnp.maximum(count - block_size, 0) + 1
+    starts = jax.random.randint(key, (size,), 0, num_starts, jnp.int32)
     # One draw per block of places; those beyond the samples of positive weight draw none.
     start = starts[begin + place // block_size * block_size]
     index = begin + jnp.minimum(start + place % block_size, count - 1)

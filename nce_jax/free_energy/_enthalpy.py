@@ -1,6 +1,5 @@
 """Differences of enthalpy and entropy, which share the errors of averages and free energies."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 
 from nce_jax._numerics import matmul
 from nce_jax._offset import Effect, add_constant
-from nce_jax._types import Array, Float, Int, Scalars, Weights
+from nce_jax._types import Array, Counts, Float, Int, Potentials, Scalars, Weights
 from nce_jax.free_energy._expectations import (
     Averages,
     as_observable,
@@ -50,8 +49,8 @@ class EnthalpyEntropy(NamedTuple):
 
 
 def enthalpy_and_entropy(
-    reduced_potentials: Float[Array, "states samples"] | Sequence[Float[Array, "states _"]],
-    num_samples: Int[Array, " states"] | Sequence[int] | None = None,
+    reduced_potentials: Potentials,
+    num_samples: Counts | None = None,
     *,
     weights: Weights | None = None,
     statistical_inefficiency: Scalars = 1.0,

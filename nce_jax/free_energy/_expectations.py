@@ -1,6 +1,5 @@
 """Expectations under every state from the samples of all states."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,7 +11,7 @@ from nce_jax._checks import as_sample_array
 from nce_jax._numerics import matmul
 from nce_jax._offset import Effect, add_constant, check_rounding, find_split
 from nce_jax._padding import padded_to, program_dtype
-from nce_jax._types import Array, Float, Int, Scalars, Weights
+from nce_jax._types import AnyArray, Array, Counts, Float, Int, Potentials, Scalars, Weights
 from nce_jax.free_energy._input import Inputs, as_inputs
 from nce_jax.free_energy._mbar import Solved, check_options, solve_states
 from nce_jax.free_energy._network import (
@@ -44,9 +43,9 @@ class Expectations(NamedTuple):
 
 
 def expectations(
-    reduced_potentials: Float[Array, "states samples"] | Sequence[Float[Array, "states _"]],
-    observable: Float[Array, "*states samples"],
-    num_samples: Int[Array, " states"] | Sequence[int] | None = None,
+    reduced_potentials: Potentials,
+    observable: Float[AnyArray, "*states samples"],
+    num_samples: Counts | None = None,
     *,
     weights: Weights | None = None,
     statistical_inefficiency: Scalars = 1.0,

@@ -1,6 +1,5 @@
 """The multistate Bennett acceptance ratio: free energies of many states at once."""
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from nce_jax._checks import check_positive, check_positive_int
 from nce_jax._offset import Effect, add_constant
-from nce_jax._types import Array, Float, Int, Scalars, Weights
+from nce_jax._types import Counts, Potentials, Scalars, Weights
 from nce_jax.free_energy._input import as_inputs
 from nce_jax.free_energy._network import Network, make_network
 from nce_jax.free_energy._solve import solve_network
@@ -21,8 +20,8 @@ from nce_jax.log_partition import Status
 
 
 def mbar(
-    reduced_potentials: Float[Array, "states samples"] | Sequence[Float[Array, "states _"]],
-    num_samples: Int[Array, " states"] | Sequence[int] | None = None,
+    reduced_potentials: Potentials,
+    num_samples: Counts | None = None,
     *,
     weights: Weights | None = None,
     statistical_inefficiency: Scalars = 1.0,

@@ -116,7 +116,7 @@ def repeated(network: Network, times: jax.Array) -> Network:
 def _owners(num_samples: jax.Array, size: int) -> jax.Array:
     """The state of every sample, where the samples are ordered by state; padding is the last's."""
     ends = jnp.cumsum(jnp.asarray(num_samples))
-    owners = jnp.searchsorted(ends, jnp.arange(size), side="right")
+    owners = jnp.searchsorted(ends, jnp.arange(size, dtype=ends.dtype), side="right")
     return jnp.minimum(owners, len(ends) - 1).astype(jnp.int32)
 
 

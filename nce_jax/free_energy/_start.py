@@ -43,7 +43,7 @@ def pair_start(network: Network, largest: int | None, chunk_size: int | None) ->
         f = f.at[child].set(jnp.where(is_linked, f[parent] + difference, 0))
         return (f, label.at[child].set(jnp.where(is_linked, label[parent], child))), None
 
-    start = jnp.zeros_like(network.counts), jnp.arange(len(network.counts))
+    start = jnp.zeros_like(network.counts), jnp.arange(len(network.counts), dtype=jnp.int32)
     (f, label), _ = jax.lax.scan(join, start, (parents, order, *pairs))
     return Start(f, label[:, None] == label[None])
 

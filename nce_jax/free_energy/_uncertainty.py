@@ -201,4 +201,5 @@ def _parents(network: Network, reference: Reference) -> jax.Array:
     couplings = jnp.where(reference.couplings > 0, -reference.couplings, jnp.inf)
     parents, order = spanning_tree(couplings, network.is_sampled)
     parents = jnp.zeros_like(order).at[order].set(parents)
-    return jnp.where(network.is_sampled, parents, jnp.argmax(reference.responses, axis=1))
+    nearest = jnp.argmax(reference.responses, axis=1).astype(parents.dtype)
+    return jnp.where(network.is_sampled, parents, nearest)

@@ -158,6 +158,7 @@ def test_an_interval_of_no_spread_is_a_point():
         np.testing.assert_allclose(interval(result), [3, 3], atol=1e-5)
 
 
+@pytest.mark.costly
 def test_no_overlap_has_no_error():
     result = free_energy.bootstrap_bar(
         KEY, np.arange(100.0, 140.0), np.arange(100.0, 140.0), num_replicates=20

@@ -27,6 +27,7 @@ def test_equals_the_sums_over_windows_and_configurations(x64):
     assert result.total_standard_error > 1.2 * np.linalg.norm(result.standard_error)
 
 
+@pytest.mark.costly
 def test_one_inefficiency_per_state(x64):
     forward, reverse, _ = oscillators(200)
     inefficiency = np.array([1.0, 2.0, 5.0, 1.5, 3.0, 1.0])
@@ -55,6 +56,7 @@ def test_two_states_are_bar(num_reverse, float_dtype):
     np.testing.assert_allclose(one.total_standard_error, other.standard_error[0], rtol=rtol)
 
 
+@pytest.mark.costly
 def test_windows_of_their_own_are_independent():
     forward, reverse, _ = oscillators(200)
     result = free_energy.bar_chain(forward, reverse, shared_samples=False)
@@ -93,6 +95,7 @@ def test_padding_of_a_batch_counts_for_nothing(x64):
         np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-15)
 
 
+@pytest.mark.costly
 def test_a_window_without_overlap_takes_the_sum_with_it():
     forward, reverse, exact = oscillators(300, lanes=(2,))
     forward[0, 2], reverse[0, 2] = 200 + 20 * forward[0, 2], 200 + 20 * reverse[0, 2]

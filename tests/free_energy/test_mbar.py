@@ -120,6 +120,7 @@ def test_weights(pool, result):
         assert_close(getattr(left_out, name), getattr(fewer, name), 1e-9)
 
 
+@pytest.mark.costly
 def test_statistical_inefficiency(pool, result):
     one = nce_jax.mbar(*pool[:2], statistical_inefficiency=4.0)
     assert_close(one.f, result.f)
@@ -205,6 +206,7 @@ def test_an_evaluation_on_a_mesh_is_one_collective(pool):
     assert len(re.findall(r"all-reduce\(|all-gather\(|collective-permute\(", program)) == 1
 
 
+@pytest.mark.costly
 def test_float32_of_host_arrays_with_offsets(x64):
     pool = oscillators()
     expected = nce_jax.mbar(*pool[:2])
@@ -385,6 +387,7 @@ def test_a_far_state_without_samples_changes_no_other():
     assert_close(result.f[2] - 95, expected.f[2], 1e-4)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("scale", [4e-21, 1e30])
 def test_units_of_an_observable_scale_its_error(scale):
     pool = oscillators()
@@ -409,6 +412,7 @@ def test_only_ratios_of_weights_within_a_state_matter(scale):
     assert other.status.tolist() == one.status.tolist()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("counts", [[200, 40, 0, 50], [60, -40, 0, 130]])
 def test_traced_numbers_that_do_not_fit_fail(counts, x64):
     pool = oscillators()

@@ -96,7 +96,7 @@ def estimate(log_ratios, **options):
     return telescoping.joint_log_partitions(jnp.asarray(log_ratios), **options)
 
 
-@pytest.mark.parametrize("shared_samples", [True, False])
+@pytest.mark.parametrize("shared_samples", [True, pytest.param(False, marks=pytest.mark.costly)])
 def test_equals_the_multinomial_likelihood(x64, shared_samples):
     """Two solves to 1e-11, and sums of 800 terms."""
     log_ratios = np.asarray(gaussians(jax.random.key(0), 3, 200, shared_samples=shared_samples))
@@ -111,6 +111,7 @@ def test_equals_the_multinomial_likelihood(x64, shared_samples):
     assert np.all(joint.status == Status.CONVERGED)
 
 
+@pytest.mark.costly
 def test_one_stage_is_the_pair(x64):
     log_ratios = gaussians(jax.random.key(1), 3, 250)[:1, :2]
     joint = estimate(log_ratios)
