@@ -170,6 +170,7 @@ def test_lengths_of_one_class_share_one_program_with_the_numbers_of_jit(name):
     jax.tree.map(is_close, eager, traced)
 
 
+@pytest.mark.costly
 def test_a_new_number_of_vectors_takes_one_program():
     too_many = {}
     for name, call in vectors(5).items():
@@ -346,6 +347,7 @@ def test_two_thousand_lengths_take_few_programs_and_little_memory(name):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kB
 
 
+@pytest.mark.costly
 def test_host_samples_keep_their_precision_beside_arrays_of_another_device():
     """Weights on the second device do not send float64 samples unread into the program."""
     rng = np.random.default_rng(0)

@@ -246,6 +246,7 @@ def test_a_step_takes_its_own_states_and_snapshots_only():
         train(state, x_data, 0)
 
 
+@pytest.mark.costly
 def test_a_step_is_hashable_and_its_states_are_copies():
     train = make_self_noise_step(log_density_fn, optax.sgd(1.0), kernel=KERNEL, refresh_every=2)
     theta = jnp.array([0.5, -0.5])

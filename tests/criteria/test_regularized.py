@@ -241,6 +241,7 @@ def test_a_shift_of_all_log_ratios_shifts_the_root(x64):
     np.testing.assert_allclose(roots[1] - roots[0], 9.5, rtol=1e-12)
 
 
+@pytest.mark.costly
 def test_lanes_are_alone_with_their_strength():
     """One strength per lane, batched and under vmap; a bad strength or a NaN fails its own lane
     only, by its status.
@@ -397,6 +398,7 @@ def test_a_pull_without_a_minimum_is_not_solved(slope, center):
     assert solution.status == Status.NONFINITE
 
 
+@pytest.mark.costly
 def test_the_pull_of_the_criterion_keeps_its_center(x64):
     """Regularized on top of a penalty around another F: the slope of the whole loss is zero."""
     data, noise = gaussian_log_ratios(1.0, 12, 9)

@@ -155,6 +155,7 @@ def test_no_overlap_is_the_ceiling(kappa, float_dtype):
     np.testing.assert_allclose(estimate(level, level, kappa).value, 0, atol=1e-6 * min(1, kappa))
 
 
+@pytest.mark.costly
 def test_bad_lanes_are_nan_and_leave_their_neighbors_untouched():
     data, noise = (jnp.stack([side] * 4) for side in gaussian_log_ratios(dtype=np.float32))
     kappa = jnp.array([1.0, 1.0, jnp.inf, 1.0])
@@ -169,6 +170,7 @@ def test_bad_lanes_are_nan_and_leave_their_neighbors_untouched():
         np.testing.assert_array_equal(result.value[0], clean.value[0])
 
 
+@pytest.mark.costly
 def test_padding_is_dropping_and_weights_need_no_scale(x64):
     data, noise = gaussian_log_ratios()
     weights = {

@@ -230,6 +230,7 @@ def test_c2st_finds_the_best_accuracy_and_none_where_there_is_nothing(classifier
     assert same == c2st(jax.random.key(0), x, z, classifier=classifier)
 
 
+@pytest.mark.costly
 def test_the_error_of_c2st_covers_where_the_sets_are_the_same():
     """60 pairs of sets (seed 0): the error is between the spread and 1.7 times the spread."""
     rng = np.random.default_rng(0)

@@ -37,6 +37,7 @@ def test_equals_its_formula_with_weights_and_blocks(weighted, x64):
     np.testing.assert_allclose(actual, expected, rtol=1e-9)
 
 
+@pytest.mark.costly
 def test_padding_is_dropping_and_weights_need_no_scale(x64):
     data, noise = gaussian_log_ratios()
     weights = {
@@ -134,6 +135,7 @@ def test_no_overlap_supports_no_error(float_dtype):
     assert standard_error(*gaussian_log_ratios(16.0, dtype=float_dtype)) == np.inf
 
 
+@pytest.mark.costly
 def test_not_a_number_stays_in_its_lane():
     data, noise = (jnp.stack([side] * 3) for side in gaussian_log_ratios(dtype=np.float32))
     values = standard_error(data.at[1, 0].set(np.nan), noise)

@@ -35,6 +35,7 @@ def gaussian_params(settings, precisions):
     return params | {"quadratic": jnp.log(jnp.expm1(rows))}
 
 
+@pytest.mark.costly
 def test_a_stage_is_a_concave_quadratic_beside_its_perceptron():
     x = np.array([[1.0, 2.0], [0.0, -1.0]], np.float32)
     params = jax.tree.map(lambda leaf: leaf[0], gaussian_params(SMALL, [0.7]))

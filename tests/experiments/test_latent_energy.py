@@ -105,6 +105,7 @@ def test_the_posterior_itself_has_no_distance_and_a_known_log_ratio():
     assert fitted["overlap"] < standard["overlap"] == 1
 
 
+@pytest.mark.costly
 def test_a_mixture_finds_two_modes_that_a_gaussian_does_not():
     rng = np.random.default_rng(0)
     z = (0.3 * rng.normal(size=(2000, 2)) + np.where(rng.random((2000, 1)) < 0.5, -2, 2)).astype(

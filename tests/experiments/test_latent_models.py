@@ -19,6 +19,7 @@ def _ranks():
         yield
 
 
+@pytest.mark.costly
 def test_a_line_is_encoded_and_padding_is_not_trained_on():
     line = np.linspace(-1, 1, 200, dtype=np.float32)[:, None] * np.float32([[1.0, 2.0]])
     x = np.concatenate([line, np.full((50, 2), 1e6, np.float32)])

@@ -40,6 +40,7 @@ def exact(pairs, shift=0.0, scale=1.0):
     return of_grid, scale * np.array(log_posterior) - simulator.log_prior(theta) + shift
 
 
+@pytest.mark.costly
 def test_the_exact_ratio_is_found_perfect():
     """Accuracy 1/2, uniform masses, and a constant in the normalizer alone.
 

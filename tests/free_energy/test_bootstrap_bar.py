@@ -24,6 +24,7 @@ def one_window(num_samples, **options):
     return forward[..., 0, :], reverse[..., 0, :], exact[0]
 
 
+@pytest.mark.costly
 def test_a_replicate_is_bar_of_values_that_are_redrawn(x64):
     """Values of three kinds: a replicate is one of the answers that their counts can have."""
     forward = np.array([0.5, 0.5, 2.0])
@@ -203,6 +204,7 @@ def test_bad_arguments_are_named(name):
         function(forward, reverse, reverse, num_replicates=2)
 
 
+@pytest.mark.costly
 def test_bad_intervals_are_named():
     result = free_energy.bootstrap_bar(KEY, np.full(5, 3.0), np.full(5, -3.0), num_replicates=20)
     for interval in (free_energy.percentile_interval, free_energy.studentized_interval):

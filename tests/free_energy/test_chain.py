@@ -68,6 +68,7 @@ def test_windows_of_their_own_are_independent():
     free_energy.bar_chain(forward[:, :150], reverse, shared_samples=False)
 
 
+@pytest.mark.costly
 def test_windows_of_different_lengths(x64):
     forward, reverse, _ = oscillators(200)
     sizes = [200, 120, 80, 150, 60, 31]
@@ -113,6 +114,7 @@ def test_a_window_without_overlap_takes_the_sum_with_it():
     assert abs(result.total[1] - exact.sum()) < 4 * result.total_standard_error[1]
 
 
+@pytest.mark.costly
 def test_a_window_that_failed_passes_no_gradient():
     """Neither to its neighbors, with which it shares samples, nor to other chains."""
     forward, reverse, _ = oscillators(50, num_states=4, lanes=(2,))
@@ -140,6 +142,7 @@ def test_clashes_are_the_zeros_they_are(x64):
         np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.costly
 def test_work_of_minus_infinity_is_named_and_stays_in_its_window():
     forward, reverse, _ = oscillators(100)
     clean = free_energy.bar_chain(forward, reverse)
@@ -154,6 +157,7 @@ def test_work_of_minus_infinity_is_named_and_stays_in_its_window():
         nce_jax.check_solution(result, problem=problem)
 
 
+@pytest.mark.costly
 def test_constants_of_windows_are_taken_out_on_the_host():
     """float64 work in a float32 program; constants cancel in the sum of all windows."""
     forward, reverse, _ = oscillators(200)

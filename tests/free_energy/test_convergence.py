@@ -12,6 +12,7 @@ from tests.free_energy.states import oscillators
 pytestmark = pytest.mark.bad_input
 
 
+@pytest.mark.costly
 def test_parts_are_bar_of_the_first_and_the_last(x64):
     forward, reverse, _ = oscillators(103, num_states=2, lanes=(2,))
     forward, reverse = forward[:, 0], reverse[:, 0, :57]
@@ -78,6 +79,7 @@ def test_a_drift_shows_and_a_constant_drops_out():
     np.testing.assert_allclose(moved.backward_error, result.backward_error, rtol=1e-4)
 
 
+@pytest.mark.costly
 def test_the_status_of_a_chain_is_its_worst():
     forward, reverse, _ = oscillators(100, num_states=4)
     reverse[0] += 100

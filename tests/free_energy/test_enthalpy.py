@@ -54,6 +54,7 @@ def test_errors_are_those_of_the_formula(x64):
     np.testing.assert_allclose(result.delta_s_standard_error, of_entropy, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.costly
 def test_differences_are_those_of_the_means_and_of_the_free_energies(x64):
     potentials, counts = pool()
     result = free_energy.enthalpy_and_entropy(potentials, counts)

@@ -44,6 +44,7 @@ def test_equals_the_formulas(pool, result):
     assert np.all(np.isin(result.status, (Status.CONVERGED, Status.LOW_OVERLAP)))
 
 
+@pytest.mark.costly
 def test_expectations_equal_the_formulas(pool):
     oracle = networks.solve(*pool[:2])
     observable = np.sin(np.arange(pool.potentials.shape[1])) + pool.potentials[1]
@@ -105,6 +106,7 @@ def test_a_state_that_occurs_twice_is_one(pool, result):
     assert_close(twice.standard_error[0], np.asarray(result.standard_error)[0, rows], 1e-7)
 
 
+@pytest.mark.costly
 def test_weights(pool, result):
     rng = np.random.default_rng(1)
     equal = np.repeat([0.5, 3.0, 1.0, 2.0], pool.num_samples)
@@ -282,6 +284,7 @@ def test_a_bad_state_without_samples_fails_alone(pool, result):
     assert values.status.tolist() == [Status.NONFINITE] * K
 
 
+@pytest.mark.costly
 def test_a_single_sample_has_no_error(x64):
     pool = oscillators((60, 1, 50), spacing=0.5)
     result = nce_jax.mbar(*pool[:2])
@@ -376,6 +379,7 @@ def test_a_finite_clash_does_not_hide_a_pair(x64):
     assert_close(result.f[1], alone.f[1], 1e-9)
 
 
+@pytest.mark.costly
 def test_a_far_state_without_samples_changes_no_other():
     pool = oscillators()
     near = pool.potentials.astype(np.float32)

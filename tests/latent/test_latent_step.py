@@ -172,6 +172,7 @@ def test_encoder_and_prior_learn_the_law_of_the_data_together(name, x64):
     np.testing.assert_allclose(result.x.std(), SPREAD, atol=0.05)
 
 
+@pytest.mark.costly
 def test_a_standard_normal_prior_is_the_usual_autoencoder(x64):
     """The loss is that of a variational autoencoder, term by term, in NumPy."""
     train, params = make(None), exact_params()
@@ -188,6 +189,7 @@ def test_a_standard_normal_prior_is_the_usual_autoencoder(x64):
     np.testing.assert_allclose(metrics["reconstruction"], reconstruction, rtol=1e-10)
 
 
+@pytest.mark.costly
 def test_chains_infer_the_posterior_of_their_own_datum(x64):
     inference = latent.short_run(samplers.mala(0.05), num_steps=60, dim=1)
     train = make(one_stage(treatment=training.held()), inference=inference)
@@ -213,6 +215,7 @@ def test_chains_train_a_generator(x64):
     np.testing.assert_allclose(spread, SLOPE * SPREAD, rtol=0.15)
 
 
+@pytest.mark.costly
 def test_the_prior_is_fixed_for_generator_and_encoder(x64):
     """Their gradient is that of the bound alone, the prior's that of its own loss alone."""
     prior = one_stage(criterion=criteria.nce(magnification=10.0))

@@ -26,6 +26,7 @@ def log_ratios(seed, num_model, num_noise, num_replicates=None):
 # ---- log Z ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.costly
 def test_log_partition_equals_a_numpy_oracle(x64):
     model, noise = log_ratios(0, 40, 90)
     estimate = model_log_partition(model, noise)

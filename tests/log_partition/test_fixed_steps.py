@@ -120,6 +120,7 @@ def test_gaps_in_which_all_tails_underflow(solver, gap, kappa, float_dtype):
     np.testing.assert_array_equal(solution.status, looped.status)
 
 
+@pytest.mark.costly
 def test_both_forms_of_an_evaluation_agree_at_any_distance(x64):
     """Residual, step and overlap at 200 points in and beyond a gap of 4,000 nats, with weights and
     with a pull.

@@ -90,6 +90,7 @@ def test_a_random_campaign(x64):
         np.testing.assert_allclose(solution.log_partition, wanted, atol=1e-8)
 
 
+@pytest.mark.costly
 def test_the_gradient_is_that_of_the_equation_and_zero_at_lost_samples(x64):
     data, noise = problem(4, 6, 33)
     far = np.where(data == np.inf, 1e3, data), np.where(noise == -np.inf, -1e3, noise)

@@ -35,6 +35,7 @@ def test_a_lane_that_is_not_finite(bad, side, solver):
         np.testing.assert_array_equal(actual, expected)  # to the last bit
 
 
+@pytest.mark.costly
 def test_weights_and_noise_weight_out_of_range():
     """Traced values cannot raise: negative, NaN or all-zero weights and kappa outside (0, inf) are
     NONFINITE.

@@ -119,6 +119,7 @@ def test_batch_axes_are_a_loop(x64):
         )
 
 
+@pytest.mark.costly
 def test_low_precision_inputs_are_computed_in_float32():
     data, noise = gaussian_log_ratios(dtype=np.float32)
     for function in (loss, best, profiled):

@@ -102,6 +102,7 @@ def test_a_large_m_is_maximum_likelihood(x64):
     np.testing.assert_allclose(ranking(data, noise, magnification=1e-9), 0, atol=1e-7)
 
 
+@pytest.mark.costly
 def test_many_noise_samples_give_the_likelihood_gradient(x64):
     """The model e^(theta x) N(x; 0, 1) at theta = 1: per data sample theta - x; k = 4 standard
     errors, seed 0.

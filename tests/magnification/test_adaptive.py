@@ -154,6 +154,7 @@ def test_m_comes_down_at_once_and_goes_up_by_a_step_of_the_grid(usual):
     assert np.abs(thetas[-10:].mean(0) - 1).max() < 0.3
 
 
+@pytest.mark.costly
 def test_without_overlap_m_stays_at_one_or_below_and_everything_finite(sgd_step):
     """Means 16 apart in one dimension. At theta = 0 every M is supported: the first is the
     largest.
@@ -165,6 +166,7 @@ def test_without_overlap_m_stays_at_one_or_below_and_everything_finite(sgd_step)
     assert_finite(state.magnification_state.measurements)
 
 
+@pytest.mark.costly
 def test_the_looks_become_rarer_by_a_step_for_every_256():
     """Every step up to 256, every second up to 512, every third up to 768."""
     s_data, s_noise = jnp.linspace(0.0, 2.0, 30), jnp.linspace(-1.0, 1.0, 40)

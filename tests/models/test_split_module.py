@@ -55,6 +55,7 @@ def test_trailing_axis_of_one_is_dropped():
     np.testing.assert_array_equal(log_density_fn(params, points()), linear(points())[:, 0])
 
 
+@pytest.mark.costly
 def test_only_parameters_are_params():
     module = WithState()
     module.eval()

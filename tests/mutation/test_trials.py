@@ -24,6 +24,7 @@ def trials(tmp_path):
     return Trials(root, tmp_path / "kept")
 
 
+@pytest.mark.costly
 def test_a_fault_is_noticed_by_the_test_of_the_copy(trials):
     assert trials.result(TESTS, NOTICED).noticed_by == "tests/test_sums.py::test_add"
     assert (trials.snapshot / "nce_jax/sums.py").read_text().count("a + b") == 1

@@ -150,6 +150,7 @@ def problem() -> log_partition.Problem:
     return log_partition.make_problem(jnp.array([2.0, 1.0, 5.0]), jnp.array([-1.0, 0.5]))
 
 
+@pytest.mark.costly
 def test_the_iterates_end_at_the_root_below_their_certified_bound(problem, ax):
     solver = log_partition.bisection()
     plots.solver_iterates(problem, solver=solver, ax=ax, label="mine")

@@ -78,6 +78,7 @@ def test_blocks_are_those_of_the_rows_as_they_were_given():
     assert_same_bits(of_blocks, of_labels)
 
 
+@pytest.mark.costly
 def test_the_scale_of_weights_changes_nothing():
     one = fitted(weights_data=WEIGHTS[0], weights_noise=WEIGHTS[1])
     other = fitted(weights_data=1e-30 * WEIGHTS[0], weights_noise=4 * WEIGHTS[1])

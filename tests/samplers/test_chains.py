@@ -152,6 +152,7 @@ def test_tuning_finds_the_acceptance_asked_for(make, target):
     np.testing.assert_allclose(tuned[0].step_size, tuned[1].step_size, rtol=0.15)
 
 
+@pytest.mark.costly
 def test_float64_stays_float64(x64):
     chains = run(jax.random.key(0), jnp.zeros((2, 2)), 0.3, num_steps=3)
     assert chains.x.dtype == chains.acceptance_rate.dtype == jnp.float64

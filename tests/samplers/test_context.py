@@ -179,6 +179,7 @@ def test_each_datum_s_estimate_is_that_of_the_datum_alone(direction):
     assert alone.log_partition.shape == ()
 
 
+@pytest.mark.costly
 def test_every_datum_has_moves_of_its_own():
     """Also where data and positions are equal: their estimates are independent, not copies."""
 

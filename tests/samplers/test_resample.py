@@ -39,6 +39,7 @@ def test_a_tilted_gaussian_has_its_moments(chunk_size):
     assert (abs(covariance - variance * np.eye(2)) < 4 * variance * np.sqrt(2 * share)).all()
 
 
+@pytest.mark.costly
 def test_every_draw_is_chosen_in_proportion_to_its_weight():
     """Words 0 to 4 with weights 1 to 5, k = 4 standard errors of 50,000 independent choices (seed
     0); 20 draws a choice add next to nothing.
@@ -52,6 +53,7 @@ def test_every_draw_is_chosen_in_proportion_to_its_weight():
     assert (abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) * 1.1 / 50_000)).all()
 
 
+@pytest.mark.costly
 def test_the_effective_sample_size_equals_its_formula():
     """The draws and their log ratios are read from a function that is called back."""
     seen = []
@@ -74,6 +76,7 @@ def test_the_effective_sample_size_equals_its_formula():
     assert distance.max() < 1e-6
 
 
+@pytest.mark.costly
 def test_draws_without_weight_are_never_chosen():
     half = lambda x: jnp.where(x[:, 0] > 1, 0.0, -jnp.inf)
     result = samplers.resample(jax.random.key(0), half, noise.standard_normal(2), 500)
@@ -148,6 +151,7 @@ def test_log_ratios_that_are_not_finite_leave_no_samples(value, is_bad):
     assert (int(result.num_nonfinite) > 0) == is_bad
 
 
+@pytest.mark.costly
 def test_one_compilation_serves_all_parameters_and_equals_the_eager_call():
     count = []
 
@@ -185,6 +189,7 @@ def test_it_works_under_strict_promotion(x64):
     assert np.isfinite(result.x).all()
 
 
+@pytest.mark.costly
 def test_float64_stays_float64(x64):
     standard = noise.standard_normal(2, dtype=jnp.float64)
     result = samplers.resample(jax.random.key(0), lambda x: x.sum(axis=-1), standard, 100)

@@ -32,6 +32,7 @@ def estimate(kappa, seed):
 KAPPA, SEED = jnp.array([0.1, 1.0, 30.0]), jnp.arange(5)
 
 
+@pytest.mark.costly
 def test_every_point_equals_a_call_of_its_own():
     result = nce_jax.sweep(estimate, axes={"kappa": KAPPA, "seed": SEED})
     for i, kappa in enumerate(KAPPA):

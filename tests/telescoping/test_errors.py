@@ -64,6 +64,7 @@ def test_equals_the_formula(x64, kappa):
     np.testing.assert_allclose(stages.variance_fraction.sum(), 1, rtol=1e-9)
 
 
+@pytest.mark.costly
 def test_covers_the_spread_and_summed_variances_do_not():
     """300 draws of 200 pairs, seed 1: an s.d. over 300 draws has 4 % standard error, and 3 of these
     are allowed.
@@ -85,6 +86,7 @@ def test_covers_the_spread_and_summed_variances_do_not():
     assert abs(total.mean() - 18) < 3 * total.std() / np.sqrt(300)  # F = 6^2 / 2
 
 
+@pytest.mark.costly
 def test_one_gap_makes_the_error_infinite():
     data, noise, total = ratios(jax.random.key(2), 100, separation=100.0)
 
@@ -100,6 +102,7 @@ def test_one_gap_makes_the_error_infinite():
     assert np.all(np.isinf(stages.standard_error))
 
 
+@pytest.mark.costly
 def test_blocks_of_repeated_pairs_give_the_error_of_the_pairs():
     data, noise, _ = ratios(jax.random.key(3), 100)
     repeated = [jnp.repeat(side, 3, axis=1) for side in (data, noise)]
@@ -185,6 +188,7 @@ def test_lists_are_padded_arrays_with_weights(x64):
     np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
+@pytest.mark.costly
 def test_few_effective_pairs_make_the_error_infinite(x64):
     """Four unit Gaussians 4.5 apart: overlaps, but too few of 100 samples do."""
     data, noise, total = ratios(jax.random.key(2), 100, separation=18.0)

@@ -72,6 +72,7 @@ def test_equals_the_formula():
     np.testing.assert_allclose(scores, expected, rtol=1e-6)
 
 
+@pytest.mark.costly
 def test_a_model_that_is_calibrated_and_coarse_is_seen():
     """One linear function for two modes finds u = 0, an overlap of 1 and no gap: only the distance
     from the center tells.

@@ -135,6 +135,7 @@ def test_what_differs_is_named(begun, name, num_steps):
     assert (begun / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.costly
 def test_what_does_not_matter_is_taken(begun, tmp_path):
     """Names of functions, new objects of equal content, and the state that the run ended with."""
     folder = tmp_path / "copy"
@@ -152,6 +153,7 @@ def test_what_does_not_matter_is_taken(begun, tmp_path):
     run(folder, 8)  # the initial state is still that of the beginning
 
 
+@pytest.mark.costly
 def test_a_change_that_is_allowed_is_the_run_from_then_on(begun, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(begun, folder)
@@ -184,6 +186,7 @@ def test_names_of_changes_are_checked(tmp_path, wrong):
         run(tmp_path, 2, allow_changes=wrong)
 
 
+@pytest.mark.costly
 def test_a_rate_in_the_state_is_a_change_of_the_optimizer(tmp_path):
     """With `inject_hyperparams` the program is the same, and the old rate would be used."""
 

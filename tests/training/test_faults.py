@@ -142,6 +142,7 @@ def test_what_is_not_finite_is_named(name):
         fit(model, source, x_data)
 
 
+@pytest.mark.costly
 def test_a_log_ratio_and_ignored_samples():
     def log_ratio(theta, x):
         return at(at(theta * x[:, 0], 2, jnp.nan), 4, jnp.inf)
@@ -203,6 +204,7 @@ def test_the_record_has_no_column_of_faults():
     assert not any("fault" in name for name in fit().history)
 
 
+@pytest.mark.costly
 def test_a_training_over_seeds_with_a_shared_parameter():
     """The derivative of masked losses after two steps, by the initial parameter of all seeds."""
 

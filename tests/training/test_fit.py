@@ -44,6 +44,7 @@ def fit(problem, batches=None, **options):
     return training.fit(step, state, batches, KEY, **options)
 
 
+@pytest.mark.costly
 def test_it_is_the_bare_step_over_the_same_batches(problem):
     """Oracle: a plain Python loop over a list of batches."""
     step, state = problem
@@ -145,6 +146,7 @@ def test_evaluations_come_when_asked(problem):
     )
 
 
+@pytest.mark.costly
 def test_the_overlap_is_that_of_the_diagnostics(problem):
     _, log_density_fn, noise = tilted_normal()
     batch = training.Batch(samples(2.0, 300), samples(0.0, 300, seed=1))

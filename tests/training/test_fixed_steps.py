@@ -64,6 +64,7 @@ def test_parameters_wait_until_f_is_found():
     assert states[-1].params[0] > 1.2
 
 
+@pytest.mark.costly
 def test_a_batch_with_nan_does_not_wait():
     """Its status is NONFINITE, and the loss NaN, as with the loop."""
     params, log_density_fn, noise = tilted_normal(1.0)

@@ -141,6 +141,7 @@ def test_a_reduction_in_the_loop_would_be_seen():
     assert any(operation.is_in_loop and operation.kind == "all-reduce" for operation in operations)
 
 
+@pytest.mark.costly
 def test_parameters_are_split_by_rule_and_stay_so(x64):
     mesh = training.make_mesh()
     state, _ = two_steps(mesh, rules=[("hidden_0/kernel", SPLIT)])
@@ -270,6 +271,7 @@ def test_a_checkpoint_of_eight_devices_resumes_on_fewer(tmp_path, x64):
         assert_close(state, whole)
 
 
+@pytest.mark.costly
 def test_fit_keeps_the_state_on_its_mesh():
     mesh = training.make_mesh()
     step, state, batch = parts(mesh, rules=[("hidden_1/kernel", SPLIT)])

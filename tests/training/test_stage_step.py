@@ -131,6 +131,7 @@ def test_every_stage_has_the_magnification_that_the_rule_chooses_for_it(x64):
     np.testing.assert_allclose(np.log(metrics.magnification), np.mean(logs), rtol=1e-12)
 
 
+@pytest.mark.costly
 def test_one_stage_is_one_log_ratio(x64):
     """Draws of the noise included: the step folds its number into the key alike."""
     options = {"criterion": criteria.nce(magnification=30.0)}
@@ -146,6 +147,7 @@ def test_one_stage_is_one_log_ratio(x64):
     np.testing.assert_allclose(whole.log_partition[0], alone.log_partition, rtol=1e-9)
 
 
+@pytest.mark.costly
 def test_a_shared_body_receives_the_gradients_of_all_stages(x64):
     stages_fn = telescoping.shared_body(
         lambda body, x: jnp.tanh(x @ body), lambda head, features: features @ head
@@ -169,6 +171,7 @@ def test_a_shared_body_receives_the_gradients_of_all_stages(x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), gradient, moved)
 
 
+@pytest.mark.costly
 def test_pairs_of_weight_zero_are_padding(x64):
     batch, train = pairs(64), stage_step()
     weights = jnp.ones(64).at[48:].set(0)
@@ -187,6 +190,7 @@ def test_pairs_of_weight_zero_are_padding(x64):
         np.testing.assert_allclose(state.log_partition, expected.log_partition, rtol=1e-9)
 
 
+@pytest.mark.costly
 def test_the_weights_of_a_pair_have_any_scale():
     train = stage_step()
     weights, state, step = jnp.linspace(0.5, 2.0, 64), train.init(start()), jax.jit(train)
@@ -302,6 +306,7 @@ def test_fit_telescope_descends_by_this_step(x64):
     np.testing.assert_array_equal(state.average, state.train.params)
 
 
+@pytest.mark.costly
 def test_fit_telescope_descends_through_padded_stages():
     """Stages between the noise and itself, whose levels do not rise."""
     chain = Chain(jnp.array([0.0, 0.6, 1.0, 1.0, 1.0]), jnp.ones(4))

@@ -64,6 +64,7 @@ def test_the_gradient_is_that_of_the_loss_at_the_log_partition_used(treatment, x
     assert new.step == 1
 
 
+@pytest.mark.costly
 def test_joint_gradient_moves_the_log_partition_down_its_own_gradient(x64):
     batch = training.Batch(samples(2.0), samples(0.0, 700, seed=1))
     slope = jax.grad(
