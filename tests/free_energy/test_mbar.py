@@ -356,6 +356,7 @@ def test_sums_of_many_samples_keep_their_digits():
     np.testing.assert_allclose(result.standard_error[0, 1], bar.standard_error, rtol=0.01)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("ratio", [1.0, 1.0 + 1e-3])
 def test_errors_of_nearly_equal_states_keep_their_digits(ratio, float_dtype):
     rng = np.random.default_rng(0)
@@ -406,6 +407,7 @@ def _observed(pool, scale):
     return pool.potentials, scale * pool.potentials[0], pool.num_samples
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("scale", [1e26, 1e-40])
 def test_only_ratios_of_weights_within_a_state_matter(scale):
     pool = oscillators()

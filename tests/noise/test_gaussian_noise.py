@@ -31,6 +31,7 @@ def test_standard_normal_matches_scipy():
         )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("weighted", [False, True])
 def test_fitted_gaussian_matches_scipy(weighted):
     x_data = correlated_data()

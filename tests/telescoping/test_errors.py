@@ -44,6 +44,7 @@ def oracle(data, noise, kappa, total=None):
     return np.array(roots), psi.std(ddof=1) / np.sqrt(len(psi))
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("kappa", [1.0, 20.0])
 def test_equals_the_formula(x64, kappa):
     data, noise, total = ratios(jax.random.key(0), 1000)
