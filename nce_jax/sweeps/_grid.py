@@ -25,6 +25,7 @@ from nce_jax.sweeps._chunks import (
     padded,
     result_part,
 )
+from nce_jax.sweeps._contents import write_contents
 from nce_jax.sweeps._identity import check_identity, identity
 from nce_jax.sweeps._program import (
     Layout,
@@ -71,7 +72,8 @@ def sweep(
       mesh: devices over which the lanes are spread, along the axis `seed` or `key` if it has at
         least one entry per device, else along the longest axis. No device waits for another before
         the end of a chunk. None runs on the default device.
-      folder: where finished chunks are stored, each with its digest; None stores nothing. A folder
+      folder: where finished chunks are stored, each with its digest, for `resume`, and for
+        `load_sweep`, which reads the result back; None stores nothing. A folder
         that another process uses, or that cannot be written to, is refused before anything is
         computed.
       resume: whether to continue the sweep in `folder`, or to begin it there. It has to be the
@@ -238,6 +240,8 @@ def _gather(
     described, structure = jax.tree.flatten(
         compiled(fn, shapes(axes, chunking.sizes), layout).out_info
     )
+    if store is not None and store.is_writable:
+        write_contents(store.folder, axes, jax.tree.unflatten(structure, described))
     hosted = [host_shape(leaf) for leaf in described]
     whole = [np.empty((*lengths.values(), *leaf.shape[len(axes) :]), leaf.dtype) for leaf in hosted]
     done = 0

@@ -26,7 +26,7 @@ def identity(
     sizes = {name: sizes.get(name, values.shape[0]) for name, values in axes.items()}
     device = layout.devices[0]
     return {
-        **{f"axis {name}": _describe(values) for name, values in axes.items()},
+        **{f"axis {name}": describe_axis(values) for name, values in axes.items()},
         "order of the axes": ", ".join(axes),
         "devices": f"{layout.num_devices} x {device.platform} ({device.device_kind})",
         "jax": f"{jax.__version__}, jaxlib {jaxlib.__version__}",
@@ -50,7 +50,8 @@ def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
         )
 
 
-def _describe(values: jax.Array) -> str:
+def describe_axis(values: jax.Array) -> str:
+    """The dtype and shape of an axis, with its values or their digest."""
     text = hashlib.sha256(np.ascontiguousarray(on_host(values)).tobytes()).hexdigest()
     kind = f"{values.dtype}{list(values.shape)}"
     return (

@@ -1,6 +1,7 @@
 """The labeled result of a sweep."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -25,11 +26,16 @@ class SweepResult:
         axis. The result of one chunk on one device stays on that device; one that was spread over
         devices, cut into chunks or stored is on the host, in NumPy arrays.
       chunking: the chunks that the grid was cut into, with the measured memory.
+      missing: whether a lane has not been computed, a Boolean array over the grid, of a stored
+        sweep that is read incomplete; None where all have.
+      attrs: devices and versions, of a sweep that was read from its folder.
     """
 
     axes: dict[str, jax.Array]
     values: Any
     chunking: Chunking | None = None
+    missing: np.ndarray | None = None
+    attrs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def num_chunks(self) -> int:
@@ -42,9 +48,10 @@ class SweepResult:
 
         Solvers and training give NaN where they fail, so that a failure shows here. Only floating
         and complex leaves count; integers, such as a `status`, are ignored. A function that uses
-        NaN for "does not apply" marks its lanes as failed.
+        NaN for "does not apply" marks its lanes as failed. Lanes that are missing count, too.
         """
-        return failed_lanes(self.values, len(self.axes))
+        failed = failed_lanes(self.values, len(self.axes))
+        return failed if self.missing is None else failed | self.missing
 
     def mean(self, axis: str) -> LaneMean:
         """Averages over one axis without the failed lanes, which a warning counts.
@@ -83,7 +90,8 @@ class SweepResult:
 
         There is one variable per leaf, named by its path, and `failed`. Further axes are called
         `<leaf>_dim_<i>`. An axis of keys has its index as coordinate, and a leaf of keys is given
-        as their data. Needs the extra `sweeps`.
+        as their data. The attributes are `attrs`, and the number of missing lanes, if there are
+        any. Needs the extra `sweeps`.
 
         Returns:
           An `xarray.Dataset` of NumPy arrays.
@@ -120,9 +128,13 @@ class SweepResult:
             )
         variables = {name: (self._dims(name, leaf), leaf) for name, leaf in leaves.items()}
         variables["failed"] = list(self.axes), self.failed
-        return xarray.Dataset(
-            variables, coords={name: _coordinate(values) for name, values in self.axes.items()}
-        )
+        coords = {name: _coordinate(values) for name, values in self.axes.items()}
+        return xarray.Dataset(variables, coords=coords, attrs=self._attributes())
+
+    def _attributes(self) -> dict[str, Any]:
+        is_missing = self.missing is not None and bool(self.missing.any())
+        counts = {"missing_lanes": int(self.missing.sum())} if is_missing else {}  # type: ignore
+        return {**self.attrs, **counts}
 
     def _dims(self, name: str, leaf: np.ndarray) -> list[str]:
         return [*self.axes, *(f"{name}_dim_{i}" for i in range(leaf.ndim - len(self.axes)))]

@@ -98,6 +98,14 @@ def _sweep() -> Any:
     return sweep(lambda a, seed: a + seed, axes, progress=False)
 
 
+@functools.cache
+def _sweep_folder() -> tempfile.TemporaryDirectory:
+    """A complete stored sweep, removed at the end of the process."""
+    folder = tempfile.TemporaryDirectory()
+    sweep(lambda a: 2 * a, {"a": jnp.arange(2.0)}, folder=folder.name, progress=False)
+    return folder
+
+
 def _lines(params, x):
     """One log ratio per stage, linear in x."""
     return params @ x.T
@@ -209,6 +217,7 @@ _BY_FUNCTION: dict[str, Maker] = {
     "held_out_log_likelihood.noise": lambda: noise.standard_normal(2),
     "held_out_log_likelihood.params": lambda: jnp.zeros(2),
     "held_out_log_likelihood.x_test": lambda: _rows(0),
+    "load_sweep.folder": lambda: _sweep_folder().name,
     "load_checkpoint.folder": lambda: _run_folder().name,
     "separate.log_ratio_fn": lambda: _log_density,
     "statistical_inefficiency.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3]),
