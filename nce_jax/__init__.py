@@ -5,8 +5,8 @@ log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imp
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
 `nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
-(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.plots` (matplotlib) and
-`nce_jax.toys`.
+(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.plots` (matplotlib),
+`nce_jax.toys` and `nce_jax.commands` (tyro).
 """
 
 import importlib
@@ -46,6 +46,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "adaptive_noise",
     "alchemlyb",
+    "commands",
     "latent",
     "models",
     "noise",
@@ -84,6 +85,7 @@ __all__ = [
     "bisection",
     "bootstrap_log_partition",
     "check_solution",
+    "commands",
     "criteria",
     "diagnostics",
     "divergence",

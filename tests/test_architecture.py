@@ -25,6 +25,7 @@ FLOORS = {
     "free_energy": 3, "likelihood": 3, "training": 3,
     "adaptive_noise": 4, "alchemlyb": 4, "latent": 4, "ratio_estimation": 4, "telescoping": 4,
     "plots": 5,
+    "commands": 6,
 }  # fmt: skip
 
 # Third-party packages, and the rooms that alone may import them.
@@ -39,8 +40,8 @@ FENCES = {
     "sklearn": {"alchemlyb", "diagnostics"},
     "tensorflow_probability": set(),
     "tqdm": {"training", "sweeps", "telescoping"},
-    "tyro": set(),
-    "xarray": {"sweeps"},
+    "tyro": {"commands"},
+    "xarray": {"commands", "sweeps"},
 }
 HEAVY = sorted({*FENCES} - {"tqdm"})
 

@@ -1,10 +1,11 @@
 """Pictures of the library's results: each function takes a result and returns matplotlib Axes.
 
-All take `ax=None`, the Axes to draw into, and make a figure of pyplot where there is none; further
-keywords go to the artist that draws the values. Nothing global is changed: no style is set and
-nothing is shown. What has failed is visible as such: a value whose error is too small is hollow or
-hatched, one that is no estimate is a cross at the lower edge, and a note above the Axes says what
-is wrong with the whole. This room needs the extra `plots`.
+All but `sweep_panels`, which makes a figure of several Axes, take `ax=None`, the Axes to draw into,
+and make a figure of pyplot where there is none; further keywords go to the artist that draws the
+values. Nothing global is changed: no style is set and nothing is shown. What has failed is visible
+as such: a value whose error is too small is hollow or hatched, one that is no estimate is a cross
+at the lower edge, and a note above the Axes says what is wrong with the whole. This room needs the
+extra `plots`.
 """
 
 try:
@@ -19,6 +20,7 @@ from nce_jax.plots._free_energy import free_energy_convergence, free_energy_wind
 from nce_jax.plots._log_ratios import log_ratio_histogram
 from nce_jax.plots._overlap_matrix import overlap_matrix
 from nce_jax.plots._solver import solver_iterates
+from nce_jax.plots._sweep_panels import sweep_panels
 from nce_jax.plots._sweeps import sweep_lines
 from nce_jax.plots._telescope import telescope_stages
 from nce_jax.plots._training import training_history
@@ -34,6 +36,7 @@ __all__ = [
     "roc_curve",
     "solver_iterates",
     "sweep_lines",
+    "sweep_panels",
     "telescope_stages",
     "training_history",
 ]

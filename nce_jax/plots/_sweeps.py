@@ -60,15 +60,15 @@ def sweep_lines(
       >>> print(ax.lines[0].get_ydata().tolist())
       [2.0, 3.0, 4.0]
     """
-    dataset = _as_dataset(result)
+    dataset = as_dataset(result)
     _check_names(dataset, variable, axis, over, lines)
-    quantiles = _as_band(band)
+    quantiles = as_band(band)
     ax = as_axes(ax)
     values = [None] if lines is None else list(dataset[lines].values)
     for index, value in enumerate(values):
         part = dataset if value is None else dataset.isel({lines: index})
-        label = {} if value is None else {"label": _text(value)}
-        color = {} if value is None else {"color": _graded(index, len(values))}
+        label = {} if value is None else {"label": text_of(value)}
+        color = {} if value is None else {"color": graded(index, len(values))}
         _line(ax, part, (variable, axis, over), quantiles, {**label, **color, **options})
     _name_ticks(ax, dataset[axis].values)
     ax.set(xlabel=axis.replace("_", " "), ylabel=variable.replace("_", " "))
@@ -77,7 +77,7 @@ def sweep_lines(
     return ax
 
 
-def _as_dataset(result: Any) -> Any:
+def as_dataset(result: Any) -> Any:
     if isinstance(result, SweepResult):
         return result.to_xarray()
     # Not by its class: xarray is an extra of its own, which who has a Dataset has installed.
@@ -90,11 +90,11 @@ def _as_dataset(result: Any) -> Any:
 
 
 def _check_names(dataset: Any, variable: Any, axis: Any, over: Any, lines: Any) -> None:
-    _check_name("variable", variable, list(dataset.data_vars))
+    check_name("variable", variable, list(dataset.data_vars))
     dims = list(dataset[variable].dims)
     used = {"axis": axis, "over": over} | ({} if lines is None else {"lines": lines})
     for name, value in used.items():
-        _check_name(name, value, dims)
+        check_name(name, value, dims)
         earlier = list(used.values())[: list(used).index(name)]
         if value in earlier:
             raise ValueError(f"{name}: expected another dimension than {value!r}, got it twice")
@@ -105,13 +105,13 @@ def _check_names(dataset: Any, variable: Any, axis: Any, over: Any, lines: Any) 
         )
 
 
-def _check_name(name: str, value: Any, there: list[Any]) -> None:
+def check_name(name: str, value: Any, there: list[Any]) -> None:
     if not isinstance(value, str) or value not in there:
         got = repr(value) if isinstance(value, str) else describe(value)
         raise ValueError(f"{name}: expected one of {', '.join(map(str, there))}, got {got}")
 
 
-def _as_band(band: Any) -> tuple[float, float]:
+def as_band(band: Any) -> tuple[float, float]:
     is_pair = isinstance(band, tuple | list) and len(band) == 2
     if not is_pair or not all(isinstance(end, float | int) for end in band):
         raise TypeError(f"band: expected two quantiles such as (0.16, 0.84), got {describe(band)}")
@@ -200,12 +200,12 @@ def _name_ticks(ax: Axes, values: np.ndarray) -> None:
         ax.set_xticks(np.arange(len(values)), [str(value) for value in values])
 
 
-def _graded(index: int, count: int) -> Any:
+def graded(index: int, count: int) -> Any:
     """Colors for ordered values, dark to light, without the palest end."""
     import matplotlib as mpl
 
     return mpl.colormaps["viridis"](0.9 * index / max(count - 1, 1))
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)

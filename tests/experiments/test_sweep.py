@@ -14,18 +14,9 @@ import numpy as np
 import pytest
 import xarray
 
+import nce_jax
 from experiments.common import results
-from experiments.sweep import (
-    arguments,
-    checks,
-    compute,
-    files,
-    plot,
-    problems,
-    select,
-    settings,
-    train,
-)
+from experiments.sweep import arguments, checks, compute, files, plot, problems, settings, train
 from experiments.sweep.__main__ import main
 from nce_jax._disk import FolderLock
 
@@ -365,8 +356,7 @@ def test_a_diverged_run_is_reported(tmp_path, capsys):
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["failed_lanes"] == {
         "joint": 3
     }
-    chosen = select.select(dataset, arguments.Plot(tmp_path))
-    figure = plot.draw(dataset, chosen)
+    figure = plot.draw(dataset, arguments.Plot(tmp_path))
     texts = [text.get_text() for text in figure.axes[0].texts]
     plt.close(figure)
     assert texts == ["3/3 failed"]
@@ -435,22 +425,20 @@ def test_a_changed_file_is_refused(tmp_path):
 )
 def test_a_selection_is_completed_and_drawn(swept, tmp_path, options, expected):
     dataset = files.load(swept)
-    actual = select.select(dataset, arguments.Plot(swept, **options))
-    assert (actual.x, actual.lines) == expected[:2]
-    assert {actual.x, actual.lines, actual.panels, *actual.fixed} - {None} == set(
-        dataset["error"].dims
-    ) - {"seed"}
-    figure = plot.draw(dataset, actual)
-    assert len(figure.axes) == (2 if actual.panels else 1)
+    figure = plot.draw(dataset, arguments.Plot(swept, **options))
+    assert figure.axes[0].get_xlabel() == expected[0]
+    assert figure.axes[-1].get_legend().get_title().get_text() == expected[1]
+    shown = {*expected[:2], options.get("panels")}
+    for dim in set(dataset["error"].dims) - shown - {"seed"}:  # the others are in the title
+        assert f"{dim} " in figure.get_suptitle().replace("\n", " ")
+    assert len(figure.axes) == (2 if "panels" in options else 1)
     assert all(len(axis.get_legend_handles_labels()[0]) == 2 for axis in figure.axes)
     plt.close(figure)
 
 
 def test_the_plotted_numbers_are_medians_over_seeds(swept):
     dataset = files.load(swept)
-    figure = plot.draw(
-        dataset, select.select(dataset, arguments.Plot(swept, at=("distance=4", "step=2")))
-    )
+    figure = plot.draw(dataset, arguments.Plot(swept, at=("distance=4", "step=2")))
     line = figure.axes[0].get_lines()[0]
     expected = (
         dataset["error"]
@@ -468,8 +456,8 @@ def test_the_plotted_numbers_are_medians_over_seeds(swept):
         (
             {},
             (
-                "at: expected distance=VALUE, or distance as --x, --lines or --panels; its values"
-                " are 1.0, 4.0"
+                "at: expected a value of distance, or distance for axis, lines or panels, got"
+                " neither; its values are 1.0, 4.0"
             ),
         ),
         ({"value": "errors"}, "value: expected one of error, "),
@@ -486,7 +474,7 @@ def test_the_plotted_numbers_are_medians_over_seeds(swept):
 )
 def test_an_open_selection_is_refused_by_name(swept, options, message):
     with pytest.raises(checks.UsageError) as stopped:
-        select.select(files.load(swept), arguments.Plot(swept, **options))
+        plot.draw(files.load(swept), arguments.Plot(swept, **options))
     assert str(stopped.value).startswith(message)
 
 
@@ -495,6 +483,17 @@ def test_the_plot_command_writes_its_figures(swept, tmp_path, capsys):
     paths = [Path(line) for line in capsys.readouterr().out.split()]
     assert [path.suffix for path in paths] == [".png", ".pdf"]
     assert all(path.stat().st_size > 1000 for path in paths)
+
+
+def test_the_plot_command_draws_any_stored_sweep(tmp_path, capsys):
+    axes = {"a": np.arange(1.0, 4.0), "seed": np.arange(3)}
+    nce_jax.sweep(lambda a, seed: {"error": a + seed}, axes, folder=tmp_path, progress=False)
+    main(["plot", str(tmp_path), "--output", str(tmp_path)])
+    assert "sweep_sweep_error_against_a.png" in capsys.readouterr().out
+    (tmp_path / "chunk-0.sha256").unlink()
+    with pytest.raises(SystemExit):
+        main(["plot", str(tmp_path)])
+    assert "1 missing (0) of 1 chunks" in capsys.readouterr().err
 
 
 def test_recorded_steps_end_with_the_last():

@@ -301,6 +301,7 @@ def test_wrong_objects_are_refused_by_name(name):
     arguments = {
         "log_ratio_histogram": ("many", np.ones(3, np.float32)),
         "sweep_lines": ("many", "value", "a"),
+        "sweep_panels": ("many", "value"),
     }.get(name, ("many",))
     with pytest.raises((TypeError, ValueError), match=r"^\w+: expected .*got str 'many'"):
         function(*arguments)

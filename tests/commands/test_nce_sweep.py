@@ -1,0 +1,147 @@
+"""The command `nce-sweep`: what it prints and draws, and its errors in one line."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jax.numpy as jnp
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+import nce_jax
+from nce_jax import plots
+from nce_jax.commands import nce_sweep
+
+mpl.use("Agg")
+ROOT = Path(__file__).parents[2]
+
+
+def measure(magnification, rate, seed):
+    failed = (magnification == 100) & (seed == 0)
+    value = magnification * (1 + seed) / rate
+    return {"error": jnp.where(failed, jnp.nan, value), "count": seed}
+
+
+AXES = {
+    "magnification": jnp.array([1.0, 10.0, 100.0]),
+    "rate": jnp.array([0.1, 0.2]),
+    "seed": jnp.arange(4),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweeps") / "stored"
+    nce_jax.sweep(measure, AXES, folder=folder, max_lanes=6, progress=False)
+    return folder
+
+
+def test_show_says_what_is_stored(folder, capsys):
+    nce_sweep(["show", str(folder)])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "axis magnification: 3 values, 1 to 100"
+    assert "variable error (magnification, rate, seed): float32, median 125" in said
+    assert "failed: 2 of 24 lanes" in said
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_plot_writes_a_figure(folder, tmp_path, capsys, ending):
+    output = tmp_path / f"figure.{ending}"
+    nce_sweep(["plot", str(folder), "--value", "error", "--output", str(output)])
+    assert capsys.readouterr().out.strip() == str(output)
+    assert output.stat().st_size > 1000
+    plt.close("all")
+
+
+def test_a_netcdf_file_is_opened_too(folder, tmp_path, capsys):
+    pytest.importorskip("scipy")
+    dataset = nce_jax.sweeps.load_sweep(folder).to_xarray()
+    dataset.to_netcdf(tmp_path / "sweep.nc", engine="scipy")
+    for path in (tmp_path, tmp_path / "sweep.nc"):
+        nce_sweep(["show", str(path)])
+        assert "axis rate: 2 values, 0.1 to 0.2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--x", "rat"], "error: x: expected one of magnification, rate, got 'rat'"),
+        (["--value", "eror"], "error: value: expected one of count, error, failed, got 'eror'"),
+        (["--at", "rate"], "error: at: expected NAME=VALUE, got 'rate'"),
+        (["--at", "rate=0.3"], "error: at: expected rate to be one of 0.1, 0.2, got 0.3"),
+        (
+            ["--x", "rate", "--lines", "rate"],
+            "error: x, lines, panels: expected different axes, got rate, rate",
+        ),
+        (["--output", "/dev/null/a.png"], "error: output: expected a folder"),
+    ],
+)
+def test_wrong_options_are_one_line(folder, capsys, argv, message):
+    with pytest.raises(SystemExit) as stopped:
+        nce_sweep(["plot", str(folder), *argv])
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert said.startswith(message)
+    assert said.count("\n") == 1
+    plt.close("all")
+
+
+def test_a_folder_without_a_sweep_and_an_unfinished_one_are_one_line(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        nce_sweep(["show", str(tmp_path / "nowhere")])
+    assert "which is no folder" in capsys.readouterr().err
+    unfinished = tmp_path / "unfinished"
+    nce_jax.sweep(measure, AXES, folder=unfinished, max_lanes=6, progress=False)
+    (unfinished / "chunk-1.sha256").unlink()
+    with pytest.raises(SystemExit):
+        nce_sweep(["show", str(unfinished)])
+    said = capsys.readouterr().err
+    assert "1 missing (1) of" in said
+    assert said.count("\n") == 1
+    nce_sweep(["show", str(unfinished), "--allow-missing"])
+    assert "missing_lanes: 6" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["tyro", "matplotlib", "xarray"])
+def test_a_missing_extra_is_one_line(folder, capsys, monkeypatch, name):
+    for module in [m for m in sys.modules if m == "nce_jax.plots" or m.startswith(f"{name}.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delattr(nce_jax, "plots", raising=False)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SystemExit):
+        nce_sweep(["plot", str(folder), "--output", "/dev/null/a.png"])
+    said = capsys.readouterr().err
+    assert f"needs {name}: pip install 'nce_jax[" in said
+    assert said.count("\n") == 1
+
+
+def test_the_command_is_in_the_wheel():
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    assert scripts == {"nce-sweep": "nce_jax.commands:nce_sweep"}
+    code = "from nce_jax.commands import nce_sweep; nce_sweep(['--help'])"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert said.returncode == 0
+    assert "show" in said.stdout
+    assert "plot" in said.stdout
+
+
+def test_panels_hold_medians_and_bands_over_seeds():
+    result = nce_jax.sweep(measure, AXES, progress=False)
+    figure = plots.sweep_panels(result, "error", panels="rate", lines=None)
+    first, second = figure.axes
+    assert first.get_xlabel() == "magnification"
+    assert [first.get_title(), second.get_title()] == ["rate = 0.1", "rate = 0.2"]
+    medians = [2.5 * m / 0.1 for m in (1.0, 10.0)] + [3 * 100 / 0.1]  # one lane failed
+    np.testing.assert_allclose(first.get_lines()[0].get_ydata(), medians, rtol=1e-5)
+    assert (first.get_xscale(), first.get_yscale()) == ("log", "log")
+    plt.close(figure)
+
+
+def test_a_sweep_without_seeds_and_one_value_is_drawn():
+    result = nce_jax.sweep(lambda a: 2 * a, {"a": jnp.arange(3.0)}, progress=False)
+    figure = plots.sweep_panels(result, "value")
+    np.testing.assert_array_equal(figure.axes[0].get_lines()[0].get_ydata(), [0.0, 2.0, 4.0])
+    plt.close(figure)
