@@ -65,6 +65,14 @@ _OPTIONS = (
 
 _TRAINING = (
     *faults_in(
+        "nce_jax/sweeps/_load.py",
+        "tests/sweeps/test_load.py",
+        faults={
+            "is_missing = missing if missing.any() else None": "is_missing = None",
+            "if not absent and not damaged:": "if not damaged:",
+        },
+    ),
+    *faults_in(
         "nce_jax/training/_callbacks.py",
         "tests/training/test_callbacks.py",
         faults={
@@ -200,11 +208,11 @@ _FILES = (
         },
     ),
     *faults_in(
-        "nce_jax/sweeps/_store.py",
+        "nce_jax/sweeps/_chunk_files.py",
         "tests/sweeps/test_store.py",
         faults={
             # Chunks that were exchanged with their seals.
-            'if _record(arrays, path) != {"chunk": number, **self._record}:': (
+            'if _record(arrays, path) != {"chunk": number, **record}:': (
                 "if not _record(arrays, path):"
             ),
             # A chunk that is not the one of its seal, and an index that was changed.
