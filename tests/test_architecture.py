@@ -24,7 +24,7 @@ FLOORS = {
     "criteria": 2, "diagnostics": 2, "magnification": 2, "samplers": 2,
     "free_energy": 3, "likelihood": 3, "training": 3,
     "adaptive_noise": 4, "alchemlyb": 4, "latent": 4, "ratio_estimation": 4, "telescoping": 4,
-    "plots": 5,
+    "plots": 5, "sklearn": 5,
 }  # fmt: skip
 
 # Third-party packages, and the rooms that alone may import them.
@@ -36,7 +36,7 @@ FENCES = {
     "optax": {"training", "adaptive_noise", "latent", "ratio_estimation", "telescoping"},
     "orbax": {"training"},
     "pandas": {"alchemlyb"},
-    "sklearn": {"alchemlyb", "diagnostics"},
+    "sklearn": {"alchemlyb", "diagnostics", "sklearn"},
     "tensorflow_probability": set(),
     "tqdm": {"training", "sweeps", "telescoping"},
     "tyro": set(),
