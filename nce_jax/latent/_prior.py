@@ -21,6 +21,7 @@ from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
+from nce_jax._updates import refuse_arguments
 from nce_jax.latent._checks import as_data, check_opt_state
 from nce_jax.samplers import Kernel, sample_chains
 from nce_jax.training import TrainState, TrainStep
@@ -57,8 +58,11 @@ class ChainStep:
 
         Raises:
           TypeError: parameters that are not floating arrays.
+          ValueError: an optimizer that needs the loss, such as `optax.lbfgs`.
         """
         check_params(params)
+        reason = "the loss of a step of chains has the gradient of the likelihood, not its value"
+        refuse_arguments(self.optimizer, params, reason)
         params = jax.tree.map(jnp.copy, params)
         log_partition = jnp.zeros((), compute_dtype(*jax.tree.leaves(params)))
         return TrainState(params, log_partition, self.optimizer.init(params), jnp.int32(0))
@@ -141,7 +145,7 @@ def make_chain_step(
     Args:
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, (n, ...) -> (n,).
       noise: q, a distribution, as in `training.make_train_step`.
-      optimizer: an optax transformation, as in `training.make_train_step`.
+      optimizer: an optax transformation that needs no loss, unlike `optax.lbfgs`.
       kernel: such as `samplers.langevin(s**2 / 2)` for the papers' step s.
       num_steps: number of transitions of every chain.
 

@@ -45,9 +45,8 @@ def make_stage_step(
         `telescoping.separate` and `telescoping.shared_body` make it.
       noise: what as many noise samples as data samples are drawn from; its density is never
         evaluated. None if every `Batch` brings noise samples.
-      optimizer: any optax transformation whose update takes gradient, state and parameters alone,
-        unlike `optax.lbfgs` and `optax.contrib.reduce_on_plateau`, and keeps one set of parameters,
-        unlike `optax.lookahead`.
+      optimizer: an optax transformation, as in `make_train_step`; a line search is one for all
+        stages.
       noise_levels: :math:`a_0 = 0 < \dots < a_K = 1`, from data to noise; `fit_telescope` searches
         for them on fixed data.
       space: the space in which bridges are straight, as in `telescoping.bridges`. The noise should
