@@ -79,6 +79,31 @@ def loss_by_hand(pair, batch, name):
     return nce_jax.nce_loss(*ratios, log_partition=log_partition, weights_data=batch.weights_data)
 
 
+def spy():
+    """An optimizer that stays, and keeps the loss elsewhere and the gradient of the loss here."""
+
+    def update(gradient, state, params, *, value, grad, value_fn):
+        del state, value
+        elsewhere = value_fn(jax.tree.map(lambda leaf: leaf + 0.3, params))
+        here = jax.grad(value_fn)(params)
+        error = optax.tree.norm(optax.tree.sub(here, grad))
+        return optax.tree.zeros_like(gradient), {"elsewhere": elsewhere, "error": error}
+
+    zeros = {"elsewhere": jnp.zeros(()), "error": jnp.zeros(())}
+    return optax.GradientTransformationExtraArgs(lambda params: zeros, update)
+
+
+@pytest.mark.parametrize("name", ["solved", "held", "joint"])
+def test_the_loss_as_a_function_is_that_of_the_batch_under_the_treatment(name, x64):
+    train, (params, *_) = make_step(spy(), TREATMENTS[name]), quadratic()
+    state, _ = jax.jit(train)(train.init(params, log_partition=0.9), fixed_batch(), KEY)
+    moved = jax.tree.map(lambda leaf: leaf + 0.3, params), 1.2 if name == "joint" else 0.9
+    found = {key: optax.tree.get(state.opt_state, key) for key in ("elsewhere", "error")}
+    expected = loss_by_hand(moved, fixed_batch(), name)
+    np.testing.assert_allclose(found["elsewhere"], expected, rtol=1e-12)
+    np.testing.assert_allclose(found["error"], 0, atol=1e-12)
+
+
 @pytest.mark.costly
 @pytest.mark.parametrize(
     ("name", "optimizer"),
