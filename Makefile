@@ -18,7 +18,7 @@ BENCH_READY := $(VENV)/.ready-bench
 # benchmark-mi needs an older JAX than ours, and therefore an environment and a lock file of its own.
 BMI_VENV := .venv-bmi
 BMI_READY := $(BMI_VENV)/.ready
-EXTRAS := alchemlyb,plots,sweeps,samplers,checkpoints,experiments,docs,test
+EXTRAS := alchemlyb,plots,sklearn,sweeps,samplers,checkpoints,experiments,docs,test
 
 # Every folder with a run.py is an experiment; a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
