@@ -18,7 +18,7 @@ BENCH_READY := $(VENV)/.ready-bench
 # benchmark-mi needs an older JAX than ours, and therefore an environment and a lock file of its own.
 BMI_VENV := .venv-bmi
 BMI_READY := $(BMI_VENV)/.ready
-EXTRAS := alchemlyb,plots,sweeps,samplers,checkpoints,experiments,docs,test
+EXTRAS := alchemlyb,plots,sklearn,sweeps,samplers,checkpoints,experiments,docs,test
 
 # Every folder with a run.py is an experiment; a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
@@ -77,7 +77,7 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 ##@ Development
 
-.PHONY: test test-slow test-all examples test-annotations hostile mutate lint types docs lock
+.PHONY: test test-slow test-all examples test-annotations hostile mutate lint types docs docs-fast lock
 test: $(READY) ## run all tests but the slow ones
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not costly" $(ARGS)
 
@@ -106,8 +106,14 @@ lint: $(READY) ## check rules and format with ruff
 types: $(READY) ## check types with mypy
 	$(PY) -m mypy
 
-docs: $(READY) ## build the documentation in build/docs, with warnings as errors
-	$(PY) -m sphinx -W --keep-going -b html -d build/doctrees docs build/docs
+SPHINX := $(CACHED) $(PY) -m sphinx -W --keep-going -b html
+
+docs: $(READY) ## build the documentation in build/docs, running its examples (minutes); warnings are errors
+	$(SPHINX) -d build/doctrees docs build/docs
+
+# The examples' pages have no output and no pictures then.
+docs-fast: $(READY) ## the same without running the examples, in build/docs-fast
+	$(SPHINX) -D plot_gallery=0 -D suppress_warnings=image.not_readable -d build/doctrees-fast docs build/docs-fast
 
 # The release of benchmark-mi allows jax < 0.5, but equinox 0.10.11, the newest that it allows, does not import with
 # jax 0.4.34 and later.
@@ -149,7 +155,7 @@ help: ## print this list
 	@printf 'The longest, which no other target includes: $(SEPARATE)\n'
 
 clean: ## remove everything that the targets wrote, except .venv
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/gallery docs/sg_execution_times.rst .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(BMI_VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv and .venv-bmi as well

@@ -5,8 +5,8 @@ log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imp
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
 `nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
-(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.plots` (matplotlib),
-`nce_jax.toys` and `nce_jax.commands` (tyro).
+(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.sklearn` (scikit-learn),
+`nce_jax.plots` (matplotlib), `nce_jax.toys` and `nce_jax.commands` (tyro).
 """
 
 import importlib
@@ -53,6 +53,7 @@ _MODULES = {
     "plots",
     "ratio_estimation",
     "samplers",
+    "sklearn",
     "sweeps",
     "telescoping",
     "toys",
@@ -110,6 +111,7 @@ __all__ = [
     "profiled_nce_loss",
     "ratio_estimation",
     "samplers",
+    "sklearn",
     "solve_log_partition",
     "suggested_magnification",
     "sweep",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -235,7 +236,11 @@ class _FlowStep:
     ) -> tuple[_State, dict[str, jax.Array]]:
         loss, gradient = jax.value_and_grad(self.loss)(state.params, batch.x_data)
         with standard_promotion():
-            updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+            move = optax.with_extra_args_support(self.optimizer).update
+            updates, opt_state = move(
+                gradient, state.opt_state, state.params,
+                value=loss, grad=gradient, value_fn=partial(self.loss, x=batch.x_data),
+            )  # fmt: skip
             params = optax.apply_updates(state.params, updates)
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
         is_due = state.step % self.evaluate_every == 0

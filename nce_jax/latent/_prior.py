@@ -13,14 +13,15 @@ from nce_jax._contracts import (
     check_arrays,
     check_event_shape,
     check_log_density_fn,
-    check_noise,
     check_optimizer,
     check_params,
     evaluate_model,
 )
+from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
+from nce_jax._updates import refuse_arguments
 from nce_jax.latent._checks import as_data, check_opt_state
 from nce_jax.samplers import Kernel, sample_chains
 from nce_jax.training import TrainState, TrainStep
@@ -57,8 +58,11 @@ class ChainStep:
 
         Raises:
           TypeError: parameters that are not floating arrays.
+          ValueError: an optimizer that needs the loss, such as `optax.lbfgs`.
         """
         check_params(params)
+        reason = "the loss of a step of chains has the gradient of the likelihood, not its value"
+        refuse_arguments(self.optimizer, params, reason)
         params = jax.tree.map(jnp.copy, params)
         log_partition = jnp.zeros((), compute_dtype(*jax.tree.leaves(params)))
         return TrainState(params, log_partition, self.optimizer.init(params), jnp.int32(0))
@@ -140,8 +144,8 @@ def make_chain_step(
 
     Args:
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, (n, ...) -> (n,).
-      noise: q, with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(n,))`.
-      optimizer: an optax transformation, as in `training.make_train_step`.
+      noise: q, a distribution, as in `training.make_train_step`.
+      optimizer: an optax transformation that needs no loss, unlike `optax.lbfgs`.
       kernel: such as `samplers.langevin(s**2 / 2)` for the papers' step s.
       num_steps: number of transitions of every chain.
 
@@ -176,7 +180,7 @@ def make_chain_step(
       Pang et al., Learning latent space energy-based prior model, 2020, algorithm 1.
     """
     check_log_density_fn(log_ratio_fn, "log_ratio_fn")
-    check_noise(noise)
+    noise = as_noise(noise)
     check_optimizer(optimizer)
     check_instance("kernel", kernel, Kernel, "samplers.langevin(0.005)")
     check_positive_int("num_steps", num_steps)

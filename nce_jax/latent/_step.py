@@ -116,8 +116,14 @@ class LatentStep:
         (loss, (z, reconstruction)), gradient = jax.value_and_grad(self._loss, has_aux=True)(
             state.params, state.prior, x, key_infer
         )
+
+        def value_fn(params: Params) -> Array:
+            return self._loss(params, state.prior, x, key_infer)[0]
+
+        objective = {"value": loss, "grad": gradient, "value_fn": value_fn}
         with standard_promotion():
-            updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+            move = optax.with_extra_args_support(self.optimizer).update
+            updates, opt_state = move(gradient, state.opt_state, state.params, **objective)
             params = optax.apply_updates(state.params, updates)
         metrics = {
             "loss": loss,

@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from nce_jax._options import CHANGES, PARTS
 from nce_jax._promotion import standard_promotion
@@ -86,7 +87,7 @@ def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str
     drawn = {} if sides.noise is None else fingerprint(_draw(sides), key)
     programs = {
         "noise": {"num_noise": sides.num_noise, **drawn},
-        "optimizer": fingerprint(train.optimizer.update, pair, state.opt_state, pair),
+        "optimizer": fingerprint(_update(train.optimizer), pair, state.opt_state, pair),
         "criterion": {"name": criterion.name, **fingerprint(loss, ratios, state.log_partition)},
         "treatment": {"name": treatment.name, **fingerprint(update, ratios, state.log_partition)},
     }
@@ -104,6 +105,18 @@ def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str
         step = fingerprint(alone, state, batch, key)
         programs["magnification_rule"] = {"batch": _shapes(batch), **step}
     return programs
+
+
+def _update(optimizer: Any) -> Callable[..., Any]:
+    """The update with a loss of no meaning, for optimizers that need one."""
+
+    def update(gradient: Any, opt_state: Any, pair: Any) -> Any:
+        value = jnp.zeros((), jax.tree.leaves(pair)[-1].dtype)
+        return optax.with_extra_args_support(optimizer).update(
+            gradient, opt_state, pair, value=value, grad=gradient, value_fn=optax.tree.sum
+        )
+
+    return update
 
 
 def _draw(sides: Any) -> Callable[..., Any]:

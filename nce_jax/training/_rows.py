@@ -16,6 +16,7 @@ from nce_jax._checks import as_array, check_instance, check_positive_int
 from nce_jax._contracts import check_arrays, check_optimizer
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Int, Params
+from nce_jax._updates import refuse_arguments
 
 
 class Rows(NamedTuple):
@@ -139,8 +140,8 @@ def update_rows(
     Raises:
       TypeError: an argument of the wrong kind.
       ValueError: arrays of different numbers of rows; a gradient that is not one of the gathered
-        rows; an optimizer that factors its averages (Adafactor) or gathers the gradients of several
-        steps (`optax.MultiSteps`).
+        rows; an optimizer that factors its averages (Adafactor), gathers the gradients of several
+        steps (`optax.MultiSteps`) or needs the loss (`optax.lbfgs`).
 
     Examples:
       >>> import jax
@@ -159,6 +160,7 @@ def update_rows(
     """
     check_optimizer(optimizer)
     _check_tables(tables, rows)
+    refuse_arguments(optimizer, tables, "a step of rows has a gradient, and no loss of the tables")
     _check_gradient(gradient, tables, rows)
     check_arrays("opt_state", opt_state, "optimizer.init(tables)")
     is_table = _tables_of(optimizer, opt_state, tables)

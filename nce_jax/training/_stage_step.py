@@ -9,7 +9,7 @@ from nce_jax._bridges import NumbersPerStage, Space, StagesFn, check_noise_level
 from nce_jax._contracts import check_log_density_fn
 from nce_jax.criteria import Criterion, nce
 from nce_jax.magnification import MagnificationRule
-from nce_jax.training._composition import check_composition, check_source
+from nce_jax.training._composition import as_source, check_composition
 from nce_jax.training._mesh import check_mesh
 from nce_jax.training._optimizers import as_optimizer
 from nce_jax.training._sides import Sides
@@ -45,9 +45,8 @@ def make_stage_step(
         `telescoping.separate` and `telescoping.shared_body` make it.
       noise: what as many noise samples as data samples are drawn from; its density is never
         evaluated. None if every `Batch` brings noise samples.
-      optimizer: any optax transformation whose update takes gradient, state and parameters alone,
-        unlike `optax.lbfgs` and `optax.contrib.reduce_on_plateau`, and keeps one set of parameters,
-        unlike `optax.lookahead`.
+      optimizer: an optax transformation, as in `make_train_step`; a line search is one for all
+        stages.
       noise_levels: :math:`a_0 = 0 < \dots < a_K = 1`, from data to noise; `fit_telescope` searches
         for them on fixed data.
       space: the space in which bridges are straight, as in `telescoping.bridges`. The noise should
@@ -94,7 +93,7 @@ def make_stage_step(
         (latent energies of K stages).
     """
     check_log_density_fn(stages_fn, "stages_fn")
-    check_source(noise, is_ratio=True)
+    noise = as_source(noise, is_ratio=True)
     check_noise_levels(noise_levels)
     check_space(space)
     check_composition(criterion, treatment, magnification_rule)

@@ -13,6 +13,7 @@ from nce_jax._checks import check_positive_int, compute_dtype
 from nce_jax._contracts import check_params
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import LogDensityFn, Params, PRNGKeyArray, Scalars
+from nce_jax._updates import refuse_arguments
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import Status, make_problem
@@ -20,15 +21,15 @@ from nce_jax.magnification import Choice, MagnificationRule
 from nce_jax.training import _magnify
 from nce_jax.training._composition import (
     as_model,
+    as_source,
     check_arguments,
     check_composition,
-    check_loss,
-    check_source,
     check_state,
     check_update,
 )
 from nce_jax.training._faults import find_faults
 from nce_jax.training._mesh import check_mesh
+from nce_jax.training._objective import batch_loss, value_of_pair
 from nce_jax.training._optimizers import as_optimizer
 from nce_jax.training._settle import is_without_samples, settle, zero_if
 from nce_jax.training._sharding import gather, split
@@ -74,6 +75,7 @@ class TrainStep:
 
         Raises:
           TypeError: parameters that are not floating arrays.
+          ValueError: an optimizer that needs the loss, with a rule that adapts M.
         """
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
@@ -81,6 +83,9 @@ class TrainStep:
         stages = self.sides.stages
         shape = () if stages is None else (stages.num_stages,)
         log_partition = jnp.copy(jnp.broadcast_to(jnp.asarray(log_partition, dtype), shape))
+        if self.magnification_rule is not None:
+            reason = "with a magnification_rule the loss changes with M from step to step"
+            refuse_arguments(self.optimizer, (params, log_partition), reason)
         opt_state = self.optimizer.init((params, log_partition))
         remembered = _magnify.init_rule(self.magnification_rule, params, dtype, stages)
         return TrainState(params, log_partition, opt_state, jnp.int32(0), remembered)
@@ -121,9 +126,15 @@ class TrainStep:
         )
         update = jax.lax.stop_gradient(update)
         at_f = update.log_partition
-        loss, slopes = jax.value_and_grad(_loss, argnums=(0, 1))(ratios, at_f, criterion, weights)
+        loss_and_slopes = jax.value_and_grad(batch_loss, argnums=(0, 1))
+        loss, slopes = loss_and_slopes(ratios, at_f, criterion, weights)
         gradient = pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype)
-        moved = self._descend(state, gradient, choice, slopes[0], pull_back)
+        value_fn = partial(
+            value_of_pair, forward=forward, treatment=self.treatment, criterion=criterion,
+            weights=weights, present=(state.params, at_f),
+        )  # fmt: skip
+        objective = {"value": loss, "grad": gradient, "value_fn": value_fn}
+        moved = self._descend(state, gradient, objective, choice, slopes[0], pull_back)
         new = self._move_log_partition(state, moved, update)
         numbers = {
             "loss": loss,
@@ -161,14 +172,15 @@ class TrainStep:
         return choice, make_criterion(choice.magnification)
 
     def _descend(
-        self, state: TrainState, gradient, choice: Choice | None, slopes, pull_back
+        self, state: TrainState, gradient, objective, choice: Choice | None, slopes, pull_back
     ) -> TrainState:
         pair = state.params, state.log_partition
         if choice is not None:
             choice = _magnify.respond(choice, self.optimizer, state, gradient)
             gradient = self._rescale(_magnify.scale_of(choice), gradient, slopes, pull_back)
         with standard_promotion():
-            updates, opt_state = self.optimizer.update(gradient, state.opt_state, pair)
+            move = optax.with_extra_args_support(self.optimizer).update
+            updates, opt_state = move(gradient, state.opt_state, pair, **objective)
             params, log_partition = optax.apply_updates(pair, updates)
         new = TrainState(params, log_partition, opt_state, state.step + 1)
         rule, stages = self.magnification_rule, self.sides.stages
@@ -230,11 +242,12 @@ def make_train_step(
     Args:
       log_density_fn: `log_density_fn(params, x)`, the unnormalized log density of every sample of
         x, (n, ...) -> (n,).
-      noise: a distrax distribution, or any object with `log_prob(x)` and
-        `sample_and_log_prob(seed=key, sample_shape=(m,))`.
-      optimizer: any optax transformation whose update takes gradient, state and parameters alone,
-        unlike `optax.lbfgs` and `optax.contrib.reduce_on_plateau`, and keeps one set of parameters,
-        unlike `optax.lookahead`.
+      noise: a distribution of distrax, numpyro, TFP or flowjax (`nce_jax.noise.as_noise`), or any
+        object with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(m,))`.
+      optimizer: any optax transformation that keeps one set of parameters, unlike
+        `optax.lookahead`. Those that need more than the gradient, such as `optax.lbfgs`, get
+        `value`, `grad` and `value_fn`: the loss of the step's own batch, with its draws and
+        weights, where a solved F is solved for again at every parameter that a line search tries.
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, in the place of
         `log_density_fn`: the model is then the noise, tilted by exp(s). The density of the noise is
         never evaluated, and `noise` may be None if every `Batch` brings noise samples.
@@ -284,7 +297,7 @@ def make_train_step(
         (magnification).
     """
     model, is_ratio = as_model(log_density_fn, log_ratio_fn)
-    check_source(noise, is_ratio)
+    noise = as_source(noise, is_ratio)
     check_composition(criterion, treatment, magnification_rule)
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)
@@ -297,16 +310,6 @@ def make_train_step(
         treatment=treatment,
         magnification_rule=magnification_rule,
     )
-
-
-def _loss(
-    ratios: dict[str, jax.Array], log_partition: jax.Array, criterion: Criterion, weights
-) -> jax.Array:
-    loss = criterion.loss(
-        ratios["log_ratio_data"], ratios["log_ratio_noise"], log_partition=log_partition, **weights
-    )
-    check_loss(criterion, loss, jnp.shape(log_partition))
-    return jnp.mean(loss)
 
 
 def _overlap(criterion: Criterion, inputs: dict[str, Any], log_partition: jax.Array) -> jax.Array:

@@ -51,7 +51,8 @@ def _apart(
     optimizer: optax.GradientTransformation, of_log_partition: optax.GradientTransformation
 ) -> optax.GradientTransformation:
     transforms = {"params": optimizer, "log_partition": of_log_partition}
-    return optax.partition(transforms, ("params", "log_partition"))
+    # The gradient that a line search gets beside the updates has their masks.
+    return optax.partition(transforms, ("params", "log_partition"), mask_compatible_extra_args=True)
 
 
 class Treatment(NamedTuple):

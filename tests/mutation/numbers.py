@@ -225,6 +225,24 @@ _DIAGNOSTICS = (
         faults={"return -averages.pool.inefficiency": "return averages.pool.inefficiency"},
     ),
     *faults_in(
+        "nce_jax/_distributions.py",
+        "tests/noise/test_other_libraries.py",
+        faults={"is_inside | jnp.isnan(log_prob), log_prob, -jnp.inf": "True, log_prob, -jnp.inf"},
+    ),
+    *faults_in(
+        "nce_jax/training/_objective.py",
+        "tests/training/test_optimizers.py",
+        faults={"if treatment.is_profiled:": "if False:"},
+    ),
+    *faults_in(
+        "nce_jax/sklearn/_estimator.py",
+        "tests/sklearn/test_log_ratio_estimator.py",
+        faults={
+            "return log_ratio + data - reference": "return log_ratio - data + reference",
+            "weights=side.weights)": "weights=None)",
+        },
+    ),
+    *faults_in(
         "nce_jax/alchemlyb/_table.py",
         "tests/alchemlyb/test_estimators.py",
         faults={"/ _energy_of_kt(attrs)": "* _energy_of_kt(attrs)"},
