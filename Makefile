@@ -47,7 +47,7 @@ CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CA
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
 PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
 # Tests of the main entry of every room, for the oldest and the newest versions: a few minutes. ARGS=tests runs all.
-EACH_ROOM := $(addprefix tests/,adaptive_noise/test_flow.py alchemlyb/test_estimators.py criteria/test_profiled.py \
+EACH_ROOM := $(addprefix tests/,adaptive_noise/test_self_noise.py alchemlyb/test_estimators.py criteria/test_profiled.py \
   diagnostics/test_overlap.py free_energy/test_bar.py latent likelihood log_partition/test_oracle.py \
   losses/test_binary_loss.py magnification/test_candidates.py models/test_mlp_energy.py \
   noise/test_noise_contract.py plots/test_run_plots.py ratio_estimation/test_fit_log_ratio.py \

@@ -34,7 +34,7 @@ def main() -> None:
     x = 1 + jax.random.normal(jax.random.key(0), (2000,))
     y = jax.random.normal(jax.random.key(1), (2000,))
     log_ratio = lambda z: z - 0.5  # of N(1, 1) and N(0, 1): F is 0
-    loss = nce_jax.nce_loss(log_ratio(x), log_ratio(y), 0.0)
+    loss = nce_jax.nce_loss(log_ratio(x), log_ratio(y), log_partition=0.0)
     solution = nce_jax.solve_log_partition(log_ratio(x), log_ratio(y))
     free_energy = nce_jax.bar(1 - log_ratio(x), 1 + log_ratio(y))
     assert jnp.isfinite(loss)
