@@ -89,7 +89,7 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 ##@ Development
 
-.PHONY: test test-slow test-all test-oldest test-newest examples test-annotations hostile mutate lint types docs dist lock
+.PHONY: test test-slow test-all test-oldest test-newest examples test-annotations hostile mutate lint types docs docs-fast dist lock
 test: $(READY) ## run all tests but the slow ones
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not costly" $(ARGS)
 
@@ -124,8 +124,14 @@ lint: $(READY) ## check rules and format with ruff
 types: $(READY) ## check types with mypy
 	$(PY) -m mypy
 
-docs: $(READY) ## build the documentation in build/docs, with warnings as errors
-	$(PY) -m sphinx -W --keep-going -b html -d build/doctrees docs build/docs
+SPHINX := $(CACHED) $(PY) -m sphinx -W --keep-going -b html
+
+docs: $(READY) ## build the documentation in build/docs, running its examples (minutes); warnings are errors
+	$(SPHINX) -d build/doctrees docs build/docs
+
+# The examples' pages have no output and no pictures then.
+docs-fast: $(READY) ## the same without running the examples, in build/docs-fast
+	$(SPHINX) -D plot_gallery=0 -D suppress_warnings=image.not_readable -d build/doctrees-fast docs build/docs-fast
 
 # The wheel is installed alone, into a fresh environment of the same Python, and used from another folder.
 ALONE := build/alone
@@ -197,7 +203,7 @@ help: ## print this list
 	@printf 'The longest, which no other target includes: $(SEPARATE)\n'
 
 clean: ## remove everything that the targets wrote, except the environments
-	rm -rf build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/gallery docs/sg_execution_times.rst .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments (.venv, .venv-*) as well

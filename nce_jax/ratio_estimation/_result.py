@@ -288,7 +288,7 @@ def assess(
         calibration=calibration_curve(*predicted[:2], num_groups, predicted[2]),
         roc=roc_curve(*predicted),
         slope=calibration_slope(
-            tuple(side - root for side in ratios), assessed.group, assessed.weights
+            ratios[0] - root, ratios[1] - root, assessed.group, assessed.weights
         ),
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
         effective_samples=errors.effective_samples,

@@ -26,7 +26,10 @@ class CalibrationSlope(NamedTuple):
 
 
 def calibration_slope(
-    log_odds: tuple[ArrayLike, ArrayLike], group: np.ndarray, weights: np.ndarray | None = None
+    log_odds_data: ArrayLike,
+    log_odds_noise: ArrayLike,
+    group: np.ndarray,
+    weights: np.ndarray | None = None,
 ) -> CalibrationSlope:
     r"""One step of Cox's logistic recalibration (1958), from the slope 1.
 
@@ -39,11 +42,12 @@ def calibration_slope(
     the step is -g / h and the gain g^2 / 2 h.
 
     Args:
-      log_odds: s - F of the held-out data and noise, in nats.
+      log_odds_data: s - F of the held-out data, (n,), in nats.
+      log_odds_noise: the same of the noise, (m,).
       group: the group of every sample, data first; groups are independent.
       weights: of every sample, with a mean of one on each side; None for equal ones.
     """
-    data, noise = (np.asarray(side, np.float64) for side in log_odds)
+    data, noise = (np.asarray(side, np.float64) for side in (log_odds_data, log_odds_noise))
     u, is_data = np.concatenate([data, noise]), np.arange(len(data) + len(noise)) < len(data)
     wrong = 1 / (1 + np.exp(np.clip(np.where(is_data, u, -u), -700, 700)))
     curvature = wrong * (1 - wrong)
@@ -52,11 +56,9 @@ def calibration_slope(
         return CalibrationSlope(np.nan, np.nan, np.nan)
     deviation = u - side_mean(curvature * u, is_data, weights) / total
     terms = np.where(is_data, -1, 1) * wrong * deviation
-    score, slope = (
-        side_mean(terms, is_data, weights),
-        side_mean(curvature * deviation**2, is_data, weights),
-    )
+    score = side_mean(terms, is_data, weights)
+    steepness = side_mean(curvature * deviation**2, is_data, weights)
     error = standard_error(terms, is_data, group, weights)
-    if not (slope > 0 and error > 0):  # a constant ratio has no slope
+    if not (steepness > 0 and error > 0):  # a constant ratio has no slope
         return CalibrationSlope(1.0, 0.0, 0.0)
-    return CalibrationSlope(1 - score / slope, score**2 / (2 * slope), score / error)
+    return CalibrationSlope(1 - score / steepness, score**2 / (2 * steepness), score / error)

@@ -38,7 +38,7 @@ def test_the_step_and_the_gain_are_newtons_for_the_profiled_loss():
         u = solved(np.random.default_rng(0), 300, 200)
         u = tuple(0.7 * side for side in u)
         u = tuple(np.asarray(side) - _best_shift(u) for side in u)
-    found = calibration_slope(u, np.arange(500))
+    found = calibration_slope(*u, np.arange(500))
     step = 1e-4
     below, at, above = (profiled(u, 1 + shift) for shift in (-step, 0, step))
     first, second = (above - below) / (2 * step), (above - 2 * at + below) / step**2
@@ -53,7 +53,7 @@ def _best_shift(u):
 def test_the_score_of_a_true_ratio_is_standard_normal():
     """400 draws: mean within 4 standard errors of 0, variance of 1 (seed 1)."""
     rng = np.random.default_rng(1)
-    scores = [calibration_slope(solved(rng, 400, 300), np.arange(700)).score for _ in range(400)]
+    scores = [calibration_slope(*solved(rng, 400, 300), np.arange(700)).score for _ in range(400)]
     assert abs(np.mean(scores)) < 4 / np.sqrt(400)
     assert abs(np.var(scores) - 1) < 4 * np.sqrt(2 / 400)
 
@@ -72,8 +72,8 @@ def test_a_ratio_off_by_a_factor_is_unreliable(factor, words):
 
 
 def test_a_constant_ratio_has_no_slope():
-    assert calibration_slope((np.zeros(5), np.zeros(7)), np.arange(12)) == (1.0, 0.0, 0.0)
+    assert calibration_slope(np.zeros(5), np.zeros(7), np.arange(12)) == (1.0, 0.0, 0.0)
 
 
 def test_an_infinite_log_ratio_gives_nan():
-    assert np.isnan(calibration_slope((np.array([np.inf, 1]), np.zeros(3)), np.arange(5))).all()
+    assert np.isnan(calibration_slope(np.array([np.inf, 1]), np.zeros(3), np.arange(5))).all()

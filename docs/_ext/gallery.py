@@ -1,0 +1,37 @@
+"""How sphinx-gallery runs the examples, and in which order they are shown."""
+
+from pathlib import Path
+
+# From the first energy to grids of runs.
+ORDER = [
+    "energy_in_two_dimensions",
+    "log_partition_three_ways",
+    "free_energy_from_work",
+    "density_chasm",
+    "covariate_shift",
+    "contrastive_encoder",
+    "vocabulary",
+    "sweep_over_magnification",
+    "noise_that_learns",
+    "choosing_magnification",
+    "pictures_of_results",
+]
+
+
+def in_reading_order(name: str) -> int:
+    return ORDER.index(Path(name).stem)
+
+
+def restart_jax(gallery_conf, fname):
+    """Gives an example one device again, where the one before has asked for several."""
+    import jax
+    from jax.extend.backend import clear_backends
+
+    if jax.device_count() > 1 or "device" in Path(fname).read_text():
+        jax.clear_caches()
+        clear_backends()
+        jax.config.update("jax_num_cpu_devices", 1)
+
+
+def setup(app):
+    return {"parallel_read_safe": True}
