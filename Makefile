@@ -37,13 +37,25 @@ preset = $(if $(filter $(SEPARATE),$(1)),$(PRESET),paper)
 PIP := $(PY) -m pip --disable-pip-version-check
 # Nearly all of the tests' time is compilation. The programs that one test compiles serve the others and the next run.
 # Tests that run often leave out XLA's optimizations, its newer code generator and its parallel one, which halves the
-# time; the slow tests and test-all do not.
+# time; the slow tests and test-all do not. XLA aborts at a flag that it does not know (JAX 0.12 no longer has the second
+# of these), so each is tried once, when the environment is made, and kept where it is known.
+FLAGS := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1
+keep_known_flags = for flag in $(FLAGS); do \
+  if XLA_FLAGS=$$flag $(1)/bin/python -c 'import jax; jax.devices("cpu")' > /dev/null 2>&1; then echo $$flag; fi; \
+done > $(1)/.xla-flags
 CACHED := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/compiled" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0 \
   JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES=0
 PYTEST := $(CACHED) $(PY) -m pytest --numprocesses auto --maxprocesses 4
+# Tests of the main entry of every room, for the oldest and the newest versions: a few minutes. ARGS=tests runs all.
+EACH_ROOM := $(addprefix tests/,adaptive_noise/test_self_noise.py alchemlyb/test_estimators.py criteria/test_profiled.py \
+  diagnostics/test_overlap.py free_energy/test_bar.py latent likelihood log_partition/test_oracle.py \
+  losses/test_binary_loss.py magnification/test_candidates.py models/test_mlp_energy.py \
+  noise/test_noise_contract.py plots/test_run_plots.py ratio_estimation/test_fit_log_ratio.py \
+  samplers/test_kernels.py sweeps/test_sweep.py telescoping/test_interface.py training/test_resume.py \
+  training/test_step.py)
 ANNOTATED := --jaxtyping-packages=nce_jax,beartype.beartype
-UNOPTIMIZED := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false \
-  --xla_cpu_parallel_codegen_split_count=1 $$XLA_FLAGS"
+unoptimized = XLA_FLAGS="$$(tr '\n' ' ' < $(1)/.xla-flags)$$XLA_FLAGS"
+UNOPTIMIZED = $(call unoptimized,$(VENV))
 
 ##@ Results
 
@@ -77,7 +89,7 @@ bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and f
 
 ##@ Development
 
-.PHONY: test test-slow test-all examples test-annotations hostile mutate lint types docs docs-fast lock
+.PHONY: test test-slow test-all test-oldest test-newest examples test-annotations hostile mutate lint types docs docs-fast dist lock
 test: $(READY) ## run all tests but the slow ones
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not costly" $(ARGS)
 
@@ -87,6 +99,12 @@ test-slow: $(READY) ## run the slow tests
 
 test-all: $(READY) ## run all tests and the examples of the docstrings
 	$(PYTEST) $(or $(ARGS),tests nce_jax)
+
+test-oldest: .venv-oldest/.ready ## run some fast tests of every room with the oldest versions that we allow
+test-newest: .venv-newest/.ready ## the same with the newest; ARGS=tests runs all of them
+test-oldest test-newest:
+	$(CACHED) $(call unoptimized,$(<D)) $(<D)/bin/python -m pytest --numprocesses auto --maxprocesses 4 \
+	  -m "not slow and not costly" $(or $(ARGS),$(EACH_ROOM))
 
 examples: $(READY) ## run the examples of the docstrings, with the annotations checked at run time
 	$(UNOPTIMIZED) $(PYTEST) $(ANNOTATED) nce_jax $(ARGS)
@@ -115,12 +133,31 @@ docs: $(READY) ## build the documentation in build/docs, running its examples (m
 docs-fast: $(READY) ## the same without running the examples, in build/docs-fast
 	$(SPHINX) -D plot_gallery=0 -D suppress_warnings=image.not_readable -d build/doctrees-fast docs build/docs-fast
 
+# The wheel is installed alone, into a fresh environment of the same Python, and used from another folder.
+ALONE := build/alone
+dist: .venv-dist/.ready ## build the sdist and the wheel in dist, check them, and use the wheel alone in a fresh environment
+	rm -rf dist $(ALONE)
+	.venv-dist/bin/python -m build
+	.venv-dist/bin/twine check --strict dist/*
+	.venv-dist/bin/check-wheel-contents dist/*.whl
+	.venv-dist/bin/python -m venv $(ALONE)
+	$(ALONE)/bin/python -m pip --disable-pip-version-check install --quiet dist/*.whl
+	cd $(ALONE) && XLA_FLAGS= PYTHONPATH= bin/python -P $(CURDIR)/tests/installed.py
+	@ls -l dist
+
+# The extras whose bounds are measured, the tools of their tests, and every lower bound of pyproject.toml as a pin.
+MEASURED := alchemlyb,plots,sweeps,samplers,checkpoints
+TOOLS := chex hypothesis "mpmath<1.4" pytest pytest-xdist scipy
+LOWER_BOUNDS := import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+  extras = [project["optional-dependencies"][name] for name in "$(MEASURED)".split(",")]; \
+  print(*(re.sub(">=([^,]*).*", r"==\1", name) for names in [project["dependencies"], *extras] for name in names), sep="\n")
+
 # The release of benchmark-mi allows jax < 0.5, but equinox 0.10.11, the newest that it allows, does not import with
 # jax 0.4.34 and later.
 BMI := "benchmark-mi==0.1.3" "jax<0.4.34" "jaxlib<0.4.34"
 
 lock: ## rewrite the lock files from the newest versions allowed
-	@$(find_python); echo "==> resolving in a fresh environment ($$python)"; \
+	@$(call find_python,locked); echo "==> resolving in a fresh environment ($$python)"; \
 	"$$python" -m venv --clear build/lock; \
 	pip() { build/lock/bin/python -m pip --disable-pip-version-check "$$@"; }; \
 	freeze() { pip freeze --exclude nce_jax | sed 's/+[a-z0-9.]*$$//' | LC_ALL=C sort -f; }; \
@@ -139,6 +176,17 @@ lock: ## rewrite the lock files from the newest versions allowed
 	"$$python" -m venv --clear build/lock; pip install $(BMI); freeze > build/lock/bmi.txt; \
 	{ echo "# benchmark-mi, the package bmi, in an environment of its own ($(BMI_VENV)), for Python 3.11. Regenerate with: make lock"; \
 	  cat build/lock/bmi.txt; } > requirements-bmi.lock; \
+	for which in oldest newest; do \
+	  if [ $$which = oldest ]; then $(call find_python,oldest); else $(call find_python,newest); fi; \
+	  "$$python" -m venv --clear build/lock; \
+	  if [ $$which = oldest ]; then "$$python" -c '$(LOWER_BOUNDS)'; fi > build/lock/bounds.txt; \
+	  pip install -c build/lock/bounds.txt '.[$(MEASURED)]' $(TOOLS); freeze > build/lock/$$which.txt; \
+	  { echo "# The $$which versions that pyproject.toml allows, for make test-$$which. Regenerate with: make lock"; \
+	    cat build/lock/$$which.txt; } > requirements-$$which.lock; \
+	done; \
+	$(call find_python,locked); "$$python" -m venv --clear build/lock; \
+	pip install build check-wheel-contents twine; \
+	{ echo "# What make dist builds and checks releases with. Regenerate with: make lock"; freeze; } > requirements-dist.lock; \
 	rm -rf build/lock; wc -l requirements*.lock
 
 ##@ Housekeeping
@@ -154,23 +202,33 @@ help: ## print this list
 	@printf '%s\n' '$(MINUTES)' | fold -s -w 98 | sed 's/^/  /'
 	@printf 'The longest, which no other target includes: $(SEPARATE)\n'
 
-clean: ## remove everything that the targets wrote, except .venv
+clean: ## remove everything that the targets wrote, except the environments
 	rm -rf build dist docs/gallery docs/sg_execution_times.rst .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './$(BMI_VENV)/*' -prune -exec rm -rf {} +
+	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
-distclean: clean ## remove .venv and .venv-bmi as well
-	rm -rf $(VENV) $(BMI_VENV)
+distclean: clean ## remove the environments (.venv, .venv-*) as well
+	rm -rf $(VENV) $(BMI_VENV) .venv-dist .venv-oldest .venv-newest
 
 # ---- the environment -----------------------------------------------------------------------------------------------
 
-# A version manager's shim can be on the path and yet fail, so a candidate counts only once it has run.
+# A version manager's shim can be on the path and yet fail, so a candidate counts only once it has run. PYTHON goes first;
+# $(1) says for which lock file. JAX 0.11 and later need Python 3.12, and NumPy 2.0 is built for Python up to 3.12.
+PYTHONS_locked := python3 python3.13 python3.12 python3.11
+RANGE_locked := 3.11 3.13
+PYTHONS_oldest := python3.11 python3.12 python3
+RANGE_oldest := 3.11 3.12
+PYTHONS_newest := python3.13 python3.12 python3
+RANGE_newest := 3.12 3.13
 define find_python
-python=; for candidate in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
-  if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
-      > /dev/null 2>&1; then python=$$candidate; break; fi; \
+python=; for candidate in $(if $(PYTHON),"$(PYTHON)",$(PYTHONS_$(1))); do \
+  if "$$candidate" -c 'import ensurepip, sys, venv; lowest, highest = ([*map(int, v.split("."))] for v in sys.argv[1:]); \
+      sys.exit(not lowest <= [*sys.version_info[:2]] <= highest)' $(RANGE_$(1)) > /dev/null 2>&1; then \
+    python=$$candidate; break; \
+  fi; \
 done; \
 if [ -z "$$python" ]; then \
-  echo "error: no working Python 3.11, 3.12 or 3.13 $(if $(PYTHON),at $(PYTHON),on the path); name one with PYTHON=..." >&2; \
+  echo "error: no working Python from $(firstword $(RANGE_$(1))) to $(lastword $(RANGE_$(1)))" \
+    "$(if $(PYTHON),at $(PYTHON),on the path); name one with PYTHON=..." >&2; \
   exit 1; \
 fi
 endef
@@ -184,14 +242,30 @@ $(READY): pyproject.toml requirements.lock $(if $(shell test -e $(PY) && echo fo
 	@if [ -e $@ ] && [ -e $(PY) ]; then \
 	  echo "==> updating $(VENV): $(?F) changed"; \
 	else \
-	  $(find_python); \
+	  $(call find_python,locked); \
 	  echo "==> making $(VENV) with $$("$$python" --version) ($$python); a few minutes, once"; \
 	  "$$python" -m venv --clear $(VENV); \
 	fi
 	@rm -f $(READY) $(BENCH_READY)
 	$(PIP) install --progress-bar off -r requirements.lock
 	$(PIP) install --progress-bar off --no-deps --editable .
+	@$(call keep_known_flags,$(VENV))
 	@touch $@; echo "==> $(VENV) is ready"
+
+# The oldest and the newest versions that the bounds of pyproject.toml allow.
+.venv-oldest/.ready .venv-newest/.ready: .venv-%/.ready: requirements-%.lock pyproject.toml
+	@$(call find_python,$*); \
+	echo "==> making $(@D) with $$("$$python" --version) ($$python)"; "$$python" -m venv --clear $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r $<
+	$(@D)/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps --editable .
+	@$(call keep_known_flags,$(@D))
+	@touch $@; echo "==> $(@D) is ready"
+
+.venv-dist/.ready: requirements-dist.lock
+	@$(call find_python,locked); \
+	echo "==> making $(@D) with $$("$$python" --version) ($$python)"; "$$python" -m venv --clear $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r $<
+	@touch $@
 
 $(BENCH_READY): requirements-bench.lock $(READY)
 	@echo "==> adding the packages that the benchmarks compare with"

@@ -27,7 +27,7 @@ def peer(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingPeerError(
-            f"needs {name}: install nce_jax[bench], or run `make bench`"
+            f"needs {name}: pip install -e '.[bench]', or run `make bench`"
         ) from error
     finally:
         jax.config.update("jax_enable_x64", x64)

@@ -10,7 +10,7 @@ that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (f
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nce_jax import (
     criteria,
@@ -41,6 +41,26 @@ from nce_jax.log_partition import (
 from nce_jax.losses import nce_loss
 from nce_jax.magnification import adaptive_magnification, suggested_magnification
 
+if TYPE_CHECKING:  # what loads on first use, for type checkers and editors
+    from nce_jax import (
+        adaptive_noise,
+        alchemlyb,
+        latent,
+        models,
+        noise,
+        plots,
+        ratio_estimation,
+        samplers,
+        sweeps,
+        telescoping,
+        training,
+    )
+    from nce_jax.ratio_estimation import fit_log_ratio
+    from nce_jax.sweeps import sweep
+    from nce_jax.telescoping import fit_telescope
+    from nce_jax.training import make_train_step
+
+# The one place of the version: the build, the docs and RELEASING.md take it from here.
 __version__ = "0.1.0"
 
 _MODULES = {
@@ -122,7 +142,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def _attribute(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"nce_jax.{name}")
     if name in _FUNCTIONS:
@@ -134,6 +154,10 @@ def __getattr__(name: str) -> Any:
         f"; did you mean {room.__name__}.{name}?" for room in rooms if name in room.__all__
     )
     raise AttributeError(f"module 'nce_jax' has no attribute {name!r}{hint}")
+
+
+if not TYPE_CHECKING:  # with it, a checker would take any misspelled name
+    __getattr__ = _attribute
 
 
 def __dir__() -> list[str]:

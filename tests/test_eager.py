@@ -5,7 +5,6 @@ that float32 cannot hold.
 import functools
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +14,7 @@ import pytest
 import nce_jax
 from nce_jax import diagnostics, likelihood, losses, telescoping
 from nce_jax._padding import padded_size, padded_to
+from tests.compilations import compilations
 from tests.slow import slow_but
 
 KEY = jax.random.key(0)
@@ -106,22 +106,6 @@ def vectors(size: int) -> dict[str, Callable]:
         "perplexity": functools.partial(diagnostics.perplexity, x, labels, **table),
         "self_normalization": functools.partial(diagnostics.self_normalization, x, **table),
     }
-
-
-@contextmanager
-def compilations() -> Iterator[list[str]]:
-    """The programs that were compiled, or read from a cache of them, within the context."""
-    names: list[str] = []
-
-    def listen(event: str, duration: float, **_) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            names.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    try:
-        yield names
-    finally:
-        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def of_one_class(name: str) -> tuple[Callable, tuple, tuple]:

@@ -5,13 +5,13 @@ hold their results in the attributes of `alchemlyb.estimators`. They compute in 
 the precision of the process, and leave its settings alone. This room needs the extra `alchemlyb`.
 """
 
+from nce_jax._extras import missing_extra
+
 try:
     import pandas as _pandas  # noqa: F401
     import sklearn as _sklearn  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        "nce_jax.alchemlyb needs pandas and scikit-learn: pip install 'nce_jax[alchemlyb]'"
-    ) from error
+    raise missing_extra("nce_jax.alchemlyb needs pandas and scikit-learn", "alchemlyb") from error
 
 from nce_jax.alchemlyb._bar import BAR
 from nce_jax.alchemlyb._mbar import MBAR

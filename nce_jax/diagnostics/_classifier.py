@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from nce_jax._checks import check_key, check_positive_int, describe
+from nce_jax._extras import missing_extra
 from nce_jax._types import ArrayLike, Float, PRNGKeyArray
 from nce_jax.diagnostics._features import as_feature_pair
 
@@ -117,9 +118,7 @@ def _make(classifier: str, train: np.ndarray, seed: int) -> Any:
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
     except ImportError as error:
-        raise ImportError(
-            "nce_jax.diagnostics.c2st needs scikit-learn: pip install 'nce_jax[c2st]'"
-        ) from error
+        raise missing_extra("nce_jax.diagnostics.c2st needs scikit-learn", "c2st") from error
     if classifier == "logistic":
         model = LogisticRegression(max_iter=1000)
     elif classifier == "nearest":

@@ -69,7 +69,9 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
 
 def _check_evaluation_mode(module: nnx.Module) -> None:
     """Raises ValueError if a submodule has a switch that `module.eval()` would turn."""
-    for path, submodule in nnx.iter_modules(module):
+    # nnx.iter_modules, which does this, came after flax 0.12.0.
+    submodules = (item for item in nnx.iter_graph(module) if isinstance(item[1], nnx.Module))
+    for path, submodule in submodules:
         position = ".".join(["module", *map(str, path)])
         if getattr(submodule, "use_running_average", None) is False:
             is_batch_norm = isinstance(submodule, nnx.BatchNorm)

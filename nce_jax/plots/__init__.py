@@ -8,10 +8,12 @@ at the lower edge, and a note above the Axes says what is wrong with the whole. 
 extra `plots`.
 """
 
+from nce_jax._extras import missing_extra
+
 try:
     import matplotlib as _matplotlib  # noqa: F401
 except ImportError as error:
-    raise ImportError("nce_jax.plots needs matplotlib: pip install 'nce_jax[plots]'") from error
+    raise missing_extra("nce_jax.plots needs matplotlib", "plots") from error
 
 from nce_jax.plots._assessment import calibration_curve, roc_curve
 from nce_jax.plots._bootstrap import bootstrap_histogram

@@ -6,10 +6,12 @@ calls in `jax.jit` (step sizes may be traced). With `context=data` every chain i
 own datum, as `log_density_fn(x, context)`. This room needs the extra `samplers`.
 """
 
+from nce_jax._extras import missing_extra
+
 try:
     import blackjax as _blackjax  # noqa: F401
 except ImportError as error:
-    raise ImportError("nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'") from error
+    raise missing_extra("nce_jax.samplers needs blackjax", "samplers") from error
 
 from nce_jax.samplers._adaptation import AdaptedStepSize, adapt_step_size
 from nce_jax.samplers._annealing import (

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from nce_jax._checks import is_key
+from nce_jax._extras import missing_extra
 from nce_jax.sweeps._chunks import Chunking
 from nce_jax.sweeps._mean import LaneMean, failed_lanes, lane_mean
 from nce_jax.sweeps._program import on_host
@@ -114,9 +115,7 @@ class SweepResult:
         try:
             import xarray
         except ImportError as error:
-            raise ImportError(
-                "SweepResult.to_xarray needs xarray: install nce_jax[sweeps]"
-            ) from error
+            raise missing_extra("SweepResult.to_xarray needs xarray", "sweeps") from error
         leaves = {
             _name(path): on_host(leaf)
             for path, leaf in jax.tree_util.tree_leaves_with_path(self.values)

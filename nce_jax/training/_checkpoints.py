@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 
 from nce_jax._disk import errors_name, full_disk_error, is_full
+from nce_jax._extras import missing_extra
 from nce_jax.training._matching import check_leaves, fitting_names, same_names
 from nce_jax.training._processes import agreed, by_writer
 from nce_jax.training._stored import Stored, as_leaf, describe, leaves_record, plain_keys
@@ -41,9 +42,7 @@ class Checkpoints:
         try:
             import orbax.checkpoint as ocp
         except ImportError as error:
-            raise ImportError(
-                "checkpoints need orbax: pip install 'nce_jax[checkpoints]'"
-            ) from error
+            raise missing_extra("checkpoints need orbax", "checkpoints") from error
 
         # The parameters of the newest one may be those at which the loss diverges.
         self.folder, self._keep = folder.absolute(), max(keep, 2)

@@ -22,7 +22,7 @@ def table(states=STATES, pool=POOL, **attrs) -> pd.DataFrame:
     keys = [(time, *np.atleast_1d(states[owner])) for time, owner in enumerate(owners)]
     names = ["time", *(f"lambda_{level}" for level in range(len(keys[0]) - 1))]
     index = pd.MultiIndex.from_tuples(keys, names=names)
-    frame = pd.DataFrame(pool.potentials.T, index, states)
+    frame = pd.DataFrame(pool.potentials.T.copy(), index, states)  # pandas 2 would share
     frame.attrs = {"temperature": 300.0, "energy_unit": "kT"} | attrs
     return frame
 

@@ -203,11 +203,11 @@ def failing(error, failing_topic="bar"):
 
 def test_a_missing_peer_leaves_its_topic_out(output, monkeypatch, capsys):
     monkeypatch.setattr(
-        run, "run_topic", failing(peers.MissingPeerError("needs pymbar: install nce_jax[bench]"))
+        run, "run_topic", failing(peers.MissingPeerError("needs pymbar: pip install -e '.[bench]'"))
     )
     assert run.main(["--only", "bar", "train_step"]) == 0
     assert list(json.loads(output.json.read_text())) == ["train_step"]
-    assert "left out: needs pymbar: install nce_jax[bench]" in capsys.readouterr().err
+    assert "left out: needs pymbar: pip install -e '.[bench]'" in capsys.readouterr().err
 
 
 def test_a_wrong_answer_fails_the_run_and_keeps_the_rest(output, monkeypatch, capsys):
@@ -219,7 +219,7 @@ def test_a_wrong_answer_fails_the_run_and_keeps_the_rest(output, monkeypatch, ca
 
 def test_a_peer_that_is_not_installed_is_named_with_its_extra():
     with pytest.raises(
-        peers.MissingPeerError, match=r"needs no_such_package: install nce_jax\[bench\]"
+        peers.MissingPeerError, match=r"needs no_such_package: pip install -e '\.\[bench\]'"
     ):
         peers.peer("no_such_package")
 

@@ -167,7 +167,5 @@ def test_without_matplotlib_the_message_names_the_extra():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert process.returncode != 0
-    assert (
-        "ImportError: nce_jax.plots needs matplotlib: pip install 'nce_jax[plots]'"
-        in process.stderr
-    )
+    assert "ImportError: nce_jax.plots needs matplotlib: pip install" in process.stderr
+    assert "[plots]'" in process.stderr

@@ -123,10 +123,8 @@ def test_without_blackjax_the_message_names_the_extra():
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
     assert process.returncode != 0
-    assert (
-        "ImportError: nce_jax.samplers needs blackjax: pip install 'nce_jax[samplers]'"
-        in process.stderr
-    )
+    assert "ImportError: nce_jax.samplers needs blackjax: pip install" in process.stderr
+    assert "[samplers]'" in process.stderr
 
 
 def test_gradient_ascent_is_langevin_without_noise():
