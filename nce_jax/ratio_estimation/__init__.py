@@ -9,9 +9,11 @@ from nce_jax._types import RatioEstimate
 from nce_jax.ratio_estimation._assessment import Calibration, RocCurve
 from nce_jax.ratio_estimation._fit import fit_log_ratio
 from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning
+from nce_jax.ratio_estimation._slope import CalibrationSlope
 
 __all__ = [
     "Calibration",
+    "CalibrationSlope",
     "LogRatioEstimate",
     "RatioEstimate",
     "RocCurve",

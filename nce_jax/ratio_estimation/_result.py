@@ -24,6 +24,7 @@ from nce_jax.ratio_estimation._assessment import (
 from nce_jax.ratio_estimation._descent import Descent
 from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._models import Assessed
+from nce_jax.ratio_estimation._slope import CalibrationSlope, calibration_slope
 from nce_jax.ratio_estimation._weights import both_as_jax, mean_one
 from nce_jax.training import FitResult
 
@@ -37,6 +38,10 @@ choice: of sets that do not differ, about 2 % pass by chance."""
 _MAX_EXCESS = 1 / 25
 """The largest part of the gain over a guess that the lack of samples may take. Both are quadratic,
 in the log ratio and in its error, which may thus be a fifth of it. The value is our choice."""
+
+_MAX_SCORE = 4.0
+"""Standard errors by which the calibration slope may differ from 1: a chance of 1 in 16,000. The
+value is our choice."""
 
 _MIN_OVERLAP = 0.1
 """Below this overlap the two sets are too far apart for a single ratio. The value is our choice;
@@ -81,6 +86,7 @@ class LogRatioEstimate(NamedTuple):
         none, or where groups or blocks were given.
       calibration: calibration curve of the classifier that the ratio implies.
       roc: ROC curve of the same classifier.
+      slope: whether the log ratio is too timid, as before the end of a training, or too bold.
       result: the `FitResult` of the training, also where its network was not chosen. Its
         evaluations have the held-out loss and the loss by which the step was chosen, from step 0
         on. Without a training its state is None, and it has one evaluation.
@@ -111,6 +117,7 @@ class LogRatioEstimate(NamedTuple):
     signs_of_dependence: tuple[str, ...]
     calibration: Calibration
     roc: RocCurve
+    slope: CalibrationSlope
     result: FitResult
     effective_samples: float
     excess_loss: float
@@ -128,9 +135,10 @@ class LogRatioEstimate(NamedTuple):
     def is_converged(self) -> bool:
         """Whether the estimate has passed all checks of the fit; `summary` names those it failed.
 
-        The checks are that F was solved for, that the overlap is at least 0.1, and that the
-        held-out loss of the chosen step is within one standard error of its lowest value. Whether a
-        longer training would lower the loss further shows in `result.evaluations` alone.
+        The checks are that F was solved for, that the overlap is at least 0.1, that the held-out
+        loss of the chosen step is within one standard error of its lowest value, and that no other
+        scale of the log ratio (`slope`) lowers that loss by more than a 25th of the gain over a
+        guess. Other gains of a longer training show in `result.evaluations` alone.
         """
         return not self._fit_problems()
 
@@ -200,8 +208,20 @@ class LogRatioEstimate(NamedTuple):
             f"the held-out loss of the chosen step, {self.held_out_loss:.4g}, is {excess:.3g} nats"
             " above its lowest value: the model overfits": not excess
             > self.held_out_loss_standard_error,
+            f"a log ratio {self.slope.slope:.3g} times as large would lower the held-out loss by"
+            f" about {self.slope.gain:.2g} nats ({abs(self.slope.score):.0f} standard errors of its"
+            f" derivative): the model {self._scale_fault()}": not self._is_off_scale(),
         }
         return [problem for problem, is_passed in checks.items() if not is_passed]
+
+    def _is_off_scale(self) -> bool:
+        is_material = self.slope.gain > _MAX_EXCESS * (GUESS - self.held_out_loss)
+        return abs(self.slope.score) > _MAX_SCORE and is_material
+
+    def _scale_fault(self) -> str:
+        if self.slope.slope < 1:
+            return "is too bold; it overfits, or cannot express the ratio"
+        return "is too timid; train it for more steps"
 
     def _evidence_problems(self) -> list[str]:
         gain = GUESS - self.held_out_loss
@@ -267,6 +287,9 @@ def assess(
         signs_of_dependence=tuple(signs),
         calibration=calibration_curve(*predicted[:2], num_groups, predicted[2]),
         roc=roc_curve(*predicted),
+        slope=calibration_slope(
+            tuple(side - root for side in ratios), assessed.group, assessed.weights
+        ),
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
         effective_samples=errors.effective_samples,
         excess_loss=assessed.excess_loss,

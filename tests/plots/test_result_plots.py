@@ -9,7 +9,7 @@ import pytest
 from nce_jax import free_energy, log_partition, plots
 from nce_jax.log_partition import Solution, Status
 from nce_jax.plots._axes import notes
-from nce_jax.ratio_estimation import Calibration, LogRatioEstimate, RocCurve
+from nce_jax.ratio_estimation import Calibration, CalibrationSlope, LogRatioEstimate, RocCurve
 from nce_jax.telescoping import StageDiagnostics, Telescope
 from nce_jax.training import FitResult
 
@@ -101,6 +101,7 @@ def test_an_estimate_that_is_not_reliable_says_so(is_solved):
         "roc": RocCurve(np.array([0.0, 0.1, 1.0]), np.array([0.0, 0.8, 1.0]), 0.85),
     }
     rest = {"model": "linear", "signs_of_dependence": (), "excess_loss": 0.0, "best_step": 0}
+    rest |= {"slope": CalibrationSlope(1.0, 0.0, 0.0)}
     rest |= {"selection_losses": {}, "effective_samples": 100.0, "log_ratio_error": 0.1}
     result = FitResult(None, {}, {"step": np.zeros(1), "held_out_loss": np.ones(1)})
     estimate = LogRatioEstimate(
