@@ -23,7 +23,7 @@ MIGRATION_VENV := .venv-migration
 MIGRATION_READY := $(MIGRATION_VENV)/.ready
 MIGRATION := datasets densratio==0.4.0 dm-haiku ebmkit equinox flowjax arviz grain numpyro open_clip_torch optuna safetensors \
   sbi tensorboardX tensorflow tf_keras torch torchebm torchvision wandb
-EXTRAS := alchemlyb,plots,sweeps,samplers,checkpoints,experiments,docs,test
+EXTRAS := alchemlyb,plots,sklearn,sweeps,samplers,checkpoints,experiments,docs,test
 
 # Every folder with a run.py is an experiment; a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))

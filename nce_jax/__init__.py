@@ -5,7 +5,8 @@ log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imp
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
 `nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
-(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn) and `nce_jax.plots` (matplotlib).
+(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.sklearn` (scikit-learn)
+and `nce_jax.plots` (matplotlib).
 """
 
 import importlib
@@ -51,6 +52,7 @@ _MODULES = {
     "plots",
     "ratio_estimation",
     "samplers",
+    "sklearn",
     "sweeps",
     "telescoping",
     "training",
@@ -106,6 +108,7 @@ __all__ = [
     "profiled_nce_loss",
     "ratio_estimation",
     "samplers",
+    "sklearn",
     "solve_log_partition",
     "suggested_magnification",
     "sweep",

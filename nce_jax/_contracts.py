@@ -16,13 +16,13 @@ import numpy as np
 from nce_jax._checks import describe
 from nce_jax._options import check_function
 
-_NOISE_METHODS = ("log_prob", "sample_and_log_prob")
+NOISE_METHODS = ("log_prob", "sample_and_log_prob")
 LIKELY_FROM_WRONG_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """Errors from inside a function of the caller that get a note on how it was called."""
 
 
 def check_noise(
-    noise: Any, name: str = "noise", *, methods: tuple[str, ...] = _NOISE_METHODS
+    noise: Any, name: str = "noise", *, methods: tuple[str, ...] = NOISE_METHODS
 ) -> None:
     """Raises unless `noise` is one distribution with these methods, over whole samples."""
     missing = [method for method in methods if not callable(getattr(noise, method, None))]
@@ -32,14 +32,31 @@ def check_noise(
             f" nce_jax.noise.standard_normal(dim), got {describe(noise)}"
             f"{_noise_cure(noise, methods, missing)}"
         )
+    check_whole_samples(noise, name)
+
+
+def check_whole_samples(noise: Any, name: str = "noise") -> None:
+    """Raises where a distribution has a batch shape: it is then several distributions."""
     batch_shape = _as_shape(getattr(noise, "batch_shape", None))
     if batch_shape:
         raise ValueError(
             f"{name}: expected one distribution of whole samples, got {describe(noise)} with batch"
             f" shape {batch_shape}, which gives one log density per dimension;"
-            f" distrax.Independent(noise, {len(batch_shape)}) joins the dimensions, as"
-            " distrax.MultivariateNormalDiag does for a Gaussian"
+            f" {_batch_cure(noise, len(batch_shape))}"
         )
+
+
+def _batch_cure(noise: Any, num_axes: int) -> str:
+    """How the library that a distribution comes from joins the axes of its batch shape."""
+    package = type(noise).__module__.partition(".")[0]
+    if package == "numpyro":
+        return f"noise.to_event({num_axes}) joins the dimensions"
+    if package == "tensorflow_probability":
+        return f"tfd.Independent(noise, {num_axes}) joins the dimensions"
+    return (
+        f"distrax.Independent(noise, {num_axes}) joins the dimensions, as"
+        " distrax.MultivariateNormalDiag does for a Gaussian"
+    )
 
 
 def _noise_cure(noise: Any, methods: tuple[str, ...], missing: list[str]) -> str:
@@ -321,6 +338,8 @@ def _describe_data(name: str, leaf: Any) -> str:
 
 def _as_shape(shape: Any) -> tuple[int, ...] | None:
     """A shape as a tuple, or None where this is none, as of distributions over several arrays."""
+    if type(shape).__name__ == "TensorShape":  # of TFP; it knows its rank and sizes
+        shape = tuple(shape)
     if isinstance(shape, tuple | list) and all(isinstance(size, int) for size in shape):
         return tuple(shape)
     return None

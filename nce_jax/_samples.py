@@ -14,12 +14,13 @@ import numpy as np
 
 from nce_jax._checks import check_not_record, compute_dtype, describe
 from nce_jax._contracts import check_data
+from nce_jax._distributions import draw_fn
 from nce_jax._options import other_parameters
 from nce_jax._types import PRNGKeyArray
 
 SampleSource: TypeAlias = Any
 """Samples on the first axis of an array; a distribution with `sample(seed=key,
-sample_shape=(count,))`; or a `DrawFn`."""
+sample_shape=(count,))` or, as of numpyro and flowjax, `sample(key, (count,))`; or a `DrawFn`."""
 
 DrawFn: TypeAlias = Callable[[PRNGKeyArray, int], Any]
 """`draw(key, count)`: `count` independent samples, on the first axis of an array."""
@@ -48,7 +49,10 @@ def as_draw_fn(name: str, source: Any) -> DrawFn | None:
     if not is_class and (hasattr(source, "__array__") or isinstance(source, list | tuple)):
         return None
     if not is_class and hasattr(source, "sample"):
-        return lambda key, count: source.sample(seed=key, sample_shape=(count,))
+        draw = draw_fn(source)
+        if draw is None:  # of unknown arguments: those of the field
+            return lambda key, count: source.sample(seed=key, sample_shape=(count,))
+        return lambda key, count: draw(key, (count,))
     if not is_class and callable(source):
         _check_draws(name, source)
         return source

@@ -49,6 +49,7 @@ def test_wrong_noises_are_named_with_the_cure(case):
 @pytest.mark.parametrize("name", [name for name in noise.__all__ if name != "Noise"])
 def test_every_noise_of_the_library_passes(name):
     arguments = {
+        "as_noise": (noise.standard_normal(2),),
         "categorical": (np.ones(3),),
         "log_uniform": (5,),
         "standard_normal": (2,),

@@ -1,13 +1,15 @@
 """Makes a noise from the present model, and updates it to a newer one."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, check_positive_int
-from nce_jax._contracts import check_log_density_fn, check_noise, check_params, evaluate_model
-from nce_jax._types import ArrayLike, Float, LogDensityFn, Noise, Params, PRNGKeyArray
+from nce_jax._contracts import check_log_density_fn, check_params, evaluate_model
+from nce_jax._distributions import as_noise
+from nce_jax._types import ArrayLike, Float, LogDensityFn, Params, PRNGKeyArray
 from nce_jax.adaptive_noise._self_noise import SelfNoise, assemble, check_kernel, num_drawn
 from nce_jax.diagnostics import importance_log_partition
 from nce_jax.log_partition import Status
@@ -18,7 +20,7 @@ def self_noise(
     key: PRNGKeyArray,
     log_density_fn: LogDensityFn,
     params: Params,
-    base_noise: Noise,
+    base_noise: Any,
     *,
     kernel: Kernel,
     schedule: Float[ArrayLike, " temperatures"],
@@ -98,7 +100,7 @@ def self_noise(
     check_key(key)
     check_log_density_fn(log_density_fn)
     check_params(params)
-    check_noise(base_noise, "base_noise")
+    base_noise = as_noise(base_noise, "base_noise")
     check_kernel(kernel)
     check_positive_int("num_steps", num_steps)
     check_positive_int("num_samples", num_samples)

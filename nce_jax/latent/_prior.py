@@ -13,11 +13,11 @@ from nce_jax._contracts import (
     check_arrays,
     check_event_shape,
     check_log_density_fn,
-    check_noise,
     check_optimizer,
     check_params,
     evaluate_model,
 )
+from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
@@ -140,7 +140,7 @@ def make_chain_step(
 
     Args:
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, (n, ...) -> (n,).
-      noise: q, with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(n,))`.
+      noise: q, a distribution, as in `training.make_train_step`.
       optimizer: an optax transformation, as in `training.make_train_step`.
       kernel: such as `samplers.langevin(s**2 / 2)` for the papers' step s.
       num_steps: number of transitions of every chain.
@@ -176,7 +176,7 @@ def make_chain_step(
       Pang et al., Learning latent space energy-based prior model, 2020, algorithm 1.
     """
     check_log_density_fn(log_ratio_fn, "log_ratio_fn")
-    check_noise(noise)
+    noise = as_noise(noise)
     check_optimizer(optimizer)
     check_instance("kernel", kernel, Kernel, "samplers.langevin(0.005)")
     check_positive_int("num_steps", num_steps)

@@ -9,10 +9,10 @@ is one of them,
 - `noise.sample_and_log_prob(seed=key, sample_shape=num_samples)` returns both.
 
 The last two methods are all that the library needs: any object with them, a `Noise`, can take the
-place of these distributions. All of them work under `jit`, `vmap` and `grad`, and a distribution
-can be an argument or a result of a transformed function. NCE needs a noise that covers the data:
-where p*(x) > 0, q(x) must be positive. `uniform_box` can violate this, and so can tables of words
-with zeros.
+place of these distributions, and so can distributions of numpyro, TFP and flowjax (`as_noise`). All
+of them work under `jit`, `vmap` and `grad`, and a distribution can be an argument or a result of a
+transformed function. NCE needs a noise that covers the data: where p*(x) > 0, q(x) must be
+positive. `uniform_box` can violate this, and so can tables of words with zeros.
 
 `categorical`, `unigram` and `log_uniform` are distributions over the words of a vocabulary. Their
 samples are integers, of shape (num_samples,).
@@ -22,10 +22,12 @@ from nce_jax._types import Noise
 from nce_jax.noise._box import uniform_box, uniform_box_around
 from nce_jax.noise._gaussian import fitted_gaussian, standard_normal
 from nce_jax.noise._marginals import product_of_marginals
+from nce_jax.noise._other_libraries import as_noise
 from nce_jax.noise._vocabulary import categorical, log_uniform, unigram
 
 __all__ = [
     "Noise",
+    "as_noise",
     "categorical",
     "fitted_gaussian",
     "log_uniform",

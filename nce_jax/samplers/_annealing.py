@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, check_positive_int
-from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values
+from nce_jax._contracts import check_log_density_fn, check_noise_values
+from nce_jax._distributions import as_noise
 from nce_jax._numerics import effective_samples, log_mean_exp, sample_count
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
@@ -76,7 +77,7 @@ class AnnealedEstimate(NamedTuple):
 def annealed_importance_sampling(
     key: PRNGKeyArray,
     log_density_fn: Callable[..., Any],
-    noise: Noise,
+    noise: Any,
     *,
     kernel: Kernel,
     schedule: Float[ArrayLike, " temperatures"],
@@ -102,7 +103,7 @@ def annealed_importance_sampling(
       log_density_fn: phi, from positions (samples, ...) to (samples,), in nats. For a model given
         as a log ratio s, pass `lambda x: log_ratio_fn(x) + noise.log_prob(x)`. With `context` it
         is a function of positions and context.
-      noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
+      noise: q, a distribution, as in `training.make_train_step`.
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
       schedule: inverse temperatures b, ascending from 0 to 1, such as `linear_schedule(...)` or
         `sigmoid_schedule(...)`.
@@ -147,7 +148,7 @@ def annealed_importance_sampling(
     schedule = _as_schedule(kernel, schedule, num_steps)
     key_noise, key_moves = jax.random.split(key)
     check_log_density_fn(log_density_fn, arguments="positions", num_arguments=None)
-    check_noise(noise)
+    noise = as_noise(noise)
     context, num_data = as_data(context)
     num_chains = num_samples * (1 if num_data is None else num_data)
     with standard_promotion():
@@ -163,7 +164,7 @@ def annealed_importance_sampling(
 def reverse_annealed_importance_sampling(
     key: PRNGKeyArray,
     log_density_fn: Callable[..., Any],
-    noise: Noise,
+    noise: Any,
     x_model: Float[ArrayLike, "samples ..."],
     *,
     kernel: Kernel,
@@ -186,7 +187,7 @@ def reverse_annealed_importance_sampling(
       key: a typed PRNG key.
       log_density_fn: phi, from positions (samples, ...) to (samples,), in nats; with `context`, of
         positions and context.
-      noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
+      noise: q, a distribution, as in `training.make_train_step`.
       x_model: samples of exp(phi) / Z, (samples, ...), which have to be independent for the
         standard errors. With `context`, (data, samples, ...).
       kernel: `mala(...)` or `hmc(...)`, used at every temperature.
@@ -233,7 +234,7 @@ def reverse_annealed_importance_sampling(
         x_model = _join_data(x_model, num_data)
     context_of_chains = _repeat(context, x_model.shape[0] // (num_data or 1))
     check_target(log_density_fn, x_model, "x_model", context_of_chains)
-    check_noise(noise)
+    noise = as_noise(noise)
     _check_noise_samples(noise, x_model)
     with standard_promotion():
         check_one_chain("noise", noise.log_prob, (x_model,))

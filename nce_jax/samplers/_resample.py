@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_key, check_positive_int
-from nce_jax._contracts import check_log_density_fn, check_noise, check_noise_values, check_values
+from nce_jax._contracts import check_log_density_fn, check_noise_values, check_values
+from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype
 from nce_jax._numerics import effective_samples, highest, sample_count
 from nce_jax._promotion import standard_promotion
@@ -49,7 +50,7 @@ class Resampled(NamedTuple):
 def resample(
     key: PRNGKeyArray,
     log_ratio_fn: Callable[[Any], Any],
-    noise: Noise,
+    noise: Any,
     num_samples: int,
     *,
     oversampling: int = 20,
@@ -70,7 +71,7 @@ def resample(
       key: a typed PRNG key.
       log_ratio_fn: s, from draws (draws, ...) to (draws,), in nats, up to a constant. For a model
         phi with a normalized or unnormalized density, `lambda x: phi(x) - noise.log_prob(x)`.
-      noise: q, a distribution with `log_prob(x)` and `sample_and_log_prob(seed=, sample_shape=)`.
+      noise: q, a distribution, as in `training.make_train_step`.
       num_samples: number of samples.
       oversampling: number of draws per sample.
       chunk_size: number of draws that are made and evaluated at once; None means as many as
@@ -106,7 +107,7 @@ def resample(
     chunk_size = max(num_samples, _MIN_CHUNK) if chunk_size is None else chunk_size
     check_positive_int("chunk_size", chunk_size)
     check_log_density_fn(log_ratio_fn, "log_ratio_fn", arguments="samples", num_arguments=1)
-    check_noise(noise)
+    noise = as_noise(noise)
     num_draws = num_samples * oversampling
     chunk_size = min(chunk_size, num_draws)
     key_draws, key_choice = jax.random.split(key)

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_instance, check_key, describe, is_key
-from nce_jax._contracts import check_arrays, check_log_density_fn, check_noise
+from nce_jax._contracts import check_arrays, check_log_density_fn
+from nce_jax._distributions import as_noise
 from nce_jax._options import other_parameters
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
@@ -34,15 +35,15 @@ def as_model(log_density_fn: Any, log_ratio_fn: Any) -> tuple[Callable[..., Any]
     return fn, name == "log_ratio_fn"
 
 
-def check_source(noise: Any, is_ratio: bool) -> None:
-    """Raises unless `noise` can be drawn from, and its density evaluated where that is needed.
+def as_source(noise: Any, is_ratio: bool) -> Any:
+    """A noise that can be drawn from, and whose density can be evaluated where that is needed.
 
     None passes for a log ratio, whose batches can bring noise samples.
     """
     if noise is None and is_ratio:
-        return
+        return None
     methods = ("log_prob", "sample_and_log_prob")
-    check_noise(noise, methods=methods[1:] if is_ratio else methods)
+    return as_noise(noise, methods=methods[1:] if is_ratio else methods)
 
 
 def check_rule(rule: Any) -> None:

@@ -9,7 +9,7 @@ from nce_jax._bridges import NumbersPerStage, Space, StagesFn, check_noise_level
 from nce_jax._contracts import check_log_density_fn
 from nce_jax.criteria import Criterion, nce
 from nce_jax.magnification import MagnificationRule
-from nce_jax.training._composition import check_composition, check_source
+from nce_jax.training._composition import as_source, check_composition
 from nce_jax.training._mesh import check_mesh
 from nce_jax.training._optimizers import as_optimizer
 from nce_jax.training._sides import Sides
@@ -94,7 +94,7 @@ def make_stage_step(
         (latent energies of K stages).
     """
     check_log_density_fn(stages_fn, "stages_fn")
-    check_source(noise, is_ratio=True)
+    noise = as_source(noise, is_ratio=True)
     check_noise_levels(noise_levels)
     check_space(space)
     check_composition(criterion, treatment, magnification_rule)

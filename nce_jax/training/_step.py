@@ -20,10 +20,10 @@ from nce_jax.magnification import Choice, MagnificationRule
 from nce_jax.training import _magnify
 from nce_jax.training._composition import (
     as_model,
+    as_source,
     check_arguments,
     check_composition,
     check_loss,
-    check_source,
     check_state,
     check_update,
 )
@@ -230,8 +230,8 @@ def make_train_step(
     Args:
       log_density_fn: `log_density_fn(params, x)`, the unnormalized log density of every sample of
         x, (n, ...) -> (n,).
-      noise: a distrax distribution, or any object with `log_prob(x)` and
-        `sample_and_log_prob(seed=key, sample_shape=(m,))`.
+      noise: a distribution of distrax, numpyro, TFP or flowjax (`nce_jax.noise.as_noise`), or any
+        object with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(m,))`.
       optimizer: any optax transformation whose update takes gradient, state and parameters alone,
         unlike `optax.lbfgs` and `optax.contrib.reduce_on_plateau`, and keeps one set of parameters,
         unlike `optax.lookahead`.
@@ -284,7 +284,7 @@ def make_train_step(
         (magnification).
     """
     model, is_ratio = as_model(log_density_fn, log_ratio_fn)
-    check_source(noise, is_ratio)
+    noise = as_source(noise, is_ratio)
     check_composition(criterion, treatment, magnification_rule)
     if num_noise is not None:
         check_positive_int("num_noise", num_noise)

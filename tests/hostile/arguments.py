@@ -191,6 +191,7 @@ _BY_FUNCTION: dict[str, Maker] = {
     "gaussian_likelihood.generate_fn": lambda: lambda params, z: z @ params,
     "gaussian_likelihood.scale": lambda: 0.5,
     "make_chain_step.log_ratio_fn": lambda: _log_density,
+    "as_noise.noise": lambda: noise.standard_normal(2),
     "make_chain_step.noise": lambda: noise.standard_normal(2),
     "make_latent_step.log_likelihood_fn": lambda: lambda params, z, x: -jnp.sum((x - z) ** 2, -1),
     "prior_log_ratio.prior": _prior,

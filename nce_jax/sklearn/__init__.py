@@ -1,0 +1,15 @@
+"""Density ratios with the interface of scikit-learn: cloned, searched, and put into pipelines.
+
+`LogRatioEstimator` wraps `nce_jax.fit_log_ratio`. This room needs the extra `sklearn`.
+"""
+
+try:
+    import sklearn as _sklearn  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        "nce_jax.sklearn needs scikit-learn: pip install 'nce_jax[sklearn]'"
+    ) from error
+
+from nce_jax.sklearn._estimator import LogRatioEstimator
+
+__all__ = ["LogRatioEstimator"]
