@@ -5,8 +5,8 @@ log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imp
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
 `nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
 `nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
-(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.sklearn` (scikit-learn)
-and `nce_jax.plots` (matplotlib).
+(xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.sklearn` (scikit-learn),
+`nce_jax.plots` (matplotlib) and `nce_jax.toys`.
 """
 
 import importlib
@@ -55,6 +55,7 @@ _MODULES = {
     "sklearn",
     "sweeps",
     "telescoping",
+    "toys",
     "training",
 }
 _FUNCTIONS = {
@@ -114,6 +115,7 @@ __all__ = [
     "sweep",
     "sweeps",
     "telescoping",
+    "toys",
     "training",
 ]
 

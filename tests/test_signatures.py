@@ -60,6 +60,7 @@ SEVERAL_DEFAULTS = {
     "noise_ratio": "None is the number of noise words per target",
     "num_levels": "one level stands for continuous data, 256 for images",
     "num_steps": "the length of a usual run differs between fits and samplers",
+    "std": "that of each toy's publication",
     "optimizer": "None chooses by the model, a flow has one model",
 }
 

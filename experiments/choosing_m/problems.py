@@ -9,8 +9,7 @@ import optax
 
 import nce_jax
 from experiments.choosing_m import tables
-from experiments.common import toys
-from nce_jax import models, noise
+from nce_jax import models, noise, toys
 
 GAUSSIAN_BUDGETS, NETWORK_BUDGETS = (20, 100, 1000), (100, 300, 1000)
 

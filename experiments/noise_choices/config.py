@@ -28,7 +28,7 @@ class Config:
     """Number of steps at which a model is measured, evenly spaced on a log scale."""
 
     toy: str = "8-gaussians"
-    """Name in `experiments.common.toys.TOYS`: separate modes, and an exact density."""
+    """Name in `nce_jax.toys.TOYS`: separate modes, and an exact density."""
     num_points: int = 10_000
     """Number of training points of the toy, drawn once: noises are fitted to them as well."""
     plane_steps: int = 3000

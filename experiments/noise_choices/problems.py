@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from sklearn.datasets import load_digits
 
-from experiments.common.toys import TOYS
 from experiments.noise_choices.config import Config
 from nce_jax import likelihood, models, noise, samplers
+from nce_jax.toys import TOYS
 
 NUM_LEVELS = 17
 

@@ -10,9 +10,9 @@ import jax
 import optax
 import tyro
 
-from experiments.common import processes, toys
+from experiments.common import processes
 from experiments.common.endings import one_line
-from nce_jax import models, noise, training
+from nce_jax import models, noise, toys, training
 
 
 def main(

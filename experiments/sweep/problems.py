@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.common.toys import TOYS
 from experiments.gaussian_16d import config as config_16d
 from experiments.gaussian_16d.problem import make_problem, starts
 from experiments.sweep.arguments import Gaussian1d, Gaussian16d, Sweep, Toy2d
 from experiments.toy_2d.config import Config as Toy2dConfig
 from experiments.toy_2d.measures import make_square, measure
 from nce_jax import models, noise
+from nce_jax.toys import TOYS
 
 Point = Mapping[str, jax.Array]
 """Values of all axes at one lane."""

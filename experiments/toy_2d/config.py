@@ -6,7 +6,7 @@ import dataclasses
 @dataclasses.dataclass(frozen=True)
 class Config:
     toys: tuple[str, ...] = ("8-gaussians", "pinwheel")
-    """Names in `experiments.common.toys.TOYS`. Stated; their sizes are FFJORD's, which is our
+    """Names in `nce_jax.toys.TOYS`. Stated; their sizes are FFJORD's, which is our
     choice."""
     readings: tuple[str, ...] = ("energy", "ratio")
     """Meaning of the network: log p_theta + F (the paper speaks of an energy), or its ratio to the

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import cli, progress, results
-from experiments.common.toys import TOYS, Toy
 from experiments.toy_2d.config import PRESETS, Config
 from experiments.toy_2d.measures import Measures, Square, make_square, measure
 from experiments.toy_2d.statistics import COMPARED, headline, resized_name
 from experiments.toy_2d.train import Path, checkpoints, make_model, noise, train, treatments
+from nce_jax.toys import TOYS, Toy
 
 Arrays = dict[str, np.ndarray]
 

@@ -10,9 +10,9 @@ import numpy as np
 import optax
 
 import nce_jax
-from experiments.common.toys import Toy
 from experiments.toy_2d.config import Config
 from nce_jax import models, training
+from nce_jax.toys import Toy
 
 
 class Path(NamedTuple):

@@ -3,6 +3,8 @@
 Optax is imported with this module.
 """
 
+from nce_jax.training._average import averaged_params, with_average
+from nce_jax.training._callbacks import EarlyStopping, early_stopping
 from nce_jax.training._checkpoints import CheckpointWarning
 from nce_jax.training._lines import RecordWarning
 from nce_jax.training._load import load_checkpoint
@@ -26,6 +28,7 @@ from nce_jax.training._treatments import (
 __all__ = [
     "Batch",
     "CheckpointWarning",
+    "EarlyStopping",
     "FailedSolvesWarning",
     "FitResult",
     "LogPartitionUpdate",
@@ -37,7 +40,9 @@ __all__ = [
     "TrainState",
     "TrainStep",
     "Treatment",
+    "averaged_params",
     "bar_step",
+    "early_stopping",
     "fit",
     "gather_rows",
     "held",
@@ -53,4 +58,5 @@ __all__ = [
     "state_shardings",
     "touched_rows",
     "update_rows",
+    "with_average",
 ]

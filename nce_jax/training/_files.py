@@ -163,10 +163,10 @@ class Files:
             file.append(records, self._is_writable)
 
     def evaluate(
-        self, number: int, evaluate: Callable[[Any], Mapping[str, Any]], state: Any
-    ) -> None:
+        self, number: int, evaluate: Callable[..., Mapping[str, Any]], state: Any
+    ) -> dict[str, Any]:
         """Records the numbers that the caller's function returns for the state."""
-        values = evaluate(state)
+        values = evaluate(state, dict(self.metrics.records[-1]) if self.metrics.records else {})
         if not isinstance(values, Mapping) or "step" in values:
             raise ValueError(
                 "evaluate: expected a dictionary of numbers without a 'step' of its own, got"
@@ -178,7 +178,9 @@ class Files:
                     f"evaluate: expected numbers, got shape {np.shape(value)} at {name!r}"
                 )
         numbers = {name: float(value) for name, value in values.items()}
-        self._append(self.evaluations, [{"step": number, **numbers}])
+        record = {"step": number, **numbers}
+        self._append(self.evaluations, [record])
+        return record
 
     def has_evaluated(self, number: int) -> bool:
         # Agreed: an evaluation may be one of all processes.

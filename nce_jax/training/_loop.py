@@ -1,42 +1,26 @@
 """`fit`: the training loop around a pure train step."""
 
 import functools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
-from nce_jax._options import (
-    as_folder,
-    check_changes,
-    check_flag,
-    check_function,
-    check_number,
-    check_resume,
-)
+from nce_jax._options import as_folder, check_changes, check_flag, check_number, check_resume
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
+from nce_jax.training._callbacks import Callback, as_callbacks
 from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._identity import describe_run
 from nce_jax.training._lines import history
-from nce_jax.training._mesh import output_shardings, shares_threads
+from nce_jax.training._mesh import output_shardings
 from nce_jax.training._processes import check_same, is_writer
 from nce_jax.training._records import Packing, Window
-
-_FLUSH = 128
-"""Number of steps that may be in flight. Reading metrics off the device waits for it, so it happens
-rarely."""
-
-_LOCAL_DATA_CURE = (
-    "; each one's own samples become a part of global arrays by"
-    " jax.make_array_from_process_local_data"
-)
+from nce_jax.training._run import Due, Run, as_evaluate, progress_bar
 
 
 class FitResult(NamedTuple):
@@ -67,8 +51,9 @@ def fit(
     checkpoint_every: int = 1000,
     keep: int = 3,
     log_every: int = 100,
-    evaluate: Callable[[Any], Mapping[str, Any]] | None = None,
+    evaluate: Callable[..., Mapping[str, Any]] | None = None,
     evaluate_every: int | None = None,
+    callbacks: Sequence[Callback] = (),
     low_overlap: float = 0.01,
     allow_changes: Collection[str] = (),
     progress: bool = True,
@@ -106,10 +91,20 @@ def fit(
       keep: number of checkpoints to keep. At least two are, since the loss may diverge right after
         the newest.
       log_every: number of steps averaged into one record of metrics.
-      evaluate: `evaluate(state)` returns a dictionary of numbers. It must not keep the state, whose
-        memory is reused.
+      evaluate: `evaluate(state)`, or `evaluate(state, record)` with the last record of metrics,
+        returns a dictionary of numbers. It must not keep the state, whose memory is reused.
       evaluate_every: number of steps between evaluations, a multiple of `log_every`; None evaluates
         after the last step only.
+      callbacks: functions that are called as `callback(step, record, state)` after every record,
+        in order: to log it, or to stop the run by returning True. `record` is a dictionary of the
+        metrics and of what `evaluate` returned after this step, the latter by names with
+        "evaluate/" before them. The state must not be kept. A run that is stopped is evaluated and
+        saved like one that is complete. A callback with a memory has a method `resume(records)`,
+        which is called with the records so far when a run begins or is resumed, and which returns
+        True where the run is to stop at once; that of `early_stopping` does. With several
+        processes every one calls its callbacks, since the state may be spread over them (log on
+        process 0 alone), and the decision of process 0 holds for all. With callbacks the host
+        waits for the device at every record.
       low_overlap: overlaps below this count as low. A `LowOverlapWarning` is given once, where most
         steps of a record have one. The default is our choice: at 0.01 about one sample in a hundred
         carries the gradient. A `FailedSolvesWarning` is given where F is not solved at more than a
@@ -176,8 +171,7 @@ def fit(
     folder = as_folder(folder)
     check_flag("progress", progress)
     check_number("low_overlap", low_overlap, "a number from 0 to 1", lambda x: 0 <= x <= 1)
-    if evaluate is not None:
-        check_function("evaluate", evaluate, "the state")
+    of_both, callbacks = as_evaluate(evaluate), as_callbacks(callbacks)
     counts = {"num_steps": num_steps, "log_every": log_every, "keep": keep}
     for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
         check_positive_int(name, value)
@@ -193,20 +187,22 @@ def fit(
             identity = _identity(step, state, key, source, first, start.step)
             files.open(start, identity, num_steps)
         packing = Packing()
-        run = _Run(
+        run = Run(
             advance=_compile(step, source, key_step, packing, start.tree["state"]),
             source=source,
             window=Window(packing, log_every, low_overlap),
             files=files,
-            due=_Due(
+            due=Due(
                 num_steps,
                 checkpoint_every if files.checkpoints else None,
                 evaluate_every if evaluate else None,
+                log_every if callbacks else None,
             ),
-            evaluate=evaluate,
+            evaluate=of_both,
+            callbacks=callbacks,
             key=key,
         )
-        with _progress_bar(num_steps, start.step, progress and is_writer()) as bar:
+        with progress_bar(num_steps, start.step, progress and is_writer()) as bar:
             state = run.steps(start.step, start.tree["state"], first, bar)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
 
@@ -238,105 +234,9 @@ def _compile(
     return advance
 
 
-def _progress_bar(num_steps: int, num_done: int, is_shown: bool) -> tqdm:
-    return tqdm(
-        total=num_steps, initial=num_done, disable=not is_shown, unit="step", dynamic_ncols=True
-    )
-
-
-class _Run(NamedTuple):
-    """The loop: what happens at a step, and after which steps the host writes."""
-
-    advance: Callable[..., Any]
-    source: Source
-    window: Window
-    files: Files
-    due: "_Due"
-    evaluate: Callable[[Any], Mapping[str, Any]] | None
-    key: jax.Array
-
-    def steps(self, num_done: int, state: Any, first: Any, bar: tqdm) -> Any:
-        """The state after the last step; `first` are the arguments of the first one."""
-        must_wait, num_steps = shares_threads(state), self.due.num_steps
-        for number in range(num_done + 1, num_steps + 1):
-            is_first = number == num_done + 1
-            arguments = first if is_first else self.source.arguments(number - 1)
-            if is_first:
-                check_same("batches", arguments, _LOCAL_DATA_CURE)
-            num_examples = self.source.num_examples or _num_examples(arguments)
-            state, metrics = self.advance(state, arguments)
-            if must_wait:
-                jax.block_until_ready(metrics)
-            self.window.add(number, metrics, num_examples)
-            if self.due.flush(number):
-                self._write(number, state, arguments, bar)
-        self.files.check_finite(num_steps, state)
-        # A run that was complete before this call has not taken a step.
-        if self.evaluate is not None and not self.files.has_evaluated(num_steps):
-            self.files.evaluate(num_steps, self.evaluate, state)
-        return state
-
-    def _write(self, number: int, state: Any, arguments: Any, bar: tqdm) -> None:
-        """Records, evaluation and checkpoint, as far as they are due after this step."""
-        is_last = number == self.due.num_steps
-        _show(bar, number, self.files.record(self.window, is_last))
-        if self.evaluate is not None and self.due.evaluation(number):
-            self.files.evaluate(number, self.evaluate, state)
-        if self.due.checkpoint(number):
-            self.files.save(number, state, self.key, self.source.last(arguments))
-        # What the host did here does not count as training time.
-        self.window.restart_clock()
-
-
-class _Due(NamedTuple):
-    """After which steps the host reads metrics, evaluates and saves; after the last one, all."""
-
-    num_steps: int
-    checkpoint_every: int | None
-    evaluate_every: int | None
-
-    def flush(self, number: int) -> bool:
-        return number % _FLUSH == 0 or self.evaluation(number) or self.checkpoint(number)
-
-    def evaluation(self, number: int) -> bool:
-        return number == self.num_steps or self._is_multiple(number, self.evaluate_every)
-
-    def checkpoint(self, number: int) -> bool:
-        return self.checkpoint_every is not None and (
-            number == self.num_steps or self._is_multiple(number, self.checkpoint_every)
-        )
-
-    def _is_multiple(self, number: int, every: int | None) -> bool:
-        return every is not None and number % every == 0
-
-
 def _check_multiple(name: str, value: int | None, log_every: int) -> None:
     if value is None:
         return
     check_positive_int(name, value)
     if value % log_every:
         raise ValueError(f"{name}: expected a multiple of log_every = {log_every}, got {value}")
-
-
-def _num_examples(arguments: tuple[Any, ...]) -> int:
-    """Number of data samples in a batch that the caller made: the length of its first array."""
-    shape = next((jnp.shape(leaf) for leaf in jax.tree.leaves(arguments)), ())
-    if not shape:
-        raise TypeError(
-            "batches: expected batches of arrays with samples on the first axis, got one without"
-        )
-    return shape[0]
-
-
-def _show(bar: tqdm, number: int, record: Mapping[str, Any]) -> None:
-    shown = {
-        "loss": "loss",
-        "log_partition": "F",
-        "overlap": "overlap",
-        "examples_per_second": "examples/s",
-    }
-    bar.set_postfix(
-        {label: f"{record[name]:.4g}" for name, label in shown.items() if name in record},
-        refresh=False,
-    )
-    bar.update(number - bar.n)

@@ -13,12 +13,12 @@ from scipy import stats
 
 import nce_jax
 from experiments.common import results
-from experiments.common.toys import TOYS
 from experiments.noise_choices import measures, noises, problems, statistics, table, train
 from experiments.noise_choices.config import PRESETS, Config
 from experiments.noise_choices.plot import draw
 from experiments.noise_choices.run import experiment
 from nce_jax import training
+from nce_jax.toys import TOYS
 
 pytestmark = pytest.mark.costly  # because of its compilation
 

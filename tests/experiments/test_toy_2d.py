@@ -10,7 +10,6 @@ import optax
 import pytest
 
 from experiments.common import results
-from experiments.common.toys import TOYS
 from experiments.toy_2d.config import PRESETS, Config
 from experiments.toy_2d.measures import imbalance, make_square, measure
 from experiments.toy_2d.plot import draw
@@ -18,6 +17,7 @@ from experiments.toy_2d.run import experiment, resize
 from experiments.toy_2d.statistics import excess_loss, headline
 from experiments.toy_2d.train import checkpoints, make_model, noise, train
 from nce_jax import training
+from nce_jax.toys import TOYS
 
 pytestmark = pytest.mark.slow
 

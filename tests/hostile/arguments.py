@@ -200,6 +200,12 @@ _BY_FUNCTION: dict[str, Maker] = {
     "narrow_bracket.state": lambda: log_partition.initial_state(_problem(), jnp.float32(0.0)),
     "interval_status.status": lambda: jnp.array([0, 0], jnp.int32),
     "interval_status.effective_samples": lambda: jnp.array([25.0, 3.0]),
+    "averaged_params.state": lambda: training.make_train_step(
+        _log_density, noise.standard_normal(2), training.with_average(optax.sgd(0.1), 0.9)
+    ).init(jnp.zeros(2)),
+    "early_stopping.metric": lambda: "loss",
+    "early_stopping.patience": lambda: 3,
+    "with_average.decay": lambda: 0.9,
     "load_checkpoint.folder": lambda: _run_folder().name,
     "separate.log_ratio_fn": lambda: _log_density,
     "statistical_inefficiency.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3]),

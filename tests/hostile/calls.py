@@ -116,6 +116,7 @@ def _is_allowed(path: str, name: str, value: str) -> bool:
 _ANY_SHAPE = ("an empty array", "an array of five axes")
 ALLOWED: dict[str, tuple[str, ...]] = {
     "folder": ("a text",),
+    "early_stopping.metric": ("a text",),
     # Any array is the state of some step.
     "jit_train_step.state": _ANY_SHAPE,
     "shard_state.state": _ANY_SHAPE,

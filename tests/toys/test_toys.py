@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from experiments.common import toys
+from nce_jax import toys
 
 pytestmark = pytest.mark.slow  # because of its compilation
 

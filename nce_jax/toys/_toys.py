@@ -7,33 +7,15 @@ draws its component independently, so that samples are independent and identical
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import pinwheels
-
-
-class Toy(NamedTuple):
-    """A distribution on the plane.
-
-    Attributes:
-        name: its name in `TOYS`, in results and in figures.
-        sample: `sample(key, num_samples)` gives independent samples, (num_samples, 2), in the
-            default floating dtype; `num_samples` is static under jit.
-        log_density: `log_density(x)` of points x (n, 2) gives their normalized log densities (n,)
-            in nats; None where there is no exact one.
-        centers: the modes, or the middles of the petals, (num_modes, 2); None where the toy has
-          none.
-    """
-
-    name: str
-    sample: Callable[[jax.Array, int], jax.Array]
-    log_density: Callable[[jax.Array], jax.Array] | None = None
-    centers: np.ndarray | None = None
+from nce_jax._checks import check_positive_int
+from nce_jax._describe import describe
+from nce_jax.toys import _pinwheels
+from nce_jax.toys._toy import Toy, check_sizes, make_toy
 
 
 def gaussians(
@@ -45,7 +27,34 @@ def gaussians(
     1.414). The other usual setting, of the improved Wasserstein GAN (Gulrajani et al., 2017), is
     radius sqrt(2) and standard deviation 0.02 / sqrt(2): the modes are then 54 standard deviations
     apart.
+
+    Args:
+      num_modes: number of Gaussians.
+      radius: of the circle.
+      std: standard deviation of each.
+
+    Returns:
+      A `Toy`.
+
+    Raises:
+      TypeError: a number of another type.
+      ValueError: one that is not positive and finite.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import toys
+      >>> toy = toys.gaussians(8)
+      >>> x = toy.sample(jax.random.key(0), 20_000)
+      >>> print(x.shape, f"entropy {-toy.log_density(x).mean():.1f}")
+      (20000, 2) entropy 2.8
+
+    References:
+      Grathwohl et al., FFJORD: free-form continuous dynamics for scalable reversible generative
+        models, 2019 (the code with it).
+      Gulrajani et al., Improved training of Wasserstein GANs, 2017.
     """
+    check_positive_int("num_modes", num_modes)
+    check_sizes(radius=radius, std=std)
     angles = 2 * np.pi * np.arange(num_modes) / num_modes
     centers = radius * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
@@ -55,39 +64,65 @@ def gaussians(
         return jnp.asarray(centers)[mode] + std * jax.random.normal(key_normal, (num_samples, 2))
 
     def log_density(x):
-        _check_points(x)
         square_distance = jnp.sum(
             jnp.square(x[:, None] - jnp.asarray(centers, x.dtype)[None]), axis=-1
         )
         log_constant = math.log(2 * math.pi * std**2 * num_modes)
         return jax.nn.logsumexp(-square_distance / (2 * std**2), axis=-1) - log_constant
 
-    return Toy(f"{num_modes}-gaussians", sample, log_density, centers)
+    return make_toy(f"{num_modes}-gaussians", sample, log_density, centers)
 
 
 def pinwheel(
-    petals: int = 5,
+    num_petals: int = 5,
     *,
     radial_std: float = 0.3,
     tangential_std: float = 0.1,
     rate: float = 0.25,
     scale: float = 2.0,
 ) -> Toy:
-    """Gaussian petals bent by a rotation that grows with the radius; see `pinwheels.Pinwheel`.
+    """Gaussian petals bent by a rotation that grows with the radius.
 
+    x = c R(-a) f with the feature f = (1 + s_r e_1, s_t e_2), e standard normal, and the angle a =
+    2 pi k / K + w exp(f_1) of petal k of K, all equally likely; c is `scale`, s_r `radial_std`, s_t
+    `tangential_std` and w `rate`. The density is exact, by a numerical inversion of the map; where
+    the map folds, far out, it is infinite along the fold. Second derivatives of it are not exact.
     The defaults are FFJORD's; Johnson et al. (2016) have tangential_std = 0.05 and scale = 10.
+
+    Args:
+      num_petals: number of petals.
+      radial_std: standard deviation along a petal, before the rotation.
+      tangential_std: the one across it.
+      rate: by how much the rotation grows.
+      scale: factor of the whole.
+
+    Returns:
+      A `Toy`.
+
+    Raises:
+      TypeError: a number of another type.
+      ValueError: one that is not positive and finite.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import toys
+      >>> toy = toys.pinwheel()
+      >>> print(toy.sample(jax.random.key(0), 1000).shape, toy.centers.shape)
+      (1000, 2) (5, 2)
+
+    References:
+      Johnson et al., Composing graphical models with neural networks for structured representations
+        and fast inference, 2016 (the code with it).
     """
-    shape = pinwheels.Pinwheel(petals, radial_std, tangential_std, rate, scale)
+    check_positive_int("num_petals", num_petals)
+    check_sizes(radial_std=radial_std, tangential_std=tangential_std, rate=rate, scale=scale)
+    shape = _pinwheels.Pinwheel(num_petals, radial_std, tangential_std, rate, scale)
 
-    def log_density(x):
-        _check_points(x)
-        return pinwheels.log_density(shape, x)
-
-    return Toy(
+    return make_toy(
         "pinwheel",
-        lambda key, num_samples: pinwheels.sample(shape, key, num_samples),
-        log_density,
-        pinwheels.centers(shape),
+        lambda key, num_samples: _pinwheels.sample(shape, key, num_samples),
+        lambda x: _pinwheels.log_density(shape, x),
+        _pinwheels.centers(shape),
     )
 
 
@@ -96,7 +131,31 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
 
     A blurred circle of radius R has the density exp(-(r - R)^2 / 2 std^2) I0e(r R / std^2) / (2 pi
     std^2), r = |x|, with the exponentially scaled Bessel function I0e.
+
+    Args:
+      radii: of the circles, one or more.
+      std: standard deviation of the blur.
+
+    Returns:
+      A `Toy`.
+
+    Raises:
+      TypeError: a number of another type.
+      ValueError: one that is not positive and finite.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import toys
+      >>> print(f"{toys.rings((1.0,)).log_density(jnp.array([[1.0, 0.0]]))[0]:.2f}")
+      -0.23
+
+    References:
+      Grathwohl et al., FFJORD: free-form continuous dynamics for scalable reversible generative
+        models, 2019 (the code with it).
     """
+    if not isinstance(radii, tuple | list) or not radii:
+        raise TypeError(f"radii: expected a tuple of numbers, got {describe(radii)}")
+    check_sizes(**{f"radii[{index}]": radius for index, radius in enumerate(radii)}, std=std)
 
     def sample(key, num_samples):
         key_ring, key_angle, key_normal = jax.random.split(key, 3)
@@ -108,7 +167,6 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
         return circle + std * jax.random.normal(key_normal, (num_samples, 2))
 
     def log_density(x):
-        _check_points(x)
         square = jnp.sum(jnp.square(x), axis=-1)
         # The square root has no derivative at the origin; the density's is zero there by symmetry.
         is_origin = square == 0
@@ -119,30 +177,51 @@ def rings(radii: tuple[float, ...] = (0.75, 1.5, 2.25, 3.0), *, std: float = 0.0
         ) / (2 * std**2)
         return jax.nn.logsumexp(log_terms, axis=-1) - math.log(2 * math.pi * std**2 * len(radii))
 
-    return Toy("rings", sample, log_density)
+    return make_toy("rings", sample, log_density)
 
 
 def checkerboard(width: float = 2.0) -> Toy:
     """Uniform on half of the 16 squares of side `width` around the origin, in alternation.
 
     The density is 1 / (8 width^2) on these squares and zero elsewhere, where its logarithm is -inf.
+
+    Args:
+      width: side of a square.
+
+    Returns:
+      A `Toy`.
+
+    Raises:
+      TypeError: a number of another type.
+      ValueError: one that is not positive and finite.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import toys
+      >>> toy = toys.checkerboard()
+      >>> x = toy.sample(jax.random.key(0), 1000)
+      >>> print(f"{toy.log_density(x).min():.2f}")  # - log 32: half of a square of side 8
+      -3.47
+
+    References:
+      Grathwohl et al., FFJORD: free-form continuous dynamics for scalable reversible generative
+        models, 2019 (the code with it).
     """
+    check_sizes(width=width)
 
     def sample(key, num_samples):
         key_column, key_row, key_offset = jax.random.split(key, 3)
         column = jax.random.randint(key_column, (num_samples,), -2, 2)
         row = 2 * jax.random.randint(key_row, (num_samples,), -1, 1) + column % 2
-        return width * (
-            jnp.stack([column, row], axis=-1) + jax.random.uniform(key_offset, (num_samples, 2))
-        )
+        offset = jax.random.uniform(key_offset, (num_samples, 2))
+        return width * (jnp.stack([column, row], axis=-1).astype(offset.dtype) + offset)
 
     def log_density(x):
-        _check_points(x)
         cell = jnp.floor(x / width)
         is_inside = jnp.all((cell >= -2) & (cell < 2), axis=-1) & (jnp.sum(cell, axis=-1) % 2 == 0)
         return jnp.where(is_inside, jnp.asarray(-math.log(8 * width**2), x.dtype), -jnp.inf)
 
-    return Toy("checkerboard", sample, log_density)
+    return make_toy("checkerboard", sample, log_density)
 
 
 def two_spirals(*, std: float = 0.1) -> Toy:
@@ -150,7 +229,28 @@ def two_spirals(*, std: float = 0.1) -> Toy:
 
     x = +-(b - a cos a, c + a sin a) / 3 + `std` e, with a = 3 pi sqrt(u), u uniform on [0, 1], b
     and c uniform on [0, 1/2], and e standard normal.
+
+    Args:
+      std: standard deviation of the blur.
+
+    Returns:
+      A `Toy`.
+
+    Raises:
+      TypeError: a number of another type.
+      ValueError: one that is not positive and finite.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import toys
+      >>> toys.two_spirals().sample(jax.random.key(0), 10).shape
+      (10, 2)
+
+    References:
+      Grathwohl et al., FFJORD: free-form continuous dynamics for scalable reversible generative
+        models, 2019 (the code with it).
     """
+    check_sizes(std=std)
 
     def sample(key, num_samples):
         keys = jax.random.split(key, 4)
@@ -160,7 +260,7 @@ def two_spirals(*, std: float = 0.1) -> Toy:
         sign = jax.random.rademacher(keys[2], (num_samples, 1), arm.dtype)
         return sign * arm / 3 + std * jax.random.normal(keys[3], (num_samples, 2))
 
-    return Toy("two-spirals", sample)
+    return make_toy("two-spirals", sample)
 
 
 def swiss_roll(*, std: float = 0.2) -> Toy:
@@ -168,7 +268,28 @@ def swiss_roll(*, std: float = 0.2) -> Toy:
 
     x = a (cos a, sin a) / 5 + `std` e, with a uniform on [3 pi / 2, 9 pi / 2] and e standard
     normal: scikit-learn's `make_swiss_roll` with noise 1, seen from above and divided by five.
+
+    Args:
+      std: standard deviation of the blur.
+
+    Returns:
+      A `Toy`.
+
+    Raises:
+      TypeError: a number of another type.
+      ValueError: one that is not positive and finite.
+
+    Examples:
+      >>> import jax
+      >>> from nce_jax import toys
+      >>> toys.swiss_roll().sample(jax.random.key(0), 10).shape
+      (10, 2)
+
+    References:
+      Grathwohl et al., FFJORD: free-form continuous dynamics for scalable reversible generative
+        models, 2019 (the code with it).
     """
+    check_sizes(std=std)
 
     def sample(key, num_samples):
         key_angle, key_normal = jax.random.split(key)
@@ -178,7 +299,7 @@ def swiss_roll(*, std: float = 0.2) -> Toy:
         roll = angle * jnp.concatenate([jnp.cos(angle), jnp.sin(angle)], axis=-1)
         return roll / 5 + std * jax.random.normal(key_normal, (num_samples, 2))
 
-    return Toy("swiss-roll", sample)
+    return make_toy("swiss-roll", sample)
 
 
 TOYS: dict[str, Toy] = {
@@ -186,10 +307,3 @@ TOYS: dict[str, Toy] = {
     for toy in (gaussians(), pinwheel(), rings(), checkerboard(), two_spirals(), swiss_roll())
 }
 """Every toy with its default constants, by name."""
-
-
-def _check_points(x: jax.Array) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x: expected a floating array, got dtype {x.dtype}")
-    if x.ndim != 2 or x.shape[1] != 2:
-        raise ValueError(f"x: expected shape (n, 2), got shape {x.shape}")

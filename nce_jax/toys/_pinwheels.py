@@ -44,7 +44,7 @@ def sample(shape: Pinwheel, key: jax.Array, num_samples: int) -> jax.Array:
     petal = jax.random.randint(key_petal, (num_samples,), 0, shape.petals)
     normal = jax.random.normal(key_feature, (2, num_samples))
     radial, tangential = 1 + shape.radial_std * normal[0], shape.tangential_std * normal[1]
-    angle = 2 * jnp.pi * petal / shape.petals + shape.rate * jnp.exp(radial)
+    angle = 2 * jnp.pi * petal.astype(radial.dtype) / shape.petals + shape.rate * jnp.exp(radial)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     return shape.scale * jnp.stack(
         [cos * radial + sin * tangential, cos * tangential - sin * radial], axis=-1
