@@ -6,6 +6,11 @@ A held-out image with integer levels becomes a real vector in two steps, `dequan
 image under the model.
 """
 
+from nce_jax.likelihood._held_out import (
+    HeldOutLikelihood,
+    UnreliableLikelihoodWarning,
+    held_out_log_likelihood,
+)
 from nce_jax.likelihood._partition import (
     LogLikelihood,
     ModelLogPartition,
@@ -16,10 +21,13 @@ from nce_jax.likelihood._partition import (
 from nce_jax.likelihood._transforms import dequantize, inverse_logit_transform, logit_transform
 
 __all__ = [
+    "HeldOutLikelihood",
     "LogLikelihood",
     "ModelLogPartition",
+    "UnreliableLikelihoodWarning",
     "bits_per_dimension",
     "dequantize",
+    "held_out_log_likelihood",
     "inverse_logit_transform",
     "log_likelihood",
     "logit_transform",

@@ -4,6 +4,11 @@ from tests.mutation.fault import Fault, faults_in
 
 _LOSSES = (
     *faults_in(
+        "nce_jax/toys/_toys.py",
+        "tests/toys/test_toy_arguments.py",
+        faults={"log_constant = math.log(2 * math.pi * std**2 * num_modes)": "log_constant = 0.0"},
+    ),
+    *faults_in(
         "nce_jax/_numerics.py",
         "tests/test_nan_in_many.py",
         faults={"jnp.where(jnp.any(is_nan, axis=axis), jnp.nan, result)": "result"},
