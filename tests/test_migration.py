@@ -52,6 +52,8 @@ PAIRS = [
     ("scikit_learn", "theirs", "exact", 0.15),
     ("scikit_learn", "exact", "ours", 0.15),
     ("scikit_learn", "theirs", "ours", 0.01),
+    ("scikit_learn", "theirs", "by_estimator", 0.05),
+    ("scikit_learn", "x_data.mean()", "shifted_mean", 0.1),
     ("scikit_learn", "their_intercept", "our_intercept", 1e-5),
     ("densratio", "theirs", "exact", 0.2),
     ("densratio", "exact", "ours", 0.2),
