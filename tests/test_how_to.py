@@ -45,7 +45,7 @@ TRUE = {
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "index")
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_the_page_run(page):
     expressions = []

@@ -67,7 +67,7 @@ def needs(page: str) -> tuple[str, ...]:
     return tuple(sorted({name for block in pages.blocks(text) for name in block.needs}))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("page", PAGES)
 def test_both_sides_of_the_page_agree(page):
     absent = pages.missing(needs(page))
@@ -101,7 +101,7 @@ def test_the_page_has_both_sides_a_table_and_says_when_to_stay(page):
     assert f"]({page}.md)" in (FOLDER / "index.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_losses_of_sbi_have_the_factors_of_the_page(tmp_path, monkeypatch):
     """On the same logits, for each of its four losses."""
     if pages.missing(("sbi", "torch")) and not pages.is_complete():
