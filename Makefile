@@ -18,6 +18,11 @@ BENCH_READY := $(VENV)/.ready-bench
 # benchmark-mi needs an older JAX than ours, and therefore an environment and a lock file of its own.
 BMI_VENV := .venv-bmi
 BMI_READY := $(BMI_VENV)/.ready
+# The packages that the pages on migration compare with are many and large, and have an environment of their own.
+MIGRATION_VENV := .venv-migration
+MIGRATION_READY := $(MIGRATION_VENV)/.ready
+MIGRATION := datasets densratio==0.4.0 dm-haiku ebmkit equinox flowjax arviz grain numpyro open_clip_torch optuna safetensors \
+  sbi tensorboardX tensorflow tf_keras torch torchebm torchvision wandb
 EXTRAS := alchemlyb,plots,sklearn,sweeps,samplers,checkpoints,experiments,docs,test
 
 # Every folder with a run.py is an experiment; a new one needs no line here.
@@ -59,7 +64,7 @@ UNOPTIMIZED = $(call unoptimized,$(VENV))
 
 ##@ Results
 
-.PHONY: figures figures-full smoke two-processes check check-full sweep bench bench-check
+.PHONY: figures figures-full smoke two-processes check check-full sweep bench bench-check migration
 figures: $(FIGURES) ## draw the figures (PNG and PDF) into build/figures, where they have changed
 	$(call list_figures,$^)
 
@@ -86,6 +91,9 @@ bench: $(BENCH_READY) $(BMI_READY) ## measure against other packages, and write 
 # ARGS="--only ..." names other topics.
 bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and fail where they have become worse
 	$(PY) -m benchmarks.regression $(ARGS)
+
+migration: $(MIGRATION_READY) ## run both sides of the pages on migration, and every how-to, with all their packages
+	$(CACHED) NCE_JAX_ALL_PAGES=1 $(MIGRATION_VENV)/bin/python -m pytest tests/test_migration.py tests/test_how_to.py $(ARGS)
 
 ##@ Development
 
@@ -187,6 +195,10 @@ lock: ## rewrite the lock files from the newest versions allowed
 	$(call find_python,locked); "$$python" -m venv --clear build/lock; \
 	pip install build check-wheel-contents twine; \
 	{ echo "# What make dist builds and checks releases with. Regenerate with: make lock"; freeze; } > requirements-dist.lock; \
+	"$$python" -m venv --clear build/lock; pip install -r requirements.lock $(MIGRATION); freeze > build/lock/pages.txt; \
+	{ echo "# What the pages on migration and the how-tos add to requirements.lock, in an environment of its own"; \
+	  echo "# ($(MIGRATION_VENV)). What torch asks for beyond these is left to it. Regenerate with: make lock"; \
+	  grep -vxFf requirements.lock build/lock/pages.txt | grep -v '^nvidia-\|^cuda-\|^triton==' ; } > requirements-migration.lock; \
 	rm -rf build/lock; wc -l requirements*.lock
 
 ##@ Housekeeping
@@ -207,7 +219,7 @@ clean: ## remove everything that the targets wrote, except the environments
 	find . -name __pycache__ -not -path './.venv*' -prune -exec rm -rf {} +
 
 distclean: clean ## remove the environments (.venv, .venv-*) as well
-	rm -rf $(VENV) $(BMI_VENV) .venv-dist .venv-oldest .venv-newest
+	rm -rf $(VENV) $(BMI_VENV) $(MIGRATION_VENV) .venv-dist .venv-oldest .venv-newest
 
 # ---- the environment -----------------------------------------------------------------------------------------------
 
@@ -270,6 +282,17 @@ $(READY): pyproject.toml requirements.lock $(if $(shell test -e $(PY) && echo fo
 $(BENCH_READY): requirements-bench.lock $(READY)
 	@echo "==> adding the packages that the benchmarks compare with"
 	$(PIP) install --progress-bar off -r requirements-bench.lock
+	@touch $@
+
+$(MIGRATION_READY): requirements.lock requirements-migration.lock
+	@rm -f $@; if ! [ -e $(MIGRATION_VENV)/bin/python ]; then \
+	  $(find_python); \
+	  echo "==> making $(MIGRATION_VENV) with $$("$$python" --version); several GB, once"; \
+	  "$$python" -m venv --clear $(MIGRATION_VENV); \
+	fi
+	$(MIGRATION_VENV)/bin/python -m pip --disable-pip-version-check install --progress-bar off -r requirements.lock \
+	  -r requirements-migration.lock
+	$(MIGRATION_VENV)/bin/python -m pip --disable-pip-version-check install --progress-bar off --no-deps --editable .
 	@touch $@
 
 # pandas 1.5.3, which benchmark-mi requires, is built for Python up to 3.11. Without one the benchmarks leave their topic out.

@@ -13,7 +13,12 @@ ROOT = Path(__file__).parents[1]
 MAX_COLUMNS = 100
 MAX_CELL = 120
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "experiments").glob("*/README.md")]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "docs").glob("*/*.md"),
+        *(ROOT / "experiments").glob("*/README.md"),
+    ]
 )
 # Sections that the README of an experiment must have; the sweep command answers no question.
 SECTIONS = ("Question", "Settings", "How to run", "Committed numbers")
