@@ -82,6 +82,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "min_reported_time": 0,
     "download_all_examples": False,
+    "capture_repr": (),
 }
 
 html_theme = "furo"

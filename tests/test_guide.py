@@ -62,7 +62,7 @@ def test_the_first_blocks_that_a_user_runs():
     energy = names["energy"]
     radius = 2 + 0.3 * np.random.default_rng(0).normal(size=100_000)
     entropy = 0.5 * np.log(2 * np.pi * np.e * 0.09) + np.log(2 * np.pi) + np.log(radius).mean()
-    assert abs(energy.mean + entropy) < 4 * energy.standard_error
+    assert abs(energy.log_likelihood + entropy) < 4 * energy.standard_error
     assert run_blocks("index.md")["estimate"].is_reliable
 
 

@@ -36,7 +36,9 @@ def documented() -> set[str]:
     page = "".join(path.read_text() for path in (ROOT / "docs" / "api").glob("*.md"))
     return set(
         re.findall(
-            r"^\.\. auto(?:function|class|exception|data|module):: (\S+)", page, re.MULTILINE
+            r"^\.\. (?:auto(?:function|class|exception|data|module)|py:data):: (\S+)",
+            page,
+            re.MULTILINE,
         )
     )
 

@@ -2,7 +2,7 @@
 
 import re
 
-ENTRY = re.compile(r"^\.\. auto(?:function|class|exception|data):: (\S+)", re.MULTILINE)
+ENTRY = re.compile(r"^\.\. auto(?:function|class|exception):: (\S+)", re.MULTILINE)
 
 
 def offer_files_outside(app, docname, source):

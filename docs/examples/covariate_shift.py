@@ -7,6 +7,7 @@ differently. The ratio of the two densities weights the rows of the first as if 
 second.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import jax
 import matplotlib.pyplot as plt
 import numpy as np

@@ -6,6 +6,7 @@ Two sets of samples 8 standard deviations apart. One classifier tells them apart
 therefore learns nothing about their ratio. A chain of stages crosses the gap, and knows its error.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

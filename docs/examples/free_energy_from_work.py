@@ -6,6 +6,7 @@ Work values of two states, or of a chain of states, to a free energy difference 
 overlap to look at first, and a plot that shows whether the simulation was long enough.
 """
 
+# sphinx_gallery_thumbnail_number = 2
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt

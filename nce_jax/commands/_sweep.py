@@ -11,6 +11,7 @@ import numpy as np
 
 from nce_jax._describe import describe
 from nce_jax._disk import errors_name, write_atomic
+from nce_jax._extras import missing_extra
 from nce_jax.sweeps import load_sweep
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def nce_sweep(argv: Sequence[str] | None = None) -> None:
     try:
         import tyro
     except ImportError:
-        _end("nce-sweep needs tyro: pip install 'nce_jax[sweeps]'")
+        _end(str(missing_extra("nce-sweep needs tyro", "sweeps")))
     commands = (
         Annotated[Show, tyro.conf.subcommand("show")]
         | Annotated[Plot, tyro.conf.subcommand("plot")]
@@ -128,7 +129,7 @@ def _open(path: Path, allow_missing: bool) -> "xarray.Dataset":
     try:
         import xarray
     except ImportError as error:
-        raise ImportError("nce-sweep needs xarray: pip install 'nce_jax[sweeps]'") from error
+        raise missing_extra("nce-sweep needs xarray", "sweeps") from error
     files = sorted(path.glob("*.nc")) if path.is_dir() else []
     if len(files) == 1 and not (path / CONTENTS).exists():
         path = files[0]

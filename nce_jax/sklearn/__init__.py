@@ -3,12 +3,12 @@
 `LogRatioEstimator` wraps `nce_jax.fit_log_ratio`. This room needs the extra `sklearn`.
 """
 
+from nce_jax._extras import missing_extra
+
 try:
     import sklearn as _sklearn  # noqa: F401
 except ImportError as error:
-    raise ImportError(
-        "nce_jax.sklearn needs scikit-learn: pip install 'nce_jax[sklearn]'"
-    ) from error
+    raise missing_extra("nce_jax.sklearn needs scikit-learn", "sklearn") from error
 
 from nce_jax.sklearn._estimator import LogRatioEstimator
 
