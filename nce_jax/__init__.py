@@ -45,14 +45,17 @@ if TYPE_CHECKING:  # what loads on first use, for type checkers and editors
     from nce_jax import (
         adaptive_noise,
         alchemlyb,
+        commands,
         latent,
         models,
         noise,
         plots,
         ratio_estimation,
         samplers,
+        sklearn,
         sweeps,
         telescoping,
+        toys,
         training,
     )
     from nce_jax.ratio_estimation import fit_log_ratio
