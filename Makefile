@@ -286,7 +286,7 @@ $(BENCH_READY): requirements-bench.lock $(READY)
 
 $(MIGRATION_READY): requirements.lock requirements-migration.lock
 	@rm -f $@; if ! [ -e $(MIGRATION_VENV)/bin/python ]; then \
-	  $(find_python); \
+	  $(call find_python,locked); \
 	  echo "==> making $(MIGRATION_VENV) with $$("$$python" --version); several GB, once"; \
 	  "$$python" -m venv --clear $(MIGRATION_VENV); \
 	fi

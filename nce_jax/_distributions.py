@@ -88,7 +88,9 @@ class AdaptedNoise:
         is_inside = support(value)
         if getattr(is_inside, "shape", None) != getattr(log_prob, "shape", ()):
             return log_prob
-        return jnp.where(is_inside | jnp.isnan(log_prob), log_prob, -jnp.inf)
+        events = tuple(range(jnp.ndim(log_prob), jnp.ndim(value)))
+        is_known = ~jnp.any(jnp.isnan(value), axis=events)
+        return jnp.where(is_inside | ~is_known, log_prob, -jnp.inf)
 
 
 def as_noise(noise: Any, name: str = "noise", *, methods: tuple[str, ...] = NOISE_METHODS) -> Any:

@@ -49,7 +49,7 @@ def train(**options):
 
 
 # %%
-# Five fixed values, and the rule
+# Four fixed values, and the rule
 # -------------------------------
 
 fixed = {

@@ -25,7 +25,7 @@ print(jax.device_count(), "devices")
 # ---------------------------
 # Ten kinds of hidden vectors. Each view sees them through its own random matrix, with noise.
 
-num_pairs, hidden_dim, view_dim = 2_048, 8, 32
+hidden_dim, view_dim = 8, 32
 keys = jax.random.split(jax.random.key(0), 5)
 centers = 3 * jax.random.normal(keys[0], (10, hidden_dim))
 maps = jax.random.normal(keys[1], (2, hidden_dim, view_dim)) / jnp.sqrt(hidden_dim)

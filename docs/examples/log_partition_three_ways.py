@@ -80,7 +80,8 @@ annealed = samplers.annealed_importance_sampling(
 # %%
 # Side by side
 # ------------
-# Bars are one standard error. All come from 2,000 samples of each side.
+# Bars are one standard error. Each comes from 2,000 samples of the noise, and the two in the middle
+# from 2,000 of the model, too.
 
 estimates = {
     "importance sampling": (weighted.log_partition, weighted.standard_error),

@@ -120,3 +120,8 @@ axes = {"scale": jnp.array([1.0, 2.0]), "count": jnp.array([4, 16, 64]), "seed":
 result = nce_jax.sweep(mean_of_draws, axes, progress=False)
 ax = plots.sweep_lines(result, "value", "count", lines="scale")
 ax.set_xscale("log")
+
+# %%
+# The same as the command ``nce-sweep plot FOLDER --x count --panels scale`` draws it:
+
+plots.sweep_panels(result, "value", "count", panels="scale")

@@ -8,7 +8,6 @@ labels, opens in xarray, and can be drawn, stored and resumed.
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import optax
 
 import nce_jax
@@ -76,4 +75,3 @@ mean = result.mean("seed")
 for position, magnification in enumerate(axes["magnification"]):
     value, error = mean.mean[position, 0], mean.standard_error[position, 0]
     print(f"M = {magnification:6.1f}   {value:.3f} +- {error:.3f}")
-plt.show()

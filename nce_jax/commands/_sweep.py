@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 CONTENTS = "contents.npz"
 """File that a folder of chunks has, and one with the result of a command of the experiments not."""
 
-_OPTIONS = {"axis": "x", "variable": "value"}
-"""Options of the command by the arguments of `sweep_panels`, for error texts."""
+_OPTIONS = {"axis": "x", "variable": "value", "folder": "path"}
+"""Options of the command by the arguments of the library, for error texts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +118,7 @@ def nce_sweep(argv: Sequence[str] | None = None) -> None:
     except (ImportError, OSError, TypeError, ValueError) as error:
         name, separator, text = str(error).partition(":")
         names = [_OPTIONS.get(part, part) for part in name.split(", ")]
+        text = text.replace("allow_missing=True", "--allow-missing")
         _end(", ".join(names) + separator + text)
 
 
@@ -172,7 +173,10 @@ def _plot(arguments: Plot) -> None:
     from nce_jax import plots  # not at the top: it needs matplotlib
 
     dataset = _open(arguments.path, arguments.allow_missing)
-    value = arguments.value or next(str(name) for name in dataset.data_vars if name != "failed")
+    variables = [str(name) for name in dataset.data_vars if name != "failed"]
+    if not variables:
+        raise ValueError(f"path: expected a sweep with a variable, got none in {arguments.path}")
+    value = arguments.value or variables[0]
     figure = plots.sweep_panels(
         dataset,
         value,

@@ -68,7 +68,7 @@ def anneal_both_ways(
     """Anneals chains from the noise to the model, and from test samples to the noise."""
     program = jax.jit(annealing_program(log_density_fn, noise, counts, kernel))
     key_start, key_run = jax.random.split(key)
-    x_start = starts(key_start, x_test, counts["num_samples"])
+    x_start = starts(key_start, x_test, min(counts["num_samples"], x_test.shape[0]))
     return jax.tree.map(jax.device_get, program(key_run, params, x_start))
 
 
@@ -124,10 +124,10 @@ def annealing_program(
 
 
 def starts(key: jax.Array, x_test: jax.Array, num_samples: int) -> jax.Array:
-    """Test samples for the chains to begin at, each as often as any other, but for one."""
+    """Different test samples for the chains to begin at."""
     x = x_test.astype(jnp.promote_types(x_test.dtype, jnp.float32))
     order = jax.random.permutation(key, x.shape[0])
-    return x[order[jnp.arange(num_samples) % x.shape[0]]]
+    return x[order[:num_samples]]
 
 
 def _spread(noise: Any, x_start: jax.Array) -> jax.Array:

@@ -9,13 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_floating, check_key, check_positive_int, compute_dtype
-from nce_jax._contracts import (
-    check_event_shape,
-    check_log_density_fn,
-    check_noise,
-    check_params,
-    evaluate_model,
-)
+from nce_jax._contracts import check_event_shape, check_log_density_fn, check_params, evaluate_model
+from nce_jax._distributions import as_noise
 from nce_jax._types import Array, Float, LogDensityFn, Noise, Params, PRNGKeyArray
 from nce_jax.likelihood._annealing import Annealing, anneal_both_ways
 from nce_jax.likelihood._partition import bits_per_dimension, log_likelihood
@@ -132,7 +127,8 @@ def held_out_log_likelihood(
       x_test: held-out samples, (samples, ...), that were not used for training.
       noise: a normalized distribution from which annealing begins, such as that of the training;
         the nearer to the model, the fewer stages are needed.
-      num_samples: number of chains in each direction.
+      num_samples: number of chains in each direction; back from the test samples at most one for
+        each of them, since chains from one start are not independent.
       num_stages: number of temperatures between noise and model.
       num_steps: number of transitions at the model before the way back to the noise; the step size
         is tuned in as many.
@@ -181,7 +177,7 @@ def held_out_log_likelihood(
     check_log_density_fn(log_density_fn)
     check_params(params)
     x = _as_test_samples(x_test)
-    check_noise(noise)
+    noise = as_noise(noise)
     check_event_shape("x_test", x, noise)
     counts = {"num_samples": num_samples, "num_stages": num_stages, "num_steps": num_steps}
     for name, count in counts.items():

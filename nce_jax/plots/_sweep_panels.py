@@ -157,9 +157,11 @@ def _draw(
     import matplotlib.pyplot as plt
 
     names = [chosen.value, *(["failed"] if "failed" in dataset else [])]
-    fixed = {name: value for name, value in chosen.fixed.items() if name in dataset.coords}
-    part = dataset[names].sel(fixed)
-    part = part.isel({name: -1 for name in chosen.fixed if name not in fixed})
+    positions = {
+        name: int(np.flatnonzero(dataset[name].values == value)[-1])
+        for name, value in chosen.fixed.items()
+    }
+    part = dataset[names].isel({name: at for name, at in positions.items() if name in dataset.dims})
     panels = [None] if chosen.panels is None else list(dataset[chosen.panels].values)
     width = 3.4 * len(panels) + 1.4
     options: dict[str, Any] = {"sharey": True, "squeeze": False, "layout": "constrained"}

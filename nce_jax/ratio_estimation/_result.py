@@ -209,18 +209,20 @@ class LogRatioEstimate(NamedTuple):
             " above its lowest value: the model overfits": not excess
             > self.held_out_loss_standard_error,
             f"a log ratio {self.slope.slope:.3g} times as large would lower the held-out loss by"
-            f" about {self.slope.gain:.2g} nats ({abs(self.slope.score):.0f} standard errors of its"
-            f" derivative): the model {self._scale_fault()}": not self._is_off_scale(),
+            f" {self.slope.gain:.2g} nats (its derivative is {abs(self.slope.score):.0f} standard"
+            f" errors from zero): the model {self._scale_fault()}": not self._is_off_scale(),
         }
         return [problem for problem, is_passed in checks.items() if not is_passed]
 
     def _is_off_scale(self) -> bool:
         is_material = self.slope.gain > _MAX_EXCESS * (GUESS - self.held_out_loss)
-        return abs(self.slope.score) > _MAX_SCORE and is_material
+        return bool(abs(self.slope.score) > _MAX_SCORE and is_material)
 
     def _scale_fault(self) -> str:
         if self.slope.slope < 1:
             return "is too bold; it overfits, or cannot express the ratio"
+        if self.model not in ("given", "network"):
+            return "is too timid, shrunk by its penalty, or cannot express the ratio"
         return "is too timid; train it for more steps"
 
     def _evidence_problems(self) -> list[str]:

@@ -1,5 +1,6 @@
 """Whether a log ratio is too timid or too bold: its calibration slope on held-out samples."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,15 +10,16 @@ from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 
 
 class CalibrationSlope(NamedTuple):
-    """By what factor the log ratio should be scaled, to first order, on held-out samples.
+    """By what factor the log ratio should be scaled, on held-out samples.
 
     Attributes:
-      slope: the factor after one Newton step from 1, with F fitted along: above 1 the predicted
-        probabilities are too timid, as before the end of a training; below 1 they are too bold, as
-        of a model that overfits. NaN where no sample is near the boundary, so that none can be
-        taken.
-      gain: by how much that lowers the NCE loss, in nats, to second order.
-      score: the derivative of the loss that drives it, in standard errors: a test of the slope 1.
+      slope: the factor that minimizes the NCE loss at kappa = 1, with F fitted along: above 1 the
+        predicted probabilities are too timid, as before the end of a training; below 1 they are
+        too bold, as of a model that overfits. Very large where the ratio separates the two sets.
+        NaN where a log ratio is infinite or none is near F.
+      gain: by how much that lowers the loss, in nats.
+      score: the derivative of the loss at the slope 1, negative, in standard errors: a test of the
+        slope 1, positive where a larger one is better.
     """
 
     slope: float
@@ -31,15 +33,13 @@ def calibration_slope(
     group: np.ndarray,
     weights: np.ndarray | None = None,
 ) -> CalibrationSlope:
-    r"""One step of Cox's logistic recalibration (1958), from the slope 1.
+    r"""Cox's logistic recalibration (1958): the regression of the class on the log odds u.
 
-    With the log odds u, the probability P of the wrong class and the curvature h = P (1 - P) of
-    every sample, and t = u less its mean weighted by h, which takes the fit of F into account,
+    With the probability P of the wrong class and the curvature h = P (1 - P) of every sample, and
+    t = u less its mean weighted by h, which takes the fit of F into account, the test of the slope
+    1 is of
 
-    .. math:: g = \operatorname{mean}_q[P t] - \operatorname{mean}_{data}[P t], \qquad
-       h = \operatorname{mean}_q[h t^2] + \operatorname{mean}_{data}[h t^2],
-
-    the step is -g / h and the gain g^2 / 2 h.
+    .. math:: \operatorname{mean}_{data}[P t] - \operatorname{mean}_q[P t] = 0.
 
     Args:
       log_odds_data: s - F of the held-out data, (n,), in nats.
@@ -49,16 +49,45 @@ def calibration_slope(
     """
     data, noise = (np.asarray(side, np.float64) for side in (log_odds_data, log_odds_noise))
     u, is_data = np.concatenate([data, noise]), np.arange(len(data) + len(noise)) < len(data)
-    wrong = 1 / (1 + np.exp(np.clip(np.where(is_data, u, -u), -700, 700)))
+    sign = np.where(is_data, 1.0, -1.0)
+    wrong = _wrong(sign * u)
     curvature = wrong * (1 - wrong)
     total = side_mean(curvature, is_data, weights)
     if not (np.isfinite(u).all() and total > 0):
         return CalibrationSlope(np.nan, np.nan, np.nan)
     deviation = u - side_mean(curvature * u, is_data, weights) / total
-    terms = np.where(is_data, -1, 1) * wrong * deviation
-    score = side_mean(terms, is_data, weights)
-    steepness = side_mean(curvature * deviation**2, is_data, weights)
+    terms = sign * wrong * deviation
     error = standard_error(terms, is_data, group, weights)
-    if not (steepness > 0 and error > 0):  # a constant ratio has no slope
+    if not (np.ptp(u) > 0 and error > 0):  # a constant ratio has no slope
         return CalibrationSlope(1.0, 0.0, 0.0)
-    return CalibrationSlope(1 - score / steepness, score**2 / (2 * steepness), score / error)
+    slope, gain = _fit(u, sign, lambda values: side_mean(values, is_data, weights))
+    return CalibrationSlope(slope, gain, side_mean(terms, is_data, weights) / error)
+
+
+def _fit(u: np.ndarray, sign: np.ndarray, mean: Callable) -> tuple[float, float]:
+    """Slope of the regression and its gain, by Newton's method with steps that are halved."""
+    features = np.stack([u, np.ones_like(u)], axis=-1)
+
+    def loss(line: np.ndarray) -> float:
+        return float(mean(np.logaddexp(0, -sign * (features @ line))))
+
+    line = np.array([1.0, 0.0])
+    first = value = loss(line)
+    for _ in range(100):
+        wrong = _wrong(sign * (features @ line))
+        gradient = mean(-(sign * wrong)[:, None] * features)
+        products = features[:, :, None] * features[:, None]
+        hessian = mean((wrong * (1 - wrong))[:, None, None] * products)
+        step = np.linalg.lstsq(hessian, -gradient, rcond=None)[0]
+        step = next((step / 2**k for k in range(30) if loss(line + step / 2**k) < value), 0 * step)
+        lower = loss(line + step)
+        line = line + step
+        if value - lower <= 1e-10 * value:
+            break
+        value = lower
+    return float(line[0]), first - lower
+
+
+def _wrong(u: np.ndarray) -> np.ndarray:
+    """The probability of the wrong class at log odds u of the right one."""
+    return 1 / (1 + np.exp(np.clip(u, -700, 700)))

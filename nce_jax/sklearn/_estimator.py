@@ -40,15 +40,14 @@ class LogRatioEstimator(ClassifierMixin, BaseEstimator):
     takes the cause away. DataFrames keep their column names, and columns in another order are
     refused, as everywhere in scikit-learn.
 
-    Where both sets are about Gaussian, a logistic regression on the columns and their squares takes
-    a hundredth of the time, and is as good as this with 1,500 rows of each set (to 0.004 nats of
-    `score`, in 5 columns)::
+    Where both sets are about Gaussian, a logistic regression on the columns and their squares is
+    about as good, and much faster::
 
         make_pipeline(StandardScaler(), PolynomialFeatures(2), LogisticRegression())
 
     Its log ratio is `decision_function(X) - log(n_data / n_reference)`. Take it for a first look,
-    in inner loops and for thousands of small problems. With clusters it was 0.03 to 0.07 nats
-    behind. It also lacks a capacity that follows the number of rows, errors, overlap and
+    in inner loops and for thousands of small problems. It cannot follow clusters, and lacks a
+    capacity that follows the number of rows, errors, overlap and
     calibration, rows in groups, and a warning where the ratio is not to be relied on.
 
     Args:

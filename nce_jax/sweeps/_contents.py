@@ -37,7 +37,7 @@ class Leaf(NamedTuple):
 class Contents(NamedTuple):
     """What a stored sweep consists of."""
 
-    axes: dict[str, jax.Array]
+    axes: dict[str, Any]
     leaves: list[Leaf]
 
 
@@ -127,9 +127,9 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array.view(np.dtype(array.dtype.str))
 
 
-def _restored(array: np.ndarray, kind: Mapping[str, Any]) -> jax.Array:
-    array = array.view(jnp.dtype(kind["dtype"]))
-    return as_keys(array, kind["generator"]) if kind["generator"] else jnp.asarray(array)
+def _restored(array: np.ndarray, kind: Mapping[str, Any]) -> Any:
+    """On the host: an array of JAX would have the precision of this process."""
+    return as_keys(array.view(jnp.dtype(kind["dtype"])), kind["generator"])
 
 
 def _step(part: Any) -> list[Any]:

@@ -125,6 +125,19 @@ def early_stopping(
     return EarlyStopping(metric, patience, float(min_delta), mode)
 
 
+def check_evaluated(callbacks: Sequence[Callback], evaluate: Any, every: int | None) -> None:
+    """Raises where a callback waits for evaluations that will not come."""
+    for callback in callbacks:
+        if not isinstance(callback, EarlyStopping):
+            continue
+        if callback.metric.startswith(EVALUATION) and (evaluate is None or every is None):
+            missing = "evaluate" if evaluate is None else "evaluate_every"
+            raise ValueError(
+                f"{missing}: expected one for early stopping on {callback.metric!r}, got None;"
+                " without it there is no evaluation before the end of the run"
+            )
+
+
 def as_callbacks(callbacks: Any) -> tuple[Callback, ...]:
     """The callbacks as a tuple; raises unless each is a function of step, record and state."""
     is_list = isinstance(callbacks, Iterable) and not hasattr(callbacks, "dtype")

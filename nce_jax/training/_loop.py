@@ -12,7 +12,7 @@ from nce_jax._checks import check_positive_int
 from nce_jax._options import as_folder, check_changes, check_flag, check_number, check_resume
 from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
-from nce_jax.training._callbacks import Callback, as_callbacks
+from nce_jax.training._callbacks import Callback, as_callbacks, check_evaluated
 from nce_jax.training._composition import check_arguments, check_step
 from nce_jax.training._files import Files, same_kind, strongly_typed
 from nce_jax.training._identity import describe_run
@@ -177,6 +177,7 @@ def fit(
         check_positive_int(name, value)
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
+    check_evaluated(callbacks, evaluate, evaluate_every)
     key_step, key_shuffle = jax.random.split(key)
     check_same("key, num_steps, checkpoint_every", [key, num_steps, checkpoint_every])
     with Files(folder, keep, allow_changes) as files:

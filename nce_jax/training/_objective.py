@@ -48,9 +48,8 @@ def value_of_pair(
       weights: of the batch.
       present: the pair at which the step has taken loss and gradient.
     """
-    params, log_partition = (
-        old if isinstance(new, optax.MaskedNode) else new
-        for new, old in zip(pair, present, strict=True)
+    params, log_partition = jax.tree.map(
+        lambda new, old: old if _is_masked(new) else new, pair, present, is_leaf=_is_masked
     )
     ratios = forward(params)
     if treatment.is_profiled:
@@ -58,3 +57,7 @@ def value_of_pair(
         update = treatment.update(criterion, fixed, jax.lax.stop_gradient(log_partition))
         log_partition = jax.lax.stop_gradient(update.log_partition)
     return batch_loss(ratios, log_partition, criterion, weights)
+
+
+def _is_masked(part: Any) -> bool:
+    return isinstance(part, optax.MaskedNode)

@@ -1,6 +1,6 @@
-"""Optimizers as users bring them."""
+"""Optimizers as users bring them, and one of parameters and F made of two."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import optax
 
@@ -14,3 +14,56 @@ def as_optimizer(name: str, optimizer: Any) -> optax.GradientTransformation:
         return optimizer
     plain = optax.GradientTransformation(optimizer.init, optimizer.update)
     return optax.with_extra_args_support(plain)
+
+
+class PartState(NamedTuple):
+    """The state of the optimizer of one part."""
+
+    inner_state: Any
+
+
+class PairState(NamedTuple):
+    """The states of both optimizers, of "params" and of "log_partition"."""
+
+    inner_states: dict[str, PartState]
+
+
+_PARTS = ("params", "log_partition")
+
+
+def apart(
+    optimizer: optax.GradientTransformation, of_log_partition: optax.GradientTransformation
+) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of (params, log_partition) in which each of two sees its own part alone.
+
+    Masks and labels of the user's are therefore trees over the parameters, and norms those of the
+    parameters; `optax.partition` would hand on the pair with a mask in it.
+    """
+    both = [optax.with_extra_args_support(part) for part in (optimizer, of_log_partition)]
+
+    def init(pair: Any) -> PairState:
+        states = [PartState(part.init(own)) for part, own in zip(both, pair, strict=True)]
+        return PairState(dict(zip(_PARTS, states, strict=True)))
+
+    def update(updates: Any, state: PairState, pair: Any = None, **extra: Any) -> Any:
+        moved, states = [], {}
+        for index, (name, part) in enumerate(zip(_PARTS, both, strict=True)):
+            own = None if pair is None else pair[index]
+            inner = state.inner_states[name].inner_state
+            change, inner = part.update(updates[index], inner, own, **_of_part(extra, index))
+            moved.append(change)
+            states[name] = PartState(inner)
+        return tuple(moved), PairState(states)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _of_part(extra: dict[str, Any], index: int) -> dict[str, Any]:
+    """Gradient and loss, which are of the pair, as those of one part; the other stays masked."""
+    own = dict(extra)
+    if "grad" in extra:
+        own["grad"] = extra["grad"][index]
+    if "value_fn" in extra:
+        value_fn, other = extra["value_fn"], optax.MaskedNode()
+        own["value_fn"] = lambda part: value_fn((part, other) if index == 0 else (other, part))
+    return own

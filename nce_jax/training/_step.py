@@ -245,9 +245,10 @@ def make_train_step(
       noise: a distribution of distrax, numpyro, TFP or flowjax (`nce_jax.noise.as_noise`), or any
         object with `log_prob(x)` and `sample_and_log_prob(seed=key, sample_shape=(m,))`.
       optimizer: any optax transformation that keeps one set of parameters, unlike
-        `optax.lookahead`. Those that need more than the gradient, such as `optax.lbfgs`, get
-        `value`, `grad` and `value_fn`: the loss of the step's own batch, with its draws and
-        weights, where a solved F is solved for again at every parameter that a line search tries.
+        `optax.lookahead`, and needs no function but the loss. Those that need more than the
+        gradient, such as `optax.lbfgs`, get `value`, `grad` and `value_fn`: the loss of the step's
+        own batch, with its draws and weights, where a solved F is solved for again at every
+        parameter that a line search tries.
       log_ratio_fn: `log_ratio_fn(params, x)`, the log ratio s of every sample, in the place of
         `log_density_fn`: the model is then the noise, tilted by exp(s). The density of the noise is
         never evaluated, and `noise` may be None if every `Batch` brings noise samples.

@@ -20,7 +20,7 @@ from nce_jax.log_partition import (
     solve_with_last_iterate,
 )
 from nce_jax.log_partition.solve import check_solver_options
-from nce_jax.training._optimizers import as_optimizer
+from nce_jax.training._optimizers import apart, as_optimizer
 
 
 class LogPartitionUpdate(NamedTuple):
@@ -44,15 +44,7 @@ class LogPartitionUpdate(NamedTuple):
 
 def params_only(optimizer: optax.GradientTransformation) -> optax.GradientTransformation:
     """The optimizer of (params, log_partition) that leaves F alone."""
-    return _apart(optimizer, optax.set_to_zero())
-
-
-def _apart(
-    optimizer: optax.GradientTransformation, of_log_partition: optax.GradientTransformation
-) -> optax.GradientTransformation:
-    transforms = {"params": optimizer, "log_partition": of_log_partition}
-    # The gradient that a line search gets beside the updates has their masks.
-    return optax.partition(transforms, ("params", "log_partition"), mask_compatible_extra_args=True)
+    return apart(optimizer, optax.set_to_zero())
 
 
 class Treatment(NamedTuple):
@@ -124,7 +116,7 @@ def joint_gradient(optimizer: optax.GradientTransformation | None = None) -> Tre
 def _pair_optimizer(
     of_log_partition: optax.GradientTransformation | None, optimizer: optax.GradientTransformation
 ) -> optax.GradientTransformation:
-    return optimizer if of_log_partition is None else _apart(optimizer, of_log_partition)
+    return optimizer if of_log_partition is None else apart(optimizer, of_log_partition)
 
 
 def bar_step(learning_rate: Scalars = 1.0) -> Treatment:

@@ -145,3 +145,21 @@ def test_a_sweep_without_seeds_and_one_value_is_drawn():
     figure = plots.sweep_panels(result, "value")
     np.testing.assert_array_equal(figure.axes[0].get_lines()[0].get_ydata(), [0.0, 2.0, 4.0])
     plt.close(figure)
+
+
+def test_a_value_of_a_dimension_without_labels_is_the_one_that_is_drawn():
+    """A leaf of several numbers has a dimension that no axis names."""
+    measure_all = lambda a, seed: {"loss": a + 100 * jnp.arange(4.0)}
+    axes = {"a": jnp.arange(3.0), "seed": jnp.arange(2)}
+    result = nce_jax.sweep(measure_all, axes, progress=False)
+    figure = plots.sweep_panels(result, "loss", "a", at={"loss_dim_0": 1})
+    np.testing.assert_array_equal(figure.axes[0].get_lines()[0].get_ydata(), [100, 101, 102])
+    plt.close(figure)
+
+
+def test_a_file_without_variables_is_named(tmp_path, capsys):
+    xarray = pytest.importorskip("xarray")
+    xarray.Dataset(coords={"a": [1, 2]}).to_netcdf(tmp_path / "empty.nc", engine="scipy")
+    with pytest.raises(SystemExit):
+        nce_sweep(["plot", str(tmp_path / "empty.nc")])
+    assert "path: expected a sweep with a variable" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import pytest
 
 from nce_jax import noise, samplers
 from nce_jax.likelihood import UnreliableLikelihoodWarning, held_out_log_likelihood
-from nce_jax.likelihood._annealing import annealing_program
+from nce_jax.likelihood._annealing import annealing_program, starts
 from nce_jax.likelihood._held_out import _problems_of_log_partition
 from nce_jax.log_partition import Status
 
@@ -206,3 +206,16 @@ def test_wrong_arguments_are_named(change, error, message):
     }
     with pytest.raises(error, match=message):
         held_out_log_likelihood(**arguments | SMALL | change)
+
+
+@pytest.mark.costly
+def test_noise_of_numpyro_serves_and_each_test_sample_starts_one_chain():
+    """Within 4 standard errors of the truth; seed 1."""
+    dist = pytest.importorskip("numpyro.distributions")
+    normal = dist.Normal(jnp.zeros(2), 1.0).to_event(1)
+    found = held_out_log_likelihood(
+        KEY, gaussian, jnp.float32(0.5), gaussian_data(40), normal, **SMALL
+    )
+    exact = math.log(2 * math.pi * 0.25)
+    assert abs(found.log_partition - exact) < 4 * found.log_partition_standard_error
+    assert starts(KEY, gaussian_data(40), 40).shape == (40, 2)

@@ -235,3 +235,13 @@ def test_what_is_no_noise_is_refused_by_name():
     scalar = training.make_train_step(log_density_fn, flowjax.Normal(), optax.sgd(0.1))
     with pytest.raises(ValueError, match=r"x_data: expected shape \(samples,\)"):
         scalar(scalar.init(jnp.zeros(2)), x_data(), jax.random.key(0))
+
+
+def test_outside_of_its_support_a_density_that_numpyro_cannot_give_is_zero():
+    """The log of a negative number is NaN there; NaN itself stays NaN."""
+    gamma = noise.as_noise(dist.Gamma(2 * jnp.ones(2), 1.0, validate_args=False).to_event(1))
+    x = jnp.array([[1.0, 1.0], [1.0, -1.0], [1.0, jnp.nan]])
+    found = np.asarray(gamma.log_prob(x))
+    assert found[0] == pytest.approx(-2.0)
+    assert found[1] == -np.inf
+    assert np.isnan(found[2])

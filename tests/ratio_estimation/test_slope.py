@@ -21,7 +21,7 @@ def profiled(u, slope):
     for _ in range(200):
         middle = (low + high) / 2
         data, noise = (slope * side - middle for side in u)
-        rises = np.mean(1 / (1 + np.exp(data))) > np.mean(1 / (1 + np.exp(-noise)))
+        rises = np.mean(1 - np.tanh(data / 2)) > np.mean(1 + np.tanh(noise / 2))
         low, high = (low, middle) if rises else (middle, high)
     return loss(u, (low + high) / 2, slope)
 
@@ -33,21 +33,27 @@ def solved(rng, n, m, mean=1.0):
     return data - float(root), noise - float(root)
 
 
-def test_the_step_and_the_gain_are_newtons_for_the_profiled_loss():
-    with jax.enable_x64(True):
-        u = solved(np.random.default_rng(0), 300, 200)
-        u = tuple(0.7 * side for side in u)
-        u = tuple(np.asarray(side) - _best_shift(u) for side in u)
+@pytest.mark.parametrize("factor", [0.1, 0.7, 1.0, 3.0, 10.0])
+def test_slope_and_gain_are_those_of_the_lowest_profiled_loss(factor):
+    """By a grid of slopes that is refined; the best one is the inverse of the factor."""
+    u = [factor * side for side in solved(np.random.default_rng(0), 300, 200)]
     found = calibration_slope(*u, np.arange(500))
-    step = 1e-4
-    below, at, above = (profiled(u, 1 + shift) for shift in (-step, 0, step))
-    first, second = (above - below) / (2 * step), (above - 2 * at + below) / step**2
-    assert found.slope == pytest.approx(1 - first / second, rel=1e-5)
-    assert found.gain == pytest.approx(first**2 / (2 * second), rel=1e-4)
+    low, high = 0.01, 30.0
+    for _ in range(6):
+        slopes = np.geomspace(low, high, 21)
+        best = min(range(21), key=lambda i: profiled(u, slopes[i]))
+        low, high = slopes[max(best - 1, 0)], slopes[min(best + 1, 20)]
+    assert found.slope == pytest.approx(slopes[best], rel=1e-3)
+    assert found.slope == pytest.approx(1 / factor, rel=0.5)  # 500 samples
+    assert found.gain == pytest.approx(loss(u, 0, 1.0) - profiled(u, slopes[best]), abs=1e-5)
+    assert 0 <= found.gain < loss(u, 0, 1.0)
 
 
-def _best_shift(u):
-    return float(nce_jax.solve_log_partition(*map(jnp.asarray, u)).log_partition)
+def test_sets_that_the_ratio_separates_have_a_steep_slope_and_no_loss_left():
+    u = np.array([0.1, 0.2, 0.3]), np.array([-0.1, -0.2, -0.4])
+    found = calibration_slope(*u, np.arange(6))
+    assert found.slope > 50
+    assert found.gain == pytest.approx(loss(u, 0, 1.0), abs=0.01)
 
 
 def test_the_score_of_a_true_ratio_is_standard_normal():

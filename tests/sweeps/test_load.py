@@ -195,3 +195,15 @@ def test_what_is_no_stored_sweep_is_named(tmp_path):
     with pytest.raises(TypeError, match=re.escape("allow_missing: expected True or False, got")):
         load_sweep(tmp_path, allow_missing=1)
     assert sweeps.load_sweep is load_sweep
+
+
+def test_a_sweep_in_float64_is_read_where_x64_is_off(tmp_path):
+    with jax.enable_x64(True):
+        axes = {"a": jnp.array([0.1, 0.2]), "seed": jnp.arange(3)}
+        result = nce_jax.sweep(
+            lambda a, seed: a * seed, axes, folder=tmp_path / "wide", progress=False
+        )
+    loaded = load_sweep(tmp_path / "wide")
+    assert loaded.axes["a"].dtype == np.float64
+    np.testing.assert_array_equal(loaded.values, result.values)
+    np.testing.assert_array_equal(loaded.to_xarray()["a"], [0.1, 0.2])

@@ -235,3 +235,11 @@ def test_wrong_options_of_early_stopping_are_named(options, error, message):
         training.early_stopping("loss", **options)
     with pytest.raises(TypeError, match="metric: expected a name such as 'loss', got float"):
         training.early_stopping(1.0, patience=1)
+
+
+@pytest.mark.parametrize("missing", ["evaluate", "evaluate_every"])
+def test_early_stopping_on_an_evaluation_needs_one(missing):
+    options = {"evaluate": lambda state: {"x": 0.0}, "evaluate_every": 10} | {missing: None}
+    stopping = training.early_stopping("evaluate/x", patience=1)
+    with pytest.raises(ValueError, match=f"{missing}: expected one for early stopping"):
+        fit(callbacks=[stopping], **options)

@@ -306,3 +306,23 @@ def test_steps_without_a_loss_refuse_it_by_name(name):
     gradient = training.gather_rows(table, rows)
     with pytest.raises(ValueError, match=r"optimizer: .* a step of rows"):
         training.update_rows(optimizer, gradient, optimizer.init(table), table, rows)
+
+
+@pytest.mark.costly
+def test_a_line_search_over_some_of_the_parameters_leaves_the_others():
+    """Labels are over the parameters, without F; optax hands the search the others masked."""
+
+    def log_density_fn(params, x):
+        return x @ params["mean"] - jnp.sum(x**2, axis=-1) * jnp.exp(params["scale"]) / 2
+
+    labels = {"mean": "search", "scale": "rest"}
+    optimizer = optax.partition({"search": optax.lbfgs(), "rest": optax.set_to_zero()}, labels)
+    train = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer)
+    state = train.init({"mean": jnp.zeros(2), "scale": jnp.zeros(())})
+    x_data = 1 + jax.random.normal(jax.random.key(0), (200, 2))
+    losses = []
+    for _ in range(4):
+        state, metrics = jax.jit(train)(state, x_data, jax.random.key(1))
+        losses.append(float(metrics.loss))
+    assert losses[-1] < losses[0]
+    assert state.params["scale"] == 0
