@@ -227,7 +227,7 @@ _DIAGNOSTICS = (
     *faults_in(
         "nce_jax/_distributions.py",
         "tests/noise/test_other_libraries.py",
-        faults={"is_inside | jnp.isnan(log_prob), log_prob, -jnp.inf": "True, log_prob, -jnp.inf"},
+        faults={"is_inside | ~is_known, log_prob, -jnp.inf": "True, log_prob, -jnp.inf"},
     ),
     *faults_in(
         "nce_jax/training/_objective.py",
