@@ -89,7 +89,7 @@ def test_encoders_on_eight_devices():
     assert float(one) == pytest.approx(float(eight), rel=1e-5)
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 def test_sampled_words_lower_the_perplexity(run):
     names = run("vocabulary")
     for curve in names["curves"].values():
@@ -103,7 +103,7 @@ def test_the_sweep_has_its_labels_and_no_failed_lane(run):
     assert not data["failed"].any()
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 def test_noise_that_learns_is_better_than_a_gaussian(run):
     names = run("noise_that_learns")
     kl = {}

@@ -2,7 +2,7 @@
 A vocabulary: the softmax of a language model from a few sampled words
 ======================================================================
 
-The output layer of a language model with 20,000 words is trained on 64 sampled words per step. Each
+The output layer of a language model with 10,000 words is trained on 64 sampled words per step. Each
 step touches the rows of the words that occur in it, and no others.
 """
 
@@ -22,7 +22,7 @@ from nce_jax import diagnostics, losses, noise, training
 # Words come from a hidden output layer with frequencies by Zipf's law. Noise words are drawn by
 # their frequencies.
 
-V, dim, K = 20_000, 16, 64
+V, dim, K = 10_000, 16, 64
 words = noise.unigram(1e6 / jnp.arange(1, V + 1), power=1.0)
 truth = {
     "embedding": 0.4 * jax.random.normal(jax.random.key(0), (V, dim)),
@@ -38,8 +38,8 @@ def draw(key, num_tokens=256):
     return hidden, jax.random.categorical(key_word, logits)
 
 
-tokens = [draw(jax.random.fold_in(jax.random.key(1), i)) for i in range(300)]
-hidden_test, targets_test = draw(jax.random.key(2), 2_000)
+tokens = [draw(jax.random.fold_in(jax.random.key(1), i)) for i in range(200)]
+hidden_test, targets_test = draw(jax.random.key(2), 1_000)
 
 # %%
 # Two losses, one train step
@@ -77,7 +77,7 @@ def train(loss):
     table = {"embedding": jnp.zeros((V, dim)), "bias": truth["bias"]}  # starts at frequencies
     state, curve = optimizer.init(table), []
     for i, (hidden, targets) in enumerate(tokens):
-        if i % 30 == 0:
+        if i % 25 == 0:
             curve.append((i, diagnostics.perplexity(hidden_test, targets_test, **table)))
         table, state = step(
             loss, table, state, hidden, targets, jax.random.fold_in(jax.random.key(3), i)

@@ -316,7 +316,8 @@ def test_a_line_search_over_some_of_the_parameters_leaves_the_others():
         return x @ params["mean"] - jnp.sum(x**2, axis=-1) * jnp.exp(params["scale"]) / 2
 
     labels = {"mean": "search", "scale": "rest"}
-    optimizer = optax.partition({"search": optax.lbfgs(), "rest": optax.set_to_zero()}, labels)
+    parts = {"search": optax.lbfgs(), "rest": optax.set_to_zero()}
+    optimizer = optax.partition(parts, labels, mask_compatible_extra_args=True)
     train = training.make_train_step(log_density_fn, noise.standard_normal(2), optimizer)
     state = train.init({"mean": jnp.zeros(2), "scale": jnp.zeros(())})
     x_data = 1 + jax.random.normal(jax.random.key(0), (200, 2))
