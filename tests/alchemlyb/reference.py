@@ -31,19 +31,18 @@ def legs(data: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, list[Any]
         yield "/".join(path), list(data)
 
 
-def tables(engine: str) -> Iterator[tuple[str, Any]]:
-    """The u_nk table of every leg that has one."""
+def tables(engine: str, every: int) -> Iterator[tuple[str, Any]]:
+    """The u_nk table of every leg that has one, of each `every`th set."""
     package = importlib.import_module(f"alchemtest.{engine}")
     parser = importlib.import_module(f"alchemlyb.parsing.{engine}")
-    for loader in sorted(name for name in dir(package) if name.startswith("load_")):
-        name = loader.removeprefix("load_")
-        if name not in BROKEN:
-            found = dict(legs(getattr(package, loader)()["data"]))
-            parsed = {leg: parse(parser, engine, files) for leg, files in found.items()}
-            if name in MERGED:
-                parsed = {"both": merge(*parsed.values())}
-            for leg, u_nk in ((leg, u_nk) for leg, u_nk in parsed.items() if u_nk is not None):
-                yield f"{engine}-{name}-{leg}".replace("/", "-").rstrip("-"), u_nk
+    names = sorted(n.removeprefix("load_") for n in dir(package) if n.startswith("load_"))
+    for name in [name for name in names if name not in BROKEN][::every]:
+        found = dict(legs(getattr(package, f"load_{name}")()["data"]))
+        parsed = {leg: parse(parser, engine, files) for leg, files in found.items()}
+        if name in MERGED:
+            parsed = {"both": merge(*parsed.values())}
+        for leg, u_nk in ((leg, u_nk) for leg, u_nk in parsed.items() if u_nk is not None):
+            yield f"{engine}-{name}-{leg}".replace("/", "-").rstrip("-"), u_nk
 
 
 def parse(parser: Any, engine: str, files: list[Any]) -> Any:
@@ -99,10 +98,10 @@ def fitted(estimator: Any, u_nk: Any) -> dict[str, Any]:
     return {name: getattr(estimator, name) for name in names}
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, every: int) -> None:
     warnings.simplefilter("ignore")
     for engine in ENGINES:
-        for name, u_nk in tables(engine):
+        for name, u_nk in tables(engine, every):
             path = folder / f"{name}.pickle"
             path.write_bytes(pickle.dumps(results(u_nk)))
             print(path.name, u_nk.shape, flush=True)
@@ -118,5 +117,6 @@ def import_pymbar_without_jax() -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--every", type=int, default=1, help="take each n-th set of an engine [1]")
     import_pymbar_without_jax()
-    main(parser.parse_args().folder)
+    main(**vars(parser.parse_args()))
