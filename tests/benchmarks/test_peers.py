@@ -47,6 +47,7 @@ def test_shuffled_pairs_are_of_other_samples_and_keep_the_marginals():
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:fit_log_ratio.*too timid")  # few steps, and exp(x)
 def test_mutual_information_of_a_gaussian_pair():
     x, noise = np.random.default_rng(0).normal(size=(2, 4_000, 1))
     y = 0.75 * x + np.sqrt(1 - 0.75**2) * noise
