@@ -59,6 +59,7 @@ def test_two_drawn_sets_are_as_large_as_the_training_needs(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:fit_log_ratio.*too timid")  # few steps
 def test_a_distribution_takes_the_place_of_the_noise_samples():
     estimate = fit_log_ratio(
         KEYS[0], 3 + X, NORMAL, num_steps=2, batch_size=16, progress=False,
