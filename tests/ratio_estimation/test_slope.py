@@ -47,6 +47,8 @@ def test_slope_and_gain_are_those_of_the_lowest_profiled_loss(factor):
     assert found.slope == pytest.approx(1 / factor, rel=0.5)  # 500 samples
     assert found.gain == pytest.approx(loss(u, 0, 1.0) - profiled(u, slopes[best]), abs=1e-5)
     assert 0 <= found.gain < loss(u, 0, 1.0)
+    # Positive where a larger slope lowers the loss, as this side of the minimum.
+    assert (found.score > 0) == (found.slope > 1)
 
 
 def test_sets_that_the_ratio_separates_have_a_steep_slope_and_no_loss_left():
