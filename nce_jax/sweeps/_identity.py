@@ -50,7 +50,7 @@ def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
         )
 
 
-def describe_axis(values: jax.Array) -> str:
+def describe_axis(values: jax.Array | np.ndarray) -> str:
     """The dtype and shape of an axis, with its values or their digest."""
     text = hashlib.sha256(np.ascontiguousarray(on_host(values)).tobytes()).hexdigest()
     kind = f"{values.dtype}{list(values.shape)}"

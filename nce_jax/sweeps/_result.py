@@ -22,7 +22,8 @@ class SweepResult:
     """The values of a function at every point of a grid.
 
     Attributes:
-      axes: the values of each named axis, in the order of the leading axes of `values`.
+      axes: the values of each named axis, in the order of the leading axes of `values`; NumPy
+        arrays in a sweep that was read from its folder.
       values: the pytree that the function returned, every leaf with one leading axis per named
         axis. The result of one chunk on one device stays on that device; one that was spread over
         devices, cut into chunks or stored is on the host, in NumPy arrays.
@@ -32,7 +33,7 @@ class SweepResult:
       attrs: devices and versions, of a sweep that was read from its folder.
     """
 
-    axes: dict[str, jax.Array]
+    axes: Mapping[str, jax.Array | np.ndarray]
     values: Any
     chunking: Chunking | None = None
     missing: np.ndarray | None = None
@@ -143,6 +144,6 @@ def _name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".") or "value"
 
 
-def _coordinate(values: jax.Array) -> np.ndarray:
+def _coordinate(values: jax.Array | np.ndarray) -> np.ndarray:
     is_plain = values.ndim == 1 and not is_key(values)
     return np.asarray(values) if is_plain else np.arange(values.shape[0])
