@@ -64,12 +64,15 @@ UNOPTIMIZED = $(call unoptimized,$(VENV))
 
 ##@ Results
 
-.PHONY: figures figures-full smoke two-processes check check-full sweep bench bench-check migration
+.PHONY: figures figures-full small-figures smoke two-processes check check-full sweep bench bench-check migration
 figures: $(FIGURES) ## draw the figures (PNG and PDF) into build/figures, where they have changed
 	$(call list_figures,$^)
 
 figures-full: $(FIGURES) $(LONGER_FIGURES) ## the same, and the figures of the longer experiments (listed below)
 	$(call list_figures,$^)
+
+small-figures: $(READY) ## copy the figures that were drawn, small, into docs/images/results
+	$(PY) -m experiments.common.small_figures
 
 smoke: $(READY) ## run and plot every experiment at its smallest, into build/smoke
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target $(TOPICS:%=smoke-%)

@@ -14,11 +14,13 @@ Bytes of a program follow the same rule. Seconds of a first call depend on the m
 that only a target which was met before, and is missed now, counts.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+import tyro
 
 from benchmarks import render, run
 from benchmarks.peers import MissingPeerError
@@ -34,6 +36,14 @@ QUICK_ENOUGH = 60.0
 Entry = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Which benchmarks are compared."""
+
+    only: tuple[str, ...] = ()
+    """Topics; where none is named, those that took at most a minute."""
+
+
 class Finding(NamedTuple):
     """One failed comparison: its row and quantity, the committed value and the new one."""
 
@@ -47,7 +57,14 @@ class Finding(NamedTuple):
 def main(argv: Sequence[str] | None = None) -> int:
     """Prints a table of regressions; the exit status is 1 if there are any."""
     committed = results.load_json(render.COMMITTED.json, run.COMMAND)
-    topics = _parse(argv, committed).only or quick_topics(committed)
+    arguments = tyro.cli(
+        Arguments,
+        args=argv,
+        prog=COMMAND,
+        description="Run benchmarks anew and compare with the committed results.",
+    )
+    run.check_topics(arguments.only, list(committed))
+    topics = arguments.only or quick_topics(committed)
     _warn_of_another_machine(committed, topics)
     findings = [finding for topic in topics for finding in check_topic(topic, committed[topic])]
     print(table(findings) if findings else f"no regression in {', '.join(topics)}")
@@ -165,17 +182,6 @@ def _warn_of_another_machine(committed: Mapping[str, Entry], topics: Sequence[st
             " for that alone",
             file=sys.stderr,
         )
-
-
-def _parse(argv: Sequence[str] | None, committed: Mapping[str, Entry]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=COMMAND, description="Run benchmarks anew and compare with the committed results."
-    )
-    quick = f"those that took at most {QUICK_ENOUGH:g} s: {', '.join(quick_topics(committed))}"
-    parser.add_argument(
-        "--only", nargs="+", choices=list(committed), metavar="NAME", help=f"topics [{quick}]"
-    )
-    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 It writes results.json and docs/benchmarks.md.
 """
 
-import argparse
 import importlib
 import json
 import os
@@ -11,15 +10,18 @@ import platform
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import tyro
 
 from benchmarks import render
 from benchmarks.peers import MissingPeerError
 from benchmarks.rows import AccuracyError, Report
 from experiments.common import results
-from experiments.common.endings import one_line
+from experiments.common.endings import CommandError, one_line
 from nce_jax._disk import FolderLock, write_atomic
 
 TOPICS = (
@@ -33,16 +35,36 @@ PEERS = ("pymbar", "FastMBAR", "torch", "densratio", "info-nce-pytorch")
 COMMAND = "python -m benchmarks.run"
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """Which benchmarks run, and how long."""
+
+    only: tuple[str, ...] = ()
+    """Topics that run; all where none is named."""
+    quick: bool = False
+    """Fewer repetitions, into build/benchmarks: a trial, no result."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the requested topics; the exit status is 1 if one fails its accuracy check."""
-    arguments = _parse(argv)
+    arguments = tyro.cli(
+        Arguments, args=argv, prog=COMMAND, description="Run the benchmarks and render their page."
+    )
+    check_topics(arguments.only, TOPICS)
     output = render.TRIAL if arguments.quick else render.COMMITTED
     # A second run at the same time would disturb the first one's measurements as well.
     with FolderLock(output.json.parent, "output"):
         return _measure(arguments, output)
 
 
-def _measure(arguments: argparse.Namespace, output: render.Output) -> int:
+def check_topics(requested: Sequence[str], known: Sequence[str]) -> None:
+    """Raises a CommandError that names the first topic which there is not."""
+    for name in requested:
+        if name not in known:
+            raise CommandError(f"--only: expected topics of {', '.join(known)}, got {name}")
+
+
+def _measure(arguments: Arguments, output: render.Output) -> int:
     stored = results.load_json(output.json, COMMAND) if output.json.exists() else {}
     failed, is_dirty = False, results.is_dirty()  # taken before this program writes files
     for topic in arguments.only or TOPICS:
@@ -119,21 +141,6 @@ def _version(package: str) -> str | None:
 
 def _load_average() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=COMMAND, description="Run the benchmarks and render their page."
-    )
-    parser.add_argument(
-        "--only", nargs="+", choices=TOPICS, metavar="NAME", help=f"of {', '.join(TOPICS)} [all]"
-    )
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="fewer repetitions, into build/benchmarks: a trial, no result",
-    )
-    return parser.parse_args(argv)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def check_noise(
 
 def check_whole_samples(noise: Any, name: str = "noise") -> None:
     """Raises where a distribution has a batch shape: it is then several distributions."""
-    batch_shape = _as_shape(getattr(noise, "batch_shape", None))
+    batch_shape = as_shape(getattr(noise, "batch_shape", None))
     if batch_shape:
         raise ValueError(
             f"{name}: expected one distribution of whole samples, got {describe(noise)} with batch"
@@ -88,7 +88,7 @@ def check_event_shape(name: str, x: Any, noise: Any) -> None:
 
     Data for noises without an `event_shape` pass.
     """
-    expected = _as_shape(getattr(noise, "event_shape", None))
+    expected = as_shape(getattr(noise, "event_shape", None))
     leaves = jax.tree.leaves(x)
     if expected is not None and isinstance(x, tuple | list | dict):
         raise TypeError(
@@ -336,10 +336,9 @@ def _describe_data(name: str, leaf: Any) -> str:
     return describe(leaf) + cure
 
 
-def _as_shape(shape: Any) -> tuple[int, ...] | None:
-    """A shape as a tuple, or None where this is none, as of distributions over several arrays."""
-    if type(shape).__name__ == "TensorShape":  # of TFP; it knows its rank and sizes
-        shape = tuple(shape)
-    if isinstance(shape, tuple | list) and all(isinstance(size, int) for size in shape):
-        return tuple(shape)
-    return None
+def as_shape(shape: Any) -> tuple[int, ...] | None:
+    """A shape as a tuple of integers, or None where this is none, as of several arrays."""
+    try:
+        return tuple(int(size) for size in shape)
+    except (TypeError, ValueError):
+        return None

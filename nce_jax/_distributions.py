@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._contracts import NOISE_METHODS, check_noise, check_whole_samples
+from nce_jax._contracts import NOISE_METHODS, as_shape, check_noise, check_whole_samples
 from nce_jax._promotion import standard_promotion
 
 _KEYS = ("key", "rng_key")
@@ -46,7 +46,7 @@ class AdaptedNoise:
         shape = getattr(self.distribution, "event_shape", None)
         if shape is None:  # of flowjax
             shape = getattr(self.distribution, "shape", None)
-        return _as_shape(shape)
+        return as_shape(shape)
 
     @property
     def batch_shape(self) -> tuple[int, ...]:
@@ -144,11 +144,3 @@ def _parameters(method: Any) -> list[str]:
 
 def _as_sample_shape(sample_shape: Any) -> tuple[int, ...]:
     return (sample_shape,) if isinstance(sample_shape, int) else tuple(sample_shape)
-
-
-def _as_shape(shape: Any) -> tuple[int, ...] | None:
-    """A shape as a tuple of integers, or None where this is none."""
-    try:
-        return tuple(int(size) for size in shape)
-    except (TypeError, ValueError):
-        return None

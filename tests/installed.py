@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import optax
 
 import nce_jax
-from nce_jax import models, noise
+from nce_jax import models, noise, toys
 
-ROOMS = {"alchemlyb": "alchemlyb", "plots": "plots", "samplers": "samplers"}
+ROOMS = {"alchemlyb": "alchemlyb", "plots": "plots", "samplers": "samplers", "sklearn": "sklearn"}
 
 
 def missing(extra: str) -> str:
@@ -41,7 +41,7 @@ def main() -> None:
     assert solution.status == nce_jax.Status.CONVERGED
     assert abs(solution.log_partition) < 0.2
     assert jnp.isfinite(free_energy.delta_f)
-    data = jnp.stack([x, y], axis=-1)
+    data = toys.TOYS["pinwheel"].sample(jax.random.key(4), 2000)
     params, log_density_fn = models.mlp_energy(jax.random.key(2), 2)
     train = nce_jax.make_train_step(log_density_fn, noise.fitted_gaussian(data), optax.adam(1e-2))
     state = train.init(params)

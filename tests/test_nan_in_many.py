@@ -44,6 +44,7 @@ def test_a_solve_has_no_meaning(size):
             assert np.isnan(solution.log_partition)
 
 
+@pytest.mark.costly
 def test_other_results_say_so():
     spoiled = jnp.asarray(values(5000, place=0.0))
     with pytest.raises(ValueError, match="finite"):

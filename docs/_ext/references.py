@@ -1,7 +1,9 @@
 """Links and tables that pages need not spell out."""
 
 import re
+from pathlib import Path
 
+PICTURES = Path(__file__).parents[1] / "images" / "results"
 ENTRY = re.compile(r"^\.\. auto(?:function|class|exception):: (\S+)", re.MULTILINE)
 
 
@@ -30,7 +32,35 @@ def summarize(app, docname, source):
         source[0] = source[0].replace("```{summary}\n```", table)
 
 
+def show_figures(app, docname, source):
+    """Puts the small figures of every experiment where the page on results has `{figures}`."""
+    if "```{figures}\n```" in source[0]:
+        topics = "\n\n".join(_topic(folder) for folder in sorted(PICTURES.iterdir()))
+        source[0] = source[0].replace("```{figures}\n```", topics)
+
+
+def _topic(folder):
+    cards = "\n".join(_card(path) for path in sorted(folder.glob("*.png")))
+    readme = f"{{download}}`What was computed <../experiments/{folder.name}/README.md>`"
+    title = folder.name.replace("_", " ").capitalize()
+    return f"### {title}\n\n{readme}\n\n::::{{grid}} 1 1 2 2\n:gutter: 2\n\n{cards}\n::::"
+
+
+def _card(path):
+    place = path.relative_to(PICTURES.parents[1])
+    name = path.stem.replace("_", " ")
+    return f""":::{{grid-item}}
+```{{image}} {place}
+:alt: {name}
+:target: _images/{path.name}
+```
+<small>{name}</small>
+:::
+"""
+
+
 def setup(app):
     app.connect("source-read", offer_files_outside)
     app.connect("source-read", summarize)
+    app.connect("source-read", show_figures)
     return {"parallel_read_safe": True}

@@ -11,15 +11,29 @@ zero, an error of zero would pass, which is what a comparison of nothing with no
 entry adds "least", below which the number fails too, or "zero": "why zero is possible".
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import tyro
+
 from experiments.common import results
-from experiments.common.endings import one_line
+from experiments.common.endings import CommandError, one_line
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What is compared."""
+
+    topics: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Folders under experiments/; all where none is named."""
+    root: Path = Path()
+    """The checkout."""
+    preset: str = "paper"
+    """Whose results are compared."""
 
 
 class Row(NamedTuple):
@@ -118,14 +132,13 @@ def _has_only_other_presets(run_file: Path) -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    """Runs the command and returns its exit status: 1 if a number fails."""
+    arguments = tyro.cli(
+        Arguments,
+        args=argv,
         prog="python -m experiments.common.check",
         description="Compare headline numbers with the committed ones.",
     )
-    parser.add_argument("topics", nargs="*", help="folders under experiments/ [all]")
-    parser.add_argument("--root", type=Path, default=Path(), help="the checkout [here]")
-    parser.add_argument("--preset", default="paper", help="whose results to compare [paper]")
-    arguments = parser.parse_args(argv)
     topics = sorted(
         path.parent.name
         for path in arguments.root.glob("experiments/*/run.py")
@@ -133,7 +146,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     failures = 0
     if not (arguments.topics or topics):
-        parser.error(f"--root: expected a checkout with experiments, got {arguments.root}")
+        raise CommandError(f"--root: expected a checkout with experiments, got {arguments.root}")
     for topic in arguments.topics or topics:
         print(topic)
         try:

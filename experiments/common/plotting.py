@@ -8,8 +8,8 @@ A `plot.py` is one function from stored results to named figures, and one call:
         plotting.main("topic", draw)
 """
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import matplotlib as mpl
 mpl.use("Agg")  # before pyplot is imported: figures are written to files without a display
 
 import matplotlib.pyplot as plt
+import tyro
 from matplotlib.figure import Figure
 
 from experiments.common import endings, results
@@ -98,32 +99,36 @@ def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures"))
     return paths
 
 
+@dataclass(frozen=True)
+class Arguments:
+    """What is drawn, and where to."""
+
+    preset: str = "paper"
+    """Preset whose results are drawn."""
+    results: Path | None = None
+    """Folder of the results [build/results/<topic>/<preset>]."""
+    output: Path | None = None
+    """Folder to draw into [build/figures, or build/<preset>]."""
+
+
 def main(
     topic: str,
     draw: Callable[[results.Stored], Mapping[str, Figure]],
     argv: Sequence[str] | None = None,
 ) -> None:
     """Draws a topic's figures from its stored results and lists their files in `<topic>.list`."""
-    parser = argparse.ArgumentParser(
+    arguments = tyro.cli(
+        Arguments,
+        args=argv,
         prog=f"python -m experiments.{topic}.plot",
         description=f"Draw the figures of experiments/{topic}.",
     )
-    parser.add_argument("--preset", default="paper", help="preset whose results are drawn [paper]")
-    parser.add_argument(
-        "--results", type=Path, help="folder of the results [build/results/<topic>/<preset>]"
-    )
-    parser.add_argument(
-        "--output", type=Path, help="folder to draw into [build/figures, or build/<preset>]"
-    )
-    arguments = parser.parse_args(argv)
     with endings.one_line():
         _draw(topic, draw, arguments)
 
 
 def _draw(
-    topic: str,
-    draw: Callable[[results.Stored], Mapping[str, Figure]],
-    arguments: argparse.Namespace,
+    topic: str, draw: Callable[[results.Stored], Mapping[str, Figure]], arguments: Arguments
 ) -> None:
     preset = arguments.preset
     folder = arguments.output or Path("build") / ("figures" if preset == "paper" else preset)

@@ -1,9 +1,9 @@
 """Prints the README's table: `python -m experiments.mutual_information.table`."""
 
-import argparse
 from collections.abc import Mapping
 
 import numpy as np
+import tyro
 
 from experiments.common import results
 from experiments.common.endings import one_line
@@ -63,14 +63,12 @@ def _row(arrays: Mapping[str, np.ndarray], row: int, column: int, start: str) ->
     return start + " | ".join(["", *cells])[2:] + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m experiments.mutual_information.table", description=__doc__
-    )
-    parser.add_argument(
-        "--preset", default="paper", help="preset whose results are printed [paper]"
-    )
-    preset = parser.parse_args().preset
+def main(preset: str = "paper") -> None:
+    """Print the README's table.
+
+    Args:
+        preset: whose results are printed.
+    """
     folder = results.default_folder("mutual_information", preset)
     stored = results.load(folder, f"python -m experiments.mutual_information.run --preset {preset}")
     print("\n".join(rows(stored.arrays)))
@@ -78,4 +76,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     with one_line():
-        main()
+        tyro.cli(main, prog="python -m experiments.mutual_information.table")

@@ -3,7 +3,6 @@
 A program of its own: pymbar, below alchemlyb, changes JAX's precision for the whole process.
 """
 
-import argparse
 import bz2
 import importlib
 import pickle
@@ -13,6 +12,8 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import tyro
 
 ENGINES = ("gmx", "namd", "amber", "gomc")
 TEMPERATURES = {"gmx": 300.0, "namd": 300.0, "gomc": 298.0}
@@ -98,7 +99,8 @@ def fitted(estimator: Any, u_nk: Any) -> dict[str, Any]:
     return {name: getattr(estimator, name) for name in names}
 
 
-def main(folder: Path, every: int) -> None:
+def main(folder: tyro.conf.Positional[Path], every: int = 1) -> None:
+    """Write the results of every n-th set of each engine into a folder."""
     warnings.simplefilter("ignore")
     for engine in ENGINES:
         for name, u_nk in tables(engine, every):
@@ -115,8 +117,5 @@ def import_pymbar_without_jax() -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--every", type=int, default=1, help="take each n-th set of an engine [1]")
     import_pymbar_without_jax()
-    main(**vars(parser.parse_args()))
+    tyro.cli(main)

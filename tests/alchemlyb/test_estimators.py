@@ -158,6 +158,7 @@ def test_bar_says_where_there_is_no_overlap(gap):
         np.testing.assert_array_equal(frame.notna(), is_known)
 
 
+@pytest.mark.costly
 def test_mbar_says_where_there_is_no_overlap(gap):
     with pytest.warns(UserWarning, match=r"no estimate for the states \[0\.5, 1\.0\]: NO_OVERLAP"):
         result = MBAR().fit(gap)

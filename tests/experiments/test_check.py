@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments.common import check
+from experiments.common.endings import CommandError
 
 
 @pytest.mark.parametrize(
@@ -88,6 +89,5 @@ def test_nothing_to_compare_does_not_hold(checkout, capsys, tmp_path):
     (checkout / "build/results/some/paper/headline.json").write_text("{}")
     assert check.main(["--root", str(checkout)]) == 1
     assert "expected at least one number, got none" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as exit_:
+    with pytest.raises(CommandError, match="--root: expected a checkout with experiments"):
         check.main(["--root", str(tmp_path / "nowhere")])
-    assert exit_.value.code == 2

@@ -45,6 +45,7 @@ def oracle(potentials, counts, f):
     return errors
 
 
+@pytest.mark.costly
 def test_errors_are_those_of_the_formula(x64):
     potentials, counts = pool()
     result = free_energy.enthalpy_and_entropy(potentials, counts)

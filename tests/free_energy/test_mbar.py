@@ -57,6 +57,7 @@ def test_expectations_equal_the_formulas(pool):
     assert_close(again.value, result.value)
 
 
+@pytest.mark.costly
 def test_two_states_are_bar(x64):
     pool = oscillators((60, 90), spacing=2.0)
     work = pool.potentials[1] - pool.potentials[0]
@@ -436,6 +437,7 @@ def test_derivatives_in_what_is_traced_alone(x64):
     assert_close(jax.grad(mean)(1.0), mean(1.0), 1e-9)
 
 
+@pytest.mark.costly
 @pytest.mark.bad_input
 def test_values_that_would_be_rounded_or_masked_are_refused():
     pool = oscillators()

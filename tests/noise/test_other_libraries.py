@@ -77,6 +77,7 @@ def test_the_density_is_the_closed_form_and_draws_have_it(name, float_dtype):
     assert (np.abs(x.var(axis=0) / np.square(SCALE) - 1) < 4 * np.sqrt(2 / 5000)).all()
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_train_step_is_that_with_the_noise_of_distrax(name):
     """On given noise samples to rounding; with draws of its own, within the library's rules."""

@@ -216,6 +216,7 @@ def bump(size, seed):
     return x, rng.normal(1, 1 / 2, (size, 1)), test, lambda z: np.log(4) - 30 * (z[:, 0] - 1) ** 2
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("sets", "model", "limit"),
     [(gaussians(2, 400, 0), "linear", 0.25), (bump(400, 0), "squares", 0.25)],
@@ -249,6 +250,7 @@ def test_four_modes_need_kernels():
     assert np.sqrt(np.mean(error**2)) < 0.34
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("side", "value"), [(0, 1e6), (1, -1e4)])
 def test_one_sample_far_out_hides_no_shift(side, value):
     """An error of a recording; all coordinates of the other samples would be zero beside it."""

@@ -66,6 +66,7 @@ def test_the_score_of_a_true_ratio_is_standard_normal():
     assert abs(np.var(scores) - 1) < 4 * np.sqrt(2 / 400)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize(("factor", "words"), [(0.3, "too timid"), (3.0, "too bold")])
 def test_a_ratio_off_by_a_factor_is_unreliable(factor, words):
     x_data = 1 + jax.random.normal(jax.random.key(0), (2000, 1))

@@ -197,6 +197,7 @@ def test_a_training_follows_the_weights():
     assert abs(slope - 0.5) < 0.2
 
 
+@pytest.mark.costly
 def test_the_capacity_follows_the_effective_number_of_samples(monkeypatch):
     """With 50 samples in place of 2,000; of 60 samples with a few large weights, fewer count."""
 

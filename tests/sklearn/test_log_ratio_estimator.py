@@ -159,6 +159,7 @@ def test_columns_keep_their_names_and_order(fitted):
         clone(estimator).fit(data, X_reference=reference.rename(columns={"b": "c"}))
 
 
+@pytest.mark.costly
 def test_it_says_when_a_ratio_or_its_weights_are_not_reliable():
     data, reference = tables(100, 100, shift=6.0)
     with pytest.warns(UnreliableRatioWarning, match=r"overlap, .* is below 0.1") as caught:

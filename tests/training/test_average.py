@@ -75,6 +75,7 @@ def test_before_the_first_step_it_is_the_parameters():
     assert training.averaged_params(state)["theta"] == 3.0
 
 
+@pytest.mark.costly
 def test_a_killed_run_ends_in_the_same_average(tmp_path):
     step = train_step(training.with_average(optax.sgd(0.1), DECAY))
     whole = fit(step, 10)

@@ -140,6 +140,7 @@ def test_what_is_no_plain_file_is_refused_before_it_is_read(folder, make, file):
         run(folder, 30)
 
 
+@pytest.mark.costly
 def test_every_flipped_bit_is_noticed(tmp_path):
     """One bit at a time: a warning, or the same numbers (white space and case in an escape)."""
     path = tmp_path / "metrics.jsonl"

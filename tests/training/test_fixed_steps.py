@@ -93,6 +93,7 @@ def test_the_step_has_no_loop_to_ask_the_host_about():
     assert "stablehlo.case" not in fixed
 
 
+@pytest.mark.costly
 def test_closed_forms_take_no_steps():
     states, history = train(
         training.solved(fixed_steps=1), 3, criterion=nce_jax.criteria.exponential_nce()

@@ -113,6 +113,7 @@ def test_one_gather_one_reduction_and_none_in_the_loop():
         )
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["fitted_gaussian", "product_of_marginals", "uniform_box_around"])
 def test_the_noise_density_gathers_no_samples(name):
     """A batched triangular solve, as in a Gaussian's density, would gather them all if the compiler

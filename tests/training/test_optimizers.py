@@ -93,6 +93,7 @@ def spy():
     return optax.GradientTransformationExtraArgs(lambda params: zeros, update)
 
 
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["solved", "held", "joint"])
 def test_the_loss_as_a_function_is_that_of_the_batch_under_the_treatment(name, x64):
     train, (params, *_) = make_step(spy(), TREATMENTS[name]), quadratic()
@@ -150,6 +151,7 @@ def test_a_line_search_is_that_of_optax_on_the_same_loss(name, optimizer, x64):
         np.testing.assert_allclose(metrics.loss, value, rtol=1e-12)
 
 
+@pytest.mark.costly
 def test_lbfgs_finds_the_root_of_adam_in_far_fewer_steps(x64):
     batch = fixed_batch()
     params, *_ = quadratic()
