@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from nce_jax.alchemlyb._estimator import Estimator, of_states, warn_of
+from nce_jax.alchemlyb._estimator import Estimator, of_states, warn_of, warn_of_contradictions
 from nce_jax.alchemlyb._table import Table, check_known, read_table
 from nce_jax.free_energy import ChainFreeEnergy, bar_chain
 
@@ -77,36 +77,42 @@ class BAR(Estimator):
             `attrs`, are divided by kT.
 
         Returns:
-          The estimator. Windows without a solution are NaN, and named in a warning.
+          The estimator. Windows without a solution are NaN, and named in a warning; so are windows
+          whose samples contradict their energies (`free_energy.check_work`).
 
         Raises:
           TypeError: no DataFrame, or one that does not hold numbers.
           ValueError: fewer than two states with samples, or a missing potential of a neighbor.
         """
         table = read_table(u_nk)
-        with jax.enable_x64(True):
-            result = jax.device_get(self._solve(table))
+        work = _windows(table)
+        inefficiency = of_states(self.statistical_inefficiency, table.is_sampled)
         states = [table.states[state] for state in np.flatnonzero(table.is_sampled)]
+        with jax.enable_x64(True):
+            result = jax.device_get(
+                bar_chain(
+                    *work, statistical_inefficiency=inefficiency, max_steps=self.maximum_iterations
+                )
+            )
+            warn_of_contradictions("BAR", states, *work, inefficiency)
         warn_of("BAR", "the windows", list(pairwise(states)), result.status)
         self.result_ = result
         self._set(table, states, *_between_all_states(result))
         return self
 
-    def _solve(self, table: Table) -> ChainFreeEnergy:
-        sampled = np.flatnonzero(table.is_sampled).tolist()
-        if len(sampled) < 2:
-            raise ValueError(f"u_nk: expected samples of two or more states, got {len(sampled)}")
-        pairs = list(pairwise(sampled))
-        is_needed = np.eye(len(table.states), dtype=bool)
-        for below, above in pairs:
-            is_needed[below, above] = is_needed[above, below] = True
-        check_known(table, is_needed, "")
-        return bar_chain(
-            [_work(table, below, above) for below, above in pairs],
-            [_work(table, above, below) for below, above in pairs],
-            statistical_inefficiency=of_states(self.statistical_inefficiency, table.is_sampled),
-            max_steps=self.maximum_iterations,
-        )
+
+def _windows(table: Table) -> tuple[list[Any], list[Any]]:
+    """Forward and reverse work between neighbors among the sampled states."""
+    sampled = np.flatnonzero(table.is_sampled).tolist()
+    if len(sampled) < 2:
+        raise ValueError(f"u_nk: expected samples of two or more states, got {len(sampled)}")
+    pairs = list(pairwise(sampled))
+    is_needed = np.eye(len(table.states), dtype=bool)
+    for below, above in pairs:
+        is_needed[below, above] = is_needed[above, below] = True
+    check_known(table, is_needed, "")
+    forward = [_work(table, below, above) for below, above in pairs]
+    return forward, [_work(table, above, below) for below, above in pairs]
 
 
 def _work(table: Table, source: int, target: int) -> Any:

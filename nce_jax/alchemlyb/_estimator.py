@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from nce_jax.alchemlyb._table import Table
+from nce_jax.free_energy import check_work
 from nce_jax.log_partition import Status
 
 
@@ -49,6 +50,16 @@ def warn_of(name: str, what: str, labels: list[Any], statuses: Any) -> None:
         is_rough = status == Status.LOW_OVERLAP.name
         verdict = "the errors are too small, as a rule," if is_rough else "there is no estimate"
         warnings.warn(f"{name}: {verdict} for {what} {found}: {status}", stacklevel=3)
+
+
+def warn_of_contradictions(
+    name: str, labels: list[Any], forward: list[Any], reverse: list[Any], inefficiency: Any
+) -> None:
+    """Warns where the samples contradict their energies: a unit, a sign, or correlated samples."""
+    try:
+        check_work(forward, reverse, statistical_inefficiency=inefficiency)
+    except ValueError as error:
+        warnings.warn(f"{name}, windows between the states {labels}: {error}", stacklevel=3)
 
 
 def of_states(inefficiency: Any, chosen: np.ndarray) -> np.ndarray:

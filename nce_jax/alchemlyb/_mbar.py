@@ -7,9 +7,9 @@ import jax
 import numpy as np
 import pandas as pd
 
-from nce_jax.alchemlyb._estimator import Estimator, of_states, warn_of
+from nce_jax.alchemlyb._estimator import Estimator, of_states, warn_of, warn_of_contradictions
 from nce_jax.alchemlyb._table import Table, check_known, read_table
-from nce_jax.free_energy import bootstrap_mbar, enthalpy_and_entropy, mbar
+from nce_jax.free_energy import bootstrap_mbar, enthalpy_and_entropy, mbar, neighbor_work
 
 
 class MBAR(Estimator):
@@ -105,7 +105,8 @@ class MBAR(Estimator):
           compute_entropy_enthalpy: whether differences of enthalpy and entropy are estimated, too.
 
         Returns:
-          The estimator. States without a solution are NaN, and named in a warning.
+          The estimator. States without a solution are NaN, and named in a warning; so are states
+          whose samples contradict their energies (`free_energy.check_work`).
 
         Raises:
           TypeError: no DataFrame, or one that does not hold numbers.
@@ -120,6 +121,9 @@ class MBAR(Estimator):
             result = jax.device_get(mbar(*data, **options))
             errors = self._errors(*data) if self.n_bootstraps else result.standard_error
             thermal = enthalpy_and_entropy(*data, **options) if compute_entropy_enthalpy else None
+            warn_of_contradictions(
+                "MBAR", *_sampled_work(table, known, self.statistical_inefficiency)
+            )
         labels = [state for state, is_known in zip(table.states, known, strict=True) if is_known]
         warn_of("MBAR", "the states", labels, result.status)
         self.result_, self._known = result, known
@@ -202,6 +206,16 @@ def _known_states(table: Table) -> np.ndarray:
     is_needed = np.broadcast_to(table.is_sampled, (len(table.states),) * 2)
     check_known(table, is_needed, "; `BAR` needs those of neighboring states only")
     return ~np.isnan(table.potentials).any(axis=0)
+
+
+def _sampled_work(table: Table, known: np.ndarray, inefficiency: Any) -> tuple[Any, ...]:
+    """Labels of the states with samples, the work between neighbors, and inefficiencies."""
+    sampled = known & table.is_sampled
+    states = [state for state, is_in in zip(table.states, sampled, strict=True) if is_in]
+    if len(states) < 2:
+        return states, [], [], 1.0
+    work = neighbor_work(table.potentials[:, sampled].T, table.num_samples[sampled])
+    return states, *work, of_states(inefficiency, sampled)
 
 
 def _spread(values: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ from nce_jax.free_energy._bar import FreeEnergy, bar
 from nce_jax.free_energy._bootstrap import bootstrap_bar, bootstrap_bar_chain
 from nce_jax.free_energy._bootstrap_mbar import bootstrap_mbar
 from nce_jax.free_energy._chain import ChainFreeEnergy, bar_chain
+from nce_jax.free_energy._consistency import WorkSlope, check_work, neighbor_work, work_slope
 from nce_jax.free_energy._convergence import Convergence, bar_chain_convergence, bar_convergence
 from nce_jax.free_energy._enthalpy import EnthalpyEntropy, enthalpy_and_entropy
 from nce_jax.free_energy._expectations import Expectations, expectations
@@ -22,6 +23,7 @@ __all__ = [
     "FreeEnergyBootstrap",
     "Interval",
     "StateFreeEnergies",
+    "WorkSlope",
     "bar",
     "bar_chain",
     "bar_chain_convergence",
@@ -29,11 +31,14 @@ __all__ = [
     "bootstrap_bar",
     "bootstrap_bar_chain",
     "bootstrap_mbar",
+    "check_work",
     "decorrelated_mask",
     "enthalpy_and_entropy",
     "expectations",
     "mbar",
+    "neighbor_work",
     "percentile_interval",
     "statistical_inefficiency",
     "studentized_interval",
+    "work_slope",
 ]

@@ -83,6 +83,8 @@ def bar(
       weights_reverse: the same for the reverse work values.
       statistical_inefficiency: g >= 1, the number of correlated samples that are worth one
         independent sample; the error grows by sqrt(g), and is NaN where a traced g is below one.
+        For one g per side call `free_energy.bar_chain([work_forward], [work_reverse],
+        statistical_inefficiency=[g_forward, g_reverse])`.
       solver: `newton()`, `bisection()` or `fixed_point()` (Bennett's own self-consistent
         iteration).
       tolerance: admissible error of delta_f in kT; None takes the default of
@@ -93,7 +95,8 @@ def bar(
       A `FreeEnergy`, in pymbar's sign convention. Where the solve fails or the two ensembles do
       not overlap, delta_f and standard_error are NaN, and the status gives the reason;
       `check_solution(result, problem=...)` names the values that are NaN or -inf. Where they
-      overlap so little that intervals would cover too rarely, the status is LOW_OVERLAP.
+      overlap so little that intervals would cover too rarely, the status is LOW_OVERLAP. Work in
+      another unit or with a wrong sign gives plausible numbers; `free_energy.check_work` finds out.
 
     Raises:
       TypeError: work values that are not floating.

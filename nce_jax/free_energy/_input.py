@@ -54,7 +54,7 @@ class Inputs(NamedTuple):
 def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficiency: Any) -> Inputs:
     """Checks the arguments of a function of samples of several states, and pads them."""
     potentials, num_samples = joined(reduced_potentials, num_samples)
-    counts = _checked_counts(num_samples, potentials.shape)
+    counts = checked_counts(num_samples, potentials.shape)
     if weights is not None:
         weights = as_weight_array("weights", weights, potentials.shape[1:])
     name = "statistical_inefficiency"
@@ -135,7 +135,7 @@ def as_counts(num_samples: Any) -> Any:
     return counts
 
 
-def _checked_counts(num_samples: Any, shape: tuple[int, int]) -> np.ndarray | None:
+def checked_counts(num_samples: Any, shape: tuple[int, int]) -> np.ndarray | None:
     """The numbers of samples where they are known, else None."""
     counts = as_counts(num_samples)
     if counts.shape != shape[:1]:

@@ -27,7 +27,8 @@ class StateFreeEnergies(NamedTuple):
         the potentials.
       sandwich_covariance: the same from the scatter of the samples, (K, K).
       overlap: at [i, j] the mean probability under state i that a sample of the pool belongs to
-        state j, (K, K); rows add up to one.
+        state j, (K, K); rows add up to one. States count by their effective numbers of samples,
+        N / g.
       gap: one minus the second largest eigenvalue of `overlap` among states with samples: zero for
         a network in two parts, one for equal states.
       components: the first state of each state's component, (K,), int32: all zero for a network

@@ -4,11 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_instance
 from nce_jax._options import check_flag
 from nce_jax.log_partition.problem import Problem, Samples, Solution, Status, check_problem
+
+_NO_ESTIMATE = "failed or have no overlap"
 
 
 def check_solution(
@@ -16,17 +19,19 @@ def check_solution(
 ) -> None:
     """Raises if any solve failed.
 
-    A solve failed where its log partition is NaN (MAX_STEPS, NONFINITE). NO_OVERLAP is no failure:
-    F is then the exact minimizer of the loss, which training can use, and the train step does not
-    count it as a failed solve either. It is no estimate of a log Z; where you need one, pass
-    `allow_no_overlap=False`, which refuses LOW_OVERLAP as well.
+    A solve failed where its result is NaN: MAX_STEPS and NONFINITE, and of a free energy NO_OVERLAP
+    as well. For `solve_log_partition` NO_OVERLAP is no failure: F is then the exact minimizer of
+    the loss, which training can use, and the train step does not count it as a failed solve either.
+    It is no estimate of a log Z; where you need one, pass `allow_no_overlap=False`, which refuses
+    LOW_OVERLAP as well.
 
     For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
 
     Args:
       solution: what `solve_log_partition` returned, any batch shape; or another result with a
-        status, such as that of `bar`.
-      allow_no_overlap: whether NO_OVERLAP and LOW_OVERLAP are accepted.
+        status, such as that of `bar`, `bar_chain` or `mbar`.
+      allow_no_overlap: whether NO_OVERLAP, where the result is not NaN, and LOW_OVERLAP are
+        accepted.
       problem: the equation that was solved, as `make_problem` returns it for the same arguments.
         With it the message says why an entry is NONFINITE: which samples of which side, or which
         weights. For `bar` it is that of work_reverse and -work_forward.
@@ -67,17 +72,31 @@ def check_solution(
     status = np.atleast_1d(np.asarray(solution.status))
     without_estimate = (Status.NO_OVERLAP, Status.LOW_OVERLAP) if allow_no_overlap else ()
     accepted = (Status.CONVERGED, *without_estimate)
-    refused = np.argwhere(~np.isin(status, accepted))
+    refused = np.argwhere(~np.isin(status, accepted) | _is_missing(solution[0], status.shape))
     if len(refused) == 0:
         return
     lanes = "; ".join(
         _describe_lane(tuple(int(i) for i in lane), solution, problem) for lane in refused[:10]
     )
     more = f"; and {len(refused) - 10} more" if len(refused) > 10 else ""
-    verdict = "failed" if allow_no_overlap else "failed or have no overlap"
+    verdict = "failed" if isinstance(solution, Solution) and allow_no_overlap else _NO_ESTIMATE
     raise FloatingPointError(
-        f"log_partition: {len(refused)} of {status.size} solves {verdict}: {lanes}{more}"
+        f"{_name(solution)}: {len(refused)} of {status.size} solves {verdict}: {lanes}{more}"
     )
+
+
+def _is_missing(estimate: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """Where the first field of a result, of the same shape as its status, is NaN."""
+    if not isinstance(estimate, jax.Array | np.ndarray | np.floating):
+        return np.zeros(shape, bool)
+    is_number = jnp.issubdtype(estimate.dtype, jnp.floating)
+    is_alike = is_number and np.atleast_1d(estimate).shape == shape
+    return np.isnan(np.atleast_1d(estimate)) if is_alike else np.zeros(shape, bool)
+
+
+def _name(solution: Any) -> str:
+    """What was solved for, the first field of a result."""
+    return "log_partition" if isinstance(solution, Solution) else str(type(solution)._fields[0])
 
 
 def _describe_lane(lane: tuple[int, ...], solution: Any, problem: Problem | None) -> str:
@@ -89,6 +108,8 @@ def _describe_lane(lane: tuple[int, ...], solution: Any, problem: Problem | None
     if isinstance(solution, Solution):
         residual, count = at_lane(solution.residual), at_lane(solution.num_evaluations)
         text += f" (residual {residual:.3g} after {count} evaluations)"
+    if problem is None and status == Status.NONFINITE and not isinstance(solution, Solution):
+        return f"{text}: NaN, or an infinity on the wrong side, among its samples"
     if problem is None or status != Status.NONFINITE:
         return text
     return f"{text}: {_explain(problem, lane if problem.log_kappa.ndim else ())}"

@@ -5,11 +5,11 @@ for one ratio, `nce_jax.fit_telescope` takes the same first arguments; the resul
 `RatioEstimate`.
 """
 
+from nce_jax._slope import CalibrationSlope
 from nce_jax._types import RatioEstimate
 from nce_jax.ratio_estimation._assessment import Calibration, RocCurve
 from nce_jax.ratio_estimation._fit import fit_log_ratio
 from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning
-from nce_jax.ratio_estimation._slope import CalibrationSlope
 
 __all__ = [
     "Calibration",

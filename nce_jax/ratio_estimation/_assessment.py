@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from nce_jax._grouped import grouped_variance
 from nce_jax._numerics import effective_samples, softplus
 from nce_jax.log_partition import (
     MIN_EFFECTIVE_SAMPLES,
@@ -14,7 +15,6 @@ from nce_jax.log_partition import (
     make_problem,
     solve_log_partition,
 )
-from nce_jax.ratio_estimation._grouped import grouped_variance
 from nce_jax.ratio_estimation._weights import both_as_jax, kish, mean_one
 
 

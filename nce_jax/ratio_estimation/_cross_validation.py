@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nce_jax._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._features import FeatureMap
-from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._logistic import Basis, fit_lanes, rotated, side_weights
 
 PENALTIES = 10.0 ** np.arange(1, -5.25, -0.5)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._folds import Side
+from nce_jax._grouped import side_mean, standard_error
 from nce_jax._types import ArrayLike, Float, LogRatioFn, Params, PRNGKeyArray
 from nce_jax.models import mlp_energy
 from nce_jax.ratio_estimation._assessment import solve
@@ -24,7 +25,6 @@ from nce_jax.ratio_estimation._cross_validation import (
 )
 from nce_jax.ratio_estimation._descent import Descent, Parts
 from nce_jax.ratio_estimation._features import MAX_SQUARES, feature_maps, inside, log_ratio, moments
-from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._samples import Sets
 from nce_jax.ratio_estimation._weights import both_as_jax
 

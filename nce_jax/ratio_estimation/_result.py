@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import compute_dtype
+from nce_jax._grouped import side_mean, standard_error
+from nce_jax._slope import CalibrationSlope, calibration_slope
 from nce_jax._types import Array, Float, LogRatioFn, Params
 from nce_jax.diagnostics import overlap
 from nce_jax.log_partition import Status
@@ -22,9 +24,7 @@ from nce_jax.ratio_estimation._assessment import (
     solve,
 )
 from nce_jax.ratio_estimation._descent import Descent
-from nce_jax.ratio_estimation._grouped import side_mean, standard_error
 from nce_jax.ratio_estimation._models import Assessed
-from nce_jax.ratio_estimation._slope import CalibrationSlope, calibration_slope
 from nce_jax.ratio_estimation._weights import both_as_jax, mean_one
 from nce_jax.training import FitResult
 

@@ -149,6 +149,21 @@ def test_no_overlap_is_no_failure_unless_the_caller_says_so():
         nce_jax.check_solution(solution, allow_no_overlap=False)
 
 
+def test_a_free_energy_without_an_estimate_is_a_failure_whatever_the_caller_allows():
+    """It is NaN there; the message has the name of its first field."""
+    work = np.array([[1.0, 2.0, 3.0], [600.0, 601.0, 602.0]], np.float32)
+    result = nce_jax.bar(work, -work[::-1] + 1200)
+    assert set(result.status.tolist()) == {Status.NO_OVERLAP}
+    with pytest.raises(FloatingPointError, match=r"^delta_f: 2 of 2 solves failed or have no"):
+        nce_jax.check_solution(result)
+    with pytest.raises(FloatingPointError, match="NONFINITE: NaN, or an infinity on the wrong"):
+        nce_jax.check_solution(nce_jax.bar(np.array([np.nan, 1.0]), np.array([1.0, 2.0])))
+    # LOW_OVERLAP has one.
+    low = nce_jax.bar(np.array([3.0, 5.0]), np.array([1.0, -1.0]))
+    assert low.status == Status.LOW_OVERLAP
+    nce_jax.check_solution(low)
+
+
 @pytest.mark.parametrize("status", Status)
 def test_a_solve_failed_where_its_log_partition_is_not_a_number(status):
     log_partition = np.nan if status in (Status.MAX_STEPS, Status.NONFINITE) else 1.5

@@ -155,7 +155,7 @@ _WRONG_OBJECTS = (
 
 _RATIOS = (
     *faults_in(
-        "nce_jax/ratio_estimation/_grouped.py",
+        "nce_jax/_grouped.py",
         "tests/ratio_estimation/test_simple_models.py",
         faults={
             # Rows instead of groups.

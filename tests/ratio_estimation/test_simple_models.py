@@ -7,6 +7,7 @@ import pytest
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
 
+from nce_jax._grouped import grouped_variance, standard_error
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._cross_validation import (
     PENALTIES,
@@ -22,7 +23,6 @@ from nce_jax.ratio_estimation._cross_validation import (
     refit,
 )
 from nce_jax.ratio_estimation._features import feature_maps, log_ratio
-from nce_jax.ratio_estimation._grouped import grouped_variance, standard_error
 from nce_jax.ratio_estimation._logistic import fit_lanes, side_weights
 
 KEY = jax.random.key(0)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import nce_jax
+from nce_jax._slope import calibration_slope
 from nce_jax.ratio_estimation import UnreliableRatioWarning
-from nce_jax.ratio_estimation._slope import calibration_slope
 
 
 def loss(u, intercept, slope):

@@ -12,10 +12,10 @@ import pytest
 from sklearn import metrics
 
 from nce_jax import noise
+from nce_jax._grouped import side_mean
 from nce_jax.ratio_estimation import UnreliableRatioWarning, _fit, fit_log_ratio
 from nce_jax.ratio_estimation._assessment import calibration_curve, predictions, roc_curve
 from nce_jax.ratio_estimation._features import feature_maps
-from nce_jax.ratio_estimation._grouped import side_mean
 from nce_jax.ratio_estimation._logistic import fit_lanes, rotated, side_weights
 from nce_jax.ratio_estimation._models import Assessed
 from nce_jax.ratio_estimation._result import assess

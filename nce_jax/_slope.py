@@ -1,4 +1,4 @@
-"""Whether a log ratio is too timid or too bold: its calibration slope on held-out samples."""
+"""Whether a log ratio is too timid, too bold, or of the wrong unit: its calibration slope."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jax.typing import ArrayLike
 
-from nce_jax.ratio_estimation._grouped import side_mean, standard_error
+from nce_jax._grouped import side_mean, standard_error
 
 
 class CalibrationSlope(NamedTuple):
@@ -32,6 +32,7 @@ def calibration_slope(
     log_odds_noise: ArrayLike,
     group: np.ndarray,
     weights: np.ndarray | None = None,
+    inefficiency: tuple[float, float] = (1.0, 1.0),
 ) -> CalibrationSlope:
     r"""Cox's logistic recalibration (1958): the regression of the class on the log odds u.
 
@@ -46,6 +47,7 @@ def calibration_slope(
       log_odds_noise: the same of the noise, (m,).
       group: the group of every sample, data first; groups are independent.
       weights: of every sample, with a mean of one on each side; None for equal ones.
+      inefficiency: statistical inefficiency of the data and of the noise.
     """
     data, noise = (np.asarray(side, np.float64) for side in (log_odds_data, log_odds_noise))
     u, is_data = np.concatenate([data, noise]), np.arange(len(data) + len(noise)) < len(data)
@@ -57,7 +59,7 @@ def calibration_slope(
         return CalibrationSlope(np.nan, np.nan, np.nan)
     deviation = u - side_mean(curvature * u, is_data, weights) / total
     terms = sign * wrong * deviation
-    error = standard_error(terms, is_data, group, weights)
+    error = standard_error(terms, is_data, group, weights, inefficiency)
     if not (np.ptp(u) > 0 and error > 0):  # a constant ratio has no slope
         return CalibrationSlope(1.0, 0.0, 0.0)
     slope, gain = _fit(u, sign, lambda values: side_mean(values, is_data, weights))

@@ -40,16 +40,22 @@ def side_mean(values: np.ndarray, is_data: np.ndarray, weights: np.ndarray | Non
 
 
 def standard_error(
-    values: np.ndarray, is_data: np.ndarray, group: np.ndarray, weights: np.ndarray | None = None
+    values: np.ndarray,
+    is_data: np.ndarray,
+    group: np.ndarray,
+    weights: np.ndarray | None = None,
+    inefficiency: tuple[float, float] = (1.0, 1.0),
 ) -> float:
     """Standard error of `side_mean` of (samples,), for groups that are independent.
 
-    Without groups it is the usual error of a sum of two (weighted) means.
+    Without groups it is the usual error of a sum of two (weighted) means. `inefficiency` is that of
+    the data and of the noise: the factor of the variance of a mean of correlated samples.
     """
     if weights is None:
         weights = np.ones(len(values))
     influence = np.empty(len(values))
-    for side in (is_data, ~is_data):
+    for side, g in zip((is_data, ~is_data), inefficiency, strict=True):
         mean = np.average(values[side], weights=weights[side])
         influence[side] = weights[side] * (values[side] - mean) / weights[side].sum()
+        influence[side] *= np.sqrt(g)
     return float(np.sqrt(grouped_variance(influence, is_data, group)))
