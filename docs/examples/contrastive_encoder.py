@@ -55,7 +55,8 @@ class Encoder(nnx.Module):
 
     def __call__(self, x):
         z = self.output(nnx.relu(self.hidden(x)))
-        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+        # Unit vectors, with a derivative also where z is zero, as it may be where a batch is padded.
+        return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(z**2, axis=-1, keepdims=True), 1e-12))
 
 
 graph, params = nnx.split((Encoder(nnx.Rngs(0)), Encoder(nnx.Rngs(1))))

@@ -49,7 +49,7 @@ def info_nce_loss(
     Conventions (packages differ; these are ours):
 
     - Vectors are used as they are. Divide them by their norms before the call if the logits are to
-      be cosines.
+      be cosines, with a floor below the norms if rows may be zero, as in padding.
     - Logits are divided by the temperature, the inverse of CLIP's logit scale.
     - The denominator contains the partner.
     - x_j is no negative of x_i; `nt_xent_loss` counts these pairs as well.

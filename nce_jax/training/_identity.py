@@ -43,17 +43,26 @@ def describe_run(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str,
     train = inspect.unwrap(step) if callable(step) else step
     if isinstance(train, TrainStep):
         programs = _parts(train, state, batch, key)
-    elif batch is None or len(_devices(state)) > 1:
-        # A program over several devices depends on their number.
-        programs = {}
     else:
-        programs = {"step": {"batch": _shapes(batch), **fingerprint(step, state, batch, key)}}
+        programs = {} if batch is None else {"step": _own_step(step, state, batch, key)}
     return {
         "key": np.asarray(jax.random.key_data(key)).tolist(),
         "state": summary(state),
         "programs": programs,
         "jax": jax.__version__,
     }
+
+
+def _own_step(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
+    """The program of a step that is no `TrainStep`: it depends on the number of devices."""
+    shapes, num_devices = {"batch": _shapes(batch)}, len(_devices(state))
+    if num_devices <= 1:
+        return {**shapes, **fingerprint(step, state, batch, key)}
+    try:
+        program = fingerprint(step, state, batch, key)
+    except Exception:  # without its shardings, which it may need; what is wrong else, the run says
+        return {**shapes, "devices": f"{num_devices}, untraced"}
+    return {**shapes, "devices": str(num_devices), **program}
 
 
 def _shapes(batch: Any) -> list[str]:
@@ -203,6 +212,7 @@ def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path
         )
         return {}
     before, after = saved["programs"], current["programs"]
+    _warn_of_devices(before, after, folder)
     if before and after and ("step" in before) != ("step" in after):
         return {"step": ("a step of the same kind", "a step of another kind")}
     common = [name for name in PARTS if name in before and name in after]
@@ -212,9 +222,29 @@ def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path
     return {name: pair for name, pair in differences.items() if name not in followers}
 
 
+def _warn_of_devices(before: dict[str, Any], after: dict[str, Any], folder: Path) -> None:
+    """Warns where the devices are the reason why a step of the user's own is not compared."""
+    if "step" not in after or (before and "step" not in before):
+        return
+    # Earlier versions stored nothing of a step over several devices.
+    first, second = before.get("step"), after["step"]
+    then = "unknown" if first is None else first.get("devices", "1")
+    now = second.get("devices", "1")
+    if then == now and "operations" in second:
+        return
+    warnings.warn(
+        f"step: expected one that can be compared with that of the run in {folder}, devices"
+        f" {then}, got devices {now}; a change of the step would go unnoticed. A step of your own is"
+        " compared on an unchanged number of devices, where it can be traced without shardings",
+        CheckpointWarning,
+        stacklevel=6,
+    )
+
+
 def _difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str] | None:
-    """What two programs differ in; None where they do not, or are for batches of other shapes."""
-    if before == after or before.get("batch") != after.get("batch"):
+    """What two programs differ in; None where they do not, or are for other shapes or devices."""
+    conditions = [(program.get("batch"), program.get("devices")) for program in (before, after)]
+    if before == after or conditions[0] != conditions[1]:
         return None
     for name in ("name", "num_noise"):
         if before.get(name) != after.get(name):

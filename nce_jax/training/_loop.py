@@ -116,9 +116,10 @@ def fit(
         it is named here. Samples are compared bit for bit, functions by the operations that they
         consist of and their constants, of batches from an iterable or a function the last one, and
         the initial state up to rounding (16 units in the last place of an entry, and 8 of one).
-        Code that is called back on the host, a step of your own over more than one device, and
-        parts of the state that are spread over processes are not compared. An optimizer's state
-        that does not fit a changed optimizer begins anew.
+        Code that is called back on the host and parts of the state that are spread over processes
+        are not compared. A step of your own over several devices is compared on the same number of
+        them, and with a `CheckpointWarning` not on another. An optimizer's state that does not fit
+        a changed optimizer begins anew.
       progress: whether to show a progress bar, on stderr.
 
     Returns:

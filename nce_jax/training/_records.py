@@ -23,6 +23,12 @@ _CURE = (
 _NO_CHECKPOINT = "there is no good checkpoint; a lower learning rate or clipping would help"
 
 
+_ZERO_BY_ZERO = (
+    "; neither helps against 0/0, as in the gradient of x / norm(x) at a row of zeros, also one of"
+    " weight zero: x * rsqrt(maximum(sum(x**2), 1e-12)) has none"
+)
+
+
 class NonFiniteError(FloatingPointError):
     """A metric or parameter became NaN or infinite.
 
@@ -46,7 +52,8 @@ class NonFiniteError(FloatingPointError):
         why = f" (solver status {Status(status or 0).name})" if has_failed else ""
         why += f": {cause}" if cause else ""
         last = f"last good checkpoint: {checkpoint}; {_CURE}" if checkpoint else _NO_CHECKPOINT
-        super().__init__(f"step {step}: {metric} is {value}{why}; {last}")
+        hint = _ZERO_BY_ZERO if np.isnan(value) and not why else ""
+        super().__init__(f"step {step}: {metric} is {value}{why}; {last}{hint}")
         self.step, self.metric, self.checkpoint = step, metric, checkpoint
 
 

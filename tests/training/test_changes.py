@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import nce_jax
-from nce_jax import criteria, noise, training
+from nce_jax import criteria, losses, noise, training
 from nce_jax.training import _program
 from nce_jax.training._digests import content, different_leaves, summary
 from nce_jax.training._program import fingerprint
@@ -406,3 +406,59 @@ def test_digests_do_not_depend_on_the_devices():
     mesh = Mesh(np.array(jax.devices()), ("data",))
     split = jax.device_put(X_DATA, NamedSharding(mesh, PartitionSpec("data")))
     assert content(split) == content(X_DATA) == content(np.asarray(X_DATA))
+
+
+def _resume(folder, num_steps, step, params, batch):
+    """A run by a step of one's own, with parameters and batch where they are."""
+    every = {"checkpoint_every": 1, "log_every": 1}
+    options = {"num_steps": num_steps, "folder": folder, "resume": True, "progress": False, **every}
+    return training.fit(step, params, lambda _: batch, jax.random.key(1), **options)
+
+
+def _contrastive_run(folder, num_steps, devices, magnification):
+    mesh = training.make_mesh(devices=devices)
+    pairs = jax.random.normal(jax.random.key(0), (2, 16, 3))
+    split = losses.Sharded(mesh, exchange="ring")
+
+    def step(params, batch, key):
+        def loss_fn(params):
+            x, y = batch
+            return losses.clip_loss(x @ params, y, magnification=magnification, devices=split)
+
+        loss, gradient = jax.value_and_grad(loss_fn)(params)
+        return params - 0.1 * gradient, {"loss": loss}
+
+    batch = jax.device_put(tuple(pairs), NamedSharding(mesh, PartitionSpec("data")))
+    params = jax.device_put(jnp.eye(3), NamedSharding(mesh, PartitionSpec()))
+    return _resume(folder, num_steps, step, params, batch)
+
+
+@pytest.mark.costly
+def test_a_step_of_ones_own_is_compared_on_eight_devices(tmp_path):
+    _contrastive_run(tmp_path, 1, jax.devices(), 1.0)
+    with pytest.raises(ValueError, match=r"step: expected the number 1.0 .*, got 1000.0"):
+        _contrastive_run(tmp_path, 2, jax.devices(), 1000.0)
+    # The same step is taken, and on other devices with a warning that names it.
+    same = _contrastive_run(tmp_path, 2, jax.devices(), 1.0)
+    with pytest.warns(training.CheckpointWarning, match="step: .* devices 8, got devices 2; a ch"):
+        other = _contrastive_run(tmp_path, 3, jax.devices()[:2], 1.0)
+    assert other.history["loss"][-1] < same.history["loss"][-1]
+    with pytest.warns(training.CheckpointWarning, match="step: .* devices 2, got devices 1; a ch"):
+        _contrastive_run(tmp_path, 4, jax.devices()[:1], 1.0)
+    _contrastive_run(tmp_path, 5, jax.devices()[:1], 1.0)
+
+
+def test_a_step_that_needs_its_shardings_is_not_compared_and_says_so(tmp_path):
+    """With axes of type Explicit, programs may depend on the shardings of the arguments."""
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Explicit,))
+    params = jax.device_put(jnp.ones(8), NamedSharding(mesh, PartitionSpec()))
+
+    def step(params, batch, key):
+        if jax.typeof(params).sharding.mesh.empty:
+            raise TypeError("a step that needs its shardings")
+        return params - 0.1 * batch, {"loss": jax.numpy.sum(params)}
+
+    _resume(tmp_path, 1, step, params, jnp.ones(8))
+    with pytest.warns(training.CheckpointWarning, match="step: .* got devices 8, untraced; a ch"):
+        result = _resume(tmp_path, 2, step, params, jnp.ones(8))
+    np.testing.assert_allclose(result.state, 0.8, rtol=1e-6)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from nce_jax import noise, training
+from nce_jax import losses, noise, training
 from tests.slow import slow_but
 
 X_DATA = -3 + jax.random.normal(jax.random.key(0), (256, 1))
@@ -196,3 +196,34 @@ def test_other_parameters_are_refused(tmp_path):
     other = train_step(optax.sgd(1e-3)).init({"b": jnp.ones(())})
     with pytest.raises(ValueError, match=r"state: expected no array at .*\['b'\] as in .*/2, got"):
         training.load_checkpoint(tmp_path, other)
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("is_safe", [False, True])
+def test_nan_from_padding_is_explained_and_the_documented_form_has_none(is_safe):
+    """A row of zeros has weight zero, and yet 0/0 in the derivative of its norm."""
+    x = jax.random.normal(jax.random.key(0), (2, 8, 3)).at[:, 6:].set(0.0)
+    weights = (jnp.arange(8) < 6).astype(float)
+
+    def unit(z):
+        square = jnp.sum(z**2, axis=-1, keepdims=True)
+        if is_safe:
+            return z * jax.lax.rsqrt(jnp.maximum(square, 1e-12))
+        return z / jnp.linalg.norm(z, axis=-1, keepdims=True)
+
+    def step(params, batch, key):
+        def loss_fn(params):
+            return losses.clip_loss(unit(batch[0] @ params), unit(batch[1]), weights=weights)
+
+        loss, gradient = jax.value_and_grad(loss_fn)(params)
+        return params - 0.1 * gradient, {"loss": loss}
+
+    def fit():
+        key = jax.random.key(1)
+        return training.fit(step, jnp.eye(3), lambda _: tuple(x), key, num_steps=3, progress=False)
+
+    if is_safe:
+        assert np.isfinite(fit().state).all()
+    else:
+        with pytest.raises(training.NonFiniteError, match=r"neither helps against 0/0, .* weight"):
+            fit()
