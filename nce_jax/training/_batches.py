@@ -61,12 +61,16 @@ def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax
         data = batches if isinstance(batches, Batch) else Batch(batches)
         check_data("batches", data.x_data)
         return _from_arrays(data, batch_size, key)
+    if _is_parallel(batches, batch_size):
+        source = _from_arrays(Batch(batches), batch_size, key)
+        return source._replace(batch=lambda *arguments: source.batch(*arguments).x_data)
     if hasattr(batches, "to_numpy"):  # a table is iterable too: over its columns
         check_data("batches", batches)
     if batch_size is not None:
         raise ValueError(
             f"batch_size: expected None with batches of type {type(batches).__name__}, got"
-            f" {batch_size}; only arrays are divided into batches"
+            f" {batch_size}; only an array, a Batch, or a tuple or dict of arrays is divided into"
+            " batches"
         )
     if callable(batches):
         check_function("batches", batches, "the number of a step")
@@ -79,6 +83,13 @@ def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax
         )
     stream = _Stream(batches)
     return Source(stream.arguments, _identity, None, {}, None, stream.previous)
+
+
+def _is_parallel(batches: Any, batch_size: Any) -> bool:
+    """Whether these are arrays whose rows belong together; a tuple may also be of whole batches."""
+    if isinstance(batches, tuple) and batch_size is not None:
+        return bool(batches) and all(map(_is_array, batches))
+    return isinstance(batches, dict) and bool(batches) and all(map(_is_array, batches.values()))
 
 
 def _called(batches: Callable[[int], Any], step: int) -> tuple[Any]:

@@ -72,8 +72,9 @@ def fit(
       state: what `train.init(params)` returns.
       batches: one of four. An array of data samples, or a `Batch` of arrays, is shuffled in every
         pass and cut into batches of `batch_size` (data and fixed noise samples each by a shuffle of
-        their own; an incomplete last batch is left out). A function is called as `batches(step)`,
-        from step 0 on. An iterable of batches is started again when it ends; to be resumed it has
+        their own; an incomplete last batch is left out), and so are the rows that belong together
+        of a dict of arrays or, with `batch_size`, of a tuple: the batch is one too. A function is
+        called as `batches(step)`, from step 0 on. An iterable of batches is started again when it ends; to be resumed it has
         to repeat itself, since the batches that were used are drawn and dropped.
       key: typed key for shuffling and for the draws of the step.
       num_steps: total number of steps, including those before a resumption.

@@ -122,6 +122,35 @@ def test_second_derivatives_and_bfloat16(exchange):
 
 
 @pytest.mark.bad_input
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_call_on_the_rows_of_one_device_is_refused(name):
+    """Without `devices` it is taken there, as in a sweep whose lanes are spread over a mesh."""
+    x, y = dense.batch(n=16, dtype=jnp.float32)
+    mesh = mesh_of()
+    rows = PartitionSpec("data")
+
+    def mapped(**options):
+        loss = functools.partial(nce_jax.losses.nt_xent_loss, **options)
+        return jax.shard_map(
+            lambda x, y: loss(x, y)[None], mesh=mesh, in_specs=rows, out_specs=rows, check_vma=False
+        )(x, y)
+
+    loss = functools.partial(LOSSES[name], devices=Sharded(mesh))
+    inside = jax.jit(jax.value_and_grad(lambda x: loss(x, x)))
+    message = "devices: expected a call on global arrays, got one inside jax.shard_map or jax.pmap"
+    for around in (
+        jax.shard_map(inside, mesh=mesh, in_specs=rows, out_specs=rows),
+        lambda x: jax.pmap(inside)(x[:, None]),
+    ):
+        with pytest.raises(ValueError, match=message):
+            around(x[:8])
+    if name == "nt_xent":
+        pairs = zip(jnp.split(x, 8), jnp.split(y, 8), strict=True)
+        alone = jnp.stack([nce_jax.losses.nt_xent_loss(*pair) for pair in pairs])
+        np.testing.assert_allclose(mapped(), alone, rtol=1e-5)
+
+
+@pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -153,12 +182,12 @@ def test_a_wrong_sharding_is_named_when_it_is_made(options, error, message):
 def test_samples_that_cannot_be_split_evenly_are_named():
     devices, (x, y) = Sharded(mesh_of()), dense.batch(n=12, dtype=jnp.float32)
     with pytest.raises(
-        ValueError, match="x: expected a multiple of the 8 devices along 'data', got 12 rows"
+        ValueError, match=r"x: expected a multiple of the 8 devices .* got 12 rows; drop .* weight zero\n"
     ):
         nce_jax.losses.clip_loss(x, y, devices=devices)
     x, y = dense.batch(n=16, dtype=jnp.float32)
     with pytest.raises(
-        ValueError, match="negatives: expected a multiple of the 8 devices .* got 5 rows"
+        ValueError, match="negatives: expected a multiple of the 8 devices .* got 5 rows; drop the rest\n"
     ):
         nce_jax.losses.info_nce_loss(x, y, negatives=x[:5], devices=devices)
 

@@ -23,3 +23,38 @@ def test_samples_that_float32_merges_are_refused(name):
 def test_a_batch_size_is_an_integer_or_two(batch_size):
     with pytest.raises(TypeError, match="batch_size: expected an integer, or a tuple of two"):
         make_source(np.zeros((20, 1)), batch_size, jax.random.key(0))
+
+
+@pytest.mark.parametrize("kind", [tuple, dict])
+def test_rows_that_belong_together_are_drawn_together(kind):
+    """Every row once in a pass, and each with its own."""
+    arrays = np.arange(12.0).reshape(6, 2), 10 * np.arange(6)
+    named = dict(zip("xy", arrays, strict=True))
+    source = make_source(named if kind is dict else arrays, 2, jax.random.key(0))
+    batches = [source.batch(*source.arguments(step)) for step in range(3)]
+    assert source.num_examples == 2
+    assert {type(batch) for batch in batches} == {kind}
+    first, second = zip(*(batch.values() if kind is dict else batch for batch in batches))
+    np.testing.assert_array_equal(np.concatenate(first)[:, 0] * 5, np.concatenate(second))
+    assert sorted(np.concatenate(second).tolist()) == [0, 10, 20, 30, 40, 50]
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ((np.zeros((6, 1)), np.zeros((5, 1))), "x_data: expected arrays with one number of samp"),
+        ((np.zeros((6, 1)), np.zeros(())), "x_data: expected arrays with one number of samples"),
+        ([np.zeros((6, 1))] * 2, "batch_size: .* list, got 2; only an array, a Batch, or a tuple"),
+        ((training.Batch(np.zeros((6, 1))),) * 2, "batch_size: .* tuple, got 2; only an array"),
+        ((), "batch_size: .* type tuple, got 2"),
+    ],
+)
+def test_what_is_no_array_is_not_divided(batches, message):
+    with pytest.raises(ValueError, match=message):
+        make_source(batches, 2, jax.random.key(0))
+
+
+def test_a_tuple_without_a_batch_size_is_an_iterable_of_batches():
+    source = make_source((np.zeros((6, 1)), np.ones((6, 1))), None, jax.random.key(0))
+    assert [float(source.arguments(step)[0].sum()) for step in range(3)] == [0, 6, 0]

@@ -50,6 +50,9 @@ class Sharded:
     a multiple of the number of devices along the axis. Instances are hashable and static, as the
     mesh itself is; make one outside of `jax.jit`, or close over it.
 
+    Call the loss on global arrays, never inside `jax.shard_map` or `jax.pmap`: there it sees the
+    rows of one device alone, and without `devices` it takes its negatives from these, in silence.
+
     Attributes:
       mesh: a mesh with axes of type Auto, as `training.make_mesh` makes it.
       axis: the axis of the mesh along which samples are split.
@@ -91,11 +94,18 @@ class Sharded:
 
 
 def check_devices(devices: Any) -> None:
-    """Raises TypeError unless `devices` is None or a `Sharded`."""
+    """Raises unless `devices` is None or a `Sharded`, and the call is on global arrays."""
     if isinstance(devices, Mesh | AbstractMesh):
         raise TypeError("devices: expected Sharded(mesh) or None, got a mesh: wrap it in Sharded")
-    if devices is not None:
-        check_instance("devices", devices, Sharded, "Sharded(mesh)")
+    if devices is None:
+        return
+    check_instance("devices", devices, Sharded, "Sharded(mesh)")
+    # There JAX would refuse the mesh, whichever it is, in words about a context.
+    if AxisType.Manual in jax.sharding.get_abstract_mesh().axis_types:
+        raise ValueError(
+            "devices: expected a call on global arrays, got one inside jax.shard_map or jax.pmap,"
+            " which sees the rows of one device alone; call the loss outside of it"
+        )
 
 
 def check_divisible(name: str, samples: jax.Array, devices: Sharded) -> None:
@@ -103,7 +113,8 @@ def check_divisible(name: str, samples: jax.Array, devices: Sharded) -> None:
     num_devices = devices.mesh.shape[devices.axis]
     if samples.shape[0] % num_devices:
         expected = f"a multiple of the {num_devices} devices along {devices.axis!r}"
-        raise ValueError(f"{name}: expected {expected}, got {samples.shape[0]} rows")
+        cure = "drop the rest" + (", or pad with rows of weight zero" if name == "x" else "")
+        raise ValueError(f"{name}: expected {expected}, got {samples.shape[0]} rows; {cure}")
 
 
 def reduce_pairs_over_devices(plan: Plan, devices: Sharded | None, pairs: Pairs) -> Sums:
