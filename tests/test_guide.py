@@ -75,6 +75,18 @@ def test_the_blocks_of_the_page_on_scaling_run(tmp_path, monkeypatch):
 
 
 @pytest.mark.costly
+def test_the_blocks_of_the_page_on_contrastive_losses_run(tmp_path, monkeypatch):
+    """On eight devices, trained and resumed."""
+    monkeypatch.chdir(tmp_path)
+    names = run_blocks("contrastive.md")
+    history = names["result"].history
+    assert history["step"].tolist() == [10, 20, 30, 40]
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    (params, _), num_devices = names["result"].state, jax.device_count()
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(params)} == {num_devices}
+
+
+@pytest.mark.costly
 def test_the_blocks_of_the_guide_run():
     names = run_blocks("neural.md")
     means = names["chains"].x.mean(axis=0)

@@ -55,7 +55,7 @@ class Encoder(nnx.Module):
 
     def __call__(self, x):
         z = self.output(nnx.relu(self.hidden(x)))
-        # Unit vectors, with a derivative also where z is zero, as it may be where a batch is padded.
+        # Unit vectors, with a derivative also where z is zero, as it may be for padding.
         return z * jax.lax.rsqrt(jnp.maximum(jnp.sum(z**2, axis=-1, keepdims=True), 1e-12))
 
 
@@ -102,9 +102,12 @@ left.plot(history)
 left.set_xlabel("step")
 left.set_ylabel("CLIP loss (nats)")
 for radius, z, marker in ((1.0, z_x, "o"), (0.85, z_y, "x")):
-    right.scatter(*(radius * z).T, c=kind, cmap="tab10", s=8, marker=marker)
-right.set_title("x outside, y inside; colors: kinds")
-right.set_aspect("equal")
+    points = right.scatter(
+        *(radius * z).T, c=kind, cmap="tab10", vmin=-0.5, vmax=9.5, s=8, marker=marker
+    )
+figure.colorbar(points, ax=right, label="kind", ticks=range(10))
+right.set(xlabel="first coordinate", ylabel="second coordinate", aspect="equal")
+right.set_title("x outside, y inside at 0.85 of the radius")
 
 # %%
 # The numbers do not depend on the devices: one device gives the same loss, up to rounding.

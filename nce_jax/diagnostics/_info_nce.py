@@ -39,13 +39,16 @@ def info_nce_bound(
     The bound is :math:`I(x; y) \ge \operatorname{mean}_i(\log K_i - \ell_i)`, with the terms
     :math:`\ell_i` and the number K_i of candidates among which the partner of anchor i is to be
     found: the partner itself and all negatives, drawn independently of the anchor. With in-batch
-    negatives K is n. Three things void the bound: terms made with `ids` or `ids_negatives`, because
-    negatives that were selected to differ from the anchor are not independent of it; scores that
-    were fitted to the same samples; and `weights` that depend on the terms.
+    negatives K is n, and a larger one is wrong, which the terms do not show. The bound is void for
+    terms made with `ids` or `ids_negatives`, because negatives that were selected to differ from
+    the anchor are not independent of it; terms at M below 1 (above 1 the bound is looser); terms of
+    SigLIP or NT-Xent, which are other losses; scores that were fitted to the same samples; and
+    `weights` that depend on the terms. Terms of `clip_loss_terms`, which are means over both
+    directions, give the mean of two bounds.
 
     Args:
-      loss_terms: what `info_nce_loss_terms` or `ranking_nce_loss_terms` return at M = 1, (*batch,
-        n), in nats.
+      loss_terms: what `info_nce_loss_terms`, `clip_loss_terms` or `ranking_nce_loss_terms` return
+        at M = 1, (*batch, n), in nats.
       num_candidates: K, a number, or one per anchor.
       weights: weights >= 0 of the anchors, broadcastable to them.
 

@@ -35,6 +35,8 @@ def clip_loss(
     It is the average of `info_nce_loss(x, y)` and `info_nce_loss(y, x)`. Each logit is computed
     once for both directions. CLIP divides every vector by its norm, to be done before the call, and
     multiplies by a logit scale, exp of a parameter; `temperature` is the inverse of that scale.
+    Each anchor has one partner; several are for `siglip_loss(labels=...)`, or
+    `supervised_contrastive_loss` of both kinds together.
 
     Args:
       x: embeddings of one kind, (n, dim).
@@ -42,9 +44,11 @@ def clip_loss(
       negatives_x: hard negatives of the kind of `x`, which are added to the other rows of `x` as
         negatives of each y_i: (K, dim), shared by all anchors, or (n, K, dim), K for each anchor.
       negatives_y: the same of the kind of `y`, for each x_i. Either may be given alone.
-      temperature: divides the logits, a traced number.
+      temperature: divides the logits, a traced number; NaN results where it is not positive. To
+        learn it, pass exp of a parameter.
       magnification: M > 0, virtual copies of the negatives, a traced number; CLIP has M = 1.
-      ids: integers, (n,); pairs of equal ids are no negatives of each other.
+      ids: integers, (n,); pairs of equal ids are no negatives of each other. r copies of every
+        pair have the loss of one copy at M = r.
       ids_negatives_x: integers of `negatives_x`, (K,) or (n, K), with `ids`: a hard negative is
         ignored where its id is that of the anchor.
       ids_negatives_y: integers of `negatives_y`, with the same meaning.

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from nce_jax.plots._axes import FIRST, NEUTRAL, add_legend, add_note, as_axes, check_result
+from nce_jax.plots._axes import NEUTRAL, add_legend, add_note, as_axes, check_result, next_color
 from nce_jax.ratio_estimation import Calibration, LogRatioEstimate, RocCurve
 
 _MAKER = "fit_log_ratio(...)"
@@ -45,9 +45,11 @@ def calibration_curve(
     ax = as_axes(ax)
     p = np.asarray(curve.predicted)
     error = np.sqrt(p * (1 - p) / curve.num_samples)
-    style: dict[str, Any] = {"color": FIRST, "marker": "o", "capsize": 2} | _note_reliability(
-        ax, estimate
-    )
+    style: dict[str, Any] = {
+        "color": next_color(ax),
+        "marker": "o",
+        "capsize": 2,
+    } | _note_reliability(ax, estimate)
     _draw_reference(ax)
     ax.errorbar(p, curve.observed, error, **{**style, **options})
     ax.set(xlabel="predicted probability of being data", ylabel="observed fraction of data")
@@ -85,7 +87,7 @@ def roc_curve(
     curve = estimate if isinstance(estimate, RocCurve) else estimate.roc
     ax = as_axes(ax)
     is_doubtful = bool(_note_reliability(ax, estimate))
-    style: dict[str, Any] = {"color": FIRST, "linestyle": ":" if is_doubtful else "-"}
+    style: dict[str, Any] = {"color": next_color(ax), "linestyle": ":" if is_doubtful else "-"}
     style["label"] = f"area {curve.area:.3f}"
     _draw_reference(ax)
     ax.plot(curve.false_positive_rate, curve.true_positive_rate, **{**style, **options})

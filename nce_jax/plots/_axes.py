@@ -1,10 +1,12 @@
 """What all pictures share: Axes to draw into, colors, notes, legends, and checks of results."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 
 from nce_jax._describe import describe, with_article
 
@@ -77,6 +79,12 @@ def check_single(name: str, values: Any, ndim: int, what: str, cure: str = ONE_O
 def as_float64(values: Any) -> np.ndarray:
     """Values on the host in the precision that matplotlib computes in."""
     return np.asarray(values).astype(np.float64)
+
+
+def next_color(ax: Axes) -> str:
+    """The first color of the palette, or one that the fewest lines in these Axes have."""
+    used = Counter(to_hex(line.get_color()).upper() for line in ax.lines)
+    return min(PALETTE, key=lambda color: used[color.upper()])
 
 
 def add_note(ax: Axes, text: str) -> None:

@@ -17,6 +17,7 @@ from nce_jax.plots._axes import (
     as_axes,
     check_result,
     check_single,
+    next_color,
     number_ticks,
 )
 from nce_jax.plots._points import draw_points
@@ -64,7 +65,7 @@ def free_energy_windows(
     check_single("result", delta_f, 1, "windows")
     ax = as_axes(ax)
     style: dict[str, Any] = {
-        "color": FIRST,
+        "color": next_color(ax),
         "marker": "o",
         "linestyle": "none",
         "capsize": 2,

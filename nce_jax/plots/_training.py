@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nce_jax._describe import describe
-from nce_jax.plots._axes import FIRST, add_legend, add_note, as_float64, as_panels, cross_out
+from nce_jax.plots._axes import add_legend, add_note, as_float64, as_panels, cross_out, next_color
 from nce_jax.training import FitResult
 
 _LABELS = {
@@ -98,7 +98,7 @@ def _names(metrics: Any, tables: list[Any]) -> list[str]:
 def _draw(ax: Axes, name: str, table: Any, options: dict[str, Any]) -> None:
     step, values = np.asarray(table["step"]), as_float64(table[name])
     is_finite = np.isfinite(values)
-    style: dict[str, Any] = {"color": FIRST, "marker": "o", "markersize": 4, **options}
+    style: dict[str, Any] = {"color": next_color(ax), "marker": "o", "markersize": 4, **options}
     ax.plot(step, np.where(is_finite, values, np.nan), **style)
     hollow = style | {"linestyle": "none", "markerfacecolor": "white", "markersize": 6}
     for text, marked in _doubts(name, table):

@@ -234,7 +234,7 @@ def _warn_of_devices(before: dict[str, Any], after: dict[str, Any], folder: Path
         return
     warnings.warn(
         f"step: expected one that can be compared with that of the run in {folder}, devices"
-        f" {then}, got devices {now}; a change of the step would go unnoticed. A step of your own is"
+        f" {then}, got devices {now}; a change of it would go unnoticed. A step of your own is"
         " compared on an unchanged number of devices, where it can be traced without shardings",
         CheckpointWarning,
         stacklevel=6,

@@ -68,14 +68,14 @@ def fit(
     Args:
       step: what `make_train_step` returns, or any `step(state, batch, key) -> (state, metrics)`
         with scalar metrics. It receives a `Batch` (its samples are `batch.x_data`) where `batches`
-        is an array or a `Batch`, and otherwise what `batches` yields.
+        is an array or a `Batch`, and otherwise a tuple or dict, as `batches` is, or what it yields.
       state: what `train.init(params)` returns.
-      batches: one of four. An array of data samples, or a `Batch` of arrays, is shuffled in every
+      batches: one of five. An array of data samples, or a `Batch` of arrays, is shuffled in every
         pass and cut into batches of `batch_size` (data and fixed noise samples each by a shuffle of
-        their own; an incomplete last batch is left out), and so are the rows that belong together
-        of a dict of arrays or, with `batch_size`, of a tuple: the batch is one too. A function is
-        called as `batches(step)`, from step 0 on. An iterable of batches is started again when it ends; to be resumed it has
-        to repeat itself, since the batches that were used are drawn and dropped.
+        their own; an incomplete last batch is left out). So is a dict of arrays or, with
+        `batch_size`, a tuple of them, whose rows stay together. A function is called as
+        `batches(step)`, from step 0 on. An iterable of batches is started again when it ends; to be
+        resumed it has to repeat itself, since the batches that were used are drawn and dropped.
       key: typed key for shuffling and for the draws of the step.
       num_steps: total number of steps, including those before a resumption.
       batch_size: for arrays: a number, or a pair for data and fixed noise samples. None uses the

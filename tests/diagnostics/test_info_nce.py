@@ -36,6 +36,19 @@ def test_it_is_the_log_of_the_candidates_less_the_loss(x64):
     assert nce_jax.diagnostics.info_nce_bound(jnp.ones((2, 3)), 4).value.shape == (2,)
 
 
+def test_terms_of_both_directions_give_the_mean_of_two_bounds(x64):
+    x, y = jax.random.normal(jax.random.key(0), (2, 20, 3))
+    bound, forward, backward = (
+        nce_jax.diagnostics.info_nce_bound(terms, 20).value
+        for terms in (
+            nce_jax.losses.clip_loss_terms(x, y),
+            nce_jax.losses.info_nce_loss_terms(x, y),
+            nce_jax.losses.info_nce_loss_terms(y, x),
+        )
+    )
+    np.testing.assert_allclose(bound, (forward + backward) / 2, rtol=1e-12)
+
+
 def test_truth_and_spread():
     """100 batches of 200, seed 0: within 4 standard errors of I, and .01 for the slack of the bound
     at 200 candidates.

@@ -206,6 +206,15 @@ def test_all_of_one_kind_leave_nothing_to_learn():
     np.testing.assert_array_equal(slope, 0)
 
 
+def test_copies_marked_by_ids_act_as_a_magnification(x64):
+    """The claim of docs/contrastive.md: r copies of every pair have the loss of one at M = r."""
+    x, y = dense.batch()
+    copies = jnp.arange(36) // 3
+    for loss in (nce_jax.losses.clip_loss, nce_jax.losses.info_nce_loss):
+        repeated = loss(x[copies], y[copies], ids=copies)
+        np.testing.assert_allclose(repeated, loss(x, y, magnification=3.0), rtol=1e-12)
+
+
 def test_blocks_take_less_memory():
     x, y = dense.batch(n=2048, dim=8, dtype=jnp.float32)
     for name in ("info_nce_loss", "clip_loss", "siglip_loss"):

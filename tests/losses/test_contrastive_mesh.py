@@ -182,12 +182,14 @@ def test_a_wrong_sharding_is_named_when_it_is_made(options, error, message):
 def test_samples_that_cannot_be_split_evenly_are_named():
     devices, (x, y) = Sharded(mesh_of()), dense.batch(n=12, dtype=jnp.float32)
     with pytest.raises(
-        ValueError, match=r"x: expected a multiple of the 8 devices .* got 12 rows; drop .* weight zero\n"
+        ValueError,
+        match=r"x: expected a multiple of the 8 devices .* got 12 rows; drop .* weight zero\n",
     ):
         nce_jax.losses.clip_loss(x, y, devices=devices)
     x, y = dense.batch(n=16, dtype=jnp.float32)
     with pytest.raises(
-        ValueError, match="negatives: expected a multiple of the 8 devices .* got 5 rows; drop the rest\n"
+        ValueError,
+        match="negatives: expected a multiple of the 8 devices .* got 5 rows; drop the rest\n",
     ):
         nce_jax.losses.info_nce_loss(x, y, negatives=x[:5], devices=devices)
 

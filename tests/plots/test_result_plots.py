@@ -8,7 +8,7 @@ import pytest
 
 from nce_jax import free_energy, log_partition, plots
 from nce_jax.log_partition import Solution, Status
-from nce_jax.plots._axes import notes
+from nce_jax.plots._axes import NEUTRAL, PALETTE, notes
 from nce_jax.ratio_estimation import Calibration, CalibrationSlope, LogRatioEstimate, RocCurve
 from nce_jax.telescoping import StageDiagnostics, Telescope
 from nce_jax.training import FitResult
@@ -316,3 +316,19 @@ def test_axes_of_another_kind_are_refused():
     history = {"step": [1], "loss": [1.0], "overlap": [0.5]}
     with pytest.raises(TypeError, match="ax: expected 2 Axes of matplotlib"):
         plots.training_history(history, ax=plt.subplots()[1])
+
+
+def test_results_in_the_same_axes_have_colors_of_their_own():
+    calibration = Calibration(np.array([0.2, 0.7]), np.array([0.3, 0.65]), np.array([25, 100]))
+    roc = RocCurve(np.array([0.0, 0.1, 1.0]), np.array([0.0, 0.8, 1.0]), 0.85)
+    for draw, result in (
+        (plots.calibration_curve, calibration),
+        (plots.roc_curve, roc),
+        (plots.free_energy_windows, CHAIN),
+    ):
+        ax = plt.subplots()[1]
+        for options in ({}, {}, {"color": "red"}, {}):
+            draw(result, ax=ax, **options)
+        used = [line.get_color() for line in ax.lines if line.get_marker() in ("o", "None")]
+        colors = [color for color in dict.fromkeys(used) if color != NEUTRAL]
+        assert colors == [*PALETTE[:2], "red", PALETTE[2]]

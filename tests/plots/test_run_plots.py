@@ -12,7 +12,7 @@ import xarray
 
 import nce_jax
 from nce_jax import plots, training
-from nce_jax.plots._axes import notes
+from nce_jax.plots._axes import PALETTE, notes
 
 
 def legend(ax) -> list[str]:
@@ -169,3 +169,17 @@ def test_without_matplotlib_the_message_names_the_extra():
     assert process.returncode != 0
     assert "ImportError: nce_jax.plots needs matplotlib: pip install" in process.stderr
     assert "[plots]'" in process.stderr
+
+
+def test_runs_in_the_same_axes_have_colors_of_their_own():
+    """Also beside a run with a color of the caller's; a seventh begins again."""
+    (ax,) = plots.training_history(HISTORY, metrics=["loss"])
+    panels = [ax]
+    plots.training_history(HISTORY, metrics=["loss"], ax=panels, color="C8", label="given")
+    for _ in range(6):
+        plots.training_history(HISTORY, metrics=["loss"], ax=panels, label="run")
+    colors = [line.get_color() for line in ax.lines if line.get_linestyle() == "-"]
+    assert colors == [PALETTE[0], "C8", *PALETTE[1:], PALETTE[0]]
+    # Marks of a run have its color.
+    hollow = [line.get_color() for line in ax.lines if line.get_markerfacecolor() == "white"]
+    assert hollow == colors

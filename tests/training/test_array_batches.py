@@ -34,7 +34,8 @@ def test_rows_that_belong_together_are_drawn_together(kind):
     batches = [source.batch(*source.arguments(step)) for step in range(3)]
     assert source.num_examples == 2
     assert {type(batch) for batch in batches} == {kind}
-    first, second = zip(*(batch.values() if kind is dict else batch for batch in batches))
+    rows = [list(batch.values()) if kind is dict else batch for batch in batches]
+    first, second = zip(*rows, strict=True)
     np.testing.assert_array_equal(np.concatenate(first)[:, 0] * 5, np.concatenate(second))
     assert sorted(np.concatenate(second).tolist()) == [0, 10, 20, 30, 40, 50]
 
