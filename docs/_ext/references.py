@@ -48,7 +48,7 @@ def _topic(folder):
 
 def _card(path):
     place = path.relative_to(PICTURES.parents[1])
-    name = path.stem.replace("_", " ")
+    name = path.stem.removeprefix(f"{path.parent.name}_").replace("_", " ")
     return f""":::{{grid-item}}
 ```{{image}} {place}
 :alt: {name}

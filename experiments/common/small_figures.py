@@ -11,7 +11,7 @@ from PIL import Image
 
 from experiments.common.endings import CommandError, one_line
 
-WIDTHS = (1000, 800, 640, 480)
+WIDTHS = (800, 640, 480)
 LARGEST = 100_000
 
 
@@ -21,7 +21,7 @@ def shrink(source: Path, target: Path) -> int:
     for width in WIDTHS:
         height = round(picture.height * width / picture.width)
         small = picture.resize((width, height), Image.Resampling.LANCZOS)
-        small.quantize(128, dither=Image.Dither.NONE).save(target, optimize=True)
+        small.quantize(64, dither=Image.Dither.NONE).save(target, optimize=True)
         if target.stat().st_size <= LARGEST:
             return target.stat().st_size
     target.unlink()
