@@ -311,21 +311,24 @@ class LogRatioEstimator(ClassifierMixin, BaseEstimator):
                 " are extrapolated; where no row of the reference is like the data, no weighting"
                 " helps, nor does fit_telescope"
             )
-        if not size >= _MIN_SHARE * len(relative):
+        is_small = not size >= _MIN_SHARE * len(relative)
+        if is_small:
             problems.append(
                 f"{len(relative)} rows are worth {size:.3g} after weighting: means by these"
                 " weights rest on few rows"
             )
         if overlap >= _MIN_OVERLAP and not self._is_reference_weighted:
             weights = np.exp(log_ratio)
-            distance = abs(weights.mean() - 1)
-            error = weights.std() / np.sqrt(len(weights))
+            mean, error = weights.mean(), weights.std() / np.sqrt(len(weights))
+            # Over the data it is above one, as E_p[p / q] is. A few rows alone, which may have
+            # missed the largest weights, can have one below it.
+            distance = max(mean - 1, 0 if is_small else 1 - mean)
             is_far = distance > max(_MAX_ERRORS * error, _MAX_DISTANCE)
             if len(weights) >= _MIN_ROWS and is_far:
                 problems.append(
-                    f"the mean weight is {weights.mean():.3g} +- {error:.2g}, where that of rows of"
-                    " the reference is about 1: weights are for rows of X_reference (of class"
-                    f" {self.classes_[0]}), and not for those of the data"
+                    f"the mean weight is {mean:.3g} +- {error:.2g}, where that of rows of the"
+                    " reference is about 1: weights are for rows of X_reference (class"
+                    f" {self.classes_[0]}), and not for those of the data or of other tables"
                 )
         return problems
 
