@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nce_jax._checks import as_sample_array
+from nce_jax._checks import as_sample_array, check_positive
 from nce_jax._ranges import check_at_least_one
 from nce_jax._slope import CalibrationSlope, calibration_slope
 from nce_jax._types import Array, Float, Scalars
@@ -94,6 +94,7 @@ def work_slope(
       Shirts, Simple quantitative tests to validate sampling from thermodynamic ensembles, 2013 (the
         same slope, of energies at two temperatures).
     """
+    check_positive("statistical_inefficiency", statistical_inefficiency)
     check_at_least_one("statistical_inefficiency", statistical_inefficiency)
     is_list = isinstance(work_forward, list | tuple)
     windows = list(zip(*_windows(work_forward, work_reverse), strict=True))
@@ -151,7 +152,7 @@ def check_work(
 
 
 def neighbor_work(
-    reduced_potentials: Any, num_samples: Any
+    reduced_potentials: Any, num_samples: Any = None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The work between every state with samples and the next one, from reduced potentials.
 
@@ -160,7 +161,8 @@ def neighbor_work(
     Args:
       reduced_potentials: as in `mbar`: (K, N) in kT, with the samples of state 0 first, or one
         array (K, N_k) per state.
-      num_samples: the number of samples of every state, (K,); None for one array per state.
+      num_samples: the number of samples of every state, (K,); None, the default, for one array
+        per state.
 
     Returns:
       Forward and reverse work, a list of NumPy arrays each: forward (N_k,) of the samples of state

@@ -38,6 +38,15 @@ class Annealing(NamedTuple):
     slope: Any
     acceptance_rate: Any
 
+    def excesses(self) -> Iterator[tuple[str, str, str, float]]:
+        """By how many nats each direction alone lies on the side opposite to its bias.
+
+        The mean of exp(log Z) from the noise alone is exact, and so is that of exp(-log Z) from
+        the model alone: the one is rarely far above log Z, and the other rarely far below.
+        """
+        yield "noise", "low", "above", float(self.forward - self.log_partition)
+        yield "test samples", "high", "below", float(self.log_partition - self.reverse)
+
     def deviations(self) -> Iterator[tuple[str, float, float]]:
         """By how much each direction alone differs from both: in nats, and in standard errors.
 

@@ -25,6 +25,11 @@ _MAX_DEVIATION = 4.0
 _MAX_SLOPE = 4.5
 """The same for the test of the slope, whose tails are heavier than those of a Gaussian."""
 
+_MAX_EXCESS = 1.5
+"""Nats by which log Z from the noise alone may lie above that of both directions, or log Z from the
+test samples alone below it. By Markov's inequality, a chance of exp(-1.5) at most for chains at the
+model; far less in practice, since few chains then carry most of the weight."""
+
 _MAX_GAP = 15.0
 """Nats between the bounds on log Z. Samples whose weights spread so far rarely overlap."""
 
@@ -274,6 +279,14 @@ def _problems_of_log_partition(found: Annealing) -> list[str]:
         " transitions (num_steps) or noise that covers all modes would help"
         for start, difference, deviation in found.deviations()
         if not abs(deviation) <= _MAX_DEVIATION
+    ]
+    problems += [
+        f"log Z from the {start} alone, which is biased {bias}, lies {excess:.2g} nats"
+        f" {place} that of both: the chains at the model are not samples of it, as where it has"
+        " modes that neither the noise nor the test samples reach; noise that covers the model"
+        " would help, or a model relative to the noise"
+        for start, bias, place, excess in found.excesses()
+        if not excess <= _MAX_EXCESS
     ]
     if not found.acceptance_rate >= _MIN_ACCEPTANCE:
         problems.append(

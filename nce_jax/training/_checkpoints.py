@@ -72,7 +72,7 @@ class Checkpoints:
     def _seal(self, step: int, context: dict[str, Any], leaves: dict[str, Any]) -> None:
         self.stored(step).seal(context, leaves)
         older = [number for number in self.steps() if number < step and self._is_good(number)]
-        retained = {step, *older[len(older) - self._keep + 1 :]}
+        retained = {step, *older[max(0, len(older) - self._keep + 1) :]}
         # Checkpoints of later steps are removed too: the run has passed over them.
         for superfluous in set(self.steps()) - retained:
             self._remove(superfluous)

@@ -109,9 +109,7 @@ def test_neighbor_work_is_the_difference_of_potentials():
     np.testing.assert_array_equal(forward[1], potentials[3, 30:50] - potentials[2, 30:50])
     np.testing.assert_array_equal(reverse[1], potentials[2, 50:] - potentials[3, 50:])
     blocks = np.split(potentials, np.cumsum(counts)[:-1], axis=1)
-    for side, other in zip(
-        free_energy.neighbor_work(blocks, None), (forward, reverse), strict=True
-    ):
+    for side, other in zip(free_energy.neighbor_work(blocks), (forward, reverse), strict=True):
         for one, two in zip(side, other, strict=True):
             np.testing.assert_array_equal(one, two)
 

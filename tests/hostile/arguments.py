@@ -189,7 +189,13 @@ _BY_FUNCTION: dict[str, Maker] = {
     "expectations.observable": lambda: _rows(0).ravel(),
     **{
         f"{name}.reduced_potentials": _potentials
-        for name in ("bootstrap_mbar", "enthalpy_and_entropy", "expectations", "mbar")
+        for name in (
+            "bootstrap_mbar",
+            "enthalpy_and_entropy",
+            "expectations",
+            "mbar",
+            "neighbor_work",
+        )
     },
     "bootstrap_mbar.num_replicates": lambda: 2,
     "iterate.move": lambda: lambda state: log_partition.newton().step(_problem(), state),
@@ -266,6 +272,7 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
         "optimizer": optax.sgd(0.1),
     },
     "mbar": lambda: {"num_samples": [12, 8, 4]},
+    "neighbor_work": lambda: {"num_samples": [12, 8, 4]},
     "resnet18_energy": lambda: {"width": 8},
     "sweep": lambda: {"progress": False},
 }

@@ -11,7 +11,7 @@ import pytest
 
 from nce_jax import noise, samplers
 from nce_jax.likelihood import UnreliableLikelihoodWarning, held_out_log_likelihood
-from nce_jax.likelihood._annealing import annealing_program, starts
+from nce_jax.likelihood._annealing import Annealing, annealing_program, starts
 from nce_jax.likelihood._held_out import _problems_of_log_partition
 from nce_jax.log_partition import Status
 
@@ -133,6 +133,22 @@ def test_modes_that_noise_and_data_reach_in_their_shares_are_reliable():
     assert found.is_reliable, found.problems
     truth = math.log(2 * math.pi)
     assert abs(found.log_partition - truth) < 4 * found.log_partition_standard_error < 0.4
+
+
+@pytest.mark.parametrize(
+    ("side", "value", "text"),
+    [("forward", 5.0, "low, lies 3 nats above"), ("reverse", -1.0, "high, lies 3 nats below")],
+)
+def test_a_direction_on_the_wrong_side_of_its_bias_is_said(side, value, text):
+    """As of a model with a mode that the noise hardly reaches: too few chains for an error."""
+    numbers = dict.fromkeys(Annealing._fields, 0.1) | {
+        "log_partition": 2.0, "effective_samples": 50.0, "status": Status.CONVERGED,
+        "lower": 1.0, "upper": 3.0, "forward": 1.9, "reverse": 2.1, "acceptance_rate": 0.6,
+        "forward_status": Status.LOW_OVERLAP, "reverse_status": Status.LOW_OVERLAP,
+    }  # fmt: skip
+    assert not _problems_of_log_partition(Annealing(**numbers))
+    (problem,) = _problems_of_log_partition(Annealing(**(numbers | {side: value})))
+    assert text in problem
 
 
 @pytest.mark.costly

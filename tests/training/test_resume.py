@@ -90,10 +90,13 @@ def test_an_iterable_goes_on_where_it_was(tmp_path):
     assert_trees_equal(plain(parts.state), plain(whole.state))
 
 
-def test_the_newest_few_checkpoints_are_kept(tmp_path):
-    fit(100, tmp_path, keep=2)
-    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
-    assert names == ["100", "100.json", "90", "90.json"]
+@pytest.mark.parametrize("keep", [2, 3, 5, 7, 12])
+def test_the_newest_few_checkpoints_are_kept(tmp_path, keep):
+    """Also while fewer than that have been written."""
+    fit(100, tmp_path, keep=keep)
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+    steps = range(10, 101, 10)[-keep:]
+    assert names == {f"{step}{ending}" for step in steps for ending in ("", ".json")}
 
 
 def flip_a_byte(path):
