@@ -17,6 +17,9 @@ from nce_jax._checks import describe
 from nce_jax._options import check_function
 
 NOISE_METHODS = ("log_prob", "sample_and_log_prob")
+ENCODE_CATEGORIES = (
+    "pandas.get_dummies(..., dtype=float) or OneHotEncoder makes numbers of categories"
+)
 LIKELY_FROM_WRONG_ARGUMENTS = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 """Errors from inside a function of the caller that get a note on how it was called."""
 
@@ -320,7 +323,8 @@ def check_data(name: str, x: Any) -> None:
         if not jnp.issubdtype(leaf.dtype, jnp.number) and leaf.dtype != bool:
             raise TypeError(
                 f"{name}: expected numbers, got an array of dtype {leaf.dtype};"
-                f" {name}.astype(np.float32) converts numbers that are stored as text or objects"
+                f" {name}.astype(np.float32) converts numbers that are stored as text or objects,"
+                f" and {ENCODE_CATEGORIES}"
             )
         if leaf.ndim == 0:
             raise ValueError(f"{name}: expected samples on the first axis, got a scalar")

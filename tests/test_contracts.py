@@ -199,6 +199,8 @@ DATA = {
     "a DataFrame": (pandas.DataFrame({"a": [1.0]}), TypeError, "a pandas DataFrame; x.to_numpy()"),
     "a Series": (pandas.Series([1.0]), TypeError, "a pandas Series; x.to_numpy()"),
     "text": (np.array(["a"]), TypeError, "numbers, got an array of dtype <U1"),
+    "categories": (np.array(["a", 1.0], object), TypeError, "pandas.get_dummies(..., dtype=float)"),
+    "truth values and objects": (np.array([True, None]), TypeError, "OneHotEncoder makes numbers"),
     "a list": ([1.0, 2.0], TypeError, "got a list of length 2; np.asarray(x) makes one"),
     "None": (None, TypeError, "got None"),
     "a name": ("x.npy", TypeError, "got str 'x.npy'"),

@@ -54,6 +54,9 @@ PAIRS = [
     ("scikit_learn", "theirs", "ours", 0.01),
     ("scikit_learn", "theirs", "by_estimator", 0.05),
     ("scikit_learn", "x_data.mean()", "shifted_mean", 0.1),
+    # Each within 3 standard errors of a mean over 500 and 800 rows.
+    ("scikit_learn", "target['age'].mean()", "weighted_age", 1.7),
+    ("scikit_learn", "(target['region'] == 'west').mean()", "weighted_west", 0.08),
     ("scikit_learn", "their_intercept", "our_intercept", 1e-5),
     ("densratio", "theirs", "exact", 0.2),
     ("densratio", "exact", "ours", 0.2),

@@ -68,7 +68,8 @@ plots.roc_curve(estimate, ax=panels[1])
 
 log_ratio = estimate.log_ratio(last_year[columns].to_numpy())
 weights = np.asarray(jax.nn.softmax(log_ratio))
-print(f"effective rows: {1 / np.sum(weights**2):.0f} of {len(weights)}")
+effective = nce_jax.diagnostics.effective_sample_size(log_ratio)
+print(f"effective rows: {effective:.0f} of {len(weights)}")
 
 for column in columns:
     before, after, target = (

@@ -144,15 +144,24 @@ def _show(arguments: Show) -> None:
     for name in dataset.dims:
         print(f"axis {name}: {_values(dataset[name].values)}")
     for name, variable in dataset.data_vars.items():
-        if name != "failed":
+        if name not in _masks(dataset):
             values = np.asarray(variable.values)
             dims = ", ".join(map(str, variable.dims))
             print(f"variable {name} ({dims}): {values.dtype}{_median(values)}")
     if "failed" in dataset:
         failed = dataset["failed"].values
+        if "missing" in _masks(dataset):
+            missing = dataset["missing"].values
+            failed = failed[~missing]
+            print(f"missing: {int(missing.sum())} of {missing.size} lanes, not computed")
         print(f"failed: {int(failed.sum())} of {failed.size} lanes")
     for name, value in dataset.attrs.items():
         print(f"{name}: {value}")
+
+
+def _masks(dataset: "xarray.Dataset") -> set[str]:
+    """The variables that say which lanes count, and are not measured."""
+    return {"failed"} | ({"missing"} if "missing_lanes" in dataset.attrs else set())
 
 
 def _values(values: Any) -> str:
@@ -173,7 +182,7 @@ def _plot(arguments: Plot) -> None:
     from nce_jax import plots  # not at the top: it needs matplotlib
 
     dataset = _open(arguments.path, arguments.allow_missing)
-    variables = [str(name) for name in dataset.data_vars if name != "failed"]
+    variables = [str(name) for name in dataset.data_vars if name not in _masks(dataset)]
     if not variables:
         raise ValueError(f"path: expected a sweep with a variable, got none in {arguments.path}")
     value = arguments.value or variables[0]

@@ -61,7 +61,12 @@ def check_result(name: str, value: Any, kinds: tuple[type, ...], maker: str) -> 
     """Raises TypeError unless `value` is one of these results; `maker` says what returns one."""
     if not isinstance(value, kinds):
         expected = " or ".join(with_article(kind.__name__) for kind in kinds)
-        raise TypeError(f"{name}: expected {expected}, as {maker} returns, got {describe(value)}")
+        # An estimator of scikit-learn's kind has the result as an attribute.
+        is_held = isinstance(getattr(value, "estimate_", None), kinds)
+        cure = f"; its .estimate_ is {expected}" if is_held else ""
+        raise TypeError(
+            f"{name}: expected {expected}, as {maker} returns, got {describe(value)}{cure}"
+        )
 
 
 ONE_OF_A_BATCH = "jax.tree.map(lambda leaf: leaf[0], ...) takes one of a batch"

@@ -9,7 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nce_jax._describe import describe
-from nce_jax.plots._sweeps import as_band, as_dataset, check_name, graded, sweep_lines, text_of
+from nce_jax.plots._sweeps import (
+    as_band,
+    as_dataset,
+    check_name,
+    draw_lines,
+    graded,
+    share_computed,
+    text_of,
+)
 
 
 class _Selection(NamedTuple):
@@ -39,8 +47,9 @@ def sweep_panels(
     What is not given is chosen: the first axis with several values is the horizontal one, and the
     next one has a line for each value. Axes named `step` and `treatment` are not chosen for the
     horizontal one if there is another, and of the steps the last is taken. All others need a value
-    in `at`, unless they have only one. Axes whose values spread over more than a factor of 8, and
-    medians that are all positive, are drawn on logarithmic scales.
+    in `at`, unless they have only one. The scales are logarithmic for an axis,
+    and for medians, whose values are all positive and spread over more than a factor of 8. Of a
+    sweep that is not complete, the title has the number of lanes that have been computed.
 
     Args:
       result: a `SweepResult`, or an xarray Dataset such as its `to_xarray()`.
@@ -156,7 +165,7 @@ def _draw(
 ) -> Figure:
     import matplotlib.pyplot as plt
 
-    names = [chosen.value, *(["failed"] if "failed" in dataset else [])]
+    names = [chosen.value, *({"failed", "missing"} & set(dataset.data_vars) - {chosen.value})]
     positions = {
         name: int(np.flatnonzero(dataset[name].values == value)[-1])
         for name, value in chosen.fixed.items()
@@ -175,8 +184,9 @@ def _draw(
         axes[0, -1].legend(title=chosen.lines.replace("_", " "), fontsize="small")
     described = [f"{name} {text_of(value)}" for name, value in chosen.fixed.items()]
     spread = f"median and {band[0]:.0%} to {band[1]:.0%} of {dataset.sizes[over]} {over}s"
+    share = share_computed(part)
     start = [str(dataset.attrs["experiment"])] if "experiment" in dataset.attrs else []
-    title = ", ".join([*start, *described, spread])
+    title = ", ".join([*start, *described, spread, *([share] if share else [])])
     figure.suptitle(textwrap.fill(title, round(14 * width)), fontsize=9)
     return figure
 
@@ -195,7 +205,7 @@ def _panel(
         style: dict[str, Any] = {"color": graded(index, len(values))}
         if value is not None:
             style |= {"label": text_of(value)} | dict(styles.get(str(value), {}))
-        sweep_lines(line, chosen.value, chosen.axis, over=over, band=band, ax=ax, **style)
+        draw_lines(line, (chosen.value, chosen.axis, over), None, band, ax, style)
     x = part[chosen.axis].values
     if np.issubdtype(x.dtype, np.number) and x.min() > 0 and x.max() > 8 * x.min():
         ax.set_xscale("log")

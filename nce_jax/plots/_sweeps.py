@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from nce_jax._describe import describe
-from nce_jax.plots._axes import as_axes
+from nce_jax.plots._axes import add_note, as_axes
 from nce_jax.sweeps import SweepResult
 
 _LINE = "nce_jax.plots median"
@@ -27,7 +27,8 @@ def sweep_lines(
 
     Lanes that failed (the variable `failed`, or a value that is not finite) are left out, marked by
     a cross, and counted beside it; where `failed` does not depend on the axis, by one at the last
-    point. Where all lanes failed, the cross is at the lower edge.
+    point. Where all lanes failed, the cross is at the lower edge. Lanes that have not been computed
+    (the variable `missing`) are left out and not counted; a note has the number of the others.
 
     Args:
       result: a `SweepResult`, or an xarray Dataset such as its `to_xarray()`.
@@ -64,17 +65,45 @@ def sweep_lines(
     _check_names(dataset, variable, axis, over, lines)
     quantiles = as_band(band)
     ax = as_axes(ax)
+    draw_lines(dataset, (variable, axis, over), lines, quantiles, ax, options)
+    if note := share_computed(dataset):
+        add_note(ax, note)
+    return ax
+
+
+def draw_lines(
+    dataset: Any,
+    names: tuple[str, str, str],
+    lines: str | None,
+    band: tuple[float, float],
+    ax: Axes,
+    options: dict[str, Any],
+) -> None:
+    """The medians and bands of `sweep_lines`; `names` are the variable, the axis and `over`."""
+    variable, axis, _ = names
     values = [None] if lines is None else list(dataset[lines].values)
     for index, value in enumerate(values):
         part = dataset if value is None else dataset.isel({lines: index})
         label = {} if value is None else {"label": text_of(value)}
         color = {} if value is None else {"color": graded(index, len(values))}
-        _line(ax, part, (variable, axis, over), quantiles, {**label, **color, **options})
+        _line(ax, part, names, band, {**label, **color, **options})
     _name_ticks(ax, dataset[axis].values)
     ax.set(xlabel=axis.replace("_", " "), ylabel=variable.replace("_", " "))
     if lines is not None:
         ax.legend(title=lines.replace("_", " "), fontsize="small")
-    return ax
+
+
+def share_computed(dataset: Any) -> str:
+    """How many lanes have been computed, in words; nothing if it is all of them."""
+    if not is_incomplete(dataset) or not dataset["missing"].values.any():
+        return ""
+    missing = dataset["missing"].values
+    return f"{missing.size - missing.sum():,} of {missing.size:,} lanes computed"
+
+
+def is_incomplete(dataset: Any) -> bool:
+    """Whether `missing` says which lanes have not been computed, and is no variable measured."""
+    return "missing" in dataset and "missing_lanes" in dataset.attrs
 
 
 def as_dataset(result: Any) -> Any:
@@ -140,7 +169,7 @@ def _line(
     row = sum(line.get_gid() == _LINE for line in ax.lines)
     (line,) = ax.plot(x, median, gid=_LINE, **{"marker": "o", "markersize": 4, **options})
     ax.fill_between(x, low, high, color=line.get_color(), alpha=0.15, linewidth=0)
-    _mark_failures(ax, _marked(part, names[1], is_failed), (x, median), line.get_color(), row)
+    _mark_failures(ax, _marked(part, names, is_failed), (x, median), line.get_color(), row)
 
 
 def _lanes(part: Any, variable: str, axis: str, over: str) -> np.ndarray:
@@ -151,14 +180,19 @@ def _lanes(part: Any, variable: str, axis: str, over: str) -> np.ndarray:
     return np.asarray(values.transpose(over, axis).values, np.float64)
 
 
-def _marked(part: Any, axis: str, is_failed: np.ndarray) -> dict[int, str]:
-    """The points that get a cross, with their counts."""
-    counts = is_failed.sum(axis=0)
+def _marked(part: Any, names: tuple[str, str, str], is_failed: np.ndarray) -> dict[int, str]:
+    """The points that get a cross, with their counts among the lanes that have been computed."""
+    variable, axis, over = names
+    is_missing = np.zeros(is_failed.shape, bool)
+    if is_incomplete(part) and variable != "missing":
+        missing = part["missing"].broadcast_like(part[variable])
+        is_missing = np.asarray(missing.transpose(over, axis).values)
+    counts, sizes = (is_failed & ~is_missing).sum(axis=0), (~is_missing).sum(axis=0)
     points = np.flatnonzero(counts)
     # Along the steps of a run a lane fails as a whole.
     if "failed" in part and axis not in part["failed"].dims:
         points = points[-1:]
-    return {int(point): f"{counts[point]}/{len(is_failed)} failed" for point in points}
+    return {int(point): f"{counts[point]}/{sizes[point]} failed" for point in points}
 
 
 def _mark_failures(

@@ -212,3 +212,25 @@ def roc_curve(
         for side in (np.where(is_data, weights, 0), np.where(is_data, 0, weights))
     )
     return RocCurve(false, true, float(np.trapezoid(true, false)))
+
+
+def log_ratio_error(
+    excess_loss: float, ratios: tuple[jax.Array, jax.Array], root: jax.Array, weights: Weights
+) -> float:
+    """The r.m.s. error of the log ratio that raises the loss by `excess_loss`.
+
+    To second order the loss rises by half the mean of the squared error, weighted by its curvature
+    P (1 - P).
+    """
+    probability = [np.asarray(jax.nn.sigmoid(side - root), np.float64) for side in ratios]
+    curvature = sum(
+        float(np.average(side * (1 - side), weights=of_side))
+        for side, of_side in zip(probability, weights, strict=True)
+    )
+    return float(np.sqrt(2 * excess_loss / curvature)) if curvature > 0 else np.inf
+
+
+def effective_fraction(log_ratios: jax.Array, weights: np.ndarray) -> float:
+    """Kish's effective number of samples of these log ratios and weights, over their number."""
+    logs = np.asarray(log_ratios, np.float64)
+    return kish(weights * np.exp(logs - logs.max())) / len(logs)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import compute_dtype
+from nce_jax._contracts import check_data
 from nce_jax._grouped import side_mean, standard_error
 from nce_jax._slope import CalibrationSlope, calibration_slope
 from nce_jax._types import Array, Float, LogRatioFn, Params
@@ -17,6 +18,8 @@ from nce_jax.ratio_estimation._assessment import (
     Errors,
     RocCurve,
     calibration_curve,
+    effective_fraction,
+    log_ratio_error,
     loss_terms,
     predictions,
     roc_curve,
@@ -47,6 +50,10 @@ _MIN_OVERLAP = 0.1
 """Below this overlap the two sets are too far apart for a single ratio. The value is our choice;
 unit Gaussians at a distance of 3.7 have it."""
 
+_MIN_FRACTION = 0.1
+"""The effective fraction of the noise samples below which weighted means are said to rest on few of
+them. The value is our choice."""
+
 
 class UnreliableRatioWarning(UserWarning):
     """A log ratio is not to be relied on; the text names the reasons with their numbers."""
@@ -70,7 +77,8 @@ class LogRatioEstimate(NamedTuple):
         without overlap, or where `effective_samples` is below
         `log_partition.MIN_EFFECTIVE_SAMPLES`.
       kl: mean of the log ratio over the held-out data, in nats: an estimate of KL(p_data ||
-        p_noise). A model that has not learned the ratio makes it too low, as a rule.
+        p_noise). A model that has not learned the ratio makes it too low, as a rule, and so does an
+        overlap below 0.1, where `summary` does not print it.
       kl_sampling_error: standard error of `kl` in nats, for the parameters as they are, with the
         error of F; inf where that of F is.
       overlap: overlap of the two held-out sets at kappa = 1. Near 0 the ratio is an extrapolation
@@ -99,6 +107,9 @@ class LogRatioEstimate(NamedTuple):
         the loss's own weights P (1 - P): an estimate from fits to half of the samples, mostly right
         within a factor of two. It does not include what a model of the chosen kind cannot express.
         NaN where `excess_loss` is.
+      effective_noise_fraction: Kish's effective sample size of the weights exp(log ratio) over the
+        held-out noise, as a fraction of its number. Means by these weights, as of importance
+        sampling, rest on so few samples.
     """
 
     log_ratio_fn: LogRatioFn
@@ -122,6 +133,7 @@ class LogRatioEstimate(NamedTuple):
     effective_samples: float
     excess_loss: float
     log_ratio_error: float
+    effective_noise_fraction: float
 
     @property
     def kl_standard_error(self) -> float:
@@ -150,7 +162,8 @@ class LogRatioEstimate(NamedTuple):
         does not where the two sets do not differ: the ratio of 1 may then be right, but nothing
         shows how far from 1 the true one may be. A model of the library's has enough samples
         where `excess_loss` is at most a 25th of what the loss is below 2 log 2. `problems` has the
-        reasons.
+        reasons. That a log ratio is reliable does not mean that the weights exp(log ratio) are
+        usable: they may rest on few samples, which `effective_noise_fraction` shows.
         """
         return not self.problems
 
@@ -162,13 +175,16 @@ class LogRatioEstimate(NamedTuple):
     def log_ratio(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
         """Estimates log p_data(x) - log p_noise(x) of samples (n, ...), in nats.
 
-        The method can be transformed by `jit` and `grad`.
+        The method can be transformed by `jit` and `grad`. Tables are refused, since their columns
+        may be in another order than in the fit.
         """
+        check_data("x", x)
         values = self.log_ratio_fn(self.params, jnp.asarray(x))
         return values.astype(compute_dtype(values)) - self.log_partition
 
     def log_ratio_standard_error(self, x: Float[Array, "n *shape"]) -> Float[Array, " n"]:
         """Always NaN, one per sample, since gradient descent gives no error of the parameters."""
+        check_data("x", x)
         values = jax.eval_shape(self.log_ratio, jnp.asarray(x))
         return jnp.full(values.shape, jnp.nan, values.dtype)
 
@@ -177,19 +193,33 @@ class LogRatioEstimate(NamedTuple):
         lines = [
             f"F {self.log_partition:.3f} +- {self.log_partition_standard_error:.3f} for the"
             " parameters as they are",
-            f"KL {self.kl:.3f} +- {self.kl_sampling_error:.3f} from sampling alone; the error of"
-            " the parameters is not known",
-            f"log ratios off by about {self.log_ratio_error:.2g}, root mean square, for want"
-            " of samples"
-            if self.log_ratio_error >= 0
-            else "",
+            *self._estimates(),
             f"overlap {self.overlap:.2f}, ROC area {self.roc.area:.3f}, held-out loss"
             f" {self.held_out_loss:.3f} +- {self.held_out_loss_standard_error:.3f} (a guess has"
             f" {GUESS:.3f}), model: {self.model}",
         ]
         lines += [f"NOT CONVERGED: {problem}" for problem in self._fit_problems()]
         lines += [f"NOT RELIABLE: {problem}" for problem in self._evidence_problems()]
-        return "\n".join(line for line in lines if line)
+        return "\n".join(lines)
+
+    def _estimates(self) -> list[str]:
+        """KL and what rests on single log ratios, in words, unless they are extrapolations."""
+        if not self.overlap >= _MIN_OVERLAP:
+            return ["KL, log ratios and weights: no estimate, since the sets hardly overlap"]
+        is_small = not self.effective_noise_fraction >= _MIN_FRACTION
+        lines = [
+            f"KL {self.kl:.3f} +- {self.kl_sampling_error:.3f} from sampling alone; the error of"
+            " the parameters is not known",
+            f"weights exp(log ratio): {100 * self.effective_noise_fraction:.2g} % of the noise"
+            " samples are effective"
+            + ("; means by these weights rest on few samples" if is_small else ""),
+        ]
+        if self.log_ratio_error >= 0:
+            lines.append(
+                f"log ratios off by about {self.log_ratio_error:.2g}, root mean square, for want"
+                " of samples"
+            )
+        return lines
 
     def _excess_loss(self) -> float:
         """By how much the loss of the chosen step exceeds the lowest one of the training."""
@@ -295,28 +325,10 @@ def assess(
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
         effective_samples=errors.effective_samples,
         excess_loss=assessed.excess_loss,
-        log_ratio_error=_log_ratio_error(assessed.excess_loss, ratios, root, weights),
+        log_ratio_error=log_ratio_error(assessed.excess_loss, ratios, root, weights),
+        effective_noise_fraction=effective_fraction(ratios[1], weights[1]),
     )
 
 
 def _mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
     return jnp.mean(values) if weights is None else jnp.average(values, weights=weights)
-
-
-def _log_ratio_error(
-    excess_loss: float,
-    ratios: tuple[jax.Array, jax.Array],
-    root: jax.Array,
-    weights: tuple[np.ndarray, np.ndarray],
-) -> float:
-    """The r.m.s. error of the log ratio that raises the loss by `excess_loss`.
-
-    To second order the loss rises by half the mean of the squared error, weighted by its curvature
-    P (1 - P).
-    """
-    probability = [np.asarray(jax.nn.sigmoid(side - root), np.float64) for side in ratios]
-    curvature = sum(
-        float(np.average(side * (1 - side), weights=of_side))
-        for side, of_side in zip(probability, weights, strict=True)
-    )
-    return float(np.sqrt(2 * excess_loss / curvature)) if curvature > 0 else np.inf

@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nce_jax._options import check_flag
 from nce_jax.ratio_estimation import LogRatioEstimate, UnreliableRatioWarning, fit_log_ratio
-from nce_jax.sklearn._sets import Sets, by_labels, by_reference, check_num_rows
+from nce_jax.sklearn._sets import Sets, by_labels, by_reference, check_columns, check_num_rows
 
 _MIN_OVERLAP = 0.1
 """The overlap that `fit_log_ratio` asks for."""
@@ -20,6 +20,10 @@ _MIN_OVERLAP = 0.1
 _MIN_SHARE = 0.1
 """Effective rows per row below which weights are carried by few of them. The value is our
 choice."""
+
+_MIN_ROWS, _MAX_ERRORS, _MAX_DISTANCE = 30, 4, 1 / 3
+"""The mean weight of as many rows or more is compared with one: it is far from one where it differs
+by more than as many standard errors, and by more than this number. The values are our choice."""
 
 
 class LogRatioEstimator(ClassifierMixin, BaseEstimator):
@@ -173,6 +177,7 @@ class LogRatioEstimator(ClassifierMixin, BaseEstimator):
         for warning in caught:  # they were given for the caller of `fit_log_ratio`
             warnings.warn(warning.message, warning.category, stacklevel=2)
         self.classes_ = sets.classes
+        self._is_reference_weighted = sets.reference.weights is not None
         totals = np.array([sets.reference.total, sets.data.total])
         self.class_prior_ = totals / totals.sum()
         return self
@@ -187,6 +192,7 @@ class LogRatioEstimator(ClassifierMixin, BaseEstimator):
           One number per row, (n,), float64.
         """
         check_is_fitted(self)
+        check_columns("X", X)
         return self._log_ratio(validate_data(self, X, dtype=np.float64, reset=False))
 
     def importance_weights(self, X: Any, *, self_normalized: bool = False) -> np.ndarray:
@@ -202,22 +208,17 @@ class LogRatioEstimator(ClassifierMixin, BaseEstimator):
 
         Returns:
           The weights, (n,), float64. A warning, `ratio_estimation.UnreliableRatioWarning`, is given
-          where the two sets of the fit hardly overlap, or the weights are worth fewer than a tenth
-          of the rows (Kish's effective sample size).
+          where the two sets of the fit hardly overlap, where the weights are worth fewer than a
+          tenth of the rows (Kish's effective sample size), and where their mean is far from one
+          (by four standard errors and a third), as that of rows which are not the reference's is.
+          The mean is not looked at if the fit had weights of the reference.
         """
         check_flag("self_normalized", self_normalized)
         log_ratio = self.predict_log_ratio(X)
         relative = np.exp(log_ratio - log_ratio.max())
-        size = relative.sum() ** 2 / np.square(relative).sum()
-        overlap = self.estimate_.overlap
-        if not (overlap >= _MIN_OVERLAP and size >= _MIN_SHARE * len(relative)):
-            warnings.warn(
-                f"importance_weights: {len(relative)} rows are worth {size:.3g} after weighting,"
-                f" and the overlap of the two sets is {overlap:.2g}: means by these weights rest on"
-                " few rows; fit_telescope bridges a gap between sets",
-                UnreliableRatioWarning,
-                stacklevel=2,
-            )
+        if problems := self._weight_problems(log_ratio):
+            text = "importance_weights: " + "; ".join(problems)
+            warnings.warn(text, UnreliableRatioWarning, stacklevel=2)
         return relative / relative.mean() if self_normalized else np.exp(log_ratio)
 
     def score(
@@ -299,6 +300,37 @@ class LogRatioEstimator(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_class = False
         return tags
+
+    def _weight_problems(self, log_ratio: np.ndarray) -> list[str]:
+        """What speaks against means by these weights, in words and numbers."""
+        problems, relative = [], np.exp(log_ratio - log_ratio.max())
+        size, overlap = relative.sum() ** 2 / np.square(relative).sum(), self.estimate_.overlap
+        if not overlap >= _MIN_OVERLAP:
+            problems.append(
+                f"the overlap of the two sets is {overlap:.2g}, below {_MIN_OVERLAP}: the weights"
+                " are extrapolated; where no row of the reference is like the data, no weighting"
+                " helps, nor does fit_telescope"
+            )
+        is_small = not size >= _MIN_SHARE * len(relative)
+        if is_small:
+            problems.append(
+                f"{len(relative)} rows are worth {size:.3g} after weighting: means by these"
+                " weights rest on few rows"
+            )
+        if overlap >= _MIN_OVERLAP and not self._is_reference_weighted:
+            weights = np.exp(log_ratio)
+            mean, error = weights.mean(), weights.std() / np.sqrt(len(weights))
+            # Over the data it is above one, as E_p[p / q] is. A few rows alone, which may have
+            # missed the largest weights, can have one below it.
+            distance = max(mean - 1, 0 if is_small else 1 - mean)
+            is_far = distance > max(_MAX_ERRORS * error, _MAX_DISTANCE)
+            if len(weights) >= _MIN_ROWS and is_far:
+                problems.append(
+                    f"the mean weight is {mean:.3g} +- {error:.2g}, where that of rows of the"
+                    " reference is about 1: weights are for rows of X_reference (class"
+                    f" {self.classes_[0]}), and not for those of the data or of other tables"
+                )
+        return problems
 
     def _log_ratio(self, x: np.ndarray) -> np.ndarray:
         return np.asarray(self.estimate_.log_ratio(jnp.asarray(x)), np.float64)

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d, validate_data
 
+from nce_jax._contracts import ENCODE_CATEGORIES
+
 REFERENCE, DATA = 0, 1
 _MIN_ROWS = 6
 """The smallest number of rows of a set that `fit_log_ratio` can fit to, choose by and assess."""
@@ -37,6 +39,8 @@ def by_reference(estimator: Any, X: Any, X_reference: Any, *, reset: bool, **giv
 
     `given` may have sample_weight, sample_weight_reference, groups and groups_reference.
     """
+    check_columns("X", X)
+    check_columns("X_reference", X_reference)
     x = validate_data(estimator, X, dtype=np.float64, ensure_min_samples=2, reset=reset)
     x_reference = validate_data(estimator, X_reference, dtype=np.float64, reset=False)
     data, reference = (
@@ -60,6 +64,7 @@ def by_labels(
                 f" {name.removesuffix('_reference')}"
             )
     options = {"dtype": np.float64, "ensure_min_samples": 2, "reset": classes is None}
+    check_columns("X", X)
     x, y = validate_data(estimator, X, y, **options)
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
@@ -82,6 +87,33 @@ def by_labels(
         for mask in masks
     )
     return Sets(data, reference, found)
+
+
+def check_columns(name: str, X: Any) -> None:
+    """Raises where a column of a table holds no numbers; scikit-learn's errors do not name it."""
+    if not (hasattr(X, "columns") and hasattr(X, "dtypes")):
+        return
+    for column in X.columns:
+        values = X[column]
+        kind = getattr(getattr(values, "dtype", None), "kind", "f")
+        cure = ""
+        if kind in "mM":
+            cure = "subtract a date and divide by a duration, such as pandas.Timedelta(days=1)"
+        elif kind not in "biufc" and not _is_number(values):
+            cure = ENCODE_CATEGORIES
+        if cure:
+            raise ValueError(
+                f"{name}: expected columns of numbers, got dtype {values.dtype} in column"
+                f" {column!r}; {cure}"
+            )
+
+
+def _is_number(values: Any) -> bool:
+    try:
+        np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def check_num_rows(sets: Sets) -> None:

@@ -40,13 +40,14 @@ def check_identity(saved: Mapping[str, Any], current: Mapping[str, Any], folder:
     names = [name for name in {**saved, **current} if saved.get(name) != current.get(name)]
     # Where an axis or the devices differ, the program differs too, and need not be named.
     names = [name for name in names if name != "fn"] or names
+    cure = "the function, or a constant in it, has changed; " if names == ["fn"] else ""
     if names:
         differences = "; ".join(
             f"{name}: expected {saved.get(name)}, got {current.get(name)}" for name in names
         )
         raise StoreError(
             f"folder: expected one with this sweep, got {folder}, which holds another sweep"
-            f" ({differences}); choose another folder, or remove this one"
+            f" ({differences}); {cure}choose another folder, or remove this one"
         )
 
 

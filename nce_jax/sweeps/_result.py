@@ -90,17 +90,18 @@ class SweepResult:
     def to_xarray(self) -> "xarray.Dataset":
         """Converts the result to an xarray Dataset, with the sweep's axes as coordinates.
 
-        There is one variable per leaf, named by its path, and `failed`. Further axes are called
-        `<leaf>_dim_<i>`. An axis of keys has its index as coordinate, and a leaf of keys is given
-        as their data. The attributes are `attrs`, and the number of missing lanes, if there are
-        any. Needs the extra `sweeps`.
+        There is one variable per leaf, named by its path, and `failed`; of a sweep that is not
+        complete also `missing`. Further axes are called `<leaf>_dim_<i>`. An axis of keys has its
+        index as coordinate, and a leaf of keys is given as their data. The attributes are `attrs`,
+        and the number of missing lanes, if there are any. Needs the extra `sweeps`.
 
         Returns:
           An `xarray.Dataset` of NumPy arrays.
 
         Raises:
           ImportError: xarray is missing; the message names the extra.
-          ValueError: a leaf has the name of an axis, or is called `failed`.
+          ValueError: a leaf has the name of an axis, or is called `failed`, or, in a sweep that is
+            not complete, `missing`.
 
         Examples:
           >>> import jax.numpy as jnp
@@ -121,13 +122,16 @@ class SweepResult:
             _name(path): on_host(leaf)
             for path, leaf in jax.tree_util.tree_leaves_with_path(self.values)
         }
-        if taken := sorted(leaves.keys() & {"failed", *self.axes}):
+        masks = {"failed": self.failed}
+        if self.missing is not None and self.missing.any():
+            masks["missing"] = self.missing
+        if taken := sorted(leaves.keys() & {*masks, *self.axes}):
             raise ValueError(
-                f"values: expected leaves with other names than the axes and 'failed', got"
-                f" {taken[0]!r}"
+                f"values: expected leaves with other names than the axes and"
+                f" {' and '.join(map(repr, masks))}, got {taken[0]!r}"
             )
         variables = {name: (self._dims(name, leaf), leaf) for name, leaf in leaves.items()}
-        variables["failed"] = list(self.axes), self.failed
+        variables |= {name: (list(self.axes), mask) for name, mask in masks.items()}
         coords = {name: _coordinate(values) for name, values in self.axes.items()}
         return xarray.Dataset(variables, coords=coords, attrs=self._attributes())
 

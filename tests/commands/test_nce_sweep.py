@@ -1,5 +1,6 @@
 """The command `nce-sweep`: what it prints and draws, and its errors in one line."""
 
+import dataclasses
 import subprocess
 import sys
 import tomllib
@@ -102,7 +103,42 @@ def test_a_folder_without_a_sweep_and_an_unfinished_one_are_one_line(folder, tmp
     assert "1 missing (1) of" in said
     assert said.count("\n") == 1
     nce_sweep(["show", str(unfinished), "--allow-missing"])
-    assert "missing_lanes: 6" in capsys.readouterr().out
+    said = capsys.readouterr().out.splitlines()
+    # Both lanes that fail are in the other chunks.
+    assert "missing: 6 of 24 lanes, not computed" in said
+    assert "failed: 2 of 18 lanes" in said
+    assert "missing_lanes: 6" in said
+    assert not [line for line in said if line.startswith("variable missing")]
+
+
+def test_lanes_that_are_not_computed_are_no_failures_of_a_picture(folder):
+    whole = nce_jax.sweeps.load_sweep(folder)
+    is_missing = np.zeros((3, 2, 4), bool)
+    is_missing[2, :, 2:] = is_missing[0] = True  # beside a lane that failed, and a whole point
+    values = {n: np.where(is_missing, np.nan, v) for n, v in whole.values.items()}
+    part = dataclasses.replace(whole, missing=is_missing, values=values).to_xarray()
+    figure = plots.sweep_panels(part, "error", "magnification", lines="rate")
+    ax = figure.axes[0]
+    assert [text.get_text() for text in ax.texts] == ["1/2 failed"] * 2
+    assert "12 of 24 lanes computed" in figure.get_suptitle()
+    ax = plots.sweep_lines(part.isel(rate=0), "error", "magnification")
+    assert [text.get_text() for text in ax.texts] == ["1/2 failed", "6 of 12 lanes computed"]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [np.nan, 250, 2000], rtol=1e-6)
+    plt.close("all")
+
+
+def test_a_variable_called_missing_is_a_variable_of_a_complete_sweep(tmp_path, capsys):
+    axes = {"a": jnp.arange(3.0), "seed": jnp.arange(2)}
+    fn = lambda a, seed: {"missing": a + seed}
+    nce_jax.sweep(fn, axes, folder=tmp_path, max_lanes=2, progress=False)
+    nce_sweep(["show", str(tmp_path)])
+    assert "variable missing (a, seed): float32, median 1.5" in capsys.readouterr().out
+    ax = plots.sweep_lines(nce_jax.sweeps.load_sweep(tmp_path), "missing", "a")
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.5, 1.5, 2.5])
+    (tmp_path / "chunk-1.sha256").unlink()
+    with pytest.raises(ValueError, match="than the axes and 'failed' and 'missing', got 'missing'"):
+        nce_jax.sweeps.load_sweep(tmp_path, allow_missing=True).to_xarray()
+    plt.close("all")
 
 
 @pytest.mark.parametrize("name", ["tyro", "matplotlib", "xarray"])

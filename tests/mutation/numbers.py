@@ -240,6 +240,8 @@ _DIAGNOSTICS = (
         faults={
             "return log_ratio + data - reference": "return log_ratio - data + reference",
             "weights=side.weights)": "weights=None)",
+            "= sets.reference.weights is not None": "= False",
+            "0 if is_small else 1 - mean": "1 - mean",
         },
     ),
     *faults_in(

@@ -166,8 +166,11 @@ _RATIOS = (
     *faults_in(
         "nce_jax/ratio_estimation/_assessment.py",
         "tests/ratio_estimation/test_estimate.py",
-        # As many effective samples as rows.
-        faults={"jnp.asarray(np.bincount(members, of_root))": "jnp.asarray(of_root)"},
+        faults={
+            # As many effective samples as rows.
+            "jnp.asarray(np.bincount(members, of_root))": "jnp.asarray(of_root)",
+            "return kish(weights * np.exp(": "return kish(np.exp(",
+        },
     ),
     *faults_in(
         "nce_jax/ratio_estimation/_models.py",

@@ -1,5 +1,7 @@
 """What the artists show is what the result holds, and what has failed is visible as such."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -114,6 +116,10 @@ def test_an_estimate_that_is_not_reliable_says_so(is_solved):
     assert notes(calibration) == notes(roc) == expected
     assert is_hollow(calibration.containers[0][0]) != is_solved
     assert roc.lines[1].get_linestyle() == ("-" if is_solved else ":")
+    held = types.SimpleNamespace(estimate_=estimate)  # as an estimator of scikit-learn's kind is
+    for draw in (plots.roc_curve, plots.calibration_curve):
+        with pytest.raises(TypeError, match=r"^estimate: .*; its .estimate_ is a LogRatioEstimate"):
+            draw(held)
 
 
 def test_stages_without_an_estimate_are_hatched_and_crossed_out():

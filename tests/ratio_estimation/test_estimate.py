@@ -5,6 +5,7 @@ trusted.
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from nce_jax import models
@@ -14,7 +15,7 @@ from nce_jax.ratio_estimation import (
     UnreliableRatioWarning,
     fit_log_ratio,
 )
-from nce_jax.ratio_estimation._assessment import loss_terms, sampling_errors
+from nce_jax.ratio_estimation._assessment import effective_fraction, loss_terms, sampling_errors
 from nce_jax.training import LowOverlapWarning
 
 KEYS = jax.random.split(jax.random.key(0), 3)
@@ -145,6 +146,41 @@ def test_too_little_overlap_and_a_failed_solve_are_reported(estimate):
     assert "fit_telescope bridges a gap" in changed(estimate, overlap=0.09).summary()
     assert not changed(estimate, is_solved=False).is_converged
     assert "F could not be solved for" in changed(estimate, is_solved=False).summary()
+
+
+def test_without_overlap_the_summary_has_no_kl_no_error_and_no_weights(estimate):
+    whole = changed(estimate, excess_loss=0.0, log_ratio_error=0.25)
+    for text in (f"KL {estimate.kl:.3f}", "off by about 0.25", "of the noise samples"):
+        assert text in whole.summary()
+        assert text not in whole._replace(overlap=0.09).summary()
+    assert "KL, log ratios and weights: no estimate" in whole._replace(overlap=0.09).summary()
+
+
+def test_the_effective_noise_is_that_of_the_weights(estimate):
+    """Of N(d, 1) over N(0, 1) it is exp(-d^2). With V = w^2 / E[w^2] - 2 w, whose variance is
+    e^{4 d^2} + 4 e^{d^2} - 4 e^{2 d^2} - 1 to first order, k = 4.
+    """
+    d, n = 0.5, 100_000
+    y = np.random.default_rng(0).normal(size=n)
+    log_ratios, ones = jnp.asarray(700 + d * y), np.ones(n)
+    variance = np.exp(4 * d**2) + 4 * np.exp(d**2) - 4 * np.exp(2 * d**2) - 1
+    error = np.exp(-(d**2)) * np.sqrt(variance / n)
+    assert abs(effective_fraction(log_ratios, ones) - np.exp(-(d**2))) < 4 * error
+    # A sample of weight 2 counts as one sample, of twice the importance weight.
+    got = effective_fraction(jnp.log(jnp.array([1.0, 2.0, 3.0])), np.array([2.0, 1.0, 1.0]))
+    np.testing.assert_allclose(got, 7**2 / (4 + 4 + 9) / 3, rtol=1e-5)
+    few = changed(estimate, effective_noise_fraction=0.0045)
+    assert "0.45 % of the noise samples are effective; means by these weights" in few.summary()
+    many = changed(estimate, effective_noise_fraction=0.11)
+    assert "11 % of the noise samples are effective\n" in many.summary()
+
+
+@pytest.mark.bad_input
+def test_tables_are_refused_since_their_columns_may_be_in_another_order(estimate):
+    table = pd.DataFrame({"a": [0.0, 1.0]})
+    for method in (estimate.log_ratio, estimate.log_ratio_standard_error):
+        with pytest.raises(TypeError, match=r"^x: expected .* a pandas DataFrame; x.to_numpy\(\)"):
+            method(table)
 
 
 @pytest.mark.costly

@@ -1,5 +1,7 @@
 """The log ratio as an estimator of scikit-learn's kind: against closed forms, and its contract."""
 
+import copy
+import re
 import warnings
 
 import jax
@@ -125,11 +127,16 @@ def test_rows_of_weight_zero_take_no_part(fitted):
     estimator, data, reference = fitted
     more = pd.concat([data, data[:50] + 100], ignore_index=True)
     weights = np.repeat([1.0, 0.0], [len(data), 50])
-    weighted = clone(estimator).fit(more, X_reference=reference, sample_weight=weights)
+    ones = np.ones(len(reference))
+    weighted = clone(estimator).fit(
+        more, X_reference=reference, sample_weight=weights, sample_weight_reference=ones
+    )
     np.testing.assert_array_equal(
         weighted.predict_log_ratio(data), estimator.predict_log_ratio(data)
     )
     np.testing.assert_allclose(weighted.class_prior_, estimator.class_prior_)
+    # After a fit with weights of the reference, its rows need not have a mean weight of one.
+    weighted.importance_weights(data)
 
 
 @pytest.mark.costly
@@ -165,8 +172,80 @@ def test_it_says_when_a_ratio_or_its_weights_are_not_reliable():
     with pytest.warns(UnreliableRatioWarning, match=r"overlap, .* is below 0.1") as caught:
         estimator = LogRatioEstimator(random_state=0).fit(data, X_reference=reference)
     assert caught[0].filename == __file__
-    with pytest.warns(UnreliableRatioWarning, match="100 rows are worth"):
+    with pytest.warns(UnreliableRatioWarning, match="the overlap of the two sets is"):
         estimator.importance_weights(reference)
+
+
+def warning_of_weights(estimator, rows):
+    with pytest.warns(UnreliableRatioWarning) as caught:
+        estimator.importance_weights(rows)
+    assert [warning.filename for warning in caught] == [__file__]
+    return str(caught[0].message)
+
+
+def test_weights_of_rows_that_are_not_the_references_are_warned_of(fitted):
+    """Over the data the mean of p / q = exp(a - 1/2) is e; at rows 2 below the reference e^-2."""
+    estimator, data, reference = fitted
+    estimator.importance_weights(reference)
+    text = warning_of_weights(estimator, data)
+    assert "rows are worth" not in text
+    assert "about 1: weights are for rows of X_reference (class 0), and not" in text
+    assert "the mean weight is 0." in warning_of_weights(estimator, reference - [2, 0])
+    estimator.importance_weights(data[:29])  # too few rows to say
+
+
+def test_few_rows_and_little_overlap_have_texts_of_their_own(fitted):
+    estimator, _, reference = fitted
+    outlier = pd.concat([reference, reference[:1] * 0 + 8])
+    text = warning_of_weights(estimator, outlier)
+    assert "601 rows are worth" in text
+    assert "rest on few rows" in text
+    assert "overlap" not in text
+    apart = copy.copy(estimator)
+    apart.estimate_ = estimator.estimate_._replace(overlap=0.05)
+    text = warning_of_weights(apart, reference)
+    assert "the overlap of the two sets is 0.05, below 0.1" in text
+    assert "no weighting helps" in text
+    assert "rows are worth" not in text
+    assert "mean weight" not in text
+    assert "rest on few rows" in warning_of_weights(apart, outlier)
+    # Without the largest weights of the reference the mean is below one.
+    lost = pd.concat([reference - [3, 0], reference[:1] * 0 + 3])
+    text = warning_of_weights(estimator, lost)
+    assert "rows are worth" in text
+    assert "mean weight" not in text
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (["west", "east"] * 5, "in column 'b'; pandas.get_dummies(..., dtype=float) or OneHot"),
+        (pd.Categorical(["west", "east"] * 5), " category in column 'b'; pandas.get_dummies"),
+        ([True, "east"] * 5, " object in column 'b'; pandas.get_dummies"),
+        (pd.date_range("2020-01-01", periods=10), "in column 'b'; subtract a date"),
+    ],
+)
+def test_columns_without_numbers_are_named_with_the_cure(fitted, column, message):
+    table = pd.DataFrame({"a": np.arange(10.0), "b": column})
+    pattern = "expected columns of numbers, got dtype.*" + re.escape(message)
+    numbers = table.assign(b=0.0)
+    with pytest.raises(ValueError, match="^X: " + pattern):
+        LogRatioEstimator().fit(table, X_reference=numbers)
+    with pytest.raises(ValueError, match="^X_reference: " + pattern):
+        LogRatioEstimator().fit(numbers, X_reference=table)
+    with pytest.raises(ValueError, match="^X: " + pattern):
+        LogRatioEstimator().fit(table, [0, 1] * 5)
+    with pytest.raises(ValueError, match="^X: " + pattern):
+        fitted[0].predict_log_ratio(table)
+
+
+def test_numbers_stored_as_objects_and_truth_values_are_numbers(fitted):
+    estimator, data, _ = fitted
+    rows = data[:4].assign(b=[True, False, True, True])
+    stored = rows.assign(a=rows["a"].astype(object), b=pd.array(rows["b"], "boolean"))
+    np.testing.assert_array_equal(
+        estimator.predict_log_ratio(stored), estimator.predict_log_ratio(rows.astype(float))
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import distrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import nce_jax
@@ -48,6 +49,17 @@ def test_it_has_the_common_interface(result):
     assert errors.shape == result.log_ratio(X_DATA[:3]).shape == (3,)
     assert np.isfinite(errors).all()
     np.testing.assert_allclose(result.stages.variance_fraction.sum(), 1, rtol=1e-4)
+
+
+@pytest.mark.costly
+@pytest.mark.bad_input
+def test_tables_are_refused_since_their_columns_may_be_in_another_order(result):
+    table = pd.DataFrame(np.asarray(X_DATA[:3]))
+    for method in (result.log_ratio, result.log_ratio_standard_error):
+        with pytest.raises(TypeError, match=r"^x: expected .* a pandas DataFrame; x.to_numpy\(\)"):
+            method(table)
+    with pytest.raises(TypeError, match="^x_data: expected .* a pandas DataFrame"):
+        result.joint_log_partitions(table, X_NOISE[:3])
 
 
 @pytest.mark.costly

@@ -10,6 +10,7 @@ import numpy as np
 
 from nce_jax._bridges import StagesFn, bridge_log_ratios, telescoped
 from nce_jax._checks import as_floating
+from nce_jax._contracts import check_data
 from nce_jax._types import Array, Float, LogRatioFn, Params
 from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES
 from nce_jax.telescoping._errors import StageDiagnostics
@@ -160,6 +161,7 @@ class Telescope(NamedTuple):
         return "\n".join([*self._stage_rows(), *self._totals(), *self._problems()])
 
     def _check_points(self, name: str, x: Any) -> None:
+        check_data(name, x)
         shape = jnp.shape(self.params["location"])[1:]
         if jnp.shape(x)[1:] != shape or not jnp.shape(x):
             raise ValueError(
