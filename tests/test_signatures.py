@@ -132,9 +132,9 @@ def with_parameter(*wanted: str) -> dict[str, list[inspect.Parameter]]:
 def takes_log_ratios(name: str) -> bool:
     """Whether the first argument, but for a key, is an array of log ratios or log densities.
 
-    Plots are left out: they read the values on the host, of one problem at a time, and return Axes.
+    Plots and checks of work are left out: they read the values on the host.
     """
-    if name.startswith("nce_jax.plots."):
+    if name.startswith("nce_jax.plots.") or name.rpartition(".")[2] in ("check_work", "work_slope"):
         return False
     names = [parameter.name for parameter in PARAMETERS[name] if parameter.name != "key"]
     return bool(names) and FIRST_ARGUMENTS.match(names[0]) is not None

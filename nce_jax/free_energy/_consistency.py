@@ -177,9 +177,9 @@ def neighbor_work(
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import free_energy
-      >>> means = jnp.arange(3.0)
+      >>> means = jnp.arange(3.0)[:, None]
       >>> x = jnp.repeat(means, 1000) + jax.random.normal(jax.random.key(0), (3000,))
-      >>> potentials = (x - means[:, None]) ** 2 / 2
+      >>> potentials = (x[None] - means) ** 2 / 2
       >>> forward, reverse = free_energy.neighbor_work(potentials, [1000, 1000, 1000])
       >>> free_energy.check_work(forward, reverse)
       >>> print(f"{free_energy.bar_chain(forward, reverse).total:.3f}")

@@ -227,6 +227,11 @@ _BY_FUNCTION: dict[str, Maker] = {
     "load_sweep.folder": lambda: _sweep_folder().name,
     "load_checkpoint.folder": lambda: _run_folder().name,
     "separate.log_ratio_fn": lambda: _log_density,
+    **{
+        f"{name}.work_{side}": lambda: jnp.array([0.5, 1.0, 0.8])
+        for name in ("check_work", "work_slope")
+        for side in ("forward", "reverse")
+    },
     "statistical_inefficiency.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3]),
     "bootstrap_histogram.bootstrap": _bootstrap,
     "calibration_curve.estimate": _calibration,
