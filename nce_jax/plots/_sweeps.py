@@ -107,6 +107,7 @@ def is_incomplete(dataset: Any) -> bool:
 
 
 def as_dataset(result: Any) -> Any:
+    """A sweep's result as an xarray Dataset; raises TypeError for anything else."""
     if isinstance(result, SweepResult):
         return result.to_xarray()
     # Not by its class: xarray is an extra of its own, which who has a Dataset has installed.
@@ -135,12 +136,14 @@ def _check_names(dataset: Any, variable: Any, axis: Any, over: Any, lines: Any) 
 
 
 def check_name(name: str, value: Any, there: list[Any]) -> None:
+    """Raises a ValueError that lists the names there are."""
     if not isinstance(value, str) or value not in there:
         got = repr(value) if isinstance(value, str) else describe(value)
         raise ValueError(f"{name}: expected one of {', '.join(map(str, there))}, got {got}")
 
 
 def as_band(band: Any) -> tuple[float, float]:
+    """The two quantiles of a band, in order; raises where they are none."""
     is_pair = isinstance(band, tuple | list) and len(band) == 2
     if not is_pair or not all(isinstance(end, float | int) for end in band):
         raise TypeError(f"band: expected two quantiles such as (0.16, 0.84), got {describe(band)}")
@@ -242,4 +245,5 @@ def graded(index: int, count: int) -> Any:
 
 
 def text_of(value: Any) -> str:
+    """A coordinate as it stands in a legend."""
     return f"{value:g}" if isinstance(value, int | float | np.number) else str(value)

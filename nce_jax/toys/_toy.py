@@ -50,6 +50,7 @@ def make_toy(
 
 
 def check_sizes(**sizes: Any) -> None:
+    """Raises a ValueError that names the first constant of a toy which is not positive."""
     for name, value in sizes.items():
         check_number(name, value, "a finite positive number", lambda size: 0 < size < math.inf)
 

@@ -143,6 +143,7 @@ def _show(bar: tqdm, number: int, record: Mapping[str, Any]) -> None:
 
 
 def progress_bar(num_steps: int, num_done: int, is_shown: bool) -> tqdm:
+    """The bar of a run of which the first steps may be done."""
     return tqdm(
         total=num_steps, initial=num_done, disable=not is_shown, unit="step", dynamic_ncols=True
     )
