@@ -22,6 +22,7 @@ FIRST_ARGUMENTS = re.compile(r"(log_ratio|log_density|work|loss_terms|log_weight
 VOCABULARY = {
     "block_size",  # consecutive samples per block of a standard error
     "gamma",  # prior odds of NRE-C
+    "form",  # of the loss of a generator
     "fixed_steps",  # evaluations without a data-dependent stop
     "initial",  # F where a solve starts
     "log_backward",  # log of the transition kernel of conditional NCE, and

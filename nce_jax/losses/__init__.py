@@ -24,6 +24,7 @@ from nce_jax.losses._exponential import (
     exponential_nce_loss,
     log_profiled_exponential_nce_loss,
 )
+from nce_jax.losses._generator import generator_loss
 from nce_jax.losses._inference import balanced_nre_loss, nre_a_loss, nre_b_loss, nre_c_loss
 from nce_jax.losses._pairs.sharded import Sharded
 from nce_jax.losses._rank import conditional_nce_loss, ranking_nce_loss, ranking_nce_loss_terms
@@ -50,6 +51,7 @@ __all__ = [
     "exponential_log_partition",
     "exponential_nce_loss",
     "full_softmax_loss",
+    "generator_loss",
     "info_nce_loss",
     "info_nce_loss_terms",
     "least_squares_log_partition",

@@ -149,6 +149,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # Leading axes are batch axes: five of them are a batch of lanes, or of samples with any axes.
     "effective_sample_size.log_weights": ("an array of five axes",),
     "importance_log_partition.log_ratio_noise": ("an array of five axes",),
+    "generator_loss.log_ratio": ("an array of five axes",),
     "info_nce_bound.loss_terms": ("an array of five axes",),
     "statistical_inefficiency.values": ("an array of five axes",),
     "log_likelihood.log_density": ("an array of five axes",),

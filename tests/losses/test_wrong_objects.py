@@ -13,6 +13,7 @@ pytestmark = pytest.mark.bad_input
 
 N, K, DIM, V = 4, 3, 2, 5
 ARGUMENTS = {
+    "log_ratio": jnp.zeros(N),
     "log_ratio_data": jnp.zeros(N),
     "log_ratio_noise": jnp.zeros((N, K)),
     "log_density_data": jnp.zeros(N),
