@@ -148,6 +148,10 @@ def test_traced_values_are_no_plausible_number(function, given, argument):
     if (function.__name__, argument) == ("nwj_log_partition", "weights_data"):
         return  # its value does not depend on the data
     program, arrays = program_of(function.__qualname__)
+    if function.__name__ in ("check_work", "work_slope"):  # of the host
+        with pytest.raises(TypeError, match="expected values, got traced arrays"):
+            program(**arrays)
+        return
     for bad in bad_values(function, given, argument):
         result = program(**arrays | {argument: jnp.asarray(bad, jnp.float32)})
         status = getattr(result, "status", None)

@@ -49,6 +49,7 @@ VOCABULARY = {
 
 # Keywords with more than one default, and the reason.
 SEVERAL_DEFAULTS = {
+    "form": "the published forms of a loss, of which each loss has its own",
     "accidental_hits": "NCE is right with them, a sampled softmax without",
     "batch_size": "the size of a usual problem differs between fits; None is the whole data set",
     "bias": "no bias per word, and a bias of zero of the classifier",

@@ -37,6 +37,7 @@ def arguments(function, padding):
     n, k, dim, num_words = 4, 3, 2, 7
     vectors = jnp.full((n, dim), padding)
     known = {
+        "log_ratio": jnp.full(n, padding),
         "log_ratio_data": jnp.full(n, padding),
         "log_ratio_noise": jnp.full(n, padding),
         "log_density_data": jnp.full(n, padding),
