@@ -11,11 +11,15 @@ from nce_jax._checks import as_sample_array, check_positive
 from nce_jax._ranges import check_at_least_one
 from nce_jax._slope import CalibrationSlope, calibration_slope
 from nce_jax._types import Array, Float, Scalars
-from nce_jax.free_energy._bar import bar
+from nce_jax.free_energy._chain import bar_chain
 from nce_jax.free_energy._input import checked_counts, joined
 from nce_jax.log_partition import Status
 
-Windows = Float[Array, "*batch n"] | Sequence[Float[Array, " n"]]
+Windows = (
+    Float[Array, "*batch n"]
+    | Float[np.ndarray, "*batch n"]
+    | Sequence[Float[Array, " n"] | Float[np.ndarray, " n"]]
+)
 
 MAX_SCORE = 5.0
 """Standard errors by which a slope may differ from 1. Our choice: of 4,500 pairs of Gaussian sides,
@@ -97,9 +101,12 @@ def work_slope(
     check_positive("statistical_inefficiency", statistical_inefficiency)
     check_at_least_one("statistical_inefficiency", statistical_inefficiency)
     is_list = isinstance(work_forward, list | tuple)
-    windows = list(zip(*_windows(work_forward, work_reverse), strict=True))
-    pairs = _inefficiencies(statistical_inefficiency, len(windows))
-    found = [_slope(*window, pair) for window, pair in zip(windows, pairs, strict=True)]
+    forward, reverse = _windows(work_forward, work_reverse)
+    pairs = _inefficiencies(statistical_inefficiency, len(forward))
+    solved = bar_chain(forward, reverse, shared_samples=False)
+    is_converged = np.asarray(solved.status) == Status.CONVERGED
+    delta_f = np.where(is_converged, solved.delta_f, np.nan)
+    found = list(map(_slope, forward, reverse, delta_f, pairs))
     shape = (len(found),) if is_list else np.shape(work_forward)[:-1]
     return WorkSlope(*(np.reshape(field, shape) for field in zip(*found, strict=True)))
 
@@ -246,12 +253,8 @@ def _inefficiencies(value: Scalars, count: int) -> list[tuple[float, float]]:
 
 
 def _slope(
-    forward: np.ndarray, reverse: np.ndarray, inefficiency: tuple[float, float]
+    forward: np.ndarray, reverse: np.ndarray, delta_f: Any, inefficiency: tuple[float, float]
 ) -> CalibrationSlope:
-    work: Any = forward, reverse
-    found = bar(*work)
-    is_converged = int(found.status) == Status.CONVERGED
-    delta_f = float(found.delta_f) if is_converged else np.nan
     # What the other state does not allow is told apart with certainty.
     forward, reverse = (np.asarray(side, np.float64) for side in (forward, reverse))
     noise = np.maximum(delta_f - np.where(forward == -np.inf, np.nan, forward), -_LARGEST)
