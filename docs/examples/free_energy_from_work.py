@@ -37,6 +37,16 @@ print(f"exact     {jnp.log(4) / 2:.3f}")
 print(f"overlap {result.overlap:.2f}, effective samples {result.effective_samples:.0f}")
 
 # %%
+# A wrong sign or unit would give numbers that look as good. The samples know better: work is a log
+# ratio of two densities, so that telling the two sides apart by it has the slope 1.
+# `free_energy.check_work` raises where the slope is far from that.
+
+free_energy.check_work(forward, reverse)
+for factor, unit in ((1.0, "kT"), (0.596, "kcal/mol")):
+    found = free_energy.work_slope(factor * forward, factor * reverse)
+    print(f"work in {unit}: slope {found.slope:.2f}, {found.score:.1f} standard errors from 1")
+
+# %%
 # Was the simulation long enough?
 # -------------------------------
 # The estimate from the first tenth of the samples, the first two tenths and so on, and the same
