@@ -45,6 +45,7 @@ PAIRS: dict[str, Callable] = {
 }
 SINGLE: dict[str, Callable] = {
     "effective_sample_size": diagnostics.effective_sample_size,
+    "generator_loss": losses.generator_loss,
     "importance_log_partition": diagnostics.importance_log_partition,
     "info_nce_bound": lambda terms: diagnostics.info_nce_bound(terms, 100),
     "log_likelihood": likelihood.log_likelihood,
