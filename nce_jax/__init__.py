@@ -3,7 +3,7 @@
 Losses, normalizers and diagnostics are pure functions of log-ratio arrays, s(x) = log_density(x) -
 log q(x) for data and for noise; they need jax (and jaxtyping) alone and are imported here. Modules
 that need more load on first use: `nce_jax.noise` (distrax), `nce_jax.models` (flax),
-`nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.telescoping` and
+`nce_jax.samplers` (blackjax), `nce_jax.training`, `nce_jax.critics`, `nce_jax.telescoping` and
 `nce_jax.ratio_estimation` (optax), `nce_jax.adaptive_noise`, `nce_jax.latent`, `nce_jax.sweeps`
 (xarray), `nce_jax.alchemlyb` (pandas, scikit-learn), `nce_jax.sklearn` (scikit-learn),
 `nce_jax.plots` (matplotlib), `nce_jax.toys` and `nce_jax.commands` (tyro).
@@ -46,6 +46,7 @@ if TYPE_CHECKING:  # what loads on first use, for type checkers and editors
         adaptive_noise,
         alchemlyb,
         commands,
+        critics,
         latent,
         models,
         noise,
@@ -70,6 +71,7 @@ _MODULES = {
     "adaptive_noise",
     "alchemlyb",
     "commands",
+    "critics",
     "latent",
     "models",
     "noise",
@@ -111,6 +113,7 @@ __all__ = [
     "check_solution",
     "commands",
     "criteria",
+    "critics",
     "diagnostics",
     "divergence",
     "fit_log_ratio",

@@ -17,7 +17,8 @@ from nce_jax._checks import as_real, check_positive_int
 from nce_jax._describe import describe
 
 PARTS = (
-    "model", "noise", "optimizer", "criterion", "treatment", "stages", "magnification_rule", "step",
+    "model", "noise", "optimizer", "criterion", "treatment", "stages", "penalty",
+    "magnification_rule", "step",
 )  # fmt: skip
 """What the step of a run is made of."""
 

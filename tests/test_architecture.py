@@ -25,7 +25,8 @@ FLOORS = {
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "sweeps": 1, "toys": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2, "samplers": 2,
     "free_energy": 3, "likelihood": 3, "training": 3,
-    "adaptive_noise": 4, "alchemlyb": 4, "latent": 4, "ratio_estimation": 4, "telescoping": 4,
+    "adaptive_noise": 4, "alchemlyb": 4, "critics": 4, "latent": 4, "ratio_estimation": 4,
+    "telescoping": 4,
     "plots": 5, "sklearn": 5,
     "commands": 6,
 }  # fmt: skip
@@ -36,7 +37,7 @@ FENCES = {
     "distrax": {"noise", "adaptive_noise"},
     "flax": {"models", "adaptive_noise"},
     "matplotlib": {"plots"},
-    "optax": {"training", "adaptive_noise", "latent", "ratio_estimation", "telescoping"},
+    "optax": {"training", "adaptive_noise", "critics", "latent", "ratio_estimation", "telescoping"},
     "orbax": {"training"},
     "pandas": {"alchemlyb"},
     "sklearn": {"alchemlyb", "diagnostics", "sklearn"},

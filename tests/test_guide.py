@@ -111,6 +111,20 @@ def test_the_blocks_of_the_page_on_latent_energies_run():
 
 
 @pytest.mark.costly
+def test_the_blocks_of_the_page_on_critics_run():
+    """All eight modes are there, none with half or twice its mass, and few samples lie outside."""
+    names = run_blocks("critics.md")
+    angles = np.arange(8) * np.pi / 4
+    centers = 4 / np.sqrt(2) * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    distance = np.linalg.norm(np.asarray(names["x_samples"])[:, None] - centers, axis=-1)
+    masses = np.bincount(distance.argmin(axis=1), minlength=8) / len(distance)
+    assert masses.min() > 1 / 16
+    assert masses.max() < 1 / 4
+    assert np.mean(distance.min(axis=1) < 3 * 0.354) > 0.8
+    assert np.isfinite(names["metrics"].loss)
+
+
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_free_energies_run():
     """Within four standard errors of the closed form, key 0."""
     names = run_blocks("free_energies.md")

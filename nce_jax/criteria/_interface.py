@@ -37,6 +37,8 @@ class Criterion(NamedTuple):
       has_bennett_step: whether Bennett's fixed point applies to the equation.
       at_magnification: `at_magnification(M)`, the same criterion at another M; None unless a rule
         may adapt M.
+      generator_loss: `generator_loss(log_ratio, *, log_partition, weights, form)`, the loss of a
+        player whose samples are the noise, at the same M and noise ratio; None where there is none.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Criterion(NamedTuple):
     closed_form: Callable[..., jax.Array] | None = None
     has_bennett_step: bool = True
     at_magnification: Callable[[Scalars], "Criterion"] | None = None
+    generator_loss: Callable[..., jax.Array] | None = None
 
     def __repr__(self) -> str:
         """The name alone: signatures with a criterion as a default stay readable."""

@@ -15,6 +15,7 @@ from nce_jax.losses import (
     donsker_varadhan_loss,
     exponential_log_partition,
     exponential_nce_loss,
+    generator_loss,
     least_squares_log_partition,
     least_squares_loss,
     nce_loss,
@@ -54,6 +55,7 @@ def nce(*, magnification: Scalars = 1.0, noise_ratio: Scalars = 1.0) -> Criterio
         EqualPartial(nce_loss, **options),
         equation=EqualPartial(make_problem, **options),
         at_magnification=EqualPartial(_nce_at, noise_ratio),
+        generator_loss=EqualPartial(generator_loss, **options),
     )
 
 

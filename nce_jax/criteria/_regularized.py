@@ -70,6 +70,7 @@ def ratio_regularized(criterion: Criterion, strength: Scalars = 1.0) -> Criterio
         equation=unless_none(criterion.equation, _equation, criterion),
         has_bennett_step=False,
         at_magnification=unless_none(inner, _at_magnification, inner),
+        generator_loss=criterion.generator_loss,
     )
 
 

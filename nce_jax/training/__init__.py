@@ -6,6 +6,7 @@ Optax is imported with this module.
 from nce_jax.training._average import averaged_params, with_average
 from nce_jax.training._callbacks import EarlyStopping, early_stopping
 from nce_jax.training._checkpoints import CheckpointWarning
+from nce_jax.training._critic_step import make_critic_step
 from nce_jax.training._lines import RecordWarning
 from nce_jax.training._load import load_checkpoint
 from nce_jax.training._loop import FitResult, fit
@@ -49,6 +50,7 @@ __all__ = [
     "jit_train_step",
     "joint_gradient",
     "load_checkpoint",
+    "make_critic_step",
     "make_mesh",
     "make_stage_step",
     "make_train_step",

@@ -27,7 +27,7 @@ FREES_OPTIMIZER = {"optimizer", "treatment", "magnification_rule", "step"}
 
 # A difference on the left shows in the parts on the right as well, which are then not named.
 _FOLLOWERS: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(PARTS[:6], ("magnification_rule",)),
+    **dict.fromkeys(PARTS[:7], ("magnification_rule",)),
     "criterion": ("treatment", "magnification_rule"),
 }
 
@@ -108,6 +108,12 @@ def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str
         programs["stages"] = {"batch": shapes, **fingerprint(sides.stages.sides, x_data, x_data)}
         x_data = jax.eval_shape(sides.stages.sides, x_data, x_data)[0]
     programs["model"] = {"batch": shapes, **fingerprint(train.model, state.params, x_data)}
+    if train.penalty_fn is not None:
+        seen = batch if batch.x_noise is not None else batch._replace(x_noise=batch.x_data)
+        programs["penalty"] = {
+            "batch": shapes,
+            **fingerprint(train.penalty_fn, state.params, seen, key),
+        }
     if train.magnification_rule is not None:
         # A rule chooses M from the model itself: it has no program apart from the step's.
         alone = dataclasses.replace(train, sides=sides._replace(mesh=None))

@@ -95,9 +95,17 @@ def respond(
     return choice._replace(state=choice.state._replace(response=measured))
 
 
-def scale_of(choice: Choice) -> jax.Array:
-    """What the gradient is multiplied by, one number or one per stage, (K,)."""
-    return choice.target_acceptance ** (choice.state.response - 1)
+def rescale(choice: Choice, gradient: Any, slopes: Any, pull_back: Any, stages: Stages | None):
+    """The gradient times a number; each stage has its own, before their sum is taken."""
+    scale = choice.target_acceptance ** (choice.state.response - 1)
+    if stages is not None:
+        scaled = {
+            name: (scale[:, None] * slope).astype(slope.dtype) for name, slope in slopes.items()
+        }
+        return pull_back(scaled)[0], gradient[1]
+    return jax.tree.map(
+        lambda leaf: (scale * leaf.astype(scale.dtype)).astype(leaf.dtype), gradient
+    )
 
 
 def follow(

@@ -4,10 +4,17 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from nce_jax._checks import describe
-from nce_jax._contracts import check_data, check_event_shape, check_noise_values, evaluate_model
+from nce_jax._contracts import (
+    check_data,
+    check_event_shape,
+    check_noise_values,
+    check_values,
+    evaluate_model,
+)
 from nce_jax._promotion import standard_promotion
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
@@ -30,7 +37,8 @@ class Sides(NamedTuple):
 
     `num_noise` is None for as many noise samples as data samples; `is_ratio` says that the model
     gives the log ratio, so that the noise density is never evaluated. With `stages` both sides are
-    bridges between data and noise, (K, n, ...).
+    bridges between data and noise, (K, n, ...). Where the model `is_spatial` it gives one log ratio
+    for each place of a sample, (n, ...), and each of them counts as a sample.
     """
 
     noise: Any
@@ -38,6 +46,7 @@ class Sides(NamedTuple):
     is_ratio: bool
     mesh: Mesh | None
     stages: Stages | None = None
+    is_spatial: bool = False
 
     def check(self, batch: Batch) -> None:
         """Raises unless the samples and weights of a batch are arrays of shapes that fit."""
@@ -113,13 +122,52 @@ def log_ratios(
     model: Model, params: Params, samples: tuple[Side, Side], sides: Sides
 ) -> dict[str, jax.Array]:
     """Log ratios of both sides, by the names that a criterion takes them under, on every device."""
-    data, noise = (_log_ratio(model, params, side, sides.stages) for side in samples)
+    data, noise = (_log_ratio(model, params, side, sides) for side in samples)
     return gather({"log_ratio_data": data, "log_ratio_noise": noise}, sides.mesh)
 
 
-def _log_ratio(model: Model, params: Params, side: Side, stages: Stages | None) -> jax.Array:
-    if stages is not None:
+def model_log_ratio(model: Model, params: Params, x: Any, sides: Sides) -> jax.Array:
+    """The log ratio of samples by a model that gives it, of one stage."""
+    if not sides.is_ratio:
+        raise TypeError("train: expected the step of a log ratio, got that of a log density")
+    if sides.stages is not None:
+        raise ValueError(
+            f"train: expected the step of one log ratio, got that of {sides.stages.num_stages}"
+            " stages; nce_jax.telescoping.telescoped(stages_fn, num_stages) is their log ratio"
+        )
+    return _log_ratio(model, params, Side(x, None), sides)
+
+
+def weights_of_places(weights: dict[str, Any], ratios: dict[str, jax.Array]) -> dict[str, Any]:
+    """The weights of samples, repeated for the places that each of them has log ratios of."""
+
+    def repeat(name: str, given: Any) -> Any:
+        count = ratios[name.replace("weights", "log_ratio")].shape[-1]
+        return None if given is None else jnp.repeat(given, count // given.shape[-1], axis=-1)
+
+    return {name: repeat(name, given) for name, given in weights.items()}
+
+
+def _log_ratio(model: Model, params: Params, side: Side, sides: Sides) -> jax.Array:
+    if sides.stages is not None:
         return evaluate_model(model, params, side.x, "stages_fn", num_batch_axes=1)
+    if sides.is_spatial:
+        return evaluate_places(model, params, side.x)
     if side.log_noise is None:
         return evaluate_model(model, params, side.x, "log_ratio_fn")
     return evaluate_model(model, params, side.x) - side.log_noise
+
+
+def evaluate_places(model: Model, params: Params, x: Any) -> jax.Array:
+    """Log ratios of all places of all samples as one axis, those of a sample together."""
+    values = model(params, x)
+    count = jax.tree.leaves(x)[0].shape[0]
+    if jnp.ndim(values) < 2 or values.shape[0] != count or values.size == 0:
+        got = f"shape {values.shape}" if hasattr(values, "shape") else describe(values)
+        raise ValueError(
+            "log_ratio_fn: expected one value for each place of every sample, shape"
+            f" ({count}, ...), got {got}"
+        )
+    flat = values.reshape(-1)
+    check_values("log_ratio_fn", flat, flat)
+    return flat

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from nce_jax._checks import check_positive_int, compute_dtype
 from nce_jax._contracts import check_params
 from nce_jax._promotion import standard_promotion
-from nce_jax._types import LogDensityFn, Params, PRNGKeyArray, Scalars
+from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray, Scalars
 from nce_jax._updates import refuse_arguments
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
@@ -31,9 +31,10 @@ from nce_jax.training._faults import find_faults
 from nce_jax.training._mesh import check_mesh
 from nce_jax.training._objective import batch_loss, value_of_pair
 from nce_jax.training._optimizers import as_optimizer
+from nce_jax.training._penalty import Penalty, PenaltyFn, add_gradient, penalty_at, with_penalty
 from nce_jax.training._settle import is_without_samples, settle, zero_if
 from nce_jax.training._sharding import gather, split
-from nce_jax.training._sides import Model, Sides, log_ratios
+from nce_jax.training._sides import Model, Sides, log_ratios, model_log_ratio, weights_of_places
 from nce_jax.training._stages import of_all_stages, pair_weights, worst_of_stages
 from nce_jax.training._state import Batch, Metrics, TrainState
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
@@ -54,6 +55,7 @@ class TrainStep:
       criterion: the loss and its way to profile F.
       treatment: what happens to F in a step.
       magnification_rule: adapts M at every step; None leaves the criterion's own.
+      penalty_fn: what is added to the loss; None for nothing.
     """
 
     model: Model
@@ -62,6 +64,7 @@ class TrainStep:
     criterion: Criterion
     treatment: Treatment
     magnification_rule: MagnificationRule | None
+    penalty_fn: PenaltyFn | None = None
 
     def init(self, params: Params, *, log_partition: Scalars = 0.0) -> TrainState:
         """The state before the first step.
@@ -110,6 +113,7 @@ class TrainStep:
         samples = self.sides.of_batch(batch, key, state.step)
         forward = partial(log_ratios, self.model, samples=samples, sides=self.sides)
         ratios, pull_back = jax.vjp(forward, state.params)
+        weights = weights_of_places(weights, ratios) if self.sides.is_spatial else weights
         fixed = jax.lax.stop_gradient({**ratios, **weights})
         choice, criterion = self._magnify(state, fixed, forward)
         update = self.treatment.update(criterion, fixed, state.log_partition)
@@ -133,12 +137,15 @@ class TrainStep:
             value_of_pair, forward=forward, treatment=self.treatment, criterion=criterion,
             weights=weights, present=(state.params, at_f),
         )  # fmt: skip
-        objective = {"value": loss, "grad": gradient, "value_fn": value_fn}
-        moved = self._descend(state, gradient, objective, choice, slopes[0], pull_back)
+        penalty, value_fn = self._penalty(state, batch, samples, key, value_fn)
+        loss = loss if penalty is None else loss + penalty.value.astype(loss.dtype)
+        total = add_gradient(gradient[0], penalty), gradient[1]
+        objective = {"value": loss, "grad": total, "value_fn": value_fn}
+        moved = self._descend(state, gradient, objective, choice, slopes[0], pull_back, penalty)
         new = self._move_log_partition(state, moved, update)
         numbers = {
             "loss": loss,
-            "gradient_norm": optax.tree.norm(gradient[0]),
+            "gradient_norm": optax.tree.norm(total[0]),
             "overlap": jnp.min(_overlap(criterion, fixed, at_f)),
         }
         return new, Metrics(
@@ -150,6 +157,22 @@ class TrainStep:
             faults=faults,
             is_empty=None if is_empty is None else is_empty.astype(jnp.int32),
         )
+
+    def log_ratio(self, params: Params, x: Any) -> Array:
+        """The log ratio s of samples, as the step sees it.
+
+        Args:
+          params: parameters of the model.
+          x: samples, (n, ...).
+
+        Returns:
+          s in nats, (n,); of a spatial critic for all places, (n h w,), those of a sample together.
+
+        Raises:
+          TypeError: the step of a log density, which has no log ratio without its noise.
+          ValueError: the step of several stages, or a model with results of another shape.
+        """
+        return model_log_ratio(self.model, params, x, self.sides)
 
     def _split(self, batch: Any) -> tuple[Batch, dict[str, Any]]:
         """The batch, over the devices of the mesh, and its weights, on every device."""
@@ -171,13 +194,26 @@ class TrainStep:
         make_criterion: Any = self.criterion.at_magnification
         return choice, make_criterion(choice.magnification)
 
+    def _penalty(self, state: TrainState, batch: Batch, samples, key, value_fn):
+        """The penalty at this step, and the loss with it for a line search."""
+        if self.penalty_fn is None:
+            return None, value_fn
+        seen = batch._replace(x_data=samples[0].x, x_noise=samples[1].x)
+        key = jax.random.fold_in(jax.random.fold_in(key, state.step), 1)
+        return penalty_at(self.penalty_fn, state.params, seen, key), with_penalty(
+            value_fn, self.penalty_fn, seen, key
+        )
+
     def _descend(
-        self, state: TrainState, gradient, objective, choice: Choice | None, slopes, pull_back
-    ) -> TrainState:
+        self, state: TrainState, gradient, objective, choice: Choice | None, slopes, pull_back,
+        penalty: Penalty | None,
+    ) -> TrainState:  # fmt: skip
+        """The state after the update; a rule for M sees the loss without its penalty."""
         pair = state.params, state.log_partition
         if choice is not None:
             choice = _magnify.respond(choice, self.optimizer, state, gradient)
-            gradient = self._rescale(_magnify.scale_of(choice), gradient, slopes, pull_back)
+            gradient = _magnify.rescale(choice, gradient, slopes, pull_back, self.sides.stages)
+        gradient = add_gradient(gradient[0], penalty), gradient[1]
         with standard_promotion():
             move = optax.with_extra_args_support(self.optimizer).update
             updates, opt_state = move(gradient, state.opt_state, pair, **objective)
@@ -188,17 +224,6 @@ class TrainStep:
             return new
         remembered = _magnify.follow(rule, self.optimizer, choice, updates[0], new, stages)
         return new._replace(magnification_state=remembered)
-
-    def _rescale(self, scale: jax.Array, gradient, slopes, pull_back):
-        """The gradient times the scale; each stage has its own, before their sum is taken."""
-        if self.sides.stages is not None:
-            scaled = {
-                name: (scale[:, None] * slope).astype(slope.dtype) for name, slope in slopes.items()
-            }
-            return pull_back(scaled)[0], gradient[1]
-        return jax.tree.map(
-            lambda leaf: (scale * leaf.astype(scale.dtype)).astype(leaf.dtype), gradient
-        )
 
     def _move_log_partition(
         self, state: TrainState, new: TrainState, update: LogPartitionUpdate

@@ -1,0 +1,106 @@
+"""Checks of what a step of two players receives: critic, batches, samples, states."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from nce_jax._checks import check_instance, describe
+from nce_jax._contracts import check_data
+from nce_jax._options import check_function
+from nce_jax._types import Array
+from nce_jax.training import Batch, TrainState, TrainStep
+
+FORMS = ("non_saturating", "reverse_kl")
+
+
+def check_critic(critic: Any) -> None:
+    """Raises unless this is the train step of one log ratio whose noise comes with the batch."""
+    check_instance("critic", critic, TrainStep, "training.make_critic_step(log_ratio_fn, ...)")
+    if not critic.sides.is_ratio:
+        raise TypeError(
+            "critic: expected a train step of a log ratio, got one of a log density; make it by"
+            " training.make_critic_step"
+        )
+    if critic.sides.noise is not None or critic.sides.stages is not None:
+        got = "a noise of its own" if critic.sides.stages is None else "several stages"
+        raise ValueError(
+            f"critic: expected a train step whose noise are the generated samples, got one with"
+            f" {got}; make it by training.make_critic_step"
+        )
+
+
+def check_form(form: Any, critic: TrainStep) -> None:
+    """Raises unless the critic's criterion has this form of the generator's loss."""
+    if not isinstance(form, str) or form not in FORMS:
+        got = repr(form) if isinstance(form, str) else describe(form)
+        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {got}")
+    if critic.criterion.generator_loss is None and form != "reverse_kl":
+        raise ValueError(
+            f"form: expected reverse_kl for criterion {critic.criterion.name}, which has no"
+            f" generator_loss of its own, got {form!r}"
+        )
+
+
+def check_augment(augment_fn: Any) -> None:
+    """Raises unless this is a function of key and samples, or None."""
+    if augment_fn is not None:
+        check_function("augment_fn", augment_fn, "key and samples", num_arguments=2)
+
+
+def as_batch(batch: Any, num_critic_steps: int) -> Batch:
+    """Data and their weights, which divide among the critic's steps."""
+    batch = batch if isinstance(batch, Batch) else Batch(batch)
+    for name in ("x_noise", "weights_noise"):
+        if getattr(batch, name) is not None:
+            raise ValueError(
+                f"{name}: expected None, since the generator makes the noise samples, got"
+                f" {describe(getattr(batch, name))}"
+            )
+    check_data("x_data", batch.x_data)
+    counts = sorted({leaf.shape[0] for leaf in jax.tree.leaves(batch.x_data)})
+    if len(counts) > 1 or counts[0] == 0:
+        got = " and ".join(map(str, counts))
+        raise ValueError(f"x_data: expected at least one sample, as many in all leaves, got {got}")
+    if counts[0] % num_critic_steps:
+        raise ValueError(
+            f"x_data: expected a multiple of num_critic_steps, {num_critic_steps}, got"
+            f" {counts[0]} samples"
+        )
+    weights = batch.weights_data
+    if weights is not None and jnp.shape(weights) != (counts[0],):
+        raise ValueError(
+            f"weights_data: expected one weight per sample, ({counts[0]},), got {describe(weights)}"
+        )
+    return batch
+
+
+def as_samples_of(name: str, drawn: Any, has_loss: bool) -> tuple[Any, Array]:
+    """Samples and the generator's own loss, zero without one."""
+    if not has_loss:
+        check_data(f"the samples of {name}", drawn)
+        return drawn, jnp.zeros(())
+    if not (isinstance(drawn, tuple) and len(drawn) == 2):
+        raise TypeError(
+            f"{name}: expected a pair of samples and a loss, since has_loss is True, got"
+            f" {describe(drawn)}"
+        )
+    x, loss = drawn
+    check_data(f"the samples of {name}", x)
+    is_number = jnp.shape(loss) == () and hasattr(loss, "dtype")
+    if not (is_number and jnp.issubdtype(loss.dtype, jnp.floating)):
+        raise TypeError(
+            f"{name}: expected a loss of one floating number, got {describe(loss)}; take its mean"
+        )
+    return x, loss
+
+
+def check_states(state: Any, optimizer: Any) -> None:
+    """Raises unless the states of the players are of the kind that this step makes."""
+    check_instance("state.critic", state.critic, TrainState, "that of train.init(...)")
+    expected: Any = jax.tree.structure(jax.eval_shape(optimizer.init, state.params))
+    if jax.tree.structure(state.opt_state) != expected:
+        raise ValueError(
+            "state: expected one from the init of this train step, got another opt_state: that of a"
+            " step with another optimizer"
+        )

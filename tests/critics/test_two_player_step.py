@@ -1,0 +1,333 @@
+"""Two players whose game is known: a Gaussian generator, and a critic of an exponential family.
+
+The data are N(MEAN, 1), the samples N(theta, 1), and the log ratio of the two is linear in x.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nce_jax import criteria, critics, training
+from nce_jax.magnification import adaptive_magnification
+from nce_jax.noise import standard_normal
+from tests.slow import slow_but
+from tests.training.problems import assert_trees_equal
+
+KEY = jax.random.key(3)
+MEAN, THETA = 1.5, 0.3
+
+
+def linear(slope, x):
+    return x @ slope
+
+
+def shifted(theta, key, x_data):
+    return theta + jax.random.normal(key, x_data.shape, x_data.dtype)
+
+
+def data(count=4096, seed=0):
+    return MEAN + jax.random.normal(jax.random.key(seed), (count, 1))
+
+
+def make_critic(magnification=1.0, rate=0.5, regularized=False, **options):
+    criterion = criteria.nce(magnification=magnification)
+    if regularized:
+        criterion = criteria.ratio_regularized(criterion, 0.05)
+    return training.make_critic_step(linear, optax.sgd(rate), criterion=criterion, **options)
+
+
+def make(critic=None, optimizer=None, sample_fn=shifted, **options):
+    critic = critic or make_critic()
+    return critics.make_two_player_step(sample_fn, critic, optimizer or optax.sgd(0.1), **options)
+
+
+def run(train, state, x, num_steps, key=KEY):
+    def advance(state, _):
+        return train(state, x, key)
+
+    return jax.jit(lambda state: jax.lax.scan(advance, state, None, num_steps))(state)
+
+
+def optimum(theta):
+    """Slope and F of the true log ratio."""
+    return jnp.array([MEAN - theta]), (MEAN**2 - theta**2) / 2
+
+
+def field(theta, kappa):
+    """Minus the gradient in theta at the best critic: the integral over the samples, on a grid."""
+    x, width = np.linspace(theta - 10, theta + 10, 20001, retstep=True)
+    density = np.exp(-((x - theta) ** 2) / 2) / np.sqrt(2 * np.pi)
+    slope, shift = (np.asarray(part) for part in optimum(theta))
+    u = slope * x - shift
+    return float(slope[0]) * np.sum(density * kappa / (kappa + np.exp(u))) * width
+
+
+@pytest.mark.parametrize("form", ["non_saturating", "reverse_kl"])
+@pytest.mark.parametrize("magnification", slow_but([10.0], [0.1, 1.0, 10.0, 1e4]))
+def test_the_generator_moves_along_the_known_field(magnification, form, x64):
+    """k = 4 standard errors of the weights' mean over 65,536 samples, seed 3."""
+    count = 2**16
+    critic = make_critic(magnification, rate=0.0, treatment=training.held())
+    train = make(critic, optax.sgd(1.0), form=form)
+    slope, shift = optimum(THETA)
+    state = train.init(jnp.array(THETA), slope, log_partition=shift)
+    moved, _ = jax.jit(train)(state, data(count), KEY)
+    expected = field(THETA, magnification if form == "non_saturating" else 1e30)
+    change = float(moved.params - state.params)
+    assert abs(change - expected) <= 4 * abs(float(slope[0])) / 2 / np.sqrt(count) + 1e-12
+
+
+@pytest.mark.parametrize("form", ["non_saturating", "reverse_kl"])
+@pytest.mark.parametrize("magnification", slow_but([100.0], [1.0, 100.0]))
+def test_the_game_ends_at_the_data(magnification, form):
+    """k = 4 standard errors of two means of 4,096 samples, on average over the last 100 steps."""
+    train = make(make_critic(magnification), optax.sgd(0.1), form=form)
+    state = train.init(jnp.zeros(()), jnp.zeros(1))
+
+    def advance(state, _):
+        state, metrics = train(state, data(), KEY)
+        return state, (state.params, metrics["overlap"])
+
+    state, (theta, overlap) = jax.jit(lambda s: jax.lax.scan(advance, s, None, 300))(state)
+    np.testing.assert_allclose(theta[-100:].mean(), data().mean(), atol=4 / np.sqrt(4096))
+    assert overlap[-1] > 0.45
+
+
+def test_as_m_grows_the_forms_agree(x64):
+    changes = {}
+    for magnification in (1e2, 1e4, 1e6):
+        for form in ("non_saturating", "reverse_kl"):
+            critic = make_critic(magnification, rate=0.0, treatment=training.held())
+            train = make(critic, optax.sgd(1.0), form=form)
+            slope, shift = optimum(THETA)
+            state = train.init(jnp.array(THETA), slope, log_partition=shift)
+            changes[form] = float(train(state, data(256), KEY)[0].params) - THETA
+        difference = abs(changes["non_saturating"] / changes["reverse_kl"] - 1)
+        # E[r / (M + r)] is at most E[r] / M, and E[r] is 1 in the mean.
+        assert difference < 1.5 / magnification
+
+
+def test_the_generator_uses_the_noise_ratio_of_the_criterion(x64):
+    """kappa is the product of M and nu: other parts of the same product give the same step."""
+    moved = []
+    for magnification, noise_ratio in ((6.0, 1.0), (2.0, 3.0)):
+        criterion = criteria.nce(magnification=magnification, noise_ratio=noise_ratio)
+        critic = training.make_critic_step(linear, optax.sgd(0.5), criterion=criterion)
+        train = make(critic)
+        moved.append(train(train.init(jnp.zeros(()), jnp.ones(1)), data(64), KEY)[0])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), *moved)
+
+
+def test_an_adapted_m_reaches_the_generator(x64):
+    """With M of the rule's step the loss is that of a fixed M, at the same critic."""
+    critic = make_critic(rate=0.0, magnification_rule=adaptive_magnification())
+    train = make(critic, optax.sgd(1.0))
+    state = train.init(jnp.zeros(()), jnp.ones(1))
+    moved, metrics = jax.jit(train)(state, data(256), KEY)
+    fixed = make(make_critic(float(metrics["magnification"]), rate=0.0), optax.sgd(1.0))
+    expected, _ = fixed(fixed.init(jnp.zeros(()), jnp.ones(1)), data(256), KEY)
+    assert metrics["magnification"] != 1
+    np.testing.assert_allclose(moved.params, expected.params, rtol=1e-10)
+
+
+def test_the_critic_is_not_moved_by_the_generators_loss():
+    """Its step is the one that it would take alone, on the same samples."""
+    critic, x = make_critic(10.0), data(128)
+    train = make(critic)
+    state = train.init(jnp.zeros(()), jnp.ones(1))
+    moved, metrics = train(state, x, KEY)
+    keys = jax.random.split(jax.random.fold_in(jax.random.split(KEY)[0], 0), 4)
+    samples = shifted(state.params, keys[0], x)
+    alone, of_critic = critic(state.critic, training.Batch(x, samples), keys[3])
+    assert_trees_equal(moved.critic, alone)
+    np.testing.assert_array_equal(metrics["critic_loss"], of_critic.loss)
+    np.testing.assert_array_equal(metrics["overlap"], of_critic.overlap)
+
+
+def test_several_critic_steps_divide_the_batch(x64):
+    """Three steps on a third of the data each, one after another."""
+    critic, x = make_critic(), data(96)
+    train = make(critic, num_critic_steps=3)
+    state = train.init(jnp.zeros(()), jnp.ones(1))
+    moved, _ = train(state, training.Batch(x, weights_data=1 + jnp.arange(96.0) % 2), KEY)
+    expected = state.critic
+    for i in range(3):
+        keys = jax.random.split(jax.random.fold_in(jax.random.split(KEY)[0], i), 4)
+        samples = shifted(state.params, keys[0], x[i::3])
+        weights = 1 + jnp.arange(96.0)[i::3] % 2
+        part = training.Batch(x[i::3], samples, weights_data=weights)
+        expected, _ = critic(expected, part, keys[3])
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), moved.critic, expected)
+
+
+def test_a_loss_of_the_generators_own_is_added(x64):
+    """With a weight of the critic near zero the generator minimizes its own loss alone."""
+
+    def sample_fn(theta, key, x_data):
+        return shifted(theta, key, x_data), (theta - 7.0) ** 2
+
+    train = make(sample_fn=sample_fn, has_loss=True, critic_weight=1e-9)
+    state, metrics = train(train.init(jnp.zeros(()), jnp.ones(1)), data(64), KEY)
+    np.testing.assert_allclose(metrics["own_loss"], 49.0)
+    np.testing.assert_allclose(state.params, 0.1 * 14.0, rtol=1e-7)
+
+
+def test_the_critic_sees_augmented_data_and_samples(x64):
+    """Twice every sample: the same game as that of a critic of twice the slope."""
+    plain, doubled = make(), make(augment_fn=lambda key, x: 2 * x)
+    first, _ = plain(plain.init(jnp.zeros(()), jnp.array([2.0])), data(64), KEY)
+    second, _ = doubled(doubled.init(jnp.zeros(()), jnp.array([1.0])), data(64), KEY)
+    change = first.critic.params - 2.0, second.critic.params - 1.0
+    np.testing.assert_allclose(2 * change[0], change[1], rtol=1e-10)
+
+
+def test_a_critic_that_tells_all_apart_is_seen_in_the_overlap():
+    """Samples 60 standard deviations away: no overlap, and `fit` warns of it."""
+    train = make(make_critic(rate=1.0), optax.set_to_zero())
+    state = train.init(jnp.array(-60.0), jnp.ones(1))
+    with pytest.warns(training.LowOverlapWarning):
+        result = training.fit(
+            train, state, data(64), KEY, batch_size=64, num_steps=4, progress=False
+        )
+    assert result.history["overlap"][-1] < 1e-6
+
+
+def test_a_killed_run_of_two_players_resumes_to_the_same_bits(tmp_path):
+    train = make(make_critic(100.0), training.with_average(optax.adam(0.05), 0.9))
+
+    def fit(num_steps, folder):
+        state = train.init(jnp.zeros(()), jnp.zeros(1))
+        return training.fit(
+            train, state, data(128), KEY, num_steps=num_steps, batch_size=32, progress=False,
+            folder=folder, resume=folder is not None,
+        ).state  # fmt: skip
+
+    fit(4, tmp_path / "run")
+    assert_trees_equal(fit(9, tmp_path / "run"), fit(9, None))
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("num_critic_steps", [1, 2])
+def test_a_step_over_eight_devices_is_that_of_one(num_critic_steps, x64):
+    states = []
+    for mesh in (None, training.make_mesh()):
+        train = make(make_critic(10.0, mesh=mesh), num_critic_steps=num_critic_steps)
+        state = train.init(jnp.zeros(()), jnp.ones(1))
+        if mesh is not None:
+            state = training.shard_state(state, mesh)
+        for _ in range(3):
+            state, _ = jax.jit(train)(state, data(64), KEY)
+        states.append(state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), *states)
+
+
+@pytest.mark.parametrize(
+    ("name", "regularized"),
+    [
+        *[(name, False) for name in ("joint_gradient", "bar_step", "solved", "held")],
+        *[(name, True) for name in ("joint_gradient", "solved", "held")],
+    ],
+)
+def test_every_treatment_of_f_plays(name, regularized):
+    critic = make_critic(10.0, regularized=regularized, treatment=getattr(training, name)())
+    train = make(critic)
+    state, metrics = run(train, train.init(jnp.zeros(()), jnp.zeros(1)), data(512), 100)
+    assert abs(float(state.params) - MEAN) < 0.3
+    assert np.isfinite(metrics["loss"]).all()
+
+
+def test_a_criterion_without_a_loss_for_the_generator_has_the_reverse_kl():
+    critic = training.make_critic_step(linear, optax.sgd(0.1), criterion=criteria.nwj())
+    train = make(critic, form="reverse_kl")
+    state, _ = run(train, train.init(jnp.zeros(()), jnp.zeros(1)), data(512), 200)
+    assert abs(float(state.params) - MEAN) < 0.3
+    with pytest.raises(ValueError, match="form: expected reverse_kl for criterion nwj"):
+        make(critic)
+
+
+def test_a_failed_critic_leaves_no_plausible_generator():
+    train = make()
+    state = train.init(jnp.zeros(()), jnp.ones(1))
+    moved, metrics = train(state, data(16).at[3].set(jnp.nan), KEY)
+    assert np.isnan(moved.params)
+    assert np.isnan(metrics["loss"])
+
+
+WRONG = {
+    "a density as the critic": (
+        {"critic": training.make_train_step(linear, standard_normal(1), optax.sgd(0.1))},
+        TypeError,
+        "critic: expected a train step of a log ratio, got one of a log density",
+    ),
+    "a critic with a noise": (
+        {
+            "critic": training.make_train_step(
+                noise=standard_normal(1), optimizer=optax.sgd(0.1), log_ratio_fn=linear
+            )
+        },
+        ValueError,
+        "critic: expected a train step whose noise are the generated samples",
+    ),
+    "an optimizer as the critic": (
+        {"critic": optax.sgd(0.1)},
+        TypeError,
+        "critic: expected .*TrainStep.*training.make_critic_step",
+    ),
+    "another form": ({"form": "wasserstein"}, ValueError, "form: expected one of non_saturating"),
+    "no critic steps": ({"num_critic_steps": 0}, ValueError, "num_critic_steps: expected"),
+    "a negative weight": ({"critic_weight": -1.0}, ValueError, "critic_weight: expected"),
+    "has_loss as a word": ({"has_loss": "yes"}, TypeError, "has_loss: expected True or False"),
+    "augmentation of one argument": (
+        {"augment_fn": lambda x: x},
+        TypeError,
+        "augment_fn: expected a function of key and samples",
+    ),
+    "a generator of two arguments": (
+        {"sample_fn": lambda params, key: key},
+        TypeError,
+        "sample_fn: expected a function of parameters, key and data",
+    ),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_arguments_are_named(name):
+    options, error, message = WRONG[name]
+    with pytest.raises(error, match=message):
+        make(**options)
+
+
+BATCHES = {
+    "noise of its own": (training.Batch(data(4), data(4)), "x_noise: expected None"),
+    "no samples": (jnp.zeros((0, 1)), "x_data: expected at least one sample"),
+    "a number that does not divide": (data(5), "x_data: expected a multiple of num_critic_steps"),
+    "weights of another length": (
+        training.Batch(data(4), weights_data=jnp.ones(3)),
+        "weights_data: expected one weight per sample",
+    ),
+}
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("name", BATCHES)
+def test_wrong_batches_are_named(name):
+    batch, message = BATCHES[name]
+    train = make(num_critic_steps=2)
+    with pytest.raises(ValueError, match=message):
+        train(train.init(jnp.zeros(()), jnp.ones(1)), batch, KEY)
+
+
+@pytest.mark.bad_input
+def test_samples_of_another_kind_are_named():
+    state = make().init(jnp.zeros(()), jnp.ones(1))
+    with pytest.raises(TypeError, match="sample_fn: expected a pair of samples and a loss"):
+        make(has_loss=True)(state, data(4), KEY)
+    with pytest.raises(TypeError, match="the samples of sample_fn: expected an array"):
+        make(sample_fn=lambda params, key, x: None)(state, data(4), KEY)
+    with pytest.raises(TypeError, match="state: expected a TwoPlayerState"):
+        make()(state.critic, data(4), KEY)
+    with pytest.raises(ValueError, match="state: expected one from the init"):
+        make(optimizer=optax.adam(0.1))(state, data(4), KEY)
