@@ -87,6 +87,8 @@ def check_solution(
 
 def _is_missing(estimate: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Where the first field of a result, of the same shape as its status, is NaN."""
+    if isinstance(estimate, float):  # of `held_out_log_likelihood`
+        estimate = np.float64(estimate)
     if not isinstance(estimate, jax.Array | np.ndarray | np.floating):
         return np.zeros(shape, bool)
     is_number = jnp.issubdtype(estimate.dtype, jnp.floating)

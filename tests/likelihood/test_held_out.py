@@ -9,8 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax import noise, samplers
-from nce_jax.likelihood import UnreliableLikelihoodWarning, held_out_log_likelihood
+from nce_jax import check_solution, noise, samplers
+from nce_jax.likelihood import (
+    HeldOutLikelihood,
+    UnreliableLikelihoodWarning,
+    held_out_log_likelihood,
+)
 from nce_jax.likelihood._annealing import Annealing, annealing_program, starts
 from nce_jax.likelihood._held_out import _problems_of_log_partition
 from nce_jax.log_partition import Status
@@ -160,6 +164,15 @@ def test_too_few_stages_are_said():
         )
     assert not found.is_reliable
     assert math.isnan(found.log_likelihood) or found.status == Status.LOW_OVERLAP
+
+
+def test_a_likelihood_that_is_no_number_is_a_failed_solution():
+    """It is a Python number, not an array."""
+    numbers = dict.fromkeys(HeldOutLikelihood._fields, 1.0)
+    found = HeldOutLikelihood(**(numbers | {"status": Status.NO_OVERLAP}))
+    check_solution(found._replace(status=Status.LOW_OVERLAP))
+    with pytest.raises(FloatingPointError, match=r"^log_likelihood: 1 of 1 .* NO_OVERLAP"):
+        check_solution(found._replace(log_likelihood=math.nan))
 
 
 @pytest.mark.costly
