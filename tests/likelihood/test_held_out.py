@@ -1,6 +1,7 @@
 """From an energy to a held-out log-likelihood: closed forms, coverage, and what is unreliable."""
 
 import math
+import re
 import warnings
 
 import distrax
@@ -153,6 +154,16 @@ def test_a_direction_on_the_wrong_side_of_its_bias_is_said(side, value, text):
     assert not _problems_of_log_partition(Annealing(**numbers))
     (problem,) = _problems_of_log_partition(Annealing(**(numbers | {side: value})))
     assert text in problem
+
+
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(Status.NONFINITE, "NONFINITE.*model or of the noise is NaN"), (Status.NO_OVERLAP, "nothing")],
+)
+def test_why_there_is_no_log_partition_is_said(status, cause):
+    numbers = dict.fromkeys(Annealing._fields, math.nan) | {"status": status}
+    (problem,) = _problems_of_log_partition(Annealing(**numbers))
+    assert re.search(cause, problem)
 
 
 @pytest.mark.costly
