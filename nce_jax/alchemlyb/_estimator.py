@@ -56,6 +56,8 @@ def warn_of_contradictions(
     name: str, labels: list[Any], forward: list[Any], reverse: list[Any], inefficiency: Any
 ) -> None:
     """Warns where the samples contradict their energies: a unit, a sign, or correlated samples."""
+    if len(labels) < 2:  # samples of one state have no window
+        return
     try:
         check_work(forward, reverse, statistical_inefficiency=inefficiency)
     except ValueError as error:

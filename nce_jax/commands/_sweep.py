@@ -147,7 +147,7 @@ def _show(arguments: Show) -> None:
         if name not in _masks(dataset):
             values = np.asarray(variable.values)
             dims = ", ".join(map(str, variable.dims))
-            print(f"variable {name} ({dims}): {values.dtype}{_median(values)}")
+            print(f"variable {name} ({dims}): {values.dtype}{_median(_computed(dataset, name))}")
     if "failed" in dataset:
         failed = dataset["failed"].values
         if "missing" in _masks(dataset):
@@ -162,6 +162,15 @@ def _show(arguments: Show) -> None:
 def _masks(dataset: "xarray.Dataset") -> set[str]:
     """The variables that say which lanes count, and are not measured."""
     return {"failed"} | ({"missing"} if "missing_lanes" in dataset.attrs else set())
+
+
+def _computed(dataset: "xarray.Dataset", name: Any) -> Any:
+    """The values of a variable in the lanes that have been computed: integers have no NaN."""
+    values = np.asarray(dataset[name].values)
+    if "missing" not in _masks(dataset):
+        return values
+    is_missing = dataset["missing"].broadcast_like(dataset[name]).transpose(*dataset[name].dims)
+    return values[~np.asarray(is_missing.values)]
 
 
 def _values(values: Any) -> str:

@@ -1,4 +1,4 @@
-"""Whether samples agree with their work values: a wrong sign, unit or order contradicts them."""
+"""Whether samples agree with their work values: a wrong sign or unit contradicts them."""
 
 import itertools
 from collections.abc import Sequence
@@ -62,7 +62,8 @@ def work_slope(
     kcal/mol that is taken for kT at 300 K has 1.68, in kJ/mol 0.40, and wrong signs of both sides
     have -1. Correlated samples without their statistical inefficiency, and states that are not in
     equilibrium, show up as well. A wrong sign of the reverse work alone need not: the samples may
-    then be those of two other states.
+    then be those of two other states. Exchanged sides never do, since they are right for the two
+    states in the opposite order, whose difference is -delta_f.
 
     Args:
       work_forward: as in `bar`, (*batch, m), or a list of arrays (m,), one per window, which may
@@ -117,8 +118,8 @@ def check_work(
     """Raises where the samples contradict their work values, by `work_slope`.
 
     For host code, before or after `bar`, `bar_chain` and `mbar`, which cannot know the sign and the
-    unit that were meant. Windows that hardly overlap say nothing about either, and pass: their
-    status is not CONVERGED.
+    unit that were meant. Windows that hardly overlap say nothing about either, and pass, as do
+    those with NaN, and exchanged sides. `check_solution` of a result raises for the first two.
 
     Args:
       work_forward: as in `work_slope`.
@@ -150,7 +151,8 @@ def check_work(
         return
     lane = tuple(int(i) for i in bad[0])
     where = f" in window {', '.join(map(str, lane))}" if lane else ""
-    more = f", and another one in {len(bad) - 1} more windows" if len(bad) > 1 else ""
+    others = f"{len(bad) - 1} more window" + "s" * (len(bad) > 2)
+    more = f", and another one in {others}" if len(bad) > 1 else ""
     raise ValueError(
         "work_forward, work_reverse: expected work that has the slope 1, got"
         f" {found.slope[lane]:.3g}{where}, {abs(found.score[lane]):.0f} standard errors from"

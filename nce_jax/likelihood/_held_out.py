@@ -249,11 +249,7 @@ def _problems_of_log_partition(found: Annealing) -> list[str]:
     """What speaks against log Z, with the cure."""
     status = Status(int(found.status))
     if status not in (Status.CONVERGED, Status.LOW_OVERLAP):
-        return [
-            f"log Z could not be estimated (status {status.name}): the chains from the noise and"
-            " those from the test samples have nothing in common; more stages (num_stages) or"
-            " noise that covers the model would help"
-        ]
+        return [f"log Z could not be estimated (status {status.name}): {_why_none(status)}"]
     problems = []
     if status == Status.LOW_OVERLAP:
         problems.append(
@@ -294,6 +290,19 @@ def _problems_of_log_partition(found: Annealing) -> list[str]:
             " with a smaller step size would help"
         )
     return problems
+
+
+def _why_none(status: Status) -> str:
+    """Why there is no log Z, with the cure."""
+    if status == Status.NONFINITE:
+        return (
+            "the log density of the model or of the noise is NaN, or infinite on the wrong side, at"
+            " samples of the chains; a model and test samples without NaN would help"
+        )
+    return (
+        "the chains from the noise and those from the test samples have nothing in common; more"
+        " stages (num_stages) or noise that covers the model would help"
+    )
 
 
 def _problems_of_samples(values: jax.Array) -> list[str]:

@@ -19,11 +19,11 @@ def check_solution(
 ) -> None:
     """Raises if any solve failed.
 
-    A solve failed where its result is NaN: MAX_STEPS and NONFINITE, and of a free energy NO_OVERLAP
-    as well. For `solve_log_partition` NO_OVERLAP is no failure: F is then the exact minimizer of
-    the loss, which training can use, and the train step does not count it as a failed solve either.
-    It is no estimate of a log Z; where you need one, pass `allow_no_overlap=False`, which refuses
-    LOW_OVERLAP as well.
+    A solve failed where its result is NaN: MAX_STEPS and NONFINITE, and for a free energy, a
+    model's log Z and a held-out likelihood NO_OVERLAP as well. For `solve_log_partition` NO_OVERLAP
+    is no failure: F is then the exact minimizer of the loss, which training can use, and the train
+    step does not count it as a failed solve either. It is no estimate of a log Z; where you need
+    one, pass `allow_no_overlap=False`, which refuses LOW_OVERLAP as well.
 
     For host code, outside `jit`, because it reads values. Inside `jit`, use `solution.status`.
 
@@ -87,6 +87,8 @@ def check_solution(
 
 def _is_missing(estimate: Any, shape: tuple[int, ...]) -> np.ndarray:
     """Where the first field of a result, of the same shape as its status, is NaN."""
+    if isinstance(estimate, float):  # of `held_out_log_likelihood`
+        estimate = np.float64(estimate)
     if not isinstance(estimate, jax.Array | np.ndarray | np.floating):
         return np.zeros(shape, bool)
     is_number = jnp.issubdtype(estimate.dtype, jnp.floating)

@@ -62,8 +62,9 @@ def check_result(name: str, value: Any, kinds: tuple[type, ...], maker: str) -> 
     if not isinstance(value, kinds):
         expected = " or ".join(with_article(kind.__name__) for kind in kinds)
         # An estimator of scikit-learn's kind has the result as an attribute.
-        is_held = isinstance(getattr(value, "estimate_", None), kinds)
-        cure = f"; its .estimate_ is {expected}" if is_held else ""
+        held = getattr(value, "estimate_", None)
+        kind = with_article(type(held).__name__)
+        cure = f"; its .estimate_ is {kind}" if isinstance(held, kinds) else ""
         raise TypeError(
             f"{name}: expected {expected}, as {maker} returns, got {describe(value)}{cure}"
         )

@@ -47,9 +47,9 @@ def sweep_panels(
     What is not given is chosen: the first axis with several values is the horizontal one, and the
     next one has a line for each value. Axes named `step` and `treatment` are not chosen for the
     horizontal one if there is another, and of the steps the last is taken. All others need a value
-    in `at`, unless they have only one. The scales are logarithmic for an axis,
-    and for medians, whose values are all positive and spread over more than a factor of 8. Of a
-    sweep that is not complete, the title has the number of lanes that have been computed.
+    in `at`, unless they have only one. An axis, or the medians, are drawn on a logarithmic scale
+    where their values are all positive and spread over more than a factor of 8. The title of a
+    sweep that is not complete has the number of lanes that have been computed.
 
     Args:
       result: a `SweepResult`, or an xarray Dataset such as its `to_xarray()`.

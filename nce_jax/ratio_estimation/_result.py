@@ -109,7 +109,8 @@ class LogRatioEstimate(NamedTuple):
         NaN where `excess_loss` is.
       effective_noise_fraction: Kish's effective sample size of the weights exp(log ratio) over the
         held-out noise, as a fraction of its number. Means by these weights, as of importance
-        sampling, rest on so few samples.
+        sampling, rest on so few samples. It means nothing where the overlap is below 0.1: the
+        weights are then extrapolated, and the fraction can be near 1.
     """
 
     log_ratio_fn: LogRatioFn

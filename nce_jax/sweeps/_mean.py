@@ -44,12 +44,18 @@ def failed_lanes(values: Any, num_axes: int) -> np.ndarray:
     return failed
 
 
-def lane_mean(values: Any, failed: np.ndarray, axis: str, position: int) -> LaneMean:
-    """Averages every leaf over one axis of the grid, without the failed lanes, which it counts."""
+def lane_mean(
+    values: Any, failed: np.ndarray, axis: str, position: int, num_missing: int = 0
+) -> LaneMean:
+    """Averages every leaf over one axis of the grid, without the failed lanes, which it counts.
+
+    `num_missing` of them have not been computed.
+    """
     num_failed = failed.sum(axis=position)
     if failed.any():
+        verdict = f"failed or have not been computed ({num_missing})" if num_missing else "failed"
         warnings.warn(
-            f"{failed.sum()} of {failed.size} lanes failed and are left out of the mean over"
+            f"{failed.sum()} of {failed.size} lanes {verdict} and are left out of the mean over"
             f" {axis!r}, at most {num_failed.max()} of {failed.shape[position]} in one mean",
             FailedLanesWarning,
             stacklevel=3,

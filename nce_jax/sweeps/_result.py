@@ -59,7 +59,8 @@ class SweepResult:
         """Averages over one axis without the failed lanes, which a warning counts.
 
         A lane that failed in one leaf is left out of all leaves, so that all means are over the
-        same lanes.
+        same lanes. Lanes that have not been computed are left out as well, and the warning has
+        their number.
 
         Args:
           axis: the name of the axis to average over, such as `seed`.
@@ -85,7 +86,9 @@ class SweepResult:
         """
         if axis not in self.axes:
             raise ValueError(f"axis: expected one of {', '.join(self.axes)}, got {axis!r}")
-        return lane_mean(self.values, self.failed, axis, list(self.axes).index(axis))
+        num_missing = 0 if self.missing is None else int(self.missing.sum())
+        position = list(self.axes).index(axis)
+        return lane_mean(self.values, self.failed, axis, position, num_missing)
 
     def to_xarray(self) -> "xarray.Dataset":
         """Converts the result to an xarray Dataset, with the sweep's axes as coordinates.

@@ -62,6 +62,8 @@ def make_source(batches: Any, batch_size: int | tuple[int, int] | None, key: jax
         check_data("batches", data.x_data)
         return _from_arrays(data, batch_size, key)
     if _is_parallel(batches, batch_size):
+        check_data("batches", batches)
+        _size(batches, "batches")
         source = _from_arrays(Batch(batches), batch_size, key)
         return source._replace(batch=lambda *arguments: source.batch(*arguments).x_data)
     if hasattr(batches, "to_numpy"):  # a table is iterable too: over its columns

@@ -109,7 +109,7 @@ def fit(
       low_overlap: overlaps below this count as low. A `LowOverlapWarning` is given once, where most
         steps of a record have one. The default is our choice: at 0.01 about one sample in a hundred
         carries the gradient. A `FailedSolvesWarning` is given where F is not solved at more than a
-        fifth of the steps of a record.
+        fifth of the steps of a record, or half of those of the first one.
       allow_changes: what may differ from the run in `folder`, a tuple of "batches", "batch_size",
         "key", "state", "model", "noise", "optimizer", "criterion", "treatment",
         "magnification_rule" and "step" (of any other step than that of `make_train_step`, as a

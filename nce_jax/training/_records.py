@@ -173,7 +173,8 @@ class Window:
         ]
         if records:
             self._drop(int(np.isin(numbers, complete).sum()))
-            self._warn(records)
+            # A record at the end of a run may be of fewer steps than the others.
+            self._warn(records, [int(np.sum(numbers == number)) for number in complete])
         return records
 
     def _drop(self, count: int) -> None:
@@ -205,8 +206,8 @@ class Window:
             record["low_overlap"] = float(np.mean(is_low))
         return record | {"examples_per_second": rate}
 
-    def _warn(self, records: list[dict[str, Any]]) -> None:
-        for record in records:
+    def _warn(self, records: list[dict[str, Any]], sizes: list[int]) -> None:
+        for record, size in zip(records, sizes, strict=True):
             if record.get("low_overlap", 0) > 0.5:
                 self._warn_once(
                     LowOverlapWarning,
@@ -217,14 +218,12 @@ class Window:
                     " them, as nce_jax.fit_telescope trains it.",
                 )
             # Solves of a few fixed steps may fail in the beginning.
-            if (
-                record.get("failed_solves", 0)
-                > (0.5 if record["step"] <= self._every else 0.2) * self._every
-            ):
+            share = 0.5 if record["step"] <= self._every else 0.2
+            if record.get("failed_solves", 0) > share * size:
                 self._warn_once(
                     FailedSolvesWarning,
                     f"step {record['step']}: F was not solved at {record['failed_solves']} of"
-                    f" {self._every} steps, and the parameters waited. More fixed_steps, a solver"
+                    f" {size} steps, and the parameters waited. More fixed_steps, a solver"
                     " with more steps, or a smaller learning rate would help.",
                 )
 

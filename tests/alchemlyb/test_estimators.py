@@ -1,5 +1,7 @@
 """The estimators of alchemlyb's kind: labels, units, missing potentials, and honesty."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -273,6 +275,16 @@ def test_a_window_of_infinite_error_spoils_no_other():
     np.testing.assert_array_equal(np.diag(errors), 0)
     assert np.isinf(errors[0, 1:]).all()
     np.testing.assert_allclose(errors[2:, 2:][0], [0, 1e-3, np.sqrt(3e-6)])
+
+
+def test_samples_of_one_state_have_no_work_to_contradict():
+    """MBAR is then exponential averaging; no warning speaks of windows that there are not."""
+    u_nk = table([0.0, 0.1], oscillators((400, 0), spacing=0.1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = MBAR().fit(u_nk).delta_f_.loc[0.0, 0.1]
+    work = u_nk[0.1] - u_nk[0.0]
+    assert found == pytest.approx(-np.log(np.mean(np.exp(-work))), rel=1e-9)
 
 
 def test_one_state_is_no_chain():

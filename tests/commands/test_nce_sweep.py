@@ -111,6 +111,25 @@ def test_a_folder_without_a_sweep_and_an_unfinished_one_are_one_line(folder, tmp
     assert not [line for line in said if line.startswith("variable missing")]
 
 
+def test_medians_and_means_are_of_the_lanes_that_have_been_computed(tmp_path, capsys):
+    """Integers of the others are zero, and would pass for values."""
+    axes = {"a": jnp.arange(3), "seed": jnp.arange(4)}
+    fn = lambda a, seed: {"count": 5 + a + seed, "pair": jnp.stack([a, seed]) + 7}
+    nce_jax.sweep(fn, axes, folder=tmp_path, max_lanes=4, progress=False)
+    for number in (1, 2, 3):
+        (tmp_path / f"chunk-{number}.sha256").unlink()
+    nce_sweep(["show", str(tmp_path), "--allow-missing"])
+    said = capsys.readouterr().out
+    assert "missing: 9 of 12 lanes" in said
+    part = nce_jax.sweeps.load_sweep(tmp_path, allow_missing=True)
+    for name, values in part.values.items():
+        assert f"variable {name} (a, seed" in said
+        assert f"median {np.median(values[~part.missing]):.4g}\n" in said
+        assert np.median(values) == 0
+    with pytest.warns(match=r"9 of 12 lanes failed or have not been computed \(9\) and are left"):
+        part.mean("seed")
+
+
 def test_lanes_that_are_not_computed_are_no_failures_of_a_picture(folder):
     whole = nce_jax.sweeps.load_sweep(folder)
     is_missing = np.zeros((3, 2, 4), bool)

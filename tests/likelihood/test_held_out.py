@@ -1,6 +1,7 @@
 """From an energy to a held-out log-likelihood: closed forms, coverage, and what is unreliable."""
 
 import math
+import re
 import warnings
 
 import distrax
@@ -9,8 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax import noise, samplers
-from nce_jax.likelihood import UnreliableLikelihoodWarning, held_out_log_likelihood
+from nce_jax import check_solution, noise, samplers
+from nce_jax.likelihood import (
+    HeldOutLikelihood,
+    UnreliableLikelihoodWarning,
+    held_out_log_likelihood,
+)
 from nce_jax.likelihood._annealing import Annealing, annealing_program, starts
 from nce_jax.likelihood._held_out import _problems_of_log_partition
 from nce_jax.log_partition import Status
@@ -151,6 +156,16 @@ def test_a_direction_on_the_wrong_side_of_its_bias_is_said(side, value, text):
     assert text in problem
 
 
+@pytest.mark.parametrize(
+    ("status", "cause"),
+    [(Status.NONFINITE, "NONFINITE.*model or of the noise is NaN"), (Status.NO_OVERLAP, "nothing")],
+)
+def test_why_there_is_no_log_partition_is_said(status, cause):
+    numbers = dict.fromkeys(Annealing._fields, math.nan) | {"status": status}
+    (problem,) = _problems_of_log_partition(Annealing(**numbers))
+    assert re.search(cause, problem)
+
+
 @pytest.mark.costly
 def test_too_few_stages_are_said():
     x_test, options = gaussian_data(100, dim=50, std=0.3), SMALL | {"num_stages": 3}
@@ -160,6 +175,15 @@ def test_too_few_stages_are_said():
         )
     assert not found.is_reliable
     assert math.isnan(found.log_likelihood) or found.status == Status.LOW_OVERLAP
+
+
+def test_a_likelihood_that_is_no_number_is_a_failed_solution():
+    """It is a Python number, not an array."""
+    numbers = dict.fromkeys(HeldOutLikelihood._fields, 1.0)
+    found = HeldOutLikelihood(**(numbers | {"status": Status.NO_OVERLAP}))
+    check_solution(found._replace(status=Status.LOW_OVERLAP))
+    with pytest.raises(FloatingPointError, match=r"^log_likelihood: 1 of 1 .* NO_OVERLAP"):
+        check_solution(found._replace(log_likelihood=math.nan))
 
 
 @pytest.mark.costly

@@ -44,8 +44,8 @@ def test_rows_that_belong_together_are_drawn_together(kind):
 @pytest.mark.parametrize(
     ("batches", "message"),
     [
-        ((np.zeros((6, 1)), np.zeros((5, 1))), "x_data: expected arrays with one number of samp"),
-        ((np.zeros((6, 1)), np.zeros(())), "x_data: expected arrays with one number of samples"),
+        ((np.zeros((6, 1)), np.zeros((5, 1))), "batches: expected arrays with one number of sam"),
+        ((np.zeros((6, 1)), np.zeros(())), "batches: expected samples on the first axis, got a sc"),
         ([np.zeros((6, 1))] * 2, "batch_size: .* list, got 2; only an array, a Batch, or a tuple"),
         ((training.Batch(np.zeros((6, 1))),) * 2, "batch_size: .* tuple, got 2; only an array"),
         ((), "batch_size: .* type tuple, got 2"),
@@ -54,6 +54,12 @@ def test_rows_that_belong_together_are_drawn_together(kind):
 def test_what_is_no_array_is_not_divided(batches, message):
     with pytest.raises(ValueError, match=message):
         make_source(batches, 2, jax.random.key(0))
+
+
+@pytest.mark.bad_input
+def test_text_beside_numbers_is_named():
+    with pytest.raises(TypeError, match="batches: expected numbers, got an array of dtype <U1"):
+        make_source({"x": np.zeros(6), "y": np.array(["a"] * 6)}, 2, jax.random.key(0))
 
 
 def test_a_tuple_without_a_batch_size_is_an_iterable_of_batches():

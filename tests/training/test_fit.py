@@ -315,6 +315,16 @@ def test_solves_that_fail_are_reported_while_they_do(problem):
     ):
         result = training.fit(step, {"w": jnp.zeros((), jnp.int32)}, [jnp.ones(1)], KEY, **options)
     np.testing.assert_array_equal(result.history["failed_solves"], 5)
+    # Also in a run, or at its end, of fewer steps than a record has.
+    for every, before in ((100, 0), (8, 8)):
+
+        def failing(state, batch, key, before=before):
+            status = jnp.where(state < before, Status.CONVERGED, Status.MAX_STEPS)
+            return state + 1, {"loss": jnp.float32(1), "status": status}
+
+        short = {"num_steps": before + 4, "log_every": every, "progress": False}
+        with pytest.warns(training.FailedSolvesWarning, match="F was not solved at 4 of 4 steps"):
+            training.fit(failing, jnp.int32(0), [jnp.ones(1)], KEY, **short)
 
 
 def test_a_folder_in_use_is_not_written_over(problem, tmp_path):
