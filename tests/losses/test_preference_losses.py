@@ -94,16 +94,25 @@ def test_a_certain_preference_of_two_is_the_published_pair_loss(x64):
 
 @pytest.mark.parametrize("magnification", MAGNIFICATIONS)
 def test_nca_finds_the_log_ratio_of_every_answer(magnification, x64):
-    """r / alpha - log E[exp(r / alpha)], whatever M: pi_ref exp(s) sums to one by itself."""
-    found = minimum(
-        lambda s: nca_loss(
-            s, WORTH, temperature=ALPHA, magnification=magnification, weights=REFERENCE
-        ),
-        5,
-    )
+    """r / alpha - log E[exp(r / alpha)], whatever M: pi_ref exp(s) sums to one by itself, and an F
+    that is solved for is zero.
+    """
+    options = {"magnification": magnification, "temperature": ALPHA, "weights": REFERENCE}
+    found = minimum(lambda s: nca_loss(s, WORTH, **options), 5)
     expected = WORTH / ALPHA - log_mean(WORTH / ALPHA, REFERENCE)
     np.testing.assert_allclose(found, expected, atol=1e-9)
     assert REFERENCE @ np.exp(found) == pytest.approx(1, abs=1e-9)
+    solved = nce_jax.solve_log_partition(
+        expected,
+        expected,
+        weights_data=REFERENCE * np.exp(WORTH / ALPHA),
+        weights_noise=REFERENCE,
+        magnification=magnification,
+    )
+    np.testing.assert_allclose(solved.log_partition, 0, atol=1e-10)
+    slope = jax.jit(jax.grad(lambda f: nca_loss(expected, WORTH, log_partition=f, **options)))
+    np.testing.assert_allclose(slope(0.0), 0, atol=1e-14)
+    assert slope(0.1) > 1e-3
 
 
 def policy(logits):
@@ -157,19 +166,6 @@ def test_a_partition_term_makes_up_for_a_beta_that_is_not_one(x64):
         s, s, weights_data=targets, weights_noise=REFERENCE, magnification=5.0
     )
     np.testing.assert_allclose(solved.log_partition, expected, atol=1e-8)
-
-
-@pytest.mark.parametrize("magnification", MAGNIFICATIONS)
-def test_at_the_minimum_the_solved_partition_is_zero(magnification, x64):
-    s = WORTH / ALPHA - log_mean(WORTH / ALPHA, REFERENCE)
-    solved = nce_jax.solve_log_partition(
-        s,
-        s,
-        weights_data=REFERENCE * np.exp(WORTH / ALPHA),
-        weights_noise=REFERENCE,
-        magnification=magnification,
-    )
-    np.testing.assert_allclose(solved.log_partition, 0, atol=1e-10)
 
 
 def test_few_answers_per_prompt_move_the_minimum_of_nca_unless_f_is_solved_for(x64):
@@ -314,23 +310,33 @@ def test_excluded_answers_have_values_and_slopes():
         assert np.isfinite(slope).all()
         for spoiled in ((s, r.at[0].set(jnp.inf)), (s, jnp.full(3, -jnp.inf)), (s, r * jnp.nan)):
             assert np.isnan(loss(*spoiled))
-    value, slope = jax.value_and_grad(bradley_terry_loss)(jnp.array([-jnp.inf]), jnp.zeros(1))
+
+
+def test_impossible_answers_of_pairs_have_values_and_slopes():
+    slope_of = jax.jit(jax.value_and_grad(bradley_terry_loss))
+    value, slope = slope_of(jnp.array([-jnp.inf]), jnp.zeros(1))
     assert (value, slope[0]) == (jnp.inf, -1)
     for preference, expected in ((1.0, 0.0), (0.9, jnp.inf)):
         found = bradley_terry_loss(jnp.zeros(1), jnp.array([-jnp.inf]), preference=preference)
         assert found == expected
     impossible = jnp.array([-jnp.inf, 0.0])
     assert np.isnan(bradley_terry_loss(impossible, impossible))
-    slope = jax.grad(bradley_terry_loss)(impossible, impossible, weights=jnp.array([False, True]))
+    _, slope = slope_of(impossible, impossible, weights=jnp.array([False, True]))
     np.testing.assert_array_equal(slope, [0, -0.5])
 
 
 def test_a_failed_solve_passes_no_gradient():
     s, r = jnp.asarray(S, jnp.float32), jnp.asarray(REWARDS, jnp.float32)
     f = jnp.array([0.0, jnp.nan, 0.0])
-    values, pullback = jax.vjp(lambda s, r: nca_loss(s, r, log_partition=f), s, r)
+
+    @jax.jit
+    def values_and_slopes(s, r):
+        values, pullback = jax.vjp(lambda s, r: nca_loss(s, r, log_partition=f), s, r)
+        return values, pullback(jnp.ones(3))
+
+    values, slopes = values_and_slopes(s, r)
     np.testing.assert_array_equal(np.isnan(values), [False, True, False])
-    for slope in pullback(jnp.ones(3)):
+    for slope in slopes:
         np.testing.assert_array_equal(slope[1], 0)
         assert slope[0].any()
         assert np.isfinite(slope).all()
