@@ -8,7 +8,6 @@ from scipy.optimize import root
 
 import nce_jax
 from nce_jax import losses
-from nce_jax.losses import bradley_terry_loss, info_nca_loss, nca_loss
 
 RNG = np.random.default_rng(0)
 S = RNG.normal(size=(3, 5))
@@ -19,6 +18,22 @@ REFERENCE = np.array([0.3, 0.25, 0.2, 0.15, 0.1])
 WORTH = np.array([0.5, -1.0, 2.0, 0.0, 1.5])
 ALPHA = 0.8
 MAGNIFICATIONS = (0.3, 1.0, 20.0, 1e4)
+
+
+def of_jax_arrays(function):
+    """The function, called with the arrays of NumPy as those of JAX, as it is annotated."""
+
+    def call(*args, **options):
+        convert = lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x
+        return function(*map(convert, args), **{k: convert(x) for k, x in options.items()})
+
+    return call
+
+
+bradley_terry_loss = of_jax_arrays(losses.bradley_terry_loss)
+info_nca_loss = of_jax_arrays(losses.info_nca_loss)
+nca_loss = of_jax_arrays(losses.nca_loss)
+solve_log_partition = of_jax_arrays(nce_jax.solve_log_partition)
 
 
 def softplus(x):
@@ -102,7 +117,7 @@ def test_nca_finds_the_log_ratio_of_every_answer(magnification, x64):
     expected = WORTH / ALPHA - log_mean(WORTH / ALPHA, REFERENCE)
     np.testing.assert_allclose(found, expected, atol=1e-9)
     assert REFERENCE @ np.exp(found) == pytest.approx(1, abs=1e-9)
-    solved = nce_jax.solve_log_partition(
+    solved = solve_log_partition(
         expected,
         expected,
         weights_data=REFERENCE * np.exp(WORTH / ALPHA),
@@ -162,7 +177,7 @@ def test_a_partition_term_makes_up_for_a_beta_that_is_not_one(x64):
     np.testing.assert_allclose(learned[4], expected, atol=1e-8)
     s = beta * policy(jnp.append(learned[:4], 0.0))
     targets = REFERENCE * np.exp(WORTH / ALPHA)
-    solved = nce_jax.solve_log_partition(
+    solved = solve_log_partition(
         s, s, weights_data=targets, weights_noise=REFERENCE, magnification=5.0
     )
     np.testing.assert_allclose(solved.log_partition, expected, atol=1e-8)
