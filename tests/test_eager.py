@@ -96,6 +96,8 @@ def vectors(size: int) -> dict[str, Callable]:
     named = {name: functools.partial(getattr(losses, name), x, y) for name in names}
     for name in ("supervised_contrastive_loss", "supervised_contrastive_loss_terms"):
         named[name] = functools.partial(getattr(losses, name), x, labels)
+    for name in ("bradley_terry_loss", "info_nca_loss", "nca_loss"):
+        named[name] = functools.partial(getattr(losses, name), x, y)
     for name in ("vocabulary_nce_loss", "vocabulary_log_ratios"):
         named[name] = functools.partial(getattr(losses, name), x, labels, words, **both)
     return named | {

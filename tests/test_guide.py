@@ -125,6 +125,16 @@ def test_the_blocks_of_the_page_on_critics_run():
 
 
 @pytest.mark.costly
+def test_the_blocks_of_the_page_on_preferences_run():
+    """What they print is compared with the page; both minima are those of the best policy."""
+    names = run_blocks("preferences.md")
+    best = jax.nn.log_softmax(names["log_reference"] + names["rewards"])
+    for loss_fn, is_right in (("info_nca", True), ("nca_solved", True), ("nca", False)):
+        miss = np.sum(np.exp(best) * (best - names["fit"](names[loss_fn])), axis=-1).mean()
+        assert (miss < 0.01) == is_right, (loss_fn, miss)
+
+
+@pytest.mark.costly
 def test_the_blocks_of_the_page_on_free_energies_run():
     """Within four standard errors of the closed form, key 0."""
     names = run_blocks("free_energies.md")

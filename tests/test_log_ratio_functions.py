@@ -23,7 +23,7 @@ SHAPES = {  # where it is not (BATCH, SAMPLES)
     ("nre_c_loss", "log_ratio_contrast"): (BATCH, SAMPLES, SETS - 1),
 }
 COUNTS = {"num_candidates": 5.0, "num_replicates": 3}
-ARRAYS = ("log_ratio", "log_density", "work_", "loss_terms", "log_weights")
+ARRAYS = ("log_ratio", "log_density", "rewards", "score_", "work_", "loss_terms", "log_weights")
 # Names, so that a function that two modules hand on is called once.
 NAMES = sorted({name.rpartition(".")[2]: name for name in LOG_RATIO_FUNCTIONS}.values())
 

@@ -16,7 +16,9 @@ import pytest
 from tests.test_public_docs import public_names
 
 EMPTY = inspect.Parameter.empty
-FIRST_ARGUMENTS = re.compile(r"(log_ratio|log_density|work|loss_terms|log_weights)(?!.*_fn$)")
+FIRST_ARGUMENTS = re.compile(
+    r"(log_ratio|log_density|score_|work|loss_terms|log_weights)(?!.*_fn$)"
+)
 
 # The options of functions of log ratios. A new one enters here, with one meaning for all of them.
 VOCABULARY = {
@@ -35,10 +37,12 @@ VOCABULARY = {
     "noise_ratio",  # nu
     "num_fractions",  # parts of the samples
     "num_replicates",  # of a bootstrap
+    "preference",  # probability that the chosen answer is the preferred one
     "shared_samples",  # whether neighboring windows have configurations in common
     "solver",  # a Solver
     "statistical_inefficiency",  # correlated samples per independent one
     "strength",  # of a penalty
+    "temperature",  # of the rewards
     "tolerance",  # admissible error of F
     "weights",  # of anchors
     "weights_data",  # of the data samples

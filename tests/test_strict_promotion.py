@@ -45,7 +45,7 @@ def test_functions_of_log_ratios(name, is_traced):
     names = {parameter.name for parameter in PARAMETERS[name]}
     arrays, options = arguments(name, jnp.bfloat16)
     weights = weights_of(name, arrays, np.random.default_rng(0))
-    masks = {word: values > 0.01 for word, values in (weights or {}).items()}
+    masks = {word: jnp.asarray(values > 0.01) for word, values in (weights or {}).items()}
     # An integer in the place of a float.
     numbers = dict.fromkeys(NUMBERS & names, jnp.int32(2))
 

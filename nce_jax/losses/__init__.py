@@ -27,6 +27,7 @@ from nce_jax.losses._exponential import (
 from nce_jax.losses._generator import generator_loss
 from nce_jax.losses._inference import balanced_nre_loss, nre_a_loss, nre_b_loss, nre_c_loss
 from nce_jax.losses._pairs.sharded import Sharded
+from nce_jax.losses._preference import bradley_terry_loss, info_nca_loss, nca_loss
 from nce_jax.losses._rank import conditional_nce_loss, ranking_nce_loss, ranking_nce_loss_terms
 from nce_jax.losses._siglip import siglip_loss, siglip_loss_terms
 from nce_jax.losses._supervised import (
@@ -44,6 +45,7 @@ from nce_jax.losses._vocabulary import (
 __all__ = [
     "Sharded",
     "balanced_nre_loss",
+    "bradley_terry_loss",
     "clip_loss",
     "clip_loss_terms",
     "conditional_nce_loss",
@@ -52,11 +54,13 @@ __all__ = [
     "exponential_nce_loss",
     "full_softmax_loss",
     "generator_loss",
+    "info_nca_loss",
     "info_nce_loss",
     "info_nce_loss_terms",
     "least_squares_log_partition",
     "least_squares_loss",
     "log_profiled_exponential_nce_loss",
+    "nca_loss",
     "nce_loss",
     "nce_loss_terms",
     "nre_a_loss",

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
+import nce_jax
 from nce_jax import free_energy
 
 
@@ -96,6 +97,13 @@ def test_infinite_work_counts_as_certain_and_bad_work_has_no_slope(work):
     for value in (np.nan, -np.inf):
         assert np.isnan(free_energy.work_slope(np.append(forward, value), reverse)).all()
     assert np.isnan(free_energy.work_slope(forward + 500, reverse + 500)).all()  # no overlap
+
+
+def test_few_effective_samples_say_nothing_about_a_slope():
+    few = draw(np.random.default_rng(4), 20, 20, spread=3.0)
+    assert nce_jax.bar(*few).status == nce_jax.Status.LOW_OVERLAP
+    assert np.isnan(free_energy.work_slope(*few)).all()
+    free_energy.check_work(*(-side for side in few))
 
 
 def test_neighbor_work_is_the_difference_of_potentials():

@@ -38,6 +38,9 @@ def arguments(function, padding):
     vectors = jnp.full((n, dim), padding)
     known = {
         "log_ratio": jnp.full(n, padding),
+        "rewards": jnp.full(n, padding),
+        "score_chosen": jnp.full(n, padding),
+        "score_rejected": jnp.full(n, padding),
         "log_ratio_data": jnp.full(n, padding),
         "log_ratio_noise": jnp.full(n, padding),
         "log_density_data": jnp.full(n, padding),

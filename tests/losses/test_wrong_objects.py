@@ -14,6 +14,9 @@ pytestmark = pytest.mark.bad_input
 N, K, DIM, V = 4, 3, 2, 5
 ARGUMENTS = {
     "log_ratio": jnp.zeros(N),
+    "rewards": jnp.zeros(N),
+    "score_chosen": jnp.zeros(N),
+    "score_rejected": jnp.zeros(N),
     "log_ratio_data": jnp.zeros(N),
     "log_ratio_noise": jnp.zeros((N, K)),
     "log_density_data": jnp.zeros(N),

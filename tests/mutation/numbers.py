@@ -73,6 +73,24 @@ _LOSSES = (
         "tests/losses/test_inference_losses.py",
         faults={"jnp.square(imbalance)": "jnp.abs(imbalance)"},
     ),
+    *faults_in(
+        "nce_jax/losses/_generator.py",
+        "tests/losses/test_generator_loss.py",
+        faults={
+            "_non_saturating(u, expand(log_kappa))": "_non_saturating(u, 0 * expand(log_kappa))",
+            "stop_where(is_empty | jnp.isnan(shift),": "stop_where(is_empty,",
+        },
+    ),
+    *faults_in(
+        "nce_jax/losses/_preference.py",
+        "tests/losses/test_preference_losses.py",
+        faults={
+            "jnp.where(probability == 0, 0, probability * loss)": "probability * loss",
+            "targets = targets if weights is None else targets * weights": "targets = 1 * targets",
+            "rewards - largest) / expand(temperature)": "rewards - largest) * expand(temperature)",
+            "answers.log_ratio - jax.lax.stop_gradient(": "answers.log_ratio - 0 * (",
+        },
+    ),
 )
 
 _SOLVERS = (
@@ -218,6 +236,15 @@ _DIAGNOSTICS = (
         "nce_jax/free_energy/_start.py",
         "tests/free_energy/test_mbar.py",
         faults={"rows[:, parent] - rows[:, child]": "rows[:, child] - rows[:, parent]"},
+    ),
+    *faults_in(
+        "nce_jax/free_energy/_consistency.py",
+        "tests/free_energy/test_consistency.py",
+        faults={
+            "inefficiency=inefficiency[::-1]": "inefficiency=inefficiency",
+            "np.abs(found.score) > MAX_SCORE": "found.score > MAX_SCORE",
+            "np.where(is_converged, solved.delta_f, np.nan)": "np.asarray(solved.delta_f)",
+        },
     ),
     *faults_in(
         "nce_jax/free_energy/_enthalpy.py",
