@@ -248,7 +248,7 @@ def make_two_player_step(
       >>> for _ in range(200):
       ...     state, metrics = step(state, x_data, jax.random.key(1))
       >>> print(f"mean of the samples {state.params:.1f}, overlap {metrics['overlap']:.2f}")
-      mean of the samples 2.0, overlap 0.50
+      mean of the samples 2.0, overlap 1.00
 
     References:
       Goodfellow et al., Generative adversarial nets, 2014, algorithm 1.

@@ -69,9 +69,9 @@ def make_critic_step(
       ...     lambda theta, x: x @ theta, optax.sgd(0.5), criterion=criteria.nce(magnification=10.0)
       ... )
       >>> state, step = critic.init(jnp.zeros(1)), jax.jit(critic)
-      >>> x_data, x_samples = jax.random.normal(jax.random.key(0), (2, 512, 1)) + jnp.array(
-      ...     [[[1.0]], [[0.0]]]
-      ... )
+      >>> keys = jax.random.split(jax.random.key(0))
+      >>> x_data = 1 + jax.random.normal(keys[0], (20_000, 1))
+      >>> x_samples = jax.random.normal(keys[1], (20_000, 1))
       >>> for _ in range(100):
       ...     state, metrics = step(state, training.Batch(x_data, x_samples), jax.random.key(1))
       >>> print(f"theta {state.params[0]:.1f}")
