@@ -111,6 +111,11 @@ class TwoPlayerStep:
           `has_loss`, `own_loss`, its part that does not come from the critic; those of the critic's
           last step (of its last one with data of nonzero weight) under their own names, but for
           `critic_loss` and `critic_gradient_norm`.
+
+        Raises:
+          TypeError: a state, batch, key, samples or loss of the wrong kind.
+          ValueError: a state of another step; a batch with noise, of no samples, or of a number
+            that does not divide among the critic's steps; samples of another shape than the data.
         """
         check_instance("state", state, TwoPlayerState, "train.init(params, critic_params)")
         check_arguments(state, self.optimizer, batch, key)
@@ -121,10 +126,10 @@ class TwoPlayerStep:
         key_generator = jax.random.fold_in(key_generator, state.step)
         moved, metrics = self._move_generator(state, batch, key_generator, seen.magnification)
         if seen.is_empty is not None:
-            waiting = state._replace(step=moved.step), jax.tree.map(jnp.zeros_like, metrics)
-            moved, metrics = jax.tree.map(
-                partial(jnp.where, seen.is_empty != 0), waiting, (moved, metrics)
-            )
+            is_empty = seen.is_empty != 0
+            waiting = state._replace(step=moved.step)
+            moved = jax.tree.map(partial(jnp.where, is_empty), waiting, moved)
+            metrics = {name: jnp.where(is_empty, 0, value) for name, value in metrics.items()}
         return moved, metrics | _of_critic(seen)
 
     def _move_critic(

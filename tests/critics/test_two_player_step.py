@@ -268,6 +268,16 @@ def test_neither_player_moves_at_a_batch_of_padding(num_critic_steps):
     assert (metrics["loss"], metrics["gradient_norm"], metrics["is_empty"]) == (0, 0, 1)
 
 
+def test_of_a_nan_the_loss_is_named_first_also_with_weights():
+    train = make(has_loss=True, sample_fn=lambda p, key, x: (shifted(p, key, x), p * jnp.nan))
+    weighted = training.Batch(data(4), weights_data=jnp.ones(4))
+    with pytest.raises(training.NonFiniteError, match="step 1: loss is nan"):
+        training.fit(
+            train, train.init(jnp.zeros(()), jnp.ones(1)), weighted, KEY, num_steps=1,
+            progress=False,
+        )  # fmt: skip
+
+
 def test_metrics_are_those_of_the_last_critic_step_with_data():
     """The second half of four samples, which every second one is, is padding."""
     x, weights = data(4), jnp.array([1.0, 0.0, 1.0, 0.0])
