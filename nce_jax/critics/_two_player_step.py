@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from nce_jax._checks import as_positive, check_instance, check_positive, check_positive_int
-from nce_jax._contracts import check_log_density_fn, check_optimizer, check_params
+from nce_jax._contracts import check_data, check_log_density_fn, check_optimizer, check_params
 from nce_jax._options import check_flag
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
@@ -150,7 +150,7 @@ class TwoPlayerStep:
             lambda leaf: jnp.moveaxis(leaf.reshape(-1, count, *leaf.shape[1:]), 1, 0), batch
         )
         critic, metrics = jax.lax.scan(move, state.critic, parts)
-        last = count - 1
+        last: Any = count - 1
         if metrics.is_empty is not None:
             last = last - jnp.argmin(metrics.is_empty[::-1])  # those of padding say nothing
         return critic, jax.tree.map(lambda leaf: leaf[last], metrics)
@@ -193,7 +193,11 @@ class TwoPlayerStep:
         return as_samples_of("sample_fn", drawn, self.has_loss, x_data)
 
     def _augment(self, key: PRNGKeyArray, x: Any) -> Any:
-        return x if self.augment_fn is None else self.augment_fn(key, x)
+        if self.augment_fn is None:
+            return x
+        augmented = self.augment_fn(key, x)
+        check_data("the result of augment_fn", augmented)
+        return augmented
 
 
 def make_two_player_step(

@@ -391,6 +391,8 @@ def test_samples_of_another_kind_are_named():
         make(has_loss=True)(state, data(4), KEY)
     with pytest.raises(TypeError, match="the samples of sample_fn: expected an array"):
         make(sample_fn=lambda params, key, x: None)(state, data(4), KEY)
+    with pytest.raises(TypeError, match="the result of augment_fn: expected an array"):
+        make(augment_fn=lambda key, x: None)(state, data(4), KEY)
     for sample_fn in (
         lambda p, key, x: x[:, 0],
         lambda p, key, x: (x, x),
