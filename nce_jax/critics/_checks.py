@@ -98,12 +98,12 @@ def as_samples_of(name: str, drawn: Any, has_loss: bool, x_data: Any) -> tuple[A
 def _check_samples(name: str, x: Any, x_data: Any) -> None:
     """Raises unless each sample has the shape of a datum."""
     check_data(f"the samples of {name}", x)
-    expected, got = ([leaf.shape[1:] for leaf in jax.tree.leaves(part)] for part in (x_data, x))
-    if expected != got:
-        texts = (" and ".join(map(str, shapes)) for shapes in (expected, got))
-        raise ValueError(
-            "{}: expected samples of the shape of a datum, {}, got {}".format(name, *texts)
-        )
+    of_data, of_samples = (
+        [leaf.shape[1:] for leaf in jax.tree.leaves(part)] for part in (x_data, x)
+    )
+    if of_data != of_samples:
+        expected, got = (" and ".join(map(str, shapes)) for shapes in (of_data, of_samples))
+        raise ValueError(f"{name}: expected samples of the shape of a datum, {expected}, got {got}")
 
 
 def check_arguments(state: Any, optimizer: Any, batch: Any, key: Any) -> None:
