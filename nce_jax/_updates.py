@@ -1,9 +1,10 @@
-"""What an optimizer's update needs beside gradient, state and parameters."""
+"""What an optimizer needs beside gradient, state and parameters, and its first state."""
 
 import re
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from nce_jax._promotion import standard_promotion
 
@@ -35,3 +36,30 @@ def refuse_arguments(optimizer: Any, params: Any, reason: str) -> None:
                 "optimizer: expected one that needs gradient, state and parameters alone, such as"
                 f" optax.adam(1e-3), got one that needs {', '.join(names)}: {reason}"
             ) from None
+
+
+def init_optimizer(optimizer: Any, params: Any) -> Any:
+    """The first state of an optimizer, in which no array is one of the parameters or occurs twice.
+
+    A compiled step could not be given the memory of such an array, as that of `optax.lbfgs`. Raises
+    for an optimizer that keeps two sets of parameters.
+    """
+    state = optimizer.init(params)
+    if any(map(_has_two_sets, jax.tree.leaves(state, is_leaf=_has_two_sets))):
+        raise ValueError(
+            "optimizer: expected one that keeps one set of parameters, such as optax.adam(1e-3),"
+            " got optax.lookahead; training.with_average keeps an average beside the parameters"
+        )
+    held = set(map(id, jax.tree.leaves(params)))
+
+    def own(leaf: Any) -> Any:
+        if id(leaf) in held:
+            return jnp.copy(leaf)
+        held.add(id(leaf))
+        return leaf
+
+    return jax.tree.map(own, state)
+
+
+def _has_two_sets(node: Any) -> bool:
+    return type(node).__name__ == "LookaheadState"

@@ -5,8 +5,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_instance, describe
-from nce_jax._contracts import check_data
+from nce_jax._checks import check_instance, check_key, describe, is_key
+from nce_jax._contracts import check_arrays, check_data
 from nce_jax._options import check_function
 from nce_jax._types import Array
 from nce_jax.training import Batch, TrainState, TrainStep
@@ -75,18 +75,18 @@ def as_batch(batch: Any, num_critic_steps: int) -> Batch:
     return batch
 
 
-def as_samples_of(name: str, drawn: Any, has_loss: bool) -> tuple[Any, Array]:
-    """Samples and the generator's own loss, zero without one."""
+def as_samples_of(name: str, drawn: Any, has_loss: bool, x_data: Any) -> tuple[Any, Array]:
+    """Samples, of which each has the shape of a datum, and the generator's own loss or zero."""
     if not has_loss:
-        check_data(f"the samples of {name}", drawn)
-        return drawn, jnp.zeros(())
+        _check_samples(name, drawn, x_data)
+        return drawn, jnp.zeros((), jnp.float32)
     if not (isinstance(drawn, tuple) and len(drawn) == 2):
         raise TypeError(
             f"{name}: expected a pair of samples and a loss, since has_loss is True, got"
             f" {describe(drawn)}"
         )
     x, loss = drawn
-    check_data(f"the samples of {name}", x)
+    _check_samples(name, x, x_data)
     is_number = jnp.shape(loss) == () and hasattr(loss, "dtype")
     if not (is_number and jnp.issubdtype(loss.dtype, jnp.floating)):
         raise TypeError(
@@ -95,12 +95,33 @@ def as_samples_of(name: str, drawn: Any, has_loss: bool) -> tuple[Any, Array]:
     return x, loss
 
 
-def check_states(state: Any, optimizer: Any) -> None:
-    """Raises unless the states of the players are of the kind that this step makes."""
+def _check_samples(name: str, x: Any, x_data: Any) -> None:
+    """Raises unless each sample has the shape of a datum."""
+    check_data(f"the samples of {name}", x)
+    of_data, of_samples = (
+        [leaf.shape[1:] for leaf in jax.tree.leaves(part)] for part in (x_data, x)
+    )
+    if of_data != of_samples:
+        expected, got = (" and ".join(map(str, shapes)) for shapes in (of_data, of_samples))
+        raise ValueError(f"{name}: expected samples of the shape of a datum, {expected}, got {got}")
+
+
+def check_arguments(state: Any, optimizer: Any, batch: Any, key: Any) -> None:
+    """Raises unless the states are such as this step makes, and the key is one."""
+    check_arrays("state", state)
+    if not is_key(key) and is_key(batch):
+        raise TypeError(
+            f"key: expected a typed key, got {describe(key)}; the batch comes before the key"
+        )
+    check_key(key)
     check_instance("state.critic", state.critic, TrainState, "that of train.init(...)")
-    expected: Any = jax.tree.structure(jax.eval_shape(optimizer.init, state.params))
-    if jax.tree.structure(state.opt_state) != expected:
+    expected: Any = jax.eval_shape(optimizer.init, state.params)
+    if _shapes(state.opt_state) != _shapes(expected):
         raise ValueError(
             "state: expected one from the init of this train step, got another opt_state: that of a"
             " step with another optimizer"
         )
+
+
+def _shapes(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]

@@ -5,9 +5,16 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_positive, check_instance, check_key, check_positive, describe
+from nce_jax._checks import (
+    as_positive,
+    as_weights,
+    check_instance,
+    check_key,
+    check_positive,
+    describe,
+)
 from nce_jax._contracts import check_log_density_fn
-from nce_jax._numerics import has_no_weight, weighted_mean
+from nce_jax._numerics import has_no_weight, ignore_unweighted, weighted_mean
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray, Scalars
@@ -49,8 +56,9 @@ def gradient_penalty(
     Raises:
       TypeError: `log_ratio_fn` is no function of parameters and samples; when it runs: samples that
         are not one floating array.
-      ValueError: a plain number that is out of its range, or another `where`; when it runs: a batch
-        without samples, or different numbers of data and samples "between" them.
+      ValueError: a plain number that is out of its range, or another `where`; when it runs: arrays
+        without entries, weights of another shape, or data and samples of different shapes "between"
+        them.
 
     Examples:
       >>> import jax
@@ -89,16 +97,18 @@ def _penalty(
 ) -> Array:
     check_instance("batch", batch, Batch, "training.Batch(x_data, x_samples)")
     check_key(key)
-    x, weights = _samples(batch, where, key)
 
     def total(x: jax.Array) -> jax.Array:
         return jnp.sum(log_ratio_fn(params, x))
 
     with standard_promotion():
+        x, weights, name = _samples(batch, where, key)
         gradient = jax.grad(total)(x)
         gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))
         squares = jnp.sum(gradient.reshape(x.shape[0], -1) ** 2, axis=1)
         terms = squares if target_norm == 0 else (_root(squares) - target_norm) ** 2
+        weights = as_weights(name, weights, terms)
+        terms = ignore_unweighted(terms, weights)
         is_empty = has_no_weight(terms, weights)
         if weights is not None:
             weights = jnp.where(is_empty, 1, weights)  # a mean without samples has no derivative
@@ -112,8 +122,8 @@ def _root(squares: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squares)))
 
 
-def _samples(batch: Batch, where: str, key: PRNGKeyArray) -> tuple[jax.Array, Any]:
-    """Where the gradient is taken, and the weights of these places."""
+def _samples(batch: Batch, where: str, key: PRNGKeyArray) -> tuple[jax.Array, Any, str]:
+    """Where the gradient is taken, the weights of these places, and the weights' name."""
     sides = {"data": (batch.x_data, batch.weights_data)}
     if where != "data":
         sides["samples"] = batch.x_noise, batch.weights_noise
@@ -122,12 +132,14 @@ def _samples(batch: Batch, where: str, key: PRNGKeyArray) -> tuple[jax.Array, An
             raise TypeError(
                 f"batch: expected {name} that are one array of floating samples, got {describe(x)}"
             )
+        if x.size == 0:
+            raise ValueError(f"batch: expected {name} with at least one entry, got shape {x.shape}")
     if where != "between":
-        return sides[where]
+        return *sides[where], "weights_data" if where == "data" else "weights_noise"
     (data, weights), (samples, _) = sides.values()
     if data.shape != samples.shape:
         raise ValueError(
             f"batch: expected as many data as samples, got shapes {data.shape} and {samples.shape}"
         )
     place = jax.random.uniform(key, (data.shape[0],) + (1,) * (data.ndim - 1), data.dtype)
-    return place * data + (1 - place) * samples, weights
+    return place * data + (1 - place) * samples, weights, "weights_data"

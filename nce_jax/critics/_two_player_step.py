@@ -2,24 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from nce_jax._checks import check_instance, check_key, check_positive, check_positive_int
-from nce_jax._contracts import check_arrays, check_log_density_fn, check_optimizer, check_params
+from nce_jax._checks import as_positive, check_instance, check_positive, check_positive_int
+from nce_jax._contracts import check_data, check_log_density_fn, check_optimizer, check_params
 from nce_jax._options import check_flag
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
+from nce_jax._updates import init_optimizer
 from nce_jax.critics._checks import (
     as_batch,
     as_samples_of,
+    check_arguments,
     check_augment,
     check_critic,
     check_form,
-    check_states,
 )
 from nce_jax.losses import generator_loss
 from nce_jax.training import Batch, Metrics, TrainState, TrainStep
@@ -81,12 +83,15 @@ class TwoPlayerStep:
           A `TwoPlayerState` of copies.
 
         Raises:
-          TypeError: parameters that are not floating arrays.
+          TypeError: parameters that are not floating arrays, or an F that is no number.
+          ValueError: an F of another shape; an optimizer that keeps two sets of parameters, or, of
+            a critic with a rule that adapts M, one that needs the loss.
         """
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
         critic = self.critic.init(critic_params, log_partition=log_partition)
-        return TwoPlayerState(params, self.optimizer.init(params), critic, jnp.int32(0))
+        opt_state = init_optimizer(self.optimizer, params)
+        return TwoPlayerState(params, opt_state, critic, jnp.int32(0))
 
     def __call__(
         self, state: TwoPlayerState, batch: Any, key: PRNGKeyArray
@@ -96,26 +101,36 @@ class TwoPlayerStep:
         Args:
           state: what `init` or the step before returned.
           batch: an array of data, (n, ...), a pytree of such, or a `training.Batch` of data and
-            their weights. With several critic steps each takes its own part of it.
+            their weights, which are weights of the data alone: all samples of the generator count
+            alike. With several critic steps each takes its own part of it. Where all weights are
+            zero neither player moves.
           key: the same typed key at every step: the step folds in its own number.
 
         Returns:
           The new state, and the metrics: `loss` and `gradient_norm` of the generator; with
           `has_loss`, `own_loss`, its part that does not come from the critic; those of the critic's
-          last step under their own names, but for `critic_loss` and `critic_gradient_norm`.
+          last step (of its last one with data of nonzero weight) under their own names, but for
+          `critic_loss` and `critic_gradient_norm`.
+
+        Raises:
+          TypeError: a state, batch, key, samples or loss of the wrong kind.
+          ValueError: a state of another step; a batch with noise, of no samples, or of a number
+            that does not divide among the critic's steps; samples of another shape than the data.
         """
         check_instance("state", state, TwoPlayerState, "train.init(params, critic_params)")
-        check_arrays("state", state)
-        check_key(key)
-        check_states(state, self.optimizer)
+        check_arguments(state, self.optimizer, batch, key)
         batch = as_batch(batch, self.num_critic_steps)
         key_critic, key_generator = jax.random.split(key)
         critic, seen = self._move_critic(state, batch, key_critic)
-        state, metrics = self._move_generator(
-            state._replace(critic=critic), batch, jax.random.fold_in(key_generator, state.step),
-            seen.magnification,
-        )  # fmt: skip
-        return state, metrics | _of_critic(seen)
+        state = state._replace(critic=critic)
+        key_generator = jax.random.fold_in(key_generator, state.step)
+        moved, metrics = self._move_generator(state, batch, key_generator, seen.magnification)
+        if seen.is_empty is not None:
+            is_empty = seen.is_empty != 0
+            waiting = state._replace(step=moved.step)
+            moved = jax.tree.map(partial(jnp.where, is_empty), waiting, moved)
+            metrics = {name: jnp.where(is_empty, 0, value) for name, value in metrics.items()}
+        return moved, metrics | _of_critic(seen)
 
     def _move_critic(
         self, state: TwoPlayerState, batch: Batch, key: PRNGKeyArray
@@ -135,7 +150,10 @@ class TwoPlayerStep:
             lambda leaf: jnp.moveaxis(leaf.reshape(-1, count, *leaf.shape[1:]), 1, 0), batch
         )
         critic, metrics = jax.lax.scan(move, state.critic, parts)
-        return critic, jax.tree.map(lambda leaf: leaf[-1], metrics)
+        last: Any = count - 1
+        if metrics.is_empty is not None:
+            last = last - jnp.argmin(metrics.is_empty[::-1])  # those of padding say nothing
+        return critic, jax.tree.map(lambda leaf: leaf[last], metrics)
 
     def _move_generator(
         self, state: TwoPlayerState, batch: Batch, key: PRNGKeyArray, magnification: Any
@@ -146,7 +164,7 @@ class TwoPlayerStep:
             x = self._augment(key_augment, x)
             judged = self._judge(state.critic, x, magnification)
             with standard_promotion():
-                weight = jnp.asarray(self.critic_weight, judged.dtype)
+                weight = as_positive("critic_weight", self.critic_weight, judged[None])
                 return weight * judged + own, own
 
         (loss, own), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
@@ -172,10 +190,14 @@ class TwoPlayerStep:
 
     def _sample(self, params: Params, key: PRNGKeyArray, x_data: Any) -> tuple[Any, Array]:
         drawn = self.sample_fn(params, key, x_data)
-        return as_samples_of("sample_fn", drawn, self.has_loss)
+        return as_samples_of("sample_fn", drawn, self.has_loss, x_data)
 
     def _augment(self, key: PRNGKeyArray, x: Any) -> Any:
-        return x if self.augment_fn is None else self.augment_fn(key, x)
+        if self.augment_fn is None:
+            return x
+        augmented = self.augment_fn(key, x)
+        check_data("the result of augment_fn", augmented)
+        return augmented
 
 
 def make_two_player_step(

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_instance, check_key, describe, is_key
+from nce_jax._checks import as_real, broadcasts, check_instance, check_key, describe, is_key
 from nce_jax._contracts import check_arrays, check_log_density_fn
 from nce_jax._distributions import as_noise
 from nce_jax._options import other_parameters
@@ -101,6 +101,15 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
                 f"state: expected one from the init of this train step, got another {name}: that"
                 " of a step with another optimizer, treatment or magnification rule"
             )
+
+
+def as_initial(log_partition: Any, dtype: Any, shape: tuple[int, ...]) -> jax.Array:
+    """A copy of the initial F, one number or of this shape; raises for any other."""
+    given = as_real("log_partition", log_partition)
+    if not broadcasts(jnp.shape(given), shape):
+        expected = "one number" + (f" or one per stage, shape {shape}" if shape else "")
+        raise ValueError(f"log_partition: expected {expected}, got shape {jnp.shape(given)}")
+    return jnp.copy(jnp.broadcast_to(jnp.asarray(given, dtype), shape))
 
 
 def check_arguments(state: Any, batch: Any, key: Any) -> None:

@@ -111,8 +111,8 @@ def fit(
         carries the gradient. A `FailedSolvesWarning` is given where F is not solved at more than a
         fifth of the steps of a record, or half of those of the first one.
       allow_changes: what may differ from the run in `folder`, a tuple of "batches", "batch_size",
-        "key", "state", "model", "noise", "optimizer", "criterion", "treatment",
-        "magnification_rule" and "step" (of any other step than that of `make_train_step`, as a
+        "key", "state", "model", "noise", "optimizer", "criterion", "treatment", "stages",
+        "penalty", "magnification_rule" and "step" (of any step that is no `TrainStep`, as a
         whole). A resumed run goes on as if nothing had changed, so that a change is refused unless
         it is named here. Samples are compared bit for bit, functions by the operations that they
         consist of and their constants, of batches from an iterable or a function the last one, and

@@ -162,12 +162,11 @@ def evaluate_places(model: Model, params: Params, x: Any) -> jax.Array:
     """Log ratios of all places of all samples as one axis, those of a sample together."""
     values = model(params, x)
     count = jax.tree.leaves(x)[0].shape[0]
+    expected = f"log_ratio_fn: expected one value for each place of every sample, ({count}, ...)"
+    if not hasattr(values, "shape"):
+        raise TypeError(f"{expected}, got {describe(values)}")
     if jnp.ndim(values) < 2 or values.shape[0] != count or values.size == 0:
-        got = f"shape {values.shape}" if hasattr(values, "shape") else describe(values)
-        raise ValueError(
-            "log_ratio_fn: expected one value for each place of every sample, shape"
-            f" ({count}, ...), got {got}"
-        )
+        raise ValueError(f"{expected}, got shape {values.shape}")
     flat = values.reshape(-1)
     check_values("log_ratio_fn", flat, flat)
     return flat

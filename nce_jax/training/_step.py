@@ -13,13 +13,14 @@ from nce_jax._checks import check_positive_int, compute_dtype
 from nce_jax._contracts import check_params
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import refuse_arguments
+from nce_jax._updates import init_optimizer, refuse_arguments
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import Status, make_problem
 from nce_jax.magnification import Choice, MagnificationRule
 from nce_jax.training import _magnify
 from nce_jax.training._composition import (
+    as_initial,
     as_model,
     as_source,
     check_arguments,
@@ -77,19 +78,20 @@ class TrainStep:
           A `TrainState` of copies: a compiled step that donates its state leaves `params` intact.
 
         Raises:
-          TypeError: parameters that are not floating arrays.
-          ValueError: an optimizer that needs the loss, with a rule that adapts M.
+          TypeError: parameters that are not floating arrays, or an F that is no number.
+          ValueError: an F of another shape; an optimizer that keeps two sets of parameters, or one
+            that needs the loss, with a rule that adapts M.
         """
         check_params(params)
         params = jax.tree.map(jnp.copy, params)
         dtype = compute_dtype(*jax.tree.leaves(params))
         stages = self.sides.stages
         shape = () if stages is None else (stages.num_stages,)
-        log_partition = jnp.copy(jnp.broadcast_to(jnp.asarray(log_partition, dtype), shape))
+        log_partition = as_initial(log_partition, dtype, shape)
         if self.magnification_rule is not None:
             reason = "with a magnification_rule the loss changes with M from step to step"
             refuse_arguments(self.optimizer, (params, log_partition), reason)
-        opt_state = self.optimizer.init((params, log_partition))
+        opt_state = init_optimizer(self.optimizer, (params, log_partition))
         remembered = _magnify.init_rule(self.magnification_rule, params, dtype, stages)
         return TrainState(params, log_partition, opt_state, jnp.int32(0), remembered)
 

@@ -60,6 +60,21 @@ def test_weights_are_those_of_the_places(x64):
     assert gradient == 0
 
 
+def test_a_sample_of_weight_zero_is_ignored_even_if_it_is_nan():
+    """With the gradient x, of a value that is NaN at NaN."""
+    penalty_fn = critics.gradient_penalty(quadratic, strength=1.0)
+    x, weights = jnp.arange(6.0).reshape(3, 2), jnp.array([1.0, 0.0, 1.0])
+    padded = training.Batch(x.at[1].set(jnp.nan), weights_data=weights)
+    assert penalty_fn(jnp.array(1.0), padded, KEY) == (0 + 1 + 16 + 25) / 2
+
+
+def test_places_between_samples_of_two_precisions(x64):
+    penalty_fn = critics.gradient_penalty(linear, strength=1.0, where="between")
+    mixed = batch()._replace(x_noise=batch().x_noise.astype(jnp.float32))
+    with jax.numpy_dtype_promotion("strict"):
+        np.testing.assert_allclose(penalty_fn(jnp.asarray(SLOPE), mixed, KEY), 25)
+
+
 @pytest.mark.parametrize("target_norm", [0.0, 1.0])
 def test_a_flat_critic_has_a_finite_gradient(target_norm):
     penalty_fn = critics.gradient_penalty(quadratic, strength=1.0, target_norm=target_norm)
@@ -138,3 +153,7 @@ def test_batches_without_places_are_named():
         between(jnp.asarray(SLOPE), x, KEY)
     with pytest.raises(TypeError, match="batch: expected data that are one array of floating"):
         at_data(jnp.asarray(SLOPE), training.Batch((x, x)), KEY)
+    with pytest.raises(ValueError, match="batch: expected data with at least one entry"):
+        at_data(jnp.asarray(SLOPE), training.Batch(x[:0]), KEY)
+    with pytest.raises(ValueError, match="weights_data: expected"):
+        at_data(jnp.asarray(SLOPE), training.Batch(x, weights_data=jnp.ones(3)), KEY)

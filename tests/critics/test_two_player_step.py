@@ -35,7 +35,8 @@ def make_critic(magnification=1.0, rate=0.5, regularized=False, **options):
     criterion = criteria.nce(magnification=magnification)
     if regularized:
         criterion = criteria.ratio_regularized(criterion, 0.05)
-    return training.make_critic_step(linear, optax.sgd(rate), criterion=criterion, **options)
+    optimizer = options.pop("optimizer", optax.sgd(rate))
+    return training.make_critic_step(linear, optimizer, criterion=criterion, **options)
 
 
 def make(critic=None, optimizer=None, sample_fn=shifted, **options):
@@ -255,6 +256,69 @@ def test_a_failed_critic_leaves_no_plausible_generator():
     assert np.isnan(metrics["loss"])
 
 
+@pytest.mark.parametrize("num_critic_steps", [1, 2])
+def test_neither_player_moves_at_a_batch_of_padding(num_critic_steps):
+    train = make(optimizer=optax.adam(0.1), num_critic_steps=num_critic_steps)
+    state = train.init(jnp.array(0.3), jnp.ones(1))
+    padding = training.Batch(data(4), weights_data=jnp.zeros(4))
+    moved, metrics = jax.jit(train)(state, padding, KEY)
+    waiting = state._replace(step=moved.step, critic=state.critic._replace(step=moved.critic.step))
+    assert_trees_equal(moved, waiting)
+    assert (moved.step, moved.critic.step) == (1, num_critic_steps)
+    assert (metrics["loss"], metrics["gradient_norm"], metrics["is_empty"]) == (0, 0, 1)
+
+
+def test_of_a_nan_the_loss_is_named_first_also_with_weights():
+    train = make(has_loss=True, sample_fn=lambda p, key, x: (shifted(p, key, x), p * jnp.nan))
+    weighted = training.Batch(data(4), weights_data=jnp.ones(4))
+    with pytest.raises(training.NonFiniteError, match="step 1: loss is nan"):
+        training.fit(
+            train, train.init(jnp.zeros(()), jnp.ones(1)), weighted, KEY, num_steps=1,
+            progress=False,
+        )  # fmt: skip
+
+
+def test_metrics_are_those_of_the_last_critic_step_with_data():
+    """The second half of four samples, which every second one is, is padding."""
+    x, weights = data(4), jnp.array([1.0, 0.0, 1.0, 0.0])
+    train = make(num_critic_steps=2)
+    state = train.init(jnp.array(0.3), jnp.ones(1))
+    _, metrics = jax.jit(train)(state, training.Batch(x, weights_data=weights), KEY)
+    assert metrics["is_empty"] == 0
+    assert metrics["overlap"] > 0
+    assert metrics["loss"] != 0
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_metrics_have_the_precision_of_the_players(dtype, x64):
+    train = make()
+    state = train.init(jnp.zeros((), dtype), jnp.zeros(1, dtype))
+    _, metrics = jax.eval_shape(train, state, jnp.zeros((4, 1), dtype), KEY)
+    names = ("loss", "gradient_norm", "critic_loss", "overlap")
+    assert [metrics[name].dtype for name in names] == [dtype] * 4
+
+
+def test_a_weight_that_is_none_is_seen_in_the_loss():
+    def loss(weight):
+        train = make(critic_weight=weight)
+        return train(train.init(jnp.array(0.3), jnp.ones(1)), data(4), KEY)[1]["loss"]
+
+    found = jax.jit(jax.vmap(loss))(jnp.array([-1.0, 0.0, 1.0]))
+    np.testing.assert_array_equal(np.isnan(found), [True, True, False])
+
+
+@pytest.mark.costly
+def test_a_step_may_be_given_the_memory_of_its_state():
+    train = make(make_critic(), optax.lbfgs(memory_size=2))
+    params = jnp.array([0.3]), jnp.ones(1)
+    train = make(train.critic, train.optimizer, lambda p, key, x: shifted(p[0], key, x))
+    step = jax.jit(train, donate_argnums=0)
+    state = train.init(*params)
+    for _ in range(2):
+        state, _ = step(state, data(4), KEY)
+    assert [float(leaf[0]) for leaf in params] == [np.float32(0.3), 1.0]
+
+
 WRONG = {
     "a density as the critic": (
         {"critic": training.make_train_step(linear, standard_normal(1), optax.sgd(0.1))},
@@ -327,7 +391,38 @@ def test_samples_of_another_kind_are_named():
         make(has_loss=True)(state, data(4), KEY)
     with pytest.raises(TypeError, match="the samples of sample_fn: expected an array"):
         make(sample_fn=lambda params, key, x: None)(state, data(4), KEY)
+    with pytest.raises(TypeError, match="the result of augment_fn: expected an array"):
+        make(augment_fn=lambda key, x: None)(state, data(4), KEY)
+    for sample_fn in (
+        lambda p, key, x: x[:, 0],
+        lambda p, key, x: (x, x),
+        lambda p, key, x: (p, x),
+    ):
+        with pytest.raises(ValueError, match="sample_fn: expected samples"):
+            make(sample_fn=sample_fn)(state, data(4), KEY)
+
+
+@pytest.mark.bad_input
+def test_states_of_another_step_are_named():
+    state = make().init(jnp.zeros(()), jnp.ones(1))
     with pytest.raises(TypeError, match="state: expected a TwoPlayerState"):
         make()(state.critic, data(4), KEY)
-    with pytest.raises(ValueError, match="state: expected one from the init"):
-        make(optimizer=optax.adam(0.1))(state, data(4), KEY)
+    with pytest.raises(TypeError, match="the batch comes before the key"):
+        make()(state, KEY, data(4))
+    adam = make(optimizer=optax.adam(0.1))
+    exchanged = adam.init(jnp.zeros(2), jnp.ones(1)).opt_state
+    for wrong in (state, state._replace(opt_state=exchanged)):
+        with pytest.raises(ValueError, match="state: expected one from the init"):
+            adam(wrong, data(4), KEY)
+
+
+@pytest.mark.bad_input
+def test_initial_arguments_are_named():
+    with pytest.raises(ValueError, match="log_partition: expected one number, got shape"):
+        make().init(jnp.zeros(()), jnp.ones(1), log_partition=jnp.zeros(1))
+    with pytest.raises(TypeError, match="log_partition: expected a number"):
+        make().init(jnp.zeros(()), jnp.ones(1), log_partition="zero")
+    two_sets = optax.lookahead(optax.sgd(0.1), sync_period=5, slow_step_size=0.5)
+    for train in (make(optimizer=two_sets), make(make_critic(optimizer=two_sets))):
+        with pytest.raises(ValueError, match="optimizer: expected one that keeps one set"):
+            train.init(jnp.zeros(()), jnp.ones(1))

@@ -159,6 +159,9 @@ def test_wrong_results_are_named():
     flat = make(linear, is_spatial=True)
     with pytest.raises(ValueError, match="log_ratio_fn: expected one value for each place"):
         flat(flat.init(jnp.ones(2)), batch(), KEY)
+    pair = make(lambda slope, x: (x, x), is_spatial=True)
+    with pytest.raises(TypeError, match="log_ratio_fn: expected one value for each place"):
+        pair(pair.init(jnp.ones(2)), batch(), KEY)
     rows = make(penalty_fn=lambda params, batch, key: params)
     with pytest.raises(TypeError, match="penalty_fn: expected one floating number"):
         rows(rows.init(jnp.ones(2)), batch(), KEY)
