@@ -1,4 +1,4 @@
-"""What an optimizer needs beside gradient, state and parameters, and its first state."""
+"""What an optimizer needs beside gradient, state and parameters, and the states that fit it."""
 
 import re
 from typing import Any
@@ -59,6 +59,20 @@ def init_optimizer(optimizer: Any, params: Any) -> Any:
         return leaf
 
     return jax.tree.map(own, state)
+
+
+def check_opt_state(state: Any, optimizer: Any) -> None:
+    """Raises unless `state.opt_state` is one that the optimizer makes for `state.params`."""
+    if tree_shapes(state.opt_state) != tree_shapes(jax.eval_shape(optimizer.init, state.params)):
+        raise ValueError(
+            "state: expected one from the init of this train step, got another opt_state: that of a"
+            " step with another optimizer"
+        )
+
+
+def tree_shapes(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
+    """The structure of a tree, and the shapes of its leaves."""
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def _has_two_sets(node: Any) -> bool:

@@ -9,6 +9,7 @@ from nce_jax._checks import check_instance, check_key, describe, is_key
 from nce_jax._contracts import check_arrays, check_data
 from nce_jax._options import check_function
 from nce_jax._types import Array
+from nce_jax._updates import check_opt_state
 from nce_jax.training import Batch, TrainState, TrainStep
 
 FORMS = ("non_saturating", "reverse_kl")
@@ -115,13 +116,4 @@ def check_arguments(state: Any, optimizer: Any, batch: Any, key: Any) -> None:
         )
     check_key(key)
     check_instance("state.critic", state.critic, TrainState, "that of train.init(...)")
-    expected: Any = jax.eval_shape(optimizer.init, state.params)
-    if _shapes(state.opt_state) != _shapes(expected):
-        raise ValueError(
-            "state: expected one from the init of this train step, got another opt_state: that of a"
-            " step with another optimizer"
-        )
-
-
-def _shapes(tree: Any) -> tuple[Any, list[tuple[int, ...]]]:
-    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    check_opt_state(state, optimizer)

@@ -101,9 +101,9 @@ class TwoPlayerStep:
         Args:
           state: what `init` or the step before returned.
           batch: an array of data, (n, ...), a pytree of such, or a `training.Batch` of data and
-            their weights, which are weights of the data alone: all samples of the generator count
-            alike. With several critic steps each takes its own part of it. Where all weights are
-            zero neither player moves.
+            their weights. Sample i was made under the conditions of datum i and has its weight, if
+            there are as many samples as data. With several critic steps each takes its own part of
+            the batch. Where all weights are zero neither player moves.
           key: the same typed key at every step: the step folds in its own number.
 
         Returns:
@@ -139,8 +139,9 @@ class TwoPlayerStep:
             keys = jax.random.split(jax.random.fold_in(key, critic.step), 4)
             samples, _ = self._sample(state.params, keys[0], part.x_data)
             seen = self._augment(keys[1], part.x_data), self._augment(keys[2], samples)
-            x_data, x_noise = jax.lax.stop_gradient(seen)
-            return self.critic(critic, part._replace(x_data=x_data, x_noise=x_noise), keys[3])
+            weights = _weights_of(samples, part)
+            part = Batch(*jax.lax.stop_gradient(seen), part.weights_data, weights)
+            return self.critic(critic, part, keys[3])
 
         count = self.num_critic_steps
         if count == 1:
@@ -161,8 +162,9 @@ class TwoPlayerStep:
         def loss_fn(params: Params) -> tuple[jax.Array, jax.Array]:
             key_sample, key_augment = jax.random.split(key)
             x, own = self._sample(params, key_sample, batch.x_data)
+            weights = _weights_of(x, batch)
             x = self._augment(key_augment, x)
-            judged = self._judge(state.critic, x, magnification)
+            judged = self._judge(state.critic, x, weights, magnification)
             with standard_promotion():
                 weight = as_positive("critic_weight", self.critic_weight, judged[None])
                 return weight * judged + own, own
@@ -178,7 +180,7 @@ class TwoPlayerStep:
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
         return state, metrics | ({"own_loss": own} if self.has_loss else {})
 
-    def _judge(self, critic: TrainState, x: Any, magnification: Any) -> jax.Array:
+    def _judge(self, critic: TrainState, x: Any, weights: Any, magnification: Any) -> jax.Array:
         """The critic's loss of samples, at the M of its last step where a rule adapts it."""
         criterion = self.critic.criterion
         if magnification is not None:
@@ -186,7 +188,9 @@ class TwoPlayerStep:
         loss = criterion.generator_loss or generator_loss
         log_ratio = self.critic.log_ratio(jax.lax.stop_gradient(critic.params), x)
         log_partition = jax.lax.stop_gradient(critic.log_partition)
-        return loss(log_ratio, log_partition=log_partition, form=self.form)
+        if weights is not None:  # those of an image are those of all its places
+            weights = jnp.repeat(weights, log_ratio.shape[0] // weights.shape[0])
+        return loss(log_ratio, log_partition=log_partition, weights=weights, form=self.form)
 
     def _sample(self, params: Params, key: PRNGKeyArray, x_data: Any) -> tuple[Any, Array]:
         drawn = self.sample_fn(params, key, x_data)
@@ -292,6 +296,12 @@ def make_two_player_step(
     return TwoPlayerStep(
         sample_fn, critic, optimizer, form, num_critic_steps, critic_weight, has_loss, augment_fn
     )
+
+
+def _weights_of(samples: Any, batch: Batch) -> Any:
+    """The weights of samples that share the conditions of the data, one for one; None for none."""
+    counts = {leaf.shape[0] for leaf in jax.tree.leaves((samples, batch.x_data))}
+    return batch.weights_data if len(counts) == 1 else None
 
 
 def _of_critic(metrics: Metrics) -> dict[str, Any]:

@@ -35,16 +35,6 @@ def check_same_count(name: str, x: Any) -> None:
         raise ValueError(f"{name}: expected at least one sample, as many in all leaves, got {got}")
 
 
-def check_opt_state(state: Any, optimizer: Any) -> None:
-    """Raises unless the state of the optimizer is one that it makes for these parameters."""
-    expected: Any = jax.tree.structure(jax.eval_shape(optimizer.init, state.params))
-    if jax.tree.structure(state.opt_state) != expected:
-        raise ValueError(
-            "state: expected one from the init of this train step, got another opt_state: that of a"
-            " step with another optimizer"
-        )
-
-
 def check_prior_state(prior: Any, state: Any) -> None:
     """Raises unless this is the state of a prior, or () of none."""
     if prior is not None:

@@ -21,8 +21,8 @@ from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
-from nce_jax._updates import refuse_arguments
-from nce_jax.latent._checks import as_data, check_opt_state
+from nce_jax._updates import check_opt_state, init_optimizer, refuse_arguments
+from nce_jax.latent._checks import as_data
 from nce_jax.samplers import Kernel, sample_chains
 from nce_jax.training import TrainState, TrainStep
 
@@ -65,7 +65,9 @@ class ChainStep:
         refuse_arguments(self.optimizer, params, reason)
         params = jax.tree.map(jnp.copy, params)
         log_partition = jnp.zeros((), compute_dtype(*jax.tree.leaves(params)))
-        return TrainState(params, log_partition, self.optimizer.init(params), jnp.int32(0))
+        return TrainState(
+            params, log_partition, init_optimizer(self.optimizer, params), jnp.int32(0)
+        )
 
     def __call__(
         self, state: TrainState, batch: Any, key: PRNGKeyArray

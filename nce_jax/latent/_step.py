@@ -22,9 +22,9 @@ from nce_jax._dtypes import compute_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
+from nce_jax._updates import check_opt_state, init_optimizer
 from nce_jax.latent._checks import (
     as_data,
-    check_opt_state,
     check_prior_state,
     check_same_count,
     check_standard_normal,
@@ -87,7 +87,7 @@ class LatentStep:
             raise TypeError(f"prior_params: expected {expected}, got {describe(prior_params)}")
         params = jax.tree.map(jnp.copy, params)
         prior = () if self.prior is None else self.prior.init(prior_params)
-        return LatentState(params, self.optimizer.init(params), prior, jnp.int32(0))
+        return LatentState(params, init_optimizer(self.optimizer, params), prior, jnp.int32(0))
 
     def __call__(
         self, state: LatentState, batch: Any, key: PRNGKeyArray

@@ -15,6 +15,7 @@ from nce_jax._checks import as_real, broadcasts, check_instance, check_key, desc
 from nce_jax._contracts import check_arrays, check_log_density_fn
 from nce_jax._distributions import as_noise
 from nce_jax._options import other_parameters
+from nce_jax._updates import tree_shapes
 from nce_jax.criteria import Criterion
 from nce_jax.magnification import MagnificationRule
 from nce_jax.training._state import TrainState
@@ -95,8 +96,7 @@ def check_state(state: Any, init: Callable[[Any], TrainState]) -> None:
     check_instance("state", state, TrainState, "train.init(params)")
     expected = jax.eval_shape(init, state.params)
     for name in ("opt_state", "magnification_state"):
-        actual: Any = jax.tree.structure(getattr(state, name))
-        if actual != jax.tree.structure(getattr(expected, name)):
+        if tree_shapes(getattr(state, name)) != tree_shapes(getattr(expected, name)):
             raise ValueError(
                 f"state: expected one from the init of this train step, got another {name}: that"
                 " of a step with another optimizer, treatment or magnification rule"

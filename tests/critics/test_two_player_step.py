@@ -158,9 +158,40 @@ def test_several_critic_steps_divide_the_batch(x64):
         keys = jax.random.split(jax.random.fold_in(jax.random.split(KEY)[0], i), 4)
         samples = shifted(state.params, keys[0], x[i::3])
         weights = 1 + jnp.arange(96.0)[i::3] % 2
-        part = training.Batch(x[i::3], samples, weights_data=weights)
+        part = training.Batch(x[i::3], samples, weights, weights)
         expected, _ = critic(expected, part, keys[3])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), moved.critic, expected)
+
+
+def test_samples_have_the_weights_of_their_conditions(x64):
+    """Labels of weights 1 and 9, means that depend on them, and a critic that sees x alone.
+
+    At the true means data and samples agree, with weights on both sides, so that neither player
+    moves but by its draws: k = 4 standard errors of the weighted mean of 4,000 samples.
+    """
+    label = jnp.arange(4000) % 2
+    weights = jnp.where(label == 0, 1.0, 9.0)
+    x = 3.0 * label + jax.random.normal(jax.random.key(5), (4000,))
+
+    def sample_fn(means, key, x_data):
+        return means[x_data[1]] + jax.random.normal(key, (4000,)), x_data[1]
+
+    critic = training.make_critic_step(
+        lambda slope, x: slope[0] * x[0], optax.sgd(1.0), treatment=training.held()
+    )
+    train = critics.make_two_player_step(sample_fn, critic, optax.sgd(0.0))
+    state = train.init(jnp.array([0.0, 3.0]), jnp.zeros(1))
+    batch = training.Batch((x, label), weights_data=weights)
+    moved, _ = train(state, batch, KEY)
+    variance = 1 + 9 * 0.09  # within a label, and of the means
+    error = np.sqrt(2 * variance * float(jnp.sum(weights**2))) / float(jnp.sum(weights)) / 2
+    assert abs(moved.critic.params[0]) < 4 * error
+    # The generator's gradient: slope / 2 times minus the weight of each label.
+    slope = jnp.array([0.01])
+    state = state._replace(critic=state.critic._replace(params=slope))
+    gradient = train(state, batch, KEY)[1]["gradient_norm"]
+    kept = train(state, batch, KEY)[0].critic.params[0]
+    np.testing.assert_allclose(gradient, abs(kept) / 2 * np.hypot(0.1, 0.9), rtol=0.05)
 
 
 def test_a_loss_of_the_generators_own_is_added(x64):
