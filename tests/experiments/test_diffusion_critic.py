@@ -1,0 +1,132 @@
+"""Diffusion samplers and critics: sampler, measures, statistics, and (slow) the smoke preset."""
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from experiments.common import results
+from experiments.diffusion_critic import (
+    measures,
+    methods,
+    plot,
+    run,
+    sampler,
+    statistics,
+    table,
+    train,
+    value_guidance,
+)
+from experiments.diffusion_critic.config import PRESETS, Config
+
+SMOKE, PAPER = PRESETS["smoke"], PRESETS["paper"]
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("length", [2, 5, 10])
+def test_the_steps_undo_the_noise_where_the_prediction_is_exact(length):
+    """Of a point x_0, the mean of step t is that of x_{t-1} given x_t: signal and noise agree."""
+    schedule = sampler.make_schedule(PAPER, length)
+    signal = np.append(schedule.signal, 1.0)
+    noise = np.append(schedule.noise, 0.0)
+    np.testing.assert_allclose(
+        schedule.from_start + schedule.from_present * signal[:-1], signal[1:], rtol=1e-5
+    )
+    variance = (schedule.from_present * noise[:-1]) ** 2 + np.exp(2 * schedule.log_scale)
+    np.testing.assert_allclose(variance[:-1], noise[1:-1] ** 2, rtol=1e-5)
+    assert signal[0] < 0.05
+
+
+def test_a_sampler_that_predicts_one_point_ends_there():
+    params = sampler.init(PAPER, 5, KEY)
+    params["net"][-1] = {"weight": jnp.zeros((64, 2)), "bias": jnp.array([[1.0, -2.0]])}
+    path = sampler.sample_path(PAPER, 5, params, KEY, 1000)
+    np.testing.assert_allclose(path.after[-1].mean(axis=0), [1, -2], atol=0.01)
+    np.testing.assert_allclose(path.after[-1].std(axis=0), PAPER.last_scale, rtol=0.1)
+    again = sampler.take_steps(PAPER, 5, params, KEY, path.before)
+    np.testing.assert_allclose(again.after, path.after, rtol=1e-5, atol=1e-6)
+
+
+def test_the_cost_of_a_step_is_its_length_less_its_entropy():
+    path = sampler.Path(jnp.zeros((1, 1, 2)), jnp.full((1, 1, 2), 3.0), jnp.array([-1.5]))
+    config = Config(path_weight=0.1, entropy_weight=0.01)
+    np.testing.assert_allclose(sampler.step_costs(config, path), [[0.1 * 9 + 0.03]], rtol=1e-6)
+
+
+def test_free_scales_stay_within_a_factor_e():
+    params = sampler.init(PAPER, 5, KEY)
+    path = sampler.sample_path(PAPER, 5, params | {"log_scale": jnp.full(4, 50.0)}, KEY, 2)
+    expected = sampler.make_schedule(PAPER, 5).log_scale
+    np.testing.assert_allclose(path.log_scale[:-1], expected[:-1] + 1, rtol=1e-6)
+
+
+def test_the_measures_of_data_are_those_of_data():
+    x, y = (measures.draw_data(PAPER, jax.random.key(seed), 4096) for seed in (0, 1))
+    found = measures.measure(PAPER, x, y, KEY)
+    # Of 8,192 normal distances 98.9 % lie within three deviations: k = 4 standard errors.
+    assert abs(found.good - 0.9889) < 4 * np.sqrt(0.0111 * 0.9889 / 4096)
+    assert found.modes == 8
+    assert found.mode_kl < 4 * 7 / (2 * 4096)  # a mean of 7 / (2 n) in chi-squared's limit
+    assert abs(found.spread - 0.973) < 0.05  # truncated at three deviations
+    assert abs(found.mmd) < 2e-3
+    far = measures.measure(PAPER, x[x[:, 0] > 0], y[: int((x[:, 0] > 0).sum())], KEY)
+    assert far.modes < 6
+    assert far.mode_kl > 0.5
+    assert far.sliced > 5 * found.sliced
+
+
+def test_the_sliced_distance_of_a_shift_is_its_root_mean_square_length():
+    x = jax.random.normal(KEY, (500, 2))
+    shifted = measures.sliced_distance(x, x + jnp.array([[3.0, 0.0]]), KEY, 4000)
+    np.testing.assert_allclose(shifted, 3 / np.sqrt(2), rtol=0.03)
+
+
+def test_a_value_that_is_exact_is_the_cost_to_go():
+    """Of a critic and a value of zero, the cost to go is that of the step alone."""
+    zeros = jax.tree.map(jnp.zeros_like, methods.init_critic(SMOKE, KEY))
+    critic = methods.make_critic(SMOKE, methods.METHODS["contrastive"], 1.0).init(zeros)
+    value = jax.tree.map(jnp.zeros_like, sampler.init_mlp(KEY, (5, 16, 1)))
+    path = sampler.sample_path(SMOKE, 2, sampler.init(SMOKE, 2, KEY), KEY, 7)
+    np.testing.assert_array_equal(
+        value_guidance._cost_to_go(SMOKE, 2, value, critic, path), sampler.step_costs(SMOKE, path)
+    )
+
+
+def test_a_paired_difference_and_its_interval():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 2, 5, 3))
+    arrays = {"methods": np.array(["a", "b"]), "T5_good": values}
+    mean, low, high = statistics.paired(arrays, 5, "good", "a", "b")[1]
+    difference = (values[0, 1] - values[1, 1])[:, 1:].mean(axis=1)
+    np.testing.assert_allclose(mean, difference.mean())
+    np.testing.assert_allclose(high - mean, 2.776 * difference.std(ddof=1) / 5**0.5, rtol=1e-3)
+    np.testing.assert_allclose(mean - low, high - mean)
+
+
+@pytest.fixture(scope="module")
+def result(smoke_result):
+    with jax.numpy_rank_promotion("allow"):
+        return smoke_result("diffusion_critic", SMOKE, run.experiment)
+
+
+@pytest.mark.slow
+class TestSmokePreset:
+    def test_every_method_start_and_seed_is_measured(self, result):
+        shape = len(result.arrays["methods"]), len(train.STARTS), SMOKE.num_seeds
+        for name in measures.Measures._fields:
+            values = result.arrays[f"T2_{name}"]
+            assert values.shape == (*shape, SMOKE.num_checkpoints)
+            assert np.isfinite(values).all()
+        assert not result.failed_lanes
+
+    def test_plots_from_stored_results(self, result, tmp_path):
+        results.save(tmp_path, result)
+        stored = results.load(tmp_path, "nothing")
+        assert statistics.headline(stored.arrays) == pytest.approx(stored.headline)
+        assert set(plot.draw(stored)) == {"diffusion_critic", "diffusion_critic_2_steps"}
+        plt.close("all")
+        for start in range(2):
+            lines = table.table(stored.arrays, 2, start).count("\n")
+            assert lines == len(stored.arrays["methods"]) + 3
+        assert "M = 100" in table.differences(stored.arrays, 2, "sliced")
