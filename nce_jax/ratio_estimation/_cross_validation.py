@@ -27,6 +27,9 @@ _SEPARATED = 0.05
 _EQUAL = 0.25
 """Losses of two penalties count as equal up to this number of standard errors of the difference."""
 
+_MAX_DRAWS = 100
+"""Draws of two halves. With four groups of a set, the fewest there are, most draws will do."""
+
 
 class Pool(NamedTuple):
     """Samples of both sets, the data first, with their groups and folds.
@@ -191,13 +194,10 @@ def excess_loss(rng: np.random.Generator, crossed: CrossFit, chosen: int, pool: 
     candidate = crossed.candidates[chosen]
     if candidate.features is None:
         return 0.0
-    _, numbers = np.unique(pool.group, return_inverse=True)
-    half = rng.permutation(numbers.max() + 1)[numbers] % 2
-    num_folds = int(pool.fold.max()) + 1
-    is_used = [
-        (pool.fold != fold) & (half == part) for part in range(2) for fold in range(num_folds)
-    ]
-    weights = np.stack([side_weights(rows, pool.is_data, pool.weights) for rows in is_used], axis=1)
+    weights = _weights_of_halves(rng, pool)
+    if weights is None:
+        return np.inf
+    num_folds = weights.shape[1] // 2
     rows, basis, fits = np.arange(len(pool.x)), basis_of(candidate.features, pool), None
     columns = []
     for penalty in PENALTIES[0.99 * candidate.penalty <= PENALTIES]:
@@ -212,6 +212,22 @@ def excess_loss(rng: np.random.Generator, crossed: CrossFit, chosen: int, pool: 
     return (max(float(side_mean(change, pool.is_data, pool.weights)), 0) + error) * (
         1 - 1 / num_folds
     )
+
+
+def _weights_of_halves(rng: np.random.Generator, pool: Pool) -> np.ndarray | None:
+    """Weights for a fit to each half of the groups without each fold, (samples, 2 folds).
+
+    A few groups are drawn again until every fit has samples of both sets; None if no draw does.
+    """
+    _, numbers = np.unique(pool.group, return_inverse=True)
+    folds = range(int(pool.fold.max()) + 1)
+    for _ in range(_MAX_DRAWS):
+        half = rng.permutation(numbers.max() + 1)[numbers] % 2
+        is_used = [(pool.fold != fold) & (half == part) for part in range(2) for fold in folds]
+        if all(rows[pool.is_data].any() and rows[~pool.is_data].any() for rows in is_used):
+            lanes = [side_weights(rows, pool.is_data, pool.weights) for rows in is_used]
+            return np.stack(lanes, axis=1)
+    return None
 
 
 def refit(candidate: Candidate, pool: Pool, dtype: Any) -> Any:

@@ -7,6 +7,7 @@ import pytest
 from sklearn import datasets
 from sklearn.linear_model import LogisticRegression
 
+from nce_jax._folds import make_folds
 from nce_jax._grouped import grouped_variance, standard_error
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._cross_validation import (
@@ -304,6 +305,32 @@ def test_the_excess_of_the_loss_is_that_of_the_parameters():
         excess.append(excess_loss(rng, fits, choose(fits, pool, np.ones(600, bool)), pool))
     expected = 8 / (2 * 300)
     assert 0.6 * expected < np.mean(excess) < 1.5 * expected
+
+
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("sizes", [(6, 6), (8, 6)])
+def test_the_excess_of_a_few_samples_is_of_halves_that_have_both_sets(seed, sizes):
+    """Half of the samples without a fold may be of one set only: such a draw is not used."""
+    rng = np.random.default_rng(seed)
+    groups = np.split(np.arange(sum(sizes)), [sizes[0]])
+    sides = make_folds(rng, tuple(groups), 0.2)
+    x = rng.normal(size=(sum(sizes), 2))
+    fold = np.concatenate([side.fold for side in sides])
+    pool = Pool(x, np.arange(len(x)) < sizes[0], np.arange(len(x)), fold, np.ones(len(x)))
+    maps = {"linear": maps_of(pool)["linear"]}
+    fits = cross_fit(pool, maps)
+    with np.errstate(all="raise", under="ignore"):
+        assert np.isfinite(excess_loss(rng, fits, 1, pool))
+
+
+def test_the_excess_of_groups_that_cannot_be_halved_is_infinite():
+    """Without fold 0 one group of the noise remains."""
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    group = np.array([0, 1, 2, 3, 4, 5, 6, 6, 7, 7, 8, 8])
+    fold = np.array([0, 0, 1, 1, 2, 2, 0, 0, 0, 0, 1, 1])
+    pool = Pool(x, np.arange(12) < 6, group, fold, np.ones(12))
+    fits = cross_fit(pool, {"linear": maps_of(pool)["linear"]})
+    assert excess_loss(np.random.default_rng(0), fits, 1, pool) == np.inf
 
 
 @pytest.mark.slow
