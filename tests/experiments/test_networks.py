@@ -202,6 +202,21 @@ def test_the_noise_is_that_of_ddpm():
 
 
 @pytest.mark.costly
+def test_the_denoiser_of_ddpm_takes_the_noise_away_that_it_predicts():
+    """At the level of step 700: x_t = kept^(1/2) x_0 + (1 - kept)^(1/2) noise."""
+    settings = ddpm_unet.Settings(8, 32, (1, 2), 1, (4,))
+    arrays = drawn(ddpm_unet.shapes(settings))
+    kept = np.prod(1 - np.linspace(1e-4, 0.02, 1000)[:701])
+    x_0, noise = NOISED
+    x_t = (kept**0.5 * x_0 + (1 - kept) ** 0.5 * noise)[None]
+    predicted = ddpm_unet.predicted_noise(settings, arrays, x_t, np.array([700.0]))
+    level = np.sqrt(1 / kept - 1)
+    output = ddpm_unet.denoise(settings, arrays, x_t / kept**0.5, np.array([level]))
+    expected = (x_t - (1 - kept) ** 0.5 * predicted) / kept**0.5
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.costly
 def test_features_of_random_networks_tell_images_apart():
     """Inception's were compared with pytorch-fid's, Lite0's with the published network's."""
     images = np.random.default_rng(0).uniform(size=(2, 32, 32, 3)).astype(np.float32)

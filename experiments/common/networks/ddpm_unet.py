@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.common.networks import layers
 from experiments.common.networks import shapes as shapes_of
@@ -14,6 +15,10 @@ from experiments.common.networks.layers import Weights
 from experiments.common.networks.shapes import Shapes
 
 GROUPS, EPS = 32, 1e-6
+_KEPT = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))
+LEVELS = np.sqrt(1 / _KEPT - 1)
+"""Noise levels of the 1,000 steps of the training: x_t over its signal is an image with such noise.
+"""
 
 
 class Settings(NamedTuple):
@@ -96,6 +101,16 @@ def _attention_shapes(name: str, channels: int) -> Shapes:
     for part in ("q", "k", "v", "proj_out"):
         every |= shapes_of.conv(f"{name}.{part}", channels, channels, 1)
     return every
+
+
+def denoise(settings: Settings, weights: Weights, y: jax.Array, level: jax.Array) -> jax.Array:
+    """The expected image given one with noise of standard deviation `level`, (n,).
+
+    Levels between those of the steps have steps between.
+    """
+    step = jnp.interp(jnp.log(level), jnp.log(LEVELS), jnp.arange(len(LEVELS)))
+    x = y / jnp.sqrt(1 + level**2).reshape(-1, 1, 1, 1)
+    return y - level.reshape(-1, 1, 1, 1) * predicted_noise(settings, weights, x, step)
 
 
 def predicted_noise(
