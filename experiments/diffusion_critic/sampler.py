@@ -5,7 +5,6 @@ of a step follows as in denoising diffusion (Ho et al., 2020, eq. 7); the standa
 parameters but for the last step's.
 """
 
-import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from experiments.common.perceptron import init_mlp, mlp, with_time
 from experiments.diffusion_critic.config import Config
 
 Params = dict[str, Any]
@@ -57,29 +57,6 @@ def make_schedule(config: Config, length: int) -> Schedule:
         t[1:],
     )
     return Schedule(*(field[::-1].astype(np.float32) for field in fields))
-
-
-def init_mlp(key: jax.Array, sizes: tuple[int, ...]) -> list[dict[str, jax.Array]]:
-    """Weights of a perceptron, whose last layer begins at a hundredth of the usual size."""
-    layers = []
-    for number, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
-        size = (0.01 if number == len(sizes) - 2 else 1.0) / fan_in**0.5
-        weight = size * jax.random.normal(jax.random.fold_in(key, number), (fan_in, fan_out))
-        layers.append({"weight": weight, "bias": jnp.zeros((1, fan_out))})
-    return layers
-
-
-def mlp(layers: list[dict[str, jax.Array]], x: jax.Array) -> jax.Array:
-    """The perceptron's outputs, (n, features) -> (n, outputs)."""
-    for layer in layers[:-1]:
-        x = jax.nn.silu(x @ layer["weight"] + layer["bias"])
-    return x @ layers[-1]["weight"] + layers[-1]["bias"]
-
-
-def with_time(x: jax.Array, time: jax.Array) -> jax.Array:
-    """Samples (n, 2) with features of a time, (n,) or one for all."""
-    time = jnp.broadcast_to(time, x.shape[:1])[:, None]
-    return jnp.concatenate([x, time, jnp.sin(np.pi * time), jnp.cos(np.pi * time)], axis=1)
 
 
 def init(config: Config, length: int, key: jax.Array) -> Params:
