@@ -48,12 +48,9 @@ def make_judge(settings: TeacherSettings, key: jax.Array, images: GrayImages) ->
     features = features_of(settings)
     train, test = (enlarge(shrink(settings, levels)) for levels in (images.train, images.test))
     params = image_features.train_classifier(features, key, train, images.train_labels)
+    guessed = image_features.predicted(features, params, test).argmax(axis=1)
     # In random order, since the first half of the published test images is by other writers.
     test = test[np.random.default_rng(settings.seed).permutation(len(test))]
-    log_probabilities = image_features.predicted(
-        features, params, enlarge(shrink(settings, images.test))
-    )
-    guessed = log_probabilities.argmax(axis=1)
     return Judge(
         settings,
         params,

@@ -45,7 +45,7 @@ class _Block(nnx.Module):
 
 
 class _UNet(nnx.Module):
-    """A block at each resolution on the way down, and one on the way up, which sees the sum of both."""
+    """Blocks on the way down, and on the way up ones of the sum of what both ways bring."""
 
     def __init__(self, channels: tuple[int, ...], rngs: nnx.Rngs) -> None:
         dim_time = 2 * channels[0]

@@ -1,4 +1,4 @@
-"""The teacher, a denoiser that predicts x_0 at any time, and the sampler of few steps that it makes.
+"""The teacher, a denoiser that predicts x_0 at any time, and the sampler that it makes.
 
 The cosine schedule has signal cos(a t) and noise sin(a t), so that x_t / signal is an image with
 noise of level tan(a t): a denoiser of noise levels is the same network.
@@ -48,7 +48,7 @@ def denoising_loss(settings: TeacherSettings, net: Any, key: jax.Array, x: jax.A
 
 
 def fit_teacher(settings: TeacherSettings, key: jax.Array, images: jax.Array) -> Any:
-    """Weights of the teacher; the average of the last steps."""
+    """Weights of the teacher, of images (n, side, side, 1)."""
     key_init, key_steps = jax.random.split(key)
     rate = optax.cosine_decay_schedule(settings.teacher_rate, settings.num_teacher_steps)
     optimizer = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))
