@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.common import image_features, pieces
+from experiments.common import gray_images, image_features, pieces
 from experiments.common.results import Stored
 from experiments.latent_digits import energy, sampling, space, statistics
 from experiments.latent_digits.config import PRESETS, CellSettings
@@ -70,7 +70,7 @@ def test_resampling_keeps_particles_in_proportion_to_their_weights():
 
 @pytest.mark.costly
 def test_coordinates_have_an_exact_density_and_lead_back():
-    images = space.gray_images("digits")
+    images = gray_images.gray_images("digits")
     assert images.train.shape == (1400, 784)
     settings = CellSettings(images="digits", dim=5, num_dequantizations=2)
     key = jax.random.key(0)
@@ -120,7 +120,7 @@ def test_every_preset_has_one_stage_and_more():
 
 @pytest.mark.costly
 def test_a_classifier_learns_and_its_features_are_its_own():
-    images = space.gray_images("digits")
+    images = gray_images.gray_images("digits")
     settings = image_features.FeatureSettings(num_steps=300)
     params = image_features.train_classifier(
         settings, jax.random.key(0), images.train / 255, images.train_labels
