@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments.common import eight_gaussians, results, score_distillation
+from experiments.common import eight_gaussians, perceptron, results, score_distillation
 from experiments.one_step import players, plot, run, statistics, table, teacher
 from experiments.one_step.config import PRESETS
 
@@ -70,10 +70,8 @@ def test_the_critic_sees_noise_of_a_level_that_it_is_told():
     assert level.max() <= SMOKE.levels[1]
     units = y / level[:, None]
     assert abs(np.mean(units**2) - 1) < 4 * (2 / 8192) ** 0.5
-    log_ratio = players.log_ratio_fn(
-        [{"weight": jnp.ones((5, 1)), "bias": jnp.zeros(1)}], (y, level)
-    )
-    assert log_ratio.shape == (4096,)
+    critic_params = perceptron.init_mlp(KEY, (5, *SMOKE.hidden, 1))
+    assert players.log_ratio_fn(critic_params, (y, level)).shape == (4096,)
 
 
 def test_a_run_without_a_critic_moves_by_the_distillation_alone():
