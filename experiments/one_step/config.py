@@ -39,8 +39,8 @@ class Config:
     magnifications: tuple[float, ...] = (1.0, 50.0)
     """Values of M, the paper's."""
     methods: tuple[str, ...] = (
-        "none", "joint", "joint, regularized", "solved", "solved, regularized",
-        "adaptive, joint", "adaptive, joint, regularized", "adaptive", "adaptive, regularized",
+        "none", "joint", "joint, regularized", "solved", "solved, regularized", "adaptive",
+        "adaptive, regularized",
     )  # fmt: skip
     """The critics, by the names in `players.METHODS`."""
     generator_rate: float = 3e-4

@@ -46,12 +46,10 @@ METHODS = {
     "joint, regularized": Method("joint", is_regularized=True),
     "solved": Method("solved"),
     "solved, regularized": Method("solved", is_regularized=True),
-    "adaptive, joint": Method("joint", is_adaptive=True),
-    "adaptive, joint, regularized": Method("joint", is_regularized=True, is_adaptive=True),
     "adaptive": Method("solved", is_adaptive=True),
     "adaptive, regularized": Method("solved", is_regularized=True, is_adaptive=True),
 }
-"""By the names in the settings."""
+"""By the names in the settings. The rule for M needs a solved F."""
 
 _TREATMENTS = {"joint": training.joint_gradient, "solved": training.solved}
 
