@@ -40,7 +40,7 @@ class Config:
     """Values of M, the paper's."""
     methods: tuple[str, ...] = (
         "none", "joint", "joint, regularized", "solved", "solved, regularized", "adaptive",
-        "adaptive, regularized",
+        "adaptive, regularized", "joint, doubled", "solved, doubled",
     )  # fmt: skip
     """The critics, by the names in `players.METHODS`."""
     generator_rate: float = 3e-4

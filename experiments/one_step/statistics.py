@@ -103,6 +103,9 @@ def comparisons(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
     ends = ("F joint", "F solved", "F joint, regularized", "F solved, regularized")
     pairs = [(f"M = 50, {end}", f"M = 1, {end}") for end in ends]
     pairs += [(f"M adaptive, {end}", f"M = 1, {end}") for end in ends]
+    for end in ends[:2]:
+        doubled = f"M = 1, {end}, doubled"
+        pairs += [(doubled, f"M = 1, {end}"), (f"M = 50, {end}", doubled)]
     for size in ("M = 1", "M = 50", "M adaptive"):
         pairs.append((f"{size}, F solved", f"{size}, F joint"))
         pairs += [(f"{size}, {end}, regularized", f"{size}, {end}") for end in ends[:2]]

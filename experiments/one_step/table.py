@@ -46,7 +46,7 @@ def updates(arrays: Mapping[str, Any], measure: str) -> str:
     """Updates until the end of the run without a critic is reached, and their ratios."""
     lines = [
         f"| to the end of none by {measure} | median updates (never) | by those of none"
-        " | M = 50 or adaptive by M = 1 | the same, to the end of M = 1 |",
+        " | by those of M = 1 | the same, to the end of M = 1 |",
         "|---|---|---|---|---|",
     ]
     methods = list(map(str, arrays["methods"]))
@@ -54,9 +54,9 @@ def updates(arrays: Mapping[str, Any], measure: str) -> str:
         found = reached(arrays, measure, method, "none")
         text = f"{np.median(found):.0f} ({np.isinf(found).sum()} of {len(found)})"
         cells = [text, _ratio(arrays, measure, method, "none", "none"), "", ""]
-        size, _, end = method.partition(",")
-        base = f"M = 1,{end}"
-        if size in ("M = 50", "M adaptive") and base in methods:
+        _, _, end = method.partition(",")
+        base = f"M = 1,{end}".removesuffix(", doubled")
+        if method != base and base in methods:
             cells[2] = _ratio(arrays, measure, method, base, "none")
             cells[3] = _ratio(arrays, measure, method, base, base)
         lines.append(f"| {method} | {' | '.join(cells)} |")
