@@ -12,7 +12,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.common import cli, eight_gaussians, perceptron, pieces, progress, results
+from experiments.common import (
+    cli,
+    diffusion_steps,
+    eight_gaussians,
+    perceptron,
+    pieces,
+    progress,
+    results,
+)
 from experiments.common.eight_gaussians import Measures, draw_data, measure
 from experiments.diffusion_critic import train
 from experiments.diffusion_critic.config import PRESETS, Config
@@ -22,7 +30,7 @@ from experiments.diffusion_critic.statistics import headline
 Arrays = dict[str, np.ndarray]
 
 COMPUTING = [
-    *(Path(module.__file__) for module in (eight_gaussians, perceptron)),
+    *(Path(module.__file__) for module in (diffusion_steps, eight_gaussians, perceptron)),
     *(
         Path(__file__).with_name(f"{name}.py")
         for name in ("methods", "sampler", "train", "value_guidance")
