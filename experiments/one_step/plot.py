@@ -99,9 +99,8 @@ def _ends(arrays) -> Figure:
                 axis.plot(of.mean, height, "o", color=plotting.VERMILION)
         axis.axvline(1, color="0.4", lw=1)
         axis.axvline(0.5, color="0.4", lw=1, linestyle=":")
-        axis.set_xlabel(
-            f"updates / those without a critic,\nto its end by {PANELS[name].split()[0]}"
-        )
+        measure = "distance" if name == "sliced" else "good share"
+        axis.set_xlabel(f"updates / those without\na critic, to its {measure}")
     return figure
 
 
