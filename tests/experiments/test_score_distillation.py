@@ -124,3 +124,17 @@ def test_levels_are_uniform_in_their_logarithms():
     assert level.max() <= 10.0
     place = np.log10(level) / 2 + 0.5
     assert abs(place.mean() - 0.5) < 4 / (12 * 10_000) ** 0.5
+
+
+def test_errors_of_a_denoiser_have_the_weights_of_karras():
+    """An error of s l / sqrt(s^2 + l^2), at levels l of data of scale s, counts as one at all l."""
+    level = jnp.linspace(0.1, 3.0, 8)
+    teacher = _denoiser(CENTER, STD)
+
+    def denoise(y, level):
+        return teacher(y, level) + (level * STD / jnp.sqrt(level**2 + STD**2))[:, None]
+
+    loss = score_distillation.denoising_loss(
+        denoise, jnp.ones((8, 3)), level, KEY, target=teacher, scale=STD
+    )
+    np.testing.assert_allclose(loss, 1, rtol=1e-5)
