@@ -88,7 +88,7 @@ def result(smoke_result):
         return smoke_result("diffusion_critic", SMOKE, run.experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 class TestSmokePreset:
     def test_every_method_start_and_seed_is_measured(self, result):
         shape = len(result.arrays["methods"]), len(train.STARTS), SMOKE.num_seeds
