@@ -103,7 +103,7 @@ PRESETS = {
     "smoke": Config(
         images="digits",
         side=7,
-        channels=(4, 8),
+        channels=(4,),
         num_teacher_steps=5,
         teacher_batch=8,
         length=3,
@@ -116,7 +116,7 @@ PRESETS = {
         critic_channels=(4,),
         num_checkpoints=2,
         num_distillation_updates=2,
-        methods=("contrastive", "solved"),
+        methods=("solved",),
         magnifications=(1.0, 100.0),
         students=(0.0, 50.0),
         num_seeds=2,
