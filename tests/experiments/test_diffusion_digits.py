@@ -77,7 +77,7 @@ def test_the_denoiser_of_a_level_is_the_network_at_its_time(net):
     y = x / jnp.cos(LAST_ANGLE * time)[:, None, None, None]
     expected = network.unet_fn(SETTINGS.channels)(net, x, time)
     found = sampler.denoiser(SETTINGS, net)(y, level)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.costly
