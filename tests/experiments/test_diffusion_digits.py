@@ -56,11 +56,10 @@ def test_the_convolution_is_that_of_xla():
 
 
 @pytest.mark.costly
-@pytest.mark.parametrize("side", [7, 14])
-def test_the_network_sees_image_and_time_and_keeps_the_shape(side):
+def test_the_network_sees_image_and_time_and_keeps_an_odd_shape():
     params = network.init_unet(KEY, (4, 8))
     apply = network.unet_fn((4, 8))
-    x = jax.random.normal(KEY, (3, side, side, 1))
+    x = jax.random.normal(KEY, (3, 7, 7, 1))
     time = jnp.array([0.1, 0.5, 0.5])
     out = apply(params, x, time)
     assert out.shape == x.shape
@@ -78,7 +77,7 @@ def test_the_denoiser_of_a_level_is_the_network_at_its_time(net):
     y = x / jnp.cos(LAST_ANGLE * time)[:, None, None, None]
     expected = network.unet_fn(SETTINGS.channels)(net, x, time)
     found = sampler.denoiser(SETTINGS, net)(y, level)
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.costly
@@ -91,11 +90,9 @@ def test_a_shorter_gradient_leaves_the_path_as_it_is(net):
         return path.after[-1]
 
     np.testing.assert_allclose(end(params, 1), end(params, 99), rtol=1e-5, atol=1e-6)
-    gradients = [
-        jax.grad(lambda p, n=n: jnp.sum(end(p, n) ** 2))(params)["log_scale"] for n in (1, 2, 3)
-    ]
-    # Of three steps two have a trained scale; the last one's is fixed.
-    assert [int((jnp.abs(g) > 0).sum()) for g in gradients] == [0, 1, 2]
+    gradient = jax.grad(lambda p: jnp.sum(end(p, 2) ** 2))(params)["log_scale"]
+    # Of three steps two have a trained scale, and of the last two one.
+    assert [bool(value != 0) for value in gradient] == [False, True]
 
 
 def test_images_are_averaged_and_enlarged_again():
@@ -161,7 +158,7 @@ def result(smoke_result):
 @pytest.mark.slow
 class TestSmokePreset:
     def test_every_method_and_seed_is_measured(self, result):
-        for kind, count in (("sampler", 3), ("student", 2)):
+        for kind, count in (("sampler", 2), ("student", 2)):
             for name in measures.MEASURES:
                 values = result.arrays[f"{kind}_{name}"]
                 assert values.shape == (count, SMOKE.num_seeds, SMOKE.num_checkpoints)
@@ -182,6 +179,6 @@ class TestSmokePreset:
         assert statistics.headline(stored.arrays) == pytest.approx(stored.headline)
         assert set(plot.draw(stored)) == {"diffusion_digits", "diffusion_digits_samples"}
         plt.close("all")
-        for kind, count in (("sampler", 3), ("student", 2)):
+        for kind, count in (("sampler", 2), ("student", 2)):
             assert table.table(stored.arrays, kind).count("\n") == count + 4
             assert table.by_update(stored.arrays, kind).count("\n") == count + 1
