@@ -17,7 +17,7 @@ import numpy as np
 
 from experiments.common import cli, critic_methods, pieces, results
 from experiments.common.critic_methods import METHODS
-from experiments.diffusion_images import data, denoisers, players
+from experiments.diffusion_images import data, denoisers, players, students
 from experiments.diffusion_images.config import PRESETS, Config
 from experiments.diffusion_images.statistics import headline, student_label
 from nce_jax import training
@@ -26,7 +26,10 @@ Arrays = dict[str, np.ndarray]
 NUM_PICTURES = 24
 SOURCES = [
     Path(critic_methods.__file__),
-    *(Path(__file__).with_name(f"{name}.py") for name in ("data", "denoisers", "players", "run")),
+    *(
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("data", "denoisers", "players", "run", "students")
+    ),
 ]
 
 
@@ -62,7 +65,7 @@ def _samplers(config: Config) -> dict[str, Callable]:
 
 def _students(config: Config) -> dict[str, Callable]:
     return {
-        student_label(m): partial(players.make_student, config, magnification=m)
+        student_label(m): partial(students.make_student, config, magnification=m)
         for m in config.student_magnifications
     }
 
@@ -112,7 +115,7 @@ class _Run:
             params = players.init_sampler(config, self.teacher, config.length)
             total, size, channels = config.sampler_steps, config.batch_size, 3
         else:
-            params = players.init_student(self.teacher)
+            params = students.init_student(self.teacher)
             total, size, channels = config.student_steps, config.student_batch, 4
         start = step.init(params, players.init_critic(config, keys[0], channels))
         found = []
@@ -141,7 +144,7 @@ class _Run:
         def draw(params: Any, key: jax.Array, labels: jax.Array) -> jax.Array:
             if kind == "sampler":
                 return players.sample_path(config, teacher, params, key, labels, 1).after[-1]
-            return players.generate(config, teacher, params["net"], key, labels)
+            return students.generate(config, teacher, params["net"], key, labels)
 
         found = []
         for begin in range(0, config.num_measured, data.BLOCK):

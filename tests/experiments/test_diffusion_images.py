@@ -10,7 +10,7 @@ import pytest
 from experiments.common import results
 from experiments.common.networks import weights
 from experiments.common.published import DataError
-from experiments.diffusion_images import data, denoisers, players, plot, run, table
+from experiments.diffusion_images import data, denoisers, players, plot, run, students, table
 from experiments.diffusion_images.config import PRESETS
 from experiments.diffusion_images.statistics import headline
 from nce_jax import training
@@ -100,12 +100,12 @@ def test_only_the_last_steps_of_a_path_have_a_gradient(teacher):
 @pytest.mark.parametrize("magnification", [0.0, 50.0])
 def test_a_student_moves_with_its_fake_score_and_leaves_its_teacher(teacher, magnification):
     """Where there is no critic, the critic's first weights make no difference to the student."""
-    step = players.make_student(SMOKE, teacher, magnification)
+    step = students.make_student(SMOKE, teacher, magnification)
     moved = []
     for number in (1, 2):
         critic = players.init_critic(SMOKE, jax.random.key(number), 4)
         state, metrics = step(
-            step.init(players.init_student(teacher), critic), images_and_labels(), KEY
+            step.init(students.init_student(teacher), critic), images_and_labels(), KEY
         )
         assert np.isfinite(metrics["loss"])
         moved.append(training.averaged_params(state))
@@ -120,11 +120,11 @@ def test_a_student_moves_with_its_fake_score_and_leaves_its_teacher(teacher, mag
 
 def test_levels_are_those_of_the_origins():
     """Highest and lowest by their formula: (80^(1/7) + place (.002^(1/7) - 80^(1/7)))^7."""
-    levels = players.sid_levels(KEY, 20_000)
+    levels = students.sid_levels(KEY, 20_000)
     low, high = 0.002 ** (1 / 7), 80 ** (1 / 7)
     assert 0.002 <= levels.min() < 0.0021
     assert 0.99 < levels.max() / (high + 0.2 * (low - high)) ** 7 <= 1.001
-    logs = np.log(players.edm_levels(KEY, 20_000))
+    logs = np.log(students.edm_levels(KEY, 20_000))
     # Four standard errors of a mean and of a standard deviation.
     assert logs.mean() == pytest.approx(-1.2, abs=4 * 1.2 / 20_000**0.5)
     assert logs.std() == pytest.approx(1.2, abs=4 * 1.2 / 40_000**0.5)
