@@ -29,7 +29,7 @@ class Config:
     """alpha beta: the best policy is proportional to reference exp(reward / temperature)."""
     betas: tuple[float, ...] = (1.0, 0.5)
     """Values of beta, by which log ratios are multiplied; alpha = temperature / beta."""
-    num_steps: int = 4000
+    num_steps: int = 3000
     """Number of steps of the tabular policy."""
     learning_rate: float = 0.03
     """Learning rate of Adam of the tabular policy and its F, decayed to zero on a cosine."""
@@ -54,9 +54,9 @@ class Config:
     """Number of answers per step: with more answers to a prompt, fewer prompts."""
     align_steps: int = 200
     """Number of steps of the policy."""
-    align_rate: float = 2e-3
+    align_rate: float = 1e-3
     """Learning rate of Adam of the policy and its F, decayed to zero on a cosine."""
-    alpha: float = 0.05
+    alpha: float = 0.03
     """Temperature of the rewards of texts, with beta = 1."""
     test_prompts: int = 128
     """Number of prompts to measure on, of other text than those trained on."""
