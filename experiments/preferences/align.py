@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 
 
 def train(setting: Setting, method: methods.Method, count: int, lanes: Any) -> Measures:
-    """The traces of all lanes, (M, seed, checkpoint); `lanes` are (pool, test, key) of every seed."""
+    """The traces of all lanes, (M, seed, checkpoint); of each seed, `lanes` are (pool, test, key)."""
     of_seeds = jax.vmap(
         lambda magnification, lane: _run(setting, method, count, magnification, *lane),
         in_axes=(None, 0),
@@ -119,5 +119,10 @@ def _measure(setting: Setting, policy: Any, test: language.Answered, key: jax.Ar
     others = jnp.sum((1 - is_best) * ratio, axis=1).mean() / (few.rewards.shape[1] - 1)
     root = len(kls) ** 0.5
     return Measures(
-        rewards.mean(), rewards.std(ddof=1) / root, kls.mean(), kls.std(ddof=1) / root, chosen, others
+        rewards.mean(),
+        rewards.std(ddof=1) / root,
+        kls.mean(),
+        kls.std(ddof=1) / root,
+        chosen,
+        others,
     )

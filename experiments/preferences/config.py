@@ -13,10 +13,9 @@ class Config:
     """Values of M; 1 is the paper's."""
     methods: tuple[str, ...] = (
         "DPO", "Bradley-Terry", "InfoNCA", "NCA, F = 0", "NCA, F learned", "NCA, F per prompt",
-        "NCA, F per batch",
     )  # fmt: skip
     """The losses, by the names in `methods.METHODS`."""
-    num_checkpoints: int = 5
+    num_checkpoints: int = 3
     """Number of steps at which a policy is measured, evenly spaced."""
 
     num_prompts: int = 16
@@ -29,7 +28,7 @@ class Config:
     """alpha beta: the best policy is proportional to reference exp(reward / temperature)."""
     betas: tuple[float, ...] = (1.0, 0.5)
     """Values of beta, by which log ratios are multiplied; alpha = temperature / beta."""
-    num_steps: int = 3000
+    num_steps: int = 1500
     """Number of steps of the tabular policy."""
     learning_rate: float = 0.03
     """Learning rate of Adam of the tabular policy and its F, decayed to zero on a cosine."""
@@ -40,7 +39,7 @@ class Config:
     """Characters of a prompt."""
     answer_length: int = 24
     """Characters of an answer."""
-    reference_steps: int = 4000
+    reference_steps: int = 2000
     """Number of steps in which the reference learns the text."""
     reference_batch: int = 64
     """Number of sequences per step of it."""
@@ -48,11 +47,11 @@ class Config:
     """Learning rate of Adam of the reference, decayed to zero on a cosine."""
     pool_size: int = 512
     """Number of prompts with answers of the reference to train on."""
-    pool_answers: tuple[int, ...] = (4, 16)
+    pool_answers: tuple[int, ...] = (4,)
     """K, answers of the reference to each of these prompts; even numbers."""
     sequences: int = 32
     """Number of answers per step: with more answers to a prompt, fewer prompts."""
-    align_steps: int = 200
+    align_steps: int = 150
     """Number of steps of the policy."""
     align_rate: float = 1e-3
     """Learning rate of Adam of the policy and its F, decayed to zero on a cosine."""

@@ -49,7 +49,7 @@ class Answered(NamedTuple):
 
 
 class Frontier(NamedTuple):
-    """What policies proportional to reference exp(reward / alpha) reach, by the reference's answers.
+    """What policies proportional to reference exp(reward / alpha) reach.
 
     Attributes:
       rewards: mean reward over the temperatures of `temperatures`, (temperature,).
@@ -98,7 +98,9 @@ def fit_reference(config: Config, text: Text, key: jax.Array) -> Reference:
     keys = jax.random.split(key, 3)
     model, params = network.make(len(text.is_liked), config.width, keys[0])
     length = config.prompt_length + config.answer_length
-    optimizer = optax.adam(optax.cosine_decay_schedule(config.reference_rate, config.reference_steps))
+    optimizer = optax.adam(
+        optax.cosine_decay_schedule(config.reference_rate, config.reference_steps)
+    )
 
     def cross_entropy(params: Any, tokens: jax.Array) -> jax.Array:
         logits = model.read(params, tokens[:, :-1])[1]
@@ -137,7 +139,7 @@ def draw_answered(
 
 
 def best_reachable(config: Config, rewards: jax.Array) -> Frontier:
-    """The frontier, from rewards of the reference's answers (prompt, answer), importance-weighted."""
+    """The frontier, by importance weights of the reference's answers, (prompt, answer)."""
 
     def at(temperature: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         scaled = rewards / temperature

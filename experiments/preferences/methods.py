@@ -77,9 +77,7 @@ def loss(
     targets = jax.nn.softmax(rewards / alpha)
     if method.treatment == "per batch":
         s, targets = s.reshape(-1), targets.reshape(-1)
-    return nce_jax.profiled_nce_loss(
-        s, s, weights_data=targets, magnification=magnification
-    ).mean()
+    return nce_jax.profiled_nce_loss(s, s, weights_data=targets, magnification=magnification).mean()
 
 
 def preferences(method: Method, rewards: jax.Array, votes: jax.Array, alpha: Any) -> jax.Array:

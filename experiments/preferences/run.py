@@ -27,8 +27,10 @@ COMPUTING = [
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
-    """Arrays table_K<count>_<measure>, (method, beta, seed, checkpoint), and text_K<count>_<measure>,
-    (method, seed, checkpoint), in the order of `methods`.
+    """Arrays table_K<count>_<measure> and text_K<count>_<measure>.
+
+    Those are (method, beta, seed, checkpoint), these (method, seed, checkpoint), in the order of
+    `methods`.
 
     table_<reference>_<measure>, (seed,), are of policies that are known, and text_frontier_<name>,
     (seed, ...), of what the best policy of a text reaches.

@@ -72,7 +72,7 @@ def nca_minimum(problem: Problem, count: int, alpha: float, key: jax.Array) -> j
         weight = jnp.exp(rewards / alpha)
         total = jnp.sum(weight[others], axis=-1)
         return log_reference + jnp.log(
-            jnp.mean(count * weight[:, None] / (weight[:, None] + total), axis=-1)
+            jnp.mean(count * weight[:, None] / (weight[:, None] + total[None]), axis=-1)
         )
 
     keys = jax.random.split(key, len(problem.rewards))
@@ -124,7 +124,8 @@ def _run(
     def total(params: Any, answers: jax.Array, votes: jax.Array) -> jax.Array:
         ratio = jax.nn.log_softmax(params["logits"]) - problem.log_reference
         s, rewards = (
-            jnp.take_along_axis(table, answers, axis=-1) for table in (beta * ratio, problem.rewards)
+            jnp.take_along_axis(table, answers, axis=-1)
+            for table in (beta * ratio, problem.rewards)
         )
         return methods.loss(
             method,
@@ -153,9 +154,6 @@ def _run(
         carry, _ = jax.lax.scan(step, carry, first + jnp.arange(every))
         return carry, measure(config, problem, jax.nn.log_softmax(carry[0]["logits"]))
 
-    params = {
-        "logits": problem.log_reference,
-        "log_partition": jnp.zeros(config.num_prompts),
-    }
+    params = {"logits": problem.log_reference, "log_partition": jnp.zeros(config.num_prompts)}
     carry = params, optimizer.init(params)
     return jax.lax.scan(to_checkpoint, carry, every * jnp.arange(config.num_checkpoints))[1]
