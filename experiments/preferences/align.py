@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 
 
 def train(setting: Setting, method: methods.Method, count: int, lanes: Any) -> Measures:
-    """The traces of all lanes, (M, seed, checkpoint); of each seed, `lanes` are (pool, test, key)."""
+    """The traces of all lanes, (M, seed, checkpoint), of (pool, test, key) of every seed."""
     of_seeds = jax.vmap(
         lambda magnification, lane: _run(setting, method, count, magnification, *lane),
         in_axes=(None, 0),

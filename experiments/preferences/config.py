@@ -62,7 +62,7 @@ class Config:
     test_answers: int = 4
     """Number of answers of the policy to each of them."""
     reference_answers: int = 128
-    """Number of answers of the reference to each of them, which say what the best policy reaches."""
+    """Number of answers of the reference to each of them, which tell what can be reached."""
     seed: int = 0
     """Seed of all random numbers."""
 
