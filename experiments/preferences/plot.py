@@ -43,6 +43,10 @@ def _frontiers(arrays) -> Figure:
         line[0].set_ylabel("reward")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4)
+    figure.suptitle(
+        "beta = 1, mean over seeds; ends: M = 0.3 (down), 1 (circle), 10 (square), 100 (up)",
+        fontsize=10,
+    )
     return figure
 
 
@@ -62,9 +66,7 @@ def _frontier(axis: Axes, arrays, name: str) -> None:
         )
     for target, marker in _known(arrays, name).items():
         axis.plot(*marker, "+", color="black", ms=12, zorder=5)
-        axis.annotate(
-            target, marker, fontsize=8, xytext=(-4, 6), textcoords="offset points", ha="right"
-        )
+        axis.annotate(target, marker, fontsize=8, xytext=(7, -9), textcoords="offset points")
 
 
 def _known(arrays, name: str) -> dict[str, tuple[float, float]]:
@@ -73,7 +75,11 @@ def _known(arrays, name: str) -> dict[str, tuple[float, float]]:
         frontier = (arrays[f"text_frontier_{key}"].mean() for key in ("kl", "reward"))
         return {"optimum": (next(frontier), next(frontier))}
     count = name.split("_K")[1]
-    names = {"optimum": "optimum", f"nca_minimum_{count}": "minimum, F = 0"}
+    names = {
+        "optimum": "optimum",
+        f"nca_minimum_{count}": "minimum, F = 0",
+        f"best_of_{count}": "best of K",
+    }
     return {
         label: (arrays[f"table_{key}_kl"].mean(), arrays[f"table_{key}_reward"].mean())
         for key, label in names.items()
@@ -96,7 +102,7 @@ def _distances(arrays) -> Figure:
         axis.plot(values, rows, ".", color=plotting.BLUE, alpha=0.35)
         axis.plot(values.mean(axis=1), rows, "o", color=plotting.BLUE)
         axis.set(
-            xscale="log", xlabel="KL from the best\npolicy [nats]", title=name.replace("_", ", "),
+            xscale="log" if name.startswith("table") else "linear", xlabel="KL from the best\npolicy [nats]", title=name.replace("_", ", "),
             yticks=rows,
         )  # fmt: skip
         axis.set_yticklabels(arrays["methods"], fontsize=7)
