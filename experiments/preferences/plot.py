@@ -101,10 +101,9 @@ def _distances(arrays) -> Figure:
         values = np.maximum(final(arrays, name, "distance"), 1e-4)
         axis.plot(values, rows, ".", color=plotting.BLUE, alpha=0.35)
         axis.plot(values.mean(axis=1), rows, "o", color=plotting.BLUE)
-        axis.set(
-            xscale="log" if name.startswith("table") else "linear", xlabel="KL from the best\npolicy [nats]", title=name.replace("_", ", "),
-            yticks=rows,
-        )  # fmt: skip
+        axis.set_xscale("log" if name.startswith("table") else "linear")
+        axis.set(xlabel="KL from the best\npolicy [nats]", title=name.replace("_", ", "))
+        axis.set_yticks(rows)
         axis.set_yticklabels(arrays["methods"], fontsize=7)
     return figure
 
