@@ -2,7 +2,7 @@
 #
 #   PYTHON=...  the interpreter that creates .venv (default: the first of python3, python3.13, 3.12, 3.11 that works)
 #   ARGS=...    further arguments for pytest (test, test-all), for the benchmarks (bench) or for a sweep (sweep)
-#   PRESET=...  for fig-mnist, fig-anomaly, fig-latent_digits and fig-latent_energy, whose preset depends on the hardware: cpu or gpu (default: gpu if there is one)
+#   PRESET=...  for fig-mnist, fig-anomaly, fig-diffusion_digits, fig-latent_digits and fig-latent_energy, whose preset depends on the hardware: cpu or gpu (default: gpu if there is one)
 
 SHELL := bash
 export XLA_FLAGS ?=
@@ -28,12 +28,12 @@ EXTRAS := alchemlyb,plots,sklearn,sweeps,samplers,checkpoints,experiments,docs,t
 # Every folder with a run.py is an experiment; a new one needs no line here.
 TOPICS := $(patsubst experiments/%/run.py,%,$(wildcard experiments/*/run.py))
 # These take long. They have a target and a preset by hardware, and are not part of `figures` and `check`.
-SEPARATE := mnist anomaly latent_digits latent_energy
+SEPARATE := mnist anomaly diffusion_digits diffusion_images latent_digits latent_energy
 # These take longer, and are drawn by `figures-full` only. `make help` prints the minutes of each.
-LONGER := choosing_m diffusion_critic language_model mutual_information noise_choices offline_design peaked_1d \
+LONGER := choosing_m diffusion_critic language_model mutual_information noise_choices offline_design one_step peaked_1d \
   preferences representation scaling simulator_inference
 MINUTES := peaked_1d:3 noise_choices:4 simulator_inference:6 offline_design:10 preferences:15 representation:10 scaling:10 \
-  diffusion_critic:30 choosing_m:35 language_model:50 mutual_information:80
+  one_step:15 diffusion_critic:30 choosing_m:35 language_model:50 mutual_information:80
 TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 FIGURES := $(TOGETHER:%=build/figures/%.list)
 LONGER_FIGURES := $(LONGER:%=build/figures/%.list)

@@ -55,7 +55,7 @@ def check(totals, sides, *extra):
 
 
 @pytest.mark.parametrize("name", slow_but(["nce", "ratio_regularized", "ranking_nce"], CRITERIA))
-@pytest.mark.parametrize("with_weights", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("with_weights", [pytest.param(False, marks=pytest.mark.costly), True])
 def test_profiled_losses(name, with_weights):
     criterion = CRITERIA[name]
 
@@ -92,7 +92,7 @@ def estimates(data, noise):
     }
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_estimates():
     def totals(data, noise):
         return {

@@ -50,7 +50,7 @@ def command_of(checker: str) -> list[str]:
     return [found, *COMMANDS[checker][1:]]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("checker", COMMANDS)
 def test_a_checker_knows_the_lazy_names_and_their_types(checker, tmp_path):
     (tmp_path / "user.py").write_text(PROGRAM)

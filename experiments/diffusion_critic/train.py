@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.diffusion_critic import measures, methods, sampler, value_guidance
+from experiments.common import eight_gaussians
+from experiments.diffusion_critic import methods, sampler, value_guidance
 from experiments.diffusion_critic.config import Config
 from nce_jax import training
 
@@ -17,7 +18,7 @@ STARTS = ("random weights", "the teacher")
 class Trace(NamedTuple):
     """What is recorded of a run at its checkpoints, (checkpoint,) each."""
 
-    measures: measures.Measures
+    measures: eight_gaussians.Measures
     overlap: jax.Array
     log_partition: jax.Array
 
@@ -35,7 +36,7 @@ def fit_teachers(config: Config, length: int, keys: jax.Array) -> Any:
     """The teachers of all seeds."""
 
     def draw(key: jax.Array) -> jax.Array:
-        return measures.draw_data(config, key, config.batch_size) / config.scale
+        return eight_gaussians.draw_data(config, key, config.batch_size) / config.scale
 
     return jax.jit(jax.vmap(lambda key: sampler.fit_teacher(config, length, key, draw)))(keys)
 
@@ -84,7 +85,7 @@ def _run(config: Config, length: int, method: methods.Method, lane: Lane) -> Tra
 
     def advance(state: Any, number: jax.Array) -> tuple[Any, Any]:
         key_data, key_step = jax.random.split(jax.random.fold_in(keys[1], number))
-        x_data = measures.draw_data(config, key_data, config.batch_size) / config.scale
+        x_data = eight_gaussians.draw_data(config, key_data, config.batch_size) / config.scale
         state, metrics = step(state, x_data, key_step)
         return state, (metrics["overlap"], metrics["log_partition"])
 
@@ -109,8 +110,8 @@ def _begin(
     return players.init(lane.params, critic_params), players
 
 
-def _measure(config: Config, length: int, params: Any, key: jax.Array) -> measures.Measures:
+def _measure(config: Config, length: int, params: Any, key: jax.Array) -> eight_gaussians.Measures:
     keys = jax.random.split(key, 3)
     path = sampler.sample_path(config, length, params, keys[0], config.num_measured)
-    data = measures.draw_data(config, keys[1], config.num_measured)
-    return measures.measure(config, config.scale * path.after[-1], data, keys[2])
+    data = eight_gaussians.draw_data(config, keys[1], config.num_measured)
+    return eight_gaussians.measure(config, config.scale * path.after[-1], data, keys[2])

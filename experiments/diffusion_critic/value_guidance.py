@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common.perceptron import init_mlp, mlp, with_time
 from experiments.diffusion_critic import methods, sampler
 from experiments.diffusion_critic.config import Config
 from nce_jax import training
@@ -36,7 +37,7 @@ def make(
     value_optimizer = optax.adam(config.critic_rate, b1=0.5)
 
     def init(params: Any, critic_params: Any, key: jax.Array) -> State:
-        value = sampler.init_mlp(key, (5, *config.hidden, 1))
+        value = init_mlp(key, (5, *config.hidden, 1))
         states = optimizer.init(params), value, value_optimizer.init(value)
         return State(params, *states, critic.init(critic_params))
 
@@ -71,7 +72,7 @@ def make(
 def _values(length: int, value: Any, x: jax.Array, first: int) -> jax.Array:
     """The value of states (steps, n, 2), the first of them after so many steps of the sampler."""
     time = 1 - (first + jnp.arange(len(x))) / length
-    return jax.vmap(lambda x, time: sampler.mlp(value, sampler.with_time(x, time))[:, 0])(x, time)
+    return jax.vmap(lambda x, time: mlp(value, with_time(x, time))[:, 0])(x, time)
 
 
 def _cost_to_go(

@@ -8,18 +8,22 @@ import jax.numpy as jnp
 import numpy as np
 from sklearn.mixture import GaussianMixture
 
-from experiments.common import image_features
+from experiments.common import gray_images, image_features
+from experiments.common.gray_images import GrayImages
 from experiments.latent_digits import sampling
 from experiments.latent_digits.config import CellSettings, Config, features_of
-from experiments.latent_digits.space import GrayImages, Space, to_images
+from experiments.latent_digits.space import Space, to_images
 from experiments.latent_digits.train import Method, train
 from nce_jax import diagnostics
 
 Arrays = dict[str, np.ndarray]
 NUM_PICTURES = 32
 SOURCES = [
-    Path(__file__).parent / f"{name}.py"
-    for name in ("space", "energy", "train", "sampling", "cells")
+    Path(gray_images.__file__),
+    *(
+        Path(__file__).with_name(f"{name}.py")
+        for name in ("space", "energy", "train", "sampling", "cells")
+    ),
 ]
 # Compiled once for all seeds of a method.
 _COMPILED = {

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from experiments.common import cli, pieces, progress, results
+from experiments.common.gray_images import gray_images
 from experiments.latent_digits import cells, statistics
 from experiments.latent_digits.config import PRESETS, CellSettings, Config
-from experiments.latent_digits.space import gray_images, make_space
+from experiments.latent_digits.space import make_space
 from experiments.latent_digits.train import methods
 
 

@@ -10,24 +10,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from sklearn.datasets import load_digits
 
-from experiments.common.image_features import SIDE
-from experiments.common.mnist_images import load_images
+from experiments.common.gray_images import PIXELS, GrayImages
 from experiments.latent_digits.config import SpaceSettings
 from nce_jax import likelihood
 
-PIXELS = SIDE * SIDE
 LEVELS = 256
-
-
-class GrayImages(NamedTuple):
-    """Gray levels, uint8 (n, 784), and labels of both splits."""
-
-    train: np.ndarray
-    train_labels: np.ndarray
-    test: np.ndarray
-    test_labels: np.ndarray
 
 
 class Space(NamedTuple):
@@ -46,19 +34,6 @@ class Space(NamedTuple):
     train: np.ndarray
     test: np.ndarray
     log_base: np.ndarray
-
-
-def gray_images(name: str) -> GrayImages:
-    """Both splits of a set; "digits" are scikit-learn's, three times as large."""
-    if name == "digits":
-        bunch = load_digits()
-        images = np.asarray(bunch.images * 15.9, np.uint8).repeat(3, axis=1).repeat(3, axis=2)
-        images = np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(-1, PIXELS)
-        return GrayImages(images[:1400], bunch.target[:1400], images[1400:], bunch.target[1400:])
-    train, test = (load_images(name, split=split) for split in ("train", "test"))
-    return GrayImages(
-        train.images.reshape(-1, PIXELS), train.labels, test.images.reshape(-1, PIXELS), test.labels
-    )
 
 
 def make_space(settings: SpaceSettings, key: jax.Array, images: GrayImages) -> Space:

@@ -34,7 +34,7 @@ def mean_and_error(values):
     return values.mean(), values.std(ddof=1) / np.sqrt(values.size)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_it_reaches_the_entropy_of_a_mixture():
     """Seed 0. KL(p* || Gaussian) is known, 1.055 nats; of it the flow leaves less than 0.05, and
     none leaves less than 0.
@@ -67,7 +67,7 @@ def test_it_reaches_the_entropy_of_a_mixture():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_run_that_only_gets_worse_keeps_the_gaussian():
     """A negative learning rate ascends the loss: the evaluation before the first step is the
     best.
@@ -91,7 +91,7 @@ def test_a_run_that_only_gets_worse_keeps_the_gaussian():
     assert (result.evaluations["log_likelihood"] < result.log_likelihood).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_resumed_run_chooses_and_ends_the_same(tmp_path):
     x_data, key = mixture(jax.random.key(0), 500), jax.random.key(1)
     options = {"evaluate_every": 1, "batch_size": 100, **SMALL}

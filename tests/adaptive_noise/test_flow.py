@@ -12,7 +12,7 @@ from nce_jax import noise, training
 from nce_jax.adaptive_noise import flow
 from nce_jax.adaptive_noise._conditioner import coupling_masks
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 
 def data(num_samples=400, dim=2, dtype=np.float32, seed=0):

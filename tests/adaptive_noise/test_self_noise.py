@@ -46,7 +46,7 @@ def assert_buffer_is_of(noise, theta):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_log_z_is_within_its_error_and_the_buffer_is_of_the_snapshot(snapshot):
     """Seed 0, 4 standard errors."""
     assert snapshot.status == Status.CONVERGED
@@ -59,7 +59,7 @@ def test_log_z_is_within_its_error_and_the_buffer_is_of_the_snapshot(snapshot):
     assert_buffer_is_of(snapshot, THETA)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_bennett_agrees_on_log_z(snapshot):
     """An estimate that rests on the buffer: model samples against fresh samples of the base noise.
     Seed 5, 4 errors.
@@ -98,7 +98,7 @@ def test_it_is_a_noise(snapshot):
     assert snapshot.sample(seed=jax.random.key(1)).shape == (2,)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_standard_error_is_the_spread_over_repetitions():
     """100 seeds: spread within 30 % of what is reported (its own error is 7 %), Z unbiased, also
     after three refreshes.
@@ -122,7 +122,7 @@ def test_the_standard_error_is_the_spread_over_repetitions():
         assert abs(ratio.mean() - 1) < 4 * ratio.std() / 10
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_refresh_follows_the_model(snapshot, refresh):
     """Seed 2, 4 standard errors; the error grows. At twice the step a few samples carry it."""
     theta = THETA + jnp.array([0.25, 0.25])
@@ -167,7 +167,7 @@ def two_modes(fraction, x):
     return jnp.logaddexp(*parts)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_modes_get_their_share_by_weights_where_chains_cannot_cross():
     """Seed 0, 4 standard errors of a share; the refresh turns 80 % into 30 %, and inherits the
     error of the 80.
@@ -216,7 +216,7 @@ def test_what_is_not_finite_is_said_and_not_hidden(snapshot, refresh):
     assert np.isnan(broken.log_prob(jnp.zeros((1, 2)))).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_resampling_gives_every_row_its_share():
     """Systematic: floor or ceiling of n w_i, and n w_i on average (100 seeds, 4 standard
     errors).

@@ -69,7 +69,7 @@ TREATMENTS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", TREATMENTS)
 def test_an_error_in_log_z_shifts_f_and_nothing_else(name, x64):
     """u = phi - F - (phi_old - log Z_old): an error e in log Z_old is an error e in F, along the
@@ -94,7 +94,7 @@ def test_an_error_in_log_z_does_move_theta_where_f_is_held(x64):
     assert abs(run(shifted, start).params - run(snapshot, start).params).max() > 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("kappa", [1.0, 5.0])
 def test_at_the_snapshot_the_gradient_is_a_share_of_the_likelihood_s(kappa, x64):
     """u = 0 on every sample, so that the weights are kappa / (1 + kappa): half at kappa = 1. Exact
@@ -127,7 +127,7 @@ def make_run(num_samples, num_stages=4, **options):
     return step, start
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_data_are_recovered_within_their_error():
     """30 seeds of 500 data at theta = 1.2, model and first snapshot at -0.3.
 
@@ -163,7 +163,7 @@ def test_data_are_recovered_within_their_error():
     assert residual.std(ddof=1) < 3 * standard_error.mean() < 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_snapshot_is_renewed_on_time_and_compiled_once():
     step, start = make_run(200, refresh_every=3)
     traces = []
@@ -195,7 +195,7 @@ def test_the_snapshot_is_renewed_on_time_and_compiled_once():
     assert metrics["noise_standard_error"] == state.noise.standard_error
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_fit_runs_it_and_resumes_it_bit_for_bit(tmp_path):
     step, start = make_run(200, refresh_every=4)
     x_data = samples(jax.random.key(1), jnp.array([1.0]), 400)
@@ -258,7 +258,7 @@ def test_a_step_is_hashable_and_its_states_are_copies():
     assert int(state.train.step) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_log_z_is_followed_where_a_model_fits_the_very_buffer():
     """600 refreshes of a flexible model with a buffer of 2 x 100, seed 0: log Z by quadrature,
     within k = 4 standard errors.

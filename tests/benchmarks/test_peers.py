@@ -46,7 +46,7 @@ def test_shuffled_pairs_are_of_other_samples_and_keep_the_marginals():
     assert np.all(np.bincount(shuffled[:, 1].astype(int)) == mutual_information.SHUFFLES)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore:fit_log_ratio.*too timid")  # few steps, and exp(x)
 def test_mutual_information_of_a_gaussian_pair():
     x, noise = np.random.default_rng(0).normal(size=(2, 4_000, 1))
@@ -56,7 +56,7 @@ def test_mutual_information_of_a_gaussian_pair():
     assert abs(actual.value - -0.5 * np.log(1 - 0.75**2)) < 4 * actual.standard_error < 0.2
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_fresh_process_tells_times_and_bytes():
     actual = fresh.ask("solve", "64", "float32")
     assert actual["argument"] == 2 * 64 * 4

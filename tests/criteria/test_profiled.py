@@ -104,7 +104,7 @@ def derivatives(theta, data, noise, kappa, stop=False):
     return first(theta, data, noise, kappa, stop), jax.grad(first)(theta, data, noise, kappa, stop)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_second_derivative_needs_the_implicit_one(x64):
     """Against finite differences of the first; a stopped gradient has the same first derivative and
     another second.
@@ -145,7 +145,7 @@ def test_one_compilation_for_every_magnification():
     assert len({float(traced(10.0**k)) for k in range(4)}) == 4
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("padding", [np.nan, np.inf])
 def test_padding_reaches_neither_value_nor_gradient(padding):
     data, noise = gaussian_log_ratios(dtype=np.float32)

@@ -212,7 +212,7 @@ def test_all_first_derivatives_are_finite_differences_of_the_reference(x64):
             )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_second_derivatives_are_finite_differences_of_the_first(x64):
     """Of F and of the profiled loss, along one direction in (data, noise, strength, kappa): both
     need F's derivative.
@@ -354,7 +354,7 @@ def test_what_cannot_be_solved_is_refused_by_name():
         nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce(), 0.0)
 
 
-@pytest.mark.parametrize("fixed_steps", [None, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("fixed_steps", [None, pytest.param(4, marks=pytest.mark.costly)])
 @pytest.mark.parametrize("strength", [1e-3, 10.0, 1e5])
 def test_bennetts_step_is_right_or_runs_out_of_steps(strength, fixed_steps, float_dtype):
     """From the root too: the step leaves it, since it does not include the pull."""

@@ -44,7 +44,7 @@ def test_replicates_of_two_samples_are_all_pairs_of_draws():
     np.testing.assert_allclose(result.standard_error, np.std(replicates, ddof=1), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("kappa", [0.1, 1.0, 10.0])
 def test_agrees_with_the_formula(kappa):
     """300 + 300 samples, 600 replicates: the spread is known to 2.9 %, the formula is good to order
@@ -62,7 +62,7 @@ def test_agrees_with_the_formula(kappa):
     assert abs(np.mean(result.replicates) - center) < 0.3 * expected
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_same_key_same_replicates_other_key_others():
     data, noise = gaussian_log_ratios(1.0, 300, 300, dtype=np.float32)
     first, again, other = (bootstrap(seed, data, noise).replicates for seed in (1, 1, 2))
@@ -71,7 +71,7 @@ def test_same_key_same_replicates_other_key_others():
     assert len(np.unique(first)) > 590
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_replicates_are_roots_of_redrawn_samples(x64):
     """Where all samples are equal every draw is the same problem: each replicate is the root
     itself.
@@ -82,7 +82,7 @@ def test_replicates_are_roots_of_redrawn_samples(x64):
     np.testing.assert_allclose(result.standard_error, 0, atol=1e-11)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_weights_are_drawn_with_their_samples_and_padding_never():
     """Padding of NaN is not drawn; a uniform weight of two changes the spread not at all beyond its
     own noise.
@@ -99,7 +99,7 @@ def test_weights_are_drawn_with_their_samples_and_padding_never():
     np.testing.assert_allclose(result.standard_error, plain.standard_error, rtol=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_uneven_weights_agree_with_the_formula():
     data, noise = gaussian_log_ratios(1.0, 350, 350, dtype=np.float32)
     weights = {
@@ -111,7 +111,7 @@ def test_uneven_weights_agree_with_the_formula():
     np.testing.assert_allclose(result.standard_error, expected, rtol=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_batches_chunks_and_failures():
     """Lanes of a batch fail alone; many samples make several chunks of replicates."""
     lanes = [
@@ -128,7 +128,7 @@ def test_batches_chunks_and_failures():
     assert np.isnan(result.standard_error[1])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_one_replicate_has_no_spread():
     result = bootstrap(0, *gaussian_log_ratios(dtype=np.float32), num_replicates=1)
     assert result.replicates.shape == (1,)

@@ -116,7 +116,7 @@ def test_another_ratio_gives_less(unit_gaussians, x64):
         assert estimate(*ratios, kappa, log_partition=0.5, **weights).value < 0.99 * best
 
 
-@pytest.mark.parametrize("block_size", [1, pytest.param(10, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("block_size", [1, pytest.param(10, marks=pytest.mark.costly)])
 def test_the_standard_error_is_the_spread(block_size, x64):
     """300 replicates (seed 4) of 300 + 400 samples, in lanes: the spread of 300 is known to 4 %;
     within 10 %.

@@ -10,7 +10,7 @@ from jax.test_util import check_grads
 
 import nce_jax
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 DATA, NOISE = jnp.linspace(-0.5, 2.0, 7), jnp.linspace(-2.0, 1.0, 9)
 FUNCTIONS = {

@@ -60,7 +60,7 @@ def test_the_root_may_be_handed_in(x64):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(("num_data", "num_noise"), [(200, 200), (400, 60)])
 def test_monte_carlo_and_coverage(num_data, num_noise, x64):
     """500 replicates (seed 6) of a model that fits and of one that does not, at three kappa.
@@ -92,7 +92,7 @@ def autoregressive(generator, shape, correlation):
     return values
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_blocks_of_correlated_samples(x64):
     """AR(1) with c = 0.8: the true spread over 300 replicates (seed 7) is 2.5-3 times what
     independence says.
@@ -112,7 +112,7 @@ def test_blocks_of_correlated_samples(x64):
     np.testing.assert_allclose(blocked, spread, rtol=0.15)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_bennetts_choice_of_kappa_is_best(x64):
     """Model samples, n = 100, m = 10,000: the error is least at kappa = m / n, half of that at
     kappa = 1.

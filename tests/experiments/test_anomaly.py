@@ -74,7 +74,7 @@ def test_ecod_is_the_larger_tail():
     np.testing.assert_allclose(detectors.ecod(train, train[:1]), np.log(5 / 2))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_learned_ratios_find_anomalies_that_are_far():
     settings = cells.part(SMOKE, TableSettings)
     with jax.numpy_rank_promotion("allow"):
@@ -284,7 +284,7 @@ def test_simple_terms_leave_the_calibration_rows_out():
     assert cell["areas"].shape == (len(baselines.SCORES),)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_smoke_preset_runs_and_is_drawn(smoke_result, monkeypatch, tmp_path):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
     with jax.numpy_rank_promotion("allow"):

@@ -49,7 +49,7 @@ def _plane(kappa: float, point: float):
         yield bias @ bias, data @ np.sum(of_data**2, -1) + noise @ np.sum(of_noise**2, -1) - means
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_bias_and_variance_equal_integrals_over_the_plane(study):
     for index, kappa in ((0, 0.1), (2, 10.0), (3, 1e3)):
         for name, expected in zip(("fixed", "joint"), _plane(kappa, POINTS[0]), strict=True):
@@ -60,7 +60,7 @@ def test_bias_and_variance_equal_integrals_over_the_plane(study):
             np.testing.assert_allclose(actual, expected, rtol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_at_the_truth_there_is_no_bias_and_the_solved_f_is_log_z(study):
     assert np.all(study["squared_bias"][:, 0, 1] < 1e-20)
     np.testing.assert_allclose(study["log_partition"][2, 0, 1], 0, atol=1e-9)
@@ -96,7 +96,7 @@ def sampled():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_sampled_gradients_have_the_exact_bias_and_variance(study, sampled):
     """400 seeds of n = 300, F = log Z and F held: mean squared error within 4 standard errors."""
     errors = sampled[2]["errors"][:2, 0]
@@ -104,7 +104,7 @@ def test_sampled_gradients_have_the_exact_bias_and_variance(study, sampled):
     assert np.all(np.abs(errors.mean(-1) - expected) < 4 * errors.std(-1) / np.sqrt(400))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_sampled_gradients_with_f_solved_have_the_leading_order(study, sampled):
     """Up to 1 / n^2: at M = 1 within 4 standard errors and 5 % of the variance."""
     errors, variance = sampled[2]["errors"][2, 0, 1], study["variance"][2, 0, 0, 1] / 300
@@ -112,7 +112,7 @@ def test_sampled_gradients_with_f_solved_have_the_leading_order(study, sampled):
     assert abs(errors.mean() - expected) < 4 * errors.std() / 20 + 0.05 * variance
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_newton_ends_at_the_minimum_of_the_profiled_loss(sampled):
     problem, draws, _ = sampled
     start = jnp.append(problem.truth, 1.0)
@@ -175,7 +175,7 @@ def smoke(smoke_result):
     return smoke_result("bias_variance", CONFIG, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_experiment_finds_what_it_should(smoke):
     assert all(np.all(np.isfinite(value)) for value in smoke.headline.values())
     assert smoke.headline["exact_solved_at_0.8_bias_slope_far"] == pytest.approx(-2, abs=0.01)
@@ -189,7 +189,7 @@ def test_the_experiment_finds_what_it_should(smoke):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert len(draw(results.load(tmp_path, ""))) == 3

@@ -18,7 +18,7 @@ def smoke(smoke_result):
     return smoke_result("chasm_1d", CONFIG, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_chain_bridges_what_one_ratio_does_not(smoke):
     """At 128 nats, with a fifth of the steps and half the batch of the paper preset."""
     assert smoke.headline["stages_distance_16"] < 2
@@ -31,14 +31,14 @@ def test_the_chain_bridges_what_one_ratio_does_not(smoke):
     assert len(smoke.failed_lanes["stages"]) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_path_ends_at_the_estimate(smoke):
     """theta of the last point is that of the run; its F is not yet solved for."""
     path, theta = smoke.arrays["stages_path_theta"][0], smoke.arrays["stages_theta"][0]
     np.testing.assert_allclose([run[np.isfinite(run)][-1] for run in path], theta, rtol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert set(draw(results.load(tmp_path, ""))) == {

@@ -61,13 +61,13 @@ def flow():
     return landscape.flow_times((2.0, 3.0), np.array([0.0, 30.0]), 0.1, 256)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_flow_at_a_huge_m_takes_the_time_of_the_likelihood(flow):
     for name in ("fixed", "solved"):
         np.testing.assert_allclose(flow[name][:, 1], np.log([20.0, 30.0]), rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plain_descent_takes_the_time_of_the_flow(flow):
     """F solved, M = 1: small steps reach the distance after time / rate steps."""
     rate = 0.01
@@ -90,7 +90,7 @@ def test_a_normalized_step_has_the_length_of_the_rate_however_small_the_gradient
     np.testing.assert_allclose([update[0][0], update[1]], [-0.3, -0.4], rtol=1e-12)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_newton_converges_where_the_landscape_is_flat():
     """KL 32, M = 1, F solved: Newton's method needs fewer than 20 steps.
 
@@ -121,7 +121,7 @@ def smoke(double_precision, smoke_result):
     return smoke_result("convergence", CONFIG, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_smoke_runs(smoke):
     assert smoke.arrays["mean_joint_nce_ngd_hits"].shape == (2, 2, 2, len(CONFIG.distances))
     assert all(len(lanes) == 0 for name, lanes in smoke.failed_lanes.items() if "nwj" not in name)
@@ -133,7 +133,7 @@ def test_smoke_runs(smoke):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert len(draw(results.load(tmp_path, ""))) == 5

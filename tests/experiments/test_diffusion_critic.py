@@ -1,4 +1,4 @@
-"""Diffusion samplers and critics: sampler, measures, statistics, and (slow) the smoke preset."""
+"""Diffusion samplers and critics: sampler, statistics, and (slow) the smoke preset."""
 
 import jax
 import jax.numpy as jnp
@@ -6,9 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments.common import results
+from experiments.common import eight_gaussians, perceptron, results
 from experiments.diffusion_critic import (
-    measures,
     methods,
     plot,
     run,
@@ -61,32 +60,11 @@ def test_free_scales_stay_within_a_factor_e():
     np.testing.assert_allclose(path.log_scale[:-1], expected[:-1] + 1, rtol=1e-6)
 
 
-def test_the_measures_of_data_are_those_of_data():
-    x, y = (measures.draw_data(PAPER, jax.random.key(seed), 4096) for seed in (0, 1))
-    found = measures.measure(PAPER, x, y, KEY)
-    # Of 8,192 normal distances 98.9 % lie within three deviations: k = 4 standard errors.
-    assert abs(found.good - 0.9889) < 4 * np.sqrt(0.0111 * 0.9889 / 4096)
-    assert found.modes == 8
-    assert found.mode_kl < 4 * 7 / (2 * 4096)  # a mean of 7 / (2 n) in chi-squared's limit
-    assert abs(found.spread - 0.973) < 0.05  # truncated at three deviations
-    assert abs(found.mmd) < 2e-3
-    far = measures.measure(PAPER, x[x[:, 0] > 0], y[: int((x[:, 0] > 0).sum())], KEY)
-    assert far.modes < 6
-    assert far.mode_kl > 0.5
-    assert far.sliced > 5 * found.sliced
-
-
-def test_the_sliced_distance_of_a_shift_is_its_root_mean_square_length():
-    x = jax.random.normal(KEY, (500, 2))
-    shifted = measures.sliced_distance(x, x + jnp.array([[3.0, 0.0]]), KEY, 4000)
-    np.testing.assert_allclose(shifted, 3 / np.sqrt(2), rtol=0.03)
-
-
 def test_a_value_that_is_exact_is_the_cost_to_go():
     """Of a critic and a value of zero, the cost to go is that of the step alone."""
     zeros = jax.tree.map(jnp.zeros_like, methods.init_critic(SMOKE, KEY))
     critic = methods.make_critic(SMOKE, methods.METHODS["contrastive"], 1.0).init(zeros)
-    value = jax.tree.map(jnp.zeros_like, sampler.init_mlp(KEY, (5, 16, 1)))
+    value = jax.tree.map(jnp.zeros_like, perceptron.init_mlp(KEY, (5, 16, 1)))
     path = sampler.sample_path(SMOKE, 2, sampler.init(SMOKE, 2, KEY), KEY, 7)
     np.testing.assert_array_equal(
         value_guidance._cost_to_go(SMOKE, 2, value, critic, path), sampler.step_costs(SMOKE, path)
@@ -110,11 +88,11 @@ def result(smoke_result):
         return smoke_result("diffusion_critic", SMOKE, run.experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 class TestSmokePreset:
     def test_every_method_start_and_seed_is_measured(self, result):
         shape = len(result.arrays["methods"]), len(train.STARTS), SMOKE.num_seeds
-        for name in measures.Measures._fields:
+        for name in eight_gaussians.Measures._fields:
             values = result.arrays[f"T2_{name}"]
             assert values.shape == (*shape, SMOKE.num_checkpoints)
             assert np.isfinite(values).all()

@@ -14,7 +14,7 @@ from experiments.digits.config import PRESETS
 from experiments.digits.train import train_lane
 from nce_jax import training
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 SMOKE = PRESETS["smoke"]
 

@@ -19,7 +19,7 @@ def smoke(smoke_result):
     return smoke_result("divergence_family", CONFIG, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_arrays_have_their_shapes_and_nothing_failed(smoke):
     num_pairs, num_kappas = len(pairs()), CONFIG.num_kappas
     expected = {

@@ -13,7 +13,7 @@ from experiments.gaussian_16d.problem import make_problem, model_log_partition
 from experiments.gaussian_16d.run import _starts, experiment
 from experiments.gaussian_16d.statistics import steps_to_reach
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 CONFIG = PRESETS["smoke"]
 

@@ -14,7 +14,7 @@ from experiments.gaussian_1d.run import _open_settings, experiment
 from experiments.gaussian_1d.statistics import five_runs
 from experiments.gaussian_1d.treatments import compared
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 CONFIG = PRESETS["smoke"]
 METHODS, DISTANCES, SEEDS, STEPS = 5, 3, CONFIG.num_seeds, CONFIG.num_steps + 1

@@ -34,7 +34,7 @@ def _density(x, mean, covariance):
     return np.exp(-quadratic / 2) / (2 * np.pi * np.sqrt(np.linalg.det(covariance)))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
     """Integral of r / (kappa + r) (p_data - p_theta) (T - E_theta T), computed in NumPy."""
     data, start, family, params, rule = problem
@@ -51,7 +51,7 @@ def test_bias_with_f_at_log_z_is_the_oracle_s(problem):
     np.testing.assert_allclose(actual[0, 0], expected, rtol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_wrong_f_leaves_a_bias_that_m_does_not_remove(problem):
     """For large M the joint gradient at F = log Z + d is off by (e^-d - 1) E_theta[T].
 
@@ -116,7 +116,7 @@ def smoke(smoke_result):
     return smoke_result("gradient_alignment", CONFIG, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_paths_approach_the_likelihood_s_unless_f_lags(smoke):
     assert all(lanes.size == 0 for lanes in smoke.failed_lanes.values())
     for family in ("mean", "covariance"):
@@ -129,7 +129,7 @@ def test_paths_approach_the_likelihood_s_unless_f_lags(smoke):
     assert smoke.headline["mean_fixed_slope_far_least"] == pytest.approx(-2, abs=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_an_infinite_m_is_the_likelihood_s_path(smoke):
     """F solved, M = 1e4: the first steps agree with closed-form moments to O(1 / M)."""
     actual, exact = (
@@ -140,7 +140,7 @@ def test_an_infinite_m_is_the_likelihood_s_path(smoke):
     assert jnp.isfinite(actual).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert len(draw(results.load(tmp_path, ""))) == 4

@@ -77,7 +77,7 @@ def test_places_follow_one_another():
     np.testing.assert_array_equal(targets, inputs + 1)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_perplexity_of_rows_of_zero_is_the_number_of_words(config):
     corpus = text.load(config)
     trained = train.train(
@@ -92,7 +92,7 @@ def test_the_perplexity_of_rows_of_zero_is_the_number_of_words(config):
     np.testing.assert_allclose(actual["log_z_mean"], np.log(len(corpus.words)), rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("loss", [losses.FULL, *losses.LOSSES])
 def test_every_method_learns_a_text_that_repeats(config, loss):
     corpus = text.load(config)
@@ -113,7 +113,7 @@ def test_the_grid_names_every_method_once():
     assert len(set(grid)) == len(grid) == 1 + 3 + 3 * 3 * 3 + 5
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "RUNS", tmp_path / "runs")
     result = smoke_result("language_model", PRESETS["smoke"], experiment)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.common import image_features, pieces
+from experiments.common import gray_images, image_features, pieces
 from experiments.common.results import Stored
 from experiments.latent_digits import energy, sampling, space, statistics
 from experiments.latent_digits.config import PRESETS, CellSettings
@@ -68,9 +68,9 @@ def test_resampling_keeps_particles_in_proportion_to_their_weights():
     assert not found.log_weights.any()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_coordinates_have_an_exact_density_and_lead_back():
-    images = space.gray_images("digits")
+    images = gray_images.gray_images("digits")
     assert images.train.shape == (1400, 784)
     settings = CellSettings(images="digits", dim=5, num_dequantizations=2)
     key = jax.random.key(0)
@@ -118,9 +118,9 @@ def test_every_preset_has_one_stage_and_more():
         assert len(stages) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_classifier_learns_and_its_features_are_its_own():
-    images = space.gray_images("digits")
+    images = gray_images.gray_images("digits")
     settings = image_features.FeatureSettings(num_steps=300)
     params = image_features.train_classifier(
         settings, jax.random.key(0), images.train / 255, images.train_labels
@@ -133,7 +133,7 @@ def test_a_classifier_learns_and_its_features_are_its_own():
     np.testing.assert_allclose(jax.nn.log_softmax(logits), log_probabilities, atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_smoke_preset_runs_resumes_and_draws(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
     config = dataclasses.replace(PRESETS["smoke"], keep_pieces=True)

@@ -41,7 +41,7 @@ def test_a_line_is_encoded_and_padding_is_not_trained_on():
         # Chains of 20 steps stop short of the model, and the model overshoots for them.
         (Prior("chains", "chains"), 1.3),
         (Prior("stages", noise_levels=(0.0, 0.5, 1.0), treatment="joint"), 1.0),
-        pytest.param(Prior("adaptive", magnification=None), 1.0, marks=pytest.mark.slow),
+        pytest.param(Prior("adaptive", magnification=None), 1.0, marks=pytest.mark.costly),
     ],
     ids=["chains", "stages", "adaptive"],
 )

@@ -7,7 +7,7 @@ import pytest
 from experiments.common import results
 from experiments.log_partition_convergence import config, plot, problems, run, statistics
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 SMOKE = config.PRESETS["smoke"]
 

@@ -10,7 +10,7 @@ from experiments.mnist import preprocessing, statistics, train
 from experiments.mnist.config import PRESETS
 from experiments.mnist.train import methods
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 
 @pytest.fixture(autouse=True)

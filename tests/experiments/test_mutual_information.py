@@ -89,7 +89,7 @@ def _truth(dim: int, levels: list[float]) -> dict[str, jax.Array]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_truth_is_a_fixed_point_of_the_step_and_has_the_closed_form_value():
     levels, key = [0.0, 0.5, 1.0], jax.random.split(jax.random.key(1), 3)
     schedule, params = jnp.array(levels), _truth(4, levels)
@@ -153,7 +153,7 @@ def smoke(tmp_path_factory, smoke_result):
         yield smoke_result("mutual_information", CONFIG, run.experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_chain_finds_the_truth_and_the_others_say_that_they_have_not_arrived(smoke):
     arrays, rows = smoke.arrays, list(smoke.arrays["methods"])
     chain = rows.index("N2CE + TRE")
@@ -166,7 +166,7 @@ def test_the_chain_finds_the_truth_and_the_others_say_that_they_have_not_arrived
     assert smoke.headline["silent_failures"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path, monkeypatch):
     monkeypatch.setattr(pieces, "RUNS", tmp_path)
     first = run._stored_cell(tmp_path, CONFIG, "plug-in", 0, 0, jax.random.key(0))
@@ -176,7 +176,7 @@ def test_an_interrupted_run_goes_on_with_what_it_has(tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert set(draw(results.load(tmp_path, ""))) == {
@@ -186,7 +186,7 @@ def test_plots_come_from_stored_results(smoke, tmp_path):
     plt.close("all")
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_table_has_a_row_per_method(smoke):
     lines = table.rows(smoke.arrays)
     assert len(lines) == 2 + len(smoke.arrays["methods"])

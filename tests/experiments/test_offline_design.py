@@ -92,7 +92,7 @@ def result(smoke_result):
         return smoke_result("offline_design", SMOKE, run.experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 class TestSmokePreset:
     def test_shapes_and_ranges(self, result):
         for name in ("table", "landscape"):

@@ -18,7 +18,7 @@ def smoke(smoke_result):
     return smoke_result("peaked_1d", CONFIG, experiment)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_automatic_stages_find_the_scale(smoke):
     """4 stages for s = 1e-3, as published, and log s within 4 standard errors."""
     row = list(smoke.arrays["methods"]).index("automatic")
@@ -28,7 +28,7 @@ def test_automatic_stages_find_the_scale(smoke):
     assert smoke.headline["automatic_error_1e-03"] < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_plots_come_from_stored_results(smoke, tmp_path):
     results.save(tmp_path, smoke)
     assert set(draw(results.load(tmp_path, ""))) == {"peaked_1d"}

@@ -57,7 +57,7 @@ def test_the_exact_ratio_is_found_perfect():
         assert abs(excess_coverage(actual.mass)) < 4 / np.sqrt(12 * FINE.num_test)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_posterior_that_is_too_narrow_is_seen():
     """A quarter of the covariance: the best accuracy is 0.736.
 
@@ -90,7 +90,7 @@ def test_coverage_counts():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_the_smoke_preset_runs_and_is_drawn(smoke_result, tmp_path):
     result = smoke_result("simulator_inference", CONFIG, experiment)

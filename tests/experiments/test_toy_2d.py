@@ -19,7 +19,7 @@ from experiments.toy_2d.train import checkpoints, make_model, noise, train
 from nce_jax import training
 from nce_jax.toys import TOYS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.costly
 
 PAPER, SMOKE = Config(), PRESETS["smoke"]
 TINY = dataclasses.replace(

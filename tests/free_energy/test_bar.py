@@ -96,7 +96,7 @@ def test_nearly_reversible_work_keeps_its_error(sigma):
     np.testing.assert_allclose(bar(*work).standard_error, expected, rtol=0.03)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(("num_forward", "num_reverse"), [(200, 200), (600, 60)])
 def test_gaussian_work_mean_error_and_coverage(num_forward, num_reverse, x64):
     """500 replicates, seed 2: unbiased within 4 errors of the mean, stated error within 12 %,
@@ -194,7 +194,7 @@ for num_forward, num_reverse in ((200, 200), (600, 60)):
 """
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.skipif(
     importlib.util.find_spec("pymbar") is None, reason="pymbar is no dependency of the tests"
 )

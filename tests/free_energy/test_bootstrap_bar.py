@@ -46,7 +46,7 @@ def test_a_replicate_is_bar_of_values_that_are_redrawn(x64):
     np.testing.assert_allclose(counts, binomial[:, None] * binomial, atol=0.13)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_spread_is_the_error(x64):
     """300 values a side, 400 replicates, seeds 0 and 1: within 15 %, four errors of the spread."""
     forward, reverse, _ = one_window(300, seed=1)
@@ -60,7 +60,7 @@ def test_the_spread_is_the_error(x64):
     np.testing.assert_allclose(np.mean(result.replicate_errors), one.standard_error, rtol=0.1)
 
 
-@pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("shared", [True, pytest.param(False, marks=pytest.mark.costly)])
 @pytest.mark.costly
 def test_a_configuration_is_redrawn_with_all_its_work(shared, x64):
     """Six oscillators, 300 samples each, 400 replicates: the error of the sum within 15 %."""
@@ -75,7 +75,7 @@ def test_a_configuration_is_redrawn_with_all_its_work(shared, x64):
     assert result.status == Status.CONVERGED
 
 
-@pytest.mark.parametrize("block_size", [pytest.param(1, marks=pytest.mark.slow), 20])
+@pytest.mark.parametrize("block_size", [pytest.param(1, marks=pytest.mark.costly), 20])
 @pytest.mark.costly
 def test_padding_draws_the_same(block_size, x64):
     """Eagerly the values are padded to a size class, and windows to the longest."""
@@ -92,7 +92,7 @@ def test_padding_draws_the_same(block_size, x64):
     np.testing.assert_allclose(masked.replicates, eager.replicates, rtol=1e-7)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_moving_blocks_keep_the_correlation(x64):
     """Chains with g = 1.8 / 0.2 = 9, 4,000 samples: blocks of 100 see the error that single values
     miss by a factor of 3, to 25 % (40 blocks, 200 replicates, seed 3).
@@ -169,7 +169,7 @@ def test_no_overlap_has_no_error():
     assert np.isnan(free_energy.studentized_interval(result)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("is_chain", [False, True])
 def test_intervals_cover(is_chain, x64):
     """Oscillators, 40 samples a state, 200 repetitions of 500 replicates, seed 7: 95 % intervals of

@@ -43,7 +43,7 @@ def test_one_inefficiency_per_state(x64):
     )
 
 
-@pytest.mark.parametrize("num_reverse", [pytest.param(60, marks=pytest.mark.slow), 41])
+@pytest.mark.parametrize("num_reverse", [pytest.param(60, marks=pytest.mark.costly), 41])
 def test_two_states_are_bar(num_reverse, float_dtype):
     forward, reverse, _ = oscillators(60, num_states=2)
     forward, reverse = (jnp.asarray(w, float_dtype) for w in (forward, reverse[:, :num_reverse]))
@@ -83,7 +83,7 @@ def test_windows_of_different_lengths(x64):
         np.testing.assert_allclose(result.covariance, covariance, rtol=1e-8, atol=1e-14)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_padding_of_a_batch_counts_for_nothing(x64):
     forward, reverse, _ = oscillators(50, lanes=(2,))
     widths = [(0, 0), (0, 0), (0, 7)]
@@ -200,7 +200,7 @@ def test_the_stated_error_is_the_spread(x64):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_gradients_of_the_sum(x64):
     forward, reverse, _ = oscillators(30)
     gradient = jax.grad(lambda f: chain(f, reverse).total)(jnp.asarray(forward))

@@ -40,7 +40,7 @@ def test_work_in_another_unit_has_the_inverse_slope(work, factor):
     assert wrong == pytest.approx(right / factor, rel=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_score_of_right_work_is_standard_normal():
     """400 draws; mean and variance within four standard errors of 0 and 1."""
     rng = np.random.default_rng(1)

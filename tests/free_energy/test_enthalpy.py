@@ -102,7 +102,7 @@ def test_no_overlap_leaves_enthalpies_and_no_entropies(x64):
     assert result.delta_s[1, 1] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_errors_cover_the_truth(x64):
     """400 repetitions of five oscillators, k = 4: deviations over errors have variance one."""
     stiffness = jnp.linspace(1.0, 3.0, 5)

@@ -326,7 +326,7 @@ def test_wrong_arguments(change, message):
         nce_jax.mbar(**(arguments | change))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(("num_states", "spacing"), [(5, 1.0), (5, 2.5)])
 def test_intervals_cover_the_closed_form(num_states, spacing, x64):
     """At k = 4 standard errors of a share, of 1,000 repetitions; seeds 0 to 999."""

@@ -122,7 +122,7 @@ def test_masks_of_a_batch_serve_as_weights(x64):
     assert not none.any()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_errors_of_correlated_samples_cover(x64):
     """Two oscillators with g = 9, 1,000 samples a state, 200 repetitions, seed 6: with g of the
     energy difference the 95 % interval contains the truth in 90 to 99 %, without it in less than

@@ -50,7 +50,7 @@ def test_every_hostile_call_is_refused_by_name_or_passed_through():
     assert list(calls.run()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_no_answer_of_a_solver_is_wrong_and_called_solved():
     """Four thousand solves of 16 random configurations; `make hostile` tries all of them."""
     tallies = list(solves.run(1, seed=3, limit=NUM_CONFIGURATIONS))
@@ -59,7 +59,7 @@ def test_no_answer_of_a_solver_is_wrong_and_called_solved():
     assert wrong == {}
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_newton_and_bisection_solve_every_problem():
     chosen = [
         solves.Configuration(solver, dtype, None, weighting, None)
@@ -112,7 +112,7 @@ CLOSED_FORMS = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weighting", solves.WEIGHTINGS)
 @pytest.mark.parametrize("name", CLOSED_FORMS)

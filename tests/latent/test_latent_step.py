@@ -142,7 +142,7 @@ def test_the_loss_is_minus_the_log_likelihood_at_the_exact_model(x64):
     np.testing.assert_allclose(metrics["loss"], -law.logpdf(np.asarray(x)).mean(), rtol=1e-9)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["nce", "n2ce", "three_stages"])
 def test_encoder_and_prior_learn_the_law_of_the_data_together(name, x64):
     """The log-likelihood, k = 4 standard errors, and moments of data from the resampled prior.

@@ -90,7 +90,7 @@ def test_a_change_of_variables_and_a_kernel_of_ones_own_enter():
     assert shifted.log_partition == plain.log_partition
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_log_partition_is_right_and_its_error_covers():
     """200 seeds of 128 chains: the mean deviation is below 4 of its errors and 91 % or more of the
     intervals of 95 % hold the truth (binomial, 2.6 standard deviations below); none is flagged.
@@ -112,7 +112,7 @@ def test_log_partition_is_right_and_its_error_covers():
     assert sum(map(bool, problems)) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("share", "of_data", "start", "message"),
     [
@@ -130,7 +130,7 @@ def test_modes_between_which_chains_do_not_mix_are_unreliable(share, of_data, st
     assert any(message in problem for problem in found.problems)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_modes_that_noise_and_data_reach_in_their_shares_are_reliable():
     """Within 4 standard errors; the chains need not cross."""
     model, x_test = jnp.float32(0.9), two_mode_data(0.9)

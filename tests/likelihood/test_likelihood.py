@@ -65,7 +65,7 @@ def test_log_partition_has_its_closed_form_and_coverage(x64):
     assert 0.91 < np.mean(np.abs(deviation) < 1.96 * estimate.standard_error) < 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_blocks_of_correlated_chains_give_the_error_that_single_samples_hide(x64):
     """AR(1) chains of correlation 0.9, 10 chains of 100; each chain one block. 200 replicates, seed
     3.
@@ -103,7 +103,7 @@ def test_no_overlap_and_nan_leave_no_estimate():
     assert np.isnan([bad.log_partition, bad.standard_error]).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_bennett_importance_sampling_and_annealing_agree_on_a_sampled_model():
     """A model without closed form, exp(-x^4 / 4 + x) in 1-D: log Z by quadrature, x by Langevin
     chains; seed 5.

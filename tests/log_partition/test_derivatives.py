@@ -95,7 +95,7 @@ def test_the_hessian_is_a_finite_difference_of_the_reference(x64):
     assert np.abs(hessian).max() > 0.01
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("kappa", [0.1, 30.0])
 def test_first_and_second_order_forward_and_reverse(kappa, x64):
     check_grads(

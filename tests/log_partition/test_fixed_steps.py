@@ -24,8 +24,8 @@ def problem(separation=2.0, count=512, seed=0):
     "solver",
     [
         nce_jax.newton(),
-        pytest.param(nce_jax.bisection(), marks=pytest.mark.slow),
-        pytest.param(nce_jax.fixed_point(), marks=pytest.mark.slow),
+        pytest.param(nce_jax.bisection(), marks=pytest.mark.costly),
+        pytest.param(nce_jax.fixed_point(), marks=pytest.mark.costly),
     ],
     ids=["newton", "bisection", "bar"],
 )
@@ -74,7 +74,7 @@ def test_the_program_has_no_loop_and_no_branch():
     assert "stablehlo.while" in text()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_lanes_and_derivatives_are_those_of_the_loop(x64):
     ratios = [
         jnp.stack(side) for side in zip(problem(1.0, 64), problem(3.0, 64, seed=1), strict=True)

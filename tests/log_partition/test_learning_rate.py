@@ -28,7 +28,9 @@ def lanes():
 
 
 @pytest.mark.parametrize("fixed_steps", [None, 30])
-@pytest.mark.parametrize("start", ["cold", "root", pytest.param("outside", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "start", ["cold", "root", pytest.param("outside", marks=pytest.mark.costly)]
+)
 def test_rates_in_arrays_converge_to_the_root_or_not_at_all(lanes, fixed_steps, start):
     """Traced rates cannot be refused: what is not the root is MAX_STEPS, from any start."""
     data, noise, exact = lanes

@@ -65,7 +65,7 @@ def test_right_to_the_dtype_at_large_offsets(offset, float_dtype):
     assert status_names(solution) == ["CONVERGED"]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(("num_data", "num_noise"), [(1, 100_000), (100_000, 1)])
 @pytest.mark.parametrize("kappa", [0.01, 1.0, 1000.0])
 def test_one_sample_against_very_many(num_data, num_noise, kappa):
@@ -77,7 +77,7 @@ def test_one_sample_against_very_many(num_data, num_noise, kappa):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_sums_of_many_samples_keep_the_tolerance():
     """200,000 + 100,000 samples in float32: the sums' rounding stays below the tolerance of 6e-6
     nats.

@@ -61,7 +61,7 @@ def test_a_solve_inside_scan():
     assert np.all(status == nce_jax.Status.CONVERGED)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_x64_stays_off():
     """In a fresh process, since the tests themselves switch it: importing and using everything
     leaves it off.

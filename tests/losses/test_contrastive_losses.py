@@ -66,7 +66,7 @@ EXPLICIT = {
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize(
     "chunk_size",
-    [pytest.param(None, marks=pytest.mark.costly), 5, pytest.param(100, marks=pytest.mark.slow)],
+    [pytest.param(None, marks=pytest.mark.costly), 5, pytest.param(100, marks=pytest.mark.costly)],
 )
 def test_value_and_gradient_are_those_of_the_dense_form(case, chunk_size, x64):
     loss, formula, options = CASES[case]

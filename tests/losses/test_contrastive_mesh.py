@@ -44,9 +44,9 @@ def value_and_gradients(loss, x, y):
     return jax.jit(function)(x, y, jnp.asarray(0.4, x.dtype))
 
 
-@pytest.mark.parametrize("exchange", [pytest.param("gather", marks=pytest.mark.slow), "ring"])
+@pytest.mark.parametrize("exchange", [pytest.param("gather", marks=pytest.mark.costly), "ring"])
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.parametrize("num_lanes", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("num_lanes", [pytest.param(1, marks=pytest.mark.costly), 2])
 def test_the_same_as_on_one_device(name, exchange, num_lanes, float_dtype):
     x, y = dense.batch(n=16, dtype=float_dtype)
     one_device = value_and_gradients(LOSSES[name], x, y)

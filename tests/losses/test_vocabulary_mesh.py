@@ -46,7 +46,7 @@ def full(arrays):
     )
 
 
-@pytest.mark.parametrize("per_token", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize("per_token", [pytest.param(False, marks=pytest.mark.costly), True])
 @pytest.mark.parametrize("spread", ["tokens", "table", "both"])
 @pytest.mark.parametrize("loss", [nce, sampled, full])
 def test_value_and_gradient_are_those_of_one_device(loss, spread, per_token, x64):

@@ -180,7 +180,7 @@ def test_a_large_m_accepts_everything_and_a_small_one_what_it_must():
     assert np.all(candidates.acceptance[:2] <= np.array([1e-6, 1e-3]))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_sampling_variance_of_what_is_unseen_is_that_of_many_draws():
     """1,600 draws of 500 and 500, seed 0: their variance has a relative standard error of some
     .035; k = 3.5.

@@ -68,7 +68,7 @@ def test_same_key_same_params_and_one_function_serves_all():
     np.testing.assert_array_equal(log_density_fn(second, x), other_fn(first, x))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_gradients_match_finite_differences(x64):
     params, log_density_fn = mlp_energy(
         jax.random.key(0), 3, hidden=(6, 4), param_dtype=jnp.float64

@@ -40,7 +40,12 @@ def mixed_data(num_samples=400, seed=0):
 
 @pytest.mark.parametrize(
     "num_components",
-    [1, 7, pytest.param(64, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.slow)],
+    [
+        1,
+        7,
+        pytest.param(64, marks=pytest.mark.costly),
+        pytest.param(1000, marks=pytest.mark.costly),
+    ],
 )
 @pytest.mark.costly
 def test_log_prob_matches_numpy(num_components):
@@ -105,7 +110,7 @@ def test_marginals_are_kept_and_dependence_is_not():
     assert abs(np.corrcoef(x_noise.T)[0, 1]) < 4 / np.sqrt(20_000)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_extremes_of_heavy_tails_are_covered():
     """Student t with 2 degrees of freedom: with Silverman's width alone the extreme lies beyond 100
     widths.

@@ -147,7 +147,7 @@ def test_same_under_jit_and_as_an_argument(build):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_vmap_over_data_sets_and_keys(build):
     stacked = jnp.stack([data(seed=seed) for seed in range(3)])
     keys = jax.random.split(jax.random.key(0), 3)
@@ -167,7 +167,7 @@ def test_building_broadcasts_no_ranks_silently(build):
         build(data())
 
 
-@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dtype", [np.float32, pytest.param(np.float64, marks=pytest.mark.costly)])
 def test_dtype_is_the_data_s_own_even_under_x64(build, dtype):
     with jax.enable_x64(True):
         noise = build(data(dtype=dtype))

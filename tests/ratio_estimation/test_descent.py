@@ -31,7 +31,7 @@ def overfitting(**options):
         )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
 def test_the_step_of_the_lowest_loss_is_returned():
     """The losses of the last step are far above; those that choose are not those that assess."""
@@ -47,7 +47,7 @@ def test_the_step_of_the_lowest_loss_is_returned():
     assert not np.array_equal(last["output"]["kernel"], best["output"]["kernel"])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_initial_parameters_are_returned_where_training_makes_them_worse():
     """The model starts at the truth, and takes steps that are far too long."""
     rng = np.random.default_rng(1)
@@ -61,7 +61,7 @@ def test_initial_parameters_are_returned_where_training_makes_them_worse():
     assert estimate.is_reliable
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
 def test_a_resumed_run_chooses_as_one_that_was_not_interrupted(tmp_path):
     whole = overfitting()
@@ -106,7 +106,7 @@ def test_a_half_does_not_judge_the_parameters_that_it_has_chosen(
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_network_is_used_where_it_lowers_the_loss(monkeypatch):
     """Four modes in the plane over a wide Gaussian, which no quadratic form shows, without the
     kernels that do.
@@ -135,7 +135,7 @@ def test_a_network_has_the_excess_that_it_has_not_gained():
     assert np.isnan(excess_of_network(0.01, tuple(0.5 * x), tuple(x)))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_network_that_does_not_help_is_not_used():
     """The truth is linear; the chance that noise alone makes the network pass is about a sixth."""
     rng = np.random.default_rng(0)
@@ -196,7 +196,7 @@ def test_digests_tell_shapes_dtypes_and_values_apart():
     assert len({digest(value) for value in values}) == len(values)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_run_with_other_samples_is_not_resumed(tmp_path):
     options = {
         "model": models.exponential_family(models.linear_statistics, jnp.zeros(2)),

@@ -37,7 +37,7 @@ def _estimate():
     return found._replace(slope=CalibrationSlope(1.0, 0.0, 0.0))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_it_has_the_common_interface(estimate):
     """The two errors that no descent knows are NaN; the others are finite."""
     assert isinstance(estimate, RatioEstimate)

@@ -41,7 +41,7 @@ def _estimate():
         )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_log_ratio_is_the_true_one(estimate):
     """Truth x_1 + x_2 - 1. The error of NCE in a linear model at n = 9,600: about 0.03 in slope; k
     = 4.
@@ -51,7 +51,7 @@ def test_the_log_ratio_is_the_true_one(estimate):
     assert abs(error).max() < 4 * 0.03 * 3.5  # |x| reaches 3.5
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_its_mean_under_the_noise_is_one(estimate):
     """E_noise[p_data / p_noise] = 1, on fresh noise; k = 4 standard errors of both F and the
     mean.
@@ -66,7 +66,7 @@ def test_its_mean_under_the_noise_is_one(estimate):
     assert abs(ratio.mean() - 1) < 4 * spread + 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_roc_area_is_the_closed_form(estimate):
     """Phi(|mu| / sqrt 2) = 0.8413 for |mu| = sqrt 2; k = 4 of Hanley and McNeil's standard error,
     0.006 at most.
@@ -76,7 +76,7 @@ def test_the_roc_area_is_the_closed_form(estimate):
     assert estimate.roc.true_positive_rate[-1] == 1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_classifier_is_calibrated(estimate):
     """Observed fractions within k = 4 standard errors of the predicted ones, in each of the ten
     groups.
@@ -89,7 +89,7 @@ def test_the_classifier_is_calibrated(estimate):
     assert (np.diff(predicted) > 0).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
     """At kappa = 1 the overlap of N(1, I) and N(0, I) is 2 E_data[sigma(-u)], here by an
     independent sample.
@@ -100,7 +100,7 @@ def test_overlap_and_error_are_those_of_the_held_out_samples(estimate):
     assert 0 < estimate.log_partition_standard_error < 0.1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_held_out_loss_ends_at_its_optimum(estimate):
     """The loss of the true ratio, on 200,000 samples of each set (seed 0); k = 4 of the held-out
     set's standard error.
@@ -137,7 +137,7 @@ def test_equal_predictions_are_not_parted():
     assert calibration.num_samples.tolist() == [300, 500]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
 def test_a_resumed_fit_has_the_same_settings(tmp_path):
     sets = [np.random.default_rng(seed).normal(size=(60, 2)).astype(np.float32) for seed in (0, 1)]
@@ -191,7 +191,7 @@ def test_a_wrong_level_shows_in_thecalibration_curve():
     assert (predicted - observed > 4 * np.sqrt(predicted * (1 - predicted) / count)).sum() >= 8
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_disjoint_sets_are_said_to_be_disjoint():
     x_data = 60 + jax.random.normal(KEYS[0], (500, 1))
     x_noise = jax.random.normal(KEYS[1], (500, 1))

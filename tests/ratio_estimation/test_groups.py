@@ -89,7 +89,7 @@ def test_the_parts_of_a_training_share_no_group():
         np.testing.assert_array_equal(weights[1] + weights[2], weights[0])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["groups_data", "block_size"])
 def test_repeated_measurements_do_not_pass_as_a_ratio(name):
     """20 visits each of 50 persons in both sets, all of one population: the ratio is 1. By rows the
@@ -107,7 +107,7 @@ def test_repeated_measurements_do_not_pass_as_a_ratio(name):
     assert not estimate.is_reliable
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_without_groups_repeated_measurements_are_reported():
     rng = np.random.default_rng(0)
     with pytest.warns(UnreliableRatioWarning, match="pass groups_data and groups_noise or block"):
@@ -173,7 +173,7 @@ def test_independent_samples_raise_no_alarm(name):
     assert signs_of_dependence("x", INDEPENDENT[name]) == []
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_alarms_are_rare():
     """At most one of 600 sets of independent samples, of 40 to 1,500 samples in 1 to 10
     dimensions.

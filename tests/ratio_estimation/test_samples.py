@@ -58,7 +58,7 @@ def test_two_drawn_sets_are_as_large_as_the_training_needs(monkeypatch):
     assert len(sets_of(draw, NORMAL).noise) == 60
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore:fit_log_ratio.*too timid")  # few steps
 def test_a_distribution_takes_the_place_of_the_noise_samples():
     estimate = fit_log_ratio(

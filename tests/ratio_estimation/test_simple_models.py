@@ -186,7 +186,7 @@ def weights_of_halves(x, seed):
     return np.exp(np.quantile(values, [0.05, 0.95])), estimate
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("seed", range(2))
 def test_halves_of_iris_do_not_differ(seed):
     (low, high), estimate = weights_of_halves(table("iris"), seed)
@@ -196,7 +196,7 @@ def test_halves_of_iris_do_not_differ(seed):
     assert "NOT RELIABLE" in estimate.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("name", ["wine", "digits", "breast_cancer", "diabetes"])
 @pytest.mark.parametrize("seed", range(3))
 def test_halves_of_a_table_do_not_differ(name, seed):
@@ -236,7 +236,7 @@ def test_a_small_table_has_the_model_of_its_truth(sets, model, limit):
     assert abs(estimate.kl - truth(x).mean()) < 4 * estimate.kl_sampling_error + limit / 4
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_four_modes_need_kernels():
     """A quadratic form leaves an error of 0.63 nats here, and uLSIF 0.34 with 1,000 samples."""
     rng = np.random.default_rng(0)
@@ -333,7 +333,7 @@ def test_the_excess_of_groups_that_cannot_be_halved_is_infinite():
     assert excess_loss(np.random.default_rng(0), fits, 1, pool) == np.inf
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_too_few_samples_for_a_quadratic_form_are_reported():
     """24 pairs of Gaussians with 1,176 coefficients."""
     rng = np.random.default_rng(0)

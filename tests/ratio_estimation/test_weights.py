@@ -48,7 +48,7 @@ def assert_same_bits(one, other):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, pytest.param({"model": LINEAR, "num_steps": 20}, marks=pytest.mark.slow)],
+    [{}, pytest.param({"model": LINEAR, "num_steps": 20}, marks=pytest.mark.costly)],
     ids=["auto", "given"],
 )
 @pytest.mark.costly
@@ -186,7 +186,7 @@ def test_importance_weights_move_a_set(side):
     np.testing.assert_allclose(values, [-0.125 * sign, 0.375 * sign], atol=4 * 2 * error)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_training_follows_the_weights():
     """The slope is 1/2 with weights e^(x/2), and 0 without; k = 4 of an error of 0.05."""
     rng = np.random.default_rng(0)
@@ -211,7 +211,7 @@ def test_the_capacity_follows_the_effective_number_of_samples(monkeypatch):
         fitted(weights_data=np.where(np.arange(60) < 9, 1.1, 1.0))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_weighted_network_is_used_where_it_lowers_the_loss(monkeypatch):
     """Four modes over a wide Gaussian, as in `test_descent`, of which the data are draws of the
     wide Gaussian with weights, which leave 7,700 effective ones.
@@ -270,7 +270,7 @@ def test_too_few_samples_of_weight_are_refused():
         fitted(weights_data=weights)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_resumed_run_must_have_the_same_weights(tmp_path):
     options = {"model": LINEAR, "num_steps": 4, "folder": tmp_path / "run"}
     first = fitted(weights_data=WEIGHTS[0], **options)

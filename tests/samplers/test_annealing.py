@@ -16,7 +16,7 @@ from nce_jax import noise, samplers
 from nce_jax.samplers._annealing import _estimate
 from nce_jax.samplers._path import Annealed
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")]
+pytestmark = [pytest.mark.costly, pytest.mark.usefixtures("rank_promotion_as_distrax_needs_it")]
 
 MEAN, DEVIATION = 1.0, 0.6
 
@@ -80,7 +80,7 @@ def mean_and_error(values):
     return values.mean(), values.std(ddof=1) / np.sqrt(values.size)
 
 
-CASES = [(2, 30, 0.3), pytest.param((10, 100, 0.2), marks=pytest.mark.slow, id="10 dimensions")]
+CASES = [(2, 30, 0.3), pytest.param((10, 100, 0.2), marks=pytest.mark.costly, id="10 dimensions")]
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -34,7 +34,7 @@ def spheres(step_size):
     return samplers.hmc(step_size, 3, inverse_mass_matrix=COVARIANCE)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("make", "step_size"), [(samplers.mala, 0.3), (hmc_of_five, 0.3), (spheres, 0.6)]
 )
@@ -80,7 +80,7 @@ def test_a_trajectory_ends_where_the_chains_do_and_has_chains_first():
     assert run(jax.random.key(0), x_initial, 0.3, num_steps=4).trajectory is None
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_positions_of_any_shape_move_as_flat_ones_do():
     """An image-shaped position and its flattened twin take the same steps with the same key."""
 
@@ -126,7 +126,7 @@ def test_chains_that_meet_nan_are_counted(make):
     assert np.isfinite(chains.log_density[1]) == kernel.is_adjusted
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(("make", "target"), [(samplers.mala, 0.6), (hmc_of_five, 0.8)])
 def test_tuning_finds_the_acceptance_asked_for(make, target):
     """From a step 100 times too small or too large, seed 6; then 200 chains of 40 steps show the

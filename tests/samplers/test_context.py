@@ -71,7 +71,7 @@ def test_every_chain_samples_the_posterior_of_its_datum(kind):
     assert chains.trajectory.shape == (5000, 2, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_context_that_is_the_same_for_all_changes_nothing():
     """The chains are bit for bit those of a density that closes over the datum."""
     x_initial, options = jnp.zeros((3, 1)), {"kernel": samplers.mala(0.1), "num_steps": 5}
@@ -153,7 +153,7 @@ def test_every_datum_has_its_marginal_likelihood(direction):
     assert (estimate.status == np.where(count < 10, Status.LOW_OVERLAP, Status.CONVERGED)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_few_chains_that_carry_the_weight_are_said():
     """A target of a tenth of the noise's width in 3 dimensions, at once: a few draws of 200."""
     estimate = samplers.annealed_importance_sampling(
@@ -168,7 +168,7 @@ def test_few_chains_that_carry_the_weight_are_said():
     assert estimate.status == Status.LOW_OVERLAP
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("direction", ["forward", "reverse"])
 def test_each_datum_s_estimate_is_that_of_the_datum_alone(direction):
     """In distribution: the two differ by less than 4 of their joint standard errors."""

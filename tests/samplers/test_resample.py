@@ -171,7 +171,7 @@ def test_one_compilation_serves_all_parameters_and_equals_the_eager_call():
     assert len(count) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_lanes_of_vmap_equal_single_calls():
     keys = jax.random.split(jax.random.key(0), 3)
     run = lambda key: samplers.resample(key, tilted, noise.standard_normal(2), 50)

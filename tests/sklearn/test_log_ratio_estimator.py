@@ -275,13 +275,13 @@ def test_labels_of_another_fit_are_refused(fitted):
         estimator.score(data[:4], ["x", "y", "x", "y"])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::nce_jax.ratio_estimation.UnreliableRatioWarning")
 @parametrize_with_checks(
     [LogRatioEstimator()], expected_failed_checks=lambda estimator: EXPECTED_FAILURES
 )
 def test_the_contract_of_scikit_learn(estimator, check):
     """In float64, which its tolerances assume; without a random state NumPy's generator decides."""
-    np.random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
     with jax.enable_x64(True):
         check(estimator)

@@ -139,7 +139,7 @@ def test_chunks_are_as_equal_as_can_be():
         assert -(-total // size) == -(-total // min(most, total))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_bar_counts_lanes(capsys):
     nce_jax.sweep(lambda lane: lane, axes={"lane": jnp.arange(10.0)}, max_lanes=4)
     assert "10/10" in capsys.readouterr().err

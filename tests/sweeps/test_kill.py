@@ -55,7 +55,7 @@ def wait_for_chunks(process, folder, output, count):
         time.sleep(0.001)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_killed_sweep_ends_with_the_same_bytes(tmp_path):
     alone = begin(tmp_path / "alone", tmp_path / "alone.npz")
     assert alone.wait(timeout=300) == 0, (tmp_path / "alone.txt").read_text()

@@ -66,7 +66,7 @@ def test_a_mesh_changes_no_value(num_seeds):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_mesh_changes_no_solution():
     axes = {"kappa": KAPPA, "seed": jnp.arange(16)}
     assert_equal_results(

@@ -143,7 +143,7 @@ def windows(draws):
 RATIOS = np.array(SIZES[:-1]) / np.array(SIZES[1:])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_windows_of_different_lengths_have_the_error_of_their_sum(x64):
     """300 draws, seed 5: an s.d. over 300 draws has 4 % standard error, and 3 of these are
     allowed. The root of the summed squares of `bar` is off by more.

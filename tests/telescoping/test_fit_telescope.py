@@ -43,7 +43,7 @@ def result():
     return fit(KEYS[2], X_DATA, X_NOISE, MODEL)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_schedule_is_found_and_every_stage_overlaps(result):
     """8 apart is four stages of overlap 0.45."""
     assert len(result.noise_levels) == 5
@@ -53,7 +53,7 @@ def test_the_schedule_is_found_and_every_stage_overlaps(result):
     assert f"KL {result.kl:.3f} +- {result.kl_standard_error:.3f}" in result.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_log_ratio_is_the_truth_within_its_error(result):
     """u(x) = 8 x - 32 at the data, the noise and in between, KL = 32; 4 standard errors."""
     x = jnp.array([[0.0], [4.0], [8.0]])
@@ -66,7 +66,7 @@ def test_the_log_ratio_is_the_truth_within_its_error(result):
     np.testing.assert_allclose(values, model, rtol=1e-6)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_its_normalizers_are_estimated_jointly_as_well(result):
     """At other pairs, for the parameters as they are: F within 4 standard errors, of either."""
     draws = jax.random.normal(jax.random.key(9), (2, 1000, 1))
@@ -84,7 +84,7 @@ def test_its_normalizers_are_estimated_jointly_as_well(result):
         result.joint_log_partitions(draws[0], draws[1, :5])
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     """The two sets can be told apart: no optimum, and every error is infinite."""
     single = fit(KEYS[2], X_DATA, X_NOISE, MODEL, noise_levels=[0.0, 1.0])
@@ -94,7 +94,7 @@ def test_a_single_ratio_across_the_gap_knows_that_it_failed():
     assert np.isinf(single.log_ratio_standard_error(X_DATA[:2])).all()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_common_offset_changes_nothing(result):
     """Bridges are drawn about the noise's own location: 1,000 is as good an origin as 0."""
     moved = fit(KEYS[2], X_DATA + 1000, X_NOISE + 1000, MODEL)
@@ -102,7 +102,7 @@ def test_a_common_offset_changes_nothing(result):
     np.testing.assert_allclose(moved.kl, result.kl, atol=2 * result.kl_standard_error)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_descent_that_has_not_arrived_says_so():
     """A rate too small for 16 apart: the pilots see no gap, since nothing is fitted, and the
     estimate still drifts.
@@ -114,7 +114,7 @@ def test_a_descent_that_has_not_arrived_says_so():
     assert "NOT CONVERGED: the mean log ratio still drifts (raise num_steps); " in slow.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_sixteen_apart_from_a_sampler():
     """At most 1,000 steps; KL 128 and F within 4 joint standard errors, which are below 0.3."""
 
@@ -135,7 +135,7 @@ def test_sixteen_apart_from_a_sampler():
     assert models.shape == roots.shape == (len(steps), len(result.noise_levels) - 1)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_shared_body_by_gradient_descent():
     """6 apart, the body a rescaling: 3 stages, KL 18 within a twentieth; errors of parameters are
     not told.
@@ -156,7 +156,7 @@ def test_a_shared_body_by_gradient_descent():
     assert result.log_ratio_fn(result.params, x_data[:3]).shape == (3,)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_latent_space_gives_the_same_estimate(result):
     """exp of the same sets, with bridges drawn between their logarithms and a model of these: the
     same estimate.
@@ -250,7 +250,7 @@ def test_more_steps_than_allowed_are_never_taken(optimizer, fewest):
         fit(KEYS[2], draw, draw, MODEL, num_steps=fewest - 1, **options)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(("optimizer", "fewest"), [(None, 14), (optax.adam(1e-2), 44)])
 def test_the_fewest_steps_suffice(optimizer, fewest):
     def draw(key, count):

@@ -34,7 +34,7 @@ def _result():
     return nce_jax.fit_telescope(KEYS[2], X_DATA, X_NOISE, **OPTIONS)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_it_has_the_common_interface(result):
     """KL of N(m, s^2 I) to N(0, I), s = 0.5: (2 s^2 + |m|^2 - 2) / 2 - 2 log s; 4 standard errors,
     which include those of the parameters.
@@ -121,7 +121,7 @@ def test_the_progress_bar_is_on_unless_it_is_switched_off(capfd):
     assert capfd.readouterr().err == ""
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_gap_that_the_pilots_missed_makes_both_errors_infinite(monkeypatch):
     """A search that returns a single stage across 4 standard deviations, of which Newton's
     method finds the optimum.
@@ -159,7 +159,7 @@ def test_a_fit_that_has_not_converged_names_every_reason(result):
     assert "NOT CONVERGED" not in result.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_few_pairs_for_each_parameter_are_no_estimate(result):
     """The quadratic form of the plane has five parameters, for which KL of 64 pairs has a bias."""
     few = nce_jax.fit_telescope(KEYS[2], X_DATA[:64], X_NOISE[:64], **OPTIONS)

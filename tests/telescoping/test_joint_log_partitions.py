@@ -282,7 +282,7 @@ def test_what_is_no_table_of_stages_is_refused():
         telescoping.bridge_log_ratios(lambda theta, x: x, jnp.ones(1), jnp.ones(3))
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize(
     ("chain", "num_stages", "shared_samples"),
     [(gaussians, 4, False), (gaussians, 8, True), (peaked, 2, False), (peaked, 4, True)],

@@ -86,7 +86,7 @@ def test_a_model_that_is_calibrated_and_coarse_is_seen():
     assert "MISFIT in stages [0]" in result.summary()
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_two_modes_are_no_gaussian():
     """KL is 17.3 and the chain says 36: at 2,000 pairs, and on a stream; with descent too."""
     keys = jax.random.split(KEYS[2])
@@ -104,7 +104,7 @@ def test_two_modes_are_no_gaussian():
         assert result.kl_sampling_error == np.inf
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_true_models_raise_no_alarm():
     """30 fits each of a linear model to Gaussians 8 apart, and of a quadratic one to Gaussians of
     other widths.

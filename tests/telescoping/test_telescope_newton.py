@@ -77,7 +77,7 @@ def small():
         )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_fit_is_the_minimizer_of_the_plain_loss(small):
     _, x, fit, *_ = small
     for stage in range(2):
@@ -86,7 +86,7 @@ def test_a_fit_is_the_minimizer_of_the_plain_loss(small):
         np.testing.assert_allclose(fit.log_partition[stage], eta[2], rtol=1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_the_covariance_is_that_of_all_stages_together(small):
     """Influences of both stages' (theta, F) side by side, their outer product summed over pairs."""
     pairs, x, fit, errors, *_ = small
@@ -107,7 +107,7 @@ def test_the_covariance_is_that_of_all_stages_together(small):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
     """To within a small part of that fit's own error: every batch counts the same, the first 300
     pairs as five batches.
@@ -120,7 +120,7 @@ def test_a_stream_ends_where_one_fit_to_all_of_it_does(small):
         assert np.all(np.abs(solution - eta) < 0.3 * error)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_separated_sets_give_a_large_finite_log_ratio(small):
     """No optimum exists in the first stage; the step limit keeps the numbers finite, and the second
     stage is untouched.

@@ -382,7 +382,7 @@ print(json.dumps([described, content(x_data)], sort_keys=True))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_run_is_described_alike_in_every_process():
     """Whatever addresses, the order of sets and the number of devices."""
     texts = set()

@@ -161,7 +161,7 @@ def test_a_log_ratio_and_ignored_samples():
 
 
 @pytest.mark.parametrize("treatment", slow_but(["solved", "bar_step", "held"], TREATMENTS))
-@pytest.mark.parametrize("side", [pytest.param("data", marks=pytest.mark.slow), "noise"])
+@pytest.mark.parametrize("side", [pytest.param("data", marks=pytest.mark.costly), "noise"])
 def test_batches_of_padding_leave_no_trace_and_are_counted(treatment, side):
     """Steps 1, 3 and 4 of 6 are padding: the run is the one of the other three batches, which are
     the same ones with momentum and all. Padding may hold NaN.

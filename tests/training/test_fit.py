@@ -164,7 +164,7 @@ def test_the_overlap_is_that_of_the_diagnostics(problem):
     assert expected["held"] < expected["solved"]  # F = 0 is not the root: a lower bound
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_log_ratio_is_the_same_model(x64):
     """phi = s + log q, given as s: the same step, whether or not anybody evaluates log q."""
     params, log_density_fn, noise = tilted_normal()

@@ -110,7 +110,7 @@ def test_wrong_numbers_of_steps_are_named():
 
 @pytest.mark.parametrize(
     "fixed_steps",
-    [2, pytest.param(4, marks=pytest.mark.costly), pytest.param(8, marks=pytest.mark.slow)],
+    [2, pytest.param(4, marks=pytest.mark.costly), pytest.param(8, marks=pytest.mark.costly)],
 )
 @pytest.mark.parametrize("slope", [240.0, 3000.0])
 def test_a_training_that_starts_with_inverted_ratios_far_apart_goes_on(slope, fixed_steps):

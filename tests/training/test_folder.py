@@ -49,7 +49,7 @@ fit(20, __import__("pathlib").Path(sys.argv[1]), evaluate=wait, evaluate_every=2
 """
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_killed_run_leaves_the_folder_free(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -63,7 +63,7 @@ def test_the_mesh_has_lanes_and_data():
         training.make_mesh(devices=[])
 
 
-@pytest.mark.parametrize("num_devices", [pytest.param(2, marks=pytest.mark.slow), 8])
+@pytest.mark.parametrize("num_devices", [pytest.param(2, marks=pytest.mark.costly), 8])
 def test_steps_are_those_of_one_device(num_devices, x64):
     """Weights, the noise's own draws and its own number: all of them over the devices."""
     options = {"weights": jnp.ones(64).at[::5].set(0.0), "num_noise": 48}
@@ -73,7 +73,7 @@ def test_steps_are_those_of_one_device(num_devices, x64):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_an_adaptive_m_is_that_of_one_device(x64):
     def run(mesh):
         rule = nce_jax.adaptive_magnification()
@@ -245,7 +245,7 @@ def test_a_donated_state_leaves_the_callers_parameters_alone():
     train.init(params)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_checkpoint_of_eight_devices_resumes_on_fewer(tmp_path, x64):
     """On 1, 4 and 8, split by rule or not, the run ends where an uninterrupted one does."""
     data = 1 + 0.5 * jax.random.normal(jax.random.key(1), (256, 2))

@@ -65,7 +65,7 @@ def last_loss(folder):
     return json.loads(lines[-1])["loss"]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, victim):
     """Killed after a checkpoint; the survivor ends by itself, and says why; the resumed job ends as
@@ -95,7 +95,7 @@ def test_a_process_that_dies_stops_the_others_and_the_run_goes_on(tmp_path, vict
     assert last_loss(tmp_path / "run") == pytest.approx(last_loss(tmp_path / "alone"), rel=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_processes_that_were_given_different_things_say_so(capfd):
     processes.launch(["tests.training.disagree"], 2, 2)
     said = capfd.readouterr().out

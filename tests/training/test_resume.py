@@ -363,7 +363,7 @@ def test_what_was_passed_over_is_neither_kept_nor_called_good(tmp_path):
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_a_run_on_two_devices_is_resumed(tmp_path):
     """Data over two devices and a state on none in particular: restored, it is free to move to
     both.
@@ -393,7 +393,7 @@ print(float(result.state["t"]))
     assert float(done.stdout) == 28 * (1 + 0.5 + 0.25 + 0.125)
 
 
-@pytest.mark.slow
+@pytest.mark.costly
 def test_killed_at_random_moments_it_ends_in_the_same_bits(tmp_path):
     """SIGKILL, at least ten times, at moments drawn with seed 0; then the run is left to end."""
     moments, kills, deadline = random.Random(0), 0, time.monotonic() + 500

@@ -1,0 +1,1 @@
+"""Published networks, as functions of the arrays that `experiments/converters` writes."""

@@ -1,0 +1,77 @@
+"""Final values over seeds, paired differences between methods, and the headline numbers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+SHOWN = ("frechet", "kernel", "class_kl", "sure")
+"""Measures in the order of the tables."""
+BASELINES = {"data": "training images", "teacher_many": "teacher, many steps", "teacher": "teacher"}
+KINDS = ("sampler", "student")
+
+
+def names(arrays: Mapping[str, Any], kind: str) -> list[str]:
+    """The methods of a kind of generator."""
+    return list(map(str, arrays[f"{kind}_methods"]))
+
+
+def final(arrays: Mapping[str, Any], kind: str, measure: str) -> np.ndarray:
+    """The last checkpoint's values, (method, seed)."""
+    return arrays[f"{kind}_{measure}"][..., -1]
+
+
+def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over seeds, the last axis, and its standard error."""
+    return values.mean(axis=-1), values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
+
+
+def paired(
+    arrays: Mapping[str, Any], kind: str, measure: str, first: str, second: str
+) -> tuple[float, float, float]:
+    """The difference of two methods, paired by seed: mean, low and high end (95 %, t).
+
+    The pairs share the teacher, the critic's first weights, and all draws.
+    """
+    methods = names(arrays, kind)
+    values = final(arrays, kind, measure)
+    difference = values[methods.index(first)] - values[methods.index(second)]
+    mean, error = mean_and_error(difference)
+    reach = stats.t.ppf(0.975, difference.shape[-1] - 1) * error
+    return float(mean), float(mean - reach), float(mean + reach)
+
+
+def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
+    """Pairs of methods that differ in one thing: M, regularizer, treatment of F, or rule."""
+    if kind == "student":
+        pairs = [("SiD + M = 1", "SiD"), ("SiD + M = 50", "SiD"), ("SiD + M = 50", "SiD + M = 1")]
+        return [pair for pair in pairs if set(pair) <= set(names(arrays, kind))]
+    ends = ("F joint", "F solved", "F joint, regularized", "F solved, regularized")
+    pairs = [(f"M = 100, {end}", f"M = 1, {end}") for end in ends]
+    pairs.append(("M = 10, F solved", "M = 1, F solved"))
+    for size in ("M = 1", "M = 100"):
+        pairs.append((f"{size}, F solved", f"{size}, F joint"))
+        pairs.append((f"{size}, F solved, regularized", f"{size}, F solved"))
+    pairs.append(("M adaptive, F solved, regularized", "M = 1, F solved, regularized"))
+    pairs.append(("M = 100, F solved, regularized", "contrastive, regularized"))
+    return [pair for pair in pairs if set(pair) <= set(names(arrays, kind))]
+
+
+def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
+    """Frechet distance and KL of the classes of all methods and baselines."""
+    numbers = {"accuracy": float(arrays["accuracy"])}
+    for measure in ("frechet", "class_kl"):
+        for name in BASELINES:
+            numbers[f"{name}_{measure}"] = float(arrays[f"{name}_{measure}"])
+        for kind in KINDS:
+            means = final(arrays, kind, measure).mean(axis=-1)
+            for method, mean in zip(names(arrays, kind), means, strict=True):
+                numbers[f"{kind}_{measure}_{slug(method)}"] = float(mean)
+    return numbers
+
+
+def slug(method: str) -> str:
+    """A method's name as a part of a number's name."""
+    letters = "".join(letter if letter.isalnum() else " " for letter in method)
+    return "_".join(letters.lower().split())

@@ -1,0 +1,1 @@
+"""Published denoisers of color images as samplers that learn from a critic."""
