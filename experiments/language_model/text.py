@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.common.datasets.texts import SHAKESPEARE
 from experiments.common.published import DataError, PublishedFile, read
 from experiments.language_model.config import Config
 from nce_jax._disk import read_bytes
@@ -18,7 +19,6 @@ UNKNOWN, END_OF_LINE = "<unk>", "<eos>"
 _WIKITEXT = (
     "https://raw.githubusercontent.com/pytorch/examples/main/word_language_model/data/wikitext-2/",
 )
-_SHAKESPEARE = ("https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/",)
 
 # The training text and the test text; a single file is split in two.
 TEXTS = {
@@ -38,15 +38,7 @@ TEXTS = {
             _WIKITEXT,
         ),
     ),
-    "tinyshakespeare": (
-        PublishedFile(
-            "tinyshakespeare",
-            "input.txt",
-            1_115_394,
-            "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
-            _SHAKESPEARE,
-        ),
-    ),
+    "tinyshakespeare": (SHAKESPEARE,),
 }
 
 
