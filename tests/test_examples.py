@@ -115,6 +115,23 @@ def test_noise_that_learns_is_better_than_a_gaussian(run):
 
 
 @pytest.mark.costly
+def test_generators_come_close_to_the_data(run):
+    """Two samples of the data are apart by less than four standard errors, an untrained generator
+    by more than 0.01.
+    """
+    names = run("generator_and_critic")
+    data, *generators = names["distances"].values()
+    assert abs(data.value) < 4 * data.standard_error
+    assert max(distance.value for distance in generators) < 0.003
+    start = names["init"](jax.random.key(1), [8, 128, 128, 2])
+    x = names["sample_fn"](start, jax.random.key(3), names["x_other"])
+    untrained = names["diagnostics"].kernel_distance(
+        x, names["x_data"][:2_000], metric="gaussian", bandwidth=0.2
+    )
+    assert untrained.value > 0.01
+
+
+@pytest.mark.costly
 def test_the_rule_is_near_the_best_magnification_at_the_end(run):
     names = run("choosing_magnification")
     at_end = {M: np.median(values[:, -1]) for M, values in names["fixed"].items()}
