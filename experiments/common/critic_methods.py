@@ -18,12 +18,14 @@ class Method(NamedTuple):
       treatment: of F, "joint", "solved" or "held".
       is_regularized: whether the regularizer E[u^2] is added.
       is_adaptive: whether a rule chooses M.
+      is_guided: whether the generator learns from a value function, step by step.
     """
 
     loss: str
     treatment: str
     is_regularized: bool = False
     is_adaptive: bool = False
+    is_guided: bool = False
 
     @property
     def has_fixed_magnification(self) -> bool:
@@ -37,6 +39,8 @@ class Method(NamedTuple):
 
     def label(self, magnification: float) -> str:
         """The name in tables and figures."""
+        if self.is_guided:
+            return "value guidance"
         end = ", regularized" if self.is_regularized else ""
         if self.loss == "contrastive":
             return f"contrastive{end}"
@@ -47,6 +51,7 @@ class Method(NamedTuple):
 METHODS = {
     # A contrastive energy has no optimum without its regularizer, and is run with it alone.
     "contrastive": Method("contrastive", "held", is_regularized=True),
+    "value guidance": Method("contrastive", "held", is_regularized=True, is_guided=True),
     "joint": Method("nce", "joint"),
     "joint, regularized": Method("nce", "joint", is_regularized=True),
     "solved": Method("nce", "solved"),

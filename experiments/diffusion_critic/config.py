@@ -27,7 +27,7 @@ class Config:
         "contrastive", "value guidance", "joint", "joint, regularized", "solved",
         "solved, regularized", "adaptive", "adaptive, regularized",
     )  # fmt: skip
-    """The critics, by the names in `methods.METHODS`."""
+    """The critics, by the names in `critic_methods.METHODS`."""
     critic_rate: float = 1e-3
     """Learning rate of the critic's Adam (b1 = 0.5), and of the value function's."""
     scratch_rate: float = 1e-3

@@ -14,6 +14,7 @@ import numpy as np
 
 from experiments.common import (
     cli,
+    critic_methods,
     diffusion_steps,
     eight_gaussians,
     perceptron,
@@ -21,16 +22,20 @@ from experiments.common import (
     progress,
     results,
 )
+from experiments.common.critic_methods import METHODS
 from experiments.common.eight_gaussians import Measures, draw_data, measure
 from experiments.diffusion_critic import train
 from experiments.diffusion_critic.config import PRESETS, Config
-from experiments.diffusion_critic.methods import METHODS
+from experiments.diffusion_critic.methods import magnifications
 from experiments.diffusion_critic.statistics import headline
 
 Arrays = dict[str, np.ndarray]
 
 COMPUTING = [
-    *(Path(module.__file__) for module in (diffusion_steps, eight_gaussians, perceptron)),
+    *(
+        Path(module.__file__)
+        for module in (critic_methods, diffusion_steps, eight_gaussians, perceptron)
+    ),
     *(
         Path(__file__).with_name(f"{name}.py")
         for name in ("methods", "sampler", "train", "value_guidance")
@@ -55,7 +60,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
             [
                 METHODS[name].label(m)
                 for name in config.methods
-                for m in METHODS[name].magnifications(config)
+                for m in magnifications(config, METHODS[name])
             ]
         ),
         **_of_data(config, key_data),
@@ -80,7 +85,7 @@ def _train_all(config: Config, folder: Path, length: int, teachers: Any, keys: j
     def of_method(name: str) -> Arrays:
         def compute() -> Arrays:
             method = METHODS[name]
-            lanes = train.lanes_of(config, length, method.magnifications(config), teachers, keys)
+            lanes = train.lanes_of(config, length, magnifications(config, method), teachers, keys)
             trace = train.train(config, length, method, lanes)
             more = {"overlap": trace.overlap, "log_partition": trace.log_partition}
             return trace.measures._asdict() | more

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import eight_gaussians
+from experiments.common.critic_methods import Method
 from experiments.diffusion_critic import methods, sampler, value_guidance
 from experiments.diffusion_critic.config import Config
 from nce_jax import training
@@ -64,7 +65,7 @@ def lanes_of(
     )
 
 
-def train(config: Config, length: int, method: methods.Method, lanes: Lane) -> Trace:
+def train(config: Config, length: int, method: Method, lanes: Lane) -> Trace:
     """The traces of all lanes, (magnification, start, seed, checkpoint)."""
     shape = lanes.rate.shape
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[len(shape) :]), lanes)
@@ -78,7 +79,7 @@ def checkpoints(config: Config) -> np.ndarray:
     return every * (1 + np.arange(config.num_checkpoints))
 
 
-def _run(config: Config, length: int, method: methods.Method, lane: Lane) -> Trace:
+def _run(config: Config, length: int, method: Method, lane: Lane) -> Trace:
     keys = jax.random.split(lane.key, 4)
     state, step = _begin(config, length, method, lane, keys[0])
     every = config.num_steps // config.num_checkpoints
@@ -99,7 +100,7 @@ def _run(config: Config, length: int, method: methods.Method, lane: Lane) -> Tra
 
 
 def _begin(
-    config: Config, length: int, method: methods.Method, lane: Lane, key: jax.Array
+    config: Config, length: int, method: Method, lane: Lane, key: jax.Array
 ) -> tuple[Any, Callable[..., Any]]:
     keys = jax.random.split(key)
     critic_params = methods.init_critic(config, keys[0])

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common.critic_methods import Method
 from experiments.common.perceptron import init_mlp, mlp, with_time
 from experiments.diffusion_critic import methods, sampler
 from experiments.diffusion_critic.config import Config
@@ -29,7 +30,7 @@ class State(NamedTuple):
 
 
 def make(
-    config: Config, length: int, method: methods.Method, rate: Any
+    config: Config, length: int, method: Method, rate: Any
 ) -> tuple[Callable[..., State], Callable[..., tuple[State, dict[str, jax.Array]]]]:
     """`init(params, critic_params, key)` and `step(state, x_data, key)`."""
     critic = methods.make_critic(config, method, 1.0)

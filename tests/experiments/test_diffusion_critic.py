@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.common import eight_gaussians, perceptron, results
+from experiments.common.critic_methods import METHODS
 from experiments.diffusion_critic import (
     methods,
     plot,
@@ -63,7 +64,7 @@ def test_free_scales_stay_within_a_factor_e():
 def test_a_value_that_is_exact_is_the_cost_to_go():
     """Of a critic and a value of zero, the cost to go is that of the step alone."""
     zeros = jax.tree.map(jnp.zeros_like, methods.init_critic(SMOKE, KEY))
-    critic = methods.make_critic(SMOKE, methods.METHODS["contrastive"], 1.0).init(zeros)
+    critic = methods.make_critic(SMOKE, METHODS["contrastive"], 1.0).init(zeros)
     value = jax.tree.map(jnp.zeros_like, perceptron.init_mlp(KEY, (5, 16, 1)))
     path = sampler.sample_path(SMOKE, 2, sampler.init(SMOKE, 2, KEY), KEY, 7)
     np.testing.assert_array_equal(
