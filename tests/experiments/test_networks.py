@@ -311,9 +311,9 @@ def test_modules_of_another_structure_are_refused(tmp_path):
         path.write_bytes(pickle.dumps({"ema": network}))
         with pytest.raises(CommandError, match=r"x.pkl, pickle: expected modules with tensors"):
             edm.read_network(path)
+    settings = edm_blocks.SETTINGS["edm-cifar10"]
+    arrays = {name: Shaped(shape) for name, shape in edm_blocks.shapes(settings).items()}
     with pytest.raises(CommandError, match=r"map_layer0.bias: expected \(\d+,\), got no tensor"):
-        settings = edm_blocks.SETTINGS["edm-cifar10"]
-        arrays = {name: Shaped(shape) for name, shape in edm_blocks.shapes(settings).items()}
         edm.check(path, settings, arrays | {"map_layer0.bias": 3})
 
 
