@@ -34,7 +34,7 @@ def read_checkpoint(
 
     Raises:
         CommandError: it is missing, is not the published one, or holds something but tensors;
-            PyTorch is too old.
+            PyTorch is missing or too old.
     """
     if not path.is_file():
         raise CommandError(f"{path}: expected the file {address}, got no plain file")
@@ -42,9 +42,7 @@ def read_checkpoint(
         got = hashlib.file_digest(file, algorithm).hexdigest()
     if not got.startswith(digest):
         raise CommandError(f"{path}: expected {algorithm} {digest}, got {got}; see {address}")
-    import torch  # only where it is installed; the library does not need it
-
-    inert.check_version(torch.__version__)
+    torch = inert.import_torch()
     tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
     if wrong := [name for name, value in tensors.items() if not torch.is_tensor(value)]:
         raise CommandError(f"{path}, {wrong[0]}: expected a tensor, got something else")

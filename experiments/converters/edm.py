@@ -81,8 +81,8 @@ def forward_pass(origin: Path, settings: edm_blocks.Settings, tensors: dict) -> 
     """Inputs and output of the original network."""
     if not (origin / "training/networks.py").is_file():
         raise CommandError(f"--origin: expected a clone of NVlabs/edm, got {origin}")
+    torch = inert.import_torch()
     sys.path.insert(0, str(origin))
-    import torch
     from training.networks import EDMPrecond
 
     network = EDMPrecond(

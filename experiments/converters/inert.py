@@ -47,7 +47,7 @@ def load(path: Path) -> Any:
     """The content of a pickle.
 
     Raises:
-        CommandError: the file is no pickle, or is damaged; PyTorch is too old.
+        CommandError: the file is no pickle, or is damaged; PyTorch is missing or too old.
     """
     try:
         with path.open("rb") as file:
@@ -115,8 +115,7 @@ def _parameter(tensor: Any, *_: Any) -> Any:
 
 def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_: Any) -> Any:
     """A tensor of a storage that holds all of it; PyTorch would enlarge the storage."""
-    import torch
-
+    torch = import_torch()
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if min(offset, *shape, *strides, 0) < 0 or last >= storage._size():
         raise ValueError(f"a tensor of shape {shape} in {storage._size()} numbers")
@@ -124,14 +123,20 @@ def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_: Any) ->
 
 
 def _storage(content: bytes) -> Any:
-    import torch
-
-    check_version(torch.__version__)
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return import_torch().load(io.BytesIO(content), map_location="cpu", weights_only=True)
 
 
-def check_version(version: str) -> None:
-    """Raises CommandError if a file can run code in this version of PyTorch."""
-    if tuple(map(int, version.split(".")[:2])) < TORCH:
-        least = ".".join(map(str, TORCH))
-        raise CommandError(f"torch: expected version {least} or later, got {version}; update it")
+def import_torch() -> Any:
+    """PyTorch; CommandError if it is missing, or if a file can run code in its version."""
+    least = ".".join(map(str, TORCH))
+    try:
+        import torch  # only where it is installed; the library does not need it
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"torch: expected version {least} or later, got none; run this where it is installed"
+        ) from error
+    if tuple(map(int, torch.__version__.split(".")[:2])) < TORCH:
+        raise CommandError(
+            f"torch: expected version {least} or later, got {torch.__version__}; update it"
+        )
+    return torch

@@ -85,7 +85,7 @@ def test_what_the_converter_writes_is_what_the_reader_takes(torch, small, tmp_pa
     assert [item.name for item in output.parent.iterdir()] == ["x.npz"]
 
 
-def test_another_checkpoint_is_refused_before_it_is_opened(torch, tmp_path):
+def test_another_checkpoint_is_refused_before_it_is_opened(torch, monkeypatch, tmp_path):
     path = tmp_path / "x.pth"
     with pytest.raises(CommandError, match=r"x.pth: expected the file https://x, got no plain"):
         checkpoint.read_checkpoint(path, "https://x", "0000")
@@ -97,6 +97,10 @@ def test_another_checkpoint_is_refused_before_it_is_opened(torch, tmp_path):
     with pytest.raises(CommandError, match=r"torch: expected version 2.6 or later, got 2.5.1"):
         checkpoint.read_checkpoint(path, "https://x", "ed7002b4")
     assert torch.calls == []
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(CommandError, match=r"torch: expected version 2.6 or later, got none; run"):
+        checkpoint.read_checkpoint(path, "https://x", "ed7002b4")
+    monkeypatch.setitem(sys.modules, "torch", torch)
     torch.__version__, torch.content = "2.14.1", {"epoch": 7}
     with pytest.raises(CommandError, match="epoch: expected a tensor"):
         checkpoint.read_checkpoint(path, "https://x", "ed7002b4")
@@ -131,6 +135,10 @@ def test_a_forward_pass_of_the_original_code_is_repeated(small, tmp_path):
     for output in (3 * x, np.full(4, np.nan), 2 * x[:3]):
         write_arrays(path, small | {"check.x": x, "check.output": output})
         with pytest.raises(DataError, match="expected the output of the original code for small"):
+            weights.read_weights(path, "small")
+    for checks in ({"check.x": x}, {"check.output": x}, {"check.y": x, "check.output": x}):
+        write_arrays(path, small | checks)
+        with pytest.raises(DataError, match="expected inputs and output of a forward pass of sma"):
             weights.read_weights(path, "small")
 
 
