@@ -179,7 +179,7 @@ _RATIOS = (
         "tests/ratio_estimation/test_simple_models.py",
         faults={
             # Halves that lack a set are fitted.
-            "rows[pool.is_data].any() and rows[~pool.is_data].any()": "rows.any()",
+            "rows[pool.is_data].any() and rows[~pool.is_data].any()": "rows.any()"
         },
     ),
     *faults_in(
