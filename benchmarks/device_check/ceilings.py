@@ -40,7 +40,8 @@ class Peaks(NamedTuple):
         seconds = max(
             flops / np.median(self.flops[of]), num_bytes / float(np.median(self.bandwidth))
         )
-        what = f"the roofline ({flops / 1e9:.3g} Gflop, {num_bytes / 1e9:.3g} GB)"
+        work = [f"{flops / 1e9:.3g} Gflop"] * (flops > 0) + [f"{num_bytes / 1e9:.3g} GB"]
+        what = f"the roofline ({', '.join(work)})"
 
         def per_repetition(timed: dict[str, Timed]) -> np.ndarray:
             return np.full(len(next(iter(timed.values())).seconds), seconds)

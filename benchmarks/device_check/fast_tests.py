@@ -33,6 +33,7 @@ SECONDS = {"full": (80.0, 20.0), "small": (25.0, 25.0)}
 MOST_TRIED_AGAIN = 200
 MARKS = "not slow and not costly"
 PROCESSES = 8
+CPU = "on the CPU"
 ON_CPU = {"JAX_PLATFORMS": "cpu"}
 EXACT = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
 DTYPES = ("float32", "float64")
@@ -57,7 +58,7 @@ def run(size: Size) -> Report:
     tried = found.failed[:MOST_TRIED_AGAIN]
     trials = {
         name: _again(tried, again, environment)
-        for name, environment in {"on the CPU": ON_CPU, "with exact products": EXACT}.items()
+        for name, environment in {CPU: ON_CPU, "with exact products": EXACT}.items()
     }
     return _report(found, trials)
 
@@ -87,7 +88,9 @@ def _report(found: Run, trials: Mapping[str, Mapping[str, tuple[str, str]]]) -> 
         Amount(f"{group}: tests that fail", "tests", _number(count["failed"]), 0.0, dict(count))
         for group, count in sorted(counts.items())
     ]
-    failures = [f"{len(differ)} tests fail, of {len(found.tests)}"] if differ else []
+    of_device = [item["test"] for item in differ if item[CPU] == "passed"]
+    text = f"{len(differ)} tests fail, of {len(found.tests)}; not on the CPU: "
+    failures = [text + (", ".join(of_device) or "none")] if differ else []
     details = {"is_complete": found.is_complete, "differ": differ, "failures": failures}
     return Report(details=details, amounts=amounts)
 

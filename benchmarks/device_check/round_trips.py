@@ -46,7 +46,7 @@ def run(size: Size) -> Report:
 def _programs(size: Size) -> list[tuple[str, Callable[[], Any]]]:
     sides = fresh._log_ratios(SAMPLES[size], "float32")
     steps = int(nce_jax.solve_log_partition(*sides).num_evaluations)
-    solves = {"while-loop": {}, f"{steps} fixed steps": {"fixed_steps": steps}}
+    solves = {"while-loop": {}, f"fixed steps ({steps})": {"fixed_steps": steps}}
     found = [
         (f"solve, {name}", functools.partial(jax.jit(functools.partial(_estimate, **kw)), *sides))
         for name, kw in solves.items()

@@ -37,7 +37,7 @@ def _race(samples: int, dtype: str, size: Size) -> tuple[Row, dict[str, Any]]:
     sides = jax.block_until_ready(fresh._log_ratios(samples, dtype))
     solution = nce_jax.solve_log_partition(*sides)
     steps, root = int(solution.num_evaluations), root_in_float64(sides, solution.log_partition)
-    fixed = f"{steps} fixed steps"
+    fixed = f"fixed steps ({steps})"
     programs = {LOOP: jax.jit(_estimate), fixed: functools.partial(_fixed, steps=steps)}
     programs[fixed] = jax.jit(programs[fixed])
     timed = measure_warm(

@@ -148,3 +148,27 @@ def test_all_parts_are_expected_to_fit_into_the_limit():
 )
 def test_quantities_are_readable(value, unit, expected):
     assert table.quantity(value, unit) == expected
+
+
+@pytest.mark.costly
+def test_every_part_runs_at_its_smallest(tmp_path, capsys):
+    """On the CPU, as `make device-check` does without an accelerator."""
+    output = tmp_path / "check.json"
+    assert device_check.main(["--size", "small", "--output", str(output)]) == 0
+    stored = json.loads(output.read_text())
+    assert (stored["schema"], stored["size"]) == (1, "small")
+    assert (stored["failed"], stored["skipped"]) == ([], [])
+    assert list(stored["parts"]) == [part.name for part in PARTS]
+    printed = capsys.readouterr().out
+    for name, entry in stored["parts"].items():
+        assert set(entry) == {
+            "status", "error", "rows", "amounts", "details", "seconds", "peak_bytes",
+        }, name  # fmt: skip
+        assert all(row["our_seconds"]["median"] > 0 for row in entry["rows"])
+        assert all(set(item) >= {"name", "unit", "value", "target"} for item in entry["amounts"])
+        assert f"{name}, {entry['seconds']:.1f} s: ok" in printed
+    measured = {name for name, entry in stored["parts"].items() if entry["rows"]}
+    assert measured == {"solver", "train_steps", "pairs", "grid", "words", "half_precision"}
+    assert stored["parts"]["devices"]["details"]["platform"] == "cpu"
+    assert set(stored["parts"]["round_trips"]["details"]) >= {"train step, 4 fixed steps"}
+    assert stored["parts"]["fast_tests"]["details"]["is_complete"]
