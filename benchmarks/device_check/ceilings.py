@@ -6,7 +6,7 @@ device, and says nothing of what a program reaches there.
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +72,7 @@ def peaks(size: Size) -> Peaks:
     return Peaks(rates, 2 * 4 * COPIED[size] / timed[COPY].seconds)
 
 
-def _product(side: int, dtype: jax.typing.DTypeLike, precision: str | None) -> Contender:
+def _product(side: int, dtype: Any, precision: str | None) -> Contender:
     # Random operands: a device takes less power, and is faster, on zeros.
     left, right = jax.random.normal(jax.random.key(0), (2, side, side), dtype)
     return _repeated(jax.jit(functools.partial(jnp.matmul, precision=precision)), left, right)

@@ -5,6 +5,7 @@ makes the difference, and on the device with exact matrix products, which tells 
 rounding does.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -33,6 +34,8 @@ SECONDS = {"full": (80.0, 20.0), "small": (25.0, 25.0)}
 MOST_TRIED_AGAIN = 200
 MARKS = "not slow and not costly"
 PROCESSES = 8
+PATIENCE = 5.0
+"""Seconds that pytest has to end after an interrupt."""
 CPU = "on the CPU"
 ON_CPU = {"JAX_PLATFORMS": "cpu"}
 EXACT = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
@@ -104,31 +107,34 @@ def _number(value: int) -> Any:
 
 
 def run_tests(tests: Sequence[str], seconds: float, environment: Mapping[str, str]) -> Run:
-    """Runs tests in a process, and ends it, with those that it started, when the time is up."""
+    """Runs tests in a process, which is ended when the time is up."""
     with tempfile.TemporaryDirectory() as folder:
         record, names = Path(folder) / "record", Path(folder) / "names"
         record.touch()
         names.write_text("\n".join(tests))
         own = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
         process = subprocess.Popen(
-            [*_command(), f"@{names}"],
-            cwd=ROOT,
-            env={**own, VARIABLE: str(record), **environment},
-            start_new_session=True,
+            [*_command(), f"@{names}"], cwd=ROOT, env={**own, VARIABLE: str(record), **environment}
         )
-        try:
-            status = process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            status = None
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        status = _wait(process, seconds)
         outcomes = _read(record)
     if not outcomes:
         what = "ended without a test" if status is not None else f"none ended in {seconds:.0f} s"
         raise RuntimeError(f"pytest, status {status}: {what}; the log of the check has its output")
     return Run(outcomes, status in (0, 1))
+
+
+def _wait(process: subprocess.Popen, seconds: float) -> int | None:
+    """The exit status, or None where the time was up; pytest then ends its processes itself."""
+    try:
+        return process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(PATIENCE)
+    process.kill()
+    process.wait()
+    return None
 
 
 def _command() -> list[str]:

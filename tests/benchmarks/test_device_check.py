@@ -24,6 +24,17 @@ MODULES = {
     "part_raises": "def run(size):\n    raise ValueError('out of order')\n",
     "part_dies": "import os, sys\nprint('last words', file=sys.stderr)\nos._exit(7)\n",
     "part_hangs": "import time\ndef run(size):\n    time.sleep(60)\n",
+    "part_leaves_another": (
+        "import pathlib, subprocess, sys, time\n"
+        'beat = \'import sys, time\\nwhile True:\\n open(sys.argv[1], "a").write("x")\'\n'
+        "beat += '\\n time.sleep(0.02)'\n"
+        "def run(size):\n"
+        "    path = pathlib.Path(__file__).with_name('beats')\n"
+        "    subprocess.Popen([sys.executable, '-c', beat, str(path)])\n"
+        "    while not path.exists():\n"
+        "        time.sleep(0.01)\n"
+        "    time.sleep(60)\n"
+    ),
     "part_cannot": (
         "from benchmarks.device_check.parts import Skipped\n"
         "def run(size):\n    raise Skipped('no data')\n"
@@ -100,6 +111,14 @@ def test_a_hanging_part_ends_with_the_total_limit(modules):
     found = entries_of(modules, "part_hangs", "part_good", deadline=1.5)
     assert time.monotonic() - start < 10
     assert [entry["status"] for entry in found.values()] == ["failed", "skipped"]
+
+
+def test_what_a_part_has_started_ends_with_it(modules):
+    entries_of(modules, "part_leaves_another", seconds=0.5)
+    beats = modules / "beats"
+    size = beats.stat().st_size
+    time.sleep(0.3)
+    assert size == beats.stat().st_size > 0
 
 
 def test_the_command_writes_a_file_and_its_status(modules, capsys):
