@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from experiments.common.endings import CommandError
+from experiments.converters import inert
 
 
 def main(description: str, address: str, digest: str, algorithm: str = "sha256") -> None:
@@ -32,7 +33,8 @@ def read_checkpoint(
     """Returns the arrays of a verified checkpoint by name.
 
     Raises:
-        CommandError: it is missing, is not the published one, or holds something but tensors.
+        CommandError: it is missing, is not the published one, or holds something but tensors;
+            PyTorch is missing or too old.
     """
     if not path.is_file():
         raise CommandError(f"{path}: expected the file {address}, got no plain file")
@@ -40,8 +42,7 @@ def read_checkpoint(
         got = hashlib.file_digest(file, algorithm).hexdigest()
     if not got.startswith(digest):
         raise CommandError(f"{path}: expected {algorithm} {digest}, got {got}; see {address}")
-    import torch  # only where it is installed; the library does not need it
-
+    torch = inert.import_torch()
     tensors: Any = torch.load(path, map_location="cpu", weights_only=True)
     if wrong := [name for name, value in tensors.items() if not torch.is_tensor(value)]:
         raise CommandError(f"{path}, {wrong[0]}: expected a tensor, got something else")

@@ -53,7 +53,10 @@ def read_network(path: Path) -> dict[str, Any]:
     content = inert.load(path)
     if not isinstance(content, dict) or "ema" not in content:
         raise CommandError(f"{path}: expected a pickled dictionary with a network 'ema'")
-    tensors = inert.tensors(content["ema"])
+    try:
+        tensors = inert.tensors(content["ema"])
+    except CommandError as error:
+        raise CommandError(f"{path}, {error}") from error
     return {
         name.removeprefix(PREFIX): value
         for name, value in tensors.items()
@@ -64,20 +67,22 @@ def read_network(path: Path) -> dict[str, Any]:
 def check(path: Path, settings: edm_blocks.Settings, tensors: dict[str, Any]) -> None:
     """Raises CommandError unless the tensors are those of the network."""
     expected = edm_blocks.shapes(settings)
-    got = {name: tuple(value.shape) for name, value in tensors.items()}
-    if wrong := sorted(expected.items() ^ got.items()):
-        name, shape = wrong[0]
-        raise CommandError(
-            f"{path}, {name}{shape}: expected the arrays of another network; see --network"
-        )
+    got = {
+        name: tuple(value.shape) if hasattr(value, "shape") else "no tensor"
+        for name, value in tensors.items()
+    }
+    for name in sorted(expected.keys() | got.keys()):
+        wanted, found = (shapes.get(name, "no such array") for shapes in (expected, got))
+        if wanted != found:
+            raise CommandError(f"{path}, {name}: expected {wanted}, got {found}; see --network")
 
 
 def forward_pass(origin: Path, settings: edm_blocks.Settings, tensors: dict) -> dict[str, Any]:
     """Inputs and output of the original network."""
     if not (origin / "training/networks.py").is_file():
         raise CommandError(f"--origin: expected a clone of NVlabs/edm, got {origin}")
+    torch = inert.import_torch()
     sys.path.insert(0, str(origin))
-    import torch
     from training.networks import EDMPrecond
 
     network = EDMPrecond(

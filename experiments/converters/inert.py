@@ -1,7 +1,8 @@
 """Pickles of networks, of which no code runs.
 
-PyTorch's tensors and plain containers are built; every other class or function that a pickle names
-becomes an `Inert` object, which keeps what it is given.
+PyTorch's tensors and plain containers are built, by functions of this file; every other class or
+function that a pickle names, those of PyTorch included, becomes an `Inert` object, which keeps what
+it is given.
 """
 
 import collections
@@ -11,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments.common.endings import CommandError
+
+TORCH = (2, 6)
+"""The oldest PyTorch whose `weights_only=True` runs nothing: CVE-2025-32434."""
 
 
 class Inert:
@@ -43,12 +47,12 @@ def load(path: Path) -> Any:
     """The content of a pickle.
 
     Raises:
-        CommandError: the file is no pickle, or is damaged.
+        CommandError: the file is no pickle, or is damaged; PyTorch is missing or too old.
     """
     try:
         with path.open("rb") as file:
             return _Unpickler(file).load()
-    except OSError:
+    except (OSError, CommandError):
         raise
     except Exception as error:  # whatever a damaged pickle makes its reader raise
         reason = str(error) or type(error).__name__
@@ -56,7 +60,20 @@ def load(path: Path) -> Any:
 
 
 def tensors(module: Any, prefix: str = "") -> dict[str, Any]:
-    """Parameters and buffers of a pickled module by name, those of its parts included."""
+    """Parameters and buffers of a pickled module by name, those of its parts included.
+
+    Raises:
+        CommandError: a module is not made of names and parts, or is a part of itself.
+    """
+    try:
+        return _tensors(module, prefix)
+    except (AttributeError, TypeError, RecursionError) as error:
+        raise CommandError(
+            "pickle: expected modules with tensors and parts by name, got another structure"
+        ) from error
+
+
+def _tensors(module: Any, prefix: str) -> dict[str, Any]:
     state = module.state if isinstance(module, Inert) else module
     if not isinstance(state, dict):
         return {}
@@ -67,7 +84,7 @@ def tensors(module: Any, prefix: str = "") -> dict[str, Any]:
         if value is not None
     }
     for name, part in state.get("_modules", {}).items():
-        found |= tensors(part, f"{prefix}{name}.") if part is not None else {}
+        found |= _tensors(part, f"{prefix}{name}.") if part is not None else {}
     return found
 
 
@@ -79,14 +96,12 @@ class _Unpickler(pickle.Unpickler):
             # A dictionary with attributes, and the function that rebuilds a module of this state.
             ("dnnlib.util", "EasyDict"): dict,
             ("torch_utils.persistence", "_reconstruct_persistent_obj"): _module_of,
+            ("torch._utils", "_rebuild_parameter"): _parameter,
+            ("torch._utils", "_rebuild_tensor_v2"): _tensor,
             ("torch.storage", "_load_from_bytes"): _storage,
         }
         if (module, name) in allowed:
             return allowed[module, name]
-        rebuilt = ("_rebuild_parameter", "_rebuild_tensor_v2")
-        is_rebuilt = module == "torch._utils" and name in rebuilt
-        if is_rebuilt or (module == "torch" and name.endswith("Storage")):
-            return super().find_class(module, name)
         return type(name, (Inert,), {})
 
 
@@ -94,7 +109,34 @@ def _module_of(meta: dict) -> Any:
     return meta["state"]
 
 
-def _storage(content: bytes) -> Any:
-    import torch
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
 
-    return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+def _tensor(storage: Any, offset: int, shape: tuple, strides: tuple, *_: Any) -> Any:
+    """A tensor of a storage that holds all of it; PyTorch would enlarge the storage."""
+    torch = import_torch()
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if min(offset, *shape, *strides, 0) < 0 or last >= storage._size():
+        raise ValueError(f"a tensor of shape {shape} in {storage._size()} numbers")
+    return torch._utils._rebuild_tensor_v2(storage, offset, shape, strides, False, {})
+
+
+def _storage(content: bytes) -> Any:
+    return import_torch().load(io.BytesIO(content), map_location="cpu", weights_only=True)
+
+
+def import_torch() -> Any:
+    """PyTorch; CommandError if it is missing, or if a file can run code in its version."""
+    least = ".".join(map(str, TORCH))
+    try:
+        import torch  # only where it is installed; the library does not need it
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            f"torch: expected version {least} or later, got none; run this where it is installed"
+        ) from error
+    if tuple(map(int, torch.__version__.split(".")[:2])) < TORCH:
+        raise CommandError(
+            f"torch: expected version {least} or later, got {torch.__version__}; update it"
+        )
+    return torch

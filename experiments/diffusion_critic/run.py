@@ -21,6 +21,7 @@ from experiments.common import (
     pieces,
     progress,
     results,
+    settings,
 )
 from experiments.common.critic_methods import METHODS
 from experiments.common.eight_gaussians import Measures, draw_data, measure
@@ -49,6 +50,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     T<length>_teacher_<measure> is (seed,), and data_<measure> that of fresh data against data.
     Further fields are the overlap of critic's batches and its F, means since the last checkpoint.
     """
+    settings.check_methods(config.methods, METHODS)
+    settings.check_least(config, 1, "num_seeds")
     key_data, key_seeds = jax.random.split(key)
     keys = jax.random.split(key_seeds, config.num_seeds)
     folder = pieces.folder("diffusion_critic", config, COMPUTING)

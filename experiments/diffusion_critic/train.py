@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import eight_gaussians
+from experiments.common import eight_gaussians, settings
 from experiments.common.critic_methods import Method
 from experiments.diffusion_critic import methods, sampler, value_guidance
 from experiments.diffusion_critic.config import Config
@@ -75,14 +75,14 @@ def train(config: Config, length: int, method: Method, lanes: Lane) -> Trace:
 
 def checkpoints(config: Config) -> np.ndarray:
     """Steps after which samplers are measured."""
-    every = config.num_steps // config.num_checkpoints
+    every = settings.steps_between(config)
     return every * (1 + np.arange(config.num_checkpoints))
 
 
 def _run(config: Config, length: int, method: Method, lane: Lane) -> Trace:
     keys = jax.random.split(lane.key, 4)
     state, step = _begin(config, length, method, lane, keys[0])
-    every = config.num_steps // config.num_checkpoints
+    every = settings.steps_between(config)
 
     def advance(state: Any, number: jax.Array) -> tuple[Any, Any]:
         key_data, key_step = jax.random.split(jax.random.fold_in(keys[1], number))

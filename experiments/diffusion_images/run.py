@@ -15,9 +15,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import cli, critic_methods, pieces, results
+from experiments.common import (
+    cli,
+    critic_methods,
+    diffusion_steps,
+    networks,
+    pieces,
+    results,
+    score_distillation,
+)
 from experiments.common.critic_methods import METHODS
 from experiments.diffusion_images import data, denoisers, players, students
+from experiments.diffusion_images.checks import check
 from experiments.diffusion_images.config import PRESETS, Config
 from experiments.diffusion_images.statistics import headline, student_label
 from nce_jax import training
@@ -25,7 +34,8 @@ from nce_jax import training
 Arrays = dict[str, np.ndarray]
 NUM_PICTURES = 24
 SOURCES = [
-    Path(critic_methods.__file__),
+    *(Path(module.__file__) for module in (critic_methods, diffusion_steps, score_distillation)),
+    *sorted(Path(networks.__file__).parent.glob("*.py")),
     *(
         Path(__file__).with_name(f"{name}.py")
         for name in ("data", "denoisers", "players", "run", "students")
@@ -35,11 +45,13 @@ SOURCES = [
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays sampler_<measure> and student_<measure>, (method, seed, checkpoint)."""
+    images = data.load(config.images)
+    teachers = _teachers(config)
+    check(config, images, teachers)
     # What a cell depends on; a run with more methods or seeds reads the cells that it has.
     every: dict[str, Any] = {"methods": (), "magnifications": (), "num_seeds": 0}
     cell = dataclasses.replace(config, **every, student_magnifications=())
     folder = pieces.folder("diffusion_images", cell, SOURCES)
-    images = data.load(config.images)
     features = denoisers.load_features(config.features)
     judge = data.make_judge(features, images, config.num_measured, config.seed)
     arrays: Arrays = {}
@@ -47,11 +59,17 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         ("sampler", config.sampler_teacher, _samplers(config)),
         ("student", config.student_teacher, _students(config)),
     ):
-        run = _Run(config, folder, images, judge, denoisers.load_teacher(name))
+        run = _Run(config, folder, images, judge, teachers[name])
         if kind == "sampler":
             arrays |= run.baselines(key)
         arrays |= _of_kind(kind, run, rows)
     return results.Result(arrays, headline(arrays), _failed(arrays), (folder,))
+
+
+def _teachers(config: Config) -> dict[str, denoisers.Teacher]:
+    """Both denoisers: the student's file is not missed after days of the sampler's training."""
+    names = {config.sampler_teacher, config.student_teacher}
+    return {name: denoisers.load_teacher(name) for name in sorted(names)}
 
 
 def _samplers(config: Config) -> dict[str, Callable]:
@@ -125,7 +143,7 @@ class _Run:
                 start,
                 data.batches(self.images, size, seed),
                 keys[1],
-                num_steps=part * (total // config.num_checkpoints),
+                num_steps=part * total // config.num_checkpoints,
                 folder=self.folder / name,
                 resume=True,
                 checkpoint_every=config.checkpoint_every,

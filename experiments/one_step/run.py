@@ -20,6 +20,7 @@ from experiments.common import (
     progress,
     results,
     score_distillation,
+    settings,
 )
 from experiments.one_step import teacher, train
 from experiments.one_step.config import PRESETS, Config
@@ -41,12 +42,15 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     against other data, and teacher_<measure> of the teacher's own samples. Further fields are the
     overlap of the critic's batches, its F and M, means since the last checkpoint.
     """
+    settings.check_methods(config.methods, METHODS)
+    settings.check_least(config, 1, "num_seeds")
+    updates = train.checkpoints(config)
     key_sets, key_seeds = jax.random.split(key)
     keys = jax.random.split(key_seeds, config.num_seeds)
     folder = pieces.folder("one_step", config, COMPUTING)
     starts = train.fit_starts(config, keys)
     arrays = {
-        "updates": train.checkpoints(config),
+        "updates": updates,
         "methods": np.array(
             [
                 METHODS[name].label(m)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import eight_gaussians
+from experiments.common import eight_gaussians, settings
 from experiments.one_step import players, teacher
 from experiments.one_step.config import Config
 from nce_jax import training
@@ -46,7 +46,7 @@ def train(config: Config, method: players.Method, starts: Any, keys: jax.Array) 
 
 def checkpoints(config: Config) -> np.ndarray:
     """Updates after which generators are measured."""
-    every = config.num_steps // config.num_checkpoints
+    every = settings.steps_between(config)
     return every * (1 + np.arange(config.num_checkpoints))
 
 
@@ -55,7 +55,7 @@ def _run(
 ) -> Trace:
     keys = jax.random.split(key, 3)
     state = players.init(config, method, params, magnification, keys[0])
-    every = config.num_steps // config.num_checkpoints
+    every = settings.steps_between(config)
 
     def advance(state: Any, number: jax.Array) -> tuple[Any, Any]:
         key_data, key_step = jax.random.split(jax.random.fold_in(keys[1], number))

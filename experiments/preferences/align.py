@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common import settings
 from experiments.preferences import language, methods
 from experiments.preferences.config import Config
 
@@ -84,7 +85,7 @@ def _run(
         updates, opt_state = optimizer.update(gradient, opt_state)
         return (optax.apply_updates(params, updates), opt_state), None
 
-    every = config.align_steps // config.num_checkpoints
+    every = settings.steps_between(config, "align_steps")
 
     def to_checkpoint(carry: Any, first: jax.Array) -> tuple[Any, Measures]:
         carry, _ = jax.lax.scan(step, carry, first + jnp.arange(every))

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.common import cli, pieces, progress, results
+from experiments.common import cli, pieces, progress, results, settings
 from experiments.preferences import align, language, methods, tabular
 from experiments.preferences.config import PRESETS, Config
 from experiments.preferences.statistics import headline
@@ -35,6 +35,10 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     table_<reference>_<measure>, (seed,), are of policies that are known, and text_frontier_<name>,
     (seed, ...), of what the best policy of a text reaches.
     """
+    settings.check_methods(config.methods, methods.METHODS)
+    settings.check_least(config, 1, "num_seeds")
+    for steps in ("num_steps", "align_steps"):
+        settings.steps_between(config, steps)
     key_table, key_text = jax.random.split(key)
     folder = pieces.folder("preferences", config, COMPUTING)
     arrays: Arrays = {

@@ -61,6 +61,15 @@ def test_weights_are_named_where_they_are_missing(monkeypatch, tmp_path):
         denoisers.load_teacher("ddpm")
 
 
+def test_the_students_weights_are_asked_for_before_the_sampler_is_trained(monkeypatch, tmp_path):
+    monkeypatch.setenv("NCE_JAX_DATA", str(tmp_path))
+    monkeypatch.setattr(run.pieces, "RUNS", tmp_path)
+    monkeypatch.delattr(run._Run, "_train")
+    config = dataclasses.replace(SMOKE, student_teacher="edm-cifar10")
+    with pytest.raises(DataError, match=r"weights/edm-cifar10.npz"):
+        run.experiment(config, KEY)
+
+
 @pytest.mark.costly
 def test_a_file_of_weights_becomes_a_teacher(monkeypatch, tmp_path, teacher):
     monkeypatch.setenv("NCE_JAX_DATA", str(tmp_path))

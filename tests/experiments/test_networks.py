@@ -46,7 +46,7 @@ class Tensor:
 def torch(monkeypatch):
     """A PyTorch that only knows `load` and `is_tensor`, and the arguments of its calls."""
     module = types.ModuleType("torch")
-    module.calls, module.content = [], {}
+    module.calls, module.content, module.__version__ = [], {}, "2.6.0+cpu"
 
     def load(path, **options):
         module.calls.append((path, options))
@@ -85,7 +85,7 @@ def test_what_the_converter_writes_is_what_the_reader_takes(torch, small, tmp_pa
     assert [item.name for item in output.parent.iterdir()] == ["x.npz"]
 
 
-def test_another_checkpoint_is_refused_before_it_is_opened(torch, tmp_path):
+def test_another_checkpoint_is_refused_before_it_is_opened(torch, monkeypatch, tmp_path):
     path = tmp_path / "x.pth"
     with pytest.raises(CommandError, match=r"x.pth: expected the file https://x, got no plain"):
         checkpoint.read_checkpoint(path, "https://x", "0000")
@@ -93,7 +93,15 @@ def test_another_checkpoint_is_refused_before_it_is_opened(torch, tmp_path):
     with pytest.raises(CommandError, match=r"x.pth: expected sha256 0000, got ed7002b4.*https://x"):
         checkpoint.read_checkpoint(path, "https://x", "0000")
     assert torch.calls == []
-    torch.content = {"epoch": 7}
+    torch.__version__ = "2.5.1"
+    with pytest.raises(CommandError, match=r"torch: expected version 2.6 or later, got 2.5.1"):
+        checkpoint.read_checkpoint(path, "https://x", "ed7002b4")
+    assert torch.calls == []
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(CommandError, match=r"torch: expected version 2.6 or later, got none; run"):
+        checkpoint.read_checkpoint(path, "https://x", "ed7002b4")
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    torch.__version__, torch.content = "2.14.1", {"epoch": 7}
     with pytest.raises(CommandError, match="epoch: expected a tensor"):
         checkpoint.read_checkpoint(path, "https://x", "ed7002b4")
 
@@ -127,6 +135,10 @@ def test_a_forward_pass_of_the_original_code_is_repeated(small, tmp_path):
     for output in (3 * x, np.full(4, np.nan), 2 * x[:3]):
         write_arrays(path, small | {"check.x": x, "check.output": output})
         with pytest.raises(DataError, match="expected the output of the original code for small"):
+            weights.read_weights(path, "small")
+    for checks in ({"check.x": x}, {"check.output": x}, {"check.y": x, "check.output": x}):
+        write_arrays(path, small | checks)
+        with pytest.raises(DataError, match="expected inputs and output of a forward pass of sma"):
             weights.read_weights(path, "small")
 
 
@@ -261,6 +273,56 @@ def test_nothing_of_a_pickle_runs(tmp_path):
     path.write_bytes(b"no pickle")
     with pytest.raises(CommandError, match=r"x.pkl: expected a pickle of a network"):
         inert.load(path)
+
+
+def named(module, name):
+    """A pickle of protocol 4 that names a class, dotted or not."""
+    parts = [b"\x8c" + bytes([len(text)]) + text.encode() for text in (module, name)]
+    return b"\x80\x04" + b"".join(parts) + b"\x93."
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ("os", "system"), ("torch", "os.system"), ("torch", "UntypedStorage"),
+        ("torch", "storage.UntypedStorage"), ("torch", "_guards._TLSStorage"),
+        ("torch._utils", "_rebuild_parameter.__globals__"), ("builtins", "set.__init__"),
+        ("collections", "OrderedDict.fromkeys"), ("builtins", "eval"), ("builtins", "getattr"),
+    ],
+)  # fmt: skip
+def test_a_name_in_a_pickle_gets_nothing_of_its_module(torch, tmp_path, name):
+    """PyTorch's own classes neither: a pickle could call them, or set their attributes."""
+    torch.UntypedStorage = torch.storage = torch._guards = torch.os = os
+    path = tmp_path / "x.pkl"
+    path.write_bytes(named(*name))
+    assert issubclass(inert.load(path), inert.Inert)
+
+
+def test_a_tensor_beyond_its_storage_is_refused(torch):
+    """PyTorch enlarges the storage, by numbers that no file holds."""
+    storage = types.SimpleNamespace(_size=lambda: 12)
+    torch._utils = types.SimpleNamespace(_rebuild_tensor_v2=lambda *arguments: arguments[1:4])
+    assert inert._tensor(storage, 0, (3, 4), (4, 1), False, {}) == (0, (3, 4), (4, 1))
+    assert inert._tensor(storage, 12, (0, 4), (4, 1))[0] == 12
+    for offset, shape, strides in (
+        (1, (3, 4), (4, 1)), (0, (4, 4), (4, 1)), (0, (-1,), (1,)), (3, (2,), (-1,)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match="a tensor of shape .* in 12 numbers"):
+            inert._tensor(storage, offset, shape, strides)
+
+
+def test_modules_of_another_structure_are_refused(tmp_path):
+    loop = module({})
+    loop["_modules"]["again"] = loop
+    path = tmp_path / "x.pkl"
+    for network in (loop, module({3: [1.0]}), {"_modules": 3}, {"_parameters": [1]}):
+        path.write_bytes(pickle.dumps({"ema": network}))
+        with pytest.raises(CommandError, match=r"x.pkl, pickle: expected modules with tensors"):
+            edm.read_network(path)
+    settings = edm_blocks.SETTINGS["edm-cifar10"]
+    arrays = {name: Shaped(shape) for name, shape in edm_blocks.shapes(settings).items()}
+    with pytest.raises(CommandError, match=r"map_layer0.bias: expected \(\d+,\), got no tensor"):
+        edm.check(path, settings, arrays | {"map_layer0.bias": 3})
 
 
 class Shaped:

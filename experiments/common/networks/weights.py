@@ -126,9 +126,15 @@ def read_weights(path: Path, network: str) -> dict[str, np.ndarray]:
 def _check_output(path: Path, network: str, arrays: Mapping, checks: Mapping) -> None:
     """Compares a forward pass with the one that the original code made."""
     inputs = {name.removeprefix(CHECK): jnp.asarray(array) for name, array in checks.items()}
-    expected = np.asarray(inputs.pop("output"))
-    output = np.asarray(NETWORKS[network].forward(arrays, inputs))
-    size = np.abs(expected).max()
+    try:
+        expected = np.asarray(inputs.pop("output"))
+        output = np.asarray(NETWORKS[network].forward(arrays, inputs))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{path}: expected inputs and output of a forward pass of {network}, got"
+            f" {', '.join(checks)}; write it again by the converter"
+        ) from error
+    size = np.abs(expected).max(initial=0)
     if output.shape != expected.shape or not np.abs(output - expected).max() < _TOLERANCE * size:
         raise DataError(
             f"{path}: expected the output of the original code for {network}, got another; the"

@@ -1,0 +1,33 @@
+"""Settings that make no sense, refused before a long run begins."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from experiments.common.endings import CommandError
+
+
+def steps_between(config: Any, steps: str = "num_steps") -> int:
+    """Steps from one of `num_checkpoints` measurements to the next.
+
+    Raises:
+        CommandError: there are fewer steps than measurements, or no measurement.
+    """
+    total, count = getattr(config, steps), config.num_checkpoints
+    if not 1 <= count <= total:
+        raise CommandError(f"num_checkpoints: expected 1 to {total}, the {steps}, got {count}")
+    return total // count
+
+
+def check_methods(methods: Iterable[str], known: Collection[str]) -> None:
+    """Raises CommandError if there is no method of a name."""
+    if unknown := [name for name in methods if name not in known]:
+        raise CommandError(
+            f"methods: expected some of {', '.join(map(repr, known))}, got {unknown[0]!r}"
+        )
+
+
+def check_least(config: Any, least: int, *names: str) -> None:
+    """Raises CommandError if a setting is smaller."""
+    for name in names:
+        if (value := getattr(config, name)) < least:
+            raise CommandError(f"{name}: expected at least {least}, got {value}")

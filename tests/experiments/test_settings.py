@@ -1,0 +1,79 @@
+"""Settings that make no sense are refused before anything is computed."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.common import settings
+from experiments.common.endings import CommandError
+from experiments.diffusion_critic import config as diffusion_critic
+from experiments.diffusion_critic.run import experiment as run_diffusion_critic
+from experiments.diffusion_images import checks, data, denoisers
+from experiments.diffusion_images.config import PRESETS
+from experiments.one_step import config as one_step
+from experiments.one_step.run import experiment as run_one_step
+from experiments.preferences import config as preferences
+from experiments.preferences.run import experiment as run_preferences
+
+EXPERIMENTS = {
+    "diffusion_critic": (run_diffusion_critic, diffusion_critic.PRESETS["smoke"]),
+    "one_step": (run_one_step, one_step.PRESETS["smoke"]),
+    "preferences": (run_preferences, preferences.PRESETS["smoke"]),
+}
+IMAGES = PRESETS["smoke"]
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_seeds": 0}, "num_seeds: expected at least 1, got 0"),
+        ({"methods": ("x",)}, "methods: expected some of '.*', got 'x'"),
+        ({"num_checkpoints": 0}, "num_checkpoints: expected 1 to .*, got 0"),
+        ({"num_checkpoints": 10**6}, "num_checkpoints: expected 1 to .*steps, got 1000000"),
+    ],
+)
+def test_nothing_is_computed(monkeypatch, tmp_path, name, change, message):
+    """More measurements than steps were as many measurements of networks that nobody trained."""
+    monkeypatch.chdir(tmp_path)
+    experiment, config = EXPERIMENTS[name]
+    with pytest.raises(CommandError, match=message):
+        experiment(dataclasses.replace(config, **change), jax.random.key(0))
+
+
+def test_checkpoints_are_spaced_by_whole_steps():
+    config = dataclasses.replace(one_step.PRESETS["smoke"], num_steps=20, num_checkpoints=3)
+    assert settings.steps_between(config) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ("x",)}, "methods: expected some of .*, got 'x'"),
+        ({"length": 0}, "length: expected at least 1, got 0"),
+        ({"num_many": 0}, "num_many: expected at least 1, got 0"),
+        ({"num_measured": 3}, "num_measured: expected at least 4, got 3"),
+        ({"num_checkpoints": 3}, "num_checkpoints: expected 1 to 2, the sampler_steps, got 3"),
+        ({"student_batch": 0}, r"student_batch: expected a multiple of \d+, the devices, got 0"),
+    ],
+)
+def test_days_of_images_do_not_begin(change, message):
+    """Before the first model is trained: the student begins where the sampler has ended."""
+    images, teachers = data.load("digits"), {"random": denoisers.load_teacher("random")}
+    checks.check(IMAGES, images, teachers)
+    with pytest.raises(CommandError, match=message):
+        checks.check(dataclasses.replace(IMAGES, **change), images, teachers)
+
+
+def test_batches_divide_over_devices_and_images_have_the_teachers_size(monkeypatch):
+    teacher = denoisers.load_teacher("random")
+    images = data.load("digits")
+    monkeypatch.setattr(jax, "device_count", lambda: 3)
+    with pytest.raises(CommandError, match="batch_size: expected a multiple of 3, the devices"):
+        checks.check(IMAGES, images, {"random": teacher})
+    monkeypatch.undo()
+    large = images._replace(x=np.zeros((4, 32, 32, 3), np.uint8))
+    with pytest.raises(CommandError, match="images: expected those of random, 8 pixels high, got"):
+        checks.check(IMAGES, large, {"random": teacher})
