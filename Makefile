@@ -1,7 +1,7 @@
 # The entry point for everything. Each target creates .venv first if it is missing; `make` alone lists the targets.
 #
 #   PYTHON=...  the interpreter that creates .venv (default: the first of python3, python3.13, 3.12, 3.11 that works)
-#   ARGS=...    further arguments for pytest (test, test-all), for the benchmarks (bench) or for a sweep (sweep)
+#   ARGS=...    further arguments for pytest (test, test-all), for the benchmarks (bench, device-check) or for a sweep (sweep)
 #   PRESET=...  for fig-mnist, fig-anomaly, fig-diffusion_digits, fig-latent_digits and fig-latent_energy, whose preset depends on the hardware: cpu or gpu (default: gpu if there is one)
 
 SHELL := bash
@@ -64,7 +64,7 @@ UNOPTIMIZED = $(call unoptimized,$(VENV))
 
 ##@ Results
 
-.PHONY: figures figures-full small-figures smoke two-processes check check-full sweep bench bench-check migration
+.PHONY: figures figures-full small-figures smoke two-processes check check-full sweep bench bench-check device-check migration
 figures: $(FIGURES) ## draw the figures (PNG and PDF) into build/figures, where they have changed
 	$(call list_figures,$^)
 
@@ -94,6 +94,10 @@ bench: $(BENCH_READY) $(BMI_READY) ## measure against other packages, and write 
 # ARGS="--only ..." names other topics.
 bench-check: $(BENCH_READY) $(BMI_READY) ## repeat the shorter benchmarks, and fail where they have become worse
 	$(PY) -m benchmarks.regression $(ARGS)
+
+# It sets no XLA flags and keeps no compiled programs: a device is measured as users find it.
+device-check: $(READY) ## check and time the library on the default device, in minutes: ARGS="--output FILE --size small"
+	$(PY) -m benchmarks.device_check $(ARGS)
 
 migration: $(MIGRATION_READY) ## run both sides of the pages on migration, and every how-to, with all their packages
 	$(CACHED) NCE_JAX_ALL_PAGES=1 $(MIGRATION_VENV)/bin/python -m pytest tests/test_migration.py tests/test_how_to.py $(ARGS)

@@ -47,7 +47,7 @@ COMMANDS = [
     if '\nif __name__ == "__main__":' in path.read_text()
 ]
 # They run in an environment or a process of their own, where their traceback is read by no user.
-WORKERS = {"bmi_worker", "fresh"}
+WORKERS = {"bmi_worker", "fresh", "worker"}
 
 
 @pytest.mark.parametrize("path", COMMANDS, ids=lambda path: f"{path.parent.name}-{path.stem}")
