@@ -13,6 +13,7 @@ ORDER = [
     "vocabulary",
     "sweep_over_magnification",
     "noise_that_learns",
+    "generator_and_critic",
     "choosing_magnification",
     "pictures_of_results",
 ]
