@@ -31,3 +31,18 @@ def check_least(config: Any, least: int, *names: str) -> None:
     for name in names:
         if (value := getattr(config, name)) < least:
             raise CommandError(f"{name}: expected at least {least}, got {value}")
+
+
+def check_even(config: Any, *names: str) -> None:
+    """Raises CommandError unless a tuple's numbers are even and at least 2: pairs are made."""
+    for name in names:
+        for value in getattr(config, name):
+            if value < 2 or value % 2:
+                raise CommandError(f"{name}: expected even numbers from 2 on, got {value}")
+
+
+def check_range(config: Any, name: str) -> None:
+    """Raises CommandError unless a pair of positive numbers rises."""
+    low, high = getattr(config, name)
+    if not 0 < low < high:
+        raise CommandError(f"{name}: expected two numbers 0 < low < high, got {low} and {high}")

@@ -51,7 +51,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     Further fields are the overlap of critic's batches and its F, means since the last checkpoint.
     """
     settings.check_methods(config.methods, METHODS)
-    settings.check_least(config, 1, "num_seeds")
+    settings.check_least(config, 1, "num_seeds", "batch_size")
     key_data, key_seeds = jax.random.split(key)
     keys = jax.random.split(key_seeds, config.num_seeds)
     folder = pieces.folder("diffusion_critic", config, COMPUTING)

@@ -43,7 +43,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     overlap of the critic's batches, its F and M, means since the last checkpoint.
     """
     settings.check_methods(config.methods, METHODS)
-    settings.check_least(config, 1, "num_seeds")
+    settings.check_least(config, 1, "num_seeds", "batch_size")
+    settings.check_range(config, "levels")
     updates = train.checkpoints(config)
     key_sets, key_seeds = jax.random.split(key)
     keys = jax.random.split(key_seeds, config.num_seeds)

@@ -37,6 +37,10 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     """
     settings.check_methods(config.methods, methods.METHODS)
     settings.check_least(config, 1, "num_seeds")
+    settings.check_even(config, "num_answers", "pool_answers")
+    settings.check_least(config, max(config.pool_answers, default=1), "sequences")
+    prompts = config.sequences // min(config.pool_answers, default=config.sequences)
+    settings.check_least(config, prompts, "pool_size")
     for steps in ("num_steps", "align_steps"):
         settings.steps_between(config, steps)
     key_table, key_text = jax.random.split(key)

@@ -38,9 +38,31 @@ IMAGES = PRESETS["smoke"]
 def test_nothing_is_computed(monkeypatch, tmp_path, name, change, message):
     """More measurements than steps were as many measurements of networks that nobody trained."""
     monkeypatch.chdir(tmp_path)
+    assert_refused(name, change, message)
+
+
+def assert_refused(name, change, message):
     experiment, config = EXPERIMENTS[name]
     with pytest.raises(CommandError, match=message):
         experiment(dataclasses.replace(config, **change), jax.random.key(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("diffusion_critic", {"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ("one_step", {"batch_size": 0}, "batch_size: expected at least 1, got 0"),
+        ("one_step", {"levels": (0.0, 1.0)}, "levels: expected two numbers 0 < low < high, got 0"),
+        ("one_step", {"levels": (2.0, 1.0)}, "levels: expected two numbers 0 < low < high, got 2"),
+        ("preferences", {"num_answers": (3,)}, "num_answers: expected even numbers.*, got 3"),
+        ("preferences", {"pool_answers": (0,)}, "pool_answers: expected even numbers.*, got 0"),
+        ("preferences", {"sequences": 1}, r"sequences: expected at least \d+, got 1"),
+        ("preferences", {"pool_size": 1}, r"pool_size: expected at least \d+, got 1"),
+    ],
+)
+def test_sizes_of_one_experiment(monkeypatch, tmp_path, name, change, message):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(name, change, message)
 
 
 def test_checkpoints_are_spaced_by_whole_steps():
