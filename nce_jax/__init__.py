@@ -59,7 +59,7 @@ if TYPE_CHECKING:  # what loads on first use, for type checkers and editors
         toys,
         training,
     )
-    from nce_jax.ratio_estimation import fit_log_ratio
+    from nce_jax.ratio_estimation import fit_log_ratio, mutual_information
     from nce_jax.sweeps import sweep
     from nce_jax.telescoping import fit_telescope
     from nce_jax.training import make_train_step
@@ -88,6 +88,7 @@ _FUNCTIONS = {
     "fit_log_ratio": "ratio_estimation",
     "fit_telescope": "telescoping",
     "make_train_step": "training",
+    "mutual_information": "ratio_estimation",
     "sweep": "sweeps",
 }
 
@@ -129,6 +130,7 @@ __all__ = [
     "make_train_step",
     "mbar",
     "models",
+    "mutual_information",
     "nce_loss",
     "newton",
     "noise",

@@ -2,21 +2,24 @@
 
 `fit_log_ratio` is also available as `nce_jax.fit_log_ratio`. Where the two sets are too far apart
 for one ratio, `nce_jax.fit_telescope` takes the same first arguments; the results of both are a
-`RatioEstimate`.
+`RatioEstimate`. `mutual_information`, also `nce_jax.mutual_information`, takes pairs (x, y).
 """
 
 from nce_jax._slope import CalibrationSlope
 from nce_jax._types import RatioEstimate
 from nce_jax.ratio_estimation._assessment import Calibration, RocCurve
 from nce_jax.ratio_estimation._fit import fit_log_ratio
+from nce_jax.ratio_estimation._information import MutualInformation, mutual_information
 from nce_jax.ratio_estimation._result import LogRatioEstimate, UnreliableRatioWarning
 
 __all__ = [
     "Calibration",
     "CalibrationSlope",
     "LogRatioEstimate",
+    "MutualInformation",
     "RatioEstimate",
     "RocCurve",
     "UnreliableRatioWarning",
     "fit_log_ratio",
+    "mutual_information",
 ]

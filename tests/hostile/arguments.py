@@ -259,6 +259,8 @@ _BY_FUNCTION: dict[str, Maker] = {
     "training_history.result": lambda: {"step": np.arange(3), "loss": np.ones(3)},
     "stage_log_ratios.x": lambda: jnp.ones((3, 2)),
     "fit_flow.x_data": lambda: np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32),
+    "mutual_information.x": lambda: _rows(0),
+    "mutual_information.y": lambda: _rows(1),
     "sweep.fn": lambda: lambda a: 2 * a,
     "compiled_sweep.fn": lambda: lambda a: 2 * a,
     "shared.args": lambda: jnp.ones(2),

@@ -1,0 +1,175 @@
+"""The log ratios that are tried: copulas, shrunk where samples are few, and networks on top."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from nce_jax._numerics import host_products
+from nce_jax._types import PRNGKeyArray
+from nce_jax.ratio_estimation._information import _correction as correction
+from nce_jax.ratio_estimation._information import _split
+from nce_jax.ratio_estimation._information._copula import (
+    GAUSSIAN,
+    Copula,
+    copula,
+    degrees_of_freedom_of,
+    log_ratios,
+    ranks,
+    scatter,
+    scores,
+)
+from nce_jax.ratio_estimation._information._split import HeldOut, Split, held_out
+
+MIN_FOR_NETWORK = 1_000
+"""The smallest number of samples with which networks are trained."""
+
+_ENOUGH_PER_COORDINATE = 50
+"""With so many samples per coordinate a scatter matrix is not shrunk."""
+
+_SHRINKAGES = (0.0, 0.1, 0.3, 0.6, 1.0)
+"""Shares of the identity in a shrunk scatter matrix; 1 makes x and y independent."""
+
+_PATIENCE = 3
+"""Looks at the held-out loss without a new lowest value, after which a training ends."""
+
+
+class Candidate(NamedTuple):
+    """A log ratio by cross-fitting.
+
+    Attributes:
+      name: of the model.
+      held_out: log ratios of held-out pairs.
+      in_sample: mean log ratio of the pairs that the fits have seen.
+      copulas: the copula of every fold.
+      w: scores of x and y beside one another, (n, d_x + d_y).
+    """
+
+    name: str
+    held_out: HeldOut
+    in_sample: float
+    copulas: list[Copula]
+    w: np.ndarray
+
+
+class Trained(NamedTuple):
+    """Networks at the best step, and what led there.
+
+    Attributes:
+      candidate: log ratios by these networks; None where no step was better than the copula.
+      best_step: the step of the lowest held-out loss.
+      num_steps: steps made.
+    """
+
+    candidate: Candidate | None
+    best_step: int
+    num_steps: int
+
+
+def best_copula(x: np.ndarray, y: np.ndarray, split: Split) -> Candidate:
+    """The copula of the lowest held-out loss: Gaussian or t, and, of few samples, shrunk."""
+    of_ranks, dim_x = ranks(np.concatenate([x, y], axis=1)), x.shape[1]
+    count, dim = of_ranks.shape
+    shrinkages = _SHRINKAGES if count < _ENOUGH_PER_COORDINATE * dim else _SHRINKAGES[:1]
+    freedom, start = degrees_of_freedom_of(of_ranks)
+    candidates = [
+        candidate
+        for value in dict.fromkeys((GAUSSIAN, freedom))
+        for candidate in _copulas(of_ranks, dim_x, value, start, shrinkages, split)
+    ]
+    return min(candidates, key=lambda candidate: candidate.held_out.loss())
+
+
+def _copulas(
+    of_ranks: np.ndarray,
+    dim_x: int,
+    freedom: float,
+    start: np.ndarray,
+    shrinkages: tuple[float, ...],
+    split: Split,
+) -> list[Candidate]:
+    w = scores(of_ranks, freedom)
+    matrices = [scatter(w[rows], freedom, start) for rows in split.training_rows()]
+    family = "gaussian copula" if freedom == GAUSSIAN else "t copula"
+    return [
+        _cross_fitted(
+            family if share < 1 else "independent",
+            [copula(_shrunk(matrix, share), dim_x, freedom) for matrix in matrices],
+            w,
+            dim_x,
+            split,
+        )
+        for share in shrinkages
+        if share < 1 or freedom == GAUSSIAN
+    ]
+
+
+def _shrunk(matrix: np.ndarray, share: float) -> np.ndarray:
+    """The matrix with correlations made smaller; a share of 1 leaves none of x with y."""
+    return matrix if share == 0 else (1 - share) * matrix + share * np.diag(np.diag(matrix))
+
+
+@host_products
+def _cross_fitted(
+    name: str, copulas: list[Copula], w: np.ndarray, dim_x: int, split: Split
+) -> Candidate:
+    rows, columns = split.pairs()
+    w_x, w_y = w[:, :dim_x], w[:, dim_x:]
+    of_folds = zip(copulas, rows, columns, strict=True)
+    values = np.stack([log_ratios(params, w_x[i], w_y[j]) for params, i, j in of_folds])
+    seen = [
+        log_ratios(params, w_x[i], w_y[i]).mean()
+        for params, i in zip(copulas, split.training_rows(), strict=True)
+    ]
+    return Candidate(name, held_out(values, split.shifts), float(np.mean(seen)), copulas, w)
+
+
+def train(
+    key: PRNGKeyArray, start: Candidate, x: np.ndarray, y: np.ndarray, split: Split, max_steps: int
+) -> Trained:
+    """Trains networks that correct a copula; the held-out loss of all folds chooses the step."""
+    dims = x.shape[1], y.shape[1]
+    problem = correction.make_problem(
+        start.w[:, : dims[0]],
+        start.w[:, dims[0] :],
+        scores(ranks(x), GAUSSIAN),
+        scores(ranks(y), GAUSSIAN),
+        start.copulas,
+        split.fold,
+    )
+    key_init, key_steps = jax.random.split(key)
+    networks = correction.initial_networks(key_init, problem, dims)
+    watched = split.pairs(_split.WATCHED)
+
+    def of_pairs(params, pairs) -> HeldOut:
+        return held_out(correction.log_ratios_of_pairs(params, problem, *pairs), split.shifts)
+
+    lowest, best_step, best = of_pairs(networks.average, watched).loss(), 0, None
+    step, every = 0, correction.STEPS_PER_ROUND
+    while step < max_steps and step - best_step < _PATIENCE * every:
+        key_round = jax.random.fold_in(key_steps, step)
+        networks = correction.train_round(networks, problem, key_round)
+        step += every
+        loss = of_pairs(networks.average, watched).loss()
+        if loss < lowest:
+            lowest, best_step, best = loss, step, networks.average
+    if best is None:
+        return Trained(None, 0, step)
+    seen = split.training_rows()
+    return Trained(
+        Candidate(
+            "network",
+            of_pairs(best, split.pairs()),
+            float(correction.log_ratios_of_pairs(best, problem, seen, seen).mean()),
+            start.copulas,
+            start.w,
+        ),
+        best_step,
+        step,
+    )
+
+
+def is_better(new: Candidate, old: Candidate) -> bool:
+    """Whether the held-out loss is lower by a standard error of the difference."""
+    gains = old.held_out.terms() - new.held_out.terms()
+    return bool(gains.mean() > _split.standard_error(gains - gains.mean()))
