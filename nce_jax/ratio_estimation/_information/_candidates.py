@@ -125,7 +125,12 @@ def _cross_fitted(
 
 
 def train(
-    key: PRNGKeyArray, start: Candidate, x: np.ndarray, y: np.ndarray, split: Split, max_steps: int
+    key: PRNGKeyArray,
+    start: Candidate,
+    x: np.ndarray,
+    y: np.ndarray,
+    split: Split,
+    max_training_steps: int,
 ) -> Trained:
     """Trains networks that correct a copula; the held-out loss of all folds chooses the step."""
     dims = x.shape[1], y.shape[1]
@@ -146,7 +151,7 @@ def train(
 
     lowest, best_step, best = of_pairs(networks.average, watched).loss(), 0, None
     step, every = 0, correction.STEPS_PER_ROUND
-    while step < max_steps and step - best_step < _PATIENCE * every:
+    while step < max_training_steps and step - best_step < _PATIENCE * every:
         key_round = jax.random.fold_in(key_steps, step)
         networks = correction.train_round(networks, problem, key_round)
         step += every

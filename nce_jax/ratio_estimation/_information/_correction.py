@@ -184,9 +184,9 @@ def _log_ratio(
     )
 
 
-def _loss(params, copula, samples, pairs, columns) -> jax.Array:
-    joint = _log_ratio(params, copula, samples, pairs[:_BATCH], pairs[:_BATCH])
-    shuffled = _log_ratio(params, copula, samples, pairs[_BATCH:], columns)
+def _loss(params, copula, samples, rows, columns) -> jax.Array:
+    """The NCE loss of rows whose first half is joint pairs, the second half shuffled ones."""
+    joint, shuffled = jnp.split(_log_ratio(params, copula, samples, rows, columns), 2)
     return jnp.mean(softplus(-joint)) + jnp.mean(softplus(shuffled))
 
 
@@ -195,8 +195,8 @@ def _round(networks: Networks, problem: Problem, key: PRNGKeyArray) -> Networks:
     """`STEPS_PER_ROUND` steps of every fold, each on its own pairs."""
     optimizer = optax.adamw(_RATE, weight_decay=problem.decay)
 
-    def of_fold(params, average, state, copula, pairs, columns, keep):
-        gradient = jax.grad(_loss)(params, copula, problem.samples, pairs, columns)
+    def of_fold(params, average, state, copula, rows, columns, keep):
+        gradient = jax.grad(_loss)(params, copula, problem.samples, rows, columns)
         updates, state = optimizer.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, average, params)
@@ -217,7 +217,7 @@ def _round(networks: Networks, problem: Problem, key: PRNGKeyArray) -> Networks:
             networks.optimizer_state,
             problem.copulas,
             chosen[:, : 2 * _BATCH],
-            chosen[:, 2 * _BATCH :],
+            jnp.concatenate([chosen[:, :_BATCH], chosen[:, 2 * _BATCH :]], axis=1),
             keep,
         )
         return Networks(params, average, state, networks.num_steps + 1), None

@@ -4,7 +4,6 @@ import warnings
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_key, check_positive_int
@@ -12,7 +11,7 @@ from nce_jax._dependence import signs_without_groups
 from nce_jax._numerics import host_products
 from nce_jax._samples import as_float_samples
 from nce_jax._types import ArrayLike, PRNGKeyArray, Shaped
-from nce_jax.ratio_estimation._assessment import solve
+from nce_jax.log_partition import check_solution, solve_log_partition
 from nce_jax.ratio_estimation._information._candidates import (
     MIN_FOR_NETWORK,
     Candidate,
@@ -35,7 +34,7 @@ def mutual_information(
     x: Shaped[ArrayLike, "n dim_x"],
     y: Shaped[ArrayLike, "n dim_y"],
     *,
-    max_steps: int = 2000,
+    max_training_steps: int = 1500,
     num_folds: int = 5,
 ) -> MutualInformation:
     r"""Estimates the mutual information of x and y from independent pairs.
@@ -64,8 +63,8 @@ def mutual_information(
       key: typed key for the folds and the networks.
       x: one sample a row, (n, dim_x).
       y: the sample that belongs to each row of x, (n, dim_y).
-      max_steps: the largest number of training steps of the networks, in rounds of 100; the
-        training ends after three rounds without a lower held-out loss.
+      max_training_steps: the largest number of training steps of the networks, in rounds of 100;
+        the training ends after three rounds without a lower held-out loss.
       num_folds: number of folds, from 2 to half of the samples.
 
     Returns:
@@ -91,21 +90,22 @@ def mutual_information(
     References:
       Gutmann and Hyvärinen, Noise-contrastive estimation of unnormalized statistical models, 2012.
       Akaike, Information theory and an extension of the maximum likelihood principle, 1973.
+      Demarta and McNeil, The t copula and related copulas, 2005.
       Kent, Tyler and Vardi, A curious likelihood identity for the multivariate t-distribution,
         1994.
       McAllester and Stratos, Formal limitations on the measurement of mutual information, 2020.
     """
     check_key(key, cure_of_samples="the key comes before the samples")
-    check_positive_int("max_steps", max_steps)
+    check_positive_int("max_training_steps", max_training_steps)
     check_positive_int("num_folds", num_folds)
     x, y = _pair_of_samples(x, y)
     _check_folds(num_folds, len(x))
     signs = signs_without_groups({"x": x, "y": y}, {"x": False, "y": False})
     x, y = (side[:, (side != side[:1]).any(axis=0)] for side in (x, y))
     if 0 in (x.shape[1], y.shape[1]):
-        found = _of_constants(len(x), max_steps)
+        found = _of_constants(len(x), max_training_steps)
     else:
-        found = _estimate(key, x, y, max_steps, num_folds, tuple(signs))
+        found = _estimate(key, x, y, max_training_steps, num_folds, tuple(signs))
     if not found.is_reliable:
         warnings.warn(
             "mutual_information: " + "; ".join(found.problems), UnreliableRatioWarning, stacklevel=2
@@ -139,7 +139,7 @@ def _estimate(
     key: PRNGKeyArray,
     x: np.ndarray,
     y: np.ndarray,
-    max_steps: int,
+    max_training_steps: int,
     num_folds: int,
     signs: tuple[str, ...],
 ) -> MutualInformation:
@@ -149,12 +149,12 @@ def _estimate(
     chosen, trained = best_copula(x, y, parts), Trained(None, 0, 0)
     losses = {chosen.name: chosen.held_out.loss()}
     if len(x) >= MIN_FOR_NETWORK:
-        trained = train(key_train, chosen, x, y, parts, max_steps)
+        trained = train(key_train, chosen, x, y, parts, max_training_steps)
     if trained.candidate is not None:
         losses["network"] = trained.candidate.held_out.loss()
         if is_better(trained.candidate, chosen):
             chosen = trained.candidate
-    return _result(chosen, trained, losses, max_steps, len(x), signs)
+    return _result(chosen, trained, losses, max_training_steps, len(x), signs)
 
 
 @host_products
@@ -162,15 +162,21 @@ def _result(
     chosen: Candidate,
     trained: Trained,
     losses: dict[str, float],
-    max_steps: int,
+    max_training_steps: int,
     count: int,
     signs: tuple[str, ...],
 ) -> MutualInformation:
     ratios, is_network = chosen.held_out, chosen.name == "network"
     root = 0.0
     if is_network:
-        flat = jnp.asarray(ratios.joint.ravel()), jnp.asarray(ratios.shuffled.ravel())
-        root = float(solve(*flat).log_partition)
+        # In float32 on the host: a conversion would be a program for every number of samples.
+        joint, shuffled = (
+            jax.device_put(side.ravel().astype(np.float32))
+            for side in (ratios.joint, ratios.shuffled)
+        )
+        solution = solve_log_partition(joint, shuffled)
+        check_solution(solution)
+        root = float(solution.log_partition)
     mean = float(ratios.joint.mean())
     optimism = chosen.in_sample - mean
     freedom = float(chosen.copulas[0].degrees_of_freedom)
@@ -185,13 +191,13 @@ def _result(
         log_partition=root,
         best_step=trained.best_step,
         num_steps=trained.num_steps,
-        max_steps=max_steps,
+        max_training_steps=max_training_steps,
         num_samples=count,
         signs_of_dependence=signs,
     )
 
 
-def _of_constants(count: int, max_steps: int) -> MutualInformation:
+def _of_constants(count: int, max_training_steps: int) -> MutualInformation:
     return MutualInformation(
-        0.0, 0.0, "constant", np.inf, 0.0, 0.0, {}, 0.0, 0, 0, max_steps, count, ()
+        0.0, 0.0, "constant", np.inf, 0.0, 0.0, {}, 0.0, 0, 0, max_training_steps, count, ()
     )

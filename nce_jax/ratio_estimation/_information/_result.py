@@ -34,7 +34,7 @@ class MutualInformation(NamedTuple):
       log_partition: F, in nats; zero for copulas, which are normalized.
       best_step: the step of the networks' lowest held-out loss; 0 where none helped.
       num_steps: steps of the training; 0 without one.
-      max_steps: the largest number of steps that was allowed.
+      max_training_steps: the largest number of steps that was allowed.
       num_samples: number of pairs.
       signs_of_dependence: what points to samples that depend on one another, in words.
     """
@@ -49,7 +49,7 @@ class MutualInformation(NamedTuple):
     log_partition: float
     best_step: int
     num_steps: int
-    max_steps: int
+    max_training_steps: int
     num_samples: int
     signs_of_dependence: tuple[str, ...]
 
@@ -71,13 +71,14 @@ class MutualInformation(NamedTuple):
         correction = self.optimism / 2
         limit = max(_MAX_CORRECTION * abs(self.value), _SMALLEST)
         is_rising = self.model == "network" and self.best_step == self.num_steps
+        is_at_the_end = self.num_steps >= self.max_training_steps
         passed = {
             f"{self.value:.3g} nats are near the ceiling log n, {self.ceiling:.3g}: the mutual"
             " information may be larger by any amount": self.value < self.ceiling - _BELOW_CEILING,
             f"the correction for overfitting, {correction:.2g} nats, is a large part of"
             f" {self.value:.3g}: too few samples for so many coordinates": correction <= limit,
             f"the held-out loss still fell at step {self.best_step}, the last one: the value is too"
-            " low; raise max_steps": not (is_rising and self.num_steps >= self.max_steps),
+            " low; raise max_training_steps": not (is_rising and is_at_the_end),
             f"the standard error is {self.standard_error:.3g}: joint and shuffled pairs hardly"
             " overlap": np.isfinite(self.standard_error),
         }
