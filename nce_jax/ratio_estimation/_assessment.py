@@ -5,6 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.special import expit
 
 from nce_jax._grouped import grouped_variance
 from nce_jax._numerics import effective_samples, softplus
@@ -102,27 +103,19 @@ def sampling_errors(
     jackknife).
     """
 
-    def root(weights_data: jax.Array, weights_noise: jax.Array) -> jax.Array:
-        return solve_log_partition(
-            log_ratio_data, log_ratio_noise, weights_data=weights_data, weights_noise=weights_noise
-        ).log_partition
-
-    def mean_and_root(weights: tuple[jax.Array, jax.Array]) -> jax.Array:
-        mean = jnp.sum(weights[0] * log_ratio_data) / jnp.sum(weights[0])
-        return jnp.stack([mean, root(*weights)])
-
-    # Two rows from one solve.
-    dtype = log_ratio_data.dtype
-    given = tuple(
-        jnp.ones_like(ratios) if weights is None else jnp.asarray(weights[side], dtype)
-        for side, ratios in enumerate((log_ratio_data, log_ratio_noise))
-    )
-    _, pull_back = jax.vjp(mean_and_root, given)
-    scale = np.concatenate(given).astype(np.float64)
-    of_root, of_mean = (
-        scale * np.concatenate(pull_back(jnp.asarray(row, dtype))[0]).astype(np.float64)
-        for row in ([0.0, 1.0], [1.0, -1.0])
-    )
+    sides = [np.asarray(side, np.float64) for side in (log_ratio_data, log_ratio_noise)]
+    given = [np.ones(len(side)) for side in sides] if weights is None else list(weights)
+    shares = [np.asarray(side, np.float64) / np.sum(side, dtype=np.float64) for side in given]
+    root = float(solve(log_ratio_data, log_ratio_noise, weights).log_partition)
+    # The equation of F sets the means of both wrong probabilities equal; its derivatives by weights
+    # over its derivative by F are those of F.
+    wrong = [expit(root - sides[0]), expit(sides[1] - root)]
+    slope = sum(float(share @ (p * (1 - p))) for share, p in zip(shares, wrong, strict=True))
+    excess = [share * (p - share @ p) for share, p in zip(shares, wrong, strict=True)]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_root = np.concatenate([-excess[0], excess[1]]) / slope
+    of_mean = -of_root
+    of_mean[: len(sides[0])] += shares[0] * (sides[0] - shares[0] @ sides[0])
     is_data = np.arange(len(group)) < len(log_ratio_data)
     _, members = np.unique(group, return_inverse=True)
     number = float(effective_samples((jnp.asarray(np.bincount(members, of_root)), None)))

@@ -137,29 +137,47 @@ def fit_lanes(basis: Basis, weights: np.ndarray, penalty: float, start: Fits | N
     active = np.arange(step.shape[1])
     state = _Momentum(solution, solution, np.ones(len(active)))
     solution = solution.copy()
+    residuals = _Residuals.of(basis, weights)
     for _ in range(_MAX_STEPS):
-        gradient = _gradient(basis, weights[:, active], state.ahead) + penalties * state.ahead
-        change = -step[:, active] * gradient
+        descent = -_gradient(basis, residuals, state.ahead) - penalties * state.ahead
+        change = step * descent
         new = state.ahead + change
-        distance = np.sqrt((second_moments / 2 * change**2).sum(axis=0))
-        state = state.advance(new, change / step[:, active])
+        is_open = (second_moments / 2 * change**2).sum(axis=0) > _TOLERANCE**2
+        state = state.advance(new, descent)
         solution[:, active] = new
-        is_open = distance > _TOLERANCE
         if not is_open.any():
             break
-        active, state = active[is_open], state.of(is_open)
+        if not is_open.all():
+            active, step = active[is_open], step[:, is_open]
+            state = state.lanes(is_open)
+            residuals = residuals.lanes(is_open)
     return Fits(solution[:-1], solution[-1])
 
 
-def _gradient(basis: Basis, weights: np.ndarray, theta: np.ndarray) -> np.ndarray:
-    log_ratios = basis.features @ theta[:-1].astype(np.float32) + theta[-1].astype(np.float32)
-    residuals = weights * (_sigmoid(log_ratios) - basis.is_data[:, None])
-    of_features = basis.features.T @ residuals.astype(np.float32)
-    return np.concatenate([of_features, residuals.sum(axis=0)[None]])
+class _Residuals(NamedTuple):
+    """Weighted residuals w (P - 1) of data and w P of noise as `slope * tanh(s / 2) + level`."""
+
+    slope: np.ndarray
+    level: np.ndarray
+
+    @classmethod
+    def of(cls, basis: Basis, weights: np.ndarray) -> "_Residuals":
+        half = (weights / 2).astype(np.float32)
+        return cls(half, np.where(basis.is_data[:, None], -half, half))
+
+    def lanes(self, is_kept: np.ndarray) -> "_Residuals":
+        return _Residuals(self.slope[:, is_kept], self.level[:, is_kept])
 
 
-def _sigmoid(values: np.ndarray) -> np.ndarray:
-    return 0.5 + 0.5 * np.tanh(0.5 * values)
+def _gradient(basis: Basis, residuals: _Residuals, theta: np.ndarray) -> np.ndarray:
+    half = (theta / 2).astype(np.float32)
+    values = basis.features @ half[:-1]
+    values += half[-1]
+    np.tanh(values, out=values)
+    values *= residuals.slope
+    values += residuals.level
+    of_features = basis.features.T @ values
+    return np.concatenate([of_features, values.sum(axis=0, dtype=np.float64)[None]])
 
 
 class _Momentum(NamedTuple):
@@ -177,6 +195,6 @@ class _Momentum(NamedTuple):
         factor = np.where(is_uphill, 0, (age - 1) / next_age)
         return _Momentum(new, new + factor * (new - self.last), next_age)
 
-    def of(self, is_kept: np.ndarray) -> "_Momentum":
+    def lanes(self, is_kept: np.ndarray) -> "_Momentum":
         """The state of some lanes."""
         return _Momentum(self.last[:, is_kept], self.ahead[:, is_kept], self.age[is_kept])
