@@ -3,12 +3,11 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.special import expit
 
 from nce_jax._grouped import grouped_variance
-from nce_jax._numerics import effective_samples, softplus
+from nce_jax._types import ArrayLike
 from nce_jax.log_partition import (
     MIN_EFFECTIVE_SAMPLES,
     Solution,
@@ -118,7 +117,7 @@ def sampling_errors(
     of_mean[: len(sides[0])] += shares[0] * (sides[0] - shares[0] @ sides[0])
     is_data = np.arange(len(group)) < len(log_ratio_data)
     _, members = np.unique(group, return_inverse=True)
-    number = float(effective_samples((jnp.asarray(np.bincount(members, of_root)), None)))
+    number = _effective_number(np.bincount(members, of_root))
     if number < MIN_EFFECTIVE_SAMPLES:
         return Errors(np.inf, np.inf, number)
     error, error_of_mean = (
@@ -127,11 +126,22 @@ def sampling_errors(
     return Errors(error, error_of_mean, number)
 
 
+def _effective_number(influences: np.ndarray) -> float:
+    """`_numerics.effective_samples` on the host, where it is no program for every length."""
+    sizes = np.abs(influences)
+    largest = sizes.max()
+    if len(sizes) == 1:
+        return 1.0
+    return float(len(sizes) if largest == 0 else np.square(sizes / largest).sum())
+
+
 def loss_terms(
-    log_ratio_data: jax.Array, log_ratio_noise: jax.Array, log_partition: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+    log_ratio_data: ArrayLike, log_ratio_noise: ArrayLike, log_partition: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Terms of the NCE loss at kappa = 1, one per sample; the loss is the sum of both means."""
-    return softplus(log_partition - log_ratio_data), softplus(log_ratio_noise - log_partition)
+    data, noise = (np.asarray(side, np.float64) for side in (log_ratio_data, log_ratio_noise))
+    root = float(log_partition)
+    return np.logaddexp(0, root - data), np.logaddexp(0, noise - root)
 
 
 def predictions(
@@ -144,14 +154,17 @@ def predictions(
     by a level that it has helped to fit.
     """
     log_odds = np.log(log_ratio_data.shape[0] / log_ratio_noise.shape[0])
-    halves = [(log_ratio_data[half::2], log_ratio_noise[half::2]) for half in (0, 1)]
+    sides = [np.asarray(side) for side in (log_ratio_data, log_ratio_noise)]
+    halves = [(sides[0][half::2], sides[1][half::2]) for half in (0, 1)]
     of_halves = [(weights[0][half::2], weights[1][half::2]) for half in (0, 1)]
-    shift = [
-        log_odds - solve(*halves[1 - half], of_halves[1 - half]).log_partition for half in (0, 1)
+    roots = [
+        float(solve(jax.device_put(half[0]), jax.device_put(half[1]), of_half).log_partition)
+        for half, of_half in zip(halves, of_halves, strict=True)
     ]
-    logits = [np.asarray(side + shift[half]) for half in (0, 1) for side in halves[half]]
+    shift = [log_odds - roots[1], log_odds - roots[0]]
+    logits = [side.astype(np.float64) + shift[half] for half in (0, 1) for side in halves[half]]
     is_data = [np.full(logit.shape, position % 2 == 0) for position, logit in enumerate(logits)]
-    probability = np.asarray(jax.nn.sigmoid(np.concatenate(logits)), np.float64)
+    probability = expit(np.concatenate(logits))
     relative = [mean_one(side) for side in weights]
     ordered = [side[half::2] for half in (0, 1) for side in relative]
     return probability, np.concatenate(is_data), np.concatenate(ordered)
@@ -215,7 +228,7 @@ def log_ratio_error(
     To second order the loss rises by half the mean of the squared error, weighted by its curvature
     P (1 - P).
     """
-    probability = [np.asarray(jax.nn.sigmoid(side - root), np.float64) for side in ratios]
+    probability = [expit(np.asarray(side, np.float64) - float(root)) for side in ratios]
     curvature = sum(
         float(np.average(side * (1 - side), weights=of_side))
         for side, of_side in zip(probability, weights, strict=True)

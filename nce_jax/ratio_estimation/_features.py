@@ -81,7 +81,7 @@ class FeatureMap(NamedTuple):
         if self.centers is not None and self.whitening is not None:
             weights = self.whitening @ kernels
             params |= {"centers": self.centers, "kernels": weights, "width": self.width}
-        return {name: jnp.asarray(value, dtype) for name, value in params.items()}
+        return {name: jnp.asarray(np.asarray(value, dtype)) for name, value in params.items()}
 
 
 def log_ratio(params: Params, x: jax.Array) -> jax.Array:

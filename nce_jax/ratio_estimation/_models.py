@@ -100,13 +100,15 @@ class SimpleModels:
         """The chosen model fitted to all samples, and its cross-fitted log ratios."""
         crossed, pool = self.crossed, self.pool
         chosen = choose(crossed, pool, np.ones(len(pool.x), bool))
-        values = jnp.asarray(nested_log_ratios(crossed, pool), self._dtype)
+        # In the dtype of the samples on the host: JAX would compile it for every number of them.
+        values = nested_log_ratios(crossed, pool).astype(self._dtype)
         num_data = int(pool.is_data.sum())
+        data, noise = jax.device_put(np.split(values, [num_data]))
         return Assessed(
             name=crossed.candidates[chosen].family,
             params=self._fit(chosen, np.ones(len(self._all.x), bool)),
             log_ratio_fn=log_ratio,
-            held_out=(values[:num_data], values[num_data:]),
+            held_out=(data, noise),
             group=pool.group,
             weights=pool.weights,
             is_normalized=True,

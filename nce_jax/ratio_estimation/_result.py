@@ -293,13 +293,14 @@ def assess(
     solution = solve(*ratios, weights)
     root, has_overlap = solution.log_partition, solution.status != Status.NO_OVERLAP
     predicted = predictions(*ratios, weights)
-    terms = np.concatenate([np.asarray(side, np.float64) for side in loss_terms(*ratios, root)])
+    terms = np.concatenate(loss_terms(*ratios, float(root)))
     of_data = np.arange(len(terms)) < num_data
     loss = float(side_mean(terms, of_data, assessed.weights))
     errors = Errors(np.inf, np.inf, 1.0)
     if has_overlap:
         errors = sampling_errors(*ratios, assessed.group, weights)
     given = both_as_jax(weights, ratios[0].dtype)
+    log_odds = [np.asarray(side, np.float64) - float(root) for side in ratios]
     evaluations = {"step": np.zeros(1), "held_out_loss": np.array([loss])}
     return LogRatioEstimate(
         log_ratio_fn=assessed.log_ratio_fn,
@@ -307,7 +308,7 @@ def assess(
         model=assessed.name,
         log_partition=0.0 if assessed.is_normalized else float(root),
         log_partition_standard_error=errors.log_partition,
-        kl=float(_mean(ratios[0], given["weights_data"]) - root),
+        kl=float(np.average(log_odds[0], weights=weights[0])),
         kl_sampling_error=errors.kl,
         overlap=float(overlap(*ratios, log_partition=root, **given)),
         is_solved=bool(solution.status == Status.CONVERGED),
@@ -320,16 +321,10 @@ def assess(
         signs_of_dependence=tuple(signs),
         calibration=calibration_curve(*predicted[:2], num_groups, predicted[2]),
         roc=roc_curve(*predicted),
-        slope=calibration_slope(
-            ratios[0] - root, ratios[1] - root, assessed.group, assessed.weights
-        ),
+        slope=calibration_slope(log_odds[0], log_odds[1], assessed.group, assessed.weights),
         result=FitResult(None, {}, evaluations) if descent is None else descent.result,
         effective_samples=errors.effective_samples,
         excess_loss=assessed.excess_loss,
         log_ratio_error=log_ratio_error(assessed.excess_loss, ratios, root, weights),
         effective_noise_fraction=effective_fraction(ratios[1], weights[1]),
     )
-
-
-def _mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    return jnp.mean(values) if weights is None else jnp.average(values, weights=weights)

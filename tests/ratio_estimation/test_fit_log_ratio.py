@@ -13,6 +13,7 @@ import nce_jax
 from nce_jax import models, ratio_estimation
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._assessment import calibration_curve, roc_curve
+from tests.compilations import compilations
 
 KEYS = jax.random.split(jax.random.key(0), 3)
 NUM_DATA, NUM_NOISE = 12_000, 6_000
@@ -250,3 +251,17 @@ def test_a_key_behind_the_samples_is_named():
 
 def test_it_is_a_public_name():
     assert nce_jax.fit_log_ratio is ratio_estimation.fit_log_ratio
+
+
+def test_another_number_of_samples_compiles_nothing():
+    """Of the same size class, on the host: simple models are fitted and assessed there."""
+    generator = np.random.default_rng(0)
+
+    def sets(count):
+        shift = np.float32(1)
+        return [generator.standard_normal((count, 2), np.float32) + shift * side for side in (1, 0)]
+
+    nce_jax.fit_log_ratio(jax.random.key(0), *sets(300), progress=False)
+    with compilations() as names:
+        nce_jax.fit_log_ratio(jax.random.key(0), *sets(317), progress=False)
+    assert not names
