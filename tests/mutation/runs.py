@@ -170,7 +170,9 @@ _RATIOS = (
         "tests/ratio_estimation/test_estimate.py",
         faults={
             # As many effective samples as rows.
-            "jnp.asarray(np.bincount(members, of_root))": "jnp.asarray(of_root)",
+            "_effective_number(np.bincount(members, of_root))": "_effective_number(of_root)",
+            # The mean without the influence of the samples that it is of.
+            "+= shares[0] * (sides[0]": "+= 0 * (sides[0]",
             "return kish(weights * np.exp(": "return kish(np.exp(",
         },
     ),
@@ -203,6 +205,32 @@ _RATIOS = (
         "nce_jax/ratio_estimation/_features.py",
         "tests/ratio_estimation/test_weights.py",
         faults={"mean, spread = moments(x, weights)": "mean, spread = moments(x, None)"},
+    ),
+    *faults_in(
+        "nce_jax/ratio_estimation/_information/_copula.py",
+        "tests/ratio_estimation/test_mutual_information.py",
+        # An iteration whose fixed point is another one.
+        faults={"weights / weights.sum()": "weights / len(w)"},
+    ),
+    *faults_in(
+        "nce_jax/ratio_estimation/_information/_split.py",
+        "tests/ratio_estimation/test_mutual_information.py",
+        faults={
+            # Shuffled pairs that are joint ones.
+            "shifts = tuple(1 + place": "shifts = tuple(0 + place",
+            "- of_x - of_y) / slope": "+ of_x + of_y) / slope",
+        },
+    ),
+    *faults_in(
+        "nce_jax/ratio_estimation/_information/_candidates.py",
+        "tests/ratio_estimation/test_mutual_information.py",
+        faults={"if count < _ENOUGH_PER_COORDINATE * dim else": "if False else"},
+    ),
+    *faults_in(
+        "nce_jax/ratio_estimation/_information/_estimate.py",
+        "tests/ratio_estimation/test_mutual_information.py",
+        # The values of a constant column have no ranks.
+        faults={"(side[:, (side != side[:1]).any(axis=0)] for side": "(side for side"},
     ),
 )
 
