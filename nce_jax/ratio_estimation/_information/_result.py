@@ -77,8 +77,8 @@ class MutualInformation(NamedTuple):
             " information may be larger by any amount": self.value < self.ceiling - _BELOW_CEILING,
             f"the correction for overfitting, {correction:.2g} nats, is a large part of"
             f" {self.value:.3g}: too few samples for so many coordinates": correction <= limit,
-            f"the held-out loss still fell at step {self.best_step}, the last one: the value is too"
-            " low; raise max_training_steps": not (is_rising and is_at_the_end),
+            f"the held-out loss still fell at step {self.best_step}, the last one: the value may be"
+            " too low; raise max_training_steps": not (is_rising and is_at_the_end),
             f"the standard error is {self.standard_error:.3g}: joint and shuffled pairs hardly"
             " overlap": np.isfinite(self.standard_error),
         }
