@@ -21,7 +21,7 @@ class Config:
         "3-D, momentum",
         "elevators",
     )
-    """Names in `problems.PROBLEMS` used in the design of the rule, or in its corrections (the last
+    """Names in `magnification_problems.PROBLEMS` used in the design of the rule, or in its corrections (the last
     two)."""
     fresh: tuple[str, ...] = ("50-D", "8-D, both", "rings")
     """Names of problems fixed when the rule was first complete, and not used since."""
