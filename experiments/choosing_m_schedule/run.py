@@ -45,9 +45,9 @@ COMPUTING = [
 def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays `averaged` and `raw`, (problem, choice, seed, budget), of the parameters' errors.
 
-    The choices are the fixed M, then the methods. `rates` is (problem, choice, seed, factor), the
-    errors of the averaged parameters at the medium budget at other peak rates, and `paths` (problem,
-    choice, budget, step) the median M. Errors are in excess of the least.
+    The choices are the fixed M, then the methods. `rates`, (problem, choice, seed, factor), are the
+    errors of the averaged parameters at the medium budget and other peak rates, and `paths`,
+    (problem, choice, budget, step), the medians of M. Errors are in excess of the least.
     """
     settings.check_least(config, 1, "num_seeds", "group_size")
     settings.check_methods((*config.problems, *config.further), PROBLEMS | FURTHER)
