@@ -19,8 +19,9 @@ _PER_DECADE = 3
 _SIGNIFICANCE = 3.0
 """Overlooked mass counts if it exceeds this many standard errors."""
 
-_WINDOW_DIVISOR = 8.0
-"""Means are over the last steps, the number so far divided by this."""
+_WINDOW_DIVISOR = 2.0
+"""Means are over the last steps, the number so far divided by this: mass that an M does not remove
+stays, and what passes is not worth a change of M."""
 
 _FULL_STEPS = 256
 """All of the first so many steps are measured; at step t every (t / 256)th is."""
@@ -48,23 +49,23 @@ class SufficientState(NamedTuple):
     response: jax.Array
 
 
-def sufficient_magnification(*, matching: Scalars = 0.0, largest: float = 1e4) -> MagnificationRule:
+def sufficient_magnification(*, matching: Scalars = 0.5, largest: float = 1e4) -> MagnificationRule:
     r"""Takes M = 1, or the smallest M that sees most of the model's mass, at every training step.
 
     F depends on M. As :math:`M \to \infty` it tends to :math:`\log E_{noise}[e^s]`, the mass of the
     whole model. An M at which F is lower than at the largest M that the noise samples support
     overlooks mass of the model, and training at that M does not remove it. The rule takes the
-    smallest M whose F, in the mean over the last eighth of the steps, falls short by no more than
+    smallest M whose F, in the mean over the last half of the steps, falls short by no more than
     three standard errors, in which the shared samples are accounted for. Where model and noise
     overlap this is M = 1, whose gradient has the least noise.
 
-    A measurement takes no pass of the model, only a solve for each
-    of 13 candidates on the log ratios of the batch. All of the first 256 steps are measured, and 1
-    in 40 at step 10,000.
+    A measurement takes no pass of the model, only a solve for each of 13 candidates on the log
+    ratios of the batch. All of the first 256 steps are measured, and 1 in 40 at step 10,000.
 
     Args:
       matching: between 0 and 1, traced. The gradient is multiplied by A(1) / A(M) to this power,
-        with A the acceptance: at 1 it has about the size that it would have at M = 1.
+        with A the acceptance. At 1 its drift has the size that it would have at M = 1, at 1/2
+        its noise, where model and data hardly overlap; at 0 it is left as it is.
       largest: largest M considered, above 1.
 
     Returns:
@@ -87,7 +88,7 @@ def sufficient_magnification(*, matching: Scalars = 0.0, largest: float = 1e4) -
       ... )
       >>> state, step = train.init(jnp.full(5, 3.0)), jax.jit(train)  # far beyond the data
       >>> seen = []
-      >>> for number in range(200):
+      >>> for number in range(500):
       ...     x_data = 1 + jax.random.normal(
       ...         jax.random.fold_in(jax.random.key(0), number), (512, 5)
       ...     )
@@ -96,6 +97,7 @@ def sufficient_magnification(*, matching: Scalars = 0.0, largest: float = 1e4) -
       >>> print(
       ...     f"largest M {max(seen):.0f}, at last {seen[-1]:.0f}; theta {state.params.mean():.1f}"
       ... )
+      largest M 215, at last 1; theta 1.0
 
     References:
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026

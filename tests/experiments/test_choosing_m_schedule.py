@@ -113,7 +113,7 @@ def test_the_truth_minimizes_the_averaged_loss(x64, name):
 
 def test_the_annealed_m_falls_from_the_supported_one_to_1():
     criterion = nce_jax.criteria.nce()
-    s_data, s_noise = (s.astype(jnp.float32) for s in log_ratios())
+    s_data, s_noise = (s.astype(jnp.float32) for s in log_ratios(3.0))
     equation_at = lambda m: criterion.at_magnification(m).equation(s_data, s_noise)
     supported = float(nce_jax.suggested_magnification(s_data, s_noise))
     for rate in (1.0, 0.5, 0.0):

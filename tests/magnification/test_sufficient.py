@@ -54,7 +54,7 @@ def test_it_is_the_smallest_m_that_the_oracle_does_not_exclude(x64, scale):
     expected = []
     for number in range(6):
         table = oracle(*(x @ theta for x in draws(number)), grid=GRID)
-        gain = 8 / (number + 8)
+        gain = 2 / (number + 2)
         mean = (1 - gain) * mean + gain * table["overlooked"]
         variance = (1 - gain) ** 2 * variance + gain**2 * table["overlooked_variance"]
         excluded = np.flatnonzero(mean > 3 * np.sqrt(variance))
