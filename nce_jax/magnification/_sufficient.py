@@ -103,6 +103,7 @@ def sufficient_magnification(*, matching: Scalars = 0.5, largest: float = 1e4) -
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026
         (choosing M).
     """
+    check_number("matching", matching, "a number from 0 to 1")
     check_range("matching", matching, "a number from 0 to 1", lambda x: (x >= 0) & (x <= 1))
     check_number("largest", largest, "a finite number above 1", lambda x: 1 < x < np.inf)
     number = max(2, round(_PER_DECADE * np.log10(largest)) + 1)
