@@ -71,6 +71,8 @@ def counts(
 def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
     numbers = {}
     for group, rows in (("", ~arrays["is_further"]), ("further_", arrays["is_further"])):
+        if not rows.any():
+            continue
         near, worse, total = counts(arrays, rows)
         for index, label in enumerate(labels(arrays)):
             name = group + slug(label)

@@ -31,6 +31,11 @@ def log_ratio(theta, x):
     return x @ theta
 
 
+def unused(offset):
+    """Derivatives of the model, which the rule does not ask for."""
+    raise AssertionError
+
+
 def make(optimizer=None, **options):
     rule = nce_jax.sufficient_magnification(**options)
     optimizer = optax.sgd(0.0) if optimizer is None else optimizer
@@ -105,10 +110,12 @@ def test_a_batch_that_is_not_finite_changes_nothing_but_the_time_of_the_measurem
     rule = nce_jax.sufficient_magnification()
     state = rule.init(jnp.zeros(3), jnp.float32)
     data, noise = (jnp.asarray(x @ np.full(3, 3.0), jnp.float32) for x in draws(0))
-    before = rule.choose(state, jnp.int32(0), lambda m: make_problem(data, noise, None, None, m), 0)
+    before = rule.choose(
+        state, jnp.int32(0), lambda m: make_problem(data, noise, None, None, m), unused
+    )
     broken = data.at[0].set(jnp.nan)
     after = rule.choose(
-        before.state, jnp.int32(1), lambda m: make_problem(broken, noise, None, None, m), 0
+        before.state, jnp.int32(1), lambda m: make_problem(broken, noise, None, None, m), unused
     )
     assert before.magnification > 1
     assert after.magnification == before.magnification
@@ -126,7 +133,7 @@ def test_it_is_measured_at_every_step_at_first_and_ever_more_rarely():
     @jax.jit
     def follow(state, steps):
         def one(state, step):
-            choice = rule.choose(state, step, equation_at, None)
+            choice = rule.choose(state, step, equation_at, unused)
             return choice.state, choice.state.last_measurement == step
 
         return jax.lax.scan(one, state, steps)[1]
