@@ -60,8 +60,8 @@ class Choice(NamedTuple):
 
     Attributes:
       magnification: M of the step.
-      target_acceptance: an acceptance, to whose power `state.response` - 1 the gradient is
-        multiplied.
+      target_acceptance: the gradient is multiplied by it to the power of `state.response` - 1.
+        `adaptive_magnification` takes A at the largest supported M.
       state: the state of the rule.
     """
 
