@@ -39,7 +39,11 @@ from nce_jax.log_partition import (
     solve_log_partition,
 )
 from nce_jax.losses import nce_loss
-from nce_jax.magnification import adaptive_magnification, suggested_magnification
+from nce_jax.magnification import (
+    adaptive_magnification,
+    sufficient_magnification,
+    suggested_magnification,
+)
 
 if TYPE_CHECKING:  # what loads on first use, for type checkers and editors
     from nce_jax import (
@@ -141,6 +145,7 @@ __all__ = [
     "samplers",
     "sklearn",
     "solve_log_partition",
+    "sufficient_magnification",
     "suggested_magnification",
     "sweep",
     "sweeps",

@@ -35,6 +35,7 @@ ARGUMENTS = {
     "bar_step": [{"learning_rate": 0.5}],
     "ranking_nce": [{"magnification": 10.0}],
     "ratio_regularized": [{"criterion": criteria.nce(magnification=3.0), "strength": 0.1}],
+    "sufficient_magnification": [{"largest": 20.0}, {"matching": 1.0}],
     "solved": [{"solver": nce_jax.fixed_point(0.5), "tolerance": 1e-3, "fixed_steps": 4}],
 }
 

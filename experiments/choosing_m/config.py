@@ -21,8 +21,8 @@ class Config:
         "3-D, momentum",
         "elevators",
     )
-    """Names in `problems.PROBLEMS` used in the design of the rule, or in its corrections (the last
-    two)."""
+    """Names in `magnification_problems.PROBLEMS` used in the design of the rule, or in its
+    corrections (the last two)."""
     fresh: tuple[str, ...] = ("50-D", "8-D, both", "rings")
     """Names of problems fixed when the rule was first complete, and not used since."""
     magnifications: tuple[float, ...] = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)

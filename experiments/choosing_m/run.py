@@ -7,14 +7,22 @@ import jax
 import numpy as np
 
 from experiments.choosing_m.config import PRESETS, Config
-from experiments.choosing_m.problems import PROBLEMS
 from experiments.choosing_m.statistics import RULES, headline
 from experiments.choosing_m.train import at_fixed, by_rules, least_error
-from experiments.common import cli, pieces, progress, results
+from experiments.common import (
+    cli,
+    magnification_problems,
+    pieces,
+    progress,
+    results,
+    whitened_tables,
+)
+from experiments.common.magnification_problems import PROBLEMS
 from nce_jax import magnification, training
 
 COMPUTING = [
-    *(Path(__file__).with_name(f"{name}.py") for name in ("problems", "tables", "train")),
+    *(Path(module.__file__) for module in (magnification_problems, whitened_tables)),
+    Path(__file__).with_name("train.py"),
     *(
         path
         for room in (magnification, training)

@@ -9,7 +9,7 @@ import optax
 
 import nce_jax
 from experiments.choosing_m.config import Config
-from experiments.choosing_m.problems import Problem
+from experiments.common.magnification_problems import Problem
 from nce_jax import training
 
 

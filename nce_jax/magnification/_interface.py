@@ -60,30 +60,34 @@ class Choice(NamedTuple):
 
     Attributes:
       magnification: M of the step.
-      target_acceptance: A at the largest supported M, by which gradients are rescaled for
-        optimizers that ignore their scale.
+      target_acceptance: the gradient is multiplied by it to the power of `state.response` - 1.
+        `adaptive_magnification` takes A at the largest supported M.
       state: the state of the rule.
     """
 
     magnification: jax.Array
     target_acceptance: jax.Array
-    state: MagnificationState
+    state: Any
 
 
 class MagnificationRule(NamedTuple):
     """A rule for M, as three pure functions that the train step calls.
 
+    The state of a rule is a NamedTuple of arrays, part of the train state. It has a field
+    `response`; where that is NaN, the train step measures the exponent with which updates scale
+    with the gradient, 1 for plain descent and 0 for Adam, and puts it in its place.
+
     Attributes:
-      init: `init(params, dtype) -> MagnificationState`.
+      init: `init(params, dtype)`, the first state.
       choose: `choose(state, step, equation_at, linearize) -> Choice`, before the gradient is taken.
         `equation_at(M)` is the batch's equation for F at that M. `linearize(offset)` returns, at
         the parameters plus `offset`, the same function and `push`, where `push(direction)` is the
         derivative of the batch's log ratios, (n,) and (m,), along a direction in the parameters.
-      follow: `follow(choice, updates, pending, step) -> MagnificationState`, after the update is
-        known: `updates` is what was added to the parameters, `pending` what the optimizer will add
+      follow: `follow(choice, updates, pending, step)`, the next state, after the update is known:
+        `updates` is what was added to the parameters, `pending` what the optimizer will add
         if all gradients to come are zero.
     """
 
-    init: Callable[[Params, Any], MagnificationState]
-    choose: Callable[[MagnificationState, jax.Array, EquationAt, Linearize], Choice]
-    follow: Callable[[Choice, Any, Any, jax.Array], MagnificationState]
+    init: Callable[[Params, Any], Any]
+    choose: Callable[[Any, jax.Array, EquationAt, Linearize], Choice]
+    follow: Callable[[Choice, Any, Any, jax.Array], Any]

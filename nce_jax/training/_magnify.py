@@ -41,7 +41,10 @@ def _axes(state: Any) -> Any:
     def axes(fields: Any, of_all: tuple[str, ...]) -> Any:
         return fields._replace(**{name: None if name in of_all else 0 for name in fields._fields})
 
-    return axes(state, _OF_ALL_STAGES)._replace(windows=axes(state.windows, _OF_ALL_WINDOWS))
+    found = axes(state, _OF_ALL_STAGES)
+    if not hasattr(state, "windows"):
+        return found
+    return found._replace(windows=axes(state.windows, _OF_ALL_WINDOWS))
 
 
 def choose(

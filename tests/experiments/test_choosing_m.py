@@ -7,9 +7,9 @@ import pytest
 from scipy import integrate, stats
 
 from experiments.choosing_m import statistics
-from experiments.choosing_m.problems import PROBLEMS, planar, scaled, shifted
 from experiments.choosing_m.train import scaled_budgets
 from experiments.common import pieces, results
+from experiments.common.magnification_problems import PROBLEMS, planar, scaled, shifted
 from nce_jax import toys
 
 

@@ -308,6 +308,15 @@ _MAGNIFICATION = (
         },
     ),
     *faults_in(
+        "nce_jax/magnification/_sufficient.py",
+        "tests/magnification/test_sufficient.py",
+        faults={
+            "mean > _SIGNIFICANCE * jnp.sqrt(variance)": "mean > 0",
+            "table.acceptance[0] / table.acceptance[candidate]": "jnp.ones_like(variance[0])",
+            "_WINDOW_DIVISOR = 2.0": "_WINDOW_DIVISOR = 8.0",
+        },
+    ),
+    *faults_in(
         "nce_jax/magnification/_windows.py",
         "tests/magnification/test_windows.py",
         faults={

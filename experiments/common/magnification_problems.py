@@ -1,4 +1,4 @@
-"""Problems to train on: data, noise, model, optimizer, three budgets and an error measure."""
+"""Problems for rules that choose M: data, noise, model, optimizer, three budgets and an error."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 import nce_jax
-from experiments.choosing_m import tables
+from experiments.common import whitened_tables
 from nce_jax import models, noise, toys
 
 GAUSSIAN_BUDGETS, NETWORK_BUDGETS = (20, 100, 1000), (100, 300, 1000)
@@ -137,7 +137,7 @@ def planar(name: str, variance: float = 2.0, reach: float = 4.2, num_cells: int 
     )
 
 
-def tabular(load: Callable[[], tables.Split]) -> Problem:
+def tabular(load: Callable[[], whitened_tables.Split]) -> Problem:
     """Whitened real data against N(0, I), measured by the held-out loss at kappa = 1, F solved."""
     split = load()
     dim = split.train.shape[1]
@@ -176,11 +176,11 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "100-D, Adam": lambda: shifted(0.3, 100, optax.adam(0.02)),
     "8 Gaussians": lambda: planar("8-gaussians"),
     "pinwheel": lambda: planar("pinwheel"),
-    "digits": lambda: tabular(tables.digits),
-    "wine": lambda: tabular(lambda: tables.uci("wine")),
+    "digits": lambda: tabular(whitened_tables.digits),
+    "wine": lambda: tabular(lambda: whitened_tables.uci("wine")),
     "50-D": lambda: shifted(0.4, 50, optax.sgd(0.3), batch_size=256),
     "8-D, both": lambda: scaled(0.3, 2.0, 0.5, 8, optax.sgd(0.2)),
     "3-D, momentum": lambda: shifted(1.7, 3, optax.sgd(0.05, momentum=0.9)),
     "rings": lambda: planar("rings"),
-    "elevators": lambda: tabular(lambda: tables.uci("elevators")),
+    "elevators": lambda: tabular(lambda: whitened_tables.uci("elevators")),
 }

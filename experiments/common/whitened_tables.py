@@ -45,16 +45,18 @@ def digits() -> Split:
     generator = np.random.default_rng(0)
     levels = load_digits().data
     unit = 0.01 + 0.98 * (levels + generator.uniform(size=levels.shape)) / 17
-    return _split(np.log(unit) - np.log1p(-unit), generator)
+    return split_rows(np.log(unit) - np.log1p(-unit), generator)
 
 
 def uci(name: str) -> Split:
     """The input columns of a table, without its target."""
     content = gzip.decompress(read(FILES[name])).decode()
-    return _split(np.loadtxt(io.StringIO(content), delimiter=",")[:, :-1], np.random.default_rng(0))
+    return split_rows(
+        np.loadtxt(io.StringIO(content), delimiter=",")[:, :-1], np.random.default_rng(0)
+    )
 
 
-def _split(rows: np.ndarray, generator: np.random.Generator) -> Split:
+def split_rows(rows: np.ndarray, generator: np.random.Generator) -> Split:
     """Holds out a quarter and whitens; a floor on the variances keeps whitening finite."""
     rows = generator.permutation(rows)
     num_test = len(rows) // 4

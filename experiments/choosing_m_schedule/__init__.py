@@ -1,0 +1,1 @@
+"""Compares an automatically chosen M with the best M of a grid, chosen in hindsight."""
