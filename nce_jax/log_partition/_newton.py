@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from nce_jax.log_partition._attempt import attempt
 from nce_jax.log_partition._bracket import initial_state, midpoint, narrow_bracket
 from nce_jax.log_partition.evaluation import Evaluation, evaluate_equation, newton_error_bound
 from nce_jax.log_partition.problem import Problem, Solver, State
@@ -31,7 +32,7 @@ def newton() -> Solver:
       Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton). The form of the
         residual is this library's (docs/design.md).
     """
-    return Solver(initial_state, _step, _fused_step)
+    return Solver(initial_state, _step, _fused_step, attempt)
 
 
 def _step(problem: Problem, state: State) -> State:

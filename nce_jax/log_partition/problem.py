@@ -133,11 +133,15 @@ class Solver(NamedTuple):
       step: `step(problem, state) -> State`, one evaluation of the equation.
       fused_step: the same without a data-dependent branch, for `fixed_steps` on an accelerator;
         None where `step` has no branch.
+      attempt: `attempt(problem, initial, tolerance, max_steps)`, a short way that serves many
+        lanes: a `Run` whose lanes that are done are solved. The others begin with `init`. None
+        where there is none.
     """
 
     init: Callable[[Problem, jax.Array], State]
     step: Callable[[Problem, State], State]
     fused_step: Callable[[Problem, State], State] | None = None
+    attempt: Callable[..., Any] | None = None
 
 
 def make_problem(
