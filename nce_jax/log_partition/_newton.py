@@ -17,6 +17,10 @@ def newton() -> Solver:
     Convergence is certified: the residual bounds the distance to the root, and with it the error
     that the last step leaves.
 
+    Where the sets overlap none of this is needed: sums of powers of the acceptances, tried first,
+    give a step of fourth order with a certificate of its own. From a start within a tenth of a nat
+    one evaluation is then enough in float32.
+
     Returns:
       A `Solver` for `solve_log_partition`.
 

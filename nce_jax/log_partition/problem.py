@@ -49,7 +49,8 @@ class Solution(NamedTuple):
       residual: of the equation at the last point evaluated, in nats: the signed distance of that
         point to the root, to first order, however poor the overlap. The error is between log(1 +
         |r|) and -log(1 - |r|) (docs/design.md).
-      num_evaluations: evaluations of the equation used, int32.
+      num_evaluations: evaluations of the equation on all samples, int32; of large sets in float64
+        one may be made in float32.
       status: a `Status`, int32.
     """
 
