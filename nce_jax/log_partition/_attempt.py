@@ -18,7 +18,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._numerics import expand, total_weight, weighted_mean, weighted_sum
+from nce_jax._numerics import total_weight, weighted_mean
 from nce_jax._types import Scalars
 from nce_jax.log_partition._bracket import midpoint
 from nce_jax.log_partition._loop import Run, iterate, start_run
@@ -44,8 +44,11 @@ _ROUNDING = 4
 """Rounding error of a mean of acceptances, in units of eps times the mean."""
 
 
-class _Side(NamedTuple):
-    """Mean acceptance of a side and its derivatives in the logit; those not asked for are zero."""
+class _Sums(NamedTuple):
+    """Mean acceptance of a side and its derivatives in the logit, or the equation and those in F.
+
+    Derivatives that a step of the given order does not need are zero.
+    """
 
     value: jax.Array
     slope: jax.Array
@@ -122,42 +125,47 @@ def _is_summable(problem: Problem) -> jax.Array:
 
 
 def _move(problem: Problem, state: State, order: int, dtype: jnp.dtype) -> State:
-    """One evaluation of the sums in `dtype`, and the step of the given order with its certificate.
-
-    With the residual r = g / H and the ratios k_j of the next derivatives to H, the step t is the
-    root of r - t + k_2 t^2 / 2 - k_3 t^3 / 6. What that polynomial leaves and the remainder of the
-    Taylor series bound the equation at the new point, and its slope there is at least H exp(-|t|).
-    """
+    """One evaluation of the sums in `dtype`, and the step of that order with its certificate."""
     data, noise, kappa = _sides(problem, state.estimate, order, dtype)
-    value, slope = data.value - kappa * noise.value, data.slope + kappa * noise.slope
-    if problem.pull is not None:
-        pull = problem.pull.slope * (state.estimate - problem.pull.center)
-        value, slope = value + pull.astype(dtype), slope + problem.pull.slope.astype(dtype)
-    residual = value / slope
-    ratios = (data.second - kappa * noise.second) / slope, (data.third + kappa * noise.third) / slope
-    step, left = _taylor_step(residual, *ratios)
-    size = jnp.abs(step)
-    bound = left + size**order / math.factorial(order) * jnp.exp(size)
-    rounding = _ROUNDING * jnp.finfo(dtype).eps * (data.value + kappa * noise.value) / slope
-    error = error_bound(bound * jnp.exp(size)) + rounding
+    equation = _equation(problem, state.estimate, data, noise, kappa)
+    residual = equation.value / equation.slope
+    step, error = _taylor_step(residual, equation, order)
+    error += _ROUNDING * jnp.finfo(dtype).eps * (data.value + kappa * noise.value) / equation.slope
     is_taylor = jnp.abs(residual) <= _LARGEST_TAYLOR
     step = jnp.where(is_taylor, step, jnp.sign(residual) * jnp.log1p(jnp.abs(residual)))
-    # The mean acceptance at the root, up to the third order of the step.
+    # The mean acceptance at the new point, up to the third order of the step.
     mean = data.value - step * data.slope + 0.5 * jnp.square(step) * data.second
-    log_mean = jnp.log(jnp.maximum(mean, 0))
     exact = state.estimate.dtype
+    log_mean = jnp.log(jnp.maximum(mean, 0)).astype(exact)
     return state._replace(
         estimate=state.estimate - step.astype(exact),
         error=jnp.where(is_taylor, error, jnp.inf).astype(exact),
         residual=residual.astype(exact),
-        log_overlap=log_overlap_from(log_mean.astype(exact), problem.log_kappa),
+        log_overlap=log_overlap_from(log_mean, problem.log_kappa),
     )
 
 
-def _taylor_step(
-    residual: jax.Array, second: jax.Array, third: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The root of the polynomial by two steps of Newton's method, and what they leave of it."""
+def _equation(
+    problem: Problem, log_partition: jax.Array, data: _Sums, noise: _Sums, kappa: jax.Array
+) -> _Sums:
+    """g and its derivatives in F; those of the noise side change their sign with the order."""
+    value, slope = data.value - kappa * noise.value, data.slope + kappa * noise.slope
+    if problem.pull is not None:
+        line = problem.pull.slope * (log_partition - problem.pull.center)
+        value, slope = (
+            value + line.astype(slope.dtype),
+            slope + problem.pull.slope.astype(slope.dtype),
+        )
+    return _Sums(value, slope, data.second - kappa * noise.second, data.third + kappa * noise.third)
+
+
+def _taylor_step(residual: jax.Array, equation: _Sums, order: int) -> tuple[jax.Array, jax.Array]:
+    """The step to the root of the Taylor polynomial, and a bound on the error that it leaves.
+
+    What is left of the polynomial and the remainder of the series bound the equation at the new
+    point, whose slope is at least H exp(-|step|).
+    """
+    second, third = equation.second / equation.slope, equation.third / equation.slope
 
     def polynomial(step: jax.Array) -> jax.Array:
         return residual + step * (-1 + step * (second / 2 - step * third / 6))
@@ -165,22 +173,21 @@ def _taylor_step(
     step = residual
     for _ in range(2):
         step = step - polynomial(step) / (-1 + step * (second - step * third / 2))
-    return step, jnp.abs(polynomial(step))
+    size = jnp.abs(step)
+    remainder = size**order / math.factorial(order) * jnp.exp(size)
+    return step, error_bound((jnp.abs(polynomial(step)) + remainder) * jnp.exp(size))
 
 
 def _sides(
     problem: Problem, log_partition: jax.Array, order: int, dtype: jnp.dtype
-) -> tuple[_Side, _Side, jax.Array]:
+) -> tuple[_Sums, _Sums, jax.Array]:
     logits = acceptance_logits(problem, log_partition)
-    sides = (problem.data, problem.noise)
-    data, noise = (
-        _side(logit.astype(dtype), samples, order)
-        for logit, samples in zip(logits, sides, strict=True)
-    )
+    pairs = zip(logits, (problem.data, problem.noise), strict=True)
+    data, noise = (_sums(logit.astype(dtype), samples, order) for logit, samples in pairs)
     return data, noise, jnp.exp(problem.log_kappa.astype(dtype))
 
 
-def _side(logits: jax.Array, samples: Samples, order: int) -> _Side:
+def _sums(logits: jax.Array, samples: Samples, order: int) -> _Sums:
     # No F solves the equation with a logit of +inf: a data sample of -inf, a noise sample of +inf.
     sigma = jnp.where(logits == jnp.inf, jnp.nan, jax.nn.sigmoid(logits))
     weights = None if samples.weights is None else samples.weights.astype(logits.dtype)
@@ -191,9 +198,10 @@ def _side(logits: jax.Array, samples: Samples, order: int) -> _Side:
         return jnp.vecdot(first, second, precision=jax.lax.Precision.HIGHEST) / total
 
     one, two = jnp.sum(weighted, axis=-1) / total, mean(weighted, sigma)
-    three = mean(weighted, square) if order > 2 else jnp.zeros_like(one)
-    four = mean(weighted * sigma, square) if order > 3 else jnp.zeros_like(one)
-    second = one - 3 * two + 2 * three
-    third = one - 7 * two + 12 * three - 6 * four
-    no = jnp.zeros_like(one)
-    return _Side(one, one - two, second if order > 2 else no, third if order > 3 else no)
+    second, third = jnp.zeros_like(one), jnp.zeros_like(one)
+    if order > 2:
+        three = mean(weighted, square)
+        second = one - 3 * two + 2 * three
+    if order > 3:
+        third = one - 7 * two + 12 * three - 6 * mean(weighted * sigma, square)
+    return _Sums(one, one - two, second, third)

@@ -58,8 +58,9 @@ class Evaluation(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Weighted means over one side of the step [d > 0], of the step [d <= 0], which is its
-    complement, of the signed tail and of the slope sigma'(d).
+    """Weighted means over one side.
+
+    Of the step [d > 0], of its complement, of the signed tail, and of the slope sigma'(d).
     """
 
     mass: jax.Array
@@ -219,17 +220,16 @@ def _count_difference(data: _Sums, noise: _Sums, kappa: jax.Array) -> jax.Array:
     Where the ratios are inverted both masses are near one and the slope is small: what their
     rounding would do to the root is avoided by the difference of the complements.
     """
-    forms = (
-        (data.mass, kappa * noise.mass),
-        (kappa * noise.complement, data.complement),
+    size = jnp.maximum(data.mass, kappa * noise.mass)
+    excess, noise_below = 1 - kappa, kappa * noise.complement
+    other_size = jnp.maximum(jnp.maximum(noise_below, data.complement), jnp.abs(excess))
+    difference = jnp.where(
+        size <= other_size, data.mass - kappa * noise.mass, excess + (noise_below - data.complement)
     )
-    excess = 1 - kappa
-    direct, complementary = (first - second for first, second in forms)
-    size, complementary_size = (jnp.maximum(first, second) for first, second in forms)
-    is_direct = size <= jnp.maximum(complementary_size, jnp.abs(excess))
-    difference = jnp.where(is_direct, direct, excess + complementary)
-    size = jnp.where(is_direct, size, jnp.maximum(complementary_size, jnp.abs(excess)))
-    return jnp.where(jnp.abs(difference) <= 4 * jnp.finfo(size.dtype).eps * size, 0, difference)
+    # The rounding of kappa counts too, except that 1 is exact.
+    uncertain = jnp.where(kappa == 1, jnp.minimum(size, other_size), size)
+    rounding = 4 * jnp.finfo(size.dtype).eps * uncertain
+    return jnp.where(jnp.abs(difference) <= rounding, 0, difference)
 
 
 def _underflow(dtype: jnp.dtype) -> float:

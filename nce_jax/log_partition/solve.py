@@ -352,9 +352,7 @@ def _complete(
             return _iterate(problem, start, tolerance, solver, attempted=attempted, **options)
 
         is_done = attempted.is_done
-        return jax.lax.cond(
-            jnp.all(is_done), lambda: (attempted, jnp.ones_like(is_done)), go_on
-        )
+        return jax.lax.cond(jnp.all(is_done), lambda: (attempted, jnp.ones_like(is_done)), go_on)
 
     @complete.def_vmap
     def _complete_vmap(axis_size, in_batched, *args):
