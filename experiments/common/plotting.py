@@ -8,6 +8,7 @@ A `plot.py` is one function from stored results to named figures, and one call:
         plotting.main("topic", draw)
 """
 
+import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,8 +104,8 @@ def save_figure(figure: Figure, name: str, folder: Path = Path("build/figures"))
 class Arguments:
     """What is drawn, and where to."""
 
-    preset: str = "paper"
-    """Preset whose results are drawn."""
+    preset: str | None = None
+    """Preset whose results are drawn [the first of the experiment]."""
     results: Path | None = None
     """Folder of the results [build/results/<topic>/<preset>]."""
     output: Path | None = None
@@ -127,10 +128,18 @@ def main(
         _draw(topic, draw, arguments)
 
 
+def _chosen(topic: str, preset: str | None) -> str:
+    """The preset that was asked for, if the experiment has it, or its first."""
+    presets = list(importlib.import_module(f"experiments.{topic}.config").PRESETS)
+    if preset is not None and preset not in presets:
+        raise endings.CommandError(f"preset: expected one of {', '.join(presets)}, got {preset!r}")
+    return preset or presets[0]
+
+
 def _draw(
     topic: str, draw: Callable[[results.Stored], Mapping[str, Figure]], arguments: Arguments
 ) -> None:
-    preset = arguments.preset
+    preset = _chosen(topic, arguments.preset)
     folder = arguments.output or Path("build") / ("figures" if preset == "paper" else preset)
     stored_in = arguments.results or results.default_folder(topic, preset)
     stored = results.load(stored_in, f"python -m experiments.{topic}.run --preset {preset}")

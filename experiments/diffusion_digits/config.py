@@ -81,7 +81,7 @@ class Config(CellSettings):
     methods: tuple[str, ...] = (
         "contrastive", "joint", "solved", "solved, regularized", "adaptive, regularized",
     )  # fmt: skip
-    """Critics of the sampler, by the names in `methods.METHODS`."""
+    """Critics of the sampler, by the names in `critic_methods.METHODS`."""
     magnifications: tuple[float, ...] = (1.0, 10.0, 100.0)
     """M of a solved F; 1 and 100 are the paper's."""
     fewer_magnifications: tuple[float, ...] = (1.0, 100.0)

@@ -51,7 +51,9 @@ def _against_updates(arrays) -> Figure:
             if column == 0:
                 axis.set_ylabel(label)
         axes[-1, column].set_xlabel("updates")
-        axes[0, column].legend(fontsize=7)
+        # In the gap between the two lines.
+        place = {"loc": "center left", "bbox_to_anchor": (0.03, 0.3)}
+        axes[0, column].legend(fontsize=7, handlelength=4, **place)
     axes[0, 0].set_title("sampler of few steps")
     axes[0, 1].set_title("one-step student")
     figure.suptitle(
@@ -80,9 +82,10 @@ def _samples(arrays) -> Figure:
     rows = {label: arrays[f"{name}_pictures"] for name, label in BASELINES.items()}
     for kind in KINDS:
         rows |= dict(zip(names(arrays, kind), arrays[f"{kind}_pictures"][:, 0], strict=True))
-    figure, axes = plt.subplots(
-        len(rows), 1, figsize=(6.5, 0.45 * len(rows) + 0.4), gridspec_kw={"hspace": 0}
-    )
+    # The constrained layout does not see labels beside images.
+    layout = {"hspace": 0.05, "left": 0.3, "right": 0.99, "top": 0.99, "bottom": 0.01}
+    size = (7, 0.45 * len(rows))
+    figure, axes = plt.subplots(len(rows), 1, figsize=size, gridspec_kw=layout, layout="none")
     for axis, (label, pictures) in zip(axes, rows.items(), strict=True):
         strip = np.concatenate(list(pictures[:COLUMNS, ..., 0]), axis=1)
         axis.imshow(strip, cmap="gray", vmin=-1, vmax=1)

@@ -16,10 +16,11 @@ import jax
 import numpy as np
 
 from experiments.common import cli, diffusion_steps, pieces, progress, results, score_distillation
+from experiments.common.critic_methods import METHODS
 from experiments.common.gray_images import gray_images
 from experiments.diffusion_digits import measures, sampler, train
 from experiments.diffusion_digits.config import PRESETS, CellSettings, Config
-from experiments.diffusion_digits.methods import METHODS, magnifications
+from experiments.diffusion_digits.methods import magnifications
 from experiments.diffusion_digits.network import init_unet
 from experiments.diffusion_digits.statistics import headline
 from experiments.diffusion_digits.students import label

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.common import score_distillation
+from experiments.common import critic_methods, score_distillation
+from experiments.common.critic_methods import METHODS
 from experiments.diffusion_digits import methods
 from experiments.diffusion_digits.config import CellSettings
 from experiments.diffusion_digits.sampler import denoiser
-from nce_jax import criteria, critics, training
+from nce_jax import critics, training
 
 
 class Generator(NamedTuple):
@@ -84,11 +85,12 @@ def _make_players(
         seen = jnp.broadcast_to(jnp.log(level) / 4, x.shape)
         return jnp.concatenate([y / jnp.sqrt(1 + level**2), seen], axis=-1)
 
-    critic = training.make_critic_step(
+    critic = critic_methods.make_critic(
+        METHODS["solved"],
         methods.log_ratio_fn(settings, 2),
         optax.adam(settings.critic_rate, b1=0.5),
-        criterion=criteria.nce(magnification=magnification),
-        treatment=training.solved(),
+        magnification=magnification,
+        strength=settings.strength,
     )
     return critics.make_two_player_step(
         sample_fn,

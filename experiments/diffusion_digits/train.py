@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common.critic_methods import Method
 from experiments.diffusion_digits import methods, sampler, students
 from experiments.diffusion_digits.config import CellSettings
 from experiments.diffusion_digits.measures import Judge, measure, rows_of
@@ -24,7 +25,7 @@ def checkpoints(settings: CellSettings, num_updates: int) -> np.ndarray:
 
 def tune(
     settings: CellSettings,
-    method: methods.Method,
+    method: Method,
     magnification: float,
     seed: int,
     teacher: Any,
@@ -54,7 +55,7 @@ def tune(
 
 
 @cache
-def _tuning(settings: CellSettings, method: methods.Method) -> tuple[Any, Any]:
+def _tuning(settings: CellSettings, method: Method) -> tuple[Any, Any]:
     """Programs of the first state and of an update, for all M."""
 
     def begin(teacher: Any, magnification: jax.Array, key: jax.Array) -> Any:

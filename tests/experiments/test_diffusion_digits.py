@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.common import gray_images, image_features, results
+from experiments.common.critic_methods import METHODS
 from experiments.common.diffusion_steps import LAST_ANGLE
 from experiments.diffusion_digits import (
     measures,
@@ -130,7 +131,7 @@ def test_kl_of_masses():
 def test_methods_have_names_of_their_own():
     for config in PRESETS.values():
         labels = [
-            methods.METHODS[name].label(m)
+            METHODS[name].label(m)
             for name in config.methods
             for m in methods.magnifications(config, name)
         ] + [students.label(m) for m in config.students]

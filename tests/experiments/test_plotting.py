@@ -44,8 +44,8 @@ def test_methods_differ_in_color_and_an_unknown_one_is_named():
 def test_plot_command_writes_figures_and_their_list(tmp_path):
     results.save(tmp_path / "results", results.Result({"x": [1.0, 2.0]}))
     where = ["--results", str(tmp_path / "results"), "--output", str(tmp_path / "figures")]
-    plotting.main("some", draw, where)
-    listed = (tmp_path / "figures" / "some.list").read_text().splitlines()
+    plotting.main("digits", draw, where)
+    listed = (tmp_path / "figures" / "digits.list").read_text().splitlines()
     assert listed == [
         str(tmp_path / "figures" / f"some_figure{suffix}") for suffix in (".png", ".pdf")
     ]
@@ -53,5 +53,18 @@ def test_plot_command_writes_figures_and_their_list(tmp_path):
 
 def test_plot_command_without_results_names_the_run(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        plotting.main("some", draw, ["--results", str(tmp_path)])
-    assert "python -m experiments.some.run --preset paper" in capsys.readouterr().err
+        plotting.main("digits", draw, ["--results", str(tmp_path)])
+    assert "python -m experiments.digits.run --preset paper" in capsys.readouterr().err
+
+
+def test_the_preset_is_the_first_of_the_experiment_or_one_that_it_has(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    for topic, expected in (("mnist", "smoke"), ("digits", "paper")):
+        with pytest.raises(SystemExit):
+            plotting.main(topic, draw, [])
+        assert f"experiments.{topic}.run --preset {expected}" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        plotting.main("mnist", draw, ["--preset", "paper"])
+    assert "preset: expected one of smoke, cpu, gpu, got 'paper'" in capsys.readouterr().err
