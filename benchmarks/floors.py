@@ -4,9 +4,11 @@ A solver reads every log ratio once per evaluation, takes the logistic function 
 results and their squares: this is the least from which the equation and its slope follow. What a
 pass that does so costs, and one that only reads, is measured on arrays of the same size and dtype,
 so that they come from the same cache. The array goes through one program, on as many threads as XLA
-takes, and in parts through one program per core: the faster of the two counts. A step of training cannot be faster than its model's matrix products and convolutions alone:
-those are found in the step's own jaxpr and timed by themselves, with the step's shapes and number
-of calls.
+takes, and in parts through one program per core: the faster of the two counts.
+
+A step of training cannot be faster than its model's matrix products and convolutions alone: those
+are found in the step's own jaxpr and timed by themselves, with the step's shapes and number of
+calls.
 
     ceilings = floors.evaluations(2 * size, "float64")
     timed = measure(contenders | ceilings.contenders, ...)
