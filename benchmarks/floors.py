@@ -1,12 +1,14 @@
 """Floors: lower bounds on the time of a row's work, from ceilings of this machine.
 
-A solver reads every log ratio once per evaluation and takes one exponential of it: bytes and
-exponentials are counted, and what one byte and one exponential cost is measured on arrays of the
-same size and dtype, so that they come from the same cache. The array goes through one program, on
-as many threads as XLA takes, and in parts through one program per core: the faster of the two
-counts. A step of training cannot be faster than its model's matrix products and convolutions alone:
-those are found in the step's own jaxpr and timed by themselves, with the step's shapes and number
-of calls.
+A solver reads every log ratio once per evaluation, takes the logistic function of it, and sums the
+results and their squares: this is the least from which the equation and its slope follow. What a
+pass that does so costs, and one that only reads, is measured on arrays of the same size and dtype,
+so that they come from the same cache. The array goes through one program, on as many threads as XLA
+takes, and in parts through one program per core: the faster of the two counts.
+
+A step of training cannot be faster than its model's matrix products and convolutions alone: those
+are found in the step's own jaxpr and timed by themselves, with the step's shapes and number of
+calls.
 
     ceilings = floors.evaluations(2 * size, "float64")
     timed = measure(contenders | ceilings.contenders, ...)
@@ -42,17 +44,16 @@ class Evaluations(NamedTuple):
     contenders: Mapping[str, Contender]
 
     def floor(self, count: float) -> Floor:
-        """Floor of `count` evaluations: the longer of reading everything and of the exponentials.
-
-        There is one exponential per element.
-        """
+        """Floor of `count` evaluations: the longer of reading everything and of the sums."""
 
         def seconds(timed: Mapping[str, Timed]) -> np.ndarray:
             reading = self._fastest(timed, "copying") / 2  # a copy reads and writes
-            return count * np.maximum(reading, self._fastest(timed, "exp"))
+            return count * np.maximum(reading, self._fastest(timed, "sums"))
 
         return Floor(
-            "every evaluation reads all samples and takes one exponential of each", seconds
+            "every evaluation takes the logistic function of all samples, its sum and that of its"
+            " squares",
+            seconds,
         )
 
     def label(self, name: str, parts: int) -> str:
@@ -66,14 +67,24 @@ class Evaluations(NamedTuple):
         )
 
 
-_PASSES: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "copying": lambda x: 0.5 * x,
-    "exp": lambda x: jnp.exp(-x),
-}
+_Carry = tuple[jax.Array, jax.Array]
+
+
+def _copy(x: jax.Array, number: jax.Array) -> _Carry:
+    return 0.5 * x, number
+
+
+def _sum(x: jax.Array, number: jax.Array) -> _Carry:
+    sigma = jax.nn.sigmoid(x + number)
+    # The next pass waits for this one, and its numbers are the same.
+    return x, 1e-30 * (jnp.sum(sigma) + jnp.vdot(sigma, sigma))
+
+
+_PASSES: dict[str, Callable[[jax.Array, jax.Array], _Carry]] = {"copying": _copy, "sums": _sum}
 
 
 def evaluations(size: int, dtype: str) -> Evaluations:
-    """Ceilings of copying and of exponentials, by one program and by one part per core."""
+    """Ceilings of copying and of the sums, by one program and by one part per core."""
     ceilings = Evaluations(size, dtype, {})
     contenders = {
         ceilings.label(name, parts): Contender(_repeated(pass_fn, size, dtype, parts), PASSES)
@@ -84,15 +95,15 @@ def evaluations(size: int, dtype: str) -> Evaluations:
 
 
 def _repeated(
-    pass_fn: Callable[[jax.Array], jax.Array], size: int, dtype: str, parts: int
+    pass_fn: Callable[[jax.Array, jax.Array], _Carry], size: int, dtype: str, parts: int
 ) -> Callable[[], None]:
-    """`PASSES` passes, each over the output of the previous one.
+    """`PASSES` passes, each of which waits for the previous one.
 
     Every part is a program in a thread of its own.
     """
 
-    def program(x: jax.Array) -> jax.Array:
-        return jax.lax.fori_loop(0, PASSES, lambda _, x: pass_fn(x), x)
+    def program(x: jax.Array) -> _Carry:
+        return jax.lax.fori_loop(0, PASSES, lambda _, carry: pass_fn(*carry), (x, 0 * x[0]))
 
     arrays = [jnp.ones(len(part), dtype) for part in np.array_split(np.empty(size), parts)]
     # Compiled here, since another thread would not have x64 enabled.
@@ -105,6 +116,11 @@ def _repeated(
         jax.block_until_ready(programs[part](arrays[part]))
 
     return lambda: list(pool.map(run_part, range(parts)))
+
+
+def together(*floors: Floor) -> Floor:
+    """The floor of work after work, described by the last."""
+    return Floor(floors[-1].what, lambda timed: sum(floor.seconds(timed) for floor in floors))
 
 
 class Products(NamedTuple):

@@ -70,8 +70,9 @@ spread of both measurements.
 **The floor** is the least time that the work of our side can take on this machine, and *over the
 floor* is our time divided by it. A factor below 1 is noise.
 
-- For solvers: every evaluation has to read all log ratios and to take one exponential of each. The
-  slower of the two is measured on arrays of the same size and dtype.
+- For solvers: every evaluation has to take the logistic function of all log ratios, its sum and
+  that of its squares, which is measured on arrays of the same size and dtype. Large sets in float64
+  are evaluated once in float32, and at least once in float64.
 - For training steps: the step's own matrix products and convolutions are found in its program and
   run alone with the same shapes.
 """

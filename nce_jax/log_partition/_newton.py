@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from nce_jax.log_partition._attempt import attempt
 from nce_jax.log_partition._bracket import initial_state, midpoint, narrow_bracket
 from nce_jax.log_partition.evaluation import Evaluation, evaluate_equation, newton_error_bound
 from nce_jax.log_partition.problem import Problem, Solver, State
@@ -15,6 +16,10 @@ def newton() -> Solver:
     bracket is replaced by bisection, and so is a step after one that hardly reduced the residual.
     Convergence is certified: the residual bounds the distance to the root, and with it the error
     that the last step leaves.
+
+    Where the sets overlap none of this is needed: sums of powers of the acceptances, tried first,
+    give a step of fourth order with a certificate of its own. From a start within a tenth of a nat
+    one evaluation is then enough in float32.
 
     Returns:
       A `Solver` for `solve_log_partition`.
@@ -31,7 +36,7 @@ def newton() -> Solver:
       Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton). The form of the
         residual is this library's (docs/design.md).
     """
-    return Solver(initial_state, _step, _fused_step)
+    return Solver(initial_state, _step, _fused_step, attempt)
 
 
 def _step(problem: Problem, state: State) -> State:

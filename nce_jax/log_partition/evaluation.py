@@ -58,9 +58,13 @@ class Evaluation(NamedTuple):
 
 
 class _Sums(NamedTuple):
-    """Weighted means over one side of the step [d > 0], the signed tail and the slope sigma'(d)."""
+    """Weighted means over one side.
+
+    Of the step [d > 0], of its complement, of the signed tail, and of the slope sigma'(d).
+    """
 
     mass: jax.Array
+    complement: jax.Array
     tail: jax.Array
     slope: jax.Array
 
@@ -114,7 +118,7 @@ def _evaluate(problem: Problem, log_partition: jax.Array, *, is_branchless: bool
     else:
         tails = None
         data, noise = _sums(logits_data, problem.data), _sums(logits_noise, problem.noise)
-    constant = _count_difference(data.mass, kappa * noise.mass)
+    constant = _count_difference(data, noise, kappa)
     slope = data.slope + kappa * noise.slope
     if problem.pull is not None:
         constant = constant + problem.pull.slope * (log_partition - problem.pull.center)
@@ -190,23 +194,41 @@ def _sums(logits: jax.Array, samples: Samples) -> _Sums:
         weighted, tail, precision=jax.lax.Precision.HIGHEST
     )
     signed = jnp.sum(jnp.where(is_positive, -weighted, weighted), axis=-1)
-    steps = weighted_sum(is_positive.astype(tail.dtype), samples.weights)
-    return _Sums(*(part / samples.total for part in (steps, signed, slope)))
+    return _Sums(*_masses(is_positive, samples), signed / samples.total, slope / samples.total)
 
 
 def _sums_of_tails(logits: jax.Array, samples: Samples, tails: Tails) -> _Sums:
     """The same from tails that are there already."""
-    steps = weighted_sum((logits > 0).astype(logits.dtype), samples.weights)
-    return _Sums(steps / samples.total, *tails.unscaled())
+    return _Sums(*_masses(logits > 0, samples), *tails.unscaled())
 
 
-def _count_difference(first: jax.Array, second: jax.Array) -> jax.Array:
-    """first - second, and exactly zero where they agree to rounding.
+def _masses(is_positive: jax.Array, samples: Samples) -> tuple[jax.Array, jax.Array]:
+    """The share of the samples on either side of the step."""
+    dtype = samples.values.dtype
+    steps = weighted_sum(is_positive.astype(dtype), samples.weights)
+    # Counts are exact, so that those of the other side are too; sums of weights are not.
+    others = weighted_sum((~is_positive).astype(dtype), samples.weights)
+    if samples.weights is None:
+        others = samples.total - steps
+    return steps / samples.total, others / samples.total
+
+
+def _count_difference(data: _Sums, noise: _Sums, kappa: jax.Array) -> jax.Array:
+    """C = data mass - kappa noise mass, and exactly zero where they agree to rounding.
 
     The root is then exact for a kappa that differs from the given one by less than its rounding.
+    Where the ratios are inverted both masses are near one and the slope is small: what their
+    rounding would do to the root is avoided by the difference of the complements.
     """
-    difference = first - second
-    rounding = 4 * jnp.finfo(first.dtype).eps * jnp.maximum(first, second)
+    size = jnp.maximum(data.mass, kappa * noise.mass)
+    excess, noise_below = 1 - kappa, kappa * noise.complement
+    other_size = jnp.maximum(jnp.maximum(noise_below, data.complement), jnp.abs(excess))
+    difference = jnp.where(
+        size <= other_size, data.mass - kappa * noise.mass, excess + (noise_below - data.complement)
+    )
+    # The rounding of kappa counts too, except that 1 is exact.
+    uncertain = jnp.where(kappa == 1, jnp.minimum(size, other_size), size)
+    rounding = 4 * jnp.finfo(size.dtype).eps * uncertain
     return jnp.where(jnp.abs(difference) <= rounding, 0, difference)
 
 

@@ -49,7 +49,8 @@ class Solution(NamedTuple):
       residual: of the equation at the last point evaluated, in nats: the signed distance of that
         point to the root, to first order, however poor the overlap. The error is between log(1 +
         |r|) and -log(1 - |r|) (docs/design.md).
-      num_evaluations: evaluations of the equation used, int32.
+      num_evaluations: evaluations of the equation on all samples, int32; of large sets in float64
+        one may be made in float32.
       status: a `Status`, int32.
     """
 
@@ -133,11 +134,15 @@ class Solver(NamedTuple):
       step: `step(problem, state) -> State`, one evaluation of the equation.
       fused_step: the same without a data-dependent branch, for `fixed_steps` on an accelerator;
         None where `step` has no branch.
+      attempt: `attempt(problem, initial, tolerance, max_steps)`, a short way that serves many
+        lanes: a `Run` whose lanes that are done are solved. The others begin with `init`. None
+        where there is none.
     """
 
     init: Callable[[Problem, jax.Array], State]
     step: Callable[[Problem, State], State]
     fused_step: Callable[[Problem, State], State] | None = None
+    attempt: Callable[..., Any] | None = None
 
 
 def make_problem(

@@ -11,8 +11,9 @@ from nce_jax._eager import PAIR, one_program
 from nce_jax._numerics import stop_where
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-from nce_jax.log_partition._loop import check_loop_options, iterate, start_run
+from nce_jax.log_partition._loop import check_loop_options
 from nce_jax.log_partition._newton import newton
+from nce_jax.log_partition._run import run_solver
 from nce_jax.log_partition._status import find_status, find_valid
 from nce_jax.log_partition.equation import bennett_residual
 from nce_jax.log_partition.implicit import implicit_root
@@ -275,17 +276,8 @@ def _solve(
     would be compiled on its own.
     """
     fixed = jax.lax.stop_gradient(problem)
-    is_valid = find_valid(fixed)
-    move = solver.step if fixed_steps is None else solver.fused_step or solver.step
-    start = solver.init(fixed, _initial(fixed, initial))
-    if tolerance is not None:
-        tolerance = as_scalar("tolerance", tolerance, fixed.data.values)
-    run = iterate(
-        lambda state: move(fixed, state),
-        start_run(start, is_valid),
-        tolerance=tolerance,
-        max_steps=max_steps,
-        fixed_steps=fixed_steps,
+    run, is_valid = run_solver(
+        fixed, initial, tolerance, solver=solver, max_steps=max_steps, fixed_steps=fixed_steps
     )
     status = find_status(fixed, run, is_valid)
     solved = (status == Status.CONVERGED) | (status == Status.NO_OVERLAP)
@@ -293,16 +285,7 @@ def _solve(
     solution = Solution(
         log_partition=jnp.where(solved, root, jnp.nan),
         residual=jnp.where(is_valid, run.state.residual, jnp.nan),
-        num_evaluations=run.num_evaluations,
+        num_evaluations=jnp.where(is_valid, run.num_evaluations, 0),
         status=status,
     )
     return solution, run.state.estimate
-
-
-def _initial(problem: Problem, initial: Scalars | None) -> jax.Array:
-    """The caller's starting point; NaN, where there is none, lets the solver choose."""
-    return as_scalar(
-        "initial",
-        jnp.nan if initial is None else jax.lax.stop_gradient(initial),
-        problem.data.values,
-    )

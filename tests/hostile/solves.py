@@ -33,6 +33,9 @@ SOLVERS = {
     "fixed_point(5.0)": nce_jax.fixed_point(5.0),
 }
 STRENGTHS = (1e-3, 1.0, 1e5)
+_KEPT = 50
+"""Configurations whose compiled programs are kept: all of them would take more memory maps than a
+process may have."""
 
 
 class Configuration(NamedTuple):
@@ -86,6 +89,8 @@ def run(
         generator = np.random.default_rng([seed, index])
         tallies = [_try_batch(configuration, generator, index + r) for r in range(rounds)]
         yield _added(tallies)
+        if index % _KEPT == _KEPT - 1:
+            jax.clear_caches()
 
 
 def _try_batch(configuration: Configuration, generator: np.random.Generator, turn: int) -> Tally:
