@@ -23,7 +23,7 @@ from nce_jax._types import Scalars
 from nce_jax.log_partition._bracket import midpoint
 from nce_jax.log_partition._loop import Run, iterate, start_run
 from nce_jax.log_partition.equation import acceptance_logits, log_overlap_from
-from nce_jax.log_partition.evaluation import error_bound
+from nce_jax.log_partition.evaluation import error_bound, smallest_slope
 from nce_jax.log_partition.problem import Problem, Samples, State
 
 _ORDER = 4
@@ -128,7 +128,8 @@ def _move(problem: Problem, state: State, order: int, dtype: jnp.dtype) -> State
     """One evaluation of the sums in `dtype`, and the step of that order with its certificate."""
     data, noise, kappa = _sides(problem, state.estimate, order, dtype)
     equation = _equation(problem, state.estimate, data, noise, kappa)
-    residual = equation.value / equation.slope
+    is_normal = equation.slope > smallest_slope(dtype)
+    residual = jnp.where(is_normal, equation.value / equation.slope, jnp.inf)
     step, error = _taylor_step(residual, equation, order)
     error += _ROUNDING * jnp.finfo(dtype).eps * (data.value + kappa * noise.value) / equation.slope
     is_taylor = jnp.abs(residual) <= _LARGEST_TAYLOR

@@ -125,7 +125,7 @@ def _evaluate(problem: Problem, log_partition: jax.Array, *, is_branchless: bool
         slope = slope + problem.pull.slope
     value = constant + (data.tail - kappa * noise.tail)
     # An infinite residual is replaced by that of the log scale.
-    residual = jnp.where(slope > _underflow(slope.dtype), value / slope, jnp.inf)
+    residual = jnp.where(slope > smallest_slope(slope.dtype), value / slope, jnp.inf)
     if tails is None:
         residual, newton_step = near_or_far(problem, log_partition, constant, residual)
     else:
@@ -232,6 +232,6 @@ def _count_difference(data: _Sums, noise: _Sums, kappa: jax.Array) -> jax.Array:
     return jnp.where(jnp.abs(difference) <= rounding, 0, difference)
 
 
-def _underflow(dtype: jnp.dtype) -> float:
-    """Below this, sums of tails have lost digits to underflow."""
+def smallest_slope(dtype: jnp.dtype) -> float:
+    """Below this, the terms of a sum have lost digits to underflow."""
     return float(jnp.finfo(dtype).tiny / jnp.finfo(dtype).eps)

@@ -167,3 +167,13 @@ def test_the_limit_of_evaluations_holds_for_the_attempt():
         data, noise = overlapping(LARGE, np.float64)
         assert solve(data, noise, max_steps=1).status == Status.MAX_STEPS
         assert solve(data, noise, max_steps=2).status == Status.CONVERGED
+
+
+def test_acceptances_that_come_near_underflow_are_left_to_the_bracketed_form():
+    """One sample a side, 170 nats apart: F + log kappa is between them, less half of log kappa."""
+    kappa = 2.7480955
+    solution = solve(
+        jnp.full(1, 84.5, jnp.float32), jnp.full(1, -86.5, jnp.float32), magnification=kappa
+    )
+    assert solution.status == Status.NO_OVERLAP
+    assert abs(solution.log_partition - (-1 - np.log(kappa) / 2)) < 1e-5

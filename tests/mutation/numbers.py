@@ -108,6 +108,7 @@ _SOLVERS = (
             "jnp.where(logits == jnp.inf, jnp.nan,": "jnp.where(logits == jnp.nan, jnp.nan,",
             "size**order / math.factorial(order)": "0.1 * size**order / math.factorial(order)",
             "    error += _ROUNDING *": "    error += 0 *",
+            "equation.slope > smallest_slope(dtype)": "equation.slope > 0",
             "one - 3 * two + 2 * three": "one - 2 * two + 2 * three",
             "one - 7 * two + 12 * three": "one - 7 * two + 11 * three",
             "jnp.all(side.weights >= 0, axis=-1)": "jnp.any(side.weights >= 0, axis=-1)",
