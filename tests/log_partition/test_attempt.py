@@ -121,7 +121,7 @@ def test_lanes_that_are_left_over_do_not_change_the_others():
     alone = solve(data, noise)
     hard = [jnp.full_like(data, jnp.nan), data.at[3].set(-jnp.inf), data + 60, -data]
     many = solve(jnp.stack([data, *hard]), jnp.stack([noise, noise, noise, noise, -noise]))
-    assert many.log_partition[0] == alone.log_partition
+    assert abs(many.log_partition[0] - alone.log_partition) < 1e-6
     assert many.status.tolist()[:4] == [0, Status.NONFINITE, Status.NONFINITE, Status.NO_OVERLAP]
     for lane in (3, 4):
         single = solve(
