@@ -167,7 +167,8 @@ def test_a_constant_that_float32_does_not_hold_is_taken_out():
         telescoping.joint_log_partitions(log_ratios + c)
         for c in (0, shift[:, None, None])
     )  # fmt: skip
-    np.testing.assert_allclose(moved.log_partition, joint.log_partition + shift, rtol=1e-7)
+    # Both are solved, and then rounded: they agree to some units in the last place of float32.
+    np.testing.assert_allclose(moved.log_partition, joint.log_partition + shift, rtol=5e-7)
     np.testing.assert_allclose(moved.total, joint.total, rtol=1e-5)
     np.testing.assert_allclose(moved.covariance, joint.covariance, rtol=1e-4)
 
