@@ -40,6 +40,8 @@ _LARGEST_TAYLOR = 0.5
 """Up to this residual the step is that of the Taylor polynomial. A larger residual r takes the step
 log(1 + |r|), which never goes beyond the root."""
 
+_SINGLE = jnp.dtype("float32")
+
 _ROUNDING = 4
 """Rounding error of a mean of acceptances, in units of eps times the mean."""
 
@@ -70,7 +72,7 @@ def attempt(
     estimate = _first_point(problem) if initial is None else initial
     run, order = start_run(_state_at(estimate), is_summable), _ORDER
     if limit > 1 and _is_large(problem) and estimate.dtype == jnp.float64:
-        state = _move(problem, run.state, _ORDER, jnp.float32)
+        state = _move(problem, run.state, _ORDER, _SINGLE)
         run = run._replace(state=state, num_evaluations=run.num_evaluations + 1)
         order = 2  # A millionth of a nat is left, and two sums a side are enough.
     run = iterate(
@@ -100,7 +102,7 @@ def _first_point(problem: Problem) -> jax.Array:
         return state.estimate
     thinned = problem._replace(data=data, noise=noise)
     for _ in range(2):
-        state = _move(thinned, state, _ORDER, jnp.float32)
+        state = _move(thinned, state, _ORDER, _SINGLE)
     return state.estimate
 
 

@@ -24,7 +24,7 @@ def step_from(data, noise, kappa, points, order):
     problem = make_problem(data, noise, None, None, kappa, 1.0)
 
     def from_point(point):
-        state = attempts._move(problem, attempts._state_at(point), order, jnp.float64)
+        state = attempts._move(problem, attempts._state_at(point), order, point.dtype)
         return state.estimate, state.error
 
     return jax.vmap(from_point, in_axes=1, out_axes=1)(points)
