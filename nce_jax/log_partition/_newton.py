@@ -29,8 +29,8 @@ def newton() -> Solver:
       >>> import nce_jax
       >>> s_data, s_noise = jnp.array([0.2, 1.0, 3.0]), jnp.array([-2.0, -0.5, 0.1])
       >>> solution = nce_jax.solve_log_partition(s_data, s_noise, solver=nce_jax.newton())
-      >>> print(f"{solution.log_partition:.4f} in {solution.num_evaluations} steps")
-      0.2364 in 2 steps
+      >>> print(f"{solution.log_partition:.4f}, evaluations: {solution.num_evaluations}")
+      0.2364, evaluations: 1
 
     References:
       Press et al., Numerical Recipes, 1992, section 9.4 (safeguarded Newton). The form of the
