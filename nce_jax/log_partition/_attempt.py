@@ -133,7 +133,11 @@ def _move(problem: Problem, state: State, order: int, dtype: jnp.dtype) -> State
     is_normal = equation.slope > smallest_slope(dtype)
     residual = jnp.where(is_normal, equation.value / equation.slope, jnp.inf)
     step, error = _taylor_step(residual, equation, order)
-    error += _ROUNDING * jnp.finfo(dtype).eps * (data.value + kappa * noise.value) / equation.slope
+    eps = jnp.finfo(dtype).eps * (data.value + kappa * noise.value) / equation.slope
+    error += _ROUNDING * eps
+    # A residual of rounding alone moves nothing: constant log ratios have an exact root.
+    is_root = jnp.abs(residual) <= 2 * eps
+    step, error = jnp.where(is_root, 0, step), jnp.where(is_root, error + 2 * eps, error)
     is_taylor = jnp.abs(residual) <= _LARGEST_TAYLOR
     step = jnp.where(is_taylor, step, jnp.sign(residual) * jnp.log1p(jnp.abs(residual)))
     # The mean acceptance at the new point, up to the third order of the step.

@@ -177,3 +177,9 @@ def test_acceptances_that_come_near_underflow_are_left_to_the_bracketed_form():
     )
     assert solution.status == Status.NO_OVERLAP
     assert abs(solution.log_partition - (-1 - np.log(kappa) / 2)) < 1e-5
+
+
+def test_constant_log_ratios_have_an_exact_root():
+    for noise_ratio in (1.0, 100 / 57):
+        solution = solve(jnp.full(57, -3.0), jnp.full(100, -3.0), noise_ratio=noise_ratio)
+        assert solution.log_partition == -3.0

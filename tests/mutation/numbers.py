@@ -107,7 +107,7 @@ _SOLVERS = (
             # A data sample of -inf, which has no equation, is certified.
             "jnp.where(logits == jnp.inf, jnp.nan,": "jnp.where(logits == jnp.nan, jnp.nan,",
             "size**order / math.factorial(order)": "0.1 * size**order / math.factorial(order)",
-            "    error += _ROUNDING *": "    error += 0 *",
+            "    error += _ROUNDING * eps": "    error += 0 * eps",
             "equation.slope > smallest_slope(dtype)": "equation.slope > 0",
             "one - 3 * two + 2 * three": "one - 2 * two + 2 * three",
             "one - 7 * two + 12 * three": "one - 7 * two + 11 * three",
