@@ -39,7 +39,7 @@ class Config:
     """Names in `candidates.CANDIDATES`."""
     matchings: tuple[float, ...] = (0.0, 0.5, 1.0)
     """Of `sufficient_magnification`: how far the gradient is scaled to its size at M = 1."""
-    largest_magnification: float = 30_000
+    largest_magnification: float = 30_000.0
     """Upper bound on M for the candidates."""
     num_seeds: int = 20
     """Number of paired runs: a seed draws the same data, noise and start for every choice of M."""

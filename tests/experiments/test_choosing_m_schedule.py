@@ -184,13 +184,14 @@ def test_headlines_count_apart_what_is_near_and_what_is_worse_than_m_1():
         assert far[f"{group}m_1_share_within_10_percent"] == 0
 
 
+@pytest.fixture(scope="module")
+def result(smoke_result):
+    with jax.numpy_rank_promotion("allow"):
+        return smoke_result("choosing_m_schedule", SMOKE, run.experiment)
+
+
 @pytest.mark.slow
 class TestSmokePreset:
-    @pytest.fixture(scope="class")
-    def result(self, smoke_result):
-        with jax.numpy_rank_promotion("allow"):
-            return smoke_result("choosing_m_schedule", SMOKE, run.experiment)
-
     def test_every_choice_seed_and_budget_is_measured(self, result):
         number = len(SMOKE.magnifications) + len(statistics.method_names(SMOKE))
         assert result.arrays["averaged"].shape == (3, number, SMOKE.num_seeds, 3)
