@@ -1,14 +1,15 @@
 """The critics that are compared, and the two players that each of them makes."""
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from experiments.common import critic_methods
+from experiments.common import critic_methods, value_guidance
 from experiments.common.critic_methods import Method
-from experiments.common.perceptron import init_mlp, mlp
+from experiments.common.perceptron import init_mlp, mlp, with_time
 from experiments.diffusion_critic import sampler
 from experiments.diffusion_critic.config import Config
 from nce_jax import critics, training
@@ -55,6 +56,28 @@ def make_players(
         sampler_optimizer(config, rate),
         form=method.form,
         has_loss=True,
+    )
+
+
+def init_value(config: Config, key: jax.Array) -> Any:
+    """A value function of state and time from random weights."""
+    return init_mlp(key, (5, *config.hidden, 1))
+
+
+def make_guidance(config: Config, length: int, method: Method, rate: Any) -> Any:
+    """Programs of value guidance; the sampler's learning rate may be traced."""
+    optimizers = sampler_optimizer(config, rate), optax.adam(config.critic_rate, b1=0.5)
+    critic = make_critic(config, method, 1.0)
+    return value_guidance.make(_guided(config, length), critic, *optimizers)
+
+
+def _guided(config: Config, length: int) -> value_guidance.Guided:
+    return value_guidance.Guided(
+        partial(sampler.sample_path, config, length),
+        partial(sampler.take_steps, config, length),
+        partial(sampler.step_costs, config),
+        lambda value, x, time: mlp(value, with_time(x, time))[:, 0],
+        log_ratio_fn,
     )
 
 

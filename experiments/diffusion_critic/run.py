@@ -22,6 +22,7 @@ from experiments.common import (
     progress,
     results,
     settings,
+    value_guidance,
 )
 from experiments.common.critic_methods import METHODS
 from experiments.common.eight_gaussians import Measures, draw_data, measure
@@ -35,12 +36,9 @@ Arrays = dict[str, np.ndarray]
 COMPUTING = [
     *(
         Path(module.__file__)
-        for module in (critic_methods, diffusion_steps, eight_gaussians, perceptron)
+        for module in (critic_methods, diffusion_steps, eight_gaussians, perceptron, value_guidance)
     ),
-    *(
-        Path(__file__).with_name(f"{name}.py")
-        for name in ("methods", "sampler", "train", "value_guidance")
-    ),
+    *(Path(__file__).with_name(f"{name}.py") for name in ("methods", "sampler", "train")),
 ]
 
 

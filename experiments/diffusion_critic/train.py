@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.common import eight_gaussians, settings
 from experiments.common.critic_methods import Method
-from experiments.diffusion_critic import methods, sampler, value_guidance
+from experiments.diffusion_critic import methods, sampler
 from experiments.diffusion_critic.config import Config
 from nce_jax import training
 
@@ -105,8 +105,8 @@ def _begin(
     keys = jax.random.split(key)
     critic_params = methods.init_critic(config, keys[0])
     if method.is_guided:
-        init, step = value_guidance.make(config, length, method, lane.rate)
-        return init(lane.params, critic_params, keys[1]), step
+        init, step = methods.make_guidance(config, length, method, lane.rate)
+        return init(lane.params, methods.init_value(config, keys[1]), critic_params), step
     players = methods.make_players(config, length, method, lane.magnification, lane.rate)
     return players.init(lane.params, critic_params), players
 

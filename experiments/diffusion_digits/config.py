@@ -79,7 +79,8 @@ class Config(CellSettings):
     """One run of the experiment."""
 
     methods: tuple[str, ...] = (
-        "contrastive", "joint", "solved", "solved, regularized", "adaptive, regularized",
+        "contrastive", "value guidance", "joint", "solved", "solved, regularized",
+        "adaptive, regularized",
     )  # fmt: skip
     """Critics of the sampler, by the names in `critic_methods.METHODS`."""
     magnifications: tuple[float, ...] = (1.0, 10.0, 100.0)
@@ -116,7 +117,7 @@ PRESETS = {
         critic_channels=(4,),
         num_checkpoints=2,
         num_distillation_updates=2,
-        methods=("solved",),
+        methods=("value guidance", "solved"),
         magnifications=(1.0, 100.0),
         students=(0.0, 50.0),
         num_seeds=2,
@@ -141,8 +142,8 @@ PRESETS = {
         num_distillation_updates=20_000,
         student_rate=1e-5,
         methods=(
-            "contrastive", "joint", "joint, regularized", "solved", "solved, regularized",
-            "adaptive", "adaptive, regularized",
+            "contrastive", "value guidance", "joint", "joint, regularized", "solved",
+            "solved, regularized", "adaptive", "adaptive, regularized",
         ),
         fewer_magnifications=(1.0, 10.0, 100.0),
     ),

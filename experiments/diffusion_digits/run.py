@@ -15,7 +15,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments.common import cli, diffusion_steps, pieces, progress, results, score_distillation
+from experiments.common import (
+    cli,
+    critic_methods,
+    diffusion_steps,
+    pieces,
+    progress,
+    results,
+    score_distillation,
+    value_guidance,
+)
 from experiments.common.critic_methods import METHODS
 from experiments.common.gray_images import gray_images
 from experiments.diffusion_digits import measures, sampler, train
@@ -27,7 +36,10 @@ from experiments.diffusion_digits.students import label
 
 Arrays = dict[str, np.ndarray]
 SOURCES = [
-    *(Path(module.__file__) for module in (diffusion_steps, score_distillation)),
+    *(
+        Path(module.__file__)
+        for module in (critic_methods, diffusion_steps, score_distillation, value_guidance)
+    ),
     *(
         Path(__file__).with_name(f"{name}.py")
         for name in ("measures", "methods", "network", "sampler", "students", "train")

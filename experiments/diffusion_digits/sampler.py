@@ -83,17 +83,33 @@ def sample_path(
 ) -> Path:
     """So many paths, (T, n, side, side, 1), or their last steps, which alone have a gradient."""
     key_start, key_steps = jax.random.split(key)
-    length = len(params["log_scale"]) + 1
-    schedule = diffusion_steps.make_schedule(length, settings.last_scale)
-    steps = diffusion_steps.make_steps(schedule, params["log_scale"], key_steps)
+    steps = _make_steps(settings, params, key_steps)
     x = jax.random.normal(key_start, (count, settings.side, settings.side, 1))
-    first = max(length - num_differentiated, 0)
+    first = max(len(steps.time) - num_differentiated, 0)
     if first:
         held = jax.lax.stop_gradient(params)
         begin = jax.tree.map(lambda leaf: jax.lax.stop_gradient(leaf[:first]), steps)
         x = diffusion_steps.follow(_predictor(settings, held["net"]), x, begin).after[-1]
     rest = jax.tree.map(lambda leaf: leaf[first:], steps)
     return diffusion_steps.follow(_predictor(settings, params["net"]), x, rest)
+
+
+def take_steps(
+    settings: TeacherSettings, params: dict[str, Any], key: jax.Array, before: jax.Array
+) -> Path:
+    """All steps from given states, with the draws of `sample_path` by the same key."""
+    steps = _make_steps(settings, params, jax.random.split(key)[1])
+    predict = _predictor(settings, params["net"])
+    after = jax.vmap(lambda x, step: diffusion_steps.move(predict, x, step))(before, steps)
+    return Path(before, after, steps.log_scale)
+
+
+def _make_steps(
+    settings: TeacherSettings, params: dict[str, Any], key: jax.Array
+) -> diffusion_steps.Steps:
+    length = len(params["log_scale"]) + 1
+    schedule = diffusion_steps.make_schedule(length, settings.last_scale)
+    return diffusion_steps.make_steps(schedule, params["log_scale"], key)
 
 
 def _predictor(settings: TeacherSettings, net: Any) -> diffusion_steps.Predictor:

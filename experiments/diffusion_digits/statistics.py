@@ -55,6 +55,7 @@ def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
         pairs.append((f"{size}, F solved, regularized", f"{size}, F solved"))
     pairs.append(("M adaptive, F solved, regularized", "M = 1, F solved, regularized"))
     pairs.append(("M = 100, F solved, regularized", "contrastive, regularized"))
+    pairs.append(("value guidance", "contrastive, regularized"))
     return [pair for pair in pairs if set(pair) <= set(names(arrays, kind))]
 
 

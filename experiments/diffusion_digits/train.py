@@ -58,18 +58,24 @@ def tune(
 def _tuning(settings: CellSettings, method: Method) -> tuple[Any, Any]:
     """Programs of the first state and of an update, for all M."""
 
-    def begin(teacher: Any, magnification: jax.Array, key: jax.Array) -> Any:
+    def programs(magnification: jax.Array) -> tuple[Any, Any]:
+        if method.is_guided:
+            return methods.make_guidance(settings, method)
         players = methods.make_players(settings, method, magnification)
-        params = sampler.init_sampler(settings, teacher)
-        return players.init(params, methods.init_critic(settings, key, 1))
+        return players.init, players
+
+    def begin(teacher: Any, magnification: jax.Array, key: jax.Array) -> Any:
+        params = [sampler.init_sampler(settings, teacher)]
+        if method.is_guided:
+            params.append(methods.init_value(settings, jax.random.fold_in(key, 1)))
+        return programs(magnification)[0](*params, methods.init_critic(settings, key, 1))
 
     def advance(
         state: Any, magnification: jax.Array, images: jax.Array, key: jax.Array, number: jax.Array
     ) -> tuple[Any, ...]:
         key_rows, key_step = jax.random.split(key)
         x = rows_of(jax.random.fold_in(key_rows, number), images, settings.batch_size)
-        players = methods.make_players(settings, method, magnification)
-        state, metrics = players(state, x, key_step)
+        state, metrics = programs(magnification)[1](state, x, key_step)
         size = metrics["magnification"] if method.is_adaptive else magnification
         return state, metrics["overlap"], metrics["log_partition"], size
 

@@ -6,18 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments.common import eight_gaussians, perceptron, results
-from experiments.common.critic_methods import METHODS
-from experiments.diffusion_critic import (
-    methods,
-    plot,
-    run,
-    sampler,
-    statistics,
-    table,
-    train,
-    value_guidance,
-)
+from experiments.common import eight_gaussians, results
+from experiments.diffusion_critic import plot, run, sampler, statistics, table, train
 from experiments.diffusion_critic.config import PRESETS, Config
 
 SMOKE, PAPER = PRESETS["smoke"], PRESETS["paper"]
@@ -59,17 +49,6 @@ def test_free_scales_stay_within_a_factor_e():
     path = sampler.sample_path(PAPER, 5, params | {"log_scale": jnp.full(4, 50.0)}, KEY, 2)
     expected = sampler.make_schedule(PAPER, 5).log_scale
     np.testing.assert_allclose(path.log_scale[:-1], expected[:-1] + 1, rtol=1e-6)
-
-
-def test_a_value_that_is_exact_is_the_cost_to_go():
-    """Of a critic and a value of zero, the cost to go is that of the step alone."""
-    zeros = jax.tree.map(jnp.zeros_like, methods.init_critic(SMOKE, KEY))
-    critic = methods.make_critic(SMOKE, METHODS["contrastive"], 1.0).init(zeros)
-    value = jax.tree.map(jnp.zeros_like, perceptron.init_mlp(KEY, (5, 16, 1)))
-    path = sampler.sample_path(SMOKE, 2, sampler.init(SMOKE, 2, KEY), KEY, 7)
-    np.testing.assert_array_equal(
-        value_guidance._cost_to_go(SMOKE, 2, value, critic, path), sampler.step_costs(SMOKE, path)
-    )
 
 
 def test_a_paired_difference_and_its_interval():
