@@ -17,7 +17,13 @@ import numpy as np
 from nce_jax._describe import describe, with_article
 from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
 from nce_jax._offset import check_rounding
-from nce_jax._ranges import check_not_negative, check_range, check_weight_values
+from nce_jax._ranges import (
+    check_at_least_one,
+    check_magnitude,
+    check_not_negative,
+    check_range,
+    check_weight_values,
+)
 
 
 def check_instance(name: str, value: Any, kind: type, example: str) -> None:
@@ -206,6 +212,23 @@ def check_positive_values(name: str, value: Any) -> None:
     check_range(name, value, "a finite positive number", lambda x: (x > 0) & (x < math.inf))
 
 
+_POSITIVE = ("magnification", "noise_ratio", "tolerance", "gamma", "num_candidates")
+_CHECKS = {
+    "statistical_inefficiency": check_at_least_one,
+    "strength": check_not_negative,
+    "log_partition_standard_error": check_not_negative,
+}
+
+
+def check_number(name: str, value: Any, dtype: Any) -> None:
+    """Raises where the number of an argument of this name, if known, is out of its range."""
+    if name in _POSITIVE:
+        check_positive_values(name, value)
+        check_magnitude(name, value, dtype)
+    elif name in _CHECKS:
+        _CHECKS[name](name, value)
+
+
 def check_positive_int(name: str, value: Any) -> None:
     """Raises unless `value` is a Python (or NumPy) integer of at least one: a static count."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
@@ -267,6 +290,7 @@ def as_scalar_array(name: str, value: Any, batch: tuple[int, ...]) -> Any:
 def as_positive(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """`as_scalar` of a number that has to be finite and positive; NaN where a traced one is not."""
     check_positive_values(name, value)
+    check_magnitude(name, value, samples.dtype)
     number = as_scalar(name, value, samples)
     return jnp.where((number > 0) & (number < jnp.inf), number, jnp.nan)
 

@@ -24,7 +24,7 @@ from nce_jax._checks import (
     as_scalar_array,
     as_weight_array,
     check_key,
-    check_positive_values,
+    check_number,
     check_same_batch,
     is_key,
     relative_weights,
@@ -39,21 +39,9 @@ from nce_jax._padding import (
     padded_to,
     program_dtype,
 )
-from nce_jax._ranges import check_at_least_one, check_not_negative, check_weight_values
+from nce_jax._ranges import check_weight_values
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-_CHECKS: dict[str, Callable[[str, Any], None]] = {
-    "magnification": check_positive_values,
-    "noise_ratio": check_positive_values,
-    "tolerance": check_positive_values,
-    "gamma": check_positive_values,
-    "num_candidates": check_positive_values,
-    "statistical_inefficiency": check_at_least_one,
-    "strength": check_not_negative,
-    "log_partition_standard_error": check_not_negative,
-}
-"""Arguments that are refused at the call if they are out of their range."""
 
 
 class SampleSet(NamedTuple):
@@ -285,8 +273,8 @@ def _checked(
         name: value for name, value in arguments.items() if name not in {**values, **weights}
     }
     for name, value in scalars.items():
-        if name in _CHECKS and value is not None:
-            _CHECKS[name](name, value)
+        if value is not None:
+            check_number(name, value, program_dtype(values.values()))
         if name == "key":
             check_key(value)
         if value is not None and not is_key(value):

@@ -39,6 +39,13 @@ def check_at_least_one(name: str, value: Any) -> None:
     check_range(name, value, "a finite number of at least 1", lambda x: (x >= 1) & (x < math.inf))
 
 
+def check_magnitude(name: str, value: Any, dtype: Any) -> None:
+    """Raises where `dtype` turns a known positive number into infinity or zero."""
+    least, largest = (float(bound) for bound in (jnp.finfo(dtype).tiny, jnp.finfo(dtype).max))
+    expected = f"a number that {jnp.dtype(dtype).name} holds, {least:.2g} to {largest:.2g}"
+    check_range(name, value, expected, lambda x: (x >= least) & (x <= largest))
+
+
 def check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
     """Raises ValueError where a known value is not valid, and names the first one."""
     values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)

@@ -128,6 +128,16 @@ def test_known_values_raise(function, given, argument):
                 function(**given | {argument: array})
 
 
+@pytest.mark.parametrize(
+    ("function", "given", "argument"),
+    [case for case in CASES if RANGES.get(case.values[2]) is POSITIVE],
+)
+def test_numbers_that_float32_does_not_hold_raise(function, given, argument):
+    for bad in (1e39, 1e-46, np.float64(1e300)):
+        with pytest.raises(ValueError, match=rf"{argument}: expected a number that float32 holds"):
+            function(**given | {argument: bad})
+
+
 @cache
 def program_of(qualname):
     """The jitted function, and right values of all arguments that are tried."""

@@ -27,13 +27,15 @@ class Config:
     """Number of steps of the sampler. DxMI's."""
     last_scale: float = 0.001
     """Standard deviation of the last step, which is not trained. DxMI's."""
-    num_differentiated: int = 1
-    """Number of last steps of a path that the sampler's gradient goes through. DxMI's value
-    function passes a gradient to one step at a time."""
+    num_differentiated: int = 10
+    """Number of last steps of a path that the sampler's gradient goes through. DxMI has no gradient
+    through a path: its value function moves every step by itself."""
     sampler_steps: int = 40_000
     """Number of updates of the sampler."""
     sampler_rate: float = 1e-7
-    """Learning rate of the sampler. DxMI's."""
+    """Learning rate of the sampler's network. DxMI's."""
+    scale_rate: float = 1e-5
+    """Learning rate of the logarithms of its standard deviations. DxMI's."""
     critic_rate: float = 1e-5
     """Learning rate of both critics. DxMI's."""
     critic_channels: tuple[int, ...] = (128, 256, 256, 256)
@@ -47,18 +49,21 @@ class Config:
     average_decay: float = 0.9995
     """Decay of the averages of the generators' parameters, which are measured."""
     student_batch: int = 256
-    """Images of an update of the student. SiD's."""
+    """Images of an update of the student. SiD2A's."""
     student_steps: int = 30_000
     """Number of updates of the student; the unit of the published 20K and 30K is not said."""
+    student_start: str = "sid-cifar10"
+    """What the student begins as: SiD's generator, from a file of this name, as in SiD2A; "teacher"
+    begins at the teacher, as in SiDA."""
     student_rate: float = 1e-5
-    """Learning rate of student and fake score. SiD's."""
-    student_critic_weight: float = 0.01
-    """Weight of the critic beside the score distillation. SiD2A's; the scale of its other term is
-    not published."""
+    """Learning rate of student and fake score. SiD2A's."""
+    student_critic_weight: float = 0.01 * 3 * 32**2 / 100
+    """Weight of the critic beside the score distillation, a sum over pixels. SiD2A's: 0.01 of a
+    mean that is multiplied by the number of pixels and channels, beside 100."""
     init_level: float = 2.5
-    """Noise level at which the student is the teacher. SiD's."""
-    alpha: float = 1.2
-    """alpha of the score distillation. SiD's."""
+    """Noise level that the student's input has. SiD's."""
+    alpha: float = 1.0
+    """alpha of the score distillation. SiD2A's; SiD's generators were made with 1.2."""
     methods: tuple[str, ...] = ("contrastive", "joint", "solved", "solved, regularized")
     """Critics of the sampler, by the names in `critic_methods.METHODS`."""
     magnifications: tuple[float, ...] = (1.0, 100.0)
@@ -78,6 +83,7 @@ PRESETS = {
         images="digits",
         sampler_teacher="random",
         student_teacher="random",
+        student_start="teacher",
         features="random",
         num_measured=40,
         num_checkpoints=1,
@@ -101,8 +107,11 @@ PRESETS = {
         sampler_teacher="edm-imagenet64",
         student_teacher="edm-imagenet64",
         sampler_rate=1e-8,
+        scale_rate=1e-6,
         critic_channels=(128, 256, 256, 256, 256),
+        student_start="sid-imagenet64",
         student_rate=4e-6,
-        student_batch=512,
+        student_batch=8192,
+        student_critic_weight=0.01 * 3 * 64**2 / 100,
     ),
 }

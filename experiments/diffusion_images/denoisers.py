@@ -58,9 +58,7 @@ def load_teacher(name: str) -> Teacher:
     known = [*edm_blocks.SETTINGS, *ddpm_unet.SETTINGS]
     if name not in known:
         raise ValueError(f"teacher: expected one of {', '.join(['random', *known])}, got {name}")
-    arrays = read_weights(weights_file(name), name)
-    # SiD and DxMI leave the labels of augmentations at zero.
-    weights = {key: jnp.asarray(value) for key, value in arrays.items() if key[:7] != "map_aug"}
+    weights = _read(name, name)
     if name in ddpm_unet.SETTINGS:
         of_ddpm = ddpm_unet.SETTINGS[name]
         return Teacher(
@@ -70,6 +68,22 @@ def load_teacher(name: str) -> Teacher:
         )
     settings = edm_blocks.SETTINGS[name]
     return Teacher(_of_edm(settings), weights, settings.side)
+
+
+def load_start(name: str, teacher: str) -> dict[str, jax.Array]:
+    """The weights that a student begins with: a file of the teacher's network, or "teacher".
+
+    Raises:
+      ValueError: a file for a teacher with random weights.
+      DataError: there is no such file, or it is damaged or another network's.
+    """
+    return load_teacher(teacher).weights if name == "teacher" else _read(name, teacher)
+
+
+def _read(file: str, network: str) -> dict[str, jax.Array]:
+    arrays = read_weights(weights_file(file), network)
+    # SiD and DxMI leave the labels of augmentations at zero.
+    return {key: jnp.asarray(value) for key, value in arrays.items() if key[:7] != "map_aug"}
 
 
 def _of_edm(settings: edm_blocks.Settings) -> Callable[..., jax.Array]:

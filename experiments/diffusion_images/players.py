@@ -63,7 +63,8 @@ def sample_path(
             levels = jnp.broadcast_to(jnp.tan(angle), x.shape[:1])
             return teacher.denoise(net, x / jnp.cos(angle), levels, labels)
 
-        return predict
+        # The activations of all steps would not fit a device: each is computed once more instead.
+        return jax.checkpoint(predict)
 
     first = max(len(schedule.time) - count, 0)
     if first:
@@ -96,6 +97,14 @@ def make_sampler(
         magnification=magnification,
         strength=config.strength,
     )
-    optimizer = training.with_average(optax.adam(config.sampler_rate), config.average_decay)
-    form = METHODS[name].form
-    return critics.make_two_player_step(sample_fn, critic, optimizer, form=form, has_loss=True)
+    optimizer = optax.partition(
+        {"net": optax.adam(config.sampler_rate), "log_scale": optax.adam(config.scale_rate)},
+        {"net": "net", "log_scale": "log_scale"},
+    )
+    return critics.make_two_player_step(
+        sample_fn,
+        critic,
+        training.with_average(optimizer, config.average_decay),
+        form=METHODS[name].form,
+        has_loss=True,
+    )

@@ -47,6 +47,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     """Arrays sampler_<measure> and student_<measure>, (method, seed, checkpoint)."""
     images = data.load(config.images)
     teachers = _teachers(config)
+    # Before anything is trained, too: its file is not missed after days.
+    start = denoisers.load_start(config.student_start, config.student_teacher)
     check(config, images, teachers)
     # What a cell depends on; a run with more methods or seeds reads the cells that it has.
     every: dict[str, Any] = {"methods": (), "magnifications": (), "num_seeds": 0}
@@ -59,7 +61,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         ("sampler", config.sampler_teacher, _samplers(config)),
         ("student", config.student_teacher, _students(config)),
     ):
-        run = _Run(config, folder, images, judge, teachers[name])
+        run = _Run(config, folder, images, judge, teachers[name], start)
         if kind == "sampler":
             arrays |= run.baselines(key)
         arrays |= _of_kind(kind, run, rows)
@@ -108,6 +110,8 @@ class _Run:
     images: data.Images
     judge: data.Judge
     teacher: denoisers.Teacher
+    start: dict[str, jax.Array]
+    """Of the student."""
 
     def baselines(self, key: jax.Array) -> Arrays:
         """The teacher as a sampler of few and of many steps."""
@@ -133,7 +137,7 @@ class _Run:
             params = players.init_sampler(config, self.teacher, config.length)
             total, size, channels = config.sampler_steps, config.batch_size, 3
         else:
-            params = students.init_student(self.teacher)
+            params = students.init_student(self.teacher, self.start)
             total, size, channels = config.student_steps, config.student_batch, 4
         start = step.init(params, players.init_critic(config, keys[0], channels))
         found = []

@@ -18,12 +18,12 @@ SIGMA_DATA = 0.5
 """Standard deviation of the images that the scores are weighted for. SiD's."""
 
 
-def init_student(teacher: Teacher) -> dict[str, Any]:
-    """Student and fake score, which begin as the teacher, and the teacher, which stays.
+def init_student(teacher: Teacher, start: dict[str, jax.Array]) -> dict[str, Any]:
+    """The student, the fake score, which begins as the teacher, and the teacher, which stays.
 
     It is a part of the state because constants of its size would be compiled into the step.
     """
-    return dict.fromkeys(("net", "fake", "teacher"), teacher.weights)
+    return {"net": start, "fake": teacher.weights, "teacher": teacher.weights}
 
 
 def generate(

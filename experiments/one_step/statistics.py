@@ -91,10 +91,40 @@ def ratio(
     arrays: Mapping[str, Any], measure: str, first: str, second: str, goal_of: str = "none"
 ) -> Ratio:
     """Updates of one method by those of a second, until each is where a third one ends."""
-    of_first, of_second = (reached(arrays, measure, name, goal_of) for name in (first, second))
+    logs = log_ratios(arrays, measure, first, second, goal_of)
+    missed = np.isinf(reached(arrays, measure, first, goal_of)).sum()
+    return Ratio(*map(float, np.exp(interval(logs))), int(missed))
+
+
+def log_ratios(
+    arrays: Mapping[str, Any], measure: str, first: str, second: str, goal_of: str = "none"
+) -> np.ndarray:
+    """Logarithms of `ratio`, (seed,); a run that misses the goal counts with its last update."""
     last = float(arrays["updates"][-1])
-    logs = np.log(np.minimum(of_first, last)) - np.log(np.minimum(of_second, last))
-    return Ratio(*map(float, np.exp(interval(logs))), int(np.isinf(of_first).sum()))
+    updates = [reached(arrays, measure, name, goal_of) for name in (first, second)]
+    return np.subtract(*(np.log(np.minimum(of_run, last)) for of_run in updates))
+
+
+def pooled(arrays: Mapping[str, Any], measure: str) -> dict[str, tuple[float, float, float]]:
+    """Geometric means over seeds and critics of ratios of updates, with intervals over seeds.
+
+    Of all critics to the run without one, and of M = 50 to M = 1 of the same treatment.
+    """
+    critics = [name for name in map(str, arrays["methods"]) if name != "none"]
+    pairs = {
+        "of_all_critics": [(name, "none") for name in critics],
+        "m_50_to_m_1": [
+            pair
+            for pair in comparisons(arrays)
+            if pair[0].startswith("M = 50") and pair[1] == pair[0].replace("M = 50", "M = 1")
+        ],
+    }
+    found = {
+        name: np.mean([log_ratios(arrays, measure, *pair) for pair in of_name], axis=0)
+        for name, of_name in pairs.items()
+        if of_name
+    }
+    return {name: tuple(map(float, np.exp(interval(logs)))) for name, logs in found.items()}
 
 
 def comparisons(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -113,7 +143,7 @@ def comparisons(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
-    """Ends of all runs, and ratios of updates: to the run without a critic, and of M = 50 to 1."""
+    """Ends of all runs and ratios of updates, of each critic and of all of them together."""
     numbers = {}
     for name in ("sliced", "good"):
         for prefix in ("data", "teacher", "start"):
@@ -123,6 +153,9 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
             if method != "none":
                 key = f"updates_by_{name}_{slug(method)}"
                 numbers[key] = ratio(arrays, name, method, "none").mean
+    for measure in REACHED:
+        for name, (mean, _, _) in pooled(arrays, measure).items():
+            numbers[f"updates_by_{measure}_{name}"] = mean
     return numbers
 
 

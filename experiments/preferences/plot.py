@@ -52,10 +52,12 @@ def _frontiers(arrays) -> Figure:
 
 def _frontier(axis: Axes, arrays, name: str) -> None:
     """Paths of training at M = 1, ends for every M, and what is known."""
-    kl, reward, gap = (_mean(arrays, name, key) for key in ("kl", "reward", "shortfall"))
-    order = np.argsort(kl.ravel())
-    best = (reward + gap).ravel()
-    axis.plot(kl.ravel()[order], best[order], color="0.8", lw=4, zorder=0, label="best reward")
+    kl, reward = (_mean(arrays, name, key) for key in ("kl", "reward"))
+    kind, last = name.split("_K")[0], 1.1 * kl.max()
+    kls = np.linspace(0, last, 100)
+    curves = zip(arrays[f"{kind}_frontier_kls"], arrays[f"{kind}_frontier_rewards"], strict=True)
+    best = np.mean([np.interp(kls, *curve) for curve in curves], axis=0)
+    axis.plot(kls, best, color="0.8", lw=4, zorder=0, label="best reward")
     for row, method in enumerate(map(str, arrays["methods"])):
         family, _, size = method.partition(", M = ")
         color = COLORS[family]

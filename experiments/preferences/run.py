@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments.common import cli, pieces, progress, results, settings
@@ -24,6 +25,8 @@ COMPUTING = [
     Path(__file__).with_name(f"{name}.py")
     for name in ("align", "language", "methods", "network", "tabular")
 ]
+LARGEST_KL = 3.0
+"""Of the frontiers of tables that are stored, in nats; no run goes that far."""
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
@@ -65,6 +68,7 @@ def _tables(config: Config, folder: Path, keys: jax.Array) -> Arrays:
             return tabular.measure(config, problem, policy(problem, key))
 
         arrays |= _named(f"table_{name}", jax.jit(jax.vmap(of_seed))(keys))
+    arrays |= _frontier(config, keys)
     for count in config.num_answers:
 
         def train(method: methods.Method, count: int = count) -> tabular.Measures:
@@ -72,6 +76,21 @@ def _tables(config: Config, folder: Path, keys: jax.Array) -> Arrays:
 
         arrays |= _all_methods(config, folder, f"table_K{count}", train)
     return arrays
+
+
+def _frontier(config: Config, keys: jax.Array) -> Arrays:
+    """The best rewards of the tables at KLs from the reference, (seed, KL)."""
+    kls = np.linspace(0, LARGEST_KL, 100)
+
+    def of_seed(key: jax.Array) -> jax.Array:
+        problem = tabular.draw_problem(config, jax.random.split(key)[0])
+        return tabular.frontier(problem, jnp.asarray(kls, jnp.float32))
+
+    rewards = np.asarray(jax.jit(jax.vmap(of_seed))(keys))
+    return {
+        "table_frontier_kls": np.broadcast_to(kls, rewards.shape),
+        "table_frontier_rewards": rewards,
+    }
 
 
 def _known(config: Config) -> dict[str, Callable[[tabular.Problem, jax.Array], jax.Array]]:

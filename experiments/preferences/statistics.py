@@ -86,7 +86,7 @@ def comparisons(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
-    """Final reward and KL of the methods at M = 1 and 100, with beta = 1, and of what is known."""
+    """Final values of the methods at M = 1 and 100, with beta = 1, and of what is known."""
     numbers = {
         name: float(values.mean())
         for name, values in arrays.items()
@@ -98,7 +98,7 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
     numbers["text_reference_reward"] = float(arrays["text_rewards"].mean())
     numbers["text_reference_loss"] = float(arrays["text_loss"])
     for group in groups(arrays):
-        for name in ("reward", "kl"):
+        for name in ("reward", "kl", "distance"):
             for method, row in zip(arrays["methods"], final(arrays, group, name), strict=True):
                 if not str(method).endswith(("M = 0.3", "M = 10")):
                     numbers[f"{group}_{name}_{slug(str(method))}"] = float(row.mean())

@@ -79,8 +79,14 @@ def as_batch(batch: Any, num_critic_steps: int) -> Batch:
 def as_samples_of(name: str, drawn: Any, has_loss: bool, x_data: Any) -> tuple[Any, Array]:
     """Samples, of which each has the shape of a datum, and the generator's own loss or zero."""
     if not has_loss:
-        _check_samples(name, drawn, x_data)
-        return drawn, jnp.zeros((), jnp.float32)
+        if not _is_pair_with_loss(drawn, x_data):
+            _check_samples(name, drawn, x_data)
+            _check_differentiable(name, drawn)
+            return drawn, jnp.zeros((), jnp.float32)
+        raise TypeError(
+            f"{name}: expected samples alone, since has_loss is False, got a pair of samples and a"
+            " number; with has_loss=True the number is the generator's own loss"
+        )
     if not (isinstance(drawn, tuple) and len(drawn) == 2):
         raise TypeError(
             f"{name}: expected a pair of samples and a loss, since has_loss is True, got"
@@ -97,14 +103,39 @@ def as_samples_of(name: str, drawn: Any, has_loss: bool, x_data: Any) -> tuple[A
 
 
 def _check_samples(name: str, x: Any, x_data: Any) -> None:
-    """Raises unless each sample has the shape of a datum."""
+    """Raises unless each sample has the structure and the shape of a datum."""
     check_data(f"the samples of {name}", x)
-    of_data, of_samples = (
-        [leaf.shape[1:] for leaf in jax.tree.leaves(part)] for part in (x_data, x)
-    )
+    of_data, of_samples = (str(jax.tree.structure(part)) for part in (x_data, x))
     if of_data != of_samples:
-        expected, got = (" and ".join(map(str, shapes)) for shapes in (of_data, of_samples))
+        raise ValueError(
+            f"{name}: expected samples of the structure of data, {of_data}, got {of_samples}"
+        )
+    counts = sorted({leaf.shape[0] for leaf in jax.tree.leaves(x)})
+    if len(counts) > 1:
+        got = " and ".join(map(str, counts))
+        raise ValueError(f"{name}: expected as many samples in all arrays, got {got}")
+    shapes = [[leaf.shape[1:] for leaf in jax.tree.leaves(part)] for part in (x_data, x)]
+    if shapes[0] != shapes[1]:
+        expected, got = (" and ".join(map(str, of_part)) for of_part in shapes)
         raise ValueError(f"{name}: expected samples of the shape of a datum, {expected}, got {got}")
+
+
+def _is_pair_with_loss(drawn: Any, x_data: Any) -> bool:
+    """Whether a pair of samples and a number came where data are no pair with numbers."""
+    is_pair = isinstance(drawn, tuple) and len(drawn) == 2 and jnp.shape(drawn[1]) == ()
+    return is_pair and not (isinstance(x_data, tuple) and len(x_data) == 2)
+
+
+def _check_differentiable(name: str, x: Any) -> None:
+    """Raises for samples that no gradient can pass, from which the generator cannot learn."""
+    dtypes = [leaf.dtype for leaf in jax.tree.leaves(x)]
+    if not any(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
+        got = " and ".join(map(str, dtypes))
+        raise TypeError(
+            f"{name}: expected floating samples, which the gradient passes, got {got}; return"
+            " floating ones, and let augment_fn or the critic round them, or give the generator a"
+            " loss of its own with has_loss=True"
+        )
 
 
 def check_arguments(state: Any, optimizer: Any, batch: Any, key: Any) -> None:

@@ -1,5 +1,6 @@
 """Penalties on the gradient of a critic in its samples."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
@@ -49,13 +50,15 @@ def gradient_penalty(
       target_norm: c >= 0, the norm that costs nothing, per unit of x.
 
     Returns:
-      `penalty_fn(params, batch, key)`, of a `training.Batch` with `x_noise`, arrays of floating
-      samples. Samples of weight zero are left out; of pairs, those with a datum of weight zero, and
-      "between" takes as many data as samples. Where all weights are zero it is zero.
+      `penalty_fn(params, batch, key)`, of a `training.Batch` with `x_noise`. Of samples that are
+      pytrees, such as pairs of an image and a label, one array must be floating: the gradient is
+      taken in it, and "between" takes the other arrays of the data. Samples of weight zero are left
+      out; of pairs of datum and sample, those with a datum of weight zero, and "between" takes as
+      many data as samples. Where all weights are zero it is zero.
 
     Raises:
-      TypeError: `log_ratio_fn` is no function of parameters and samples; when it runs: samples that
-        are not one floating array.
+      TypeError: `log_ratio_fn` is no function of parameters and samples; when it runs: samples of
+        which not exactly one array is floating.
       ValueError: a plain number that is out of its range, or another `where`; when it runs: arrays
         without entries, weights of another shape, or data and samples of different shapes "between"
         them.
@@ -99,10 +102,10 @@ def _penalty(
     check_key(key)
 
     def total(x: jax.Array) -> jax.Array:
-        return jnp.sum(log_ratio_fn(params, x))
+        return jnp.sum(log_ratio_fn(params, rebuild(x)))
 
     with standard_promotion():
-        x, weights, name = _samples(batch, where, key)
+        x, rebuild, weights, name = _samples(batch, where, key)
         gradient = jax.grad(total)(x)
         gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))
         squares = jnp.sum(gradient.reshape(x.shape[0], -1) ** 2, axis=1)
@@ -122,24 +125,52 @@ def _root(squares: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, squares)))
 
 
-def _samples(batch: Batch, where: str, key: PRNGKeyArray) -> tuple[jax.Array, Any, str]:
-    """Where the gradient is taken, the weights of these places, and the weights' name."""
-    sides = {"data": (batch.x_data, batch.weights_data)}
+def _samples(
+    batch: Batch, where: str, key: PRNGKeyArray
+) -> tuple[jax.Array, Callable[[jax.Array], Any], Any, str]:
+    """Where the gradient is taken, what makes samples of it, their weights, and the weights' name.
+
+    "between" goes with the data's weights, and with all that is not floating in them.
+    """
+    side = "samples" if where == "samples" else "data"
+    parts = {"data": batch.x_data}
     if where != "data":
-        sides["samples"] = batch.x_noise, batch.weights_noise
-    for name, (x, _) in sides.items():
-        if not (hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating) and jnp.ndim(x)):
-            raise TypeError(
-                f"batch: expected {name} that are one array of floating samples, got {describe(x)}"
-            )
-        if x.size == 0:
-            raise ValueError(f"batch: expected {name} with at least one entry, got shape {x.shape}")
-    if where != "between":
-        return *sides[where], "weights_data" if where == "data" else "weights_noise"
-    (data, weights), (samples, _) = sides.values()
+        parts["samples"] = batch.x_noise
+    floating = {name: _floating(name, x) for name, x in parts.items()}
+    x, rebuild = floating[side]
+    if where == "between":
+        x = _between(x, floating["samples"][0], key)
+    if side == "samples":
+        return x, rebuild, batch.weights_noise, "weights_noise"
+    return x, rebuild, batch.weights_data, "weights_data"
+
+
+def _floating(name: str, x: Any) -> tuple[jax.Array, Callable[[jax.Array], Any]]:
+    """The one floating array of samples, and what puts another one in its place."""
+    leaves, tree = jax.tree.flatten(x)
+    places = [
+        place
+        for place, leaf in enumerate(leaves)
+        if hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jnp.floating) and jnp.ndim(leaf)
+    ]
+    if len(places) != 1:
+        raise TypeError(
+            f"batch: expected {name} with one array of floating samples, got {describe(x)}; of"
+            " several, write a penalty_fn(params, batch, key) of your own"
+        )
+    (place,) = places
+    if leaves[place].size == 0:
+        shape = leaves[place].shape
+        raise ValueError(f"batch: expected {name} with at least one entry, got shape {shape}")
+    before, after = leaves[:place], leaves[place + 1 :]
+    return leaves[place], lambda x: jax.tree.unflatten(tree, [*before, x, *after])
+
+
+def _between(data: jax.Array, samples: jax.Array, key: PRNGKeyArray) -> jax.Array:
+    """Uniform places on straight lines between pairs."""
     if data.shape != samples.shape:
         raise ValueError(
             f"batch: expected as many data as samples, got shapes {data.shape} and {samples.shape}"
         )
     place = jax.random.uniform(key, (data.shape[0],) + (1,) * (data.ndim - 1), data.dtype)
-    return place * data + (1 - place) * samples, weights, "weights_data"
+    return place * data + (1 - place) * samples

@@ -130,7 +130,8 @@ class TwoPlayerStep:
             waiting = state._replace(step=moved.step)
             moved = jax.tree.map(partial(jnp.where, is_empty), waiting, moved)
             metrics = {name: jnp.where(is_empty, 0, value) for name, value in metrics.items()}
-        return moved, metrics | _of_critic(seen)
+        # The critic moves first: where both are NaN, its metrics are the first to be named.
+        return moved, _of_critic(seen) | metrics
 
     def _move_critic(
         self, state: TwoPlayerState, batch: Batch, key: PRNGKeyArray
@@ -176,9 +177,10 @@ class TwoPlayerStep:
             move = optax.with_extra_args_support(self.optimizer).update
             updates, opt_state = move(gradient, state.opt_state, state.params, **objective)
             params = optax.apply_updates(state.params, updates)
-        metrics = {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        metrics = {"own_loss": own} if self.has_loss else {}
+        metrics |= {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
-        return state, metrics | ({"own_loss": own} if self.has_loss else {})
+        return state, metrics
 
     def _judge(self, critic: TrainState, x: Any, weights: Any, magnification: Any) -> jax.Array:
         """The critic's loss of samples, at the M of its last step where a rule adapts it."""

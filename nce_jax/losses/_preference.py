@@ -210,8 +210,8 @@ def nca_loss(
     beta)); an F per prompt lets it be the minimum. An F that is solved for from the K answers also
     takes the error of their p: then the minimum is s = r / alpha up to a constant per prompt, for
     any K >= 2, beta and M. It is `nce_jax.profiled_nce_loss(s, s, weights_data=p,
-    magnification=M)`. A constant in s cancels there, as in InfoNCA, which is its limit as M grows,
-    up to a constant.
+    weights_noise=mask, magnification=M)`, with p of the answers of the mask, if there is one. A
+    constant in s cancels there, as in InfoNCA, which is its limit as M grows, up to a constant.
 
     Args:
       log_ratio: s = beta (log pi - log pi_ref) of the answers, (*batch, K), in nats; the batch are

@@ -213,9 +213,7 @@ class Window:
                     LowOverlapWarning,
                     f"step {record['step']}: the overlap was below {self._low_overlap:g} in"
                     f" {record['low_overlap']:.0%} of the last steps ({record['overlap']:.2g} on"
-                    " average): few samples carry the gradient (a density chasm), or F is far from"
-                    " its root. Noise nearer to the data would help, or a chain of ratios between"
-                    " them, as nce_jax.fit_telescope trains it.",
+                    f" average): {_cures('critic_loss' in record)}",
                 )
             # Solves of a few fixed steps may fail in the beginning.
             share = 0.5 if record["step"] <= self._every else 0.2
@@ -231,6 +229,21 @@ class Window:
         if kind not in self._warned:
             self._warned.add(kind)
             warnings.warn(message, kind, stacklevel=5)
+
+
+def _cures(has_generator: bool) -> str:
+    """What a low overlap means, and what would help."""
+    if has_generator:
+        return (
+            "the critic tells data and generated samples apart, and has little to teach. A penalty"
+            " on its gradient (nce_jax.critics.gradient_penalty), noise on both sides (augment_fn)"
+            " or a slower critic would help."
+        )
+    return (
+        "few samples carry the gradient (a density chasm), or F is far from its root. Noise nearer"
+        " to the data would help, or a chain of ratios between them, as nce_jax.fit_telescope"
+        " trains it."
+    )
 
 
 def _check_finite(steps: list[int], columns: dict[str, np.ndarray], last_good) -> None:

@@ -140,18 +140,31 @@ def test_wrong_arguments_are_named(options, error, message):
         critics.gradient_penalty(linear, **options)
 
 
+@pytest.mark.parametrize("where", ["data", "samples", "between"])
+def test_of_pairs_the_gradient_is_taken_in_the_floating_array(where):
+    """The slope of a sample is its label's: 1, 2, 3, ... times that of the sample alone."""
+    x, label = batch(), 1 + jnp.arange(len(batch().x_data))
+    penalty_fn = critics.gradient_penalty(
+        lambda slope, pair: (pair[0] @ slope) * pair[1], strength=1.0, where=where
+    )
+    pairs = training.Batch((x.x_data, label), (x.x_noise, label[: len(x.x_noise)]))
+    expected = jnp.mean(label[: len(x.x_noise) if where == "samples" else None] ** 2)
+    found = penalty_fn(jnp.asarray(SLOPE), pairs, KEY)
+    np.testing.assert_allclose(found, expected * np.sum(np.square(SLOPE)), rtol=1e-5)
+
+
 @pytest.mark.bad_input
 def test_batches_without_places_are_named():
     between = critics.gradient_penalty(linear, strength=1.0, where="between")
     at_data = critics.gradient_penalty(linear, strength=1.0)
     x = batch().x_data
-    with pytest.raises(TypeError, match="batch: expected samples that are one array"):
+    with pytest.raises(TypeError, match="batch: expected samples with one array of floating"):
         between(jnp.asarray(SLOPE), training.Batch(x), KEY)
     with pytest.raises(ValueError, match="batch: expected as many data as samples"):
         between(jnp.asarray(SLOPE), training.Batch(x, x[:3]), KEY)
     with pytest.raises(TypeError, match="batch: expected a Batch"):
         between(jnp.asarray(SLOPE), x, KEY)
-    with pytest.raises(TypeError, match="batch: expected data that are one array of floating"):
+    with pytest.raises(TypeError, match="batch: expected data with one array of floating"):
         at_data(jnp.asarray(SLOPE), training.Batch((x, x)), KEY)
     with pytest.raises(ValueError, match="batch: expected data with at least one entry"):
         at_data(jnp.asarray(SLOPE), training.Batch(x[:0]), KEY)

@@ -68,6 +68,19 @@ def test_the_students_weights_are_asked_for_before_the_sampler_is_trained(monkey
     config = dataclasses.replace(SMOKE, student_teacher="edm-cifar10")
     with pytest.raises(DataError, match=r"weights/edm-cifar10.npz"):
         run.experiment(config, KEY)
+    monkeypatch.setattr(denoisers, "load_teacher", lambda name: None)
+    config = dataclasses.replace(config, student_start="sid-cifar10")
+    with pytest.raises(DataError, match=r"weights/sid-cifar10.npz"):
+        run.experiment(config, KEY)
+
+
+def test_the_published_presets_have_the_origins_settings():
+    cifar, imagenet = PRESETS["gpu"], PRESETS["gpu-imagenet64"]
+    assert cifar.num_differentiated == cifar.length == imagenet.num_differentiated == 10
+    # --lsg_gan 0.01 of a mean times pixels and channels, beside --lsg 100 of a sum.
+    assert cifar.student_critic_weight == pytest.approx(0.3072)
+    assert imagenet.student_critic_weight == pytest.approx(1.2288)
+    assert (cifar.student_batch, imagenet.student_batch) == (256, 8192)
 
 
 @pytest.mark.costly
@@ -81,6 +94,9 @@ def test_a_file_of_weights_becomes_a_teacher(monkeypatch, tmp_path, teacher):
     (tmp_path / "weights").mkdir()
     write_arrays(tmp_path / "weights/edm-cifar10.npz", arrays)
     loaded = denoisers.load_teacher("edm-cifar10")
+    write_arrays(tmp_path / "weights/sid-cifar10.npz", arrays)
+    start = denoisers.load_start("sid-cifar10", "edm-cifar10")
+    assert start.keys() == loaded.weights.keys()
     level = jnp.full(4, 0.5)
     np.testing.assert_array_equal(
         loaded.denoise(loaded.weights, *images_and_labels()[:1], level, LABELS),
@@ -106,6 +122,24 @@ def test_only_the_last_steps_of_a_path_have_a_gradient(teacher):
 
 
 @pytest.mark.costly
+def test_every_scale_of_the_sampler_is_trained_and_costs_entropy(teacher):
+    """At their own rate, 0.01: Adam's first step has its length, in the direction of the sign."""
+
+    def moved(weight):
+        config = dataclasses.replace(
+            SMOKE, num_differentiated=3, scale_rate=0.01, entropy_weight=weight, path_weight=0.0
+        )
+        step = players.make_sampler(config, teacher, "solved", 1.0)
+        params = players.init_sampler(config, teacher, 3)
+        state = step.init(params, players.init_critic(config, KEY, 3))
+        state, _ = step(state, images_and_labels(), KEY)
+        return state.params["log_scale"] - params["log_scale"]
+
+    np.testing.assert_allclose(np.abs(moved(0.0)), 0.01, rtol=1e-3)
+    np.testing.assert_allclose(moved(1e6), 0.01, rtol=1e-3)
+
+
+@pytest.mark.costly
 @pytest.mark.parametrize("magnification", [0.0, 50.0])
 def test_a_student_moves_with_its_fake_score_and_leaves_its_teacher(teacher, magnification):
     """Where there is no critic, the critic's first weights make no difference to the student."""
@@ -114,7 +148,9 @@ def test_a_student_moves_with_its_fake_score_and_leaves_its_teacher(teacher, mag
     for number in (1, 2):
         critic = players.init_critic(SMOKE, jax.random.key(number), 4)
         state, metrics = step(
-            step.init(students.init_student(teacher), critic), images_and_labels(), KEY
+            step.init(students.init_student(teacher, teacher.weights), critic),
+            images_and_labels(),
+            KEY,
         )
         assert np.isfinite(metrics["loss"])
         moved.append(training.averaged_params(state))

@@ -268,6 +268,28 @@ def test_large_magnifications_are_maximum_likelihood(x64):
     np.testing.assert_allclose(solved, expected, atol=1e-5)
 
 
+def test_with_a_mask_on_both_sides_a_solved_f_is_that_of_the_answers_alone(x64):
+    """Padded answers of NaN: loss and gradient of the prompts cut to their own length."""
+    mask = jnp.arange(5)[None] < jnp.array([3, 5, 2])[:, None]
+    s, r = (jnp.asarray(array)[:3] for array in (S, REWARDS))
+
+    def total(s, r, mask=None):
+        p = jax.nn.softmax(r if mask is None else jnp.where(mask, r, -jnp.inf))
+        weights = None if mask is None else mask.astype(p.dtype)
+        return nce_jax.profiled_nce_loss(
+            s, s, weights_data=p, weights_noise=weights, magnification=10.0
+        ).sum()
+
+    padded = jnp.where(mask, s, jnp.nan)
+    value, slope = jax.value_and_grad(total)(padded, jnp.where(mask, r, jnp.nan), mask)
+    for row, count in enumerate((3, 5, 2)):
+        alone = jax.value_and_grad(total)(s[row : row + 1, :count], r[row : row + 1, :count])
+        value -= alone[0]
+        np.testing.assert_allclose(slope[row : row + 1, :count], alone[1], atol=1e-12)
+    np.testing.assert_allclose(value, 0, atol=1e-12)
+    np.testing.assert_array_equal(jnp.where(mask, 0, slope), 0)
+
+
 def test_constants_cancel_where_they_should(x64):
     s, shifted = jnp.asarray(S), jnp.asarray(S) + 1e4
     np.testing.assert_allclose(info_nca_loss(shifted, REWARDS), info_nca_loss(s, REWARDS), 1e-11)
