@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from nce_jax._checks import check_instance, check_key, describe, is_key
 from nce_jax._contracts import check_arrays, check_data
@@ -49,8 +50,8 @@ def check_augment(augment_fn: Any) -> None:
         check_function("augment_fn", augment_fn, "key and samples", num_arguments=2)
 
 
-def as_batch(batch: Any, num_critic_steps: int) -> Batch:
-    """Data and their weights, which divide among the critic's steps."""
+def as_batch(batch: Any, num_critic_steps: int, mesh: Mesh | None) -> Batch:
+    """Data and their weights, which divide among the critic's steps and the devices."""
     batch = batch if isinstance(batch, Batch) else Batch(batch)
     for name in ("x_noise", "weights_noise"):
         if getattr(batch, name) is not None:
@@ -66,6 +67,13 @@ def as_batch(batch: Any, num_critic_steps: int) -> Batch:
     if counts[0] % num_critic_steps:
         raise ValueError(
             f"x_data: expected a multiple of num_critic_steps, {num_critic_steps}, got"
+            f" {counts[0]} samples"
+        )
+    num_devices = 1 if mesh is None else mesh.shape["data"]
+    if (counts[0] // num_critic_steps) % num_devices:
+        raise ValueError(
+            f"x_data: expected a multiple of {num_critic_steps * num_devices}, of"
+            f" num_critic_steps = {num_critic_steps} on {num_devices} devices each, got"
             f" {counts[0]} samples"
         )
     weights = batch.weights_data

@@ -119,7 +119,7 @@ class TwoPlayerStep:
         """
         check_instance("state", state, TwoPlayerState, "train.init(params, critic_params)")
         check_arguments(state, self.optimizer, batch, key)
-        batch = as_batch(batch, self.num_critic_steps)
+        batch = as_batch(batch, self.num_critic_steps, self.critic.sides.mesh)
         key_critic, key_generator = jax.random.split(key)
         critic, seen = self._move_critic(state, batch, key_critic)
         state = state._replace(critic=critic)

@@ -339,6 +339,15 @@ def test_a_step_over_eight_devices_is_that_of_one(num_critic_steps, x64):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), *states)
 
 
+@pytest.mark.bad_input
+def test_a_batch_has_samples_for_every_critic_step_on_every_device():
+    mesh = training.make_mesh()
+    train = make(make_critic(mesh=mesh), num_critic_steps=8)
+    state = training.shard_state(train.init(jnp.zeros(()), jnp.ones(1)), mesh)
+    with pytest.raises(ValueError, match="multiple of 64, of num_critic_steps = 8 on 8 devices"):
+        train(state, data(16), KEY)
+
+
 @pytest.mark.parametrize(
     ("name", "regularized"),
     [
