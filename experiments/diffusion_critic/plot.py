@@ -28,7 +28,12 @@ ROWS = {
     "good": "share of good samples",
     "overlap": "overlap of data and samples\nin the critic's batches",
 }
-
+FURTHER = {
+    "mmd": "squared mean discrepancy",
+    "modes": "modes with a fourth\nof their share",
+    "spread": "spread of good samples,\nrelative to the data's",
+}
+"""In a figure of their own."""
 
 LOGARITHMIC = ("sliced", "mode_kl")
 TICKS = (0.2, 0.3, 0.5, 1, 2, 3)
@@ -39,16 +44,18 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
     """Measures against steps for each number of steps of the sampler, and all final values."""
     arrays = stored.arrays
     figures = {
-        f"diffusion_critic_{length}_steps": _against_steps(arrays, length)
+        f"diffusion_critic_{length}_steps{end}": _against_steps(arrays, length, rows)
         for length in map(int, arrays["lengths"])
+        for end, rows in (("", ROWS), ("_further", FURTHER))
     }
     return figures | {"diffusion_critic": _final_values(arrays)}
 
 
-def _against_steps(arrays, length: int) -> Figure:
-    figure, axes = plt.subplots(len(ROWS), 2, figsize=(8.6, 11), sharex=True, sharey="row")
+def _against_steps(arrays, length: int, rows: dict[str, str]) -> Figure:
+    size = 8.6, 1 + 2.5 * len(rows)
+    figure, axes = plt.subplots(len(rows), 2, figsize=size, sharex=True, sharey="row")
     methods = list(map(str, arrays["methods"]))
-    for row, (name, label) in zip(axes, ROWS.items(), strict=True):
+    for row, (name, label) in zip(axes, rows.items(), strict=True):
         for start, axis in enumerate(row):
             for method, style in CURVES.items():
                 if method in methods:
@@ -86,8 +93,9 @@ def _band(axis: Axes, steps: np.ndarray, runs: np.ndarray, **style) -> None:
     """Mean and standard deviation over seeds of (seed, checkpoint)."""
     mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1)
     axis.plot(steps, mean, **style)
-    low = np.maximum(mean - spread, runs.min(axis=0))  # stays positive on a log axis
-    axis.fill_between(steps, low, mean + spread, color=style["color"], alpha=0.12, lw=0)
+    # Within the runs, so that it stays positive on a log axis, and shares below one.
+    low, high = np.clip([mean - spread, mean + spread], runs.min(axis=0), runs.max(axis=0))
+    axis.fill_between(steps, low, high, color=style["color"], alpha=0.12, lw=0)
 
 
 def _final_values(arrays) -> Figure:

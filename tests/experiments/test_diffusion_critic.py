@@ -82,7 +82,8 @@ class TestSmokePreset:
         results.save(tmp_path, result)
         stored = results.load(tmp_path, "nothing")
         assert statistics.headline(stored.arrays) == pytest.approx(stored.headline)
-        assert set(plot.draw(stored)) == {"diffusion_critic", "diffusion_critic_2_steps"}
+        names = ("", "_2_steps", "_2_steps_further")
+        assert set(plot.draw(stored)) == {f"diffusion_critic{name}" for name in names}
         plt.close("all")
         for start in range(2):
             lines = table.table(stored.arrays, 2, start).count("\n")
