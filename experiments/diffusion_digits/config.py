@@ -89,6 +89,8 @@ class Config(CellSettings):
     """M of the other methods."""
     students: tuple[float, ...] = (0.0, 1.0, 50.0)
     """M of the students' critics, 0 for none; 1 and 50 are the paper's."""
+    student_methods: tuple[str, ...] = ("solved",)
+    """The students' critics, by the names in `critic_methods.METHODS`."""
     num_seeds: int = 5
     """Number of seeds of tuning and distillation. The teacher is one and the same."""
     keep_pieces: bool = False
@@ -120,6 +122,7 @@ PRESETS = {
         methods=("value guidance", "solved"),
         magnifications=(1.0, 100.0),
         students=(0.0, 50.0),
+        student_methods=("joint, regularized",),
         num_seeds=2,
     ),
     "cpu": Config(),
@@ -145,6 +148,8 @@ PRESETS = {
             "contrastive", "value guidance", "joint", "joint, regularized", "solved",
             "solved, regularized", "adaptive", "adaptive, regularized",
         ),
-        fewer_magnifications=(1.0, 10.0, 100.0),
+        magnifications=(1.0, 10.0, 50.0, 100.0),
+        fewer_magnifications=(1.0, 10.0, 50.0, 100.0),
+        student_methods=("joint", "joint, regularized", "solved", "solved, regularized"),
     ),
 }  # fmt: skip

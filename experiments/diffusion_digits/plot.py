@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.common import plotting, results
-from experiments.diffusion_digits.statistics import BASELINES, KINDS, names
+from experiments.diffusion_digits.statistics import BASELINES, kinds, names
 
 ROWS = {
     "frechet": "squared Frechet distance\nin a classifier's features",
@@ -14,6 +14,7 @@ ROWS = {
 }
 STYLES = {
     "contrastive, regularized": {"color": plotting.BLACK},
+    "value guidance": {"color": plotting.NEUTRAL},
     "M = 1, F joint": {"color": plotting.BLUE, "linestyle": ":"},
     "M = 1, F solved": {"color": plotting.BLUE},
     "M = 1, F solved, regularized": {"color": plotting.BLUE, "linestyle": "--"},
@@ -27,6 +28,7 @@ STYLES = {
     "SiD + M = 50": {"color": plotting.VERMILION},
 }
 """Methods that are drawn against updates."""
+TITLES = {"sampler": "sampler of few steps", "student": "one-step student"}
 COLUMNS = 12
 """Number of images of a method that are shown."""
 
@@ -40,8 +42,17 @@ def draw(stored: results.Stored) -> dict[str, Figure]:
 
 
 def _against_updates(arrays) -> Figure:
-    figure, axes = plt.subplots(len(ROWS), 2, figsize=(9, 7.5), sharex="col", sharey="row")
-    for column, kind in enumerate(KINDS):
+    shown = kinds(arrays)
+    figure, axes = plt.subplots(
+        len(ROWS),
+        len(shown),
+        figsize=(4.5 * len(shown), 7.5),
+        sharex="col",
+        sharey="row",
+        squeeze=False,
+    )
+    for column, kind in enumerate(shown):
+        axes[0, column].set_title(TITLES[kind])
         for row, (measure, label) in enumerate(ROWS.items()):
             axis = axes[row, column]
             _curves(axis, arrays, kind, measure)
@@ -54,8 +65,6 @@ def _against_updates(arrays) -> Figure:
         # In the gap between the two lines.
         place = {"loc": "center left", "bbox_to_anchor": (0.03, 0.3)}
         axes[0, column].legend(fontsize=7, handlelength=4, **place)
-    axes[0, 0].set_title("sampler of few steps")
-    axes[0, 1].set_title("one-step student")
     figure.suptitle(
         "mean and standard error over seeds (dotted: training images; dash-dotted: teacher with"
         " many steps)", fontsize=9,
@@ -80,7 +89,7 @@ def _curves(axis: Axes, arrays, kind: str, measure: str) -> None:
 def _samples(arrays) -> Figure:
     """A row of samples for every baseline and, of the first seed, every method."""
     rows = {label: arrays[f"{name}_pictures"] for name, label in BASELINES.items()}
-    for kind in KINDS:
+    for kind in kinds(arrays):
         rows |= dict(zip(names(arrays, kind), arrays[f"{kind}_pictures"][:, 0], strict=True))
     # The constrained layout does not see labels beside images.
     layout = {"hspace": 0.05, "left": 0.3, "right": 0.99, "top": 0.99, "bottom": 0.01}

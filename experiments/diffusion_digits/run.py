@@ -74,10 +74,11 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
                 cells["sampler", METHODS[name].label(m), seed] = partial(
                     run, teacher, device(), judge
                 )
-        for m in config.students:
-            cells["student", label(m), seed] = partial(
-                train.distill, settings, m, seed, teacher, device(), judge
-            )
+        for name in config.student_methods:
+            for m in config.students:
+                cells["student", label(m, name), seed] = partial(
+                    train.distill, settings, METHODS[name], m, seed, teacher, device(), judge
+                )
     arrays |= _stacked(_compute(folder, cells), config.num_seeds)
     arrays["sampler_updates"] = train.checkpoints(settings, config.num_updates)
     arrays["student_updates"] = train.checkpoints(settings, config.num_distillation_updates)

@@ -17,6 +17,11 @@ def names(arrays: Mapping[str, Any], kind: str) -> list[str]:
     return list(map(str, arrays[f"{kind}_methods"]))
 
 
+def kinds(arrays: Mapping[str, Any]) -> list[str]:
+    """The kinds of generators that were trained: a run may leave out samplers or students."""
+    return [kind for kind in KINDS if names(arrays, kind)]
+
+
 def final(arrays: Mapping[str, Any], kind: str, measure: str) -> np.ndarray:
     """The last checkpoint's values, (method, seed)."""
     return arrays[f"{kind}_{measure}"][..., -1]
@@ -45,7 +50,10 @@ def paired(
 def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
     """Pairs of methods that differ in one thing: M, regularizer, treatment of F, or rule."""
     if kind == "student":
-        pairs = [("SiD + M = 1", "SiD"), ("SiD + M = 50", "SiD"), ("SiD + M = 50", "SiD + M = 1")]
+        ones = [name for name in names(arrays, kind) if name.startswith("SiD + M = 1")]
+        others = [name.replace("M = 1", "M = 50", 1) for name in ones]
+        pairs = [(name, "SiD") for name in (*ones, *others)]
+        pairs += list(zip(others, ones, strict=True))
         return [pair for pair in pairs if set(pair) <= set(names(arrays, kind))]
     ends = ("F joint", "F solved", "F joint, regularized", "F solved, regularized")
     pairs = [(f"M = 100, {end}", f"M = 1, {end}") for end in ends]
@@ -65,7 +73,7 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
     for measure in ("frechet", "class_kl"):
         for name in BASELINES:
             numbers[f"{name}_{measure}"] = float(arrays[f"{name}_{measure}"])
-        for kind in KINDS:
+        for kind in kinds(arrays):
             means = final(arrays, kind, measure).mean(axis=-1)
             for method, mean in zip(names(arrays, kind), means, strict=True):
                 numbers[f"{kind}_{measure}_{slug(method)}"] = float(mean)

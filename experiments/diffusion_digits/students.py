@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments.common import critic_methods, score_distillation
-from experiments.common.critic_methods import METHODS
+from experiments.common.critic_methods import METHODS, Method
 from experiments.diffusion_digits import methods
 from experiments.diffusion_digits.config import CellSettings
 from experiments.diffusion_digits.sampler import denoiser
@@ -29,9 +29,13 @@ class State(NamedTuple):
     fake_opt_state: Any
 
 
-def label(magnification: float) -> str:
-    """The name in tables and figures."""
-    return f"SiD + M = {magnification:g}" if magnification else "SiD"
+def label(magnification: float, name: str = "solved") -> str:
+    """The name in tables and figures, of a student whose critic is such a method."""
+    if not magnification:
+        return "SiD"
+    if name == "solved":
+        return f"SiD + M = {magnification:g}"
+    return f"SiD + {METHODS[name].label(magnification)}"
 
 
 def generate(settings: CellSettings, net: Any, key: jax.Array, count: int) -> jax.Array:
@@ -41,24 +45,30 @@ def generate(settings: CellSettings, net: Any, key: jax.Array, count: int) -> ja
 
 
 def init(
-    settings: CellSettings, teacher: Any, magnification: Any, key: jax.Array, has_critic: bool
+    settings: CellSettings, teacher: Any, magnification: Any, key: jax.Array, method: Method | None
 ) -> State:
-    """Student and fake score begin as the teacher, the critic at random."""
+    """Student and fake score begin as the teacher, the critic, if there is one, at random."""
     fake_opt_state = _adam(settings).init(teacher)
-    if not has_critic:
+    if method is None:
         return State(Generator(teacher, _averaged(settings).init(teacher)), teacher, fake_opt_state)
-    train = _make_players(settings, teacher, teacher, magnification)
+    train = _make_players(settings, method, teacher, teacher, magnification)
     critic = methods.init_critic(settings, key, 2)
     return State(train.init(teacher, critic), teacher, fake_opt_state)
 
 
 def step(
-    settings: CellSettings, teacher: Any, magnification: Any, state: State, x_data: Any, key: Any
+    settings: CellSettings,
+    method: Method | None,
+    teacher: Any,
+    magnification: Any,
+    state: State,
+    x_data: Any,
+    key: Any,
 ) -> State:
     """One update of the fake score, of the critic if there is one, and of the student."""
     key_fake, key_players = jax.random.split(key)
     state = _move_fake(settings, state, key_fake, len(x_data))
-    if isinstance(state.players, Generator):
+    if method is None:
         params, opt_state = state.players
         gradient = jax.grad(
             lambda net: _sample(settings, teacher, state.fake, net, key_players, len(x_data))[1]
@@ -66,12 +76,12 @@ def step(
         updates, opt_state = _averaged(settings).update(gradient, opt_state, params)
         return state._replace(players=Generator(optax.apply_updates(params, updates), opt_state))
     # The fake score moves between the players' steps: a step is made anew around each of them.
-    train = _make_players(settings, teacher, state.fake, magnification)
+    train = _make_players(settings, method, teacher, state.fake, magnification)
     return state._replace(players=train(state.players, x_data, key_players)[0])
 
 
 def _make_players(
-    settings: CellSettings, teacher: Any, fake: Any, magnification: Any
+    settings: CellSettings, method: Method, teacher: Any, fake: Any, magnification: Any
 ) -> critics.TwoPlayerStep:
     def sample_fn(net: Any, key: jax.Array, x_data: jax.Array) -> tuple[jax.Array, jax.Array]:
         return _sample(settings, teacher, fake, net, key, len(x_data))
@@ -86,7 +96,7 @@ def _make_players(
         return jnp.concatenate([y / jnp.sqrt(1 + level**2), seen], axis=-1)
 
     critic = critic_methods.make_critic(
-        METHODS["solved"],
+        method,
         methods.log_ratio_fn(settings, 2),
         optax.adam(settings.critic_rate, b1=0.5),
         magnification=magnification,

@@ -12,6 +12,7 @@ from experiments.diffusion_digits.statistics import (
     SHOWN,
     comparisons,
     final,
+    kinds,
     mean_and_error,
     names,
     paired,
@@ -73,7 +74,7 @@ def main(preset: str = "cpu") -> None:
     """
     folder = results.default_folder("diffusion_digits", preset)
     stored = results.load(folder, f"python -m experiments.diffusion_digits.run --preset {preset}")
-    for kind in ("sampler", "student"):
+    for kind in kinds(stored.arrays):
         for text in (table, by_update, differences):
             print(f"\n{kind}\n\n{text(stored.arrays, kind)}")
 

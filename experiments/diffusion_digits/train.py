@@ -84,6 +84,7 @@ def _tuning(settings: CellSettings, method: Method) -> tuple[Any, Any]:
 
 def distill(
     settings: CellSettings,
+    method: Method,
     magnification: float,
     seed: int,
     teacher: Any,
@@ -91,7 +92,7 @@ def distill(
     judge: Judge,
 ) -> Arrays:
     """A one-step student of the teacher; M = 0 is score distillation alone."""
-    begin, advance, draw = _distilling(settings, magnification > 0)
+    begin, advance, draw = _distilling(settings, method if magnification else None)
     keys = _keys(seed)
     m = jnp.asarray(max(magnification, 1.0))
     state, found = begin(teacher, m, keys[0]), []
@@ -107,16 +108,16 @@ def distill(
 
 
 @cache
-def _distilling(settings: CellSettings, has_critic: bool) -> tuple[Any, Any, Any]:
+def _distilling(settings: CellSettings, method: Method | None) -> tuple[Any, Any, Any]:
     def begin(teacher: Any, magnification: jax.Array, key: jax.Array) -> students.State:
-        return students.init(settings, teacher, magnification, key, has_critic)
+        return students.init(settings, teacher, magnification, key, method)
 
     def advance(
         state: Any, teacher: Any, magnification: jax.Array, images: jax.Array, key: jax.Array
     ) -> students.State:
         key_rows, key_step = jax.random.split(key)
         x = rows_of(key_rows, images, settings.batch_size)
-        return students.step(settings, teacher, magnification, state, x, key_step)
+        return students.step(settings, method, teacher, magnification, state, x, key_step)
 
     def draw(net: Any, key: jax.Array) -> jax.Array:
         return students.generate(settings, net, key, sampler.BLOCK)

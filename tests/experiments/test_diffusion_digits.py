@@ -134,8 +134,12 @@ def test_methods_have_names_of_their_own():
             METHODS[name].label(m)
             for name in config.methods
             for m in methods.magnifications(config, name)
-        ] + [students.label(m) for m in config.students]
+        ]
         assert len(set(labels)) == len(labels)
+        names = [
+            students.label(m, name) for name in config.student_methods for m in config.students
+        ]
+        assert len(set(names) - {"SiD"}) == len([name for name in names if name != "SiD"])
         assert config.num_updates >= config.num_checkpoints
 
 
@@ -159,7 +163,7 @@ def result(smoke_result):
 @pytest.mark.slow
 class TestSmokePreset:
     def test_every_method_and_seed_is_measured(self, result):
-        for kind, count in (("sampler", 2), ("student", 2)):
+        for kind, count in (("sampler", 3), ("student", 2)):
             for name in measures.MEASURES:
                 values = result.arrays[f"{kind}_{name}"]
                 assert values.shape == (count, SMOKE.num_seeds, SMOKE.num_checkpoints)
@@ -180,6 +184,21 @@ class TestSmokePreset:
         assert statistics.headline(stored.arrays) == pytest.approx(stored.headline)
         assert set(plot.draw(stored)) == {"diffusion_digits", "diffusion_digits_samples"}
         plt.close("all")
-        for kind, count in (("sampler", 2), ("student", 2)):
+        for kind, count in (("sampler", 3), ("student", 2)):
             assert table.table(stored.arrays, kind).count("\n") == count + 4
             assert table.by_update(stored.arrays, kind).count("\n") == count + 1
+
+    def test_a_run_of_samplers_alone_is_shown(self, result):
+        arrays = {name: of for name, of in result.arrays.items() if not name.startswith("student")}
+        stored = results.Stored(arrays | {"student_methods": np.array([])}, {}, {})
+        assert not any("student" in name for name in statistics.headline(stored.arrays))
+        plot.draw(stored)
+        plt.close("all")
+
+
+def test_students_are_compared_with_m_1_of_their_own_treatment():
+    ends = ("", ", F joint")
+    names = ["SiD", *(f"SiD + M = {m}{end}" for end in ends for m in (1, 50))]
+    pairs = statistics.comparisons({"student_methods": np.array(names)}, "student")
+    assert ("SiD + M = 50, F joint", "SiD + M = 1, F joint") in pairs
+    assert len(pairs) == 6
