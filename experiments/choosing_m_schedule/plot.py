@@ -34,7 +34,7 @@ def _panels(arrays: Arrays, height: float) -> tuple[Figure, Any]:
 
 
 def _title(arrays: Arrays, row: int) -> str:
-    return str(arrays["problems"][row]) + (" (further)" if arrays["is_further"][row] else "")
+    return str(arrays["problems"][row]) + (" *" if arrays["is_further"][row] else "")
 
 
 def _index(arrays: Arrays, method: str) -> int | None:
@@ -57,7 +57,9 @@ def _errors(arrays: Arrays) -> Figure:
                 if (at := _index(arrays, method)) is not None:
                     axes.axhline(errors[at], color=color, ls=style, lw=1)
         axes.set(xscale="log", yscale="log", title=_title(arrays, row))
-    figure.supxlabel("M, fixed (horizontal: adaptive dashed, sufficient solid, averaged dotted)")
+    figure.supxlabel(
+        "M, fixed (horizontal: adaptive dashed, sufficient solid, averaged dotted; * further problems)"
+    )
     figure.supylabel("error (KL, or excess held-out loss), mean over seeds")
     figure.legend(loc="outside upper center", ncols=3)
     return figure
@@ -80,7 +82,7 @@ def _ratios(arrays: Arrays) -> Figure:
     panels[0, 0].set_yticks(heights, [_title(arrays, row) for row in heights])
     panels[0, 0].invert_yaxis()
     panels[0, 0].legend(fontsize=6)
-    figure.supxlabel("mean error over that of the best fixed M (0.05 to 100)")
+    figure.supxlabel("mean error over that of the best fixed M (0.05 to 100; * further problems)")
     return figure
 
 
@@ -96,7 +98,7 @@ def _paths(arrays: Arrays) -> Figure:
                 label = method if row == 0 else None
                 axes.plot(shares[kept], path[kept], color=color, lw=1, label=label)
         axes.set(yscale="log", ylim=(0.07, 5e4), title=_title(arrays, row))
-    figure.supxlabel("fraction of the long budget")
+    figure.supxlabel("fraction of the long budget (* further problems)")
     figure.supylabel("M, median over seeds")
     figure.legend(loc="outside upper center", ncols=3)
     return figure

@@ -68,14 +68,22 @@ def counts(
     return near, worse, to_best.shape[0] * to_best.shape[2]
 
 
+def sizes(arrays: Mapping[str, Any], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Geometric mean and largest of the ratios to the best M, (label,) each."""
+    to_best = np.maximum(ratios(arrays)[rows], np.finfo(float).tiny)
+    return np.exp(np.log(to_best).mean(axis=(0, 2))), to_best.max(axis=(0, 2))
+
+
 def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
     numbers = {}
     for group, rows in (("", ~arrays["is_further"]), ("further_", arrays["is_further"])):
         if not rows.any():
             continue
         near, worse, total = counts(arrays, rows)
+        typical, _ = sizes(arrays, rows)
         for index, label in enumerate(labels(arrays)):
             name = group + slug(label)
+            numbers[f"{name}_mean_ratio"] = float(typical[index])
             numbers[f"{name}_share_within_10_percent"] = float(near[index] / total)
             if label != "M = 1":
                 numbers[f"{name}_share_worse_than_m_1"] = float(worse[index] / total)

@@ -11,6 +11,7 @@ from experiments.choosing_m_schedule.statistics import (
     labels,
     means,
     ratios,
+    sizes,
     standard_errors,
 )
 from experiments.common import results
@@ -27,10 +28,26 @@ def summary(arrays: Mapping[str, Any]) -> str:
     heads = ["the 17 problems", "further problems"]
     heads += [f"17, medium, {factor:.2g} of the rate" for factor in arrays["rate_factors"]]
     titles = [f"{head}, of {column[2]}" for head, column in zip(heads, columns, strict=True)]
+    return _by_label(
+        arrays,
+        titles,
+        [[f"{n}; {w} worse" for n, w in zip(*two, strict=True)] for *two, _ in columns],
+    )
+
+
+def ratio_sizes(arrays: Mapping[str, Any]) -> str:
+    """Geometric mean and largest of the ratios to the best M, in Markdown."""
+    columns = [sizes(arrays, rows) for rows in (~arrays["is_further"], arrays["is_further"])]
+    cells = [
+        [f"{mean:.2f}; {most:.1f}" for mean, most in zip(*two, strict=True)] for two in columns
+    ]
+    return _by_label(arrays, ["the 17 problems", "further problems"], cells)
+
+
+def _by_label(arrays: Mapping[str, Any], titles: list[str], columns: list[list[str]]) -> str:
     lines = [f"| M by | {' | '.join(titles)} |", "|---|" + "---|" * len(columns)]
     for index, label in enumerate(labels(arrays)):
-        cells = [f"{near[index]}; {worse[index]} worse" for near, worse, _ in columns]
-        lines.append(f"| {label} | {' | '.join(cells)} |")
+        lines.append(f"| {label} | {' | '.join(column[index] for column in columns)} |")
     return "\n".join(lines)
 
 
@@ -73,7 +90,7 @@ def main(preset: str = "paper") -> None:
     folder = results.default_folder("choosing_m_schedule", preset)
     command = f"python -m experiments.choosing_m_schedule.run --preset {preset}"
     arrays = results.load(folder, command).arrays
-    print(f"{summary(arrays)}\n\n{by_problem(arrays)}")
+    print("\n\n".join(part(arrays) for part in (summary, ratio_sizes, by_problem)))
 
 
 if __name__ == "__main__":

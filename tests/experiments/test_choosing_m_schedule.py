@@ -184,6 +184,15 @@ def test_headlines_count_apart_what_is_near_and_what_is_worse_than_m_1():
         assert far[f"{group}m_1_share_within_10_percent"] == 0
 
 
+def test_the_size_of_the_ratios_is_their_geometric_mean_and_the_largest():
+    typical, largest = statistics.sizes(arrays(0.6), np.array([True, False]))
+    np.testing.assert_allclose(typical[1], 1.2)
+    one = statistics.ratios(arrays(0.6))[:1, 0]
+    np.testing.assert_allclose(typical[0], np.prod(one) ** (1 / one.size))
+    np.testing.assert_allclose(largest[0], one.max())
+    assert table.ratio_sizes(arrays(0.6)).count("\n") == 3
+
+
 @pytest.fixture(scope="module")
 def result(smoke_result):
     with jax.numpy_rank_promotion("allow"):
