@@ -58,7 +58,7 @@ def _errors(arrays: Arrays) -> Figure:
                     axes.axhline(errors[at], color=color, ls=style, lw=1)
         axes.set(xscale="log", yscale="log", title=_title(arrays, row))
     figure.supxlabel(
-        "M, fixed (horizontal: adaptive dashed, sufficient solid, averaged dotted; * further problems)"
+        "M, fixed (lines: adaptive dashed, sufficient solid, averaged dotted; * further problems)"
     )
     figure.supylabel("error (KL, or excess held-out loss), mean over seeds")
     figure.legend(loc="outside upper center", ncols=3)

@@ -59,6 +59,9 @@ def sufficient_magnification(*, matching: Scalars = 0.5, largest: float = 1e4) -
     three standard errors, in which the shared samples are accounted for. Where model and noise
     overlap this is M = 1, whose gradient has the least noise.
 
+    It limits the damage and is no free gain: where M = 1 misses nothing it may cost up to 2.5 times
+    the error of the best M (docs/choosing.md, "M").
+
     A measurement takes no pass of the model, only a solve for each of 13 candidates on the log
     ratios of the batch. All of the first 256 steps are measured, and 1 in 40 at step 10,000.
 
