@@ -72,12 +72,12 @@ class _Worker(contextlib.AbstractContextManager):
         process, start = self._started(), time.monotonic()
         answer = Path(self._answers.name) / f"{part.name}.json"
         self._has_run = True
-        with contextlib.suppress(BrokenPipeError):  # it has died: seen below
-            request = {"module": part.module, "size": size, "answer": str(answer)}
-            process.stdin.write(json.dumps(request) + "\n")
-            process.stdin.flush()
+        request = {"module": part.module, "size": size, "answer": str(answer)}
         with self._log.open("rb") as written:
-            written.seek(0, os.SEEK_END)
+            written.seek(0, os.SEEK_END)  # before it is asked: it may fail at once
+            with contextlib.suppress(BrokenPipeError):  # it has died: seen below
+                process.stdin.write(json.dumps(request) + "\n")
+                process.stdin.flush()
             entry, patience = self._wait(process, answer, start + seconds), ENDED
             if entry is None:
                 is_dead = process.poll() is not None
