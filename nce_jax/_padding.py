@@ -87,12 +87,12 @@ def cut(result: Any, counts: list[int]) -> Any:
     return jax.tree.unflatten(structure, [jax.device_put(leaf) for leaf in cut])
 
 
-def program_dtype(arrays: Iterable[np.ndarray]) -> np.dtype:
+def program_dtype(arrays: Iterable[Any]) -> np.dtype:
     """The dtype of the program: float64 only where x64 is on, and at least float32."""
     return np.dtype(compute_dtype(*map(_canonical, arrays)))
 
 
-def _canonical(array: np.ndarray) -> np.dtype:
+def _canonical(array: Any) -> np.dtype:
     """The dtype that JAX would give an array, whose own may be wider than float64."""
     is_known = array.dtype.itemsize <= 8
     return jax.dtypes.canonicalize_dtype(array.dtype if is_known else np.float64)
