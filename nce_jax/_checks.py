@@ -185,7 +185,16 @@ def relative_weights(weights: Any, numpy: Any) -> Any:
     largest = jax.lax.stop_gradient(weights) if numpy is jnp else weights
     largest = numpy.max(largest, axis=-1, keepdims=True)
     is_scale = (largest > 0) & numpy.isfinite(largest)
-    return weights / numpy.where(is_scale, largest, numpy.ones_like(largest))
+    return over_scale(weights, numpy.where(is_scale, largest, numpy.ones_like(largest)), numpy)
+
+
+def over_scale(values: Any, scale: Any, numpy: Any) -> Any:
+    """Values over a positive scale as large as they are, also where its reciprocal underflows.
+
+    A compiled program multiplies by the reciprocal, and flushes to zero what is not normal.
+    """
+    shift = numpy.where(scale > 1, numpy.asarray(2.0**-10, scale.dtype), numpy.ones_like(scale))
+    return (values * shift) / (scale * shift)
 
 
 def broadcasts(given: tuple[int, ...], shape: tuple[int, ...]) -> bool:

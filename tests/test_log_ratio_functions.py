@@ -135,6 +135,25 @@ def test_the_scale_of_weights_changes_nothing(name, dtype):
             jax.tree.map(np.testing.assert_array_equal, results[0], other)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_largest_weights_are_weights_in_a_compiled_program(dtype):
+    """Its division multiplies by the reciprocal, which underflows beyond 1 / the least normal."""
+    with jax.enable_x64(dtype == "float64"):
+        data, noise = (jnp.asarray(VALUES[side, 0, :, 0], dtype) for side in (0, 1))
+        weights = jnp.asarray(np.random.default_rng(0).uniform(0.5, 1, SAMPLES), dtype)
+        largest = 2.0 ** (127 if dtype == "float32" else 1023)
+
+        @jax.jit
+        def of(weights):
+            solved = FUNCTIONS["nce_jax.solve_log_partition"](data, noise, weights_data=weights)
+            loss = FUNCTIONS["nce_jax.nce_loss"](
+                data, noise, log_partition=0.0, weights_data=weights
+            )
+            return solved.log_partition, loss
+
+        np.testing.assert_allclose(of(weights * largest), of(weights), rtol=1e-6)
+
+
 def test_weights_that_only_numpy_holds():
     """Host arrays and float64 weights are scaled before they are rounded to the samples' dtype."""
     data, noise = VALUES[0, 0, :, 0].astype(np.float32), VALUES[1, 0, :, 0].astype(np.float32)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._checks import over_scale
 from nce_jax._numerics import matmul
 
 _BLOCK = 256
@@ -124,7 +125,7 @@ def _relative_weights(weights: jax.Array, owners: jax.Array, num_states: int) ->
     """Weights over the largest of their state: only ratios within a state matter."""
     largest = jax.ops.segment_max(weights, owners, num_states, indices_are_sorted=True)
     usable = (largest > 0) & (largest < jnp.inf)
-    return weights / jax.lax.stop_gradient(jnp.where(usable, largest, 1))[owners]
+    return over_scale(weights, jax.lax.stop_gradient(jnp.where(usable, largest, 1))[owners], jnp)
 
 
 def _relative_potentials(

@@ -409,7 +409,7 @@ def _observed(pool, scale):
 
 
 @pytest.mark.costly
-@pytest.mark.parametrize("scale", [1e26, 1e-40])
+@pytest.mark.parametrize("scale", [1e26, 1e-40, 1e38])
 def test_only_ratios_of_weights_within_a_state_matter(scale):
     pool = oscillators()
     weights = np.random.default_rng(0).lognormal(size=150)
