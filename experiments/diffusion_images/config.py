@@ -104,7 +104,7 @@ PRESETS = {
     "gpu": Config(),
     "gpu-imagenet64": Config(
         images="imagenet64",
-        sampler_teacher="edm-imagenet64",
+        sampler_teacher="openai-edm-imagenet64",
         student_teacher="edm-imagenet64",
         sampler_rate=1e-8,
         scale_rate=1e-6,
