@@ -94,7 +94,7 @@ def convert(
         # Of an embedding, a row is a class; of a linear layer, a column.
         expected[names[name]] = shape[::-1] if layer == "map_label" else shape
     # A qkv of three axes is ADM's own: the same network, whose qkv has another order.
-    checkpoint.check_shapes(path, expected, tensors, f"expected is the file of {ADDRESS}")
+    checkpoint.check_shapes(path, expected, tensors, f"give the file of {ADDRESS}")
     return {here: _as_here(here, tensors[there]) for here, there in names.items()}
 
 

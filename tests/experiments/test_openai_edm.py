@@ -4,20 +4,25 @@ The oracle is written from the formulas of openai/consistency_models, in float64
 layouts of its checkpoint. PyTorch and the clone are modules made by the test.
 """
 
+import contextlib
 import sys
 import types
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from experiments.common.endings import CommandError, one_line
 from experiments.common.networks import edm_blocks, edm_unet, weights
-from experiments.common.published import DataError
 from experiments.converters import checkpoint, edm, openai_edm
 from experiments.diffusion_images.config import PRESETS
 
-SMALL = edm_blocks.Settings("adm", 8, 128, (1, 1, 2), 1, (4,), num_labels=3, noise_scale=250.0)
+PUBLISHED = edm_blocks.SETTINGS[openai_edm.NETWORK]
+SMALL = PUBLISHED._replace(
+    side=8, channels=128, multipliers=(1, 1, 2), num_blocks=1, attention_sides=(4,), num_labels=3
+)
 WIDTH, NUM_CLASSES, HEAD = 128, 3, 64
 
 ENCODER = [
@@ -187,10 +192,9 @@ def test_the_converted_network_is_the_original(tensors, x64):
     arrays = openai_edm.convert("x.pt", SMALL, tensors)
     assert all(array.dtype == np.float32 for array in arrays.values())
     ours = {name: jnp.asarray(array, jnp.float64) for name, array in arrays.items()}
-    output = edm_unet.denoise(
-        SMALL, ours, x * sigma[:, None, None, None], sigma, np.eye(3)[classes]
-    )
-    expected = denoised(tensors, x * sigma[:, None, None, None], sigma, classes)
+    noised = x * sigma[:, None, None, None]
+    output = jax.jit(partial(edm_unet.denoise, SMALL))(ours, noised, sigma, np.eye(3)[classes])
+    expected = denoised(tensors, noised, sigma, classes)
     np.testing.assert_allclose(output, expected, rtol=1e-9, atol=1e-9)
 
 
@@ -211,8 +215,7 @@ def test_arrays_of_another_network_are_named(tensors):
 
 def test_layers_of_the_published_size_have_names_of_their_own():
     """The levels end at blocks 3, 7, 11 and 15; the enlarging part comes after the attention."""
-    settings = edm_blocks.SETTINGS[openai_edm.NETWORK]
-    names = openai_edm.layer_names(settings)
+    names = openai_edm.layer_names(PUBLISHED)
     assert len(set(names.values())) == len(names)
     assert names["enc.32x32_down.conv0"] == "input_blocks.4.0.in_layers.2"
     assert names["enc.8x8_block2.qkv"] == "input_blocks.15.1.qkv"
@@ -290,10 +293,11 @@ def torch(monkeypatch, tmp_path, tensors):
 
     module.load = lambda path, **options: {name: Tensor(a) for name, a in tensors.items()}
     module.is_tensor, module.tensor = lambda value: isinstance(value, Tensor), Tensor
-    module.no_grad, module.denoise = lambda: one_line(), denoise
+    module.no_grad, module.denoise = contextlib.nullcontext, denoise
     monkeypatch.setitem(sys.modules, "torch", module)
     monkeypatch.setitem(edm_blocks.SETTINGS, openai_edm.NETWORK, SMALL)
     network = weights._of_edm(openai_edm.NETWORK)
+    network = network._replace(forward=jax.jit(network.forward))
     monkeypatch.setitem(weights.NETWORKS, openai_edm.NETWORK, network)
     monkeypatch.setattr(sys, "path", sys.path.copy())
     folder = tmp_path / "clone/cm"
@@ -317,20 +321,15 @@ def command(monkeypatch, path, *options):
 
 @pytest.mark.costly
 def test_a_forward_pass_of_the_original_is_stored_and_repeated(torch, monkeypatch, tmp_path):
-    """The reader compares it; a network with another unit of the noise level is refused."""
     path = tmp_path / "x.pt"
     path.write_bytes(b"content")
     output = command(monkeypatch, path, "--origin", tmp_path / "clone")
     (options,) = torch.seen
     assert options["attention_resolutions"] == (2,)
+    assert options["channel_mult"] == (1, 1, 2)
     assert options["num_head_channels"] == HEAD
-    assert (
-        weights.read_weights(output, openai_edm.NETWORK).keys() == edm_blocks.shapes(SMALL).keys()
-    )
-    monkeypatch.setitem(edm_blocks.SETTINGS, "other", SMALL._replace(noise_scale=0.25))
-    monkeypatch.setitem(weights.NETWORKS, "other", weights._of_edm("other"))
-    with pytest.raises(DataError, match="expected the output of the original code for other"):
-        weights.read_weights(output, "other")
+    read = weights.read_weights(output, openai_edm.NETWORK)
+    assert read.keys() == edm_blocks.shapes(SMALL).keys()
 
 
 def test_a_command_that_cannot_be_carried_out_ends_in_one_line(

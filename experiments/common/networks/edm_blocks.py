@@ -53,7 +53,7 @@ SETTINGS = {
     ),
     "edm-imagenet64": Settings("adm", 64, 192, (1, 2, 3, 4), 3, (32, 16, 8), num_labels=1000),
 }
-# OpenAI's own training of it, whose network sees a quarter of the logarithm in thousandths.
+# OpenAI's training of it: its network sees a thousand times a quarter of the logarithm.
 SETTINGS["openai-edm-imagenet64"] = SETTINGS["edm-imagenet64"]._replace(noise_scale=250.0)
 
 
