@@ -19,6 +19,7 @@ from nce_jax._dtypes import compute_dtype, float_cure, is_narrow
 from nce_jax._offset import check_rounding
 from nce_jax._ranges import (
     check_at_least_one,
+    check_largest,
     check_magnitude,
     check_not_negative,
     check_range,
@@ -227,6 +228,7 @@ def check_number(name: str, value: Any, dtype: Any) -> None:
         check_magnitude(name, value, dtype)
     elif name in _CHECKS:
         _CHECKS[name](name, value)
+        check_largest(name, value, dtype)
 
 
 def check_positive_int(name: str, value: Any) -> None:
@@ -299,6 +301,7 @@ def as_not_negative(name: str, value: Any, samples: jax.Array) -> jax.Array:
     """`as_scalar` of a number that has to be finite and >= 0; NaN where a traced one is not."""
     number = as_scalar(name, value, samples)
     check_not_negative(name, value)
+    check_largest(name, value, number.dtype)
     return jnp.where((number >= 0) & (number < jnp.inf), number, jnp.nan)
 
 

@@ -46,6 +46,13 @@ def check_magnitude(name: str, value: Any, dtype: Any) -> None:
     check_range(name, value, expected, lambda x: (x >= least) & (x <= largest))
 
 
+def check_largest(name: str, value: Any, dtype: Any) -> None:
+    """Raises where `dtype` turns a known number >= 0 into infinity; what turns into zero may."""
+    largest = float(jnp.finfo(dtype).max)
+    expected = f"a number that {jnp.dtype(dtype).name} holds, at most {largest:.2g}"
+    check_range(name, value, expected, lambda x: x <= largest)
+
+
 def check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
     """Raises ValueError where a known value is not valid, and names the first one."""
     values = known_values(np.asarray(value) if isinstance(value, list | tuple) else value)

@@ -1,6 +1,8 @@
 """What an optimizer needs beside gradient, state and parameters, and the states that fit it."""
 
+import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +17,23 @@ def _missing_arguments(error: TypeError) -> list[str]:
     """The keywords that a call lacked, by its error; empty for errors of other kinds."""
     found = _MISSING.search(str(error))
     return re.findall(r"'(\w+)'", found.group(1)) if found else []
+
+
+def update_fn(optimizer: Any) -> Callable[..., Any]:
+    """The update, which leaves out those of value, grad and value_fn that it does not take.
+
+    `optax.with_extra_args_support` does so for plain transformations alone. One with keywords of
+    its own may refuse all others, as `optax.contrib.sam` does.
+    """
+    parameters = inspect.signature(optimizer.update).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return optimizer.update
+
+    def update(updates: Any, state: Any, params: Any = None, **objective: Any) -> Any:
+        known = {name: value for name, value in objective.items() if name in parameters}
+        return optimizer.update(updates, state, params, **known)
+
+    return update
 
 
 def refuse_arguments(optimizer: Any, params: Any, reason: str) -> None:

@@ -130,10 +130,11 @@ def test_known_values_raise(function, given, argument):
 
 @pytest.mark.parametrize(
     ("function", "given", "argument"),
-    [case for case in CASES if RANGES.get(case.values[2]) is POSITIVE],
+    [case for case in CASES if case.values[2] in RANGES.keys() - {"preference"}],
 )
 def test_numbers_that_float32_does_not_hold_raise(function, given, argument):
-    for bad in (1e39, 1e-46, np.float64(1e300)):
+    small = (1e-46,) if RANGES[argument] is POSITIVE else ()  # elsewhere as good as 0
+    for bad in (1e39, np.float64(1e300), *small):
         with pytest.raises(ValueError, match=rf"{argument}: expected a number that float32 holds"):
             function(**given | {argument: bad})
 

@@ -1,10 +1,12 @@
 """Final values over seeds, paired differences between methods, and the headline numbers."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from experiments.common.crossing import first_reached
 
 SHOWN = ("frechet", "kernel", "class_kl", "sure")
 """Measures in the order of the tables."""
@@ -41,10 +43,45 @@ def paired(
     """
     methods = names(arrays, kind)
     values = final(arrays, kind, measure)
-    difference = values[methods.index(first)] - values[methods.index(second)]
+    return interval(values[methods.index(first)] - values[methods.index(second)])
+
+
+def interval(difference: np.ndarray) -> tuple[float, float, float]:
+    """Mean over seeds with an interval of 95 %, by Student's t."""
     mean, error = mean_and_error(difference)
     reach = stats.t.ppf(0.975, difference.shape[-1] - 1) * error
     return float(mean), float(mean - reach), float(mean + reach)
+
+
+class Ratio(NamedTuple):
+    """Updates of one method by those of a second: the geometric mean, with an interval of 95 %.
+
+    Attributes:
+      mean: over seeds; a run that does not reach the goal counts with its last update.
+      low: end of the interval, by Student's t on logarithms paired by seed.
+      high: the other end.
+      num_missed: number of seeds of the first method that never reach the goal.
+    """
+
+    mean: float
+    low: float
+    high: float
+    num_missed: int
+
+
+def ratio_of_updates(arrays: Mapping[str, Any], kind: str, first: str, second: str) -> Ratio:
+    """Updates until both methods are at the Frechet distance at which the second ends."""
+    methods, updates = names(arrays, kind), arrays[f"{kind}_updates"]
+    curves = [arrays[f"{kind}_frechet"][methods.index(name)] for name in (first, second)]
+    goals = curves[1][:, -1]
+    needed = np.array(
+        [
+            [first_reached(updates, curve, goal) for curve, goal in zip(of_all, goals, strict=True)]
+            for of_all in curves
+        ]
+    )
+    logs = np.log(np.minimum(needed, float(updates[-1])))
+    return Ratio(*map(float, np.exp(interval(logs[0] - logs[1]))), int(np.isinf(needed[0]).sum()))
 
 
 def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
@@ -68,7 +105,7 @@ def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
 
 
 def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
-    """Frechet distance and KL of the classes of all methods and baselines."""
+    """Frechet distance and KL of the classes of all methods and baselines; ratios of updates."""
     numbers = {"accuracy": float(arrays["accuracy"])}
     for measure in ("frechet", "class_kl"):
         for name in BASELINES:
@@ -77,6 +114,10 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
             means = final(arrays, kind, measure).mean(axis=-1)
             for method, mean in zip(names(arrays, kind), means, strict=True):
                 numbers[f"{kind}_{measure}_{slug(method)}"] = float(mean)
+    if "student" in kinds(arrays):
+        for first, second in comparisons(arrays, "student"):
+            ratio = ratio_of_updates(arrays, "student", first, second)
+            numbers[f"student_updates_{slug(first)}_by_{slug(second)}"] = ratio.mean
     return numbers
 
 

@@ -16,6 +16,7 @@ from experiments.diffusion_digits.statistics import (
     mean_and_error,
     names,
     paired,
+    ratio_of_updates,
 )
 
 DIGITS = {"frechet": 1, "kernel": 3, "class_kl": 3, "sure": 3}
@@ -66,8 +67,17 @@ def differences(arrays: Mapping[str, Any], kind: str) -> str:
     return "\n".join(lines)
 
 
+def ratios(arrays: Mapping[str, Any], kind: str) -> str:
+    """Updates to where the second method ends, by those of the second, in Markdown."""
+    lines = ["| | by | updates, 95 % | seeds that miss |", "|---|---|---|--:|"]
+    for first, second in comparisons(arrays, kind):
+        mean, low, high, missed = ratio_of_updates(arrays, kind, first, second)
+        lines.append(f"| {first} | {second} | {mean:.2f} ({low:.2f} to {high:.2f}) | {missed} |")
+    return "\n".join(lines)
+
+
 def main(preset: str = "cpu") -> None:
-    """Print the tables of samplers and students, and of their differences.
+    """Print the tables of samplers and students, of their differences and of ratios of updates.
 
     Args:
         preset: whose results.
@@ -75,7 +85,7 @@ def main(preset: str = "cpu") -> None:
     folder = results.default_folder("diffusion_digits", preset)
     stored = results.load(folder, f"python -m experiments.diffusion_digits.run --preset {preset}")
     for kind in kinds(stored.arrays):
-        for text in (table, by_update, differences):
+        for text in (table, by_update, differences, ratios):
             print(f"\n{kind}\n\n{text(stored.arrays, kind)}")
 
 

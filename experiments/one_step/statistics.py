@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from experiments.common.crossing import first_reached
+
 SHOWN = ("sliced", "mmd", "good", "modes", "mode_kl", "spread")
 """Measures in the order of the tables."""
 REACHED = ("sliced", "mmd", "good")
@@ -57,21 +59,11 @@ def paired(
     return interval(values[_row(arrays, first)] - values[_row(arrays, second)])
 
 
-def first_reached(updates: np.ndarray, curve: np.ndarray, goal: float) -> float:
-    """The update at which a curve, (checkpoint,), falls to the goal; infinite if it never does.
-
-    The curve is smoothed over `NUM_SMOOTHED` checkpoints, and a straight line between two means.
-    """
+def first_near(updates: np.ndarray, curve: np.ndarray, goal: float) -> float:
+    """The update at which a curve, smoothed over `NUM_SMOOTHED` checkpoints, falls to the goal."""
     window = np.ones(NUM_SMOOTHED) / NUM_SMOOTHED
     smooth, at = np.convolve(curve, window, "valid"), np.convolve(updates, window, "valid")
-    if not np.any(is_there := smooth <= goal):
-        return np.inf
-    number = int(np.argmax(is_there))
-    if number == 0:
-        return float(at[0])
-    before, after = smooth[number - 1], smooth[number]
-    place = (before - goal) / (before - after)
-    return float(at[number - 1] + place * (at[number] - at[number - 1]))
+    return first_reached(at, smooth, goal)
 
 
 def reached(arrays: Mapping[str, Any], measure: str, method: str, goal_of: str) -> np.ndarray:
@@ -81,7 +73,7 @@ def reached(arrays: Mapping[str, Any], measure: str, method: str, goal_of: str) 
     curves = sign * arrays[measure][_row(arrays, method)]
     return np.array(
         [
-            first_reached(arrays["updates"], curve, goal)
+            first_near(arrays["updates"], curve, goal)
             for curve, goal in zip(curves, goals, strict=True)
         ]
     )

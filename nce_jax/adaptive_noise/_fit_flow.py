@@ -19,6 +19,7 @@ from nce_jax._options import as_folder, check_changes, check_flag, check_fractio
 from nce_jax._promotion import standard_promotion
 from nce_jax._samples import HoldOut, check_wide_samples, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real, Shaped
+from nce_jax._updates import update_fn
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
 from nce_jax.training import Batch, fit
@@ -236,7 +237,7 @@ class _FlowStep:
     ) -> tuple[_State, dict[str, jax.Array]]:
         loss, gradient = jax.value_and_grad(self.loss)(state.params, batch.x_data)
         with standard_promotion():
-            move = optax.with_extra_args_support(self.optimizer).update
+            move = update_fn(self.optimizer)
             updates, opt_state = move(
                 gradient, state.opt_state, state.params,
                 value=loss, grad=gradient, value_fn=partial(self.loss, x=batch.x_data),

@@ -14,7 +14,7 @@ from nce_jax._contracts import check_data, check_log_density_fn, check_optimizer
 from nce_jax._options import check_flag
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import init_optimizer
+from nce_jax._updates import init_optimizer, update_fn
 from nce_jax.critics._checks import (
     as_batch,
     as_samples_of,
@@ -174,7 +174,7 @@ class TwoPlayerStep:
         objective: dict[str, Any] = {"value": loss, "grad": gradient}
         objective["value_fn"] = lambda params: loss_fn(params)[0]
         with standard_promotion():
-            move = optax.with_extra_args_support(self.optimizer).update
+            move = update_fn(self.optimizer)
             updates, opt_state = move(gradient, state.opt_state, state.params, **objective)
             params = optax.apply_updates(state.params, updates)
         metrics = {"own_loss": own} if self.has_loss else {}

@@ -5,14 +5,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive
 from nce_jax._eager import one_program
 from nce_jax._numerics import block_sums, effective_samples, rounding_variance
 from nce_jax._offset import Effect
-from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics import overlap
-from nce_jax.free_energy._window import WORK, Window, as_inefficiency, solved_window
+from nce_jax.free_energy._window import (
+    WORK,
+    Window,
+    as_inefficiency,
+    check_inefficiency,
+    solved_window,
+)
 from nce_jax.log_partition import Solver, interval_status, newton
 
 
@@ -121,8 +125,7 @@ def bar(
       Shirts, Bair, Hooker and Pande, Equilibrium free energies from nonequilibrium measurements
         using maximum-likelihood methods, 2003.
     """
-    check_positive("statistical_inefficiency", statistical_inefficiency)
-    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
+    check_inefficiency(statistical_inefficiency)
     return _bar(
         work_forward,
         work_reverse,

@@ -10,16 +10,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_scalar_array, check_positive
+from nce_jax._checks import as_scalar_array
 from nce_jax._eager import one_program
 from nce_jax._numerics import block_sums, rounding_variance
 from nce_jax._offset import Effect
 from nce_jax._options import check_flag
 from nce_jax._ragged import Windows, as_windows
-from nce_jax._ranges import check_at_least_one, known_values
+from nce_jax._ranges import known_values
 from nce_jax._types import Array, Float, Real, Scalars, Weights
 from nce_jax.free_energy._bar import effective_count, overlap_of
-from nce_jax.free_energy._window import WORK, Window, as_inefficiency, solved_window
+from nce_jax.free_energy._window import (
+    WORK,
+    Window,
+    as_inefficiency,
+    check_inefficiency,
+    solved_window,
+)
 from nce_jax.log_partition import Solver, interval_status, newton
 
 
@@ -189,8 +195,7 @@ def _row_sizes(array: Any) -> list[int]:
 
 def inefficiencies(value: Any, work_forward: Any) -> tuple[Any, Any]:
     """g of the states that forward and reverse work were sampled in, from one per state."""
-    check_positive("statistical_inefficiency", value)
-    check_at_least_one("statistical_inefficiency", value)
+    check_inefficiency(value)
     *batch, num_windows, _ = np.shape(work_forward)
     value = as_scalar_array("statistical_inefficiency", value, (*batch, num_windows + 1))
     if np.ndim(value) == 0 or np.shape(value)[-1] == 1:

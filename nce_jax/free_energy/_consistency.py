@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nce_jax._checks import as_sample_array, check_positive
-from nce_jax._ranges import check_at_least_one
+from nce_jax._checks import as_sample_array
 from nce_jax._slope import CalibrationSlope, calibration_slope
 from nce_jax._types import Array, Float, Scalars
 from nce_jax.free_energy._chain import bar_chain
 from nce_jax.free_energy._input import checked_counts, joined
+from nce_jax.free_energy._window import check_inefficiency
 from nce_jax.log_partition import Status
 
 Windows = (
@@ -99,8 +99,7 @@ def work_slope(
       Shirts, Simple quantitative tests to validate sampling from thermodynamic ensembles, 2013 (the
         same slope, of energies at two temperatures).
     """
-    check_positive("statistical_inefficiency", statistical_inefficiency)
-    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
+    check_inefficiency(statistical_inefficiency)
     is_list = isinstance(work_forward, list | tuple)
     forward, reverse = _windows(work_forward, work_reverse)
     pairs = _inefficiencies(statistical_inefficiency, len(forward))

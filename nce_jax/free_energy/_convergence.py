@@ -6,15 +6,20 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_weights, check_positive, check_positive_int
+from nce_jax._checks import as_samples, as_weights, check_positive_int
 from nce_jax._eager import one_program
 from nce_jax._offset import Effect
 from nce_jax._ragged import Windows
-from nce_jax._ranges import check_at_least_one
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.free_energy._chain import as_chain, inefficiencies
 from nce_jax.free_energy._summary import Summary, of_chain, of_window
-from nce_jax.free_energy._window import WORK, Window, map_in_chunks, solved_window
+from nce_jax.free_energy._window import (
+    WORK,
+    Window,
+    check_inefficiency,
+    map_in_chunks,
+    solved_window,
+)
 
 
 class Convergence(NamedTuple):
@@ -89,8 +94,7 @@ def bar_convergence(
       Klimovich, Shirts and Mobley, Guidelines for the analysis of free energy calculations, 2015
         (forward and reverse convergence).
     """
-    check_positive("statistical_inefficiency", statistical_inefficiency)
-    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
+    check_inefficiency(statistical_inefficiency)
     check_positive_int("num_fractions", num_fractions)
     return _bar_convergence(
         work_forward,

@@ -12,7 +12,7 @@ from nce_jax._dtypes import compute_dtype
 from nce_jax._eager import is_on_host
 from nce_jax._offset import Effect, check_rounding, find_split
 from nce_jax._padding import padded_size, padded_to, program_dtype
-from nce_jax._ranges import check_at_least_one, known_values
+from nce_jax._ranges import check_at_least_one, check_largest, known_values
 
 
 class PooledSamples(NamedTuple):
@@ -59,6 +59,7 @@ def as_inputs(reduced_potentials: Any, num_samples: Any, weights: Any, inefficie
         weights = as_weight_array("weights", weights, potentials.shape[1:])
     name = "statistical_inefficiency"
     check_at_least_one(name, inefficiency)
+    check_largest(name, inefficiency, jnp.result_type(float))
     inefficiency = as_scalar_array(name, inefficiency, potentials.shape[:1])
     arguments = potentials, num_samples, weights, inefficiency
     is_traced = any(isinstance(value, jax.core.Tracer) for value in arguments)

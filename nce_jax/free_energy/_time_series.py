@@ -11,7 +11,6 @@ from nce_jax._checks import (
     as_sample_array,
     as_samples,
     as_weights,
-    check_positive,
     check_positive_int,
     check_same_batch,
     compute_dtype,
@@ -19,8 +18,9 @@ from nce_jax._checks import (
 from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import expand, ignore_unweighted, total_weight, weighted_mean
 from nce_jax._offset import Effect, without_typical
-from nce_jax._ranges import check_at_least_one, known_values
+from nce_jax._ranges import known_values
 from nce_jax._types import Array, Bool, Float, Scalars, Weights
+from nce_jax.free_energy._window import check_inefficiency
 
 
 def statistical_inefficiency(
@@ -195,8 +195,7 @@ def decorrelated_mask(
       Chodera, Swope, Pitera, Seok and Dill, Use of the weighted histogram analysis method for the
         analysis of simulated and parallel tempering simulations, 2007, section 2.4.
     """
-    check_positive("statistical_inefficiency", statistical_inefficiency)
-    check_at_least_one("statistical_inefficiency", statistical_inefficiency)
+    check_inefficiency(statistical_inefficiency)
     check_positive_int("num_samples", num_samples)
     spacing = as_real("statistical_inefficiency", statistical_inefficiency)
     known = known_values(spacing)

@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_samples, as_scalar, as_weights, check_same_batch, compute_dtype
+from nce_jax._checks import (
+    as_samples,
+    as_scalar,
+    as_weights,
+    check_positive,
+    check_same_batch,
+    compute_dtype,
+)
 from nce_jax._eager import SampleSet
 from nce_jax._numerics import (
     expand,
@@ -22,6 +29,7 @@ from nce_jax._numerics import (
     total_weight,
     weighted_mean,
 )
+from nce_jax._ranges import check_at_least_one, check_largest
 from nce_jax._types import Scalars
 from nce_jax.log_partition import Solver, Status, newton, solve_log_partition
 
@@ -119,6 +127,14 @@ def _pair(forward: Side, reverse: Side) -> dict[str, Any]:
         "weights_data": reverse.weights,
         "weights_noise": forward.weights,
     }
+
+
+def check_inefficiency(value: Any) -> None:
+    """Raises unless a g whose values are known is a finite number of at least one."""
+    name = "statistical_inefficiency"
+    check_positive(name, value)
+    check_at_least_one(name, value)
+    check_largest(name, value, jnp.result_type(float))
 
 
 def as_inefficiency(name: str, value: Any, window: Window) -> jax.Array:

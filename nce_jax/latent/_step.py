@@ -22,7 +22,7 @@ from nce_jax._dtypes import compute_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import check_opt_state, init_optimizer
+from nce_jax._updates import check_opt_state, init_optimizer, update_fn
 from nce_jax.latent._checks import (
     as_data,
     check_prior_state,
@@ -122,7 +122,7 @@ class LatentStep:
 
         objective = {"value": loss, "grad": gradient, "value_fn": value_fn}
         with standard_promotion():
-            move = optax.with_extra_args_support(self.optimizer).update
+            move = update_fn(self.optimizer)
             updates, opt_state = move(gradient, state.opt_state, state.params, **objective)
             params = optax.apply_updates(state.params, updates)
         metrics = {

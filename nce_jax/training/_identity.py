@@ -14,6 +14,7 @@ import optax
 
 from nce_jax._options import CHANGES, PARTS
 from nce_jax._promotion import standard_promotion
+from nce_jax._updates import update_fn
 from nce_jax.training._checkpoints import CheckpointWarning
 from nce_jax.training._digests import different_leaves as _unlike
 from nce_jax.training._digests import summary
@@ -127,7 +128,7 @@ def _update(optimizer: Any) -> Callable[..., Any]:
 
     def update(gradient: Any, opt_state: Any, pair: Any) -> Any:
         value = jnp.zeros((), jax.tree.leaves(pair)[-1].dtype)
-        return optax.with_extra_args_support(optimizer).update(
+        return update_fn(optimizer)(
             gradient, opt_state, pair, value=value, grad=gradient, value_fn=optax.tree.sum
         )
 

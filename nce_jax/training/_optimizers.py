@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import optax
 
 from nce_jax._contracts import check_optimizer
+from nce_jax._updates import update_fn
 
 
 def as_optimizer(name: str, optimizer: Any) -> optax.GradientTransformation:
@@ -39,7 +40,8 @@ def apart(
     Masks and labels of the user's are therefore trees over the parameters, and norms those of the
     parameters; `optax.partition` would hand on the pair with a mask in it.
     """
-    both = [optax.with_extra_args_support(part) for part in (optimizer, of_log_partition)]
+    both = optimizer, of_log_partition
+    moves = [update_fn(part) for part in both]
 
     def init(pair: Any) -> PairState:
         states = [PartState(part.init(own)) for part, own in zip(both, pair, strict=True)]
@@ -47,10 +49,10 @@ def apart(
 
     def update(updates: Any, state: PairState, pair: Any = None, **extra: Any) -> Any:
         moved, states = [], {}
-        for index, (name, part) in enumerate(zip(_PARTS, both, strict=True)):
+        for index, (name, move) in enumerate(zip(_PARTS, moves, strict=True)):
             own = None if pair is None else pair[index]
             inner = state.inner_states[name].inner_state
-            change, inner = part.update(updates[index], inner, own, **_of_part(extra, index))
+            change, inner = move(updates[index], inner, own, **_of_part(extra, index))
             moved.append(change)
             states[name] = PartState(inner)
         return tuple(moved), PairState(states)

@@ -13,7 +13,7 @@ from nce_jax._checks import check_positive_int, compute_dtype
 from nce_jax._contracts import check_params
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import init_optimizer, refuse_arguments
+from nce_jax._updates import init_optimizer, refuse_arguments, update_fn
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import Status, make_problem
@@ -217,7 +217,7 @@ class TrainStep:
             gradient = _magnify.rescale(choice, gradient, slopes, pull_back, self.sides.stages)
         gradient = add_gradient(gradient[0], penalty), gradient[1]
         with standard_promotion():
-            move = optax.with_extra_args_support(self.optimizer).update
+            move = update_fn(self.optimizer)
             updates, opt_state = move(gradient, state.opt_state, pair, **objective)
             params, log_partition = optax.apply_updates(pair, updates)
         new = TrainState(params, log_partition, opt_state, state.step + 1)

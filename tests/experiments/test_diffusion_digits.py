@@ -154,6 +154,21 @@ def test_a_paired_difference_and_its_interval():
     assert mean - low == pytest.approx(high - mean)
 
 
+def test_the_ratio_of_updates_is_that_to_where_the_second_method_ends():
+    """Two seeds: one where the first method needs half the updates, one where it never arrives."""
+    slow, fast, stuck = [40.0, 30, 20, 10], [30.0, 10, 9, 8], [40.0, 30, 20, 19]
+    arrays = {
+        "student_methods": np.array(["SiD", "SiD + M = 50"]),
+        "student_updates": np.array([10, 20, 30, 40]),
+        "student_frechet": np.array([[slow, slow], [fast, stuck]]),
+    }
+    ratio = statistics.ratio_of_updates(arrays, "student", "SiD + M = 50", "SiD")
+    assert ratio.mean == pytest.approx((20 / 40) ** 0.5)
+    assert ratio.num_missed == 1
+    same = statistics.ratio_of_updates(arrays, "student", "SiD", "SiD")
+    assert same == (1.0, 1.0, 1.0, 0)
+
+
 @pytest.fixture(scope="module")
 def result(smoke_result):
     with jax.numpy_rank_promotion("allow"):
@@ -187,6 +202,7 @@ class TestSmokePreset:
         for kind, count in (("sampler", 3), ("student", 2)):
             assert table.table(stored.arrays, kind).count("\n") == count + 4
             assert table.by_update(stored.arrays, kind).count("\n") == count + 1
+            assert "| SiD |" in table.ratios(stored.arrays, "student")
 
     def test_a_run_of_samplers_alone_is_shown(self, result):
         arrays = {name: of for name, of in result.arrays.items() if not name.startswith("student")}

@@ -110,9 +110,9 @@ def test_a_network_is_fitted_to_the_teacher():
 def test_the_update_at_which_a_goal_is_reached():
     updates = np.array([10.0, 20, 30, 40, 50])
     falling = np.array([9.0, 6, 3, 0, -3])  # means of three: 6, 3, 0 at 20, 30, 40
-    assert statistics.first_reached(updates, falling, 4.5) == pytest.approx(25)
-    assert statistics.first_reached(updates, falling, 7.0) == 20
-    assert statistics.first_reached(updates, falling, -0.1) == np.inf
+    assert statistics.first_near(updates, falling, 4.5) == pytest.approx(25)
+    assert statistics.first_near(updates, falling, 7.0) == 20
+    assert statistics.first_near(updates, falling, -0.1) == np.inf
 
 
 def _arrays(**curves):

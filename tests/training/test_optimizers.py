@@ -25,6 +25,8 @@ BY_NAME = {
     ),
     "polyak": lambda: optax.polyak_sgd(max_learning_rate=0.5),
     "plateau": lambda: optax.chain(optax.adam(0.1), optax.contrib.reduce_on_plateau(patience=2)),
+    # It takes keywords of its own and refuses others.
+    "sharpness_aware": lambda: optax.contrib.sam(optax.sgd(0.3), optax.sgd(0.02)),
     "injected": lambda: optax.inject_hyperparams(optax.lbfgs, static_args="memory_size")(
         learning_rate=1.0
     ),
