@@ -1,7 +1,7 @@
 """A checkpoint of PyTorch as an npz file with its arrays by name.
 
 It needs PyTorch and NumPy alone, and is imported by the scripts beside it. The checkpoint's digest,
-where one is published, is compared before it is opened, and `weights_only=True` lets PyTorch build
+where one is known, is compared before it is opened, and `weights_only=True` lets PyTorch build
 nothing but tensors.
 """
 
@@ -32,7 +32,7 @@ def main(description: str, address: str, digest: str, algorithm: str = "sha256")
 def read_checkpoint(
     path: Path, address: str, digest: str = "", algorithm: str = "sha256"
 ) -> dict[str, np.ndarray]:
-    """Returns the arrays of a checkpoint by name; an empty `digest` where none is published.
+    """Returns the arrays of a checkpoint by name; an empty `digest` where none is known.
 
     Raises:
         CommandError: it is missing, is not the published one, is damaged, or holds something but

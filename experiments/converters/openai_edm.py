@@ -8,7 +8,7 @@ repository's folder:
 With `--origin`, a clone of https://github.com/openai/consistency_models, its network is run with
 these arrays on two images of noise; the reader then compares our network's output with that.
 `experiments.common.networks.weights.read_weights` reads the result. Ready to run, not run with the
-published file, for which no digest is published.
+published file, of which we found no published digest.
 
 Against NVIDIA's `edm-imagenet64`, by both codes and the settings that OpenAI's `launch.sh` samples
 this file with:
