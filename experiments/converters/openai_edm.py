@@ -7,8 +7,9 @@ repository's folder:
 
 With `--origin`, a clone of https://github.com/openai/consistency_models, its network is run with
 these arrays on two images of noise; the reader then compares our network's output with that.
-`experiments.common.networks.weights.read_weights` reads the result. Ready to run, not run with the
-published file, of which we found no published digest.
+`experiments.common.networks.weights.read_weights` reads the result. Ready to run: it was run with
+the original code's network of the published size and random weights, not with the published file,
+of which we found no published digest.
 
 Against NVIDIA's `edm-imagenet64`, by both codes and the settings that OpenAI's `launch.sh` samples
 this file with:
@@ -154,7 +155,8 @@ def forward_pass(
     # They differ: of equal ones, no wrong order would be seen.
     classes = np.array([0, settings.num_labels - 1])
     with torch.no_grad():
-        planes = torch.tensor(x).permute(0, 3, 1, 2)
+        # Contiguous: their attention takes views of what the convolutions return.
+        planes = torch.tensor(x).permute(0, 3, 1, 2).contiguous()
         _, output = denoiser.denoise(network, planes, torch.tensor(sigma), y=torch.tensor(classes))
         output = output.permute(0, 2, 3, 1).numpy()
     labels = np.eye(settings.num_labels, dtype=np.float32)[classes]
