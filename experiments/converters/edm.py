@@ -26,6 +26,8 @@ from experiments.converters import checkpoint, inert
 
 ADDRESS = "https://nvlabs-fi-cdn.nvidia.com/edm/pretrained"
 PREFIX = "model."
+NETWORKS = sorted(name for name in edm_blocks.SETTINGS if name.startswith("edm-"))
+"""Not OpenAI's, of which the arrays have the same names and shapes, and another meaning."""
 
 
 def main() -> None:
@@ -33,7 +35,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="A denoiser of EDM to npz.")
     parser.add_argument("checkpoint", type=Path, help=f"the published pickle, such as of {ADDRESS}")
     parser.add_argument("output", type=Path, help="the npz file to write")
-    parser.add_argument("--network", choices=sorted(edm_blocks.SETTINGS), default="edm-cifar10")
+    parser.add_argument("--network", choices=NETWORKS, default="edm-cifar10")
     parser.add_argument("--origin", type=Path, help="a clone of https://github.com/NVlabs/edm")
     arguments = parser.parse_args()
     settings = edm_blocks.SETTINGS[arguments.network]
@@ -66,15 +68,7 @@ def read_network(path: Path) -> dict[str, Any]:
 
 def check(path: Path, settings: edm_blocks.Settings, tensors: dict[str, Any]) -> None:
     """Raises CommandError unless the tensors are those of the network."""
-    expected = edm_blocks.shapes(settings)
-    got = {
-        name: tuple(value.shape) if hasattr(value, "shape") else "no tensor"
-        for name, value in tensors.items()
-    }
-    for name in sorted(expected.keys() | got.keys()):
-        wanted, found = (shapes.get(name, "no such array") for shapes in (expected, got))
-        if wanted != found:
-            raise CommandError(f"{path}, {name}: expected {wanted}, got {found}; see --network")
+    checkpoint.check_shapes(path, edm_blocks.shapes(settings), tensors, "see --network")
 
 
 def forward_pass(origin: Path, settings: edm_blocks.Settings, tensors: dict) -> dict[str, Any]:

@@ -10,7 +10,8 @@ class Config:
     images: str = "cifar10"
     """"cifar10", "imagenet64", or "digits": scikit-learn's 8 x 8 set in color, no download."""
     sampler_teacher: str = "ddpm-cifar10"
-    """The denoiser that the sampler begins as; "random" is a small one with random weights."""
+    """The denoiser that the sampler begins as; "random" is a small one with random weights.
+    DxMI's, in both presets."""
     student_teacher: str = "edm-cifar10"
     """The denoiser that is distilled. The paper's."""
     features: str = "inception-2015-12-05"
@@ -31,7 +32,8 @@ class Config:
     """Number of last steps of a path that the sampler's gradient goes through. DxMI has no gradient
     through a path: its value function moves every step by itself."""
     sampler_steps: int = 40_000
-    """Number of updates of the sampler."""
+    """Number of updates of the sampler. DxMI has up to 78,000 for CIFAR-10 and 10,000 for ImageNet
+    at 64 pixels, and keeps the best that it measures."""
     sampler_rate: float = 1e-7
     """Learning rate of the sampler's network. DxMI's."""
     scale_rate: float = 1e-5
@@ -104,8 +106,9 @@ PRESETS = {
     "gpu": Config(),
     "gpu-imagenet64": Config(
         images="imagenet64",
-        sampler_teacher="edm-imagenet64",
+        sampler_teacher="openai-edm-imagenet64",
         student_teacher="edm-imagenet64",
+        sampler_steps=10_000,
         sampler_rate=1e-8,
         scale_rate=1e-6,
         critic_channels=(128, 256, 256, 256, 256),

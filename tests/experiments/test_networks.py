@@ -161,6 +161,8 @@ def test_the_networks_have_their_published_sizes():
     assert counts["inception-2015-12-05"] == 27_161_264 - 3_326_696 + 8 * 2_049
     assert round(counts["edm-cifar10"] / 1e6, 2) == 55.73
     assert round(counts["edm-imagenet64"] / 1e6, 2) == 295.90
+    # Of OpenAI's constructor with the flags of its launch.sh.
+    assert counts["openai-edm-imagenet64"] == 295_899_267
     assert round(counts["ddpm-cifar10"] / 1e6, 1) == 35.7
     # Arrays in the published checkpoint, counted without unpickling it.
     assert len(efficientnet.shapes()) == 247

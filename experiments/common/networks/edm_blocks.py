@@ -20,6 +20,7 @@ class Settings(NamedTuple):
       num_augmentations: number of the augmentation's labels in training, or 0; they are zero here.
       head_channels: channels of a head of "adm".
       image_channels: channels of an image.
+      noise_scale: what the logarithm of the noise level is multiplied by for the network.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Settings(NamedTuple):
     num_augmentations: int = 0
     head_channels: int = 64
     image_channels: int = 3
+    noise_scale: float = 0.25
 
     @property
     def is_adm(self) -> bool:
@@ -51,6 +53,8 @@ SETTINGS = {
     ),
     "edm-imagenet64": Settings("adm", 64, 192, (1, 2, 3, 4), 3, (32, 16, 8), num_labels=1000),
 }
+# OpenAI's training of it: its network sees a thousand times a quarter of the logarithm.
+SETTINGS["openai-edm-imagenet64"] = SETTINGS["edm-imagenet64"]._replace(noise_scale=250.0)
 
 
 class Block(NamedTuple):

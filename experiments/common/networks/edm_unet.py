@@ -1,7 +1,8 @@
 """The denoisers of EDM (Karras et al., 2022), with the names of its checkpoints.
 
 Two architectures: "ddpm++" (Song et al., 2021) for CIFAR-10, and "adm" (Dhariwal and Nichol, 2021)
-for ImageNet at 64 x 64 pixels. SiD's one-step generators (Zhou et al., 2024) are the same networks.
+for ImageNet at 64 x 64 pixels. SiD's one-step generators (Zhou et al., 2024) are the same networks,
+and so is OpenAI's denoiser of ImageNet (Song et al., 2023), but for the unit of its noise level.
 Dropout is left out.
 """
 
@@ -36,7 +37,8 @@ def denoise(
     """
     scale = sigma.reshape(-1, 1, 1, 1)
     total = scale**2 + SIGMA_DATA**2
-    inner = network(settings, weights, x / jnp.sqrt(total), jnp.log(sigma) / 4, labels)
+    noise = settings.noise_scale * jnp.log(sigma)
+    inner = network(settings, weights, x / jnp.sqrt(total), noise, labels)
     return SIGMA_DATA**2 / total * x + scale * SIGMA_DATA / jnp.sqrt(total) * inner
 
 
