@@ -33,7 +33,7 @@ SEPARATE := mnist anomaly diffusion_digits diffusion_images latent_digits latent
 LONGER := choosing_m choosing_m_schedule diffusion_critic language_model mutual_information noise_choices offline_design one_step peaked_1d \
   preferences representation scaling simulator_inference
 MINUTES := peaked_1d:3 noise_choices:4 simulator_inference:6 offline_design:10 preferences:15 representation:10 scaling:10 \
-  one_step:15 diffusion_critic:30 choosing_m:35 language_model:50 choosing_m_schedule:70 mutual_information:80
+  one_step:15 diffusion_critic:45 choosing_m:35 language_model:50 choosing_m_schedule:70 mutual_information:80
 TOGETHER := $(filter-out $(SEPARATE) $(LONGER),$(TOPICS))
 FIGURES := $(TOGETHER:%=build/figures/%.list)
 LONGER_FIGURES := $(LONGER:%=build/figures/%.list)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 class Config:
     """One run of the experiment."""
 
-    radius: float = 4.0
-    """Distance of the eight modes from the origin. The DxMI code divides it by 1.414."""
-    std: float = 0.3
-    """Standard deviation of a mode. The DxMI code has 0.5 / 1.414."""
+    radius: float = 4 / 1.414
+    """Distance of the eight modes from the origin. That of the DxMI code."""
+    std: float = 0.5 / 1.414
+    """Standard deviation of a mode. That of the DxMI code."""
     lengths: tuple[int, ...] = (5, 10)
     """Numbers of steps of the sampler; 10 is the paper's, for images."""
-    num_seeds: int = 5
+    num_seeds: int = 8
     """Number of seeds of weights and draws."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of sampler, critic and value function."""

@@ -27,12 +27,32 @@ def paired(
 
     The pairs share the sampler's first weights, the critic's, and all draws of data.
     """
-    methods = list(map(str, arrays["methods"]))
-    values = final(arrays, length, measure)
-    difference = values[methods.index(first)] - values[methods.index(second)]
+    return interval(_difference(arrays, length, measure, first, second))
+
+
+def of_magnification(arrays: Mapping[str, Any], length: int, measure: str) -> np.ndarray:
+    """What M = 100 adds to M = 1, the mean over treatments of F and regularizer, as `paired`."""
+    pairs = [pair for pair in comparisons(arrays) if is_of_magnification(*pair)]
+    return interval(np.mean([_difference(arrays, length, measure, *pair) for pair in pairs], 0))
+
+
+def is_of_magnification(first: str, second: str) -> bool:
+    """Whether the methods are M = 100 and M = 1 of the same treatment."""
+    return first.startswith("M = 100") and second == first.replace("M = 100", "M = 1")
+
+
+def interval(difference: np.ndarray) -> np.ndarray:
+    """Mean over seeds, the last axis, with low and high end of 95 % by Student's t, (..., 3)."""
     mean, error = mean_and_error(difference)
     reach = stats.t.ppf(0.975, difference.shape[-1] - 1) * error
     return np.stack([mean, mean - reach, mean + reach], axis=-1)
+
+
+def _difference(
+    arrays: Mapping[str, Any], length: int, measure: str, first: str, second: str
+) -> np.ndarray:
+    methods, values = list(map(str, arrays["methods"])), final(arrays, length, measure)
+    return values[methods.index(first)] - values[methods.index(second)]
 
 
 def comparisons(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,7 +11,9 @@ from experiments.diffusion_critic.statistics import (
     SHOWN,
     comparisons,
     final,
+    is_of_magnification,
     mean_and_error,
+    of_magnification,
     paired,
 )
 
@@ -47,9 +49,17 @@ def differences(arrays: Mapping[str, Any], length: int, measure: str) -> str:
     lines += ["|---|---|---|---|"]
     for first, second in comparisons(arrays):
         rows = paired(arrays, length, measure, first, second)
-        texts = [f"{mean:+.3f} ({low:+.3f} to {high:+.3f})" for mean, low, high in rows]
+        texts = list(map(_with_interval, rows))
         lines.append(f"| {first} | {second} | {' | '.join(texts)} |")
+    if any(is_of_magnification(*pair) for pair in comparisons(arrays)):
+        texts = [_with_interval(row) for row in of_magnification(arrays, length, measure)]
+        lines.append(f"| M = 100, mean | M = 1, mean | {' | '.join(texts)} |")
     return "\n".join(lines)
+
+
+def _with_interval(row: Any) -> str:
+    mean, low, high = row
+    return f"{mean:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def main(preset: str = "paper") -> None:

@@ -62,6 +62,19 @@ def test_a_paired_difference_and_its_interval():
     np.testing.assert_allclose(mean - low, high - mean)
 
 
+def test_what_m_adds_is_the_mean_over_treatments_of_paired_differences():
+    rng = np.random.default_rng(0)
+    names = [f"M = {m}, F {of}" for m in (1, 100) for of in ("joint", "solved")]
+    values = rng.normal(size=(4, 2, 6, 2))
+    arrays = {"methods": np.array([*names, "contrastive"]), "T5_good": values}
+    pairs = [pair for pair in statistics.comparisons(arrays) if pair[0].startswith("M = 100")]
+    assert ("M = 100, F solved", "M = 100, F joint") in pairs  # of F, not of M
+    mean, low, high = statistics.of_magnification(arrays, 5, "good")[0]
+    by_seed = (values[2:, 0] - values[:2, 0]).mean(axis=(0, 2))
+    np.testing.assert_allclose(mean, by_seed.mean())
+    np.testing.assert_allclose(high - low, 2 * 2.571 * by_seed.std(ddof=1) / 6**0.5, rtol=1e-3)
+
+
 @pytest.fixture(scope="module")
 def result(smoke_result):
     with jax.numpy_rank_promotion("allow"):
