@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.common.over_seeds import slug
+
 BASELINES = {"teacher_many": "teacher, many steps", "teacher_few": "teacher, few steps"}
 KINDS = ("sampler", "student")
 
@@ -25,6 +27,5 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
     for kind in KINDS:
         means = np.mean(arrays[f"{kind}_frechet"][..., -1], axis=-1)
         for method, mean in zip(names(arrays, kind), means, strict=True):
-            letters = "".join(letter if letter.isalnum() else " " for letter in method)
-            numbers[f"{kind}_frechet_{'_'.join(letters.lower().split())}"] = float(mean)
+            numbers[f"{kind}_frechet_{slug(method)}"] = float(mean)
     return numbers
