@@ -39,7 +39,8 @@ def ecod(train: np.ndarray, test: np.ndarray, seed: int = 0) -> np.ndarray:
     """Empirical tail probabilities, taken as independent over columns.
 
     Left, right, or in each column the side of its longer tail: the largest of the three sums of
-    -log p. The tails are those of the training rows.
+    -log p. The tails are those of the training rows, each scored row counted beside them; pyod's
+    class of this name pools all rows, and takes the larger side column by column.
 
     References:
         Li et al., ECOD: unsupervised outlier detection using empirical cumulative distribution

@@ -151,7 +151,8 @@ def prior_log_ratios(settings: LatentSettings, states: Any, z: jax.Array) -> jax
         return latent_priors.log_ratio(settings, prior, state, z)
 
     rows = [of(listed[0], states[0])[None]]
-    for prior, single, longer in zip(listed[1::3], states[1::2], states[2::2], strict=True):
+    pairs = zip(listed[1::3], listed[3::3], strict=True)
+    for (prior, long_prior), single, longer in zip(pairs, states[1::2], states[2::2], strict=True):
         rows.append(jax.vmap(lambda state, prior=prior: of(prior, state))(single))
-        rows.append(of(listed[3], longer)[None])
+        rows.append(of(long_prior, longer)[None])
     return jnp.concatenate(rows)

@@ -103,7 +103,11 @@ def headline(arrays) -> dict[str, float]:
     for name, values in contrasts.differences(arrays["energy"]).items():
         numbers[f"energy_{_slug(name)}"] = values.mean()
     for block in BLOCKS:
-        numbers[f"energy_adds_{block}"] = contrasts.of_energy(arrays, block).mean()
+        for name, values in contrasts.differences(arrays[block]).items():
+            numbers[f"energy_{block}_{_slug(name)}"] = values.mean()
+        mean, half_width = contrasts.interval(contrasts.of_energy(arrays, block).mean(axis=0))
+        numbers[f"energy_adds_{block}"] = mean
+        numbers[f"energy_adds_{block}_half_width"] = half_width
     # A rule that is not defined for a prior has no number.
     return {name: float(value) for name, value in numbers.items() if np.isfinite(value)}
 

@@ -40,9 +40,7 @@ def train_generator(
     Rows beyond are padding, so that one program serves sets of any size.
     """
     key_encoder, key_decoder, key_train = jax.random.split(key, 3)
-    sizes = x.shape[1], *settings.hidden, 2 * settings.nz
-    back = settings.nz, *settings.hidden[::-1], x.shape[1]
-    params = {"encoder": _init(key_encoder, sizes), "decoder": _init(key_decoder, back)}
+    params = initial_params(settings, key_encoder, key_decoder, x.shape[1])
     step = latent.make_latent_step(
         latent.gaussian_likelihood(generate, scale=settings.sigma),
         latent.amortized(encode),
@@ -56,6 +54,15 @@ def train_generator(
         return step(state, x[rows], key_train)[0], None
 
     return jax.lax.scan(advance, step.init(params), jnp.arange(settings.latent_steps))[0].params
+
+
+def initial_params(
+    settings: GeneratorSettings, key_encoder: jax.Array, key_decoder: jax.Array, features: int
+) -> Any:
+    """Initial parameters of encoder and decoder, for rows of `features` values."""
+    sizes = features, *settings.hidden, 2 * settings.nz
+    back = settings.nz, *settings.hidden[::-1], features
+    return {"encoder": _init(key_encoder, sizes), "decoder": _init(key_decoder, back)}
 
 
 def encode(params: Any, x: ArrayLike) -> tuple[jax.Array, jax.Array]:

@@ -18,11 +18,11 @@ def steps_between(config: Any, steps: str = "num_steps") -> int:
     return total // count
 
 
-def check_methods(methods: Iterable[str], known: Collection[str]) -> None:
-    """Raises CommandError if there is no method of a name."""
+def check_methods(methods: Iterable[str], known: Collection[str], setting: str = "methods") -> None:
+    """Raises CommandError, with the setting's name, if there is no method of a name."""
     if unknown := [name for name in methods if name not in known]:
         raise CommandError(
-            f"methods: expected some of {', '.join(map(repr, known))}, got {unknown[0]!r}"
+            f"{setting}: expected some of {', '.join(map(repr, known))}, got {unknown[0]!r}"
         )
 
 

@@ -27,6 +27,7 @@ from experiments.common import (
 )
 from experiments.common.critic_methods import METHODS
 from experiments.common.gray_images import gray_images
+from experiments.common.settings import check_methods
 from experiments.diffusion_digits import measures, sampler, train
 from experiments.diffusion_digits.config import PRESETS, CellSettings, Config
 from experiments.diffusion_digits.methods import magnifications
@@ -52,6 +53,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
 
     Those of the baselines are <baseline>_<measure>: data, teacher and teacher_many.
     """
+    check_methods(config.methods, METHODS)
+    check_methods(config.student_methods, METHODS, "student_methods")
     settings = CellSettings(
         **{field.name: getattr(config, field.name) for field in dataclasses.fields(CellSettings)}
     )

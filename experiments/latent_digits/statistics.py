@@ -62,18 +62,26 @@ def bits(arrays: Arrays) -> dict[str, np.ndarray]:
 
 
 def headline(arrays: Arrays) -> dict[str, float]:
-    """Frechet distances of whole draws, their ratio, overlaps, gains and bits."""
+    """Frechet distances of whole draws, their ratio, overlaps, gains and bits.
+
+    "gain" is by F and "bits" by annealing, a lower bound; "reverse" and "annealed" are the bounds
+    of `gains`.
+    """
     names, known, gain = list(map(str, arrays["methods"])), bits(arrays), gains(arrays)
     single, chain = names.index("K = 1"), next(i for i, n in enumerate(names) if "K = 1" not in n)
     frechet = arrays["annealed: frechet_drawn"][..., 0].mean(axis=1)
     numbers = {f"frechet_{name}": arrays[f"{name}: frechet_drawn"][0] for name in BASELINES}
     numbers["frechet_ratio"] = frechet[chain] / frechet[single]
-    numbers["bits_Gaussian"] = known["Gaussian"]
+    numbers |= {f"bits_{name}": known[name] for name in ("Gaussian", "mixture")}
+    numbers["gain_mixture"] = arrays["mixture_gain"].mean()
     for row, name in enumerate(names):
         numbers[f"frechet_{name}"] = frechet[row]
         numbers[f"overlap_{name}"] = np.nanmin(arrays["overlap"][row], axis=-1).mean()
         numbers[f"gain_{name}"] = gain["F"][row].mean()
         numbers[f"bits_{name}"] = known["annealed"][row].mean()
+        numbers[f"bits_reverse_{name}"] = known["reverse"][row].mean()
+        for kind in ("annealed", "reverse"):
+            numbers[f"gain_{kind}_{name}"] = gain[kind][row].mean()
     return {
         key.replace(", ", "_").replace(" = ", "").replace(" ", "_"): float(value)
         for key, value in numbers.items()

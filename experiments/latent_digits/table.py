@@ -92,7 +92,8 @@ def _line(cells: Sequence[str]) -> str:
 
 
 def main() -> None:
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("build/results/latent_digits/cpu")
+    default = results.default_folder("latent_digits", "cpu")
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else default
     command = "python -m experiments.latent_digits.run --preset cpu"
     arrays = results.load(folder, command).arrays
     print("\n\n".join([of_samples(arrays), of_training(arrays), of_bits(arrays)]))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from experiments.common.settings import check_methods
 from experiments.latent_digits.config import CellSettings, Config
 from experiments.latent_digits.energy import initial, stages_fn, wide_normal
 from nce_jax import criteria, diagnostics, log_partition, losses, telescoping, training
@@ -46,6 +47,7 @@ def methods(config: Config) -> dict[str, Method]:
         f"{stages}, M = {m:g}": Method(chain, m),
         "K = 1, F joint": Method(single, treatment="joint"),
     }
+    check_methods(config.methods or (), rows)
     return {name: rows[name] for name in config.methods or rows}
 
 

@@ -69,9 +69,14 @@ def set_rows(
     return rows, {"real": real_row}, folder
 
 
+def all_methods(config: Config) -> list[Prior]:
+    """Every prior of the joint training, N(0, I) first."""
+    return [Prior(STANDARD, "none"), *priors(config)]
+
+
 def methods(config: Config) -> list[Prior]:
-    """The priors of the joint training, by default all, N(0, I) first."""
-    every = [Prior(STANDARD, "none"), *priors(config)]
+    """The priors of the joint training that are asked for, by default all."""
+    every = all_methods(config)
     wanted = config.joint_methods or [prior.name for prior in every]
     return [prior for prior in every if prior.name in wanted]
 

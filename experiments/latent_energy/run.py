@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from experiments.common import cli, results
+from experiments.common.settings import check_methods
 from experiments.latent_energy import cells, joint, statistics
 from experiments.latent_energy.config import PRESETS, Config, SetSettings, part
 
@@ -16,6 +17,8 @@ from experiments.latent_energy.config import PRESETS, Config, SetSettings, part
 def experiment(config: Config, key: jax.Array) -> results.Result:
     """Distances, log ratios and pictures by set, method and seed."""
     del key  # every cell makes its own from its seed
+    known = [prior.name for prior in joint.all_methods(config)]
+    check_methods(config.joint_methods, known, "joint_methods")
     arrays: dict[str, np.ndarray] = {"sets": np.array(config.sets, dtype=str)}
     folders: list[Path] = []
     settings = part(config, SetSettings)

@@ -22,6 +22,21 @@ FIELDS = (
     "seconds",
 )
 CHAINS = "chains_"
+COMPARED = (
+    ("N2CE, M = 100", "NCE"),
+    ("N2CE, M = 100, K = 3", "NCE, K = 3"),
+    ("NCE, K = 3", "NCE"),
+    ("N2CE, M = 100, K = 3", "N2CE, M = 100"),
+    ("Gaussian mixture", "N2CE, M = 100"),
+    ("NCE, F joint", "NCE"),
+    ("N2CE, M = 100, F joint", "N2CE, M = 100"),
+    ("N2CE, M = 100, K = 3, F joint", "N2CE, M = 100, K = 3"),
+    ("M by the rule", "NCE"),
+)
+"""Methods that are compared within each seed; the first five are headline numbers as well."""
+NUM_HEADLINE = 5
+MEASURED = ("frechet", "kernel", "log_ratio")
+"""Fields whose means are headline numbers, and differences."""
 
 
 def collect(name: str, rows: Sequence[dict[str, Row]], real: dict[str, Row]) -> dict:
@@ -64,16 +79,30 @@ def names(arrays) -> list[str]:
     return [*map(str, arrays["sets"]), *joint]
 
 
+def differences(arrays, name: str, field: str, pair: tuple[str, str]) -> np.ndarray | None:
+    """A field of the first method minus the second's, by seed; None where one was not run."""
+    start = slug(name)
+    methods = list(map(str, arrays[f"{start}_methods"]))
+    if not set(pair) <= set(methods):
+        return None
+    first, second = (arrays[f"{start}_{field}"][methods.index(method)] for method in pair)
+    return first - second
+
+
 def headline(arrays) -> dict[str, float]:
-    """Means over seeds of the Frechet distance and of the log ratio, and classifiers' accuracy."""
+    """Means over seeds of distances and log ratios, of some differences, and accuracies."""
     numbers: dict[str, float] = {}
     for name in names(arrays):
         start = slug(name)
         numbers[f"{start}_accuracy"] = float(arrays[f"{start}_accuracy"])
-        for field in ("frechet", "log_ratio"):
+        for field in MEASURED:
             means = arrays[f"{start}_{field}"].mean(axis=1)
             for method, value in zip(arrays[f"{start}_methods"], means, strict=True):
                 numbers[f"{start}_{field}_{slug(str(method))}"] = float(value)
+            for pair in COMPARED[:NUM_HEADLINE]:
+                if (values := differences(arrays, name, field, pair)) is not None:
+                    label = "_minus_".join(map(slug, pair))
+                    numbers[f"{start}_{field}_{label}"] = float(values.mean())
     return {name: value for name, value in numbers.items() if np.isfinite(value)}
 
 

@@ -19,6 +19,11 @@ COLUMNS = {
     "overlap in training": ("stage_overlap", "{:.2f}"),
     "seconds": ("seconds", "{:.1f}"),
 }
+DIFFERENCES = {
+    "Frechet": ("frechet", "{:+.1f}"),
+    "kernel": ("kernel", "{:+.1f}"),
+    "log ratio": ("log_ratio", "{:+.2f}"),
+}
 SPREAD = ("frechet", "log_ratio", "kernel")
 """Fields that are printed with their standard deviation over seeds."""
 MISSING = "–"
@@ -30,8 +35,8 @@ def of_set(arrays, name: str) -> str:
     count, accuracy = int(arrays[f"{start}_num_samples"]), float(arrays[f"{start}_accuracy"])
     nats = np.nanmean(arrays[f"{start}_information"])
     lines = [
-        f"{name}: N = {count:,} in every row, classifier {100 * accuracy:.1f} %, posterior"
-        f" {nats:.1f} nats from N(0, I)",
+        f"**{name}**: N = {count:,} in every row, classifier {100 * accuracy:.1f} %, posterior"
+        f" {nats:.1f} nats from N(0, I).",
         "",
         _line(["prior", *COLUMNS]),
         _line(["---", *["--:"] * len(COLUMNS)]),
@@ -54,17 +59,24 @@ def _cell(values: np.ndarray, text: str, has_spread: bool) -> str:
     return cell
 
 
-def of_differences(arrays, name: str, base: str) -> str:
-    """Differences of the Frechet distance and of the log ratio from one method, paired by seed."""
-    start = statistics.slug(name)
-    methods = [str(method) for method in arrays[f"{start}_methods"]]
-    lines = [_line([f"{name}, minus {base}", "Frechet", "log ratio"]), _line(["---", "--:", "--:"])]
-    for index, method in enumerate(methods):
-        cells = []
-        for field in ("frechet", "log_ratio"):
-            values = arrays[f"{start}_{field}"]
-            cells.append(" ".join(f"{v:+.3f}" for v in values[index] - values[methods.index(base)]))
-        lines.append(_line([method, *cells]))
+def of_differences(arrays) -> str:
+    """Differences between methods within each seed, all sets side by side."""
+    columns = [(name, *entry) for name in statistics.names(arrays) for entry in DIFFERENCES.items()]
+    lines = [
+        _line(["first minus second", *(f"{name}, {title}" for name, title, _ in columns)]),
+        _line(["---", *["--:"] * len(columns)]),
+    ]
+    for pair in statistics.COMPARED:
+        found = [
+            (statistics.differences(arrays, name, field, pair), text)
+            for name, _, (field, text) in columns
+        ]
+        if any(values is not None for values, _ in found):
+            cells = [
+                MISSING if values is None else " ".join(map(text.format, values))
+                for values, text in found
+            ]
+            lines.append(_line([" – ".join(pair), *cells]))
     return "\n".join(lines)
 
 
@@ -78,8 +90,7 @@ def main() -> None:
     arrays = results.load(folder, "python -m experiments.latent_energy.run --preset cpu").arrays
     for name in statistics.names(arrays):
         print(of_set(arrays, name), "\n")
-        if "NCE" in arrays[f"{statistics.slug(name)}_methods"]:
-            print(of_differences(arrays, name, "NCE"), "\n")
+    print(of_differences(arrays))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 class Config:
     """One run of the experiment."""
 
-    is_tfbind8: bool = True
-    """Whether the first task is the published table; else a whole landscape of our own."""
+    task: str = "tfbind8"
+    """The first task: "tfbind8", the published table; "table", a whole landscape of our own; or the
+    folder below design-bench/ of another table of all sequences of one length."""
     table_length: int = 6
-    """Length of the sequences of that landscape."""
+    """Length of the sequences of the landscape of our own."""
     landscape_length: int = 24
     """Length of the second task's sequences, which cannot be enumerated."""
     num_measured: int = 20_000
@@ -72,7 +73,7 @@ class Config:
 PRESETS = {
     "paper": Config(),
     "smoke": Config(
-        is_tfbind8=False,
+        task="table",
         landscape_length=10,
         num_measured=1_000,
         num_candidates=16,

@@ -16,13 +16,11 @@ class Choices(NamedTuple):
     Attributes:
       regression: weight decay.
       ratio: by M: fraction and weight decay.
-      target: y* of the latent method, in standard deviations above the largest given y.
       medians: by method, (settings, seeds).
     """
 
     regression: float
     ratio: dict[float, tuple[float, float]]
-    target: float
     medians: dict[str, np.ndarray]
 
 
@@ -55,4 +53,4 @@ def choose(config: Config, task: Task, trainers: methods.Trainers, key: jax.Arra
         )
     best = {name: int(np.argmax(values.mean(axis=1))) for name, values in medians.items()}
     ratio = {m: settings[best[f"ratio {m:g}"]] for m in config.magnifications}
-    return Choices(config.weight_decays[best["regression"]], ratio, np.nan, medians)
+    return Choices(config.weight_decays[best["regression"]], ratio, medians)

@@ -1,14 +1,18 @@
 """The tasks: measured sequences of four letters, the lower half of which is given."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 
 from experiments.common.datasets import design_bench
+from experiments.common.endings import CommandError
 from experiments.offline_design.config import Config
 
 NUM_LETTERS = 4
+LONGEST = 12
+"""Longest sequences of which a table of all is read: 16 million."""
 WINDOW = 3
 """Number of neighboring letters that one term of our landscapes depends on."""
 
@@ -35,7 +39,8 @@ class Task(NamedTuple):
 
 def load(config: Config) -> tuple[Task, Task]:
     """Returns the task that can be enumerated, and the one that cannot."""
-    first = tfbind8() if config.is_tfbind8 else table(config)
+    known = {"tfbind8": tfbind8, "table": partial(table, config)}
+    first = known.get(config.task, partial(published, config.task))()
     return first, landscape(config)
 
 
@@ -47,6 +52,47 @@ def tfbind8() -> Task:
     values[index_of(x)] = y[:, 0]  # the 256 rows that repeat another have its score
     half = lower_half(space, values)
     return Task("tfbind8", *half, lambda x: values[index_of(x)], space, True)
+
+
+def published(name: str) -> Task:
+    """A table of all sequences of one length from Design-Bench's shards, with scores from 0 to 1.
+
+    Raises:
+        CommandError: the designs are not sequences of four letters, all scores are equal, or some
+            sequence has no score: Design-Bench judges it by a model of its own, which we do not
+            have.
+        DataError: there are no such shards, or they are damaged.
+    """
+    x, y = design_bench.load_task(name)
+    if x.ndim != 2 or x.dtype.kind not in "iu" or x.min() < 0 or x.max() >= NUM_LETTERS:
+        raise CommandError(
+            f"task: expected sequences (n, length) of the letters 0 to {NUM_LETTERS - 1} in {name},"
+            f" got {x.dtype} {x.shape} from {x.min()} to {x.max()}"
+        )
+    if x.shape[1] > LONGEST:
+        raise CommandError(f"task: expected at most {LONGEST} letters in {name}, got {x.shape[1]}")
+    space, place = all_sequences(x.shape[1]), index_of(x.astype(np.int64))
+    counts = np.bincount(place, minlength=len(space))
+    if missing := int(np.sum(counts == 0)):
+        raise CommandError(
+            f"task: expected a score of each of the {len(space):,} sequences in {name}, which is"
+            f" the oracle here, got none of {missing:,}"
+        )
+    # Rows that repeat a sequence count as one, with their mean score.
+    values = np.bincount(place, weights=y[:, 0], minlength=len(space)) / counts
+    if not np.ptp(values) > 0:
+        raise CommandError(f"task: expected scores that differ in {name}, got {values[0]} alone")
+    values = ((values - values.min()) / np.ptp(values)).astype(np.float32)
+    half = lower_half(space, values)
+    return Task(name, *half, lambda x: values[index_of(x)], space, _has_strands(*half))
+
+
+def _has_strands(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether given sequences have the score of their reverse complement, where it is given."""
+    known = np.full(NUM_LETTERS ** x.shape[1], np.nan)
+    known[index_of(x)] = y
+    other = known[index_of(reverse_complement(x))]
+    return bool(np.all(np.isnan(other) | (other == y)))
 
 
 def table(config: Config) -> Task:

@@ -152,28 +152,30 @@ class LatentStep:
 
     def _log_joint_fn(self, params: Params, prior: Any) -> Callable[[Array, Any], Array]:
         def log_joint_fn(z: Array, x: Any) -> Array:
-            if self.prior is not None:
-                check_event_shape("z", z, noise_of(self.prior))
-            log_likelihood = self.log_likelihood_fn(params, z, x)
-            log_likelihood = as_values("log_likelihood_fn", log_likelihood, z)
-            standard = -jnp.sum(z**2 + jnp.log(2 * jnp.pi), axis=-1) / 2
-            log_ratio = prior_log_ratio(self.prior, prior or None, z)
-            with standard_promotion():
-                return log_likelihood + standard + log_ratio
+            return self._log_densities(params, prior, z, x)[1]
 
         return log_joint_fn
+
+    def _log_densities(self, params: Params, prior: Any, z: Array, x: Any) -> tuple[Array, Array]:
+        """Log-likelihoods and log joint densities, (n,) each."""
+        if self.prior is not None:
+            check_event_shape("z", z, noise_of(self.prior))
+        log_likelihood = self.log_likelihood_fn(params, z, x)
+        log_likelihood = as_values("log_likelihood_fn", log_likelihood, z)
+        standard = -jnp.sum(z**2 + jnp.log(2 * jnp.pi), axis=-1) / 2
+        log_ratio = prior_log_ratio(self.prior, prior or None, z)
+        with standard_promotion():
+            return log_likelihood, log_likelihood + standard + log_ratio
 
     def _loss(self, params: Params, prior: Any, x: Any, key: PRNGKeyArray) -> tuple[Array, Any]:
         prior = jax.lax.stop_gradient(prior)
         # Chains take the parameters as they are: their draws have no gradient.
-        joint = self._log_joint_fn(params, prior)
         fixed = self._log_joint_fn(jax.lax.stop_gradient(params), prior)
         z, log_q = self.inference.infer(params, key, x, fixed)
-        value = joint(z, x)
+        log_likelihood, value = self._log_densities(params, prior, z, x)
         with standard_promotion():
             bound = value if log_q is None else value - log_q
-        reconstruction = -jnp.mean(self.log_likelihood_fn(params, z, x))
-        return -jnp.mean(bound), (z, reconstruction)
+        return -jnp.mean(bound), (z, -jnp.mean(log_likelihood))
 
     def _move_prior(self, prior: Any, z: Array, key: PRNGKeyArray) -> tuple[Any, dict[str, Any]]:
         if self.prior is None:

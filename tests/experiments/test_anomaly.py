@@ -1,6 +1,8 @@
 """anomaly: protocol, scores with known values, and the smoke preset."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -13,12 +15,13 @@ from experiments.anomaly import (
     contrasts,
     detectors,
     images,
+    latent_model,
     scores,
     statistics,
     table,
     tables,
 )
-from experiments.anomaly.config import PRESETS, ImageSettings, TableSettings
+from experiments.anomaly.config import PRESETS, ImageSettings, LatentSettings, TableSettings
 from experiments.anomaly.plot import draw
 from experiments.anomaly.run import experiment
 from experiments.anomaly.scores import Rule
@@ -27,6 +30,7 @@ from experiments.common.datasets.adbench import Table
 from experiments.common.results import Stored
 
 SMOKE = PRESETS["smoke"]
+RESULTS = Path(statistics.__file__).parents[2] / "docs" / "results.md"
 
 
 def small_table(rng, count=200, dim=3):
@@ -72,6 +76,24 @@ def test_ecod_is_the_larger_tail():
     np.testing.assert_allclose(detectors.ecod(train, test), np.log(5))
     # The lowest row counts itself: (1 + 1) / (4 + 1).
     np.testing.assert_allclose(detectors.ecod(train, train[:1]), np.log(5 / 2))
+
+
+def test_ecod_is_algorithm_1_of_its_paper_with_the_tails_of_the_training_rows():
+    """The largest of three sums over columns: all left, all right, each by its skewness.
+
+    pyod takes the larger side column by column, and counts the scored rows among the known ones.
+    """
+    rng = np.random.default_rng(0)
+    train, test = rng.gamma(2.0, size=(40, 3)) * [1, -1, 1], rng.normal(size=(7, 3))
+    for row, found in zip(test, detectors.ecod(train, test), strict=True):
+        left, right, skewed = 0.0, 0.0, 0.0
+        for known, value in zip(train.T, row, strict=True):
+            below, above = -np.log(
+                [(np.sum(k <= v) + 1) / 41 for k, v in ((known, value), (-known, -value))]
+            )
+            left, right = left + below, right + above
+            skewed += below if stats.skew(known) < 0 else above
+        assert found == pytest.approx(max(left, right, skewed))
 
 
 @pytest.mark.costly
@@ -250,6 +272,34 @@ def test_contrasts_are_paired_differences():
     found = list(contrasts.differences(areas).values())
     for values, expected in zip(found, (0.2, 0.4, 0.6, 0.01, 0.105, 0.3716667), strict=True):
         np.testing.assert_allclose(values, np.full((2, 3), expected), rtol=1e-6)
+
+
+def test_every_difference_that_the_verdict_quotes_is_a_committed_number():
+    """At most 0.004 of M, K and F by the rule, and what an energy adds, with its interval."""
+    priors = np.array([prior.name for prior in latent_model.priors(LatentSettings())])
+    empty = np.zeros((0, 0, 0))
+    arrays = {"tables": [], "simple_digits": [], "simple_areas": empty, "digits": [1, 9]}
+    arrays |= {"priors": [*priors, "neighbor"], "energy": np.zeros((2, 3, 8))}
+    seeds = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]])
+    for block in statistics.BLOCKS:
+        arrays[block], arrays[f"{block}_without"] = np.zeros((2, 3, 8)), -seeds
+    numbers = statistics.headline(arrays)
+    path = Path(statistics.__file__).with_name("headline-cpu.json")
+    committed = json.loads(path.read_text())
+    quoted = {name for name in numbers if name.startswith("energy")}
+    assert quoted == {name for name in committed if name.startswith("energy")}
+    assert len(quoted) == 3 * len(contrasts.CONTRASTS) + 2 * len(statistics.BLOCKS)
+    assert numbers["energy_adds_any"] == pytest.approx(0.2)
+    half = stats.t.ppf(0.975, 2) * 0.1 / 3**0.5
+    assert numbers["energy_adds_any_half_width"] == pytest.approx(half)
+    largest = max(
+        abs(committed[f"energy_any_{name}"]["value"])
+        for name in ("m_n2ce_minus_nce_k_1", "k_n2ce_with_k_3_minus_k_1", "f_solved_minus_joint")
+    )
+    assert f"move the mean area by at most {largest:.3f}" in RESULTS.read_text()
+    lowers = -committed["energy_adds_any"]["value"]
+    width = committed["energy_adds_any_half_width"]["value"]
+    assert f"lowers it by {lowers:.3f} ± {width:.3f}" in RESULTS.read_text()
 
 
 def test_intervals_hold_the_mean_in_95_of_100_sets():

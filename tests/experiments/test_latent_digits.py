@@ -1,6 +1,8 @@
 """latent_digits: exact densities of coordinates, samples of known laws, and the smoke preset."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +111,42 @@ def test_gains_and_bits_of_a_known_energy():
     bits = statistics.bits(arrays)
     assert bits["Gaussian"] == pytest.approx(7.0)
     assert bits["annealed"][0, 0] == pytest.approx(7 - (mean - 0.25) / (784 * np.log(2)))
+
+
+def test_the_headline_has_both_bounds_and_its_numbers_are_committed():
+    """The invented arrays have log Z from test images 0.5 nats above that from the noise."""
+    names = list(PRESETS["cpu"].methods)
+    shape = len(names), 3
+    arrays = {
+        "methods": np.array(names),
+        "width": np.array(1.0),
+        "dim": np.array(3),
+        "test_squares": np.zeros((*shape, 2)),
+        "test_log_ratio": np.ones((*shape, 2)),
+        "log_partition": np.zeros((*shape, 4)),
+        "overlap": np.ones((*shape, 4)),
+        "forward": np.zeros((*shape, 3)),
+        "reverse_bound": np.full((*shape, 2), 0.5),
+        "log_base": np.zeros(2),
+        "mixture_gain": np.array([2.0, 4.0]),
+        "annealed: frechet_drawn": np.ones((*shape, 1)),
+        **{f"{name}: frechet_drawn": np.ones(1) for name in statistics.BASELINES},
+    }
+    numbers = statistics.headline(arrays)
+    path = Path(statistics.__file__).with_name("headline-cpu.json")
+    committed = json.loads(path.read_text())
+    assert set(numbers) == set(committed)
+    assert numbers["gain_mixture"] == 3
+    for row in ("K1", "K4", "K1_M100"):
+        assert numbers[f"gain_annealed_{row}"] - numbers[f"gain_reverse_{row}"] == 0.5
+        lost = numbers[f"bits_reverse_{row}"] - numbers[f"bits_{row}"]
+        np.testing.assert_allclose(lost, 0.5 / (784 * np.log(2)))
+        # The committed ones are of one run: gains and bits are the same numbers in other units.
+        for kind in ("annealed", "reverse"):
+            bits = committed[f"bits_{row}" if kind == "annealed" else f"bits_{kind}_{row}"]
+            gain = committed["bits_Gaussian"]["value"] - bits["value"]
+            nats = committed[f"gain_{kind}_{row}"]["value"]
+            np.testing.assert_allclose(gain * 784 * np.log(2), nats, atol=0.35)
 
 
 def test_every_preset_has_one_stage_and_more():

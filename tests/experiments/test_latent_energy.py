@@ -1,6 +1,8 @@
 """latent_energy: splits, networks, judging by known distances, cells, and the smoke preset."""
 
 import dataclasses
+import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -17,6 +19,7 @@ from experiments.latent_energy import (
     images,
     joint,
     statistics,
+    table,
     two_stage,
 )
 from experiments.latent_energy import networks as nets
@@ -185,6 +188,86 @@ def test_floors_come_first_and_samples_of_chains_have_a_row():
     headline = statistics.headline({"sets": np.array(["a-b"]), "joint_sets": np.array([])} | arrays)
     assert headline["a_b_frechet_mle_by_its_chains"] == 7
     assert "a_b_log_ratio_mle" not in headline
+
+
+@pytest.fixture
+def stored_arrays():
+    """Arrays of the preset `cpu` with invented numbers: 3 seeds of 16 methods and two sets."""
+    rng = np.random.default_rng(0)
+    names = ["N(0, I)", *direct_priors.DIRECT, *(prior.name for prior in priors(PRESETS["cpu"]))]
+    row = dict.fromkeys(statistics.FIELDS, np.array(1.0)) | {"pictures": np.zeros((1, 2, 2, 1))}
+    found = {"sets": np.array(PRESETS["cpu"].sets), "joint_sets": np.array([])}
+    for name in PRESETS["cpu"].sets:
+        cells = {method: dict(row) for method in dict.fromkeys(names)}
+        del cells["MLE"]["frechet_bias"]
+        cells["MLE"] |= {
+            "chains_frechet": 1.0,
+            "chains_kernel": 1.0,
+            "chains_pictures": row["pictures"],
+        }
+        floor = {k: v for k, v in row.items() if k in ("frechet", "kernel", "pictures")}
+        posterior = {"posterior": floor | {"information": 1.0}}
+        real = {"real": floor | {"accuracy": 1.0, "num_samples": 10_000}}
+        arrays = statistics.collect(name, [posterior | cells] * 3, real)
+        for field in statistics.MEASURED:
+            values = arrays[f"{statistics.slug(name)}_{field}"]
+            values *= rng.normal(50, 9, values.shape)
+        found |= arrays
+    return found
+
+
+def test_every_headline_number_of_the_preset_cpu_is_committed(stored_arrays):
+    path = Path(cells.__file__).with_name("headline-cpu.json")
+    assert set(statistics.headline(stored_arrays)) == set(json.loads(path.read_text()))
+
+
+def test_committed_differences_are_those_of_the_committed_means():
+    numbers = json.loads(Path(cells.__file__).with_name("headline-cpu.json").read_text())
+    minus = [name for name in numbers if "_minus_" in name]
+    assert len(minus) == 2 * len(statistics.MEASURED) * statistics.NUM_HEADLINE
+    for name in minus:
+        first, second = name.split("_minus_")
+        start = next(
+            f"{one}_{field}"
+            for one in map(statistics.slug, PRESETS["cpu"].sets)
+            for field in statistics.MEASURED
+            if name.startswith(f"{one}_{field}")
+        )
+        difference = numbers[first]["value"] - numbers[f"{start}_{second}"]["value"]
+        np.testing.assert_allclose(numbers[name]["value"], difference, atol=2e-4)
+
+
+def test_the_tables_printed_are_those_of_the_readme(stored_arrays):
+    """Titles, heads, first columns and the number of cells of all three."""
+
+    def outline(text):
+        lines = [line for line in text.splitlines() if line.startswith("|")]
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+        return [(line[0], len(line)) for line in cells], cells[0]
+
+    printed = [table.of_set(stored_arrays, name) for name in PRESETS["cpu"].sets]
+    printed.append(table.of_differences(stored_arrays))
+    readme = Path(cells.__file__).with_name("README.md").read_text()
+    sections = [readme.partition(f"**{name}**")[2] for name in PRESETS["cpu"].sets]
+    sections.append(readme.partition("Differences within each seed")[2])
+    for text, section in zip(printed, sections, strict=True):
+        of_readme = "|" + section.partition("|")[2].partition("\n\n")[0]
+        assert outline(text) == outline(of_readme)
+    assert all(
+        f"**{name}**: N = 10,000" in text
+        for name, text in zip(PRESETS["cpu"].sets, printed, strict=False)
+    )
+
+
+def test_differences_are_paired_by_seed_and_a_method_that_was_not_run_has_none(stored_arrays):
+    pair = statistics.COMPARED[0]
+    methods = list(stored_arrays["mnist_methods"])
+    first, second = (stored_arrays["mnist_kernel"][methods.index(name)] for name in pair)
+    found = statistics.differences(stored_arrays, "mnist", "kernel", pair)
+    np.testing.assert_array_equal(found, first - second)
+    assert statistics.differences(stored_arrays, "mnist", "kernel", ("NCE", "cats")) is None
+    cell = table.of_differences(stored_arrays).splitlines()[2].split("|")[3]
+    assert cell.split() == [f"{value:+.1f}" for value in first - second]
 
 
 def test_an_unknown_inference_is_refused():

@@ -1,5 +1,7 @@
 """The offline design experiment: tasks, candidates and scores, and (slow) the smoke preset."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -7,6 +9,8 @@ import numpy as np
 import pytest
 
 from experiments.common import results
+from experiments.common.datasets import design_bench
+from experiments.common.endings import CommandError
 from experiments.offline_design import candidates, methods, plot, run, statistics, table, tasks
 from experiments.offline_design.config import PRESETS
 from experiments.offline_design.scores import judge
@@ -39,6 +43,65 @@ def test_the_reverse_complement_is_the_other_strand_and_reverses_one_hot_vectors
     np.testing.assert_array_equal(
         encode(other), encode(x).reshape(1, 4, 4)[:, ::-1, ::-1].reshape(1, -1)
     )
+
+
+def write_task(folder, x, y):
+    folder.mkdir(parents=True)
+    for axis, array in (("x", x), ("y", y)):
+        np.save(folder / f"{folder.name.split('-')[0]}-{axis}-0.npy", array)
+
+
+@pytest.fixture
+def shards(tmp_path, monkeypatch):
+    monkeypatch.setenv("NCE_JAX_DATA", str(tmp_path))
+    return tmp_path / "design-bench"
+
+
+@pytest.mark.parametrize("has_strands", [True, False])
+def test_another_table_of_design_bench_is_a_task(shards, has_strands):
+    """All pairs of letters, scores from 3 to 7, and one row twice."""
+    x = tasks.all_sequences(2)[::-1].astype(np.int32)
+    scores = x.astype(np.float32) @ [[0.25], [1.0]] + 3
+    if has_strands:
+        other = tasks.reverse_complement(x).astype(np.float32) @ [[0.25], [1.0]] + 3
+        scores = np.minimum(scores, other)
+    write_task(
+        shards / "tiny-one", np.concatenate([x, x[:1]]), np.concatenate([scores, scores[:1]])
+    )
+    config = dataclasses.replace(SMOKE, task="tiny-one")
+    first, second = tasks.load(config)
+    assert (first.name, second.name) == ("tiny-one", "landscape")
+    np.testing.assert_array_equal(first.space, tasks.all_sequences(2))
+    expected = (scores[:, 0] - scores.min()) / np.ptp(scores)
+    np.testing.assert_allclose(first.oracle(x), expected, rtol=1e-6)
+    assert first.y.max() <= np.median(expected) + 1e-6
+    np.testing.assert_array_equal(first.oracle(first.x), first.y)
+    assert first.has_strands == has_strands
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (
+            tasks.all_sequences(2)[1:],
+            np.arange(15.0),
+            "each of the 16 sequences in tiny,.*none of 1",
+        ),
+        (tasks.all_sequences(2) + 1, np.arange(16.0), "letters 0 to 3 in tiny, got .* from 1 to 4"),
+        (tasks.all_sequences(2) / 2, np.arange(16.0), "letters 0 to 3 in tiny, got float64"),
+        (np.zeros((16, 13), int), np.arange(16.0), "at most 12 letters in tiny, got 13"),
+        (tasks.all_sequences(2), np.ones(16), "scores that differ in tiny, got 1.0 alone"),
+    ],
+)
+def test_a_task_without_an_oracle_is_refused(shards, x, y, message):
+    write_task(shards / "tiny", x, y[:, None])
+    with pytest.raises(CommandError, match=f"task: expected .*{message}"):
+        tasks.load(dataclasses.replace(SMOKE, task="tiny"))
+
+
+def test_a_task_that_is_not_there_is_named(shards):
+    with pytest.raises(design_bench.DataError, match="no such folder"):
+        tasks.load(dataclasses.replace(SMOKE, task="nowhere"))
 
 
 def test_ranges_of_the_top_and_of_the_stages():

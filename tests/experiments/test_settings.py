@@ -10,8 +10,16 @@ from experiments.common import settings
 from experiments.common.endings import CommandError
 from experiments.diffusion_critic import config as diffusion_critic
 from experiments.diffusion_critic.run import experiment as run_diffusion_critic
+from experiments.diffusion_digits import config as diffusion_digits
+from experiments.diffusion_digits.run import experiment as run_diffusion_digits
 from experiments.diffusion_images import checks, data, denoisers
 from experiments.diffusion_images.config import PRESETS
+from experiments.latent_digits import config as latent_digits
+from experiments.latent_digits.run import experiment as run_latent_digits
+from experiments.latent_energy import config as latent_energy
+from experiments.latent_energy.run import experiment as run_latent_energy
+from experiments.mnist import config as mnist
+from experiments.mnist.train import methods as mnist_methods
 from experiments.one_step import config as one_step
 from experiments.one_step.run import experiment as run_one_step
 from experiments.preferences import config as preferences
@@ -21,11 +29,15 @@ EXPERIMENTS = {
     "diffusion_critic": (run_diffusion_critic, diffusion_critic.PRESETS["smoke"]),
     "one_step": (run_one_step, one_step.PRESETS["smoke"]),
     "preferences": (run_preferences, preferences.PRESETS["smoke"]),
+    "diffusion_digits": (run_diffusion_digits, diffusion_digits.PRESETS["smoke"]),
+    "latent_digits": (run_latent_digits, latent_digits.PRESETS["smoke"]),
+    "latent_energy": (run_latent_energy, latent_energy.PRESETS["smoke"]),
+    "mnist": (lambda config, key: mnist_methods(config), mnist.PRESETS["smoke"]),
 }
 IMAGES = PRESETS["smoke"]
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize("name", ["diffusion_critic", "one_step", "preferences"])
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -39,6 +51,24 @@ def test_nothing_is_computed(monkeypatch, tmp_path, name, change, message):
     """More measurements than steps were as many measurements of networks that nobody trained."""
     monkeypatch.chdir(tmp_path)
     assert_refused(name, change, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        ("diffusion_digits", "methods"),
+        ("diffusion_digits", "student_methods"),
+        ("latent_digits", "methods"),
+        ("latent_energy", "joint_methods"),
+        ("mnist", "methods"),
+    ],
+)
+def test_an_unknown_method_beside_a_known_one_is_named(monkeypatch, tmp_path, name, setting):
+    """Some were left out in silence."""
+    monkeypatch.chdir(tmp_path)
+    known = getattr(EXPERIMENTS[name][1], setting)
+    change = {setting: (*known, "x")}
+    assert_refused(name, change, f"^{setting}: expected some of '.*', got 'x'")
 
 
 def assert_refused(name, change, message):

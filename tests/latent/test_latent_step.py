@@ -189,6 +189,22 @@ def test_a_standard_normal_prior_is_the_usual_autoencoder(x64):
     np.testing.assert_allclose(metrics["reconstruction"], reconstruction, rtol=1e-10)
 
 
+def test_a_step_evaluates_the_likelihood_once():
+    """Compiled programs merge equal evaluations; steps that are not compiled pay for each."""
+    calls = []
+
+    def log_likelihood_fn(params, z, x):
+        calls.append(z.shape)
+        return -jnp.sum((x - generate(params, z)) ** 2, axis=-1)
+
+    train = latent.make_latent_step(
+        log_likelihood_fn, latent.amortized(encode), optax.sgd(0.1), prior=None
+    )
+    _, metrics = train(train.init(exact_params()), data(8), KEY)
+    assert calls == [(8, 1)]
+    assert np.isfinite(metrics["reconstruction"])
+
+
 @pytest.mark.costly
 def test_chains_infer_the_posterior_of_their_own_datum(x64):
     inference = latent.short_run(samplers.mala(0.05), num_steps=60, dim=1)
