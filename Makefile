@@ -127,7 +127,8 @@ examples: $(READY) ## run the examples of the docstrings, with the annotations c
 test-annotations: $(READY) ## run the fast tests with the annotations checked at run time
 	$(UNOPTIMIZED) $(PYTEST) -m "not slow and not costly and not bad_input" $(ANNOTATED) $(ARGS)
 
-hostile: $(READY) ## try 100,000 hostile problems and every public function on hostile arguments (minutes)
+hostile: $(READY) ## try 100,000 hostile problems, 10,000 networks of states and every public function on hostile arguments (minutes)
+	NCE_JAX_NETWORKS=2500 $(UNOPTIMIZED) $(PYTEST) tests/free_energy/test_hostile_networks.py
 	$(UNOPTIMIZED) $(PY) -m tests.hostile $(ARGS)
 
 mutate: $(READY) ## put deliberate faults into copies of the library, and say which the fast tests miss (minutes)
