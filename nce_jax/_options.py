@@ -25,6 +25,16 @@ PARTS = (
 CHANGES = ("batch_size", "batches", "key", "state", *PARTS)
 """What the argument `allow_changes` takes."""
 
+FORMS = ("non_saturating", "reverse_kl")
+"""What the argument `form` of a generator's loss takes."""
+
+
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
+    """Raises ValueError unless `value` is one of these strings."""
+    if not isinstance(value, str) or value not in choices:
+        got = repr(value) if isinstance(value, str) else describe(value)
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {got}")
+
 
 def check_flag(name: str, value: Any) -> None:
     """Raises TypeError unless `value` is True or False, of Python or NumPy."""

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from experiments.common.over_seeds import slug
+
 BUDGETS = ("short", "medium", "long")
 NEAR, WORSE = 1.1, 1.05
 """Within 10 % of the best M; more than 5 % worse than M = 1."""
@@ -88,9 +90,3 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
             if label != "M = 1":
                 numbers[f"{name}_share_worse_than_m_1"] = float(worse[index] / total)
     return numbers
-
-
-def slug(label: str) -> str:
-    """A method's name as a part of a number's name."""
-    letters = "".join(letter if letter.isalnum() else " " for letter in label)
-    return "_".join(letters.lower().split())

@@ -68,8 +68,12 @@ TREATMENTS: dict[str, Callable[[], Any]] = {
 }
 
 
-def _contrastive_loss(log_ratio_data, log_ratio_noise, *, log_partition=0.0, **weights):
-    return jnp.mean(log_ratio_noise) - jnp.mean(log_ratio_data)
+def _contrastive_loss(
+    log_ratio_data, log_ratio_noise, *, log_partition=0.0, weights_data=None, weights_noise=None
+):
+    """E[s] of samples less that of data; F, which would cancel, is not read."""
+    of_noise = jnp.average(log_ratio_noise, weights=weights_noise)
+    return of_noise - jnp.average(log_ratio_data, weights=weights_data)
 
 
 def make_critic(

@@ -1,12 +1,11 @@
 """Final values over seeds, paired differences between methods, and the headline numbers."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from experiments.common.crossing import first_reached
+from experiments.common.over_seeds import Ratio, first_reached, interval, ratio, slug
 
 SHOWN = ("frechet", "kernel", "class_kl", "sure")
 """Measures in the order of the tables."""
@@ -29,14 +28,9 @@ def final(arrays: Mapping[str, Any], kind: str, measure: str) -> np.ndarray:
     return arrays[f"{kind}_{measure}"][..., -1]
 
 
-def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over seeds, the last axis, and its standard error."""
-    return values.mean(axis=-1), values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
-
-
 def paired(
     arrays: Mapping[str, Any], kind: str, measure: str, first: str, second: str
-) -> tuple[float, float, float]:
+) -> np.ndarray:
     """The difference of two methods, paired by seed: mean, low and high end (95 %, t).
 
     The pairs share the teacher, the critic's first weights, and all draws.
@@ -46,42 +40,16 @@ def paired(
     return interval(values[methods.index(first)] - values[methods.index(second)])
 
 
-def interval(difference: np.ndarray) -> tuple[float, float, float]:
-    """Mean over seeds with an interval of 95 %, by Student's t."""
-    mean, error = mean_and_error(difference)
-    reach = stats.t.ppf(0.975, difference.shape[-1] - 1) * error
-    return float(mean), float(mean - reach), float(mean + reach)
-
-
-class Ratio(NamedTuple):
-    """Updates of one method by those of a second: the geometric mean, with an interval of 95 %.
-
-    Attributes:
-      mean: over seeds; a run that does not reach the goal counts with its last update.
-      low: end of the interval, by Student's t on logarithms paired by seed.
-      high: the other end.
-      num_missed: number of seeds of the first method that never reach the goal.
-    """
-
-    mean: float
-    low: float
-    high: float
-    num_missed: int
-
-
 def ratio_of_updates(arrays: Mapping[str, Any], kind: str, first: str, second: str) -> Ratio:
     """Updates until both methods are at the Frechet distance at which the second ends."""
     methods, updates = names(arrays, kind), arrays[f"{kind}_updates"]
     curves = [arrays[f"{kind}_frechet"][methods.index(name)] for name in (first, second)]
     goals = curves[1][:, -1]
-    needed = np.array(
-        [
-            [first_reached(updates, curve, goal) for curve, goal in zip(of_all, goals, strict=True)]
-            for of_all in curves
-        ]
-    )
-    logs = np.log(np.minimum(needed, float(updates[-1])))
-    return Ratio(*map(float, np.exp(interval(logs[0] - logs[1]))), int(np.isinf(needed[0]).sum()))
+    needed = [
+        np.array([first_reached(updates, *pair) for pair in zip(of_method, goals, strict=True)])
+        for of_method in curves
+    ]
+    return ratio(*needed, float(updates[-1]))
 
 
 def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
@@ -116,12 +84,6 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
                 numbers[f"{kind}_{measure}_{slug(method)}"] = float(mean)
     if "student" in kinds(arrays):
         for first, second in comparisons(arrays, "student"):
-            ratio = ratio_of_updates(arrays, "student", first, second)
-            numbers[f"student_updates_{slug(first)}_by_{slug(second)}"] = ratio.mean
+            found = ratio_of_updates(arrays, "student", first, second)
+            numbers[f"student_updates_{slug(first)}_by_{slug(second)}"] = found.mean
     return numbers
-
-
-def slug(method: str) -> str:
-    """A method's name as a part of a number's name."""
-    letters = "".join(letter if letter.isalnum() else " " for letter in method)
-    return "_".join(letters.lower().split())

@@ -7,13 +7,13 @@ import tyro
 
 from experiments.common import results
 from experiments.common.endings import one_line
+from experiments.common.over_seeds import mean_and_error
 from experiments.diffusion_digits.statistics import (
     BASELINES,
     SHOWN,
     comparisons,
     final,
     kinds,
-    mean_and_error,
     names,
     paired,
     ratio_of_updates,

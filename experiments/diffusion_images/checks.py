@@ -12,7 +12,7 @@ from experiments.diffusion_images.denoisers import Teacher
 
 def check(config: Config, images: Images, teachers: dict[str, Teacher]) -> None:
     """Raises CommandError for settings that a run would stop at, perhaps after days."""
-    settings.check_methods(config.methods, METHODS)
+    settings.check_methods((*config.methods, *config.student_methods), METHODS)
     settings.check_least(config, 1, "num_seeds", "length", "num_many", "checkpoint_every")
     settings.check_least(config, 4, "num_measured")
     for name in ("sampler_steps", "student_steps"):

@@ -18,8 +18,9 @@ class Config:
     """The network of whose features the Frechet distance is the FID; "random" needs no file."""
     num_measured: int = 50_000
     """Number of samples of a measurement, and of training images that they are compared with."""
-    num_checkpoints: int = 4
-    """Number of steps after which a generator is measured, evenly spaced."""
+    num_checkpoints: int = 6
+    """Number of updates after which a generator is measured, evenly spaced: of the student, 20,000
+    and 30,000 are among them."""
     num_many: int = 500
     """Number of steps of the sampler that shows what a teacher knows."""
     batch_size: int = 128
@@ -70,6 +71,8 @@ class Config:
     """Critics of the sampler, by the names in `critic_methods.METHODS`."""
     magnifications: tuple[float, ...] = (1.0, 100.0)
     """M of the sampler's critics. The paper's."""
+    student_methods: tuple[str, ...] = ("solved",)
+    """Critics of the student, by the names in `critic_methods.METHODS`."""
     student_magnifications: tuple[float, ...] = (0.0, 1.0, 50.0)
     """M of the student's critics, 0 for none. The paper's."""
     num_seeds: int = 1
@@ -78,6 +81,12 @@ class Config:
     """Number of updates after which a run is saved."""
     seed: int = 0
     """Seed of all random numbers."""
+
+    def updates(self, kind: str) -> list[int]:
+        """The numbers of updates after which a "sampler" or "student" is measured."""
+        total = self.sampler_steps if kind == "sampler" else self.student_steps
+        parts = range(1, self.num_checkpoints + 1)
+        return [part * total // self.num_checkpoints for part in parts]
 
 
 PRESETS = {
@@ -104,6 +113,13 @@ PRESETS = {
         checkpoint_every=1,
     ),
     "gpu": Config(),
+    # The student of a denoiser that knows the ten classes; the sampler's has none.
+    "gpu-classes": Config(
+        sampler_teacher="edm-cifar10-classes",
+        methods=(),
+        student_teacher="edm-cifar10-classes",
+        student_start="sid-cifar10-classes",
+    ),
     "gpu-imagenet64": Config(
         images="imagenet64",
         sampler_teacher="openai-edm-imagenet64",

@@ -52,7 +52,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     check(config, images, teachers)
     # What a cell depends on; a run with more methods or seeds reads the cells that it has.
     every: dict[str, Any] = {"methods": (), "magnifications": (), "num_seeds": 0}
-    cell = dataclasses.replace(config, **every, student_magnifications=())
+    cell = dataclasses.replace(config, **every, student_methods=(), student_magnifications=())
     folder = pieces.folder("diffusion_images", cell, SOURCES)
     features = denoisers.load_features(config.features)
     judge = data.make_judge(features, images, config.num_measured, config.seed)
@@ -65,6 +65,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
         if kind == "sampler":
             arrays |= run.baselines(key)
         arrays |= _of_kind(kind, run, rows)
+        arrays[f"{kind}_updates"] = np.array(config.updates(kind))
     return results.Result(arrays, headline(arrays), _failed(arrays), (folder,))
 
 
@@ -85,7 +86,8 @@ def _samplers(config: Config) -> dict[str, Callable]:
 
 def _students(config: Config) -> dict[str, Callable]:
     return {
-        student_label(m): partial(students.make_student, config, magnification=m)
+        student_label(m, name): partial(students.make_student, config, name=name, magnification=m)
+        for name in config.student_methods
         for m in config.student_magnifications
     }
 
@@ -135,19 +137,19 @@ class _Run:
         keys = jax.random.split(jax.random.fold_in(jax.random.key(config.seed), seed), 3)
         if kind == "sampler":
             params = players.init_sampler(config, self.teacher, config.length)
-            total, size, channels = config.sampler_steps, config.batch_size, 3
+            size, channels = config.batch_size, 3
         else:
             params = students.init_student(self.teacher, self.start)
-            total, size, channels = config.student_steps, config.student_batch, 4
+            size, channels = config.student_batch, 4
         start = step.init(params, players.init_critic(config, keys[0], channels))
         found = []
-        for part in range(1, config.num_checkpoints + 1):
+        for num_steps in config.updates(kind):
             result = training.fit(
                 step,
                 start,
                 data.batches(self.images, size, seed),
                 keys[1],
-                num_steps=part * total // config.num_checkpoints,
+                num_steps=num_steps,
                 folder=self.folder / name,
                 resume=True,
                 checkpoint_every=config.checkpoint_every,

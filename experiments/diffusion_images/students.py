@@ -35,7 +35,9 @@ def generate(
     return teacher.denoise(net, y, jnp.full(len(labels), config.init_level), labels)
 
 
-def make_student(config: Config, teacher: Teacher, magnification: float) -> critics.TwoPlayerStep:
+def make_student(
+    config: Config, teacher: Teacher, name: str, magnification: float
+) -> critics.TwoPlayerStep:
     """A one-step student, whose own part of the loss is score distillation, and its critic.
 
     The fake score is a part of the student's parameters: it learns from samples that are held
@@ -72,7 +74,7 @@ def make_student(config: Config, teacher: Teacher, magnification: float) -> crit
         return patch_ratios(params, pair if magnification else jax.lax.stop_gradient(pair))
 
     critic = critic_methods.make_critic(
-        METHODS["solved"],
+        METHODS[name],
         ratios,
         optax.adam(config.critic_rate),
         magnification=magnification or 1.0,

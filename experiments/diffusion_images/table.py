@@ -8,7 +8,7 @@ import tyro
 
 from experiments.common import results
 from experiments.common.endings import one_line
-from experiments.diffusion_images.statistics import BASELINES, KINDS, names
+from experiments.diffusion_images.statistics import BASELINES, kinds, names, updates_to_the_end
 
 
 def table(arrays: Mapping[str, Any]) -> str:
@@ -19,7 +19,7 @@ def table(arrays: Mapping[str, Any]) -> str:
             float(arrays[f"{name}_frechet{end}"]) for end in ("", "_error", "_bias")
         )
         lines.append(f"| {label} | {value:.2f} ± {error:.2f} | {bias:.2f} | |")
-    for kind in KINDS:
+    for kind in kinds(arrays):
         last = {
             field: np.mean(arrays[f"{kind}_{field}"][..., -1], axis=-1)
             for field in ("frechet", "frechet_error", "frechet_bias", "overlap")
@@ -30,8 +30,22 @@ def table(arrays: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def by_update(arrays: Mapping[str, Any], kind: str) -> str:
+    """The distance at every measurement in Markdown, and when it is where the first method ends."""
+    columns = [
+        *map(str, arrays[f"{kind}_updates"]),
+        f"updates to the end of {names(arrays, kind)[0]}",
+    ]
+    lines = [f"| updates | {' | '.join(columns)} |", "|---|" + "--:|" * len(columns)]
+    for method, runs in zip(names(arrays, kind), arrays[f"{kind}_frechet"], strict=True):
+        needed = np.mean(updates_to_the_end(arrays, kind, method))
+        cells = [*(f"{value:.2f}" for value in np.mean(runs, axis=0)), f"{needed:.0f}"]
+        lines.append(f"| {method} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def main(preset: str = "gpu") -> None:
-    """Print the table of samplers and students.
+    """Print the tables of samplers and students.
 
     Args:
         preset: whose results.
@@ -39,6 +53,8 @@ def main(preset: str = "gpu") -> None:
     folder = results.default_folder("diffusion_images", preset)
     stored = results.load(folder, f"python -m experiments.diffusion_images.run --preset {preset}")
     print(table(stored.arrays))
+    for kind in kinds(stored.arrays):
+        print(f"\n{kind}\n\n{by_update(stored.arrays, kind)}")
 
 
 if __name__ == "__main__":

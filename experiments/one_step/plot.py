@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from experiments.common import plotting, results
-from experiments.one_step.statistics import final, mean_and_error, ratio
+from experiments.common.over_seeds import mean_and_error
+from experiments.one_step.statistics import final, ratio
 
 CURVES = {
     "none": {"color": plotting.BLACK},
@@ -94,7 +95,7 @@ def _ends(arrays) -> Figure:
     for axis, name in zip(axes[2:], ("sliced", "good"), strict=True):
         for height, method in zip(rows, methods, strict=True):
             if method != "none":
-                of = ratio(arrays, name, method, "none")
+                of = ratio(arrays, name, [(method, "none")])
                 axis.plot([of.low, of.high], [height, height], color=plotting.VERMILION)
                 axis.plot(of.mean, height, "o", color=plotting.VERMILION)
         axis.axvline(1, color="0.4", lw=1)

@@ -8,12 +8,12 @@ import tyro
 
 from experiments.common import results
 from experiments.common.endings import one_line
+from experiments.common.over_seeds import mean_and_error
 from experiments.one_step.statistics import (
     REACHED,
     SHOWN,
     comparisons,
     final,
-    mean_and_error,
     paired,
     ratio,
     reached,
@@ -64,7 +64,7 @@ def updates(arrays: Mapping[str, Any], measure: str) -> str:
 
 
 def _ratio(arrays: Mapping[str, Any], measure: str, first: str, second: str, goal_of: str) -> str:
-    found = ratio(arrays, measure, first, second, goal_of)
+    found = ratio(arrays, measure, [(first, second)], goal_of)
     missed = f", {found.num_missed} never" if found.num_missed else ""
     return f"{found.mean:.2f} ({found.low:.2f} to {found.high:.2f}{missed})"
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy import stats
+
+from experiments.common.over_seeds import interval, slug
 
 SHOWN = {
     "table": ("reward", "kl", "distance", "shortfall", "chosen"),
@@ -53,23 +54,16 @@ def trace(arrays: Mapping[str, Any], group: str, measure: str) -> np.ndarray:
     return best - reward
 
 
-def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over seeds, the last axis, and its standard error."""
-    return values.mean(axis=-1), values.std(axis=-1, ddof=1) / np.sqrt(values.shape[-1])
-
-
 def paired(
     arrays: Mapping[str, Any], group: str, measure: str, pair: tuple[str, str], beta: int = 0
-) -> tuple[float, float, float]:
+) -> np.ndarray:
     """The difference of two methods, paired by seed: mean, low and high end (95 %, t).
 
     The pairs share problem or prompts, all answers and their order.
     """
     rows = list(map(str, arrays["methods"]))
     values = final(arrays, group, measure, beta)
-    mean, error = mean_and_error(values[rows.index(pair[0])] - values[rows.index(pair[1])])
-    reach = stats.t.ppf(0.975, values.shape[-1] - 1) * error
-    return float(mean), float(mean - reach), float(mean + reach)
+    return interval(values[rows.index(pair[0])] - values[rows.index(pair[1])])
 
 
 def comparisons(arrays: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -103,9 +97,3 @@ def headline(arrays: Mapping[str, Any]) -> dict[str, float]:
                 if not str(method).endswith(("M = 0.3", "M = 10")):
                     numbers[f"{group}_{name}_{slug(str(method))}"] = float(row.mean())
     return numbers
-
-
-def slug(method: str) -> str:
-    """A method's name as a part of a number's name."""
-    letters = "".join(letter if letter.isalnum() else " " for letter in method)
-    return "_".join(letters.lower().split())

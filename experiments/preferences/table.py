@@ -7,14 +7,8 @@ import tyro
 
 from experiments.common import results
 from experiments.common.endings import one_line
-from experiments.preferences.statistics import (
-    SHOWN,
-    comparisons,
-    final,
-    groups,
-    mean_and_error,
-    paired,
-)
+from experiments.common.over_seeds import mean_and_error
+from experiments.preferences.statistics import SHOWN, comparisons, final, groups, paired
 
 
 def table(arrays: Mapping[str, Any], group: str, beta: int = 0) -> str:

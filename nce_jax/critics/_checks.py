@@ -8,12 +8,10 @@ from jax.sharding import Mesh
 
 from nce_jax._checks import check_instance, check_key, describe, is_key
 from nce_jax._contracts import check_arrays, check_data
-from nce_jax._options import check_function
+from nce_jax._options import FORMS, check_choice, check_function
 from nce_jax._types import Array
 from nce_jax._updates import check_opt_state
 from nce_jax.training import Batch, TrainState, TrainStep
-
-FORMS = ("non_saturating", "reverse_kl")
 
 
 def check_critic(critic: Any) -> None:
@@ -34,9 +32,7 @@ def check_critic(critic: Any) -> None:
 
 def check_form(form: Any, critic: TrainStep) -> None:
     """Raises unless the critic's criterion has this form of the generator's loss."""
-    if not isinstance(form, str) or form not in FORMS:
-        got = repr(form) if isinstance(form, str) else describe(form)
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {got}")
+    check_choice("form", form, FORMS)
     if critic.criterion.generator_loss is None and form != "reverse_kl":
         raise ValueError(
             f"form: expected reverse_kl for criterion {critic.criterion.name}, which has no"
@@ -84,48 +80,56 @@ def as_batch(batch: Any, num_critic_steps: int, mesh: Mesh | None) -> Batch:
     return batch
 
 
-def as_samples_of(name: str, drawn: Any, has_loss: bool, x_data: Any) -> tuple[Any, Array]:
-    """Samples, of which each has the shape of a datum, and the generator's own loss or zero."""
-    if not has_loss:
-        if not _is_pair_with_loss(drawn, x_data):
-            _check_samples(name, drawn, x_data)
-            _check_differentiable(name, drawn)
-            return drawn, jnp.zeros((), jnp.float32)
+def check_samples(x: Any, x_data: Any) -> None:
+    """Raises unless these are samples alone, each of the shape of a datum, that a gradient passes.
+
+    Without a loss of its own the generator learns from them alone.
+    """
+    if _is_pair_with_loss(x, x_data):
         raise TypeError(
-            f"{name}: expected samples alone, since has_loss is False, got a pair of samples and a"
-            " number; with has_loss=True the number is the generator's own loss"
+            "sample_fn: expected samples alone, since has_loss is False, got a pair of samples and"
+            " a number; with has_loss=True the number is the generator's own loss"
         )
+    _check_shapes(x, x_data)
+    _check_differentiable(x)
+
+
+def as_samples_and_loss(drawn: Any, x_data: Any) -> tuple[Any, Array]:
+    """Samples, of which each has the shape of a datum, and the generator's own loss."""
     if not (isinstance(drawn, tuple) and len(drawn) == 2):
         raise TypeError(
-            f"{name}: expected a pair of samples and a loss, since has_loss is True, got"
+            "sample_fn: expected a pair of samples and a loss, since has_loss is True, got"
             f" {describe(drawn)}"
         )
     x, loss = drawn
-    _check_samples(name, x, x_data)
+    _check_shapes(x, x_data)
     is_number = jnp.shape(loss) == () and hasattr(loss, "dtype")
     if not (is_number and jnp.issubdtype(loss.dtype, jnp.floating)):
         raise TypeError(
-            f"{name}: expected a loss of one floating number, got {describe(loss)}; take its mean"
+            f"sample_fn: expected a loss of one floating number, got {describe(loss)}; take its"
+            " mean"
         )
     return x, loss
 
 
-def _check_samples(name: str, x: Any, x_data: Any) -> None:
+def _check_shapes(x: Any, x_data: Any) -> None:
     """Raises unless each sample has the structure and the shape of a datum."""
-    check_data(f"the samples of {name}", x)
+    check_data("the samples of sample_fn", x)
     of_data, of_samples = (str(jax.tree.structure(part)) for part in (x_data, x))
     if of_data != of_samples:
         raise ValueError(
-            f"{name}: expected samples of the structure of data, {of_data}, got {of_samples}"
+            f"sample_fn: expected samples of the structure of data, {of_data}, got {of_samples}"
         )
     counts = sorted({leaf.shape[0] for leaf in jax.tree.leaves(x)})
     if len(counts) > 1:
         got = " and ".join(map(str, counts))
-        raise ValueError(f"{name}: expected as many samples in all arrays, got {got}")
+        raise ValueError(f"sample_fn: expected as many samples in all arrays, got {got}")
     shapes = [[leaf.shape[1:] for leaf in jax.tree.leaves(part)] for part in (x_data, x)]
     if shapes[0] != shapes[1]:
         expected, got = (" and ".join(map(str, of_part)) for of_part in shapes)
-        raise ValueError(f"{name}: expected samples of the shape of a datum, {expected}, got {got}")
+        raise ValueError(
+            f"sample_fn: expected samples of the shape of a datum, {expected}, got {got}"
+        )
 
 
 def _is_pair_with_loss(drawn: Any, x_data: Any) -> bool:
@@ -134,13 +138,13 @@ def _is_pair_with_loss(drawn: Any, x_data: Any) -> bool:
     return is_pair and not (isinstance(x_data, tuple) and len(x_data) == 2)
 
 
-def _check_differentiable(name: str, x: Any) -> None:
+def _check_differentiable(x: Any) -> None:
     """Raises for samples that no gradient can pass, from which the generator cannot learn."""
     dtypes = [leaf.dtype for leaf in jax.tree.leaves(x)]
     if not any(jnp.issubdtype(dtype, jnp.inexact) for dtype in dtypes):
         got = " and ".join(map(str, dtypes))
         raise TypeError(
-            f"{name}: expected floating samples, which the gradient passes, got {got}; return"
+            f"sample_fn: expected floating samples, which the gradient passes, got {got}; return"
             " floating ones, and let augment_fn or the critic round them, or give the generator a"
             " loss of its own with has_loss=True"
         )

@@ -16,6 +16,7 @@ from nce_jax._checks import (
 )
 from nce_jax._contracts import check_log_density_fn
 from nce_jax._numerics import has_no_weight, ignore_unweighted, weighted_mean
+from nce_jax._options import check_choice
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray, Scalars
@@ -30,7 +31,7 @@ def gradient_penalty(
     strength: Scalars,
     where: Literal["data", "samples", "between"] = "data",
     target_norm: float = 0.0,
-) -> Any:
+) -> Callable[[Params, Batch, PRNGKeyArray], Array]:
     r"""A penalty on the gradient of a critic in its samples, for `training.make_critic_step`.
 
     It is :math:`\gamma\, E[(\lVert \nabla_x s(x) \rVert - c)^2]` with the norm over all entries of
@@ -79,9 +80,7 @@ def gradient_penalty(
     """
     check_log_density_fn(log_ratio_fn, "log_ratio_fn")
     check_positive("strength", strength)
-    if not isinstance(where, str) or where not in PLACES:
-        got = repr(where) if isinstance(where, str) else describe(where)
-        raise ValueError(f"where: expected one of {', '.join(PLACES)}, got {got}")
+    check_choice("where", where, PLACES)
     if isinstance(target_norm, bool) or not isinstance(target_norm, int | float):
         raise TypeError(f"target_norm: expected a number, got {describe(target_norm)}")
     if not 0 <= target_norm < float("inf"):

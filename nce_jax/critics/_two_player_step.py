@@ -17,11 +17,12 @@ from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
 from nce_jax._updates import init_optimizer, update_fn
 from nce_jax.critics._checks import (
     as_batch,
-    as_samples_of,
+    as_samples_and_loss,
     check_arguments,
     check_augment,
     check_critic,
     check_form,
+    check_samples,
 )
 from nce_jax.losses import generator_loss
 from nce_jax.training import Batch, Metrics, TrainState, TrainStep
@@ -196,7 +197,10 @@ class TwoPlayerStep:
 
     def _sample(self, params: Params, key: PRNGKeyArray, x_data: Any) -> tuple[Any, Array]:
         drawn = self.sample_fn(params, key, x_data)
-        return as_samples_of("sample_fn", drawn, self.has_loss, x_data)
+        if self.has_loss:
+            return as_samples_and_loss(drawn, x_data)
+        check_samples(drawn, x_data)
+        return drawn, jnp.zeros((), jnp.float32)
 
     def _augment(self, key: PRNGKeyArray, x: Any) -> Any:
         if self.augment_fn is None:

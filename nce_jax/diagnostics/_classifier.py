@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from nce_jax._checks import check_key, check_positive_int, describe
+from nce_jax._checks import check_key, check_positive_int
 from nce_jax._extras import missing_extra
+from nce_jax._options import check_choice
 from nce_jax._types import ArrayLike, Float, PRNGKeyArray
 from nce_jax.diagnostics._features import as_feature_pair
 
@@ -87,9 +88,7 @@ def c2st(
     check_positive_int("num_folds", num_folds)
     if num_folds < 2:
         raise ValueError(f"num_folds: expected at least 2, got {num_folds}")
-    if not isinstance(classifier, str) or classifier not in _CLASSIFIERS:
-        got = repr(classifier) if isinstance(classifier, str) else describe(classifier)
-        raise ValueError(f"classifier: expected one of {', '.join(_CLASSIFIERS)}, got {got}")
+    check_choice("classifier", classifier, _CLASSIFIERS)
     x, y = as_feature_pair(x, y, min_samples=2 * num_folds)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
     number = min(len(x), len(y))

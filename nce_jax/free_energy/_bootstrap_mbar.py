@@ -120,15 +120,17 @@ def _bootstrap_mbar(
     chunk_size: int | None,
 ) -> FreeEnergyBootstrap:
     options: Any = {"max_steps": 200, "chunk_size": chunk_size}
-    solved = solve_states(make_network(*samples), None, largest=largest, **options)
-    network = _positive_first(solved.network)
+    solved = solve_states(
+        make_network(*samples, chunk_size=chunk_size), None, largest=largest, **options
+    )
+    network = solved.network
     original = assemble_solved(solved, chunk_size)
     start = Start(solved.reference.f, solved.is_piece)
     sampled = jnp.where(network.is_sampled, start.f, 0)
     near = None if chunk_size is not None else probabilities_at(network, sampled)
 
     def replicate(key: PRNGKeyArray) -> tuple[jax.Array, jax.Array]:
-        redrawn = repeated(network, _redraw(key, network, block_size))
+        redrawn = repeated(network, redraw(key, network, block_size))
         solution = solve_network(redrawn, start, near=near, **options)
         f = with_unsampled(redrawn, solution.f, chunk_size)
         reference = find_reference(redrawn, f, chunk_size)
@@ -150,18 +152,13 @@ def _bootstrap_mbar(
     )
 
 
-def _positive_first(network: Network) -> Network:
-    """Samples of weight zero behind the others of their state: replicates are drawn of these."""
-    order = jnp.lexsort((network.weights == 0, network.owners))
-    potentials, weights, owners = (
-        array[order] for array in (network.potentials, network.weights, network.owners)
-    )
-    return network._replace(potentials=potentials, weights=weights, owners=owners)
+def redraw(key: PRNGKeyArray, network: Network, block_size: int) -> jax.Array:
+    """How often every sample is drawn, (N,), in runs of samples of the same state.
 
-
-def _redraw(key: PRNGKeyArray, network: Network, block_size: int) -> jax.Array:
-    """How often every sample is drawn, (N,), in runs of samples of the same state."""
+    Samples of weight zero, which are not drawn, are behind the others of their state in `order`.
+    """
     size = len(network.owners)
+    order = jnp.lexsort((network.weights == 0, network.owners))
     counts = sum_by_state((network.weights > 0).astype(network.weights.dtype), network)
     counts = jnp.round(counts).astype(jnp.int32)
     states = jnp.arange(len(counts), dtype=jnp.int32)
@@ -173,4 +170,5 @@ def _redraw(key: PRNGKeyArray, network: Network, block_size: int) -> jax.Array:
     # One draw per block of places; those beyond the samples of positive weight draw none.
     start = starts[begin + place // block_size * block_size]
     index = begin + jnp.minimum(start + place % block_size, count - 1)
-    return jax.ops.segment_sum((place < count).astype(network.weights.dtype), index, size)
+    times = jax.ops.segment_sum((place < count).astype(network.weights.dtype), index, size)
+    return jnp.zeros_like(times).at[order].set(times, unique_indices=True)

@@ -134,7 +134,8 @@ def _with_constants(result: EnthalpyEntropy, of_means, of_f) -> EnthalpyEntropy:
 def _enthalpy_and_entropy(
     samples: Any, observable: jax.Array, tolerance: Any, *, chunk_size: int | None, **options
 ) -> EnthalpyEntropy:
-    solution = solve_states(make_network(*samples), tolerance, chunk_size=chunk_size, **options)
+    network = make_network(*samples, chunk_size=chunk_size)
+    solution = solve_states(network, tolerance, chunk_size=chunk_size, **options)
     averages = find_averages(solution, observable, chunk_size)
     number = effective_samples(averages, solution.reference, chunk_size)
     is_estimate = averages.status == Status.CONVERGED
@@ -164,10 +165,10 @@ def _enthalpy_and_entropy(
 
 def _shared_covariance(averages: Averages, solution: Solved, chunk_size: int | None) -> jax.Array:
     """Covariance of the average of a state and the free energy of another, (K, K)."""
-    reference = solution.reference
+    reference, scale, mean = solution.reference, averages.scale, averages.mean
 
-    def products(pool: Network) -> tuple[jax.Array, jax.Array]:
-        part, probabilities, deviations = deviations_of(pool, reference, averages.mean)
+    def products(part: Network) -> tuple[jax.Array, jax.Array]:
+        probabilities, deviations = deviations_of(part, reference, scale, mean)
         weighted = part.weights[:, None] * centered_weights(part, reference)
         return matmul(deviations.T, weighted), matmul(probabilities.T, weighted)
 

@@ -141,7 +141,8 @@ def as_observable(
 def _expectations(
     samples: Any, observable: jax.Array, tolerance: Any, *, chunk_size: int | None, **options
 ) -> Expectations:
-    solution = solve_states(make_network(*samples), tolerance, chunk_size=chunk_size, **options)
+    network = make_network(*samples, chunk_size=chunk_size)
+    solution = solve_states(network, tolerance, chunk_size=chunk_size, **options)
     averages = find_averages(solution, observable, chunk_size)
     number = effective_samples(averages, solution.reference, chunk_size)
     is_estimate = averages.status == Status.CONVERGED
@@ -158,7 +159,7 @@ class Averages(NamedTuple):
     """Averages of an observable by state, in units of its largest value there.
 
     Attributes:
-      pool: the samples, with the observable beside the potentials, (N, K, 2).
+      pool: the samples with the observable.
       scale: the units, (K,).
       mean: (K,).
       responses: sums of p_j y_k with the deviations y, (K, K).
@@ -179,15 +180,11 @@ class Averages(NamedTuple):
 def find_averages(solution: Solved, observable: jax.Array, chunk_size: int | None) -> Averages:
     """Averages of an observable, (K or 1, N), at the free energies of a solution."""
     network, reference, solved = solution.network, solution.reference, solution.status
-    values = jnp.broadcast_to(observable.T, network.potentials.shape)
-    # The observable is cut into chunks with the potentials.
-    pool = network._replace(potentials=jnp.stack([network.potentials, values], axis=-1))
+    pool = network._replace(observable=observable)
     scale = _scale(pool, reference, chunk_size)
-    units = jnp.stack([jnp.ones_like(scale), scale], axis=-1)
-    pool = pool._replace(potentials=pool.potentials / units[None])
-    mean = sum_samples(lambda part: _means(part, reference), pool, chunk_size)
+    mean = sum_samples(lambda part: _means(part, reference, scale), pool, chunk_size)
     products, responses, sums = sum_samples(
-        lambda part: _moments(part, reference, mean), pool, chunk_size
+        lambda part: _moments(part, reference, scale, mean), pool, chunk_size
     )
     covariance = products + matmul(responses.T, reference.inverse, responses)
     is_finite = network.is_valid & network.is_defined & jnp.isfinite(mean)
@@ -204,39 +201,40 @@ def find_averages(solution: Solved, observable: jax.Array, chunk_size: int | Non
     )
 
 
-def _split(pool: Network, reference: Reference) -> tuple[Network, jax.Array, jax.Array]:
-    """The samples of a pool, their weights under every state, and the observable, (N, K)."""
-    part = pool._replace(potentials=pool.potentials[..., 0])
+def _observed(part: Network, reference: Reference, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Weights of the samples under every state, (N, K), and the observable in units of `scale`."""
     weights = state_weights(part, reference.f)
     # What a state does not allow has no part in its expectation, whatever the value.
     has_part = (weights > 0) & (part.weights[:, None] > 0)
-    return part, weights, jnp.where(has_part, pool.potentials[..., 1], 0)
+    return weights, jnp.where(has_part, part.observable.T / scale[None], 0)
 
 
 def _scale(pool: Network, reference: Reference, chunk_size: int | None) -> jax.Array:
     """The largest value of the observable by state, (K,), in whose units nothing underflows."""
 
-    def largest(pool: Network) -> jax.Array:
-        return jnp.max(jnp.abs(_split(pool, reference)[2]), axis=0)
+    def largest(part: Network) -> jax.Array:
+        return jnp.max(jnp.abs(_observed(part, reference, units)[1]), axis=0)
+
+    units = jnp.ones_like(reference.f)
 
     scale = jax.lax.stop_gradient(fold_samples(largest, jnp.maximum, 0.0, pool, chunk_size))
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 
 
-def _means(pool: Network, reference: Reference) -> jax.Array:
-    part, weights, values = _split(pool, reference)
+def _means(part: Network, reference: Reference, scale: jax.Array) -> jax.Array:
+    weights, values = _observed(part, reference, scale)
     return matmul(part.weights, weights * values)
 
 
-def deviations_of(pool: Network, reference: Reference, mean: jax.Array):
-    """The samples, their probabilities, and W (A - mean A) of every state, (N, K)."""
-    part, weights, values = _split(pool, reference)
-    return part, posterior(part, reference.f), weights * (values - mean[None])
+def deviations_of(part: Network, reference: Reference, scale: jax.Array, mean: jax.Array):
+    """The probabilities of the samples, and W (A - mean A) of every state, (N, K)."""
+    weights, values = _observed(part, reference, scale)
+    return posterior(part, reference.f), weights * (values - mean[None])
 
 
-def _moments(pool: Network, reference: Reference, mean: jax.Array):
+def _moments(part: Network, reference: Reference, scale: jax.Array, mean: jax.Array):
     """Sums of y_j y_k, (K, K), of p_j y_k, (K, K), and of y by state, (K, K)."""
-    part, probabilities, deviations = deviations_of(pool, reference, mean)
+    probabilities, deviations = deviations_of(part, reference, scale, mean)
     weighted = part.weights[:, None] * deviations
     products = matmul(deviations.T, weighted), matmul(probabilities.T, weighted)
     return *products, sum_by_state(weighted, part)
@@ -246,14 +244,14 @@ def effective_samples(
     averages: Averages, reference: Reference, chunk_size: int | None
 ) -> jax.Array:
     """One over the largest share of a sample in the variance, (K,)."""
-    pool, mean = averages.pool, averages.mean
+    pool, scale, mean = averages.pool, averages.scale, averages.mean
     transform = matmul(reference.inverse, averages.responses)
     counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
     flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
     means = (averages.sums + matmul(flows, transform)) / counts
 
-    def shares(pool: Network) -> tuple[jax.Array, jax.Array]:
-        part, probabilities, deviations = deviations_of(pool, reference, mean)
+    def shares(part: Network) -> tuple[jax.Array, jax.Array]:
+        probabilities, deviations = deviations_of(part, reference, scale, mean)
         precisions = part.precisions[part.owners][:, None]
         influence = deviations + matmul(probabilities, transform) - means[part.owners]
         squares = jnp.square(part.weights[:, None] * influence) / precisions

@@ -61,8 +61,10 @@ def mbar(
       tolerance: admissible error of every difference in kT; None takes eps^(3/4) of the dtype,
         2e-12 in float64 and 6e-6 in float32. It is never taken smaller than the rounding error.
       max_steps: evaluations allowed.
-      chunk_size: number of samples that are in work at once; None takes all. Smaller chunks bound
-        the memory beyond the potentials by a few arrays (chunk_size, K).
+      chunk_size: number of samples that are in work at once; None takes all, with about five arrays
+        (N, K). Smaller chunks bound the memory of the program beyond the potentials by about three
+        arrays (chunk_size, K) and eight (N,), or eighteen where one state has nearly all samples. A
+        gradient keeps arrays (N, K), and a call outside `jit` copies the potentials to pad them.
 
     Returns:
       A `StateFreeEnergies`. A failed solve raises nothing: it shows in `status`, or call
@@ -138,7 +140,7 @@ def solve_states(
 ) -> Solved:
     """Solves for the free energies of all states, with and without samples."""
     start = pair_start(jax.lax.stop_gradient(network), largest, chunk_size)
-    network = within_pieces(network, start)
+    network = within_pieces(network, start, chunk_size)
     solution = solve_network(
         network, start, tolerance=tolerance, max_steps=max_steps, chunk_size=chunk_size
     )
@@ -161,5 +163,7 @@ def assemble_solved(solved: Solved, chunk_size: int | None) -> StateFreeEnergies
 
 @partial(jax.jit, static_argnames=("largest", "max_steps", "chunk_size"))
 def _mbar(samples: Any, tolerance: Any, *, chunk_size: int | None, **options) -> StateFreeEnergies:
-    solved = solve_states(make_network(*samples), tolerance, chunk_size=chunk_size, **options)
+    solved = solve_states(
+        make_network(*samples, chunk_size=chunk_size), tolerance, chunk_size=chunk_size, **options
+    )
     return assemble_solved(solved, chunk_size)

@@ -17,11 +17,24 @@ _BLOCK = 256
 """Number of samples that are added one after another in float32."""
 
 
+class Given(NamedTuple):
+    """Potentials as they were given: each chunk of samples makes its own of them.
+
+    Attributes:
+      values: of every sample in every state, (K, N).
+      is_seen: whether the samples of a state say anything about another, (K, K).
+    """
+
+    values: jax.Array
+    is_seen: jax.Array
+
+
 class Network(NamedTuple):
     """Samples of K states, N in all, as the equation of the free energies needs them.
 
     Attributes:
-      potentials: of every sample in every state, relative to that in its own state, (N, K).
+      potentials: of every sample in every state, relative to that in its own state, (N, K); or
+        `Given`, of which `relative` makes them.
       weights: of the samples, (N,); those of a state add up to its count.
       owners: the state that a sample was drawn in, (N,), int32, not decreasing.
       counts: the sum of the weights of every state, (K,); zero without samples.
@@ -31,9 +44,10 @@ class Network(NamedTuple):
         zero here.
       is_valid: whether this is so for all states with samples, and for weights and inefficiencies;
         else all numbers here are harmless ones.
+      observable: of every sample, (1, N), or of every sample in every state, (K, N), if any.
     """
 
-    potentials: jax.Array
+    potentials: Any
     weights: jax.Array
     owners: jax.Array
     counts: jax.Array
@@ -41,6 +55,7 @@ class Network(NamedTuple):
     inefficiency: jax.Array
     is_defined: jax.Array
     is_valid: jax.Array
+    observable: Any = None
 
     @property
     def is_sampled(self) -> jax.Array:
@@ -55,7 +70,12 @@ class Network(NamedTuple):
 
 
 def make_network(
-    potentials: jax.Array, num_samples: jax.Array, weights: Any, inefficiency: Any
+    potentials: jax.Array,
+    num_samples: jax.Array,
+    weights: Any,
+    inefficiency: Any,
+    *,
+    chunk_size: int | None = None,
 ) -> Network:
     """Gathers the samples of K states, (K, N), ordered by state; the rest is padding."""
     num_states, size = potentials.shape
@@ -63,9 +83,19 @@ def make_network(
     weights = jnp.ones(size, potentials.dtype) if weights is None else weights
     weights = jnp.where(jnp.arange(size) < jnp.sum(num_samples), weights, 0)
     weights = _relative_weights(weights.astype(potentials.dtype), owners, num_states)
-    relative, is_defined = _relative_potentials(potentials.T, weights, owners)
     inefficiency = jnp.broadcast_to(jnp.asarray(inefficiency, weights.dtype), (num_states,))
     is_sampled = _by_state(weights, owners, num_states) != 0
+    network = Network(
+        potentials=Given(potentials, jnp.ones((num_states, num_states), bool)),
+        weights=weights,
+        owners=owners,
+        counts=jnp.zeros_like(inefficiency),
+        precisions=jnp.zeros_like(inefficiency),
+        inefficiency=jnp.ones_like(inefficiency[0]),
+        is_defined=jnp.ones(num_states, bool),
+        is_valid=jnp.array(True),
+    )
+    is_defined = _is_defined(network, chunk_size)
     is_valid = (
         jnp.all(is_defined | ~is_sampled)
         & jnp.any(is_sampled)
@@ -75,23 +105,45 @@ def make_network(
         & jnp.all((inefficiency >= 1) & (inefficiency < jnp.inf))
     )
     weights = jnp.where(is_valid, weights, 1)
-    inefficiency = jnp.where(is_valid, inefficiency, 1)
-    network = Network(
-        potentials=materialized(jnp.where(is_valid, relative, 0)),
+    network = network._replace(
         weights=weights,
-        owners=owners,
-        counts=jnp.zeros_like(inefficiency),
-        precisions=1 / inefficiency,
-        inefficiency=jnp.ones_like(inefficiency[0]),
+        precisions=1 / jnp.where(is_valid, inefficiency, 1),
         is_defined=is_defined,
         is_valid=is_valid,
     )
     return repeated(network, jnp.ones_like(weights))
 
 
-def materialized(potentials: jax.Array) -> jax.Array:
-    """Potentials that all later passes read, instead of making them anew from what was given."""
-    return jax.lax.optimization_barrier(potentials)
+def is_in_chunks(network: Network, chunk_size: int | None) -> bool:
+    """Whether chunks are smaller than the whole."""
+    return chunk_size is not None and chunk_size < len(network.owners)
+
+
+def relative(network: Network) -> Network:
+    """The network with potentials relative to those in the samples' own states."""
+    given = network.potentials
+    if not isinstance(given, Given):
+        return network
+    potentials, has_weight = given.values.T, network.weights[:, None] != 0
+    own = jnp.take_along_axis(potentials, network.owners[:, None], axis=1)
+    own = jnp.where(jnp.isfinite(own), own, jnp.nan)
+    potentials = jnp.where(has_weight, potentials - own, 0)
+    potentials = jnp.where(network.is_valid & network.is_defined[None], potentials, 0)
+    is_seen = given.is_seen[network.owners] | ~has_weight
+    return network._replace(potentials=jnp.where(is_seen, potentials, jnp.inf))
+
+
+def _is_defined(network: Network, chunk_size: int | None) -> jax.Array:
+    """Whether the potentials of a state have a meaning, (K,), and allow any sample."""
+
+    def found(part: Network) -> tuple[jax.Array, jax.Array]:
+        has_weight, potentials = part.weights[:, None] != 0, part.potentials
+        is_bad = ~jnp.all(potentials > -jnp.inf, axis=0)  # also NaN
+        return is_bad, jnp.any((potentials < jnp.inf) & has_weight, axis=0)
+
+    either = lambda *parts: jax.tree.map(jnp.logical_or, *parts)
+    is_bad, is_allowed = fold_samples(found, either, False, network, chunk_size)
+    return ~is_bad & is_allowed
 
 
 def repeated(network: Network, times: jax.Array) -> Network:
@@ -128,18 +180,6 @@ def _relative_weights(weights: jax.Array, owners: jax.Array, num_states: int) ->
     return over_scale(weights, jax.lax.stop_gradient(jnp.where(usable, largest, 1))[owners], jnp)
 
 
-def _relative_potentials(
-    potentials: jax.Array, weights: jax.Array, owners: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Potentials (N, K) relative to the samples' own states, and which states have a meaning."""
-    own = jnp.take_along_axis(potentials, owners[:, None], axis=1)
-    own = jnp.where(jnp.isfinite(own), own, jnp.nan)
-    relative = jnp.where(weights[:, None] == 0, 0, potentials - own)
-    is_allowed = jnp.any((relative < jnp.inf) & (weights[:, None] != 0), axis=0)
-    is_defined = jnp.all(relative > -jnp.inf, axis=0) & is_allowed
-    return jnp.where(is_defined[None], relative, 0), is_defined
-
-
 def _by_state(values: jax.Array, owners: jax.Array, num_states: int) -> jax.Array:
     """Sums over the samples of every state, (N, ...) -> (K, ...).
 
@@ -173,6 +213,25 @@ def posterior(network: Network, f: jax.Array) -> jax.Array:
     return jax.nn.softmax((f + network.log_counts)[None] - network.potentials, axis=-1)
 
 
+def cut(network: Network, start: Any, size: int) -> Network:
+    """Some samples in a row."""
+
+    def take(array: jax.Array, axis: int = 0) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(array, start, size, axis)
+
+    potentials, observable = network.potentials, network.observable
+    if isinstance(potentials, Given):
+        potentials = potentials._replace(values=take(potentials.values, 1))
+    else:
+        potentials = take(potentials)
+    return network._replace(
+        potentials=potentials,
+        weights=take(network.weights),
+        owners=take(network.owners),
+        observable=None if observable is None else take(observable, 1),
+    )
+
+
 def fold_samples(
     function: Callable[[Network], Any],
     combine: Callable[[Any, Any], Any],
@@ -186,17 +245,14 @@ def fold_samples(
     """
     num_samples = len(network.owners)
     if chunk_size is None or chunk_size >= num_samples:
-        return function(network)
+        return function(relative(network))
 
     def chunk(begin: Any) -> Network:
         # The last chunk begins earlier, and leaves out what was counted before.
         start = jnp.minimum(begin, num_samples - chunk_size)
-        potentials, weights, owners = (
-            jax.lax.dynamic_slice_in_dim(array, start, chunk_size)
-            for array in (network.potentials, network.weights, network.owners)
-        )
-        weights = jnp.where(start + jnp.arange(chunk_size) >= begin, weights, 0)
-        return network._replace(potentials=potentials, weights=weights, owners=owners)
+        part = cut(network, start, chunk_size)
+        weights = jnp.where(start + jnp.arange(chunk_size) >= begin, part.weights, 0)
+        return relative(part._replace(weights=weights))
 
     def add(total, begin):
         return combine(total, function(chunk(begin))), None

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._laplacian import spanning_tree
-from nce_jax.free_energy._network import Network, fold_samples, materialized, sum_by_state
+from nce_jax.free_energy._network import Network, fold_samples, is_in_chunks, relative, sum_by_state
 from nce_jax.log_partition import log_overlap, make_problem, solve_problem
 
 
@@ -28,7 +28,7 @@ def pair_start(network: Network, largest: int | None, chunk_size: int | None) ->
     states, the result is right to within its sampling error.
 
     Args:
-      network: the samples, those of a state next to each other.
+      network: the samples with potentials as they were given, those of a state next to each other.
       largest: at least the number of samples of any state, where it is known.
       chunk_size: samples per chunk.
     """
@@ -48,15 +48,18 @@ def pair_start(network: Network, largest: int | None, chunk_size: int | None) ->
     return Start(f, label[:, None] == label[None])
 
 
-def within_pieces(network: Network, start: Start) -> Network:
+def within_pieces(network: Network, start: Start, chunk_size: int | None) -> Network:
     """The network without what the samples of a piece say about the states of another.
 
-    States without samples are of no piece.
+    States without samples are of no piece. Without chunks all later passes read the same relative
+    potentials, instead of making them anew from what was given.
     """
-    is_seen = start.is_piece[network.owners] | ~network.is_sampled[None]
-    is_seen |= network.weights[:, None] == 0  # padding
-    potentials = jnp.where(is_seen, network.potentials, jnp.inf)
-    return network._replace(potentials=materialized(potentials))
+    is_seen = start.is_piece | ~network.is_sampled[None]
+    network = network._replace(potentials=network.potentials._replace(is_seen=is_seen))
+    if is_in_chunks(network, chunk_size):
+        return network
+    network = relative(network)
+    return network._replace(potentials=jax.lax.optimization_barrier(network.potentials))
 
 
 def _perturbations(network: Network, chunk_size: int | None) -> jax.Array:
@@ -105,6 +108,10 @@ def _samples_of(network: Network, state, largest: int, parent, child):
     def cut(array: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice_in_dim(array, begin, largest)
 
+    def row(state) -> jax.Array:
+        values = network.potentials.values
+        return jax.lax.dynamic_slice(values, (state.astype(begin.dtype), begin), (1, largest))[0]
+
     weights = jnp.where(cut(network.owners) == state, cut(network.weights), 0)
-    rows = cut(network.potentials)
-    return rows[:, parent] - rows[:, child], weights
+    has_weight = (weights != 0) & network.is_valid
+    return jnp.where(has_weight, row(parent) - row(child), 0), weights

@@ -5,7 +5,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_samples, as_scalar, as_weights, describe
+from nce_jax._checks import as_samples, as_scalar, as_weights
 from nce_jax._dtypes import compute_dtype
 from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import (
@@ -17,9 +17,8 @@ from nce_jax._numerics import (
     stop_where,
     weighted_mean,
 )
+from nce_jax._options import FORMS, check_choice
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
-
-FORMS = ("non_saturating", "reverse_kl")
 
 
 def generator_loss(
@@ -85,9 +84,7 @@ def generator_loss(
       Yu et al., "Noisier" Noise Contrastive Estimation is (Almost) Maximum Likelihood, 2026 (the
         critic's objective L_M; that of the generator is our choice).
     """
-    if not isinstance(form, str) or form not in FORMS:
-        got = repr(form) if isinstance(form, str) else describe(form)
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {got}")
+    check_choice("form", form, FORMS)
     return _generator_loss(
         log_ratio,
         log_partition=log_partition,

@@ -62,17 +62,44 @@ def test_a_paired_difference_and_its_interval():
     np.testing.assert_allclose(mean - low, high - mean)
 
 
-def test_what_m_adds_is_the_mean_over_treatments_of_paired_differences():
+def _arrays():
     rng = np.random.default_rng(0)
     names = [f"M = {m}, F {of}" for m in (1, 100) for of in ("joint", "solved")]
-    values = rng.normal(size=(4, 2, 6, 2))
-    arrays = {"methods": np.array([*names, "contrastive"]), "T5_good": values}
-    pairs = [pair for pair in statistics.comparisons(arrays) if pair[0].startswith("M = 100")]
-    assert ("M = 100, F solved", "M = 100, F joint") in pairs  # of F, not of M
-    mean, low, high = statistics.of_magnification(arrays, 5, "good")[0]
-    by_seed = (values[2:, 0] - values[:2, 0]).mean(axis=(0, 2))
-    np.testing.assert_allclose(mean, by_seed.mean())
-    np.testing.assert_allclose(high - low, 2 * 2.571 * by_seed.std(ddof=1) / 6**0.5, rtol=1e-3)
+    return {
+        "methods": np.array([*names, "contrastive, regularized"]),
+        "steps": np.array([10, 20]),
+        "T5_good": rng.normal(size=(5, 2, 6, 2)),
+    }
+
+
+def test_what_m_adds_is_the_mean_over_treatments_of_paired_differences():
+    arrays = _arrays()
+    assert set(statistics.changes(arrays)) == {"M = 100 less M = 1", "F solved less joint"}
+    for change, (one, other) in {
+        "M = 100 less M = 1": (slice(2, 4), slice(0, 2)),
+        "F solved less joint": (slice(1, 4, 2), slice(0, 4, 2)),
+    }.items():
+        mean, low, high = statistics.of_change(arrays, 5, "good", change)[0]
+        values = arrays["T5_good"][:, 0]
+        by_seed = (values[one] - values[other]).mean(axis=(0, 2))
+        np.testing.assert_allclose(mean, by_seed.mean())
+        width = 2 * 2.571 * by_seed.std(ddof=1) / 6**0.5
+        np.testing.assert_allclose(high - low, width, rtol=1e-3)
+
+
+def test_steps_to_the_goal_and_their_ratio():
+    """M = 1 is there after 10, M = 100 halfway to 20, or never, which counts as 20."""
+    there, halfway, never = [0.2, 0.2], [0.3, 0.2], [0.9, 0.9]
+    curves = np.array([[there] * 2, [there] * 2, [halfway] * 2, [halfway, never], [never] * 2])
+    arrays = _arrays() | {"T5_sliced": curves[:, None], "data_modes": np.array(8)}
+    np.testing.assert_array_equal(
+        statistics.steps_to_goal(arrays, 5, "M = 100, F solved"), [15, np.inf]
+    )
+    found = statistics.ratio_of_steps(arrays, 5, "M = 100 less M = 1")
+    assert found.mean == pytest.approx((1.5**3 * 2) ** 0.25)
+    assert found.num_missed == 1
+    modes = {"T5_modes": np.array([[[[8, 8], [8, 7]]]] * 5)}
+    np.testing.assert_array_equal(statistics.num_with_lost_modes(arrays | modes, 5), [[1]] * 5)
 
 
 @pytest.fixture(scope="module")

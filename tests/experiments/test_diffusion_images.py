@@ -12,7 +12,7 @@ from experiments.common.networks import weights
 from experiments.common.published import DataError
 from experiments.diffusion_images import data, denoisers, players, plot, run, students, table
 from experiments.diffusion_images.config import PRESETS
-from experiments.diffusion_images.statistics import headline
+from experiments.diffusion_images.statistics import headline, kinds, updates_to_the_end
 from nce_jax import training
 from nce_jax._archives import write_arrays
 
@@ -143,7 +143,7 @@ def test_every_scale_of_the_sampler_is_trained_and_costs_entropy(teacher):
 @pytest.mark.parametrize("magnification", [0.0, 50.0])
 def test_a_student_moves_with_its_fake_score_and_leaves_its_teacher(teacher, magnification):
     """Where there is no critic, the critic's first weights make no difference to the student."""
-    step = students.make_student(SMOKE, teacher, magnification)
+    step = students.make_student(SMOKE, teacher, "solved", magnification)
     moved = []
     for number in (1, 2):
         critic = players.init_critic(SMOKE, jax.random.key(number), 4)
@@ -200,8 +200,23 @@ def test_the_smoke_preset_runs_resumes_and_is_shown(monkeypatch, tmp_path):
     }  # fmt: skip
     text = table.table(found.arrays)
     assert "| SiD + M = 50 |" in text
+    assert found.arrays["student_updates"].tolist() == [SMOKE.student_steps]
+    assert "| SiD + M = 50 |" in table.by_update(found.arrays, "student")
     stored = results.Stored(found.arrays, {}, {})
     assert set(plot.draw(stored)) == {"diffusion_images", "diffusion_images_samples"}
+
+
+def test_a_student_needs_the_updates_at_which_it_is_where_the_first_ends():
+    arrays = {
+        "sampler_methods": np.array([]),
+        "student_methods": np.array(["SiD", "SiD + M = 50"]),
+        "student_updates": np.array([10, 20, 30]),
+        "student_frechet": np.array([[[6.0, 4, 2]], [[3.0, 1, 1]]]),
+    }
+    assert kinds(arrays) == ["student"]
+    assert updates_to_the_end(arrays, "student", "SiD + M = 50").tolist() == [15]
+    assert "| SiD | 6.00 | 4.00 | 2.00 | 30 |" in table.by_update(arrays, "student")
+    assert PRESETS["gpu"].updates("student")[3] == 20_000
 
 
 def test_presets_name_networks_and_methods_that_exist():

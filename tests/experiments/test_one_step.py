@@ -131,14 +131,14 @@ def test_a_ratio_of_updates_and_its_interval():
         fast=lambda t: np.stack([np.maximum(80 - speed * t, 0) for speed in (2, 4, 3)]),
         never=lambda t: np.stack([100 - 0 * t] * 3),
     )
-    found = statistics.ratio(arrays, "sliced", "fast", "none")
+    found = statistics.ratio(arrays, "sliced", [("fast", "none")])
     logs = np.log([1 / 2, 1 / 4, 1 / 3])
     # Where a fall ends, the smoothed curve is late by less than an update of 20.
     np.testing.assert_allclose(found.mean, np.exp(logs.mean()), rtol=0.03)
     reach = 4.303 * logs.std(ddof=1) / 3**0.5
     np.testing.assert_allclose(np.log(found.high / found.mean), reach, rtol=0.1)
     assert found.num_missed == 0
-    never = statistics.ratio(arrays, "sliced", "never", "none")
+    never = statistics.ratio(arrays, "sliced", [("never", "none")])
     assert never.num_missed == 3
     assert never.mean == pytest.approx(100 / 81, rel=0.01)
 

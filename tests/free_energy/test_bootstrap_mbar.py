@@ -7,7 +7,7 @@ import pytest
 
 import nce_jax
 from nce_jax import free_energy
-from nce_jax.free_energy._bootstrap_mbar import _redraw
+from nce_jax.free_energy._bootstrap_mbar import redraw
 from nce_jax.free_energy._network import make_network
 from tests.free_energy.networks import NUM_SAMPLES, oscillators
 
@@ -20,7 +20,7 @@ def test_samples_are_redrawn_within_their_states(block_size, x64):
     padded = np.pad(pool.potentials, ((0, 0), (0, 6)))
     network = make_network(jnp.asarray(padded), counts, None, 1.0)
     keys = jax.random.split(jax.random.key(0), 400)
-    drawn = jax.vmap(lambda key: _redraw(key, network, block_size))(keys)
+    drawn = jax.vmap(lambda key: redraw(key, network, block_size))(keys)
     of_states = np.split(np.asarray(drawn), np.cumsum(NUM_SAMPLES), axis=1)
     for part, count in zip(of_states, (*NUM_SAMPLES, 0), strict=True):
         assert np.all(part.sum(axis=1) == count)
@@ -58,7 +58,7 @@ def test_a_replicate_is_mbar_of_the_redrawn_samples(x64):
     counts = jnp.array(NUM_SAMPLES)
     # The program pads to 256 samples; the draws of the first do not depend on it.
     network = make_network(jnp.asarray(pool.potentials), counts, None, 1.0)
-    drawn = np.asarray(_redraw(key, network, 1)).astype(int)
+    drawn = np.asarray(redraw(key, network, 1)).astype(int)
     again = nce_jax.mbar(np.repeat(pool.potentials, drawn, axis=1), NUM_SAMPLES)
     np.testing.assert_allclose(result.replicates[1], again.f, rtol=0, atol=1e-10)
     expected = again.standard_error[0]

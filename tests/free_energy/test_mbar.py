@@ -11,7 +11,7 @@ import pytest
 import nce_jax
 from nce_jax import Status, free_energy, training
 from nce_jax._laplacian import narrowest
-from nce_jax.free_energy._network import Network, make_network
+from nce_jax.free_energy._network import Network, make_network, relative
 from nce_jax.free_energy._solve import moments_of
 from tests.free_energy import networks
 from tests.free_energy.networks import NUM_SAMPLES, oscillators
@@ -195,7 +195,8 @@ def test_an_evaluation_on_a_mesh_is_one_collective(pool):
     mesh = training.make_mesh()
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     every = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    network = make_network(jnp.asarray(pool.potentials), jnp.array(NUM_SAMPLES), None, 1.0)
+    samples = jnp.asarray(pool.potentials), jnp.array(NUM_SAMPLES), None, 1.0
+    network = relative(make_network(*samples))
     pad = 152 - len(network.owners)
     shares = {
         "potentials": jnp.pad(network.potentials, ((0, pad), (0, 0))),

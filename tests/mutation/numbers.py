@@ -254,7 +254,7 @@ _DIAGNOSTICS = (
     *faults_in(
         "nce_jax/free_energy/_start.py",
         "tests/free_energy/test_mbar.py",
-        faults={"rows[:, parent] - rows[:, child]": "rows[:, child] - rows[:, parent]"},
+        faults={"row(parent) - row(child)": "row(child) - row(parent)"},
     ),
     *faults_in(
         "nce_jax/free_energy/_consistency.py",
