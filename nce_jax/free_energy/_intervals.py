@@ -21,7 +21,7 @@ def percentile_interval(bootstrap: FreeEnergyBootstrap, *, level: float = 0.95) 
     """The interval between two quantiles of the bootstrap replicates.
 
     Args:
-      bootstrap: what `bootstrap_bar` or `bootstrap_bar_chain` returned.
+      bootstrap: what `bootstrap_bar`, `bootstrap_bar_chain` or `bootstrap_mbar` returned.
       level: the probability that the interval contains the truth, between 0 and 1.
 
     Returns:
@@ -63,7 +63,7 @@ def studentized_interval(bootstrap: FreeEnergyBootstrap, *, level: float = 0.95)
     no sample has reached widen neither.
 
     Args:
-      bootstrap: what `bootstrap_bar` or `bootstrap_bar_chain` returned.
+      bootstrap: what `bootstrap_bar`, `bootstrap_bar_chain` or `bootstrap_mbar` returned.
       level: the probability that the interval contains the truth, between 0 and 1.
 
     Returns:

@@ -195,9 +195,7 @@ for num_forward, num_reverse in ((200, 200), (600, 60)):
 
 
 @pytest.mark.costly
-@pytest.mark.skipif(
-    importlib.util.find_spec("pymbar") is None, reason="pymbar is no dependency of the tests"
-)
+@pytest.mark.skipif(importlib.util.find_spec("pymbar") is None, reason="needs pymbar")
 def test_agrees_with_pymbar():
     """delta f and error; the overlap only as two estimates of one number, since pymbar pools both
     sides for it.

@@ -1,10 +1,9 @@
-"""Statistical inefficiency and subsampling, against the sums over lags written out.
+"""Statistical inefficiency and subsampling: the sums over lags written out, and pymbar."""
 
-By hand, pymbar 4.0.3's `timeseries.statistical_inefficiency` was compared as well, on nine pairs of
-autoregressive series of 2 to 20,000 values with correlations from -0.5 to 0.99, for single series
-and for pairs: the largest difference was 6e-14 (3e-7 of g in float32). The indices of its
-`subsample_correlated_data` were equal.
-"""
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +13,8 @@ import pytest
 from nce_jax import free_energy
 from tests import oracles
 from tests.free_energy.states import autoregressive
+
+ROOT = Path(__file__).parents[2]
 
 # Arrays of the host, which the annotations do not have.
 pytestmark = pytest.mark.bad_input
@@ -137,6 +138,34 @@ def test_errors_of_correlated_samples_cover(x64):
     assert 0.90 <= covered <= 0.99
     naive = free_energy.bar(forward, reverse)
     assert np.mean(np.abs(naive.delta_f) < 1.96 * naive.standard_error) < 0.6
+
+
+PYMBAR_PROGRAM = """
+import itertools, numpy as np, jax
+from pymbar import timeseries
+from nce_jax import free_energy
+from tests.free_energy.states import autoregressive
+jax.config.update("jax_enable_x64", True)
+for size, correlation in itertools.product((2, 40, 3000), (-0.5, 0.6, 0.99)):
+    one, other = (autoregressive(size, correlation, seed=seed) for seed in (0, 1))
+    for pair in ((one,), (one, one + other)):
+        ours = free_energy.statistical_inefficiency(*pair)
+        theirs = timeseries.statistical_inefficiency(*pair)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-10)
+        single = [series.astype(np.float32) for series in pair]
+        short = free_energy.statistical_inefficiency(*single)
+        np.testing.assert_allclose(short, theirs, rtol=1e-4)
+    g = max(1.0, float(free_energy.statistical_inefficiency(one)))
+    kept = np.flatnonzero(free_energy.decorrelated_mask(g, num_samples=size))
+    np.testing.assert_array_equal(kept, timeseries.subsample_correlated_data(one, g=g))
+"""
+
+
+@pytest.mark.costly
+@pytest.mark.skipif(importlib.util.find_spec("pymbar") is None, reason="needs pymbar")
+def test_agrees_with_pymbar():
+    """In a process of its own: pymbar switches x64 on for good."""
+    subprocess.run([sys.executable, "-c", PYMBAR_PROGRAM], check=True, cwd=ROOT)
 
 
 def test_bad_arguments_are_named():
