@@ -178,7 +178,10 @@ SECTIONS = {
             " after another in one compiled program; and `samplers.resample` compared with"
             " Langevin chains, for a log ratio of the same size. A stage is evaluated at both ends"
             " of its bridge for its own loss and at z for the bound, so that three stages need"
-            " 1.29 times the multiplications of the step without a prior."
+            " 1.29 times the multiplications of the step without a prior. A prior of this width is"
+            " bound by arithmetic, of which one program for a grid saves nothing. A transition"
+            " takes a gradient, about 3 evaluations, and a resampled sample 20 evaluations, so that"
+            " arithmetic alone makes 60 transitions at most 9 times as slow."
         ),
     ),
     "sweep_lanes": (

@@ -215,7 +215,9 @@ def make_latent_step(
     Returns:
       A `LatentStep`: `state = train.init(params, prior_params)` is the first state, and `state,
       metrics = train(state, batch, key)` takes a step; `training.fit` runs it as it is. With
-      `samplers.resample` and `prior_log_ratio` z are drawn from the prior without a chain.
+      `samplers.resample` and `prior_log_ratio` z are drawn from the prior without a chain. Over a
+      mesh the prior is made with `mesh=`, the state lies there by `training.shard_state`, and the
+      samples of a batch in parts.
 
     Raises:
       TypeError: an argument of the wrong kind, named together with the likely cure.

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 from scipy import stats
 
 import nce_jax
@@ -203,6 +204,28 @@ def test_a_step_evaluates_the_likelihood_once():
     _, metrics = train(train.init(exact_params()), data(8), KEY)
     assert calls == [(8, 1)]
     assert np.isfinite(metrics["reconstruction"])
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("name", ["nce", "three_stages"])
+def test_a_step_over_eight_devices_is_that_of_one(name, x64):
+    """Data lie in parts on the devices, the state on all; the prior shares its pairs over them."""
+    make_prior = {"nce": one_stage, "three_stages": three_stages}[name]
+    shape = (3, 2) if name == "three_stages" else (2,)
+    states = []
+    for mesh in (None, training.make_mesh()):
+        train = make(make_prior(mesh=mesh), optimizer=optax.sgd(0.1))
+        state, x = train.init(exact_params(), 0.1 * jnp.ones(shape)), data(64)
+        if mesh is not None:
+            assert mesh.shape["data"] == 8
+            state = training.shard_state(state, mesh)
+            x = jax.device_put(x, NamedSharding(mesh, PartitionSpec("data")))
+        step = training.jit_train_step(train, state)
+        for _ in range(3):
+            state, metrics = step(state, x, KEY)
+        states.append((state, metrics))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), *states)
+    assert np.abs(states[0][0].prior.params - 0.1).max() > 0.01
 
 
 @pytest.mark.costly

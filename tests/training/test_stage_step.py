@@ -148,6 +148,28 @@ def test_one_stage_is_one_log_ratio(x64):
 
 
 @pytest.mark.costly
+@pytest.mark.parametrize("last", [False, True])
+def test_two_stages_are_one_where_their_common_bridge_is_an_end(last, x64):
+    """As the bridge reaches the noise (or the data) one stage is the whole, and the other nothing.
+
+    With a = 1 - 1e-12 the bridge is 1.4e-6 of the data away from the noise; with a = 1e-6 from the
+    data as much. Both stages learn from their pairs, and the sum is the one log ratio.
+    """
+    levels = [0.0, 1e-6 if last else 1 - 1e-12, 1.0]
+    criterion = criteria.nce(magnification=30.0)
+    whole, _ = run(
+        one_step(criterion=criterion), one_step(criterion=criterion).init(start()[0]), 3 * [pairs()]
+    )
+    train = stage_step(levels, criterion=criterion)
+    first = jnp.zeros((2, 2, 2)).at[int(last)].set(start()[0])
+    two, _ = run(train, train.init(first), 3 * [pairs()])
+    np.testing.assert_allclose(two.params[int(last)], whole.params, atol=1e-4)
+    np.testing.assert_allclose(two.params[1 - int(last)], 0, atol=1e-4)
+    np.testing.assert_allclose(jnp.sum(two.log_partition), whole.log_partition, atol=1e-4)
+    assert np.abs(whole.params - start()[0]).max() > 0.1  # it has moved
+
+
+@pytest.mark.costly
 def test_a_shared_body_receives_the_gradients_of_all_stages(x64):
     stages_fn = telescoping.shared_body(
         lambda body, x: jnp.tanh(x @ body), lambda head, features: features @ head
