@@ -235,7 +235,7 @@ def cut(network: Network, start: Any, size: int) -> Network:
 def fold_samples(
     function: Callable[[Network], Any],
     combine: Callable[[Any, Any], Any],
-    neutral: float,
+    neutral: float | bool,
     network: Network,
     chunk_size: int | None,
 ) -> Any:
