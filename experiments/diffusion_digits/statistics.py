@@ -55,10 +55,9 @@ def ratio_of_updates(arrays: Mapping[str, Any], kind: str, first: str, second: s
 def comparisons(arrays: Mapping[str, Any], kind: str) -> list[tuple[str, str]]:
     """Pairs of methods that differ in one thing: M, regularizer, treatment of F, or rule."""
     if kind == "student":
-        ones = [name for name in names(arrays, kind) if name.startswith("SiD + M = 1")]
-        others = [name.replace("M = 1", "M = 50", 1) for name in ones]
-        pairs = [(name, "SiD") for name in (*ones, *others)]
-        pairs += list(zip(others, ones, strict=True))
+        there = names(arrays, kind)
+        pairs = [(name, "SiD") for name in there if name != "SiD"]
+        pairs += [(name, name.replace("M = 50", "M = 1", 1)) for name in there if "M = 50" in name]
         return [pair for pair in pairs if set(pair) <= set(names(arrays, kind))]
     ends = ("F joint", "F solved", "F joint, regularized", "F solved, regularized")
     pairs = [(f"M = 100, {end}", f"M = 1, {end}") for end in ends]

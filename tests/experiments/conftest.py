@@ -14,15 +14,21 @@ from experiments.common import pieces, results
 
 
 @pytest.fixture(scope="session")
-def smoke_result() -> Callable[..., results.Result]:
-    """`smoke_result(topic, config, experiment)` returns the result of `experiment(config, key)`."""
+def smoke_result(tmp_path_factory) -> Callable[..., results.Result]:
+    """`smoke_result(topic, config, experiment)` returns the result of `experiment(config, key)`.
+
+    Pieces are in a folder of this process: another one may compute the same result.
+    """
+    runs = tmp_path_factory.mktemp("runs")
 
     def result(
         topic: str, config: Any, experiment: Callable[..., results.Result]
     ) -> results.Result:
         if (stored := _stored(topic, config)) is not None:
             return stored
-        computed = experiment(config, jax.random.key(config.seed))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pieces, "RUNS", runs)
+            computed = experiment(config, jax.random.key(config.seed))
         pieces.remove(computed.pieces)
         assert not computed.is_all_failed()
         return computed
