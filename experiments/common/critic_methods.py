@@ -61,6 +61,16 @@ METHODS = {
 }
 """By the names in the settings."""
 
+
+def student_label(magnification: float, name: str = "solved") -> str:
+    """The name in tables and figures, of a student whose critic is such a method; M = 0 is none."""
+    if not magnification:
+        return "SiD"
+    if name == "solved":
+        return f"SiD + M = {magnification:g}"
+    return f"SiD + {METHODS[name].label(magnification)}"
+
+
 TREATMENTS: dict[str, Callable[[], Any]] = {
     "joint": training.joint_gradient,
     "solved": training.solved,

@@ -25,7 +25,7 @@ from experiments.common import (
     score_distillation,
     value_guidance,
 )
-from experiments.common.critic_methods import METHODS
+from experiments.common.critic_methods import METHODS, student_label
 from experiments.common.gray_images import gray_images
 from experiments.common.settings import check_methods
 from experiments.diffusion_digits import measures, sampler, train
@@ -33,7 +33,6 @@ from experiments.diffusion_digits.config import PRESETS, CellSettings, Config
 from experiments.diffusion_digits.methods import magnifications
 from experiments.diffusion_digits.network import init_unet
 from experiments.diffusion_digits.statistics import headline
-from experiments.diffusion_digits.students import label
 
 Arrays = dict[str, np.ndarray]
 SOURCES = [
@@ -79,7 +78,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
                 )
         for name in config.student_methods:
             for m in config.students:
-                cells["student", label(m, name), seed] = partial(
+                cells["student", student_label(m, name), seed] = partial(
                     train.distill, settings, METHODS[name], m, seed, teacher, device(), judge
                 )
     arrays |= _stacked(_compute(folder, cells), config.num_seeds)

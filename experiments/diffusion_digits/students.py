@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from experiments.common import critic_methods, score_distillation
-from experiments.common.critic_methods import METHODS, Method
+from experiments.common.critic_methods import Method
 from experiments.diffusion_digits import methods
 from experiments.diffusion_digits.config import CellSettings
 from experiments.diffusion_digits.sampler import denoiser
@@ -27,15 +27,6 @@ class State(NamedTuple):
     players: Any
     fake: Any
     fake_opt_state: Any
-
-
-def label(magnification: float, name: str = "solved") -> str:
-    """The name in tables and figures, of a student whose critic is such a method."""
-    if not magnification:
-        return "SiD"
-    if name == "solved":
-        return f"SiD + M = {magnification:g}"
-    return f"SiD + {METHODS[name].label(magnification)}"
 
 
 def generate(settings: CellSettings, net: Any, key: jax.Array, count: int) -> jax.Array:

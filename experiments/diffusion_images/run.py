@@ -24,11 +24,11 @@ from experiments.common import (
     results,
     score_distillation,
 )
-from experiments.common.critic_methods import METHODS
+from experiments.common.critic_methods import METHODS, student_label
 from experiments.diffusion_images import data, denoisers, players, students
 from experiments.diffusion_images.checks import check
 from experiments.diffusion_images.config import PRESETS, Config
-from experiments.diffusion_images.statistics import headline, student_label
+from experiments.diffusion_images.statistics import headline
 from nce_jax import training
 
 Arrays = dict[str, np.ndarray]

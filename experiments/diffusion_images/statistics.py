@@ -5,20 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.critic_methods import METHODS
 from experiments.common.over_seeds import first_reached, slug
 
 BASELINES = {"teacher_many": "teacher, many steps", "teacher_few": "teacher, few steps"}
 KINDS = ("sampler", "student")
-
-
-def student_label(magnification: float, name: str = "solved") -> str:
-    """The name in tables and figures, of a student whose critic is such a method."""
-    if not magnification:
-        return "SiD"
-    if name == "solved":
-        return f"SiD + M = {magnification:g}"
-    return f"SiD + {METHODS[name].label(magnification)}"
 
 
 def kinds(arrays: Mapping[str, Any]) -> list[str]:

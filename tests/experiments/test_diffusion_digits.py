@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.common import gray_images, image_features, results
-from experiments.common.critic_methods import METHODS
+from experiments.common.critic_methods import METHODS, student_label
 from experiments.common.diffusion_steps import LAST_ANGLE
 from experiments.diffusion_digits import (
     measures,
@@ -19,7 +19,6 @@ from experiments.diffusion_digits import (
     run,
     sampler,
     statistics,
-    students,
     table,
     train,
 )
@@ -136,9 +135,7 @@ def test_methods_have_names_of_their_own():
             for m in methods.magnifications(config, name)
         ]
         assert len(set(labels)) == len(labels)
-        names = [
-            students.label(m, name) for name in config.student_methods for m in config.students
-        ]
+        names = [student_label(m, name) for name in config.student_methods for m in config.students]
         assert len(set(names) - {"SiD"}) == len([name for name in names if name != "SiD"])
         assert config.num_updates >= config.num_checkpoints
 
