@@ -19,6 +19,7 @@ from experiments.common import (
     cli,
     critic_methods,
     diffusion_steps,
+    distillation,
     pieces,
     progress,
     results,
@@ -38,7 +39,13 @@ Arrays = dict[str, np.ndarray]
 SOURCES = [
     *(
         Path(module.__file__)
-        for module in (critic_methods, diffusion_steps, score_distillation, value_guidance)
+        for module in (
+            critic_methods,
+            diffusion_steps,
+            distillation,
+            score_distillation,
+            value_guidance,
+        )
     ),
     *(
         Path(__file__).with_name(f"{name}.py")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from experiments.common import distillation
 from experiments.common.critic_methods import Method
 from experiments.diffusion_digits import methods, sampler, students
 from experiments.diffusion_digits.config import CellSettings
@@ -109,15 +110,17 @@ def distill(
 
 @cache
 def _distilling(settings: CellSettings, method: Method | None) -> tuple[Any, Any, Any]:
-    def begin(teacher: Any, magnification: jax.Array, key: jax.Array) -> students.State:
-        return students.init(settings, teacher, magnification, key, method)
+    def begin(teacher: Any, magnification: jax.Array, key: jax.Array) -> distillation.State:
+        rule = students.make_distillation(settings, method, teacher, magnification)
+        return rule.init(teacher, teacher, students.init_critic(settings, key))
 
     def advance(
         state: Any, teacher: Any, magnification: jax.Array, images: jax.Array, key: jax.Array
-    ) -> students.State:
+    ) -> distillation.State:
         key_rows, key_step = jax.random.split(key)
         x = rows_of(key_rows, images, settings.batch_size)
-        return students.step(settings, method, teacher, magnification, state, x, key_step)
+        rule = students.make_distillation(settings, method, teacher, magnification)
+        return rule.step(state, x, key_step)[0]
 
     def draw(net: Any, key: jax.Array) -> jax.Array:
         return students.generate(settings, net, key, sampler.BLOCK)

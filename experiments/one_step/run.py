@@ -14,6 +14,8 @@ import numpy as np
 
 from experiments.common import (
     cli,
+    critic_methods,
+    distillation,
     eight_gaussians,
     perceptron,
     pieces,
@@ -30,7 +32,16 @@ from experiments.one_step.statistics import headline
 Arrays = dict[str, np.ndarray]
 
 COMPUTING = [
-    *(Path(module.__file__) for module in (eight_gaussians, perceptron, score_distillation)),
+    *(
+        Path(module.__file__)
+        for module in (
+            critic_methods,
+            distillation,
+            eight_gaussians,
+            perceptron,
+            score_distillation,
+        )
+    ),
     *(Path(__file__).with_name(f"{name}.py") for name in ("players", "teacher", "train")),
 ]
 

@@ -54,13 +54,14 @@ def _run(
     config: Config, method: players.Method, magnification: Any, params: Any, key: jax.Array
 ) -> Trace:
     keys = jax.random.split(key, 3)
-    state = players.init(config, method, params, magnification, keys[0])
+    distillation = players.make_distillation(config, method, magnification)
+    start = distillation.init(params, params, players.init_critic(config, keys[0]))
     every = settings.steps_between(config)
 
     def advance(state: Any, number: jax.Array) -> tuple[Any, Any]:
         key_data, key_step = jax.random.split(jax.random.fold_in(keys[1], number))
         x_data = eight_gaussians.draw_data(config, key_data, config.batch_size) / config.scale
-        state, metrics = players.step(config, method, magnification, state, x_data, key_step)
+        state, metrics = distillation.step(state, x_data, key_step)
         missing = {"overlap": jnp.nan, "log_partition": jnp.nan, "magnification": magnification}
         seen = {name: metrics.get(name) for name in missing}
         return state, {k: missing[k] if seen[k] is None else seen[k] for k in missing}
@@ -71,7 +72,7 @@ def _run(
         measured = _measure(config, averaged, jax.random.fold_in(keys[2], first))
         return state, Trace(measured, **{name: value.mean() for name, value in seen.items()})
 
-    return jax.lax.scan(to_checkpoint, state, every * jnp.arange(config.num_checkpoints))[1]
+    return jax.lax.scan(to_checkpoint, start, every * jnp.arange(config.num_checkpoints))[1]
 
 
 def _measure(config: Config, params: Any, key: jax.Array) -> eight_gaussians.Measures:

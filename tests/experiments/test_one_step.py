@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments.common import eight_gaussians, perceptron, results, score_distillation
+from experiments.common import eight_gaussians, results, score_distillation
 from experiments.one_step import players, plot, run, statistics, table, teacher
 from experiments.one_step.config import PRESETS
 
@@ -46,8 +46,9 @@ def test_an_update_moves_three_players_and_one_program_serves_every_magnificatio
 
     @jax.jit
     def update(magnification):
-        state = players.init(SMOKE, method, params, magnification, KEY)
-        return players.step(SMOKE, method, magnification, state, x_data, KEY)
+        distillation = players.make_distillation(SMOKE, method, magnification)
+        state = distillation.init(params, params, players.init_critic(SMOKE, KEY))
+        return distillation.step(state, x_data, KEY)
 
     moved, seen = zip(*map(update, (1.0, 50.0)), strict=True)
     assert update._cache_size() == 1
@@ -64,26 +65,26 @@ def test_an_update_moves_three_players_and_one_program_serves_every_magnificatio
 
 
 def test_the_critic_sees_noise_of_a_level_that_it_is_told():
-    train = players._make_two_players(SMOKE, players.METHODS["solved"], 1.0, None)
-    y, level = train.augment_fn(KEY, jnp.zeros((4096, 2)))
+    distillation = players.make_distillation(SMOKE, players.METHODS["solved"], 1.0)
+    y, level = distillation.augment(KEY, jnp.zeros((4096, 2)))
     assert SMOKE.levels[0] <= level.min()
     assert level.max() <= SMOKE.levels[1]
     units = y / level[:, None]
     assert abs(np.mean(units**2) - 1) < 4 * (2 / 8192) ** 0.5
-    critic_params = perceptron.init_mlp(KEY, (5, *SMOKE.hidden, 1))
-    assert players.log_ratio_fn(critic_params, (y, level)).shape == (4096,)
+    assert players.log_ratio_fn(players.init_critic(SMOKE, KEY), (y, level)).shape == (4096,)
 
 
 def test_a_run_without_a_critic_moves_by_the_distillation_alone():
     """Its first step of Adam is the sign of the gradient of the score identity loss."""
     method = players.METHODS["none"]
     params = teacher.init_network(SMOKE, KEY)
-    state = players.init(SMOKE, method, params, 1.0, KEY)
-    after, metrics = players.step(SMOKE, method, 1.0, state, jnp.zeros((16, 2)), KEY)
+    distillation = players.make_distillation(SMOKE, method, 1.0)
+    state = distillation.init(params, params)
+    after, metrics = distillation.step(state, jnp.zeros((16, 2)), KEY)
     assert metrics == {}
     key_players = jax.random.split(KEY)[1]
     gradient = jax.grad(
-        lambda p: players._sample(SMOKE, p, after.fake, key_players, 16)[1]
+        lambda p: distillation.sample(p, after.fake, key_players, 16)[1]
     )(params)  # fmt: skip
     change = jax.tree.map(jnp.subtract, after.players.params, params)
     for of, slope in zip(jax.tree.leaves(change), jax.tree.leaves(gradient), strict=True):
