@@ -7,10 +7,11 @@ from experiments.chasm_1d.config import PRESETS, Config
 from experiments.chasm_1d.single_stage import train
 from experiments.chasm_1d.stages import Run, run
 from experiments.chasm_1d.statistics import headline
-from experiments.common import cli, results
+from experiments.common import cli, results, settings
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    settings.check_includes(config, "separations", 16)
     traces = train(config, jax.random.split(key, config.num_runs))
     arrays = {"separations": np.array(config.separations), "methods": np.array(list(traces))}
     for name in next(iter(traces.values()))._fields:

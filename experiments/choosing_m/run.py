@@ -15,6 +15,7 @@ from experiments.common import (
     pieces,
     progress,
     results,
+    settings,
     whitened_tables,
 )
 from experiments.common.magnification_problems import PROBLEMS
@@ -34,6 +35,7 @@ rule."""
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    settings.check_includes(config, "magnifications", 1)
     names = (*config.designed_on, *config.fresh)
     folder = pieces.folder("choosing_m", config, COMPUTING)
     results_by_problem = {

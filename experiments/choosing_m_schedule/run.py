@@ -50,6 +50,7 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     (problem, choice, budget, step), the medians of M. Errors are in excess of the least.
     """
     settings.check_least(config, 1, "num_seeds", "group_size")
+    settings.check_includes(config, "magnifications", 1)
     settings.check_methods((*config.problems, *config.further), PROBLEMS | FURTHER)
     folder = pieces.folder("choosing_m_schedule", config, COMPUTING)
     names = (*config.problems, *config.further)

@@ -26,6 +26,25 @@ def check_methods(methods: Iterable[str], known: Collection[str], setting: str =
         )
 
 
+def check_includes(config: Any, name: str, *values: Any) -> None:
+    """Raises CommandError unless a tuple has the values that headline numbers are named after."""
+    for value in values:
+        if value not in (found := getattr(config, name)):
+            raise CommandError(
+                f"{name}: expected {value!r} among them, for the headline numbers, got {found}"
+            )
+
+
+def check_lengths(config: Any, name: str, *others: str) -> None:
+    """Raises CommandError unless other tuples have an entry for each one of a setting."""
+    count = len(getattr(config, name))
+    for other in others:
+        if len(found := getattr(config, other)) != count:
+            raise CommandError(
+                f"{other}: expected {count} numbers, one for each of {name}, got {found}"
+            )
+
+
 def check_least(config: Any, least: int, *names: str) -> None:
     """Raises CommandError if a setting is smaller."""
     for name in names:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import cli, results
+from experiments.common import cli, results, settings
 from experiments.gaussian_1d.config import PRESETS, Config
 from experiments.gaussian_1d.lanes import Case, Trace, parameter_distance, stored_steps, train
 from experiments.gaussian_1d.statistics import headline
@@ -30,6 +30,8 @@ def open_settings(config: Config) -> dict[str, Case]:
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    settings.check_includes(config, "magnifications", 1, 100)
+    settings.check_includes(config, "distances", 4, 16)
     keys = jax.vmap(lambda index: jax.random.fold_in(key, index))(jnp.arange(config.num_seeds))
     figures, failed = _figures(config, keys)
     arrays = (

@@ -35,10 +35,11 @@ def _orders(arrays) -> dict[str, float]:
     bar, search, newton = (
         final[methods.index(name)] for name in ("BAR", "binary search", "Newton")
     )
+    at_4, at_16 = map(list(arrays["distances"]).index, (4, 16))
     return {
-        "search_minus_bar_at_4": (search - bar)[1].mean(),
-        "search_minus_bar_at_16": (search - bar)[2].mean(),
-        "share_of_five_runs_with_search_best_at_16": five_runs(search[2], bar[2]),
+        "search_minus_bar_at_4": (search - bar)[at_4].mean(),
+        "search_minus_bar_at_16": (search - bar)[at_16].mean(),
+        "share_of_five_runs_with_search_best_at_16": five_runs(search[at_16], bar[at_16]),
         "largest_difference_search_newton": np.abs(search - newton).max(),
     }
 
@@ -70,14 +71,14 @@ def _open_settings(arrays) -> dict[str, float]:
 def _magnification(arrays) -> dict[str, float]:
     """Effect of M at distance 4 after the first budget: on a solved F and on a free one."""
     step_index = int(np.searchsorted(arrays["kept_steps"], REPORTED[0]))
-    distances = arrays["magnified_distance"][:, 1]
+    distances = arrays["magnified_distance"][:, list(arrays["distances"]).index(4)]
     mean, fraction_farther = (
         distances[..., step_index].mean(-1),
         np.mean(distances[..., step_index] > distances[..., 0], axis=-1),
     )
-    hundred = list(arrays["magnifications"]).index(100)
+    one, hundred = map(list(arrays["magnifications"]).index, (1, 100))
     return {
-        "newton_at_4_after_50_m_1": mean[NEWTON, 0],
+        "newton_at_4_after_50_m_1": mean[NEWTON, one],
         "newton_at_4_after_50_m_100": mean[NEWTON, hundred],
         "share_of_nce_thrown_out_at_4_m_largest": fraction_farther[NCE, -1],
         "share_of_newton_thrown_out_at_4_m_largest": fraction_farther[NEWTON, -1],

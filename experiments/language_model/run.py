@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.common import cli, pieces, results
 from experiments.common.progress import track
+from experiments.common.settings import check_includes
 from experiments.language_model import config as settings
 from experiments.language_model import losses, measures, network, steps, text, train
 from experiments.language_model.config import PRESETS, Config
@@ -21,6 +22,7 @@ COMPUTING = tuple(
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    check_includes(config, "magnifications", 1)
     corpus = text.load(config)
     grid = train.methods(config)
     seeds = jax.random.split(key, config.num_seeds)

@@ -12,7 +12,7 @@ import optax
 
 import nce_jax
 from experiments.common import pieces
-from experiments.common.settings import check_methods
+from experiments.common.settings import check_includes, check_methods
 from experiments.mnist.config import Config
 from experiments.mnist.preprocessing import SIDE, Data, batch_fn, in_blocks
 from nce_jax import models, training
@@ -51,7 +51,9 @@ def methods(config: Config) -> dict[str, Method]:
         "Newton": Method(training.solved()),
         **{f"Newton, M = {m:g}": Method(training.solved(), m) for m in config.magnifications},
     }
-    check_methods(config.methods or (), all_methods)
+    if config.methods is not None:
+        check_methods(config.methods, all_methods)
+        check_includes(config, "methods", "NCE")
     return {
         name: method
         for name, method in all_methods.items()

@@ -5,7 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments.common import cli, pieces, progress, results
+from experiments.common import cli, pieces, progress, results, settings
 from experiments.mutual_information import problem
 from experiments.mutual_information.config import PRESETS, Config
 from experiments.mutual_information.methods import OURS, PLUG_IN, Cell, cell, methods
@@ -18,6 +18,7 @@ COMPUTING = [
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    settings.check_lengths(config, "dims", "published_stages", "num_seeds", "num_coverage_seeds")
     named = list(methods(config, 1))
     runs = [
         (row, column, seed)

@@ -3,13 +3,14 @@
 import jax
 import numpy as np
 
-from experiments.common import cli, results
+from experiments.common import cli, results, settings
 from experiments.peaked_1d.config import PRESETS, Config
 from experiments.peaked_1d.methods import Estimate, estimate, methods
 from experiments.peaked_1d.statistics import headline
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    settings.check_lengths(config, "num_samples", "num_seeds")
     named, most_seeds = methods(config), max(config.num_seeds)
     shape = len(named), len(config.spreads), len(config.num_samples), most_seeds
     table = np.full((*shape, len(Estimate._fields)), np.nan)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from experiments.common import cli, results
+from experiments.common import cli, results, settings
 from experiments.common.progress import track
 from experiments.representation import images
 from experiments.representation.config import PRESETS, Config
@@ -17,6 +17,8 @@ from experiments.representation.train import features, init, losses, train
 
 
 def experiment(config: Config, key: jax.Array) -> results.Result:
+    settings.check_includes(config, "batch_sizes", config.shown[0])
+    settings.check_includes(config, "temperatures", config.shown[1])
     arrays = {
         "images": np.array(config.images),
         "losses": np.array(list(losses(config))),

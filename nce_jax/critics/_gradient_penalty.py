@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import (
+    as_floating,
     as_positive,
     as_weights,
     check_instance,
@@ -59,10 +60,10 @@ def gradient_penalty(
 
     Raises:
       TypeError: `log_ratio_fn` is no function of parameters and samples; when it runs: samples of
-        which not exactly one array is floating.
+        which not exactly one array is floating, or a critic that gives no floating array.
       ValueError: a plain number that is out of its range, or another `where`; when it runs: arrays
-        without entries, weights of another shape, or data and samples of different shapes "between"
-        them.
+        without entries, weights of another shape, data and samples of different shapes "between"
+        them, or a critic that does not give every sample a value.
 
     Examples:
       >>> import jax
@@ -101,7 +102,7 @@ def _penalty(
     check_key(key)
 
     def total(x: jax.Array) -> jax.Array:
-        return jnp.sum(log_ratio_fn(params, rebuild(x)))
+        return jnp.sum(_log_ratios(log_ratio_fn(params, rebuild(x)), x.shape[0]))
 
     with standard_promotion():
         x, rebuild, weights, name = _samples(batch, where, key)
@@ -116,6 +117,17 @@ def _penalty(
             weights = jnp.where(is_empty, 1, weights)  # a mean without samples has no derivative
         value = as_positive("strength", strength, terms) * weighted_mean(terms, weights)
         return jnp.where(is_empty, 0, value)
+
+
+def _log_ratios(values: Any, count: int) -> jax.Array:
+    """What the critic gave for samples: one floating number, or one per place, for each."""
+    values = as_floating("log_ratio_fn", values)
+    if values.shape[:1] != (count,):
+        expected = f"({count},) or of a spatial critic ({count}, ...)"
+        raise ValueError(
+            f"log_ratio_fn: expected one value per sample, {expected}, got shape {values.shape}"
+        )
+    return values
 
 
 def _root(squares: jax.Array) -> jax.Array:

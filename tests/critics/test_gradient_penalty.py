@@ -170,3 +170,18 @@ def test_batches_without_places_are_named():
         at_data(jnp.asarray(SLOPE), training.Batch(x[:0]), KEY)
     with pytest.raises(ValueError, match="weights_data: expected"):
         at_data(jnp.asarray(SLOPE), training.Batch(x, weights_data=jnp.ones(3)), KEY)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("log_ratio_fn", "error", "message"),
+    [
+        (lambda slope, x: None, TypeError, "log_ratio_fn: expected a floating array, got None"),
+        (lambda slope, x: (x @ slope).mean(), ValueError, "one value per sample, .* got shape"),
+        (lambda slope, x: (x @ slope)[:2], ValueError, "one value per sample, .* got shape"),
+    ],
+)
+def test_a_critic_that_does_not_answer_for_every_sample_is_named(log_ratio_fn, error, message):
+    penalty_fn = critics.gradient_penalty(log_ratio_fn, strength=1.0)
+    with pytest.raises(error, match=message):
+        penalty_fn(jnp.asarray(SLOPE), batch(), KEY)

@@ -310,8 +310,20 @@ def test_a_critic_of_patches_counts_every_place_with_its_images_weight(x64):
     assert not np.isclose(doubled.params, state.params)
 
 
-def test_a_killed_run_of_two_players_resumes_to_the_same_bits(tmp_path):
-    train = make(make_critic(100.0), training.with_average(optax.adam(0.05), 0.9))
+PLAYERS = {
+    "an average": lambda: make(make_critic(100.0), training.with_average(optax.adam(0.05), 0.9)),
+    "F joint": lambda: make(make_critic(10.0, treatment=training.joint_gradient())),
+    "a rule for M": lambda: make(make_critic(magnification_rule=adaptive_magnification())),
+    "two critic steps": lambda: make(make_critic(10.0, regularized=True), num_critic_steps=2),
+    "a map of samples": lambda: make(
+        augment_fn=lambda key, x: x + jax.random.normal(key, x.shape, x.dtype)
+    ),
+}
+
+
+@pytest.mark.parametrize("players", slow_but(["an average"], PLAYERS))
+def test_a_killed_run_of_two_players_resumes_to_the_same_bits(players, tmp_path):
+    train = PLAYERS[players]()
 
     def fit(num_steps, folder):
         state = train.init(jnp.zeros(()), jnp.zeros(1))
@@ -335,6 +347,25 @@ def test_a_step_over_eight_devices_is_that_of_one(num_critic_steps, x64):
             state = training.shard_state(state, mesh)
         for _ in range(3):
             state, _ = jax.jit(train)(state, data(64), KEY)
+        states.append(state)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), *states)
+
+
+@pytest.mark.costly
+def test_a_critic_of_patches_over_eight_devices_is_that_of_one(x64):
+    x = jax.random.normal(KEY, (16, 3, 2))
+    batch = training.Batch(x, weights_data=jnp.arange(16.0) % 3)
+    states = []
+    for mesh in (None, training.make_mesh()):
+        critic = training.make_critic_step(
+            lambda slope, x: slope * x, optax.sgd(0.5), is_spatial=True, mesh=mesh
+        )
+        train = make(critic, sample_fn=lambda theta, key, x_data: theta * (1 + x_data))
+        state = train.init(jnp.array(0.4), jnp.array(0.7))
+        if mesh is not None:
+            state = training.shard_state(state, mesh)
+        for _ in range(3):
+            state, _ = jax.jit(train)(state, batch, KEY)
         states.append(state)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9), *states)
 

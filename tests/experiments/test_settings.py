@@ -1,6 +1,7 @@
 """Settings that make no sense are refused before anything is computed."""
 
 import dataclasses
+import importlib
 
 import jax
 import numpy as np
@@ -93,6 +94,37 @@ def assert_refused(name, change, message):
 def test_sizes_of_one_experiment(monkeypatch, tmp_path, name, change, message):
     monkeypatch.chdir(tmp_path)
     assert_refused(name, change, message)
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("choosing_m", {"magnifications": (10, 100)}, "magnifications: expected 1 among them"),
+        ("choosing_m_schedule", {"magnifications": (10,)}, "magnifications: expected 1 among"),
+        ("gaussian_1d", {"magnifications": (1.0, 10.0)}, "magnifications: expected 100 among them"),
+        ("gaussian_1d", {"distances": (1.0, 4.0)}, "distances: expected 16 among them"),
+        ("chasm_1d", {"separations": (8.0,)}, "separations: expected 16 among them"),
+        ("representation", {"batch_sizes": (64,)}, "batch_sizes: expected 32 among them"),
+        ("representation", {"temperatures": (1.0,)}, "temperatures: expected 0.2 among them"),
+        ("language_model", {"magnifications": (10.0,)}, "magnifications: expected 1 among them"),
+        ("peaked_1d", {"num_seeds": (2,)}, "num_seeds: expected 2 numbers, one for each of num_sa"),
+        ("mutual_information", {"dims": (4, 6)}, "published_stages: expected 2 numbers, one for"),
+    ],
+)
+def test_what_headline_numbers_are_named_after_is_asked_for_first(
+    monkeypatch, tmp_path, name, change, message
+):
+    """They were missed after an hour, when all was computed."""
+    monkeypatch.chdir(tmp_path)
+    run = importlib.import_module(f"experiments.{name}.run")
+    with pytest.raises(CommandError, match=message):
+        run.experiment(dataclasses.replace(run.PRESETS["smoke"], **change), jax.random.key(0))
+
+
+def test_mnist_needs_the_method_that_others_are_compared_with():
+    config = dataclasses.replace(mnist.PRESETS["smoke"], methods=("BAR",))
+    with pytest.raises(CommandError, match="methods: expected 'NCE' among them"):
+        mnist_methods(config)
 
 
 def test_checkpoints_are_spaced_by_whole_steps():
