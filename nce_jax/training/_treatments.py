@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nce_jax._checks import as_real, as_scalar, check_positive
 from nce_jax._options import check_flag
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Scalars
@@ -15,7 +16,7 @@ from nce_jax.log_partition import (
     Solution,
     Solver,
     Status,
-    fixed_point,
+    bennett_residual,
     newton,
     solve_with_last_iterate,
 )
@@ -145,12 +146,13 @@ def bar_step(learning_rate: Scalars = 1.0) -> Treatment:
       Sevekari et al., Accelerating NCE Convergence with Adaptive Normalizing Constant Computation,
         2024, algorithm 1.
     """
-    update = EqualPartial(_bennett_update, fixed_point(learning_rate))
+    check_positive("learning_rate", learning_rate)
+    update = EqualPartial(_bennett_update, as_real("learning_rate", learning_rate))
     return Treatment("bar_step", update, refuses=_lacks_bennett_step)
 
 
 def _bennett_update(
-    solver: Solver, criterion: Criterion, log_ratios, log_partition: jax.Array
+    learning_rate: Scalars, criterion: Criterion, log_ratios, log_partition: jax.Array
 ) -> LogPartitionUpdate:
     # `refuses` has made sure of it.
     assert criterion.equation is not None
@@ -161,7 +163,11 @@ def _bennett_update(
             " has_bennett_step=True says, got one with a pull, which Bennett's step leaves out;"
             " make the criterion with has_bennett_step=False"
         )
-    moved = solver.step(problem, solver.init(problem, log_partition)).estimate
+    # The step of `fixed_point` without its bracket, which would cost more than the step itself. An F
+    # that is not finite starts anew: from far off, one step makes most of the way.
+    start = jnp.where(jnp.isfinite(log_partition), log_partition, 0)
+    rate = as_scalar("learning_rate", learning_rate, problem.data.values)
+    moved = start - rate * bennett_residual(problem, start)
     return LogPartitionUpdate(log_partition, moved, jnp.int32(1), finite_status(moved))
 
 
