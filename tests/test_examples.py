@@ -114,7 +114,7 @@ def test_noise_that_learns_is_better_than_a_gaussian(run):
     assert max(flow, snapshots) < 0.5 * gaussian
 
 
-@pytest.mark.costly
+@pytest.mark.slow
 def test_generators_come_close_to_the_data(run):
     """Two samples of the data are apart by less than four standard errors, an untrained generator
     by more than 0.01.
