@@ -286,11 +286,17 @@ def is_on_host(array: Any) -> bool:
     """Whether an array lies in the memory of the host, where padding it costs one copy."""
     if not isinstance(array, jax.Array):
         return True
+    default = default_device()
+    is_default = array.is_fully_addressable and array.devices() == {default}
+    return is_default and default.platform == "cpu"
+
+
+def default_device() -> jax.Device:
+    """The device that JAX computes on where nothing else is said."""
     default = getattr(jax.config, "jax_default_device", None)
     if default is None or isinstance(default, str):
         default = jax.local_devices(backend=default)[0]
-    is_default = array.is_fully_addressable and array.devices() == {default}
-    return is_default and default.platform == "cpu"
+    return default
 
 
 def _has_wide_samples(values: dict[str, Any]) -> bool:

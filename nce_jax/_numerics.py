@@ -117,6 +117,39 @@ def _softplus_jvp(primals, tangents):
     return softplus(*primals), jax.nn.sigmoid(*primals) * tangents[0]
 
 
+@jax.custom_jvp
+def scaled_softplus(values: jax.Array, log_scale: jax.Array) -> jax.Array:
+    """exp(log_scale) * softplus(values - log_scale), which is exp(values) far below the scale.
+
+    The softplus underflows there, where its product with a large scale does not.
+    """
+    excess, decay, rest = _decay(values, log_scale)
+    ratio = decay / jnp.exp(jnp.maximum(log_scale, 0))
+    is_tail = ratio < jnp.finfo(ratio.dtype).eps
+    tail = jnp.where(is_tail, rest * decay, jnp.exp(log_scale) * jnp.log1p(ratio))
+    return tail + jnp.where(excess < 0, 0, jnp.exp(log_scale) * excess)
+
+
+def _decay(values: jax.Array, log_scale: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """values - log_scale; e^-|excess| times a scale of at least one, and the rest of the scale."""
+    excess, large = values - log_scale, jnp.maximum(log_scale, 0)
+    small = jnp.minimum(log_scale, 0)
+    # Two forms and no absolute value, whose derivative at zero would be zero.
+    decay = jnp.exp(jnp.where(excess < 0, values - small, large - excess))
+    return excess, decay, jnp.exp(small)
+
+
+@scaled_softplus.defjvp
+def _scaled_softplus_jvp(primals, tangents):
+    value, log_scale = scaled_softplus(*primals), primals[1]
+    excess, decay, rest = _decay(*primals)
+    ratio = decay / jnp.exp(jnp.maximum(log_scale, 0))
+    slope = jnp.where(excess < 0, rest * decay, jnp.exp(log_scale)) / (1 + ratio)
+    # Zero times what is infinite would be NaN where the scale is a constant.
+    finite = jnp.where(jnp.isinf(value), 0, value)
+    return value, slope * (tangents[0] - tangents[1]) + finite * tangents[1]
+
+
 def scaled_sigmoid(values: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Returns sigma(values) * exp(-m) and m, the maximum of min(values, 0) over the samples.
 

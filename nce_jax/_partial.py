@@ -15,7 +15,7 @@ class EqualPartial(functools.partial):
     """A `functools.partial` that equals any other of the same function and equal arguments.
 
     Arrays are equal if they hold the same values in the same shape and dtype; traced ones only if
-    they are identical.
+    they are identical. Any other arguments are equal only if they have the same type.
     """
 
     def __eq__(self, other: object) -> bool:
@@ -57,4 +57,6 @@ class _Values:
 
 
 def _comparable(value: Any) -> Any:
-    return _Values(value) if isinstance(value, jax.Array | np.ndarray) else value
+    """With the type: a callable tuple equals any other of the same fields, and 1 equals True."""
+    is_array = isinstance(value, jax.Array | np.ndarray)
+    return _Values(value) if is_array else (type(value), value)

@@ -92,6 +92,22 @@ def test_other_arguments_give_other_values():
     one, other = (criteria.nce(magnification=m) for m in (1.0, 2.0))
     assert criteria.ratio_regularized(one) != criteria.ratio_regularized(other)
     assert EqualPartial(max, 1) != max
+    assert EqualPartial(max, 1) != EqualPartial(max, True)
+
+
+class First(typing.NamedTuple):
+    number: float
+
+
+class Second(typing.NamedTuple):
+    number: float
+
+
+def test_tuples_that_are_equal_are_no_equal_arguments():
+    """Functions may be tuples that can be called, of any class."""
+    assert First(1.0) == Second(1.0)
+    assert EqualPartial(max, First(1.0)) == EqualPartial(max, First(1.0))
+    assert EqualPartial(max, First(1.0)) != EqualPartial(max, Second(1.0))
 
 
 def test_an_equal_criterion_at_another_magnification():

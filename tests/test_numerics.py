@@ -61,3 +61,30 @@ def test_kish_counts():
     assert numerics.sample_count(samples, None) == 5
     assert numerics.sample_count(samples, jnp.array([1.0, 1.0, 0.0, 1.0, 0.0])) == 3
     assert numerics.sample_count(samples, jnp.array([7.0, 0.0, 0.0, 0.0, 0.0])) == 1
+
+
+@pytest.mark.parametrize("log_scale", [-60.0, -1.0, 0.0, 3.0, 60.0])
+def test_scaled_softplus_and_its_derivatives(log_scale, x64):
+    """As the product of both, of which it keeps more digits, to second order."""
+    values = jnp.concatenate([jnp.linspace(-25, 30, 12), log_scale + jnp.linspace(-3, 3, 7)])
+    both = numerics.scaled_softplus, lambda v, s: jnp.exp(s) * numerics.softplus(v - s)
+
+    def of_order(order, function):
+        function = jax.hessian(function, (0, 1)) if order == 2 else function
+        function = jax.grad(function, (0, 1)) if order == 1 else function
+        return np.array(jax.vmap(function, (0, None))(values, jnp.float64(log_scale)))
+
+    for order in range(3):
+        one, other = (of_order(order, function) for function in both)
+        np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-14 * np.exp(log_scale))
+
+
+def test_scaled_softplus_at_the_ends(float_dtype):
+    """Infinite values, and a scale that the dtype does not hold."""
+    values = jnp.array([-jnp.inf, jnp.inf, 3.0], float_dtype)
+    scale = jnp.array([1.0, 1.0, 800.0], float_dtype)
+    np.testing.assert_allclose(
+        numerics.scaled_softplus(values, scale), [0, np.inf, np.exp(3.0)], rtol=1e-6
+    )
+    slopes = jax.vmap(jax.grad(numerics.scaled_softplus))(values, scale)
+    np.testing.assert_allclose(slopes, [0, np.e, np.exp(3.0)], rtol=1e-6)

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_scalar, check_positive_int
 from nce_jax._eager import PAIR, one_program
-from nce_jax._numerics import expand, jackknife_variance, softplus, stop_where, weighted_mean
+from nce_jax._numerics import (
+    expand,
+    jackknife_variance,
+    scaled_softplus,
+    softplus,
+    stop_where,
+    weighted_mean,
+)
 from nce_jax._offset import Effect
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.diagnostics._standard_error import error_of_root
@@ -155,8 +162,10 @@ def _terms(problem: Problem, log_partition: jax.Array) -> tuple[jax.Array, jax.A
     """The terms of D_kappa, each less its value at u = 0, so that small ones keep their digits."""
     log_kappa, shift = expand(problem.log_kappa), expand(log_partition)
     terms_data = softplus(log_kappa) - softplus(log_kappa - (problem.data.values - shift))
-    terms_noise = softplus(-log_kappa) - softplus((problem.noise.values - shift) - log_kappa)
-    return terms_data, jnp.exp(log_kappa) * terms_noise
+    terms_noise = scaled_softplus(jnp.zeros_like(log_kappa), log_kappa) - scaled_softplus(
+        problem.noise.values - shift, log_kappa
+    )
+    return terms_data, terms_noise
 
 
 def _variance(terms: jax.Array, mean: jax.Array, side: Samples, block_size: int) -> jax.Array:

@@ -177,10 +177,10 @@ def estimate_of(window: Window, statistical_inefficiency: Scalars) -> FreeEnergy
 
 
 def variance_of(window: Window, block_size: int) -> jax.Array:
-    """Bennett's variance of delta_f for independent blocks; infinite with one value on a side."""
+    """Bennett's variance of delta_f for independent blocks; infinite with one on a side."""
     blocks = [block_sums(side, block_size) for side in window.influences]
     squares = [jnp.sum(jnp.square(side), axis=-1) for side in blocks]
-    return jnp.where(window.is_single, jnp.inf, squares[0] + squares[1])
+    return jnp.where(window.is_single(block_size), jnp.inf, squares[0] + squares[1])
 
 
 def effective_count(window: Window, block_size: int) -> jax.Array:

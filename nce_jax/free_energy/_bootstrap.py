@@ -2,16 +2,21 @@
 
 from typing import Any
 
-import jax
 import numpy as np
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import broadcasts, check_key, check_positive_int
 from nce_jax._eager import one_program
 from nce_jax._offset import Effect
 from nce_jax._ragged import Windows
+from nce_jax._ranges import known_values
 from nce_jax._types import LogRatio, PRNGKeyArray, Weights
 from nce_jax.free_energy._chain import as_chain
-from nce_jax.free_energy._redraw import FreeEnergyBootstrap, bootstrap, separate_keys
+from nce_jax.free_energy._redraw import (
+    FreeEnergyBootstrap,
+    bootstrap,
+    draw_by_state,
+    draw_separately,
+)
 from nce_jax.free_energy._summary import Summary, of_chain, of_window
 from nce_jax.free_energy._window import WORK, Window, solved_window
 
@@ -72,7 +77,8 @@ def bootstrap_bar(
       Kunsch, The jackknife and the bootstrap for general stationary observations, 1989 (moving
         blocks).
     """
-    _check(key, num_replicates, block_size, work_forward, work_reverse)
+    sides = (work_forward, weights_forward), (work_reverse, weights_reverse)
+    _check(key, num_replicates, block_size, *sides)
     return _bootstrap_bar(
         key,
         work_forward,
@@ -142,7 +148,8 @@ def bootstrap_bar_chain(
     (forward, weights_forward), (reverse, weights_reverse) = as_chain(
         (work_forward, weights_forward), (work_reverse, weights_reverse), shared_samples
     )
-    _check(key, num_replicates, block_size, forward, reverse)
+    sides = (forward, weights_forward), (reverse, weights_reverse)
+    _check(key, num_replicates, block_size, *sides)
     return _bootstrap_bar_chain(
         key,
         forward,
@@ -155,13 +162,23 @@ def bootstrap_bar_chain(
     )
 
 
-def _check(key: Any, num_replicates: Any, block_size: Any, forward: Any, reverse: Any) -> None:
+def _check(key: Any, num_replicates: Any, block_size: Any, *sides: tuple[Any, Any]) -> None:
     check_key(key)
     check_positive_int("num_replicates", num_replicates)
     check_positive_int("block_size", block_size)
-    shortest = min((np.shape(work) or (1,))[-1] for work in (forward, reverse))
+    shortest = min(_shortest(*side) for side in sides)
     if block_size > max(shortest, 1):
         raise ValueError(f"block_size: expected at most {shortest} values, got {block_size}")
+
+
+def _shortest(work: Any, weights: Any) -> int:
+    """The number of values in the smallest set, without those that are known to be padding."""
+    shape = np.shape(work) or (1,)
+    known = None if weights is None else known_values(weights)
+    if known is None or not broadcasts(known.shape, shape):
+        return shape[-1]
+    counts = np.count_nonzero(np.broadcast_to(known > 0, shape), axis=-1)
+    return int(np.min(counts, where=counts > 0, initial=shape[-1]))
 
 
 _STATIC = ("num_replicates", "block_size")
@@ -180,13 +197,10 @@ def _bootstrap_bar(
 ) -> FreeEnergyBootstrap:
     window = solved_window(work_forward, work_reverse, weights_forward, weights_reverse)
 
-    def keys_of_sides(key: PRNGKeyArray) -> list[jax.Array]:
-        return separate_keys(key, window.delta_f.shape)
-
     def summary(window: Window) -> Summary:
         return of_window(window, block_size=block_size)
 
-    return bootstrap(key, window, keys_of_sides, summary, num_replicates, block_size)
+    return bootstrap(key, window, draw_separately, summary, num_replicates, block_size)
 
 
 @one_program(
@@ -206,15 +220,9 @@ def _bootstrap_bar_chain(
     block_size: int,
 ) -> FreeEnergyBootstrap:
     windows = solved_window(work_forward, work_reverse, weights_forward, weights_reverse)
-    shape = windows.delta_f.shape
-
-    def keys_of_sides(key: PRNGKeyArray) -> list[jax.Array]:
-        if not shared_samples:
-            return separate_keys(key, shape)
-        of_states = jax.random.split(key, (*shape[:-1], shape[-1] + 1))
-        return [of_states[..., :-1], of_states[..., 1:]]
 
     def summary(windows: Window) -> Summary:
         return of_chain(windows, block_size=block_size, shared_samples=shared_samples)
 
-    return bootstrap(key, windows, keys_of_sides, summary, num_replicates, block_size)
+    draw = draw_by_state if shared_samples else draw_separately
+    return bootstrap(key, windows, draw, summary, num_replicates, block_size)

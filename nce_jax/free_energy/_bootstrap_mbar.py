@@ -9,6 +9,7 @@ import numpy as np
 
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._offset import Effect, add_constant
+from nce_jax._ranges import known_values
 from nce_jax._types import Counts, Potentials, PRNGKeyArray, Weights
 from nce_jax.free_energy._input import as_inputs
 from nce_jax.free_energy._mbar import assemble_solved, check_options, solve_states
@@ -82,7 +83,7 @@ def bootstrap_mbar(
     check_positive_int("block_size", block_size)
     check_options(None, 1, chunk_size)
     inputs = as_inputs(reduced_potentials, num_samples, weights, 1.0)
-    _check_blocks(block_size, inputs.counts)
+    _check_blocks(block_size, inputs.counts, weights)
     result = _bootstrap_mbar(
         key,
         inputs.samples,
@@ -98,10 +99,14 @@ def bootstrap_mbar(
     return add_constant(result, constants, Effect("replicates"), "reduced_potentials")
 
 
-def _check_blocks(block_size: int, counts: np.ndarray | None) -> None:
+def _check_blocks(block_size: int, counts: np.ndarray | None, weights: Any) -> None:
     if counts is None:
         return
-    smallest = int(counts[counts > 0].min())
+    known = None if weights is None else known_values(weights)
+    if known is not None:
+        owners = np.repeat(np.arange(len(counts)), counts)
+        counts = np.bincount(owners[known > 0], minlength=len(counts))
+    smallest = int(np.min(counts, where=counts > 0, initial=counts.sum()))
     if block_size > smallest:
         raise ValueError(
             f"block_size: expected at most {smallest}, the samples of the smallest state, got"

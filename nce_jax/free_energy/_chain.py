@@ -274,14 +274,16 @@ def _covariance(
     )
     sides = zip(of_states, (forward, reverse), strict=True)
     variances = sum(g * jnp.sum(jnp.square(side), axis=-1) for g, side in sides)
-    variances = jnp.where(windows.is_single, jnp.inf, variances)
+    variances = jnp.where(windows.is_single(block_size), jnp.inf, variances)
     variances = jnp.where(is_known, variances + rounding_variance(windows.delta_f), 0)
     index = np.arange(variances.shape[-1])
     covariance = jnp.zeros((*variances.shape, index.size), variances.dtype)
     covariance = covariance.at[..., index, index].set(variances)
     if not shared_samples or index.size == 1:
         return covariance
-    products = reverse[..., :-1, :] * forward[..., 1:, :]
+    # Both sides of a shared state have as many values; what is longer is padding.
+    size = min(reverse.shape[-1], forward.shape[-1])
+    products = reverse[..., :-1, :size] * forward[..., 1:, :size]
     shared = of_states[1][..., :-1] * jnp.sum(products, axis=-1)
     for row, column in ((index[:-1], index[1:]), (index[1:], index[:-1])):
         covariance = covariance.at[..., row, column].add(shared)

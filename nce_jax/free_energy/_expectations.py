@@ -182,10 +182,14 @@ def find_averages(solution: Solved, observable: jax.Array, chunk_size: int | Non
     network, reference, solved = solution.network, solution.reference, solution.status
     pool = network._replace(observable=observable)
     scale = _scale(pool, reference, chunk_size)
-    mean = sum_samples(lambda part: _means(part, reference, scale), pool, chunk_size)
+    total, weight = sum_samples(lambda part: _sums(part, reference, scale), pool, chunk_size)
+    weight = jnp.where(weight == 0, 1, weight)
+    mean = total / weight
     products, responses, sums = sum_samples(
         lambda part: _moments(part, reference, scale, mean), pool, chunk_size
     )
+    # The first mean lost the digits of a constant that is larger than the observable's spread.
+    mean += jnp.sum(sums, axis=0) / weight
     covariance = products + matmul(responses.T, reference.inverse, responses)
     is_finite = network.is_valid & network.is_defined & jnp.isfinite(mean)
     status = jnp.where(reference.is_supported, solved, Status.NO_OVERLAP)
@@ -221,9 +225,10 @@ def _scale(pool: Network, reference: Reference, chunk_size: int | None) -> jax.A
     return jnp.where(jnp.isfinite(scale) & (scale > 0), scale, 1)
 
 
-def _means(part: Network, reference: Reference, scale: jax.Array) -> jax.Array:
+def _sums(part: Network, reference: Reference, scale: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Sums of W A and of W, (K,). The latter is one, up to the rounding of the free energies."""
     weights, values = _observed(part, reference, scale)
-    return matmul(part.weights, weights * values)
+    return matmul(part.weights, weights * values), matmul(part.weights, weights)
 
 
 def deviations_of(part: Network, reference: Reference, scale: jax.Array, mean: jax.Array):

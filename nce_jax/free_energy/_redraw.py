@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -38,39 +38,75 @@ class FreeEnergyBootstrap(NamedTuple):
     effective_samples: Float[Array, "*batch"]
 
 
-def separate_keys(key: PRNGKeyArray, shape: tuple[int, ...]) -> list[jax.Array]:
-    """Keys of every set of forward and of reverse work values."""
-    return [jax.random.split(side, shape) for side in jax.random.split(key)]
+class Sets(NamedTuple):
+    """The forward, or the reverse, work values of all windows.
+
+    Attributes:
+      work: those of positive weight first, (*batch, n).
+      weights: of the work values, or None.
+    """
+
+    work: jax.Array
+    weights: jax.Array | None
+
+    @property
+    def size(self) -> int:
+        return self.work.shape[-1]
+
+    @property
+    def counts(self) -> jax.Array:
+        """How many values are redrawn of every set, (*batch): those of positive weight."""
+        if self.weights is None:
+            return jnp.full(self.work.shape[:-1], self.size)
+        return jnp.maximum(jnp.sum(self.weights != 0, axis=-1), 1)
+
+
+Draw = Callable[[PRNGKeyArray, list[Sets], int], list[jax.Array]]
+"""Draws the indices of both sides, (*batch, n), in runs of so many consecutive values."""
+
+
+def draw_separately(key: PRNGKeyArray, sides: list[Sets], block_size: int) -> list[jax.Array]:
+    """Draws of every set on its own."""
+    keys = jax.random.split(key)
+    return [
+        _moving_blocks(of_side, side.counts, side.size, block_size)
+        for of_side, side in zip(keys, sides, strict=True)
+    ]
+
+
+def draw_by_state(key: PRNGKeyArray, sides: list[Sets], block_size: int) -> list[jax.Array]:
+    """Draws of the configurations of every state, with both of their work values.
+
+    They are drawn once: equal keys of some generators give other draws where they are mapped over.
+    """
+    forward, reverse = sides
+    counts = jnp.concatenate([forward.counts, reverse.counts[..., -1:]], axis=-1)
+    index = _moving_blocks(key, counts, max(forward.size, reverse.size), block_size)
+    return [index[..., :-1, : forward.size], index[..., 1:, : reverse.size]]
 
 
 def bootstrap(
     key: PRNGKeyArray,
     window: Window,
-    keys_of_sides: Callable[[PRNGKeyArray], list[jax.Array]],
+    draw: Draw,
     summary: Callable[[Window], Summary],
     num_replicates: int,
     block_size: int,
 ) -> FreeEnergyBootstrap:
-    """Replicates of what `summary` makes of solved windows.
-
-    `keys_of_sides` makes the keys of all forward and all reverse sets of a replicate. Sets with one
-    key are redrawn alike.
-    """
+    """Replicates of what `summary` makes of solved windows, redrawn by `draw`."""
     sides = [_positive_first(side.work, side.weights) for side in (window.forward, window.reverse)]
     original = summary(window)
 
     def replicate(key: PRNGKeyArray) -> tuple[jax.Array, jax.Array]:
-        keys = keys_of_sides(key)
-        (forward, weights_forward), (reverse, weights_reverse) = (
-            _redraw(of_side, *side, block_size) for of_side, side in zip(keys, sides, strict=True)
-        )
+        indices = draw(key, sides, block_size)
+        forward, reverse = (_redraw(*pair) for pair in zip(indices, sides, strict=True))
         redrawn = solved_window(
-            forward, reverse, weights_forward, weights_reverse, initial=window.delta_f
+            forward.work, reverse.work, forward.weights, reverse.weights, initial=window.delta_f
         )
         result = summary(redrawn)
         return result.root, result.standard_error
 
-    size = sum(work.size for work, _ in sides)
+    size = sum(side.work.size for side in sides)
     keys = jax.random.split(key, num_replicates)
     values, errors = map_in_chunks(replicate, keys, size)
     return FreeEnergyBootstrap(
@@ -84,39 +120,34 @@ def bootstrap(
     )
 
 
-def _positive_first(work: jax.Array, weights: jax.Array | None) -> tuple[jax.Array, Any]:
+def _positive_first(work: jax.Array, weights: jax.Array | None) -> Sets:
     """Moves the values of positive weight to the front, in order: replicates are drawn of them."""
     if weights is None:
-        return work, None
+        return Sets(work, None)
     order = jnp.argsort(weights == 0, axis=-1, stable=True)
-    front = [jnp.take_along_axis(array, order, axis=-1) for array in (work, weights)]
-    return front[0], front[1]
+    return Sets(*(jnp.take_along_axis(array, order, axis=-1) for array in (work, weights)))
 
 
-def _redraw(
-    keys: jax.Array, work: jax.Array, weights: jax.Array | None, block_size: int
-) -> tuple[jax.Array, jax.Array | None]:
-    """Draws as many values, with their weights, as have a positive weight; these come first."""
-    size = work.shape[-1]
-    count = jnp.full(work.shape[:-1], size)
-    if weights is not None:
-        count = jnp.maximum(jnp.sum(weights != 0, axis=-1), 1)
-    draw = lambda key, count: _moving_blocks(key, count, size, block_size)
-    for _ in range(work.ndim - 1):
+def _redraw(index: jax.Array, side: Sets) -> Sets:
+    """The values drawn, with their weights: as many as have a positive weight, which come first."""
+    work = jnp.take_along_axis(side.work, index, axis=-1)
+    if side.weights is None:
+        return Sets(work, None)
+    weights = jnp.take_along_axis(side.weights, index, axis=-1)
+    place = jax.lax.broadcasted_iota(index.dtype, work.shape, work.ndim - 1)
+    return Sets(work, jnp.where(place < side.counts[..., None], weights, 0))
+
+
+def _moving_blocks(key: PRNGKeyArray, counts: jax.Array, size: int, block_size: int) -> jax.Array:
+    """Indices of `size` values among the first of every set, (*batch, size), in runs."""
+
+    def draw(key: PRNGKeyArray, count: jax.Array) -> jax.Array:
+        num_starts = jnp.maximum(count - block_size, 0) + 1
+        # The first draws do not depend on how many follow, so that padding does not change them.
+        starts = jax.random.randint(key, (math.ceil(size / block_size),), 0, num_starts)
+        runs = starts[:, None] + jnp.arange(block_size)[None]
+        return jnp.minimum(runs.reshape(-1)[:size], count - 1)
+
+    for _ in range(counts.ndim):
         draw = jax.vmap(draw)
-    index = draw(keys, count)
-    redrawn = jnp.take_along_axis(work, index, axis=-1)
-    if weights is None:
-        return redrawn, None
-    place = jax.lax.broadcasted_iota(count.dtype, work.shape, work.ndim - 1)
-    is_drawn = place < count[..., None]
-    return redrawn, jnp.where(is_drawn, jnp.take_along_axis(weights, index, axis=-1), 0)
-
-
-def _moving_blocks(key: PRNGKeyArray, count: jax.Array, size: int, block_size: int) -> jax.Array:
-    """Indices of `size` values among the first `count`, in runs of `block_size`."""
-    num_starts = jnp.maximum(count - block_size, 0) + 1
-    # The first draws do not depend on how many follow, so that padding does not change them.
-    starts = jax.random.randint(key, (math.ceil(size / block_size),), 0, num_starts)
-    runs = starts[:, None] + jnp.arange(block_size)[None]
-    return jnp.minimum(runs.reshape(-1)[:size], count - 1)
+    return draw(jax.random.split(key, counts.shape), counts)

@@ -23,6 +23,7 @@ from nce_jax._eager import SampleSet
 from nce_jax._numerics import (
     expand,
     ignore_unweighted,
+    jackknife_correction,
     sample_count,
     scaled_sigmoid,
     stop_where,
@@ -83,10 +84,14 @@ class Window(NamedTuple):
         """The options of functions of the log ratios -work_forward and work_reverse."""
         return _pair(self.forward, self.reverse)
 
-    @property
-    def is_single(self) -> jax.Array:
-        """Whether a side has a single work value, which has no variance."""
-        return jnp.minimum(self.forward.num_samples, self.reverse.num_samples) < 1.5
+    def is_single(self, block_size: int) -> jax.Array:
+        """Whether a side has a single work value, or block of them, which has no variance."""
+        sides = self.forward, self.reverse
+        is_single = jnp.minimum(*(side.num_samples for side in sides)) < 1.5
+        for side in sides if block_size > 1 else ():
+            weights = jnp.ones_like(side.work) if side.weights is None else side.weights
+            is_single |= jackknife_correction(weights, block_size) == 0
+        return is_single
 
     def given(self, values: jax.Array) -> jax.Array:
         """The values of the windows that have an estimate, and NaN for the others."""

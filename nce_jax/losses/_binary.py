@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._eager import PAIR, one_program
-from nce_jax._numerics import expand, log_noise_weight, softplus, stop_where
+from nce_jax._numerics import expand, log_noise_weight, scaled_softplus, softplus, stop_where
 from nce_jax._types import Array, Float, LogRatio, Scalars, Weights
 from nce_jax.losses._sides import Sides, as_sides
 
@@ -146,5 +146,5 @@ def _terms(sides: Sides, magnification, noise_ratio) -> tuple[jax.Array, jax.Arr
     is_without_loss = sides.is_empty | jnp.isnan(sides.shift[..., 0])
     offset = expand(stop_where(is_without_loss, log_kappa))
     terms_data = softplus(offset - (sides.data - sides.shift))
-    terms_noise = jnp.exp(offset) * softplus((sides.noise - sides.shift) - offset)
+    terms_noise = scaled_softplus(sides.noise - sides.shift, offset)
     return terms_data, terms_noise

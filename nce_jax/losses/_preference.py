@@ -9,12 +9,20 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from nce_jax._checks import as_positive, as_real, as_samples, as_weights, broadcasts
+from nce_jax._checks import (
+    as_positive,
+    as_real,
+    as_samples,
+    as_weight_array,
+    as_weights,
+    broadcasts,
+)
 from nce_jax._dtypes import compute_dtype
 from nce_jax._eager import as_one_program
 from nce_jax._numerics import expand, highest, ignore_unweighted, loss_mean, softplus
-from nce_jax._ranges import check_range
+from nce_jax._ranges import check_range, known_values
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.losses._binary import nce_loss
 from nce_jax.losses._divergence import donsker_varadhan_loss
@@ -84,23 +92,37 @@ def bradley_terry_loss(
         )
     dtype = compute_dtype(chosen, rejected)
     chosen, rejected = chosen.astype(dtype), rejected.astype(dtype)
+    _check_preference(preference, weights, chosen.shape)
     weights = as_weights("weights", weights, chosen)
-    probability = _as_probability(preference, chosen)
+    probability = _as_probability(preference, chosen, weights)
     margin = ignore_unweighted(chosen - rejected, weights)
     terms = _expected(probability, softplus(-margin)) + _expected(1 - probability, softplus(margin))
     return loss_mean(terms, weights)
 
 
-def _as_probability(preference: Any, scores: jax.Array) -> jax.Array:
-    """One probability per pair; NaN where a traced one is none."""
+def _check_preference(preference: Any, weights: Any, shape: tuple[int, ...]) -> None:
+    """Raises unless there is a number or one per pair, and a probability where a pair counts."""
     given = as_real("preference", preference)
-    if not broadcasts(jnp.shape(given), scores.shape):
+    if not broadcasts(np.shape(given), shape):
         raise ValueError(
-            f"preference: expected a number or one per pair, shape {scores.shape}, got shape"
-            f" {jnp.shape(given)}"
+            f"preference: expected a number or one per pair, shape {shape}, got shape"
+            f" {np.shape(given)}"
         )
+    if np.ndim(given) and weights is not None:
+        values = known_values(given)
+        counted = known_values(as_weight_array("weights", weights, shape))
+        if values is None or counted is None:
+            return
+        given = np.where(np.broadcast_to(counted, shape) == 0, 0.5, values)
     check_range("preference", given, "a probability", lambda p: (p >= 0) & (p <= 1))
-    number = jnp.broadcast_to(jnp.asarray(given, scores.dtype), scores.shape)
+
+
+def _as_probability(preference: Any, scores: jax.Array, weights: Any) -> jax.Array:
+    """One probability per pair; NaN where a traced one that counts is none."""
+    number = jnp.asarray(as_real("preference", preference), scores.dtype)
+    number = jnp.broadcast_to(number, scores.shape)
+    if weights is not None:
+        number = jnp.where(weights == 0, 0.5, number)
     return jnp.where((number >= 0) & (number <= 1), number, jnp.nan)
 
 

@@ -30,6 +30,7 @@ from nce_jax.sweeps._identity import check_identity, identity
 from nce_jax.sweeps._program import (
     Layout,
     as_described,
+    as_function,
     compiled,
     host_shape,
     make_layout,
@@ -133,6 +134,7 @@ def sweep(
     check_progress(progress)
     folder = as_folder(folder)
     arrays, layout = _lay_out(fn, axes, mesh)
+    fn = as_function(fn)
     with contextlib.ExitStack() as stack:
         store = _open(folder, resume)
         if store is not None:
@@ -181,6 +183,7 @@ def compiled_sweep(
       ((3, 4), 12.0)
     """
     arrays, layout = _lay_out(fn, axes, mesh)
+    fn = as_function(fn)
     lengths = {name: values.shape[0] for name, values in arrays.items()}
     return compiled(
         fn, shapes(arrays, {name: padded(lengths, name, layout) for name in lengths}), layout

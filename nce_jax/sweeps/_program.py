@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from nce_jax._checks import describe, is_key
+from nce_jax._eager import default_device
 from nce_jax.sweeps._axes import check_returned
 
 RANDOM_AXES = ("seed", "key")
@@ -36,7 +37,7 @@ class Layout(NamedTuple):
 
     @property
     def devices(self) -> list[jax.Device]:
-        return jax.devices()[:1] if self.lanes is None else list(self.lanes.devices.flat)
+        return [default_device()] if self.lanes is None else list(self.lanes.devices.flat)
 
     def unit(self, name: str) -> int:
         """The smallest number of entries of an axis in a chunk: one, or one per device."""
@@ -68,13 +69,17 @@ def make_layout(lengths: Mapping[str, int], mesh: Mesh | None) -> Layout:
 
 def run(fn: Callable[..., Any], axes: Mapping[str, jax.Array], layout: Layout) -> Any:
     """Evaluates `fn` on the product of the axes; results have one leading axis per named axis."""
-    values = list(axes.values())
-    if layout.lanes is not None:
-        values = [
-            jax.device_put(v, s)
-            for v, s in zip(values, _shardings(tuple(axes), layout), strict=True)
-        ]
+    if layout.lanes is None:
+        values = [_on_device(values, layout.devices[0]) for values in axes.values()]
+    else:
+        shardings = zip(axes.values(), _shardings(tuple(axes), layout), strict=True)
+        values = [jax.device_put(values, sharding) for values, sharding in shardings]
     return compiled(fn, axes, layout)(*values)
+
+
+def _on_device(values: jax.Array, device: jax.Device) -> jax.Array:
+    """The values on one device. Those that are there already stay free to be moved by JAX."""
+    return values if values.devices() == {device} else jax.device_put(values, device)
 
 
 def compiled(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
@@ -109,11 +114,10 @@ def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) ->
     return _jitted(fn, tuple(axes), layout, generator).lower(*described)
 
 
-_PROGRAMS: weakref.WeakKeyDictionary[Callable[..., Any], dict[Any, Any]] = (
-    weakref.WeakKeyDictionary()
-)
-"""The jitted functions of every function that was swept. They are dropped with the function, and
-the data that it refers to with them."""
+_PROGRAMS: dict[int, dict[Any, Any]] = {}
+"""The jitted functions of every function that was swept, by its identity: callables that are equal
+may differ, as 1 and True do. They are dropped with the function, and the data that it refers to
+with them."""
 
 
 def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, generator: str) -> Any:
@@ -124,19 +128,43 @@ def _jitted(fn: Callable[..., Any], names: tuple[str, ...], layout: Layout, gene
     try:
         reference = weakref.ref(fn)
     except TypeError:  # a tuple that can be called, for example
-        return _jitted_strongly(fn, names, layout, generator)
-    programs = _PROGRAMS.setdefault(fn, {})
+        return _jitted_strongly(_Same(fn), names, layout, generator)
+    if id(fn) not in _PROGRAMS:
+        _PROGRAMS[id(fn)] = {}
+        weakref.finalize(fn, _PROGRAMS.pop, id(fn), None)
+    programs = _PROGRAMS[id(fn)]
     if (names, layout, generator) not in programs:
-        # The dictionary must not refer to its own key.
+        # What is kept must not keep the function.
         programs[names, layout, generator] = _mapped(reference, names, layout)
     return programs[names, layout, generator]
 
 
+class _Same:
+    """A callable that is equal to itself alone."""
+
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.fn = fn
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.fn is other.fn
+
+    def __hash__(self) -> int:
+        return id(self.fn)
+
+
 @functools.lru_cache(maxsize=4)
-def _jitted_strongly(fn: Any, names: tuple[str, ...], layout: Layout, generator: str) -> Any:
+def _jitted_strongly(same: _Same, names: tuple[str, ...], layout: Layout, generator: str) -> Any:
     """The same for a callable without weak references, of which the last few are kept."""
     del generator
-    return _mapped(lambda: fn, names, layout)
+    return _mapped(lambda: same.fn, names, layout)
+
+
+def as_function(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose programs may be kept.
+
+    What is not hashable may change, as a dataclass may: its programs serve a single sweep.
+    """
+    return fn if isinstance(fn, Hashable) else functools.partial(fn)
 
 
 def _mapped(reference: Callable[[], Any], names: tuple[str, ...], layout: Layout) -> Any:

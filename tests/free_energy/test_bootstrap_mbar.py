@@ -63,3 +63,16 @@ def test_a_replicate_is_mbar_of_the_redrawn_samples(x64):
     np.testing.assert_allclose(result.replicates[1], again.f, rtol=0, atol=1e-10)
     expected = again.standard_error[0]
     np.testing.assert_allclose(result.replicate_errors[1], expected, rtol=0, atol=1e-10)
+
+
+def test_blocks_are_compared_with_the_samples_of_positive_weight():
+    potentials, weights = np.zeros((2, 60)), np.arange(60) < 33
+    with pytest.raises(ValueError, match="block_size: expected at most 3, .* got 10"):
+        free_energy.bootstrap_mbar(
+            jax.random.key(0),
+            potentials,
+            [30, 30],
+            num_replicates=2,
+            block_size=10,
+            weights=weights,
+        )

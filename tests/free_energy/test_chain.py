@@ -242,3 +242,35 @@ def test_bad_arguments_are_named(change, error, words):
     with pytest.raises(error) as caught:
         free_energy.bar_chain(*arguments, **options)
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("block_size", [1, pytest.param(7, marks=pytest.mark.costly)])
+def test_the_longest_windows_of_both_sides_may_differ(block_size, x64):
+    """Traced lists are padded to the longest row of their own side: 60 values against 80."""
+    forward, reverse, _ = oscillators(80, num_states=4)
+    sizes = [80, 50, 60, 40]
+    lists = (
+        [row[:size] for row, size in zip(forward, sizes[:-1], strict=True)],
+        [row[:size] for row, size in zip(reverse, sizes[1:], strict=True)],
+    )
+    if block_size == 1:
+        result = chain(*lists)
+        values, covariance = oracles.bar_chain_covariance(*lists)
+        np.testing.assert_allclose(result.delta_f, values, rtol=0, atol=1e-11)
+        np.testing.assert_allclose(result.covariance, covariance, rtol=1e-8, atol=1e-14)
+        parts = jax.jit(free_energy.bar_chain_convergence, static_argnames="num_fractions")(
+            *lists, num_fractions=2
+        )
+        np.testing.assert_allclose(parts.forward_error[-1], result.total_standard_error)
+        return
+    options = {"num_replicates": 2, "block_size": block_size}
+    static = ("num_replicates", "block_size")
+    traced, eager = (
+        function(jax.random.key(0), *lists, **options)
+        for function in (
+            jax.jit(free_energy.bootstrap_bar_chain, static_argnames=static),
+            free_energy.bootstrap_bar_chain,
+        )
+    )
+    for one, other in zip(traced, eager, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-7)

@@ -547,3 +547,22 @@ def test_derivatives_in_the_weights_of_potentials_on_the_host():
         return result.value[0] + entropy.delta_s[0, 1]
 
     assert np.isfinite(jax.grad(mean)(jnp.ones(150))).all()
+
+
+@pytest.mark.parametrize("chunk_size", [None, pytest.param(300, marks=pytest.mark.costly)])
+def test_a_constant_of_an_observable_keeps_its_digits(chunk_size):
+    """In float32 the free energies, near 300, are known to 3e-5, and so are the sums of W: that
+    many times a constant of 1,000 would be many errors of the mean.
+    """
+    x = np.random.default_rng(0).normal(size=1000) / np.sqrt(np.repeat([1.0, 2.0], 500))
+    potentials = jnp.asarray(np.stack([x**2 / 2, x**2 + 300.3]), jnp.float32)
+    result, moved = (
+        free_energy.expectations(
+            potentials, jnp.asarray(values, jnp.float32), [500, 500], chunk_size=chunk_size
+        )
+        for values in (np.full(1000, 1000.0), 1000 + x**2)
+    )
+    np.testing.assert_allclose(result.value, 1000, rtol=1.2e-7)
+    with jax.enable_x64(True):
+        exact = free_energy.expectations(np.float64(potentials), x**2, [500, 500])
+    np.testing.assert_allclose(moved.value, 1000 + np.asarray(exact.value), rtol=2e-7)

@@ -205,3 +205,15 @@ def test_a_traced_kappa_out_of_range_gives_no_plausible_number(bad):
     """It cannot raise under jit: the loss must be NaN or infinite."""
     data, noise = gaussian_log_ratios(dtype=np.float32)
     assert not np.isfinite(loss(data, noise, magnification=jnp.float32(bad)))
+
+
+@pytest.mark.parametrize("magnification", [1e36, 1e38])
+def test_no_kappa_is_too_large(magnification):
+    """The limit is maximum likelihood (NWJ), in value and gradient, as far as kappa is accepted."""
+    data, noise = gaussian_log_ratios(dtype=np.float32)
+    sides = data, noise - 5  # 87 below log kappa
+    value = loss(*sides, magnification=magnification) - np.log(magnification)
+    np.testing.assert_allclose(value, nce_jax.losses.nwj_loss(*sides) + 1, atol=3e-5)
+    slopes = gradient(*sides, magnification=magnification)
+    np.testing.assert_allclose(slopes[0], -1 / data.shape[-1], rtol=1e-5)
+    np.testing.assert_allclose(slopes[1], np.exp(sides[1]) / noise.shape[-1], rtol=1e-4)

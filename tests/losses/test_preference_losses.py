@@ -406,3 +406,25 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match=r"preference: expected a number or one per pair, shape"):
         bradley_terry_loss(s, s, preference=jnp.ones(2))
     assert np.isnan(jax.jit(bradley_terry_loss)(s[0], s[0], preference=-0.5))
+
+
+def test_a_preference_of_a_pair_without_weight_may_be_anything():
+    """Of a padded pair it is NaN; with a pair that counts it is refused, or NaN where traced."""
+    chosen, rejected = np.array([0.3, 0.1]), np.array([-0.1, 0.2])
+    preference, weights = np.array([0.7, np.nan]), np.array([1.0, 0.0])
+    expected = bradley_terry_loss(chosen[:1], rejected[:1], preference=0.7)
+    pair = jnp.asarray(chosen), jnp.asarray(rejected)
+    loss = lambda p, w: losses.bradley_terry_loss(*pair, preference=p, weights=w)
+    given = jnp.asarray(preference), jnp.asarray(weights)
+    for found in (
+        loss(*given),
+        jax.jit(loss)(*given),
+        jax.jit(lambda w: loss(given[0], w))(given[1]),
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+    slopes = jax.jit(jax.grad(loss, argnums=(0, 1)))(*given)
+    assert np.isfinite(slopes).all()
+    assert slopes[0][1] == 0
+    with pytest.raises(ValueError, match="preference: expected a probability, got nan"):
+        loss(given[0], given[1][::-1])
+    assert np.isnan(jax.jit(loss)(given[0], given[1][::-1]))

@@ -2,6 +2,7 @@
 what is drawn.
 """
 
+import dataclasses
 import functools
 import gc
 import math
@@ -16,6 +17,7 @@ import pytest
 
 import nce_jax
 from nce_jax import sweeps
+from nce_jax.sweeps import _program
 
 
 def estimate(kappa, seed):
@@ -269,12 +271,81 @@ def test_a_function_and_its_data_are_dropped_with_their_last_reference():
     assert not any(array.shape == (12_347,) for array in jax.live_arrays())
 
 
-def test_callables_without_weak_references_are_swept():
-    class Scale(NamedTuple):
-        factor: float
+class Times(NamedTuple):
+    number: float
 
-        def __call__(self, a):
-            return self.factor * a
+    def __call__(self, a):
+        return self.number * a
 
-    values = nce_jax.sweep(Scale(2.0), axes={"a": np.arange(3.0)}, max_lanes=1).values
-    np.testing.assert_array_equal(values, [0.0, 2.0, 4.0])
+
+class Plus(NamedTuple):
+    number: float
+
+    def __call__(self, a):
+        return self.number + a
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    number: complex
+
+    def __call__(self, a):
+        return self.number * a
+
+
+@dataclasses.dataclass
+class Changing:
+    number: float
+
+    def __call__(self, a):
+        return self.number * a
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(Times(2.0), Plus(2.0)), (Frozen(2.0), Frozen(2 + 0j))],
+    ids=["tuples", "with weak references"],
+)
+def test_callables_that_are_equal_are_not_taken_for_one(one, other, tmp_path):
+    axes = {"a": np.arange(3.0)}
+    assert one == other
+    assert hash(one) == hash(other)
+    nce_jax.sweep(one, axes, folder=tmp_path)
+    for fn in (one, other, one):
+        values = nce_jax.sweep(fn, axes).values
+        expected = fn(jnp.arange(3.0))
+        assert values.dtype == expected.dtype
+        np.testing.assert_array_equal(values, expected)
+    with pytest.raises(ValueError, match="fn: expected program"):
+        nce_jax.sweep(other, axes, folder=tmp_path, resume=True)
+
+
+def test_a_callable_that_is_not_hashable_is_swept_as_it_is_now():
+    fn, axes = Changing(2.0), {"a": np.arange(3.0)}
+    np.testing.assert_array_equal(nce_jax.sweep(fn, axes).values, [0.0, 2.0, 4.0])
+    fn.number = 3.0
+    np.testing.assert_array_equal(nce_jax.sweep(fn, axes, max_lanes=1).values, [0.0, 3.0, 6.0])
+    assert sweeps.compiled_sweep(fn, axes).out_info.shape == (3,)
+
+
+@pytest.mark.parametrize("options", [{}, {"max_lanes": 1}], ids=["whole", "chunks"])
+def test_axes_may_lie_on_other_devices(options):
+    mesh = jax.sharding.Mesh(np.array(jax.devices()), ("all",))
+    replicated = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    axes = {
+        "a": jax.device_put(jnp.arange(3.0), jax.devices()[1]),
+        "key": jax.device_put(jax.random.split(jax.random.key(0), 2), replicated),
+    }
+    result = nce_jax.sweep(lambda a, key: a + jax.random.normal(key), axes, **options)
+    draws = [jax.random.normal(key) for key in jax.random.split(jax.random.key(0), 2)]
+    np.testing.assert_allclose(result.values, np.add.outer(np.arange(3.0), draws), rtol=1e-6)
+
+
+def test_a_sweep_runs_and_is_recorded_on_the_default_device():
+    fn, axes = lambda a: a + 1, {"a": np.arange(3.0)}
+    for device in (jax.devices()[2], jax.devices()[0]):
+        with jax.default_device(device):
+            assert _program.make_layout({"a": 3}, None).devices == [device]
+            assert nce_jax.sweep(fn, axes).values.devices() == {device}
+            in_chunks = nce_jax.sweep(fn, axes, max_lanes=1).values
+    np.testing.assert_array_equal(in_chunks, [1.0, 2.0, 3.0])
