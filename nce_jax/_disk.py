@@ -142,6 +142,11 @@ def sha256(path: Path, limit: int | float = float("inf")) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def plain(number: Any) -> Any:
+    """A number of NumPy or JAX as one of Python, which JSON holds; all else as it is."""
+    return number.item() if getattr(number, "shape", None) == () else number
+
+
 def sha256_of_json(value: Any) -> str:
     """Returns the SHA-256 digest of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -135,7 +135,8 @@ def make_folds(
     shares = np.full(num_folds, (1 - held_out) / (num_folds - 1))
     shares[0] = held_out
     sizes = [len(side) for side in groups]
-    if sum(len(np.unique(side)) for side in groups) == sum(sizes):
+    # A label of both sets counts once: a sample of each set with one label is a group of two.
+    if len(np.unique(np.concatenate(groups))) == sum(sizes):
         folds = [_divided(rng, size, shares) for size in sizes]
     else:
         folds = _divided_groups(rng, groups, shares)

@@ -285,6 +285,14 @@ def rounding_variance(value: jax.Array) -> jax.Array:
     return jnp.where(rounding > 1e-3, jnp.square(rounding), 0)
 
 
+def exceeds_rounding(spread: jax.Array, location: jax.Array) -> jax.Array:
+    """Returns whether a spread exceeds the rounding error of values at this location.
+
+    False means that the values are constant.
+    """
+    return spread > 4 * jnp.finfo(spread.dtype).eps * jnp.abs(location)
+
+
 def block_sums(values: jax.Array, block_size: int) -> jax.Array:
     """The sums of blocks of consecutive values; the last block may be shorter."""
     if block_size == 1:

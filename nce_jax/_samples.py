@@ -78,6 +78,17 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
     Raises if the samples are not finite real numbers, or if the conversion would merge samples that
     differ.
     """
+    given = as_host_samples(name, samples)
+    floats = jnp.asarray(samples, compute_dtype(given))
+    _check_rounding(name, given, floats)
+    return floats
+
+
+def as_host_samples(name: str, samples: Any) -> np.ndarray:
+    """Returns samples, on the first axis, on the host as they are.
+
+    Raises if the samples are not finite real numbers.
+    """
     check_not_record(name, samples, "an array of samples")
     check_data(name, samples)
     given = np.asarray(samples)
@@ -91,10 +102,7 @@ def as_float_samples(name: str, samples: Any) -> jax.Array:
             f"{name}: expected finite samples, got {np.sum(~is_finite)} of {len(given)} that are"
             " not"
         )
-    dtype = compute_dtype(given)
-    floats = jnp.asarray(samples, dtype)
-    _check_rounding(name, given, floats)
-    return floats
+    return given
 
 
 def check_wide_samples(name: str, samples: Any) -> None:

@@ -59,8 +59,10 @@ def kernel_distance(
       bandwidth: h > 0 of the Gaussian kernel, in units of the features; None takes the median
         distance within the joint set. Give it where values are to be compared.
       subset_size: None takes all pairs, in a time of O((n + m)^2). A number takes the mean over
-        disjoint subsets of about so many consecutive samples of each set, as the KID is usually
-        computed, in a time of O(subset_size (n + m)); the standard error is larger.
+        disjoint subsets of about so many consecutive samples of the smaller set, as the KID is
+        usually computed; the standard error is larger. The larger set is divided into as many
+        subsets, so that no sample is left out: for m >= n the time is O(subset_size m^2 / n),
+        which is O(subset_size (n + m)) for sets of about one size.
 
     Returns:
       A `KernelDistance`. The kernel matrices are computed in blocks of rows: the memory is

@@ -1,5 +1,6 @@
 """Converts a flax module into its parameters and a pure function of them."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -55,16 +56,23 @@ def split_module(module: nnx.Module) -> tuple[Params, LogDensityFn]:
     graphdef, *states = nnx.split(module, nnx.Param, ...)
     # Plain dictionaries on both sides, since every later call would share and change variables.
     params, others = map(nnx.to_pure_dict, states)
+    return params, _ModuleDensity(graphdef, others)
 
-    def log_density_fn(params: Params, x: Array) -> Array:
+
+@dataclass(frozen=True, eq=False)
+class _ModuleDensity:
+    """The log density of a module: an object, since local functions cannot be pickled."""
+
+    graphdef: Any
+    others: Any
+
+    def __call__(self, params: Params, x: Array) -> Array:
         check_inputs(x)
-        copy = nnx.merge(graphdef, params, others)
+        copy = nnx.merge(self.graphdef, params, self.others)
         with standard_promotion():
             values = copy(x)
-        _check_unchanged(copy, others)
+        _check_unchanged(copy, self.others)
         return as_module_values("module", values, x)
-
-    return params, log_density_fn
 
 
 def _check_evaluation_mode(module: nnx.Module) -> None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import as_floating, compute_dtype
+from nce_jax._ranges import check_range
 from nce_jax._samples import check_wide_samples
 
 
@@ -25,6 +26,11 @@ def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
     return points.astype(compute_dtype(points))
 
 
+def check_finite(name: str, points: Any) -> None:
+    """Raises unless data are finite; the values of traced arrays are not read."""
+    check_range(name, points, "finite samples", np.isfinite)
+
+
 def as_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
     """Returns the bounds of a box as floating arrays of one shape (dim,); raises otherwise.
 
@@ -33,13 +39,15 @@ def as_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:
     _check_bound_dtype("low", low)
     _check_bound_dtype("high", high)
     shape = _box_shape(np.shape(low), np.shape(high))
-    if not any(isinstance(bound, jax.core.Tracer) for bound in (low, high)):
-        _check_bound_values(np.asarray(low, float), np.asarray(high, float))
     arrays = [jnp.asarray(bound) for bound in (low, high) if hasattr(bound, "dtype")]
     dtype = compute_dtype(*arrays) if arrays else jnp.result_type(float)
-    return jnp.broadcast_to(jnp.asarray(low, dtype), shape), jnp.broadcast_to(
-        jnp.asarray(high, dtype), shape
-    )
+    with np.errstate(over="ignore"):  # refused below
+        bounds = tuple(jnp.broadcast_to(jnp.asarray(bound, dtype), shape) for bound in (low, high))
+    if not any(isinstance(bound, jax.core.Tracer) for bound in (low, high)):
+        given = np.asarray(low, float), np.asarray(high, float)
+        _check_bound_values(*given)
+        _check_bound_rounding(given[1] - given[0], bounds[1] - bounds[0])
+    return bounds[0], bounds[1]
 
 
 def _check_bound_dtype(name: str, bound: Any) -> None:
@@ -67,4 +75,14 @@ def _check_bound_values(low: np.ndarray, high: np.ndarray) -> None:
     if (low >= high).any():
         raise ValueError(
             f"low: expected low < high in every dimension, got low = {low} and high = {high}"
+        )
+
+
+def _check_bound_rounding(given: np.ndarray, width: jax.Array) -> None:
+    """Raises where the dtype of the box changes its width."""
+    rounded = np.asarray(width, float)
+    if not (np.abs(rounded - given) <= 1e-3 * given).all():
+        raise ValueError(
+            f"low, high: expected bounds whose difference {width.dtype} holds, got widths of"
+            f" {given} that become {rounded}; subtract an origin from the samples, or enable x64"
         )

@@ -7,8 +7,8 @@ from jax.typing import DTypeLike
 from nce_jax._checks import as_weights, check_positive, check_positive_int
 from nce_jax._options import check_float_dtype
 from nce_jax._types import Array, ArrayLike, Float, Real
-from nce_jax.noise._checks import as_points
-from nce_jax.noise._moments import positive_variance, weighted_moments
+from nce_jax.noise._checks import as_points, check_finite
+from nce_jax.noise._moments import positive_variance, weighted_moments, without_unweighted
 
 
 def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Independent:
@@ -66,7 +66,7 @@ def fitted_gaussian(
       x_data: data, shape (samples, dim), at least two samples. For half precision, moments and
         samples are in float32.
       weights_data: weights >= 0 of the data, shape (samples,); only their ratios matter, and a
-        sample of weight zero is ignored.
+        sample of weight zero is ignored, even if it is NaN.
       ridge: r, relative to the variances; None takes the square root of the dtype's epsilon (3.5e-4
         in float32, 1.5e-8 in float64), which outweighs the rounding of C.
 
@@ -75,8 +75,9 @@ def fitted_gaussian(
 
     Raises:
       TypeError: `x_data` is not floating.
-      ValueError: `x_data` is not (samples, dim) or has fewer than two samples, the weights do not
-        fit or are negative, or `ridge` is a number that is not positive.
+      ValueError: `x_data` is not (samples, dim), has fewer than two samples or, unless it is
+        traced, samples that are not finite; the weights do not fit or are negative, or `ridge` is a
+        number that is not positive.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -91,6 +92,8 @@ def fitted_gaussian(
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     weights = as_weights("weights_data", weights_data, x_data[:, 0])
+    x_data = without_unweighted(x_data, weights)
+    check_finite("x_data", x_data)
     if ridge is None:
         ridge = float(jnp.finfo(x_data.dtype).eps) ** 0.5
     check_positive("ridge", ridge)

@@ -5,9 +5,10 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._checks import check_positive_int
+from nce_jax._numerics import exceeds_rounding
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray
-from nce_jax.noise._checks import as_points
-from nce_jax.noise._moments import exceeds_rounding, mean_and_variance, positive_variance
+from nce_jax.noise._checks import as_points, check_finite
+from nce_jax.noise._moments import mean_and_variance, positive_variance
 
 NORMAL_INTERQUARTILE_RANGE = 1.349
 """Interquartile range of the standard normal distribution."""
@@ -48,8 +49,8 @@ def product_of_marginals(
 
     Raises:
       TypeError: `x_data` is not floating or `num_components` is not an integer.
-      ValueError: `x_data` is not (samples, dim) or has fewer than two samples, or `num_components`
-        is less than one.
+      ValueError: `x_data` is not (samples, dim), has fewer than two samples or, unless it is
+        traced, samples that are not finite; or `num_components` is less than one.
 
     Examples:
       Two correlated dimensions become independent ones:
@@ -69,6 +70,7 @@ def product_of_marginals(
         applications to natural image statistics, 2012 (noise close to the data).
     """
     x_data = as_points("x_data", x_data, min_samples=2)
+    check_finite("x_data", x_data)
     check_positive_int("num_components", num_components)
     levels = jnp.linspace(0, 1, 2 * num_components + 1, dtype=x_data.dtype)
     quantiles = jnp.quantile(x_data, levels, axis=0).T  # cell edges and, between them, centers

@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from nce_jax._numerics import exceeds_rounding
+
 
 def weighted_moments(
     points: jax.Array, weights: jax.Array | None = None
@@ -34,12 +36,9 @@ def _centered(
     return mean + correction, centered - correction[None], weights
 
 
-def exceeds_rounding(spread: jax.Array, location: jax.Array) -> jax.Array:
-    """Returns whether a spread exceeds the rounding error of values at this location.
-
-    False means that the values are constant.
-    """
-    return spread > 4 * jnp.finfo(spread.dtype).eps * jnp.abs(location)
+def without_unweighted(points: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """The points with zeros in those of weight zero, which may be NaN: zero times NaN is NaN."""
+    return points if weights is None else jnp.where(weights[:, None] != 0, points, 0)
 
 
 def positive_variance(variance: jax.Array, mean: jax.Array) -> jax.Array:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._numerics import host_products
+from nce_jax._numerics import host_products, matmul
 from nce_jax._types import Params
 
 MAX_PRODUCTS = 1000
@@ -93,13 +93,14 @@ def log_ratio(params: Params, x: jax.Array) -> jax.Array:
     if jnp.ndim(x) != 2 or jnp.shape(x)[1] != dim:
         raise ValueError(f"x: expected samples of shape (n, {dim}), got shape {jnp.shape(x)}")
     z = (inside(params, x) - params["mean"][None]) / params["spread"][None]
-    value = params["intercept"] + z @ params["linear"]
+    # In full precision, as the host computes what is assessed, also on an accelerator.
+    value = params["intercept"] + matmul(z, params["linear"])
     if "quadratic" in params:
-        value += jnp.sum((z @ params["quadratic"]) * z, axis=1)
+        value += jnp.sum(matmul(z, params["quadratic"]) * z, axis=1)
     if "centers" in params:
         squares = jnp.sum(z**2, axis=1)[:, None] + jnp.sum(params["centers"] ** 2, axis=1)[None]
-        distance = jnp.maximum(squares - 2 * z @ params["centers"].T, 0)
-        value += jnp.exp(-distance / (2 * params["width"] ** 2)) @ params["kernels"]
+        distance = jnp.maximum(squares - 2 * matmul(z, params["centers"].T), 0)
+        value += matmul(jnp.exp(-distance / (2 * params["width"] ** 2)), params["kernels"])
     return value
 
 
@@ -146,9 +147,9 @@ def moments(x: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.n
         wide = x.astype(np.float64)
         mean = np.average(wide, axis=0, weights=weights)
         spread = np.sqrt(np.average((wide - mean) ** 2, axis=0, weights=weights))
-        # The rounding of a mean is no spread of a constant.
-        spread = np.where(wide.min(axis=0) == wide.max(axis=0), 0, spread)
-    return mean, np.where(spread > 0, spread, 1)
+    # The rounding of a mean is no spread of a constant.
+    is_constant = (x == x[:1]).all(axis=0)
+    return mean, np.where(is_constant | (spread == 0), 1, spread)
 
 
 def _ends(x: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

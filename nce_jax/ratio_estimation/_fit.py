@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from nce_jax._checks import check_instance, check_key, check_positive_int, describe
-from nce_jax._contracts import check_log_density_fn, check_optimizer
+from nce_jax._contracts import check_log_density_fn, check_optimizer, check_params, evaluate_model
 from nce_jax._dependence import signs_without_groups
 from nce_jax._folds import Side, as_groups, make_folds
 from nce_jax._options import as_folder, check_changes, check_flag, check_fraction, check_resume
@@ -26,6 +26,7 @@ from nce_jax.ratio_estimation._models import (
     Rows,
     SimpleModels,
     excess_of_network,
+    have_both_sets,
     is_better,
     make_parts,
     network,
@@ -108,7 +109,8 @@ def fit_log_ratio(
       groups_data: labels of the data, (n,), where samples depend on one another: a person's visits,
         views of an object. Samples of one label are held out together, and all standard errors are
         those of independent groups. None takes all samples to be independent.
-      groups_noise: labels of the noise, (m,). A label that occurs in both sets is one group.
+      groups_noise: labels of the noise, (m,). A label that occurs in both sets is one group. Where
+        a fold has a single group of a set, nothing can judge a network, and none is trained.
       block_size: number of consecutive samples that form a group, in both sets, for chains and time
         series; a few times their correlation length. It excludes labels.
       weights_data: weights >= 0 of the data, (n,), as of a survey or of importance sampling: the
@@ -240,7 +242,7 @@ def _check_numbers(**counts: int | None) -> None:
 
 
 def _check_model(model: Any, sets: Sets) -> None:
-    """Raises unless `model` is a pair of parameters and a function, or None for (n, dim)."""
+    """Raises unless `model` is a pair of parameters and a log ratio, or None for (n, dim)."""
     shape = sets.data.shape
     if model is None and len(shape) != 2:
         hint = ", or for numbers x[:, None]" if len(shape) == 1 else ""
@@ -252,7 +254,13 @@ def _check_model(model: Any, sets: Sets) -> None:
         return
     if not (isinstance(model, tuple) and len(model) == 2):
         raise TypeError(f"model: expected a pair (params, log_ratio_fn), got {describe(model)}")
-    check_log_density_fn(model[1], "log_ratio_fn")
+    params, log_ratio_fn = model
+    check_log_density_fn(log_ratio_fn, "log_ratio_fn")
+    check_params(params)
+    # Shapes alone, before the loss meets a column of values in place of a value per sample.
+    jax.eval_shape(
+        lambda *given: evaluate_model(log_ratio_fn, *given, "log_ratio_fn"), params, sets.data
+    )
 
 
 class _Problem(NamedTuple):
@@ -283,6 +291,8 @@ class _Problem(NamedTuple):
         if min(kish(side.weights) for side in self.sides) < MIN_FOR_NETWORK:
             return assessed, None
         parts, rows = make_parts(self.rng, self.sets, self.sides, num_choices=3)
+        if not have_both_sets(parts):  # nothing could judge a network
+            return assessed, None
         start = simple.start_of_network(rows.train)
         of_train = pool.weights[rows.train]
         params, log_ratio_fn = network(

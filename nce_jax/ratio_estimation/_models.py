@@ -1,6 +1,7 @@
 """The models of `fit_log_ratio`: simple ones where they suffice, a network where it helps."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -154,7 +155,8 @@ def make_parts(
     others by each of its halves. Groups are kept whole, over both sets.
     """
     rank = _ranks(rng, sides)
-    last = max(_last_rank(side, order) for side, order in zip(sides, rank, strict=True))
+    of_half = _halves(sides, rank)
+    last = max(_last_rank(*of_side) for of_side in zip(sides, rank, of_half, strict=True))
     select = [(side.fold == 1) & (order <= last) for side, order in zip(sides, rank, strict=True)]
     held_out = [side.fold == 0 for side in sides]
     train = [~(a | b) for a, b in zip(held_out, select, strict=True)]
@@ -164,7 +166,7 @@ def make_parts(
             *(samples[np.flatnonzero(row)] for samples, row in zip(sets, rows, strict=True))
         )
 
-    halves = [order[row] % 2 for order, row in zip(rank, select, strict=True)]
+    halves = [half[row] for half, row in zip(of_half, select, strict=True)]
     choices = [
         np.stack([np.ones(len(half)), half == 0, half == 1])[:num_choices] * side.weights[row]
         for half, side, row in zip(halves, sides, select, strict=True)
@@ -198,11 +200,34 @@ def _ranks(rng: np.random.Generator, sides: tuple[Side, Side]) -> list[np.ndarra
     return np.split(place[numbers], [len(sides[0].group)])
 
 
-def _last_rank(side: Side, rank: np.ndarray) -> int:
-    """The rank up to which fold 1 holds the number of samples that choose."""
+def _halves(sides: tuple[Side, Side], rank: list[np.ndarray]) -> list[np.ndarray]:
+    """The half of every sample of fold 1, 0 or 1; -1 outside of it.
+
+    The groups of each set alternate in random order, those of both sets first, so that both halves
+    have samples of a set wherever it has two groups.
+    """
+    ranks = [np.unique(order[side.fold == 1]) for side, order in zip(sides, rank, strict=True)]
+    shared = np.intersect1d(*ranks)
+    halves = []
+    for side, order, of_side in zip(sides, rank, ranks, strict=True):
+        groups = np.concatenate([shared, np.setdiff1d(of_side, shared)])
+        of_rank = np.full(1 + order.max(), -1)
+        of_rank[groups] = np.arange(len(groups)) % 2
+        halves.append(np.where(side.fold == 1, of_rank[order], -1))
+    return halves
+
+
+def _last_rank(side: Side, rank: np.ndarray, half: np.ndarray) -> int:
+    """The rank up to which fold 1 holds the number of samples that choose, some in each half."""
     target = min(max(len(side.fold) // 10, _SELECT[0]), _SELECT[1])
     ranks = np.sort(rank[side.fold == 1])
-    return int(ranks[min(target, len(ranks)) - 1])
+    firsts = [int(rank[half == number].min()) for number in (0, 1) if (half == number).any()]
+    return max(int(ranks[min(target, len(ranks)) - 1]), *firsts)
+
+
+def have_both_sets(parts: Parts) -> bool:
+    """Whether every choice of a step has samples of both sets: large groups may be too few."""
+    return all((np.asarray(choice) > 0).any(axis=1).all() for choice in parts.choices)
 
 
 def network(
@@ -210,21 +235,26 @@ def network(
 ) -> tuple[Params, LogRatioFn]:
     """A simple log ratio plus a perceptron of standardized coordinates, which is zero at first."""
     pooled = inside(start, pooled)
-    if (weights == 1).all():
-        mean, spread = pooled.mean(axis=0), pooled.std(axis=0)
-        spread = jnp.where(spread > 0, spread, 1)
-    else:
-        mean, spread = (
-            jnp.asarray(moment, pooled.dtype) for moment in moments(np.asarray(pooled), weights)
-        )
+    mean, spread = (
+        jnp.asarray(moment, pooled.dtype) for moment in moments(np.asarray(pooled), weights)
+    )
     params, energy = mlp_energy(key, pooled.shape[1])
     params["output"]["kernel"] = jnp.zeros_like(params["output"]["kernel"])
+    return params, _Corrected(start, mean, spread, energy)
 
-    def log_ratio_fn(params: Params, x: jax.Array) -> jax.Array:
-        z = (inside(start, x) - mean[None]) / spread[None]
-        return log_ratio(start, x) + energy(params, z)
 
-    return params, log_ratio_fn
+@dataclass(frozen=True, eq=False)
+class _Corrected:
+    """A simple log ratio plus an energy: an object, since local functions cannot be pickled."""
+
+    start: Params
+    mean: jax.Array
+    spread: jax.Array
+    energy: LogRatioFn
+
+    def __call__(self, params: Params, x: jax.Array) -> jax.Array:
+        z = (inside(self.start, x) - self.mean[None]) / self.spread[None]
+        return log_ratio(self.start, x) + self.energy(params, z)
 
 
 def is_better(

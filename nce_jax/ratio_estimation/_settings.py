@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nce_jax._disk import DamagedFileError, errors_name, read_json, write_atomic
+from nce_jax._disk import DamagedFileError, errors_name, plain, read_json, write_atomic
 
 _NAME = "fit_log_ratio.json"
 _MAX_BYTES = 100_000
@@ -43,7 +43,8 @@ class Settings:
     """
 
     def __init__(self, folder: Path | None, **values: Any) -> None:
-        self._folder, self._values = folder, values
+        self._folder = folder
+        self._values = {name: plain(value) for name, value in values.items()}
         self._is_stored = folder is None
 
     def check(self, allow_changes: Collection[str]) -> None:

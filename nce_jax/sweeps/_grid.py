@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from nce_jax._checks import check_positive_int
+from nce_jax._disk import plain
 from nce_jax._options import as_folder, check_resume
 from nce_jax.sweeps._axes import as_axis, check_axes, check_progress
 from nce_jax.sweeps._chunks import (
@@ -139,7 +140,8 @@ def sweep(
         store = _open(folder, resume)
         if store is not None:
             stack.callback(store.close)
-        chunking = _chunking(fn, arrays, layout, store, (max_lanes, memory_limit))
+        limits = plain(max_lanes), plain(memory_limit)
+        chunking = _chunking(fn, arrays, layout, store, limits)
         total = math.prod(values.shape[0] for values in arrays.values())
         is_long = chunking.num_chunks > 1 or folder is not None
         report = stack.enter_context(_reporter(progress, is_long, total))

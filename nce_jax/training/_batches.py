@@ -14,6 +14,7 @@ import numpy as np
 
 from nce_jax._checks import check_positive_int, describe
 from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS, check_data
+from nce_jax._disk import plain
 from nce_jax._options import check_function
 from nce_jax._samples import check_wide_samples
 from nce_jax.training._digests import content
@@ -198,7 +199,9 @@ def _check_batch_size(batch_size: Any) -> None:
 
 def _plain(batch_size: Any) -> Any:
     """The value as JSON returns it."""
-    return list(batch_size) if isinstance(batch_size, tuple) else batch_size
+    if isinstance(batch_size, tuple):
+        return [plain(size) for size in batch_size]
+    return plain(batch_size)
 
 
 def _check_weights(data: Batch, sizes: dict[str, int | None]) -> None:

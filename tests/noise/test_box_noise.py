@@ -111,3 +111,18 @@ def test_bad_bounds_are_named(low, high, error, message):
 def test_bad_margin_is_named():
     with pytest.raises(ValueError, match="margin: expected a finite positive number, got 0"):
         uniform_box_around(np.ones((3, 2), np.float32), margin=0)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("low", "high"), [(1e9, 1e9 + 1), (1e4, 1e4 + 0.1), (-3e38, 3e38), (0, 1e39)]
+)
+def test_bounds_whose_distance_is_rounded_are_refused(low, high):
+    with pytest.raises(
+        ValueError, match="low, high: expected bounds whose difference float32 hold"
+    ):
+        uniform_box([low], [high])
+
+
+def test_bounds_far_from_zero_need_x64(x64):
+    assert uniform_box([1e9], [1e9 + 1]).log_prob(jnp.array([1e9 + 0.5])) == 0

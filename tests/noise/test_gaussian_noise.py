@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nce_jax.noise import fitted_gaussian, standard_normal
+from nce_jax.noise import fitted_gaussian, product_of_marginals, standard_normal, uniform_box_around
 
 
 def correlated_data(num_samples=300, dim=4, offset=0.0, seed=0):
@@ -185,3 +185,22 @@ def test_bad_dim_is_named():
         standard_normal(0)
     with pytest.raises(TypeError, match="dim: expected an integer, got 2.5"):
         standard_normal(2.5)
+
+
+def test_a_sample_of_weight_zero_is_ignored_even_if_it_is_nan():
+    x_data = correlated_data(20).astype(np.float32)
+    spoiled, weights = x_data.copy(), np.ones(20, np.float32)
+    spoiled[3, 1], weights[3] = np.nan, 0
+    given = [fitted_gaussian(x, weights_data=weights) for x in (x_data, spoiled)]
+    np.testing.assert_array_equal(given[0].mean(), given[1].mean())
+    np.testing.assert_array_equal(given[0].covariance(), given[1].covariance())
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("make", [fitted_gaussian, product_of_marginals, uniform_box_around])
+def test_samples_that_are_not_finite_are_refused(make, value):
+    x_data = correlated_data(20).astype(np.float32)
+    x_data[3, 1] = value
+    with pytest.raises(ValueError, match="x_data: expected finite samples, got (nan|inf) in"):
+        make(x_data)

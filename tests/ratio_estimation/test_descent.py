@@ -1,10 +1,12 @@
 """Training of networks and of given models: the best step is kept, also by a resumed run."""
 
 import json
+import pickle
 import shutil
 
 import jax
 import jax.numpy as jnp
+import joblib
 import numpy as np
 import optax
 import pytest
@@ -13,7 +15,7 @@ from nce_jax import models
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
 from nce_jax.ratio_estimation._descent import Descent, Parts, usual_num_steps
 from nce_jax.ratio_estimation._features import FeatureMap
-from nce_jax.ratio_estimation._models import excess_of_network, is_better
+from nce_jax.ratio_estimation._models import excess_of_network, is_better, network
 from nce_jax.ratio_estimation._samples import Sets
 from nce_jax.ratio_estimation._settings import Settings, digest
 
@@ -211,3 +213,35 @@ def test_a_run_with_other_samples_is_not_resumed(tmp_path):
         fit_log_ratio(KEY, X, Y + 1, **options)
     with pytest.raises(ValueError, match="groups_data: expected None as in the run in"):
         fit_log_ratio(KEY, X, Y, groups_data=np.arange(60), **options)
+
+
+def test_settings_are_numbers_of_python(tmp_path):
+    numbers = {"num_steps": np.int64(5), "held_out": np.float32(0.25), "block_size": None}
+    Settings(tmp_path, **numbers).check(())
+    stored = json.loads((tmp_path / "fit_log_ratio.json").read_text())
+    assert stored == {"num_steps": 5, "held_out": 0.25, "block_size": None}
+    Settings(tmp_path, num_steps=5, held_out=jnp.float32(0.25), block_size=None).check(())
+
+
+@pytest.mark.parametrize("module", [pickle, joblib])
+def test_a_network_can_be_stored(module, tmp_path):
+    """What users do to an estimate, and joblib to an estimator between processes."""
+    start = FeatureMap(np.zeros(2), np.ones(2), np.zeros((2, 0), int))
+    start = start.log_ratio_params(np.ones(2), 0.5, np.float32)
+    x = jnp.asarray(X, jnp.float32)
+    params, log_ratio_fn = network(KEY, start, x, np.ones(60))
+    path = tmp_path / "estimate"
+    with path.open("wb") as file:
+        module.dump((params, log_ratio_fn), file)
+    with path.open("rb") as file:
+        again = module.load(file)
+    with jax.numpy_rank_promotion("allow"):
+        np.testing.assert_array_equal(again[1](again[0], x), log_ratio_fn(params, x))
+
+
+def test_the_network_leaves_a_constant_coordinate_its_scale():
+    """The mean of 0.3 in float32 is rounded, and the samples' distance from it is no spread."""
+    nothing = FeatureMap(np.zeros(2), np.ones(2), np.zeros((2, 0), int))
+    nothing = nothing.log_ratio_params(np.zeros(2), 0.0, np.float32)
+    constant = jnp.stack([jnp.full(5000, 0.3), jnp.arange(5000.0)], axis=1)
+    assert network(KEY, nothing, constant, np.ones(5000))[1].spread[0] == 1

@@ -9,7 +9,7 @@ from sklearn import datasets
 from nce_jax._dependence import signs_of_dependence, signs_without_groups
 from nce_jax._folds import _check_folds, as_groups, make_folds
 from nce_jax.ratio_estimation import UnreliableRatioWarning, fit_log_ratio
-from nce_jax.ratio_estimation._models import make_parts
+from nce_jax.ratio_estimation._models import have_both_sets, make_parts
 from nce_jax.ratio_estimation._samples import Sets
 
 KEY = jax.random.key(0)
@@ -221,3 +221,31 @@ def test_groups_of_one_set_leave_the_alarm_of_the_other():
         is_grouped = {name: name in grouped for name in sets}
         named = {sign.partition(":")[0] for sign in signs_without_groups(sets, is_grouped)}
         assert named == set(sets) - set(grouped)
+
+
+def test_a_sample_of_each_set_with_one_label_is_one_group():
+    groups = as_groups(np.arange(200), np.arange(200)[::-1], None, (200, 200))
+    data, noise = folds_of(groups)
+    np.testing.assert_array_equal(data.fold, noise.fold[::-1])
+    np.testing.assert_array_equal(np.bincount(data.fold), [40] * 5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("shift", [0, 4, 12], ids=["shared", "some shared", "apart"])
+def test_both_halves_that_judge_a_network_have_both_sets(shift, seed):
+    """Of groups so large that two or three of them make a fold."""
+    labels = np.repeat(np.arange(12), 500)
+    groups = as_groups(labels, labels + shift, None, (6000, 6000))
+    sets, sides = Sets(*[jnp.zeros((6000, 1))] * 2), folds_of(groups, 0.3, seed)
+    parts, _ = make_parts(np.random.default_rng(seed), sets, sides, num_choices=3)
+    assert have_both_sets(parts)
+
+
+def test_without_groups_for_two_halves_no_network_is_trained(monkeypatch):
+    monkeypatch.setattr("nce_jax.ratio_estimation._fit.MIN_FOR_NETWORK", 50)
+    rng, labels = np.random.default_rng(0), np.repeat(np.arange(5), 10)
+    x, y = rng.normal(1, 1, (50, 2)), rng.normal(size=(50, 2))
+    with pytest.warns(UnreliableRatioWarning):
+        estimate = fit_log_ratio(KEY, x, y, groups_data=labels, groups_noise=labels + 5)
+    assert estimate.model in ("constant", "linear", "squares", "quadratic", "kernels")
+    assert estimate.result.state is None

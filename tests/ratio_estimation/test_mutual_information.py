@@ -285,8 +285,55 @@ def test_what_is_refused():
 
 def test_problems_are_named():
     found = MutualInformation(
-        0.5, 0.01, "network", np.inf, 0.3, 0.4, {"network": 1.2}, 0.0, 600, 600, 600, 1_000, ("a",)
-    )
+        value=0.5, standard_error=0.01, model="network", degrees_of_freedom=np.inf,
+        held_out_value=0.3, optimism=0.4, held_out_losses={"network": 1.2},
+        held_out_loss_standard_error=0.1, log_partition=0.0, best_step=600, num_steps=600,
+        max_training_steps=600, num_samples=1_000, signs_of_dependence=("a",),
+    )  # fmt: skip
     assert [problem.split()[1] for problem in found.problems[:2]] == ["correction", "held-out"]
     assert found.problems[2:] == ("a",)
-    assert found._replace(num_steps=700, optimism=0.1, signs_of_dependence=()).is_reliable
+    reliable = found._replace(num_steps=700, optimism=0.1, signs_of_dependence=())
+    assert reliable.is_reliable
+    worse = reliable._replace(held_out_losses={"network": 1.5})
+    assert "is above that of independence, 1.386: network" in worse.problems[0]
+    assert worse._replace(held_out_loss_standard_error=0.2).is_reliable
+    # Of independent pairs both losses are about equal, and a value near zero is right.
+    assert worse._replace(value=0.05, optimism=0.0).is_reliable
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_copula_of_few_values_is_normalized(seed):
+    """Coins that agree in 98 of 100 cases: the copula's density alone would give 1.27 nats."""
+    generator = np.random.default_rng(seed)
+    x = generator.integers(0, 2, (900, 1))
+    y = np.where(generator.random((900, 1)) < 0.02, 1 - x, x)
+    truth = np.log(2) + 0.98 * np.log(0.98) + 0.02 * np.log(0.02)
+    found = nce_jax.mutual_information(KEY, x, y)
+    assert found.log_partition > 0.5
+    assert truth - 0.1 < found.value < truth + 3 * found.standard_error
+    assert found.held_out_losses[found.model] < 1.386
+
+
+def test_few_values_are_told_from_rounded_ones():
+    generator = np.random.default_rng(0)
+    z = generator.standard_normal((900, 2))
+    for column, expected in ((z[:, 0], False), (np.round(z[:, 0], 2), False), (z[:, 0] > 1, True)):
+        x = np.stack([column, z[:, 1]], axis=1)
+        assert _copula.has_ties(_copula.ranks(x)) is expected
+
+
+def test_values_beyond_float32_have_ranks_too():
+    x, y = gaussian_pairs(0, equicorrelated(2), 1, 300)
+    found = nce_jax.mutual_information(KEY, x, y)
+    for moved in (1e9 + x, np.exp(100 * x)):
+        assert nce_jax.mutual_information(KEY, moved, y) == found
+
+
+def test_the_copula_has_the_precision_of_the_host_on_every_device():
+    params = _copula.copula(equicorrelated(4), 2, 4.0)
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), params)
+    of_pairs = jax.jit(lambda x, y: _copula.log_ratios(params, x, y, jnp))
+    text = of_pairs.lower(jnp.ones((3, 2)), jnp.ones((3, 2))).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) == 5
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)

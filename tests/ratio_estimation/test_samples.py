@@ -105,3 +105,30 @@ def test_a_data_frame_is_no_distribution_although_it_can_sample():
     assert _samples.as_draw_fn("x", Frame()) is None
     with pytest.raises(TypeError, match="x: expected an array with samples"):
         _samples.as_float_samples("x", Frame())
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (
+            (jnp.zeros((2, 1)), lambda w, x: x @ w),
+            ValueError,
+            r"log_ratio_fn: expected one value per sample, .* drop the last axis",
+        ),
+        (
+            (jnp.zeros(2), lambda w, x: None),
+            TypeError,
+            "log_ratio_fn: expected one value per sample, .* does the function return its result",
+        ),
+        (
+            (np.zeros(2, int), lambda w, x: x @ w),
+            TypeError,
+            "params: expected a pytree of floating",
+        ),
+    ],
+)
+def test_what_a_model_returns_is_checked_before_its_training(model, error, message):
+    x = np.random.default_rng(0).normal(size=(2, 60, 2))
+    with pytest.raises(error, match=message):
+        fit_log_ratio(KEYS[0], *x, model=model, progress=False)

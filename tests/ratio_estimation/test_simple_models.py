@@ -23,7 +23,7 @@ from nce_jax.ratio_estimation._cross_validation import (
     nested_log_ratios,
     refit,
 )
-from nce_jax.ratio_estimation._features import feature_maps, log_ratio
+from nce_jax.ratio_estimation._features import feature_maps, log_ratio, moments
 from nce_jax.ratio_estimation._logistic import fit_lanes, side_weights
 
 KEY = jax.random.key(0)
@@ -345,3 +345,23 @@ def test_too_few_samples_for_a_quadratic_form_are_reported():
     assert estimate.is_converged
     assert estimate.log_ratio_error > 0.3
     assert "log ratios off by about" in estimate.summary()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("weights", [None, np.linspace(1, 2, 8001)])
+def test_a_constant_coordinate_keeps_its_scale(dtype, weights):
+    """Whose mean is rounded."""
+    x = np.stack([np.full(8001, 0.3), np.arange(8001)], axis=1).astype(dtype)
+    _, spread = moments(x, weights)
+    assert spread[0] == 1
+    assert spread[1] > 1000
+
+
+def test_the_log_ratio_has_the_precision_of_the_host_on_every_device():
+    """The products of an accelerator are as precise as its program asks for."""
+    pool = pool_of(*two_sets())
+    params = refit(Candidate("kernels", maps_of(pool)["kernels"][0], 10.0), pool, jnp.float32)
+    text = jax.jit(log_ratio).lower(params, jnp.ones((3, 3))).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) == 4
+    assert all("precision = [HIGHEST, HIGHEST]" in line for line in products)

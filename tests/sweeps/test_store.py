@@ -511,3 +511,12 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
         path.write_text("half")
     stored(tmp_path, resume=True)
     assert not any(tmp_path.glob(".*"))
+
+
+def test_limits_may_be_integers_of_numpy(tmp_path):
+    limits = {"max_lanes": np.int64(4), "memory_limit": np.int64(10**9)}
+    axes = {"lane": jnp.arange(8.0)}
+    result = nce_jax.sweep(
+        lambda lane: lane**2, axes=axes, folder=tmp_path / "s", progress=False, **limits
+    )
+    np.testing.assert_array_equal(result.values, np.arange(8.0) ** 2)

@@ -432,3 +432,16 @@ def test_wrong_batches_and_values_are_named():
     )
     with pytest.raises(ValueError, match=r"stages_fn: expected .*\(3, 8\)"):
         unstacked(unstacked.init(jnp.ones((2, 2))), training.Batch(*(jnp.ones((8, 2)),) * 2), KEY)
+
+
+def test_a_constant_coordinate_keeps_its_scale():
+    """Whose mean and bridges are rounded."""
+    rng = np.random.default_rng(0)
+    sides = [
+        jnp.asarray(np.stack([np.full(5000, 0.7), rng.normal(shift, 1, 5000)], 1), jnp.float32)
+        for shift in (1, 0)
+    ]
+    x = centered_bridges(StageModel(quadratic), tuple(sides), jnp.array([0.0, 0.3, 1.0]))
+    scale = stage_moments(x)["scale"]
+    np.testing.assert_array_equal(scale[:, 0], 1)
+    np.testing.assert_allclose(scale[:, 1], 1, rtol=0.2)

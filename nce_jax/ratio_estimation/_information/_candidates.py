@@ -14,6 +14,7 @@ from nce_jax.ratio_estimation._information._copula import (
     Copula,
     copula,
     degrees_of_freedom_of,
+    has_ties,
     log_ratios,
     ranks,
     scatter,
@@ -43,6 +44,7 @@ class Candidate(NamedTuple):
       in_sample: mean log ratio of the pairs that the fits have seen.
       copulas: the copula of every fold.
       w: scores of x and y beside one another, (n, d_x + d_y).
+      log_partition: F where it was solved for; None for a log ratio that is normalized.
     """
 
     name: str
@@ -50,6 +52,19 @@ class Candidate(NamedTuple):
     in_sample: float
     copulas: list[Copula]
     w: np.ndarray
+    log_partition: float | None = None
+
+    def terms(self) -> np.ndarray:
+        """Terms of the held-out loss, one per sample, (folds, m)."""
+        return self.held_out.terms(self.log_partition or 0.0)
+
+    def loss(self) -> float:
+        """The held-out loss, in nats."""
+        return float(self.terms().mean())
+
+    def normalized(self) -> "Candidate":
+        """The same with F solved for."""
+        return self._replace(log_partition=self.held_out.solved())
 
 
 class Trained(NamedTuple):
@@ -67,17 +82,23 @@ class Trained(NamedTuple):
 
 
 def best_copula(x: np.ndarray, y: np.ndarray, split: Split) -> Candidate:
-    """The copula of the lowest held-out loss: Gaussian or t, and, of few samples, shrunk."""
+    """The copula of the lowest held-out loss: Gaussian or t; of few samples or values, shrunk."""
     of_ranks, dim_x = ranks(np.concatenate([x, y], axis=1)), x.shape[1]
     count, dim = of_ranks.shape
-    shrinkages = _SHRINKAGES if count < _ENOUGH_PER_COORDINATE * dim else _SHRINKAGES[:1]
+    is_discrete = has_ties(of_ranks)
+    is_shrunk = is_discrete or count < _ENOUGH_PER_COORDINATE * dim
+    shrinkages = _SHRINKAGES if is_shrunk else _SHRINKAGES[:1]
     freedom, start = degrees_of_freedom_of(of_ranks)
     candidates = [
         candidate
         for value in dict.fromkeys((GAUSSIAN, freedom))
         for candidate in _copulas(of_ranks, dim_x, value, start, shrinkages, split)
     ]
-    return min(candidates, key=lambda candidate: candidate.held_out.loss())
+    if is_discrete:
+        # A copula's density has mass one over continuous margins, and not over a few values, among
+        # which it is also too bold.
+        candidates = [candidate.normalized() for candidate in candidates]
+    return min(candidates, key=Candidate.loss)
 
 
 def _copulas(
@@ -176,5 +197,5 @@ def train(
 
 def is_better(new: Candidate, old: Candidate) -> bool:
     """Whether the held-out loss is lower by a standard error of the difference."""
-    gains = old.held_out.terms() - new.held_out.terms()
+    gains = old.terms() - new.terms()
     return bool(gains.mean() > _split.standard_error(gains - gains.mean()))

@@ -9,9 +9,8 @@ import numpy as np
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._dependence import signs_without_groups
 from nce_jax._numerics import host_products
-from nce_jax._samples import as_float_samples
+from nce_jax._samples import as_host_samples
 from nce_jax._types import ArrayLike, PRNGKeyArray, Shaped
-from nce_jax.log_partition import check_solution, solve_log_partition
 from nce_jax.ratio_estimation._information._candidates import (
     MIN_FOR_NETWORK,
     Candidate,
@@ -51,8 +50,9 @@ def mutual_information(
     change nothing, and heavy tails do no harm. Every log ratio is computed for pairs that its fit
     has not seen, by `num_folds` fits without a fold each. The held-out loss chooses the copula, the
     step of the training, and whether the networks are used, which takes a gain of one standard
-    error. Of fewer than 50 samples per coordinate correlations are shrunk, by a share that the
-    held-out loss chooses.
+    error. Of fewer than 50 samples per coordinate, and where a coordinate has few values,
+    correlations are shrunk, by a share that the held-out loss chooses. A copula is normalized over
+    continuous coordinates; of few values F is solved for, as it is for networks.
 
     A mean over pairs that fits have not seen is too low, and one over pairs that they have seen too
     high. By maximum likelihood both are off by the same amount to first order (Akaike), and the
@@ -116,7 +116,8 @@ def mutual_information(
 def _pair_of_samples(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     sides = {"x": x, "y": y}
     for name, side in sides.items():
-        as_float_samples(name, side)  # raises unless they are finite numbers
+        # Of these ranks alone count, whatever float32 makes of the values.
+        as_host_samples(name, side)
         shape = np.shape(side)
         if len(shape) != 2:
             cure = f"; pass {name}[:, None]" if len(shape) == 1 else ""
@@ -147,13 +148,13 @@ def _estimate(
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_folds)).tolist())
     parts = split(rng, len(x), num_folds)
     chosen, trained = best_copula(x, y, parts), Trained(None, 0, 0)
-    losses = {chosen.name: chosen.held_out.loss()}
+    losses = {chosen.name: chosen.loss()}
     if len(x) >= MIN_FOR_NETWORK:
         trained = train(key_train, chosen, x, y, parts, max_training_steps)
     if trained.candidate is not None:
-        losses["network"] = trained.candidate.held_out.loss()
+        losses["network"] = trained.candidate.loss()
         if is_better(trained.candidate, chosen):
-            chosen = trained.candidate
+            chosen = trained.candidate.normalized()
     return _result(chosen, trained, losses, max_training_steps, len(x), signs)
 
 
@@ -166,28 +167,20 @@ def _result(
     count: int,
     signs: tuple[str, ...],
 ) -> MutualInformation:
-    ratios, is_network = chosen.held_out, chosen.name == "network"
-    root = 0.0
-    if is_network:
-        # In float32 on the host: a conversion would be a program for every number of samples.
-        joint, shuffled = (
-            jax.device_put(side.ravel().astype(np.float32))
-            for side in (ratios.joint, ratios.shuffled)
-        )
-        solution = solve_log_partition(joint, shuffled)
-        check_solution(solution)
-        root = float(solution.log_partition)
-    mean = float(ratios.joint.mean())
+    ratios, root = chosen.held_out, chosen.log_partition or 0.0
+    is_solved = chosen.log_partition is not None
+    terms, mean = ratios.terms(root), float(ratios.joint.mean())
     optimism = chosen.in_sample - mean
     freedom = float(chosen.copulas[0].degrees_of_freedom)
     return MutualInformation(
         value=mean - root + optimism / 2,
-        standard_error=standard_error(ratios.influences(root, is_solved=is_network)),
+        standard_error=standard_error(ratios.influences(root, is_solved=is_solved)),
         model=chosen.name,
         degrees_of_freedom=np.inf if freedom == GAUSSIAN else freedom,
         held_out_value=mean - root,
         optimism=optimism,
         held_out_losses=losses,
+        held_out_loss_standard_error=standard_error(terms - terms.mean()),
         log_partition=root,
         best_step=trained.best_step,
         num_steps=trained.num_steps,
@@ -199,5 +192,5 @@ def _result(
 
 def _of_constants(count: int, max_training_steps: int) -> MutualInformation:
     return MutualInformation(
-        0.0, 0.0, "constant", np.inf, 0.0, 0.0, {}, 0.0, 0, 0, max_training_steps, count, ()
+        0.0, 0.0, "constant", np.inf, 0.0, 0.0, {}, 0.0, 0.0, 0, 0, max_training_steps, count, ()
     )

@@ -11,8 +11,8 @@ _BELOW_CEILING = 2.0
 """Nats below log n above which an estimate is not relied on; the value is our choice."""
 
 _MAX_CORRECTION, _SMALLEST = 0.25, 0.1
-"""The largest correction for overfitting as a share of the value, if it is above so many nats; the
-values are our choice."""
+"""The largest correction for overfitting as a share of the value, if it is above so many nats. A
+loss above that of independence matters to larger values alone. The values are our choice."""
 
 
 class MutualInformation(NamedTuple):
@@ -31,7 +31,8 @@ class MutualInformation(NamedTuple):
         not, in nats. `value` is `held_out_value` and half of it.
       held_out_losses: NCE loss on held-out pairs of the models that were compared, in nats, by
         name; that of independence is 2 log 2, or 1.386.
-      log_partition: F, in nats; zero for copulas, which are normalized.
+      held_out_loss_standard_error: standard error of the held-out loss of `model`, in nats.
+      log_partition: F, in nats; zero for copulas of continuous coordinates, which are normalized.
       best_step: the step of the networks' lowest held-out loss; 0 where none helped.
       num_steps: steps of the training; 0 without one.
       max_training_steps: the largest number of steps that was allowed.
@@ -46,6 +47,7 @@ class MutualInformation(NamedTuple):
     held_out_value: float
     optimism: float
     held_out_losses: dict[str, float]
+    held_out_loss_standard_error: float
     log_partition: float
     best_step: int
     num_steps: int
@@ -72,7 +74,12 @@ class MutualInformation(NamedTuple):
         limit = max(_MAX_CORRECTION * abs(self.value), _SMALLEST)
         is_rising = self.model == "network" and self.best_step == self.num_steps
         is_at_the_end = self.num_steps >= self.max_training_steps
+        loss, error = self.held_out_losses[self.model], self.held_out_loss_standard_error
+        # Of independent x and y both losses are about equal, and a value near zero is right.
+        is_worse = loss - error > GUESS and abs(self.value) > _SMALLEST
         passed = {
+            f"the held-out loss, {loss:.4g} +- {error:.2g}, is above that of independence,"
+            f" {GUESS:.4g}: {self.model} does not describe the dependence": not is_worse,
             f"{self.value:.3g} nats are near the ceiling log n, {self.ceiling:.3g}: the mutual"
             " information may be larger by any amount": self.value < self.ceiling - _BELOW_CEILING,
             f"the correction for overfitting, {correction:.2g} nats, is a large part of"

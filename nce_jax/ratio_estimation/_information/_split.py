@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from scipy.special import expit
+
+from nce_jax.log_partition import check_solution, solve_log_partition
 
 MAX_SHIFTS = 4
 """Shuffled pairs of a held-out sample. More of them hardly lower the error, to which the joint
@@ -54,14 +57,24 @@ class HeldOut(NamedTuple):
     shuffled: np.ndarray
     shifts: tuple[int, ...]
 
-    def terms(self) -> np.ndarray:
-        """Terms of the NCE loss, one per sample, (folds, m); their mean is the loss."""
-        joint, shuffled = np.logaddexp(0, -self.joint), np.logaddexp(0, self.shuffled)
-        return joint + shuffled.mean(axis=1)
+    def terms(self, log_partition: float = 0.0) -> np.ndarray:
+        """Terms of the NCE loss at F, one per sample, (folds, m); their mean is the loss."""
+        joint = np.logaddexp(0, log_partition - self.joint)
+        return joint + np.logaddexp(0, self.shuffled - log_partition).mean(axis=1)
 
-    def loss(self) -> float:
-        """The NCE loss at a magnification of 1, in nats."""
-        return float(self.terms().mean())
+    def loss(self, log_partition: float = 0.0) -> float:
+        """The NCE loss at a magnification of 1 and at F, in nats."""
+        return float(self.terms(log_partition).mean())
+
+    def solved(self) -> float:
+        """F at a magnification of 1."""
+        # In float32 on the host: a conversion would be a program for every number of samples.
+        joint, shuffled = (
+            jax.device_put(side.ravel().astype(np.float32)) for side in (self.joint, self.shuffled)
+        )
+        solution = solve_log_partition(joint, shuffled)
+        check_solution(solution)
+        return float(solution.log_partition)
 
     def influences(self, log_partition: float, *, is_solved: bool) -> np.ndarray:
         """Influence of every sample on mean s - F, (folds, m), for the log ratio as it is.

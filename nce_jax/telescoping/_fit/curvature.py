@@ -83,7 +83,7 @@ class Curvature(NamedTuple):
 
     def log_ratio_change(self, step: jax.Array) -> jax.Array:
         """Standard deviation, (K,), of the changes that a step of theta makes to the log ratios."""
-        variance = jnp.einsum("kp,kpq,kq->k", step, self.covariance, step)
+        variance = jnp.einsum("kp,kpq,kq->k", step, self.covariance, step, precision="highest")
         return jnp.sqrt(jnp.maximum(variance, 0))
 
 

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from nce_jax._bridges import stage_log_ratios
+from nce_jax._numerics import matmul
 from nce_jax._types import Params
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.log_partition.problem import make_problem
@@ -131,11 +132,11 @@ def parameter_errors(
     of_mean, gradient = _mean_influence(model, template, estimates, pairs[0], chain)
     if num_fitted is None:
         total = fixed + through
-        of_kl = [of_mean + gradient @ total]
+        of_kl = [of_mean + matmul(gradient, total)]
         covariance = _covariance(total)
     else:
         scale = pairs[0].shape[0] / num_fitted
-        of_kl = [of_mean + gradient @ fixed, jnp.sqrt(scale) * (gradient @ through)]
+        of_kl = [of_mean + matmul(gradient, fixed), jnp.sqrt(scale) * matmul(gradient, through)]
         covariance = _covariance(fixed) + _covariance(through) * scale
     variance = sum(_covariance(part[None])[0, 0] for part in of_kl)
     return ParameterErrors(covariance, jnp.sqrt(variance), scores)

@@ -11,6 +11,7 @@ import numpy as np
 from nce_jax._bridges import Space, StagesFn, bridges, check_space, separate, shared_body
 from nce_jax._checks import describe
 from nce_jax._contracts import check_params, check_values, evaluate_model
+from nce_jax._numerics import exceeds_rounding
 from nce_jax._types import LogRatioFn, Params
 
 Moments = dict[str, jax.Array]
@@ -144,8 +145,9 @@ def stage_moments(x: jax.Array) -> Moments:
     Coordinates that do not vary keep their scale.
     """
     pooled = jnp.concatenate([x[:-1], x[1:]], axis=1)
-    scale = jnp.std(pooled, axis=1)
-    return {"location": jnp.mean(pooled, axis=1), "scale": jnp.where(scale > 0, scale, 1)}
+    location, scale = jnp.mean(pooled, axis=1), jnp.std(pooled, axis=1)
+    # The mean of a constant is rounded, and so are its bridges.
+    return {"location": location, "scale": jnp.where(exceeds_rounding(scale, location), scale, 1)}
 
 
 def identity_moments(x: jax.Array) -> Moments:
