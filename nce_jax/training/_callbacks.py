@@ -50,6 +50,8 @@ class EarlyStopping:
             self._check_metric(record)
             return False
         value = float(record[self.metric])
+        # The file of a run holds no infinities, and a resumed run has to stop where this one does.
+        value = value if math.isfinite(value) else math.nan
         if self._is_better(value):
             self.best, self.best_step, self.num_waited = value, step, 0
         else:
@@ -84,8 +86,9 @@ def early_stopping(
 
     A record counts as an improvement if its value is better than the best one before by more than
     `min_delta`. Records without the metric, as those between two evaluations, are not counted, and
-    NaN is never an improvement. The parameters are not set back: `best_step` of the result names
-    the step of the best value, and `load_checkpoint` reads its checkpoint, if it was kept.
+    NaN or an infinity is never an improvement. The parameters are not set back: `best_step` of the
+    result names the step of the best value, and `load_checkpoint` reads its checkpoint, if it was
+    kept.
 
     Args:
       metric: the name of a metric, such as "loss", or of a number that `evaluate` returns, with

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from nce_jax._disk import plain
 from nce_jax._options import CHANGES, PARTS
 from nce_jax._promotion import standard_promotion
 from nce_jax._updates import update_fn
@@ -96,7 +97,7 @@ def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str
 
     drawn = {} if sides.noise is None else fingerprint(_draw(sides), key)
     programs = {
-        "noise": {"num_noise": sides.num_noise, **drawn},
+        "noise": {"num_noise": plain(sides.num_noise), **drawn},
         "optimizer": fingerprint(_update(train.optimizer), pair, state.opt_state, pair),
         "criterion": {"name": criterion.name, **fingerprint(loss, ratios, state.log_partition)},
         "treatment": {"name": treatment.name, **fingerprint(update, ratios, state.log_partition)},
@@ -226,7 +227,14 @@ def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path
     pairs = {name: _difference(before[name], after[name]) for name in common}
     differences = {name: pair for name, pair in pairs.items() if pair is not None}
     followers = {follower for name in differences for follower in _FOLLOWERS.get(name, ())}
-    return {name: pair for name, pair in differences.items() if name not in followers}
+    differences = {name: pair for name, pair in differences.items() if name not in followers}
+    if "model" in common:  # both had a batch, with which every part is described
+        differences |= {
+            name: ("none", "one") if name in after else ("one", "none")
+            for name in PARTS
+            if (name in before) != (name in after)
+        }
+    return differences
 
 
 def _warn_of_devices(before: dict[str, Any], after: dict[str, Any], folder: Path) -> None:

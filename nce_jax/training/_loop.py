@@ -19,7 +19,7 @@ from nce_jax.training._identity import describe_run
 from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings
 from nce_jax.training._processes import check_same, is_writer
-from nce_jax.training._records import Packing, Window
+from nce_jax.training._records import Packed, Window
 from nce_jax.training._run import Due, Run, as_evaluate, progress_bar
 
 
@@ -177,6 +177,7 @@ def fit(
     counts = {"num_steps": num_steps, "log_every": log_every, "keep": keep}
     for name, value in {**counts, "checkpoint_every": checkpoint_every}.items():
         check_positive_int(name, value)
+    num_steps, log_every, keep = map(int, counts.values())  # those of NumPy are no JSON
     _check_multiple("checkpoint_every", checkpoint_every if folder is not None else None, log_every)
     _check_multiple("evaluate_every", evaluate_every, log_every)
     check_evaluated(callbacks, evaluate, evaluate_every)
@@ -189,11 +190,10 @@ def fit(
         if folder is not None:
             identity = _identity(step, state, key, source, first, start.step)
             files.open(start, identity, num_steps)
-        packing = Packing()
         run = Run(
-            advance=_compile(step, source, key_step, packing, start.tree["state"]),
+            advance=_compile(step, source, key_step, start.tree["state"]),
             source=source,
-            window=Window(packing, log_every, low_overlap),
+            window=Window(log_every, low_overlap),
             files=files,
             due=Due(
                 num_steps,
@@ -225,14 +225,14 @@ def _identity(
 
 
 def _compile(
-    step: Callable[..., Any], source: Source, key: jax.Array, packing: Packing, state: Any
+    step: Callable[..., Any], source: Source, key: jax.Array, state: Any
 ) -> Callable[..., Any]:
     """Compiles one step of the loop, with the gathering of its batch and packed metrics."""
 
     @functools.partial(jax.jit, donate_argnums=0, out_shardings=output_shardings(state))
     def advance(state, arguments):
         new, metrics = step(state, source.batch(*arguments), key)
-        return same_kind(strongly_typed(new), state), packing.pack(metrics)
+        return same_kind(strongly_typed(new), state), Packed.of(metrics)
 
     return advance
 

@@ -1,8 +1,11 @@
 """Metrics of a run: gathered on the device, checked, and averaged over steps."""
 
+import itertools
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +58,11 @@ class NonFiniteError(FloatingPointError):
         hint = _ZERO_BY_ZERO if np.isnan(value) and not why else ""
         super().__init__(f"step {step}: {metric} is {value}{why}; {last}{hint}")
         self.step, self.metric, self.checkpoint = step, metric, checkpoint
+        self._arguments = step, metric, value, status, checkpoint, cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Made anew of its arguments, so that it comes out of a pool of processes."""
+        return type(self), self._arguments
 
 
 _FAULT = "faults."
@@ -69,17 +77,22 @@ class FailedSolvesWarning(UserWarning):
     """F was not solved at many steps, in which the parameters did not move."""
 
 
-class Packing:
-    """Metrics as one array per dtype.
+@partial(jax.tree_util.register_dataclass, data_fields=["arrays"], meta_fields=["names", "order"])
+@dataclass(frozen=True)
+class Packed:
+    """Metrics of one step as one array per dtype.
 
-    Fetching six scalars per step from the device takes a small model some percent of its time.
+    Fetching six scalars per step from the device takes a small model some percent of its time. The
+    names are no arrays: steps with weights have metrics that others lack.
     """
 
-    def __init__(self) -> None:
-        self._names: dict[str, list[str]] = {}
+    arrays: dict[str, jax.Array]
+    names: tuple[tuple[str, tuple[str, ...]], ...]
+    order: tuple[str, ...]
 
-    def pack(self, metrics: Any) -> dict[str, jax.Array]:
-        """Packs named scalars into one array per dtype, while the step is traced."""
+    @classmethod
+    def of(cls, metrics: Any) -> "Packed":
+        """Packs named scalars, while the step is traced."""
         scalars = metrics._asdict() if hasattr(metrics, "_asdict") else metrics
         if not isinstance(scalars, Mapping) or "step" in scalars:
             got = list(scalars) if isinstance(scalars, Mapping) else describe(metrics)
@@ -101,39 +114,63 @@ class Packing:
         }
         if wrong:
             raise ValueError(f"step: expected scalar metrics, got shapes {wrong}")
-        self._order, self._names = list(scalars), {}
+        names: dict[str, list[str]] = {}
         for name, value in scalars.items():
-            self._names.setdefault(str(jnp.result_type(value)), []).append(name)
-        return {
-            dtype: jnp.stack([scalars[name] for name in names])
-            for dtype, names in self._names.items()
-        }
+            names.setdefault(str(jnp.result_type(value)), []).append(name)
+        arrays = {dtype: jnp.stack([scalars[n] for n in group]) for dtype, group in names.items()}
+        return cls(arrays, tuple((k, tuple(group)) for k, group in names.items()), tuple(scalars))
 
-    def columns(self, packed: list[dict[str, jax.Array]]) -> dict[str, np.ndarray]:
-        """Unpacks the arrays of several steps into one column per name."""
-        tables = {
-            dtype: np.stack([np.asarray(row[dtype]) for row in packed]) for dtype in self._names
-        }
-        columns = {
-            name: tables[dtype][:, i]
-            for dtype, names in self._names.items()
-            for i, name in enumerate(names)
-        }
-        return {name: columns[name] for name in self._order}
+
+def columns_of(packed: list[Packed]) -> dict[str, np.ndarray]:
+    """Unpacks the metrics of several steps into one column per name."""
+    columns: dict[str, np.ndarray] = {}
+    for _, alike in itertools.groupby(packed, lambda row: (row.names, row.order)):
+        rows = list(alike)
+        columns = joined(columns, _unpacked(rows), len(rows))
+    return columns
+
+
+def _unpacked(rows: list[Packed]) -> dict[str, np.ndarray]:
+    found = {}
+    for dtype, names in rows[0].names:
+        table = np.stack([np.asarray(row.arrays[dtype]) for row in rows])
+        found |= {name: table[:, i] for i, name in enumerate(names)}
+    return {name: found[name] for name in rows[0].order}
+
+
+def joined(
+    before: dict[str, np.ndarray], new: dict[str, np.ndarray], num_new: int
+) -> dict[str, np.ndarray]:
+    """Columns of earlier and of new steps; what only batches with weights have is else zero."""
+    if not before:
+        return new
+    lengths = len(next(iter(before.values()))), num_new
+    for name in set(before) ^ set(new):
+        if name != "is_empty" and not name.startswith(_FAULT):
+            raise ValueError(
+                f"step: expected the same metrics at every step, got {name!r} at some alone"
+            )
+    return {
+        name: np.append(
+            before.get(name, np.zeros(lengths[0], new[name].dtype if name in new else None)),
+            new.get(name, np.zeros(lengths[1], before[name].dtype if name in before else None)),
+        )
+        for name in before | new
+    }
 
 
 class Window:
     """Metrics between device and records; they stay on the device, so that no step waits."""
 
-    def __init__(self, packing: Packing, log_every: int, low_overlap: float) -> None:
-        self._packing, self._every, self._low_overlap = packing, log_every, low_overlap
+    def __init__(self, log_every: int, low_overlap: float) -> None:
+        self._every, self._low_overlap = log_every, low_overlap
         self._steps: list[int] = []
-        self._metrics: list[Any] = []
+        self._metrics: list[Packed] = []
         self._columns: dict[str, np.ndarray] = {}
         self._examples, self._seconds, self._since = 0, 0.0, time.perf_counter()
         self._warned: set[type[UserWarning]] = set()
 
-    def add(self, step: int, metrics: dict[str, jax.Array], num_examples: int) -> None:
+    def add(self, step: int, metrics: Packed, num_examples: int) -> None:
         self._steps.append(step)
         self._metrics.append(metrics)
         self._examples += num_examples
@@ -151,13 +188,10 @@ class Window:
         reason)` finds before the step whose parameters are bad. Records end at multiples of
         `log_every`, wherever the run started.
         """
-        new = self._packing.columns(self._metrics)
-        _check_finite(self._steps[-len(self._metrics) :], new, last_good)
+        new, count = columns_of(self._metrics), len(self._metrics)
+        _check_finite(self._steps[-count:], new, last_good)
         self._metrics = []
-        self._columns = {
-            name: np.append(self._columns.get(name, values[:0]), values)
-            for name, values in new.items()
-        }
+        self._columns = joined(self._columns, new, count)
         self._seconds += time.perf_counter() - self._since
         numbers = (np.asarray(self._steps) - 1) // self._every
         is_complete = self._steps[-1] % self._every == 0

@@ -243,3 +243,11 @@ def test_early_stopping_on_an_evaluation_needs_one(missing):
     stopping = training.early_stopping("evaluate/x", patience=1)
     with pytest.raises(ValueError, match=f"{missing}: expected one for early stopping"):
         fit(callbacks=[stopping], **options)
+
+
+def test_an_infinite_evaluation_is_no_improvement():
+    """The file of a run has no infinities, and a resumed run stops where this one does."""
+    stopping = training.early_stopping("evaluate/x", patience=2)
+    values = [np.inf, np.inf, 3.0]
+    told = [stopping(n, {"step": n, "evaluate/x": x}, None) for n, x in enumerate(values)]
+    assert told == [False, True, False]

@@ -462,3 +462,19 @@ def test_a_step_that_needs_its_shardings_is_not_compared_and_says_so(tmp_path):
     with pytest.warns(training.CheckpointWarning, match="step: .* got devices 8, untraced; a ch"):
         result = _resume(tmp_path, 2, step, params, jnp.ones(8))
     np.testing.assert_allclose(result.state, 0.8, rtol=1e-6)
+
+
+def test_a_penalty_that_is_added_or_dropped_is_named(tmp_path):
+    def go_on(folder, num_steps, penalty_fn):
+        step = training.make_critic_step(lambda p, x: x @ p, SGD, penalty_fn=penalty_fn)
+        batch = training.Batch(X_DATA[:32], X_DATA[32:64])
+        training.fit(
+            step, step.init(jnp.ones(1)), [batch], jax.random.key(0), num_steps=num_steps,
+            folder=folder, resume=True, log_every=1, checkpoint_every=1, progress=False,
+        )  # fmt: skip
+
+    penalty = lambda params, batch, key: jnp.sum(params**2)
+    for name, first, second in (("added", None, penalty), ("dropped", penalty, None)):
+        go_on(tmp_path / name, 2, first)
+        with pytest.raises(ValueError, match="penalty: expected"):
+            go_on(tmp_path / name, 4, second)

@@ -1,6 +1,7 @@
 """The training loop: what it records, what it refuses, and what stops it."""
 
 import json
+import pickle
 import warnings
 from typing import NamedTuple
 
@@ -406,3 +407,23 @@ def test_what_differs_from_the_resumed_run_is_named(problem, tmp_path):
 def test_bad_arguments_are_named(problem, message, options):
     with pytest.raises((ValueError, TypeError), match=message):
         fit(problem, **options)
+
+
+def test_batches_with_and_without_weights_are_one_run(problem):
+    """What only batches with weights have counts as zero elsewhere, whatever comes first."""
+    x, weights = samples(2.0, 96), np.r_[np.ones(20), np.zeros(12)].astype(np.float32)
+    plain = [training.Batch(x[start : start + 32]) for start in (0, 32)]
+    batches = [*plain, training.Batch(x[64:], weights_data=weights)]
+    step, state = problem
+    for log_every in (1, 4):
+        history = training.fit(
+            step, state, batches, KEY, num_steps=6, log_every=log_every, progress=False
+        ).history
+        assert np.isfinite(history["loss"]).all()
+        assert np.nansum(history["empty_batches"]) == 0
+
+
+def test_an_error_of_a_diverged_run_comes_out_of_a_pool():
+    error = training.NonFiniteError(3, "loss", float("nan"), None, None)
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.step, again.metric) == (str(error), 3, "loss")
