@@ -259,7 +259,7 @@ def _check_model(model: Any, sets: Sets) -> None:
     check_params(params)
     # Shapes alone, before the loss meets a column of values in place of a value per sample.
     jax.eval_shape(
-        lambda *given: evaluate_model(log_ratio_fn, *given, "log_ratio_fn"), params, sets.data
+        lambda p, x: evaluate_model(log_ratio_fn, p, x, "log_ratio_fn"), params, sets.data
     )
 
 

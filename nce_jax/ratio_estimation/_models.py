@@ -207,7 +207,7 @@ def _halves(sides: tuple[Side, Side], rank: list[np.ndarray]) -> list[np.ndarray
     have samples of a set wherever it has two groups.
     """
     ranks = [np.unique(order[side.fold == 1]) for side, order in zip(sides, rank, strict=True)]
-    shared = np.intersect1d(*ranks)
+    shared = np.intersect1d(ranks[0], ranks[1])
     halves = []
     for side, order, of_side in zip(sides, rank, ranks, strict=True):
         groups = np.concatenate([shared, np.setdiff1d(of_side, shared)])

@@ -241,6 +241,7 @@ def test_both_halves_that_judge_a_network_have_both_sets(shift, seed):
     assert have_both_sets(parts)
 
 
+@pytest.mark.costly
 def test_without_groups_for_two_halves_no_network_is_trained(monkeypatch):
     monkeypatch.setattr("nce_jax.ratio_estimation._fit.MIN_FOR_NETWORK", 50)
     rng, labels = np.random.default_rng(0), np.repeat(np.arange(5), 10)

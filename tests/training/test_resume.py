@@ -16,6 +16,7 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from nce_jax import training
@@ -299,6 +300,16 @@ def test_weak_types_cannot_make_a_difference(tmp_path):
         ValueError, match=r"step: expected a state with bfloat16\[\] at \['w'\], .* got float32"
     ):
         run(1, None, jnp.bfloat16)
+
+
+def test_numbers_of_numpy_are_those_of_python(tmp_path):
+    numbers = {
+        "checkpoint_every": np.int64(10),
+        "log_every": np.int64(5),
+        "batch_size": np.int64(7),
+    }
+    fit(np.int64(10), tmp_path, **numbers)
+    assert_trees_equal(plain(fit(20, tmp_path).state), plain(fit(20, None, resume=False).state))
 
 
 def test_fewer_steps_than_there_are_is_refused(tmp_path):
