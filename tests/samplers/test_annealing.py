@@ -380,3 +380,34 @@ def test_a_chain_of_weight_zero_hides_no_chain_that_dominates():
         estimate = _estimate(annealed, sign=1)
         assert estimate.status == nce_jax.Status.LOW_OVERLAP
         assert estimate.effective_samples < 2
+
+
+def half_plane(x):
+    """The density of the noise where x_0 > 0, and none elsewhere: Z = 1/2."""
+    return jnp.where(x[:, 0] > 0, -0.5 * jnp.sum(jnp.square(x), -1) - np.log(2 * np.pi), -jnp.inf)
+
+
+@pytest.mark.parametrize(
+    "schedule", [[0.0, 0.5, 0.5, 1.0], [0.0, 0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.0]]
+)
+def test_a_temperature_may_repeat_where_log_ratios_are_infinite(schedule):
+    """Within 4 standard errors of log(1/2), seed 0; all weights are zero or one."""
+    estimate = forward(
+        jax.random.key(0), 2, None, 400, samplers.mala(0.1), half_plane, jnp.array(schedule)
+    )
+    assert abs(estimate.log_partition - np.log(0.5)) < 4 * estimate.standard_error < 0.3
+    np.testing.assert_array_equal(estimate.num_nonfinite, 0)
+
+
+def test_noise_and_model_may_differ_in_dtype(x64):
+    normal = noise.standard_normal(2, dtype=jnp.float32)
+    options = {"kernel": samplers.mala(0.1), "schedule": samplers.linear_schedule(3)}
+
+    def model(x):
+        return log_density_fn(x.astype(jnp.float64))
+
+    key = jax.random.key(0)
+    ahead = samplers.annealed_importance_sampling(key, model, normal, num_samples=4, **options)
+    back = samplers.reverse_annealed_importance_sampling(key, model, normal, ahead.x, **options)
+    assert ahead.x.dtype == back.x.dtype == jnp.float32
+    assert ahead.log_weights.dtype == back.log_weights.dtype == jnp.float64
