@@ -142,8 +142,8 @@ def test_modes_that_noise_and_data_reach_in_their_shares_are_reliable():
 
 @pytest.mark.parametrize("num_model", [50, 2000])
 def test_the_slope_is_a_standard_normal_number_for_any_two_counts(num_model):
-    """N(1/2, 1) and N(-1/2, 1) have the log ratio u: 400 pairs of sets, seed 0, mean within 4 of its
-    standard errors, and a standard deviation of 1 within 4 (of 1 / sqrt(2 n)).
+    """N(1/2, 1) and N(-1/2, 1) have the log ratio u: 400 pairs of sets, seed 0, the mean within 4
+    standard errors of 0, and the standard deviation within 4 of 1 (1 / sqrt(2 n) each).
     """
     draws = jax.random.normal(jax.random.key(0), (400, num_model + 2000))
     model, other = 0.5 + draws[:, :num_model], -0.5 + draws[:, num_model:]

@@ -400,9 +400,9 @@ def test_a_temperature_may_repeat_where_log_ratios_are_infinite(schedule):
 
 
 def test_weights_of_zero_leave_a_bound():
-    """In the mean over 400 sets of 50 weights, of which 30 % are zero and the others log-normal with
-    a mean of 1: below the truth, above what the others' spread explains, and its error is its
-    spread to 15 %; seed 0.
+    """In the mean over 400 sets of 50 weights, of which 30 % are zero and the others log-normal of
+    mean 1: within 4 standard errors above log 0.7 less half their variance, and not 0.02 below;
+    its error is its spread to 15 %; seed 0.
     """
     key_zero, key_weight = jax.random.split(jax.random.key(0))
     values = 0.5 * jax.random.normal(key_weight, (400, 50)) - 0.125
