@@ -101,15 +101,13 @@ def _inner_coefficients(noise_levels: Any, dtype: Any) -> tuple[jax.Array, jax.A
     Levels are rounded after the square root: 1 - 1e-9 would be 1 in float32, and the data gone.
     Traced ones are checked here, and are NaN if they do not rise from 0 to 1.
     """
-    if isinstance(noise_levels, jax.core.Tracer):
-        levels: Any = noise_levels.astype(compute_dtype(noise_levels))
-        is_rising = (levels[0] == 0) & (levels[-1] == 1) & (jnp.diff(levels) >= 0).all()
-        a = jnp.where(is_rising, levels, jnp.nan)[1:-1]
-        signal = jnp.sqrt((1 - a) * (1 + a))
-    else:
-        a = np.asarray(noise_levels, np.float64)[1:-1]
-        signal = np.sqrt((1 - a) * (1 + a))
-    return jnp.asarray(signal, dtype), jnp.asarray(a, dtype)
+    is_traced = isinstance(noise_levels, jax.core.Tracer)
+    a: Any = noise_levels if is_traced else np.asarray(noise_levels, np.float64)
+    if is_traced:
+        a = a.astype(compute_dtype(a))
+        a = jnp.where((a[0] == 0) & (a[-1] == 1) & (jnp.diff(a) >= 0).all(), a, jnp.nan)
+    signal = (jnp if is_traced else np).sqrt((1 - a) * (1 + a))
+    return jnp.asarray(signal[1:-1], dtype), jnp.asarray(a[1:-1], dtype)
 
 
 def _identity(x: Any) -> Any:

@@ -19,6 +19,7 @@ from nce_jax._numerics import effective_samples, log_mean_exp, sample_count
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.log_partition import Status, interval_status
+from nce_jax.samplers._bound import error_of_mean, lower_bound, mean_of_log
 from nce_jax.samplers._checks import (
     as_data,
     as_inverse_temperatures,
@@ -320,7 +321,7 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     log_weights = annealed.log_weights
     log_mean = log_mean_exp(log_weights, None)
     # In reverse a weight of zero means that the noise does not cover the model: no bound is known.
-    mean, around_mean = (_mean_of_log if sign < 0 else _bound)(log_weights)
+    mean, around_mean = (mean_of_log if sign < 0 else lower_bound)(log_weights)
     relative = jnp.exp(log_weights - log_mean)  # mean one
     deviations = relative - 1
     # Equal weights differ by rounding alone, and then count equally; a weight of zero is another.
@@ -331,10 +332,10 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     status = jnp.where(jnp.isfinite(log_mean), Status.CONVERGED, Status.NONFINITE)
     return AnnealedEstimate(
         log_partition=jnp.where(jnp.isfinite(log_mean), sign * log_mean, jnp.nan),
-        standard_error=_error_of_mean(relative),
+        standard_error=error_of_mean(relative),
         effective_sample_size=sample_count(relative, relative),
         bound=sign * mean,
-        bound_standard_error=_error_of_mean(around_mean),
+        bound_standard_error=error_of_mean(around_mean),
         log_weights=log_weights,
         x=annealed.x,
         acceptance_rate=annealed.acceptance_rate,
@@ -342,29 +343,3 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
         status=interval_status(status, count),
         effective_samples=count,
     )
-
-
-def _mean_of_log(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The mean log weight, and values whose mean has its standard error."""
-    return jnp.mean(log_weights), log_weights
-
-
-def _bound(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A lower bound on the log of the mean weight, and values whose mean has its standard error.
-
-    It is the mean log weight of those that are not zero, plus the log of their fraction f. By
-    Jensen's inequality, mean w = f (mean of these w) is no less. A value is the influence of one
-    chain on both terms.
-    """
-    is_positive = ~jnp.isneginf(log_weights)
-    count = jnp.sum(is_positive, dtype=log_weights.dtype)
-    fraction = count / log_weights.size
-    mean = jnp.sum(jnp.where(is_positive, log_weights, 0)) / jnp.maximum(count, 1)
-    influence = jnp.where(is_positive, (log_weights - mean + (1 - fraction)) / fraction, -1)
-    return mean + jnp.log(fraction), influence
-
-
-def _error_of_mean(values: jax.Array) -> jax.Array:
-    if values.size == 1:
-        return jnp.full((), jnp.inf, values.dtype)
-    return jnp.std(values, ddof=1) / jnp.sqrt(jnp.asarray(values.size, values.dtype))
