@@ -9,7 +9,7 @@ import numpy as np
 
 from nce_jax._checks import as_floating, as_real, check_positive_int, describe
 from nce_jax._contracts import as_values, check_arrays, check_log_density_fn, evaluate_model
-from nce_jax._dtypes import result_dtype
+from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, LogRatioFn, Params
 
@@ -80,13 +80,10 @@ def bridges(
     check_noise_levels(noise_levels)
     check_space(space)
     to, back = (_identity, _identity) if space is None else space
-    levels = jnp.asarray(noise_levels, dtype)
-    is_rising = (levels[0] == 0) & (levels[-1] == 1) & (jnp.diff(levels) >= 0).all()
-    inner = jnp.where(is_rising, levels, jnp.nan)[1:-1]
     ends = to(x_data), to(x_noise)
 
-    def bridge(a: jax.Array) -> jax.Array:
-        x = back(jnp.sqrt((1 - a) * (1 + a)) * ends[0] + a * ends[1])
+    def bridge(signal: jax.Array, a: jax.Array) -> jax.Array:
+        x = back(signal * ends[0] + a * ends[1])
         if jnp.shape(x) != x_data.shape:
             raise ValueError(
                 f"space: expected to and back that keep the shape of samples, {x_data.shape}, got"
@@ -94,7 +91,23 @@ def bridges(
             )
         return x
 
-    return jnp.concatenate([x_data[None], jax.vmap(bridge)(inner), x_noise[None]])
+    inner = jax.vmap(bridge)(*_inner_coefficients(noise_levels, dtype))
+    return jnp.concatenate([x_data[None], inner, x_noise[None]])
+
+
+def _inner_coefficients(noise_levels: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
+    """sqrt(1 - a^2) and a of the bridges between the ends, in the dtype of the samples.
+
+    Levels are rounded after the square root: 1 - 1e-9 would be 1 in float32, and the data gone.
+    Traced ones are checked here, and are NaN if they do not rise from 0 to 1.
+    """
+    is_traced = isinstance(noise_levels, jax.core.Tracer)
+    a: Any = noise_levels if is_traced else np.asarray(noise_levels, np.float64)
+    if is_traced:
+        a = a.astype(compute_dtype(a))
+        a = jnp.where((a[0] == 0) & (a[-1] == 1) & (jnp.diff(a) >= 0).all(), a, jnp.nan)
+    signal = (jnp if is_traced else np).sqrt((1 - a) * (1 + a))
+    return jnp.asarray(signal[1:-1], dtype), jnp.asarray(a[1:-1], dtype)
 
 
 def _identity(x: Any) -> Any:

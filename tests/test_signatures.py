@@ -67,7 +67,6 @@ SEVERAL_DEFAULTS = {
     "num_levels": "one level stands for continuous data, 256 for images",
     "num_steps": "the length of a usual run differs between fits and samplers",
     "std": "that of each toy's publication",
-    "optimizer": "None chooses by the model, a flow has one model",
 }
 
 # Other packages' words for what has a name here.

@@ -76,7 +76,7 @@ def fit_flow(
     *,
     num_steps: int = 2000,
     batch_size: int = 256,
-    optimizer: optax.GradientTransformation = _ADAM,
+    optimizer: optax.GradientTransformation | None = None,
     held_out: float = 0.1,
     groups_data: Shaped[ArrayLike, " samples"] | None = None,
     evaluate_every: int = 100,
@@ -104,7 +104,8 @@ def fit_flow(
       num_steps: total number of steps. There is no early stopping: the best parameters are chosen
         after the last step.
       batch_size: number of training samples per step; all samples where there are fewer.
-      optimizer: an optax transformation, as in `training.make_train_step`.
+      optimizer: an optax transformation, as in `training.make_train_step`; None takes Adam with a
+        rate of 1e-3.
       held_out: fraction of samples that are held out, between 0 and 1.
       groups_data: labels of the samples, (samples,), where they depend on one another: a person's
         visits, or the number of each block of a chain. Samples of one label are held out together;
@@ -151,8 +152,8 @@ def fit_flow(
       Durkan, Bekasov, Murray and Papamakarios, Neural spline flows, 2019, section 5.
     """
     check_key(key)
-    if optimizer is not None:
-        check_optimizer(optimizer)
+    optimizer = _ADAM if optimizer is None else optimizer
+    check_optimizer(optimizer)
     check_positive_int("num_steps", num_steps)
     check_positive_int("batch_size", batch_size)
     check_positive_int("evaluate_every", evaluate_every)

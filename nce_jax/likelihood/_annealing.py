@@ -120,11 +120,13 @@ def annealing_program(
         )
         # Both are samples of a path: those of the model's end, and those of the noise's.
         both = model_log_partition(-reverse.log_weights, forward.log_weights)
+        log_share, share_error = _share(forward.log_weights)
         return Annealing(
             *(both.log_partition, both.standard_error, both.overlap, both.effective_samples),
             *(both.status, forward.bound, reverse.bound),
-            *(forward.log_partition, reverse.log_partition),
-            *(forward.standard_error, reverse.standard_error, forward.status, reverse.status),
+            *(forward.log_partition, reverse.log_partition + log_share),
+            *(forward.standard_error, jnp.hypot(reverse.standard_error, share_error)),
+            *(forward.status, reverse.status),
             _slope(-reverse.log_weights, forward.log_weights, both.log_partition),
             jnp.mean(chains.acceptance_rate),
         )
@@ -146,21 +148,35 @@ def _spread(noise: Any, x_start: jax.Array) -> jax.Array:
     return jnp.mean(jnp.var(x, axis=0)).astype(x_start.dtype)
 
 
+def _share(log_weights: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The log of the noise's mass where the model has a density, and its standard error.
+
+    The way back from the model ends in this part of the noise alone, so that its mean weight is the
+    mass over Z.
+    """
+    share = jnp.mean(~jnp.isneginf(log_weights), dtype=log_weights.dtype)
+    return jnp.log(share), jnp.sqrt((1 - share) / (share * log_weights.size))
+
+
 def _slope(log_ratio_model: jax.Array, log_ratio_noise: jax.Array, f: jax.Array) -> jax.Array:
     """The score test of the slope of a logistic regression, in standard errors.
 
     The densities of the log weights in the two directions have the ratio exp(u) with u = log w -
-    log Z (Crooks), so that of equally many a log weight is one of the model's side with probability
-    sigmoid(u). The test is of sigmoid(a + b u) with b = 1, and log Z fitted as a.
+    log Z (Crooks), so that of n on the model's side and m on the other a log weight is one of the
+    n with probability sigmoid(u + log n/m). The test is of sigmoid(a + b u) with b = 1, and log Z
+    fitted as a. A weight of zero, where the model has no density, fits every slope.
     """
-    u_model, u_noise = log_ratio_model - f, log_ratio_noise - f
-    pooled = jnp.concatenate([u_model, u_noise])
-    weights = jax.nn.sigmoid(pooled) * jax.nn.sigmoid(-pooled)
+    num_model, num_noise = log_ratio_model.size, log_ratio_noise.size
+    pooled = jnp.concatenate([log_ratio_model, log_ratio_noise]) - f
+    # Zero times infinity would be NaN.
+    is_infinite = jnp.isinf(pooled)
+    pooled = jnp.where(is_infinite, 0, pooled)
+    logits = pooled + math.log(num_model / num_noise)
+    of_other_side = jnp.where(jnp.arange(pooled.size) < num_model, -logits, logits)
+    misses = jnp.where(is_infinite, 0, jax.nn.sigmoid(of_other_side))
+    weights = misses * jax.nn.sigmoid(-of_other_side)
     center = jnp.sum(weights * pooled) / jnp.sum(weights)
-    terms = (
-        jax.nn.sigmoid(-u_model) * (u_model - center),
-        jax.nn.sigmoid(u_noise) * (u_noise - center),
-    )
+    terms = jnp.split(misses * (pooled - center), [num_model])
     variance = sum(jnp.var(side) * side.size for side in terms)
     difference = jnp.sum(terms[0]) - jnp.sum(terms[1])
     spread = jnp.sqrt(jnp.sum(weights * jnp.square(pooled - center)) / jnp.sum(weights))

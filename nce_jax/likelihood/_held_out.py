@@ -49,11 +49,13 @@ class HeldOutLikelihood(NamedTuple):
       standard_error: of that mean: the spread over the test samples and the error of log Z.
       log_partition: log Z by Bennett's method, from the annealings in both directions, in nats.
       log_partition_standard_error: its standard error.
-      lower: lower bound on log Z in expectation, the mean log weight from the noise to the model.
+      lower: lower bound on log Z in expectation, the mean log weight from the noise to the model;
+        where the model has no density at some chains, as `samplers.AnnealedEstimate.bound` says.
       upper: upper bound, minus the mean log weight from the model to the noise. It is one if the
         chains at the model are samples of it.
       forward: log Z by annealed importance sampling from the noise alone, biased low.
-      reverse: the same from the model alone, biased high.
+      reverse: the same from the model alone, biased high; with the log of the share of chains where
+        the model has a density, since the noise elsewhere is not on the way back.
       overlap: of the log weights in both directions, between 0 and 1.
       effective_samples: effective number of chains behind the error of log Z.
       acceptance_rate: mean acceptance rate of the chains at the model.

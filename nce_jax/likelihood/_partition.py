@@ -270,5 +270,5 @@ def bits_per_dimension(
     check_positive_int("num_dims", num_dims)
     check_positive_int("num_levels", num_levels)
     values = as_real("log_likelihood", log_likelihood)
-    bits = math.log2(num_levels) - values / (num_dims * math.log(2))
-    return jnp.asarray(bits, jnp.result_type(values))
+    values = jnp.asarray(values, compute_dtype(values))
+    return math.log2(num_levels) - values / (num_dims * math.log(2))

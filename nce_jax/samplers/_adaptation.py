@@ -7,7 +7,14 @@ import jax
 import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
-from nce_jax._checks import check_instance, check_key, check_positive, check_positive_int, describe
+from nce_jax._checks import (
+    check_instance,
+    check_key,
+    check_positive,
+    check_positive_int,
+    compute_dtype,
+    describe,
+)
 from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS
 from nce_jax._options import check_fraction, check_function
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
@@ -119,9 +126,10 @@ def adapt_step_size(
         return (moved, _as_dtypes_of(averaging, update(averaging, rate))), rate
 
     tally = start(kernel, one_fn, x_initial, context)
-    averaging = first(jnp.asarray(step_size, x_initial.dtype))
+    dtype = compute_dtype(x_initial)
+    averaging = first(jnp.asarray(step_size, dtype))
     # Fields that are plain numbers would change their type in the loop.
-    averaging = jax.tree.map(lambda leaf: jnp.asarray(leaf, x_initial.dtype), averaging)
+    averaging = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), averaging)
     (tally, averaging), rates = jax.lax.scan(body, (tally, averaging), jnp.arange(num_steps))
     return AdaptedStepSize(final(averaging), tally.state.position, rates, tally.num_nonfinite)
 

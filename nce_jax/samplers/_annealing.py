@@ -19,6 +19,7 @@ from nce_jax._numerics import effective_samples, log_mean_exp, sample_count
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.log_partition import Status, interval_status
+from nce_jax.samplers._bound import error_of_mean, lower_bound, mean_of_log
 from nce_jax.samplers._checks import (
     as_data,
     as_inverse_temperatures,
@@ -46,7 +47,10 @@ class AnnealedEstimate(NamedTuple):
       effective_sample_size: Kish's effective sample size of the weights, between 1 and the number
         of chains.
       bound: forward, mean log w, whose expectation is at most log Z; reverse, -mean log w', at
-        least log Z. Its standard error is valid at any effective sample size.
+        least log Z. Where the model has no density at some chains of the forward direction, it is
+        the mean over the others, plus the log of their fraction; in reverse, where the noise has
+        none at a sample of the model, it is inf. Its standard error is valid at any effective
+        sample size.
       bound_standard_error: standard error of the bound, in nats; inf for one chain.
       log_weights: forward log w or reverse log w' of every chain, (chains,), in nats.
       x: positions at the last temperature before the end, (chains, ...). Forward, they and w are a
@@ -178,7 +182,9 @@ def reverse_annealed_importance_sampling(
 
     .. math:: \log w' = \sum_t (b_{t-1} - b_t)\, (\varphi - \log q).
 
-    E[w'] = 1 / Z, so that E[-mean log w'] >= E[-log mean w'] >= log Z. These bounds hold if the
+    E[w'] = 1 / Z, so that E[-mean log w'] >= E[-log mean w'] >= log Z. Where the model has no
+    density on a part of the noise, E[w'] is the noise's mass on the other part over Z, and both are
+    higher by minus the log of that mass. These bounds hold if the
     initial positions are *exact* samples of the model. For samples of MCMC they depend on its
     convergence: if the chains missed a mode, the "upper" bound can lie below log Z, and no field
     of the result shows it.
@@ -314,6 +320,8 @@ def _estimator(
 def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     log_weights = annealed.log_weights
     log_mean = log_mean_exp(log_weights, None)
+    # In reverse a weight of zero means that the noise does not cover the model: no bound is known.
+    mean, around_mean = (mean_of_log if sign < 0 else lower_bound)(log_weights)
     relative = jnp.exp(log_weights - log_mean)  # mean one
     deviations = relative - 1
     # Equal weights differ by rounding alone, and then count equally; a weight of zero is another.
@@ -324,10 +332,10 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     status = jnp.where(jnp.isfinite(log_mean), Status.CONVERGED, Status.NONFINITE)
     return AnnealedEstimate(
         log_partition=jnp.where(jnp.isfinite(log_mean), sign * log_mean, jnp.nan),
-        standard_error=_error_of_mean(relative),
+        standard_error=error_of_mean(relative),
         effective_sample_size=sample_count(relative, relative),
-        bound=sign * jnp.mean(log_weights),
-        bound_standard_error=_error_of_mean(log_weights),
+        bound=sign * mean,
+        bound_standard_error=error_of_mean(around_mean),
         log_weights=log_weights,
         x=annealed.x,
         acceptance_rate=annealed.acceptance_rate,
@@ -335,9 +343,3 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
         status=interval_status(status, count),
         effective_samples=count,
     )
-
-
-def _error_of_mean(values: jax.Array) -> jax.Array:
-    if values.size == 1:
-        return jnp.full((), jnp.inf, values.dtype)
-    return jnp.std(values, ddof=1) / jnp.sqrt(jnp.asarray(values.size, values.dtype))

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_instance, check_key, check_positive_int
+from nce_jax._checks import check_instance, check_key, check_positive_int, compute_dtype
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.samplers._checks import as_context, as_positions, check_target
 from nce_jax.samplers._kernels import Kernel
@@ -147,11 +147,16 @@ OneDensity = Callable[[jax.Array, Any], jax.Array]
 
 
 def of_one(log_density_fn: Callable[..., Any]) -> OneDensity:
-    """Returns the log density as a function of a single position and its context."""
+    """Returns the log density as a function of a single position and its context.
+
+    Its values are in the dtype of both, and in float32 at least: sums over steps have that dtype,
+    and in bfloat16 they would end at 256.
+    """
 
     def one_fn(x: jax.Array, context: Any) -> jax.Array:
         arguments = (x,) if context is None else (x, context)
-        return log_density_fn(*jax.tree.map(lambda leaf: leaf[None], arguments))[0]
+        value = log_density_fn(*jax.tree.map(lambda leaf: leaf[None], arguments))[0]
+        return value.astype(compute_dtype(value, x))
 
     return one_fn
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from nce_jax._dtypes import compute_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Noise, PRNGKeyArray
 from nce_jax.samplers._chains import advance, of_one, start
@@ -23,17 +24,29 @@ class Path(NamedTuple):
     noise: Noise
 
     def log_ratio(self, x: jax.Array, context: Any) -> jax.Array:
-        return of_one(self.log_density_fn)(x, context) - self.log_noise(x)
+        log_model, log_noise = self.ends(x, context)
+        return log_model - log_noise
 
-    def log_noise(self, x: jax.Array) -> jax.Array:
+    def ends(self, x: jax.Array, context: Any) -> tuple[jax.Array, jax.Array]:
+        """Log densities of the model and of the noise, in one dtype."""
         with standard_promotion():
-            return of_one(self.noise.log_prob)(x, None)
+            log_noise = of_one(self.noise.log_prob)(x, None)
+        log_model = of_one(self.log_density_fn)(x, context)
+        dtype = compute_dtype(log_model, log_noise)
+        return log_model.astype(dtype), log_noise.astype(dtype)
 
     def log_density(self, inverse_temperature: jax.Array, x: jax.Array, context: Any) -> jax.Array:
-        log_noise = self.log_noise(x)
-        log_model = of_one(self.log_density_fn)(x, context)
-        mixed = (1 - inverse_temperature) * log_noise + inverse_temperature * log_model
+        log_model, log_noise = self.ends(x, context)
+        mixed = (1 - inverse_temperature) * log_noise + _times(inverse_temperature, log_model)
         return jnp.where(jnp.isneginf(log_noise), -jnp.inf, mixed)
+
+
+def _times(factor: jax.Array, values: jax.Array) -> jax.Array:
+    """The product, which is zero for a factor of zero, whatever the values.
+
+    Temperatures may repeat, and log densities be infinite.
+    """
+    return jnp.where(factor == 0, 0, factor * values)
 
 
 class Annealed(NamedTuple):
@@ -59,15 +72,16 @@ def anneal(
 
     There is no move after the last change, since it would not affect the weights.
     """
-    schedule = schedule.astype(x.dtype)
+    log_ratio = jax.vmap(path.log_ratio)
+    dtype = jax.eval_shape(log_ratio, x, context).dtype
+    schedule = schedule.astype(dtype)
     is_valid = (schedule[0] == 0) & (schedule[-1] == 1) & (jnp.diff(schedule) >= 0).all()
     schedule = jnp.flip(schedule) if reverse else schedule
-    log_ratio = jax.vmap(path.log_ratio)
 
     def stage(carry, step):
         x, log_weights, num_nonfinite = carry
         index, change, inverse_temperature = step
-        log_weights += change * log_ratio(x, context)
+        log_weights += _times(change, log_ratio(x, context))
         one_fn = functools.partial(path.log_density, inverse_temperature)
         begun = start(kernel, one_fn, x, context)
         key_stage = jax.random.fold_in(key, index)
@@ -77,7 +91,7 @@ def anneal(
 
     changes = jnp.diff(schedule)
     steps = jnp.arange(changes.size - 1), changes[:-1], schedule[1:-1]
-    begin = x, jnp.zeros(x.shape[0], x.dtype), jnp.zeros(x.shape[0], jnp.int32)
+    begin = x, jnp.zeros(x.shape[0], dtype), jnp.zeros(x.shape[0], jnp.int32)
     (x, log_weights, num_nonfinite), rates = jax.lax.scan(stage, begin, steps)
-    log_weights += changes[-1] * log_ratio(x, context)
+    log_weights += _times(changes[-1], log_ratio(x, context))
     return Annealed(x, jnp.where(is_valid, log_weights, jnp.nan), num_nonfinite, rates)

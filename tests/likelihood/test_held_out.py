@@ -16,7 +16,7 @@ from nce_jax.likelihood import (
     UnreliableLikelihoodWarning,
     held_out_log_likelihood,
 )
-from nce_jax.likelihood._annealing import Annealing, annealing_program, starts
+from nce_jax.likelihood._annealing import Annealing, _slope, annealing_program, starts
 from nce_jax.likelihood._held_out import _problems_of_log_partition
 from nce_jax.log_partition import Status
 
@@ -138,6 +138,46 @@ def test_modes_that_noise_and_data_reach_in_their_shares_are_reliable():
     assert found.is_reliable, found.problems
     truth = math.log(2 * math.pi)
     assert abs(found.log_partition - truth) < 4 * found.log_partition_standard_error < 0.4
+
+
+@pytest.mark.parametrize("num_model", [50, 2000])
+def test_the_slope_is_a_standard_normal_number_for_any_two_counts(num_model):
+    """N(1/2, 1) and N(-1/2, 1) have the log ratio u: 400 pairs of sets, seed 0, the mean within 4
+    standard errors of 0, and the standard deviation within 4 of 1 (1 / sqrt(2 n) each).
+    """
+    draws = jax.random.normal(jax.random.key(0), (400, num_model + 2000))
+    model, other = 0.5 + draws[:, :num_model], -0.5 + draws[:, num_model:]
+    scores = np.asarray(jax.vmap(_slope, in_axes=(0, 0, None))(model, other, jnp.float32(0)))
+    assert abs(scores.mean()) < 4 / math.sqrt(400)
+    assert abs(scores.std() - 1) < 4 / math.sqrt(800)
+
+
+def test_weights_of_zero_say_nothing_about_the_slope():
+    """Half of the chains from the noise have none: the log ratio of the others is u + log 2."""
+    draws = jax.random.normal(jax.random.key(0), (4000,))
+    model, other = 0.5 + draws[:2000], -0.5 + draws[2000:]
+    other = jnp.where(jnp.arange(2000) < 1000, other, -jnp.inf)
+    assert 0 < abs(_slope(model, other, jnp.float32(math.log(0.5)))) < 4
+    assert abs(_slope(1.5 * model, 1.5 * other, jnp.float32(math.log(0.5)))) > 4.5
+
+
+@pytest.mark.costly
+def test_a_model_without_density_on_a_part_of_the_noise_is_reliable():
+    """The positive quadrant: log Z = log(pi / 2); within 4 standard errors, seed 1."""
+
+    def quadrant(params, x):
+        return jnp.where((x > 0).all(axis=-1), -0.5 * jnp.sum(jnp.square(x), axis=-1), -jnp.inf)
+
+    x_test = jnp.abs(jax.random.normal(jax.random.key(0), (500, 2)))
+    options = SMALL | {"num_samples": 256}
+    found = held_out_log_likelihood(
+        KEY, quadrant, jnp.zeros(1), x_test, noise.standard_normal(2), **options
+    )
+    assert found.is_reliable, found.problems
+    truth = math.log(math.pi / 2)
+    assert abs(found.log_partition - truth) < 4 * found.log_partition_standard_error < 0.8
+    assert -math.inf < found.lower < truth + 0.5
+    assert abs(found.reverse - truth) < 0.5
 
 
 @pytest.mark.parametrize(

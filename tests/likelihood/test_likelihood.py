@@ -177,6 +177,13 @@ def test_a_uniform_distribution_over_levels_has_exactly_their_bits():
     assert likelihood.bits_per_dimension(0.0, num_dims=5) == 0
 
 
+@pytest.mark.parametrize("value", [-2000, np.int32(-2000), jnp.bfloat16(-2000)])
+def test_bits_are_no_integers_and_no_less_precise_than_float32(value):
+    bits = likelihood.bits_per_dimension(value, num_dims=784)
+    assert bits.dtype == jnp.float32
+    np.testing.assert_allclose(bits, 2000 / 784 / np.log(2), rtol=1e-6)
+
+
 def test_bits_are_the_code_length_of_the_levels(x64):
     """Independent pixels of probabilities P(k), as densities constant over each bin: the bits are
     the mean of -log2 P(k).

@@ -160,6 +160,39 @@ def test_float64_stays_float64(x64):
     assert chains.x.dtype == chains.acceptance_rate.dtype == jnp.float32
 
 
+@pytest.mark.parametrize("make", [samplers.langevin, samplers.mala])
+def test_a_log_density_in_bfloat16_is_counted_in_float32(make):
+    """A sum of ones in bfloat16 ends at 256."""
+    chains = samplers.sample_chains(
+        jax.random.key(0), lambda x: gaussian(x).astype(jnp.bfloat16), jnp.zeros((3, 2)),
+        kernel=make(1e-4), num_steps=400,
+    )  # fmt: skip
+    assert chains.log_density.dtype == chains.acceptance_rate.dtype == jnp.float32
+    assert (chains.acceptance_rate > 0.9).all()
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("dtypes", [("float64", "float32"), ("float32", "float64")])
+@pytest.mark.parametrize("make", [samplers.langevin, samplers.mala, hmc_of_five])
+def test_positions_and_log_density_may_differ_in_dtype(make, dtypes, x64):
+    chains = samplers.sample_chains(
+        jax.random.key(0), lambda x: gaussian(x).astype(dtypes[1]), jnp.zeros((3, 2), dtypes[0]),
+        kernel=make(0.1), num_steps=2,
+    )  # fmt: skip
+    assert chains.x.dtype == dtypes[0]
+    assert chains.log_density.dtype == chains.acceptance_rate.dtype == jnp.float64
+
+
+def test_a_step_size_is_tuned_for_positions_in_bfloat16():
+    """The mean of the acceptance over 200 steps has more digits than bfloat16."""
+    tuned = samplers.adapt_step_size(
+        jax.random.key(0), gaussian, jnp.zeros((50, 2), jnp.bfloat16),
+        kernel_fn=samplers.mala, step_size=0.1, num_steps=200,
+    )  # fmt: skip
+    assert tuned.step_size.dtype == jnp.float32
+    assert 0.4 < tuned.acceptance_rate[100:].mean() < 0.8
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),

@@ -64,6 +64,12 @@ def test_a_shared_body_is_evaluated_once_and_equals_separate_models():
     )
 
 
+def test_levels_next_to_one_keep_their_part_of_the_data():
+    """1 - 1e-9 is 1 in float32, and sqrt(1 - a^2) is 4.5e-5."""
+    x = telescoping.bridges(jnp.full(1, 1e5), jnp.zeros(1), noise_levels=[0.0, 1 - 1e-9, 1.0])
+    np.testing.assert_allclose(x[1], 1e5 * np.sqrt(2e-9), rtol=1e-5)
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize("levels", [[0.0, 0.5], [0.1, 1.0], [0.0, 0.5, 0.5, 1.0], [1.0], 0.5])
 def test_noise_levels_that_do_not_rise_from_0_to_1_are_refused(levels):

@@ -187,7 +187,7 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ({"num_steps": 0}, "num_steps: expected at least 1"),
         (
             {"model": (jnp.zeros(()), lambda theta, x: x * theta)},
-            r"log_ratio_fn: expected one value per sample, .* got shape \(1000, 1\)",
+            r"log_ratio_fn: expected one value per sample, .* got shape \(512, 1\)",
         ),
         (
             {"model": (jnp.zeros((), jnp.int32), linear)},
@@ -211,6 +211,16 @@ def test_a_latent_space_gives_the_same_estimate(result):
         ),
         ({"space": jnp.log}, "space: expected a pair of functions"),
         ({"noise_levels": [0.0, 0.5]}, "noise_levels: expected"),
+        (
+            {"model": (jnp.zeros(()), lambda theta, x: theta * jnp.log(x[:, 0]))},
+            "model: expected finite log ratios at the initial parameters, got 512 of 1024 that are"
+            " not; the model sees samples with mean 0",
+        ),
+        (
+            {"model": (jnp.zeros(()), lambda theta, x: x[:, 0] / theta), "standardize": False},
+            r"model: expected finite log ratios at the initial parameters, got \d+ of 1024 that are"
+            " not$",
+        ),
         ({"magnification": 0.0}, "magnification: expected"),
     ],
 )
@@ -218,6 +228,29 @@ def test_what_does_not_fit_is_named(changes, match):
     arguments = {"x_data": X_DATA, "x_noise": X_NOISE, "model": MODEL, **changes}
     with pytest.raises((TypeError, ValueError), match=match):
         fit(KEYS[2], **arguments)
+
+
+@pytest.mark.bad_input
+@pytest.mark.costly
+def test_a_later_draw_that_is_not_finite_is_named():
+    """The first ones, of one or two batches, are finite."""
+
+    def draw(key, count):
+        x = jax.random.normal(key, (count, 1))
+        return x.at[77].set(jnp.nan) if count > 200 else x
+
+    options = {"noise_levels": [0.0, 1.0], "batch_size": 64, "num_steps": 40}
+    with pytest.raises(ValueError, match="x_noise: expected finite samples"):
+        fit(KEYS[2], lambda key, count: jnp.ones((count, 1)), draw, MODEL, **options)
+
+
+@pytest.mark.costly
+def test_the_bridges_of_a_pair_are_the_same_in_any_company(result):
+    """The offset about which they are made is that of the fit, and not of the samples at hand."""
+    x = result.bridges_fn(X_DATA[:100], X_NOISE[:100])
+    for alone in (slice(0, 1), slice(7, 10)):
+        bridges = result.bridges_fn(X_DATA[alone], X_NOISE[alone])
+        np.testing.assert_allclose(bridges, x[:, alone], rtol=1e-5)
 
 
 @pytest.mark.costly

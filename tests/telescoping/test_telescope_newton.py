@@ -131,3 +131,49 @@ def test_separated_sets_give_a_large_finite_log_ratio(small):
     assert np.all(np.isfinite(s))
     assert np.ptp(s) > 30
     np.testing.assert_allclose(apart.theta[1], fit.theta[1], rtol=1e-6)
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("dtypes", [("float32", "float32"), ("float64", "float32")])
+def test_parameters_in_float32_stay_so_where_x64_is_on(dtypes, x64):
+    """Samples, and then parameters: kappa is of the default float, float64."""
+    pairs = [side.astype(dtypes[0]) for side in pairs_of(0, 120)]
+    x = telescoping.bridges(*pairs, noise_levels=LEVELS)
+    fixed = MODEL, jnp.zeros(2, dtypes[1]), identity_moments(x)
+    kappa = jnp.full(2, KAPPA)
+    fit = newton_fit(*fixed, jnp.zeros((2, 2), dtypes[1]), x, kappa, 20)
+    later = newton_stream(*fixed, fit, x, kappa, jnp.float32(2), batch_size=60)
+    assert fit.theta.dtype == later.theta.dtype == jnp.float32
+    for stage in range(2):
+        eta, _ = oracle(x[stage], x[stage + 1])
+        np.testing.assert_allclose(fit.theta[stage], eta[:2], rtol=1e-3)
+    np.testing.assert_allclose(later.theta, fit.theta, atol=0.5)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    """A fit to 120 pairs, with what it was fitted to."""
+    x = telescoping.bridges(*pairs_of(0, 120), noise_levels=LEVELS)
+    fixed = MODEL, jnp.zeros(2), identity_moments(x)
+    return fixed, x, newton_fit(*fixed, jnp.zeros((2, 2)), x, jnp.full(2, KAPPA), 20)
+
+
+@pytest.mark.costly
+def test_a_model_without_a_loss_is_no_optimum(fitted):
+    fixed, x, fit = fitted
+    np.testing.assert_array_equal(fit.is_converged, True)
+    failed = newton_fit(*fixed, jnp.zeros((2, 2)), x.at[0, 0].set(jnp.nan), jnp.full(2, KAPPA), 20)
+    np.testing.assert_array_equal(failed.is_converged, [False, True])
+
+
+@pytest.mark.costly
+def test_a_batch_that_is_not_finite_moves_nothing_and_is_said(fitted):
+    """Its stage alone: the other one goes on with both batches."""
+    fixed, x, fit = fitted
+    x_bad = x.at[0, 70].set(jnp.nan)
+    after = newton_stream(*fixed, fit, x_bad, jnp.full(2, KAPPA), jnp.float32(2), batch_size=60)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
+    np.testing.assert_array_equal(after.is_converged, [False, True])
+    whole = newton_stream(*fixed, fit, x, jnp.full(2, KAPPA), jnp.float32(2), batch_size=60)
+    np.testing.assert_array_equal(after.theta[1], whole.theta[1])
+    assert not np.array_equal(whole.theta, fit.theta)

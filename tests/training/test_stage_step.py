@@ -308,7 +308,7 @@ def test_fit_telescope_descends_by_this_step(x64):
     model = StageModel(quadratic)
     chain = Chain(jnp.array(LEVELS), jnp.array([1.0, 3.0, 10.0]))
     batch = pairs(32)
-    x = centered_bridges(model, (batch.x_data, batch.x_noise), chain.noise_levels)
+    x = centered_bridges(model, (batch.x_data, batch.x_noise), chain)
     moments = stage_moments(x)
     optimizer, params = optax.sgd(0.5), start()
     train = stage_step(treatment=training.solved()).init(params)
@@ -333,7 +333,7 @@ def test_fit_telescope_descends_through_padded_stages():
     """Stages between the noise and itself, whose levels do not rise."""
     chain = Chain(jnp.array([0.0, 0.6, 1.0, 1.0, 1.0]), jnp.ones(4))
     batch, model = pairs(32), StageModel(quadratic)
-    x = centered_bridges(model, (batch.x_data, batch.x_noise), jnp.array([0.0, 0.6, 1.0, 1.0, 1.0]))
+    x = centered_bridges(model, (batch.x_data, batch.x_noise), chain)
     optimizer = optax.sgd(0.5)
     config = SimpleNamespace(model=model, optimizer=optimizer, template=jnp.zeros((2, 2)))
     state = descend(

@@ -11,6 +11,7 @@ from nce_jax._types import Params
 from nce_jax.telescoping._fit.pair_sampler import PairSampler
 from nce_jax.telescoping._fit.progress import Report
 from nce_jax.telescoping._fit.stage_model import (
+    Chain,
     Moments,
     StageModel,
     identity_moments,
@@ -48,6 +49,7 @@ class FitConfig(NamedTuple):
       min_overlap: the overlap that a stage must have.
       max_stages: the number of stages at which the search gives up.
       report: reports the progress.
+      offset: the point about which all bridges of the fit are made.
     """
 
     model: StageModel
@@ -61,6 +63,7 @@ class FitConfig(NamedTuple):
     min_overlap: float
     max_stages: int
     report: Report
+    offset: jax.Array | float = 0.0
 
     @property
     def is_full_batch(self) -> bool:
@@ -102,23 +105,13 @@ class FitConfig(NamedTuple):
         moments_fn = stage_moments if self.is_standardized else identity_moments
         return jax.lax.stop_gradient(moments_fn(x))
 
-    def chain(self, levels: "Levels", *, magnification: float | None = None) -> "Chain":
+    def chain(self, levels: "Levels", *, magnification: float | None = None) -> Chain:
         """The padded stages as arrays, at M = `magnification` (None: that of the fit)."""
         magnification = self.magnification if magnification is None else magnification
         dtype = jnp.result_type(float)
         noise_levels = jnp.asarray(levels.padded, dtype)
-        return Chain(noise_levels, jnp.full(len(noise_levels) - 1, magnification, dtype))
-
-
-class Chain(NamedTuple):
-    """The stages of a fit as arrays: noise levels, (K + 1,), and kappa of every stage, (K,)."""
-
-    noise_levels: jax.Array
-    kappa: jax.Array
-
-    @property
-    def num_stages(self) -> int:
-        return self.kappa.shape[0]
+        kappa = jnp.full(len(noise_levels) - 1, magnification, dtype)
+        return Chain(noise_levels, kappa, self.offset)
 
 
 class Levels(NamedTuple):

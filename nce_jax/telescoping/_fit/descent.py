@@ -20,10 +20,11 @@ from nce_jax.telescoping._fit.assessment import (
     evaluation_pairs,
     make_path_without_roots,
 )
-from nce_jax.telescoping._fit.config import BATCHES_PER_PROGRAM, Chain, FitConfig, Levels
+from nce_jax.telescoping._fit.config import BATCHES_PER_PROGRAM, FitConfig, Levels
 from nce_jax.telescoping._fit.errors import Evaluation, Pairs, evaluate
 from nce_jax.telescoping._fit.misfit import descent_misfit
 from nce_jax.telescoping._fit.stage_model import (
+    Chain,
     Moments,
     StageModel,
     centered_bridges,
@@ -105,7 +106,7 @@ def train_descent(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Desce
     for index in range(num_programs):
         pairs = config.sampler.draw(jax.random.fold_in(key, index), BATCHES_PER_PROGRAM * size)
         if moments is None:
-            moments = config.moments(centered_bridges(config.model, pairs, chain.noise_levels))
+            moments = config.moments(centered_bridges(config.model, pairs, chain))
         # The bar follows the device; the next batches are drawn in the meantime.
         jax.block_until_ready(state.average)
         state = descend(
@@ -160,7 +161,7 @@ def descend(
     is_averaging: bool,
 ) -> DescentState:
     """Takes one step per batch of the pairs on the mean of the K profiled losses."""
-    train = _make_step(model, optimizer, moments, centered_space(model, pairs[1]), chain)
+    train = _make_step(model, optimizer, moments, centered_space(model, chain.offset), chain)
     batches = jax.tree.map(lambda x: x.reshape(-1, batch_size, *x.shape[1:]), pairs)
     # Batches bring their noise: nothing is drawn.
     key = jax.random.key(0)

@@ -26,7 +26,6 @@ from nce_jax._types import Params
 from nce_jax.log_partition import solve_log_partition
 from nce_jax.log_partition.problem import make_problem
 from nce_jax.telescoping._errors import MeanLogRatio, StageDiagnostics, diagnose, mean_log_ratio
-from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.curvature import (
     StageArrays,
     curvature_of,
@@ -34,7 +33,13 @@ from nce_jax.telescoping._fit.curvature import (
     stage_arrays,
 )
 from nce_jax.telescoping._fit.misfit import misfit
-from nce_jax.telescoping._fit.stage_model import Moments, StageModel, centered_bridges, standardize
+from nce_jax.telescoping._fit.stage_model import (
+    Chain,
+    Moments,
+    StageModel,
+    centered_bridges,
+    standardize,
+)
 from nce_jax.telescoping._influences import pair_influences
 from nce_jax.telescoping._joint_error import joint_standard_error
 
@@ -84,7 +89,7 @@ def evaluate(model: StageModel, params: Params, pairs: Pairs, chain: Chain) -> E
 
     The pairs did not train it, or there are many more of them than parameters.
     """
-    x, kappa = centered_bridges(model, pairs, chain.noise_levels), chain.kappa
+    x, kappa = centered_bridges(model, pairs, chain), chain.kappa
     data, noise = stage_log_ratios(model.stages_fn, params, x)
     problem = make_problem(data, noise, magnification=kappa)
     solution = solve_log_partition(data, noise, magnification=kappa)
@@ -123,7 +128,7 @@ def parameter_errors(
         parts of an influence are then independent, and the part through theta is scaled to that
         number. None means that theta was fitted to `pairs`, and the parts are added up.
     """
-    x = centered_bridges(model, pairs, chain.noise_levels)
+    x = centered_bridges(model, pairs, chain)
     z = standardize(estimates.moments, x[:-1]), standardize(estimates.moments, x[1:])
     data, noise = (stage_arrays(model, template, estimates.theta, side) for side in z)
     roots, log_kappa = estimates.log_partition, jnp.log(chain.kappa)

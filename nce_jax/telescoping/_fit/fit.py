@@ -18,6 +18,7 @@ from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped
 from nce_jax.telescoping._fit.config import FitConfig, Levels
 from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import train_descent
+from nce_jax.telescoping._fit.first_batch import begin
 from nce_jax.telescoping._fit.newton import check_dtypes
 from nce_jax.telescoping._fit.newton_methods import train_full_batch, train_stream
 from nce_jax.telescoping._fit.noise_level_search import search_noise_levels
@@ -130,8 +131,8 @@ def fit_telescope(
       TypeError: a key that is not typed, samples or a model of another form, or counts that are not
         integers.
       ScheduleError: `max_stages` stages do not bridge data and noise.
-      ValueError: samples that are not finite, shapes that do not match, numbers out of their range,
-        fewer noise samples than data, or too few steps.
+      ValueError: samples or initial log ratios that are not finite, shapes that do not match,
+        numbers out of their range, fewer noise samples than data, or too few steps.
 
     Examples:
       >>> import jax
@@ -187,10 +188,11 @@ def fit_telescope(
             max_stages=max_stages,
             report=report,
         )
-        if noise_levels is None:
-            levels = search_noise_levels(key_pilot, config)
-        else:
+        levels = None
+        if noise_levels is not None:
             levels = Levels(np.asarray(noise_levels, np.float64), is_searched=False)
+        config = begin(jax.random.fold_in(key_pilot, 0), config, levels)
+        levels = levels or search_noise_levels(key_pilot, config)
         training = _method(config)(key_train, config, levels)
         assessment = training.assess(key_evaluate, config, levels)
         report("evaluation", assessment.num_steps)

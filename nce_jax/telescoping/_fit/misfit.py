@@ -41,9 +41,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params
-from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.curvature import Curvature, StageArrays, curvature_of
-from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges, standardize
+from nce_jax.telescoping._fit.stage_model import Chain, StageModel, centered_bridges, standardize
 
 FALSE_ALARMS = 0.001
 """The fraction of fits of true models that may be flagged, all stages and functions together
@@ -188,7 +187,7 @@ def descent_misfit(
     The derivatives in many parameters are too many to remove. What their errors contribute is then
     part of T, hence the wider tolerance.
     """
-    x = centered_bridges(model, pairs, chain.noise_levels)
+    x = centered_bridges(model, pairs, chain)
     log_ratios = [model.stages_fn(params, side) for side in (x[:-1], x[1:])]
     data, noise = ((values, values[..., None]) for values in log_ratios)
     z = standardize(params, x[:-1]), standardize(params, x[1:])

@@ -203,13 +203,17 @@ def _advance(objective: _Objective, search: _LineSearch) -> _LineSearch:
     limit = jnp.minimum(1, (_MAX_CHANGE + best.deviation) / jnp.maximum(change, 1e-30))
     used_fraction = step_fraction * limit
     eps = jnp.finfo(objective.z_data.dtype).eps
+    proposal = best.theta + used_fraction[:, None] * step
     return _LineSearch(
-        proposal=best.theta + used_fraction[:, None] * step,
+        # Log ratios may be more precise than the parameters, which keep their dtype in the loop.
+        proposal=proposal.astype(best.theta.dtype),
         best=best,
         step_fraction=step_fraction,
         is_done=(change < eps**0.5) | (step_fraction < eps**0.5),
-        # Large log ratios are known up to their own rounding only.
-        is_converged=change < _CONVERGED_CHANGE + 100 * eps * best.deviation,
+        # Large log ratios are known up to their own rounding only. Without a finite loss, nothing
+        # has been found.
+        is_converged=(change < _CONVERGED_CHANGE + 100 * eps * best.deviation)
+        & jnp.isfinite(best.loss),
         num_steps=search.num_steps + 1,
     )
 
@@ -272,7 +276,7 @@ def _stream_step(
         \Delta F = \bar J^\top \Delta\theta - \frac{1}{H} \frac{\partial L}{\partial F}.
 
     The factor 1 / t is reduced where the whole step would change the log ratios or F by more than
-    one nat, and it is zero where the step is not finite.
+    one nat. A stage whose step is not finite stays where it is, and has not converged.
     """
     of_batch = curvature_of(arrays, fit.log_partition, log_kappa)
     in_theta, in_root = loss_gradients(arrays, fit.log_partition, log_kappa)
@@ -283,10 +287,12 @@ def _stream_step(
     root_step = jnp.sum(mean * step, axis=-1) - in_root / slope
     change = jnp.maximum(curvature.log_ratio_change(step), jnp.abs(in_root / curvature.slope))
     rate = jnp.minimum(1, 1 / change) / number
-    rate = jnp.where(jnp.isfinite(rate), rate, 0)
-    return NewtonFit(
+    moved = NewtonFit(
         fit.theta + rate[:, None] * step,
         fit.log_partition + rate * root_step,
         curvature,
         fit.is_converged,
     )
+    is_finite = jnp.isfinite(change)
+    kept = jax.tree.map(lambda new, old: _where(is_finite, new.astype(old.dtype), old), moved, fit)
+    return kept._replace(is_converged=kept.is_converged & is_finite)

@@ -81,7 +81,7 @@ def train_full_batch(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Fu
     pairs = config.sampler.draw(key, num_pairs)
     num_steps = min(config.training_steps(levels.num_pilot_steps), _MAX_FULL_BATCH_STEPS)
     chain = config.chain(levels)
-    x = centered_bridges(config.model, pairs, chain.noise_levels)
+    x = centered_bridges(config.model, pairs, chain)
     moments, theta = config.moments(x), repeated(config.template, chain.num_stages)
     fixed = config.model, config.template, moments
     config.report(f"training {levels.num_stages} stages on all data", 0)
@@ -101,7 +101,7 @@ def train_stream(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Stream
     size, chain = config.batch_size, config.chain(levels)
     max_steps = config.training_steps(levels.num_pilot_steps)
     first = config.sampler.draw(jax.random.fold_in(key, 0), size)
-    x = centered_bridges(config.model, first, chain.noise_levels)
+    x = centered_bridges(config.model, first, chain)
     moments, num_steps = config.moments(x), config.pilot_steps
     fixed, theta = (
         (config.model, config.template, moments),
@@ -112,7 +112,7 @@ def train_stream(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Stream
     config.report(f"training, stages: {levels.num_stages}", num_steps)
     for index in range((max_steps - num_steps) // BATCHES_PER_PROGRAM):
         pairs = config.sampler.draw(jax.random.fold_in(key, index + 1), BATCHES_PER_PROGRAM * size)
-        x = centered_bridges(config.model, pairs, chain.noise_levels)
+        x = centered_bridges(config.model, pairs, chain)
         number = jnp.float32(2 + index * BATCHES_PER_PROGRAM)
         # The bar follows the device; the next batches are drawn in the meantime.
         jax.block_until_ready(fit.theta)

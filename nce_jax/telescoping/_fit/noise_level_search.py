@@ -4,16 +4,15 @@
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._types import Params, PRNGKeyArray
-from nce_jax.telescoping._fit.config import Chain, FitConfig, Levels
+from nce_jax.telescoping._fit.config import FitConfig, Levels
 from nce_jax.telescoping._fit.curvature import unravelled
 from nce_jax.telescoping._fit.descent import descend, start_descent
 from nce_jax.telescoping._fit.errors import Pairs, evaluate
 from nce_jax.telescoping._fit.newton import newton_fit, repeated
-from nce_jax.telescoping._fit.stage_model import Moments, centered_bridges
+from nce_jax.telescoping._fit.stage_model import Chain, Moments, centered_bridges
 from nce_jax.telescoping._noise_levels import ScheduleError, even_noise_levels, refine_noise_levels
 
 
@@ -56,10 +55,7 @@ def pilot_overlap(key: PRNGKeyArray, config: FitConfig, values: np.ndarray) -> n
     # A gap is a property of the sets and not of the loss: the overlap at another M would hide it.
     chain = config.chain(levels, magnification=1.0)
     fitted, evaluated = _pilot_pairs(key, config)
-    for name, side in zip(("x_data", "x_noise"), fitted, strict=True):
-        if not jnp.isfinite(side).all():
-            raise ValueError(f"{name}: expected finite samples, got some that are not")
-    x = centered_bridges(config.model, fitted, chain.noise_levels)
+    x = centered_bridges(config.model, fitted, chain)
     moments = config.moments(x)
     params = {"model": _pilot_fit(config, moments, fitted, x, chain), **moments}
     evaluation = evaluate(config.model, params, evaluated, chain)

@@ -143,9 +143,17 @@ def _paired(draw_data: DrawFn, draw_noise: DrawFn) -> DrawPairs:
                 f"x_noise: expected samples like the data's, {jnp.shape(data)}, got shape"
                 f" {jnp.shape(noise)}"
             )
+        _check_finite("x_data", data)
+        _check_finite("x_noise", noise)
         return data, noise
 
     return draw
+
+
+def _check_finite(name: str, samples: jax.Array) -> None:
+    """Raises on draws that are not finite: one of them would make all parameters NaN."""
+    if not bool(jnp.isfinite(samples).all()):
+        raise ValueError(f"{name}: expected finite samples, got some that are not")
 
 
 def _make_side(key: PRNGKeyArray, name: str, source: SampleSource, is_holding_out: bool) -> _Side:

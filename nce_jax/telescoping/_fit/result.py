@@ -20,7 +20,7 @@ from nce_jax.telescoping._fit.curvature import num_params
 from nce_jax.telescoping._fit.descent import DescentTraining
 from nce_jax.telescoping._fit.misfit import is_misfit, misfit_limit
 from nce_jax.telescoping._fit.newton_methods import FullBatchTraining, StreamTraining
-from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges
+from nce_jax.telescoping._fit.stage_model import Chain, StageModel, centered_bridges
 from nce_jax.telescoping._joint_log_partitions import JointLogPartitions, joint_log_partitions
 
 _PAIRS_PER_PARAMETER = 10
@@ -288,13 +288,17 @@ def make_telescope(
         effective_samples=assessment.effective_samples,
         min_effective_samples=min_effective_samples,
         stages_fn=config.model.stages_fn,
-        bridges_fn=partial(_bridges, config.model, levels.values),
+        bridges_fn=partial(_bridges, config.model, levels.values, config.offset),
     )
 
 
-def _bridges(model: StageModel, noise_levels: np.ndarray, x_data: Any, x_noise: Any) -> jax.Array:
+def _bridges(
+    model: StageModel, noise_levels: np.ndarray, offset: Any, x_data: Any, x_noise: Any
+) -> jax.Array:
     pairs = as_floating("x_data", x_data), as_floating("x_noise", x_noise)
-    return centered_bridges(model, pairs, jnp.asarray(noise_levels, jnp.result_type(float)))
+    levels = jnp.asarray(noise_levels, jnp.result_type(float))
+    chain = Chain(levels, jnp.ones(levels.size - 1, levels.dtype), offset)
+    return centered_bridges(model, pairs, chain)
 
 
 def _min_effective_samples(config: FitConfig) -> float:

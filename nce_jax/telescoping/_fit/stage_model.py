@@ -18,6 +18,24 @@ Moments = dict[str, jax.Array]
 """Location and scale of every stage's samples, (K, ...) each."""
 
 
+class Chain(NamedTuple):
+    """The stages of a fit as arrays.
+
+    Attributes:
+      noise_levels: a_0 = 0, ..., a_K = 1, (K + 1,).
+      kappa: of every stage, (K,).
+      offset: the point about which bridges are made, (1, ...), as `noise_offset` finds it.
+    """
+
+    noise_levels: jax.Array
+    kappa: jax.Array
+    offset: jax.Array | float = 0.0
+
+    @property
+    def num_stages(self) -> int:
+        return self.kappa.shape[0]
+
+
 class SharedBody(NamedTuple):
     """A model for `fit_telescope` with one body for all stages, and one head per stage.
 
@@ -162,21 +180,21 @@ def standardize(moments: Moments, x: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames="model")
 def centered_bridges(
-    model: StageModel, pairs: tuple[jax.Array, jax.Array], noise_levels: jax.Array
+    model: StageModel, pairs: tuple[jax.Array, jax.Array], chain: Chain
 ) -> jax.Array:
-    """Bridges about the noise's own location, (K + 1, n, ...).
+    """Bridges about the offset of the chain, (K + 1, n, ...).
 
     sqrt(1 - a^2) x + a y would carry an offset c that both sets share to (sqrt(1 - a^2) + a) c, up
     to 1.41 c and far beyond both sets. Jitted, so that calls outside `jit` do not compile it
     operation by operation.
     """
-    return bridges(*pairs, noise_levels=noise_levels, space=centered_space(model, pairs[1]))
+    space = centered_space(model, chain.offset)
+    return bridges(*pairs, noise_levels=chain.noise_levels, space=space)
 
 
-def centered_space(model: StageModel, noise: jax.Array) -> Space:
-    """The model's space, about the location of the noise."""
+def centered_space(model: StageModel, offset: jax.Array | float) -> Space:
+    """The model's space about an offset, in the units of that space."""
     to, back = model.space or (_identity, _identity)
-    offset = _offset(to(noise))
     return lambda x: to(x) - offset, lambda z: back(z + offset)
 
 
@@ -184,12 +202,14 @@ def _identity(x: Any) -> Any:
     return x
 
 
-def _offset(noise: jax.Array) -> jax.Array:
-    """The mean of the coordinates where it exceeds the standard deviation, and 0 elsewhere.
+@partial(jax.jit, static_argnames="model")
+def noise_offset(model: StageModel, noise: jax.Array) -> jax.Array:
+    """The noise's location in the model's space, (1, ...), about which bridges are made.
 
-    A smaller offset does no harm.
+    It is the mean of the coordinates where that exceeds the standard deviation, and 0 elsewhere: a
+    smaller offset does no harm. Another offset makes other bridges, so that one serves a whole fit.
     """
+    to, _ = model.space or (_identity, _identity)
+    noise = to(noise)
     mean = jnp.mean(noise, axis=0, keepdims=True)
-    return jax.lax.stop_gradient(
-        jnp.where(jnp.abs(mean) > jnp.std(noise, axis=0, keepdims=True), mean, 0)
-    )
+    return jnp.where(jnp.abs(mean) > jnp.std(noise, axis=0, keepdims=True), mean, 0)
