@@ -142,6 +142,22 @@ def test_the_sixteen_dimensions_are_those_of_the_experiment():
     assert problem.log_partition == start.log_partition
 
 
+def test_a_toy_is_measured_at_the_magnification_and_noise_ratio_of_its_lane(tmp_path):
+    """Of a wrong model, whose F* depends on kappa."""
+    problem = problems.make(arguments.Toy2d(output=tmp_path, hidden=(4,), num_cells=16))
+    params = problem.make_model(jax.random.key(0))[0]
+    f_measure = jax.jit(lambda point: problem.measure(params, 0.0, point))
+    errors = {
+        float(
+            f_measure(dict(magnification=m, noise_ratio=n, noise_variance=9.0))[
+                "log_partition_error"
+            ]
+        )
+        for m, n in ((1.0, 1.0), (100.0, 1.0), (1.0, 100.0))
+    }
+    assert len(errors) == 3
+
+
 @pytest.mark.costly
 @pytest.mark.parametrize(
     ("command", "axis", "treatments"),
