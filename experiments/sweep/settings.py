@@ -17,8 +17,8 @@ FILE = "settings.json"
 def store(sweep: Sweep) -> Sweep:
     """Writes the settings to the folder, or compares them with those stored there.
 
-    Returns the sweep with the stored treatments before its own, since each is computed and stored by
-    itself. Damaged settings cost nothing but these names: the chunks are compared with the sweep.
+    Returns the sweep with the stored treatments before its own, since each is computed and stored
+    by itself. Damaged settings cost nothing but these names: the chunks are compared with the sweep.
     """
     path = sweep.folder / FILE
     stored = _stored(path)
