@@ -18,7 +18,8 @@ def store(sweep: Sweep) -> Sweep:
     """Writes the settings to the folder, or compares them with those stored there.
 
     Returns the sweep with the stored treatments before its own, since each is computed and stored
-    by itself. Damaged settings cost nothing but these names: the chunks are compared with the sweep.
+    by itself. Damaged settings cost nothing but these names: the chunks are compared with the
+    sweep as well.
     """
     path = sweep.folder / FILE
     stored = _stored(path)
