@@ -97,7 +97,7 @@ class Config(TableSettings, ModelSettings):
     """Whether finished cells stay in build/runs, so that a run with more seeds goes on from them.
     They do not follow changes of the library."""
     seed: int = 0
-    """Seed of all random numbers."""
+    """Without effect here: every cell makes its keys from its own number."""
 
 
 PRESETS = {

@@ -34,7 +34,7 @@ def latent_cells(config: Config, digits: Iterable[int], num_seeds: int) -> tuple
         part = images.split(settings, _images(config.images), digit, seed)
         return latent_model.scores_of(of_latent, part, seed)
 
-    modules = ("latent_model", "images", *SHARED)
+    modules = ("latent_model", "images", "scores", "baselines", *SHARED)
     whole = cells.part(config, ModelSettings)
     done, folder = cells.compute("latent", whole, modules, _grid(digits, num_seeds, run))
     simple, _ = simple_cells(config, digits, num_seeds)

@@ -13,7 +13,7 @@ from experiments.anomaly import cells, statistics, tables
 from experiments.anomaly.config import PRESETS, Config, TableSettings
 from experiments.anomaly.image_arrays import Arrays, of_images
 from experiments.common import cli, results
-from experiments.common.datasets.adbench import load_table, table_names
+from experiments.common.datasets.adbench import load_table, table_digest, table_names
 
 
 def of_tables(config: Config) -> tuple[Arrays, Path]:
@@ -26,14 +26,15 @@ def of_tables(config: Config) -> tuple[Arrays, Path]:
         shape = [*table.x.shape, int(table.labels.sum())]
         return {"areas": tables.table_areas(settings, table), "shape": np.array(shape)}
 
-    done, folder = cells.compute(
-        "tables", settings, ("tables", "detectors"), {name: partial(run, name) for name in names}
-    )
+    # A file of other content is another cell: settings and code do not know of it.
+    keys = {name: f"{name}-{table_digest(name)[:16]}" for name in names}
+    todo = {key: partial(run, name) for name, key in keys.items()}
+    done, folder = cells.compute("tables", settings, ("tables", "detectors"), todo)
     arrays = {
         "tables": np.array(names, dtype=str),
         "table_methods": np.array(tables.METHODS),
-        "table_shapes": np.array([done[name]["shape"] for name in names]).reshape(-1, 3),
-        "table_areas": np.array([done[name]["areas"] for name in names]).reshape(
+        "table_shapes": np.array([done[keys[name]]["shape"] for name in names]).reshape(-1, 3),
+        "table_areas": np.array([done[keys[name]]["areas"] for name in names]).reshape(
             -1, config.table_seeds, len(tables.METHODS)
         ),
     }

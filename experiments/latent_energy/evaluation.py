@@ -58,7 +58,10 @@ def standard_log_density(z: np.ndarray) -> np.ndarray:
 
 
 def log_ratio_row(ratios: np.ndarray, ratios_noise: np.ndarray) -> Row:
-    """Mean normalized log ratio of held-out draws, its standard error, and the overlap at M = 1."""
+    """Mean normalized log ratio of held-out draws, its standard error, and the overlap at M = 1.
+
+    The standard error is that of the mean over the draws; that of the normalizer is left out.
+    """
     count = min(len(ratios), len(ratios_noise))
     # In float32: the overlap is computed by a jitted function of the library.
     data, draws = (jnp.asarray(r[:count], jnp.float32) for r in (ratios, ratios_noise))

@@ -83,7 +83,7 @@ def propose(
         prior=prior.step,
     )
     state = _train(config, train, prior, x, y, end, key_train)
-    best = end - 1 - jnp.arange(config.num_chains)
+    best = _last(end, config.num_chains)
     start = _encode(state.params, _pairs(x[best], y[best]))[0]
     scale = config.score_scale
 
@@ -106,6 +106,12 @@ def propose(
         return jnp.argmax(logits, axis=-1), log_density_fn(chains.x, context)
 
     return jax.lax.map(at_target, targets)
+
+
+def _last(end: Any, count: int) -> jax.Array:
+    """Indices of the last designs before `end`, repeated where there are fewer than `count`."""
+    # A negative index would be one of the designs that are held out.
+    return (end - 1 - jnp.arange(count)) % end
 
 
 def _train(config, train, prior, x, y, end, key) -> latent.LatentState:

@@ -153,7 +153,12 @@ def choose_target(config: Config, task: tasks.Task, key: jax.Array) -> tuple[flo
         for number, (x, value) in enumerate(zip(proposed, values, strict=True)):
             chosen = methods.candidates.best_distinct(x, value, config.num_candidates)
             medians[number, seed] = np.nanmedian(known[tasks.index_of(chosen)])
-    return config.targets[int(np.argmax(medians.mean(axis=1)))], medians
+    return config.targets[best_row(medians)], medians
+
+
+def best_row(medians: np.ndarray) -> int:
+    """The row of the largest mean; one with a NaN, no candidate of which is known, is the last."""
+    return int(np.argmax(np.nan_to_num(medians.mean(axis=1), nan=-np.inf)))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,10 @@ def draw_answered(
 
 
 def best_reachable(config: Config, rewards: jax.Array) -> Frontier:
-    """The frontier, by importance weights of the reference's answers, (prompt, answer)."""
+    """The frontier, by importance weights of the reference's answers, (prompt, answer).
+
+    KL, reward and log normalizer are biased low, the more the fewer answers carry the weight.
+    """
 
     def at(temperature: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
         scaled = rewards / temperature

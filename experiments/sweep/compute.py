@@ -40,7 +40,7 @@ def run(sweep: Sweep, command: str) -> xarray.Dataset:
                 " another folder"
             )
         with errors_name(sweep.folder, "output"):
-            store(sweep)
+            sweep = store(sweep)
         dataset, swept = _compute(sweep, command)
     if failed := [name for name, result in swept.items() if result.failed.all()]:
         end(f"{sweep.name}: every lane failed under the treatment {', '.join(failed)}", 1)

@@ -122,8 +122,9 @@ def toy_2d(sweep: Toy2d) -> Problem:
             toy.log_density, make_noise(point).log_prob, half_width, sweep.num_cells
         )
         phi = log_density_fn(params, square.x)
-        measures = measure(square, phi, phi[:1], log_partition)
-        best = measure(square, square.log_data, square.log_data[:1], jnp.zeros(()))
+        kappa = point["magnification"], point["noise_ratio"]
+        measures = measure(square, phi, phi[:1], log_partition, *kappa)
+        best = measure(square, square.log_data, square.log_data[:1], jnp.zeros(()), *kappa)
         return {
             "error": measures.divergence,
             "excess_loss": measures.loss - best.loss,

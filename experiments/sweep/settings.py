@@ -1,5 +1,6 @@
 """The settings of a sweep in its folder, which a resumed one has to repeat."""
 
+import dataclasses
 import json
 import warnings
 from pathlib import Path
@@ -13,21 +14,27 @@ from nce_jax._disk import DamagedFileError, read_json, sha256_of_json
 FILE = "settings.json"
 
 
-def store(sweep: Sweep) -> None:
+def store(sweep: Sweep) -> Sweep:
     """Writes the settings to the folder, or compares them with those stored there.
 
-    Treatments may differ, since each is computed and stored by itself. Damaged settings cost
-    nothing: the chunks are compared with the sweep as well.
+    Returns the sweep with the stored treatments before its own, since each is computed and stored
+    by itself. Damaged settings cost nothing but these names: the chunks are compared with the
+    sweep as well.
     """
     path = sweep.folder / FILE
+    stored = _stored(path)
+    # Without the earlier ones the result would lose what was computed for them.
+    treatments = dict.fromkeys((*stored.get("treatment", ()), *sweep.treatment))
+    sweep = dataclasses.replace(sweep, treatment=tuple(treatments))
     settings = json.loads(json.dumps({"experiment": sweep.name, **sweep.settings()}))
-    for name, saved in _stored(path).items():
+    for name, saved in stored.items():
         if name != "treatment" and saved != settings.get(name):
             raise UsageError(
                 f"{name}: expected {saved} as in the sweep in {sweep.folder}, got"
                 f" {settings.get(name)}"
             )
     results.write_json(path, {**settings, "sha256": sha256_of_json(settings)})
+    return sweep
 
 
 def _stored(path: Path) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Measures(NamedTuple):
       divergence: KL(p* || p_theta), the model normalized over the square.
       loss: NCE loss at the F in use, by quadrature, without the sampling error of a batch.
       log_partition: log Z over the square.
-      profiled: F*(1), the F that minimizes this loss; it equals log Z only for the true model.
+      profiled: F*(kappa), the F that minimizes this loss; it equals log Z only for the true model.
       outside: fraction of the model's mass beyond `EDGE`.
       heights: normalized log density at the modes, (modes,).
     """
@@ -71,21 +71,31 @@ def measure(
     log_density: jax.Array,
     log_density_at_modes: jax.Array,
     log_partition: jax.Array,
+    magnification: float | jax.Array = 1.0,
+    noise_ratio: float | jax.Array = 1.0,
 ) -> Measures:
-    """Measures phi, given at the cells and at the modes, with F = `log_partition` in use."""
+    """Measures phi, given at the cells and at the modes, with F = `log_partition` in use.
+
+    Loss and F* are those of the training at this magnification and noise ratio.
+    """
     log_z = log_integral(log_density, square.log_area)
     log_model = log_density - log_z
     log_ratio = log_density - square.log_noise
     data, noise, model = (
         jnp.exp(log_p + square.log_area) for log_p in (square.log_data, square.log_noise, log_model)
     )
-    weights = {"weights_data": data, "weights_noise": noise}
+    options = {
+        "weights_data": data,
+        "weights_noise": noise,
+        "magnification": magnification,
+        "noise_ratio": noise_ratio,
+    }
     is_outside = jnp.max(jnp.abs(square.x), axis=-1) > EDGE
     return Measures(
         divergence=jnp.sum(data * jnp.where(data > 0, square.log_data - log_model, 0)),
-        loss=nce_jax.nce_loss(log_ratio, log_ratio, log_partition=log_partition, **weights),
+        loss=nce_jax.nce_loss(log_ratio, log_ratio, log_partition=log_partition, **options),
         log_partition=log_z,
-        profiled=nce_jax.solve_log_partition(log_ratio, log_ratio, **weights).log_partition,
+        profiled=nce_jax.solve_log_partition(log_ratio, log_ratio, **options).log_partition,
         outside=jnp.sum(jnp.where(is_outside, model, 0)),
         heights=log_density_at_modes - log_z,
     )

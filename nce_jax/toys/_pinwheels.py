@@ -63,8 +63,8 @@ def log_density(shape: Pinwheel, x: jax.Array) -> jax.Array:
 
     over all such t in (-pi, pi]. Far out (|x| > 3.4 by default) the phase has two turning points:
     the map folds, a petal has three or more features for a point, and the density is infinite
-    along the fold. The sum includes all features up to r = 1 + 6 radial_std, and beyond that only
-    those near the petal's axis.
+    along the fold. The sum includes all features up to r = 1 + 6 radial_std, or 10 if that is
+    less, and beyond that only those near the petal's axis.
 
     First derivatives with respect to x are exact; second derivatives are not. Where r > 10, many
     standard deviations out, the phase of r = 10 is used: the value is finite, but only its Gaussian
@@ -112,8 +112,9 @@ def _slope(shape: Pinwheel, radius: jax.Array, angle: jax.Array) -> jax.Array:
 def _phases(shape: Pinwheel, radius: jax.Array, theta: jax.Array) -> jax.Array:
     """The phases theta + 2 pi j / petals nearest to g(0), the likeliest ones, (1, n, phases)."""
     spacing = 2 * math.pi / shape.petals
-    # The circle's phases differ from g(0) by at most pi + rate exp(r).
-    num_each_side = math.ceil((math.pi + shape.rate * math.exp(1 + 6 * shape.radial_std)) / spacing)
+    # The circle's phases differ from g(0) by at most pi + rate exp(r), with r the winding's radius.
+    largest = min(1 + 6 * shape.radial_std, MAX_WINDING_RADIUS)
+    num_each_side = math.ceil((math.pi + shape.rate * math.exp(largest)) / spacing)
     nearest = jnp.round((_phase(shape, radius, jnp.zeros_like(radius)) - theta) / spacing)
     offsets = jnp.arange(-num_each_side, num_each_side + 1, dtype=radius.dtype)[None, None]
     return theta + spacing * (jax.lax.stop_gradient(nearest) + offsets)

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import check_key, check_positive_int
+from nce_jax._checks import as_floating, check_key, check_positive_int
 from nce_jax._describe import describe
+from nce_jax._dtypes import compute_dtype
 from nce_jax._options import check_number
 from nce_jax._types import Array, Float, PRNGKeyArray
 
@@ -22,7 +23,8 @@ class Toy(NamedTuple):
       sample: `sample(key, num_samples)` gives independent samples, (num_samples, 2), in the default
         floating dtype; `num_samples` is static under jit.
       log_density: `log_density(x)` of points x (n, 2) gives their normalized log densities (n,) in
-        nats; None where there is no exact one.
+        nats, in the dtype of x but at least float32, and NaN where x is; None where there is no
+        exact one.
       centers: the modes, or the middles of the petals, (num_modes, 2); None where the toy has none.
     """
 
@@ -43,8 +45,10 @@ def make_toy(
         return draw(key, num_samples)
 
     def checked(x: Float[Array, "n 2"]) -> Float[Array, " n"]:
-        _check_points(x)
-        return log_density(x)
+        points = _as_points(x)
+        # A comparison with NaN is false, and the point would count as one outside of the support.
+        is_nan = jnp.isnan(points).any(axis=-1)
+        return jnp.where(is_nan, jnp.nan, log_density(points))
 
     return Toy(name, sample, None if log_density is None else checked, centers)
 
@@ -55,10 +59,13 @@ def check_sizes(**sizes: Any) -> None:
         check_number(name, value, "a finite positive number", lambda size: 0 < size < math.inf)
 
 
-def _check_points(x: jax.Array) -> None:
+def _as_points(x: jax.Array) -> jax.Array:
+    """Checked points as an array of JAX, in the dtype of the computation."""
     if not isinstance(x, jax.Array | np.ndarray):
         raise TypeError(f"x: expected an array of shape (n, 2), got {describe(x)}")
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"x: expected a floating array, got dtype {x.dtype}")
     if x.ndim != 2 or x.shape[1] != 2:
         raise ValueError(f"x: expected shape (n, 2), got shape {x.shape}")
+    points = as_floating("x", x)
+    return points.astype(compute_dtype(points))

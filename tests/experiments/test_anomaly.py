@@ -23,7 +23,7 @@ from experiments.anomaly import (
 )
 from experiments.anomaly.config import PRESETS, ImageSettings, LatentSettings, TableSettings
 from experiments.anomaly.plot import draw
-from experiments.anomaly.run import experiment
+from experiments.anomaly.run import experiment, of_tables
 from experiments.anomaly.scores import Rule
 from experiments.common import pieces
 from experiments.common.datasets.adbench import Table
@@ -363,4 +363,20 @@ def test_an_interrupted_run_goes_on_from_its_cells(monkeypatch, tmp_path):
         done, folder = cells.compute("tables", TableSettings(), ("tables",), todo)
     assert counted == ["a", "b"]
     assert set(done) == {"a", "b"}
+    pieces.remove([folder])
+
+
+def test_a_table_of_other_content_is_computed_again(monkeypatch, tmp_path):
+    """Under the name, settings and code of the one before."""
+    monkeypatch.setattr(pieces, "RUNS", tmp_path / "runs")
+    monkeypatch.setenv("NCE_JAX_DATA", str(tmp_path))
+    zeros = np.zeros((1, len(tables.METHODS)))
+    monkeypatch.setattr(tables, "table_areas", lambda settings, table: zeros + table.x.sum())
+    (tmp_path / "adbench").mkdir()
+    config = dataclasses.replace(PRESETS["smoke"], tables=("99_tiny",))
+    for value in (1.0, 2.0):
+        path = tmp_path / "adbench" / "99_tiny.npz"
+        np.savez(path, X=np.full((2, 1), value), y=np.array([0, 1]))
+        arrays, folder = of_tables(config)
+        np.testing.assert_array_equal(arrays["table_areas"], 2 * value)
     pieces.remove([folder])

@@ -11,7 +11,16 @@ import pytest
 from experiments.common import results
 from experiments.common.datasets import design_bench
 from experiments.common.endings import CommandError
-from experiments.offline_design import candidates, methods, plot, run, statistics, table, tasks
+from experiments.offline_design import (
+    candidates,
+    generator,
+    methods,
+    plot,
+    run,
+    statistics,
+    table,
+    tasks,
+)
 from experiments.offline_design.config import PRESETS
 from experiments.offline_design.scores import judge
 from experiments.offline_design.training_lanes import encode
@@ -29,6 +38,15 @@ def test_the_given_half_is_sorted_and_does_not_exceed_the_median():
     x, y = tasks.lower_half(np.arange(5)[:, None], np.array([3.0, 1.0, 5.0, 2.0, 4.0]))
     np.testing.assert_array_equal(x[:, 0], [1, 3, 0])
     np.testing.assert_array_equal(y, [1, 2, 3])
+
+
+def test_a_target_without_known_candidates_is_not_chosen():
+    assert run.best_row(np.array([[0.1, 0.2], [0.9, np.nan], [0.3, 0.2]])) == 2
+
+
+def test_chains_begin_at_no_design_that_is_held_out():
+    np.testing.assert_array_equal(generator._last(3, 5), [2, 1, 0, 2, 1])
+    np.testing.assert_array_equal(generator._last(9, 3), [8, 7, 6])
 
 
 def test_sequences_are_found_at_their_position():

@@ -142,6 +142,18 @@ def test_the_sixteen_dimensions_are_those_of_the_experiment():
     assert problem.log_partition == start.log_partition
 
 
+def test_a_toy_is_measured_at_the_magnification_and_noise_ratio_of_its_lane(tmp_path):
+    """Of a wrong model, whose F* depends on kappa."""
+    problem = problems.make(arguments.Toy2d(output=tmp_path, hidden=(4,), num_cells=16))
+    params = problem.make_model(jax.random.key(0))[0]
+    measure = jax.jit(lambda point: problem.measure(params, 0.0, point))
+    errors = set()
+    for m, n in ((1.0, 1.0), (100.0, 1.0), (1.0, 10.0)):
+        point = {"magnification": m, "noise_ratio": n, "noise_variance": 9.0}
+        errors.add(float(measure(point)["log_partition_error"]))
+    assert len(errors) == 3
+
+
 @pytest.mark.costly
 @pytest.mark.parametrize(
     ("command", "axis", "treatments"),
@@ -318,6 +330,15 @@ def test_damaged_settings_cost_nothing(tmp_path, content):
     settings.store(sweep)
     with pytest.raises(checks.UsageError, match="seeds: expected 10 as in the sweep in"):
         settings.store(dataclasses.replace(sweep, seeds=11))
+
+
+def test_a_further_treatment_is_added_to_those_stored(tmp_path):
+    stored = settings.store(arguments.Gaussian1d(output=tmp_path, treatment=("joint",)))
+    assert stored.treatment == ("joint",)
+    added = arguments.Gaussian1d(output=tmp_path, treatment=("solved",))
+    assert settings.store(added).treatment == ("joint", "solved")
+    again = dataclasses.replace(added, treatment=("solved", "joint"))
+    assert settings.store(again).treatment == ("joint", "solved")
 
 
 def test_a_folder_in_use_is_left_alone(swept, capsys):

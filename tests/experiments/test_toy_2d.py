@@ -75,6 +75,18 @@ def test_the_data_as_a_model_have_nothing_left_to_learn(toy, square):
         )
 
 
+def test_profiled_f_minimizes_the_loss_at_every_magnification_and_noise_ratio(toy, square):
+    """Of a wrong model, whose F* depends on kappa."""
+    phi, at_modes = square.log_data / 2, heights(toy)
+    found = {}
+    for options in ((1.0, 1.0), (10.0, 1.0), (1.0, 10.0)):
+        f = MEASURE(square, phi, at_modes, jnp.float32(0), *options).profiled
+        losses = [MEASURE(square, phi, at_modes, f + shift, *options).loss for shift in (-1, 0, 1)]
+        assert losses[1] < min(losses[0], losses[2])
+        found[options] = float(f)
+    assert len(set(np.round(list(found.values()), 2))) > 1
+
+
 def test_the_noise_as_a_model_against_monte_carlo(toy, square):
     """KL(p* || q) within 4 standard errors of 20,000 samples (seed 0).
 

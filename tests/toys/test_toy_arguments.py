@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nce_jax import toys
+from nce_jax.toys import _pinwheels
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,33 @@ def test_densities_of_other_sizes_are_normalized(toy, extent):
     points = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2)
     density = np.exp(np.asarray(toy.log_density(jnp.asarray(points, jnp.float32)), np.float64))
     assert abs(density.sum() * (2 * extent / 200) ** 2 - 1) < 1e-5
+
+
+DENSE = [toys.gaussians(), toys.rings(), toys.checkerboard(), toys.pinwheel()]
+
+
+@pytest.mark.parametrize("toy", DENSE, ids=lambda toy: toy.name)
+def test_a_density_is_in_float32_at_least_and_says_nan(toy):
+    """Warnings are errors: float64 points of NumPy are converted without one where x64 is off."""
+    single = np.array([[2.5, 0.25], [math.nan, 1.0], [1.0, math.nan]], np.float32)
+    expected = np.asarray(toy.log_density(jnp.asarray(single)))
+    assert np.isnan(expected).tolist() == [False, True, True]
+    np.testing.assert_array_equal(toy.log_density(single.astype(np.float64)), expected)
+    half = toy.log_density(jnp.asarray(single, jnp.bfloat16))
+    assert half.dtype == jnp.float32
+    np.testing.assert_array_equal(half, expected)
+
+
+def test_phases_of_a_wide_pinwheel_are_no_more_than_the_winding_needs():
+    """Their number would follow exp(1 + 6 radial_std): 8e12 for a pinwheel of radial_std 5."""
+    shapes = [
+        jax.eval_shape(
+            lambda r, std=std: _pinwheels._phases(_pinwheels.Pinwheel(radial_std=std), r, r),
+            jax.ShapeDtypeStruct((1, 1, 1), jnp.float32),
+        ).shape
+        for std in (1.5, 2.0, 5.0)
+    ]
+    assert shapes[0] == shapes[1] == shapes[2]
 
 
 @pytest.mark.bad_input

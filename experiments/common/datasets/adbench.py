@@ -10,7 +10,7 @@ from experiments.common.datasets.origin import DataError, Origin
 from nce_jax._archives import read_arrays
 from nce_jax._disk import DamagedFileError, sha256
 
-__all__ = ["DIGESTS", "DataError", "Table", "load_table", "table_names"]
+__all__ = ["DIGESTS", "DataError", "Table", "load_table", "table_digest", "table_names"]
 
 LIMIT = 2**30
 ORIGIN = Origin(
@@ -65,9 +65,7 @@ def load_table(name: str) -> Table:
     References:
         Han, Hu, Huang, Jiang and Zhao, ADBench: anomaly detection benchmark, 2022.
     """
-    path = ORIGIN.path() / f"{name}.npz"
-    if Path(name).name != name or not path.exists():
-        raise ORIGIN.error(f"{path}: no such file")
+    path = _path(name)
     try:
         digest, arrays = sha256(path), read_arrays(path, LIMIT)
     except (DamagedFileError, OSError) as error:
@@ -76,6 +74,18 @@ def load_table(name: str) -> Table:
         raise ORIGIN.error(f"{path}: expected sha256 {DIGESTS[name]}, got {digest}")
     x, labels = _check(arrays, path)
     return Table(x, labels, name in DIGESTS)
+
+
+def table_digest(name: str) -> str:
+    """Returns the sha256 of a table's file; raises DataError where there is none."""
+    return sha256(_path(name))
+
+
+def _path(name: str) -> Path:
+    path = ORIGIN.path() / f"{name}.npz"
+    if Path(name).name != name or not path.exists():
+        raise ORIGIN.error(f"{path}: no such file")
+    return path
 
 
 def _check(arrays: dict[str, np.ndarray], path: Path) -> tuple[np.ndarray, np.ndarray]:
