@@ -163,8 +163,8 @@ def _bennett_update(
             " has_bennett_step=True says, got one with a pull, which Bennett's step leaves out;"
             " make the criterion with has_bennett_step=False"
         )
-    # The step of `fixed_point` without its bracket, which would cost more than the step itself. An F
-    # that is not finite starts anew: from far off, one step makes most of the way.
+    # The step of `fixed_point` without its bracket, which would cost more than the step itself. An
+    # F that is not finite starts anew: from far off, one step makes most of the way.
     start = jnp.where(jnp.isfinite(log_partition), log_partition, 0)
     rate = as_scalar("learning_rate", learning_rate, problem.data.values)
     moved = start - rate * bennett_residual(problem, start)
