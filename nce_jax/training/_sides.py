@@ -127,7 +127,7 @@ class Sides(NamedTuple):
         return shared(draw, jax.random.fold_in(key, step), step=step)
 
     def rows(self, inputs: dict[str, Any], samples: tuple[Side, Side]) -> dict[str, Any]:
-        """One log ratio per sample, for faults: of places or stages the one farthest from finite."""
+        """One log ratio per sample: of places or stages the one farthest from finite."""
         if self.stages is not None:
             return worst_of_stages(inputs)
         if not self.is_spatial:
