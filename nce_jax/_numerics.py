@@ -48,6 +48,29 @@ def stop_where(is_failed: jax.Array, arrays: Any) -> Any:
     return jax.tree.map(stop, arrays)
 
 
+def fill_padding(x: Any, weights: jax.Array | None) -> Any:
+    """Replaces samples of weight zero by the first one of nonzero weight, in floating leaves.
+
+    A model's derivative at NaN is NaN, also where the loss multiplies it by zero. Where no sample
+    has a weight, entries that are not finite become zero.
+    """
+    if weights is None:
+        return x
+    is_weighted = weights != 0
+    # A sum, and no index: over a mesh one row is added up, where all samples would be gathered.
+    is_first = is_weighted & (jnp.cumsum(is_weighted) == 1)
+
+    def fill(leaf: Any) -> Any:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            return leaf
+        mask, first = (m.reshape(-1, *[1] * (leaf.ndim - 1)) for m in (is_weighted, is_first))
+        row = jnp.sum(jnp.where(first, leaf, 0), axis=0, keepdims=True).astype(leaf.dtype)
+        own = jnp.where(jnp.isfinite(leaf), leaf, 0)
+        return jnp.where(mask, leaf, jnp.where(jnp.any(is_weighted), row, own))
+
+    return jax.tree.map(fill, x)
+
+
 def ignore_unweighted(samples: jax.Array, weights: jax.Array | None) -> jax.Array:
     """Replaces samples of weight zero by the largest finite sample of nonzero weight, if any.
 

@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from nce_jax._dtypes import compute_dtype
 from nce_jax._promotion import standard_promotion
 
 _MISSING = re.compile(r"missing \d+ required keyword-only arguments?: (.*)")
@@ -34,6 +35,33 @@ def update_fn(optimizer: Any) -> Callable[..., Any]:
         return optimizer.update(updates, state, params, **known)
 
     return update
+
+
+def with_present(value_fn: Callable[[Any], Any], present: Any) -> Callable[[Any], Any]:
+    """The loss for a line search, whose parameters may be a part of those that the loss takes.
+
+    Where another optimizer moves the rest, optax puts a `MaskedNode`: it stays as it is at present.
+    """
+
+    def value_of_part(part: Any) -> Any:
+        return value_fn(
+            jax.tree.map(
+                lambda new, old: old if _is_masked(new) else new, part, present, is_leaf=_is_masked
+            )
+        )
+
+    return value_of_part
+
+
+def _is_masked(node: Any) -> bool:
+    return type(node).__name__ == "MaskedNode"  # of optax, which this module does without
+
+
+def norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all leaves, in float32 at least: float16 squares end at 65,504."""
+    with standard_promotion():
+        wide = (leaf.astype(compute_dtype(leaf)) for leaf in jax.tree.leaves(tree))
+        return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in wide))
 
 
 def refuse_arguments(optimizer: Any, params: Any, reason: str) -> None:

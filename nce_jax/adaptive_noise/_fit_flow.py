@@ -19,7 +19,7 @@ from nce_jax._options import as_folder, check_changes, check_flag, check_fractio
 from nce_jax._promotion import standard_promotion
 from nce_jax._samples import HoldOut, check_wide_samples, hold_out
 from nce_jax._types import Array, ArrayLike, Float, Params, PRNGKeyArray, Real, Shaped
-from nce_jax._updates import update_fn
+from nce_jax._updates import norm, update_fn, with_present
 from nce_jax.adaptive_noise._flow import FlowNoise, flow
 from nce_jax.likelihood import log_likelihood
 from nce_jax.training import Batch, fit
@@ -237,17 +237,18 @@ class _FlowStep:
         self, state: _State, batch: Batch, key: PRNGKeyArray
     ) -> tuple[_State, dict[str, jax.Array]]:
         loss, gradient = jax.value_and_grad(self.loss)(state.params, batch.x_data)
+        value_fn = partial(self.loss, x=batch.x_data)
         with standard_promotion():
             move = update_fn(self.optimizer)
             updates, opt_state = move(
                 gradient, state.opt_state, state.params,
-                value=loss, grad=gradient, value_fn=partial(self.loss, x=batch.x_data),
+                value=loss, grad=gradient, value_fn=with_present(value_fn, state.params),
             )  # fmt: skip
             params = optax.apply_updates(state.params, updates)
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
         is_due = state.step % self.evaluate_every == 0
         state = jax.lax.cond(is_due, self.choose, lambda state: state, state)
-        return state, {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        return state, {"loss": loss, "gradient_norm": norm(gradient)}
 
     def loss(self, params: Params, x: jax.Array) -> jax.Array:
         return -jnp.mean(self.noise_fn(params).log_prob(x))

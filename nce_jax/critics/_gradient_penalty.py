@@ -16,7 +16,7 @@ from nce_jax._checks import (
     describe,
 )
 from nce_jax._contracts import check_log_density_fn
-from nce_jax._numerics import has_no_weight, ignore_unweighted, weighted_mean
+from nce_jax._numerics import fill_padding, has_no_weight, ignore_unweighted, weighted_mean
 from nce_jax._options import check_choice
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
@@ -106,11 +106,12 @@ def _penalty(
 
     with standard_promotion():
         x, rebuild, weights, name = _samples(batch, where, key)
-        gradient = jax.grad(total)(x)
+        like = jnp.zeros(x.shape[:1], jnp.promote_types(x.dtype, jnp.float32))
+        weights = as_weights(name, weights, like)
+        gradient = jax.grad(total)(fill_padding(x, weights))
         gradient = gradient.astype(jnp.promote_types(gradient.dtype, jnp.float32))
         squares = jnp.sum(gradient.reshape(x.shape[0], -1) ** 2, axis=1)
         terms = squares if target_norm == 0 else (_root(squares) - target_norm) ** 2
-        weights = as_weights(name, weights, terms)
         terms = ignore_unweighted(terms, weights)
         is_empty = has_no_weight(terms, weights)
         if weights is not None:

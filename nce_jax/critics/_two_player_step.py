@@ -14,7 +14,7 @@ from nce_jax._contracts import check_data, check_log_density_fn, check_optimizer
 from nce_jax._options import check_flag
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import init_optimizer, update_fn
+from nce_jax._updates import init_optimizer, norm, update_fn, with_present
 from nce_jax.critics._checks import (
     as_batch,
     as_samples_and_loss,
@@ -121,6 +121,7 @@ class TwoPlayerStep:
         check_instance("state", state, TwoPlayerState, "train.init(params, critic_params)")
         check_arguments(state, self.optimizer, batch, key)
         batch = as_batch(batch, self.num_critic_steps, self.critic.sides.mesh)
+        batch = self.critic.sides.fill(batch)  # data are conditions of the generator, too
         key_critic, key_generator = jax.random.split(key)
         critic, seen = self._move_critic(state, batch, key_critic)
         state = state._replace(critic=critic)
@@ -173,13 +174,13 @@ class TwoPlayerStep:
 
         (loss, own), gradient = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         objective: dict[str, Any] = {"value": loss, "grad": gradient}
-        objective["value_fn"] = lambda params: loss_fn(params)[0]
+        objective["value_fn"] = with_present(lambda params: loss_fn(params)[0], state.params)
         with standard_promotion():
             move = update_fn(self.optimizer)
             updates, opt_state = move(gradient, state.opt_state, state.params, **objective)
             params = optax.apply_updates(state.params, updates)
         metrics = {"own_loss": own} if self.has_loss else {}
-        metrics |= {"loss": loss, "gradient_norm": optax.tree.norm(gradient)}
+        metrics |= {"loss": loss, "gradient_norm": norm(gradient)}
         state = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
         return state, metrics
 

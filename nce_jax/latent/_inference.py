@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_floating, check_instance, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn
-from nce_jax._dtypes import compute_dtype, result_dtype
+from nce_jax._dtypes import compute_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.samplers import Kernel, sample_chains
@@ -95,7 +95,7 @@ def _moments(moments: Any, x: Any) -> tuple[jax.Array, jax.Array]:
             f" shapes {shapes[0]} and {shapes[1]}"
         )
     mean, log_scale = (as_floating("encode_fn", moment) for moment in moments)
-    dtype = result_dtype(mean, log_scale)
+    dtype = compute_dtype(mean, log_scale)  # a scale of 1e-3 is lost in bfloat16
     return mean.astype(dtype), log_scale.astype(dtype)
 
 

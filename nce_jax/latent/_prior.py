@@ -21,7 +21,7 @@ from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype, result_dtype
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogRatioFn, Params, PRNGKeyArray
-from nce_jax._updates import check_opt_state, init_optimizer, refuse_arguments
+from nce_jax._updates import check_opt_state, init_optimizer, norm, refuse_arguments
 from nce_jax.latent._checks import as_data
 from nce_jax.samplers import Kernel, sample_chains
 from nce_jax.training import TrainState, TrainStep
@@ -108,7 +108,7 @@ class ChainStep:
         new = state._replace(params=params, opt_state=opt_state, step=state.step + 1)
         return new, {
             "loss": loss,
-            "gradient_norm": optax.tree.norm(gradient),
+            "gradient_norm": norm(gradient),
             "num_nonfinite": jnp.sum(chains.num_nonfinite),
         }
 

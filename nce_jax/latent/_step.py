@@ -22,7 +22,7 @@ from nce_jax._dtypes import compute_dtype
 from nce_jax._partial import EqualPartial
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import check_opt_state, init_optimizer, update_fn
+from nce_jax._updates import check_opt_state, init_optimizer, norm, update_fn, with_present
 from nce_jax.latent._checks import (
     as_data,
     check_prior_state,
@@ -120,16 +120,13 @@ class LatentStep:
         def value_fn(params: Params) -> Array:
             return self._loss(params, state.prior, x, key_infer)[0]
 
-        objective = {"value": loss, "grad": gradient, "value_fn": value_fn}
+        objective: dict[str, Any] = {"value": loss, "grad": gradient}
+        objective["value_fn"] = with_present(value_fn, state.params)
         with standard_promotion():
             move = update_fn(self.optimizer)
             updates, opt_state = move(gradient, state.opt_state, state.params, **objective)
             params = optax.apply_updates(state.params, updates)
-        metrics = {
-            "loss": loss,
-            "reconstruction": reconstruction,
-            "gradient_norm": optax.tree.norm(gradient),
-        }
+        metrics = {"loss": loss, "reconstruction": reconstruction, "gradient_norm": norm(gradient)}
         prior, more = self._move_prior(state.prior, jax.lax.stop_gradient(z), key_prior)
         return LatentState(params, opt_state, prior, state.step + 1), metrics | more
 

@@ -10,6 +10,7 @@ from nce_jax._checks import describe
 from nce_jax._options import check_fraction
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Float, Params
+from nce_jax._updates import update_fn
 from nce_jax.training._optimizers import as_optimizer
 
 
@@ -74,6 +75,7 @@ def with_average(
     """
     inner = as_optimizer("optimizer", optimizer)
     check_fraction("decay", decay)
+    move = update_fn(inner)
 
     def init(params: Params) -> Any:
         average = jax.tree.map(lambda leaf: jnp.zeros(jnp.shape(leaf), _wide(leaf)), params)
@@ -87,7 +89,7 @@ def with_average(
         if params is None:
             raise ValueError("params: expected the parameters, of which the average is, got None")
         inner_state, before = state
-        updates, inner_state = inner.update(updates, inner_state, params, **extra)
+        updates, inner_state = move(updates, inner_state, params, **extra)
         moved = optax.apply_updates(params, updates)
 
         def mix(average: jax.Array, leaf: Any) -> jax.Array:

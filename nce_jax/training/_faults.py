@@ -12,7 +12,8 @@ class SampleFaults(NamedTuple):
     """Samples of nonzero weight whose log ratio is NaN or infinite, of one batch.
 
     A noise sample to which the model gives no mass, with a log density of -inf, is none of them:
-    it adds exactly zero to every loss.
+    it adds exactly zero to every loss. Of a spatial critic an image is one sample, and of several
+    stages a pair: what counts is its log ratio that is farthest from finite.
 
     Each field is an int32 array of seven numbers: how many samples have a model that is NaN, a
     model that is infinite (of the noise samples: +inf), a log noise density that is NaN or +inf,

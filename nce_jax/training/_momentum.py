@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from nce_jax._dtypes import compute_dtype
 from nce_jax._promotion import standard_promotion
+from nce_jax._updates import norm
 
 _NUM_SIMULATED = 3
 """Number of steps that are simulated; the rest is summed as a geometric series."""
@@ -26,7 +28,7 @@ def response(
         scaled = jax.tree.map(lambda leaf: factor * leaf, gradient)
         _, later = optimizer.update(scaled, opt_state, params)
         # The second update: a warm-up begins at a rate of zero.
-        return optax.tree.norm(optimizer.update(scaled, later, params)[0])
+        return norm(optimizer.update(scaled, later, params)[0])
 
     power = jnp.clip(jnp.log2(size(2.0) / size(1.0)), 0, 1)
     return jnp.where(jnp.isfinite(power), power, 1)
@@ -41,7 +43,9 @@ def pending(optimizer: optax.GradientTransformation, opt_state: Any, params: Any
         updates, opt_state = optimizer.update(zeros, opt_state, params)
         params = optax.apply_updates(params, updates)
         moves.append(updates)
-    *_, before, last = moves
+    *_, before, last = (
+        jax.tree.map(lambda leaf: leaf.astype(compute_dtype(leaf)), move) for move in moves
+    )
     square = optax.tree.vdot(before, before)
     ratio = optax.tree.vdot(last, before) / jnp.where(square > 0, square, 1)
     ratio = jnp.where((ratio > 0) & (ratio < _MAX_RATIO), ratio, 0)

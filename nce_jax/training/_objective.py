@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from nce_jax.criteria import Criterion
 from nce_jax.training._composition import check_loss
@@ -32,7 +31,6 @@ def value_of_pair(
     treatment: Treatment,
     criterion: Criterion,
     weights: dict[str, Any],
-    present: Any,
 ) -> jax.Array:
     """The loss of the step's own batch at other parameters, under its treatment of F.
 
@@ -40,24 +38,16 @@ def value_of_pair(
     the solved F. Otherwise it is what the pair holds.
 
     Args:
-      pair: parameters and F. Of what another optimizer moves there is a `MaskedNode`: it stays as
-        it is at present.
+      pair: parameters and F.
       forward: the log ratios of the batch, from parameters.
       treatment: of F.
       criterion: the loss.
       weights: of the batch.
-      present: the pair at which the step has taken loss and gradient.
     """
-    params, log_partition = jax.tree.map(
-        lambda new, old: old if _is_masked(new) else new, pair, present, is_leaf=_is_masked
-    )
+    params, log_partition = pair
     ratios = forward(params)
     if treatment.is_profiled:
         fixed = jax.lax.stop_gradient({**ratios, **weights})
         update = treatment.update(criterion, fixed, jax.lax.stop_gradient(log_partition))
         log_partition = jax.lax.stop_gradient(update.log_partition)
     return batch_loss(ratios, log_partition, criterion, weights)
-
-
-def _is_masked(part: Any) -> bool:
-    return isinstance(part, optax.MaskedNode)

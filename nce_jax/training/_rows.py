@@ -17,6 +17,7 @@ from nce_jax._contracts import check_arrays, check_optimizer
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Int, Params
 from nce_jax._updates import refuse_arguments
+from nce_jax.training._average import ParamsAverage
 
 
 class Rows(NamedTuple):
@@ -141,7 +142,8 @@ def update_rows(
       TypeError: an argument of the wrong kind.
       ValueError: arrays of different numbers of rows; a gradient that is not one of the gathered
         rows; an optimizer that factors its averages (Adafactor), gathers the gradients of several
-        steps (`optax.MultiSteps`) or needs the loss (`optax.lbfgs`).
+        steps (`optax.MultiSteps`), averages the parameters (`with_average`) or needs the loss
+        (`optax.lbfgs`).
 
     Examples:
       >>> import jax
@@ -193,6 +195,15 @@ def _tables_of(optimizer: optax.GradientTransformation, opt_state: Any, tables: 
             )
             raise ValueError(f"optimizer: expected {expected}, got one that keeps {leaf.shape}")
         return jnp.ndim(leaf) > 0
+
+    def is_average(leaf: Any) -> bool:
+        return isinstance(leaf, ParamsAverage)
+
+    if any(map(is_average, jax.tree.leaves(opt_state, is_leaf=is_average))):
+        raise ValueError(
+            "optimizer: expected one that moves rows when they come, got one of with_average, which"
+            " averages all rows at every step"
+        )
 
     def adds_up(leaf: Any) -> bool:
         return isinstance(leaf, optax.MultiStepsState)

@@ -36,9 +36,14 @@ def settle(
         for f in (update.log_partition, update.next_log_partition)
     )
     status = jnp.where(is_uncovered, Status.NONFINITE, update.status).astype(jnp.int32)
+    waits = update.params_wait
+    if waits is not None:
+        waits = waits & (status != Status.NONFINITE)  # a failure does not wait to be seen
     if is_empty is None:
-        return update._replace(log_partition=f, next_log_partition=next_f, status=status)
-    waits = is_empty if update.params_wait is None else is_empty | update.params_wait
+        return update._replace(
+            log_partition=f, next_log_partition=next_f, status=status, params_wait=waits
+        )
+    waits = is_empty if waits is None else is_empty | waits
     return LogPartitionUpdate(
         log_partition=jnp.where(is_empty, state.log_partition, f),
         next_log_partition=jnp.where(is_empty, state.log_partition, next_f),

@@ -15,11 +15,12 @@ from nce_jax._contracts import (
     check_values,
     evaluate_model,
 )
+from nce_jax._numerics import fill_padding
 from nce_jax._promotion import standard_promotion
 from nce_jax._shared import shared
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.training._sharding import gather, map_over_devices, split
-from nce_jax.training._stages import Stages
+from nce_jax.training._stages import Stages, worst, worst_of_stages
 from nce_jax.training._state import Batch
 
 Model = Callable[[Params, Any], jax.Array]
@@ -58,8 +59,8 @@ class Sides(NamedTuple):
             self._check_weights(name, getattr(batch, name), batch)
 
     def _check_weights(self, name: str, weights: Any, batch: Batch) -> None:
-        if weights is None or self.mesh is not None:  # `split` checks those of a mesh
-            return
+        if weights is None or (self.mesh is not None and not jnp.ndim(weights)):
+            return  # `split` names a number
         check_data(name, weights)
         x = batch.x_noise if name == "weights_noise" else batch.x_data
         count = self.num_noise if name == "weights_noise" and x is None else None
@@ -68,6 +69,14 @@ class Sides(NamedTuple):
             raise ValueError(
                 f"{name}: expected one weight per sample, ({count},), got shape {weights.shape}"
             )
+
+    def fill(self, batch: Batch) -> Batch:
+        """The batch with samples of weight zero replaced: NaN in padding reaches no gradient."""
+        x_noise, weights = batch.x_noise, batch.weights_noise
+        return batch._replace(
+            x_data=fill_padding(batch.x_data, batch.weights_data),
+            x_noise=None if x_noise is None else fill_padding(x_noise, weights),
+        )
 
     def of_batch(self, batch: Batch, key: PRNGKeyArray, step: jax.Array) -> tuple[Side, Side]:
         """Data, and the noise of the batch or fresh draws of it."""
@@ -116,6 +125,22 @@ class Sides(NamedTuple):
         # Lanes of a sweep that differ only in M or in a rate use the same draws: this keeps XLA
         # from repeating them in each lane.
         return shared(draw, jax.random.fold_in(key, step), step=step)
+
+    def rows(self, inputs: dict[str, Any], samples: tuple[Side, Side]) -> dict[str, Any]:
+        """One log ratio per sample: of places or stages the one farthest from finite."""
+        if self.stages is not None:
+            return worst_of_stages(inputs)
+        if not self.is_spatial:
+            return inputs
+        counts = [jax.tree.leaves(side.x)[0].shape[0] for side in samples]
+
+        def of_samples(name: str, value: Any) -> Any:
+            if value is None:
+                return None
+            places = value.reshape(counts[name.endswith("noise")], -1).T
+            return places[0] if name.startswith("weights") else worst(places)
+
+        return {name: of_samples(name, value) for name, value in inputs.items()}
 
 
 def log_ratios(

@@ -57,12 +57,13 @@ def _relative(weights: Any) -> jax.Array:
 def worst_of_stages(inputs: dict[str, Any]) -> dict[str, Any]:
     """Log ratios of one row, (n,), with that of each sample that is farthest from finite."""
     return {
-        name: value if name.startswith("weights") else _worst(value)
+        name: value if name.startswith("weights") else worst(value)
         for name, value in inputs.items()
     }
 
 
-def _worst(log_ratio: jax.Array) -> jax.Array:
+def worst(log_ratio: jax.Array) -> jax.Array:
+    """The log ratio that is farthest from finite, of those along the first axis."""
     # A NaN or +inf of any stage is the maximum.
     largest = highest(log_ratio, axis=0)
     has_none = jnp.isneginf(log_ratio).any(axis=0) & jnp.isfinite(largest)

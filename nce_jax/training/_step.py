@@ -13,7 +13,7 @@ from nce_jax._checks import check_positive_int, compute_dtype
 from nce_jax._contracts import check_params
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, LogDensityFn, Params, PRNGKeyArray, Scalars
-from nce_jax._updates import init_optimizer, refuse_arguments, update_fn
+from nce_jax._updates import init_optimizer, norm, refuse_arguments, update_fn, with_present
 from nce_jax.criteria import Criterion, nce
 from nce_jax.log_partition.equation import log_overlap_bound
 from nce_jax.log_partition.problem import Status, make_problem
@@ -36,7 +36,7 @@ from nce_jax.training._penalty import Penalty, PenaltyFn, add_gradient, penalty_
 from nce_jax.training._settle import is_without_samples, settle, zero_if
 from nce_jax.training._sharding import gather, split
 from nce_jax.training._sides import Model, Sides, log_ratios, model_log_ratio, weights_of_places
-from nce_jax.training._stages import of_all_stages, pair_weights, worst_of_stages
+from nce_jax.training._stages import of_all_stages, pair_weights
 from nce_jax.training._state import Batch, Metrics, TrainState
 from nce_jax.training._treatments import LogPartitionUpdate, Treatment, solved
 
@@ -124,8 +124,7 @@ class TrainStep:
         is_known = self.sides.mesh is None
         log_noise = (samples[0].log_noise, samples[1].log_noise) if is_known else (None, None)
         has_stages = self.sides.stages is not None
-        rows = worst_of_stages(fixed) if has_stages else fixed
-        faults, is_uncovered = find_faults(rows, log_noise)
+        faults, is_uncovered = find_faults(self.sides.rows(fixed, samples), log_noise)
         is_empty = is_without_samples(fixed)
         update = settle(
             of_all_stages(update) if has_stages else update, state, is_uncovered, is_empty
@@ -135,11 +134,12 @@ class TrainStep:
         loss_and_slopes = jax.value_and_grad(batch_loss, argnums=(0, 1))
         loss, slopes = loss_and_slopes(ratios, at_f, criterion, weights)
         gradient = pull_back(slopes[0])[0], slopes[1].astype(state.log_partition.dtype)
-        value_fn = partial(
+        value_fn: Any = partial(
             value_of_pair, forward=forward, treatment=self.treatment, criterion=criterion,
-            weights=weights, present=(state.params, at_f),
+            weights=weights,
         )  # fmt: skip
         penalty, value_fn = self._penalty(state, batch, samples, key, value_fn)
+        value_fn = with_present(value_fn, (state.params, at_f))
         loss = loss if penalty is None else loss + penalty.value.astype(loss.dtype)
         total = add_gradient(gradient[0], penalty), gradient[1]
         objective = {"value": loss, "grad": total, "value_fn": value_fn}
@@ -147,7 +147,7 @@ class TrainStep:
         new = self._move_log_partition(state, moved, update)
         numbers = {
             "loss": loss,
-            "gradient_norm": optax.tree.norm(total[0]),
+            "gradient_norm": norm(total[0]),
             "overlap": jnp.min(_overlap(criterion, fixed, at_f)),
         }
         return new, Metrics(
@@ -184,7 +184,7 @@ class TrainStep:
         batch = batch if self.sides.stages is None else pair_weights(batch)
         batch = Batch(*(split(part, mesh, name) for name, part in batch._asdict().items()))
         weights = {"weights_data": batch.weights_data, "weights_noise": batch.weights_noise}
-        return batch, gather(weights, mesh)
+        return self.sides.fill(batch), gather(weights, mesh)
 
     def _magnify(self, state: TrainState, fixed, forward) -> tuple[Choice | None, Criterion]:
         """The rule's choice of M, and the criterion at it."""

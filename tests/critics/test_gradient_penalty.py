@@ -65,7 +65,9 @@ def test_a_sample_of_weight_zero_is_ignored_even_if_it_is_nan():
     penalty_fn = critics.gradient_penalty(quadratic, strength=1.0)
     x, weights = jnp.arange(6.0).reshape(3, 2), jnp.array([1.0, 0.0, 1.0])
     padded = training.Batch(x.at[1].set(jnp.nan), weights_data=weights)
-    assert penalty_fn(jnp.array(1.0), padded, KEY) == (0 + 1 + 16 + 25) / 2
+    value, gradient = jax.value_and_grad(penalty_fn)(jnp.array(1.0), padded, KEY)
+    assert value == (0 + 1 + 16 + 25) / 2
+    assert gradient == 2 * value
 
 
 def test_places_between_samples_of_two_precisions(x64):

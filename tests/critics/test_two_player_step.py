@@ -623,3 +623,17 @@ def test_initial_arguments_are_named():
     for train in (make(optimizer=two_sets), make(make_critic(optimizer=two_sets))):
         with pytest.raises(ValueError, match="optimizer: expected one that keeps one set"):
             train.init(jnp.zeros(()), jnp.ones(1))
+
+
+def test_a_condition_of_weight_zero_may_be_nan():
+    """The generator sees the data as conditions; its derivative at NaN would be NaN."""
+    critic = training.make_critic_step(lambda slope, x: x @ slope, optax.sgd(0.1))
+    train = critics.make_two_player_step(lambda scale, key, x: scale * x, critic, optax.sgd(0.1))
+    state, x = train.init(jnp.array(0.5), jnp.ones(1)), jnp.arange(8.0)[:, None]
+    weights = jnp.ones(8).at[5].set(0)
+    first, second = (
+        train(state, training.Batch(data, weights_data=weights), jax.random.key(0))[0]
+        for data in (x, x.at[5].set(jnp.nan))
+    )
+    assert jnp.isfinite(second.params)
+    jax.tree.map(np.testing.assert_array_equal, first, second)

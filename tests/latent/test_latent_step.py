@@ -476,3 +476,15 @@ def test_dtypes_mix_under_strict_promotion(kind, data_dtype, x64):
         state, metrics = jax.jit(train)(train.init(jnp.float32(1), theta), x, KEY)
     assert np.isfinite(metrics["loss"])
     assert state.params.dtype == state.prior.params.dtype == jnp.float32
+
+
+def test_draws_of_an_encoder_in_bfloat16_keep_their_scale():
+    """At a mean of 100 the spacing of bfloat16 is 0.5."""
+
+    def encode_coarsely(params, x):
+        mean = jnp.full((x.shape[0], 1), 100.0, jnp.bfloat16)
+        return mean, jnp.full_like(mean, -4.0)
+
+    inferred = latent.amortized(encode_coarsely).infer(None, KEY, jnp.ones((64, 1)), None)
+    assert inferred.z.dtype == inferred.log_q.dtype == jnp.float32
+    assert 0.5 < jnp.std(inferred.z) / jnp.exp(-4.0) < 1.5

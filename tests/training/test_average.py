@@ -70,6 +70,21 @@ def test_the_average_is_that_of_numpy(treatment):
     assert abs(average - result.state.params["theta"]) > 1e-4  # it lags
 
 
+@pytest.mark.parametrize(
+    "optimizer", [optax.scale(-0.1), optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05))],
+    ids=["scale", "sam"],
+)  # fmt: skip
+def test_an_optimizer_gets_the_keywords_that_it_takes(optimizer):
+    train, plain = train_step(training.with_average(optimizer, DECAY)), train_step(optimizer)
+    first, second = (
+        step(step.init({"theta": jnp.array(1.0)}), X_DATA, KEY)[0] for step in (train, plain)
+    )
+    assert_trees_equal(first.params, second.params)
+    np.testing.assert_allclose(
+        training.averaged_params(first)["theta"], first.params["theta"], rtol=1e-6
+    )
+
+
 def test_before_the_first_step_it_is_the_parameters():
     state = train_step(training.with_average(optax.sgd(0.1), DECAY)).init({"theta": jnp.array(3.0)})
     assert training.averaged_params(state)["theta"] == 3.0

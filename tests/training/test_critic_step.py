@@ -100,6 +100,8 @@ def test_places_count_as_samples(x64):
     )
     first = train(train.init(jnp.ones(2)), images, KEY)
     second = patches(patches.init(jnp.ones(2)), pieces, KEY)
+    # Faults are counted by images.
+    first, second = ((state, metrics._replace(faults=None)) for state, metrics in (first, second))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), first, second)
     log_ratio = train.log_ratio(jnp.ones(2), images.x_data)
     np.testing.assert_allclose(log_ratio, images.x_data.reshape(-1, 2).sum(1), rtol=1e-12)
@@ -179,3 +181,25 @@ class _Noise:
     def sample_and_log_prob(self, *, seed, sample_shape):
         x = jax.random.normal(seed, (*sample_shape, 2))
         return x, self.log_prob(x)
+
+
+def test_weights_over_devices_have_the_shape_of_the_images():
+    train = make(spatial, is_spatial=True, mesh=training.make_mesh())
+    with pytest.raises(ValueError, match=r"weights_data: expected one weight per sample, .32,."):
+        train(train.init(jnp.ones(2)), batch(dim=6, weights_data=jnp.ones(64)), KEY)
+
+
+def test_faults_are_counted_by_images():
+    """Two places of image 5 are NaN, and image 6 is padding."""
+    images = batch(dim=6, weights_data=jnp.ones(32).at[6].set(0))
+    images = images._replace(x_data=images.x_data.at[5, 1:5].set(jnp.nan).at[6].set(jnp.nan))
+    train = make(spatial, is_spatial=True)
+    _, metrics = train(train.init(jnp.ones(2)), images, KEY)
+    np.testing.assert_array_equal(metrics.faults.data, [1, 0, 0, 0, 5, 31, 0])
+
+
+def test_the_norm_of_a_half_precision_gradient_is_finite():
+    """Above 256 the square of a float16 is infinite."""
+    train = make(lambda slope, x: 1e3 * (x @ slope.astype(x.dtype)))
+    _, metrics = train(train.init(jnp.zeros(2, jnp.float16)), batch(), KEY)
+    assert 256 < metrics.gradient_norm < jnp.inf

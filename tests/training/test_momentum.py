@@ -76,3 +76,11 @@ def test_half_precision_stays_half_precision():
     )
     remaining = pending(optax.adam(0.01), state, params)
     assert {leaf.dtype for leaf in jax.tree.leaves(remaining)} == {jnp.dtype("bfloat16")}
+
+
+def test_small_moves_in_half_precision_are_not_squared_to_zero():
+    """Moves of 1e-4, whose squares float16 does not hold: 9 times the first is still to come."""
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    params = jnp.zeros(1, jnp.float16)
+    _, state = optimizer.update(jnp.full(1, 1e-3, jnp.float16), optimizer.init(params), params)
+    np.testing.assert_allclose(pending(optimizer, state, params), -9e-4, rtol=0.05)

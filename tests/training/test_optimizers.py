@@ -11,7 +11,7 @@ import optax
 import pytest
 
 import nce_jax
-from nce_jax import adaptive_noise, latent, noise, samplers, training
+from nce_jax import adaptive_noise, critics, latent, noise, samplers, training
 from tests.training.problems import samples, tilted_normal
 
 KEY = jax.random.key(0)
@@ -331,3 +331,49 @@ def test_a_line_search_over_some_of_the_parameters_leaves_the_others():
         losses.append(float(metrics.loss))
     assert losses[-1] < losses[0]
     assert state.params["scale"] == 0
+
+
+def by_parts():
+    """LBFGS for "a", which receives the other parameter masked; plain descent for "b"."""
+    parts = {"search": optax.lbfgs(), "rest": optax.sgd(0.1)}
+    labels = {"a": "search", "b": "rest"}
+    return optax.partition(parts, labels, mask_compatible_extra_args=True)
+
+
+def critic_of(optimizer, **options):
+    return training.make_critic_step(
+        lambda params, x: x[:, 0] * (params["a"] + params["b"]), optimizer,
+        penalty_fn=lambda params, batch, key: params["a"] ** 2 + params["b"] ** 2, **options,
+    )  # fmt: skip
+
+
+PARTLY_SEARCHED = {
+    "penalty": lambda: critic_of(by_parts()),
+    "penalty_and_f": lambda: critic_of(
+        optax.lbfgs(), treatment=training.joint_gradient(optax.lbfgs())
+    ),
+    "two_players": lambda: critics.make_two_player_step(
+        lambda params, key, x: params["a"] + params["b"] * jax.random.normal(key, x.shape),
+        critic_of(optax.sgd(0.1)),
+        by_parts(),
+    ),
+    "latent": lambda: latent.make_latent_step(
+        latent.gaussian_likelihood(lambda params, z: z + params["a"], scale=0.5),
+        latent.amortized(lambda params, x: (params["b"] * x, 0 * x)),
+        by_parts(),
+        prior=None,
+    ),
+}
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("name", PARTLY_SEARCHED)
+def test_every_step_takes_a_search_over_a_part_of_the_parameters(name):
+    train, x = PARTLY_SEARCHED[name](), 1 + jax.random.normal(KEY, (32, 1))
+    params = {"a": jnp.array(0.1), "b": jnp.array(0.5)}
+    state = train.init(params, params) if name == "two_players" else train.init(params)
+    batch = training.Batch(x, x - 1) if name.startswith("penalty") else x
+    new, _ = jax.jit(train)(state, batch, KEY)
+    for part in ("a", "b"):
+        assert jnp.isfinite(new.params[part])
+        assert new.params[part] != params[part]

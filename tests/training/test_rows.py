@@ -236,6 +236,10 @@ def test_bytes_are_ids_too():
             optax.MultiSteps(optax.sgd(0.1), 2).gradient_transformation(),
             "optimizer: expected one that moves rows when they",
         ),
+        (
+            training.with_average(optax.sgd(0.1), 0.9),
+            "optimizer: expected one that moves rows when they come, got one of with_average",
+        ),
     ],
 )
 def test_optimizers_that_rows_would_break_are_named(optimizer, message):

@@ -285,6 +285,14 @@ def test_fixed_steps_wait_for_the_slowest_stage():
     assert (new.log_partition != state.log_partition).all()
 
 
+def test_a_stage_that_fails_is_not_hidden_by_one_that_waits():
+    train = stage_step(treatment=training.solved(fixed_steps=1))
+    state = train.init(start().at[1].set(jnp.nan), log_partition=30.0)
+    new, metrics = run(train, state, [pairs()])
+    assert metrics.status == nce_jax.Status.NONFINITE
+    assert np.isnan(new.params).all()
+
+
 @pytest.mark.costly
 def test_devices_share_the_pairs(x64):
     mesh = training.make_mesh()

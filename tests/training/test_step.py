@@ -10,7 +10,7 @@ import optax
 import pytest
 
 import nce_jax
-from nce_jax import training
+from nce_jax import noise, training
 from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal, counted, samples, tilted_normal
 
@@ -259,3 +259,22 @@ def test_training_finds_the_closed_form(kappa):
     for values in path:
         blocks = values[200:].reshape(20, -1).mean(1)
         assert abs(blocks.mean() - 2.0) < 4 * blocks.std(ddof=1) / 20**0.5
+
+
+def test_nan_in_padding_reaches_no_gradient():
+    """The derivative of the model at NaN is NaN, which zero does not cancel; nor at an infinity."""
+    x_data = samples(2.0, 8)
+    for value in (jnp.nan, jnp.inf):
+        train = training.make_train_step(
+            lambda theta, x: theta * x[:, 0] - x[:, 0] ** 2 / 2,
+            noise.standard_normal(1),
+            optax.sgd(0.1),
+        )
+        weights = jnp.ones(8).at[0].set(0)
+        batch = training.Batch(x_data.at[0].set(value), weights_data=weights)
+        other = batch._replace(x_data=x_data)
+        first, second = (
+            train(train.init(jnp.array(0.3)), b, jax.random.key(1))[0] for b in (batch, other)
+        )
+        assert_trees_equal(first, second)
+        assert jnp.isfinite(first.params)
