@@ -131,7 +131,7 @@ def columns_of(packed: list[Packed]) -> dict[str, np.ndarray]:
 
 
 def _unpacked(rows: list[Packed]) -> dict[str, np.ndarray]:
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for dtype, names in rows[0].names:
         table = np.stack([np.asarray(row.arrays[dtype]) for row in rows])
         found |= {name: table[:, i] for i, name in enumerate(names)}
