@@ -296,7 +296,7 @@ def test_every_difference_that_the_verdict_quotes_is_a_committed_number():
         abs(committed[f"energy_any_{name}"]["value"])
         for name in ("m_n2ce_minus_nce_k_1", "k_n2ce_with_k_3_minus_k_1", "f_solved_minus_joint")
     )
-    assert f"move the mean area by at most {largest:.3f}" in RESULTS.read_text()
+    assert f"move the rule's area by at most {largest:.3f}" in RESULTS.read_text()
     lowers = -committed["energy_adds_any"]["value"]
     width = committed["energy_adds_any_half_width"]["value"]
     assert f"lowers it by {lowers:.3f} ± {width:.3f}" in RESULTS.read_text()

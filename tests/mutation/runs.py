@@ -224,7 +224,7 @@ _RATIOS = (
     *faults_in(
         "nce_jax/ratio_estimation/_information/_candidates.py",
         "tests/ratio_estimation/test_mutual_information.py",
-        faults={"if count < _ENOUGH_PER_COORDINATE * dim else": "if False else"},
+        faults={"is_discrete or count < _ENOUGH_PER_COORDINATE * dim": "is_discrete"},
     ),
     *faults_in(
         "nce_jax/ratio_estimation/_information/_estimate.py",

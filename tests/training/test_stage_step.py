@@ -449,7 +449,8 @@ def test_a_constant_coordinate_keeps_its_scale():
         jnp.asarray(np.stack([np.full(5000, 0.7), rng.normal(shift, 1, 5000)], 1), jnp.float32)
         for shift in (1, 0)
     ]
-    x = centered_bridges(StageModel(quadratic), tuple(sides), jnp.array([0.0, 0.3, 1.0]))
+    chain = Chain(jnp.array([0.0, 0.3, 1.0]), jnp.ones(2))
+    x = centered_bridges(StageModel(quadratic), tuple(sides), chain)
     scale = stage_moments(x)["scale"]
     np.testing.assert_array_equal(scale[:, 0], 1)
     np.testing.assert_allclose(scale[:, 1], 1, rtol=0.2)
