@@ -12,7 +12,12 @@ import nce_jax
 from nce_jax import criteria, noise, telescoping, training
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.descent import DescentState, descend, start_descent
-from nce_jax.telescoping._fit.stage_model import StageModel, centered_bridges, stage_moments
+from nce_jax.telescoping._fit.stage_model import (
+    StageModel,
+    centered_bridges,
+    noise_offset,
+    stage_moments,
+)
 from tests.slow import slow_but
 from tests.training.problems import assert_trees_equal
 
@@ -449,8 +454,9 @@ def test_a_constant_coordinate_keeps_its_scale():
         jnp.asarray(np.stack([np.full(5000, 0.7), rng.normal(shift, 1, 5000)], 1), jnp.float32)
         for shift in (1, 0)
     ]
-    chain = Chain(jnp.array([0.0, 0.3, 1.0]), jnp.ones(2))
-    x = centered_bridges(StageModel(quadratic), tuple(sides), chain)
+    model = StageModel(quadratic)
+    chain = Chain(jnp.array([0.0, 0.3, 1.0]), jnp.ones(2), noise_offset(model, sides[1]))
+    x = centered_bridges(model, tuple(sides), chain)
     scale = stage_moments(x)["scale"]
     np.testing.assert_array_equal(scale[:, 0], 1)
     np.testing.assert_allclose(scale[:, 1], 1, rtol=0.2)
