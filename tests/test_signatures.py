@@ -236,8 +236,8 @@ def test_counts_begin_with_num():
     """An argument that is annotated as an integer and counts something says so in its name."""
     prefixes = ("num_", "max_", "min_", "process_")
     suffixes = ("_size", "_every", "_steps", "dim", "width", "patience", "keep", "_limit", "alpha")
-    # The number of one step, and a factor: draws per sample.
-    others = ("step", "oversampling")
+    # The number of one step, a factor (draws per sample), and the index of a state.
+    others = ("step", "oversampling", "target_state")
     wrong = {
         (name, parameter.name)
         for name, parameters in PARAMETERS.items()

@@ -10,18 +10,26 @@ from nce_jax.free_energy._enthalpy import EnthalpyEntropy, enthalpy_and_entropy
 from nce_jax.free_energy._expectations import Expectations, expectations
 from nce_jax.free_energy._intervals import Interval, percentile_interval, studentized_interval
 from nce_jax.free_energy._mbar import mbar
+from nce_jax.free_energy._mean_force import MeanForcePotential, potential_of_mean_force
 from nce_jax.free_energy._redraw import FreeEnergyBootstrap
 from nce_jax.free_energy._states import StateFreeEnergies
-from nce_jax.free_energy._time_series import decorrelated_mask, statistical_inefficiency
+from nce_jax.free_energy._time_series import (
+    Equilibration,
+    decorrelated_mask,
+    detect_equilibration,
+    statistical_inefficiency,
+)
 
 __all__ = [
     "ChainFreeEnergy",
     "Convergence",
     "EnthalpyEntropy",
+    "Equilibration",
     "Expectations",
     "FreeEnergy",
     "FreeEnergyBootstrap",
     "Interval",
+    "MeanForcePotential",
     "StateFreeEnergies",
     "WorkSlope",
     "bar",
@@ -33,11 +41,13 @@ __all__ = [
     "bootstrap_mbar",
     "check_work",
     "decorrelated_mask",
+    "detect_equilibration",
     "enthalpy_and_entropy",
     "expectations",
     "mbar",
     "neighbor_work",
     "percentile_interval",
+    "potential_of_mean_force",
     "statistical_inefficiency",
     "studentized_interval",
     "work_slope",

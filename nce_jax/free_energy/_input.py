@@ -181,11 +181,14 @@ def _relative(weights: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _differenced(potentials: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Potentials relative to that in the sample's own state, and to a constant of every state."""
+    """Potentials relative to that in the sample's own state, without a constant of every state.
+
+    A sample's own potential loses its constant too, so that what is left is small for all samples.
+    """
     owners = np.repeat(np.arange(len(counts)), counts)
     own = potentials[owners, np.arange(len(owners))]
     # A sample that its own state does not allow is an error, whatever is subtracted.
     with np.errstate(invalid="ignore"):
         relative = np.where(np.isfinite(own), potentials - own, np.nan)
     constants = find_split([relative], [1], None, Effect()).constant
-    return relative - constants[:, None], constants
+    return relative - constants[:, None] + constants[owners][None], constants

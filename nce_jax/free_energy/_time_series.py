@@ -1,6 +1,6 @@
 """Correlation in time: the statistical inefficiency of a series, and the samples that are left."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from nce_jax._eager import SampleSet, one_program
 from nce_jax._numerics import expand, ignore_unweighted, total_weight, weighted_mean
 from nce_jax._offset import Effect, without_typical
 from nce_jax._ranges import known_values
-from nce_jax._types import Array, Bool, Float, Scalars, Weights
+from nce_jax._types import Array, Bool, Float, Int, Scalars, Weights
 from nce_jax.free_energy._window import check_inefficiency
 
 
@@ -161,6 +161,90 @@ def _lagged_products(first: jax.Array, second: jax.Array) -> jax.Array:
     # The real part is the mean of the two directions.
     power = jnp.real(spectra[0] * jnp.conj(spectra[1]))
     return jnp.fft.irfft(power, length)[..., :size]
+
+
+class Equilibration(NamedTuple):
+    """Where a series is in equilibrium, with what is left of it; every field has the batch shape.
+
+    Attributes:
+      start: the first sample to keep, int32; -1 where a value is not finite.
+      statistical_inefficiency: g of what is kept, NaN where a value is not finite.
+      effective_samples: the number of samples that are kept over g.
+    """
+
+    start: Int[Array, "*batch"]
+    statistical_inefficiency: Float[Array, "*batch"]
+    effective_samples: Float[Array, "*batch"]
+
+
+def detect_equilibration(
+    values: Float[Array, "*batch n"],
+    *,
+    weights: Weights | None = None,
+    num_starts: int = 100,
+    min_lag: int = 3,
+) -> Equilibration:
+    r"""Where to cut the beginning of a time series that started out of equilibrium.
+
+    A beginning that is kept too long biases a mean, and one that is cut too long wastes samples.
+    The cut is the one of `num_starts`, in equal steps, that leaves the most effective samples,
+    :math:`(n - t) / g_t` with the statistical inefficiency of what follows: a drift that is left in
+    the series looks like a long correlation.
+
+    Args:
+      values: the series in time order, (*batch, n), such as the energy of a simulation.
+      weights: as in `statistical_inefficiency`.
+      num_starts: cuts that are tried, t = 0 among them; all, where the series is shorter.
+      min_lag: as in `statistical_inefficiency`.
+
+    Returns:
+      An `Equilibration`. `jnp.arange(n) >= start` serves as weights of what is kept. A series that
+      is still drifting at its end gets a late start and few effective samples; a process slower
+      than the series is not seen.
+
+    Raises:
+      TypeError: values that are not floating.
+      ValueError: empty arrays, numbers out of their range.
+
+    Examples:
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> from nce_jax import free_energy
+      >>> series = jax.random.normal(jax.random.key(0), (2000,))
+      >>> series = series + 5 * jnp.exp(-jnp.arange(2000) / 100)  # a relaxation
+      >>> result = free_energy.detect_equilibration(series)
+      >>> print(result.start, f"{result.effective_samples:.0f}")
+      240 1669
+
+    References:
+      Chodera, A simple method for automated equilibration detection in molecular simulations, 2016.
+    """
+    check_positive_int("num_starts", num_starts)
+    check_positive_int("min_lag", min_lag)
+    return _equilibration(values, weights=weights, num_starts=num_starts, min_lag=min_lag)
+
+
+@one_program(SampleSet("values", "weights"), static=("num_starts", "min_lag"), effect=Effect())
+def _equilibration(values: Any, *, weights: Any, num_starts: int, min_lag: int) -> Equilibration:
+    values = as_samples("values", values)
+    weights = as_weights("weights", weights, values)
+    counted = jnp.ones_like(values, bool) if weights is None else weights > 0
+    size = jnp.max(jnp.sum(counted, axis=-1))
+    step = jnp.maximum(-(-size // num_starts), 1)
+    place = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
+
+    def after(index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        kept = (counted & (place >= index * step)).astype(compute_dtype(values))
+        deviations, kept = _deviations("values", values, kept)
+        return _inefficiency(deviations, deviations, kept, min_lag), jnp.sum(kept, axis=-1)
+
+    inefficiencies, numbers = jax.lax.map(after, jnp.arange(num_starts))
+    effective = jnp.where(numbers > 0, numbers / inefficiencies, -1)
+    best = jnp.argmax(effective, axis=0)
+    take = lambda array: jnp.take_along_axis(array, best[None], axis=0)[0]
+    is_known = jnp.isfinite(take(inefficiencies))
+    start = jnp.where(is_known, best * step, -1).astype(jnp.int32)
+    return Equilibration(start, take(inefficiencies), take(effective))
 
 
 def decorrelated_mask(

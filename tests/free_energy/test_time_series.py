@@ -197,3 +197,52 @@ def test_bad_arguments_are_named():
         with pytest.raises(error) as caught:
             call()
         assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def relaxing(num_samples=1000, correlation=0.8, seed=0):
+    series = autoregressive(num_samples, correlation, seed=seed)
+    return series + 6 * np.exp(-np.arange(num_samples) / 60)
+
+
+@pytest.mark.parametrize("is_traced", [True, False])
+def test_the_cut_leaves_the_most_effective_samples(is_traced, x64):
+    series = relaxing()
+    function = free_energy.detect_equilibration
+    result = (jax.jit(function) if is_traced else function)(series)
+    tails = {start: series[start:] for start in range(0, 1000, 10)}
+    effective = {t: len(tail) / oracles.statistical_inefficiency(tail) for t, tail in tails.items()}
+    start = max(effective, key=effective.get)
+    assert result.start == start
+    assert 50 < start < 300
+    np.testing.assert_allclose(result.effective_samples, effective[start], rtol=1e-9)
+    np.testing.assert_allclose(
+        result.statistical_inefficiency, oracles.statistical_inefficiency(tails[start]), rtol=1e-9
+    )
+
+
+def test_cuts_of_batches_padding_and_short_series(x64):
+    series = relaxing()
+    single = free_energy.detect_equilibration(series)
+    batch = free_energy.detect_equilibration(np.stack([series, 1e6 + 3 * series]))
+    padded = free_energy.detect_equilibration(
+        np.append(series, np.full(200, np.nan)), weights=np.repeat([1.0, 0.0], [1000, 200])
+    )
+    for field in single._fields:
+        for other in (*getattr(batch, field), getattr(padded, field)):
+            np.testing.assert_allclose(other, getattr(single, field), rtol=1e-6)
+    for short in (np.ones(1), np.ones(50), np.array([1.0, 2.0])):
+        assert free_energy.detect_equilibration(short).start == 0
+    with jax.enable_x64(False):
+        assert free_energy.detect_equilibration(series).start == single.start
+
+
+def test_a_series_that_is_not_finite_has_no_cut():
+    result = free_energy.detect_equilibration(np.append(relaxing(), np.nan))
+    assert result.start == -1
+    assert np.isnan(result.statistical_inefficiency)
+    assert np.isnan(result.effective_samples)
+
+
+def test_cuts_that_are_no_number():
+    with pytest.raises(ValueError, match="num_starts"):
+        free_energy.detect_equilibration(np.ones(5), num_starts=0)

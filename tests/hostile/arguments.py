@@ -187,6 +187,8 @@ _BY_FUNCTION: dict[str, Maker] = {
     "bridge_log_ratios.stages_fn": lambda: telescoping.separate(lambda theta, x: theta * x),
     "bridge_log_ratios.x": lambda: jnp.ones((3, 2)),
     "expectations.observable": lambda: _rows(0).ravel(),
+    "potential_of_mean_force.coordinate": lambda: _rows(0).ravel(),
+    "potential_of_mean_force.edges": lambda: jnp.array([-1.0, 0.0, 1.0]),
     **{
         f"{name}.reduced_potentials": _potentials
         for name in (
@@ -195,6 +197,7 @@ _BY_FUNCTION: dict[str, Maker] = {
             "expectations",
             "mbar",
             "neighbor_work",
+            "potential_of_mean_force",
         )
     },
     "bootstrap_mbar.num_replicates": lambda: 2,
@@ -237,7 +240,10 @@ _BY_FUNCTION: dict[str, Maker] = {
         for name in ("check_work", "work_slope")
         for side in ("forward", "reverse")
     },
-    "statistical_inefficiency.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3]),
+    **{
+        f"{name}.values": lambda: jnp.array([0.5, 0.8, 0.1, -0.4, -0.3])
+        for name in ("detect_equilibration", "statistical_inefficiency")
+    },
     "bootstrap_histogram.bootstrap": _bootstrap,
     "calibration_curve.estimate": _calibration,
     "energy_map.log_density_fn": lambda: lambda x: -jnp.sum(x**2, axis=-1),
@@ -272,6 +278,7 @@ _OPTIONS: dict[str, Callable[[], dict[str, Any]]] = {
     "bootstrap_mbar": lambda: {"num_samples": [12, 8, 4]},
     "enthalpy_and_entropy": lambda: {"num_samples": [12, 8, 4]},
     "expectations": lambda: {"num_samples": [12, 8, 4]},
+    "potential_of_mean_force": lambda: {"num_samples": [12, 8, 4]},
     "fit": lambda: {"progress": False},
     "held_out_log_likelihood": lambda: {"num_samples": 64, "num_stages": 2, "num_steps": 2},
     "fit_flow": lambda: {"progress": False, "num_steps": 2},

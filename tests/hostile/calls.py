@@ -152,6 +152,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "generator_loss.log_ratio": ("an array of five axes",),
     "info_nce_bound.loss_terms": ("an array of five axes",),
     "statistical_inefficiency.values": ("an array of five axes",),
+    "detect_equilibration.values": ("an array of five axes",),
     "log_likelihood.log_density": ("an array of five axes",),
     "logit_transform.x": ("an array of five axes",),
     "inverse_logit_transform.y": ("an array of five axes",),
