@@ -62,6 +62,26 @@ def test_free_energies_are_within_four_errors(run):
 
 
 @pytest.mark.costly
+def test_the_barrier_is_crossed_under_umbrellas(run):
+    names = run("umbrella_sampling")
+    profile, exact = names["profile"], names["exact"]
+    assert np.all(np.abs(profile.f - exact) <= 4 * profile.standard_error)
+    assert np.max(profile.standard_error) < 0.5
+    difference = profile.f[names["right"]] - profile.f[names["left"]]
+    truth = exact[names["right"]] - exact[names["left"]]
+    assert abs(difference - truth) < 4 * np.sqrt(names["variance"])
+
+
+@pytest.mark.costly
+def test_evidences_are_within_four_errors(run):
+    names = run("evidence_of_a_model")
+    for name, (value, error) in names["found"].items():
+        assert abs(value - names["exact"](names["designs"][name])) < 4 * error
+        assert error < 0.02
+    assert abs(names["factor"] - names["truth"]) < 4 * names["error"]
+
+
+@pytest.mark.costly
 @pytest.mark.filterwarnings("ignore::UserWarning")  # that of the single ratio is its point
 def test_the_chasm_is_crossed_and_one_ratio_is_not_trusted(run):
     names = run("density_chasm")

@@ -6,7 +6,9 @@ from pathlib import Path
 ORDER = [
     "energy_in_two_dimensions",
     "log_partition_three_ways",
+    "evidence_of_a_model",
     "free_energy_from_work",
+    "umbrella_sampling",
     "density_chasm",
     "covariate_shift",
     "contrastive_encoder",

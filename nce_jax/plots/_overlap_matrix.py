@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from nce_jax._checks import as_array
 from nce_jax._describe import describe
@@ -61,6 +62,8 @@ def overlap_matrix(
         ax.set(xticks=states, yticks=states)
     else:
         ax.figure.colorbar(image, ax=ax, label="overlap")
+        for axis in (ax.xaxis, ax.yaxis):  # states have no fractions
+            axis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(visible=False)
     ax.set(xlabel="state that the sample may belong to", ylabel="state of the sample")
     if isinstance(result, StateFreeEnergies):

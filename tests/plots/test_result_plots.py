@@ -258,6 +258,12 @@ def test_the_overlap_matrix_and_its_missing_rows(ax):
     assert notes(ax) == ["NO_OVERLAP of states 2: not connected to state 0"]
 
 
+def test_the_ticks_of_many_states_are_whole(ax):
+    plots.overlap_matrix(np.eye(19), ax=ax)
+    ticks = np.concatenate([ax.get_xticks(), ax.get_yticks()])
+    np.testing.assert_array_equal(ticks, ticks.round())
+
+
 def test_convergence_from_both_ends(ax):
     half, whole = np.array([0.5, 1.0]), np.array([1.0, 1.2])
     parts = free_energy.Convergence(
