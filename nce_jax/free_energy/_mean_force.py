@@ -1,5 +1,7 @@
 """Potentials of mean force: free energies along a coordinate, from samples of biased states."""
 
+import functools
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,29 +32,29 @@ class MeanForcePotential(NamedTuple):
     """Free energies along a coordinate, relative to the lowest bin.
 
     Attributes:
-      f: minus the log of the probability density in every bin, in kT, (bins,); zero in the lowest
-        bin, NaN unless the status is CONVERGED or LOW_OVERLAP.
-      standard_error: of the difference to the lowest bin, (bins,), NaN where `f` is.
-      covariance: of `f`, (bins, bins), NaN where `f` is. The variance of the difference of two
+      f: minus the log of the probability density in every bin, in kT, (*bins,), with an axis per
+        coordinate; zero in the lowest bin, NaN unless the status is CONVERGED or LOW_OVERLAP.
+      standard_error: of the difference to the lowest bin, (*bins,), NaN where `f` is.
+      covariance: of `f`, (*bins, *bins), NaN where `f` is. The variance of the difference of two
         bins is that of a sum of its entries.
-      effective_samples: the effective number of samples behind the error, (bins,): no sample
+      effective_samples: the effective number of samples behind the error, (*bins,): no sample
         contributes more than one over this number to the variance.
-      status: a `Status` of each bin, (bins,), int32: NO_OVERLAP in a bin without samples.
+      status: a `Status` of each bin, (*bins,), int32: NO_OVERLAP in a bin without samples.
     """
 
-    f: Float[Array, " bins"]
-    standard_error: Float[Array, " bins"]
-    covariance: Float[Array, "bins bins"]
-    effective_samples: Float[Array, " bins"]
-    status: Int[Array, " bins"]
+    f: Float[Array, "*bins"]
+    standard_error: Float[Array, "*bins"]
+    covariance: Float[Array, "*pairs"]
+    effective_samples: Float[Array, "*bins"]
+    status: Int[Array, "*bins"]
 
 
 def potential_of_mean_force(
     reduced_potentials: Potentials,
-    coordinate: Float[AnyArray, " samples"],
+    coordinate: Float[AnyArray, "samples *dim"],
     num_samples: Counts | None = None,
     *,
-    edges: Float[AnyArray, " edges"],
+    edges: Float[AnyArray, " edges"] | Sequence[Any],
     target_state: int = 0,
     weights: Weights | None = None,
     statistical_inefficiency: Scalars = 1.0,
@@ -60,24 +62,25 @@ def potential_of_mean_force(
     max_steps: int = 200,
     chunk_size: int | None = None,
 ) -> MeanForcePotential:
-    r"""Potential of mean force of a state along a coordinate, from samples of all states.
+    r"""Potential of mean force of a state along coordinates, from samples of all states.
 
     With the weights W of the samples under the state, those of `expectations`, it is
 
     .. math::
        F_b = -\log \frac{1}{\Delta_b} \sum_{n:\, \xi(x_n) \in b} W_n
 
-    in a bin b of width :math:`\Delta_b`. After umbrella sampling the states are the biased ones,
+    in a bin b of volume :math:`\Delta_b`. After umbrella sampling the states are the biased ones,
     and the state without a bias is a row of `reduced_potentials` without samples. Every bin is
     treated as a state that allows the samples inside alone, so that the errors hold those of the
     free energies of the biased states and what the bins share.
 
     Args:
       reduced_potentials: as in `mbar`.
-      coordinate: xi(x_n) of all samples, (N,), in their order.
+      coordinate: xi(x_n) of all samples in their order, (N,); or several coordinates, (N, d).
       num_samples: as in `mbar`.
-      edges: the edges of the bins in increasing order, (bins + 1,). A bin holds its left edge, the
-        last one its right edge too, as in `numpy.histogram`; samples outside are in none.
+      edges: the edges of the bins in increasing order, (bins + 1,), or a list of such arrays, one
+        per coordinate. A bin holds its left edge, the last one its right edge too, as in
+        `numpy.histogramdd`; samples outside are in none.
       target_state: the row of `reduced_potentials` whose density is meant.
       weights: as in `mbar`.
       statistical_inefficiency: as in `mbar`.
@@ -122,11 +125,11 @@ def potential_of_mean_force(
     inputs = as_inputs(reduced_potentials, num_samples, weights, statistical_inefficiency)
     check_options(tolerance, max_steps, chunk_size)
     _check_target(target_state, inputs.samples.potentials.shape[0])
-    edges = _as_edges(edges)
+    coordinates, edges = _as_grid(coordinate, edges, inputs.size)
     return _mean_force(
         inputs.samples,
-        _bins_of(coordinate, edges, inputs),
-        jnp.asarray(edges),
+        _bins_of(coordinates, edges, inputs),
+        tuple(jnp.asarray(axis) for axis in edges),
         tolerance,
         target_state=target_state,
         largest=inputs.largest,
@@ -144,6 +147,20 @@ def _check_target(target_state: Any, num_states: int) -> None:
         )
 
 
+def _as_grid(coordinate: Any, edges: Any, size: int) -> tuple[list[Any], list[Any]]:
+    """The values and the edges of every coordinate."""
+    values = as_sample_array("coordinate", coordinate)
+    is_grid = isinstance(edges, list | tuple) and len(edges) > 0 and np.ndim(edges[0]) > 0
+    edges = [_as_edges(axis) for axis in (edges if is_grid else [edges])]
+    shape = (size, len(edges)) if is_grid else (size,)
+    if values.shape != shape:
+        what = "number per axis of edges and sample" if is_grid else "number per sample"
+        raise ValueError(
+            f"coordinate: expected one {what}, shape {shape}, got shape {values.shape}"
+        )
+    return list(values.T) if is_grid else [values], edges
+
+
 def _as_edges(edges: Any) -> Any:
     values = as_array("edges", edges, "an array of the edges of bins, in increasing order")
     if values.ndim != 1 or len(values) < 2:
@@ -154,22 +171,21 @@ def _as_edges(edges: Any) -> Any:
     return values
 
 
-def _bins_of(coordinate: Any, edges: Any, inputs: Inputs) -> jax.Array:
+def _bins_of(coordinates: list[Any], edges: list[Any], inputs: Inputs) -> jax.Array:
     """The bin of every sample, (1, padded N), int32; -1 outside, and -2 where it is not known."""
-    values = as_sample_array("coordinate", coordinate)
-    if values.shape != (inputs.size,):
-        raise ValueError(
-            f"coordinate: expected one number per sample, shape {(inputs.size,)}, got shape"
-            f" {values.shape}"
-        )
-    known = known_values(values)
-    if known is not None and np.isnan(known).any():
-        raise ValueError(
-            f"coordinate: expected numbers, got NaN for {np.isnan(known).sum()} of {len(known)}"
-            " samples; weights of zero leave samples out, with any number here"
-        )
-    is_on_host = all(isinstance(array, np.ndarray) for array in (values, edges))
-    bins = _digitized(values, edges, np if is_on_host else jnp)
+    is_on_host = all(isinstance(array, np.ndarray) for array in (*coordinates, *edges))
+    numpy: Any = np if is_on_host else jnp
+    bins = numpy.zeros(inputs.size, np.int32)
+    for values, axis in zip(coordinates, edges, strict=True):
+        known = known_values(values)
+        if known is not None and np.isnan(known).any():
+            raise ValueError(
+                f"coordinate: expected numbers, got NaN for {np.isnan(known).sum()} of"
+                f" {len(known)} samples; weights of zero leave samples out, with any number here"
+            )
+        along = _digitized(values, axis, numpy)
+        worst = numpy.minimum(bins, along)
+        bins = numpy.where(worst < 0, worst, bins * np.int32(len(axis) - 1) + along)
     size = inputs.samples.potentials.shape[1]
     if inputs.is_on_host and is_on_host:
         return jax.device_put(padded_to(bins[None], size, -1, np.dtype(np.int32)))
@@ -188,7 +204,7 @@ def _digitized(values: Any, edges: Any, numpy: Any) -> Any:
 def _mean_force(
     samples: Any,
     bins: jax.Array,
-    edges: jax.Array,
+    edges: tuple[jax.Array, ...],
     tolerance: Any,
     *,
     target_state: int,
@@ -197,24 +213,32 @@ def _mean_force(
 ) -> MeanForcePotential:
     network = make_network(*samples, chunk_size=chunk_size)
     solved = solve_states(network, tolerance, chunk_size=chunk_size, **options)
+    log_volumes = _log_volumes(edges, network.weights.dtype)
     surface = _Surface(
-        solved.network._replace(observable=bins), solved, target_state, len(edges) - 1
+        solved.network._replace(observable=bins), solved, target_state, log_volumes.size
     )
     log_masses = surface.log_masses(chunk_size)
-    f = jnp.log(jnp.diff(edges).astype(log_masses.dtype)) - log_masses
+    f = log_volumes.ravel() - log_masses
     lowest = jnp.nanargmin(jnp.where(log_masses > -jnp.inf, f, jnp.inf))
     covariance, number = surface.errors(log_masses, lowest, chunk_size)
     status = interval_status(surface.status(log_masses), number)
     is_estimate = (status == Status.CONVERGED) | (status == Status.LOW_OVERLAP)
     both = is_estimate[:, None] & is_estimate[None]
     covariance = jnp.where(both, network.inefficiency * covariance, jnp.nan)
+    shape = log_volumes.shape
     return MeanForcePotential(
-        f=jnp.where(is_estimate, f - f[lowest], jnp.nan),
-        standard_error=jnp.sqrt(jnp.diagonal(covariance)),
-        covariance=covariance,
-        effective_samples=number,
-        status=status,
+        f=jnp.where(is_estimate, f - f[lowest], jnp.nan).reshape(shape),
+        standard_error=jnp.sqrt(jnp.diagonal(covariance)).reshape(shape),
+        covariance=covariance.reshape(shape + shape),
+        effective_samples=number.reshape(shape),
+        status=status.reshape(shape),
     )
+
+
+def _log_volumes(edges: tuple[jax.Array, ...], dtype: Any) -> jax.Array:
+    """Logs of the volumes of all bins, (*bins,)."""
+    widths = [jnp.log(jnp.diff(axis).astype(dtype)) for axis in edges]
+    return functools.reduce(jnp.add.outer, widths)
 
 
 class _Surface(NamedTuple):

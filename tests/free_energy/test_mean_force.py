@@ -80,6 +80,32 @@ def test_a_state_with_samples(x64):
     np.testing.assert_allclose(result.standard_error, errors, atol=1e-12)
 
 
+def test_two_coordinates(x64):
+    """Bins of a grid are bins of a line in another order; the volume is a product."""
+    pool = umbrellas()
+    y = np.random.default_rng(5).normal(size=len(pool.x))
+    edges = [np.array([-1.5, -1.0, 0.5, 1.5]), np.array([-1.0, 0.5, 4.0])]
+    grid = free_energy.potential_of_mean_force(
+        pool.potentials, np.stack([pool.x, y], axis=1), pool.num_samples, edges=edges
+    )
+    assert grid.f.shape == (3, 2)
+    assert grid.covariance.shape == (3, 2, 3, 2)
+    along = [np.digitize(values, axis) - 1 for values, axis in zip((pool.x, y), edges, strict=True)]
+    is_inside = (along[0] >= 0) & (along[0] < 3) & (along[1] >= 0) & (along[1] < 2)
+    place = np.where(is_inside, 2.0 * along[0] + along[1], -1)
+    line = of(pool._replace(x=place), edges=np.arange(-0.5, 6.0))
+    volumes = np.outer(np.diff(edges[0]), np.diff(edges[1])).ravel()
+    f = np.asarray(line.f) + np.log(volumes)
+    lowest = np.argmin(f)
+    np.testing.assert_allclose(grid.f.ravel(), f - f[lowest], atol=1e-11)
+    covariance = np.asarray(line.covariance)
+    moved = covariance - covariance[lowest] - covariance[:, [lowest]] + covariance[lowest, lowest]
+    np.testing.assert_allclose(grid.covariance.reshape(6, 6), moved, atol=1e-11)
+    np.testing.assert_allclose(
+        grid.standard_error.ravel(), np.sqrt(np.abs(np.diagonal(moved))), atol=1e-7
+    )
+
+
 @pytest.mark.costly
 def test_intervals_cover(x64):
     """300 repetitions: the share of all differences within 1.96 errors is .95, k = 4, seeds 0-299.
@@ -199,6 +225,13 @@ def test_failures_have_their_status(x64):
     assert np.isnan(result.f).all()
     short = of(pool, max_steps=1, tolerance=1e-15)
     assert np.all(np.asarray(short.status) == Status.MAX_STEPS) or np.isfinite(short.f).all()
+    table = np.stack([pool.x, pool.x], axis=1)
+    table[0, 1] = np.nan
+    table[1, 0] = -99
+    grid = lambda x: of((jnp.asarray(pool.potentials), x, pool.num_samples), edges=[EDGES, EDGES])
+    assert np.all(np.asarray(jax.jit(grid)(jnp.asarray(table)).status) == Status.NONFINITE)
+    table[0, 1] = -99
+    assert not np.any(np.asarray(jax.jit(grid)(jnp.asarray(table)).status) == Status.NONFINITE)
     unknown = jax.jit(lambda x: of((jnp.asarray(pool.potentials), x, pool.num_samples)).status)
     assert np.all(unknown(jnp.asarray(pool.x).at[0].set(jnp.nan)) == Status.NONFINITE)
 
@@ -212,6 +245,8 @@ def test_failures_have_their_status(x64):
         ({"target_state": 7}, "target_state: expected the index of a row"),
         ({"target_state": True}, "target_state: expected the index of a row"),
         ({"coordinate": np.zeros(3)}, "coordinate: expected one number per sample"),
+        ({"edges": [EDGES, EDGES]}, "coordinate: expected one number per axis of edges"),
+        ({"coordinate": np.zeros((900, 2))}, "coordinate: expected one number per sample"),
         ({"coordinate": np.full(900, np.nan)}, "coordinate: expected numbers, got NaN for 900"),
     ],
 )
