@@ -10,13 +10,14 @@ from experiments.common.progress import track
 
 BATCH = 512
 PROGRAMS = {
-    "solve_log_partition, 2 x 512, float32": (("solve", BATCH, "float32"), 1.5),
-    "solve_log_partition, 2 x 512, float64": (("solve", BATCH, "float64"), 1.5),
+    "solve_log_partition, 2 x 512, float32": (("solve", BATCH, "float32"), 0.4),
+    "solve_log_partition, 2 x 512, float64": (("solve", BATCH, "float64"), 0.4),
     "nce_loss and its gradient, 2 x 512, float32": (("loss", BATCH, "float32"), None),
     "train step, perceptron 128-64, batch 512, F solved, float32": (
         ("train_step", BATCH, "float32"),
-        5.0,
+        1.0,
     ),
+    "mbar, 16 states, 4,000 samples, float64": (("mbar", 4_000, "float64"), None),
 }
 
 

@@ -105,6 +105,24 @@ def _solve(size: int, dtype: str) -> dict[str, float]:
     return _first_call(nce_jax.solve_log_partition, *_log_ratios(size, dtype))
 
 
+def _mbar(size: int, dtype: str) -> dict[str, float]:
+    """MBAR of 16 states with `size` samples in all, 10,000 of them in work at once."""
+    import functools
+
+    import jax.numpy as jnp
+
+    import nce_jax
+    from benchmarks.many_states import oscillators
+
+    potentials = jnp.asarray(oscillators(16, size // 16).astype(dtype))
+    return _first_call(
+        functools.partial(
+            nce_jax.mbar, num_samples=[size // 16] * 16, chunk_size=min(size, 10_000)
+        ),
+        potentials,
+    )
+
+
 def _loss(size: int, dtype: str) -> dict[str, float]:
     import jax
 
@@ -160,6 +178,7 @@ def _pymbar(size: int, dtype: str) -> dict[str, float]:
 
 PROGRAMS: dict[str, Callable[[int, str], dict[str, float]]] = {
     "solve": _solve,
+    "mbar": _mbar,
     "loss": _loss,
     "info_nce": _info_nce,
     "train_step": _train_step,

@@ -16,10 +16,12 @@ SOLVES = (
     (1_000_000, "float64"),
 )
 BATCH = 512
+MANY_STATES, LARGEST = 1_000_000, 1e9
+"""Samples of 16 states in all, and the bytes that their program and its process may take."""
 
 
 def run(quick: bool) -> Report:
-    """Solvers compared with pymbar on the same problem, then the train step."""
+    """Solvers compared with pymbar on the same problem, then many states and the train step."""
     peer("pymbar")
     repetitions = 1 if quick else 3
     amounts: list[Amount] = []
@@ -27,6 +29,9 @@ def run(quick: bool) -> Report:
         what = f"solve_log_partition, 2 x {size:,}, {dtype}"
         ours = _ask("solve", size, dtype, repetitions)
         amounts += _amounts(what, ours, _ask("pymbar", size, "float64", repetitions))
+    size = MANY_STATES // (10 if quick else 1)
+    what = f"mbar, 16 states, {size:,} samples, chunks of 10,000, float64"
+    amounts += _whole(what, _ask("mbar", size, "float64", repetitions))
     amounts += _amounts(
         f"train step, perceptron 128-64, batch {BATCH}",
         _ask("train_step", BATCH, "float32", repetitions),
@@ -65,6 +70,14 @@ def _amounts(
         _spread([_added(answer) for answer in ours]),
         beside=compared_with,
     )
+
+
+def _whole(what: str, answers: Sequence[dict[str, float]]) -> Iterator[Amount]:
+    """Memory of a program, and the peak of its process from the imports to the result."""
+    inputs = {"inputs": answers[0]["argument"]}
+    for name, key in (("program", "program"), ("peak of the process", "peak")):
+        values = _spread([answer[key] for answer in answers])
+        yield Amount(f"{what}: {name}", "B", values, LARGEST, inputs)
 
 
 def _added(answer: dict[str, float]) -> float:
