@@ -12,7 +12,7 @@ def newton() -> Solver:
     """Newton's method, safeguarded by the bracket.
 
     The equation is solved in a form that is nearly straight far from the root and smooth near it,
-    so that a median of 1 to 4 evaluations is enough at any overlap. A step that would leave the
+    so that a median of 1 to 5 evaluations is enough at any overlap. A step that would leave the
     bracket is replaced by bisection, and so is a step after one that hardly reduced the residual.
     Convergence is certified: the residual bounds the distance to the root, and with it the error
     that the last step leaves.
