@@ -209,9 +209,18 @@ def _panel(
     x = part[chosen.axis].values
     if np.issubdtype(x.dtype, np.number) and x.min() > 0 and x.max() > 8 * x.min():
         ax.set_xscale("log")
+        if x.max() < 100 * x.min():
+            _name_values(ax, x)
     medians = [
         np.asarray(line.get_ydata(), float) for line in ax.get_lines() if line.get_marker() != "x"
     ]
     finite = np.concatenate(medians)[np.isfinite(np.concatenate(medians))]
     if finite.size and (finite > 0).all() and finite.max() > 8 * finite.min():
         ax.set_yscale("log")
+
+
+def _name_values(ax: Axes, x: np.ndarray) -> None:
+    """Labels of values in place of those of matplotlib, which overlap below two decades."""
+    shown = x[:: -(-len(x) // 6)]
+    ax.set_xticks(shown, [f"{v:g}" if v == np.round(v) else f"{v:.2g}" for v in shown])
+    ax.set_xticks([], minor=True)

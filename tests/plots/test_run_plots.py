@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from itertools import pairwise
 
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
@@ -183,3 +184,25 @@ def test_runs_in_the_same_axes_have_colors_of_their_own():
     # Marks of a run have its color.
     hollow = [line.get_color() for line in ax.lines if line.get_markerfacecolor() == "white"]
     assert hollow == colors
+
+
+@pytest.mark.parametrize(
+    ("counts", "shown"),
+    [
+        ([4, 16, 64], ["4", "16", "64"]),
+        (list(range(1, 13)), ["1", "3", "5", "7", "9", "11"]),
+        (np.geomspace(0.01, 0.5, 6), ["0.01", "0.022", "0.048", "0.1", "0.23", "0.5"]),
+    ],
+)
+def test_labels_of_a_narrow_logarithmic_axis_do_not_overlap(counts, shown):
+    values = np.arange(2.0 * len(counts) * 3).reshape(2, len(counts), 3)
+    dims = {"scale": [1.0, 2.0], "count": counts, "seed": np.arange(3)}
+    dataset = xarray.Dataset({"value": (tuple(dims), values)}, dims)
+    figure = plots.sweep_panels(dataset, "value", "count", panels="scale")
+    for ax in figure.axes:
+        assert ax.get_xscale() == "log"
+        assert [label.get_text() for label in ax.get_xticklabels()] == shown
+        assert [text.get_text() for text in ax.get_xticklabels(minor=True)] == []
+        figure.canvas.draw()
+        boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+        assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
