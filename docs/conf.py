@@ -31,6 +31,7 @@ extensions = [
     "gallery",
     "mathml",
     "references",
+    "search_words",
 ]
 exclude_patterns = ["examples", "_ext", "**/GALLERY_HEADER.rst"]
 
@@ -81,6 +82,7 @@ sphinx_gallery_conf = {
     "remove_config_comments": True,
     "show_memory": False,
     "min_reported_time": 0,
+    "write_computation_times": False,  # their page loads scripts over a network
     "download_all_examples": False,
     "capture_repr": (),
 }

@@ -44,7 +44,9 @@ this_year, spent_this_year = visitors(4_000, age=45.0, minutes=15.0)
 # The log ratio of this year over last year
 # -----------------------------------------
 # `fit_log_ratio` chooses among models from a constant to a network by cross-validation, and
-# assesses the choice on rows that it has not seen.
+# assesses the choice on rows that it has not seen. `nce_jax.sklearn.LogRatioEstimator` is the same
+# for DataFrames as they are; columns of words are encoded first, as the page on coming from
+# scikit-learn shows.
 
 columns = ["age", "minutes", "region"]
 estimate = nce_jax.fit_log_ratio(
@@ -55,6 +57,7 @@ estimate = nce_jax.fit_log_ratio(
     progress=False,
 )
 print(estimate.summary())
+print(f"reliable: {estimate.is_reliable}, problems: {estimate.problems}")
 
 figure, panels = plt.subplots(1, 2, figsize=(9, 4), layout="constrained")
 plots.calibration_curve(estimate, ax=panels[0])
