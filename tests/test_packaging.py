@@ -137,3 +137,39 @@ def test_the_sdist_holds_what_a_release_needs(dist):
     assert {"docs/changelog.md", "LICENSE", "Makefile", "nce_jax/py.typed", "RELEASING.md"} <= names
     assert set(LOCKS) <= names
     assert not {name for name in names if name.split("/")[0] in ("build", "dist", ".ci", ".venv")}
+
+
+BLOCKED = """
+import importlib, pkgutil, sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {blocked}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocker())
+import nce_jax
+for name in sorted(m.name for m in pkgutil.iter_modules(nce_jax.__path__)):
+    if not name.startswith("_"):
+        try:
+            module = importlib.import_module("nce_jax." + name)
+            [getattr(module, public) for public in module.__all__]
+        except ModuleNotFoundError:
+            print(name)
+"""
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize(
+    ("blocked", "sentence"),
+    [
+        (("distrax", "tensorflow_probability"), r"only ([^;]*?) need distrax"),
+        (("flax",), r"and only ([^;]*?) flax;"),
+    ],
+)
+def test_the_design_names_the_rooms_that_need_a_package(blocked, sentence):
+    text = " ".join((ROOT / "docs" / "design.md").read_text().split())
+    named = re.findall("`([a-z_]+)`", re.search(sentence, text)[1])
+    code = BLOCKED.replace("{blocked}", repr(blocked))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == sorted(named)
