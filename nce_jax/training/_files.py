@@ -11,6 +11,7 @@ import numpy as np
 from nce_jax._checks import is_key
 from nce_jax._disk import FolderLock, errors_name, remove_temporary_files
 from nce_jax.training._checkpoints import Checkpoints, Loaded
+from nce_jax.training._description import Description
 from nce_jax.training._identity import FREES_OPTIMIZER, check_identity
 from nce_jax.training._lines import RecordsFile
 from nce_jax.training._processes import agreed, check_everywhere, is_writer
@@ -126,16 +127,16 @@ class Files:
         assert self.checkpoints is not None
         return bool(self.checkpoints.steps()) or self.metrics.exists()
 
-    def open(self, start: Loaded, identity: Mapping[str, Any], num_steps: int) -> None:
+    def open(self, start: Loaded, run: Description, num_steps: int) -> None:
         """Compares what must not change, and drops the records of steps that will be repeated."""
         if self.folder is None:
             return
         if self._refusal is not None and start.step < num_steps:
             raise self._refusal
-        self._context = dict(identity)
+        self._context = dict(run.values)
         if start.step:
             self._context = check_identity(
-                start.context, identity, start.tree["state"], self._allow_changes, self.folder
+                start.context, run, start.tree["state"], self._allow_changes, self.folder
             )
         counts = start.context.get("records", {})
         with errors_name(self.folder):

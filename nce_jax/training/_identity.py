@@ -1,28 +1,16 @@
 """What a resumed run must have in common with the run that it continues, and how it is compared."""
 
-import dataclasses
-import inspect
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-
-from nce_jax._disk import plain
 from nce_jax._options import CHANGES, PARTS
-from nce_jax._promotion import standard_promotion
-from nce_jax._updates import update_fn
 from nce_jax.training._checkpoints import CheckpointWarning
+from nce_jax.training._description import Description, Unlike, program_like
 from nce_jax.training._digests import different_leaves as _unlike
 from nce_jax.training._digests import summary
 from nce_jax.training._matching import is_hyperparameter
-from nce_jax.training._program import fingerprint
-from nce_jax.training._state import Batch
-from nce_jax.training._step import TrainStep
 
 FREES_OPTIMIZER = {"optimizer", "treatment", "magnification_rule", "step"}
 """Changes with which a part of the optimizer's state may not fit."""
@@ -37,117 +25,9 @@ Differences = dict[str, tuple[str, str]]
 """What was expected and what came, by the name of what differs."""
 
 
-def describe_run(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
-    """The key, the initial state and the programs of a run, by part, as JSON values.
-
-    `batch` is None where no batch is at hand; what cannot be traced without one is left out.
-    """
-    train = inspect.unwrap(step) if callable(step) else step
-    if isinstance(train, TrainStep):
-        programs = _parts(train, state, batch, key)
-    else:
-        programs = {} if batch is None else {"step": _own_step(step, state, batch, key)}
-    return {
-        "key": np.asarray(jax.random.key_data(key)).tolist(),
-        "state": summary(state),
-        "programs": programs,
-        "jax": jax.__version__,
-    }
-
-
-def _own_step(step: Any, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
-    """The program of a step that is no `TrainStep`: it depends on the number of devices."""
-    shapes, num_devices = {"batch": _shapes(batch)}, len(_devices(state))
-    if num_devices <= 1:
-        return {**shapes, **fingerprint(step, state, batch, key)}
-    try:
-        program = fingerprint(step, state, batch, key)
-    except Exception:  # without its shardings, which it may need; what is wrong else, the run says
-        return {**shapes, "devices": f"{num_devices}, untraced"}
-    return {**shapes, "devices": str(num_devices), **program}
-
-
-def _shapes(batch: Any) -> list[str]:
-    return [f"{jnp.result_type(leaf)}{list(jnp.shape(leaf))}" for leaf in jax.tree.leaves(batch)]
-
-
-def _devices(state: Any) -> set[Any]:
-    return {
-        device
-        for leaf in jax.tree.leaves(state)
-        if isinstance(leaf, jax.Array)
-        for device in leaf.sharding.device_set
-    }
-
-
-@standard_promotion()
-def _parts(train: TrainStep, state: Any, batch: Any, key: jax.Array) -> dict[str, Any]:
-    """Each part is traced on its own, without the mesh: the result holds for any devices."""
-    pair = state.params, state.log_partition
-    sides, criterion, treatment = train.sides, train.criterion, train.treatment
-    numbers = jax.ShapeDtypeStruct((*state.log_partition.shape, 3), state.log_partition.dtype)
-    ratios = {"log_ratio_data": numbers, "log_ratio_noise": numbers}
-    unweighted = {"weights_data": None, "weights_noise": None}
-
-    def loss(ratios: Any, log_partition: Any) -> Any:
-        return criterion.loss(*ratios.values(), log_partition=log_partition, **unweighted)
-
-    def update(ratios: Any, log_partition: Any) -> Any:
-        return treatment.update(criterion, {**ratios, **unweighted}, log_partition)
-
-    drawn = {} if sides.noise is None else fingerprint(_draw(sides), key)
-    programs = {
-        "noise": {"num_noise": plain(sides.num_noise), **drawn},
-        "optimizer": fingerprint(_update(train.optimizer), pair, state.opt_state, pair),
-        "criterion": {"name": criterion.name, **fingerprint(loss, ratios, state.log_partition)},
-        "treatment": {"name": treatment.name, **fingerprint(update, ratios, state.log_partition)},
-    }
-    if batch is None:
-        return programs
-    batch = batch if isinstance(batch, Batch) else Batch(batch)
-    shapes, x_data = _shapes(batch.x_data), batch.x_data
-    if sides.stages is not None:
-        programs["stages"] = {"batch": shapes, **fingerprint(sides.stages.sides, x_data, x_data)}
-        x_data = jax.eval_shape(sides.stages.sides, x_data, x_data)[0]
-    programs["model"] = {"batch": shapes, **fingerprint(train.model, state.params, x_data)}
-    if train.penalty_fn is not None:
-        seen = batch if batch.x_noise is not None else batch._replace(x_noise=batch.x_data)
-        programs["penalty"] = {
-            "batch": shapes,
-            **fingerprint(train.penalty_fn, state.params, seen, key),
-        }
-    if train.magnification_rule is not None:
-        # A rule chooses M from the model itself: it has no program apart from the step's.
-        alone = dataclasses.replace(train, sides=sides._replace(mesh=None))
-        step = fingerprint(alone, state, batch, key)
-        programs["magnification_rule"] = {"batch": _shapes(batch), **step}
-    return programs
-
-
-def _update(optimizer: Any) -> Callable[..., Any]:
-    """The update with a loss of no meaning, for optimizers that need one."""
-
-    def update(gradient: Any, opt_state: Any, pair: Any) -> Any:
-        value = jnp.zeros((), jax.tree.leaves(pair)[-1].dtype)
-        return update_fn(optimizer)(
-            gradient, opt_state, pair, value=value, grad=gradient, value_fn=optax.tree.sum
-        )
-
-    return update
-
-
-def _draw(sides: Any) -> Callable[..., Any]:
-    def draw(key: jax.Array) -> Any:
-        drawn = sides.noise.sample_and_log_prob(seed=key, sample_shape=(2,))
-        # A noise may have a density of its own beside that of its draws.
-        return drawn if sides.is_ratio else (drawn, sides.noise.log_prob(drawn[0]))
-
-    return draw
-
-
 def check_identity(
     saved: dict[str, Any],
-    current: Mapping[str, Any],
+    run: Description,
     restored: Any,
     allow_changes: Collection[str],
     folder: Path,
@@ -156,10 +36,11 @@ def check_identity(
 
     Raises unless that is what it was, up to the changes that are allowed.
     """
+    current = run.values
     differences = _samples(saved, current)
     if saved["key"] != current["key"]:
         differences["key"] = "the key", "another key"
-    differences |= _programs(saved, current, folder)
+    differences |= _programs(saved, run, folder)
     # The state that a run has reached, given for its continuation, is none of another run.
     known = min(saved["state"], summary(restored), key=lambda s: len(_unlike(s, current["state"])))
     unlike = _unlike(known, current["state"])
@@ -208,8 +89,9 @@ def _samples(saved: Mapping[str, Any], current: Mapping[str, Any]) -> Difference
     return differences
 
 
-def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path) -> Differences:
+def _programs(saved: Mapping[str, Any], run: Description, folder: Path) -> Differences:
     """The parts whose programs differ; those without a program on one side are not compared."""
+    current = run.values
     if saved["jax"] != current["jax"]:
         warnings.warn(
             f"folder: expected {folder} to be continued with jax {saved['jax']}, got"
@@ -224,7 +106,9 @@ def _programs(saved: Mapping[str, Any], current: Mapping[str, Any], folder: Path
     if before and after and ("step" in before) != ("step" in after):
         return {"step": ("a step of the same kind", "a step of another kind")}
     common = [name for name in PARTS if name in before and name in after]
-    pairs = {name: _difference(before[name], after[name]) for name in common}
+    alike = {name: program_like(run, name, before[name]) for name in common}
+    _warn_of_batches([n for n, program in alike.items() if program == Unlike(None)], folder)
+    pairs = {name: _difference(before[name], alike[name]) for name in common}
     differences = {name: pair for name, pair in pairs.items() if pair is not None}
     followers = {follower for name in differences for follower in _FOLLOWERS.get(name, ())}
     differences = {name: pair for name, pair in differences.items() if name not in followers}
@@ -256,10 +140,25 @@ def _warn_of_devices(before: dict[str, Any], after: dict[str, Any], folder: Path
     )
 
 
-def _difference(before: dict[str, Any], after: dict[str, Any]) -> tuple[str, str] | None:
-    """What two programs differ in; None where they do not, or are for other shapes or devices."""
-    conditions = [(program.get("batch"), program.get("devices")) for program in (before, after)]
-    if before == after or conditions[0] != conditions[1]:
+def _warn_of_batches(names: list[str], folder: Path) -> None:
+    """Warns where other batches are the reason why a part is not compared."""
+    if names:
+        warnings.warn(
+            f"{', '.join(names)}: expected batches of as many arrays as in the run in {folder}, got"
+            " others, for which programs cannot be compared; a change of it would go unnoticed",
+            CheckpointWarning,
+            stacklevel=6,
+        )
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any] | Unlike) -> tuple[str, str] | None:
+    """What two programs differ in; None where they do not, or cannot be compared."""
+    if isinstance(after, Unlike):
+        expected = f"one for batches of {', '.join(before['batch'])}"
+        return (
+            None if after.error is None else (expected, f"one that raises {after.error} for them")
+        )
+    if before == after or before.get("devices") != after.get("devices"):
         return None
     for name in ("name", "num_noise"):
         if before.get(name) != after.get(name):

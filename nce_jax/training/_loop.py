@@ -14,8 +14,8 @@ from nce_jax._types import PRNGKeyArray
 from nce_jax.training._batches import Source, make_source
 from nce_jax.training._callbacks import Callback, as_callbacks, check_evaluated
 from nce_jax.training._composition import check_arguments, check_step
+from nce_jax.training._description import Description, describe_run
 from nce_jax.training._files import Files, same_kind, strongly_typed
-from nce_jax.training._identity import describe_run
 from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings
 from nce_jax.training._processes import check_same, is_writer
@@ -187,11 +187,15 @@ def fit(
         start = files.start(state, key, resume, num_steps)
         source = make_source(batches, batch_size, key_shuffle)
         first = source.first(start.step, num_steps)
+        advance = _compile(step, source, key_step, start.tree["state"])
+        if first is not None:
+            # What does not fit the step is named by its own checks; traced for the first step too.
+            jax.eval_shape(advance, start.tree["state"], first)
         if folder is not None:
-            identity = _identity(step, state, key, source, first, start.step)
-            files.open(start, identity, num_steps)
-        run = Run(
-            advance=_compile(step, source, key_step, start.tree["state"]),
+            run = _description(step, state, key, source, first, start.step)
+            files.open(start, run, num_steps)
+        loop = Run(
+            advance=advance,
             source=source,
             window=Window(log_every, low_overlap),
             files=files,
@@ -206,22 +210,20 @@ def fit(
             key=key,
         )
         with progress_bar(num_steps, start.step, progress and is_writer()) as bar:
-            state = run.steps(start.step, start.tree["state"], first, bar)
+            state = loop.steps(start.step, start.tree["state"], first, bar)
     return FitResult(state, history(files.metrics.records), history(files.evaluations.records))
 
 
-def _identity(
+def _description(
     step: Callable[..., Any], state: Any, key: jax.Array, source: Source, first: Any, start: int
-) -> dict[str, Any]:
+) -> Description:
     """What a run is made of, to be compared when it is resumed."""
     last = source.previous(start) if start > 0 else None
     example = first if first is not None else last
     batch = None if example is None else jax.eval_shape(source.batch, *example)
-    return {
-        "samples": source.samples(),
-        "last_batch": source.last(last),
-        **describe_run(step, strongly_typed(state), batch, key),
-    }
+    run = describe_run(step, strongly_typed(state), batch, key)
+    of_batches = {"samples": source.samples(), "last_batch": source.last(last)}
+    return run._replace(values=of_batches | run.values)
 
 
 def _compile(

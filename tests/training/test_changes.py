@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import jax
@@ -235,6 +236,80 @@ def test_a_step_of_ones_own_is_compared_as_a_whole(tmp_path):
         fit(0.25, 4)
 
 
+@pytest.mark.parametrize("batch_size", [32, 16])
+def test_a_model_is_compared_whatever_the_batch(begun, batch_size):
+    """A batch of another size must not hide another model."""
+
+    def other(params, x):
+        return params["theta"] * x[:, 0] - x[:, 0] ** 2 / 4
+
+    with pytest.raises(ValueError, match="model: expected the number 2.0 .*, got 4.0"):
+        run(begun, 6, model=other, batch_size=batch_size, allow_changes=("batch_size",))
+
+
+def test_batches_of_another_size_are_no_change_of_the_model(begun, tmp_path):
+    shutil.copytree(begun, tmp_path, dirs_exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run(tmp_path, 6, batch_size=16, allow_changes=("batch_size",))
+        run(tmp_path, 8, batch_size=16)
+
+
+def own_run(folder, num_steps, step, batches, **options):
+    """A run of a step that is no `TrainStep`."""
+    options |= {"folder": folder, "resume": True, "checkpoint_every": 1, "log_every": 1}
+    state, key = {"w": jnp.array(1.0)}, jax.random.key(1)
+    return training.fit(step, state, batches, key, num_steps=num_steps, progress=False, **options)
+
+
+def own_step(rate, most=999):
+    def step(state, batch, key):
+        x = jax.tree.leaves(batch)[0]
+        if len(x) > most:
+            raise ValueError("too many")
+        return {"w": state["w"] - rate * x.mean()}, {"loss": state["w"]}
+
+    return step
+
+
+def test_a_step_of_ones_own_is_compared_whatever_the_batch(tmp_path):
+    own_run(tmp_path, 1, own_step(0.5), X_DATA, batch_size=32)
+    change: dict = {"batch_size": 16, "allow_changes": ("batch_size",)}
+    with pytest.raises(ValueError, match=r"step: expected the number 0.5 .*, got 0.25"):
+        own_run(tmp_path, 2, own_step(0.25), X_DATA, **change)
+    message = r"step: expected one for batches of float32\[32, 1\] .*ValueError \(too many\)"
+    with pytest.raises(ValueError, match=message):
+        own_run(tmp_path, 2, own_step(0.5, most=16), X_DATA, **change)
+    own_run(tmp_path, 2, own_step(0.5), X_DATA, **change)
+
+
+def test_a_step_for_batches_of_other_arrays_is_warned_of(tmp_path):
+    own_run(tmp_path, 1, own_step(0.5), [X_DATA])
+    with pytest.warns(training.CheckpointWarning, match="step: expected batches of as many arrays"):
+        own_run(tmp_path, 2, own_step(0.5), [(X_DATA, X_DATA)], allow_changes=("batches",))
+
+
+@pytest.mark.parametrize("folder", ["with a folder", None])
+def test_what_does_not_fit_the_step_is_named(tmp_path, folder):
+    """By the checks of the step itself, before the run is described."""
+    step = training.make_train_step(model, noise.standard_normal(1), SGD)
+    other = training.make_train_step(model, noise.standard_normal(1), optax.adam(0.1))
+    wide = training.make_train_step(lambda theta, x: x @ theta, noise.standard_normal(2), SGD)
+    params = {"theta": jnp.array(1.0)}
+    options = {"num_steps": 2, "folder": folder and tmp_path, "progress": False}
+    options |= {"checkpoint_every": 1, "log_every": 1}
+    for message, state, batches in (
+        ("state: expected one from the init .* got another opt_state", other.init(params), X_DATA),
+        ("x_data: expected", step.init(params), jnp.ones((8, 3))),
+        ("log_density_fn", wide.init(jnp.ones(2)), X_DATA),
+        ("state: expected a TrainState such as train.init", params, X_DATA),
+    ):
+        with pytest.raises((TypeError, ValueError, IndexError)) as caught:
+            training.fit(step, state, batches, jax.random.key(1), **options)
+        said = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
+        assert re.search(message, said), said
+
+
 def test_a_new_version_of_jax_is_warned_of(tmp_path, monkeypatch):
     """Programs of different versions have different texts."""
     run(tmp_path, 2)
@@ -370,14 +445,14 @@ import jax.numpy as jnp
 import optax
 from nce_jax import models, noise, training
 from nce_jax.training._digests import content
-from nce_jax.training._identity import describe_run
+from nce_jax.training._description import describe_run
 params, log_density_fn = models.mlp_energy(jax.random.key(0), 2, hidden=(8,))
 adam = optax.adam(optax.cosine_decay_schedule(1e-3, 100))
 mesh = training.make_mesh()
 train = training.make_train_step(log_density_fn, noise.standard_normal(2), adam, mesh=mesh)
 state = training.shard_state(train.init(params), mesh)
 x_data = jnp.arange(64.0).reshape(32, 2)
-described = describe_run(train, state, x_data, jax.random.key(1))
+described = describe_run(train, state, x_data, jax.random.key(1)).values
 print(json.dumps([described, content(x_data)], sort_keys=True))
 """
 
