@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from nce_jax._disk import errors_name, full_disk_error, is_full
 from nce_jax._extras import missing_extra
 from nce_jax.training._matching import check_leaves, fitting_names, same_names
 from nce_jax.training._processes import agreed, by_writer
-from nce_jax.training._stored import Stored, as_leaf, describe, leaves_record, plain_keys
+from nce_jax.training._stored import Stored, as_leaf, describe, leaves_record, storable
 
 
 class CheckpointWarning(UserWarning):
@@ -60,7 +61,7 @@ class Checkpoints:
         self.finish()
         self._remove(step)
         with self._disk_errors():
-            self._checkpointer.save(self.folder / str(step), plain_keys(tree))
+            self._checkpointer.save(self.folder / str(step), storable(tree))
         self._pending = self._thread.submit(self._certify, step, context, leaves_record(tree))
 
     def _certify(self, step: int, context: dict[str, Any], leaves: dict[str, Any]) -> None:
@@ -173,11 +174,18 @@ class Checkpoints:
         sources = same_names(wanted) if is_strict else fitting_names(saved, wanted)
         check_leaves(saved, wanted, sources, stored.path, is_strict)
         simple_names = dict(zip(saved, record["names"], strict=True))
-        arrays = stored.arrays(self._checkpointer, like)
+
+        def name_of(path: Any, leaf: Any) -> str | None:
+            source = sources[jax.tree_util.keystr(path)]
+            return None if source is None or jnp.size(leaf) == 0 else simple_names[source]
+
+        leaves = jax.tree_util.tree_leaves_with_path(like)
+        wanted = {name_of(path, leaf): leaf for path, leaf in leaves}
+        arrays = stored.arrays(self._checkpointer, wanted)
 
         def fill(path: Any, leaf: Any) -> Any:
-            source = sources[jax.tree_util.keystr(path)]
-            return leaf if source is None else as_leaf(arrays[simple_names[source]], leaf)
+            name = name_of(path, leaf)
+            return leaf if name is None else as_leaf(arrays[name], leaf)
 
         tree = jax.tree_util.tree_map_with_path(fill, like)
         fresh = [name for name, source in sources.items() if source is None]

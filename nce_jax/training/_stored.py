@@ -93,15 +93,14 @@ class Stored:
             return f"damaged ({', '.join(sorted(wrong))})"
         return record["diverged"] if is_divergence else None
 
-    def arrays(self, checkpointer: Any, like: Any) -> dict[str, Any]:
-        """The arrays by name, those that `like` has too placed as they are there."""
-        shardings = {
-            leaf_name(path): getattr(leaf, "sharding", None)
-            for path, leaf in jax.tree_util.tree_leaves_with_path(plain_keys(like))
-        }
+    def arrays(self, checkpointer: Any, wanted: dict[str, Any]) -> dict[str, Any]:
+        """The arrays by name, those that are wanted placed as the leaf that each is for."""
 
-        def abstract(path: Any, saved: Any) -> jax.ShapeDtypeStruct:
-            sharding = shardings.get(leaf_name(path))
+        def abstract(path: Any, saved: Any) -> Any:
+            if leaf_name(path) not in wanted:
+                # Stays on the host: its own devices may not be there.
+                return np.broadcast_to(np.zeros((), saved.dtype), saved.shape)
+            sharding = getattr(wanted[leaf_name(path)], "sharding", None)
             return jax.ShapeDtypeStruct(saved.shape, saved.dtype, sharding=sharding)
 
         saved = checkpointer.metadata(self.path).item_metadata.tree
@@ -144,11 +143,18 @@ def leaf_name(path: Any) -> str:
     return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-def plain_keys(tree: Any) -> Any:
-    """Keys as NumPy arrays, which one process writes; other arrays unchanged."""
-    return jax.tree.map(
-        lambda leaf: np.asarray(jax.random.key_data(leaf)) if is_key(leaf) else leaf, tree
-    )
+def storable(tree: Any) -> Any:
+    """The tree as orbax takes it.
+
+    Keys are NumPy arrays, which one process writes. In the place of an array without entries, which
+    orbax refuses, is one of one entry, and nothing reads it.
+    """
+
+    def plain(leaf: Any) -> Any:
+        leaf = np.asarray(jax.random.key_data(leaf)) if is_key(leaf) else leaf
+        return leaf if jnp.size(leaf) else np.zeros(1, np.int8)
+
+    return jax.tree.map(plain, tree)
 
 
 def as_leaf(saved: Any, like: Any) -> Any:

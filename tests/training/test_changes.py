@@ -24,6 +24,7 @@ from nce_jax.training._program import fingerprint
 ROOT = Path(__file__).parents[2]
 X_DATA = 2 + jax.random.normal(jax.random.key(0), (128, 1))
 SGD = optax.sgd(0.5)
+KEYS = jax.random.split(jax.random.key(0), 2)
 BATCHES = [X_DATA[start : start + 32] for start in range(0, 128, 32)]
 
 
@@ -179,6 +180,43 @@ def test_a_change_that_is_allowed_is_the_run_from_then_on(begun, tmp_path):
     run(folder, 8, optimizer=adam, key=2)
     with pytest.raises(ValueError, match="optimizer"):
         run(folder, 10, optimizer=optax.adam(0.2), key=2)
+
+
+@pytest.mark.parametrize(
+    ("changed", "counts"),
+    [(optax.chain(optax.clip(1.0), optax.adam(0.1)), [4]), (optax.sgd(0.1), [])],
+)
+def test_the_state_of_a_changed_optimizer_goes_where_the_new_one_is(tmp_path, changed, counts):
+    """From four devices to two, whatever the place of Adam's state in the old and the new one."""
+
+    def place(state, num_devices):
+        return training.shard_state(state, training.make_mesh(devices=jax.devices()[:num_devices]))
+
+    def fit(num_steps, optimizer, num_devices):
+        step = training.make_train_step(model, noise.standard_normal(1), optimizer)
+        options = {"num_steps": num_steps, "folder": tmp_path, "resume": True, "progress": False}
+        options |= {"checkpoint_every": 1, "log_every": 1, "allow_changes": ("optimizer",)}
+        state = place(step.init({"theta": jnp.array(1.0)}), num_devices)
+        return training.fit(step, state, [X_DATA], jax.random.key(1), **options).state
+
+    fit(2, optax.adam(0.1), 4)
+    state = fit(4, changed, 2)
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(state)} == {2}
+    integers = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.dtype == jnp.int32]
+    assert [int(count) for count in integers] == counts
+
+
+def test_an_array_without_entries_is_kept_in_checkpoints(tmp_path):
+    params = {"theta": jnp.array(1.0), "none": jnp.zeros((0, 3)), "keys": KEYS[:0]}
+
+    def step(state, batch, key):
+        return state | {"theta": state["theta"] + batch.mean()}, {"loss": state["theta"]}
+
+    for num_steps in (2, 4):
+        state = _resume(tmp_path, num_steps, step, params, X_DATA).state
+    assert state["none"].shape == (0, 3)
+    assert state["keys"].dtype == KEYS.dtype
+    np.testing.assert_allclose(state["theta"], 1 + 4 * X_DATA.mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("wrong", ["optimizer", ("rate",), True])
