@@ -61,3 +61,29 @@ def check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:
     first = values[~is_valid(values)].flat[0]
     inside = f" in an array of shape {values.shape}" if values.ndim else ""
     raise ValueError(f"{name}: expected {expected}, got {first}{inside}")
+
+
+def check_integers(name: str, value: Any) -> None:
+    """Raises ValueError for integers of the host that JAX would wrap around to others."""
+    if _is_wide_integer(value) and (saturated(value) != value).any():
+        kind = jax.dtypes.canonicalize_dtype(value.dtype)
+        raise ValueError(
+            f"{name}: expected integers that {kind} holds, got {value.min()} to {value.max()};"
+            " JAX would wrap them around to others, unless x64 is enabled"
+        )
+
+
+def saturated(value: Any) -> Any:
+    """Integers of the host with those beyond JAX's at its ends; anything else as it is.
+
+    An id beyond them is none of a table, and wrapped around it could become one.
+    """
+    if not _is_wide_integer(value):
+        return value
+    ends = jnp.iinfo(jax.dtypes.canonicalize_dtype(value.dtype))
+    return np.clip(value, ends.min, ends.max)
+
+
+def _is_wide_integer(value: Any) -> bool:
+    is_integer = isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iu"
+    return is_integer and jax.dtypes.canonicalize_dtype(value.dtype).itemsize < value.dtype.itemsize

@@ -16,6 +16,7 @@ from nce_jax._checks import check_not_record, compute_dtype, describe
 from nce_jax._contracts import check_data
 from nce_jax._distributions import draw_fn
 from nce_jax._options import other_parameters
+from nce_jax._ranges import check_integers
 from nce_jax._types import PRNGKeyArray
 
 SampleSource: TypeAlias = Any
@@ -106,7 +107,8 @@ def as_host_samples(name: str, samples: Any) -> np.ndarray:
 
 
 def check_wide_samples(name: str, samples: Any) -> None:
-    """Raises where JAX would round samples of the host so that they merge; reads no others."""
+    """Raises where JAX would merge samples of the host by rounding, or wrap integers around."""
+    check_integers(name, samples)
     is_floating = isinstance(samples, np.ndarray) and samples.dtype.kind == "f"
     if is_floating and samples.ndim > 0 and samples.size > 0:
         dtype = jax.dtypes.canonicalize_dtype(np.float64)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_array, as_samples, check_key, check_positive_int
 from nce_jax._options import check_number
+from nce_jax._ranges import check_integers
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 
@@ -46,7 +47,9 @@ def dequantize(
     """
     check_key(key)
     check_positive_int("num_levels", num_levels)
-    images = jnp.asarray(as_array("images", images, "an array of integers"))
+    images = as_array("images", images, "an array of integers")
+    check_integers("images", images)
+    images = jnp.asarray(images)
     if not jnp.issubdtype(images.dtype, jnp.integer):
         raise TypeError(f"images: expected integers, got dtype {images.dtype}")
     levels = images.astype(jnp.result_type(float))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nce_jax._checks import check_not_record, check_positive_int
+from nce_jax._ranges import saturated
 from nce_jax._types import Array, ArrayLike, PRNGKeyArray, Real
 from nce_jax.noise._alias import alias_table
 
@@ -221,7 +222,7 @@ class LogUniform(_Words):
 
 
 def _ids(value: Any) -> Array:
-    ids = jnp.asarray(value)
+    ids = jnp.asarray(saturated(value))
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"value: expected integer ids, got dtype {ids.dtype}")
     # Ids of one byte cannot be compared with a large number of words.

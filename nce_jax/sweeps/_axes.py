@@ -6,9 +6,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._checks import check_not_record, describe
 from nce_jax._options import check_flag, check_function
+from nce_jax._ranges import check_integers
 
 
 def check_axes(fn: Callable[..., Any], axes: Any) -> None:
@@ -69,9 +71,10 @@ def _is_required(parameter: inspect.Parameter) -> bool:
 def as_axis(name: str, values: Any) -> jax.Array:
     """Returns the values of one axis as an array; raises unless it has an entry."""
     check_not_record(f"axes[{name!r}]", values, "an array of numbers or of typed keys")
+    check_integers(f"axes[{name!r}]", _integers_as_array(values))
     try:
         array = jnp.asarray(values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(
             f"axes[{name!r}]: expected an array of numbers or of typed keys, got"
             f" {describe(values)}{_entries(values)}"
@@ -87,6 +90,11 @@ def as_axis(name: str, values: Any) -> jax.Array:
             f" shape {array.shape}{_scalar_cure(values)}"
         )
     return array
+
+
+def _integers_as_array(values: Any) -> Any:
+    is_list = isinstance(values, list | tuple) and all(isinstance(value, int) for value in values)
+    return np.asarray(values) if is_list else values
 
 
 def _entries(values: Any) -> str:

@@ -16,6 +16,7 @@ from nce_jax._checks import check_positive_int, describe
 from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS, check_data
 from nce_jax._disk import plain
 from nce_jax._options import check_function
+from nce_jax._ranges import check_integers
 from nce_jax._samples import check_wide_samples
 from nce_jax.training._digests import content
 from nce_jax.training._state import Batch
@@ -98,10 +99,18 @@ def _is_parallel(batches: Any, batch_size: Any) -> bool:
 def _called(batches: Callable[[int], Any], step: int) -> tuple[Any]:
     """The batch of a step; an error in the caller's function says how it was called."""
     try:
-        return (batches(step),)
+        batch = batches(step)
     except LIKELY_FROM_WRONG_ARGUMENTS as error:
         error.add_note(f"batches: called as batches({step}); is it a function of the step?")
         raise
+    return _checked(batch)
+
+
+def _checked(batch: Any) -> tuple[Any]:
+    """The arguments of a step with a batch as it comes; raises where integers of it would wrap."""
+    for leaf in jax.tree.leaves(batch):
+        check_integers("batches", leaf)
+    return (batch,)
 
 
 def _identity(batch: Any) -> Any:
@@ -130,7 +139,7 @@ class _Stream:
         return self._next()
 
     def _next(self) -> tuple[Any, ...]:
-        batch = (next(self._batches),)
+        batch = _checked(next(self._batches))
         self._before, self._last = self._last, batch
         self._position += 1
         return batch
@@ -156,6 +165,12 @@ def _endless(batches: Iterable[Any]) -> Iterator[Any]:
 
 def _from_arrays(data: Batch, batch_size: int | tuple[int, int] | None, key: jax.Array) -> Source:
     _check_batch_size(batch_size)
+    if isinstance(batch_size, tuple) and data.x_noise is None:
+        raise ValueError(
+            "batch_size: expected one number for samples without fixed noise samples, got"
+            f" {batch_size}; training.Batch(x_data, x_noise) holds both, and num_noise of the step"
+            " is the number of noise samples that it draws"
+        )
     for name in ("x_data", "x_noise"):
         for leaf in jax.tree.leaves(getattr(data, name)):
             check_wide_samples(name, leaf)

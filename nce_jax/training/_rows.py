@@ -15,6 +15,7 @@ import optax
 from nce_jax._checks import as_array, check_instance, check_positive_int
 from nce_jax._contracts import check_arrays, check_optimizer
 from nce_jax._promotion import standard_promotion
+from nce_jax._ranges import saturated
 from nce_jax._types import Array, Int, Params
 from nce_jax._updates import refuse_arguments
 from nce_jax.training._average import ParamsAverage
@@ -59,7 +60,7 @@ def touched_rows(*ids: Int[Array, "..."], num_rows: int) -> Rows:
       [ 0  3  7 10 10] [2 1 2] [1 0]
     """
     check_positive_int("num_rows", num_rows)
-    arrays = [jnp.asarray(as_array("ids", leaf, "an array of integers")) for leaf in ids]
+    arrays = [jnp.asarray(saturated(as_array("ids", leaf, "an array of integers"))) for leaf in ids]
     if not arrays or not all(jnp.issubdtype(leaf.dtype, jnp.integer) for leaf in arrays):
         raise TypeError(
             f"ids: expected arrays of integers, got dtypes {[str(leaf.dtype) for leaf in arrays]}"

@@ -282,6 +282,8 @@ def test_transform_in_float32_at_the_ends():
 def test_bad_arguments_are_named():
     with pytest.raises(TypeError, match="images: expected integers, got dtype float32"):
         likelihood.dequantize(jax.random.key(0), jnp.zeros(3))
+    with pytest.raises(ValueError, match="images: expected integers that int32 holds"):
+        likelihood.dequantize(jax.random.key(0), np.array([2**32 + 3]))
     with pytest.raises(ValueError, match="num_levels: expected at least 1, got 0"):
         likelihood.dequantize(jax.random.key(0), jnp.zeros(3, int), num_levels=0)
     with pytest.raises(ValueError, match=r"alpha: expected a number from 0.*got 0\.5"):

@@ -200,6 +200,11 @@ def test_bad_arguments_are_named(case):
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("words", [noise.unigram(np.ones(5)), noise.log_uniform(5)])
+def test_ids_that_int32_wraps_are_no_words(words):
+    assert np.isneginf(words.log_prob(np.array([2**32 + 3, -(2**32) + 3]))).all()
+
+
 def test_bytes_are_ids_too():
     ids = jnp.array([0, 200, 255], jnp.uint8)
     for words in (noise.log_uniform(256), noise.unigram(np.arange(1, 257))):

@@ -193,6 +193,13 @@ def test_the_result_is_a_plain_value():
     assert result.num_chunks == 1
 
 
+@pytest.mark.parametrize("kind", [np.array, list])
+def test_integers_that_int32_wraps_are_no_axis(kind):
+    """The seeds 2^32 and 0 would be one."""
+    with pytest.raises(ValueError, match=r"axes\['seed'\]: expected integers that int32 holds"):
+        nce_jax.sweep(lambda seed: seed * 1.0, {"seed": kind([0, 2**32])})
+
+
 def test_an_axis_may_have_the_name_of_an_option():
     names = ("axes", "folder", "key", "max_lanes", "memory_limit", "mesh", "progress", "resume")
     for name in names:

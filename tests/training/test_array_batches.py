@@ -18,6 +18,35 @@ def test_samples_that_float32_merges_are_refused(name):
         make_source(training.Batch(**samples), None, jax.random.key(0))
 
 
+WIDE = np.array([1, 2**32 + 3])
+
+
+@pytest.mark.parametrize(
+    ("batches", "name"),
+    [
+        (WIDE, "x_data"),
+        (training.Batch(np.zeros(2), WIDE), "x_noise"),
+        ({"ids": WIDE}, "x_data"),
+        (lambda step: {"ids": WIDE}, "batches"),
+        ([WIDE], "batches"),
+    ],
+)
+def test_integers_that_int32_wraps_are_refused(batches, name):
+    """They would become other words of the vocabulary."""
+    with pytest.raises(ValueError, match=f"{name}: expected integers that int32 holds, got 1 to 4"):
+        make_source(batches, None, jax.random.key(0)).arguments(0)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("batches", [np.zeros((20, 1)), {"x": np.zeros(20)}])
+def test_a_pair_of_batch_sizes_needs_noise_samples(batches):
+    """The second number would be ignored."""
+    with pytest.raises(
+        ValueError, match="batch_size: expected one number .*, got .8, 8.; training"
+    ):
+        make_source(batches, (8, 8), jax.random.key(0))
+
+
 @pytest.mark.bad_input
 @pytest.mark.parametrize("batch_size", [(2,), (2, 3, 4), [2, 3]])
 def test_a_batch_size_is_an_integer_or_two(batch_size):

@@ -220,6 +220,12 @@ def test_bad_arguments_are_named(case):
     assert str(caught.value).startswith(message)
 
 
+def test_ids_that_int32_wraps_are_no_rows():
+    rows = training.touched_rows(np.array([3, 2**32 + 3, -(2**32) + 3]), num_rows=10)
+    assert rows.ids.tolist() == [3, 10, 10]
+    assert rows.positions[0].tolist() == [0, 1, 1]
+
+
 def test_bytes_are_ids_too():
     rows = training.touched_rows(jnp.array([1, 200, 7], jnp.uint8), num_rows=256)
     np.testing.assert_array_equal(rows.ids, [1, 7, 200])
