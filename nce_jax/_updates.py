@@ -12,6 +12,7 @@ from nce_jax._dtypes import compute_dtype
 from nce_jax._promotion import standard_promotion
 
 _MISSING = re.compile(r"missing \d+ required keyword-only arguments?: (.*)")
+_REFUSED = re.compile(r"got an unexpected keyword argument '(\w+)'")
 
 
 def _missing_arguments(error: TypeError) -> list[str]:
@@ -24,17 +25,42 @@ def update_fn(optimizer: Any) -> Callable[..., Any]:
     """The update, which leaves out those of value, grad and value_fn that it does not take.
 
     `optax.with_extra_args_support` does so for plain transformations alone. One with keywords of
-    its own may refuse all others, as `optax.contrib.sam` does.
+    its own may refuse all others, as `optax.contrib.sam` does, also as a part of a chain, which
+    hands all of them to each of its parts. Then only the call can tell.
     """
     parameters = inspect.signature(optimizer.update).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return optimizer.update
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
 
     def update(updates: Any, state: Any, params: Any = None, **objective: Any) -> Any:
-        known = {name: value for name, value in objective.items() if name in parameters}
-        return optimizer.update(updates, state, params, **known)
+        known = {name: v for name, v in objective.items() if takes_all or name in parameters}
+        refused: list[str] = []
+        while True:
+            try:
+                return optimizer.update(updates, state, params, **known)
+            except TypeError as error:
+                name = _refused_argument(error)
+                if name not in known:
+                    _name_conflict(error, refused)
+                    raise
+                refused.append(name)
+                del known[name]
 
     return update
+
+
+def _refused_argument(error: TypeError) -> str:
+    found = _REFUSED.search(str(error))
+    return found.group(1) if found else ""
+
+
+def _name_conflict(error: TypeError, refused: list[str]) -> None:
+    """Raises where one part of an optimizer needs what another one has refused."""
+    needed = [name for name in _missing_arguments(error) if name in refused]
+    if needed:
+        raise ValueError(
+            f"optimizer: expected parts that go together, got one that needs {', '.join(needed)}"
+            " and another one that refuses it, such as a line search after optax.contrib.sam"
+        ) from None
 
 
 def with_present(value_fn: Callable[[Any], Any], present: Any) -> Callable[[Any], Any]:

@@ -78,8 +78,8 @@ def fit(
         resumed it has to repeat itself, since the batches that were used are drawn and dropped.
       key: typed key for shuffling and for the draws of the step.
       num_steps: total number of steps, including those before a resumption.
-      batch_size: for arrays: a number, or of a `Batch` with noise samples a pair for both. None uses
-        the whole data set at every step.
+      batch_size: for arrays: a number, or a pair for data and the noise samples of a `Batch`. None
+        uses the whole data set at every step.
       folder: where to write `metrics.jsonl`, `evaluations.jsonl` and `checkpoints/`; None writes
         nothing. No other run can use the folder at the same time. A complete run can be read again
         from a read-only disk.

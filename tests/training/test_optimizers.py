@@ -377,3 +377,27 @@ def test_every_step_takes_a_search_over_a_part_of_the_parameters(name):
     for part in ("a", "b"):
         assert jnp.isfinite(new.params[part])
         assert new.params[part] != params[part]
+
+
+def _trained(optimizer, num_steps=4):
+    params, log_density_fn, standard = quadratic()
+    train = training.make_train_step(log_density_fn, standard, optimizer)
+    state = train.init(params)
+    for _ in range(num_steps):
+        state, _ = train(state, fixed_batch(), KEY)
+    return state.params
+
+
+def test_keywords_are_left_out_for_a_part_of_a_chain_too():
+    """A chain takes all of them and hands them on to a part that refuses them."""
+    alone = BY_NAME["sharpness_aware"]()
+    chained = optax.chain(optax.identity(), BY_NAME["sharpness_aware"]())
+    for optimizer in (chained, optax.named_chain(("a", optax.identity()), ("b", alone))):
+        jax.tree.map(np.testing.assert_array_equal, _trained(optimizer), _trained(alone))
+
+
+def test_parts_of_a_chain_that_do_not_go_together_are_named():
+    search = optax.scale_by_backtracking_linesearch(max_backtracking_steps=4)
+    optimizer = optax.chain(BY_NAME["sharpness_aware"](), search)
+    with pytest.raises(ValueError, match="optimizer: expected parts that go together, got one tha"):
+        _trained(optimizer, 1)
