@@ -2,6 +2,7 @@
 for all of them. Every public function that returns functions is called, found by iteration.
 """
 
+import functools
 import inspect
 import typing
 
@@ -13,10 +14,12 @@ import pytest
 
 import nce_jax
 from nce_jax import criteria, log_partition, training
-from nce_jax._partial import EqualPartial
+from nce_jax._partial import EqualPartial, Parts
+from nce_jax.latent import Inference
 from nce_jax.log_partition import Solver
 from nce_jax.magnification import MagnificationRule
 from nce_jax.samplers import Kernel
+from nce_jax.telescoping._fit.stage_model import StageModel
 from nce_jax.training import Treatment
 from tests.log_partition.cases import gaussian_log_ratios
 from tests.test_signatures import FUNCTIONS
@@ -108,6 +111,58 @@ def test_tuples_that_are_equal_are_no_equal_arguments():
     assert First(1.0) == Second(1.0)
     assert EqualPartial(max, First(1.0)) == EqualPartial(max, First(1.0))
     assert EqualPartial(max, First(1.0)) != EqualPartial(max, Second(1.0))
+
+
+class Halved(typing.NamedTuple):
+    """A function that is a tuple, of an integer or a truth value."""
+
+    number: float
+
+    def __call__(self, *args, **kwargs):
+        return 0.5 * criteria.nce().loss(*args, **kwargs) + self.number
+
+
+class Doubled(Halved):
+    def __call__(self, *args, **kwargs):
+        return 2.0 * criteria.nce().loss(*args, **kwargs)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, StageModel, Inference, Parts])
+def test_objects_of_functions_that_are_equal_tuples_are_not_equal(kind):
+    """They would run each other's program: both functions below are the tuple of one."""
+    rest = [None] * (len(kind._fields) - 1)
+    first, second, third = (kind(f, *rest) for f in (Halved(1.0), Doubled(1.0), Halved(True)))
+    assert first.__class__ is kind
+    assert first != second
+    assert not first == second  # noqa: SIM201 (both operators of tuples)
+    assert first != third
+    assert first == kind(*first)
+    assert hash(first) == hash(kind(*first))
+    assert EqualPartial(max, first) != EqualPartial(max, second)
+    assert EqualPartial(first[0]) != EqualPartial(second[0])
+
+
+def test_a_criterion_does_not_run_the_program_of_another():
+    """Eager calls keep their programs by the criterion."""
+    data, noise = gaussian_log_ratios(dtype=np.float32)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def loss(criterion, data, noise):
+        return criterion.loss(data, noise, log_partition=0.0)
+
+    first, second = (criteria.Criterion("mine", f) for f in (Halved(0.0), Doubled(0.0)))
+    assert 3.9 * loss(first, data, noise) < loss(second, data, noise)
+
+
+def test_a_method_is_the_same_at_every_access():
+    class Model:
+        def log_ratio(self, params, x):
+            return x
+
+    model, other = Model(), Model()
+    assert StageModel(model.log_ratio) == StageModel(model.log_ratio)
+    assert hash(StageModel(model.log_ratio)) == hash(StageModel(model.log_ratio))
+    assert StageModel(model.log_ratio) != StageModel(other.log_ratio)
 
 
 def test_an_equal_criterion_at_another_magnification():

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_pair
 from nce_jax._numerics import stop_where
+from nce_jax._partial import compared_by_parts
 from nce_jax._types import LogRatio, Scalars, Weights
 from nce_jax.log_partition import (
     Problem,
@@ -23,6 +24,7 @@ from nce_jax.log_partition import (
 from nce_jax.log_partition.solve import check_solver_options
 
 
+@compared_by_parts
 class Criterion(NamedTuple):
     """A loss of log-ratio arrays together with its way to profile the normalizer.
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from nce_jax._checks import as_floating, check_instance, check_positive_int, describe
 from nce_jax._contracts import check_log_density_fn
 from nce_jax._dtypes import compute_dtype
-from nce_jax._partial import EqualPartial
+from nce_jax._partial import EqualPartial, compared_by_parts
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.samplers import Kernel, sample_chains
 
@@ -30,6 +30,7 @@ class Inferred(NamedTuple):
     log_q: jax.Array | None
 
 
+@compared_by_parts
 class Inference(NamedTuple):
     """A way to infer latent variables.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_pair, as_scalar_array, check_instance
 from nce_jax._numerics import ignore_unweighted, log_noise_weight, total_weight
+from nce_jax._partial import compared_by_parts
 from nce_jax._types import Array, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.log_partition._support import ends, share
 
@@ -123,6 +124,7 @@ class State(NamedTuple):
     log_overlap: jax.Array
 
 
+@compared_by_parts
 class Solver(NamedTuple):
     """A method for solving for F: two pure functions, without loop, tolerance or step limit.
 

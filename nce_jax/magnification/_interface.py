@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from nce_jax._partial import compared_by_parts
 from nce_jax._types import Params
 from nce_jax.log_partition import Problem
 from nce_jax.magnification._windows import Measurements, Windows
@@ -70,6 +71,7 @@ class Choice(NamedTuple):
     state: Any
 
 
+@compared_by_parts
 class MagnificationRule(NamedTuple):
     """A rule for M, as three pure functions that the train step calls.
 

@@ -10,7 +10,7 @@ import numpy as np
 from blackjax.mcmc import diffusions
 
 from nce_jax._checks import as_real, check_positive, check_positive_int
-from nce_jax._partial import EqualPartial
+from nce_jax._partial import EqualPartial, compared_by_parts
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Real
 
@@ -32,6 +32,7 @@ class Transition(NamedTuple):
     is_finite: Real[Array, ""]
 
 
+@compared_by_parts
 class Kernel(NamedTuple):
     """A Markov transition as two pure functions of one position; `sample_chains` runs many.
 

@@ -180,7 +180,8 @@ class Checkpoints:
             return None if source is None or jnp.size(leaf) == 0 else simple_names[source]
 
         leaves = jax.tree_util.tree_leaves_with_path(like)
-        wanted = {name_of(path, leaf): leaf for path, leaf in leaves}
+        named = [(name_of(path, leaf), leaf) for path, leaf in leaves]
+        wanted = {name: leaf for name, leaf in named if name is not None}
         arrays = stored.arrays(self._checkpointer, wanted)
 
         def fill(path: Any, leaf: Any) -> Any:

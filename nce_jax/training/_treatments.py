@@ -9,7 +9,7 @@ import optax
 
 from nce_jax._checks import as_real, as_scalar, check_positive
 from nce_jax._options import check_flag
-from nce_jax._partial import EqualPartial
+from nce_jax._partial import EqualPartial, compared_by_parts
 from nce_jax._types import Scalars
 from nce_jax.criteria import Criterion
 from nce_jax.log_partition import (
@@ -48,6 +48,7 @@ def params_only(optimizer: optax.GradientTransformation) -> optax.GradientTransf
     return apart(optimizer, optax.set_to_zero())
 
 
+@compared_by_parts
 class Treatment(NamedTuple):
     """A way to treat the normalizer during training.
 

@@ -41,9 +41,7 @@ def test_integers_that_int32_wraps_are_refused(batches, name):
 @pytest.mark.parametrize("batches", [np.zeros((20, 1)), {"x": np.zeros(20)}])
 def test_a_pair_of_batch_sizes_needs_noise_samples(batches):
     """The second number would be ignored."""
-    with pytest.raises(
-        ValueError, match="batch_size: expected one number .*, got .8, 8.; "
-    ):
+    with pytest.raises(ValueError, match="batch_size: expected one number .*, got .8, 8.; "):
         make_source(batches, (8, 8), jax.random.key(0))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from nce_jax._bridges import Space
+from nce_jax._partial import Parts
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.criteria import nce
 from nce_jax.telescoping._fit.assessment import (
@@ -110,7 +111,7 @@ def train_descent(key: PRNGKeyArray, config: FitConfig, levels: Levels) -> Desce
         # The bar follows the device; the next batches are drawn in the meantime.
         jax.block_until_ready(state.average)
         state = descend(
-            config.model, config.optimizer, moments, state, pairs, chain,
+            config.model, Parts(config.optimizer), moments, state, pairs, chain,
             batch_size=size, is_averaging=2 * index >= num_programs,
         )  # fmt: skip
         points.append(((index + 1) * BATCHES_PER_PROGRAM, state.average))
@@ -151,7 +152,7 @@ def _make_step(
 @partial(jax.jit, static_argnames=("model", "optimizer", "batch_size", "is_averaging"))
 def descend(
     model: StageModel,
-    optimizer: optax.GradientTransformation,
+    optimizer: Parts,
     moments: Moments,
     state: DescentState,
     pairs: Pairs,
@@ -161,7 +162,7 @@ def descend(
     is_averaging: bool,
 ) -> DescentState:
     """Takes one step per batch of the pairs on the mean of the K profiled losses."""
-    train = _make_step(model, optimizer, moments, centered_space(model, chain.offset), chain)
+    train = _make_step(model, optimizer.value, moments, centered_space(model, chain.offset), chain)
     batches = jax.tree.map(lambda x: x.reshape(-1, batch_size, *x.shape[1:]), pairs)
     # Batches bring their noise: nothing is drawn.
     key = jax.random.key(0)

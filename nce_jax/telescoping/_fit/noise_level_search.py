@@ -6,6 +6,7 @@
 import jax
 import numpy as np
 
+from nce_jax._partial import Parts
 from nce_jax._types import Params, PRNGKeyArray
 from nce_jax.telescoping._fit.config import FitConfig, Levels
 from nce_jax.telescoping._fit.curvature import unravelled
@@ -74,8 +75,8 @@ def _pilot_fit(
         fit = newton_fit(*fixed, start, x, chain.kappa, config.pilot_steps)
         return unravelled(config.template, fit.theta)
     descent = descend(
-        config.model, config.optimizer, moments, start_descent(config, chain), pairs, chain,
-        batch_size=config.batch_size, is_averaging=False,
+        config.model, Parts(config.optimizer), moments, start_descent(config, chain), pairs,
+        chain, batch_size=config.batch_size, is_averaging=False,
     )  # fmt: skip
     return descent.average
 

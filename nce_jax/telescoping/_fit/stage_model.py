@@ -12,6 +12,7 @@ from nce_jax._bridges import Space, StagesFn, bridges, check_space, separate, sh
 from nce_jax._checks import describe
 from nce_jax._contracts import check_params, check_values, evaluate_model
 from nce_jax._numerics import exceeds_rounding
+from nce_jax._partial import compared_by_parts
 from nce_jax._types import LogRatioFn, Params
 
 Moments = dict[str, jax.Array]
@@ -49,6 +50,7 @@ class SharedBody(NamedTuple):
     head: tuple[Params, Callable[[Params, Any], jax.Array]]
 
 
+@compared_by_parts
 class StageModel(NamedTuple):
     """The functions of the stages' model.
 
