@@ -1,23 +1,20 @@
 """Bridges between data and noise, and the log-ratio arrays of the stages between them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from nce_jax._checks import as_floating, as_real, check_positive_int, describe
+from nce_jax._checks import as_floating, check_positive_int, describe
 from nce_jax._contracts import as_values, check_arrays, check_log_density_fn, evaluate_model
-from nce_jax._dtypes import compute_dtype, result_dtype
+from nce_jax._dtypes import result_dtype
+from nce_jax._levels import NumbersPerStage, check_noise_levels, inner_coefficients
 from nce_jax._partial import EqualPartial
-from nce_jax._types import Array, ArrayLike, Float, LogDensityFn, LogRatioFn, Params
+from nce_jax._types import Array, Float, LogDensityFn, LogRatioFn, Params
 
 StagesFn = Callable[[Params, Any], jax.Array]
 """`stages_fn(params, x)`: log ratio k of samples x[k], (K, n, ...) -> (K, n)."""
-
-NumbersPerStage = Sequence[float] | Float[ArrayLike, " _"]
-"""Noise levels, or one number per stage: a list, or an array of any kind."""
 
 Space = tuple[Callable[[Any], Any], Callable[[Any], Any]]
 """An invertible map of samples as a pair of functions: to the space in which bridges are straight,
@@ -91,23 +88,8 @@ def bridges(
             )
         return x
 
-    inner = jax.vmap(bridge)(*_inner_coefficients(noise_levels, dtype))
+    inner = jax.vmap(bridge)(*inner_coefficients(noise_levels, dtype))
     return jnp.concatenate([x_data[None], inner, x_noise[None]])
-
-
-def _inner_coefficients(noise_levels: Any, dtype: Any) -> tuple[jax.Array, jax.Array]:
-    """sqrt(1 - a^2) and a of the bridges between the ends, in the dtype of the samples.
-
-    Levels are rounded after the square root: 1 - 1e-9 would be 1 in float32, and the data gone.
-    Traced ones are checked here, and are NaN if they do not rise from 0 to 1.
-    """
-    is_traced = isinstance(noise_levels, jax.core.Tracer)
-    a: Any = noise_levels if is_traced else np.asarray(noise_levels, np.float64)
-    if is_traced:
-        a = a.astype(compute_dtype(a))
-        a = jnp.where((a[0] == 0) & (a[-1] == 1) & (jnp.diff(a) >= 0).all(), a, jnp.nan)
-    signal = (jnp if is_traced else np).sqrt((1 - a) * (1 + a))
-    return jnp.asarray(signal[1:-1], dtype), jnp.asarray(a[1:-1], dtype)
 
 
 def _identity(x: Any) -> Any:
@@ -119,26 +101,6 @@ def check_space(space: Any) -> None:
     is_pair = isinstance(space, tuple | list) and len(space) == 2 and all(map(callable, space))
     if space is not None and not is_pair:
         raise TypeError(f"space: expected a pair of functions (to, back), got {describe(space)}")
-
-
-def check_noise_levels(noise_levels: Any) -> None:
-    """Raises unless the noise levels are a vector that rises from 0 to 1.
-
-    The values of traced arrays are not read.
-    """
-    shape = np.shape(as_real("noise_levels", noise_levels, "a vector of numbers"))
-    if len(shape) != 1 or shape[0] < 2:
-        raise ValueError(
-            f"noise_levels: expected a vector of at least 2 numbers, got shape {shape}"
-        )
-    if isinstance(noise_levels, jax.core.Tracer):
-        return
-    values = np.asarray(noise_levels, np.float64)
-    if not (values[0] == 0 and values[-1] == 1 and (np.diff(values) > 0).all()):
-        raise ValueError(
-            "noise_levels: expected numbers that rise from 0 (data) to 1 (noise), got"
-            f" {values.tolist()}"
-        )
 
 
 def separate(log_ratio_fn: LogRatioFn) -> StagesFn:

@@ -20,7 +20,7 @@ FLOORS = {
     "_shared": 0, "_ranges": 0, "_numerics": 0, "_eager": 0, "_offset": 0, "_padding": 0,
     "_bridges": 0, "_describe": 0, "_dtypes": 0, "_options": 0, "_partial": 0, "_promotion": 0,
     "_dependence": 0, "_folds": 0, "_ragged": 0, "_laplacian": 0, "_distributions": 0,
-    "_grouped": 0, "_slope": 0,
+    "_grouped": 0, "_slope": 0, "_levels": 0,
     "_extras": 0, "_updates": 0,
     "losses": 1, "log_partition": 1, "noise": 1, "models": 1, "sweeps": 1, "toys": 1,
     "criteria": 2, "diagnostics": 2, "magnification": 2, "samplers": 2,

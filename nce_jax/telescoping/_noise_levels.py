@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nce_jax._bridges import NumbersPerStage, check_noise_levels
 from nce_jax._checks import as_real
+from nce_jax._levels import NumbersPerStage, check_noise_levels
 from nce_jax._options import check_fraction
 
 MIN_OVERLAP = 0.4

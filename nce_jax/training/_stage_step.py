@@ -5,8 +5,9 @@ from typing import Any
 import optax
 from jax.sharding import Mesh
 
-from nce_jax._bridges import NumbersPerStage, Space, StagesFn, check_noise_levels, check_space
+from nce_jax._bridges import Space, StagesFn, check_space
 from nce_jax._contracts import check_log_density_fn
+from nce_jax._levels import NumbersPerStage, check_noise_levels
 from nce_jax.criteria import Criterion, nce
 from nce_jax.magnification import MagnificationRule
 from nce_jax.training._composition import as_source, check_composition

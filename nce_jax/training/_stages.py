@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from nce_jax._bridges import NumbersPerStage, Space, bridges
+from nce_jax._bridges import Space, bridges
 from nce_jax._checks import relative_weights
+from nce_jax._levels import Coefficients, NumbersPerStage, count_stages
 from nce_jax._numerics import highest
 from nce_jax.log_partition import Status
 from nce_jax.training._state import Batch
@@ -18,21 +18,22 @@ class Stages(NamedTuple):
     """What makes K stages of a pair of samples.
 
     Attributes:
-      noise_levels: a_0 = 0 < ... < a_K = 1, (K + 1,).
+      noise_levels: a_0 = 0 < ... < a_K = 1, (K + 1,), or their coefficients.
       space: the space in which bridges are straight; None is that of the samples.
     """
 
-    noise_levels: NumbersPerStage
+    noise_levels: NumbersPerStage | Coefficients
     space: Space | None
 
     @property
     def num_stages(self) -> int:
         """K."""
-        return np.shape(self.noise_levels)[0] - 1
+        return count_stages(self.noise_levels)
 
     def sides(self, x_data: Any, x_noise: Any) -> tuple[jax.Array, jax.Array]:
         """Samples of the stages' data and noise, (K, n, ...) each, of the same pairs."""
-        x = bridges(x_data, x_noise, noise_levels=self.noise_levels, space=self.space)
+        levels: Any = self.noise_levels
+        x = bridges(x_data, x_noise, noise_levels=levels, space=self.space)
         return x[:-1], x[1:]
 
 

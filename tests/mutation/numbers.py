@@ -358,10 +358,18 @@ _TELESCOPING = (
         "tests/telescoping/test_bridges.py",
         "tests/telescoping/test_interface.py",
         faults={
-            "np).sqrt((1 - a) * (1 + a))": "np).asarray(1 - a)",
             "return of_stages(x[:-1]), of_stages(x[1:])": (
                 "return of_stages(x[1:]), of_stages(x[:-1])"
-            ),
+            )
+        },
+    ),
+    *faults_in(
+        "nce_jax/_levels.py",
+        "tests/telescoping/test_bridges.py",
+        "tests/telescoping/test_interface.py",
+        faults={
+            "signal = np.sqrt((1 - a) * (1 + a))": "signal = 1 - a",
+            "signal = np.sqrt((1 - a)": "signal = np.sqrt((1 - np.float32(a))",
         },
     ),
     *faults_in(

@@ -292,3 +292,17 @@ def test_the_fewest_steps_suffice(optimizer, fewest):
     options = {"noise_levels": [0.0, 1.0], "optimizer": optimizer, "batch_size": 64}
     result = fit(KEYS[2], draw, draw, MODEL, num_steps=fewest, **options)
     assert result.num_steps == fewest
+
+
+@pytest.mark.costly
+@pytest.mark.parametrize("optimizer", [None, optax.adam(1e-2)])
+def test_levels_next_to_one_keep_their_part_of_the_data(optimizer):
+    """Noise 3e-5 wide: 1 - 1e-9 is 1 in float32, where its bridge would be the noise."""
+    x_data, x_noise = X_DATA - 8, 3e-5 * X_NOISE
+    options = {"num_steps": 400, "batch_size": 100, "optimizer": optimizer}
+    levels = [0.0, 1 - 1e-9, 1.0]
+    found = fit(KEYS[2], x_data, x_noise, None, noise_levels=levels, **options)
+    x = found.bridges_fn(x_data, x_noise)
+    np.testing.assert_allclose(x[1], np.sqrt(2e-9) * x_data + x_noise, rtol=1e-4, atol=1e-8)
+    # Gaussians of widths in the ratio 1.8 overlap to 0.9; the noise and itself to one.
+    assert found.stages.overlap[1] < 0.95

@@ -10,6 +10,8 @@ import pytest
 
 import nce_jax
 from nce_jax import criteria, noise, telescoping, training
+from nce_jax._levels import as_coefficients
+from nce_jax._partial import Parts
 from nce_jax.telescoping._fit.config import Chain
 from nce_jax.telescoping._fit.descent import DescentState, descend, start_descent
 from nce_jax.telescoping._fit.stage_model import (
@@ -319,7 +321,7 @@ def test_devices_share_the_pairs(x64):
 def test_fit_telescope_descends_by_this_step(x64):
     """Its private descent against the gradient of the mean of the profiled losses."""
     model = StageModel(quadratic)
-    chain = Chain(jnp.array(LEVELS), jnp.array([1.0, 3.0, 10.0]))
+    chain = Chain(as_coefficients(LEVELS, float), jnp.array([1.0, 3.0, 10.0]))
     batch = pairs(32)
     x = centered_bridges(model, (batch.x_data, batch.x_noise), chain)
     moments = stage_moments(x)
@@ -327,7 +329,7 @@ def test_fit_telescope_descends_by_this_step(x64):
     train = stage_step(treatment=training.solved()).init(params)
     state = DescentState(train._replace(opt_state=_opt_state(optimizer, train)), params, 0)
     state = descend(
-        model, optimizer, moments, state, (batch.x_data, batch.x_noise), chain,
+        model, Parts(optimizer), moments, state, (batch.x_data, batch.x_noise), chain,
         batch_size=32, is_averaging=False,
     )  # fmt: skip
 
@@ -344,13 +346,13 @@ def test_fit_telescope_descends_by_this_step(x64):
 @pytest.mark.costly
 def test_fit_telescope_descends_through_padded_stages():
     """Stages between the noise and itself, whose levels do not rise."""
-    chain = Chain(jnp.array([0.0, 0.6, 1.0, 1.0, 1.0]), jnp.ones(4))
+    chain = Chain(as_coefficients([0.0, 0.6, 1.0, 1.0, 1.0], jnp.float32), jnp.ones(4))
     batch, model = pairs(32), StageModel(quadratic)
     x = centered_bridges(model, (batch.x_data, batch.x_noise), chain)
     optimizer = optax.sgd(0.5)
     config = SimpleNamespace(model=model, optimizer=optimizer, template=jnp.zeros((2, 2)))
     state = descend(
-        model, optimizer, stage_moments(x), start_descent(config, chain),
+        model, Parts(optimizer), stage_moments(x), start_descent(config, chain),
         (batch.x_data, batch.x_noise), chain, batch_size=32, is_averaging=False,
     )  # fmt: skip
     assert np.isfinite(state.average).all()
@@ -455,7 +457,9 @@ def test_a_constant_coordinate_keeps_its_scale():
         for shift in (1, 0)
     ]
     model = StageModel(quadratic)
-    chain = Chain(jnp.array([0.0, 0.3, 1.0]), jnp.ones(2), noise_offset(model, sides[1]))
+    chain = Chain(
+        as_coefficients([0.0, 0.3, 1.0], jnp.float32), jnp.ones(2), noise_offset(model, sides[1])
+    )
     x = centered_bridges(model, tuple(sides), chain)
     scale = stage_moments(x)["scale"]
     np.testing.assert_array_equal(scale[:, 0], 1)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from nce_jax._levels import as_coefficients
 from nce_jax._types import Params
 from nce_jax.telescoping._fit.pair_sampler import PairSampler
 from nce_jax.telescoping._fit.progress import Report
@@ -109,9 +110,8 @@ class FitConfig(NamedTuple):
         """The padded stages as arrays, at M = `magnification` (None: that of the fit)."""
         magnification = self.magnification if magnification is None else magnification
         dtype = jnp.result_type(float)
-        noise_levels = jnp.asarray(levels.padded, dtype)
-        kappa = jnp.full(len(noise_levels) - 1, magnification, dtype)
-        return Chain(noise_levels, kappa, self.offset)
+        kappa = jnp.full(len(levels.padded) - 1, magnification, dtype)
+        return Chain(as_coefficients(levels.padded, dtype), kappa, self.offset)
 
 
 class Levels(NamedTuple):

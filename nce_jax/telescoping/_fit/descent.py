@@ -4,7 +4,7 @@ F is solved for on every batch, and the iterates of the second half of the train
 """
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -127,9 +127,7 @@ def start_descent(config: FitConfig, chain: Chain) -> DescentState:
     """The state before the first step."""
     assert config.optimizer is not None
     params = initial_params(config.template, config.model, chain.num_stages)
-    # A state does not depend on the levels; padded ones do not rise, and would be refused here.
-    rising = chain._replace(noise_levels=jnp.linspace(0, 1, chain.num_stages + 1))
-    train = _make_step(config.model, config.optimizer, {}, None, rising)
+    train = _make_step(config.model, config.optimizer, {}, None, chain)
     return DescentState(train.init(params), params, jnp.int32(0))
 
 
@@ -140,10 +138,11 @@ def _make_step(
     space: Space | None,
     chain: Chain,
 ) -> TrainStep:
+    levels: Any = chain.noise_levels
     return make_stage_step(
         lambda params, x: model.stages_fn({"model": params, **moments}, x),
         optimizer=optimizer,
-        noise_levels=chain.noise_levels,
+        noise_levels=levels,
         space=space,
         criterion=nce(magnification=chain.kappa),
     )

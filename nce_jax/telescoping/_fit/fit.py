@@ -8,10 +8,11 @@ import jax
 import numpy as np
 import optax
 
-from nce_jax._bridges import NumbersPerStage, Space, check_noise_levels
+from nce_jax._bridges import Space
 from nce_jax._checks import check_key, check_positive_int
 from nce_jax._contracts import check_optimizer
 from nce_jax._dependence import signs_without_groups, warn_of_dependence
+from nce_jax._levels import NumbersPerStage, check_noise_levels
 from nce_jax._options import check_flag, check_fraction, check_number
 from nce_jax._samples import SampleSource, as_draw_fn
 from nce_jax._types import ArrayLike, LogRatioFn, Params, PRNGKeyArray, Shaped

@@ -11,6 +11,7 @@ import numpy as np
 from nce_jax._bridges import StagesFn, bridge_log_ratios, telescoped
 from nce_jax._checks import as_floating
 from nce_jax._contracts import check_data
+from nce_jax._levels import as_coefficients
 from nce_jax._types import Array, Float, LogRatioFn, Params
 from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES
 from nce_jax.telescoping._errors import StageDiagnostics
@@ -296,8 +297,9 @@ def _bridges(
     model: StageModel, noise_levels: np.ndarray, offset: Any, x_data: Any, x_noise: Any
 ) -> jax.Array:
     pairs = as_floating("x_data", x_data), as_floating("x_noise", x_noise)
-    levels = jnp.asarray(noise_levels, jnp.result_type(float))
-    chain = Chain(levels, jnp.ones(levels.size - 1, levels.dtype), offset)
+    dtype = jnp.result_type(float)
+    kappa = jnp.ones(len(noise_levels) - 1, dtype)
+    chain = Chain(as_coefficients(noise_levels, dtype), kappa, offset)
     return centered_bridges(model, pairs, chain)
 
 

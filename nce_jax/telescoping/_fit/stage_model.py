@@ -11,6 +11,7 @@ import numpy as np
 from nce_jax._bridges import Space, StagesFn, bridges, check_space, separate, shared_body
 from nce_jax._checks import describe
 from nce_jax._contracts import check_params, check_values, evaluate_model
+from nce_jax._levels import Coefficients
 from nce_jax._numerics import exceeds_rounding
 from nce_jax._partial import compared_by_parts
 from nce_jax._types import LogRatioFn, Params
@@ -23,12 +24,12 @@ class Chain(NamedTuple):
     """The stages of a fit as arrays.
 
     Attributes:
-      noise_levels: a_0 = 0, ..., a_K = 1, (K + 1,).
+      noise_levels: the coefficients of a_0 = 0, ..., a_K = 1.
       kappa: of every stage, (K,).
       offset: the point about which bridges are made, (1, ...), as `noise_offset` finds it.
     """
 
-    noise_levels: jax.Array
+    noise_levels: Coefficients
     kappa: jax.Array
     offset: jax.Array | float = 0.0
 
@@ -191,7 +192,8 @@ def centered_bridges(
     operation by operation.
     """
     space = centered_space(model, chain.offset)
-    return bridges(*pairs, noise_levels=chain.noise_levels, space=space)
+    levels: Any = chain.noise_levels
+    return bridges(*pairs, noise_levels=levels, space=space)
 
 
 def centered_space(model: StageModel, offset: jax.Array | float) -> Space:
