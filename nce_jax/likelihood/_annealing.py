@@ -2,11 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from nce_jax._partial import Parts
 from nce_jax._promotion import standard_promotion
 from nce_jax.likelihood._partition import model_log_partition
 from nce_jax.log_partition import Status
@@ -75,10 +78,39 @@ def anneal_both_ways(
     kernel: Any,
 ) -> Annealing:
     """Anneals chains from the noise to the model, and from test samples to the noise."""
-    program = jax.jit(annealing_program(log_density_fn, noise, counts, kernel))
+    program = compiled_for(_annealed, log_density_fn, tuple(counts.items()), kernel, noise=noise)
     key_start, key_run = jax.random.split(key)
     x_start = starts(key_start, x_test, min(counts["num_samples"], x_test.shape[0]))
     return jax.tree.map(jax.device_get, program(key_run, params, x_start))
+
+
+def _annealed(log_density_fn: Any, counts: Any, kernel: Any, noise: Any, *inputs: Any) -> Annealing:
+    return annealing_program(log_density_fn, noise, dict(counts), kernel)(*inputs)
+
+
+def compiled_for(
+    function: Callable[..., Any], *fixed: Any, noise: Any = None
+) -> Callable[..., Any]:
+    """A jitted `function(*fixed, noise, *inputs)` of the inputs, the same for the same arguments.
+
+    A noise that is a tree of arrays is an input: another one of its kind compiles nothing. What has
+    no hash, and a noise of another kind, may have changed since the last call: it is compiled anew.
+    """
+    is_tree = all(isinstance(leaf, jax.Array | np.ndarray) for leaf in jax.tree.leaves(noise))
+    try:
+        program = _program(function, Parts(fixed)) if is_tree else None
+        hash(jax.tree.structure(noise))
+    except TypeError:
+        program = None
+    if program is None:
+        return jax.jit(partial(function, *fixed, noise))
+    return partial(program, noise)
+
+
+@lru_cache(maxsize=8)
+def _program(function: Callable[..., Any], fixed: Parts) -> Callable[..., Any]:
+    """Some are kept, and not all: they hold what the model's functions refer to."""
+    return jax.jit(partial(function, *fixed.value))
 
 
 def annealing_program(

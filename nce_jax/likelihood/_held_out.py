@@ -12,7 +12,7 @@ from nce_jax._checks import as_floating, check_key, check_positive_int, compute_
 from nce_jax._contracts import check_event_shape, check_log_density_fn, check_params, evaluate_model
 from nce_jax._distributions import as_noise
 from nce_jax._types import Array, Float, LogDensityFn, Noise, Params, PRNGKeyArray
-from nce_jax.likelihood._annealing import Annealing, anneal_both_ways
+from nce_jax.likelihood._annealing import Annealing, anneal_both_ways, compiled_for
 from nce_jax.likelihood._partition import bits_per_dimension, log_likelihood
 from nce_jax.log_partition import MIN_EFFECTIVE_SAMPLES, Status
 
@@ -232,7 +232,7 @@ def _as_test_samples(x_test: Any) -> jax.Array:
 
 def _log_densities(log_density_fn: Any, params: Any, x: jax.Array, log_det: Any) -> jax.Array:
     """Log densities of the test samples, of some at a time, in float32 at least."""
-    evaluate = jax.jit(lambda params, x: evaluate_model(log_density_fn, params, x))
+    evaluate = compiled_for(_evaluated, log_density_fn)
     parts = [evaluate(params, x[start : start + _BLOCK]) for start in range(0, len(x), _BLOCK)]
     values = jnp.concatenate(parts)
     values = values.astype(compute_dtype(values))
@@ -245,6 +245,10 @@ def _log_densities(log_density_fn: Any, params: Any, x: jax.Array, log_det: Any)
             f" {log_det.shape}"
         )
     return values + log_det.astype(values.dtype)
+
+
+def _evaluated(log_density_fn: Any, noise: None, params: Any, x: jax.Array) -> jax.Array:
+    return evaluate_model(log_density_fn, params, x)
 
 
 def _problems_of_log_partition(found: Annealing) -> list[str]:

@@ -19,6 +19,7 @@ from nce_jax.likelihood import (
 from nce_jax.likelihood._annealing import Annealing, _slope, annealing_program, starts
 from nce_jax.likelihood._held_out import _problems_of_log_partition
 from nce_jax.log_partition import Status
+from tests.compilations import compilations
 
 KEY = jax.random.key(1)
 SMALL = {"num_samples": 64, "num_stages": 5, "num_steps": 10}
@@ -299,3 +300,47 @@ def test_noise_of_numpyro_serves_and_each_test_sample_starts_one_chain():
     exact = math.log(2 * math.pi * 0.25)
     assert abs(found.log_partition - exact) < 4 * found.log_partition_standard_error
     assert starts(KEY, gaussian_data(40), 40).shape == (40, 2)
+
+
+class Handmade:
+    """A noise that is no tree of arrays, and may change."""
+
+    def __init__(self, std):
+        self.std = std
+
+    def sample_and_log_prob(self, *, seed, sample_shape):
+        return diagonal(1.0, self.std).sample_and_log_prob(seed=seed, sample_shape=sample_shape)
+
+    def log_prob(self, x):
+        return diagonal(1.0, self.std).log_prob(x)
+
+
+def test_a_second_model_of_the_same_functions_compiles_nothing():
+    """Other parameters and another noise of the same kind, as after every epoch of a training."""
+    x_test = gaussian_data(64)
+
+    def log_z(std, noise_std):
+        made = noise.fitted_gaussian(gaussian_data(64, std=noise_std))
+        found = held_out_log_likelihood(KEY, gaussian, jnp.array(std), x_test, made, **SMALL)
+        return found.log_partition
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        log_z(0.5, 1.0)
+        with compilations() as names:
+            second = log_z(0.7, 0.8)
+        assert names == []
+        assert abs(second - math.log(2 * math.pi * 0.7**2)) < 0.5
+        assert log_z(0.7, 1.2) != second
+
+
+def test_a_noise_that_has_changed_is_taken_as_it_is():
+    made, x_test = Handmade(1.0), gaussian_data(64)
+    found = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for std in (1.0, 0.6):
+            made.std = std
+            result = held_out_log_likelihood(KEY, gaussian, jnp.array(0.5), x_test, made, **SMALL)
+            found.append(result.log_partition)
+    assert found[0] != found[1]
