@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from nce_jax._checks import as_weights, check_positive, check_positive_int
+from nce_jax._numerics import fill_padding
 from nce_jax._options import check_float_dtype
 from nce_jax._types import Array, ArrayLike, Float, Real
 from nce_jax.noise._checks import as_points, check_finite
-from nce_jax.noise._moments import positive_variance, weighted_moments, without_unweighted
+from nce_jax.noise._moments import positive_variance, weighted_moments
 
 
 def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Independent:
@@ -92,7 +93,7 @@ def fitted_gaussian(
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     weights = as_weights("weights_data", weights_data, x_data[:, 0])
-    x_data = without_unweighted(x_data, weights)
+    x_data = fill_padding(x_data, weights)
     check_finite("x_data", x_data)
     if ridge is None:
         ridge = float(jnp.finfo(x_data.dtype).eps) ** 0.5

@@ -36,11 +36,6 @@ def _centered(
     return mean + correction, centered - correction[None], weights
 
 
-def without_unweighted(points: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """The points with zeros in those of weight zero, which may be NaN: zero times NaN is NaN."""
-    return points if weights is None else jnp.where(weights[:, None] != 0, points, 0)
-
-
 def positive_variance(variance: jax.Array, mean: jax.Array) -> jax.Array:
     """Returns the variance (dim,), with a typical value where a dimension is constant.
 

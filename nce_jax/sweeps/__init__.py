@@ -3,6 +3,7 @@
 from nce_jax._shared import shared
 from nce_jax.sweeps._chunk_files import ManifestWarning
 from nce_jax.sweeps._chunks import Chunking, MemoryLimitError
+from nce_jax.sweeps._generators import DependentDrawsWarning
 from nce_jax.sweeps._grid import compiled_sweep, sweep
 from nce_jax.sweeps._identity import StoreError
 from nce_jax.sweeps._load import load_sweep
@@ -13,6 +14,7 @@ from nce_jax.sweeps._store import ChunkWarning
 __all__ = [
     "ChunkWarning",
     "Chunking",
+    "DependentDrawsWarning",
     "FailedLanesWarning",
     "LaneMean",
     "ManifestWarning",

@@ -27,6 +27,7 @@ from nce_jax.sweeps._chunks import (
     result_part,
 )
 from nce_jax.sweeps._contents import write_contents
+from nce_jax.sweeps._generators import warn_of_dependent_draws
 from nce_jax.sweeps._identity import check_identity, identity
 from nce_jax.sweeps._program import (
     Layout,
@@ -34,6 +35,7 @@ from nce_jax.sweeps._program import (
     as_function,
     compiled,
     host_shape,
+    jaxpr,
     make_layout,
     on_host,
     run,
@@ -68,7 +70,8 @@ def sweep(
 
     Args:
       fn: a pure function of keyword arguments, one per axis, that returns any pytree of arrays.
-        Seeds are an axis like any other: `fn` makes its key from the seed.
+        Seeds are an axis like any other: `fn` makes its key from the seed. Draws by keys of `rbg`
+        depend under vmap on the lanes that run together: a `DependentDrawsWarning` says so.
       axes: name -> values of each axis, arrays with the axis first (typed keys too), in the order
         of the result's axes. `fn` is called with one entry of each, by name.
       mesh: devices over which the lanes are spread, along the axis `seed` or `key` if it has at
@@ -142,6 +145,7 @@ def sweep(
             stack.callback(store.close)
         limits = plain(max_lanes), plain(memory_limit)
         chunking = _chunking(fn, arrays, layout, store, limits)
+        warn_of_dependent_draws(jaxpr(fn, shapes(arrays, chunking.sizes), layout))
         total = math.prod(values.shape[0] for values in arrays.values())
         is_long = chunking.num_chunks > 1 or folder is not None
         report = stack.enter_context(_reporter(progress, is_long, total))

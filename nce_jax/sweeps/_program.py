@@ -108,10 +108,19 @@ def digest(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> s
 
 
 def _lowered(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
+    return _traced(fn, axes, layout).lower()
+
+
+def jaxpr(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
+    """Returns the jaxpr of the program, which is traced once for both."""
+    return _traced(fn, axes, layout).jaxpr.jaxpr
+
+
+def _traced(fn: Callable[..., Any], axes: Mapping[str, Any], layout: Layout) -> Any:
     described = [jax.ShapeDtypeStruct(values.shape, values.dtype) for values in axes.values()]
     # The one setting of a trace that JAX's caches leave out: the generator of new keys.
     generator = jax.config.jax_default_prng_impl  # type: ignore[attr-defined]
-    return _jitted(fn, tuple(axes), layout, generator).lower(*described)
+    return _jitted(fn, tuple(axes), layout, generator).trace(*described)
 
 
 _PROGRAMS: dict[int, dict[Any, Any]] = {}

@@ -200,6 +200,36 @@ def test_integers_that_int32_wraps_are_no_axis(kind):
         nce_jax.sweep(lambda seed: seed * 1.0, {"seed": kind([0, 2**32])})
 
 
+def test_draws_that_depend_on_the_chunks_are_warned_of():
+    """Under vmap the bits of `rbg` are those of the first key alone."""
+
+    def draw(seed, impl):
+        return jax.random.normal(jax.random.key(seed, impl=impl), (3,))
+
+    axes = {"seed": jnp.arange(4)}
+    for impl, kind in (("rbg", "rbg"), ("unsafe_rbg", "urbg")):
+        with pytest.warns(sweeps.DependentDrawsWarning, match=f"fn: expected .* got key<{kind}>"):
+            whole = nce_jax.sweep(functools.partial(draw, impl=impl), axes).values
+        with pytest.warns(sweeps.DependentDrawsWarning):
+            parts = nce_jax.sweep(functools.partial(draw, impl=impl), axes, max_lanes=2).values
+        assert not np.array_equal(whole, parts)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [
+        lambda seed: jax.random.normal(jax.random.key(seed, impl="threefry2x32")),
+        lambda seed: seed * jax.random.normal(jax.random.key(0, impl="rbg")),  # one for all lanes
+        lambda seed: jax.random.key_data(jax.random.split(jax.random.key(seed, impl="rbg"))),
+    ],
+)
+def test_draws_that_do_not_depend_on_the_chunks_are_the_same_in_all(fn):
+    """Warnings are errors here."""
+    axes = {"seed": jnp.arange(4)}
+    whole = nce_jax.sweep(fn, axes).values
+    np.testing.assert_array_equal(nce_jax.sweep(fn, axes, max_lanes=2).values, whole)
+
+
 def test_an_axis_may_have_the_name_of_an_option():
     names = ("axes", "folder", "key", "max_lanes", "memory_limit", "mesh", "progress", "resume")
     for name in names:
