@@ -91,15 +91,16 @@ def _duplicates(rows: np.ndarray, counts: np.ndarray) -> Iterator[str]:
     """Samples that are repeated exactly, in a set with at least one continuous coordinate.
 
     Of discrete coordinates, with few values each, independent samples repeat as well. A coordinate
-    counts as continuous where most samples that differ, differ there. One sample that comes many
-    times, such as zero, is an atom of the density and no sign.
+    counts as continuous where most samples that differ, differ there, unless there are fewer of
+    these than the root of n, as of labels and doses. One sample that comes many times, such as
+    zero, is an atom of the density and no sign.
 
     Args:
       rows: the samples without repetitions, (rows, d).
       counts: how often each of them occurs, (rows,).
     """
     is_repeated = counts > 1
-    if is_repeated.sum() <= max(3, 0.01 * len(rows)):
+    if is_repeated.sum() <= max(3, 0.01 * len(rows)) or len(rows) ** 2 < counts.sum():
         return
     num_values = [len(np.unique(column)) for column in rows.T]
     finest = int(np.argmax(num_values))
@@ -115,7 +116,8 @@ def _pairs_by_rounding(rows: np.ndarray, counts: np.ndarray, finest: int) -> flo
     """How many pairs of independent samples are equal because they were rounded.
 
     Of values on a grid, about as many pairs are equal as are any number of steps apart. The pairs
-    are counted that are one to ten steps of the finest coordinate apart and equal in the others.
+    are counted that are one to ten steps of the finest coordinate apart and equal in the others. Of
+    a short grid fewer pairs are so far apart.
 
     Args:
       rows: the samples without repetitions, (rows, d).
@@ -123,7 +125,8 @@ def _pairs_by_rounding(rows: np.ndarray, counts: np.ndarray, finest: int) -> flo
       finest: the coordinate with the most values.
     """
     values = np.unique(rows[:, finest])
-    reach = 10.5 * np.diff(values).min()
+    step = np.diff(values).min()
+    reach = 10.5 * step
     others = np.delete(rows, finest, axis=1)
     key = (others * np.random.default_rng(1).normal(size=others.shape[1])).sum(axis=1)
     order = np.lexsort((rows[:, finest], key))
@@ -132,8 +135,10 @@ def _pairs_by_rounding(rows: np.ndarray, counts: np.ndarray, finest: int) -> flo
     for lag in range(1, 11):
         is_near = (key[lag:] == key[:-lag]) & (value[lag:] - value[:-lag] <= reach)
         total += float((counts[lag:] * counts[:-lag])[is_near].sum())
-    # At each of the ten distances there are two neighbors for one cell, but a pair counts once.
-    return total / 20
+    length = (values[-1] - values[0]) / step + 1
+    distances = np.arange(1, min(11, length - 0.5))
+    # At each distance there are two neighbors for one cell, but a pair counts once.
+    return total / (2 * (1 - distances / length).sum())
 
 
 def _neighbors_in_order(z: np.ndarray) -> Iterator[str]:
