@@ -158,7 +158,7 @@ INDEPENDENT = {
     "diabetes": datasets.load_diabetes().data,
     "few": RNG.normal(size=(20, 2)),
     "labels": RNG.integers(0, 5, (1500, 1)).astype(float),
-    "short grid": RNG.permutation(np.arange(120) % 12)[:, None].astype(float),
+    "few counts": RNG.poisson(2, (50, 1)).astype(float),
     "doses": RNG.choice([0.0, 1, 5, 25, 125, 625], (1500, 1)),
     "constant": np.ones((100, 2)),
 }

@@ -37,6 +37,9 @@ _RIDGE = 1e-6
 """Added to the diagonal of a scatter matrix: coordinates that are functions of one another would
 else have no inverse. It limits the estimate to about 7 nats per coordinate."""
 
+RESOLVED = 10 * _RIDGE
+"""The smallest share of a variance that the ridge leaves as it is, to a tenth of a nat."""
+
 
 class Copula(NamedTuple):
     """Parameters of the log ratio; arrays with a leading axis for several fits.
@@ -132,6 +135,15 @@ def copula(matrix: np.ndarray, dim_x: int, degrees_of_freedom: float) -> Copula:
         dim_x=float(dims[1]),
         dim_y=float(dims[2]),
     )
+
+
+def unexplained(params: Copula) -> float:
+    """The smallest share of the variance of a linear combination of y's scores that is not x's.
+
+    One less the largest squared canonical correlation.
+    """
+    shares = np.linalg.eigvals(np.linalg.solve(params.of_y, params.joint_y))
+    return float(1 / shares.real.max())
 
 
 def _log_constant(dim: int, degrees_of_freedom: float) -> float:

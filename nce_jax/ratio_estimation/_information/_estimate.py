@@ -16,12 +16,13 @@ from nce_jax.ratio_estimation._information._candidates import (
     Candidate,
     Trained,
     best_copula,
+    best_table,
     is_better,
     train,
 )
-from nce_jax.ratio_estimation._information._copula import GAUSSIAN
 from nce_jax.ratio_estimation._information._result import MutualInformation
 from nce_jax.ratio_estimation._information._split import split, standard_error
+from nce_jax.ratio_estimation._information._table import is_exact
 from nce_jax.ratio_estimation._result import UnreliableRatioWarning
 
 MIN_SAMPLES = 10
@@ -43,8 +44,12 @@ def mutual_information(
 
     1. a Gaussian copula, whose log ratio has a closed form;
     2. a t copula, with degrees of freedom by maximum likelihood, for tails that come together;
-    3. of 1,000 samples or more, networks that correct the better copula by NCE. They see normal
+    3. of 200 samples or more, networks that correct the better copula by NCE. They see normal
        scores and their squared norms.
+
+    Where x and y both have few values, as labels and counts do, a table of counts comes first: it
+    needs no order of the values. The copula and the networks have to be better than the table, and
+    of 50 samples for every cell of the table, none of them is fitted.
 
     All of them see the ranks of every coordinate alone: increasing maps of single coordinates
     change nothing, and heavy tails do no harm. Every log ratio is computed for pairs that its fit
@@ -147,14 +152,20 @@ def _estimate(
     key_folds, key_train = jax.random.split(key)
     rng = np.random.default_rng(np.asarray(jax.random.key_data(key_folds)).tolist())
     parts = split(rng, len(x), num_folds)
-    chosen, trained = best_copula(x, y, parts), Trained(None, 0, 0)
-    losses = {chosen.name: chosen.loss()}
-    if len(x) >= MIN_FOR_NETWORK:
-        trained = train(key_train, chosen, x, y, parts, max_training_steps)
+    table, trained = best_table(x, y, parts), Trained(None, 0, 0)
+    tried = [] if table is None else [table]
+    if table is None or not is_exact(x, y):
+        tried.append(best_copula(x, y, parts))
+        if len(x) >= MIN_FOR_NETWORK:
+            trained = train(key_train, tried[-1], x, y, parts, max_training_steps)
     if trained.candidate is not None:
-        losses["network"] = trained.candidate.loss()
-        if is_better(trained.candidate, chosen):
-            chosen = trained.candidate.normalized()
+        tried.append(trained.candidate)
+    chosen = tried[0]
+    for other in tried[1:]:
+        chosen = other if is_better(other, chosen) else chosen
+    if chosen is trained.candidate:
+        chosen = chosen.normalized()
+    losses = {candidate.name: candidate.loss() for candidate in tried}
     return _result(chosen, trained, losses, max_training_steps, len(x), signs)
 
 
@@ -171,12 +182,11 @@ def _result(
     is_solved = chosen.log_partition is not None
     terms, mean = ratios.terms(root), float(ratios.joint.mean())
     optimism = chosen.in_sample - mean
-    freedom = float(chosen.copulas[0].degrees_of_freedom)
     return MutualInformation(
         value=mean - root + optimism / 2,
         standard_error=standard_error(ratios.influences(root, is_solved=is_solved)),
         model=chosen.name,
-        degrees_of_freedom=np.inf if freedom == GAUSSIAN else freedom,
+        degrees_of_freedom=chosen.degrees_of_freedom,
         held_out_value=mean - root,
         optimism=optimism,
         held_out_losses=losses,
@@ -187,6 +197,7 @@ def _result(
         max_training_steps=max_training_steps,
         num_samples=count,
         signs_of_dependence=signs,
+        unexplained=chosen.unexplained,
     )
 
 

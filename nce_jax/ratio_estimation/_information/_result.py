@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nce_jax.ratio_estimation._information._copula import RESOLVED
+
 GUESS = 2 * float(np.log(2))
 """The loss of a ratio of 1, in nats."""
 
@@ -23,7 +25,8 @@ class MutualInformation(NamedTuple):
       standard_error: its standard error in nats for the log ratio as it is; it does not include
         what the model cannot express or has not learned.
       model: "gaussian copula", "t copula", "network" (networks that correct one of the two),
-        "independent" where few samples show no dependence, or "constant" where x or y is.
+        "table" (of counts, where both sides have few values), "independent" where few samples show
+        no dependence, or "constant" where x or y is.
       degrees_of_freedom: of the copula, also of the one that networks correct; inf for a Gaussian.
       held_out_value: mean log ratio of pairs by fits without them, less F, in nats. It errs on the
         low side by what the fits lack for want of samples.
@@ -32,12 +35,16 @@ class MutualInformation(NamedTuple):
       held_out_losses: NCE loss on held-out pairs of the models that were compared, in nats, by
         name; that of independence is 2 log 2, or 1.386.
       held_out_loss_standard_error: standard error of the held-out loss of `model`, in nats.
-      log_partition: F, in nats; zero for copulas of continuous coordinates, which are normalized.
+      log_partition: F, in nats; zero for tables and for copulas of continuous coordinates, which
+        are normalized.
       best_step: the step of the networks' lowest held-out loss; 0 where none helped.
       num_steps: steps of the training; 0 without one.
       max_training_steps: the largest number of steps that was allowed.
       num_samples: number of pairs.
       signs_of_dependence: what points to samples that depend on one another, in words.
+      unexplained: by the copula, the smallest share of the variance of a linear combination of y's
+        scores that those of x leave unexplained. Below 1e-5 the copula cannot tell y from a
+        function of x. 1 where a coordinate has few values.
     """
 
     value: float
@@ -54,6 +61,7 @@ class MutualInformation(NamedTuple):
     max_training_steps: int
     num_samples: int
     signs_of_dependence: tuple[str, ...]
+    unexplained: float = 1.0
 
     @property
     def ceiling(self) -> float:
@@ -82,6 +90,8 @@ class MutualInformation(NamedTuple):
             f" {GUESS:.4g}: {self.model} does not describe the dependence": not is_worse,
             f"{self.value:.3g} nats are near the ceiling log n, {self.ceiling:.3g}: the mutual"
             " information may be larger by any amount": self.value < self.ceiling - _BELOW_CEILING,
+            f"x leaves {self.unexplained:.1g} of a variance of y unexplained, next to nothing: the"
+            " mutual information may be larger by any amount": self.unexplained > RESOLVED,
             f"the correction for overfitting, {correction:.2g} nats, is a large part of"
             f" {self.value:.3g}: too few samples for so many coordinates": correction <= limit,
             f"the held-out loss still fell at step {self.best_step}, the last one: the value may be"
