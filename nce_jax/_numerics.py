@@ -106,7 +106,13 @@ def weighted_sum(values: jax.Array, weights: jax.Array | None) -> jax.Array:
 
 
 def weighted_mean(values: jax.Array, weights: jax.Array | None) -> jax.Array:
-    """The mean over the sample axis, with weights that need not be normalized."""
+    """The mean over the sample axis, with weights that need not be normalized.
+
+    A function of what replaces a sample of weight zero may overflow where those of the others do;
+    zero times that infinity would be NaN.
+    """
+    if weights is not None:
+        values = jnp.where((weights == 0) & jnp.isinf(values), 0, values)
     return weighted_sum(values, weights) / total_weight(values, weights)
 
 

@@ -43,14 +43,19 @@ def check_magnitude(name: str, value: Any, dtype: Any) -> None:
     """Raises where `dtype` turns a known positive number into infinity or zero."""
     least, largest = (float(bound) for bound in (jnp.finfo(dtype).tiny, jnp.finfo(dtype).max))
     expected = f"a number that {jnp.dtype(dtype).name} holds, {least:.2g} to {largest:.2g}"
-    check_range(name, value, expected, lambda x: (x >= least) & (x <= largest))
+    check_range(name, value, expected, lambda x: (_wide(x) >= least) & (_wide(x) <= largest))
 
 
 def check_largest(name: str, value: Any, dtype: Any) -> None:
     """Raises where `dtype` turns a known number >= 0 into infinity; what turns into zero may."""
     largest = float(jnp.finfo(dtype).max)
     expected = f"a number that {jnp.dtype(dtype).name} holds, at most {largest:.2g}"
-    check_range(name, value, expected, lambda x: x <= largest)
+    check_range(name, value, expected, lambda x: _wide(x) <= largest)
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """Numbers that are compared with a bound which their own dtype may not hold."""
+    return values.astype(np.float64) if values.dtype.itemsize < 8 else values
 
 
 def check_range(name: str, value: Any, expected: str, is_valid: Any) -> None:

@@ -139,6 +139,17 @@ def test_numbers_that_float32_does_not_hold_raise(function, given, argument):
             function(**given | {argument: bad})
 
 
+@pytest.mark.parametrize("dtype", [np.float16, jnp.bfloat16, np.float32])
+def test_numbers_of_a_lower_precision_are_compared_in_silence(dtype):
+    """The range of float32 is beyond that of half precision; warnings are errors in tests."""
+    sides, vectors = (jnp.ones(2), jnp.zeros(2)), (jnp.eye(2), jnp.eye(2))
+    with jax.numpy_dtype_promotion("standard"):
+        for number in (np.asarray(2, dtype), jnp.asarray(2, dtype)):
+            nce_jax.nce_loss(*sides, magnification=number)
+            nce_jax.losses.balanced_nre_loss(*sides, strength=number)
+            nce_jax.losses.clip_loss(*vectors, temperature=number)
+
+
 @cache
 def program_of(qualname):
     """The jitted function, and right values of all arguments that are tried."""

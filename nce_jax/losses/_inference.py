@@ -179,8 +179,9 @@ def _nre_c_loss(
     rest = jnp.logaddexp(log_sum_exp(contrast), -log_odds)
     loss_joint = weighted_mean(softplus(rest - data), weights)
     loss_independent = weighted_mean(softplus(log_odds + log_sum_exp(noise)), weights)
-    probability_joint = jax.nn.sigmoid(log_gamma)
-    return probability_joint * loss_joint + (1 - probability_joint) * loss_independent
+    # One minus the first would be rounded away at a large gamma, where both losses are small.
+    probability_joint, probability_none = (jax.nn.sigmoid(sign * log_gamma) for sign in (1, -1))
+    return probability_joint * loss_joint + probability_none * loss_independent
 
 
 def _as_contrast(log_ratio_contrast: Any, data: jax.Array, noise: jax.Array) -> jax.Array:

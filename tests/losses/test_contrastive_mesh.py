@@ -98,6 +98,17 @@ def test_a_ring_gathers_nothing_and_holds_less():
 
 
 @pytest.mark.parametrize("exchange", ["gather", "ring"])
+def test_second_derivatives_of_sums_over_columns(exchange):
+    x, y = dense.batch(n=16, dtype=jnp.float32)
+    devices = Sharded(mesh_of(), exchange=exchange)
+    second = [
+        jax.jit(jax.hessian(functools.partial(nce_jax.losses.clip_loss, x, devices=d)))(y)
+        for d in (None, devices)
+    ]
+    np.testing.assert_allclose(*second, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("exchange", ["gather", "ring"])
 def test_second_derivatives_and_bfloat16(exchange):
     """The derivatives of all devices are added up in float32: as close to float32's as on one
     device.

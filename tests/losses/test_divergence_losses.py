@@ -125,6 +125,21 @@ def test_the_logarithmic_ones_are_finite_anywhere():
         np.testing.assert_allclose(least_squares_root(*sides), 3 * size, rtol=1e-3)
 
 
+def test_an_overflow_is_infinite_whatever_the_padding():
+    """A sample of weight zero, such as the padding of an eager call, makes no NaN of it."""
+    data, noise = np.array([1.0, 2.0, 3.0], np.float32), np.array([1e4, 0.0], np.float32)
+    mask = np.array([1.0, 0.0])
+    for function, value in (
+        (nce_jax.losses.nwj_loss, np.inf),
+        (nce_jax.losses.least_squares_loss, np.inf),
+        (nce_jax.losses.exponential_nce_loss, np.inf),
+    ):
+        masked = jax.jit(function)(data, noise, weights_noise=mask)
+        np.testing.assert_array_equal([function(data, noise), masked], value)
+    regularized = nce_jax.criteria.ratio_regularized(nce_jax.criteria.nce())
+    np.testing.assert_array_equal(regularized.loss(data, 1e20 * noise, weights_noise=mask), np.inf)
+
+
 @pytest.mark.parametrize("padding", [np.nan, np.inf])
 def test_weight_zero_drops_a_sample_from_values_and_gradients(padding):
     data, noise = gaussian_log_ratios(dtype=np.float32)

@@ -139,6 +139,19 @@ def test_large_logits_have_their_gradient(size):
     np.testing.assert_allclose(slope, -1, rtol=1e-5)
 
 
+@pytest.mark.parametrize("gamma", [1e6, 1e9])
+def test_a_large_gamma_keeps_both_losses(gamma):
+    """float32 and K = 1: both are of the order 1 / gamma, which 1 - sigmoid(log gamma) is not."""
+    data, noise = np.array([0.5, -1.0]), np.array([[0.3], [-0.4]])
+    sides = jnp.array(data, jnp.float32), jnp.array(noise, jnp.float32)
+    joint = gamma / (1 + gamma) * np.log1p(np.exp(-data) / gamma).mean()
+    none = np.log1p(gamma * np.exp(noise)).mean() / (1 + gamma)
+    value, slope = jax.value_and_grad(nce_jax.losses.nre_c_loss, 1)(*sides, gamma=gamma)
+    np.testing.assert_allclose(value, joint + none, rtol=1e-5)
+    acceptance = gamma * np.exp(noise) / (1 + gamma * np.exp(noise))
+    np.testing.assert_allclose(slope, acceptance / 2 / (1 + gamma), rtol=1e-5)
+
+
 @pytest.mark.bad_input
 def test_bad_arguments_are_named():
     with pytest.raises(

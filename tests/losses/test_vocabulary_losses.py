@@ -414,6 +414,26 @@ def test_extremes(name, per_token):
     assert np.isnan(loss(arrays["hidden"], {**arrays, "noise_ids": arrays["noise_ids"] - V})[0])
 
 
+@pytest.mark.parametrize("magnification", [1e-30, 1.0, 1e12, 1e30, 1e37])
+@pytest.mark.parametrize("chunk_size", [None, 2])
+@pytest.mark.parametrize("per_token", [False, True], ids=["shared", "per token"])
+def test_any_magnification_keeps_the_sum_over_words(per_token, chunk_size, magnification, x64):
+    """float32, where softplus(u - log kappa) underflows from a magnification of 1e35 on; in float64
+    it does not.
+    """
+    arrays, options = problem(per_token=per_token), {"chunk_size": chunk_size}
+    # Far from what is learned, so that every word counts.
+    options |= {"magnification": magnification, "log_partition": 8.0, "noise_ratio": 1.0}
+
+    def loss(hidden, given):
+        return call(SAMPLED["nce"], {**given, "hidden": hidden}, **options)
+
+    low = {k: v.astype(jnp.float32) if v.dtype == np.float64 else v for k, v in arrays.items()}
+    results = [jax.jit(jax.value_and_grad(loss))(a["hidden"], a) for a in (low, arrays)]
+    for single, double in zip(*results, strict=True):
+        np.testing.assert_allclose(single, double, rtol=1e-3, atol=1e-6)
+
+
 DEFAULT_HITS = {"nce": {"hits": "keep"}, "sampled softmax": {"hits": "exclude"}}
 
 

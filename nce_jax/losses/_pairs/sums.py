@@ -106,7 +106,8 @@ def _join_log_sums(first: jax.Array, second: jax.Array) -> jax.Array:
 
 
 def _log_sum_exp_over_devices(total: jax.Array, axis: str) -> jax.Array:
-    largest = jax.lax.pmax(total, axis)
+    # The maximum cancels in every derivative, and a `pmax` has no rule for one.
+    largest = jax.lax.pmax(jax.lax.stop_gradient(total), axis)
     finite = jnp.where(jnp.isneginf(largest), 0, largest)
     return jnp.log(jax.lax.psum(jnp.exp(total - finite), axis)) + finite
 

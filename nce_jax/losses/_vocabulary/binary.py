@@ -1,5 +1,6 @@
 """Binary NCE for a vocabulary, which classifies each target against sampled words."""
 
+import math
 from typing import Any
 
 import jax
@@ -25,6 +26,11 @@ _EXCLUSION_GAP = 100.0
 
 A factor of e^-100 adds to no sum, and solvers need a finite number.
 """
+_LIFT = 2.0**44
+"""What a sum over words is multiplied by: a power of two, which rounds nothing."""
+_LOG_LIFT = 44 * math.log(2)
+_TAIL = -60.0
+"""A logit below which softplus and exp are the same number in every dtype."""
 
 
 @as_one_program("accidental_hits", "chunk_size")
@@ -128,9 +134,33 @@ def vocabulary_nce_loss(
         magnification, words.num_words if noise_ratio is None else noise_ratio, data
     )
     shift = _shift(tokens, log_partition)
-    noise = sum_words(SOFTPLUS_SUM, tokens, words, shift + log_kappa, chunk_size)
-    terms = softplus(log_kappa - data + shift) + jnp.exp(log_kappa) / words.num_words * noise
+    lifted = sum_words(_LIFTED_SOFTPLUS_SUM, tokens, words, shift + log_kappa, chunk_size)
+    noise = _times_kappa(lifted, log_kappa) / words.num_words
+    terms = softplus(log_kappa - data + shift) + noise
     return loss_mean(tokens.mask(terms), tokens.weights)
+
+
+def _times_kappa(lifted: jax.Array, log_kappa: jax.Array) -> jax.Array:
+    """kappa times a lifted sum without its lift, each of which may be out of range alone."""
+    large = jnp.exp(log_kappa - _LOG_LIFT) * lifted
+    return jnp.where(log_kappa > _LOG_LIFT, large, jnp.exp(log_kappa) * (lifted / _LIFT))
+
+
+def _lifted_softplus(logits: jax.Array) -> jax.Array:
+    tail = jnp.exp(jnp.minimum(logits, _TAIL) + _LOG_LIFT)
+    return jnp.where(logits < _TAIL, tail, _LIFT * jax.nn.softplus(logits))
+
+
+def _lifted_sigmoid(logits: jax.Array, _) -> jax.Array:
+    tail = jnp.exp(jnp.minimum(logits, _TAIL) + _LOG_LIFT)
+    return jnp.where(logits < _TAIL, tail, _LIFT * jax.nn.sigmoid(logits))
+
+
+_LIFTED_SOFTPLUS_SUM = SOFTPLUS_SUM._replace(
+    total=lambda logits, axis: _lifted_softplus(logits).sum(axis=axis),
+    derivative=_lifted_sigmoid,
+)
+"""The sum of 2^44 softplus(logit): with a large kappa, softplus(u - log kappa) underflows."""
 
 
 @as_one_program("accidental_hits")
