@@ -21,7 +21,14 @@ from nce_jax._checks import (
 )
 from nce_jax._dtypes import compute_dtype
 from nce_jax._eager import as_one_program
-from nce_jax._numerics import expand, highest, ignore_unweighted, loss_mean, softplus
+from nce_jax._numerics import (
+    expand,
+    has_no_weight,
+    highest,
+    ignore_unweighted,
+    loss_mean,
+    softplus,
+)
 from nce_jax._ranges import check_range, known_values
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.losses._binary import nce_loss
@@ -314,9 +321,18 @@ def _as_answers(log_ratio: Any, rewards: Any, temperature: Any, weights: Any) ->
     dtype = compute_dtype(s, r)
     s, r = s.astype(dtype), r.astype(dtype)
     weights = as_weights("weights", weights, s)
-    targets = _targets(ignore_unweighted(r, weights), as_positive("temperature", temperature, s))
+    temperature = as_positive("temperature", temperature, s)
+    targets = _targets(_never_unweighted(r, weights), temperature)
     targets = targets if weights is None else targets * weights
     return _Answers(ignore_unweighted(s, weights), targets, weights)
+
+
+def _never_unweighted(rewards: jax.Array, weights: jax.Array | None) -> jax.Array:
+    """Rewards of -inf for answers of weight zero, which then are not the best of no others."""
+    if weights is None:
+        return rewards
+    filled = jnp.where(expand(has_no_weight(rewards, weights)), 0, -jnp.inf)
+    return jnp.where(weights == 0, filled, rewards)
 
 
 def _targets(rewards: jax.Array, temperature: jax.Array) -> jax.Array:

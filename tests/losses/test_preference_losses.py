@@ -428,3 +428,11 @@ def test_a_preference_of_a_pair_without_weight_may_be_anything():
     with pytest.raises(ValueError, match="preference: expected a probability, got nan"):
         loss(given[0], given[1][::-1])
     assert np.isnan(jax.jit(loss)(given[0], given[1][::-1]))
+
+
+def test_rewards_of_no_answer_are_not_hidden_by_a_mask():
+    """All counted rewards are -inf: padding beside them is no better answer."""
+    s, r = jnp.array([0.2, 0.1, 0.3]), jnp.array([-jnp.inf, -jnp.inf, 7.0])
+    for loss in (info_nca_loss, nca_loss):
+        assert np.isnan(loss(s, r, weights=jnp.array([1.0, 1.0, 0.0])))
+        assert loss(s, r, weights=jnp.zeros(3)) == 0

@@ -157,8 +157,7 @@ def _lifted_sigmoid(logits: jax.Array, _) -> jax.Array:
 
 
 _LIFTED_SOFTPLUS_SUM = SOFTPLUS_SUM._replace(
-    total=lambda logits, axis: _lifted_softplus(logits).sum(axis=axis),
-    derivative=_lifted_sigmoid,
+    total=lambda logits, axis: _lifted_softplus(logits).sum(axis=axis), derivative=_lifted_sigmoid
 )
 """The sum of 2^44 softplus(logit): with a large kappa, softplus(u - log kappa) underflows."""
 
