@@ -115,7 +115,7 @@ def _thinned(samples: Samples) -> Samples:
 
 def _is_summable(problem: Problem) -> jax.Array:
     """Whether weights, kappa and pull are such that the equation has its usual form."""
-    # Squares of kappa in sums neither underflow nor overflow, as in `find_valid`.
+    # Products of kappa with a mean neither underflow nor overflow.
     largest = 0.5 * math.log(jnp.finfo(problem.log_kappa.dtype).max)
     is_summable = jnp.abs(problem.log_kappa) <= largest
     for side in (problem.data, problem.noise):
@@ -130,7 +130,7 @@ def _move(problem: Problem, state: State, order: int, dtype: jnp.dtype) -> State
     """One evaluation of the sums in `dtype`, and the step of that order with its certificate."""
     data, noise, kappa = _sides(problem, state.estimate, order, dtype)
     equation = _equation(problem, state.estimate, data, noise, kappa)
-    is_normal = equation.slope > smallest_slope(dtype)
+    is_normal = equation.slope > smallest_slope(dtype) * jnp.maximum(kappa, 1)
     residual = jnp.where(is_normal, equation.value / equation.slope, jnp.inf)
     step, error = _taylor_step(residual, equation, order)
     eps = jnp.finfo(dtype).eps * (data.value + kappa * noise.value) / equation.slope

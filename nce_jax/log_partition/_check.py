@@ -9,6 +9,7 @@ import numpy as np
 
 from nce_jax._checks import check_instance
 from nce_jax._options import check_flag
+from nce_jax.log_partition.evaluation import log_kappa_range
 from nce_jax.log_partition.problem import Problem, Samples, Solution, Status, check_problem
 
 _NO_ESTIMATE = "failed or have no overlap"
@@ -121,9 +122,13 @@ def _explain(problem: Problem, lane: tuple[int, ...]) -> str:
     """Why an equation has no solution, in words."""
     sides = ("data", problem.data, np.inf), ("noise", problem.noise, -np.inf)
     causes = [cause for side in sides for cause in _causes(*side, lane)]
-    kappa = float(np.exp(np.asarray(problem.log_kappa, np.float64)[lane]))
-    if not causes and not 1e-18 < kappa < 1e18:
-        causes.append(f"noise_ratio * magnification is {kappa:.3g}")
+    log_kappa = np.asarray(problem.log_kappa, np.float64)[lane]
+    least, largest = log_kappa_range(problem.log_kappa.dtype)
+    if not causes and not least <= log_kappa <= largest:
+        causes.append(
+            f"noise_ratio * magnification is {np.exp(log_kappa):.3g}, beyond the range"
+            f" {np.exp(least):.1g} to {np.exp(largest):.1g} of {problem.log_kappa.dtype.name}"
+        )
     return ", ".join(causes) or "a quadratic penalty is infinite there"
 
 

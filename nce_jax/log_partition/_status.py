@@ -1,12 +1,11 @@
 """Which lanes of a solve can be solved, and how each of them ended."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
 from nce_jax.log_partition._loop import Run
 from nce_jax.log_partition.equation import lacks_overlap
+from nce_jax.log_partition.evaluation import log_kappa_range
 from nce_jax.log_partition.problem import Problem, Status, bracket
 
 
@@ -14,10 +13,9 @@ def find_valid(problem: Problem) -> jax.Array:
     """True where the equation has a root, weights are >= 0 with a positive sum, kappa in range."""
     # A log ratio that no equation has a value for makes an end of the bracket infinite or NaN.
     lower, upper = bracket(problem)
-    # Kappa is limited to the square root of the dtype's range, 1e-19 to 1e19 in float32, so that
-    # its product with a mean neither underflows nor overflows.
-    largest = 0.5 * math.log(jnp.finfo(lower.dtype).max)
-    is_valid = jnp.isfinite(upper - lower) & (jnp.abs(problem.log_kappa) <= largest)
+    least, largest = log_kappa_range(lower.dtype)
+    is_valid = jnp.isfinite(upper - lower)
+    is_valid &= (problem.log_kappa >= least) & (problem.log_kappa <= largest)
     for side in (problem.data, problem.noise):
         is_valid &= jnp.isfinite(side.total) & (side.total > 0)
         if side.weights is not None:

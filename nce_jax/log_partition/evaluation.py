@@ -23,6 +23,7 @@ docs/design.md.
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import jax
@@ -125,7 +126,8 @@ def _evaluate(problem: Problem, log_partition: jax.Array, *, is_branchless: bool
         slope = slope + problem.pull.slope
     value = constant + (data.tail - kappa * noise.tail)
     # An infinite residual is replaced by that of the log scale.
-    residual = jnp.where(slope > smallest_slope(slope.dtype), value / slope, jnp.inf)
+    is_normal = slope > smallest_slope(slope.dtype) * jnp.maximum(kappa, 1)
+    residual = jnp.where(is_normal, value / slope, jnp.inf)
     if tails is None:
         residual, newton_step = near_or_far(problem, log_partition, constant, residual)
     else:
@@ -233,5 +235,14 @@ def _count_difference(data: _Sums, noise: _Sums, kappa: jax.Array) -> jax.Array:
 
 
 def smallest_slope(dtype: jnp.dtype) -> float:
-    """Below this, the terms of a sum have lost digits to underflow."""
+    """Below this, the terms of a sum have lost digits to underflow; kappa magnifies the loss."""
     return float(jnp.finfo(dtype).tiny / jnp.finfo(dtype).eps)
+
+
+def log_kappa_range(dtype: jnp.dtype) -> tuple[float, float]:
+    """Logs of the smallest and the largest noise weight, 1e-31 and 8e37 in float32.
+
+    Its product with the share of a single sample has all digits. Acceptances at the root are as
+    small as 1 / kappa: sums that have lost digits to underflow give way to the log scale.
+    """
+    return math.log(smallest_slope(dtype)), -math.log(jnp.finfo(dtype).tiny)

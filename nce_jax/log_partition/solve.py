@@ -67,6 +67,7 @@ def solve_log_partition(
       log_ratio_data: s of the data samples, (*batch, n).
       log_ratio_noise: s of the noise samples, (*batch, m).
       magnification: M > 0, virtual copies of the noise; a number or one per batch entry, traced.
+        Where kappa is not between 1e-31 and 8e37 in float32, the status is NONFINITE.
       noise_ratio: nu > 0, prior odds noise : data; as for `magnification`.
       weights_data: weights >= 0 of the data samples, broadcastable to them; need not be normalized.
       weights_noise: the same for the noise samples.

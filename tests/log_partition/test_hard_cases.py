@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nce_jax import Status
+from nce_jax import Status, bisection, newton
 from tests.log_partition.cases import (
     SOLVERS,
     gaussian_log_ratios,
@@ -161,6 +161,32 @@ def test_huge_log_ratios_have_a_root(scale, float_dtype):
     eps = np.finfo(float_dtype).eps
     atol = eps**0.75 + 8 * eps * float(jnp.abs(jnp.concatenate([data, noise])).max())
     np.testing.assert_allclose(solution.log_partition, root(data, noise), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("kappa", [1e-31, 1e-25, 1e-20, 1e20, 1e30, 8e37])
+def test_noise_weights_to_the_end_of_float32(kappa):
+    """Losses are finite there, and the root is that of exact arithmetic."""
+    data, noise = gaussian_log_ratios(dtype=np.float32)
+    kappa = np.float32(kappa)
+    for solver in (newton(), bisection()):
+        solution = solve(data, noise, magnification=kappa, solver=solver)
+        # log kappa is rounded, to 8e-6 at 8e37.
+        expected = root(data, noise, kappa=Fraction(float(kappa)))
+        np.testing.assert_allclose(solution.log_partition, expected, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("kappa", [1e15, 1e18, 1e30])
+def test_acceptances_that_underflow_at_a_large_noise_weight(kappa):
+    """The noise is 84 nats from the step at the root, with acceptances of which float32 holds few
+    digits or none; times kappa they are as large as those of the data. Four seeds of the noise.
+    """
+    data = np.zeros(1, np.float32)
+    for seed in range(4):
+        gap = 2 * 84 - np.log(kappa)
+        noise = np.float32(2 * np.random.default_rng(seed).normal(size=200) - gap)
+        solution = solve(data, noise, magnification=np.float32(kappa), solver=bisection())
+        expected = root(data, noise, kappa=Fraction(float(np.float32(kappa))))
+        np.testing.assert_allclose(solution.log_partition, expected, rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("solver", SOLVERS)

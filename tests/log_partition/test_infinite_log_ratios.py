@@ -176,7 +176,7 @@ MESSAGES = [
         {"weights_data": jnp.array([1.0, np.nan, 1.0])},
         "weights_data are negative, infinite or NaN at 1 of 3 samples (rows 1)",
     ),
-    ([0.0, 1.0, 2.0], [0.0, 1.0], {"magnification": 1e30}, "noise_ratio * magnification is 1e+30"),
+    ([0.0, 1.0, 2.0], [0.0, 1.0], {"magnification": 1e38}, "noise_ratio * magnification is 1e+38"),
 ]
 
 
