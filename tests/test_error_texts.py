@@ -14,6 +14,7 @@ CLASSES = {
     "ValueError",
     "FileExistsError",
     "MemoryLimitError",
+    "ContradictedWorkError",
     "ScheduleError",
     "StoreError",
 }

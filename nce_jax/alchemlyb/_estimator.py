@@ -8,7 +8,7 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 
 from nce_jax.alchemlyb._table import Table
-from nce_jax.free_energy import check_work
+from nce_jax.free_energy import ContradictedWorkError, check_work
 from nce_jax.log_partition import Status
 
 
@@ -60,7 +60,7 @@ def warn_of_contradictions(
         return
     try:
         check_work(forward, reverse, statistical_inefficiency=inefficiency)
-    except ValueError as error:
+    except ContradictedWorkError as error:
         warnings.warn(f"{name}, windows between the states {labels}: {error}", stacklevel=3)
 
 

@@ -4,7 +4,13 @@ from nce_jax.free_energy._bar import FreeEnergy, bar
 from nce_jax.free_energy._bootstrap import bootstrap_bar, bootstrap_bar_chain
 from nce_jax.free_energy._bootstrap_mbar import bootstrap_mbar
 from nce_jax.free_energy._chain import ChainFreeEnergy, bar_chain
-from nce_jax.free_energy._consistency import WorkSlope, check_work, neighbor_work, work_slope
+from nce_jax.free_energy._consistency import (
+    ContradictedWorkError,
+    WorkSlope,
+    check_work,
+    neighbor_work,
+    work_slope,
+)
 from nce_jax.free_energy._convergence import Convergence, bar_chain_convergence, bar_convergence
 from nce_jax.free_energy._enthalpy import EnthalpyEntropy, enthalpy_and_entropy
 from nce_jax.free_energy._expectations import Expectations, expectations
@@ -22,6 +28,7 @@ from nce_jax.free_energy._time_series import (
 
 __all__ = [
     "ChainFreeEnergy",
+    "ContradictedWorkError",
     "Convergence",
     "EnthalpyEntropy",
     "Equilibration",

@@ -32,6 +32,10 @@ _UNITS = {1.68: "kcal/mol at 300 K", 0.401: "kJ/mol at 300 K"}
 """Slopes of work that is taken for one in kT."""
 
 
+class ContradictedWorkError(ValueError):
+    """The samples contradict their work values; `check_work` raises it."""
+
+
 class WorkSlope(NamedTuple):
     """By what factor work values should be multiplied, as far as their samples can tell.
 
@@ -127,8 +131,8 @@ def check_work(
 
     Raises:
       TypeError: work values that are not floating.
-      ValueError: a window's slope is more than 5 standard errors from 1; empty arrays, or
-        mismatched batches.
+      ContradictedWorkError: a ValueError: a window's slope is more than 5 standard errors from 1.
+      ValueError: empty arrays, or mismatched batches.
 
     Examples:
       >>> import jax
@@ -140,7 +144,7 @@ def check_work(
       >>> free_energy.check_work(-work_forward, -work_reverse)
       Traceback (most recent call last):
       ...
-      ValueError: work_forward, work_reverse: expected work that has the slope 1, got ...
+      nce_jax.free_energy...ContradictedWorkError: work_forward, work_reverse: expected ...
     """
     found = work_slope(
         work_forward, work_reverse, statistical_inefficiency=statistical_inefficiency
@@ -152,7 +156,7 @@ def check_work(
     where = f" in window {', '.join(map(str, lane))}" if lane else ""
     others = f"{len(bad) - 1} more window" + "s" * (len(bad) > 2)
     more = f", and another one in {others}" if len(bad) > 1 else ""
-    raise ValueError(
+    raise ContradictedWorkError(
         "work_forward, work_reverse: expected work that has the slope 1, got"
         f" {found.slope[lane]:.3g}{where}, {abs(found.score[lane]):.0f} standard errors from"
         f" it{more}: {_cause(float(found.slope[lane]))}"

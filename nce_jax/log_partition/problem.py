@@ -23,8 +23,9 @@ class Status(IntEnum):
     Attributes:
       CONVERGED: the log partition is within the tolerance of the root.
       MAX_STEPS: failed, because the step limit was reached first.
-      NONFINITE: failed, because a log ratio, a weight or the noise weight kappa was NaN, infinite or
-        out of its range, for kappa 1e-31 to 8e37 in float32. Infinite log ratios are out of range where the loss is infinite at every F:
+      NONFINITE: failed, because a log ratio, a weight or the noise weight was NaN, infinite or out
+        of its range, which is 1e-31 to 8e37 for the noise weight in float32. Infinite log ratios
+        are out of range where the loss is infinite at every F:
         -inf on a data sample, +inf on a noise sample. With the other sign the sample counts, and
         adds exactly nothing to the equation; the solve fails only if no other sample is left.
       NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss

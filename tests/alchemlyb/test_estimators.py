@@ -287,6 +287,18 @@ def test_samples_of_one_state_have_no_work_to_contradict():
     assert found == pytest.approx(-np.log(np.mean(np.exp(-work))), rel=1e-9)
 
 
+def test_an_error_of_the_check_is_no_contradiction(monkeypatch):
+    """Only what the samples contradict becomes a warning; any other error is an error."""
+
+    def broken(*_, **__):
+        raise ValueError("work_forward: expected something else")
+
+    monkeypatch.setattr("nce_jax.alchemlyb._estimator.check_work", broken)
+    for estimator in (BAR(), MBAR()):
+        with pytest.raises(ValueError, match="expected something else"):
+            estimator.fit(table())
+
+
 def test_one_state_is_no_chain():
     u_nk = table()
     with pytest.raises(ValueError, match="samples of two or more states, got 1"):
