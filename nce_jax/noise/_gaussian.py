@@ -93,15 +93,15 @@ def fitted_gaussian(
     """
     x_data = as_points("x_data", x_data, min_samples=2)
     weights = as_weights("weights_data", weights_data, x_data[:, 0])
-    x_data = fill_padding(x_data, weights)
-    check_finite("x_data", x_data)
+    points: Array = fill_padding(x_data, weights)
+    check_finite("x_data", points)
     if ridge is None:
-        ridge = float(jnp.finfo(x_data.dtype).eps) ** 0.5
+        ridge = float(jnp.finfo(points.dtype).eps) ** 0.5
     check_positive("ridge", ridge)
-    mean, covariance = weighted_moments(x_data, weights)
+    mean, covariance = weighted_moments(points, weights)
     deviation = jnp.sqrt(positive_variance(jnp.diagonal(covariance), mean))
     return distrax.MultivariateNormalTri(
-        mean, _scaled_cholesky(covariance, deviation, jnp.asarray(ridge, x_data.dtype))
+        mean, _scaled_cholesky(covariance, deviation, jnp.asarray(ridge, points.dtype))
     )
 
 
