@@ -53,8 +53,8 @@ class AnnealedEstimate(NamedTuple):
         sample size.
       bound_standard_error: standard error of the bound, in nats; inf for one chain.
       log_weights: forward log w or reverse log w' of every chain, (chains,), in nats.
-      x: positions at the last temperature before the end, (chains, ...). Forward, they and w are a
-        weighted sample of the model.
+      x: positions at the last temperature before the end, (chains, ...), in float32 at least.
+        Forward, they and w are a weighted sample of the model.
       acceptance_rate: mean acceptance rate over chains at each intermediate temperature, (stages -
         1,).
       num_nonfinite: number of steps of each chain, (chains,), at which it or its proposal was not
@@ -158,6 +158,7 @@ def annealed_importance_sampling(
     with standard_promotion():
         x, log_noise = noise.sample_and_log_prob(seed=key_noise, sample_shape=(num_chains,))
     check_noise_values(log_noise, x)
+    x = as_positions("noise", x)
     with standard_promotion():
         check_one_chain("noise", noise.log_prob, (x,))
     check_target(log_density_fn, x, context=_repeat(context, num_samples))

@@ -16,7 +16,7 @@ class Chains(NamedTuple):
     """The final positions of many chains, with their acceptance rates and failures.
 
     Attributes:
-      x: final positions, (chains, ...).
+      x: final positions, (chains, ...), in the dtype of the initial ones but at least float32.
       log_density: unnormalized log densities at these positions, (chains,).
       acceptance_rate: mean acceptance probability of each chain, (chains,); one for a kernel
         without a Metropolis test.
@@ -52,7 +52,8 @@ def sample_chains(
       log_density_fn: phi, from positions (chains, ...) to (chains,), in nats; the value at a
         position must not depend on the positions of other chains. With `context` it is a function
         of positions and context.
-      x_initial: initial positions, (chains, ...).
+      x_initial: initial positions, (chains, ...); of half precision they become float32, in which
+        chains move.
       kernel: `mala(...)`, `hmc(...)`, `langevin(...)` or `gradient_ascent(...)`.
       num_steps: number of transitions of every chain.
       keep_every: number of transitions between stored positions, the last one included; it must

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_array, as_floating, describe
+from nce_jax._checks import as_array, as_floating, compute_dtype, describe
 from nce_jax._contracts import check_log_density_fn, check_values
 from nce_jax._options import other_parameters
 
@@ -31,8 +31,9 @@ _CLOSES_OVER_DATA = (
 
 
 def as_positions(name: str, positions: Any) -> jax.Array:
-    """Returns floating positions, at least one of them, chains on the first axis."""
+    """Returns positions in float32 or wider, at least one of them, chains on the first axis."""
     positions = as_floating(name, positions)
+    positions = positions.astype(compute_dtype(positions))
     if positions.ndim == 0 or positions.shape[0] == 0:
         raise ValueError(
             f"{name}: expected shape (chains, ...) with at least one chain, got shape"

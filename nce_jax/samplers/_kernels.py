@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.mcmc import diffusions
 
-from nce_jax._checks import as_real, check_positive, check_positive_int
+from nce_jax._checks import as_real, check_positive, check_positive_int, compute_dtype
 from nce_jax._partial import EqualPartial, compared_by_parts
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Real
@@ -38,7 +38,7 @@ class Kernel(NamedTuple):
 
     Attributes:
       init: `init(x, log_density_fn) -> state`, a blackjax state with `position`, `logdensity` and
-        `logdensity_grad`.
+        `logdensity_grad`; the position is in float32 at least.
       step: `step(key, state, log_density_fn) -> (state, Transition)`. Here `log_density_fn` takes
         one position to a number.
       is_adjusted: whether the transition leaves the density exactly invariant, by a Metropolis
@@ -85,7 +85,7 @@ def mala(step_size: Real[ArrayLike, ""]) -> Kernel:
     """
     check_positive("step_size", step_size)
 
-    return Kernel(blackjax.hmc.init, EqualPartial(_mala_step, step_size), is_adjusted=True)
+    return Kernel(_init, EqualPartial(_mala_step, step_size), is_adjusted=True)
 
 
 def hmc(
@@ -129,7 +129,7 @@ def hmc(
         _check_inverse_mass(inverse_mass_matrix)
 
     step = EqualPartial(_hmc_step, step_size, inverse_mass_matrix, num_integration_steps)
-    return Kernel(blackjax.hmc.init, step, is_adjusted=True)
+    return Kernel(_init, step, is_adjusted=True)
 
 
 def _check_inverse_mass(inverse_mass_matrix: Any) -> None:
@@ -175,7 +175,7 @@ def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
     """
     check_positive("step_size", step_size)
 
-    return Kernel(blackjax.hmc.init, EqualPartial(_langevin_step, step_size), is_adjusted=False)
+    return Kernel(_init, EqualPartial(_langevin_step, step_size), is_adjusted=False)
 
 
 def gradient_ascent(step_size: Real[ArrayLike, ""]) -> Kernel:
@@ -215,7 +215,12 @@ def gradient_ascent(step_size: Real[ArrayLike, ""]) -> Kernel:
     """
     check_positive("step_size", step_size)
 
-    return Kernel(blackjax.hmc.init, EqualPartial(_ascent_step, step_size), is_adjusted=False)
+    return Kernel(_init, EqualPartial(_ascent_step, step_size), is_adjusted=False)
+
+
+def _init(x: Array, log_density_fn: Callable[[Array], Array]) -> Any:
+    # Normal numbers of half precision have a mean of their own, by which the chains would drift.
+    return blackjax.hmc.init(x.astype(compute_dtype(x)), log_density_fn)
 
 
 def _ascent_step(step_size, key, state, log_density_fn):
