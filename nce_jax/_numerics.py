@@ -314,6 +314,20 @@ def rounding_variance(value: jax.Array) -> jax.Array:
     return jnp.where(rounding > 1e-3, jnp.square(rounding), 0)
 
 
+def without_rounding(deviations: jax.Array, size: jax.Array) -> jax.Array:
+    """Deviations of weights from their mean of one, all zero where they are of rounding alone.
+
+    Equal weights then count equally. Where rounding makes weights differ by more than a half,
+    nothing shows that they are equal.
+
+    Args:
+      deviations: (n,).
+      size: the size of the log weights, which were rounded to their dtype.
+    """
+    rounding = jnp.minimum(8 * jnp.finfo(deviations.dtype).eps * (1 + size), 0.5)
+    return jnp.where(jnp.max(jnp.abs(deviations)) <= rounding, 0, deviations)
+
+
 def exceeds_rounding(spread: jax.Array, location: jax.Array) -> jax.Array:
     """Returns whether a spread exceeds the rounding error of values at this location.
 

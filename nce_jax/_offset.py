@@ -168,6 +168,8 @@ def check_rounding(name: str, values: Any, dtype: Any) -> None:
     """
     if not isinstance(values, np.ndarray) or values.dtype.itemsize <= np.dtype(dtype).itemsize:
         return
+    if values.size == 0:
+        return
     some = values.ravel()[:: -(-values.size // _NUM_TYPICAL)]
     some = some[np.isfinite(some)]
     if some.size == 0:

@@ -5,10 +5,14 @@ import math
 import jax
 import jax.numpy as jnp
 
-from nce_jax._checks import as_array, as_samples, check_key, check_positive_int
+from nce_jax._checks import as_array, as_samples, check_key, check_positive_int, compute_dtype
 from nce_jax._options import check_number
-from nce_jax._ranges import check_integers
+from nce_jax._ranges import check_integers, check_range
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
+
+
+_BITS_WITHIN_BIN = 7
+"""Bits of a number that are left for its place within the bin of a level, at least."""
 
 
 def dequantize(
@@ -22,15 +26,17 @@ def dequantize(
 
     Args:
       key: a typed PRNG key.
-      images: integers from 0 to L - 1, of any shape; their values are not checked.
-      num_levels: the number of levels, L.
+      images: integers from 0 to L - 1, of any shape.
+      num_levels: the number of levels, L, up to 65,536 in float32 (2^45 in float64): beyond that
+        the dtype has hardly a number within a bin.
 
     Returns:
       x in [0, 1), of the same shape, with floor(L x) = k wherever L is a power of two.
 
     Raises:
       TypeError: `images` does not hold integers, `num_levels` is no integer, or `key` no typed key.
-      ValueError: `num_levels` is less than one, or there are several keys.
+      ValueError: `num_levels` is out of its range, or there are several keys; or a level is out of
+        its range, unless the images are traced.
 
     Examples:
       >>> import jax
@@ -47,12 +53,22 @@ def dequantize(
     """
     check_key(key)
     check_positive_int("num_levels", num_levels)
-    images = as_array("images", images, "an array of integers")
-    check_integers("images", images)
-    images = jnp.asarray(images)
+    given = as_array("images", images, "an array of integers")
+    check_integers("images", given)
+    images = jnp.asarray(given)
     if not jnp.issubdtype(images.dtype, jnp.integer):
         raise TypeError(f"images: expected integers, got dtype {images.dtype}")
-    levels = images.astype(jnp.result_type(float))
+    dtype = jnp.result_type(float)
+    largest = 2 ** (jnp.finfo(dtype).nmant - _BITS_WITHIN_BIN)
+    if num_levels > largest:
+        raise ValueError(f"num_levels: expected at most {largest} in {dtype}, got {num_levels}")
+    check_range(
+        "images",
+        given,
+        f"levels from 0 to {num_levels - 1}",
+        lambda level: (level >= 0) & (level < num_levels),
+    )
+    levels = images.astype(dtype)
     spread = levels + jax.random.uniform(key, levels.shape, levels.dtype)
     # 255 + u rounds to 256 once in 1e5 float32 draws, which would be the next level, or give an
     # infinite logit.
@@ -74,11 +90,12 @@ def logit_transform(
         customary for MNIST, 0.05 for CIFAR-10.
 
     Returns:
-      `(y, log_det)`, of shapes (samples, ...) and (samples,).
+      `(y, log_det)`, of shapes (samples, ...) and (samples,), in float32 at least.
 
     Raises:
       TypeError: `x` is not floating.
-      ValueError: `x` has no axis, or `alpha` is out of its range.
+      ValueError: `x` has no axis or, unless it is traced, values out of [0, 1]; or `alpha` is out
+        of its range.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -91,7 +108,11 @@ def logit_transform(
       Dinh, Sohl-Dickstein and Bengio, Density estimation using Real NVP, 2017, section 4.1.
       Papamakarios, Pavlakou and Murray, Masked autoregressive flow for density estimation, 2017.
     """
-    x = _as_cube("x", x, alpha)
+    given, x = x, _as_cube("x", x, alpha)
+    # What `inverse_logit_transform` gives may leave the cube by as much as alpha allows.
+    end = alpha / (1 - 2 * alpha) + 4 * float(jnp.finfo(x.dtype).eps)
+    inside = "points in [0, 1]"
+    check_range("x", given, inside, lambda x: ~((x < -end) | (x > 1 + end)))
     # Both are sums of positive terms: 1 - p would lose the digits of x near one.
     log_p, log_q = (jnp.log(alpha + (1 - 2 * alpha) * part) for part in (x, 1 - x))
     return log_p - log_q, _total(math.log1p(-2 * alpha) - log_p - log_q)
@@ -111,9 +132,9 @@ def inverse_logit_transform(
       alpha: as in `logit_transform`.
 
     Returns:
-      `(x, log_det)`, of shapes (samples, ...) and (samples,). Where |y| exceeds
-      logit(1 - alpha), x leaves [0, 1] by at most alpha / (1 - 2 alpha): a model of y can have mass
-      there, although data cannot.
+      `(x, log_det)`, of shapes (samples, ...) and (samples,), in float32 at least. Where |y|
+      exceeds logit(1 - alpha), x leaves [0, 1] by at most alpha / (1 - 2 alpha): a model of y can
+      have mass there, although data cannot.
 
     Raises:
       TypeError: `y` is not floating.
@@ -138,7 +159,7 @@ def _as_cube(name: str, points: Float[ArrayLike, "samples ..."], alpha: float) -
     points = as_samples(name, points)
     expected = "a number from 0 up to, not including, 0.5"
     check_number("alpha", alpha, expected, lambda x: 0 <= x < 0.5)
-    return points
+    return points.astype(compute_dtype(points))
 
 
 def _total(values: jax.Array) -> jax.Array:

@@ -7,19 +7,12 @@ import jax
 import jax.numpy as jnp
 from blackjax.adaptation.step_size import dual_averaging_adaptation
 
-from nce_jax._checks import (
-    check_instance,
-    check_key,
-    check_positive,
-    check_positive_int,
-    compute_dtype,
-    describe,
-)
+from nce_jax._checks import check_instance, check_key, check_positive_int, compute_dtype, describe
 from nce_jax._contracts import LIKELY_FROM_WRONG_ARGUMENTS
 from nce_jax._options import check_fraction, check_function
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 from nce_jax.samplers._chains import advance, of_one, start
-from nce_jax.samplers._checks import as_context, as_positions, check_target
+from nce_jax.samplers._checks import as_context, as_positions, check_step_size, check_target
 from nce_jax.samplers._kernels import Kernel
 
 
@@ -104,7 +97,7 @@ def adapt_step_size(
     """
     check_key(key)
     x_initial = as_positions("x_initial", x_initial)
-    check_positive("step_size", step_size)
+    check_step_size(step_size)
     check_positive_int("num_steps", num_steps)
     check_fraction("target_acceptance", target_acceptance)
     context = as_context(context, x_initial.shape[0])

@@ -15,7 +15,13 @@ import jax.numpy as jnp
 from nce_jax._checks import check_instance, check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise_values
 from nce_jax._distributions import as_noise
-from nce_jax._numerics import effective_samples, log_mean_exp, sample_count
+from nce_jax._numerics import (
+    effective_samples,
+    log_mean_exp,
+    rounding_variance,
+    sample_count,
+    without_rounding,
+)
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, ArrayLike, Float, Noise, PRNGKeyArray, Real
 from nce_jax.log_partition import Status, interval_status
@@ -324,19 +330,17 @@ def _estimate(annealed: Annealed, *, sign: int) -> AnnealedEstimate:
     # In reverse a weight of zero means that the noise does not cover the model: no bound is known.
     mean, around_mean = (mean_of_log if sign < 0 else lower_bound)(log_weights)
     relative = jnp.exp(log_weights - log_mean)  # mean one
-    deviations = relative - 1
-    # Equal weights differ by rounding alone, and then count equally; a weight of zero is another.
+    # A weight of zero differs from the others by more than rounding.
     size = jnp.max(jnp.where(jnp.isfinite(log_weights), jnp.abs(log_weights), 0))
-    rounding = 8 * jnp.finfo(relative.dtype).eps * (1 + size)
-    deviations = jnp.where(jnp.max(jnp.abs(deviations)) <= rounding, 0, deviations)
-    count = effective_samples((deviations, None))
+    count = effective_samples((without_rounding(relative - 1, size), None))
+    rounding = jnp.sqrt(rounding_variance(size))
     status = jnp.where(jnp.isfinite(log_mean), Status.CONVERGED, Status.NONFINITE)
     return AnnealedEstimate(
         log_partition=jnp.where(jnp.isfinite(log_mean), sign * log_mean, jnp.nan),
-        standard_error=error_of_mean(relative),
+        standard_error=jnp.hypot(error_of_mean(relative), rounding),
         effective_sample_size=sample_count(relative, relative),
         bound=sign * mean,
-        bound_standard_error=error_of_mean(around_mean),
+        bound_standard_error=jnp.hypot(error_of_mean(around_mean), rounding),
         log_weights=log_weights,
         x=annealed.x,
         acceptance_rate=annealed.acceptance_rate,

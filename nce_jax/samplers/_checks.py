@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_array, as_floating, compute_dtype, describe
+from nce_jax._checks import as_array, as_floating, check_positive, compute_dtype, describe, is_key
 from nce_jax._contracts import check_log_density_fn, check_values
 from nce_jax._options import other_parameters
 
@@ -28,6 +28,13 @@ _CLOSES_OVER_DATA = (
     "does it close over one datum per chain? context=data passes each chain its own datum, as"
     " log_density_fn(x, context)"
 )
+
+
+def check_step_size(step_size: Any) -> None:
+    """Raises unless this is one number, finite and positive where it is known."""
+    check_positive("step_size", step_size)
+    if np.shape(step_size) != ():
+        raise ValueError(f"step_size: expected one number, got shape {np.shape(step_size)}")
 
 
 def as_positions(name: str, positions: Any) -> jax.Array:
@@ -62,8 +69,12 @@ def as_context(context: Any, num_entries: int, expected: str = "one entry per ch
         expected_arrays = (
             f"context: expected arrays with {expected}, {num_entries} on the first axis"
         )
-        if not isinstance(leaf, jax.Array | np.ndarray) or leaf.dtype.kind in "OSU":
-            raise TypeError(f"{expected_arrays}, got {describe(leaf)}{position}")
+        is_array = isinstance(leaf, jax.Array | np.ndarray) and not is_key(leaf)
+        if not is_array or leaf.dtype.kind in "OSU":
+            is_table = hasattr(leaf, "to_numpy")
+            cure = f" of a {type(leaf).__name__}; .to_numpy() is the array in it"
+            got = f"{describe(leaf)}{position}{cure if is_table else ''}"
+            raise TypeError(f"{expected_arrays}, got {got}")
         if leaf.shape[:1] != (num_entries,):
             raise ValueError(f"{expected_arrays}, got shape {leaf.shape}{position}")
     return jax.tree.map(jnp.asarray, context)

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from blackjax.mcmc import diffusions
 
-from nce_jax._checks import as_real, check_positive, check_positive_int, compute_dtype
+from nce_jax._checks import as_real, check_positive_int, compute_dtype
 from nce_jax._partial import EqualPartial, compared_by_parts
 from nce_jax._promotion import standard_promotion
+from nce_jax._ranges import known_values
 from nce_jax._types import Array, ArrayLike, Float, Real
+from nce_jax.samplers._checks import check_step_size
 
 _HMC = blackjax.hmc.build_kernel()
 
@@ -71,7 +73,7 @@ def mala(step_size: Real[ArrayLike, ""]) -> Kernel:
 
     Raises:
       TypeError: `step_size` is a Boolean or a string.
-      ValueError: `step_size` is a plain number that is not finite and positive.
+      ValueError: `step_size` is not one number, or known and not finite and positive.
 
     Examples:
       >>> from nce_jax import samplers
@@ -83,7 +85,7 @@ def mala(step_size: Real[ArrayLike, ""]) -> Kernel:
         approximations, 1996.
       Neal, MCMC using Hamiltonian dynamics, 2011, section 5.2 (as one leapfrog step).
     """
-    check_positive("step_size", step_size)
+    check_step_size(step_size)
 
     return Kernel(_init, EqualPartial(_mala_step, step_size), is_adjusted=True)
 
@@ -104,7 +106,8 @@ def hmc(
       step_size: size of one leapfrog step, in units of x (times the square root of the inverse
         mass); it may be traced.
       num_integration_steps: number of leapfrog steps per transition.
-      inverse_mass_matrix: M^-1 for the flattened position, (dim,) for a diagonal one or (dim, dim);
+      inverse_mass_matrix: M^-1 for the flattened position, (dim,) for a diagonal one or (dim, dim),
+        symmetric and positive definite (a traced one is not checked);
         None means ones. The best choice is close to the covariance of x.
 
     Returns:
@@ -112,8 +115,8 @@ def hmc(
 
     Raises:
       TypeError: `num_integration_steps` is not an integer.
-      ValueError: a plain number out of its range; when the kernel runs: an inverse mass matrix of
-        the wrong shape.
+      ValueError: a number out of its range, or a matrix that is not symmetric and positive
+        definite; when the kernel runs: an inverse mass matrix of the wrong shape.
 
     Examples:
       >>> from nce_jax import samplers
@@ -123,7 +126,7 @@ def hmc(
     References:
       Neal, MCMC using Hamiltonian dynamics, 2011, sections 2 and 3.
     """
-    check_positive("step_size", step_size)
+    check_step_size(step_size)
     check_positive_int("num_integration_steps", num_integration_steps)
     if inverse_mass_matrix is not None:
         _check_inverse_mass(inverse_mass_matrix)
@@ -133,12 +136,38 @@ def hmc(
 
 
 def _check_inverse_mass(inverse_mass_matrix: Any) -> None:
-    """Raises unless this is a diagonal or a square matrix; its size is that of a position."""
+    """Raises unless this is a diagonal or a square matrix, positive definite where it is known.
+
+    Its size is that of a position.
+    """
     expected = "a diagonal (dim,) or a matrix (dim, dim)"
     shape = np.shape(as_real("inverse_mass_matrix", inverse_mass_matrix, expected))
     is_square = len(shape) == 1 or (len(shape) == 2 and shape[0] == shape[1])
     if not is_square or 0 in shape:
         raise ValueError(f"inverse_mass_matrix: expected {expected}, got shape {shape}")
+    is_list = isinstance(inverse_mass_matrix, list | tuple)
+    known = known_values(np.asarray(inverse_mass_matrix) if is_list else inverse_mass_matrix)
+    if known is not None and not _is_positive_definite(known.astype(np.float64)):
+        raise ValueError(
+            "inverse_mass_matrix: expected positive numbers or a symmetric positive definite"
+            f" matrix, got {known.tolist()!s:.60}"
+        )
+
+
+def _is_positive_definite(matrix: np.ndarray) -> bool:
+    """Whether this is a diagonal of positive numbers, or a symmetric matrix with a Cholesky factor.
+
+    Of an asymmetric one momenta would have another covariance than their energy has.
+    """
+    if matrix.ndim == 1:
+        return bool((matrix > 0).all() and np.isfinite(matrix).all())
+    size = np.sqrt(np.abs(np.outer(np.diag(matrix), np.diag(matrix))))
+    if not (np.abs(matrix - matrix.T) <= 1e-4 * size).all():
+        return False
+    try:
+        return bool(np.isfinite(np.linalg.cholesky(matrix)).all())
+    except np.linalg.LinAlgError:
+        return False
 
 
 def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
@@ -162,7 +191,7 @@ def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
 
     Raises:
       TypeError: `step_size` is a Boolean or a string.
-      ValueError: `step_size` is a plain number that is not finite and positive.
+      ValueError: `step_size` is not one number, or known and not finite and positive.
 
     Examples:
       >>> from nce_jax import samplers
@@ -173,7 +202,7 @@ def langevin(step_size: Real[ArrayLike, ""]) -> Kernel:
       Roberts and Tweedie, Exponential convergence of Langevin distributions and their discrete
         approximations, 1996.
     """
-    check_positive("step_size", step_size)
+    check_step_size(step_size)
 
     return Kernel(_init, EqualPartial(_langevin_step, step_size), is_adjusted=False)
 
@@ -196,7 +225,7 @@ def gradient_ascent(step_size: Real[ArrayLike, ""]) -> Kernel:
 
     Raises:
       TypeError: `step_size` is a Boolean or a string.
-      ValueError: `step_size` is a plain number that is not finite and positive.
+      ValueError: `step_size` is not one number, or known and not finite and positive.
 
     Examples:
       >>> import jax
@@ -213,7 +242,7 @@ def gradient_ascent(step_size: Real[ArrayLike, ""]) -> Kernel:
     References:
       Cauchy, Méthode générale pour la résolution des systèmes d'équations simultanées, 1847.
     """
-    check_positive("step_size", step_size)
+    check_step_size(step_size)
 
     return Kernel(_init, EqualPartial(_ascent_step, step_size), is_adjusted=False)
 

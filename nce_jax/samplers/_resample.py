@@ -10,7 +10,7 @@ from nce_jax._checks import check_key, check_positive_int
 from nce_jax._contracts import check_log_density_fn, check_noise_values, check_values
 from nce_jax._distributions import as_noise
 from nce_jax._dtypes import compute_dtype
-from nce_jax._numerics import effective_samples, highest, sample_count
+from nce_jax._numerics import effective_samples, highest, sample_count, without_rounding
 from nce_jax._promotion import standard_promotion
 from nce_jax._types import Array, Float, Noise, PRNGKeyArray, Real
 from nce_jax.log_partition import Status, interval_status
@@ -154,10 +154,7 @@ def _assess(log_ratios: jax.Array) -> Resampled:
     is_bad = jnp.isnan(log_ratios) | jnp.isposinf(log_ratios)
     largest = highest(log_ratios)
     relative = jnp.exp(log_ratios - largest)
-    deviations = relative / jnp.mean(relative) - 1
-    # Equal weights differ by rounding alone, and then count equally.
-    rounding = 8 * jnp.finfo(relative.dtype).eps * (1 + jnp.abs(largest))
-    deviations = jnp.where(jnp.max(jnp.abs(deviations)) <= rounding, 0, deviations)
+    deviations = without_rounding(relative / jnp.mean(relative) - 1, jnp.abs(largest))
     number = effective_samples((deviations, None))
     status = jnp.where(jnp.isfinite(largest), Status.CONVERGED, Status.NONFINITE)
     return Resampled(

@@ -60,5 +60,13 @@ def sigmoid_schedule(num_stages: int, *, slope: float = 4.0) -> Float[Array, " t
         Carlo, 2015.
     """
     check_positive("slope", slope)
-    steep = jax.nn.sigmoid(slope * (2 * linear_schedule(num_stages) - 1))
-    return (steep - steep[0]) / (steep[-1] - steep[0])
+    linear = linear_schedule(num_stages)
+    steep = jax.nn.sigmoid(slope * (2 * linear - 1))
+    # At a slope of 1e-8 all sigmoids are one half. c - 1/2 = tanh(.) / 2 keeps their differences,
+    # and is linear below a slope of 1e-3.
+    flat = jnp.tanh(jnp.clip(slope, 1e-3, 1) * (linear - 0.5))
+    return jnp.where(
+        jnp.asarray(slope) > 1,
+        (steep - steep[0]) / jnp.where(steep[-1] > steep[0], steep[-1] - steep[0], 1),
+        (1 + flat / flat[-1]) / 2,
+    )

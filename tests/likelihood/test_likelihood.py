@@ -302,3 +302,54 @@ def test_bad_arguments_are_named():
         ValueError, match="log_partition: expected a scalar or a shape that broadcasts"
     ):
         likelihood.log_likelihood(jnp.zeros(3), log_partition=jnp.zeros(2))
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_the_logit_transform_of_half_precision_is_that_of_the_same_points(dtype):
+    """In bfloat16 the log determinant of 784 dimensions would be off by nats."""
+    x = jax.random.uniform(jax.random.key(0), (4, 784)).astype(dtype)
+    for transform, points in (
+        (likelihood.logit_transform, x),
+        (likelihood.inverse_logit_transform, 4 * x - 2),
+    ):
+        for got, expected in zip(
+            transform(points), transform(points.astype(jnp.float32)), strict=True
+        ):
+            assert got.dtype == jnp.float32
+            np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("value", [255.0, -0.1, np.inf])
+def test_points_out_of_the_cube_are_named(value):
+    with pytest.raises(ValueError, match=r"^x: expected points in \[0, 1\], got"):
+        likelihood.logit_transform(np.array([[0.5, value]]))
+
+
+def test_points_that_came_back_from_the_whole_space_are_in_the_cube():
+    y = jnp.array([[-40.0, 40.0, -9.0, 0.0]])
+    for alpha in (1e-6, 0.05):
+        back, _ = likelihood.inverse_logit_transform(y, alpha=alpha)
+        likelihood.logit_transform(back, alpha=alpha)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("images", "num_levels", "message"),
+    [
+        (np.array([0, 256]), 256, "^images: expected levels from 0 to 255, got 256"),
+        (jnp.array([-1]), 256, "^images: expected levels from 0 to 255, got -1"),
+        (np.array([2**40]), 256, "^images: expected levels from 0 to 255, got 1099511627776"),
+        (np.array([0]), 2**16 + 1, "^num_levels: expected at most 65536 in float32, got 65537"),
+        (np.array([0]), 2**40, "^num_levels: expected at most 65536 in float32"),
+    ],
+)
+def test_levels_out_of_their_range_are_named(images, num_levels, message):
+    with pytest.raises(ValueError, match=message):
+        likelihood.dequantize(jax.random.key(0), images, num_levels=num_levels)
+
+
+def test_no_samples_in_float64_are_no_samples():
+    """The check of rounding took a step of zero through them."""
+    y, log_det = likelihood.logit_transform(np.zeros((0, 3)))
+    assert (y.shape, log_det.shape) == ((0, 3), (0,))

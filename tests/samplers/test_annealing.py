@@ -432,3 +432,25 @@ def test_noise_and_model_may_differ_in_dtype(x64):
     back = samplers.reverse_annealed_importance_sampling(key, model, normal, ahead.x, **options)
     assert ahead.x.dtype == back.x.dtype == jnp.float32
     assert ahead.log_weights.dtype == back.log_weights.dtype == jnp.float64
+
+
+def test_the_rounding_of_log_weights_is_in_both_errors():
+    """At 1e8 float32 rounds to 8 nats, and so the model's own log densities."""
+    estimate = samplers.annealed_importance_sampling(
+        jax.random.key(0), lambda x: 1e8 + log_density_fn(x), noise.standard_normal(1),
+        kernel=samplers.mala(0.1), schedule=samplers.linear_schedule(4), num_samples=100,
+    )  # fmt: skip
+    assert estimate.standard_error > 4
+    assert estimate.bound_standard_error > 4
+
+
+@pytest.mark.parametrize("slope", [1e-30, 1e-8, 1e-4, 1e-2, 0.99, 1.01, 30.0, 1e4])
+def test_a_sigmoid_schedule_of_any_slope_is_one(slope):
+    """Against the definition in float64, and in order from 0 to 1."""
+    schedule = np.asarray(samplers.sigmoid_schedule(50, slope=slope))
+    assert schedule[0] == 0
+    assert schedule[-1] == 1
+    assert (np.diff(schedule) >= 0).all()
+    steepness = max(slope, 1e-3) / 2
+    tangents = np.tanh(steepness * np.linspace(-1, 1, 51))
+    np.testing.assert_allclose(schedule, (1 + tangents / tangents[-1]) / 2, atol=1e-6)

@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 from nce_jax import Status, noise, samplers
@@ -250,6 +251,8 @@ def test_a_density_that_closes_over_one_datum_per_chain_is_refused(name, closure
         ([0.0] * 5, TypeError, "(float 0.0|a list of length 5)"),
         ({"a": Y, "b": jnp.zeros(4)}, ValueError, r"shape \(4,\) at context\['b'\]"),
         (np.array(["a"] * 5), TypeError, "an array of shape"),
+        (jax.random.split(jax.random.key(0), 5), TypeError, "an array of shape"),
+        (pd.Series(np.zeros(5)), TypeError, r"an array of .* of a Series; \.to_numpy\(\) is the"),
     ],
 )
 def test_a_wrong_context_is_named(name, context, error, got):

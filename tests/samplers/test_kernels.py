@@ -163,3 +163,37 @@ def test_chains_in_float32_stay_so_where_x64_is_on(make, x64):
         num_steps=2,
     )
     assert chains.x.dtype == chains.log_density.dtype == jnp.float32
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        [1.0, -1.0],
+        np.array([1.0, np.nan]),
+        jnp.array([1.0, 0.0]),
+        jnp.array([[1.0, 2.0], [2.0, 1.0]]),
+        # Its chains would accept 0.96 of their moves, and have a correlation of 0.37 for N(0, I).
+        jnp.array([[1.0, 0.8], [0.0, 1.0]]),
+    ],
+    ids=["negative", "nan", "zero", "indefinite", "asymmetric"],
+)
+def test_an_inverse_mass_matrix_is_symmetric_and_positive_definite(matrix):
+    with pytest.raises(ValueError, match="^inverse_mass_matrix: expected positive numbers or a"):
+        samplers.hmc(0.1, 3, inverse_mass_matrix=matrix)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_covariance_is_an_inverse_mass_matrix(dtype):
+    """Also one with units of 1e-4 and 1e4, whose rounding is not symmetric."""
+    draws = np.random.default_rng(0).normal(size=(50, 3)) @ np.diag([1e-4, 1.0, 1e4])
+    covariance = np.cov(draws.T).astype(dtype)
+    covariance[0, 2] *= 1 + 1e-6
+    samplers.hmc(0.1, 3, inverse_mass_matrix=covariance)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("make", [samplers.mala, samplers.langevin, samplers.gradient_ascent])
+def test_a_step_size_is_one_number(make):
+    with pytest.raises(ValueError, match=r"^step_size: expected one number, got shape \(2,\)"):
+        make(jnp.array([0.1, 0.2]))

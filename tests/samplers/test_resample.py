@@ -211,3 +211,20 @@ def test_a_log_ratio_that_closes_over_one_datum_per_draw_is_refused():
         samplers.resample(
             jax.random.key(0), lambda x: jnp.sum(x * data, -1), noise.standard_normal(2), 1024
         )
+
+
+def test_weights_that_rounding_decides_are_not_called_equal():
+    """At 1e8 float32 has steps of 8 nats: all weight is on a few draws."""
+    result = samplers.resample(
+        jax.random.key(0), lambda x: 1e8 + 3 * x[:, 0], noise.standard_normal(1), 100
+    )
+    assert result.effective_sample_size < 500
+    assert result.effective_samples < 500
+    steep = samplers.resample(
+        jax.random.key(0), lambda x: 1e30 * x[:, 0], noise.standard_normal(1), 100
+    )
+    assert steep.status == Status.LOW_OVERLAP
+    equal = samplers.resample(
+        jax.random.key(0), lambda x: 1e8 + 0 * x[:, 0], noise.standard_normal(1), 100
+    )
+    assert equal.effective_samples == 2000
