@@ -33,6 +33,8 @@ class TableSettings:
     """Learning rate of Adam, which falls to zero along a cosine."""
     table_seeds: int = 3
     """Number of seeds; a seed is split, subset, noise samples and initial values."""
+    seed: int = 0
+    """Seed of the run: another one numbers the seeds of the cells anew."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +98,6 @@ class Config(TableSettings, ModelSettings):
     keep_pieces: bool = False
     """Whether finished cells stay in build/runs, so that a run with more seeds goes on from them.
     They do not follow changes of the library."""
-    seed: int = 0
-    """Without effect here: every cell makes its keys from its own number."""
 
 
 PRESETS = {

@@ -11,6 +11,7 @@ from experiments.anomaly.cells import part
 from experiments.anomaly.config import Config, LatentSettings
 from experiments.anomaly.image_cells import by_digit, latent_cells, simple_cells
 from experiments.anomaly.scores import RULES
+from experiments.common.over_seeds import cell_seeds
 
 Arrays = dict[str, np.ndarray]
 
@@ -23,8 +24,11 @@ def of_images(config: Config) -> tuple[Arrays, list[Path]]:
     arrays, folders = of_grid(config)
     best = arrays["grid_areas"][statistics.best_setting(arrays["grid_areas"])]
     chosen = {name: statistics.best_rule(best, bases) for name, bases in statistics.BLOCKS.items()}
-    scored, folder = latent_cells(config, config.digits, config.latent_seeds)
-    simple, simple_folder = simple_cells(config, config.simple_digits, config.simple_seeds)
+    of_latent, of_simple = (
+        cell_seeds(config.seed, count) for count in (config.latent_seeds, config.simple_seeds)
+    )
+    scored, folder = latent_cells(config, config.digits, of_latent)
+    simple, simple_folder = simple_cells(config, config.simple_digits, of_simple)
     names = [prior.name for prior in latent_model.priors(part(config, LatentSettings))]
     simple_areas = np.array([cell["areas"] for cell in simple.values()])
     arrays |= {
@@ -50,7 +54,7 @@ def of_grid(config: Config) -> tuple[Arrays, list[Path]]:
     areas, folders = [], []
     for sigma, nz in settings:
         short = dataclasses.replace(config, sigma=sigma, nz=nz, latent_steps=config.grid_steps)
-        done, folder = latent_cells(short, config.validation, 1)
+        done, folder = latent_cells(short, config.validation, cell_seeds(config.seed, 1))
         areas.append(statistics.rule_areas(list(done.values())))
         folders.append(folder)
     return {"grid": np.array(settings), "grid_areas": np.array(areas)}, folders

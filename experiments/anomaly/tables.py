@@ -12,6 +12,7 @@ import optax
 from experiments.anomaly.config import TableSettings
 from experiments.anomaly.detectors import DETECTORS, area
 from experiments.common.datasets.adbench import Table
+from experiments.common.over_seeds import cell_seeds
 from nce_jax import criteria, fit_log_ratio, models, noise, telescoping, training
 
 CHAINS = ((1, 1.0), (1, 100.0), (3, 1.0), (3, 100.0))
@@ -63,9 +64,13 @@ def widened(settings: TableSettings, train: np.ndarray):
 
 def table_areas(settings: TableSettings, table: Table) -> np.ndarray:
     """Areas under the precision-recall curve, (seed, method)."""
-    splits = [split(settings, table, seed) for seed in range(settings.table_seeds)]
-    single = np.array([_single(settings, part, seed) for seed, part in enumerate(splits)])
-    return np.concatenate([single, _chains(settings, splits)], axis=1)
+    splits = {seed: split(settings, table, seed) for seed in seeds_of(settings)}
+    single = np.array([_single(settings, part, seed) for seed, part in splits.items()])
+    return np.concatenate([single, _chains(settings, list(splits.values()))], axis=1)
+
+
+def seeds_of(settings: TableSettings) -> range:
+    return cell_seeds(settings.seed, settings.table_seeds)
 
 
 def _single(settings: TableSettings, part: Split, seed: int) -> list[float]:
@@ -94,7 +99,7 @@ def _chains(settings: TableSettings, splits: list[Split]) -> np.ndarray:
         jnp.stack([fitted.loc for fitted in noises]),
         jnp.stack([fitted.scale_tri for fitted in noises]),
     )
-    keys = jax.vmap(jax.random.key)(jnp.arange(len(splits)))
+    keys = jax.vmap(jax.random.key)(jnp.array(seeds_of(settings)))
     columns = []
     for num_stages in dict.fromkeys(stages for stages, _ in CHAINS):
         strengths = jnp.array([m for stages, m in CHAINS if stages == num_stages])

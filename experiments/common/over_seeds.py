@@ -1,4 +1,4 @@
-"""Means, paired differences and ratios of updates over seeds, and names of their numbers."""
+"""Seeds of cells; means, paired differences and ratios of updates over them, and their names."""
 
 from typing import NamedTuple
 
@@ -20,6 +20,12 @@ class Ratio(NamedTuple):
     low: float
     high: float
     num_missed: int
+
+
+def cell_seeds(seed: int, count: int) -> range:
+    """The seeds of the cells of a run: 0, 1, ... of the run of seed 0, and others of any other."""
+    first = 1000 * seed
+    return range(first, first + count)
 
 
 def mean_and_error(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ def tune(
     Arrays (checkpoint,), among them the mean overlap and F of the critic since the last one.
     """
     begin, advance = _tuning(settings, method)
-    keys = _keys(seed)
+    keys = _keys(settings, seed)
     m, seen = jnp.asarray(magnification), []
     state, found = begin(teacher, m, keys[0]), []
     ends = checkpoints(settings, settings.num_updates)
@@ -94,7 +94,7 @@ def distill(
 ) -> Arrays:
     """A one-step student of the teacher; M = 0 is score distillation alone."""
     begin, advance, draw = _distilling(settings, method if magnification else None)
-    keys = _keys(seed)
+    keys = _keys(settings, seed)
     m = jnp.asarray(max(magnification, 1.0))
     state, found = begin(teacher, m, keys[0]), []
     ends = checkpoints(settings, settings.num_distillation_updates)
@@ -128,9 +128,9 @@ def _distilling(settings: CellSettings, method: Method | None) -> tuple[Any, Any
     return jax.jit(begin), jax.jit(advance), jax.jit(draw)
 
 
-def _keys(seed: int) -> jax.Array:
+def _keys(settings: CellSettings, seed: int) -> jax.Array:
     """Of weights, of updates and of measurements: the same for all methods of a seed."""
-    return jax.random.split(jax.random.fold_in(jax.random.key(0), seed), 3)
+    return jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), seed), 3)
 
 
 def _stacked(found: list[Arrays]) -> Arrays:

@@ -11,6 +11,7 @@ import numpy as np
 
 from experiments.common import cli, pieces, progress, results
 from experiments.common.gray_images import gray_images
+from experiments.common.over_seeds import cell_seeds
 from experiments.latent_digits import cells, statistics
 from experiments.latent_digits.config import PRESETS, CellSettings, Config
 from experiments.latent_digits.space import make_space
@@ -33,7 +34,8 @@ def experiment(config: Config, key: jax.Array) -> results.Result:
     rows = methods(config)
 
     def method_cell(name: str, seed: int) -> dict[str, np.ndarray]:
-        return cells.method_cell(settings, rows[name], judge(), space(), seed)
+        number = cell_seeds(config.seed, config.num_seeds)[seed]
+        return cells.method_cell(settings, rows[name], judge(), space(), number)
 
     def baselines() -> dict[str, np.ndarray]:
         known = cells.baselines(config, judge(), space(), images().test_labels)

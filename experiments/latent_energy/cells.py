@@ -6,6 +6,7 @@ and how many seeds are asked for.
 
 import dataclasses
 import time
+from collections.abc import Iterable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,9 @@ Rows = dict[str, Row]
 load_once = cache(load)
 
 
-def set_rows(settings: SetSettings, name: str, num_seeds: int) -> tuple[list[Rows], Rows, Path]:
+def set_rows(
+    settings: SetSettings, name: str, seeds: Iterable[int]
+) -> tuple[list[Rows], Rows, Path]:
     """Rows of every seed by method, and those of the real images, with the folder of the pieces."""
     folder = pieces.folder("latent_energy", settings, SOURCES)
     images = load_once(name)
@@ -44,7 +47,7 @@ def set_rows(settings: SetSettings, name: str, num_seeds: int) -> tuple[list[Row
 
     real_row = pieces.load_or_compute(folder / f"{name}-real.npz", real)
     rows = []
-    for seed in range(num_seeds):
+    for seed in seeds:
         rows.append(_seed_rows(settings, images, found, folder / name, seed))
         print(f"  {name}, seed {seed}: done", flush=True)
     return rows, {"real": real_row}, folder

@@ -118,7 +118,7 @@ class Config(JointSetSettings):
     keep_pieces: bool = False
     """Whether finished cells stay in build/runs. They do not follow changes of the library."""
     seed: int = 0
-    """Without effect here: every cell makes its keys from its own number."""
+    """Seed of the run: another one numbers the seeds of the cells anew."""
 
 
 def part(config: Any, kind: type) -> Any:

@@ -4,6 +4,7 @@ Ready to run on a GPU. It was run at a width of two channels only, in tests.
 """
 
 import time
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Judging(NamedTuple):
 
 
 def set_rows(
-    config: Config, name: str, num_seeds: int
+    config: Config, name: str, seeds: Iterable[int]
 ) -> tuple[list[dict[str, Row]], dict[str, Row], Path]:
     """Rows of every seed by method, and those of the real images, with the folder of the pieces."""
     sources = [*SOURCES, HERE / "joint.py", HERE / "networks.py"]
@@ -51,7 +52,7 @@ def set_rows(
 
     real_row = pieces.load_or_compute(folder / f"{name}-real.npz", real)
     rows = []
-    for seed in range(num_seeds):
+    for seed in seeds:
         of_seed: dict[str, Row] = {}
         for prior in methods(config):
             path = folder / f"{name}-{seed}-{'-'.join(prior.name.split())}.npz"

@@ -35,6 +35,8 @@ def choose(config: Config, task: Task, trainers: methods.Trainers, key: jax.Arra
 
     def median(params: Any) -> float:
         values = np.asarray(trainers.score(methods.stack([params]), vectors))
+        if not np.isfinite(values).all():  # sorting would still find some best of them
+            return np.nan
         return float(np.median(task.y[np.argsort(-values)[: config.num_candidates]]))
 
     medians = {
@@ -51,6 +53,17 @@ def choose(config: Config, task: Task, trainers: methods.Trainers, key: jax.Arra
                 for f, w in settings
             ]
         )
-    best = {name: int(np.argmax(values.mean(axis=1))) for name, values in medians.items()}
+    best = {name: _best(name, values) for name, values in medians.items()}
     ratio = {m: settings[best[f"ratio {m:g}"]] for m in config.magnifications}
     return Choices(config.weight_decays[best["regression"]], ratio, medians)
+
+
+def _best(name: str, medians: np.ndarray) -> int:
+    """The setting of the highest mean over seeds, (settings, seeds), among those that are finite.
+
+    The largest of numbers with a NaN among them is NaN to NumPy: a run that has diverged.
+    """
+    means = medians.mean(axis=1)
+    if np.isnan(means).all():
+        raise FloatingPointError(f"{name}: expected a setting with finite scores, got none")
+    return int(np.nanargmax(means))

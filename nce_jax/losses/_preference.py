@@ -21,14 +21,7 @@ from nce_jax._checks import (
 )
 from nce_jax._dtypes import compute_dtype
 from nce_jax._eager import as_one_program
-from nce_jax._numerics import (
-    expand,
-    has_no_weight,
-    highest,
-    ignore_unweighted,
-    loss_mean,
-    softplus,
-)
+from nce_jax._numerics import expand, has_no_weight, highest, ignore_unweighted, loss_mean, softplus
 from nce_jax._ranges import check_range, known_values
 from nce_jax._types import Array, ArrayLike, Float, LogRatio, Real, Scalars, Weights
 from nce_jax.losses._binary import nce_loss

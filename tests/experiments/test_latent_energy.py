@@ -295,7 +295,7 @@ def test_the_joint_training_runs_for_every_kind_of_prior(inference, monkeypatch,
     names = ("N(0, I)", "MLE", "M by the rule", "N2CE, M = 100, K = 3, F joint")
     config = dataclasses.replace(SMOKE, inference=inference, joint_methods=names, joint_steps=3)
     with jax.numpy_rank_promotion("allow"):
-        rows, _, folder = joint.set_rows(config, "digits", 1)
+        rows, _, folder = joint.set_rows(config, "digits", range(1))
     assert set(rows[0]) == {*names, "posterior"}
     for name in names:
         assert np.isfinite(rows[0][name]["frechet"]), name
@@ -313,9 +313,9 @@ def test_color_images_go_through_both_stages(monkeypatch, tmp_path):
         SETTINGS, color_channels=(2,), color_axes=6, color_nz=2, color_steps=5
     )
     with jax.numpy_rank_promotion("allow"):
-        first, _, folder = cells.set_rows(settings, "color", 1)
+        first, _, folder = cells.set_rows(settings, "color", range(1))
         monkeypatch.setattr(two_stage, "train", None)  # every cell is read again
-        again, real, _ = cells.set_rows(settings, "color", 1)
+        again, real, _ = cells.set_rows(settings, "color", range(1))
     arrays = statistics.collect("color", again, real)
     assert np.isfinite(arrays["color_frechet"]).all()
     assert arrays["color_pictures"].shape[2:] == (8, 8, 3)

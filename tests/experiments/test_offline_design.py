@@ -17,6 +17,7 @@ from experiments.offline_design import (
     methods,
     plot,
     run,
+    selection,
     statistics,
     table,
     tasks,
@@ -197,3 +198,15 @@ class TestSmokePreset:
         plt.close("all")
         lines = table.table(stored.arrays, "table").count("\n")
         assert lines == len(stored.arrays["methods"]) + 1
+
+
+def test_a_setting_that_has_diverged_is_not_chosen():
+    medians = np.array([[np.nan, 0.9], [0.2, 0.3], [0.4, 0.1], [np.nan, np.nan]])
+    assert selection._best("regression", medians) == 1
+    with pytest.raises(FloatingPointError, match="regression: expected a setting with finite"):
+        selection._best("regression", medians[[0, 3]])
+    # Sorted, scores of NaN have a best, too.
+    trainers = methods.Trainers(*[lambda *_: jnp.full(100, jnp.nan)] * 5)
+    trainers = trainers._replace(ratio={"solved": trainers.regression})
+    with pytest.raises(FloatingPointError, match="regression"):
+        selection.choose(SMOKE, task(100), trainers, jax.random.key(0))
