@@ -10,7 +10,6 @@ from nce_jax._options import check_number
 from nce_jax._ranges import check_integers, check_range
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 
-
 _BITS_WITHIN_BIN = 7
 """Bits of a number that are left for its place within the bin of a level, at least."""
 
