@@ -20,7 +20,7 @@ from nce_jax.training._lines import history
 from nce_jax.training._mesh import output_shardings
 from nce_jax.training._processes import check_same, is_writer
 from nce_jax.training._records import Packed, Window
-from nce_jax.training._run import Due, Run, as_evaluate, progress_bar
+from nce_jax.training._run import Due, Run, as_evaluate, count_examples, progress_bar
 
 
 class FitResult(NamedTuple):
@@ -189,6 +189,7 @@ def fit(
         first = source.first(start.step, num_steps)
         advance = _compile(step, source, key_step, start.tree["state"])
         if first is not None:
+            source.num_examples or count_examples(first)
             # What does not fit the step is named by its own checks; traced for the first step too.
             jax.eval_shape(advance, start.tree["state"], first)
         if folder is not None:

@@ -50,7 +50,7 @@ class Run(NamedTuple):
             arguments = first if is_first else self.source.arguments(number - 1)
             if is_first:
                 check_same("batches", arguments, _LOCAL_DATA_CURE)
-            num_examples = self.source.num_examples or _num_examples(arguments)
+            num_examples = self.source.num_examples or count_examples(arguments)
             state, metrics = self.advance(state, arguments)
             if must_wait:
                 jax.block_until_ready(metrics)
@@ -118,7 +118,7 @@ class Due(NamedTuple):
         return every is not None and number % every == 0
 
 
-def _num_examples(arguments: tuple[Any, ...]) -> int:
+def count_examples(arguments: tuple[Any, ...]) -> int:
     """Number of data samples in a batch that the caller made: the length of its first array."""
     shape = next((jnp.shape(leaf) for leaf in jax.tree.leaves(arguments)), ())
     if not shape:
