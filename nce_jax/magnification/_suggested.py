@@ -45,7 +45,8 @@ def suggested_magnification(
 
     Returns:
       M between 1 and 1e6, (*batch), from five values in a decade. It is 1 where even M = 1 leaves
-      fewer than ten effective samples, and NaN where a log ratio or weight is not finite.
+      fewer than ten effective samples. It is NaN where a log ratio or a weight is NaN, a weight is
+      infinite, or the loss is, as of data at s = -inf or noise at s = +inf.
 
     Raises:
       TypeError: log ratios or weights that are not floating.
