@@ -25,9 +25,9 @@ class Status(IntEnum):
       MAX_STEPS: failed, because the step limit was reached first.
       NONFINITE: failed, because a log ratio, a weight or the noise weight was NaN, infinite or out
         of its range, which is 1e-31 to 8e37 for the noise weight in float32. Infinite log ratios
-        are out of range where the loss is infinite at every F:
-        -inf on a data sample, +inf on a noise sample. With the other sign the sample counts, and
-        adds exactly nothing to the equation; the solve fails only if no other sample is left.
+        are out of range where the loss is infinite at every F: -inf on a data sample, +inf on a
+        noise sample. With the other sign the sample counts, and adds exactly nothing to the
+        equation; the solve fails only if no other sample is left.
       NO_OVERLAP: solved, but overlap * (n + m) < 1. The value is the exact minimizer of the loss
         and yet no estimate of a log Z, since hardly any sample of one set is plausible under the
         other.
