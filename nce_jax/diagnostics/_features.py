@@ -9,6 +9,9 @@ from nce_jax._checks import as_array, describe, is_key
 
 _EXPECTED = "real numbers, (n, dim)"
 
+_LARGEST = 1e24
+"""The twelfth power of a feature is in the variance of the polynomial kernel."""
+
 
 def as_feature_pair(x: Any, y: Any, *, min_samples: int) -> tuple[np.ndarray, np.ndarray]:
     """Both sets in float64; raises by name on anything but two tables of finite numbers."""
@@ -43,5 +46,11 @@ def _as_features(name: str, values: Any, min_samples: int) -> np.ndarray:
         raise ValueError(
             f"{name}: expected finite numbers, got {array[row, column]} in row {row}, column"
             f" {column}"
+        )
+    largest = np.max(np.abs(array))
+    if largest > _LARGEST:
+        raise ValueError(
+            f"{name}: expected numbers up to {_LARGEST:g} in size, whose powers float64 can hold,"
+            f" got {largest:g}; divide both sets by one number"
         )
     return array

@@ -57,7 +57,8 @@ def info_nce_bound(
 
     Raises:
       TypeError: terms that are not floating.
-      ValueError: empty terms, or a plain number of candidates that is not positive.
+      ValueError: empty terms, or numbers of candidates that are known and not positive, or that do
+        not fit the anchors.
 
     Examples:
       >>> import jax
@@ -84,9 +85,24 @@ def info_nce_bound(
       Poole et al., On variational bounds of mutual information, 2019 (the ceiling).
     """
     check_positive("num_candidates", num_candidates)
+    _check_counts(num_candidates, np.shape(loss_terms))
     # One number per anchor is not padded: the terms of such a bound are few, as a rule.
     bound = _bound_of_one_count if np.ndim(num_candidates) == 0 else _bound
     return bound(loss_terms, num_candidates, weights)
+
+
+def _check_counts(num_candidates: Any, shape: tuple[int, ...]) -> None:
+    """Raises unless there is one number of candidates, or one per anchor."""
+    given = np.shape(num_candidates)
+    try:
+        is_fit = np.broadcast_shapes(given, shape) == shape
+    except ValueError:
+        is_fit = False
+    if not is_fit:
+        raise ValueError(
+            f"num_candidates: expected one number, or one per anchor, shape {shape}, got shape"
+            f" {given}"
+        )
 
 
 def _bound(loss_terms: Any, num_candidates: Any, weights: Any) -> InfoNCEBound:

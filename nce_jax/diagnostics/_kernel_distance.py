@@ -49,8 +49,9 @@ def kernel_distance(
     With the polynomial kernel :math:`(x \cdot y / \mathrm{dim} + 1)^3` of Inception features it is
     the KID. Unlike the Frechet distance it has no bias that depends on the number of samples. The
     standard error is that of a U-statistic of two samples, with the first and the second order, of
-    which the latter alone is left where the distributions are the same. The polynomial kernel
-    depends on the origin of the features, and the Gaussian one does not.
+    which the latter alone is left where the distributions are the same. There the larger of two
+    estimates is taken, which is too large by a quarter on average. The polynomial kernel depends on
+    the origin of the features, and the Gaussian one does not.
 
     Args:
       x: features of the first set, (n, dim).
@@ -152,7 +153,7 @@ def _blocks(rows: np.ndarray, columns: np.ndarray, width: float) -> Iterator[Any
             yield part, (product / columns.shape[1] + 1) ** 3
         else:
             distances = np.sum(rows[part] ** 2, axis=1)[:, None] + squares - 2 * product
-            yield part, np.exp(-np.maximum(distances, 0) / (2 * width**2))
+            yield part, np.exp(-np.maximum(distances, 0) / 2 / width / width)
 
 
 def _row_means(rows: np.ndarray, columns: np.ndarray, width: float) -> np.ndarray:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import distrax
 import jax.numpy as jnp
 
-from nce_jax._checks import check_positive
 from nce_jax._numerics import highest, lowest
 from nce_jax._types import ArrayLike, Float, Real
-from nce_jax.noise._checks import as_bounds, as_points, check_finite
+from nce_jax.noise._checks import as_bounds, as_points, check_finite, check_one_positive
 
 
 def uniform_box(
@@ -80,7 +79,7 @@ def uniform_box_around(
       -2.4849 -inf
     """
     x_data = as_points("x_data", x_data)
-    check_positive("margin", margin)
+    check_one_positive("margin", margin)
     check_finite("x_data", x_data)
     low, high = lowest(x_data, axis=0), highest(x_data, axis=0)
     width = high - low

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from nce_jax._checks import as_floating, compute_dtype
-from nce_jax._ranges import check_range
+from nce_jax._checks import as_floating, check_positive, compute_dtype
+from nce_jax._ranges import check_range, known_values
 from nce_jax._samples import check_wide_samples
 
 
@@ -29,6 +29,34 @@ def as_points(name: str, points: Any, *, min_samples: int = 1) -> jax.Array:
 def check_finite(name: str, points: Any) -> None:
     """Raises unless data are finite; the values of traced arrays are not read."""
     check_range(name, points, "finite samples", np.isfinite)
+
+
+def check_one_positive(name: str, value: Any) -> None:
+    """Raises unless this is one number, finite and positive where it is known."""
+    check_positive(name, value)
+    if np.shape(value) != ():
+        raise ValueError(f"{name}: expected one number, got shape {np.shape(value)}")
+
+
+def check_squares(name: str, points: jax.Array, weights: jax.Array | None) -> None:
+    """Raises where the dtype cannot hold the variances of known samples, or weights leave none."""
+    values, known = known_values(points), known_values(weights)
+    if known is not None and not (np.isfinite(known).all() and (known > 0).any()):
+        raise ValueError(
+            f"weights_data: expected finite weights, one of them positive, got a sum of {known.sum()}"
+        )
+    if values is None:
+        return
+    counted = values if known is None else values[known != 0]
+    spread = np.ptp(counted.astype(np.float64), axis=0)
+    limits = jnp.finfo(points.dtype)
+    low, high = 1e3 * float(limits.tiny) ** 0.5, 1e-3 * float(limits.max) ** 0.5
+    is_bad = (spread > 0) & ((spread < low) | (spread > high))
+    if is_bad.any():
+        raise ValueError(
+            f"{name}: expected samples whose variances {points.dtype} can hold, got a range of"
+            f" {spread[is_bad][0]:.3g} in dimension {np.argmax(is_bad)}; change its unit"
+        )
 
 
 def as_bounds(low: Any, high: Any) -> tuple[jax.Array, jax.Array]:

@@ -2,13 +2,16 @@
 
 import distrax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 
-from nce_jax._checks import as_weights, check_positive, check_positive_int, compute_dtype
+from nce_jax._checks import as_weights, check_positive_int, compute_dtype
+from nce_jax._dtypes import is_narrow
 from nce_jax._numerics import fill_padding
 from nce_jax._options import check_float_dtype
+from nce_jax._ranges import known_values
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
-from nce_jax.noise._checks import as_points, check_finite
+from nce_jax.noise._checks import as_points, check_finite, check_one_positive, check_squares
 from nce_jax.noise._moments import positive_variance, weighted_moments
 
 
@@ -41,6 +44,8 @@ def standard_normal(dim: int, *, dtype: DTypeLike | None = None) -> distrax.Inde
     check_positive_int("dim", dim)
     if dtype is not None:
         check_float_dtype("dtype", dtype)
+        if is_narrow(jnp.dtype(dtype)):
+            raise TypeError(f"dtype: expected at least 16 bits, got {jnp.dtype(dtype)}")
     dtype = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
     wide = compute_dtype(dtype)
     moments = jnp.zeros(dim, wide), jnp.ones(dim, wide)
@@ -67,6 +72,7 @@ class RoundedNormal(distrax.Normal):
         return draws, self.log_prob(draws)
 
     def _standardize(self, value: Array) -> Array:
+        value = jnp.asarray(value)
         return super()._standardize(value.astype(compute_dtype(value)))
 
 
@@ -102,8 +108,8 @@ def fitted_gaussian(
     Raises:
       TypeError: `x_data` is not floating.
       ValueError: `x_data` is not (samples, dim), has fewer than two samples or, unless it is
-        traced, samples that are not finite; the weights do not fit or are negative, or `ridge` is a
-        number that is not positive.
+        traced, samples that are not finite or whose variances the dtype cannot hold; the weights do
+        not fit, are negative or leave no sample; or `ridge` is not positive, or too small.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -120,14 +126,20 @@ def fitted_gaussian(
     weights = as_weights("weights_data", weights_data, x_data[:, 0])
     points: Array = fill_padding(x_data, weights)
     check_finite("x_data", points)
+    check_squares("x_data", points, weights)
     if ridge is None:
         ridge = float(jnp.finfo(points.dtype).eps) ** 0.5
-    check_positive("ridge", ridge)
+    check_one_positive("ridge", ridge)
     mean, covariance = weighted_moments(points, weights)
     deviation = jnp.sqrt(positive_variance(jnp.diagonal(covariance), mean))
-    return distrax.MultivariateNormalTri(
-        mean, _scaled_cholesky(covariance, deviation, jnp.asarray(ridge, points.dtype))
-    )
+    factor = _scaled_cholesky(covariance, deviation, jnp.asarray(ridge, points.dtype))
+    known = known_values(factor)
+    if known is not None and not np.isfinite(known).all():
+        raise ValueError(
+            f"ridge: expected one that makes the covariance positive definite in {points.dtype},"
+            f" got {ridge}"
+        )
+    return distrax.MultivariateNormalTri(mean, factor)
 
 
 def _scaled_cholesky(covariance: Array, deviation: Array, ridge: Array) -> Array:

@@ -168,6 +168,7 @@ class AliasCategorical(_Words):
     def __init__(self, weights: np.ndarray) -> None:
         """Builds the alias table of checked weights (V,), float64."""
         super().__init__()
+        weights = weights / weights.max()  # their sum may overflow
         probabilities = weights / weights.sum()
         thresholds, aliases = alias_table(probabilities)
         with np.errstate(divide="ignore"):

@@ -13,6 +13,7 @@ from nce_jax._eager import PAIR, SampleSet, one_program
 from nce_jax._numerics import (
     effective_samples,
     ignore_unweighted,
+    rounding_variance,
     stop_where,
     total_weight,
     weighted_mean,
@@ -242,7 +243,8 @@ def _stage_diagnostics(
 def diagnose(problem: Problem, solution: Solution, influences: jax.Array) -> StageDiagnostics:
     """The diagnostics of stages that are solved already, from the pairs' influences (K, n)."""
     total = jnp.sum(influences, axis=0)
-    spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1))
+    rounding = rounding_variance(solution.log_partition)
+    spread = jnp.sqrt(jnp.sum(jnp.square(influences), axis=-1) + rounding)
     noise = problem.noise.values
     if problem.noise.weights is not None:
         noise = jnp.where(problem.noise.weights == 0, -jnp.inf, noise)

@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from nce_jax._numerics import (
     effective_samples,
     expand,
     jackknife_variance,
+    rounding_variance,
     sample_count,
     stop_where,
     weighted_mean,
@@ -27,6 +29,8 @@ def solved_stages(
     data, noise, weights_data, weights_noise, *, log_partition, magnification, noise_ratio
 ) -> tuple[Problem, jax.Array]:
     """The equations of all stages, and their roots."""
+    if 0 in np.shape(data)[:1]:
+        raise ValueError(f"log_ratio_data: expected at least one stage, got shape {np.shape(data)}")
     problem = make_problem(data, noise, weights_data, weights_noise, magnification, noise_ratio)
     roots = solve_unless_given(problem, log_partition)
     return stop_where(jnp.isnan(roots), problem), roots
@@ -44,6 +48,7 @@ def joint_error(
     # The mean is fitted on every side; the correction is that of the shortest one.
     shortest = jnp.arange(influence.shape[-1], dtype=counts.dtype) < jnp.min(counts)
     variance = jackknife_variance(influence, shortest.astype(influence.dtype), block_size)
+    variance = variance + jnp.sum(rounding_variance(roots))
     has_gap = jnp.any(lacks_overlap(problem, log_overlap(problem, roots)))
     has_interval = ~has_gap & (number >= MIN_EFFECTIVE_SAMPLES)
     is_known = has_interval | jnp.isnan(variance)

@@ -207,7 +207,7 @@ def _joint_log_partitions(
         total=total,
         total_standard_error=_root(of_total, total),
         kl=mean - total,
-        kl_standard_error=_root(of_kl, mean - total),
+        kl_standard_error=_root(of_kl + rounding_variance(of_data[1]), mean - total),
         disagreement=_in_errors(known - pairs, of_differences, known),
         status=_status(states, log_partition, number[stages]),
         effective_samples=number[stages],

@@ -1,6 +1,5 @@
 """What a toy is, and the checks of its functions."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -56,7 +55,8 @@ def make_toy(
 def check_sizes(**sizes: Any) -> None:
     """Raises a ValueError that names the first constant of a toy which is not positive."""
     for name, value in sizes.items():
-        check_number(name, value, "a finite positive number", lambda size: 0 < size < math.inf)
+        expected = "a finite positive number, from 1e-12 to 1e12"
+        check_number(name, value, expected, lambda size: 1e-12 <= size <= 1e12)
 
 
 def _as_points(x: jax.Array) -> jax.Array:

@@ -81,3 +81,9 @@ def test_bad_arguments_are_named():
         ValueError, match="num_candidates: expected a finite positive number, got 0"
     ):
         nce_jax.diagnostics.info_nce_bound(jnp.ones(3), 0)
+
+
+@pytest.mark.bad_input
+def test_numbers_of_candidates_fit_the_anchors():
+    with pytest.raises(ValueError, match=r"^num_candidates: expected one number, or one per anch"):
+        nce_jax.diagnostics.info_nce_bound(jnp.ones(2), np.array([3, 4, 5]))

@@ -318,3 +318,20 @@ def test_traced_features_are_refused():
             TypeError, match="^x: expected values that are known, .* outside of jit"
         ):
             jax.jit(distance)(jnp.asarray(X, jnp.float32), jnp.asarray(X, jnp.float32))
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize("distance", [frechet_distance, kernel_distance], ids=["frechet", "kid"])
+def test_features_whose_powers_overflow_are_named(distance):
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    with pytest.raises(
+        ValueError, match=r"^x: expected numbers up to 1e\+24 in size, whose powers"
+    ):
+        distance(1e30 * x, x)
+
+
+def test_a_bandwidth_of_any_size_is_one():
+    """Its square would overflow; the kernel is then constant."""
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    distance = kernel_distance(x, x + 1, metric="gaussian", bandwidth=1e200)
+    assert abs(distance.value) < 1e-12

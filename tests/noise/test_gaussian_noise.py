@@ -224,3 +224,28 @@ def test_samples_that_are_not_finite_are_refused(make, value):
     x_data[3, 1] = value
     with pytest.raises(ValueError, match="x_data: expected finite samples, got (nan|inf) in"):
         make(x_data)
+
+
+@pytest.mark.bad_input
+@pytest.mark.parametrize(
+    ("unit", "options", "message"),
+    [
+        (1e25, {}, "^x_data: expected samples whose variances float32 can hold, got a range of"),
+        (1e-25, {}, "^x_data: expected samples whose variances float32 can hold, got a range of"),
+        (1, {"weights_data": np.zeros(20)}, "^weights_data: .* one of them positive, got a sum"),
+        (1, {"weights_data": np.full(20, np.nan)}, "^weights_data: expected finite weights, one"),
+        (1, {"ridge": 1e-12}, "^ridge: expected one that makes the covariance positive definite"),
+        (1, {"ridge": np.array([0.1, 0.2])}, r"^ridge: expected one number, got shape \(2,\)"),
+    ],
+)
+def test_a_gaussian_that_would_be_nan_or_of_another_unit_is_named(unit, options, message):
+    """The two dimensions are copies of one another."""
+    x_data = unit * np.repeat(np.random.default_rng(0).normal(size=(20, 1)), 2, axis=1)
+    with pytest.raises(ValueError, match=message):
+        fitted_gaussian(x_data.astype(np.float32), **options)
+
+
+@pytest.mark.bad_input
+def test_a_standard_normal_of_eight_bits_is_refused():
+    with pytest.raises(TypeError, match="^dtype: expected at least 16 bits, got float8_e4m3fn"):
+        standard_normal(2, dtype=jnp.float8_e4m3fn)

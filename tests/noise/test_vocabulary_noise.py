@@ -209,3 +209,8 @@ def test_bytes_are_ids_too():
     ids = jnp.array([0, 200, 255], jnp.uint8)
     for words in (noise.log_uniform(256), noise.unigram(np.arange(1, 257))):
         np.testing.assert_array_equal(words.log_prob(ids), words.log_prob(ids.astype(jnp.int32)))
+
+
+def test_probabilities_whose_sum_overflows_are_normalized():
+    words = noise.categorical(np.array([1e308, 1e308]))
+    np.testing.assert_allclose(words.log_prob(jnp.arange(2)), -np.log(2), rtol=1e-6)

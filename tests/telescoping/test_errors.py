@@ -214,3 +214,25 @@ def test_lists_that_are_no_windows_are_refused():
             telescoping.joint_standard_error(bad, rows)
     with pytest.raises(ValueError, match="expected an array where weights are given"):
         telescoping.joint_standard_error(rows, rows, weights_data=jnp.ones((2, 4)))
+
+
+def test_errors_of_log_ratios_far_from_zero_include_their_rounding():
+    """At 1e8 float32 has steps of 8 nats, which cannot be in an error of zero."""
+    stages = 1e8 + jnp.zeros((2, 40))
+    assert (telescoping.stage_diagnostics(stages, stages).standard_error > 4).all()
+    assert telescoping.joint_standard_error(stages, stages) > 4
+    assert telescoping.mean_log_ratio(stages.sum(axis=0), stages, stages).standard_error > 4
+    joint = telescoping.joint_log_partitions(1e8 + jnp.zeros((2, 3, 40)))
+    assert joint.kl_standard_error > 4
+
+
+@pytest.mark.bad_input
+def test_a_chain_without_stages_is_named():
+    none = jnp.zeros((0, 5))
+    for call in (
+        lambda: telescoping.stage_diagnostics(none, none),
+        lambda: telescoping.joint_standard_error(none, none),
+        lambda: telescoping.mean_log_ratio(jnp.zeros(5), none, none),
+    ):
+        with pytest.raises(ValueError, match=r"^log_ratio_data: expected at least one stage, got"):
+            call()
