@@ -43,7 +43,8 @@ def check_squares(name: str, points: jax.Array, weights: jax.Array | None) -> No
     values, known = known_values(points), known_values(weights)
     if known is not None and not (np.isfinite(known).all() and (known > 0).any()):
         raise ValueError(
-            f"weights_data: expected finite weights, one of them positive, got a sum of {known.sum()}"
+            "weights_data: expected finite weights, one of them positive, got a sum of"
+            f" {known.sum()}"
         )
     if values is None:
         return
