@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from nce_jax._checks import as_floating, check_positive_int, describe
 from nce_jax._contracts import as_values, check_arrays, check_log_density_fn, evaluate_model
 from nce_jax._dtypes import result_dtype
-from nce_jax._levels import NumbersPerStage, check_noise_levels, inner_coefficients
+from nce_jax._levels import Coefficients, NumbersPerStage, check_noise_levels, inner_coefficients
 from nce_jax._partial import EqualPartial
 from nce_jax._types import Array, Float, LogDensityFn, LogRatioFn, Params
 
@@ -25,7 +25,7 @@ def bridges(
     x_data: Float[Array, "n *shape"],
     x_noise: Float[Array, "n *shape"],
     *,
-    noise_levels: NumbersPerStage,
+    noise_levels: NumbersPerStage | Coefficients,
     space: Space | None = None,
 ) -> Float[Array, "stages_and_one n *shape"]:
     r"""Computes coupled bridges between data and noise, one for each noise level.

@@ -47,10 +47,11 @@ def exact(design):
 
 
 def posterior(key, design):
-    starts = jax.random.normal(key, (4, design.shape[1]))
+    key_starts, key_chains = jax.random.split(key)
+    starts = jax.random.normal(key_starts, (4, design.shape[1]))
     target = lambda beta: log_joint(beta, design)
     chains = samplers.sample_chains(
-        key, target, starts, kernel=samplers.hmc(0.03, 4), num_steps=3_000, keep_every=1
+        key_chains, target, starts, kernel=samplers.hmc(0.03, 4), num_steps=3_000, keep_every=1
     )
     return chains.trajectory[:, 500:]
 
@@ -97,7 +98,7 @@ for name, design in designs.items():
 # %%
 # The Bayes factor
 # ----------------
-# The two evidences are independent, and so are their errors.
+# The two estimates come from independent draws, so their variances add up.
 
 factor = found["line"][0] - found["parabola"][0]
 error = jnp.hypot(found["line"][1], found["parabola"][1])
@@ -112,9 +113,11 @@ print(f"log Bayes factor of the line {factor:.3f} +- {error:.3f}, exact {truth:.
 # (`noise.fit_flow`) in the place of the normal distribution. The histograms of the log ratios
 # should meet.
 
-draws = posterior(key, designs["parabola"])
+key_chain, key_bridge = jax.random.split(key)
+draws = posterior(key_chain, designs["parabola"])
 normal = noise.fitted_gaussian(draws[:, :1_250].reshape(-1, 3))
-kept, proposals = draws[:, 1_250:].reshape(-1, 3), normal.sample(seed=key, sample_shape=(4_000,))
+kept = draws[:, 1_250:].reshape(-1, 3)
+proposals = normal.sample(seed=key_bridge, sample_shape=(4_000,))
 log_ratios = [
     log_joint(beta, designs["parabola"]) - normal.log_prob(beta) for beta in (kept, proposals)
 ]

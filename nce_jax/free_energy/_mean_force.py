@@ -24,7 +24,8 @@ from nce_jax.free_energy._network import (
     sum_by_state,
     sum_samples,
 )
-from nce_jax.free_energy._uncertainty import log_denominators
+from nce_jax.free_energy._states import has_one_sample
+from nce_jax.free_energy._uncertainty import SHARE, log_denominators
 from nce_jax.log_partition import Status, interval_status
 
 
@@ -86,8 +87,8 @@ def potential_of_mean_force(
       statistical_inefficiency: as in `mbar`.
       tolerance: as in `mbar`.
       max_steps: as in `mbar`.
-      chunk_size: as in `mbar`. Beyond the solve the program needs about four arrays of as many
-        samples times bins.
+      chunk_size: as in `mbar`. Beyond the solve the program needs about four arrays (N, bins), or
+        (chunk_size, bins).
 
     Returns:
       A `MeanForcePotential`. A bin without samples has the status NO_OVERLAP, and where the solve
@@ -129,7 +130,7 @@ def potential_of_mean_force(
     return _mean_force(
         inputs.samples,
         _bins_of(coordinates, edges, inputs),
-        tuple(jnp.asarray(axis) for axis in edges),
+        [_widths(axis) for axis in edges],
         tolerance,
         target_state=target_state,
         largest=inputs.largest,
@@ -171,6 +172,11 @@ def _as_edges(edges: Any) -> Any:
     return values
 
 
+def _widths(edges: Any) -> Any:
+    """The widths of bins, before edges that are close to one another are rounded."""
+    return np.diff(edges) if isinstance(edges, np.ndarray) else jnp.diff(edges)
+
+
 def _bins_of(coordinates: list[Any], edges: list[Any], inputs: Inputs) -> jax.Array:
     """The bin of every sample, (1, padded N), int32; -1 outside, and -2 where it is not known."""
     is_on_host = all(isinstance(array, np.ndarray) for array in (*coordinates, *edges))
@@ -204,7 +210,7 @@ def _digitized(values: Any, edges: Any, numpy: Any) -> Any:
 def _mean_force(
     samples: Any,
     bins: jax.Array,
-    edges: tuple[jax.Array, ...],
+    widths: list[jax.Array],
     tolerance: Any,
     *,
     target_state: int,
@@ -213,32 +219,35 @@ def _mean_force(
 ) -> MeanForcePotential:
     network = make_network(*samples, chunk_size=chunk_size)
     solved = solve_states(network, tolerance, chunk_size=chunk_size, **options)
-    log_volumes = _log_volumes(edges, network.weights.dtype)
+    logs = [jnp.log(axis.astype(network.weights.dtype)) for axis in widths]
+    log_volumes = functools.reduce(jnp.add.outer, logs)
     surface = _Surface(
         solved.network._replace(observable=bins), solved, target_state, log_volumes.size
     )
     log_masses = surface.log_masses(chunk_size)
     f = log_volumes.ravel() - log_masses
     lowest = jnp.nanargmin(jnp.where(log_masses > -jnp.inf, f, jnp.inf))
-    covariance, number = surface.errors(log_masses, lowest, chunk_size)
-    status = interval_status(surface.status(log_masses), number)
+    covariance, number, is_linked = surface.errors(log_masses, lowest, chunk_size)
+    is_covered = is_linked & (log_masses > -jnp.inf)
+    status = surface.status(is_covered, jnp.isfinite(log_volumes).all())
+    status = interval_status(status, number)
     is_estimate = (status == Status.CONVERGED) | (status == Status.LOW_OVERLAP)
     both = is_estimate[:, None] & is_estimate[None]
     covariance = jnp.where(both, network.inefficiency * covariance, jnp.nan)
     shape = log_volumes.shape
     return MeanForcePotential(
         f=jnp.where(is_estimate, f - f[lowest], jnp.nan).reshape(shape),
-        standard_error=jnp.sqrt(jnp.diagonal(covariance)).reshape(shape),
+        standard_error=_roots(jnp.diagonal(covariance)).reshape(shape),
         covariance=covariance.reshape(shape + shape),
         effective_samples=number.reshape(shape),
         status=status.reshape(shape),
     )
 
 
-def _log_volumes(edges: tuple[jax.Array, ...], dtype: Any) -> jax.Array:
-    """Logs of the volumes of all bins, (*bins,)."""
-    widths = [jnp.log(jnp.diff(axis).astype(dtype)) for axis in edges]
-    return functools.reduce(jnp.add.outer, widths)
+def _roots(variances: jax.Array) -> jax.Array:
+    """Square roots, whose derivative is zero at zero; NaN stays NaN."""
+    is_zero = variances <= 0
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, variances)))
 
 
 class _Surface(NamedTuple):
@@ -265,50 +274,66 @@ class _Surface(NamedTuple):
         terms = -part.potentials[:, self.state] - log_denominators(part, f)
         return terms, part.observable[0][:, None] == jnp.arange(self.num_bins)[None]
 
-    def _deviations(self, part: Network, log_masses: jax.Array, lowest: jax.Array):
-        """Probabilities of the samples, (N, K), and their weights in a bin less the lowest's."""
+    def _shares(self, part: Network, log_masses: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Probabilities of the samples, (N, K), and their weights in every bin, (N, bins)."""
         terms, is_inside = self._terms(part)
         is_inside &= (log_masses > -jnp.inf)[None]
         logs = jnp.where(is_inside, terms[:, None] - log_masses[None], -jnp.inf)
-        shares = jnp.exp(logs)
-        return posterior(part, self.solved.reference.f), shares - shares[:, lowest][:, None]
+        return posterior(part, self.solved.reference.f), jnp.exp(logs)
 
     def errors(self, log_masses: jax.Array, lowest: jax.Array, chunk_size: int | None):
-        """Covariance of f relative to the lowest bin, (bins, bins), and effective numbers."""
+        """Covariance of f relative to the lowest bin, effective numbers, and what is linked to it.
+
+        (bins, bins), (bins,) and (bins,).
+        """
         reference, pool = self.solved.reference, self.pool
+        relative_to_lowest = lambda values: values - values[:, lowest][:, None]
 
         def moments(part: Network):
-            probabilities, deviations = self._deviations(part, log_masses, lowest)
+            probabilities, shares = self._shares(part, log_masses)
+            deviations = relative_to_lowest(shares)
             weighted = part.weights[:, None] * deviations
-            products = matmul(deviations.T, weighted), matmul(probabilities.T, weighted)
-            return *products, sum_by_state(weighted, part)
+            responses = matmul(probabilities.T, part.weights[:, None] * shares)
+            return matmul(deviations.T, weighted), responses, sum_by_state(weighted, part)
 
         products, responses, sums = sum_samples(moments, pool, chunk_size)
+        is_linked = self._linked_to(lowest, responses)
+        responses = relative_to_lowest(responses)
         transform = matmul(reference.inverse, responses)
         flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
         counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
         means = (sums + matmul(flows, transform)) / counts
+        # A lone sample is the mean of its state, and tells nothing of its scatter.
+        means = jnp.where(has_one_sample(pool)[:, None], 0, means)
 
-        def shares(part: Network) -> tuple[jax.Array, jax.Array]:
-            probabilities, deviations = self._deviations(part, log_masses, lowest)
+        def squared(part: Network) -> tuple[jax.Array, jax.Array]:
+            probabilities, shares = self._shares(part, log_masses)
             precisions = part.precisions[part.owners][:, None]
-            influence = deviations + matmul(probabilities, transform) - means[part.owners]
+            influence = relative_to_lowest(shares) + matmul(probabilities, transform)
+            influence = influence - means[part.owners]
             squares = jnp.square(part.weights[:, None] * influence) / precisions
             return jnp.sum(squares, axis=0), jnp.max(squares / precisions, axis=0)
 
         add = lambda one, other: (one[0] + other[0], jnp.maximum(one[1], other[1]))
-        total, largest = fold_samples(shares, add, 0.0, pool, chunk_size)
+        total, largest = fold_samples(squared, add, 0.0, pool, chunk_size)
         every = jnp.sum(pool.counts)
         number = jnp.where(largest == 0, every, total / jnp.where(largest == 0, 1, largest))
         number = jnp.where(log_masses > -jnp.inf, jnp.minimum(number, every), 0)
-        return products + matmul(responses.T, transform), number / pool.inefficiency
+        covariance = products + matmul(responses.T, transform)
+        return covariance, number / pool.inefficiency, is_linked
 
-    def status(self, log_masses: jax.Array) -> jax.Array:
+    def _linked_to(self, lowest: jax.Array, responses: jax.Array) -> jax.Array:
+        """Whether a bin's weight is in one component, and in that of the lowest bin's, (bins,)."""
+        is_together = self.solved.reference.is_linked & self.pool.is_sampled[:, None]
+        share = matmul(responses.T, is_together.astype(responses.dtype))
+        share = jnp.where(self.pool.is_sampled[None], share, 0)
+        return (share[:, jnp.argmax(share[lowest])] > SHARE) & (jnp.max(share[lowest]) > SHARE)
+
+    def status(self, is_covered: jax.Array, has_volumes: jax.Array) -> jax.Array:
         """A `Status` of each bin, (bins,), which knows nothing of the effective samples."""
         pool, solved = self.pool, self.solved
-        is_known = ~jnp.any((pool.observable[0] == -2) & (pool.weights > 0))
+        is_known = ~jnp.any((pool.observable[0] == -2) & (pool.weights > 0)) & has_volumes
         is_defined = pool.is_valid & pool.is_defined[self.state] & is_known
-        is_covered = (log_masses > -jnp.inf) & solved.reference.is_supported[self.state]
         status = jnp.where(is_covered, solved.status, Status.NO_OVERLAP)
         status = jnp.where(solved.status == Status.CONVERGED, status, solved.status)
         return jnp.where(is_defined, status, Status.NONFINITE).astype(jnp.int32)

@@ -67,7 +67,7 @@ def assemble(
     # What judges a result passes no gradient.
     fixed_network, fixed = jax.lax.stop_gradient((network, reference))
     influences = find_influences(fixed_network, fixed, chunk_size)
-    is_single = _is_single(network)
+    is_single = has_one_sample(network)
     number = jnp.where(is_single | is_single[0], 1, influences.effective_samples)
     is_solved = network.is_valid & (solved == Status.CONVERGED)
     is_defined = network.is_defined[None] & network.is_defined[:, None]
@@ -101,7 +101,7 @@ def _status(
     return interval_status(status, number)
 
 
-def _is_single(network: Network) -> jax.Array:
+def has_one_sample(network: Network) -> jax.Array:
     """States with one sample, whose scatter is not known."""
     return network.is_sampled & (network.counts / network.precisions < 1.5)
 

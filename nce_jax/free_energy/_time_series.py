@@ -199,8 +199,8 @@ def detect_equilibration(
 
     Returns:
       An `Equilibration`. `jnp.arange(n) >= start` serves as weights of what is kept. A series that
-      is still drifting at its end gets a late start and few effective samples; a process slower
-      than the series is not seen.
+      is still drifting at its end gets a late start and few effective samples; equal values count
+      as one; a process slower than the series is not seen.
 
     Raises:
       TypeError: values that are not floating.
@@ -229,17 +229,23 @@ def _equilibration(values: Any, *, weights: Any, num_starts: int, min_lag: int) 
     values = as_samples("values", values)
     weights = as_weights("weights", weights, values)
     counted = jnp.ones_like(values, bool) if weights is None else weights > 0
-    size = jnp.max(jnp.sum(counted, axis=-1))
-    step = jnp.maximum(-(-size // num_starts), 1)
     place = jax.lax.broadcasted_iota(jnp.int32, values.shape, values.ndim - 1)
+    size = jnp.max(jnp.where(counted, place + 1, 0))
+    step = jnp.maximum(-(-size // num_starts), 1)
 
     def after(index: jax.Array) -> tuple[jax.Array, jax.Array]:
         kept = (counted & (place >= index * step)).astype(compute_dtype(values))
         deviations, kept = _deviations("values", values, kept)
-        return _inefficiency(deviations, deviations, kept, min_lag), jnp.sum(kept, axis=-1)
+        inefficiency = _inefficiency(deviations, deviations, kept, min_lag)
+        number = jnp.sum(kept, axis=-1)
+        # Equal values are worth one: a simulation that is stuck is not in equilibrium.
+        is_stuck = jnp.all(deviations == 0, axis=-1) & (number > 0)
+        return jnp.where(is_stuck, number, inefficiency), number
 
     inefficiencies, numbers = jax.lax.map(after, jnp.arange(num_starts))
-    effective = jnp.where(numbers > 0, numbers / inefficiencies, -1)
+    # The first cut leaves all samples; where there are none the result is NaN.
+    is_left = (numbers > 0) | (numbers[:1] == 0)
+    effective = jnp.where(is_left, numbers / inefficiencies, -1)
     best = jnp.argmax(effective, axis=0)
     take = lambda array: jnp.take_along_axis(array, best[None], axis=0)[0]
     is_known = jnp.isfinite(take(inefficiencies))

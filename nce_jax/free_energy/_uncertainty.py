@@ -22,7 +22,7 @@ from nce_jax.free_energy._network import (
     weighted_products,
 )
 
-_SHARE = 0.999
+SHARE = 0.999
 """The share of its weight that a state without samples has to have in one component."""
 
 
@@ -103,7 +103,7 @@ def find_reference(network: Network, f: jax.Array, chunk_size: int | None) -> Re
         is_sampled[:, None], identity, jnp.where(is_sampled[None], moments.shared, 0)
     )
     share = matmul(responses, is_linked.astype(f.dtype))
-    is_supported = jnp.max(share, axis=1) > _SHARE
+    is_supported = jnp.max(share, axis=1) > SHARE
     # A state without samples joins the component that its weight is in, whose label is the first
     # state's. A state with samples has its whole share in its own.
     own = jnp.arange(len(f))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from nce_jax._checks import as_array, as_samples, check_key, check_positive_int, compute_dtype
 from nce_jax._options import check_number
-from nce_jax._ranges import check_integers, check_range
+from nce_jax._ranges import check_range, saturated
 from nce_jax._types import Array, ArrayLike, Float, PRNGKeyArray, Real
 
 _BITS_WITHIN_BIN = 7
@@ -53,8 +53,7 @@ def dequantize(
     check_key(key)
     check_positive_int("num_levels", num_levels)
     given = as_array("images", images, "an array of integers")
-    check_integers("images", given)
-    images = jnp.asarray(given)
+    images = jnp.asarray(saturated(given))  # what is out of range is named below
     if not jnp.issubdtype(images.dtype, jnp.integer):
         raise TypeError(f"images: expected integers, got dtype {images.dtype}")
     dtype = jnp.result_type(float)

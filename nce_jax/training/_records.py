@@ -86,7 +86,7 @@ class Packed:
     names are no arrays: steps with weights have metrics that others lack.
     """
 
-    arrays: dict[str, jax.Array]
+    arrays: dict[str, Any]
     names: tuple[tuple[str, tuple[str, ...]], ...]
     order: tuple[str, ...]
 

@@ -262,3 +262,22 @@ def test_a_series_that_is_not_finite_has_no_cut():
 def test_cuts_that_are_no_number():
     with pytest.raises(ValueError, match="num_starts"):
         free_energy.detect_equilibration(np.ones(5), num_starts=0)
+
+
+def test_a_series_that_is_stuck_is_worth_one_sample(x64):
+    moving = np.concatenate([relaxing(), np.full(400, 1.0)])
+    result = free_energy.detect_equilibration(moving)
+    assert result.start < 1000
+    stuck = free_energy.detect_equilibration(np.ones(50))
+    assert (stuck.start, stuck.effective_samples) == (0, 1)
+
+
+def test_cuts_with_missing_values(x64):
+    """Every second value is missing; cuts are by place."""
+    late = np.concatenate([np.linspace(50, 0, 700), np.random.default_rng(0).normal(size=300)])
+    weights = np.arange(1000.0) % 2 == 0
+    result = free_energy.detect_equilibration(late, weights=weights.astype(float))
+    assert 600 < result.start < 800
+    nothing = free_energy.detect_equilibration(late, weights=np.zeros(1000))
+    assert nothing.start == -1
+    assert np.isnan(nothing.effective_samples)
