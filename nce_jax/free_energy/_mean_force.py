@@ -103,11 +103,12 @@ def potential_of_mean_force(
       >>> import jax
       >>> import jax.numpy as jnp
       >>> from nce_jax import free_energy
-      >>> centers = jnp.linspace(-2.0, 2.0, 5)  # umbrellas 4 (x - c)^2 / 2 on u = x^2 / 2
-      >>> x = 0.8 * centers[:, None] + jax.random.normal(jax.random.key(0), (5, 2000)) / 5**0.5
+      >>> centers = jnp.linspace(-2.0, 2.0, 5)[:, None]  # umbrellas 4 (x - c)^2 / 2 on x^2 / 2
+      >>> x = 0.8 * centers + jax.random.normal(jax.random.key(0), (5, 2000)) / 5**0.5
       >>> x = x.ravel()
-      >>> biased = x**2 / 2 + 2 * (x - centers[:, None]) ** 2
-      >>> potentials = jnp.vstack([x**2 / 2, biased])  # the state without a bias comes first
+      >>> unbiased = x[None] ** 2 / 2
+      >>> biased = unbiased + 2 * (x[None] - centers) ** 2
+      >>> potentials = jnp.vstack([unbiased, biased])  # the state without a bias comes first
       >>> result = free_energy.potential_of_mean_force(
       ...     potentials, x, [0] + [2000] * 5, edges=jnp.linspace(-1.25, 1.25, 6)
       ... )
