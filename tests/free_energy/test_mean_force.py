@@ -235,7 +235,7 @@ def test_edges_are_as_wide_as_they_were_given():
 
 
 def test_lone_samples_of_states_are_few(x64):
-    """One sample per umbrella, 40 in all: each is the mean of its state, which hid its influence."""
+    """One sample per umbrella, 40 in all: each is its state's mean, which hid its influence."""
     centers = np.linspace(-2, 2, 40)[:, None]
     x = 0.8 * centers + np.random.default_rng(0).normal(size=(40, 1)) / 5**0.5
     x = x.ravel()
