@@ -22,7 +22,7 @@ from nce_jax.free_energy._network import (
     sum_by_state,
     sum_samples,
 )
-from nce_jax.free_energy._uncertainty import Reference, state_weights
+from nce_jax.free_energy._uncertainty import Reference, effective_numbers, state_weights
 from nce_jax.log_partition import Status, interval_status
 
 
@@ -249,25 +249,11 @@ def effective_samples(
     averages: Averages, reference: Reference, chunk_size: int | None
 ) -> jax.Array:
     """One over the largest share of a sample in the variance, (K,)."""
-    pool, scale, mean = averages.pool, averages.scale, averages.mean
-    transform = matmul(reference.inverse, averages.responses)
-    counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
-    flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
-    means = (averages.sums + matmul(flows, transform)) / counts
-
-    def shares(part: Network) -> tuple[jax.Array, jax.Array]:
-        probabilities, deviations = deviations_of(part, reference, scale, mean)
-        precisions = part.precisions[part.owners][:, None]
-        influence = deviations + matmul(probabilities, transform) - means[part.owners]
-        squares = jnp.square(part.weights[:, None] * influence) / precisions
-        return jnp.sum(squares, axis=0), jnp.max(squares / precisions, axis=0)
-
-    total, largest = fold_samples(
-        shares,
-        lambda one, other: (one[0] + other[0], jnp.maximum(one[1], other[1])),
-        0.0,
-        pool,
+    scale, mean = averages.scale, averages.mean
+    return effective_numbers(
+        averages.pool,
+        reference,
+        (averages.responses, averages.sums),
+        lambda part: deviations_of(part, reference, scale, mean),
         chunk_size,
     )
-    number = jnp.where(largest == 0, jnp.sum(pool.counts), total / largest)
-    return number / pool.inefficiency

@@ -24,8 +24,7 @@ from nce_jax.free_energy._network import (
     sum_by_state,
     sum_samples,
 )
-from nce_jax.free_energy._states import has_one_sample
-from nce_jax.free_energy._uncertainty import SHARE, log_denominators
+from nce_jax.free_energy._uncertainty import SHARE, effective_numbers, log_denominators
 from nce_jax.log_partition import Status, interval_status
 
 
@@ -300,28 +299,15 @@ class _Surface(NamedTuple):
         products, responses, sums = sum_samples(moments, pool, chunk_size)
         is_linked = self._linked_to(lowest, responses)
         responses = relative_to_lowest(responses)
-        transform = matmul(reference.inverse, responses)
-        flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
-        counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
-        means = (sums + matmul(flows, transform)) / counts
-        # A lone sample is the mean of its state, and tells nothing of its scatter.
-        means = jnp.where(has_one_sample(pool)[:, None], 0, means)
 
-        def squared(part: Network) -> tuple[jax.Array, jax.Array]:
+        def deviations_of(part: Network) -> tuple[jax.Array, jax.Array]:
             probabilities, shares = self._shares(part, log_masses)
-            precisions = part.precisions[part.owners][:, None]
-            influence = relative_to_lowest(shares) + matmul(probabilities, transform)
-            influence = influence - means[part.owners]
-            squares = jnp.square(part.weights[:, None] * influence) / precisions
-            return jnp.sum(squares, axis=0), jnp.max(squares / precisions, axis=0)
+            return probabilities, relative_to_lowest(shares)
 
-        add = lambda one, other: (one[0] + other[0], jnp.maximum(one[1], other[1]))
-        total, largest = fold_samples(squared, add, 0.0, pool, chunk_size)
-        every = jnp.sum(pool.counts)
-        number = jnp.where(largest == 0, every, total / jnp.where(largest == 0, 1, largest))
-        number = jnp.where(log_masses > -jnp.inf, jnp.minimum(number, every), 0)
-        covariance = products + matmul(responses.T, transform)
-        return covariance, number / pool.inefficiency, is_linked
+        number = effective_numbers(pool, reference, (responses, sums), deviations_of, chunk_size)
+        number = jnp.where(log_masses > -jnp.inf, number, 0)
+        covariance = products + matmul(responses.T, reference.inverse, responses)
+        return covariance, number, is_linked
 
     def _linked_to(self, lowest: jax.Array, responses: jax.Array) -> jax.Array:
         """Whether a bin's weight is in one component, and in that of the lowest bin's, (bins,)."""

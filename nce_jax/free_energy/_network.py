@@ -63,6 +63,11 @@ class Network(NamedTuple):
         return self.counts > 0
 
     @property
+    def has_one_sample(self) -> jax.Array:
+        """States with one sample, whose scatter is not known, (K,)."""
+        return self.is_sampled & (self.counts / self.precisions < 1.5)
+
+    @property
     def log_counts(self) -> jax.Array:
         """Log of the counts, (K,); -inf without samples."""
         positive = jnp.where(self.is_sampled, self.counts, 1)

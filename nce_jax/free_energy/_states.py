@@ -67,7 +67,7 @@ def assemble(
     # What judges a result passes no gradient.
     fixed_network, fixed = jax.lax.stop_gradient((network, reference))
     influences = find_influences(fixed_network, fixed, chunk_size)
-    is_single = has_one_sample(network)
+    is_single = network.has_one_sample
     number = jnp.where(is_single | is_single[0], 1, influences.effective_samples)
     is_solved = network.is_valid & (solved == Status.CONVERGED)
     is_defined = network.is_defined[None] & network.is_defined[:, None]
@@ -99,11 +99,6 @@ def _status(
     status = jnp.where(solved == Status.CONVERGED, status, solved)
     status = jnp.where(is_defined, status, Status.NONFINITE).astype(jnp.int32)
     return interval_status(status, number)
-
-
-def has_one_sample(network: Network) -> jax.Array:
-    """States with one sample, whose scatter is not known."""
-    return network.is_sampled & (network.counts / network.precisions < 1.5)
 
 
 def _errors(covariance: jax.Array, delta_f: jax.Array, is_single: jax.Array) -> jax.Array:

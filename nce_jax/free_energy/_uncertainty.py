@@ -6,6 +6,7 @@ second moments of y from the states' own densities, as the estimate itself does;
 them from the samples (docs/free_energies.md).
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -191,6 +192,44 @@ def find_influences(network: Network, reference: Reference, chunk_size: int | No
     number = jnp.minimum(narrowest(jnp.where(number > 0, number, 0), parents), every)
     covariance = network.inefficiency * matmul(transform, product, transform.T)
     return Influence(covariance, number / network.inefficiency)
+
+
+def effective_numbers(
+    pool: Network,
+    reference: Reference,
+    moments: tuple[jax.Array, jax.Array],
+    deviations_of: Callable[[Network], tuple[jax.Array, jax.Array]],
+    chunk_size: int | None,
+) -> jax.Array:
+    """One over the largest share of a sample in the variance of every average, (m,).
+
+    Args:
+      pool: the samples.
+      reference: where their influences come from.
+      moments: sums of p_j y, (K, m), and of y by state, (K, m), with the deviations y.
+      deviations_of: the probabilities p of some samples, (N, K), and their y, (N, m).
+      chunk_size: samples per chunk.
+    """
+    responses, sums = moments
+    transform = matmul(reference.inverse, responses)
+    counts = jnp.where(pool.is_sampled, pool.counts, 1)[:, None]
+    flows = jnp.where(pool.is_sampled[None], reference.moments.flows, 0)
+    means = (sums + matmul(flows, transform)) / counts
+    # A lone sample is the mean of its state, and tells nothing of its scatter.
+    means = jnp.where(pool.has_one_sample[:, None], 0, means)
+
+    def squared(part: Network) -> tuple[jax.Array, jax.Array]:
+        probabilities, deviations = deviations_of(part)
+        precisions = part.precisions[part.owners][:, None]
+        influence = deviations + matmul(probabilities, transform) - means[part.owners]
+        squares = jnp.square(part.weights[:, None] * influence) / precisions
+        return jnp.sum(squares, axis=0), jnp.max(squares / precisions, axis=0)
+
+    add = lambda one, other: (one[0] + other[0], jnp.maximum(one[1], other[1]))
+    total, largest = fold_samples(squared, add, 0.0, pool, chunk_size)
+    every = jnp.sum(pool.counts)
+    number = jnp.where(largest == 0, every, total / jnp.where(largest == 0, 1, largest))
+    return jnp.minimum(number, every) / pool.inefficiency
 
 
 def _parents(network: Network, reference: Reference) -> jax.Array:
